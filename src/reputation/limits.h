@@ -1,0 +1,53 @@
+/* Every limit of the ledger on one screen. Sources: docs/protocol/ledger.md. */
+#ifndef CULVERT_REPUTATION_LIMITS_H
+#define CULVERT_REPUTATION_LIMITS_H
+
+#include <stdint.h>
+
+#include "base/time.h"
+
+enum {
+    REP_RECORD = 232,        /* octets of a half-block */
+    REP_RECORD_SIGNED = 168, /* of these are under the signature */
+    REP_HASH = 32,
+    REP_NETWORK_ID = 8,
+
+    REP_MESSAGE_BLOCKS = 5, /* half-blocks in one LEDGER message */
+    REP_MESSAGE_MAX = 2 + REP_MESSAGE_BLOCKS * REP_RECORD,
+
+    REP_EPOCH_SECONDS = 7 * 86400, /* default, and least on network "culvert" */
+    REP_EPOCH_SECONDS_MIN = 1,
+    REP_EPOCH_SECONDS_MAX = 366 * 86400,
+    REP_RELEASE_PART = 7,        /* released in the first 1/7 of the next epoch */
+    REP_RELEASE_EPOCHS_KEPT = 8, /* older unreleased counts are given up */
+
+    REP_COMMIT_RECORDS = 1000, /* changed rows that force a commit at once */
+
+    REP_LINKS = 16384,         /* links up at a time */
+    REP_PEERS = 131072,        /* relays with a row or a link in memory */
+    REP_GRAPH_NODES = 1 << 20, /* relays known to the ranking */
+    REP_ACCOUNTS = 65536,      /* private accounts in memory */
+    REP_ACCOUNTS_PER_NETWORK =
+        256,               /* of one /24 or /56 with links up; more are served as nameless */
+    REP_ACCOUNT_DAYS = 30, /* private accounts are deleted after */
+    REP_BAN_DAYS = 30,     /* links of a proven forger are refused */
+    REP_ASK_MESSAGES_PER_MINUTE = 60, /* answers to one neighbour's ASKs */
+    REP_SENDS_QUEUED = 4096,          /* messages waiting to be polled; more wait for a repeat */
+
+    REP_WALKS = 10000,   /* walks of one ranking */
+    REP_WALK_STEPS = 64, /* 0.85^64 = 3e-5: longer walks change nothing */
+    REP_HALF_LIFE_EPOCHS = 4,
+
+    REP_WEIGHT_MEAN = 100, /* of a relay that scores as the mean neighbour does */
+    REP_WEIGHT_MIN = 50,   /* of an unknown one */
+    REP_WEIGHT_MAX = 400,
+};
+
+#define REP_MINIMUM_OCTETS (UINT64_C(64) << 20) /* default, and least on network "culvert" */
+#define REP_COMMIT_WAIT    CV_MSEC(100)
+#define REP_RETRY_FIRST    CV_MSEC(500) /* a lost LEDGER message is repeated after, doubling */
+#define REP_RETRY_MAX      CV_SEC(60)
+#define REP_RERANK_WAIT    CV_SEC(1)         /* changes are gathered before a ranking */
+#define REP_AMOUNT_MAX     (UINT64_MAX >> 2) /* a cumulative counter; fits SQLite's integers */
+
+#endif

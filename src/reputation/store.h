@@ -1,0 +1,108 @@
+/*
+ * Where the ledger keeps its rows: a function table, so that the engine runs
+ * over SQLite (store_sqlite.h) and over memory (store_memory.h) alike.
+ *
+ * Calls are synchronous. Writes happen inside a transaction that the ledger
+ * opens with begin() and keeps open for its group commit; reads see its own
+ * uncommitted writes. What commit() said OK to survives kill -9 and power
+ * cuts; what was not committed is gone as a whole. The ledger lets no signed
+ * octet leave before the commit that holds it.
+ *
+ * Errors: CV_ERR_NOENT (nothing found), CV_ERR_EXIST (block_put of a known
+ * place), CV_ERR_STORE, CV_ERR_FULL, CV_ERR_CORRUPT, CV_ERR_NOMEM. After any
+ * of the last four the ledger rolls back, signs nothing more and says so in an
+ * event: a file that failed an fsync is not asked again. `ret` pointers are
+ * untouched on failure. One store belongs to one ledger and one thread.
+ */
+#ifndef CULVERT_REPUTATION_STORE_H
+#define CULVERT_REPUTATION_STORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "reputation/record.h"
+
+enum rep_seek {
+    REP_SEEK_BELOW, /* the highest with seq < the one given */
+    REP_SEEK_FROM,  /* the lowest with seq >= the one given */
+};
+
+/* Octets counted with a relay in one epoch and not yet released. */
+struct rep_pending {
+    uint8_t peer[CV_KEY];
+    uint32_t epoch;
+    uint64_t given, taken; /* exact octets, ours to the peer and the peer's to us */
+    int64_t release_at;    /* Unix seconds; 0 while the epoch runs */
+    uint64_t proposal;     /* seq of our signed proposal for it; 0: none yet */
+};
+
+/* What a guard knows about a client. Private: no function sends or exports it. */
+struct rep_account {
+    uint8_t client[CV_KEY];
+    uint64_t given;     /* octets the client sent us */
+    uint64_t taken;     /* octets we sent the client */
+    int64_t last_seen;  /* Unix seconds */
+    int64_t debt_since; /* Unix seconds; 0: not in debt */
+    uint8_t gate_class; /* enum rep_class */
+};
+
+/* What two relays agree that one gave the other. */
+struct rep_edge {
+    uint8_t giver[CV_KEY], taker[CV_KEY];
+    uint64_t octets; /* in all: the smaller of the two cumulative claims */
+    uint64_t recent; /* halved every REP_HALF_LIFE_EPOCHS, as of `epoch` */
+    uint32_t epoch;  /* of the newest release */
+};
+
+struct rep_fork {
+    uint8_t a[REP_RECORD], b[REP_RECORD]; /* see forkproof.h */
+};
+
+struct rep_store {
+    void *ctx; /* first argument of all */
+
+    /* `wall`: Unix seconds, for columns that tell when a peer was first seen. */
+    enum cv_err (*begin)(void *ctx, int64_t wall);
+    enum cv_err (*commit)(void *ctx); /* durable when OK */
+    void (*rollback)(void *ctx);      /* allowed without begin() */
+
+    /* Half-blocks. Only chain.c puts them, after all of its checks. */
+    enum cv_err (*block_put)(void *ctx, const struct rep_record *r);
+    enum cv_err (*block_get)(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq,
+                             struct rep_record *ret);
+    /* peer NULL: any. Finds the ends of a chain and neighbours within a pair. */
+    enum cv_err (*block_seek)(void *ctx, const uint8_t owner[CV_KEY], const uint8_t *peer,
+                              uint64_t seq, enum rep_seek how, struct rep_record *ret);
+    /* The peer's agreement that names this proposal by seq and hash. */
+    enum cv_err (*block_answer)(void *ctx, const struct rep_record *proposal,
+                                struct rep_record *ret);
+
+    enum cv_err (*edge_put)(void *ctx, const struct rep_edge *e); /* inserts or replaces */
+    enum cv_err (*edge_get)(void *ctx, const uint8_t giver[CV_KEY], const uint8_t taker[CV_KEY],
+                            struct rep_edge *ret);
+    /* All rows in one array; free() it. *ret_n may be 0 with *ret NULL. */
+    enum cv_err (*edge_load)(void *ctx, struct rep_edge **ret, size_t *ret_n);
+
+    enum cv_err (*pending_put)(void *ctx, const struct rep_pending *p); /* inserts or replaces */
+    enum cv_err (*pending_del)(void *ctx, const uint8_t peer[CV_KEY], uint32_t epoch);
+    /* All rows by peer and epoch, oldest epoch first; free() the array. */
+    enum cv_err (*pending_load)(void *ctx, struct rep_pending **ret, size_t *ret_n);
+
+    enum cv_err (*account_put)(void *ctx, const struct rep_account *a); /* inserts or replaces */
+    enum cv_err (*account_get)(void *ctx, const uint8_t client[CV_KEY], struct rep_account *ret);
+    enum cv_err (*account_expire)(void *ctx, int64_t before); /* last_seen < before: deleted */
+
+    /* Proofs are kept for good; a second one about the same place is ignored. */
+    enum cv_err (*fork_put)(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq,
+                            const struct rep_fork *f);
+    enum cv_err (*fork_get)(void *ctx, const uint8_t owner[CV_KEY], struct rep_fork *ret);
+    enum cv_err (*ban_put)(void *ctx, const uint8_t peer[CV_KEY], int64_t until);
+    enum cv_err (*ban_get)(void *ctx, const uint8_t peer[CV_KEY], int64_t *ret_until);
+
+    /* The score the ranking last gave a neighbour, for whoever inspects the file. */
+    enum cv_err (*score_put)(void *ctx, const uint8_t ego[CV_KEY], const uint8_t peer[CV_KEY],
+                             double share, uint64_t generation);
+};
+
+#endif
