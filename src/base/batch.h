@@ -28,7 +28,7 @@ struct cv_run {
 };
 
 struct cv_batch {
-    uint8_t *arena;    /* slots_max * stride octets */
+    uint8_t *arena; /* slots_max * stride octets */
     struct cv_run *runs;
     uint32_t slots_max, slots_used;
     uint32_t runs_max, runs_used;

@@ -17,7 +17,7 @@ char *cv_hex(const void *data, size_t len, char *out);
 /* Exactly `len` octets from exactly 2 * len digits (either case), then NUL. */
 enum cv_err cv_unhex(const char *text, void *ret, size_t len);
 
-#define CV_BASE32_LEN(n) (((n) * 8 + 4) / 5)
+#define CV_BASE32_LEN(n) (((n)*8 + 4) / 5)
 /* Writes CV_BASE32_LEN(len) characters and a NUL. Returns `out`. */
 char *cv_base32(const void *data, size_t len, char *out);
 

@@ -12,8 +12,8 @@
 typedef uint64_t cv_usec;
 
 #define CV_USEC_NEVER UINT64_MAX
-#define CV_MSEC(n)    ((cv_usec)(n) * 1000)
-#define CV_SEC(n)     ((cv_usec)(n) * 1000000)
+#define CV_MSEC(n)    ((cv_usec)(n)*1000)
+#define CV_SEC(n)     ((cv_usec)(n)*1000000)
 
 /*
  * mono: every deadline. Never goes backwards.

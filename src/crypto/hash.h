@@ -13,6 +13,10 @@
  * a message when the libraries do not load: nothing can work without them. */
 void cv_crypto_init(void);
 
+/* Gives back the calling thread's hash contexts. A thread that hashed calls it
+ * last before it ends; the main thread need not. Hashing again is allowed. */
+void cv_crypto_thread_done(void);
+
 #define CV_BLAKE2B_MAX 64
 
 /* One octet string of a hash input. */
@@ -47,7 +51,7 @@ enum cv_sha {
 size_t cv_sha_len(enum cv_sha alg);
 
 /* Hash of one buffer; `out` holds cv_sha_len(alg). Reuses one context a
- * thread and algorithm. */
+ * thread and algorithm; only the first call of a thread allocates. */
 void cv_sha(enum cv_sha alg, void *out, const void *data, size_t len);
 
 /* Hash of two buffers in a row (Merkle inner nodes). */
