@@ -1,0 +1,77 @@
+/*
+ * A circuit of our own: telescoped hop by hop with CREATE and EXTEND, then a
+ * pipe of DATAGRAMs and requests to its last hop. Choosing the hops is
+ * path.h's business, what a circuit is for is its user's.
+ *
+ * Users inside the module (client, hidden) get their circuits' events through
+ * struct tun_user_ops (engine.h), the node through tun_poll_event(): READY when
+ * all hops of the plan answered (and again after each extend), DOWN, DATAGRAM,
+ * REPLY. Closing a circuit oneself gives no event.
+ */
+#ifndef CULVERT_TUNNEL_CIRCUIT_H
+#define CULVERT_TUNNEL_CIRCUIT_H
+
+#include "tunnel/relayref.h"
+#include "tunnel/tunnel.h"
+
+/* At most four hops in any circuit; the cell format has no room for a fifth. */
+#define TUN_HOPS_MAX 4
+
+/* Whose circuit it is: where its events go. */
+enum tun_user { TUN_USER_NODE = 0, TUN_USER_CLIENT, TUN_USER_HIDDEN, TUN_USER_COUNT };
+
+struct tun_circuit_plan {
+    enum tun_purpose purpose;
+    enum tun_user user;
+    uint32_t
+        hops; /* 1..TUN_HOPS_MAX; a path of one hop hides nothing and is for guards' own talk */
+    struct tun_relay_ref hop[TUN_HOPS_MAX];
+};
+
+/* Copies the plan and starts building. CV_ERR_LIMIT: too many circuits; else
+ * as tun_link_open(). Later failures are an event CIRCUIT_DOWN. */
+enum cv_err tun_circuit_build(struct tunnel *t, const struct cv_now *now,
+                              const struct tun_circuit_plan *plan, cv_handle *ret);
+
+/* One hop more, at the end of a circuit that is READY: READY again or DOWN.
+ * So a circuit built ahead becomes one to a named relay. LIMIT: four hops. */
+enum cv_err tun_circuit_extend(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                               const struct tun_relay_ref *hop);
+
+/* Hands a circuit to another user, with all later events. */
+enum cv_err tun_circuit_give(struct tunnel *t, cv_handle circuit, enum tun_user user);
+
+/* Asks hop `index` (0 = first); tun_request() asks the last one. */
+enum cv_err tun_circuit_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                                uint32_t index, uint8_t command, const void *body, size_t len,
+                                uint32_t *ret_transaction);
+
+/* Stops repeating a request; a late answer is still reported. */
+void tun_circuit_forget(struct tunnel *t, cv_handle circuit, uint32_t transaction);
+
+/* One cell of any relay command without transaction to the last hop, unrepeated. */
+enum cv_err tun_circuit_send(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                             uint8_t command, const void *buf, size_t len);
+
+struct tun_circuit_info {
+    enum tun_purpose purpose;
+    enum tun_user user;
+    bool ready;
+    uint32_t hops, built;        /* planned, answered */
+    cv_usec opened_at, ready_at; /* ready_at 0: not yet */
+    cv_usec expires_at;          /* drawn 40 to 60 minutes after opening */
+    cv_usec heard_at;            /* last cell from any of its hops */
+    uint64_t cells_out, cells_in;
+    uint32_t queued; /* cells of ours that wait */
+};
+
+/* CV_ERR_NOENT when the handle is dead. */
+enum cv_err tun_circuit_info(const struct tunnel *t, cv_handle circuit,
+                             struct tun_circuit_info *ret);
+/* The i-th hop as planned; NULL when there is none. Valid until the next call. */
+const struct tun_relay_ref *tun_circuit_hop(const struct tunnel *t, cv_handle circuit, uint32_t i);
+
+/* Handles of a user's circuits, at most `cap`; how many were written. */
+size_t tun_circuit_list(const struct tunnel *t, enum tun_user user, cv_handle *ret, size_t cap);
+
+#endif

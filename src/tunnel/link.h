@@ -1,0 +1,38 @@
+/*
+ * A link: a session with one neighbour, over which circuits' cells and control
+ * commands travel (docs/protocol/tunnel.md, link handshake and link header).
+ * Whoever sends the first flight is the initiator and stays responsible for
+ * the next epochs (120 s or 2^20 cells). A session carries once its first
+ * valid cell arrived; the one before it is accepted for two round trips more.
+ *
+ * Inside the engine only; the node names links by handle.
+ */
+#ifndef CULVERT_TUNNEL_LINK_H
+#define CULVERT_TUNNEL_LINK_H
+
+#include "tunnel/relayref.h"
+#include "tunnel/tunnel.h"
+
+struct tun_link;
+
+/*
+ * The link to this relay: the one that is up, the one that is being made, or
+ * a new one whose first flight leaves with the next poll_transmit. Borrowed;
+ * links live until they go silent. CV_ERR_LIMIT: table full; DENIED: an
+ * address we do not talk to; UNREACHABLE: no address of a family we have.
+ */
+enum cv_err tun_link_open(struct tunnel *t, const struct cv_now *now,
+                          const struct tun_relay_ref *to, struct tun_link **ret);
+
+/* NULL when the handle is dead. */
+struct tun_link *tun_link_get(const struct tunnel *t, cv_handle link);
+
+/* Seals and queues a control command (linkcmd.h), ahead of all cells. Its
+ * cells are not retried: what matters is repeated by whoever sends it.
+ * CV_ERR_AGAIN: the link is not up yet. */
+enum cv_err tun_link_control(struct tunnel *t, struct tun_link *l, uint8_t command,
+                             uint32_t circuit, const void *body, size_t len);
+
+bool tun_link_is_up(const struct tun_link *l);
+
+#endif
