@@ -11,11 +11,9 @@
 #ifndef CULVERT_TUNNEL_CIRCUIT_H
 #define CULVERT_TUNNEL_CIRCUIT_H
 
+#include "tunnel/limits.h"
 #include "tunnel/relayref.h"
 #include "tunnel/tunnel.h"
-
-/* At most four hops in any circuit; the cell format has no room for a fifth. */
-#define TUN_HOPS_MAX 4
 
 /* Whose circuit it is: where its events go. */
 enum tun_user { TUN_USER_NODE = 0, TUN_USER_CLIENT, TUN_USER_HIDDEN, TUN_USER_COUNT };

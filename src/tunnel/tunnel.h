@@ -31,11 +31,9 @@
 #include "base/rng.h"
 #include "base/time.h"
 #include "crypto/keys.h"
+#include "tunnel/limits.h"
 
 struct tunnel;
-
-/* Every datagram of the tunnel, of whatever kind. */
-#define TUN_DATAGRAM 1232
 
 /* Octets of one DATAGRAM: to the last hop, from it, and through a rendezvous. */
 #define TUN_MTU_FORWARD    1121
