@@ -1,0 +1,51 @@
+/* Every limit and period of ppsp on one screen. Times in microseconds. */
+#ifndef CULVERT_PPSP_LIMITS_H
+#define CULVERT_PPSP_LIMITS_H
+
+#include "base/time.h"
+
+enum {
+    PPSP_VERSION = 1,
+    PPSP_CHUNK_SIZE_MIN = 512, /* RFC 7574 section 8.1 */
+    PPSP_CHUNK_SIZE_MAX = 65000,
+    PPSP_DATAGRAM_MAX = 65507,
+
+    /* Chunks are sent and verified by aligned groups of 2^GROUP_LEVEL chunks;
+     * a page of the hash tree holds the levels 0..GROUP_LEVEL of one. */
+    PPSP_GROUP_LEVEL = 4,
+    PPSP_GROUP_CHUNKS = 1 << PPSP_GROUP_LEVEL,
+    PPSP_PAGE_NODES = 2 * PPSP_GROUP_CHUNKS - 1,
+    PPSP_PAGES = 64, /* tree pages kept in memory per active swarm */
+
+    PPSP_STAGE_CHUNKS = 64,    /* verified chunks gathered for one store write */
+    PPSP_BURST_CHUNKS = 48,    /* chunks served to one peer in a row; <= CV_RUN_MAX */
+    PPSP_PENDING_HASHES = 128, /* unverified hashes remembered per channel */
+    PPSP_REQUEST_RANGES = 64,  /* ranges a peer may have queued with us */
+    PPSP_SPARSE_MAX = 32,      /* intervals before a chunk set becomes a bitmap */
+    PPSP_WANTS = 32,           /* wants of one swarm */
+    PPSP_EVENTS = 1024,
+    PPSP_HALF_OPEN = 256, /* handshakes answered but not proven */
+    PPSP_BANS = 64,
+
+    PPSP_WINDOW_MIN = 32,    /* chunks asked of one peer at a time, at least .. */
+    PPSP_WINDOW_MAX = 16384, /* .. and at most */
+    PPSP_FLIGHT_RUNS = 2048, /* runs of <= 64 chunks in flight per direction */
+
+    PPSP_COMMIT_OCTETS = 8 << 20,
+};
+
+#define PPSP_HANDSHAKE_RETRY      CV_MSEC(250) /* doubles up to .. */
+#define PPSP_HANDSHAKE_RETRY_MAX  CV_SEC(8)
+#define PPSP_KEEPALIVE            CV_SEC(25)  /* under the 30 s of common NATs */
+#define PPSP_DEAD                 CV_SEC(180) /* section 3.12, with .. */
+#define PPSP_DEAD_DATAGRAMS       3           /* .. so many sent in vain */
+#define PPSP_HALF_OPEN_TIME       CV_SEC(10)
+#define PPSP_BAN_TIME             CV_SEC(600)
+#define PPSP_HAVE_DELAY           CV_MSEC(20) /* news are gathered so long */
+#define PPSP_HAVE_AGAIN           CV_SEC(10)  /* everything is told again: HAVE may get lost */
+#define PPSP_STORE_RETRY          CV_MSEC(20)
+#define PPSP_COMMIT_DELAY         CV_SEC(2)
+#define PPSP_LEDBAT_TARGET        CV_MSEC(100)
+#define PPSP_LEDBAT_TARGET_HIDDEN CV_MSEC(60)
+
+#endif

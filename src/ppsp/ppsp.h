@@ -1,0 +1,288 @@
+/*
+ * The Peer-to-Peer Streaming Peer Protocol (RFC 7574) over any endpoint: one
+ * engine, many swarms, one table of channels. A state machine, not a socket:
+ *
+ *   ppsp_on_datagram(p, now, from, ..)  a datagram arrived from an endpoint;
+ *                                       a forged one changes a counter only
+ *   ppsp_on_timeout(p, now)             safe to call early or twice
+ *   ppsp_poll_transmit(p, now, batch)   fills the batch with runs of
+ *                                       datagrams; true: call again after
+ *                                       sending and clearing the batch
+ *   ppsp_poll_event(p, &event)          true: *event is filled; call until
+ *                                       false
+ *   ppsp_next_timeout(p)                when to call ppsp_on_timeout();
+ *                                       CV_USEC_NEVER when there is no need
+ *
+ * Feed every datagram of a received batch first, then drain poll_transmit()
+ * (it also writes what was received to the store), then events, then read
+ * next_timeout(), which may change after any call. Spurious calls are no-ops.
+ * `now.mono` must never go backwards. Single-threaded; nothing here calls back
+ * except into the store (ppsp/store.h), and no store function may call ppsp.
+ *
+ * Supported: Merkle-tree protected static content (method 1) with any of the
+ * five hash functions, chunk ranges of 32 and 64 bit, fixed chunk sizes.
+ * docs/protocol/ppsp-profile.md tells the rest and every deviation.
+ */
+#ifndef CULVERT_PPSP_PPSP_H
+#define CULVERT_PPSP_PPSP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/batch.h"
+#include "base/endpoint.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/time.h"
+#include "crypto/hash.h"
+#include "ppsp/store.h"
+
+struct ppsp;
+
+/* ---- engine ------------------------------------------------------------- */
+
+struct ppsp_config {
+    uint32_t swarms_max;   /* open swarms */
+    uint32_t channels_max; /* channels of all swarms, handshaking ones included */
+    uint32_t peers_max;    /* channels of one swarm */
+    uint16_t mtu;          /* UDP payload towards peers that call us (open swarms) */
+};
+
+extern const struct ppsp_config ppsp_defaults;
+
+/* Copies *config (NULL: ppsp_defaults); borrows *rng, which must outlive the
+ * engine. cv_crypto_init() must have been called. NULL: out of memory. */
+struct ppsp *ppsp_new(const struct ppsp_config *config, const struct cv_rng *rng);
+
+/* Closes every swarm without saying goodbye. NULL is allowed; returns NULL. */
+struct ppsp *ppsp_free(struct ppsp *p);
+
+/* ---- swarms ------------------------------------------------------------- */
+
+/* Values are those of protocol option 3 (RFC 7574 section 7.5). */
+enum ppsp_integrity {
+    PPSP_INTEGRITY_NONE = 0, /* refused */
+    PPSP_INTEGRITY_MERKLE = 1,
+    PPSP_INTEGRITY_SIGN_ALL = 2, /* live: refused until the live issue */
+    PPSP_INTEGRITY_UNIFIED = 3,  /* likewise */
+};
+
+/* Values are those of protocol option 6 (section 7.8). */
+enum ppsp_addressing {
+    PPSP_ADDRESSING_BIN32 = 0,
+    PPSP_ADDRESSING_BYTE64 = 1,
+    PPSP_ADDRESSING_CHUNK32 = 2, /* the default */
+    PPSP_ADDRESSING_BIN64 = 3,
+    PPSP_ADDRESSING_CHUNK64 = 4,
+};
+
+#define PPSP_ID_MAX CV_SHA_MAX
+
+struct ppsp_swarm_config {
+    /* Metadata; must be the same at every peer and come from a trusted place. */
+    uint8_t id[PPSP_ID_MAX]; /* root hash */
+    size_t id_len;           /* cv_sha_len(hash) */
+    enum ppsp_integrity integrity;
+    enum cv_sha hash;
+    enum ppsp_addressing addressing; /* CHUNK32 or CHUNK64 */
+    uint32_t chunk_size;             /* 512..65000 octets, usually 1024 */
+    uint64_t length;                 /* of the content if known, else 0 */
+
+    const struct ppsp_store_ops *store; /* borrowed */
+    void *store_ctx;                    /* borrowed; must outlive the swarm */
+
+    uint64_t upload_limit, download_limit; /* octets of content a second; 0: none */
+    bool serve;                            /* give chunks to others */
+    bool open;                             /* accept handshakes from any UDP endpoint */
+    bool fetch_all;                        /* fetch everything; else only what is wanted */
+};
+
+/*
+ * Opens a swarm and loads what its store has. *ret names it from now on.
+ * CV_ERR_INVAL: metadata not supported; CV_ERR_EXIST: a swarm with that id is
+ * open; CV_ERR_LIMIT; CV_ERR_NOMEM; CV_ERR_CORRUPT: the store holds a tree of
+ * something else (discard it and try again); or an error of the store.
+ */
+enum cv_err ppsp_swarm_open(struct ppsp *p, struct cv_now now,
+                            const struct ppsp_swarm_config *config, cv_handle *ret);
+
+/* Commits the store, queues a closing handshake to every peer (drain
+ * poll_transmit() afterwards) and forgets the swarm, its peers and its
+ * events. The store is not used after this returns. Unknown handle: no-op. */
+void ppsp_swarm_close(struct ppsp *p, struct cv_now now, cv_handle swarm);
+
+/* The store is ready again after CV_ERR_AGAIN, or has space again. */
+void ppsp_swarm_ready(struct ppsp *p, struct cv_now now, cv_handle swarm);
+
+/* Changes what can change in a running swarm. Unknown handle: no-op. */
+void ppsp_swarm_limits(struct ppsp *p, struct cv_now now, cv_handle swarm, uint64_t upload_limit,
+                       uint64_t download_limit);
+void ppsp_swarm_fetch_all(struct ppsp *p, struct cv_now now, cv_handle swarm, bool fetch_all);
+
+/* ---- what to fetch ------------------------------------------------------ */
+
+typedef uint32_t ppsp_want_id; /* 0 is none */
+
+/*
+ * A reader wants the octets first..last (inclusive; clipped to the content)
+ * in order: `first` is due at `due`, the following octets at `rate` octets a
+ * second from then (0: as soon as possible). Missing chunks of all wants are
+ * requested by deadline; wants that overlap share fetches. When a new want
+ * brings an earlier deadline, less urgent outstanding requests are cancelled.
+ * A want ends with ppsp_unwant() only; it costs nothing once satisfied.
+ * CV_ERR_NOENT: unknown swarm; CV_ERR_INVAL: first > last; CV_ERR_LIMIT.
+ */
+enum cv_err ppsp_want(struct ppsp *p, struct cv_now now, cv_handle swarm, uint64_t first,
+                      uint64_t last, cv_usec due, uint64_t rate, ppsp_want_id *ret);
+void ppsp_unwant(struct ppsp *p, struct cv_now now, cv_handle swarm, ppsp_want_id want);
+
+/* ---- peers -------------------------------------------------------------- */
+
+struct ppsp_peer_props {
+    uint16_t mtu;  /* octets one datagram to this endpoint may have */
+    bool hidden;   /* must not learn our clock (circuits) */
+    bool initiate; /* call it now; else only let it call us */
+};
+
+/*
+ * Makes an endpoint a peer of a swarm. With `initiate` a handshake goes out at
+ * once; without, that endpoint may open one channel for that swarm and for
+ * no other (anything else it asks for gets silence). CV_ERR_EXIST: it is one
+ * already; CV_ERR_DENIED: it was dropped for sending bad data not long ago;
+ * CV_ERR_INVAL: mtu too small for a chunk of this swarm and its hash;
+ * CV_ERR_NOENT: unknown swarm; CV_ERR_LIMIT; CV_ERR_NOMEM.
+ */
+enum cv_err ppsp_peer_add(struct ppsp *p, struct cv_now now, cv_handle swarm,
+                          const struct cv_endpoint *endpoint, const struct ppsp_peer_props *props);
+
+/* Forgets the endpoint in every swarm: closing handshake if `goodbye` (the
+ * endpoint still works), no event. */
+void ppsp_peer_remove(struct ppsp *p, struct cv_now now, const struct cv_endpoint *endpoint,
+                      bool goodbye);
+
+/* ---- the engine contract ------------------------------------------------ */
+
+/* `buf` is only read during the call. The result tells what became of the
+ * datagram and needs no action: everything is counted in ppsp_counters. */
+enum cv_err ppsp_on_datagram(struct ppsp *p, struct cv_now now, const struct cv_endpoint *from,
+                             const uint8_t *buf, size_t len);
+void ppsp_on_timeout(struct ppsp *p, struct cv_now now);
+bool ppsp_poll_transmit(struct ppsp *p, struct cv_now now, struct cv_batch *batch);
+cv_usec ppsp_next_timeout(const struct ppsp *p);
+
+enum ppsp_event_type {
+    PPSP_EVENT_CHUNKS_READY, /* first..last are verified and in the store */
+    PPSP_EVENT_SIZE_KNOWN,   /* octets is exact. err is CV_ERR_DIFFERS when
+                                the configured length was another */
+    PPSP_EVENT_COMPLETE,     /* every chunk is verified and in the store */
+    PPSP_EVENT_PEER_UP,      /* handshake complete */
+    PPSP_EVENT_PEER_DOWN,    /* a peer is forgotten; err tells why: TIMEDOUT, CLOSED
+                                (it said goodbye), MALFORMED (nonsense), DIFFERS (not
+                                our swarm's metadata), AUTH (bad data) */
+    PPSP_EVENT_STORE_ERROR,  /* fetching stopped, err tells why; see store.h */
+};
+
+struct ppsp_event {
+    enum ppsp_event_type type;
+    enum cv_err err;
+    cv_handle swarm;
+    uint64_t first, last;        /* CHUNKS_READY */
+    uint64_t octets;             /* SIZE_KNOWN */
+    struct cv_endpoint endpoint; /* PEER_UP, PEER_DOWN */
+};
+
+bool ppsp_poll_event(struct ppsp *p, struct ppsp_event *ret);
+
+/* ---- looking in --------------------------------------------------------- */
+
+struct ppsp_stats {
+    uint64_t chunks;      /* of the content; 0: not known yet */
+    uint64_t chunks_have; /* verified and stored */
+    uint64_t octets;      /* of the content; 0: not known exactly yet */
+    uint32_t chunk_size;
+    uint32_t peers;              /* with an open channel */
+    uint64_t up, down;           /* octets of content sent, and received and verified */
+    uint64_t up_rate, down_rate; /* the same in octets a second, over the last second */
+    uint64_t wasted;             /* octets of content received in vain (duplicates, unverifiable) */
+    bool complete, paused;       /* paused: the store refused a write */
+};
+
+/* CV_ERR_NOENT: unknown swarm. */
+enum cv_err ppsp_stats(const struct ppsp *p, cv_handle swarm, struct ppsp_stats *ret);
+
+/* All of chunks first..last are verified and stored. */
+bool ppsp_has(const struct ppsp *p, cv_handle swarm, uint64_t first, uint64_t last);
+
+/* The first missing chunk at or after `from`; the chunk count when there is
+ * none, UINT64_MAX when the count is not known. */
+uint64_t ppsp_first_missing(const struct ppsp *p, cv_handle swarm, uint64_t from);
+
+enum ppsp_peer_state {
+    PPSP_PEER_PERMITTED,   /* may call us */
+    PPSP_PEER_HANDSHAKING, /* we called */
+    PPSP_PEER_OPEN,
+};
+
+struct ppsp_peer_stats {
+    struct cv_endpoint endpoint;
+    enum ppsp_peer_state state;
+    bool chokes_us;    /* it told us not to ask */
+    uint64_t up, down; /* octets of content */
+    uint64_t up_rate, down_rate;
+    cv_usec rtt;           /* 0: not measured */
+    uint64_t cwnd;         /* octets we may have in flight */
+    cv_usec queuing_delay; /* LEDBAT's current estimate */
+    uint64_t chunks_have;  /* that it said it has */
+    uint32_t requests;     /* chunks we asked it for and wait for */
+    uint32_t stalls;       /* times it did not serve */
+};
+
+/* Fills at most `cap` rows; returns how many there are. 0: unknown swarm. */
+size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats *ret, size_t cap);
+
+/* X(name): one counter each, since creation. Every dropped input has one. */
+#define PPSP_COUNTERS(X)                                                                           \
+    X(datagrams_in)                                                                                \
+    X(datagrams_out)                                                                               \
+    X(keepalives_in)                                                                               \
+    X(drop_short)             /* fewer than 4 octets */                                            \
+    X(drop_channel)           /* no such channel */                                                \
+    X(drop_endpoint)          /* channel exists, but for another endpoint */                       \
+    X(drop_handshake_bad)     /* not a handshake to channel 0, or options malformed */             \
+    X(drop_handshake_swarm)   /* swarm not open or not for this endpoint */                        \
+    X(drop_handshake_differs) /* our swarm, other metadata or version */                           \
+    X(drop_handshake_banned)  /* endpoint sent bad data before */                                  \
+    X(drop_handshake_full)    /* no room for another peer */                                       \
+    X(drop_handshake_again)   /* handshake inside an open channel */                               \
+    X(drop_unproven)          /* message before the handshake was complete */                      \
+    X(drop_message_bad)       /* malformed message; rest of datagram discarded */                  \
+    X(drop_message_unknown)   /* unknown type; rest of datagram discarded */                       \
+    X(drop_integrity)         /* hash not usable: not a node, known already, no room */            \
+    X(drop_integrity_bad)     /* hash proven wrong */                                              \
+    X(drop_data_unasked)      /* chunk not asked for */                                            \
+    X(drop_data_duplicate)    /* chunk is there already */                                         \
+    X(drop_data_unverifiable) /* hashes are missing */                                             \
+    X(drop_data_bad)          /* wrong hash: peer dropped */                                       \
+    X(drop_data_store)        /* store could not take it */                                        \
+    X(drop_request_full)      /* queue of this peer is full */                                     \
+    X(drop_request_empty)     /* chunks we do not have or that do not exist */                     \
+    X(drop_cancel_unknown)    /* cancel of what was not asked for */                               \
+    X(drop_have_bad)          /* range outside the content, or no room to remember */              \
+    X(drop_ack_unknown)       /* ack of what was not sent */                                       \
+    X(drop_choke)             /* stray UNCHOKE */                                                  \
+    X(drop_pex)               /* peer addresses: ignored */                                        \
+    X(requests_expired)       /* chunks asked for again */                                         \
+    X(peers_dropped_bad)      /* for bad data */                                                   \
+    X(events_lost)            /* owner did not drain */
+
+struct ppsp_counters {
+#define X(name) uint64_t name;
+    PPSP_COUNTERS(X)
+#undef X
+};
+
+/* Valid until the engine is freed. */
+const struct ppsp_counters *ppsp_counters(const struct ppsp *p);
+
+#endif
