@@ -30,7 +30,7 @@ static inline size_t cv_test_vector(const char *path, const char *section, const
             return cv_test_unhex(line + strlen(label) + 1, out, cap);
         }
     }
-    assert(!"no such vector");
+    assert(f == NULL && "no such vector");
     return 0;
 }
 
