@@ -1,7 +1,7 @@
 /* The timer heap against an unsorted array. */
 #include "base/heap.h"
 
-#include "model.h"
+#include "support/model.h"
 #include "support/suite.h"
 
 CV_SUITE(heap);

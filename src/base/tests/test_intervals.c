@@ -1,7 +1,7 @@
 /* The interval set against 64 bits, also at both ends of its range. */
 #include "base/intervals.h"
 
-#include "model.h"
+#include "support/model.h"
 #include "support/suite.h"
 
 CV_SUITE(intervals);

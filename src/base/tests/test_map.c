@@ -1,7 +1,7 @@
 /* The keyed map against an array, with a good and with the worst possible hash. */
 #include "base/map.h"
 
-#include "model.h"
+#include "support/model.h"
 #include "support/suite.h"
 
 CV_SUITE(map);

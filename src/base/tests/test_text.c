@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/time.h"
 #include "base/trace.h"
-#include "model.h"
+#include "support/model.h"
 #include "support/suite.h"
 
 CV_SUITE(text);

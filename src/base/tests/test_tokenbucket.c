@@ -1,7 +1,7 @@
 /* Token bucket: exact over any partition of time. */
 #include "base/tokenbucket.h"
 
-#include "model.h"
+#include "support/model.h"
 #include "support/suite.h"
 
 CV_SUITE(tokenbucket);

@@ -1,7 +1,7 @@
-/* Seeded steps for the random-operation tests of this folder. base cannot use
+/* Seeded dice for tests that compare with a model. Tests of base cannot use
  * crypto's generator (that would be an arrow upwards): SplitMix64 is enough. */
-#ifndef CULVERT_BASE_TESTS_MODEL_H
-#define CULVERT_BASE_TESTS_MODEL_H
+#ifndef CULVERT_TESTS_SUPPORT_MODEL_H
+#define CULVERT_TESTS_SUPPORT_MODEL_H
 
 #include <string.h>
 
