@@ -69,6 +69,11 @@ enum cv_err tun_circuit_info(const struct tunnel *t, cv_handle circuit,
 /* The i-th hop as planned; NULL when there is none. Valid until the next call. */
 const struct tun_relay_ref *tun_circuit_hop(const struct tunnel *t, cv_handle circuit, uint32_t i);
 
+/* The secret that hop `index` shares with us and nobody else: what ESTABLISH_INTRO
+ * signs. CV_ERR_NOENT: no such circuit, or that hop has not answered. */
+enum cv_err tun_circuit_binding(const struct tunnel *t, cv_handle circuit, uint32_t index,
+                                uint8_t ret[32]);
+
 /* Handles of a user's circuits, at most `cap`; how many were written. */
 size_t tun_circuit_list(const struct tunnel *t, enum tun_user user, cv_handle *ret, size_t cap);
 

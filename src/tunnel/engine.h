@@ -30,6 +30,10 @@ struct tun_user_ops {
      * or its answer, or junk. True when it was taken. Client only. */
     bool (*on_raw)(void *ctx, struct tunnel *t, const struct cv_now *now,
                    const struct cv_addr *from, const uint8_t *buf);
+    /* tun_send() to a circuit of this user, whatever it does to the datagram.
+     * NULL: a DATAGRAM to the last hop as it is. */
+    enum cv_err (*send)(void *ctx, struct tunnel *t, const struct cv_now *now,
+                        const struct cv_endpoint *to, const void *buf, size_t len);
     void (*on_timeout)(void *ctx, struct tunnel *t, const struct cv_now *now);
     cv_usec (*next_timeout)(const void *ctx);
     /* Relay: the verified descriptor of this relay and day, for EXTEND. NOENT

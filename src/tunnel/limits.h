@@ -5,6 +5,8 @@
 #ifndef CULVERT_TUNNEL_LIMITS_H
 #define CULVERT_TUNNEL_LIMITS_H
 
+#include <stdint.h>
+
 enum {
     /* --- the datagram (tunnel.md section 3) --- */
     TUN_DATAGRAM = 1232, /* IPv6 minimum MTU less headers: never fragments, all alike */
@@ -70,6 +72,41 @@ enum {
     /* --- receiver indexes --- */
     TUN_RXINDEX_SLOTS_MAX = 1 << 16,
     TUN_WORKER_BITS_MAX = 6,
+
+    /* --- the engine: how much of everything --- */
+    TUN_LINKS_MAX = 4096,
+    TUN_CIRCUITS_MAX = 1024,   /* of our own */
+    TUN_HOPS_HELD_MAX = 50000, /* circuits of others */
+    TUN_LINK_CIRCUITS_MAX = 16384,
+    TUN_HALF_OPEN_MAX = 1024, /* links that wait for a first cell */
+    TUN_SPARES = 4,           /* receiver indexes handed out in advance */
+    TUN_EVENTS_MAX = 2048,    /* waiting for poll_event */
+    TUN_OUTBOX_MAX = 2048,    /* control commands and raw datagrams waiting */
+    TUN_FLOW_CELLS = 2048,    /* waiting in one direction of a relayed circuit */
+    TUN_OWN_CELLS = 128,      /* waiting in a circuit of ours, before AGAIN */
+    TUN_QUEUE_MIB = 64,       /* of cells, in all queues together */
+    TUN_ASKINGS_MAX = 32,     /* requests under way in one circuit of ours */
+    TUN_MEMOS_MAX = 16,       /* answers remembered for one circuit of others */
+    TUN_MEMO_MIB = 16,        /* of these, altogether */
+    TUN_TRIES = 5,            /* of anything that is repeated */
+    TUN_CREATES_S = 50,       /* of one link, a second; burst four times that */
+    TUN_INTRODUCTIONS_S = 5,  /* passed on to one seeder, a second; burst 20 */
 };
+
+/* Times, in microseconds. */
+#define TUN_RETRY_FIRST    ((uint64_t)250000)   /* doubled at each of TUN_TRIES */
+#define TUN_KEEPALIVE      ((uint64_t)25000000) /* below the UDP timeout of most NATs */
+#define TUN_PASSIVE        ((uint64_t)5000000)  /* heard data, said nothing: say something */
+#define TUN_LINK_WAIT      ((uint64_t)35000000) /* sent data, heard nothing: it is dead */
+#define TUN_LINK_SILENCE   ((uint64_t)90000000) /* whatever we did: it is dead */
+#define TUN_HALF_OPEN_TIME ((uint64_t)10000000)
+#define TUN_OLD_SESSION    ((uint64_t)5000000)   /* keys of the session before */
+#define TUN_REJECT_AFTER   ((uint64_t)300000000) /* keys that could not be renewed */
+#define TUN_CIRCUIT_PING   ((uint64_t)60000000)
+#define TUN_CIRCUIT_PROBE  ((uint64_t)1000000) /* sent, heard nothing: PING */
+#define TUN_CIRCUIT_DEAD   ((uint64_t)5000000) /* still nothing */
+#define TUN_HOP_IDLE       ((uint64_t)180000000)
+#define TUN_MEMO_TIME      ((uint64_t)20000000)
+#define TUN_LATE_ANSWER    ((uint64_t)20000000) /* an answer is still known as one */
 
 #endif

@@ -37,6 +37,8 @@ enum tun_link_command {
     TUN_LINKCMD_REACH = 14,
 };
 
+enum { TUN_CONTINUE = 4 + 32 }; /* octets of a CONTINUE */
+
 /* Circuit ids are chosen by the sender of CREATE; top bit = it initiated the
  * link, so that the two sides never choose the same. */
 #define TUN_CIRCUIT_INITIATOR UINT32_C(0x80000000)

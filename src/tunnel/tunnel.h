@@ -31,7 +31,9 @@
 #include "base/rng.h"
 #include "base/time.h"
 #include "crypto/keys.h"
+#include "tunnel/descriptor.h"
 #include "tunnel/limits.h"
+#include "tunnel/linkcmd.h"
 
 struct tunnel;
 
@@ -44,15 +46,6 @@ struct tunnel;
  * loopback speaks to loopback only; PRIVATE allows any unicast address. */
 enum tun_address_class { TUN_ADDRESS_PUBLIC = 0, TUN_ADDRESS_LOOPBACK, TUN_ADDRESS_PRIVATE };
 
-/* Flags of a relay's descriptor. */
-enum tun_relay_flag {
-    TUN_RELAY_RELAY = 1,
-    TUN_RELAY_INTRO = 2,
-    TUN_RELAY_RENDEZVOUS = 4,
-    TUN_RELAY_EXIT = 8,
-    TUN_RELAY_DHT = 16,
-};
-
 /* State the node keeps for the engine between runs; see TUN_EVENT_SAVE. */
 enum tun_blob {
     TUN_BLOB_KEYRING = 0, /* relay: signed descriptor and secrets of the day */
@@ -62,7 +55,7 @@ enum tun_blob {
 
 struct tun_config {
     bool relay;            /* accept links, extend circuits, answer requests */
-    uint16_t relay_flags;  /* enum tun_relay_flag, published in the descriptor */
+    uint16_t relay_flags;  /* enum tun_descriptor_flag, published in the descriptor */
     uint8_t worker;        /* number put into our receiver indices */
     uint8_t network_id[8]; /* nothing is exchanged across networks */
     uint8_t address_class; /* enum tun_address_class */
@@ -143,12 +136,9 @@ enum tun_event_kind {
     TUN_EVENT_CLOCK_OFF,
 };
 
-/* Who the other end of a link is, as far as it said. */
-enum tun_link_role {
-    TUN_LINK_NAMELESS = 0, /* a client that keeps no account */
-    TUN_LINK_CLIENT,       /* proved an account key of its own for us */
-    TUN_LINK_RELAY,        /* proved, or was reached by, a relay identity */
-};
+/* Who the other end of a link is, as far as it proved: TUN_ROLE_RELAY or
+ * TUN_ROLE_CLIENT (an account key of its own for us; linkcmd.h), or this. */
+enum { TUN_ROLE_NAMELESS = 0 };
 
 /* Pointers are borrowed and valid until the next call of any function of this
  * engine. */
@@ -212,7 +202,7 @@ struct tun_event {
          * proved who it is. `ours`: we initiated it. */
         struct {
             cv_handle link;
-            enum tun_link_role role;
+            uint8_t role;             /* TUN_ROLE_NAMELESS or enum tun_role */
             uint8_t identity[CV_KEY]; /* zeros when nameless */
             struct cv_addr addr;
             bool ours;
@@ -317,7 +307,7 @@ void tun_saved(struct tunnel *t, const struct cv_now *now, enum tun_blob which);
 
 /* ---- links ---- */
 
-/* A node's own message on a link (LEDGER, TOKEN): up to TUN_LINK_BODY octets. */
+/* A node's own message on a link (LEDGER, TOKEN): up to TUN_CONTROL_MAX octets. */
 enum cv_err tun_link_send(struct tunnel *t, const struct cv_now *now, cv_handle link,
                           uint8_t command, const void *body, size_t len);
 /* A client's link: class 0 (first) to 3 of the gate; new links are class 2. */

@@ -1,0 +1,385 @@
+/*
+ * The engine's own state, shared by the files that are the engine: tunnel.c,
+ * link.c, epoch.c, circuit.c, hop.c, introduction.c, rendezvous.c, keyring.c.
+ * Nobody else includes this; parts above the engine use engine.h.
+ */
+#ifndef CULVERT_TUNNEL_CORE_H
+#define CULVERT_TUNNEL_CORE_H
+
+#include "base/heap.h"
+#include "base/map.h"
+#include "base/tokenbucket.h"
+#include "tunnel/admission.h"
+#include "tunnel/cell.h"
+#include "tunnel/cookie.h"
+#include "tunnel/describe.h"
+#include "tunnel/dice.h"
+#include "tunnel/engine.h"
+#include "tunnel/events.h"
+#include "tunnel/handles.h"
+#include "tunnel/handshake.h"
+#include "tunnel/idtable.h"
+#include "tunnel/keyring.h"
+#include "tunnel/layer.h"
+#include "tunnel/linkcmd.h"
+#include "tunnel/linkhs.h"
+#include "tunnel/onion.h"
+#include "tunnel/outbox.h"
+#include "tunnel/relaycmd.h"
+#include "tunnel/rxindex.h"
+#include "tunnel/scheduler.h"
+#include "tunnel/tunnel.h"
+#include "tunnel/window.h"
+
+/* ---- timers ---- */
+
+enum tun_timer_kind { TUN_TIMER_LINK, TUN_TIMER_CIRCUIT, TUN_TIMER_HOP, TUN_TIMER_ENGINE };
+
+struct tun_timer {
+    struct cv_timer heap;
+    uint8_t kind;
+};
+
+/* ---- legs: where circuits meet links ---- */
+
+enum tun_leg_kind {
+    TUN_LEG_OWN,  /* our circuit's first link (struct tun_circuit) */
+    TUN_LEG_PREV, /* a hop's link towards the owner (struct tun_hop) */
+    TUN_LEG_NEXT, /* a hop's link onwards */
+};
+
+/* One direction of sending and one entry in a link's table of circuits. */
+struct tun_leg {
+    struct tun_flow flow;  /* cells that wait for this link */
+    struct tun_link *link; /* NULL: not attached */
+    uint32_t id;
+    uint8_t kind; /* enum tun_leg_kind */
+};
+
+/* ---- links ---- */
+
+/* Keys and numbers between two handshakes. */
+struct tun_session {
+    struct tun_link_secret tx_secret, rx_secret;
+    struct tun_window window;
+    uint64_t sent; /* last link sequence used */
+    uint32_t local_index, remote_index;
+    cv_usec born;
+    bool live;
+    uint8_t hash[CV_NOISE_HASH];
+};
+
+/* A handshake of ours under way, or its result that waits to be confirmed. */
+struct tun_making {
+    struct tun_linkhs hs;
+    uint8_t cookie[TUN_COOKIE];
+    cv_usec cookie_at; /* 0: none */
+    cv_usec at;        /* next try */
+    cv_usec wait;
+    uint8_t tries;
+    bool answered; /* flight 2 came; link->next holds the keys */
+};
+
+enum tun_link_state {
+    TUN_STATE_MAKING = 1, /* ours: waits for flight 2 */
+    TUN_STATE_ANSWERED,   /* theirs: waits for the first valid cell */
+    TUN_STATE_OPEN,
+};
+
+/* Clients of one /24 or /56 in one class count as one. */
+struct tun_netgroup {
+    struct tun_sched_group group;
+    struct {
+        struct cv_addr network;
+        uint32_t class;
+    } key;
+    uint32_t refs;
+};
+
+struct tun_link {
+    cv_handle handle;
+    struct tun_timer timer;
+    uint8_t state; /* enum tun_link_state */
+    bool ours;     /* we sent flight 1 */
+    bool named;    /* in the table of links by identity */
+    uint8_t role;  /* TUN_ROLE_* of the other side */
+    uint8_t class;
+    uint16_t weight;
+    uint8_t auth_tries;
+    struct cv_addr addr;
+    uint8_t identity[CV_KEY];
+    uint8_t first_hash[CV_NOISE_HASH];
+
+    struct tun_session now, next, old;
+    cv_usec old_until;
+    struct tun_making *making;    /* NULL: none under way */
+    struct tun_linkhs_peer *peer; /* ours only */
+    cv_usec rekey_at, give_up_at;
+
+    struct tun_idtable circuits; /* id -> struct tun_leg */
+    struct tun_sched_group relay_group;
+    struct tun_netgroup *netgroup;
+    struct tun_sched_group *group; /* one of the two above */
+
+    uint32_t spare_local[TUN_SPARES], spare_remote[TUN_SPARES];
+    uint8_t spares_local, spares_remote;
+
+    cv_usec heard_at, sent_at;
+    cv_usec unanswered_at; /* first data heard since we sent anything; 0: none */
+    cv_usec waiting_at;    /* first data sent since we heard anything; 0: none */
+    cv_usec auth_at;
+
+    struct cv_addr new_addr; /* being challenged */
+    uint8_t challenge[8];
+    cv_usec challenged_at;
+
+    uint64_t out_octets, in_octets; /* RELAY cells, not yet reported */
+    bool dirty;
+    TAILQ_ENTRY(tun_link) dirty_entry;
+    struct cv_tokenbucket creates, destroys;
+};
+
+TAILQ_HEAD(tun_link_list, tun_link);
+
+/* ---- circuits of ours ---- */
+
+struct tun_asking {
+    TAILQ_ENTRY(tun_asking) entry;
+    cv_usec at, wait; /* next try; at NEVER: answered, kept to know late answers */
+    cv_usec until;
+    uint32_t transaction;
+    uint16_t len;
+    uint8_t command, hop, tries;
+    bool internal; /* EXTEND of the circuit itself */
+    bool answered;
+    uint8_t body[]; /* with the transaction in front */
+};
+
+TAILQ_HEAD(tun_askings, tun_asking);
+
+enum tun_circuit_state {
+    TUN_CIRCUIT_LINKING,
+    TUN_CIRCUIT_CREATING,
+    TUN_CIRCUIT_EXTENDING,
+    TUN_CIRCUIT_READY
+};
+
+struct tun_circuit {
+    cv_handle handle;
+    struct tun_leg leg;
+    struct tun_timer timer;
+    cv_usec tick_at;
+    struct tun_onion onion;
+    struct tun_circuit_plan plan;
+    uint8_t binding[TUN_HOPS_MAX][32];
+    uint8_t state; /* enum tun_circuit_state */
+    uint8_t ttl, pings, create_tries;
+    struct tun_handshake *handshake; /* with hop onion.hops */
+    cv_usec create_at, create_wait;
+    struct tun_askings askings;
+    uint32_t asked, next_transaction;
+    cv_usec opened_at, ready_at, expires_at, heard_at, ping_at;
+    cv_usec unheard_at; /* first cell sent since we heard any; 0: none */
+    uint64_t cells_out, cells_in;
+};
+
+/* ---- circuits of others ---- */
+
+/* A question that was asked of us, or one cell of the answer to it. */
+struct tun_memo {
+    struct tun_memo *next;
+    uint32_t transaction;
+    uint16_t len;
+    uint8_t command; /* of the answer; 0: asked, not answered yet */
+    cv_usec at;
+    uint8_t body[];
+};
+
+struct tun_hop {
+    cv_handle handle;
+    struct tun_leg prev, next;
+    struct tun_timer timer;
+    struct tun_layer layer;
+    uint8_t binding[32];
+    uint8_t created[TUN_FLIGHT2]; /* repeated when CREATE is */
+    uint8_t create_digest[16];
+    uint8_t ttl, extends;
+    bool spoken;        /* a cell of the owner arrived: CREATED has */
+    bool open;          /* DATAGRAMs go to the node: OPEN was answered */
+    bool asked;         /* the node knows this hop */
+    uint32_t extending; /* transaction of the EXTEND under way */
+    struct tun_memo *memos;
+    uint8_t memo_count;
+    cv_usec heard_at;
+
+    /* CREATE of the next hop, under way */
+    uint8_t *flight;
+    uint16_t flight_len;
+    uint8_t create_tries;
+    cv_usec create_at, create_wait;
+
+    /* introduction and rendezvous */
+    bool is_intro, is_rendezvous;
+    uint8_t intro_key[CV_KEY];
+    uint8_t cookie[TUN_RENDEZVOUS_COOKIE];
+    uint32_t cookie_transaction;
+    struct tun_hop *spliced; /* the other circuit of a rendezvous */
+    struct tun_memo *joined; /* JOINED, repeated until the viewer speaks */
+    cv_usec joined_at, joined_wait;
+    uint8_t joined_tries;
+    struct cv_tokenbucket lookups, introductions;
+};
+
+/* ---- the engine ---- */
+
+struct tunnel {
+    struct tun_config cfg;
+    struct cv_ed25519_secret identity_secret;
+    struct cv_rng rng; /* given */
+    struct tun_dice dice;
+    struct cv_rng fast; /* from it: no system call a cell */
+    struct tun_counters count;
+    uint8_t map_key[CV_SIPHASH_KEY];
+
+    struct tun_handles links, circuits, hops;
+    struct tun_rxindex *rx;
+    struct cv_map *links_by_identity;
+    struct cv_map *netgroups;
+    struct tun_sched_group own_group;
+    struct cv_map *intros;  /* authentication key -> hop */
+    struct cv_map *cookies; /* rendezvous cookie -> hop */
+    struct tun_link_list dirty;
+    uint32_t half_open, halves; /* links that wait for a first cell */
+    uint64_t memo_octets;
+    cv_usec killed_at;
+
+    struct tun_sched sched;
+    struct cv_tokenbucket shaper;
+    bool shaped;
+    cv_usec shaper_ready;
+    struct tun_outbox outbox;
+    struct tun_events events, inner; /* for the node; for the users inside */
+    bool in_users;
+    struct tun_admission *admission; /* relay only */
+    struct tun_cookie_jar jar;
+    struct tun_describe_net describe_net;
+    struct tun_keyring *keyring; /* relay only */
+    struct cv_heap timers;
+    struct tun_timer tick;
+    cv_usec last;
+
+    const struct tun_user_ops *ops[TUN_USER_COUNT];
+    void *user[TUN_USER_COUNT];
+};
+
+/* tunnel.c */
+void tun_timer_set(struct tunnel *t, struct tun_timer *timer, cv_usec at);
+/* To the user that owns it, or to the node. */
+void tun_event_to(struct tunnel *t, enum tun_user user, const struct tun_event *ev);
+uint64_t tun_map_hash(const void *ctx, const void *key, size_t len);
+
+/* link.c */
+void tun_link_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_link *l);
+enum cv_err tun_link_on_datagram(struct tunnel *t, const struct cv_now *now, struct tun_link *l,
+                                 uint32_t index, const struct cv_addr *from, const uint8_t *buf);
+/* Ends a link and every circuit over it. */
+void tun_link_fail(struct tunnel *t, const struct cv_now *now, struct tun_link *l, enum cv_err err);
+void tun_link_free(struct tunnel *t, struct tun_link *l);
+struct tun_link *tun_link_alloc(struct tunnel *t, const struct cv_now *now,
+                                const struct cv_addr *addr, bool ours);
+/* The link now carries: circuits that waited go on, the node is told. */
+void tun_link_opened(struct tunnel *t, const struct cv_now *now, struct tun_link *l);
+void tun_link_schedule(struct tunnel *t, struct tun_link *l);
+void tun_link_regroup(struct tunnel *t, struct tun_link *l);
+enum cv_err tun_link_control_to(struct tunnel *t, struct tun_link *l, uint8_t command,
+                                uint32_t circuit, const void *body, size_t len,
+                                const struct cv_addr *to, bool next_epoch);
+/* Seals `out` into a datagram for the session. */
+void tun_link_seal_relay(struct tun_session *s, uint8_t *datagram, uint32_t circuit,
+                         uint32_t layer);
+void tun_link_report(struct tunnel *t); /* LINK_CARRIED of what is dirty */
+void tun_link_send_destroy(struct tunnel *t, struct tun_link *l, uint32_t circuit);
+void tun_link_give_spares(struct tunnel *t, struct tun_link *l);
+
+/* A fresh circuit id on this link for `leg`. */
+enum cv_err tun_leg_attach_new(struct tunnel *t, struct tun_leg *leg, struct tun_link *l);
+enum cv_err tun_leg_attach(struct tunnel *t, struct tun_leg *leg, struct tun_link *l, uint32_t id);
+void tun_leg_detach(struct tunnel *t, struct tun_leg *leg); /* drops what waits */
+
+/* epoch.c: handshakes, first and later */
+enum cv_err tun_epoch_begin(struct tunnel *t, const struct cv_now *now, struct tun_link *l);
+void tun_epoch_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_link *l);
+enum cv_err tun_epoch_on_answer(struct tunnel *t, const struct cv_now *now, struct tun_link *l,
+                                const uint8_t *buf);
+enum cv_err tun_epoch_on_flight_1(struct tunnel *t, const struct cv_now *now,
+                                  const struct cv_addr *from, const uint8_t *buf);
+/* The first valid cell in link->next. */
+void tun_epoch_confirm(struct tunnel *t, const struct cv_now *now, struct tun_link *l);
+/* CONTINUE arrived on `l`, in its session now. True: `l` is gone, its session
+ * went to *ret_into. */
+bool tun_epoch_continue(struct tunnel *t, const struct cv_now *now, struct tun_link *l,
+                        const uint8_t *body, size_t len, struct tun_link **ret_into);
+void tun_session_drop(struct tunnel *t, struct tun_session *s);
+
+/* circuit.c */
+void tun_circuit_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c);
+void tun_circuit_on_cell(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
+                         const uint8_t *cell, uint32_t layer);
+void tun_circuit_on_link(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c);
+void tun_circuit_on_created(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
+                            const uint8_t *body, size_t len);
+void tun_circuit_fail(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
+                      enum cv_err err);
+void tun_circuit_free(struct tunnel *t, struct tun_circuit *c);
+
+/* hop.c */
+void tun_hop_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
+void tun_hop_on_create(struct tunnel *t, const struct cv_now *now, struct tun_link *l, uint32_t id,
+                       const uint8_t *body, size_t len);
+void tun_hop_on_forward(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                        const uint8_t *cell);
+void tun_hop_on_backward(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                         const uint8_t *cell, uint32_t layer);
+void tun_hop_on_link(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
+void tun_hop_on_created(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                        const uint8_t *body, size_t len);
+/* Tears down both sides; `from` is the leg that told us, NULL: neither. */
+void tun_hop_destroy(struct tunnel *t, struct tun_hop *h, const struct tun_leg *from);
+/* The link of the next leg failed or refused. */
+void tun_hop_next_down(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
+struct tun_sched_group *tun_hop_group(const struct tun_hop *h);
+/* A pool cell; makes room by killing the circuit with the oldest cell in the
+ * heaviest link when memory is short. May be NULL. */
+struct tun_cell *tun_cell_take(struct tunnel *t, cv_usec now);
+/* One answer cell, remembered for the transaction in front of `body`. */
+void tun_hop_answer(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
+                    const void *body, size_t len);
+void tun_hop_error(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                   uint32_t transaction, uint8_t code, const void *data, size_t len);
+void tun_hop_schedule(struct tunnel *t, struct tun_hop *h);
+
+/* introduction.c, rendezvous.c: relay side */
+void tun_hop_establish_intro(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                             const struct tun_inner *in);
+void tun_hop_introduce(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                       const struct tun_inner *in);
+void tun_hop_intro_done(struct tunnel *t, struct tun_hop *h);
+void tun_hop_establish_rendezvous(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                                  const struct tun_inner *in);
+void tun_hop_join(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                  const struct tun_inner *in);
+void tun_hop_spliced_datagram(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                              const struct tun_inner *in);
+void tun_hop_joined_again(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
+void tun_hop_rendezvous_done(struct tunnel *t, struct tun_hop *h);
+
+static inline struct tun_circuit *tun_leg_circuit(struct tun_leg *leg) {
+    return CV_CONTAINER_OF(leg, struct tun_circuit, leg);
+}
+
+static inline struct tun_hop *tun_leg_hop(struct tun_leg *leg) {
+    return leg->kind == TUN_LEG_PREV ? CV_CONTAINER_OF(leg, struct tun_hop, prev)
+                                     : CV_CONTAINER_OF(leg, struct tun_hop, next);
+}
+
+#endif

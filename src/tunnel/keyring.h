@@ -1,0 +1,75 @@
+/*
+ * A relay's own keys: one descriptor a UTC day, signed once, with the link key
+ * and onion secrets behind it (tunnel.md section 5). Yesterday's serve until
+ * 08:00, tomorrow's descriptor is signed from 21:00 on. Nothing signed is shown
+ * before the whole keyring was stored: a relay that forgets what it signed
+ * would sign a second one for that day and prove itself a liar. Loaded with
+ * today's entry missing, but with proof that there was one, it stays silent
+ * for that day.
+ */
+#ifndef CULVERT_TUNNEL_KEYRING_H
+#define CULVERT_TUNNEL_KEYRING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/time.h"
+#include "crypto/keys.h"
+#include "tunnel/descriptor.h"
+#include "tunnel/limits.h"
+#include "tunnel/linkhs.h"
+
+struct tun_keyring;
+
+/* What a descriptor says besides keys. */
+struct tun_keyring_config {
+    const struct cv_ed25519_secret *identity; /* borrowed for good */
+    uint8_t network_id[TUN_NETWORK_ID];
+    struct cv_addr addr[TUN_ADDRS_MAX];
+    uint8_t addrs;
+    uint16_t flags;
+    uint32_t bandwidth;
+};
+
+/* One day. */
+struct tun_keyring_day {
+    uint32_t day;
+    bool saved; /* on disk: may be shown */
+    struct cv_x25519_secret link_secret;
+    struct cv_x25519_secret onion_secret[TUN_ONION_KEYS];
+    struct tun_linkhs_peer peer; /* of link_secret */
+    uint8_t descriptor[TUN_DESCRIPTOR_MAX];
+    uint16_t descriptor_len;
+    uint8_t digest[TUN_DIGEST];
+};
+
+/* `blob`: what tun_keyring_blob() gave before, or NULL. A blob that is damaged
+ * or another identity's is CV_ERR_CORRUPT through *ret_err, and the ring then
+ * holds nothing for today. NULL: out of memory. */
+struct tun_keyring *tun_keyring_new(const struct tun_keyring_config *cfg, const struct cv_rng *rng,
+                                    const struct cv_now *now, const void *blob, size_t len,
+                                    enum cv_err *ret_err);
+struct tun_keyring *tun_keyring_free(struct tun_keyring *k); /* wipes */
+
+/* Signs what is due and forgets what is over. True when the ring must be
+ * stored now: take tun_keyring_blob(), and tun_keyring_saved() afterwards. */
+bool tun_keyring_tick(struct tun_keyring *k, const struct cv_now *now);
+const uint8_t *tun_keyring_blob(struct tun_keyring *k, size_t *ret_len);
+void tun_keyring_saved(struct tun_keyring *k);
+
+/* The day everybody uses now, or NULL when there is none to show. */
+const struct tun_keyring_day *tun_keyring_current(const struct tun_keyring *k, int64_t wall);
+const struct tun_keyring_day *tun_keyring_find(const struct tun_keyring *k, uint32_t day);
+
+/* All days that may be used for handshakes now, newest first; at most 3. */
+size_t tun_keyring_days(const struct tun_keyring *k, int64_t wall,
+                        const struct tun_keyring_day *ret[3]);
+
+/* The onion secrets that are acceptable now; at most `cap`. */
+size_t tun_keyring_onion(const struct tun_keyring *k, int64_t wall,
+                         const struct cv_x25519_secret **ret, size_t cap);
+
+#endif

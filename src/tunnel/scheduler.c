@@ -1,0 +1,328 @@
+#include "tunnel/scheduler.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+    BLOCK_CELLS = 64,
+    FLOW_QUANTUM = 16, /* cells: long enough to leave in one segmented send */
+};
+
+#define CODEL_TARGET   CV_MSEC(100)
+#define CODEL_INTERVAL CV_MSEC(300)
+
+/* Cells a class may send in a round. */
+static const int32_t share[TUN_SCHED_CLASSES] = {50, 25, 20, 5, 100, 100};
+
+enum cv_err tun_sched_init(struct tun_sched *s, uint64_t octets_max) {
+    uint64_t blocks = octets_max / (BLOCK_CELLS * sizeof(struct tun_cell));
+    *s = (struct tun_sched){.blocks_max = blocks < 1 ? 1 : (uint32_t)blocks};
+    s->blocks = calloc(s->blocks_max, sizeof *s->blocks);
+    if (!s->blocks)
+        return CV_ERR_NOMEM;
+    for (unsigned i = 0; i < TUN_SCHED_CLASSES; i++)
+        TAILQ_INIT(&s->class[i]);
+    return CV_ERR_OK;
+}
+
+static void free_blocks(struct tun_sched *s) {
+    for (uint32_t i = 0; i < s->blocks_used; i++)
+        free(s->blocks[i]);
+    s->blocks_used = 0;
+    s->free = NULL;
+}
+
+void tun_sched_done(struct tun_sched *s) {
+    free_blocks(s);
+    free(s->blocks);
+    s->blocks = NULL;
+}
+
+void tun_sched_trim(struct tun_sched *s) {
+    if (s->cells_used == 0)
+        free_blocks(s);
+}
+
+static bool grow(struct tun_sched *s) {
+    if (s->blocks_used == s->blocks_max)
+        return false;
+    struct tun_cell *block = malloc(BLOCK_CELLS * sizeof *block);
+    if (!block)
+        return false;
+    s->blocks[s->blocks_used++] = block;
+    for (unsigned i = 0; i < BLOCK_CELLS; i++) {
+        block[i].next = s->free;
+        s->free = &block[i];
+    }
+    return true;
+}
+
+struct tun_cell *tun_sched_take(struct tun_sched *s) {
+    if (!s->free && !grow(s))
+        return NULL;
+    struct tun_cell *c = s->free;
+    s->free = c->next;
+    s->cells_used++;
+    return c;
+}
+
+void tun_sched_release(struct tun_sched *s, struct tun_cell *c) {
+    assert(s->cells_used > 0);
+    c->next = s->free;
+    s->free = c;
+    s->cells_used--;
+}
+
+/* ---- groups and flows ---- */
+
+void tun_sched_group_init(struct tun_sched_group *g, unsigned class, unsigned weight) {
+    assert(class < TUN_SCHED_CLASSES);
+    *g = (struct tun_sched_group){.class = (uint8_t) class,
+                                  .weight = (uint16_t)(weight ? weight : 1)};
+    TAILQ_INIT(&g->fresh);
+    TAILQ_INIT(&g->tired);
+}
+
+static void group_activate(struct tun_sched *s, struct tun_sched_group *g) {
+    if (g->active)
+        return;
+    g->active = true;
+    g->deficit = g->weight;
+    TAILQ_INSERT_TAIL(&s->class[g->class], g, entry);
+}
+
+static void group_deactivate(struct tun_sched *s, struct tun_sched_group *g) {
+    if (!g->active)
+        return;
+    g->active = false;
+    TAILQ_REMOVE(&s->class[g->class], g, entry);
+}
+
+static bool group_is_empty(const struct tun_sched_group *g) {
+    return TAILQ_EMPTY(&g->fresh) && TAILQ_EMPTY(&g->tired);
+}
+
+void tun_sched_group_set(struct tun_sched *s, struct tun_sched_group *g, unsigned class,
+                         unsigned weight) {
+    assert(class < TUN_SCHED_CLASSES);
+    bool active = g->active;
+    group_deactivate(s, g);
+    g->class = (uint8_t) class;
+    g->weight = (uint16_t)(weight ? weight : 1);
+    if (active)
+        group_activate(s, g);
+}
+
+void tun_flow_init(struct tun_flow *f, struct tun_sched_group *g, void *owner, uint32_t max) {
+    *f = (struct tun_flow){.group = g, .owner = owner, .max = max};
+}
+
+static void flow_unlist(struct tun_sched *s, struct tun_flow *f) {
+    if (f->state == TUN_FLOW_FRESH)
+        TAILQ_REMOVE(&f->group->fresh, f, entry);
+    else if (f->state == TUN_FLOW_TIRED)
+        TAILQ_REMOVE(&f->group->tired, f, entry);
+    f->state = TUN_FLOW_IDLE;
+    if (f->group && group_is_empty(f->group))
+        group_deactivate(s, f->group);
+}
+
+/* A flow that was idle goes before those that always have something to send:
+ * few cells in a long time mean a person who waits. */
+static void flow_list_fresh(struct tun_sched *s, struct tun_flow *f) {
+    f->state = TUN_FLOW_FRESH;
+    f->deficit = FLOW_QUANTUM;
+    TAILQ_INSERT_TAIL(&f->group->fresh, f, entry);
+    group_activate(s, f->group);
+}
+
+static void flow_list_tired(struct tun_flow *f) {
+    f->state = TUN_FLOW_TIRED;
+    f->deficit = FLOW_QUANTUM;
+    TAILQ_INSERT_TAIL(&f->group->tired, f, entry);
+}
+
+void tun_flow_move(struct tun_sched *s, struct tun_flow *f, struct tun_sched_group *g) {
+    if (f->group == g)
+        return;
+    if (f->group)
+        flow_unlist(s, f);
+    f->group = g;
+    if (f->count)
+        flow_list_fresh(s, f);
+}
+
+static struct tun_cell *flow_pop(struct tun_sched *s, struct tun_flow *f) {
+    struct tun_cell *c = f->head;
+    f->head = c->next;
+    if (!f->head)
+        f->tail = NULL;
+    f->count--;
+    s->cells_queued--;
+    return c;
+}
+
+void tun_flow_clear(struct tun_sched *s, struct tun_flow *f) {
+    while (f->head)
+        tun_sched_release(s, flow_pop(s, f));
+    if (f->group)
+        flow_unlist(s, f);
+    f->dropping = false;
+    f->above_at = 0;
+}
+
+void tun_sched_put(struct tun_sched *s, struct tun_flow *f, struct tun_cell *c, cv_usec now) {
+    assert(f->group);
+    if (tun_flow_full(f) && f->head) {
+        tun_sched_release(s, flow_pop(s, f));
+        s->dropped_cap++;
+    }
+    c->next = NULL;
+    c->queued_at = now;
+    if (f->tail)
+        f->tail->next = c;
+    else
+        f->head = c;
+    f->tail = c;
+    f->count++;
+    s->cells_queued++;
+    if (f->state == TUN_FLOW_IDLE)
+        flow_list_fresh(s, f);
+}
+
+/* ---- CoDel, RFC 8289 section 5 ---- */
+
+static uint32_t isqrt(uint32_t n) {
+    uint32_t r = 0, bit = 1u << 30;
+    while (bit > n)
+        bit >>= 2;
+    for (; bit; bit >>= 2) {
+        if (n >= r + bit) {
+            n -= r + bit;
+            r = (r >> 1) + bit;
+        } else {
+            r >>= 1;
+        }
+    }
+    return r;
+}
+
+/* interval / sqrt(drops), with eight bits of fraction */
+static cv_usec control_law(cv_usec t, uint32_t drops) {
+    uint32_t n = drops < 60000 ? drops : 60000;
+    return t + CODEL_INTERVAL * 256 / isqrt(n << 16);
+}
+
+/* Has the head waited too long for a whole interval? */
+static bool overdue(struct tun_flow *f, cv_usec now) {
+    if (!f->head || cv_usec_since(now, f->head->queued_at) < CODEL_TARGET || f->count <= 1) {
+        f->above_at = 0;
+        return false;
+    }
+    if (f->above_at == 0) {
+        f->above_at = cv_usec_add(now, CODEL_INTERVAL);
+        return false;
+    }
+    return now >= f->above_at;
+}
+
+static void codel_drop(struct tun_sched *s, struct tun_flow *f) {
+    tun_sched_release(s, flow_pop(s, f));
+    s->dropped_codel++;
+}
+
+static void codel(struct tun_sched *s, struct tun_flow *f, cv_usec now) {
+    bool late = overdue(f, now);
+    if (f->dropping) {
+        if (!late) {
+            f->dropping = false;
+            return;
+        }
+        while (f->dropping && now >= f->drop_at) {
+            codel_drop(s, f);
+            f->drops++;
+            if (!overdue(f, now))
+                f->dropping = false;
+            else
+                f->drop_at = control_law(f->drop_at, f->drops);
+        }
+    } else if (late) {
+        codel_drop(s, f);
+        (void)overdue(f, now);
+        f->dropping = true;
+        /* dropped a moment ago: go on at nearly the rate that helped then */
+        bool recent = f->drops > 2 && cv_usec_since(now, f->drop_at) < 16 * CODEL_INTERVAL;
+        f->drops = recent ? f->drops - 2 : 1;
+        f->drop_at = control_law(now, f->drops);
+    }
+}
+
+/* ---- who is next ---- */
+
+static struct tun_flow *next_flow(struct tun_sched_group *g) {
+    for (;;) {
+        struct tun_flow *f = TAILQ_FIRST(&g->fresh);
+        bool fresh = f != NULL;
+        if (!f)
+            f = TAILQ_FIRST(&g->tired);
+        assert(f);
+        if (f->deficit > 0)
+            return f;
+        if (fresh)
+            TAILQ_REMOVE(&g->fresh, f, entry);
+        else
+            TAILQ_REMOVE(&g->tired, f, entry);
+        flow_list_tired(f);
+    }
+}
+
+static struct tun_sched_group *next_group(struct tun_sched *s, unsigned class) {
+    for (;;) {
+        struct tun_sched_group *g = TAILQ_FIRST(&s->class[class]);
+        assert(g);
+        if (g->deficit > 0)
+            return g;
+        g->deficit += g->weight;
+        TAILQ_REMOVE(&s->class[class], g, entry);
+        TAILQ_INSERT_TAIL(&s->class[class], g, entry);
+    }
+}
+
+/* The class being served keeps its turn while it has cells and deficit. */
+static bool next_class(struct tun_sched *s, unsigned *ret) {
+    for (unsigned tries = 0; tries <= TUN_SCHED_CLASSES; tries++) {
+        unsigned i = s->current;
+        if (!TAILQ_EMPTY(&s->class[i]) && s->deficit[i] > 0) {
+            *ret = i;
+            return true;
+        }
+        /* an idle class saves nothing up */
+        s->deficit[i] = 0;
+        s->current = (i + 1) % TUN_SCHED_CLASSES;
+        s->deficit[s->current] = share[s->current];
+    }
+    return false;
+}
+
+struct tun_cell *tun_sched_next(struct tun_sched *s, cv_usec now, struct tun_flow **ret_flow) {
+    unsigned class;
+    while (s->cells_queued && next_class(s, &class)) {
+        struct tun_sched_group *g = next_group(s, class);
+        struct tun_flow *f = next_flow(g);
+        if (!f->patient)
+            codel(s, f, now);
+        struct tun_cell *c = f->head ? flow_pop(s, f) : NULL;
+        if (c) {
+            f->deficit--;
+            g->deficit--;
+            s->deficit[class]--;
+        }
+        if (!f->head)
+            flow_unlist(s, f);
+        if (c) {
+            *ret_flow = f;
+            return c;
+        }
+    }
+    return NULL;
+}

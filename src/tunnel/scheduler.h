@@ -1,0 +1,122 @@
+/*
+ * Who sends next. Cells wait in one queue a circuit and direction (a flow);
+ * flows are served quietest first, then round robin, inside their group (the
+ * /24 or /56 of the client, or the neighbour relay); groups by deficit round
+ * robin inside their class; classes by their shares: 50, 25, 20, 5 for the
+ * gate's classes 0 to 3, and as much as all of these for traffic between
+ * relays. What a class does not use the others get. Every step is O(1).
+ *
+ * Each queue runs CoDel (RFC 8289) with target 100 ms and interval 300 ms: the
+ * usual 5 ms would starve a delay-based congestion control with a 60 ms
+ * target. Drops are at the head. Queue memory comes from one pool that is
+ * capped as a whole; flows have caps of their own, beyond which the oldest
+ * cell goes.
+ */
+#ifndef CULVERT_TUNNEL_SCHEDULER_H
+#define CULVERT_TUNNEL_SCHEDULER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/err.h"
+#include "base/time.h"
+
+#define TUN_SCHED_CELL 1204
+
+/* Classes: 0..3 of the gate, then these. */
+enum tun_sched_class {
+    TUN_SCHED_GATE = 0,
+    TUN_SCHED_RELAYS = 4, /* both neighbours are relays */
+    TUN_SCHED_OWN,        /* circuits of this node */
+    TUN_SCHED_CLASSES,
+};
+
+struct tun_cell {
+    struct tun_cell *next;
+    cv_usec queued_at;
+    uint32_t layer; /* layer sequence of the link header */
+    uint8_t octets[TUN_SCHED_CELL];
+};
+
+struct tun_flow;
+TAILQ_HEAD(tun_flow_list, tun_flow);
+
+/* Flows that are counted as one neighbour or one network. Made by whoever
+ * keeps the links; lives until its last flow left. */
+struct tun_sched_group {
+    TAILQ_ENTRY(tun_sched_group) entry; /* in its class, while it has cells */
+    struct tun_flow_list fresh, tired;  /* flows with cells */
+    int32_t deficit;
+    uint16_t weight; /* cells a round */
+    uint8_t class;   /* enum tun_sched_class */
+    bool active;
+};
+
+TAILQ_HEAD(tun_sched_groups, tun_sched_group);
+
+enum tun_flow_state { TUN_FLOW_IDLE = 0, TUN_FLOW_FRESH, TUN_FLOW_TIRED };
+
+/* One queue. Zeroed, then tun_flow_init(). */
+struct tun_flow {
+    TAILQ_ENTRY(tun_flow) entry;
+    struct tun_sched_group *group; /* borrowed */
+    void *owner;                   /* whoever sends its cells */
+    struct tun_cell *head, *tail;
+    uint32_t count, max;
+    int32_t deficit;
+    uint8_t state;    /* enum tun_flow_state */
+    bool patient;     /* no CoDel: the sender itself is told to wait */
+    bool dropping;    /* CoDel's */
+    uint32_t drops;   /* in this dropping state */
+    cv_usec above_at; /* when the delay will have been too long for an interval; 0: it is not */
+    cv_usec drop_at;
+};
+
+struct tun_sched {
+    struct tun_sched_groups class[TUN_SCHED_CLASSES];
+    int32_t deficit[TUN_SCHED_CLASSES];
+    unsigned current; /* class being served */
+    /* pool */
+    struct tun_cell *free;
+    void **blocks;
+    uint32_t blocks_used, blocks_max;
+    uint32_t cells_used, cells_queued;
+    uint64_t dropped_codel, dropped_cap;
+};
+
+/* At most `octets_max` of memory for cells. Allocates as it grows. */
+enum cv_err tun_sched_init(struct tun_sched *s, uint64_t octets_max);
+void tun_sched_done(struct tun_sched *s); /* flows are simply forgotten */
+
+/* An empty cell, NULL when the pool is at its cap. Give it to tun_sched_put()
+ * or back with tun_sched_release(). */
+struct tun_cell *tun_sched_take(struct tun_sched *s);
+void tun_sched_release(struct tun_sched *s, struct tun_cell *c);
+
+void tun_sched_group_init(struct tun_sched_group *g, unsigned class, unsigned weight);
+/* Moves a group with all its waiting cells to another class or weight. */
+void tun_sched_group_set(struct tun_sched *s, struct tun_sched_group *g, unsigned class,
+                         unsigned weight);
+
+void tun_flow_init(struct tun_flow *f, struct tun_sched_group *g, void *owner, uint32_t max);
+/* Moves a flow, with its cells, to another group. */
+void tun_flow_move(struct tun_sched *s, struct tun_flow *f, struct tun_sched_group *g);
+/* Drops what waits; afterwards the flow is in no list. */
+void tun_flow_clear(struct tun_sched *s, struct tun_flow *f);
+
+static inline bool tun_flow_full(const struct tun_flow *f) {
+    return f->count >= f->max;
+}
+
+/* Takes over `c`. A full flow loses its oldest cell instead. */
+void tun_sched_put(struct tun_sched *s, struct tun_flow *f, struct tun_cell *c, cv_usec now);
+
+/* The next cell to send and its flow; NULL when nothing waits. The cell is the
+ * caller's: tun_sched_release() it. */
+struct tun_cell *tun_sched_next(struct tun_sched *s, cv_usec now, struct tun_flow **ret_flow);
+
+/* Gives the pool's memory back when no cell is out: for idle moments. */
+void tun_sched_trim(struct tun_sched *s);
+
+#endif

@@ -1,0 +1,206 @@
+/*
+ * The scheduler alone: shares at saturation, nothing wasted when somebody is
+ * silent, fairness inside a class, CoDel's drops, caps of memory.
+ */
+#include "support/suite.h"
+#include "tunnel/scheduler.h"
+
+CV_SUITE(tun_scheduler);
+
+struct bench {
+    struct tun_sched s;
+    struct tun_sched_group group[8];
+    struct tun_flow flow[8];
+    uint64_t sent[8];
+    uint32_t waiting_max;
+};
+
+static void add(struct bench *b, unsigned i, unsigned class, unsigned weight) {
+    tun_sched_group_init(&b->group[i], class, weight);
+    tun_flow_init(&b->flow[i], &b->group[i], (void *)(uintptr_t)(i + 1), 512);
+    b->flow[i].patient = true;
+}
+
+static void fill(struct bench *b, unsigned i, unsigned cells, cv_usec now) {
+    while (b->flow[i].count < cells) {
+        struct tun_cell *c = tun_sched_take(&b->s);
+        cr_assert_not_null(c);
+        tun_sched_put(&b->s, &b->flow[i], c, now);
+    }
+}
+
+static bool send_one(struct bench *b, cv_usec now) {
+    struct tun_flow *f;
+    struct tun_cell *c = tun_sched_next(&b->s, now, &f);
+    if (!c)
+        return false;
+    b->sent[(uintptr_t)f->owner - 1]++;
+    tun_sched_release(&b->s, c);
+    return true;
+}
+
+static void finish(struct bench *b) {
+    for (unsigned i = 0; i < 8; i++)
+        if (b->flow[i].group)
+            tun_flow_clear(&b->s, &b->flow[i]);
+    cr_expect_eq(b->s.cells_queued, 0);
+    cr_expect_eq(b->s.cells_used, 0);
+    tun_sched_done(&b->s);
+}
+
+/* clang-format off */
+static const struct {
+    const char *name;
+    unsigned classes;        /* bit set: this class always has cells */
+    unsigned want[TUN_SCHED_CLASSES]; /* permille of what is sent */
+} shares[] = {
+    { "all gate classes",         0x0f, { 500, 250, 200, 50, 0, 0 } },
+    { "contributor, free rider",  0x0a, { 0, 833, 0, 167, 0, 0 } },
+    { "free rider alone",         0x08, { 0, 0, 0, 1000, 0, 0 } },
+    { "new and free rider",       0x0c, { 0, 0, 800, 200, 0, 0 } },
+    { "clients and relays",       0x1f, { 250, 125, 100, 25, 500, 0 } },
+    { "relays alone",             0x10, { 0, 0, 0, 0, 1000, 0 } },
+};
+/* clang-format on */
+
+Test(tun_scheduler, classes_get_their_shares_and_what_others_leave) {
+    for (size_t row = 0; row < sizeof shares / sizeof *shares; row++) {
+        struct bench b = {0};
+        cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
+        for (unsigned i = 0; i < TUN_SCHED_CLASSES; i++)
+            add(&b, i, i, 16);
+        const uint64_t total = 20000;
+        for (uint64_t n = 0; n < total; n++) {
+            for (unsigned i = 0; i < TUN_SCHED_CLASSES; i++)
+                if (shares[row].classes >> i & 1)
+                    fill(&b, i, 40, n);
+            cr_assert(send_one(&b, n), "%s: idle with cells waiting", shares[row].name);
+        }
+        for (unsigned i = 0; i < TUN_SCHED_CLASSES; i++) {
+            int64_t got = (int64_t)(b.sent[i] * 1000 / total), want = shares[row].want[i];
+            cr_expect(got >= want - 15 && got <= want + 15, "%s: class %u got %ld, want %ld",
+                      shares[row].name, i, (long)got, (long)want);
+        }
+        finish(&b);
+    }
+}
+
+Test(tun_scheduler, many_circuits_do_not_buy_a_network_more) {
+    struct bench b = {0};
+    cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
+    add(&b, 0, 2, 16);
+    add(&b, 1, 2, 16);
+    for (unsigned i = 2; i < 8; i++) { /* six more circuits of the second network */
+        tun_flow_init(&b.flow[i], &b.group[1], (void *)(uintptr_t)(i + 1), 512);
+        b.flow[i].patient = true;
+    }
+    for (unsigned n = 0; n < 14000; n++) {
+        for (unsigned i = 0; i < 8; i++)
+            fill(&b, i, 40, n);
+        cr_assert(send_one(&b, n));
+    }
+    cr_expect(b.sent[0] > 6800 && b.sent[0] < 7200, "one circuit got %lu", b.sent[0]);
+    for (unsigned i = 1; i < 8; i++)
+        cr_expect(b.sent[i] > 950 && b.sent[i] < 1050, "circuit %u got %lu", i, b.sent[i]);
+    finish(&b);
+}
+
+Test(tun_scheduler, relays_share_by_weight) {
+    struct bench b = {0};
+    cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
+    add(&b, 0, TUN_SCHED_RELAYS, 10);
+    add(&b, 1, TUN_SCHED_RELAYS, 40);
+    for (unsigned n = 0; n < 10000; n++) {
+        fill(&b, 0, 100, n);
+        fill(&b, 1, 100, n);
+        cr_assert(send_one(&b, n));
+    }
+    cr_expect(b.sent[1] > 7800 && b.sent[1] < 8200, "got %lu", b.sent[1]);
+    finish(&b);
+}
+
+Test(tun_scheduler, a_quiet_flow_goes_before_busy_ones_of_its_group) {
+    struct bench b = {0};
+    cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
+    add(&b, 0, 2, 16);
+    tun_flow_init(&b.flow[1], &b.group[0], (void *)(uintptr_t)2, 512);
+    b.flow[1].patient = true;
+    fill(&b, 0, 500, 1);
+    for (unsigned i = 0; i < 100; i++)
+        send_one(&b, 1);
+    fill(&b, 1, 1, 1);
+    for (unsigned i = 0; i < 17 && b.sent[1] == 0; i++)
+        send_one(&b, 1);
+    cr_expect_eq(b.sent[1], 1);
+    finish(&b);
+}
+
+Test(tun_scheduler, codel_drops_at_the_head_only_when_delay_stays_high) {
+    struct bench b = {0};
+    cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
+    add(&b, 0, 2, 16);
+    b.flow[0].patient = false;
+    /* a burst of 250 ms that drains: no drop */
+    for (unsigned i = 0; i < 250; i++)
+        fill(&b, 0, i + 1, 0);
+    for (unsigned i = 0; i < 250; i++)
+        cr_assert(send_one(&b, CV_MSEC(i)));
+    cr_expect_eq(b.s.dropped_codel, 0);
+    /* twice as much arriving as leaving, for ten seconds */
+    uint64_t offered = 0;
+    for (cv_usec t = CV_SEC(1); t < CV_SEC(11); t += CV_MSEC(1)) {
+        for (unsigned i = 0; i < 2; i++, offered++)
+            tun_sched_put(&b.s, &b.flow[0], tun_sched_take(&b.s), t);
+        send_one(&b, t);
+    }
+    cr_expect_gt(b.s.dropped_codel, 200);
+    cr_expect_leq(b.flow[0].count, 512);
+    finish(&b);
+}
+
+Test(tun_scheduler, memory_has_a_cap_and_a_full_flow_loses_its_oldest) {
+    struct bench b = {0};
+    uint64_t octets = 3 * 64 * sizeof(struct tun_cell);
+    cr_assert_eq(tun_sched_init(&b.s, octets), CV_ERR_OK);
+    add(&b, 0, 2, 16);
+    b.flow[0].max = 100;
+    for (unsigned i = 0; i < 150; i++) {
+        struct tun_cell *c = tun_sched_take(&b.s);
+        cr_assert_not_null(c);
+        c->layer = i;
+        tun_sched_put(&b.s, &b.flow[0], c, i);
+    }
+    cr_expect_eq(b.flow[0].count, 100);
+    cr_expect_eq(b.flow[0].head->layer, 50);
+    cr_expect_eq(b.s.dropped_cap, 50);
+    struct tun_cell *held[192];
+    unsigned n = 0;
+    while ((held[n] = tun_sched_take(&b.s)) != NULL)
+        n++;
+    cr_expect_eq(n, 92);
+    while (n > 0)
+        tun_sched_release(&b.s, held[--n]);
+    tun_sched_trim(&b.s);
+    cr_expect_eq(b.s.blocks_used, 3); /* still in use */
+    tun_flow_clear(&b.s, &b.flow[0]);
+    tun_sched_trim(&b.s);
+    cr_expect_eq(b.s.blocks_used, 0);
+    finish(&b);
+}
+
+Test(tun_scheduler, moving_a_group_or_flow_keeps_its_cells) {
+    struct bench b = {0};
+    cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
+    add(&b, 0, 2, 16);
+    add(&b, 1, 3, 16);
+    fill(&b, 0, 10, 1);
+    tun_sched_group_set(&b.s, &b.group[0], 1, 16);
+    fill(&b, 1, 10, 1);
+    tun_flow_move(&b.s, &b.flow[0], &b.group[1]);
+    cr_expect_not(b.group[0].active);
+    unsigned n = 0;
+    while (send_one(&b, 2))
+        n++;
+    cr_expect_eq(n, 20);
+    finish(&b);
+}
