@@ -91,6 +91,39 @@ enum {
     TUN_TRIES = 5,            /* of anything that is repeated */
     TUN_CREATES_S = 50,       /* of one link, a second; burst four times that */
     TUN_INTRODUCTIONS_S = 5,  /* passed on to one seeder, a second; burst 20 */
+
+    /* --- directory, guards, paths (tunnel.md section 5) --- */
+    TUN_DIRECTORY_MAX = 4096, /* entries; relays times days */
+    TUN_CLAIMS_MAX = 6,       /* kept of one entry */
+    TUN_SECOND_MAX = 4,       /* second-layer guards L: min(4, max(2, n / 4)) */
+    TUN_SPARE_FROM = 8,       /* relays: a third guard in reserve */
+    TUN_GUARDS_APART = 16,    /* relays: guards stand nowhere else in paths we choose */
+    TUN_WEIGHTS_FROM = 100,   /* relays: bandwidth counts, nobody above a twentieth */
+    TUN_PATH_DRAWS = 64,      /* tried for one place of a path in a large network */
+    TUN_GUARD_DAYS_MIN = 60,
+    TUN_GUARD_DAYS_MAX = 120,
+    TUN_GUARD_KNOWN_DAYS = 7, /* preferred for guards, when there is a choice */
+    TUN_SECOND_DAYS_MIN = 1,
+    TUN_SECOND_DAYS_MAX = 22,
+
+    /* --- bootstrapping of a client --- */
+    TUN_ADDRESSES_MAX = 64, /* found in the DHT and not yet asked */
+    TUN_CONTACTS_MAX = 8,   /* relays asked from our own address, guards included */
+    TUN_CONTACTS_WANTED = 4,
+    TUN_AHEAD = 3, /* circuits built before anybody wants one */
+
+    /* --- hidden swarms (tunnel.md section 7) --- */
+    TUN_CONTACT_LIFE_MAX_S = 3 * 3600, /* a contact that says more is not believed */
+    TUN_HIDDEN_MAX = 64,               /* swarms viewed or shared at once */
+    TUN_KNOWN_CONTACTS_MAX = 32,       /* of one swarm */
+    TUN_MEETINGS_MAX = 4,              /* joined rendezvous of a viewer with one swarm */
+    TUN_MEETING_TRIES = 4,             /* rendezvous points tried for one contact */
+    TUN_INTRO_POINTS = 3,
+    TUN_INTRO_REPLAYS = 256,    /* introductions remembered by their ephemeral key */
+    TUN_VIEWER_JOINS_MAX = 8,   /* circuits caused by introductions, alive, when viewing too */
+    TUN_SHARE_JOINS_MAX = 64,   /* the same, for a seeder that only shares */
+    TUN_INTRO_BURST = 4,        /* new circuits caused by introductions at once, */
+    TUN_INTRO_EVERY_MS = 10000, /* then one in so long */
 };
 
 /* Times, in microseconds. */

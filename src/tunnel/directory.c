@@ -1,0 +1,371 @@
+#include "tunnel/directory.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "crypto/hash.h"
+#include "crypto/siphash.h"
+
+struct tun_directory {
+    uint8_t network_id[TUN_NETWORK_ID];
+    uint8_t hash_key[CV_SIPHASH_KEY];
+    struct cv_map *relays; /* struct key to struct tun_relay, owned */
+    uint8_t proof[TUN_DESCRIPTOR_MAX];
+    size_t proof_len;
+};
+
+struct key {
+    uint8_t identity[CV_KEY];
+    uint8_t day[4];
+};
+static_assert(sizeof(struct key) == CV_KEY + 4, "hashed as octets");
+
+static struct key key_of(const uint8_t identity[CV_KEY], uint32_t day) {
+    struct key k;
+    memcpy(k.identity, identity, CV_KEY);
+    for (int i = 0; i < 4; i++)
+        k.day[i] = (uint8_t)(day >> (8 * i));
+    return k;
+}
+
+struct tun_directory *tun_directory_new(const uint8_t network_id[TUN_NETWORK_ID],
+                                        const struct cv_rng *rng) {
+    struct tun_directory *dir = calloc(1, sizeof *dir);
+    if (!dir)
+        return NULL;
+    memcpy(dir->network_id, network_id, TUN_NETWORK_ID);
+    cv_rng_fill(rng, dir->hash_key, sizeof dir->hash_key);
+    dir->relays = cv_map_new(sizeof(struct key), TUN_DIRECTORY_MAX, cv_siphash_map, dir->hash_key);
+    return dir->relays ? dir : tun_directory_free(dir);
+}
+
+struct tun_directory *tun_directory_free(struct tun_directory *dir) {
+    if (!dir)
+        return NULL;
+    void *cursor = NULL;
+    struct tun_relay *r;
+    while (dir->relays && (r = cv_map_next(dir->relays, &cursor, NULL)))
+        free(r);
+    cv_map_free(dir->relays);
+    free(dir);
+    return NULL;
+}
+
+struct tun_relay *tun_directory_find(const struct tun_directory *dir,
+                                     const uint8_t identity[CV_KEY], uint32_t day) {
+    struct key k = key_of(identity, day);
+    return cv_map_get(dir->relays, &k);
+}
+
+struct tun_relay *tun_directory_find_d(const struct tun_directory *dir,
+                                       const uint8_t identity[CV_KEY],
+                                       const uint8_t d[TUN_DIGEST]) {
+    void *cursor = NULL;
+    struct tun_relay *r;
+    while ((r = cv_map_next(dir->relays, &cursor, NULL))) {
+        if (r->raw_len > 0 && memcmp(r->desc.digest, d, TUN_DIGEST) == 0 &&
+            memcmp(r->desc.identity, identity, CV_KEY) == 0)
+            return r;
+    }
+    return NULL;
+}
+
+struct tun_relay *tun_directory_find_now(const struct tun_directory *dir,
+                                         const uint8_t identity[CV_KEY], int64_t wall) {
+    uint32_t day = tun_descriptor_day(wall);
+    const uint32_t days[] = {day, day + 1, day - 1};
+    for (size_t i = 0; i < sizeof days / sizeof *days; i++) {
+        struct tun_relay *r = tun_directory_find(dir, identity, days[i]);
+        if (r && r->raw_len > 0)
+            return r;
+    }
+    return NULL;
+}
+
+/* The entry, made when it is not there. */
+static enum cv_err entry(struct tun_directory *dir, int64_t wall, const uint8_t identity[CV_KEY],
+                         uint32_t day, struct tun_relay **ret) {
+    struct tun_relay *r = tun_directory_find(dir, identity, day);
+    if (!r) {
+        r = calloc(1, sizeof *r);
+        if (!r)
+            return CV_ERR_NOMEM;
+        memcpy(r->desc.identity, identity, CV_KEY);
+        r->desc.day = day;
+        r->first_seen = wall;
+        struct key k = key_of(identity, day);
+        enum cv_err err = cv_map_put(dir->relays, &k, r);
+        if (err) {
+            free(r);
+            return err;
+        }
+    }
+    *ret = r;
+    return CV_ERR_OK;
+}
+
+static bool in_family(const struct tun_descriptor *a, const struct tun_descriptor *b) {
+    for (unsigned i = 0; i < a->families; i++) {
+        if (memcmp(a->family[i], b->identity, CV_KEY) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool tun_relay_conflict(const struct tun_descriptor *a, const struct tun_descriptor *b) {
+    if (memcmp(a->identity, b->identity, CV_KEY) == 0)
+        return true;
+    /* Mutual: otherwise anybody could keep a relay away from all others. */
+    if (in_family(a, b) && in_family(b, a))
+        return true;
+    for (unsigned i = 0; i < a->addrs; i++) {
+        for (unsigned k = 0; k < b->addrs; k++) {
+            if (a->addr[i].family != b->addr[k].family)
+                continue;
+            unsigned bits = a->addr[i].family == 4 ? 16 : 32;
+            if (cv_addr_common_bits(&a->addr[i], &b->addr[k]) >= bits)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Any descriptor of a relay will do to know its network and family. */
+static const struct tun_descriptor *anything_of(const struct tun_directory *dir,
+                                                const uint8_t identity[CV_KEY], uint32_t day) {
+    const uint32_t days[] = {day, day - 1, day + 1};
+    for (size_t i = 0; i < sizeof days / sizeof *days; i++) {
+        const struct tun_relay *r = tun_directory_find(dir, identity, days[i]);
+        if (r && r->raw_len > 0)
+            return &r->desc;
+    }
+    return NULL;
+}
+
+/* Do claims by `a` and `b` count as two, and each for r? */
+static bool independent(const struct tun_directory *dir, const struct tun_relay *r,
+                        const uint8_t a[CV_KEY], const uint8_t b[CV_KEY]) {
+    const struct tun_descriptor *da = anything_of(dir, a, r->desc.day);
+    const struct tun_descriptor *db = anything_of(dir, b, r->desc.day);
+    return da && db && !tun_relay_conflict(da, db) && !tun_relay_conflict(da, &r->desc) &&
+           !tun_relay_conflict(db, &r->desc);
+}
+
+static void judge(const struct tun_directory *dir, struct tun_relay *r) {
+    if (r->raw_len == 0 || r->confirmed)
+        return;
+    for (unsigned i = 0; i < r->claims; i++) {
+        if (memcmp(r->claim[i].d, r->desc.digest, TUN_DIGEST) != 0)
+            continue;
+        for (unsigned k = 0; k < i; k++) {
+            if (memcmp(r->claim[k].d, r->desc.digest, TUN_DIGEST) == 0 &&
+                independent(dir, r, r->claim[i].by, r->claim[k].by)) {
+                r->confirmed = true;
+                return;
+            }
+        }
+    }
+}
+
+enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const void *raw, size_t len,
+                              struct tun_relay **ret, uint32_t *ret_day) {
+    struct tun_descriptor desc;
+    enum cv_err err = tun_descriptor_open(raw, len, dir->network_id, &desc);
+    if (err)
+        return err == CV_ERR_DIFFERS ? CV_ERR_DENIED : err;
+    if (ret_day)
+        *ret_day = desc.day;
+    if (!tun_descriptor_is_current(desc.day, wall))
+        return CV_ERR_STALE;
+
+    struct tun_relay *r;
+    err = entry(dir, wall, desc.identity, desc.day, &r);
+    if (err)
+        return err;
+    if (ret)
+        *ret = r;
+    if (r->raw_len > 0) {
+        if (memcmp(r->desc.digest, desc.digest, TUN_DIGEST) == 0)
+            return CV_ERR_EXIST;
+        r->liar = true;
+        memcpy(dir->proof, raw, len);
+        dir->proof_len = len;
+        return CV_ERR_DIFFERS;
+    }
+    r->desc = desc;
+    memcpy(r->raw, raw, len);
+    r->raw_len = (uint16_t)len;
+    for (unsigned i = 0; i < r->claims; i++) {
+        if (memcmp(r->claim[i].d, desc.digest, TUN_DIGEST) != 0) {
+            r->disputed = true;
+            memcpy(r->disputed_by, r->claim[i].by, CV_KEY);
+        }
+    }
+    judge(dir, r);
+    return CV_ERR_OK;
+}
+
+const uint8_t *tun_directory_proof(const struct tun_directory *dir, size_t *ret_len) {
+    *ret_len = dir->proof_len;
+    return dir->proof;
+}
+
+/* Would what was asked through this relay's hands be its own invention? */
+static bool interested(const struct tun_directory *dir, const struct tun_relay *r,
+                       const uint8_t relay[CV_KEY]) {
+    const struct tun_descriptor *d = anything_of(dir, relay, r->desc.day);
+    if (memcmp(relay, r->desc.identity, CV_KEY) == 0)
+        return true;
+    return d && r->raw_len > 0 && tun_relay_conflict(d, &r->desc);
+}
+
+static void claim_store(struct tun_relay *r, const uint8_t d[TUN_DIGEST],
+                        const uint8_t by[CV_KEY]) {
+    for (unsigned i = 0; i < r->claims; i++) {
+        if (memcmp(r->claim[i].by, by, CV_KEY) == 0) {
+            memcpy(r->claim[i].d, d, TUN_DIGEST);
+            return;
+        }
+    }
+    /* Full: the oldest goes, so that nobody can fill the row for good. */
+    struct tun_claim *c = &r->claim[r->claim_next];
+    r->claim_next = (uint8_t)((r->claim_next + 1) % TUN_CLAIMS_MAX);
+    if (r->claims < TUN_CLAIMS_MAX)
+        r->claims++;
+    memcpy(c->by, by, CV_KEY);
+    memcpy(c->d, d, TUN_DIGEST);
+}
+
+enum cv_err tun_directory_claim(struct tun_directory *dir, int64_t wall,
+                                const uint8_t identity[CV_KEY], uint32_t day,
+                                const uint8_t d[TUN_DIGEST], const uint8_t by[CV_KEY],
+                                const uint8_t (*path)[CV_KEY], size_t n) {
+    if (!tun_descriptor_is_current(day, wall))
+        return CV_ERR_STALE;
+    if (!anything_of(dir, by, day))
+        return CV_ERR_NOENT;
+    struct tun_relay *r;
+    enum cv_err err = entry(dir, wall, identity, day, &r);
+    if (err)
+        return err;
+    if (r->raw_len > 0 && memcmp(r->desc.digest, d, TUN_DIGEST) != 0) {
+        if (!r->liar) {
+            r->disputed = true;
+            memcpy(r->disputed_by, by, CV_KEY);
+        }
+        return CV_ERR_DIFFERS;
+    }
+    if (r->confirmed || interested(dir, r, by))
+        return CV_ERR_OK;
+    for (size_t i = 0; i < n; i++) {
+        if (interested(dir, r, path[i]))
+            return CV_ERR_OK;
+    }
+    claim_store(r, d, by);
+    judge(dir, r);
+    return CV_ERR_OK;
+}
+
+static bool matches(const struct tun_relay *r, uint32_t day, enum tun_directory_which which) {
+    if (r->desc.day != day || r->liar)
+        return false;
+    switch (which) {
+    case TUN_DIRECTORY_KNOWN:
+        return r->raw_len > 0;
+    case TUN_DIRECTORY_REACHED:
+        return r->raw_len > 0 && r->reached;
+    case TUN_DIRECTORY_WANTED:
+        return r->raw_len == 0 || r->disputed;
+    case TUN_DIRECTORY_CONFIRMED:
+        return r->raw_len > 0 && r->confirmed;
+    }
+    return false;
+}
+
+static int by_identity(const void *a, const void *b) {
+    const struct tun_relay *const *x = a, *const *y = b;
+    return memcmp((*x)->desc.identity, (*y)->desc.identity, CV_KEY);
+}
+
+size_t tun_directory_list(const struct tun_directory *dir, uint32_t day,
+                          enum tun_directory_which which, struct tun_relay **ret, size_t cap) {
+    void *cursor = NULL;
+    struct tun_relay *r;
+    size_t n = 0;
+    while (n < cap && (r = cv_map_next(dir->relays, &cursor, NULL))) {
+        if (matches(r, day, which))
+            ret[n++] = r;
+    }
+    if (n > 1)
+        qsort(ret, n, sizeof(struct tun_relay *), by_identity);
+    return n;
+}
+
+size_t tun_directory_count(const struct tun_directory *dir, uint32_t day,
+                           enum tun_directory_which which) {
+    void *cursor = NULL;
+    struct tun_relay *r;
+    size_t n = 0;
+    while ((r = cv_map_next(dir->relays, &cursor, NULL)))
+        n += matches(r, day, which);
+    return n;
+}
+
+ssize_t tun_directory_bucket(const struct tun_directory *dir, uint32_t day, unsigned level,
+                             uint16_t bucket, enum tun_directory_which which, size_t from,
+                             uint8_t ret_hash[16], uint16_t *ret_total, struct tun_pair *ret_pairs,
+                             size_t cap) {
+    size_t max = cv_map_count(dir->relays), total = 0;
+    struct tun_relay **all = calloc(max + 1, sizeof(struct tun_relay *));
+    struct tun_pair *pairs = calloc(max + 1, sizeof *pairs);
+    if (all && pairs) {
+        max = tun_directory_list(dir, day, which, all, max);
+        for (size_t i = 0; i < max; i++) {
+            if (tun_relay_bucket(all[i]->desc.identity, day, level) != bucket)
+                continue;
+            memcpy(pairs[total].identity, all[i]->desc.identity, CV_KEY);
+            memcpy(pairs[total].d, all[i]->desc.digest, TUN_DIGEST);
+            total++;
+        }
+    }
+    ssize_t written = all && pairs ? 0 : CV_ERR_NOMEM;
+    if (written == 0) {
+        static_assert(sizeof(struct tun_pair) == CV_KEY + TUN_DIGEST, "hashed as octets");
+        CV_BLAKE2B(ret_hash, 16, NULL, 0, {pairs, total * sizeof *pairs});
+        *ret_total = (uint16_t)total;
+        for (size_t i = from; i < total && (size_t)written < cap; i++)
+            ret_pairs[written++] = pairs[i];
+    }
+    free(all);
+    free(pairs);
+    return written;
+}
+
+void tun_directory_expire(struct tun_directory *dir, int64_t wall) {
+    void *cursor = NULL;
+    const void *key;
+    struct tun_relay *r;
+    while ((r = cv_map_next(dir->relays, &cursor, &key))) {
+        if (tun_descriptor_is_current(r->desc.day, wall))
+            continue;
+        struct key k;
+        memcpy(&k, key, sizeof k);
+        cv_map_del(dir->relays, &k);
+        free(r);
+    }
+}
+
+void tun_relay_ref_fill(struct tun_relay_ref *ret, const struct tun_relay *r, int64_t wall) {
+    assert(r->raw_len > 0);
+    memset(ret, 0, sizeof *ret);
+    memcpy(ret->identity, r->desc.identity, CV_KEY);
+    ret->day = r->desc.day;
+    memcpy(ret->d, r->desc.digest, TUN_DIGEST);
+    memcpy(ret->link_key, r->desc.link_key, CV_KEY);
+    memcpy(ret->onion_key, r->desc.onion_key[tun_onion_key_newest(r->desc.day, wall)], CV_KEY);
+    size_t n = 0;
+    for (unsigned i = 0; i < r->desc.addrs && n < 2; i++)
+        ret->addr[n++] = r->desc.addr[i];
+}

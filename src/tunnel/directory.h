@@ -1,0 +1,139 @@
+/*
+ * All descriptors we know, by (identity, day), and how far each may be trusted
+ * (docs/protocol/tunnel.md, discovery).
+ *
+ * Anybody can sign a descriptor; what a relay must not be able to do is show a
+ * different one to each client. So a relay is used beyond the first hop only
+ * when its D (BLAKE2b-128 of the descriptor) was named by two relays of other
+ * /16 and family. A *claim* is "relay `by` says that D belongs to (identity,
+ * day)"; claims may come before the descriptor does. Two signed descriptors for
+ * one (identity, day) prove equivocation and end the relay's use for that day.
+ *
+ * At most TUN_DIRECTORY_MAX entries, then new ones are refused; days that are
+ * over make room. Pointers to entries stay valid until tun_directory_expire()
+ * or _free(). Not for sharing between threads.
+ */
+#ifndef CULVERT_TUNNEL_DIRECTORY_H
+#define CULVERT_TUNNEL_DIRECTORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/time.h"
+#include "tunnel/descriptor.h"
+#include "tunnel/limits.h"
+#include "tunnel/relayref.h"
+
+struct tun_directory;
+
+/* As buckets list them. */
+struct tun_pair {
+    uint8_t identity[CV_KEY];
+    uint8_t d[TUN_DIGEST];
+};
+
+struct tun_claim {
+    uint8_t by[CV_KEY]; /* the relay that said so */
+    uint8_t d[TUN_DIGEST];
+};
+
+/* What is known of one relay on one day. Only directory.c writes the fields,
+ * but for those marked (user). */
+struct tun_relay {
+    struct tun_descriptor desc; /* identity and day always; the rest if raw_len > 0 */
+    uint16_t raw_len;           /* 0: only claims so far */
+    uint8_t raw[TUN_DESCRIPTOR_MAX];
+
+    uint8_t claims; /* of one D, no two by relays in conflict with each other */
+    uint8_t claim_next;
+    struct tun_claim claim[TUN_CLAIMS_MAX];
+    bool confirmed; /* two claims name our D */
+    bool disputed;  /* `disputed_by` names another D: ask it for that descriptor */
+    bool liar;      /* signed two descriptors for this day: neither used nor passed on */
+    uint8_t disputed_by[CV_KEY];
+    int64_t first_seen; /* Unix seconds */
+
+    bool reached;          /* (user) answered our DESCRIBE at its own address */
+    cv_usec shunned_until; /* (user) paths avoid it when they can; 0 = not */
+    cv_usec asked_at;      /* (user) when its descriptor was last asked for */
+};
+
+/* NULL only when out of memory. Borrows `rng` during the call. */
+struct tun_directory *tun_directory_new(const uint8_t network_id[TUN_NETWORK_ID],
+                                        const struct cv_rng *rng);
+/* NULL is allowed; always returns NULL. */
+struct tun_directory *tun_directory_free(struct tun_directory *dir);
+
+/*
+ * Takes a descriptor as signed; verifies it. OK: new. EXIST: known, the same.
+ * DIFFERS: another one for this identity and day, also validly signed; see
+ * tun_directory_proof(). STALE: its day is not current at `wall` (*ret_day is
+ * set). DENIED: another network. LIMIT, NOMEM; or what tun_descriptor_open()
+ * says. *ret (may be NULL) is set for OK, EXIST and DIFFERS.
+ */
+enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const void *raw, size_t len,
+                              struct tun_relay **ret, uint32_t *ret_day);
+
+/* The second descriptor of the last DIFFERS; the first is the entry's own.
+ * Valid until the next DIFFERS. */
+const uint8_t *tun_directory_proof(const struct tun_directory *dir, size_t *ret_len);
+
+/*
+ * `by` says that d belongs to (identity, day). `path`: relays through which it
+ * was asked, n of them (0 for a link of our own): nobody confirms what may be
+ * an invention of its own, so that a claim about `by` or about a relay on the
+ * path, its network or its family is ignored (OK). NOENT: `by` is not known.
+ * DIFFERS: noted; it contradicts the descriptor that we hold. LIMIT, NOMEM.
+ */
+enum cv_err tun_directory_claim(struct tun_directory *dir, int64_t wall,
+                                const uint8_t identity[CV_KEY], uint32_t day,
+                                const uint8_t d[TUN_DIGEST], const uint8_t by[CV_KEY],
+                                const uint8_t (*path)[CV_KEY], size_t n);
+
+/* The entry, with or without a descriptor; NULL when there is none. */
+struct tun_relay *tun_directory_find(const struct tun_directory *dir,
+                                     const uint8_t identity[CV_KEY], uint32_t day);
+/* The entry with a descriptor of this digest, whatever its day. */
+struct tun_relay *tun_directory_find_d(const struct tun_directory *dir,
+                                       const uint8_t identity[CV_KEY], const uint8_t d[TUN_DIGEST]);
+/* The entry with a descriptor, of the day in use or else of the days around it. */
+struct tun_relay *tun_directory_find_now(const struct tun_directory *dir,
+                                         const uint8_t identity[CV_KEY], int64_t wall);
+
+enum tun_directory_which {
+    TUN_DIRECTORY_KNOWN,    /* have a descriptor and are no liars */
+    TUN_DIRECTORY_REACHED,  /* of these, whom we reached ourselves: what relays pass on */
+    TUN_DIRECTORY_WANTED,   /* claimed, but without descriptor, or disputed */
+    TUN_DIRECTORY_CONFIRMED /* known and confirmed */
+};
+
+/* Entries of a day, in order of identity; how many were written (<= cap). */
+size_t tun_directory_list(const struct tun_directory *dir, uint32_t day,
+                          enum tun_directory_which which, struct tun_relay **ret, size_t cap);
+size_t tun_directory_count(const struct tun_directory *dir, uint32_t day,
+                           enum tun_directory_which which);
+
+/*
+ * A bucket as two nodes compare it: BLAKE2b-128 over its sorted (identity, D)
+ * pairs, and up to `cap` of these from number `from` on. *ret_total: all pairs
+ * of the bucket. Returns how many were written. CV_ERR_NOMEM: negative.
+ */
+ssize_t tun_directory_bucket(const struct tun_directory *dir, uint32_t day, unsigned level,
+                             uint16_t bucket, enum tun_directory_which which, size_t from,
+                             uint8_t ret_hash[16], uint16_t *ret_total, struct tun_pair *ret_pairs,
+                             size_t cap);
+
+/* Forgets entries of days that nobody uses any more. */
+void tun_directory_expire(struct tun_directory *dir, int64_t wall);
+
+/* The same relay, network (/16 of v4, /32 of v6) or family (named by both):
+ * never both in one path. */
+bool tun_relay_conflict(const struct tun_descriptor *a, const struct tun_descriptor *b);
+
+/* What a circuit needs to know of a relay; its newest onion key at `wall`. */
+void tun_relay_ref_fill(struct tun_relay_ref *ret, const struct tun_relay *r, int64_t wall);
+
+#endif

@@ -1,0 +1,283 @@
+#include "tunnel/guard.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cursor.h"
+#include "crypto/hash.h"
+#include "tunnel/path.h"
+
+#define DAY_S 86400
+
+unsigned tun_guards_seconds(size_t n) {
+    size_t quarter = n / 4;
+    return quarter < 2 ? 2 : quarter > TUN_SECOND_MAX ? TUN_SECOND_MAX : (unsigned)quarter;
+}
+
+static bool is(const struct tun_guard *g, const uint8_t identity[CV_KEY]) {
+    return g->set && memcmp(g->identity, identity, CV_KEY) == 0;
+}
+
+bool tun_guards_is_first(const struct tun_guards *g, const uint8_t identity[CV_KEY]) {
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
+        if (is(&g->first[i], identity))
+            return true;
+    }
+    return false;
+}
+
+bool tun_guards_is_second(const struct tun_guards *g, const uint8_t identity[CV_KEY]) {
+    for (unsigned i = 0; i < TUN_SECOND_MAX; i++) {
+        if (is(&g->second[i], identity))
+            return true;
+    }
+    return false;
+}
+
+struct tun_guard *tun_guards_find_first(struct tun_guards *g, const uint8_t identity[CV_KEY]) {
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
+        if (is(&g->first[i], identity))
+            return &g->first[i];
+    }
+    return NULL;
+}
+
+static int64_t days(const struct cv_rng *rng, unsigned lo, unsigned hi) {
+    return (int64_t)cv_rng_between(rng, (uint64_t)lo * DAY_S, (uint64_t)hi * DAY_S);
+}
+
+static void place(struct tun_guard *g, const struct tun_relay *r, int64_t wall, int64_t life) {
+    *g = (struct tun_guard){.set = true, .chosen = wall, .until = wall + life};
+    memcpy(g->identity, r->desc.identity, CV_KEY);
+}
+
+/* May `r` stand beside the first hops there are? */
+static bool first_fits(const struct tun_guards *g, const struct tun_directory *dir,
+                       const struct tun_relay *r, int64_t wall) {
+    if (r->liar || tun_guards_is_second(g, r->desc.identity))
+        return false;
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
+        if (!g->first[i].set)
+            continue;
+        if (is(&g->first[i], r->desc.identity))
+            return false;
+        const struct tun_relay *other = tun_directory_find_now(dir, g->first[i].identity, wall);
+        if (other && tun_relay_conflict(&other->desc, &r->desc))
+            return false;
+    }
+    return true;
+}
+
+bool tun_guards_choose_first(struct tun_guards *g, const struct tun_guard_contact *contacts,
+                             size_t count, size_t n, const struct tun_directory *dir, int64_t wall,
+                             const struct cv_rng *rng) {
+    unsigned want = n >= TUN_SPARE_FROM ? TUN_GUARD_FIRSTS : TUN_GUARD_SPARE;
+    bool changed = false;
+    for (unsigned i = 0; i < want; i++) {
+        if (g->first[i].set)
+            continue;
+        struct tun_relay *fit[TUN_CONTACTS_MAX];
+        size_t fits = 0;
+        /* Known for a week first: an attacker's new relays must wait. */
+        for (int known = 1; known >= 0 && fits == 0; known--) {
+            for (size_t k = 0; k < count && fits < TUN_CONTACTS_MAX; k++) {
+                const struct tun_relay *r = contacts[k].relay;
+                if (known && r->first_seen > wall - (int64_t)TUN_GUARD_KNOWN_DAYS * DAY_S)
+                    continue;
+                if (first_fits(g, dir, r, wall))
+                    fit[fits++] = tun_directory_find(dir, r->desc.identity, r->desc.day);
+            }
+        }
+        if (fits == 0)
+            break;
+        const struct tun_relay *r = tun_path_pick(fit, fits, rng);
+        place(&g->first[i], r, wall, days(rng, TUN_GUARD_DAYS_MIN, TUN_GUARD_DAYS_MAX));
+        for (size_t k = 0; k < count; k++) {
+            if (memcmp(contacts[k].relay->desc.identity, r->desc.identity, CV_KEY) == 0)
+                g->first[i].addr = contacts[k].addr;
+        }
+        changed = true;
+    }
+    return changed;
+}
+
+/* 2: in conflict with no first hop and no other L; 1: with not all first hops; 0: unusable. */
+static unsigned second_fits(const struct tun_guards *g, const struct tun_directory *dir,
+                            const struct tun_relay *r, int64_t wall) {
+    if (tun_guards_is_first(g, r->desc.identity) || tun_guards_is_second(g, r->desc.identity))
+        return 0;
+    unsigned clashes = 0, firsts = 0;
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
+        if (!g->first[i].set)
+            continue;
+        const struct tun_relay *other = tun_directory_find_now(dir, g->first[i].identity, wall);
+        bool clash = other && tun_relay_conflict(&other->desc, &r->desc);
+        firsts += i < TUN_GUARD_SPARE;
+        clashes += clash && i < TUN_GUARD_SPARE;
+    }
+    if (clashes > 0 && clashes == firsts)
+        return 0;
+    for (unsigned i = 0; i < TUN_SECOND_MAX; i++) {
+        const struct tun_relay *other =
+            g->second[i].set ? tun_directory_find_now(dir, g->second[i].identity, wall) : NULL;
+        clashes += other && tun_relay_conflict(&other->desc, &r->desc);
+    }
+    return clashes ? 1 : 2;
+}
+
+bool tun_guards_choose_second(struct tun_guards *g, const struct tun_directory *dir, int64_t wall,
+                              const struct cv_rng *rng) {
+    uint32_t day = tun_descriptor_day(wall);
+    size_t n = tun_directory_count(dir, day, TUN_DIRECTORY_CONFIRMED);
+    unsigned want = tun_guards_seconds(n), have = 0;
+    for (unsigned i = 0; i < TUN_SECOND_MAX; i++)
+        have += g->second[i].set;
+    if (have >= want || n == 0)
+        return false;
+
+    struct tun_relay **all = calloc(n, sizeof(struct tun_relay *));
+    struct tun_relay **fit = calloc(n, sizeof(struct tun_relay *));
+    bool changed = false;
+    n = all && fit ? tun_directory_list(dir, day, TUN_DIRECTORY_CONFIRMED, all, n) : 0;
+    for (unsigned i = 0; i < TUN_SECOND_MAX && have < want; i++) {
+        if (g->second[i].set)
+            continue;
+        size_t fits = 0;
+        for (unsigned grade = 2; grade > 0 && fits == 0; grade--) {
+            for (size_t k = 0; k < n; k++) {
+                if (second_fits(g, dir, all[k], wall) == grade)
+                    fit[fits++] = all[k];
+            }
+        }
+        if (fits == 0)
+            break;
+        /* The larger of two draws: a short-lived L is rare, a predictable end
+         * is none. */
+        int64_t life = days(rng, TUN_SECOND_DAYS_MIN, TUN_SECOND_DAYS_MAX);
+        int64_t other = days(rng, TUN_SECOND_DAYS_MIN, TUN_SECOND_DAYS_MAX);
+        place(&g->second[i], tun_path_pick(fit, fits, rng), wall, life > other ? life : other);
+        have++;
+        changed = true;
+    }
+    free(all);
+    free(fit);
+    return changed;
+}
+
+bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, int64_t wall) {
+    bool changed = false;
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
+        struct tun_guard *f = &g->first[i];
+        if (!f->set)
+            continue;
+        bool silent = f->silent_since && wall - f->silent_since > DAY_S;
+        bool may = wall - g->replaced_at > 7 * DAY_S;
+        if (wall >= f->until || (silent && may)) {
+            if (wall < f->until)
+                g->replaced_at = wall;
+            memset(f, 0, sizeof *f);
+            changed = true;
+        }
+    }
+    for (unsigned i = 0; i < TUN_SECOND_MAX; i++) {
+        struct tun_guard *s = &g->second[i];
+        if (!s->set)
+            continue;
+        const struct tun_relay *r = tun_directory_find_now(dir, s->identity, wall);
+        if (wall >= s->until || !r || r->liar) {
+            memset(s, 0, sizeof *s);
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+void tun_guard_heard(struct tun_guard *g) {
+    g->silent_since = 0;
+    g->shunned_until = 0;
+}
+
+void tun_guard_silent(struct tun_guard *g, int64_t wall) {
+    if (g->silent_since == 0)
+        g->silent_since = wall;
+}
+
+static const char magic[4] = {'C', 'V', 'G', '1'};
+
+size_t tun_guards_save(const struct tun_guards *g, uint8_t out[TUN_GUARDS_BLOB_MAX]) {
+    struct cv_wr w = cv_wr_init(out, TUN_GUARDS_BLOB_MAX);
+    cv_wr_bytes(&w, magic, sizeof magic);
+    cv_wr_le64(&w, (uint64_t)g->replaced_at);
+    uint8_t *count = cv_wr_skip(&w, 1);
+    *count = 0;
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS + TUN_SECOND_MAX; i++) {
+        const struct tun_guard *e =
+            i < TUN_GUARD_FIRSTS ? &g->first[i] : &g->second[i - TUN_GUARD_FIRSTS];
+        if (!e->set)
+            continue;
+        (*count)++;
+        cv_wr_u8(&w, (uint8_t)i);
+        cv_wr_bytes(&w, e->identity, CV_KEY);
+        cv_wr_le64(&w, (uint64_t)e->chosen);
+        cv_wr_le64(&w, (uint64_t)e->until);
+        cv_wr_le64(&w, (uint64_t)e->silent_since);
+        cv_wr_u8(&w, e->addr.family);
+        cv_wr_bytes(&w, e->addr.ip, sizeof e->addr.ip);
+        cv_wr_le16(&w, e->addr.port);
+    }
+    uint8_t hash[16];
+    CV_BLAKE2B(hash, sizeof hash, NULL, 0, {out, cv_wr_len(&w)});
+    cv_wr_bytes(&w, hash, sizeof hash);
+    assert(!w.err);
+    return cv_wr_len(&w);
+}
+
+static bool entry_read(struct cv_rd *r, struct tun_guards *g) {
+    unsigned at = cv_rd_u8(r);
+    struct tun_guard e = {.set = true};
+    cv_rd_copy(r, e.identity, CV_KEY);
+    e.chosen = (int64_t)cv_rd_le64(r);
+    e.until = (int64_t)cv_rd_le64(r);
+    e.silent_since = (int64_t)cv_rd_le64(r);
+    e.addr.family = cv_rd_u8(r);
+    cv_rd_copy(r, e.addr.ip, sizeof e.addr.ip);
+    e.addr.port = cv_rd_le16(r);
+    if (r->err || at >= TUN_GUARD_FIRSTS + TUN_SECOND_MAX)
+        return false;
+    bool first = at < TUN_GUARD_FIRSTS;
+    if (first ? e.addr.family != 4 && e.addr.family != 6 : e.addr.family != 0)
+        return false;
+    if (tun_guards_is_first(g, e.identity) || tun_guards_is_second(g, e.identity))
+        return false;
+    struct tun_guard *slot = first ? &g->first[at] : &g->second[at - TUN_GUARD_FIRSTS];
+    if (slot->set)
+        return false;
+    *slot = e;
+    return true;
+}
+
+enum cv_err tun_guards_load(struct tun_guards *ret, const void *blob, size_t len) {
+    const uint8_t *p = blob;
+    if (len < sizeof magic + 8 + 1 + 16 || len > TUN_GUARDS_BLOB_MAX)
+        return CV_ERR_CORRUPT;
+    if (memcmp(p, magic, 3) == 0 && p[3] != magic[3])
+        return CV_ERR_VERSION;
+    uint8_t hash[16];
+    CV_BLAKE2B(hash, sizeof hash, NULL, 0, {p, len - 16});
+    if (memcmp(p, magic, sizeof magic) != 0 || !cv_equal(hash, p + len - 16, 16))
+        return CV_ERR_CORRUPT;
+
+    struct tun_guards g = {0};
+    struct cv_rd r = cv_rd_init(p + sizeof magic, len - sizeof magic - 16);
+    g.replaced_at = (int64_t)cv_rd_le64(&r);
+    unsigned count = cv_rd_u8(&r);
+    for (unsigned i = 0; i < count; i++) {
+        if (!entry_read(&r, &g))
+            return CV_ERR_CORRUPT;
+    }
+    if (r.err || cv_rd_left(&r) > 0)
+        return CV_ERR_CORRUPT;
+    *ret = g;
+    return CV_ERR_OK;
+}

@@ -1,0 +1,96 @@
+/*
+ * Guards: the few relays that ever see our address (docs/protocol/tunnel.md,
+ * guards). Two first hops and, from TUN_SPARE_FROM relays on, a spare; they
+ * stay for 60 to 120 days. Behind them the second layer L, two to four relays
+ * that stay up to 22 days, so that whoever sits at the end of our circuits sees
+ * the same few relays before him and not our guards.
+ *
+ * A plain struct; what must survive a restart goes through _save and _load as
+ * a flat blob that node keeps. Wall-clock times: Unix seconds.
+ */
+#ifndef CULVERT_TUNNEL_GUARD_H
+#define CULVERT_TUNNEL_GUARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/endpoint.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/time.h"
+#include "tunnel/directory.h"
+#include "tunnel/limits.h"
+
+struct tun_guard {
+    bool set;
+    uint8_t identity[CV_KEY];
+    struct cv_addr addr; /* where its descriptor is asked for; first hops only */
+    int64_t chosen, until;
+    int64_t silent_since; /* 0: answered when last asked */
+
+    bool up;               /* (user, not saved) has a link now */
+    cv_usec shunned_until; /* (user, not saved) circuits through it failed */
+};
+
+/* guard[0], guard[1]: first hops; guard[TUN_GUARD_SPARE]; then the second layer. */
+enum { TUN_GUARD_SPARE = 2, TUN_GUARD_FIRSTS = 3 };
+
+struct tun_guards {
+    struct tun_guard first[TUN_GUARD_FIRSTS];
+    struct tun_guard second[TUN_SECOND_MAX];
+    int64_t replaced_at; /* when a silent first hop was last given up: once a week */
+};
+
+/* How many second-layer guards a network of n relays calls for. */
+unsigned tun_guards_seconds(size_t n);
+
+bool tun_guards_is_first(const struct tun_guards *g, const uint8_t identity[CV_KEY]);
+bool tun_guards_is_second(const struct tun_guards *g, const uint8_t identity[CV_KEY]);
+struct tun_guard *tun_guards_find_first(struct tun_guards *g, const uint8_t identity[CV_KEY]);
+
+/*
+ * Fills missing first hops from `contacts`: relays with a descriptor that
+ * answered at the address beside them. Never two in conflict, never one of the
+ * second layer; long-known ones first when there is a choice. `n` relays in the
+ * network decide about the spare. True when something changed.
+ */
+struct tun_guard_contact {
+    const struct tun_relay *relay;
+    struct cv_addr addr;
+};
+bool tun_guards_choose_first(struct tun_guards *g, const struct tun_guard_contact *contacts,
+                             size_t count, size_t n, const struct tun_directory *dir, int64_t wall,
+                             const struct cv_rng *rng);
+
+/* Fills the second layer from the confirmed relays of the day; those in
+ * conflict with none of our first hops come first. True when something changed. */
+bool tun_guards_choose_second(struct tun_guards *g, const struct tun_directory *dir, int64_t wall,
+                              const struct cv_rng *rng);
+
+/* Gives up what is over its time; second-layer guards that have no confirmed
+ * descriptor of the day (call it only when the directory is complete); and at
+ * most once a week a first hop that was silent for a day. True: changed. */
+bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, int64_t wall);
+
+/* A first hop answered, or did not. */
+void tun_guard_heard(struct tun_guard *g);
+void tun_guard_silent(struct tun_guard *g, int64_t wall);
+
+/*
+ * "CVG1" | replaced_at u64 | count u8 | entries | BLAKE2b-128 of all before.
+ * Entry: place u8 | identity 32 | chosen u64 | until u64 | silent_since u64 |
+ * family u8 | address 16 | port u16. Little-endian.
+ */
+enum {
+    TUN_GUARD_ENTRY = 1 + CV_KEY + 8 + 8 + 8 + 1 + 16 + 2,
+    TUN_GUARDS_BLOB_MAX = 4 + 8 + 1 + (TUN_GUARD_FIRSTS + TUN_SECOND_MAX) * TUN_GUARD_ENTRY + 16
+};
+
+size_t tun_guards_save(const struct tun_guards *g, uint8_t out[TUN_GUARDS_BLOB_MAX]);
+/* CV_ERR_CORRUPT: damaged, cut, or not of this format; VERSION: of a later one.
+ * *ret untouched then. */
+enum cv_err tun_guards_load(struct tun_guards *ret, const void *blob, size_t len);
+
+#endif

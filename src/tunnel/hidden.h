@@ -1,0 +1,70 @@
+/*
+ * Hidden swarms: viewer and seeder meet without learning each other's address
+ * (docs/protocol/tunnel.md, hidden swarms).
+ *
+ * A viewer has the swarm's slots fetched by the last hops of two circuits,
+ * checks and opens what they bring, waits at rendezvous points and asks
+ * seeders there through their introduction points. A seeder keeps three
+ * introduction points, writes its contacts into three slots through the last
+ * hops of circuits, and comes to the rendezvous it is asked to. What both then
+ * have is an endpoint for PPSPP: events PEER_UP and PEER_DOWN, tun_send() and
+ * DATAGRAM in between, at most TUN_MTU_RENDEZVOUS octets each.
+ *
+ * One node may view and share the same swarm at once; it never meets itself.
+ * Attached to a struct tunnel as TUN_USER_HIDDEN; no calls of its own for time
+ * or datagrams.
+ */
+#ifndef CULVERT_TUNNEL_HIDDEN_H
+#define CULVERT_TUNNEL_HIDDEN_H
+
+#include "tunnel/circuit.h"
+#include "tunnel/tunnel.h"
+
+/* ---- for the node ---- */
+
+enum tun_hidden_state {
+    TUN_HIDDEN_WAITING = 0,  /* for relays and circuits */
+    TUN_HIDDEN_SEARCHING,    /* viewer: slots are being fetched */
+    TUN_HIDDEN_NOBODY,       /* viewer: nobody answered; tried again by itself */
+    TUN_HIDDEN_MEETING,      /* viewer: seeders were asked to come */
+    TUN_HIDDEN_MET,          /* viewer: at least one peer is up */
+    TUN_HIDDEN_ESTABLISHING, /* seeder: introduction points are being set up */
+    TUN_HIDDEN_PUBLISHING,   /* seeder: no slot is written yet */
+    TUN_HIDDEN_SHARED,       /* seeder: at least one slot is written */
+};
+
+/* Copies everything. `secret`: 32 octets or NULL. LIMIT, NOMEM. Each change of
+ * state is an event HIDDEN_STATE with the handle. */
+enum cv_err tun_hidden_view(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
+                            size_t len, const uint8_t *secret, cv_handle *ret);
+/* `viewer`: the node watches this swarm as well, and keeps most of what it has
+ * for that (8 visitors at a time instead of 64). */
+enum cv_err tun_hidden_share(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
+                             size_t len, const uint8_t *secret, bool viewer, cv_handle *ret);
+
+/* Ends it, without PEER_DOWN. Does nothing for a dead handle. */
+void tun_hidden_close(struct tunnel *t, const struct cv_now *now, cv_handle hidden);
+
+/* The node found a peer to be dead or useless: its circuit is closed without
+ * event and, if we view, somebody else is met. */
+void tun_hidden_drop(struct tunnel *t, const struct cv_now *now, const struct cv_endpoint *peer);
+
+struct tun_hidden_info {
+    enum tun_hidden_state state;
+    bool seeder;
+    uint32_t contacts;                              /* viewer: that are current */
+    uint32_t peers;                                 /* up */
+    uint32_t points;                                /* seeder: introduction points up */
+    uint32_t slots;                                 /* seeder: slots written in this period */
+    cv_usec opened_at, first_peer_at, published_at; /* 0: not yet */
+    uint32_t introductions, refused;                /* seeder: asked to come; dropped by a limit */
+};
+/* CV_ERR_NOENT for a dead handle. */
+enum cv_err tun_hidden_info(const struct tunnel *t, cv_handle hidden, struct tun_hidden_info *ret);
+
+/* ---- inside the module ---- */
+
+/* Plugs it into an engine that has a client; the engine frees it. NOMEM. */
+enum cv_err tun_hidden_attach(struct tunnel *t, const struct cv_now *now);
+
+#endif

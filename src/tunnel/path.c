@@ -1,0 +1,321 @@
+#include "tunnel/path.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+unsigned tun_path_length(enum tun_purpose purpose) {
+    switch (purpose) {
+    case TUN_PURPOSE_GENERAL:
+    case TUN_PURPOSE_MEET:
+        return 3;
+    case TUN_PURPOSE_INTRODUCE:
+    case TUN_PURPOSE_WAIT:
+    case TUN_PURPOSE_JOIN:
+    case TUN_PURPOSE_PUBLISH:
+    case TUN_PURPOSE_COUNT:
+        break;
+    }
+    return 4;
+}
+
+unsigned tun_path_flag(enum tun_purpose purpose) {
+    switch (purpose) {
+    case TUN_PURPOSE_MEET:
+    case TUN_PURPOSE_JOIN:
+        return TUN_RELAY_RENDEZVOUS;
+    case TUN_PURPOSE_INTRODUCE:
+    case TUN_PURPOSE_WAIT:
+        return TUN_RELAY_INTRO;
+    case TUN_PURPOSE_GENERAL:
+    case TUN_PURPOSE_PUBLISH:
+    case TUN_PURPOSE_COUNT:
+        break;
+    }
+    return TUN_RELAY_DHT;
+}
+
+/* Bandwidth, but nobody more than a twentieth of all: what a relay says of
+ * itself must not buy it our circuits. */
+static uint64_t weight_cap(struct tun_relay *const *relays, size_t n) {
+    uint64_t cap = UINT32_MAX;
+    for (unsigned round = 0; round < 8; round++) {
+        uint64_t total = 0;
+        for (size_t i = 0; i < n; i++)
+            total += relays[i]->desc.bandwidth < cap ? relays[i]->desc.bandwidth : cap;
+        if (cap <= total / 20 + 1)
+            break;
+        cap = total / 20 + 1;
+    }
+    return cap;
+}
+
+struct tun_relay *tun_path_pick(struct tun_relay *const *relays, size_t n,
+                                const struct cv_rng *rng) {
+    assert(n > 0);
+    if (n < TUN_WEIGHTS_FROM)
+        return relays[cv_rng_below(rng, n)];
+    uint64_t cap = weight_cap(relays, n), total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += 1 + (relays[i]->desc.bandwidth < cap ? relays[i]->desc.bandwidth : cap);
+    uint64_t at = cv_rng_below(rng, total);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t w = 1 + (relays[i]->desc.bandwidth < cap ? relays[i]->desc.bandwidth : cap);
+        if (at < w)
+            return relays[i];
+        at -= w;
+    }
+    return relays[n - 1];
+}
+
+static bool same(const struct tun_relay *a, const struct tun_relay *b) {
+    return memcmp(a->desc.identity, b->desc.identity, CV_KEY) == 0;
+}
+
+static void shuffle(struct tun_relay **v, size_t n, const struct cv_rng *rng) {
+    for (size_t i = n; i > 1; i--) {
+        size_t k = cv_rng_below(rng, i);
+        struct tun_relay *t = v[i - 1];
+        v[i - 1] = v[k];
+        v[k] = t;
+    }
+}
+
+/* The order in which candidates are tried: all of them at random in a small
+ * network, so that a path is found whenever there is one; weighted draws in a
+ * large one, where dozens of failures in a row mean that there is none. */
+static size_t in_order(struct tun_relay **v, size_t n, const struct cv_rng *rng) {
+    if (n < TUN_WEIGHTS_FROM) {
+        shuffle(v, n, rng);
+        return n;
+    }
+    for (size_t i = 0; i < TUN_PATH_DRAWS; i++) {
+        struct tun_relay *r = tun_path_pick(v + i, n - i, rng);
+        for (size_t k = i; k < n; k++) {
+            if (v[k] == r) {
+                v[k] = v[i];
+                v[i] = r;
+                break;
+            }
+        }
+    }
+    return TUN_PATH_DRAWS;
+}
+
+/* Everything a choice is made from. */
+struct search {
+    const struct tun_path_request *req;
+    const struct tun_guards *guards;
+    size_t relays; /* confirmed ones: the size of the network */
+    struct tun_relay *first[TUN_GUARD_FIRSTS];
+    size_t firsts;
+    struct tun_relay *second[TUN_SECOND_MAX];
+    size_t seconds;
+    struct tun_relay **last, **middle;
+    size_t lasts, middles;
+    struct tun_path path;
+};
+
+static bool excluded(const struct search *s, const struct tun_relay *r) {
+    return s->req->without && memcmp(r->desc.identity, s->req->without, CV_KEY) == 0;
+}
+
+static bool avoided(const struct search *s, const struct tun_relay *r) {
+    for (size_t i = 0; i < s->req->avoids; i++) {
+        if (memcmp(r->desc.identity, s->req->avoid[i], CV_KEY) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Fits beside the hops 0..at-1? */
+static bool fits(const struct tun_path *p, size_t at, const struct tun_relay *r) {
+    for (size_t i = 0; i < at; i++) {
+        if (tun_relay_conflict(&p->hop[i]->desc, &r->desc))
+            return false;
+    }
+    return true;
+}
+
+static bool finish_path(struct search *s) {
+    struct tun_path *p = &s->path;
+    unsigned n = tun_path_length(s->req->purpose);
+    for (size_t i = 0; i < s->lasts; i++) {
+        if (!fits(p, 2, s->last[i]))
+            continue;
+        p->hop[n - 1] = s->last[i];
+        if (n == 3)
+            return true;
+        for (size_t k = 0; k < s->middles; k++) {
+            if (fits(p, 2, s->middle[k]) &&
+                !tun_relay_conflict(&s->middle[k]->desc, &s->last[i]->desc)) {
+                p->hop[2] = s->middle[k];
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool search_path(struct search *s) {
+    for (size_t g = 0; g < s->firsts; g++) {
+        s->path.hop[0] = s->first[g];
+        for (size_t l = 0; l < s->seconds; l++) {
+            s->path.hop[1] = s->second[l];
+            if (fits(&s->path, 1, s->second[l]) && finish_path(s))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Guards that are up, then the others, then the spare: it is there for when the
+ * two are of no use, not to see us as often as they do. */
+static void gather_firsts(struct search *s, const struct tun_directory *dir,
+                          const struct cv_now *now, bool shun, const struct cv_rng *rng) {
+    unsigned order[2] = {0, 1};
+    if (cv_rng_below(rng, 2)) {
+        order[0] = 1;
+        order[1] = 0;
+    }
+    s->firsts = 0;
+    for (int pass = 0; pass < 3; pass++) {
+        for (unsigned k = 0; k < (pass < 2 ? 2 : 1); k++) {
+            unsigned i = pass < 2 ? order[k] : TUN_GUARD_SPARE;
+            const struct tun_guard *g = &s->guards->first[i];
+            if (!g->set || (pass < 2 && g->up != (pass == 0)))
+                continue;
+            if (shun && g->shunned_until > now->mono)
+                continue;
+            struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
+            if (r && !r->liar && !excluded(s, r))
+                s->first[s->firsts++] = r;
+        }
+    }
+}
+
+static void gather_seconds(struct search *s, const struct tun_directory *dir,
+                           const struct cv_now *now, bool shun, const struct cv_rng *rng) {
+    s->seconds = 0;
+    for (unsigned i = 0; i < TUN_SECOND_MAX; i++) {
+        const struct tun_guard *g = &s->guards->second[i];
+        if (!g->set)
+            continue;
+        struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
+        if (!r || r->liar || !r->confirmed || excluded(s, r))
+            continue;
+        if (shun && r->shunned_until > now->mono)
+            continue;
+        s->second[s->seconds++] = r;
+    }
+    shuffle(s->second, s->seconds, rng);
+}
+
+static void gather_rest(struct search *s, struct tun_relay *const *all, size_t n,
+                        const struct cv_now *now, bool shun, const struct cv_rng *rng) {
+    unsigned flag = tun_path_flag(s->req->purpose);
+    s->lasts = s->middles = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct tun_relay *r = all[i];
+        if (excluded(s, r) || (shun && r->shunned_until > now->mono))
+            continue;
+        if (s->relays >= TUN_GUARDS_APART && tun_guards_is_first(s->guards, r->desc.identity))
+            continue;
+        s->middle[s->middles++] = r;
+        if (!s->req->named && (r->desc.flags & flag) && !avoided(s, r))
+            s->last[s->lasts++] = r;
+    }
+    if (s->req->named)
+        s->last[s->lasts++] = s->req->named;
+    else
+        s->lasts = in_order(s->last, s->lasts, rng);
+    s->middles = in_order(s->middle, s->middles, rng);
+}
+
+static enum cv_err check_named(const struct search *s) {
+    const struct tun_relay *r = s->req->named;
+    if (!r)
+        return CV_ERR_OK;
+    /* What shares openly is a relay like any other: GENERAL needs no flag then. */
+    unsigned flag = s->req->purpose == TUN_PURPOSE_GENERAL ? 0 : tun_path_flag(s->req->purpose);
+    bool usable = r->raw_len > 0 && r->confirmed && !r->liar && !excluded(s, r);
+    return usable && (r->desc.flags & flag) == flag ? CV_ERR_OK : CV_ERR_DENIED;
+}
+
+enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *dir,
+                            const struct tun_guards *guards, const struct tun_path_request *req,
+                            const struct cv_now *now, const struct cv_rng *rng) {
+    uint32_t day = tun_descriptor_day(now->wall);
+    size_t n = tun_directory_count(dir, day, TUN_DIRECTORY_CONFIRMED);
+    struct search s = {.req = req, .guards = guards, .relays = n};
+    enum cv_err err = check_named(&s);
+    if (err)
+        return err;
+
+    struct tun_relay **all = calloc(3 * (n + 1), sizeof(struct tun_relay *));
+    if (!all)
+        return CV_ERR_NOMEM;
+    n = tun_directory_list(dir, day, TUN_DIRECTORY_CONFIRMED, all, n);
+    s.last = all + n;
+    s.middle = all + 2 * n + 1;
+    s.path.purpose = req->purpose;
+    s.path.named = req->named != NULL;
+    s.path.n = (uint8_t)tun_path_length(req->purpose);
+
+    err = CV_ERR_UNREACHABLE;
+    /* First without those that failed lately, then with them: to be avoided is
+     * a wish, the rules are not. */
+    for (int shun = 1; shun >= 0 && err == CV_ERR_UNREACHABLE; shun--) {
+        gather_firsts(&s, dir, now, shun, rng);
+        gather_seconds(&s, dir, now, shun, rng);
+        gather_rest(&s, all, n, now, shun, rng);
+        if (!shun && (s.firsts == 0 || s.seconds == 0))
+            err = CV_ERR_AGAIN;
+        else if (search_path(&s))
+            err = CV_ERR_OK;
+    }
+    free(all);
+    if (err)
+        return err;
+    assert(tun_path_ok(&s.path, guards, s.relays));
+    *ret = s.path;
+    return CV_ERR_OK;
+}
+
+bool tun_path_extend(struct tun_path *path, struct tun_relay *last, bool named,
+                     enum tun_purpose purpose, const struct tun_guards *guards, size_t relays) {
+    struct tun_path p = *path;
+    if (p.n != 3 || tun_path_length(purpose) != 4)
+        return false;
+    p.hop[p.n++] = last;
+    p.named = named;
+    p.purpose = purpose;
+    if (!(last->desc.flags & tun_path_flag(purpose)) || !tun_path_ok(&p, guards, relays))
+        return false;
+    *path = p;
+    return true;
+}
+
+bool tun_path_ok(const struct tun_path *p, const struct tun_guards *guards, size_t relays) {
+    if (p->n != tun_path_length(p->purpose))
+        return false;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct tun_relay *r = p->hop[i];
+        const uint8_t *id = r->desc.identity;
+        if (r->raw_len == 0 || r->liar || (i > 0 && !r->confirmed))
+            return false;
+        for (size_t k = 0; k < i; k++) {
+            if (same(p->hop[k], r) || tun_relay_conflict(&p->hop[k]->desc, &r->desc))
+                return false;
+        }
+        if (i == 0 && !tun_guards_is_first(guards, id))
+            return false;
+        if (i == 1 && (!tun_guards_is_second(guards, id) || tun_guards_is_first(guards, id)))
+            return false;
+        bool ours = i < (size_t)(p->n - p->named); /* chosen by us, not named */
+        if (i > 1 && ours && relays >= TUN_GUARDS_APART && tun_guards_is_first(guards, id))
+            return false;
+    }
+    /* A named relay stands last, behind L at least. */
+    return !p->named || p->n >= 3;
+}

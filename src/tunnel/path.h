@@ -1,0 +1,69 @@
+/*
+ * Choosing the hops of a circuit (docs/protocol/tunnel.md, roles and paths).
+ * Path lengths are fixed by purpose. The rules, asserted on every result:
+ *
+ *   - the first hop is one of our guards, the second one of our second layer L;
+ *   - never a relay twice, never two of one /16 (v4), /32 (v6) or family;
+ *   - beyond the first hop only confirmed relays;
+ *   - a relay named by somebody else is never next to our guard, and is reached
+ *     through another guard or L when it is one of ours;
+ *   - from TUN_GUARDS_APART relays on, what we choose ourselves beyond the first
+ *     hop is never a guard or the spare. L is never one in any network;
+ *   - no weight but measured bandwidth, bounded; flat in small networks.
+ *
+ * Pure functions. Too few relays is an error, never a relaxed rule.
+ */
+#ifndef CULVERT_TUNNEL_PATH_H
+#define CULVERT_TUNNEL_PATH_H
+
+#include "tunnel/circuit.h"
+#include "tunnel/directory.h"
+#include "tunnel/guard.h"
+
+struct tun_path_request {
+    enum tun_purpose purpose;
+    struct tun_relay *named; /* the last hop, when somebody else or a link named it */
+    /* Not as last hop: those that were used or failed before. */
+    const uint8_t (*avoid)[CV_KEY];
+    size_t avoids;
+    /* Anywhere: what a confirmation is about must not carry it. */
+    const uint8_t *without; /* identity or NULL */
+};
+
+struct tun_path {
+    enum tun_purpose purpose;
+    bool named;
+    uint8_t n;
+    struct tun_relay *hop[TUN_HOPS_MAX];
+};
+
+/* 3 or 4. */
+unsigned tun_path_length(enum tun_purpose purpose);
+
+/* Descriptor flag that the last hop must have (enum tun_relay_flag). */
+unsigned tun_path_flag(enum tun_purpose purpose);
+
+/*
+ * AGAIN: no guards or no second layer yet. UNREACHABLE: no path keeps the rules
+ * with the relays there are. DENIED: the named relay is not confirmed, a liar,
+ * or does not do this. NOMEM. *ret untouched then.
+ */
+enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *dir,
+                            const struct tun_guards *guards, const struct tun_path_request *req,
+                            const struct cv_now *now, const struct cv_rng *rng);
+
+/*
+ * One more hop behind a path of three (G-L-M) that a circuit was built along,
+ * so that a circuit built ahead becomes one to `last`. False: the rules forbid it.
+ */
+bool tun_path_extend(struct tun_path *path, struct tun_relay *last, bool named,
+                     enum tun_purpose purpose, const struct tun_guards *guards, size_t relays);
+
+/* Do all rules hold, in a network of `relays`? Never false for a path from above. */
+bool tun_path_ok(const struct tun_path *path, const struct tun_guards *guards, size_t relays);
+
+/* A relay out of n >= 1, by bounded bandwidth (flat below TUN_WEIGHTS_FROM). */
+struct tun_relay *tun_path_pick(struct tun_relay *const *relays, size_t n,
+                                const struct cv_rng *rng);
+
+#endif
