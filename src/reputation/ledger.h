@@ -120,8 +120,9 @@ void rep_ledger_link_down(struct rep_ledger *l, struct cv_now now, cv_handle lin
 void rep_ledger_carried(struct rep_ledger *l, struct cv_now now, cv_handle link, uint64_t out,
                         uint64_t in);
 
-/* A refused message changes nothing but a counter; the code says why (MALFORMED,
- * TRUNCATED, AUTH, DIFFERS, DENIED, LIMIT, STALE). Nothing to do for the caller. */
+/* What is refused changes nothing but a counter; the code says why (MALFORMED,
+ * TRUNCATED, UNKNOWN, VERSION, AUTH, DIFFERS, DENIED, LIMIT, STALE, NOENT).
+ * Nothing to do for the caller. */
 enum cv_err rep_ledger_on_message(struct rep_ledger *l, struct cv_now now, cv_handle link,
                                   const uint8_t *body, size_t len);
 
@@ -146,7 +147,7 @@ struct rep_stats {
     uint64_t given, taken;                   /* octets counted with relays since the start */
     uint64_t client_given, client_taken;     /* octets counted with clients since the start */
     uint64_t pending_given, pending_taken;   /* counted, not released, all epochs */
-    uint64_t released_given, released_taken; /* our signed cumulative claims, all pairs */
+    uint64_t released_given, released_taken; /* agreed by both ends, all pairs */
     uint64_t proposals, agreements;          /* half-blocks we signed since the start */
     uint64_t blocks_taken, blocks_refused;   /* half-blocks of others since the start */
     uint64_t messages_refused, forks, commits;
@@ -165,7 +166,7 @@ struct rep_row {
     double share;                            /* of the ranking, 0..1 */
 };
 
-/* *cursor is 0 to begin; false at the end. No other call on the ledger between. */
-bool rep_ledger_row(const struct rep_ledger *l, size_t *cursor, struct rep_row *ret);
+/* *cursor is NULL to begin; false at the end. No other call on the ledger between. */
+bool rep_ledger_row(const struct rep_ledger *l, void **cursor, struct rep_row *ret);
 
 #endif

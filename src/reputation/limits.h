@@ -12,8 +12,8 @@ enum {
     REP_HASH = 32,
     REP_NETWORK_ID = 8,
 
-    REP_MESSAGE_BLOCKS = 5, /* half-blocks in one LEDGER message */
-    REP_MESSAGE_MAX = 2 + REP_MESSAGE_BLOCKS * REP_RECORD,
+    REP_RECORDS_PER_MESSAGE = 5, /* half-blocks in one LEDGER message */
+    REP_MESSAGE_MAX = 2 + REP_RECORDS_PER_MESSAGE * REP_RECORD,
 
     REP_EPOCH_SECONDS = 7 * 86400, /* default, and least on network "culvert" */
     REP_EPOCH_SECONDS_MIN = 1,
@@ -32,6 +32,8 @@ enum {
     REP_ACCOUNT_DAYS = 30, /* private accounts are deleted after */
     REP_BAN_DAYS = 30,     /* links of a proven forger are refused */
     REP_ASK_MESSAGES_PER_MINUTE = 60, /* answers to one neighbour's ASKs */
+    REP_RECORDS_PER_EPOCH = 16,       /* new half-blocks a neighbour may push in one epoch */
+    REP_ASK_TRIES = 5,                /* unanswered asks before it is left for later */
     REP_SENDS_QUEUED = 4096,          /* messages waiting to be polled; more wait for a repeat */
 
     REP_WALKS = 10000,   /* walks of one ranking */
@@ -47,6 +49,8 @@ enum {
 #define REP_COMMIT_WAIT    CV_MSEC(100)
 #define REP_RETRY_FIRST    CV_MSEC(500) /* a lost LEDGER message is repeated after, doubling */
 #define REP_RETRY_MAX      CV_SEC(60)
+#define REP_ASK_WAIT       CV_SEC(2)         /* for an answer */
+#define REP_ASK_FIRST_MAX  CV_SEC(30)        /* after a link came up, at random */
 #define REP_RERANK_WAIT    CV_SEC(1)         /* changes are gathered before a ranking */
 #define REP_AMOUNT_MAX     (UINT64_MAX >> 2) /* a cumulative counter; fits SQLite's integers */
 

@@ -97,6 +97,8 @@ struct rep_store {
     enum cv_err (*fork_put)(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq,
                             const struct rep_fork *f);
     enum cv_err (*fork_get)(void *ctx, const uint8_t owner[CV_KEY], struct rep_fork *ret);
+    /* Owners with a proof, CV_KEY octets each; free() the array. */
+    enum cv_err (*fork_load)(void *ctx, uint8_t **ret, size_t *ret_n);
     enum cv_err (*ban_put)(void *ctx, const uint8_t peer[CV_KEY], int64_t until);
     enum cv_err (*ban_get)(void *ctx, const uint8_t peer[CV_KEY], int64_t *ret_until);
 

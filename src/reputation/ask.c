@@ -1,0 +1,247 @@
+/*
+ * Half-blocks of direct neighbours. Every relay asks its neighbours, in turn
+ * and a few half-blocks at a time, for their chains with the other halves, so
+ * that it knows the rows two hops around it. Once per neighbour it also asks
+ * for half-blocks of its own that it does not know: if there are any, its
+ * state folder is an old copy, and signing on would fork its chain.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "reputation/ledger_internal.h"
+
+enum { LOOK_AHEAD = 1024 }; /* known half-blocks skipped in one step */
+
+static cv_usec window(const struct rep_ledger *l) {
+    return CV_SEC(l->cfg.epoch_seconds) / REP_RELEASE_PART;
+}
+
+static void wait(struct rep_ledger *l, struct rep_peer *p, cv_usec at) {
+    (void)cv_heap_set(&l->timers, &p->ask.timer, at);
+}
+
+/* Everything known: again in the next seventh of an epoch or so. */
+static void rest(struct rep_ledger *l, struct cv_now now, struct rep_peer *p) {
+    p->asked = false;
+    p->ask_tries = 0;
+    wait(l, p, cv_usec_add(now.mono, CV_SEC(1) + window(l) + cv_rng_below(l->rng, window(l))));
+}
+
+void rep_ask_link_up(struct rep_ledger *l, struct cv_now now, struct rep_peer *p) {
+    if (cv_timer_queued(&p->ask.timer))
+        return;
+    cv_usec most = cv_usec_min(window(l), REP_ASK_FIRST_MAX);
+    p->ask_tries = 0;
+    wait(l, p, cv_usec_add(now.mono, cv_rng_below(l->rng, most)));
+}
+
+/* Moves ask_from behind what is known. False: not there yet, go on later. */
+static bool skip_known(struct rep_ledger *l, struct rep_peer *p) {
+    struct rep_record r;
+    p->ask_from = p->ask_from ? p->ask_from : 1;
+    for (unsigned i = 0; i < LOOK_AHEAD; i++) {
+        enum cv_err err = l->store->block_get(l->store->ctx, p->key, p->ask_from, &r);
+        if (err == CV_ERR_NOENT)
+            return true;
+        if (err) {
+            rep_ledger_fail(l, err);
+            return false;
+        }
+        p->ask_from++;
+    }
+    return false;
+}
+
+static uint64_t own_next(struct rep_ledger *l) {
+    struct rep_record head;
+    enum cv_err err = l->store->block_seek(l->store->ctx, l->identity_secret.public_key, NULL,
+                                           INT64_MAX, REP_SEEK_BELOW, &head);
+    if (err && err != CV_ERR_NOENT)
+        rep_ledger_fail(l, err);
+    return err ? 1 : head.seq + 1;
+}
+
+void rep_ask_due(struct rep_ledger *l, struct cv_now now, struct rep_peer *p) {
+    if (l->failed || p->banned || TAILQ_EMPTY(&p->links))
+        return;
+    struct rep_message m = {.kind = REP_MESSAGE_ASK};
+    if (p->ask_tries++ == REP_ASK_TRIES) {
+        rest(l, now, p);
+        return;
+    }
+    if (!p->checked_self) {
+        m.from = own_next(l);
+        memcpy(m.owner, l->identity_secret.public_key, CV_KEY);
+    } else {
+        if (!skip_known(l, p)) {
+            wait(l, p, cv_usec_add(now.mono, CV_MSEC(100)));
+            return;
+        }
+        m.from = p->ask_from;
+        memcpy(m.owner, p->key, CV_KEY);
+    }
+    if (l->failed)
+        return;
+    p->asked = true;
+    memcpy(p->asked_owner, m.owner, CV_KEY);
+    rep_ledger_send(l, p, &m, false);
+    wait(l, p, cv_usec_add(now.mono, REP_ASK_WAIT * p->ask_tries));
+}
+
+/* ---- answering ---- */
+
+/* The other half of one of our half-blocks, if it is known. */
+static enum cv_err other_half(struct rep_ledger *l, const struct rep_record *r,
+                              struct rep_record *ret) {
+    if (r->type == REP_PROPOSAL)
+        return l->store->block_answer(l->store->ctx, r, ret);
+    return l->store->block_get(l->store->ctx, r->peer, r->peer_seq, ret);
+}
+
+/* Half-blocks of `owner` from seq `from` on; ours with their other halves,
+ * never torn from them. */
+static enum cv_err collect(struct rep_ledger *l, const uint8_t owner[CV_KEY], uint64_t from,
+                           bool with_other, uint8_t *buf, uint8_t *ret_n) {
+    struct rep_record r, other;
+    uint8_t n = 0;
+    for (uint64_t seq = from; n < REP_RECORDS_PER_MESSAGE && seq < INT64_MAX; seq = r.seq + 1) {
+        enum cv_err err = l->store->block_seek(l->store->ctx, owner, NULL, seq, REP_SEEK_FROM, &r);
+        if (err == CV_ERR_NOENT)
+            break;
+        enum cv_err pair = with_other && !err ? other_half(l, &r, &other) : CV_ERR_NOENT;
+        if (err || (pair && pair != CV_ERR_NOENT))
+            return err ? err : pair;
+        if (!pair && n + 2 > REP_RECORDS_PER_MESSAGE)
+            break;
+        rep_record_write(&r, buf + n++ * REP_RECORD);
+        if (!pair)
+            rep_record_write(&other, buf + n++ * REP_RECORD);
+    }
+    *ret_n = n;
+    return CV_ERR_OK;
+}
+
+enum cv_err rep_ask_answer(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                           const struct rep_message *m) {
+    uint8_t buf[REP_RECORDS_PER_MESSAGE * REP_RECORD];
+    struct rep_message answer = {.kind = REP_MESSAGE_RECORDS, .records = buf};
+    bool ours = memcmp(m->owner, l->identity_secret.public_key, CV_KEY) == 0;
+    if (!ours && memcmp(m->owner, p->key, CV_KEY) != 0)
+        return CV_ERR_DENIED;
+    if (!cv_tokenbucket_take(&p->answers, now.mono, 1))
+        return CV_ERR_LIMIT;
+    enum cv_err err = collect(l, m->owner, m->from, ours, buf, &answer.count);
+    if (err) {
+        rep_ledger_fail(l, err);
+        return err;
+    }
+    rep_ledger_send(l, p, &answer, true);
+    return CV_ERR_OK;
+}
+
+/* ---- taking half-blocks in ---- */
+
+struct batch {
+    struct rep_record r[REP_RECORDS_PER_MESSAGE];
+    unsigned n;
+};
+
+static bool about_us(const struct rep_ledger *l, const struct rep_peer *p,
+                     const struct rep_record *r) {
+    return memcmp(r->owner, p->key, CV_KEY) == 0 &&
+           memcmp(r->peer, l->identity_secret.public_key, CV_KEY) == 0;
+}
+
+static bool belongs_to_answer(const struct rep_peer *p, const struct rep_record *r) {
+    return p->asked && (memcmp(r->owner, p->asked_owner, CV_KEY) == 0 ||
+                        memcmp(r->peer, p->asked_owner, CV_KEY) == 0);
+}
+
+static enum cv_err read_all(struct rep_ledger *l, const struct rep_peer *p,
+                            const struct rep_message *m, struct batch *ret) {
+    ret->n = m->count;
+    for (unsigned i = 0; i < ret->n; i++) {
+        enum cv_err err = rep_record_read(m->records + i * REP_RECORD, &ret->r[i]);
+        if (err)
+            return err;
+        if (l->epoch == 0 || ret->r[i].epoch > l->epoch + 1)
+            return CV_ERR_STALE; /* tomorrow's octets have not been carried */
+        if (!about_us(l, p, &ret->r[i]) && !belongs_to_answer(p, &ret->r[i]))
+            return CV_ERR_DENIED;
+    }
+    return CV_ERR_OK;
+}
+
+/* Somebody shows us a half-block with our signature. */
+static enum cv_err our_own(struct rep_ledger *l, const struct rep_record *r) {
+    struct rep_record known;
+    enum cv_err err = l->store->block_get(l->store->ctx, r->owner, r->seq, &known);
+    if (!err && memcmp(known.hash, r->hash, REP_HASH) == 0)
+        return CV_ERR_EXIST;
+    if (err && err != CV_ERR_NOENT) {
+        rep_ledger_fail(l, err);
+        return err;
+    }
+    if (!rep_record_verify(r, l->cfg.network_id))
+        return CV_ERR_AUTH;
+    rep_ledger_fail(l, CV_ERR_DIFFERS); /* we are an old copy of ourselves */
+    return CV_ERR_DIFFERS;
+}
+
+static bool may_push(struct rep_ledger *l, struct rep_peer *p) {
+    if (p->pushed_epoch != l->epoch) {
+        p->pushed_epoch = l->epoch;
+        p->pushed = 0;
+    }
+    return p->pushed++ < REP_RECORDS_PER_EPOCH;
+}
+
+static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                        const struct rep_record *r) {
+    struct rep_chain_result result;
+    if (memcmp(r->owner, l->identity_secret.public_key, CV_KEY) == 0)
+        return our_own(l, r);
+    if (!belongs_to_answer(p, r)) {
+        struct rep_record known;
+        bool is_new = l->store->block_get(l->store->ctx, r->owner, r->seq, &known) != CV_ERR_OK;
+        if (is_new && !may_push(l, p))
+            return CV_ERR_LIMIT;
+    }
+    if (!rep_ledger_begin(l, now))
+        return CV_ERR_DENIED;
+    enum cv_err err = rep_ledger_add(l, now, r, false, &result);
+    if ((!err || err == CV_ERR_EXIST) && about_us(l, p, r))
+        rep_settle_record(l, now, p, r);
+    return err;
+}
+
+/* After an answer: on with the next, or rest. */
+static void go_on(struct rep_ledger *l, struct cv_now now, struct rep_peer *p, unsigned fresh) {
+    bool self = !p->checked_self;
+    p->asked = false;
+    p->ask_tries = 0;
+    p->checked_self = true;
+    if (fresh || self)
+        wait(l, p, cv_usec_add(now.mono, CV_MSEC(50) + cv_rng_below(l->rng, CV_MSEC(200))));
+    else
+        rest(l, now, p);
+}
+
+enum cv_err rep_ask_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                            const struct rep_message *m) {
+    struct batch b;
+    unsigned fresh = 0;
+    bool answer = p->asked && m->count == 0;
+    enum cv_err err = l->failed ? CV_ERR_DENIED : read_all(l, p, m, &b);
+    for (unsigned i = 0; !err && i < b.n; i++) {
+        if (p->asked && memcmp(b.r[i].owner, p->asked_owner, CV_KEY) == 0)
+            answer = answer || !about_us(l, p, &b.r[i]) || b.n > 1 || b.r[i].seq == p->ask_from;
+        err = take(l, now, p, &b.r[i]);
+        fresh += err == CV_ERR_OK;
+        if (err == CV_ERR_EXIST)
+            err = CV_ERR_OK;
+    }
+    if (answer && !l->failed)
+        go_on(l, now, p, err ? 0 : fresh);
+    return err;
+}

@@ -1,0 +1,231 @@
+#include "reputation/chain.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/trace.h"
+#include "reputation/forkproof.h"
+#include "reputation/wide.h"
+
+/* 2^(-k/4) as a fraction of 2^32, k = 0..3. */
+static const uint64_t quarter[REP_HALF_LIFE_EPOCHS] = {4294967296, 3611622603, 3037000500,
+                                                       2553802834};
+
+uint64_t rep_chain_decay(uint64_t octets, uint32_t from, uint32_t to) {
+    if (to <= from)
+        return octets;
+    uint32_t age = to - from;
+    uint32_t halves = age / REP_HALF_LIFE_EPOCHS;
+    if (halves >= 64)
+        return 0;
+    rep_u128 part = (rep_u128)octets * quarter[age % REP_HALF_LIFE_EPOCHS] >> 32;
+    return (uint64_t)part >> halves;
+}
+
+static enum cv_err keep_fork(const struct rep_store *s, const uint8_t owner[CV_KEY], uint64_t seq,
+                             const struct rep_fork *f, int64_t wall) {
+    enum cv_err err = s->fork_put(s->ctx, owner, seq, f);
+    if (err == CV_ERR_EXIST)
+        err = CV_ERR_OK;
+    if (!err)
+        err = s->ban_put(s->ctx, owner, wall + REP_BAN_DAYS * INT64_C(86400));
+    return err;
+}
+
+/* `r` (its signature checked) contradicts `known`: that is a proof. */
+static enum cv_err prove(const struct rep_store *s, const struct rep_record *known,
+                         const struct rep_record *r, int64_t wall, struct rep_chain_result *ret) {
+    rep_record_write(known, ret->fork.a);
+    rep_record_write(r, ret->fork.b);
+    enum cv_err err = keep_fork(s, r->owner, r->seq, &ret->fork, wall);
+    if (err)
+        return err;
+    ret->forked = true;
+    CV_TRACE(LEDGER, fork_proven, 0, "owner=%08x seq=%llu", cv_id_short(r->owner, CV_KEY),
+             (unsigned long long)r->seq);
+    return CV_ERR_DIFFERS;
+}
+
+/* The half-blocks next to `r`, as far as they are known. */
+struct around {
+    struct rep_record same, before, after, pair_below, pair_above;
+    bool has_same, has_before, has_after, has_pair_below, has_pair_above;
+};
+
+static enum cv_err found(enum cv_err err, bool *ret) {
+    *ret = err == CV_ERR_OK;
+    return err == CV_ERR_NOENT ? CV_ERR_OK : err;
+}
+
+static enum cv_err look_around(const struct rep_store *s, const struct rep_record *r,
+                               struct around *a) {
+    enum cv_err err = found(s->block_get(s->ctx, r->owner, r->seq, &a->same), &a->has_same);
+    if (err || a->has_same)
+        return err;
+    err = found(s->block_seek(s->ctx, r->owner, r->peer, r->seq, REP_SEEK_BELOW, &a->pair_below),
+                &a->has_pair_below);
+    if (!err)
+        err = found(s->block_seek(s->ctx, r->owner, r->peer, r->seq, REP_SEEK_FROM, &a->pair_above),
+                    &a->has_pair_above);
+    if (!err)
+        err = found(s->block_get(s->ctx, r->owner, r->seq - 1, &a->before), &a->has_before);
+    if (!err)
+        err = found(s->block_get(s->ctx, r->owner, r->seq + 1, &a->after), &a->has_after);
+    return err;
+}
+
+/* Raises one direction of an agreed pair. Never lowers: of two agreements the
+ * older may arrive later. */
+static enum cv_err raise_edge(const struct rep_store *s, const uint8_t giver[CV_KEY],
+                              const uint8_t taker[CV_KEY], uint64_t octets, uint32_t epoch,
+                              struct rep_edge *ret) {
+    struct rep_edge e;
+    bool known;
+    memset(&e, 0, sizeof e);
+    enum cv_err err = found(s->edge_get(s->ctx, giver, taker, &e), &known);
+    if (err)
+        return err;
+    if (!known) {
+        memcpy(e.giver, giver, CV_KEY);
+        memcpy(e.taker, taker, CV_KEY);
+        e.epoch = epoch;
+    }
+    if (octets > e.octets) {
+        uint64_t more = octets - e.octets;
+        if (epoch >= e.epoch)
+            e.recent = rep_chain_decay(e.recent, e.epoch, epoch) + more;
+        else
+            e.recent += rep_chain_decay(more, epoch, e.epoch);
+        e.octets = octets;
+        e.epoch = epoch > e.epoch ? epoch : e.epoch;
+        err = s->edge_put(s->ctx, &e);
+        if (err)
+            return err;
+    }
+    *ret = e;
+    return CV_ERR_OK;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static enum cv_err agree(const struct rep_store *s, const struct rep_record *p,
+                         const struct rep_record *g, struct rep_chain_result *ret) {
+    assert(p->type == REP_PROPOSAL);
+    assert(g->type == REP_AGREEMENT);
+    enum cv_err err =
+        raise_edge(s, p->owner, g->owner, smaller(p->given, g->taken), p->epoch, &ret->ab[0]);
+    if (!err)
+        err = raise_edge(s, g->owner, p->owner, smaller(p->taken, g->given), p->epoch, &ret->ab[1]);
+    ret->agreed = err == CV_ERR_OK;
+    return err;
+}
+
+/* Does the other half of `r` exist, and do both point at each other? */
+static enum cv_err match(const struct rep_store *s, const struct rep_record *r,
+                         struct rep_chain_result *ret) {
+    struct rep_record other;
+    bool known;
+    enum cv_err err;
+
+    if (r->type == REP_PROPOSAL) {
+        err = found(s->block_answer(s->ctx, r, &other), &known);
+        return err || !known ? err : agree(s, r, &other, ret);
+    }
+    err = found(s->block_get(s->ctx, r->peer, r->peer_seq, &other), &known);
+    if (err || !known || other.type != REP_PROPOSAL)
+        return err;
+    if (memcmp(other.hash, r->peer_hash, REP_HASH) != 0 ||
+        memcmp(other.peer, r->owner, CV_KEY) != 0)
+        return CV_ERR_OK;
+    return agree(s, &other, r, ret);
+}
+
+enum cv_err rep_chain_add(const struct rep_store *s, const uint8_t network_id[REP_NETWORK_ID],
+                          const struct rep_record *r, bool verified, int64_t wall,
+                          struct rep_chain_result *ret) {
+    struct around a;
+    memset(ret, 0, sizeof *ret);
+
+    enum cv_err err = look_around(s, r, &a);
+    if (err)
+        return err;
+    if (a.has_same && memcmp(a.same.hash, r->hash, REP_HASH) == 0)
+        return CV_ERR_EXIST;
+
+    struct rep_fork fork;
+    err = s->fork_get(s->ctx, r->owner, &fork);
+    if (err != CV_ERR_NOENT)
+        return err ? err : CV_ERR_DENIED;
+
+    /* Dear and needed for every verdict below: nobody is accused by a forgery. */
+    if (!verified && !rep_record_verify(r, network_id))
+        return CV_ERR_AUTH;
+
+    if (a.has_same)
+        return prove(s, &a.same, r, wall, ret);
+    if (a.has_pair_below && rep_forkproof_contradict(&a.pair_below, r))
+        return prove(s, &a.pair_below, r, wall, ret);
+    if (a.has_pair_above && rep_forkproof_contradict(&a.pair_above, r))
+        return prove(s, &a.pair_above, r, wall, ret);
+    /* A prev that does not fit is refused but proves nothing by itself: the
+     * half-block it names has not been seen. */
+    if (a.has_before && memcmp(r->prev, a.before.hash, REP_HASH) != 0)
+        return CV_ERR_DIFFERS;
+    if (a.has_after && memcmp(a.after.prev, r->hash, REP_HASH) != 0)
+        return CV_ERR_DIFFERS;
+
+    err = s->block_put(s->ctx, r);
+    assert(err != CV_ERR_EXIST);
+    if (err)
+        return err;
+    ret->gap = r->seq > 1 && !a.has_before;
+    return match(s, r, ret);
+}
+
+enum cv_err rep_chain_add_fork(const struct rep_store *s, const uint8_t network_id[REP_NETWORK_ID],
+                               const struct rep_fork *f, int64_t wall) {
+    uint8_t owner[CV_KEY];
+    struct rep_fork known;
+    struct rep_record a;
+
+    enum cv_err err = rep_forkproof_check(f, network_id, owner);
+    if (!err)
+        err = rep_record_read(f->a, &a);
+    if (err)
+        return err;
+    err = s->fork_get(s->ctx, owner, &known);
+    if (err != CV_ERR_NOENT)
+        return err ? err : CV_ERR_EXIST;
+    return keep_fork(s, owner, a.seq, f, wall);
+}
+
+enum cv_err rep_chain_next(const struct rep_store *s, const uint8_t owner[CV_KEY],
+                           const uint8_t peer[CV_KEY], struct rep_record *ret) {
+    struct rep_record head, last, r;
+    bool has_head, has_last;
+    memset(&r, 0, sizeof r);
+
+    enum cv_err err =
+        found(s->block_seek(s->ctx, owner, NULL, INT64_MAX, REP_SEEK_BELOW, &head), &has_head);
+    if (!err)
+        err =
+            found(s->block_seek(s->ctx, owner, peer, INT64_MAX, REP_SEEK_BELOW, &last), &has_last);
+    if (err)
+        return err;
+    r.version = REP_RECORD_VERSION;
+    memcpy(r.owner, owner, CV_KEY);
+    memcpy(r.peer, peer, CV_KEY);
+    r.seq = 1;
+    if (has_head) {
+        r.seq = head.seq + 1;
+        memcpy(r.prev, head.hash, REP_HASH);
+    }
+    if (has_last) {
+        r.given = last.given;
+        r.taken = last.taken;
+    }
+    *ret = r;
+    return CV_ERR_OK;
+}

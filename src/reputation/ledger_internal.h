@@ -1,0 +1,223 @@
+/*
+ * What the files of the ledger engine share. Each owns one concern:
+ *   ledger.c    life, links, deadlines, events, the group commit
+ *   counter.c   octets per relay and epoch, from carried() to a closed row
+ *   settle.c    a closed row becomes two half-blocks: counters, proposal, agreement
+ *   ask.c       half-blocks of direct neighbours, asked for and answered
+ *   account.c   private accounts of clients and their class
+ *   standing.c  the ranking and the weights of relays' links
+ */
+#ifndef CULVERT_REPUTATION_LEDGER_INTERNAL_H
+#define CULVERT_REPUTATION_LEDGER_INTERNAL_H
+
+#include <sys/queue.h>
+
+#include "base/heap.h"
+#include "base/map.h"
+#include "base/tokenbucket.h"
+#include "crypto/siphash.h"
+#include "reputation/chain.h"
+#include "reputation/graph.h"
+#include "reputation/ledger.h"
+#include "reputation/message.h"
+
+enum rep_timer_kind { REP_TIMER_ROW, REP_TIMER_ASK, REP_TIMER_GRANT };
+
+/* First member of whatever waits, so that the heap's answer can be told apart. */
+struct rep_timer {
+    struct cv_timer timer;
+    enum rep_timer_kind kind;
+};
+
+/* Octets of one epoch with one relay. At most one row of a relay is open (its
+ * epoch runs, release_at 0); closed ones wait for their release, oldest first. */
+struct rep_open_row {
+    struct rep_timer wait; /* closed: when to do the next step */
+    struct rep_peer *peer;
+    struct rep_pending p;
+    cv_usec retry; /* wait before the next repetition */
+    bool asked;    /* we sent COUNTERS and wait for theirs */
+    bool dirty;    /* in ledger->dirty_rows, to be written */
+    bool stored;   /* the store has a version of it */
+    TAILQ_ENTRY(rep_open_row) of_peer;
+    TAILQ_ENTRY(rep_open_row) of_dirty;
+};
+
+TAILQ_HEAD(rep_rows, rep_open_row);
+TAILQ_HEAD(rep_links, rep_link);
+
+/* A relay we have counted with. Stays until the ledger is freed. */
+struct rep_peer {
+    uint8_t key[CV_KEY];
+    uint8_t pair_secret[CV_KEY];
+    bool has_secret;
+    bool checked_self; /* it was asked once for half-blocks of ours that we lack */
+    bool banned;
+    struct rep_rows rows;
+    struct rep_links links;                  /* newest first; the first one carries messages */
+    uint64_t held_given, held_taken;         /* counted while the clock was unknown */
+    uint64_t released_given, released_taken; /* agreed by both */
+    struct rep_timer ask;
+    uint64_t ask_from; /* first half-block of its chain that we lack */
+    unsigned ask_tries;
+    uint8_t asked_owner[CV_KEY]; /* whose chain the answer we wait for is about */
+    bool asked;                  /* an answer is due: its half-blocks are taken */
+    struct cv_tokenbucket answers;
+    uint32_t pushed_epoch, pushed; /* half-blocks it pushed, and when */
+    uint32_t hits;                 /* of the last ranking */
+};
+
+/* A client's account while it has a link or unwritten octets. */
+struct rep_client {
+    struct rep_account a;
+    int64_t changed_at; /* when its class last changed */
+    struct rep_links links;
+    bool dirty; /* in ledger->dirty_clients */
+    TAILQ_ENTRY(rep_client) of_dirty;
+};
+
+/* How many accounts of one network have links up. */
+struct rep_network {
+    uint32_t links;
+};
+
+struct rep_link {
+    cv_handle handle;
+    enum rep_role role;
+    struct rep_peer *peer;     /* RELAY */
+    struct rep_client *client; /* CLIENT, unless served as nameless */
+    struct cv_addr network;    /* /24 or /56 */
+    struct rep_timer grant;    /* queued: it redeemed a token */
+    enum rep_class gate_class;
+    uint32_t weight;
+    bool changed; /* in ledger->changed: class or weight not told yet */
+    bool tell_class, tell_weight, tell_banned;
+    TAILQ_ENTRY(rep_link) of_owner;
+    TAILQ_ENTRY(rep_link) of_changed;
+};
+
+struct rep_send {
+    cv_handle link;
+    uint16_t len;
+    STAILQ_ENTRY(rep_send) next;
+    uint8_t body[];
+};
+STAILQ_HEAD(rep_sends, rep_send);
+
+struct rep_ledger {
+    struct cv_ed25519_secret identity_secret;
+    struct rep_config cfg; /* identity_secret zeroed */
+    const struct rep_store *store;
+    const struct cv_rng *rng;
+    uint8_t hash_key[CV_SIPHASH_KEY];
+    cv_usec last_mono;
+    uint32_t epoch;     /* the running one; 0: clock unknown so far */
+    cv_usec epoch_look; /* when the next may have begun */
+
+    struct cv_map *peers;    /* by key, to struct rep_peer */
+    struct cv_map *clients;  /* by key, to struct rep_client */
+    struct cv_map *links;    /* by handle, to struct rep_link */
+    struct cv_map *networks; /* by cv_addr, to struct rep_network */
+    struct cv_heap timers;
+    struct rep_graph *graph;
+    uint32_t ego;
+
+    bool in_transaction;
+    cv_usec commit_at; /* NEVER: nothing to write */
+    uint32_t changes;  /* rows changed since the last commit */
+    TAILQ_HEAD(, rep_open_row) dirty_rows;
+    TAILQ_HEAD(, rep_client) dirty_clients;
+    cv_usec expire_at; /* of old accounts */
+
+    cv_usec rerank_at;
+    uint64_t generation; /* of rankings */
+    uint64_t hits_total, hits_mean;
+
+    struct rep_sends ready, held; /* held: until what they say is committed */
+    uint32_t queued;
+    TAILQ_HEAD(, rep_link) changed;
+    enum cv_err failed; /* not OK: nothing is signed or stored any more */
+    bool tell_failed;
+
+    struct rep_stats stats;
+};
+
+/* ---- ledger.c ---- */
+
+/* Opens the transaction of the running group commit. False: failed. */
+bool rep_ledger_begin(struct rep_ledger *l, struct cv_now now);
+/* `n` rows changed: they are committed within REP_COMMIT_WAIT. */
+void rep_ledger_touch(struct rep_ledger *l, struct cv_now now, uint32_t n);
+/* The store failed, or our chain is not the newest: stop signing for good. */
+void rep_ledger_fail(struct rep_ledger *l, enum cv_err err);
+/* Queues a message on the peer's newest link. With `durable` it leaves after
+ * the running transaction is committed. No link or a full queue: dropped, the
+ * protocol repeats. */
+void rep_ledger_send(struct rep_ledger *l, const struct rep_peer *p, const struct rep_message *m,
+                     bool durable);
+void rep_ledger_changed(struct rep_ledger *l, struct rep_link *k);
+/* Finds or makes. */
+enum cv_err rep_ledger_peer(struct rep_ledger *l, const uint8_t key[CV_KEY], struct rep_peer **ret);
+/* Takes a half-block in and does what follows for graph, stats and bans. */
+enum cv_err rep_ledger_add(struct rep_ledger *l, struct cv_now now, const struct rep_record *r,
+                           bool ours, struct rep_chain_result *ret);
+
+/* ---- counter.c ---- */
+
+enum cv_err rep_counter_load(struct rep_ledger *l, struct cv_now now);
+void rep_counter_add(struct rep_ledger *l, struct cv_now now, struct rep_peer *p, uint64_t given,
+                     uint64_t taken);
+/* Looks at the calendar: closes rows whose epoch has ended. */
+void rep_counter_epoch(struct rep_ledger *l, struct cv_now now);
+/* Writes what changed into the open transaction. */
+enum cv_err rep_counter_write(struct rep_ledger *l);
+struct rep_open_row *rep_counter_find(struct rep_peer *p, uint32_t epoch);
+void rep_counter_dirty(struct rep_ledger *l, struct cv_now now, struct rep_open_row *row);
+/* The row is released or given up. */
+void rep_counter_drop(struct rep_ledger *l, struct cv_now now, struct rep_open_row *row);
+/* Frees a row's memory only. */
+void rep_counter_forget(struct rep_ledger *l, struct rep_open_row *row);
+/* When to look again at a closed row, for the calendar and for retries. */
+void rep_counter_wait(struct rep_ledger *l, struct rep_open_row *row, cv_usec at);
+
+/* ---- settle.c ---- */
+
+void rep_settle_due(struct rep_ledger *l, struct cv_now now, struct rep_open_row *row);
+void rep_settle_link_up(struct rep_ledger *l, struct cv_now now, struct rep_peer *p);
+enum cv_err rep_settle_counters(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                                const struct rep_message *m);
+/* A half-block of `p` about us is in the store: new, or shown again. */
+void rep_settle_record(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                       const struct rep_record *r);
+
+/* ---- ask.c ---- */
+
+void rep_ask_link_up(struct rep_ledger *l, struct cv_now now, struct rep_peer *p);
+void rep_ask_due(struct rep_ledger *l, struct cv_now now, struct rep_peer *p);
+enum cv_err rep_ask_answer(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                           const struct rep_message *m);
+enum cv_err rep_ask_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                            const struct rep_message *m);
+
+/* ---- account.c ---- */
+
+enum cv_err rep_account_open(struct rep_ledger *l, struct cv_now now, struct rep_link *k,
+                             const uint8_t key[CV_KEY]);
+void rep_account_close(struct rep_ledger *l, struct rep_link *k);
+void rep_account_carried(struct rep_ledger *l, struct cv_now now, struct rep_link *k, uint64_t out,
+                         uint64_t in);
+enum cv_err rep_account_write(struct rep_ledger *l);
+void rep_account_expire(struct rep_ledger *l, struct cv_now now);
+/* Tells the class of a link, token included, when it changed. */
+void rep_account_class(struct rep_ledger *l, struct rep_link *k);
+void rep_account_forget(struct rep_ledger *l, struct rep_client *c);
+
+/* ---- standing.c ---- */
+
+enum cv_err rep_standing_load(struct rep_ledger *l);
+void rep_standing_dirty(struct rep_ledger *l, struct cv_now now);
+void rep_standing_rank(struct rep_ledger *l, struct cv_now now);
+/* Weight of one relay's link from the last ranking. */
+void rep_standing_weigh(struct rep_ledger *l, struct rep_link *k);
+
+#endif

@@ -1,0 +1,128 @@
+/*
+ * Where relays stand: the ranking over agreed rows, and from it the weight of
+ * each neighbour's link. Changes are gathered for a second, then walked once.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/trace.h"
+#include "reputation/ledger_internal.h"
+#include "reputation/rank_walk.h"
+
+enum { ALPHA_PERMILLE = 850 };
+
+enum cv_err rep_standing_load(struct rep_ledger *l) {
+    const uint8_t *me = l->identity_secret.public_key;
+    struct rep_edge *edges = NULL;
+    uint8_t *forgers = NULL;
+    size_t n = 0, forger_n = 0;
+
+    enum cv_err err = rep_graph_node(l->graph, me, &l->ego);
+    if (!err)
+        err = l->store->edge_load(l->store->ctx, &edges, &n);
+    if (!err)
+        err = rep_graph_load(l->graph, edges, n);
+    for (size_t i = 0; !err && i < n; i++) {
+        bool gave = memcmp(edges[i].giver, me, CV_KEY) == 0;
+        struct rep_peer *p;
+        if (!gave && memcmp(edges[i].taker, me, CV_KEY) != 0)
+            continue;
+        err = rep_ledger_peer(l, gave ? edges[i].taker : edges[i].giver, &p);
+        if (!err)
+            *(gave ? &p->released_given : &p->released_taken) = edges[i].octets;
+    }
+    free(edges);
+    if (!err)
+        err = l->store->fork_load(l->store->ctx, &forgers, &forger_n);
+    for (size_t i = 0; !err && i < forger_n; i++)
+        err = rep_graph_exclude(l->graph, forgers + i * CV_KEY);
+    free(forgers);
+    return err;
+}
+
+void rep_standing_dirty(struct rep_ledger *l, struct cv_now now) {
+    if (l->rerank_at == CV_USEC_NEVER)
+        l->rerank_at = cv_usec_add(now.mono, REP_RERANK_WAIT);
+}
+
+/* Mean of the hits of those neighbours that have any. */
+static uint64_t mean_hits(struct rep_ledger *l) {
+    uint64_t sum = 0, n = 0;
+    void *cursor = NULL;
+    const struct rep_peer *p;
+    while ((p = cv_map_next(l->peers, &cursor, NULL))) {
+        sum += p->hits;
+        n += p->hits != 0;
+    }
+    return n ? sum / n : 0;
+}
+
+static void weigh(struct rep_ledger *l, struct rep_link *k, uint64_t mean) {
+    uint64_t w = REP_WEIGHT_MIN;
+    if (mean)
+        w = (uint64_t)k->peer->hits * REP_WEIGHT_MEAN / mean;
+    w = w < REP_WEIGHT_MIN ? REP_WEIGHT_MIN : w > REP_WEIGHT_MAX ? REP_WEIGHT_MAX : w;
+    if (k->weight == w)
+        return;
+    k->weight = (uint32_t)w;
+    k->tell_weight = true;
+    rep_ledger_changed(l, k);
+}
+
+void rep_standing_weigh(struct rep_ledger *l, struct rep_link *k) {
+    weigh(l, k, l->hits_mean);
+}
+
+/* Keeps a neighbour's score for whoever inspects the file. */
+static void keep_score(struct rep_ledger *l, struct cv_now now, const struct rep_peer *p) {
+    if (!rep_ledger_begin(l, now))
+        return;
+    double share = l->hits_total ? (double)p->hits / (double)l->hits_total : 0;
+    enum cv_err err = l->store->score_put(l->store->ctx, l->identity_secret.public_key, p->key,
+                                          share, l->generation);
+    if (err)
+        rep_ledger_fail(l, err);
+    else
+        rep_ledger_touch(l, now, 1);
+}
+
+static void hand_out(struct rep_ledger *l, struct cv_now now, const uint32_t *hits) {
+    void *cursor = NULL;
+    struct rep_peer *p;
+    while ((p = cv_map_next(l->peers, &cursor, NULL))) {
+        uint32_t i = rep_graph_find(l->graph, p->key);
+        uint32_t was = p->hits;
+        p->hits = i == REP_NO_NODE ? 0 : hits[i];
+        if (p->hits != was)
+            keep_score(l, now, p);
+    }
+    l->hits_mean = mean_hits(l);
+    cursor = NULL;
+    while ((p = cv_map_next(l->peers, &cursor, NULL))) {
+        struct rep_link *k;
+        TAILQ_FOREACH(k, &p->links, of_owner)
+        weigh(l, k, l->hits_mean);
+    }
+}
+
+void rep_standing_rank(struct rep_ledger *l, struct cv_now now) {
+    struct rep_walk_config cfg = {
+        .walks = REP_WALKS, .alpha_permille = ALPHA_PERMILLE, .seed = l->cfg.seed};
+    uint32_t count = rep_graph_count(l->graph);
+    uint32_t *hits = calloc(count, sizeof *hits);
+    l->rerank_at = CV_USEC_NEVER;
+    if (!hits || rep_rank_walk(l->graph, l->ego, &cfg, hits, &l->hits_total)) {
+        free(hits);
+        rep_standing_dirty(l, now); /* out of memory: the old weights stay for now */
+        return;
+    }
+    l->generation++;
+    l->stats.relays_ranked = 0;
+    for (uint32_t i = 0; i < count; i++)
+        l->stats.relays_ranked += hits[i] != 0;
+    hand_out(l, now, hits);
+    free(hits);
+    CV_TRACE(LEDGER, ranked, now.mono, "relays=%llu generation=%llu",
+             (unsigned long long)l->stats.relays_ranked, (unsigned long long)l->generation);
+}
