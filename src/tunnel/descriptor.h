@@ -27,6 +27,15 @@
 
 enum { TUN_DESCRIPTOR_VERSION = 1 };
 
+/* What a relay offers. */
+enum tun_relay_flag {
+    TUN_RELAY_RELAY = 1 << 0,
+    TUN_RELAY_INTRO = 1 << 1,
+    TUN_RELAY_RENDEZVOUS = 1 << 2,
+    TUN_RELAY_EXIT = 1 << 3,
+    TUN_RELAY_DHT = 1 << 4,
+};
+
 struct tun_port_range {
     uint16_t first, last; /* inclusive, first <= last */
 };
@@ -38,7 +47,7 @@ struct tun_descriptor {
     uint8_t link_key[CV_KEY];
     uint8_t onion_key[TUN_ONION_KEYS][CV_KEY];
     uint8_t token_key[CV_KEY]; /* of the week; zeros when it issues none */
-    uint16_t flags;            /* enum tun_relay_flag (tunnel.h); unknown bits are kept */
+    uint16_t flags;            /* enum tun_relay_flag; unknown bits are kept */
     uint8_t suites;            /* bit 0 = suite 1, bit 1 = suite 2 */
     uint32_t bandwidth;        /* KiB/s */
     struct cv_addr addr[TUN_ADDRS_MAX];

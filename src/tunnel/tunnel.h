@@ -55,7 +55,7 @@ enum tun_blob {
 
 struct tun_config {
     bool relay;            /* accept links, extend circuits, answer requests */
-    uint16_t relay_flags;  /* enum tun_descriptor_flag, published in the descriptor */
+    uint16_t relay_flags;  /* enum tun_relay_flag, published in the descriptor */
     uint8_t worker;        /* number put into our receiver indices */
     uint8_t network_id[8]; /* nothing is exchanged across networks */
     uint8_t address_class; /* enum tun_address_class */
