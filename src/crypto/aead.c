@@ -44,6 +44,11 @@ void cv_chacha20_xor(uint8_t *data, size_t len, const uint8_t nonce[CV_AEAD_NONC
     crypto_stream_chacha20_ietf_xor(data, data, len, nonce, key);
 }
 
+void cv_chacha20_xor_at(uint8_t *data, size_t len, uint32_t block,
+                        const uint8_t nonce[CV_AEAD_NONCE], const uint8_t key[CV_AEAD_KEY]) {
+    crypto_stream_chacha20_ietf_xor_ic(data, data, len, nonce, block, key);
+}
+
 void cv_hchacha20(uint8_t out[32], const uint8_t in[16], const uint8_t key[CV_AEAD_KEY]) {
     crypto_core_hchacha20(out, in, key, NULL);
 }

@@ -35,6 +35,11 @@ bool cv_xaead_open(uint8_t *m, const uint8_t *c, size_t len, const uint8_t tag[C
 void cv_chacha20_xor(uint8_t *data, size_t len, const uint8_t nonce[CV_AEAD_NONCE],
                      const uint8_t key[CV_AEAD_KEY]);
 
+/* The same from 64-octet block `block` of the stream on. The AEAD above uses
+ * block 0 for its tag and enciphers from block 1 on. */
+void cv_chacha20_xor_at(uint8_t *data, size_t len, uint32_t block,
+                        const uint8_t nonce[CV_AEAD_NONCE], const uint8_t key[CV_AEAD_KEY]);
+
 /* HChaCha20: 32 octets from a 16-octet input; a fast PRF for header masks. */
 void cv_hchacha20(uint8_t out[32], const uint8_t in[16], const uint8_t key[CV_AEAD_KEY]);
 

@@ -41,7 +41,6 @@ void tun_describe_net_init(struct tun_describe_net *n, const uint8_t network_id[
 /* A question under way. Wipe with tun_describe_done. */
 struct tun_describe {
     struct cv_x25519_secret x_secret;
-    uint8_t x_wire[32]; /* X as it was meant, before masking */
     uint8_t answer_key[32];
 };
 

@@ -215,7 +215,7 @@ enum cv_err tun_introduction_read(struct cv_rd *r, struct tun_introduce *ret);
 void tun_introduction_write(struct cv_wr *w, const struct tun_introduce *m);
 
 /* INTRODUCE_ACK: transaction | status u8 (0 = passed on, else enum
- * tun_relay_error). */
+ * tun_cmd_error). */
 struct tun_introduce_ack {
     uint32_t transaction;
     uint8_t status;

@@ -1,0 +1,329 @@
+#include "tunnel/onion.h"
+
+#include <string.h>
+
+#include "circuit_pair.h"
+#include "crypto/rng_seeded.h"
+#include "support/suite.h"
+
+CV_SUITE(tunnel_onion);
+
+enum { CMD = 1 };
+
+static void fill_pattern(uint8_t *to, size_t len, unsigned seed) {
+    for (size_t i = 0; i < len; i++)
+        to[i] = (uint8_t)(seed + i * 7 + i / 256);
+}
+
+static bool is_pattern(const struct tun_inner *in, size_t len, unsigned seed) {
+    uint8_t want[TUN_CELL];
+    fill_pattern(want, len, seed);
+    return in->command == CMD && in->len == len && memcmp(in->data, want, len) == 0;
+}
+
+/* Takes a cell through hops 0.. in place, each step 20 octets further on, and
+ * says at which hop it ended: that of whoever it was for, or of the error. */
+struct outcome {
+    unsigned hop;
+    enum cv_err err;
+    struct tun_inner inner;
+};
+
+static struct outcome carry(struct circuit_pair *c, unsigned first, uint8_t *cell) {
+    struct outcome o = {.hop = first};
+    for (; o.hop < c->owner.hops; o.hop++, cell += TUN_LAYER_HEAD) {
+        o.err = tun_layer_forward(&c->hop[o.hop], 0, cell, cell + TUN_LAYER_HEAD, &o.inner);
+        if (o.err || o.inner.command)
+            return o;
+    }
+    return o;
+}
+
+enum { STAGE = TUN_CELL + TUN_LAYER_HEAD * TUN_HOPS_MAX + TUN_WRAP_ROOM };
+
+Test(tunnel_onion, forward_every_length_and_target) {
+    static const size_t lens[] = {0, 1, 63, 64, 1023, 1045, TUN_FORWARD_MAX};
+    struct circuit_pair c;
+    uint8_t buf[STAGE];
+    for (unsigned hops = 1; hops <= TUN_HOPS_MAX; hops++) {
+        circuit_pair_init(&c, hops, hops);
+        for (unsigned i = 0; i < 40; i++) {
+            unsigned target = i % hops;
+            size_t len = lens[i % 7];
+            fill_pattern(tun_onion_data(buf, target), len, i);
+            cr_assert_eq(tun_onion_wrap(&c.owner, &c.rng, buf, target, CMD, len), CV_ERR_OK);
+            struct outcome o = carry(&c, 0, buf);
+            cr_assert_eq(o.err, CV_ERR_OK, "hops %u target %u: %s", hops, target,
+                         cv_strerror(o.err));
+            cr_assert_eq(o.hop, target);
+            cr_assert(is_pattern(&o.inner, len, i));
+        }
+    }
+}
+
+Test(tunnel_onion, forward_out_of_place_reads_only) {
+    struct circuit_pair c;
+    uint8_t buf[TUN_WRAP_ROOM], before[TUN_CELL], out[TUN_CELL];
+    struct tun_inner inner;
+    circuit_pair_init(&c, 3, 7);
+    fill_pattern(tun_onion_data(buf, 2), 100, 1);
+    tun_onion_wrap(&c.owner, &c.rng, buf, 2, CMD, 100);
+    memcpy(before, buf, sizeof before);
+    cr_assert_eq(tun_layer_forward(&c.hop[0], 0, buf, out, &inner), CV_ERR_OK);
+    cr_assert_eq(inner.command, 0);
+    cr_assert_arr_eq(buf, before, sizeof before);
+}
+
+Test(tunnel_onion, backward_from_every_hop) {
+    static const size_t lens[] = {0, 1, 1024, TUN_BACKWARD_MAX};
+    struct circuit_pair c;
+    uint8_t cell[TUN_CELL];
+    for (unsigned hops = 1; hops <= TUN_HOPS_MAX; hops++) {
+        circuit_pair_init(&c, hops, 100 + hops);
+        for (unsigned i = 0; i < 40; i++) {
+            unsigned from = i % hops, who = 99;
+            size_t len = lens[i % 4];
+            uint32_t layer;
+            struct tun_inner inner;
+            fill_pattern(tun_layer_data(cell), len, i);
+            cr_assert_eq(tun_layer_originate(&c.hop[from], &c.rng, cell, CMD, len, &layer),
+                         CV_ERR_OK);
+            for (unsigned h = from; h-- > 0;)
+                cr_assert_eq(tun_layer_transit(&c.hop[h], &c.rng, cell, layer, &layer), CV_ERR_OK);
+            enum cv_err err = tun_onion_unwrap(&c.owner, 0, cell, layer, &who, &inner);
+            cr_assert_eq(err, CV_ERR_OK, "hops %u from %u: %s", hops, from, cv_strerror(err));
+            cr_assert_eq(who, from);
+            cr_assert(is_pattern(&inner, len, i));
+        }
+    }
+}
+
+/* ---- attacks ---- */
+
+Test(tunnel_onion, any_changed_octet_dies_at_the_next_honest_hop) {
+    struct circuit_pair c;
+    circuit_pair_init(&c, 4, 11);
+    uint8_t buf[STAGE], bad[STAGE];
+    for (unsigned at = 0; at < TUN_CELL; at++) {
+        /* Hop 0 is hostile: it peels its layer, then changes what it passes on. */
+        unsigned target = 1 + at % 3;
+        fill_pattern(tun_onion_data(buf, target), 500, at);
+        cr_assert_eq(tun_onion_wrap(&c.owner, &c.rng, buf, target, CMD, 500), CV_ERR_OK);
+        struct tun_inner inner;
+        cr_assert_eq(tun_layer_forward(&c.hop[0], 0, buf, buf + TUN_LAYER_HEAD, &inner), CV_ERR_OK);
+        memcpy(bad, buf + TUN_LAYER_HEAD, TUN_CELL);
+        bad[at] ^= (uint8_t)(1u << (at % 8));
+        struct tun_layer before = c.hop[1];
+        struct outcome o = carry(&c, 1, bad);
+        cr_assert_eq(o.hop, 1, "octet %u got past the next hop", at);
+        cr_assert_neq(o.err, CV_ERR_OK);
+        cr_assert_arr_eq(&c.hop[1], &before, sizeof before, "octet %u changed state", at);
+        /* ... and the real one still arrives. */
+        o = carry(&c, 1, buf + TUN_LAYER_HEAD);
+        cr_assert_eq(o.err, CV_ERR_OK);
+        cr_assert_eq(o.hop, target);
+        cr_assert(is_pattern(&o.inner, 500, at));
+    }
+}
+
+Test(tunnel_onion, replay_and_reorder) {
+    struct circuit_pair c;
+    circuit_pair_init(&c, 2, 12);
+    enum { N = 30 };
+    static uint8_t cell[N][STAGE];
+    uint8_t copy[STAGE];
+    for (unsigned i = 0; i < N; i++) {
+        fill_pattern(tun_onion_data(cell[i], 1), 10, i);
+        tun_onion_wrap(&c.owner, &c.rng, cell[i], 1, CMD, 10);
+    }
+    for (unsigned i = N; i-- > 0;) { /* last first */
+        memcpy(copy, cell[i], sizeof copy);
+        struct outcome o = carry(&c, 0, copy);
+        cr_assert_eq(o.err, CV_ERR_OK);
+        cr_assert(is_pattern(&o.inner, 10, i));
+    }
+    for (unsigned i = 0; i < N; i++) {
+        memcpy(copy, cell[i], sizeof copy);
+        struct outcome o = carry(&c, 0, copy);
+        cr_assert_eq(o.err, CV_ERR_REPLAY);
+        cr_assert_eq(o.hop, 0);
+    }
+}
+
+Test(tunnel_onion, hostile_guard_replays_backward) {
+    struct circuit_pair c;
+    circuit_pair_init(&c, 3, 13);
+    uint8_t cell[TUN_CELL], again[TUN_CELL];
+    uint32_t layer, s;
+    unsigned who;
+    struct tun_inner inner;
+    cr_assert_eq(tun_layer_originate(&c.hop[2], &c.rng, cell, CMD, 5, &layer), CV_ERR_OK);
+    cr_assert_eq(tun_layer_transit(&c.hop[1], &c.rng, cell, layer, &layer), CV_ERR_OK);
+    memcpy(again, cell, sizeof again);
+    cr_assert_eq(tun_layer_transit(&c.hop[0], &c.rng, cell, layer, &s), CV_ERR_OK);
+    cr_assert_eq(tun_onion_unwrap(&c.owner, 0, cell, s, &who, &inner), CV_ERR_OK);
+    /* Under a number of its own that is new. */
+    cr_assert_eq(tun_layer_transit(&c.hop[0], &c.rng, again, layer, &s), CV_ERR_OK);
+    cr_assert_eq(tun_onion_unwrap(&c.owner, 0, again, s, &who, &inner), CV_ERR_REPLAY);
+}
+
+Test(tunnel_onion, backward_changes_are_dropped_and_move_nothing) {
+    struct circuit_pair c;
+    circuit_pair_init(&c, 3, 14);
+    uint8_t cell[TUN_CELL], bad[TUN_CELL];
+    struct tun_inner inner;
+    for (unsigned at = 0; at < TUN_CELL; at++) {
+        uint32_t layer;
+        unsigned who;
+        cr_assert_eq(tun_layer_originate(&c.hop[2], &c.rng, cell, CMD, 700, &layer), CV_ERR_OK);
+        cr_assert_eq(tun_layer_transit(&c.hop[1], &c.rng, cell, layer, &layer), CV_ERR_OK);
+        cr_assert_eq(tun_layer_transit(&c.hop[0], &c.rng, cell, layer, &layer), CV_ERR_OK);
+        memcpy(bad, cell, sizeof bad);
+        bad[at] ^= (uint8_t)(1u << (at % 8));
+        struct tun_onion before = c.owner;
+        enum cv_err err = tun_onion_unwrap(&c.owner, 0, bad, layer, &who, &inner);
+        if (at >= 8 && at < 16) { /* dice of the origin (octet 11: not its bit 7), read by nobody */
+            cr_assert_eq(err, CV_ERR_OK, "octet %u", at);
+            continue;
+        }
+        cr_assert_neq(err, CV_ERR_OK, "octet %u", at);
+        cr_assert_arr_eq(&c.owner, &before, sizeof before, "octet %u moved the owner", at);
+        cr_assert_eq(tun_onion_unwrap(&c.owner, 0, cell, layer, &who, &inner), CV_ERR_OK);
+    }
+}
+
+Test(tunnel_onion, nobody_can_claim_or_disown_a_cell) {
+    struct circuit_pair c;
+    circuit_pair_init(&c, 3, 20);
+    uint8_t cell[TUN_CELL];
+    for (unsigned slot = 0; slot < 3; slot++) {
+        uint32_t layer;
+        unsigned who;
+        struct tun_inner inner;
+        tun_layer_originate(&c.hop[2], &c.rng, cell, CMD, 0, &layer);
+        tun_layer_transit(&c.hop[1], &c.rng, cell, layer, &layer);
+        tun_layer_transit(&c.hop[0], &c.rng, cell, layer, &layer);
+        cell[slot * 4 + 3] ^= 0x80;
+        struct tun_onion before = c.owner;
+        cr_assert_eq(tun_onion_unwrap(&c.owner, 0, cell, layer, &who, &inner), CV_ERR_AUTH);
+        cr_assert_arr_eq(&c.owner, &before, sizeof before);
+    }
+}
+
+Test(tunnel_onion, tail_tells_no_position) {
+    /* Tails of plaintexts for the last hop are forced by fillers, those of the
+     * first random: neither repeats, neither is zero. */
+    struct circuit_pair c;
+    uint8_t buf[STAGE], seen[64][TUN_TAIL];
+    for (unsigned target = 0; target < TUN_HOPS_MAX; target++) {
+        circuit_pair_init(&c, TUN_HOPS_MAX, 15);
+        for (unsigned i = 0; i < 64; i++) {
+            tun_onion_wrap(&c.owner, &c.rng, buf, target, CMD, 0);
+            struct outcome o = carry(&c, 0, buf);
+            cr_assert_eq(o.err, CV_ERR_OK);
+            const uint8_t *plain = o.inner.data - TUN_INNER;
+            memcpy(seen[i], plain + TUN_FORWARD_PLAIN - TUN_TAIL, TUN_TAIL);
+        }
+        for (unsigned at = 0; at < TUN_TAIL; at++) {
+            unsigned same = 0;
+            for (unsigned i = 1; i < 64; i++)
+                same += seen[i][at] == seen[0][at];
+            cr_assert_lt(same, 8, "target %u: tail octet %u stands still", target, at);
+        }
+    }
+}
+
+Test(tunnel_onion, numbers_wrap) {
+    struct circuit_pair c;
+    circuit_pair_init(&c, 3, 16);
+    for (unsigned h = 0; h < 3; h++) { /* starts just below 2^31 on the wire */
+        c.secret[h].forward_start = INT32_MAX - 5;
+        c.secret[h].backward_start = INT32_MAX - 7;
+        tun_layer_init(&c.hop[h], &c.secret[h]);
+    }
+    tun_onion_init(&c.owner);
+    for (unsigned h = 0; h < 3; h++)
+        tun_onion_add(&c.owner, &c.secret[h]);
+    uint8_t buf[STAGE];
+    for (unsigned i = 0; i < 50; i++) {
+        uint32_t layer;
+        unsigned who;
+        struct tun_inner inner;
+        fill_pattern(tun_onion_data(buf, 2), 9, i);
+        tun_onion_wrap(&c.owner, &c.rng, buf, 2, CMD, 9);
+        cr_assert_eq(carry(&c, 0, buf).err, CV_ERR_OK, "cell %u", i);
+        tun_layer_originate(&c.hop[2], &c.rng, buf, CMD, 9, &layer);
+        tun_layer_transit(&c.hop[1], &c.rng, buf, layer, &layer);
+        tun_layer_transit(&c.hop[0], &c.rng, buf, layer, &layer);
+        cr_assert_eq(tun_onion_unwrap(&c.owner, 0, buf, layer, &who, &inner), CV_ERR_OK);
+    }
+}
+
+Test(tunnel_onion, used_up_direction_is_refused_whole) {
+    struct circuit_pair c;
+    circuit_pair_init(&c, 2, 17);
+    uint8_t buf[STAGE];
+    c.owner.hop[1].forward.n = TUN_SEQUENCE_CAP - 1;
+    c.owner.hop[1].forward.epoch = (TUN_SEQUENCE_CAP - 1) >> TUN_EPOCH_BITS;
+    uint64_t n = c.owner.hop[0].forward.n;
+    cr_assert_eq(tun_onion_wrap(&c.owner, &c.rng, buf, 1, CMD, 0), CV_ERR_LIMIT);
+    cr_assert_eq(c.owner.hop[0].forward.n, n, "no number may be taken");
+    cr_assert_eq(tun_onion_wrap(&c.owner, &c.rng, buf, 0, CMD, 0), CV_ERR_OK);
+}
+
+/* ---- epochs ---- */
+
+Test(tunnel_onion, epochs_turn_without_loss) {
+    struct circuit_pair c;
+    circuit_pair_init(&c, 3, 18);
+    uint8_t buf[STAGE], late[STAGE];
+    for (unsigned i = 0; i < 60; i++) {
+        cv_usec now = CV_SEC(60) * (i + 1);
+        uint32_t layer;
+        unsigned who;
+        struct tun_inner inner;
+        /* A cell sent before the jump arrives after the one behind it. */
+        fill_pattern(tun_onion_data(late, 2), 9, i);
+        cr_assert_eq(tun_onion_wrap(&c.owner, &c.rng, late, 2, CMD, 9), CV_ERR_OK);
+        tun_ratchet_jump(&c.owner.hop[i % 3].forward);
+        fill_pattern(tun_onion_data(buf, 2), 9, i);
+        cr_assert_eq(tun_onion_wrap(&c.owner, &c.rng, buf, 2, CMD, 9), CV_ERR_OK);
+        for (uint8_t *cells[] = {buf, late}, **p = cells; p < cells + 2; p++) {
+            uint8_t *cell = *p;
+            for (unsigned h = 0; h < 3; h++, cell += TUN_LAYER_HEAD)
+                cr_assert_eq(tun_layer_forward(&c.hop[h], now, cell, cell + TUN_LAYER_HEAD, &inner),
+                             CV_ERR_OK, "round %u hop %u", i, h);
+            cr_assert(is_pattern(&inner, 9, i));
+        }
+        tun_ratchet_jump(&c.hop[i % 3].backward);
+        fill_pattern(tun_layer_data(buf), 8, i);
+        cr_assert_eq(tun_layer_originate(&c.hop[2], &c.rng, buf, CMD, 8, &layer), CV_ERR_OK);
+        tun_layer_transit(&c.hop[1], &c.rng, buf, layer, &layer);
+        tun_layer_transit(&c.hop[0], &c.rng, buf, layer, &layer);
+        cr_assert_eq(tun_onion_unwrap(&c.owner, now, buf, layer, &who, &inner), CV_ERR_OK);
+        cr_assert(is_pattern(&inner, 8, i));
+    }
+    cr_assert_eq(c.hop[0].forward.epoch, 20);
+    cr_assert_eq(c.owner.hop[2].backward.epoch, 20);
+}
+
+Test(tunnel_onion, old_epoch_closes_after_five_seconds) {
+    struct circuit_pair c;
+    circuit_pair_init(&c, 1, 19);
+    uint8_t early[2][STAGE], buf[STAGE];
+    struct tun_inner inner;
+    for (unsigned i = 0; i < 2; i++)
+        tun_onion_wrap(&c.owner, &c.rng, early[i], 0, CMD, 0);
+    tun_ratchet_jump(&c.owner.hop[0].forward);
+    tun_onion_wrap(&c.owner, &c.rng, buf, 0, CMD, 0);
+    cv_usec now = CV_SEC(100);
+    cr_assert_eq(tun_layer_forward(&c.hop[0], now, buf, buf + TUN_LAYER_HEAD, &inner), CV_ERR_OK);
+    now += CV_MSEC(TUN_OLD_EPOCH_MS) - 1;
+    cr_assert_eq(tun_layer_forward(&c.hop[0], now, early[0], buf, &inner), CV_ERR_OK);
+    cr_assert_eq(tun_layer_forward(&c.hop[0], now, early[0], buf, &inner), CV_ERR_REPLAY);
+    now += 1;
+    cr_assert_eq(tun_layer_forward(&c.hop[0], now, early[1], buf, &inner), CV_ERR_STALE);
+    tun_ratchet_expire(&c.hop[0].forward, now);
+    static const struct tun_keys_secret zero;
+    cr_assert_arr_eq(&c.hop[0].forward.old_secret, &zero, sizeof zero, "old keys are wiped");
+}
