@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "base/cursor.h"
+#include "base/err.h"
 #include "crypto/aead.h"
 #include "crypto/hash.h"
 #include "crypto/keys.h"
@@ -29,29 +29,39 @@ void tun_link_secret_derive(struct tun_link_secret *ret, const uint8_t direction
     CV_BLAKE2B(ret->control_key, sizeof ret->control_key, direction, 64, {"link control", 12});
 }
 
-uint32_t tun_cell_index(const uint8_t datagram[TUN_DATAGRAM]) {
-    struct cv_rd r = cv_rd_init(datagram, INDEX);
-    return cv_rd_le32(&r);
+/* Fixed offsets into arrays of fixed size; a cursor has nothing to check here. */
+static void put_le(uint8_t *to, uint64_t v, unsigned n) {
+    for (unsigned i = 0; i < n; i++, v >>= 8)
+        to[i] = (uint8_t)v;
 }
 
+static uint64_t get_le(const uint8_t *from, unsigned n) {
+    uint64_t v = 0;
+    for (unsigned i = n; i-- > 0;)
+        v = v << 8 | from[i];
+    return v;
+}
+
+uint32_t tun_cell_index(const uint8_t datagram[TUN_DATAGRAM]) {
+    return (uint32_t)get_le(datagram, INDEX);
+}
+
+enum { AT_SEQUENCE = 4, AT_CIRCUIT = 10, AT_COMMAND = 14, AT_ZERO = 15, AT_LAYER = 16 };
+
 static void write_plain(uint8_t plain[PLAIN], const struct tun_header *header) {
-    struct cv_wr w = cv_wr_init(plain, PLAIN);
-    cv_wr_le32(&w, header->index);
-    cv_wr_le(&w, header->sequence, 6);
-    cv_wr_le32(&w, header->circuit);
-    cv_wr_u8(&w, header->command);
-    cv_wr_u8(&w, 0);
-    cv_wr_le32(&w, header->layer);
-    assert(cv_wr_done(&w) == PLAIN);
+    put_le(plain, header->index, 4);
+    put_le(plain + AT_SEQUENCE, header->sequence, 6);
+    put_le(plain + AT_CIRCUIT, header->circuit, 4);
+    plain[AT_COMMAND] = header->command;
+    plain[AT_ZERO] = 0;
+    put_le(plain + AT_LAYER, header->layer, 4);
 }
 
 /* `plain` is followed by room for the octets of the cell. */
 static void make_tag(uint8_t tag[8], uint8_t plain[PLAIN + COVERED], const uint8_t *cell,
                      const struct tun_link_secret *key) {
     memcpy(plain + PLAIN, cell, COVERED);
-    uint64_t t = cv_siphash(key->mac_key, plain, PLAIN + COVERED);
-    for (unsigned i = 0; i < 8; i++, t >>= 8)
-        tag[i] = (uint8_t)t;
+    put_le(tag, cv_siphash(key->mac_key, plain, PLAIN + COVERED), 8);
 }
 
 static void mask(uint8_t to[H], const uint8_t from[H], const uint8_t tag[8], const uint8_t *cell,
@@ -85,17 +95,15 @@ bool tun_cell_open(const uint8_t datagram[TUN_DATAGRAM], const struct tun_link_s
     if (!cv_equal(tag, datagram + PLAIN, sizeof tag))
         return false;
 
-    struct cv_rd r = cv_rd_init(plain, PLAIN);
-    struct tun_header header = {.index = cv_rd_le32(&r)};
-    header.sequence = cv_rd_le(&r, 6);
-    header.circuit = cv_rd_le32(&r);
-    header.command = cv_rd_u8(&r);
-    uint8_t zero = cv_rd_u8(&r);
-    header.layer = cv_rd_le32(&r);
-    assert(r.err == CV_ERR_OK);
-    if (zero != 0)
+    if (plain[AT_ZERO] != 0)
         return false;
-    *ret = header;
+    *ret = (struct tun_header){
+        .index = (uint32_t)get_le(plain, 4),
+        .sequence = get_le(plain + AT_SEQUENCE, 6),
+        .circuit = (uint32_t)get_le(plain + AT_CIRCUIT, 4),
+        .command = plain[AT_COMMAND],
+        .layer = (uint32_t)get_le(plain + AT_LAYER, 4),
+    };
     return true;
 }
 

@@ -39,11 +39,9 @@ void tun_linkhs_peer_init(struct tun_linkhs_peer *p, const uint8_t link_key[CV_K
 enum { PROLOGUE = 12 + 1 + TUN_NETWORK_ID };
 
 static void prologue(uint8_t out[PROLOGUE], const struct tun_linkhs_peer *p) {
-    struct cv_wr w = cv_wr_init(out, PROLOGUE);
-    cv_wr_bytes(&w, "culvert link", 12);
-    cv_wr_u8(&w, TUN_LINK_VERSION);
-    cv_wr_bytes(&w, p->network_id, TUN_NETWORK_ID);
-    assert(cv_wr_done(&w) == PROLOGUE);
+    memcpy(out, "culvert link", 12);
+    out[12] = TUN_LINK_VERSION;
+    memcpy(out + 13, p->network_id, TUN_NETWORK_ID);
 }
 
 static uint32_t le32(const uint8_t *p) {
