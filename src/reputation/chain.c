@@ -177,9 +177,8 @@ enum cv_err rep_chain_add(const struct rep_store *s, const uint8_t network_id[RE
         return CV_ERR_DIFFERS;
 
     err = s->block_put(s->ctx, r);
-    assert(err != CV_ERR_EXIST);
-    if (err)
-        return err;
+    if (err) /* get() said it was not there */
+        return err == CV_ERR_EXIST ? CV_ERR_CORRUPT : err;
     ret->gap = r->seq > 1 && !a.has_before;
     return match(s, r, ret);
 }

@@ -1,0 +1,50 @@
+/*
+ * The ledger's store in an SQLite file: WAL, synchronous=FULL, STRICT tables
+ * (schema.sql), migrations by user_version. What is read back is checked like
+ * what comes from a peer; a damaged row is CV_ERR_CORRUPT, never trusted.
+ *
+ * A library of its own, reputation_sqlite: the only part of the ledger that
+ * touches files. Whoever opens the file for writing holds the lock of the
+ * state folder; any number of readers may look meanwhile.
+ */
+#ifndef CULVERT_REPUTATION_STORE_SQLITE_H
+#define CULVERT_REPUTATION_STORE_SQLITE_H
+
+#include <stddef.h>
+
+#include "reputation/store.h"
+
+enum {
+    REP_SQLITE_APPLICATION_ID = 0x63766c67, /* "cvlg" */
+    REP_SQLITE_VERSION = 1,                 /* newest schema this program knows */
+};
+
+enum rep_sqlite_sync {
+    REP_SQLITE_FULL,   /* a commit survives a power cut */
+    REP_SQLITE_NORMAL, /* it survives a crash of the program: simulator only */
+};
+
+struct rep_store_sqlite;
+
+/*
+ * Opens `path`, creating (mode 0600) or migrating as needed; ":memory:" is
+ * allowed. Runs a quick check of the whole file first. On failure `why`
+ * (why_cap octets) is one line for the operator that says what, where and what
+ * to do:
+ * CV_ERR_VERSION   written by a newer version
+ * CV_ERR_CORRUPT   damaged, or not a database
+ * CV_ERR_DIFFERS   not a ledger, or that of another identity or network
+ * CV_ERR_STORE, CV_ERR_FULL, CV_ERR_NOMEM
+ */
+enum cv_err rep_store_sqlite_open(const char *path, const uint8_t network_id[REP_NETWORK_ID],
+                                  const uint8_t identity[CV_KEY], enum rep_sqlite_sync sync,
+                                  struct rep_store_sqlite **ret, char *why, size_t why_cap);
+
+/* Rolls back what is not committed, moves the WAL into the file and removes
+ * it, so that the file alone is whole. NULL is allowed; always returns NULL. */
+struct rep_store_sqlite *rep_store_sqlite_close(struct rep_store_sqlite *s);
+
+/* The function table over `s`; valid as long as `s` is. */
+const struct rep_store *rep_store_sqlite_ops(struct rep_store_sqlite *s);
+
+#endif

@@ -1,0 +1,403 @@
+/*
+ * The SQLite store against the memory store as its reference: random
+ * operations, commits, rollbacks and reopenings give the same answers. Then
+ * what opening a file must say when the file is not what it should be.
+ */
+#include "support/suite.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crypto/hash.h"
+#include "crypto/rng_seeded.h"
+#include "reputation/store_memory.h"
+#include "reputation/store_sqlite.h"
+
+CV_SUITE(rep_store_sqlite);
+
+enum { PEOPLE = 6, SEQS = 12 };
+
+static const uint8_t network[REP_NETWORK_ID] = "testnet1";
+static char folder[64];
+
+static const char *path_of(const char *name, char out[128]) {
+    if (!folder[0]) {
+        strcpy(folder, "/tmp/culvert-store-XXXXXX");
+        cr_assert(mkdtemp(folder) != NULL);
+    }
+    snprintf(out, 128, "%s/%s", folder, name);
+    return out;
+}
+
+static void remove_all(void) {
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    if (folder[0])
+        cr_assert_eq(system(command), 0);
+}
+
+static void key(unsigned who, uint8_t ret[CV_KEY]) {
+    memset(ret, (int)(who * 37 + 1), CV_KEY);
+}
+
+static struct rep_store_sqlite *open_store(const char *path) {
+    struct rep_store_sqlite *s = NULL;
+    char why[256] = "";
+    uint8_t me[CV_KEY];
+    key(0, me);
+    enum cv_err err = rep_store_sqlite_open(path, network, me, REP_SQLITE_NORMAL, &s, why, 256);
+    cr_assert_eq(err, CV_ERR_OK, "%s", why);
+    return s;
+}
+
+/* A half-block as chain.c would accept it by itself; not signed: stores do not look. */
+static struct rep_record random_record(const struct cv_rng *rng) {
+    struct rep_record r, checked;
+    uint8_t buf[REP_RECORD];
+    unsigned owner = (unsigned)cv_rng_below(rng, PEOPLE);
+    memset(&r, 0, sizeof r);
+    r.version = REP_RECORD_VERSION;
+    key(owner, r.owner);
+    key((owner + 1 + (unsigned)cv_rng_below(rng, PEOPLE - 1)) % PEOPLE, r.peer);
+    r.seq = 1 + cv_rng_below(rng, SEQS);
+    if (r.seq > 1)
+        memset(r.prev, (int)r.seq, REP_HASH);
+    r.type = REP_PROPOSAL;
+    r.given = cv_rng_u64(rng) & REP_AMOUNT_MAX;
+    r.taken = cv_rng_below(rng, 1000);
+    r.epoch = cv_rng_u32(rng);
+    cv_rng_fill(rng, r.sig, sizeof r.sig);
+    rep_record_write(&r, buf);
+    cr_assert_eq(rep_record_read(buf, &checked), CV_ERR_OK);
+    return checked;
+}
+
+/* An agreement that answers a half-block the store has, if it has one. */
+static void make_answer(const struct rep_store *s, struct rep_record *r) {
+    struct rep_record p, checked;
+    uint8_t buf[REP_RECORD];
+    if (s->block_seek(s->ctx, r->peer, r->owner, 0, REP_SEEK_FROM, &p))
+        return;
+    r->type = REP_AGREEMENT;
+    r->peer_seq = p.seq;
+    memcpy(r->peer_hash, p.hash, REP_HASH);
+    rep_record_write(r, buf);
+    cr_assert_eq(rep_record_read(buf, &checked), CV_ERR_OK);
+    *r = checked;
+}
+
+#define SAME(call_a, call_b, a, b, size)                                                           \
+    do {                                                                                           \
+        enum cv_err err_a = (call_a), err_b = (call_b);                                            \
+        cr_assert_eq(err_a, err_b, "step %u: %s is '%s', reference says '%s'", step, #call_a,      \
+                     cv_strerror(err_a), cv_strerror(err_b));                                      \
+        if (!err_a && (size))                                                                      \
+            cr_assert_arr_eq((a), (b), (size), "step %u: %s", step, #call_a);                      \
+    } while (0)
+
+struct both {
+    const struct rep_store *a, *b;
+    struct cv_rng rng;
+};
+
+static void blocks(struct both *t, unsigned step) {
+    struct rep_record r = random_record(&t->rng), x, y;
+    const struct rep_store *a = t->a, *b = t->b;
+    if (cv_rng_below(&t->rng, 2))
+        make_answer(b, &r);
+    SAME(a->block_put(a->ctx, &r), b->block_put(b->ctx, &r), a, b, 0);
+    uint64_t seq = cv_rng_below(&t->rng, SEQS + 3);
+    SAME(a->block_get(a->ctx, r.owner, seq, &x), b->block_get(b->ctx, r.owner, seq, &y), &x, &y,
+         sizeof x);
+    for (int how = REP_SEEK_BELOW; how <= REP_SEEK_FROM; how++) {
+        SAME(a->block_seek(a->ctx, r.owner, r.peer, seq, (enum rep_seek)how, &x),
+             b->block_seek(b->ctx, r.owner, r.peer, seq, (enum rep_seek)how, &y), &x, &y, sizeof x);
+        SAME(a->block_seek(a->ctx, r.peer, NULL, seq, (enum rep_seek)how, &x),
+             b->block_seek(b->ctx, r.peer, NULL, seq, (enum rep_seek)how, &y), &x, &y, sizeof x);
+    }
+    SAME(a->block_answer(a->ctx, &r, &x), b->block_answer(b->ctx, &r, &y), &x, &y, sizeof x);
+}
+
+static int by_octets(const void *a, const void *b) {
+    return memcmp(a, b, CV_KEY * 2);
+}
+
+static void edges(struct both *t, unsigned step) {
+    const struct rep_store *a = t->a, *b = t->b;
+    struct rep_edge e, x, y, *all_x, *all_y;
+    size_t n_x, n_y;
+    memset(&e, 0, sizeof e);
+    key((unsigned)cv_rng_below(&t->rng, PEOPLE), e.giver);
+    key((unsigned)cv_rng_below(&t->rng, PEOPLE), e.taker);
+    SAME(a->edge_get(a->ctx, e.giver, e.taker, &x), b->edge_get(b->ctx, e.giver, e.taker, &y), &x,
+         &y, sizeof x);
+    e.octets = cv_rng_u64(&t->rng) & REP_AMOUNT_MAX;
+    e.recent = e.octets / 2;
+    e.epoch = cv_rng_u32(&t->rng);
+    SAME(a->edge_put(a->ctx, &e), b->edge_put(b->ctx, &e), a, b, 0);
+    cr_assert_eq(a->edge_load(a->ctx, &all_x, &n_x), CV_ERR_OK);
+    cr_assert_eq(b->edge_load(b->ctx, &all_y, &n_y), CV_ERR_OK);
+    cr_assert_eq(n_x, n_y);
+    qsort(all_x, n_x, sizeof *all_x, by_octets);
+    qsort(all_y, n_y, sizeof *all_y, by_octets);
+    cr_assert_arr_eq(all_x, all_y, n_x * sizeof *all_x, "step %u", step);
+    free(all_x);
+    free(all_y);
+}
+
+static void pendings(struct both *t, unsigned step) {
+    const struct rep_store *a = t->a, *b = t->b;
+    struct rep_pending p, *x, *y;
+    size_t n_x, n_y;
+    memset(&p, 0, sizeof p);
+    key((unsigned)cv_rng_below(&t->rng, PEOPLE), p.peer);
+    p.epoch = (uint32_t)cv_rng_below(&t->rng, 4);
+    if (cv_rng_below(&t->rng, 3)) {
+        p.given = cv_rng_below(&t->rng, 1 << 30);
+        p.taken = cv_rng_below(&t->rng, 1 << 30);
+        p.release_at = (int64_t)cv_rng_below(&t->rng, 5);
+        p.proposal = cv_rng_below(&t->rng, 5);
+        SAME(a->pending_put(a->ctx, &p), b->pending_put(b->ctx, &p), a, b, 0);
+    } else {
+        SAME(a->pending_del(a->ctx, p.peer, p.epoch), b->pending_del(b->ctx, p.peer, p.epoch), a, b,
+             0);
+    }
+    cr_assert_eq(a->pending_load(a->ctx, &x, &n_x), CV_ERR_OK);
+    cr_assert_eq(b->pending_load(b->ctx, &y, &n_y), CV_ERR_OK);
+    cr_assert_eq(n_x, n_y);
+    for (size_t i = 0; i < n_x; i++) { /* peers may come in another order */
+        size_t j = 0;
+        while (j < n_y && memcmp(&x[i], &y[j], sizeof *x))
+            j++;
+        cr_assert_lt(j, n_y, "step %u", step);
+        if (i && memcmp(x[i - 1].peer, x[i].peer, CV_KEY) == 0)
+            cr_assert_lt(x[i - 1].epoch, x[i].epoch);
+    }
+    free(x);
+    free(y);
+}
+
+static void accounts(struct both *t, unsigned step) {
+    const struct rep_store *a = t->a, *b = t->b;
+    struct rep_account c, x, y;
+    memset(&c, 0, sizeof c);
+    key((unsigned)cv_rng_below(&t->rng, PEOPLE), c.client);
+    c.given = cv_rng_below(&t->rng, 1 << 20);
+    c.taken = cv_rng_below(&t->rng, 1 << 20);
+    c.last_seen = (int64_t)cv_rng_below(&t->rng, 100);
+    c.gate_class = (uint8_t)cv_rng_below(&t->rng, 4);
+    SAME(a->account_put(a->ctx, &c), b->account_put(b->ctx, &c), a, b, 0);
+    int64_t before = (int64_t)cv_rng_below(&t->rng, 60);
+    SAME(a->account_expire(a->ctx, before), b->account_expire(b->ctx, before), a, b, 0);
+    key((unsigned)cv_rng_below(&t->rng, PEOPLE), c.client);
+    SAME(a->account_get(a->ctx, c.client, &x), b->account_get(b->ctx, c.client, &y), &x, &y,
+         sizeof x);
+}
+
+static void forgers(struct both *t, unsigned step) {
+    const struct rep_store *a = t->a, *b = t->b;
+    struct rep_fork f, x, y;
+    uint8_t who[CV_KEY], *all_x, *all_y;
+    size_t n_x, n_y;
+    int64_t until_x = 0, until_y = 0;
+    key((unsigned)cv_rng_below(&t->rng, PEOPLE), who);
+    cv_rng_fill(&t->rng, &f, sizeof f);
+    uint64_t seq = cv_rng_below(&t->rng, 4);
+    SAME(a->fork_put(a->ctx, who, seq, &f), b->fork_put(b->ctx, who, seq, &f), a, b, 0);
+    SAME(a->ban_put(a->ctx, who, step + 1), b->ban_put(b->ctx, who, step + 1), a, b, 0);
+    key((unsigned)cv_rng_below(&t->rng, PEOPLE), who);
+    SAME(a->fork_get(a->ctx, who, &x), b->fork_get(b->ctx, who, &y), &x, &y, sizeof x);
+    SAME(a->ban_get(a->ctx, who, &until_x), b->ban_get(b->ctx, who, &until_y), &until_x, &until_y,
+         sizeof until_x);
+    cr_assert_eq(a->fork_load(a->ctx, &all_x, &n_x), CV_ERR_OK);
+    cr_assert_eq(b->fork_load(b->ctx, &all_y, &n_y), CV_ERR_OK);
+    cr_assert_eq(n_x > 0, n_y > 0);
+    free(all_x);
+    free(all_y);
+    SAME(a->score_put(a->ctx, who, who, 0.5, 1), b->score_put(b->ctx, who, who, 0.5, 1), a, b, 0);
+}
+
+Test(rep_store_sqlite, same_as_memory) {
+    char path[128];
+    cv_crypto_init();
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        struct cv_rng_seeded dice;
+        cv_rng_seeded_init(&dice, seed);
+        unlink(path_of("same.db", path));
+        struct rep_store_sqlite *sql = open_store(path);
+        struct rep_store_memory *memory = rep_store_memory_new();
+        struct both t = {.a = rep_store_sqlite_ops(sql),
+                         .b = rep_store_memory_ops(memory),
+                         .rng = cv_rng_seeded(&dice)};
+        static void (*const acts[])(struct both *, unsigned) = {blocks, edges, pendings, accounts,
+                                                                forgers};
+        for (unsigned step = 0; step < 400;) {
+            SAME(t.a->begin(t.a->ctx, 86400 * 3 + 7), t.b->begin(t.b->ctx, 0), &t, &t, 0);
+            for (uint64_t n = cv_rng_below(&t.rng, 30); n > 0; n--)
+                acts[cv_rng_below(&t.rng, 5)](&t, step++);
+            if (cv_rng_below(&t.rng, 3)) {
+                SAME(t.a->commit(t.a->ctx), t.b->commit(t.b->ctx), &t, &t, 0);
+            } else {
+                t.a->rollback(t.a->ctx);
+                t.b->rollback(t.b->ctx);
+            }
+            if (cv_rng_below(&t.rng, 5) == 0) {
+                rep_store_sqlite_close(sql);
+                sql = open_store(path);
+                t.a = rep_store_sqlite_ops(sql);
+            }
+        }
+        rep_store_sqlite_close(sql);
+        rep_store_memory_free(memory);
+    }
+    remove_all();
+}
+
+/* ---- files that are not what they should be ---- */
+
+static void sql(const char *path, const char *text) {
+    sqlite3 *db;
+    char *say = NULL;
+    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(db, text, NULL, NULL, &say), SQLITE_OK, "%s", say);
+    sqlite3_close(db);
+}
+
+static void overwrite(const char *path, off_t at, const char *with, size_t len) {
+    int fd = open(path, O_WRONLY);
+    cr_assert_eq(pwrite(fd, with, len, at), (ssize_t)len);
+    close(fd);
+}
+
+static void newer(const char *path) {
+    sql(path, "PRAGMA user_version=2");
+}
+static void foreign(const char *path) {
+    unlink(path);
+    sql(path, "CREATE TABLE t(x); PRAGMA application_id=7; PRAGMA user_version=1");
+}
+static void foreign_unmarked(const char *path) {
+    unlink(path);
+    sql(path, "CREATE TABLE t(x)");
+}
+static void other_identity(const char *path) {
+    sql(path, "UPDATE meta SET value = zeroblob(32) WHERE name = 'identity'");
+}
+static void other_network(const char *path) {
+    sql(path, "UPDATE meta SET value = zeroblob(8) WHERE name = 'network'");
+}
+static void text(const char *path) {
+    overwrite(path, 0, "Dear Sir or Madam, this is not a database but a letter", 54);
+}
+static void torn(const char *path) {
+    static const char junk[8192] = {7};
+    overwrite(path, 8192, junk, sizeof junk);
+}
+static void untouched(const char *path) {
+    (void)path;
+}
+static void empty(const char *path) {
+    cr_assert_eq(truncate(path, 0), 0);
+}
+static void a_folder(const char *path) {
+    unlink(path);
+    cr_assert_eq(mkdir(path, 0700), 0);
+}
+
+/* clang-format off */
+static const struct {
+    const char *name;
+    void (*harm)(const char *path);
+    enum cv_err want;
+    const char *says; /* after "PATH: " */
+} opens[] = {
+    { "untouched",        untouched,        CV_ERR_OK,      "" },
+    { "empty file",       empty,            CV_ERR_OK,      "" },
+    { "newer version",    newer,            CV_ERR_VERSION, "written by a newer version of culvert (schema 2, this one knows up to 1); install that version or name another file" },
+    { "another program",  foreign,          CV_ERR_DIFFERS, "a database, but not a culvert ledger; name another file" },
+    { "no mark",          foreign_unmarked, CV_ERR_DIFFERS, "a database, but not a culvert ledger; name another file" },
+    { "another identity", other_identity,   CV_ERR_DIFFERS, "the ledger of another identity; name another file or move this one away" },
+    { "another network",  other_network,    CV_ERR_DIFFERS, "the ledger of another network; name another file or move this one away" },
+    { "a letter",         text,             CV_ERR_CORRUPT, "not a database; name another file or move this one away" },
+    { "torn pages",       torn,             CV_ERR_CORRUPT, "damaged" },
+    { "a folder",         a_folder,         CV_ERR_STORE,   "cannot be opened: unable to open database file" },
+};
+/* clang-format on */
+
+Test(rep_store_sqlite, what_is_no_ledger_is_refused_in_one_line) {
+    uint8_t me[CV_KEY];
+    key(0, me);
+    for (size_t i = 0; i < sizeof opens / sizeof *opens; i++) {
+        char path[128], name[32], why[256] = "";
+        struct rep_store_sqlite *s = NULL;
+        snprintf(name, sizeof name, "open%zu.db", i);
+        rep_store_sqlite_close(open_store(path_of(name, path)));
+        opens[i].harm(path);
+        enum cv_err err =
+            rep_store_sqlite_open(path, network, me, REP_SQLITE_FULL, &s, why, sizeof why);
+        cr_expect_eq(err, opens[i].want, "%s: got '%s' (%s)", opens[i].name, cv_strerror(err), why);
+        size_t head = strlen(path);
+        if (err) {
+            cr_expect(strncmp(why, path, head) == 0, "%s: says '%s'", opens[i].name, why);
+            cr_expect(strstr(why + head, opens[i].says) == why + head + 2, "%s: says '%s'",
+                      opens[i].name, why);
+            cr_expect(strchr(why, '\n') == NULL);
+            cr_expect(s == NULL, "%s: result clobbered on failure", opens[i].name);
+        }
+        rep_store_sqlite_close(s);
+    }
+    remove_all();
+}
+
+Test(rep_store_sqlite, nobody_else_can_read_it_and_closing_leaves_one_file) {
+    char path[128], wal[140];
+    struct stat st;
+    struct rep_store_sqlite *s = open_store(path_of("mode.db", path));
+    const struct rep_store *ops = rep_store_sqlite_ops(s);
+    uint8_t who[CV_KEY];
+    key(3, who);
+    cr_assert_eq(ops->begin(ops->ctx, 1), CV_ERR_OK);
+    cr_assert_eq(ops->ban_put(ops->ctx, who, 9), CV_ERR_OK);
+    cr_assert_eq(ops->commit(ops->ctx), CV_ERR_OK);
+    cr_assert_eq(stat(path, &st), 0);
+    cr_expect_eq(st.st_mode & 0777, 0600);
+    snprintf(wal, sizeof wal, "%s-wal", path);
+    cr_expect_eq(stat(wal, &st), 0);
+    cr_expect_eq(st.st_mode & 0777, 0600);
+    rep_store_sqlite_close(s);
+    cr_expect_neq(stat(wal, &st), 0);
+    remove_all();
+}
+
+/* A row that was changed behind our back is damage, not data. */
+Test(rep_store_sqlite, damaged_rows_are_not_believed) {
+    static const char *const harms[] = {
+        "UPDATE block SET given = given + 1", "UPDATE block SET hash = zeroblob(32)",
+        "UPDATE block SET ver = 9",           "UPDATE block SET epoch = -1",
+        "UPDATE block SET type = 3",
+    };
+    struct cv_rng_seeded dice;
+    cv_rng_seeded_init(&dice, 1);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    for (size_t i = 0; i < sizeof harms / sizeof *harms; i++) {
+        char path[128], name[32];
+        snprintf(name, sizeof name, "harm%zu.db", i);
+        struct rep_store_sqlite *s = open_store(path_of(name, path));
+        const struct rep_store *ops = rep_store_sqlite_ops(s);
+        struct rep_record r = random_record(&rng), got;
+        cr_assert_eq(ops->begin(ops->ctx, 1), CV_ERR_OK);
+        cr_assert_eq(ops->block_put(ops->ctx, &r), CV_ERR_OK);
+        cr_assert_eq(ops->commit(ops->ctx), CV_ERR_OK);
+        rep_store_sqlite_close(s);
+        sql(path, harms[i]);
+        s = open_store(path);
+        ops = rep_store_sqlite_ops(s);
+        cr_expect_eq(ops->block_get(ops->ctx, r.owner, r.seq, &got), CV_ERR_CORRUPT, "%s",
+                     harms[i]);
+        rep_store_sqlite_close(s);
+    }
+    remove_all();
+}
