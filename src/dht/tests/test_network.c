@@ -1,0 +1,340 @@
+/* Whole networks of honest nodes, in virtual time. */
+#include "support/suite.h"
+
+#include "dht/tests/switch.h"
+
+CV_SUITE(dht_network);
+
+static struct dht_id key(uint8_t fill) {
+    struct dht_id id;
+    memset(id.b, fill, sizeof id.b);
+    return id;
+}
+
+static unsigned good_nodes(const struct switch_node *v) {
+    struct dht_status st;
+    dht_status(v->d, &st);
+    return st.ipv4.nodes_good;
+}
+
+Test(dht_network, eight_newcomers_meet_announce_and_find_within_a_second) {
+    struct net *n = net_of(1, 8, true);
+    struct dht_id k = key(0x5a);
+    dht_op ops[8];
+    /* Announced at once: waits for READY by itself. */
+    for (unsigned i = 1; i < 8; i++)
+        cr_assert_eq(dht_announce(n->v[i].d, n->now, &k, 7000, false, &ops[i]), CV_ERR_OK);
+    net_run(n, CV_MSEC(400));
+    for (unsigned i = 1; i < 8; i++) {
+        const struct switch_event *e = net_event(&n->v[i], DHT_EVENT_DONE, ops[i]);
+        cr_assert(e, "announce of node %u is not over", i);
+        cr_expect_eq(e->done.err, CV_ERR_OK);
+        cr_expect_geq(e->done.stored, 1);
+        cr_expect(net_event(&n->v[i], DHT_EVENT_READY, 0));
+        cr_expect_lt(e->at, CV_SEC(1) + CV_MSEC(300), "node %u took %lu us", i,
+                     (unsigned long)(e->at - CV_SEC(1)));
+    }
+    dht_op find;
+    cr_assert_eq(dht_find_peers(n->v[3].d, n->now, &k, &find), CV_ERR_OK);
+    cv_usec from = n->now.mono;
+    const struct switch_event *e = net_wait(n, &n->v[3], find, CV_SEC(1));
+    cr_assert(e);
+    cr_expect_leq(e->at - from, CV_MSEC(100));
+    for (unsigned i = 1; i < 8; i++) {
+        struct cv_addr peer = n->v[i].addr;
+        peer.port = 7000;
+        cr_expect(net_found(&n->v[3], find, &peer), "peer %u not found", i);
+    }
+    for (unsigned i = 0; i < 8; i++)
+        cr_expect_eq(good_nodes(&n->v[i]), 7, "node %u knows %u", i, good_nodes(&n->v[i]));
+    net_free(n);
+}
+
+/* Everybody can find what anybody announced. */
+static void announce_and_find(struct net *n, unsigned announcers, cv_usec settle) {
+    net_run(n, settle);
+    unsigned missing = 0;
+    for (unsigned a = 0; a < announcers; a++) {
+        unsigned who = (unsigned)cv_rng_below(&n->rng, n->count);
+        unsigned asks = (unsigned)cv_rng_below(&n->rng, n->count);
+        struct dht_id k = dht_id_random(&n->rng);
+        dht_op op, find;
+        cr_assert_eq(dht_announce(n->v[who].d, n->now, &k, 0, true, &op), CV_ERR_OK);
+        const struct switch_event *e = net_wait(n, &n->v[who], op, CV_SEC(30));
+        cr_assert(e, "announce did not end");
+        cr_expect_eq(e->done.err, CV_ERR_OK);
+        cr_assert_eq(dht_find_peers(n->v[asks].d, n->now, &k, &find), CV_ERR_OK);
+        e = net_wait(n, &n->v[asks], find, CV_SEC(30));
+        cr_assert(e, "find did not end");
+        missing += !net_found(&n->v[asks], find, &n->v[who].addr);
+    }
+    cr_expect_eq(missing, 0, "%u of %u announcements were not found", missing, announcers);
+}
+
+Test(dht_network, fifty_nodes) {
+    struct net *n = net_of(2, 50, false);
+    n->delay_min = CV_MSEC(10);
+    n->delay_max = CV_MSEC(150);
+    announce_and_find(n, 40, CV_SEC(20));
+    for (unsigned i = 0; i < n->count; i++)
+        cr_expect_geq(good_nodes(&n->v[i]), 8, "node %u knows only %u", i, good_nodes(&n->v[i]));
+    net_free(n);
+}
+
+Test(dht_network, three_hundred_nodes) {
+    struct net *n = net_of(3, 300, false);
+    n->delay_min = CV_MSEC(10);
+    n->delay_max = CV_MSEC(150);
+    announce_and_find(n, 40, CV_SEC(60));
+    net_free(n);
+}
+
+Test(dht_network, loss_of_a_fifth) {
+    struct net *n = net_of(4, 60, false);
+    n->delay_min = CV_MSEC(10);
+    n->delay_max = CV_MSEC(300);
+    n->loss_permille = 200;
+    announce_and_find(n, 40, CV_SEC(60));
+    net_free(n);
+}
+
+Test(dht_network, dead_nodes_do_not_hold_up_a_lookup) {
+    struct net *n = net_of(5, 20, true);
+    net_run(n, CV_SEC(5));
+    for (unsigned i = 10; i < 20; i++)
+        n->v[i].d = dht_free(n->v[i].d);
+    struct dht_id k = key(0x11);
+    dht_op op;
+    cv_usec from = n->now.mono;
+    cr_assert_eq(dht_announce(n->v[1].d, n->now, &k, 99, false, &op), CV_ERR_OK);
+    const struct switch_event *e = net_wait(n, &n->v[1], op, CV_SEC(10));
+    cr_assert(e);
+    cr_expect_eq(e->done.err, CV_ERR_OK);
+    cr_expect_geq(e->done.stored, 8);
+    cr_expect_lt(e->at - from, CV_MSEC(800), "took %lu ms", (unsigned long)(e->at - from) / 1000);
+    net_free(n);
+}
+
+Test(dht_network, nobody_answers) {
+    struct net *n = net_new(6);
+    struct dht_config cfg = {.ipv4 = true, .scope = DHT_SCOPE_LOOPBACK};
+    struct cv_addr me = switch_loopback(0), gone = switch_loopback(1);
+    struct switch_node *v = net_add(n, &cfg, &me);
+    cr_assert_eq(dht_bootstrap_add(v->d, n->now, &gone), CV_ERR_OK);
+    struct dht_id k = key(1);
+    dht_op op;
+    cr_assert_eq(dht_find_peers(v->d, n->now, &k, &op), CV_ERR_OK);
+    const struct switch_event *e = net_wait(n, v, op, CV_SEC(10));
+    cr_assert(e, "must end within 10 s");
+    cr_expect_eq(e->done.err, CV_ERR_TIMEDOUT);
+    e = net_event(v, DHT_EVENT_NO_BOOTSTRAP, 0);
+    cr_assert(e);
+    cr_expect_eq(e->tried, 1);
+    cr_expect_not(net_event(v, DHT_EVENT_READY, 0));
+
+    /* It keeps trying: the contact comes up later. */
+    net_add(n, &cfg, &gone);
+    net_run(n, CV_SEC(70));
+    cr_expect(net_event(v, DHT_EVENT_READY, 0));
+    net_free(n);
+}
+
+Test(dht_network, scope_is_kept) {
+    struct net *n = net_new(7);
+    struct dht_config cfg = {.ipv4 = true, .scope = DHT_SCOPE_LOOPBACK};
+    struct cv_addr me = switch_loopback(0), far = switch_public(0);
+    struct switch_node *v = net_add(n, &cfg, &me);
+    cr_expect_eq(dht_bootstrap_add(v->d, n->now, &far), CV_ERR_DENIED);
+    static const char ping[] = "d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe";
+    cr_expect_eq(dht_on_datagram(v->d, n->now, &far, (const uint8_t *)ping, sizeof ping - 1),
+                 CV_ERR_DENIED);
+    net_drain(n, v);
+    cr_expect_eq(n->sent, 0, "answered outside its scope");
+    net_free(n);
+}
+
+Test(dht_network, read_only_node_uses_the_network_and_enters_no_table) {
+    struct net *n = net_of(8, 12, true);
+    struct dht_config cfg = {.ipv4 = true, .scope = DHT_SCOPE_LOOPBACK, .read_only = true};
+    struct cv_addr addr = switch_loopback(20);
+    struct switch_node *ro = net_add(n, &cfg, &addr);
+    dht_bootstrap_add(ro->d, n->now, &n->v[0].addr);
+    net_run(n, CV_SEC(5));
+    struct dht_id k = key(0x77);
+    dht_op op, find;
+    cr_assert_eq(dht_announce(n->v[4].d, n->now, &k, 1234, false, &op), CV_ERR_OK);
+    cr_assert(net_wait(n, &n->v[4], op, CV_SEC(5)));
+    cr_assert_eq(dht_find_peers(ro->d, n->now, &k, &find), CV_ERR_OK);
+    cr_assert(net_wait(n, ro, find, CV_SEC(5)));
+    struct cv_addr peer = n->v[4].addr;
+    peer.port = 1234;
+    cr_expect(net_found(ro, find, &peer));
+    for (unsigned i = 0; i < 12; i++) {
+        struct dht_table_row rows[64];
+        size_t rc = dht_table_rows(n->v[i].d, rows, 64);
+        for (size_t j = 0; j < rc; j++)
+            cr_expect_not(cv_addr_equal(&rows[j].node.addr, &addr), "node %u holds it", i);
+    }
+    net_free(n);
+}
+
+Test(dht_network, external_address_by_vote_and_id_that_fits_it) {
+    struct net *n = net_new(9);
+    for (unsigned i = 0; i < 12; i++) {
+        struct dht_config cfg = {.ipv4 = true, .scope = DHT_SCOPE_PUBLIC};
+        struct cv_addr addr = switch_public(i);
+        struct switch_node *v = net_add(n, &cfg, &addr);
+        if (i)
+            dht_bootstrap_add(v->d, n->now, &n->v[0].addr);
+    }
+    net_run(n, CV_SEC(30));
+    for (unsigned i = 0; i < 12; i++) {
+        struct dht_status st;
+        dht_status(n->v[i].d, &st);
+        cr_expect(cv_addr_equal(&st.ipv4.external, &n->v[i].addr), "node %u", i);
+        cr_expect(dht_id_fits_address(&st.ipv4.id, &n->v[i].addr), "node %u", i);
+        cr_expect(net_event(&n->v[i], DHT_EVENT_EXTERNAL_ADDRESS, 0));
+    }
+    net_free(n);
+}
+
+Test(dht_network, both_families) {
+    struct net *n = net_new(10);
+    /* A dual-stack node is one engine with two addresses: the switch knows it
+     * by two entries, of which the second forwards. Here: IPv6 only. */
+    for (unsigned i = 0; i < 20; i++) {
+        struct cv_addr addr = switch_v6(i);
+        struct dht_config cfg = {.ipv6 = true, .scope = DHT_SCOPE_PUBLIC, .external6 = addr};
+        struct switch_node *v = net_add(n, &cfg, &addr);
+        if (i)
+            dht_bootstrap_add(v->d, n->now, &n->v[0].addr);
+    }
+    announce_and_find(n, 10, CV_SEC(10));
+    net_free(n);
+}
+
+Test(dht_network, same_seed_same_run) {
+    uint64_t sent[2];
+    for (int i = 0; i < 2; i++) {
+        struct net *n = net_of(11, 30, false);
+        n->loss_permille = 100;
+        n->delay_max = CV_MSEC(200);
+        net_run(n, CV_SEC(120));
+        sent[i] = n->sent;
+        net_free(n);
+    }
+    cr_expect_eq(sent[0], sent[1]);
+}
+
+static struct dht_item item_of(const char *text, int64_t seq, uint8_t seed_octet) {
+    struct dht_item item = {.mutable_item = seq >= 0, .seq = seq >= 0 ? seq : 0};
+    cr_assert_eq(dht_item_set_bytes(&item, text, strlen(text)), CV_ERR_OK);
+    if (seq < 0)
+        return item;
+    uint8_t seed[CV_KEY], msg[DHT_SIGNED_MAX];
+    struct cv_ed25519_secret secret;
+    memset(seed, seed_octet, sizeof seed);
+    cv_ed25519_from_seed(&secret, seed);
+    memcpy(item.k, secret.public_key, sizeof item.k);
+    item.salt_len = 4;
+    memcpy(item.salt, "salt", 4);
+    ssize_t len = dht_item_signed(&item, msg);
+    cr_assert_gt(len, 0);
+    cv_ed25519_sign(item.sig, &secret, "", msg, (size_t)len);
+    return item;
+}
+
+Test(dht_network, items_are_put_and_got) {
+    struct net *n = net_of(12, 16, true);
+    net_run(n, CV_SEC(3));
+
+    struct dht_item plain = item_of("hello", -1, 0);
+    struct dht_id target = dht_item_target(&plain);
+    dht_op op;
+    cr_assert_eq(dht_put(n->v[1].d, n->now, &plain, NULL, &op), CV_ERR_OK);
+    const struct switch_event *e = net_wait(n, &n->v[1], op, CV_SEC(5));
+    cr_assert(e);
+    cr_expect_eq(e->done.err, CV_ERR_OK);
+    cr_expect_geq(e->done.stored, 8);
+    cr_assert_eq(dht_get_immutable(n->v[9].d, n->now, &target, &op), CV_ERR_OK);
+    cr_assert(net_wait(n, &n->v[9], op, CV_SEC(5)));
+    e = net_event(&n->v[9], DHT_EVENT_ITEM, op);
+    cr_assert(e);
+    cr_expect_arr_eq(e->item.v, "5:hello", 7);
+
+    /* Mutable: newest wins, older and conflicting are refused with words. */
+    struct dht_item first = item_of("one", 1, 7), second = item_of("two", 5, 7);
+    cr_assert_eq(dht_put(n->v[2].d, n->now, &first, NULL, &op), CV_ERR_OK);
+    cr_expect_eq(net_wait(n, &n->v[2], op, CV_SEC(5))->done.err, CV_ERR_OK);
+    int64_t cas = 1;
+    cr_assert_eq(dht_put(n->v[3].d, n->now, &second, &cas, &op), CV_ERR_OK);
+    cr_expect_eq(net_wait(n, &n->v[3], op, CV_SEC(5))->done.err, CV_ERR_OK);
+    cr_assert_eq(dht_put(n->v[4].d, n->now, &first, NULL, &op), CV_ERR_OK);
+    e = net_wait(n, &n->v[4], op, CV_SEC(5));
+    cr_expect_eq(e->done.err, CV_ERR_DENIED);
+    cr_expect_geq(e->done.refused_seq, 8);
+    struct dht_item third = item_of("three", 6, 7);
+    cr_assert_eq(dht_put(n->v[4].d, n->now, &third, &cas, &op), CV_ERR_OK);
+    e = net_wait(n, &n->v[4], op, CV_SEC(5));
+    cr_expect_geq(e->done.refused_cas, 8, "cas %u seq %u", e->done.refused_cas,
+                  e->done.refused_seq);
+
+    cr_assert_eq(dht_get_mutable(n->v[11].d, n->now, first.k, "salt", 4, -1, &op), CV_ERR_OK);
+    e = net_wait(n, &n->v[11], op, CV_SEC(5));
+    cr_expect_eq(e->done.err, CV_ERR_OK);
+    e = net_event(&n->v[11], DHT_EVENT_ITEM, op);
+    cr_assert(e);
+    cr_expect_eq(e->item.seq, 5);
+    cr_expect_arr_eq(e->item.v, "3:two", 5);
+
+    /* Nothing newer than what is known: no item. */
+    cr_assert_eq(dht_get_mutable(n->v[11].d, n->now, first.k, "salt", 4, 5, &op), CV_ERR_OK);
+    e = net_wait(n, &n->v[11], op, CV_SEC(5));
+    cr_expect_eq(e->done.err, CV_ERR_NOENT);
+    cr_expect_not(net_event(&n->v[11], DHT_EVENT_ITEM, op));
+    net_free(n);
+}
+
+Test(dht_network, ping_and_sample) {
+    struct net *n = net_of(13, 6, true);
+    net_run(n, CV_SEC(2));
+    struct dht_id k = key(3);
+    dht_op op;
+    cr_assert_eq(dht_ping(n->v[1].d, n->now, &n->v[2].addr, &op), CV_ERR_OK);
+    cr_expect_eq(net_wait(n, &n->v[1], op, CV_SEC(5))->done.err, CV_ERR_OK);
+    cr_expect(net_event(&n->v[1], DHT_EVENT_NODES, op));
+    struct cv_addr nobody = switch_loopback(50);
+    cr_assert_eq(dht_ping(n->v[1].d, n->now, &nobody, &op), CV_ERR_OK);
+    cr_expect_eq(net_wait(n, &n->v[1], op, CV_SEC(5))->done.err, CV_ERR_TIMEDOUT);
+    cr_assert_eq(dht_announce(n->v[1].d, n->now, &k, 5, false, &op), CV_ERR_OK);
+    cr_assert(net_wait(n, &n->v[1], op, CV_SEC(5)));
+    cr_assert_eq(dht_sample(n->v[1].d, n->now, &n->v[2].addr, &k, &op), CV_ERR_OK);
+    cr_expect_eq(net_wait(n, &n->v[1], op, CV_SEC(5))->done.err, CV_ERR_OK);
+    cr_expect_eq(net_event(&n->v[1], DHT_EVENT_SAMPLES, op)->n, 1);
+    net_free(n);
+}
+
+Test(dht_network, cancelled_operation_says_nothing_more) {
+    struct net *n = net_of(14, 6, true);
+    struct dht_id k = key(3);
+    dht_op op;
+    cr_assert_eq(dht_find_peers(n->v[1].d, n->now, &k, &op), CV_ERR_OK);
+    net_run(n, CV_MSEC(61));
+    dht_cancel(n->v[1].d, n->now, op);
+    dht_cancel(n->v[1].d, n->now, op);
+    net_run(n, CV_SEC(5));
+    cr_expect_not(net_event(&n->v[1], DHT_EVENT_DONE, op));
+    net_free(n);
+}
+
+Test(dht_network, quiet_hours_cost_little_and_keep_tables) {
+    struct net *n = net_of(15, 40, false);
+    net_run(n, CV_SEC(600));
+    uint64_t before = n->sent;
+    net_run(n, CV_SEC(3600));
+    for (unsigned i = 0; i < n->count; i++)
+        cr_expect_geq(good_nodes(&n->v[i]), 8);
+    cr_expect_lt((n->sent - before) / n->count, 3600, "%lu datagrams a node and hour",
+                 (unsigned long)((n->sent - before) / n->count));
+    net_free(n);
+}
