@@ -120,12 +120,23 @@ static bool excluded(const struct search *s, const struct tun_relay *r) {
     return s->req->without && memcmp(r->desc.identity, s->req->without, CV_KEY) == 0;
 }
 
-static bool avoided(const struct search *s, const struct tun_relay *r) {
-    for (size_t i = 0; i < s->req->avoids; i++) {
-        if (memcmp(r->desc.identity, s->req->avoid[i], CV_KEY) == 0)
+static bool listed(const uint8_t (*list)[CV_KEY], size_t n, const struct tun_relay *r) {
+    for (size_t i = 0; i < n; i++) {
+        if (memcmp(r->desc.identity, list[i], CV_KEY) == 0)
             return true;
     }
     return false;
+}
+
+/* How picky a round of the search is: what failed lately and what should be
+ * kept apart are left out as long as something remains. */
+enum pick { ANY, NOT_SHUNNED, NOT_SHUNNED_AND_APART };
+
+static bool unwanted(const struct search *s, const struct tun_relay *r, enum pick pick,
+                     cv_usec shunned_until, cv_usec now) {
+    if (pick >= NOT_SHUNNED && shunned_until > now)
+        return true;
+    return pick == NOT_SHUNNED_AND_APART && listed(s->req->apart, s->req->aparts, r);
 }
 
 /* Fits beside the hops 0..at-1? */
@@ -172,7 +183,7 @@ static bool search_path(struct search *s) {
 /* Guards that are up, then the others, then the spare: it is there for when the
  * two are of no use, not to see us as often as they do. */
 static void gather_firsts(struct search *s, const struct tun_directory *dir,
-                          const struct cv_now *now, bool shun, const struct cv_rng *rng) {
+                          const struct cv_now *now, enum pick pick, const struct cv_rng *rng) {
     unsigned order[2] = {0, 1};
     if (cv_rng_below(rng, 2)) {
         order[0] = 1;
@@ -185,17 +196,16 @@ static void gather_firsts(struct search *s, const struct tun_directory *dir,
             const struct tun_guard *g = &s->guards->first[i];
             if (!g->set || (pass < 2 && g->up != (pass == 0)))
                 continue;
-            if (shun && g->shunned_until > now->mono)
-                continue;
             struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
-            if (r && !r->liar && !excluded(s, r))
+            if (r && !r->liar && !excluded(s, r) &&
+                !unwanted(s, r, pick, g->shunned_until, now->mono))
                 s->first[s->firsts++] = r;
         }
     }
 }
 
 static void gather_seconds(struct search *s, const struct tun_directory *dir,
-                           const struct cv_now *now, bool shun, const struct cv_rng *rng) {
+                           const struct cv_now *now, enum pick pick, const struct cv_rng *rng) {
     s->seconds = 0;
     for (unsigned i = 0; i < TUN_SECOND_MAX; i++) {
         const struct tun_guard *g = &s->guards->second[i];
@@ -204,25 +214,24 @@ static void gather_seconds(struct search *s, const struct tun_directory *dir,
         struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
         if (!r || r->liar || !r->confirmed || excluded(s, r))
             continue;
-        if (shun && r->shunned_until > now->mono)
-            continue;
-        s->second[s->seconds++] = r;
+        if (!unwanted(s, r, pick, r->shunned_until, now->mono))
+            s->second[s->seconds++] = r;
     }
     shuffle(s->second, s->seconds, rng);
 }
 
 static void gather_rest(struct search *s, struct tun_relay *const *all, size_t n,
-                        const struct cv_now *now, bool shun, const struct cv_rng *rng) {
+                        const struct cv_now *now, enum pick pick, const struct cv_rng *rng) {
     unsigned flag = tun_path_flag(s->req->purpose);
     s->lasts = s->middles = 0;
     for (size_t i = 0; i < n; i++) {
         struct tun_relay *r = all[i];
-        if (excluded(s, r) || (shun && r->shunned_until > now->mono))
+        if (excluded(s, r) || unwanted(s, r, pick, r->shunned_until, now->mono))
             continue;
         if (s->relays >= TUN_GUARDS_APART && tun_guards_is_first(s->guards, r->desc.identity))
             continue;
         s->middle[s->middles++] = r;
-        if (!s->req->named && (r->desc.flags & flag) && !avoided(s, r))
+        if (!s->req->named && (r->desc.flags & flag) && !listed(s->req->avoid, s->req->avoids, r))
             s->last[s->lasts++] = r;
     }
     if (s->req->named)
@@ -263,13 +272,12 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
     s.path.n = (uint8_t)tun_path_length(req->purpose);
 
     err = CV_ERR_UNREACHABLE;
-    /* First without those that failed lately, then with them: to be avoided is
-     * a wish, the rules are not. */
-    for (int shun = 1; shun >= 0 && err == CV_ERR_UNREACHABLE; shun--) {
-        gather_firsts(&s, dir, now, shun, rng);
-        gather_seconds(&s, dir, now, shun, rng);
-        gather_rest(&s, all, n, now, shun, rng);
-        if (!shun && (s.firsts == 0 || s.seconds == 0))
+    /* To be avoided is a wish, the rules are not. */
+    for (int pick = NOT_SHUNNED_AND_APART; pick >= ANY && err == CV_ERR_UNREACHABLE; pick--) {
+        gather_firsts(&s, dir, now, (enum pick)pick, rng);
+        gather_seconds(&s, dir, now, (enum pick)pick, rng);
+        gather_rest(&s, all, n, now, (enum pick)pick, rng);
+        if (pick == ANY && (s.firsts == 0 || s.seconds == 0))
             err = CV_ERR_AGAIN;
         else if (search_path(&s))
             err = CV_ERR_OK;
