@@ -1,0 +1,296 @@
+/*
+ * Circuits: two or three ready before anybody wants one, each given away once
+ * (one circuit serves one swarm); what every circuit's hops are, so that whoever
+ * fails to answer is avoided for a while. See clientstate.h.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "tunnel/clientstate.h"
+
+#define STALE    CV_SEC(600) /* no new use of circuits older than this */
+#define SHUN     CV_SEC(30)
+#define PATIENCE CV_SEC(4) /* for a circuit that is being built */
+
+static cv_usec now(const struct tun_client *c) {
+    return c->now.mono;
+}
+
+static size_t network_size(const struct tun_client *c) {
+    return tun_directory_count(c->dir, tun_descriptor_day(c->now.wall), TUN_DIRECTORY_CONFIRMED);
+}
+
+/* ---- lanes ---- */
+
+struct tun_lane *tun_ahead_lane(struct tun_client *c, cv_handle circuit) {
+    for (uint32_t i = 0; i < c->lanes; i++) {
+        if (c->lane[i].circuit == circuit)
+            return &c->lane[i];
+    }
+    return NULL;
+}
+
+void tun_ahead_forget(struct tun_client *c, struct tun_lane *lane) {
+    *lane = c->lane[--c->lanes];
+}
+
+static void lane_hops(struct tun_lane *lane, const struct tun_path *p) {
+    lane->n = p->n;
+    for (unsigned i = 0; i < p->n; i++) {
+        memcpy(lane->hop[i], p->hop[i]->desc.identity, CV_KEY);
+        lane->day[i] = p->hop[i]->desc.day;
+    }
+}
+
+/* The path that a lane goes along, false when one of its relays is gone from
+ * the directory. */
+static bool lane_path(const struct tun_client *c, const struct tun_lane *lane,
+                      struct tun_path *ret) {
+    *ret = (struct tun_path){.purpose = lane->purpose, .n = lane->n};
+    for (unsigned i = 0; i < lane->n; i++) {
+        ret->hop[i] = tun_directory_find(c->dir, lane->hop[i], lane->day[i]);
+        if (!ret->hop[i] || ret->hop[i]->raw_len == 0)
+            return false;
+    }
+    return true;
+}
+
+/* Circuits that the node closed leave their lanes behind. */
+static void lanes_sweep(struct tun_client *c) {
+    for (uint32_t i = 0; i < c->lanes;) {
+        struct tun_circuit_info info;
+        if (tun_circuit_info(c->t, c->lane[i].circuit, &info) == CV_ERR_OK)
+            i++;
+        else
+            tun_ahead_forget(c, &c->lane[i]);
+    }
+}
+
+static enum cv_err build(struct tun_client *c, const struct tun_path *p, enum tun_user user,
+                         bool ahead, cv_handle *ret) {
+    if (c->lanes == TUN_CIRCUITS_MAX)
+        lanes_sweep(c);
+    if (c->lanes == TUN_CIRCUITS_MAX)
+        return CV_ERR_LIMIT;
+    struct tun_circuit_plan plan = {.purpose = p->purpose, .user = user, .hops = p->n};
+    for (unsigned i = 0; i < p->n; i++)
+        tun_relay_ref_fill(&plan.hop[i], p->hop[i], c->now.wall);
+    /* A guard is spoken to at the address at which we know it. */
+    const struct tun_guard *g = tun_guards_find_first(&c->guards, p->hop[0]->desc.identity);
+    if (g && g->addr.family) {
+        memset(plan.hop[0].addr, 0, sizeof plan.hop[0].addr);
+        plan.hop[0].addr[0] = g->addr;
+    }
+    cv_handle circuit;
+    enum cv_err err = tun_circuit_build(c->t, &c->now, &plan, &circuit);
+    if (err)
+        return err;
+    struct tun_lane *lane = &c->lane[c->lanes++];
+    *lane = (struct tun_lane){
+        .circuit = circuit, .ahead = ahead, .purpose = p->purpose, .opened_at = now(c)};
+    lane_hops(lane, p);
+    *ret = circuit;
+    return CV_ERR_OK;
+}
+
+/* ---- ahead ---- */
+
+uint32_t tun_ahead_ready(const struct tun_client *c) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->lanes; i++)
+        n += c->lane[i].ahead && c->lane[i].ready_at;
+    return n;
+}
+
+static bool fresh(const struct tun_client *c, const struct tun_lane *lane) {
+    return lane->ahead && lane->ready_at && cv_usec_since(now(c), lane->ready_at) < STALE;
+}
+
+/* One more, ending at another relay than those that wait already if possible. */
+static enum cv_err build_ahead(struct tun_client *c) {
+    uint8_t last[TUN_AHEAD][CV_KEY];
+    size_t n = 0;
+    for (uint32_t i = 0; i < c->lanes && n < TUN_AHEAD; i++) {
+        if (c->lane[i].ahead)
+            memcpy(last[n++], c->lane[i].hop[c->lane[i].n - 1], CV_KEY);
+    }
+    struct tun_path_request req = {
+        .purpose = TUN_PURPOSE_GENERAL, .avoid = (const uint8_t(*)[CV_KEY])last, .avoids = n};
+    struct tun_path path;
+    enum cv_err err = tun_path_choose(&path, c->dir, &c->guards, &req, &c->now, tun_client_rng(c));
+    if (err == CV_ERR_UNREACHABLE && n > 0) {
+        req.avoids = 0;
+        err = tun_path_choose(&path, c->dir, &c->guards, &req, &c->now, tun_client_rng(c));
+    }
+    cv_handle circuit;
+    return err ? err : build(c, &path, TUN_USER_CLIENT, /* ahead= */ true, &circuit);
+}
+
+static void ahead_close(struct tun_client *c, struct tun_lane *lane) {
+    tun_circuit_close(c->t, &c->now, lane->circuit);
+    tun_ahead_forget(c, lane);
+}
+
+void tun_ahead_work(struct tun_client *c) {
+    unsigned waiting = 0;
+    for (uint32_t i = 0; i < c->lanes;) {
+        struct tun_lane *lane = &c->lane[i];
+        cv_usec end = cv_usec_add(lane->ready_at ? lane->ready_at : lane->opened_at,
+                                  lane->ready_at ? STALE : PATIENCE);
+        if (!lane->ahead) {
+            i++;
+        } else if (!tun_due(end, now(c))) {
+            tun_client_by(c, end);
+            waiting++;
+            i++;
+        } else if (lane->ready_at) {
+            ahead_close(c, lane);
+        } else {
+            struct tun_circuit_info info = {.built = 0};
+            cv_handle circuit = lane->circuit;
+            (void)tun_circuit_info(c->t, circuit, &info);
+            tun_circuit_close(c->t, &c->now, circuit);
+            tun_client_failed(c->t, &c->now, circuit, info.built);
+        }
+    }
+    if (waiting >= TUN_AHEAD)
+        return;
+    if (!tun_due(c->ahead_at, now(c))) {
+        tun_client_by(c, c->ahead_at);
+        return;
+    }
+    while (waiting < TUN_AHEAD && build_ahead(c) == CV_ERR_OK)
+        waiting++;
+    if (waiting < TUN_AHEAD) {
+        /* No path yet, or no room: whatever changes calls us again, and so does time. */
+        c->ahead_at = cv_usec_add(now(c), c->ready_at ? CV_SEC(1) : CV_MSEC(50));
+        tun_client_by(c, c->ahead_at);
+    }
+}
+
+void tun_ahead_on_circuit(struct tun_client *c, const struct tun_event *ev) {
+    if (ev->kind == TUN_EVENT_CIRCUIT_READY) {
+        struct tun_lane *lane = tun_ahead_lane(c, ev->circuit_ready.circuit);
+        if (lane && !lane->ready_at)
+            lane->ready_at = now(c);
+        if (c->ready_at == 0)
+            c->ready_at = now(c);
+        c->ahead_pause = 0;
+        return;
+    }
+    tun_client_failed(c->t, &c->now, ev->circuit_down.circuit, ev->circuit_down.hops);
+    /* Not at once: a network that is down must not be hammered. */
+    c->ahead_pause = c->ahead_pause ? c->ahead_pause * 2 : CV_MSEC(50);
+    if (c->ahead_pause > CV_SEC(10))
+        c->ahead_pause = CV_SEC(10);
+    c->ahead_at = cv_usec_add(now(c), c->ahead_pause);
+}
+
+void tun_client_failed(struct tunnel *t, const struct cv_now *at, cv_handle circuit,
+                       uint32_t built) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    struct tun_lane *lane = c ? tun_ahead_lane(c, circuit) : NULL;
+    if (!lane)
+        return;
+    if (built < lane->n) {
+        const uint8_t *who = lane->hop[built];
+        struct tun_relay *r = tun_directory_find(c->dir, who, lane->day[built]);
+        struct tun_guard *g = built == 0 ? tun_guards_find_first(&c->guards, who) : NULL;
+        if (g)
+            g->shunned_until = cv_usec_add(at->mono, CV_SEC(5));
+        else if (r)
+            r->shunned_until = cv_usec_add(at->mono, SHUN);
+    }
+    tun_ahead_forget(c, lane);
+}
+
+/* ---- giving circuits away ---- */
+
+static bool listed(const uint8_t (*list)[CV_KEY], size_t n, const uint8_t identity[CV_KEY]) {
+    for (size_t i = 0; i < n; i++) {
+        if (memcmp(list[i], identity, CV_KEY) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool last_fits(const struct tun_path_request *req, const struct tun_relay *last,
+                      unsigned flag) {
+    if (req->named)
+        return req->named == last;
+    return (last->desc.flags & flag) == flag &&
+           !listed(req->avoid, req->avoids, last->desc.identity);
+}
+
+/* Can this lane serve, as it is or with one hop more (*ret_more, else NULL)? */
+static bool serves(struct tun_client *c, const struct tun_lane *lane,
+                   const struct tun_path_request *req, struct tun_path *path,
+                   struct tun_relay **ret_more) {
+    size_t size = network_size(c);
+    unsigned flag = tun_path_flag(req->purpose);
+    *ret_more = NULL;
+    if (!lane_path(c, lane, path) || !tun_path_ok(path, &c->guards, size))
+        return false;
+    for (unsigned i = 0; i < lane->n; i++) {
+        if (req->without && memcmp(lane->hop[i], req->without, CV_KEY) == 0)
+            return false;
+        if (listed(req->apart, req->aparts, lane->hop[i]) || path->hop[i]->shunned_until > now(c))
+            return false;
+    }
+    if (tun_path_length(req->purpose) == lane->n)
+        return last_fits(req, path->hop[lane->n - 1], flag);
+
+    /* Only a named relay is worth a hop more: what we choose freely is chosen
+     * together with the rest. */
+    if (!req->named || !req->named->confirmed || req->named->liar || req->named->raw_len == 0)
+        return false;
+    *ret_more = req->named;
+    return tun_path_extend(path, req->named, /* named= */ true, req->purpose, &c->guards, size);
+}
+
+/* A circuit that waits, given to `user`. */
+static enum cv_err take_ahead(struct tun_client *c, const struct tun_path_request *req,
+                              enum tun_user user, cv_handle *ret) {
+    for (uint32_t i = 0; i < c->lanes; i++) {
+        struct tun_lane *lane = &c->lane[i];
+        struct tun_path path;
+        struct tun_relay *more;
+        if (!fresh(c, lane) || !serves(c, lane, req, &path, &more))
+            continue;
+        if (tun_circuit_give(c->t, lane->circuit, user))
+            continue;
+        lane->ahead = false;
+        lane->purpose = req->purpose;
+        if (more) {
+            struct tun_relay_ref ref;
+            tun_relay_ref_fill(&ref, more, c->now.wall);
+            if (tun_circuit_extend(c->t, &c->now, lane->circuit, &ref)) {
+                ahead_close(c, lane);
+                return CV_ERR_NOENT;
+            }
+            lane_hops(lane, &path);
+        }
+        *ret = lane->circuit;
+        return CV_ERR_OK;
+    }
+    return CV_ERR_NOENT;
+}
+
+enum cv_err tun_client_open(struct tunnel *t, const struct cv_now *at,
+                            const struct tun_path_request *req, enum tun_user user,
+                            cv_handle *ret) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    assert(c && !c->relay);
+    c->now = *at;
+    if (take_ahead(c, req, user, ret) == CV_ERR_OK) {
+        /* Another is built in its place, a little later: whoever watches the
+         * first link should not see the two as one movement. */
+        c->ahead_at =
+            cv_usec_add(at->mono, cv_rng_between(tun_client_rng(c), CV_MSEC(50), CV_MSEC(500)));
+        tun_client_by(c, c->ahead_at);
+        return CV_ERR_OK;
+    }
+    struct tun_path path;
+    enum cv_err err = tun_path_choose(&path, c->dir, &c->guards, req, &c->now, tun_client_rng(c));
+    return err ? err : build(c, &path, user, /* ahead= */ false, ret);
+}

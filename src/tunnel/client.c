@@ -1,0 +1,413 @@
+/* What a client is for, in the order in which it happens (client.h). */
+#include "tunnel/client.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tunnel/clientstate.h"
+#include "tunnel/linkcmd.h"
+
+/* Every kind of path can be made from so many relays in different networks. */
+#define ENOUGH 6
+
+static cv_usec now(const struct tun_client *c) {
+    return c->now.mono;
+}
+
+static uint32_t today(const struct tun_client *c) {
+    return tun_descriptor_day(c->now.wall);
+}
+
+/* ---- descriptors ---- */
+
+/* The clock is what is wrong when everybody lives on another day. */
+static void note_stale(struct tun_client *c, uint32_t day) {
+    if (c->stale < sizeof c->stale_days / sizeof *c->stale_days)
+        c->stale_days[c->stale++] = (int64_t)day - (int64_t)today(c);
+    bool nobody = tun_directory_count(c->dir, today(c), TUN_DIRECTORY_KNOWN) == 0;
+    if (!nobody || c->stale < 2 ||
+        (c->stale_told_at && cv_usec_since(now(c), c->stale_told_at) < CV_SEC(60)))
+        return;
+    int64_t v[5];
+    memcpy(v, c->stale_days, sizeof v);
+    for (unsigned i = 1; i < c->stale; i++) {
+        for (unsigned k = i; k > 0 && v[k] < v[k - 1]; k--) {
+            int64_t swap = v[k];
+            v[k] = v[k - 1];
+            v[k - 1] = swap;
+        }
+    }
+    struct tun_event ev = {.kind = TUN_EVENT_CLOCK_OFF};
+    ev.clock_off.seconds = v[c->stale / 2] * 86400;
+    c->stale_told_at = now(c);
+    c->stale = 0;
+    tun_event_push(c->t, &ev);
+}
+
+static void tell_proof(struct tun_client *c, const struct tun_relay *r) {
+    size_t len;
+    const uint8_t *second = tun_directory_proof(c->dir, &len);
+    struct tun_event ev = {.kind = TUN_EVENT_PROOF};
+    memcpy(c->proof[0], r->raw, r->raw_len);
+    memcpy(c->proof[1], second, len);
+    ev.proof.first = c->proof[0];
+    ev.proof.first_len = r->raw_len;
+    ev.proof.second = c->proof[1];
+    ev.proof.second_len = len;
+    tun_event_push(c->t, &ev);
+}
+
+enum cv_err tun_client_learn(struct tun_client *c, const void *raw, size_t len,
+                             struct tun_relay **ret) {
+    struct tun_relay *r = NULL;
+    uint32_t day = 0;
+    enum cv_err err = tun_directory_add(c->dir, c->now.wall, raw, len, &r, &day);
+    if (err == CV_ERR_STALE)
+        note_stale(c, day);
+    if (err == CV_ERR_DIFFERS)
+        tell_proof(c, r);
+    if (err == CV_ERR_OK) {
+        c->need_pause = 0;
+        if (c->relay && !r->reached) {
+            /* Passed on only after it answered us at its own address. */
+            for (unsigned i = 0; i < r->desc.addrs; i++)
+                (void)tun_contact_add(c, &r->desc.addr[i], /* guard= */ false);
+        }
+    }
+    if (ret)
+        *ret = r;
+    return err;
+}
+
+/* ---- guards ---- */
+
+static void choose_first(struct tun_client *c) {
+    unsigned missing = 0;
+    for (unsigned i = 0; i < TUN_GUARD_SPARE; i++)
+        missing += !c->guards.first[i].set;
+    unsigned linked = tun_contact_linked(c);
+    size_t n = tun_directory_count(c->dir, today(c), TUN_DIRECTORY_KNOWN);
+    bool spare = n >= TUN_SPARE_FROM && !c->guards.first[TUN_GUARD_SPARE].set;
+    if ((missing == 0 && !spare) || linked == 0)
+        return;
+    /* A moment for more to answer: the choice is for months. */
+    cv_usec age = cv_usec_since(now(c), c->first_link_at);
+    cv_usec wait = linked >= TUN_CONTACTS_WANTED ? 0 : linked >= 3 ? CV_MSEC(250) : CV_MSEC(1000);
+    if (missing > 0 && (age < wait || (linked < 2 && age < CV_SEC(5)))) {
+        tun_client_by(c, cv_usec_add(c->first_link_at, wait));
+        return;
+    }
+    struct tun_guard_contact contacts[TUN_CONTACTS_MAX];
+    size_t count = 0;
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        const struct tun_neighbour *nb = &c->neighbour[i];
+        const struct tun_relay *r =
+            nb->set && nb->up ? tun_directory_find_now(c->dir, nb->identity, c->now.wall) : NULL;
+        if (r)
+            contacts[count++] = (struct tun_guard_contact){.relay = r, .addr = nb->addr};
+    }
+    if (!tun_guards_choose_first(&c->guards, contacts, count, n, c->dir, c->now.wall,
+                                 tun_client_rng(c)))
+        return;
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
+        struct tun_guard *g = &c->guards.first[i];
+        const struct tun_neighbour *nb = g->set ? tun_contact_neighbour(c, g->identity) : NULL;
+        g->up = nb && nb->up;
+    }
+    c->guards_at = now(c);
+    c->guards_change = true;
+}
+
+/* The second layer is drawn once from all there is, not from whoever was
+ * confirmed first: wait until every neighbour has told what he knows. */
+static void choose_second(struct tun_client *c) {
+    if (!c->guards.first[0].set)
+        return;
+    bool complete = true;
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        const struct tun_neighbour *n = &c->neighbour[i];
+        complete &= !n->set || !n->up || n->sync.complete;
+    }
+    cv_usec patience = cv_usec_add(c->guards_at, tun_client_pause(c, CV_MSEC(1500), CV_MSEC(700)));
+    if (!complete && !tun_due(patience, now(c))) {
+        tun_client_by(c, patience);
+        return;
+    }
+    c->guards_change |=
+        tun_guards_choose_second(&c->guards, c->dir, c->now.wall, tun_client_rng(c));
+}
+
+static void guards_work(struct tun_client *c) {
+    if (c->ready_at && tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) > 0)
+        c->guards_change |= tun_guards_retire(&c->guards, c->dir, c->now.wall);
+    choose_first(c);
+    choose_second(c);
+    if (!c->guards_change)
+        return;
+    c->guards_change = false;
+    uint8_t blob[TUN_GUARDS_BLOB_MAX];
+    struct tun_event ev = {.kind = TUN_EVENT_SAVE};
+    static_assert((int)TUN_GUARDS_BLOB_MAX <= (int)TUN_DATAGRAM, "copied by the queue of events");
+    ev.save.which = TUN_BLOB_GUARDS;
+    ev.save.len = tun_guards_save(&c->guards, blob);
+    ev.save.blob = blob;
+    tun_event_push(c->t, &ev);
+}
+
+/* ---- needs ---- */
+
+static void needs_work(struct tun_client *c) {
+    uint32_t known = (uint32_t)tun_directory_count(c->dir, today(c), TUN_DIRECTORY_KNOWN);
+    bool enough = !c->relay && c->ready_at && known >= ENOUGH;
+    if (known != c->need_known) {
+        c->need_known = known;
+        c->need_pause = 0;
+    }
+    if (enough)
+        return;
+    if (tun_due(c->need_at, now(c))) {
+        struct tun_event ev = {.kind = TUN_EVENT_NEED_CONTACTS};
+        ev.need_contacts.known = known;
+        ev.need_contacts.wanted = ENOUGH;
+        tun_event_push(c->t, &ev);
+        c->need_pause =
+            c->need_pause ? c->need_pause * 2 : tun_client_pause(c, CV_MSEC(1000), CV_MSEC(300));
+        if (c->need_pause > CV_SEC(60))
+            c->need_pause = CV_SEC(60);
+        c->need_at = cv_usec_add(now(c), c->need_pause);
+    }
+    tun_client_by(c, c->need_at);
+}
+
+static void upkeep(struct tun_client *c) {
+    if (!tun_due(c->expire_at, now(c))) {
+        tun_client_by(c, c->expire_at);
+        return;
+    }
+    c->expire_at = cv_usec_add(now(c), CV_SEC(600));
+    tun_directory_expire(c->dir, c->now.wall);
+    /* Guards' descriptors of the new day are asked for at their own addresses. */
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
+        const struct tun_guard *g = &c->guards.first[i];
+        if (g->set && g->addr.family && !tun_directory_find(c->dir, g->identity, today(c)))
+            (void)tun_contact_add(c, &g->addr, /* guard= */ true);
+    }
+    tun_client_by(c, c->expire_at);
+}
+
+/* ---- the engine's calls ---- */
+
+static void work(struct tun_client *c) {
+    c->next = CV_USEC_NEVER;
+    upkeep(c);
+    tun_contact_work(c);
+    tun_sync_work(c);
+    if (!c->relay) {
+        guards_work(c);
+        tun_ahead_work(c);
+    }
+    needs_work(c);
+}
+
+static void on_event(void *ctx, struct tunnel *t, const struct cv_now *at,
+                     const struct tun_event *ev) {
+    struct tun_client *c = ctx;
+    (void)t;
+    c->now = *at;
+    switch (ev->kind) {
+    case TUN_EVENT_CIRCUIT_READY:
+    case TUN_EVENT_CIRCUIT_DOWN:
+        tun_ahead_on_circuit(c, ev);
+        tun_sync_on_circuit(c, ev);
+        break;
+    case TUN_EVENT_REPLY:
+        tun_sync_on_reply(c, ev);
+        break;
+    case TUN_EVENT_REQUEST:
+        tun_sync_on_request(c, ev);
+        return; /* others' questions move nothing of ours */
+    case TUN_EVENT_LINK_UP:
+    case TUN_EVENT_LINK_DOWN:
+        tun_contact_on_link(c, ev);
+        break;
+    case TUN_EVENT_LINK_MESSAGE:
+        if (ev->link_message.command == TUN_LINKCMD_DESCRIPTORS)
+            tun_sync_on_link(c, ev);
+        break;
+    case TUN_EVENT_NONE:
+    case TUN_EVENT_DATAGRAM:
+    case TUN_EVENT_HOP_DATAGRAM:
+    case TUN_EVENT_HOP_DOWN:
+    case TUN_EVENT_LINK_CARRIED:
+    case TUN_EVENT_PEER_UP:
+    case TUN_EVENT_PEER_DOWN:
+    case TUN_EVENT_HIDDEN_STATE:
+    case TUN_EVENT_SAVE:
+    case TUN_EVENT_NEED_CONTACTS:
+    case TUN_EVENT_PROOF:
+    case TUN_EVENT_CLOCK_OFF:
+        return;
+    }
+    work(c);
+}
+
+static bool on_raw(void *ctx, struct tunnel *t, const struct cv_now *at, const struct cv_addr *from,
+                   const uint8_t *buf) {
+    struct tun_client *c = ctx;
+    (void)t;
+    c->now = *at;
+    if (!tun_contact_on_raw(c, from, buf))
+        return false;
+    work(c);
+    return true;
+}
+
+static void on_timeout(void *ctx, struct tunnel *t, const struct cv_now *at) {
+    struct tun_client *c = ctx;
+    (void)t;
+    c->now = *at;
+    if (tun_due(c->next, now(c)))
+        work(c);
+}
+
+static cv_usec next_timeout(const void *ctx) {
+    const struct tun_client *c = ctx;
+    return c->next;
+}
+
+static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_t day,
+                              struct tun_relay_ref *ret, const uint8_t **ret_descriptor,
+                              size_t *ret_len) {
+    const struct tun_client *c = ctx;
+    const struct tun_relay *r = tun_directory_find(c->dir, identity, day);
+    if (!r || r->raw_len == 0 || r->liar)
+        return CV_ERR_NOENT;
+    tun_relay_ref_fill(ret, r, c->now.wall);
+    if (ret_descriptor) {
+        *ret_descriptor = r->raw;
+        *ret_len = r->raw_len;
+    }
+    return CV_ERR_OK;
+}
+
+static void client_free(void *ctx) {
+    struct tun_client *c = ctx;
+    if (!c)
+        return;
+    tun_contact_done(c);
+    tun_directory_free(c->dir);
+    cv_wipe(c, sizeof *c);
+    free(c);
+}
+
+static const struct tun_user_ops ops = {
+    .on_event = on_event,
+    .on_raw = on_raw,
+    .on_timeout = on_timeout,
+    .next_timeout = next_timeout,
+    .find_relay = find_relay,
+    .free = client_free,
+};
+
+enum cv_err tun_client_attach(struct tunnel *t, const struct cv_now *at, const void *guards,
+                              size_t guards_len) {
+    const struct tun_config *cfg = tun_config(t);
+    struct tun_client *c = calloc(1, sizeof *c);
+    if (!c)
+        return CV_ERR_NOMEM;
+    c->t = t;
+    c->now = *at;
+    c->relay = cfg->relay;
+    c->hurry = cfg->hurry;
+    c->attached_at = at->mono;
+    tun_describe_net_init(&c->net, cfg->network_id);
+    cv_tokenbucket_init(&c->answers, 500, 2000, at->mono);
+    c->dir = tun_directory_new(cfg->network_id, tun_rng(t));
+    if (!c->dir) {
+        free(c);
+        return CV_ERR_NOMEM;
+    }
+    if (!c->relay && guards && tun_guards_load(&c->guards, guards, guards_len) == CV_ERR_OK)
+        c->guards_saved = c->guards.first[0].set;
+    tun_attach(t, TUN_USER_CLIENT, &ops, c);
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
+        const struct tun_guard *g = &c->guards.first[i];
+        if (g->set)
+            (void)tun_contact_add(c, &g->addr, /* guard= */ true);
+    }
+    c->next = at->mono;
+    return CV_ERR_OK;
+}
+
+enum cv_err tun_guards_blob_check(const void *blob, size_t len) {
+    struct tun_guards g;
+    return tun_guards_load(&g, blob, len);
+}
+
+struct tun_directory *tun_client_directory(const struct tunnel *t) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    return c ? c->dir : NULL;
+}
+
+const struct tun_guards *tun_client_guards(const struct tunnel *t) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    return c ? &c->guards : NULL;
+}
+
+/* ---- the node's calls ---- */
+
+enum cv_err tun_contact(struct tunnel *t, const struct cv_now *at, const struct cv_addr *addr) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    if (!c)
+        return CV_ERR_INVAL;
+    c->now = *at;
+    return tun_contact_add(c, addr, /* guard= */ false);
+}
+
+enum cv_err tun_circuit_open(struct tunnel *t, const struct cv_now *at, enum tun_purpose purpose,
+                             const uint8_t *named, cv_handle *ret) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    if (!c || c->relay)
+        return CV_ERR_INVAL;
+    struct tun_path_request req = {.purpose = purpose};
+    if (named && !(req.named = tun_directory_find_now(c->dir, named, at->wall)))
+        return CV_ERR_NOENT;
+    cv_handle circuit;
+    enum cv_err err = tun_client_open(t, at, &req, TUN_USER_NODE, &circuit);
+    if (err)
+        return err;
+    struct tun_circuit_info info;
+    if (tun_circuit_info(t, circuit, &info) == CV_ERR_OK && info.ready) {
+        struct tun_event ev = {.kind = TUN_EVENT_CIRCUIT_READY};
+        ev.circuit_ready.circuit = circuit;
+        ev.circuit_ready.hops = info.hops;
+        tun_event_push(t, &ev);
+    }
+    *ret = circuit;
+    return CV_ERR_OK;
+}
+
+void tun_client_status(const struct tunnel *t, const struct cv_now *at,
+                       struct tun_client_status *ret) {
+    const struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    *ret = (struct tun_client_status){0};
+    if (!c)
+        return;
+    uint32_t day = tun_descriptor_day(at->wall);
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++)
+        ret->addresses += c->address[i].addr.family && c->address[i].tries < UINT8_MAX;
+    ret->contacts = tun_contact_linked(c);
+    ret->known = (uint32_t)tun_directory_count(c->dir, day, TUN_DIRECTORY_KNOWN);
+    ret->confirmed = (uint32_t)tun_directory_count(c->dir, day, TUN_DIRECTORY_CONFIRMED);
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
+        ret->guards += c->guards.first[i].set;
+        ret->guards_up += c->guards.first[i].set && c->guards.first[i].up;
+    }
+    for (unsigned i = 0; i < TUN_SECOND_MAX; i++)
+        ret->seconds += c->guards.second[i].set;
+    ret->ahead = tun_ahead_ready(c);
+    ret->missing = ret->confirmed < ENOUGH ? ENOUGH - ret->confirmed : 0;
+    ret->ready = c->ready_at != 0;
+    ret->ready_at = c->ready_at;
+}

@@ -1,0 +1,169 @@
+/*
+ * The client's own state, shared by the files that are the client: client.c
+ * (what it is for, in order), contact.c (addresses and descriptors), sync.c
+ * (what relays there are, asked and answered), ahead.c (circuits). Nobody else
+ * includes this.
+ */
+#ifndef CULVERT_TUNNEL_CLIENTSTATE_H
+#define CULVERT_TUNNEL_CLIENTSTATE_H
+
+#include "base/tokenbucket.h"
+#include "tunnel/client.h"
+#include "tunnel/describe.h"
+#include "tunnel/directory.h"
+#include "tunnel/engine.h"
+#include "tunnel/guard.h"
+#include "tunnel/relaycmd.h"
+
+/* An address that is or will be asked for its descriptor. */
+struct tun_address {
+    struct cv_addr addr;
+    bool guard; /* of a first hop of ours: asked until it answers */
+    bool asked; /* `question` is under way */
+    uint8_t tries;
+    cv_usec at; /* when to ask (again), or to forget it */
+    struct tun_describe question;
+};
+
+enum tun_sync_phase {
+    TUN_SYNC_IDLE = 0,
+    TUN_SYNC_OPENING, /* over a circuit that is not ready */
+    TUN_SYNC_BUCKET,  /* paging through (identity, D) */
+    TUN_SYNC_FETCH,   /* asking for descriptors that are missing */
+};
+
+/* One conversation with one relay about all relays of one day. */
+struct tun_sync {
+    enum tun_sync_phase phase;
+    uint32_t day;
+    uint16_t from;
+    uint8_t source[CV_KEY];
+    uint8_t path[TUN_HOPS_MAX][CV_KEY]; /* relays it passes; none for a link */
+    uint8_t path_n;
+    cv_handle circuit; /* 0: a link of ours */
+
+    uint32_t transaction; /* of the question under way */
+    cv_usec at, wait;     /* when to repeat it (links), or to give up (circuits) */
+    uint8_t tries;
+    uint8_t command; /* the question, for repeating */
+    uint16_t body_len;
+    uint8_t body[4 + 4 + TUN_IDENTITIES_MAX * CV_KEY];
+    uint8_t expected; /* descriptors still to come for this question */
+
+    bool complete; /* once went through to its end */
+    uint32_t rounds;
+    cv_usec next_at; /* when to begin again */
+    cv_usec pause;
+};
+
+/* A relay that we speak to from our own address. */
+struct tun_neighbour {
+    bool set, up;
+    uint8_t identity[CV_KEY];
+    cv_handle link; /* while up */
+    struct cv_addr addr;
+    cv_usec since, retry_at, retry_wait;
+    struct tun_sync sync;
+};
+
+/* A circuit that went through tun_client_open(), while its user has it. */
+struct tun_lane {
+    cv_handle circuit;
+    bool ahead; /* built before anybody wants it */
+    enum tun_purpose purpose;
+    uint8_t n;
+    uint8_t hop[TUN_HOPS_MAX][CV_KEY];
+    uint32_t day[TUN_HOPS_MAX];
+    cv_usec opened_at, ready_at;
+};
+
+struct tun_client {
+    struct tunnel *t;
+    struct cv_now now; /* of the step under way */
+    bool relay, hurry;
+    struct tun_describe_net net;
+    struct tun_directory *dir;
+    struct tun_guards guards;
+    bool guards_saved;  /* this run began with guards of an earlier one */
+    bool guards_change; /* SAVE is due */
+
+    struct tun_address address[TUN_ADDRESSES_MAX];
+    struct tun_neighbour neighbour[TUN_CONTACTS_MAX];
+    cv_usec attached_at, first_link_at, guards_at;
+
+    struct tun_sync far; /* over a circuit */
+    cv_usec far_at, far_pause;
+
+    struct tun_lane lane[TUN_CIRCUITS_MAX];
+    uint32_t lanes;
+    cv_usec ahead_at, ahead_pause, ready_at;
+
+    cv_usec need_at, need_pause;
+    uint32_t need_known;
+
+    int64_t stale_days[5];
+    uint8_t stale;
+    cv_usec stale_told_at;
+
+    cv_usec expire_at, own_at;
+    struct cv_tokenbucket answers; /* cells of descriptors for others, a second */
+    uint8_t proof[2][TUN_DESCRIPTOR_MAX];
+
+    cv_usec next;
+};
+
+static inline const struct cv_rng *tun_client_rng(const struct tun_client *c) {
+    return tun_rng(c->t);
+}
+
+/* A pause, shorter in a hurry. */
+static inline cv_usec tun_client_pause(const struct tun_client *c, cv_usec normal,
+                                       cv_usec in_a_hurry) {
+    return c->hurry ? in_a_hurry : normal;
+}
+
+static inline bool tun_due(cv_usec at, cv_usec now) {
+    return at <= now;
+}
+
+static inline void tun_client_by(struct tun_client *c, cv_usec at) {
+    c->next = cv_usec_min(c->next, at);
+}
+
+/* client.c */
+/* A signed descriptor came from somewhere; *ret may be NULL. */
+enum cv_err tun_client_learn(struct tun_client *c, const void *raw, size_t len,
+                             struct tun_relay **ret);
+
+/* contact.c */
+enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bool guard);
+bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const uint8_t *buf);
+void tun_contact_work(struct tun_client *c);
+void tun_contact_on_link(struct tun_client *c, const struct tun_event *ev);
+void tun_contact_done(struct tun_client *c); /* wipes questions under way */
+struct tun_neighbour *tun_contact_neighbour(struct tun_client *c, const uint8_t identity[CV_KEY]);
+void tun_contact_neighbour_add(struct tun_client *c, const struct tun_relay *r,
+                               const struct cv_addr *addr);
+/* The link to a neighbour when it is up, else NULL. */
+struct tun_link *tun_contact_link(struct tun_client *c, const struct tun_neighbour *n);
+unsigned tun_contact_linked(const struct tun_client *c);
+
+/* sync.c */
+void tun_sync_begin(struct tun_client *c, struct tun_sync *s, uint32_t day,
+                    const uint8_t source[CV_KEY]);
+void tun_sync_work(struct tun_client *c);
+/* Answers to our questions and others' questions, over links ... */
+void tun_sync_on_link(struct tun_client *c, const struct tun_event *ev);
+/* ... and over circuits. */
+void tun_sync_on_reply(struct tun_client *c, const struct tun_event *ev);
+void tun_sync_on_request(struct tun_client *c, const struct tun_event *ev);
+void tun_sync_on_circuit(struct tun_client *c, const struct tun_event *ev);
+
+/* ahead.c */
+void tun_ahead_work(struct tun_client *c);
+void tun_ahead_on_circuit(struct tun_client *c, const struct tun_event *ev);
+struct tun_lane *tun_ahead_lane(struct tun_client *c, cv_handle circuit);
+void tun_ahead_forget(struct tun_client *c, struct tun_lane *lane);
+uint32_t tun_ahead_ready(const struct tun_client *c);
+
+#endif

@@ -1,0 +1,364 @@
+/* Addresses become descriptors, descriptors become neighbours (clientstate.h). */
+#include <string.h>
+
+#include "tunnel/clientstate.h"
+#include "tunnel/link.h"
+
+/* How long an address that answered, or never did, is not asked again. */
+#define REST CV_SEC(60)
+
+static cv_usec now(const struct tun_client *c) {
+    return c->now.mono;
+}
+
+/* ---- neighbours ---- */
+
+struct tun_neighbour *tun_contact_neighbour(struct tun_client *c, const uint8_t identity[CV_KEY]) {
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        if (c->neighbour[i].set && memcmp(c->neighbour[i].identity, identity, CV_KEY) == 0)
+            return &c->neighbour[i];
+    }
+    return NULL;
+}
+
+unsigned tun_contact_linked(const struct tun_client *c) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++)
+        n += c->neighbour[i].set && c->neighbour[i].up;
+    return n;
+}
+
+/* Opens the link, or finds the one there is. */
+static struct tun_link *open_link(struct tun_client *c, const struct tun_neighbour *n) {
+    const struct tun_relay *r = tun_directory_find_now(c->dir, n->identity, c->now.wall);
+    if (!r)
+        return NULL;
+    struct tun_relay_ref ref;
+    struct tun_link *l;
+    tun_relay_ref_fill(&ref, r, c->now.wall);
+    /* The address that answered us, not another that the relay may have. */
+    memset(ref.addr, 0, sizeof ref.addr);
+    ref.addr[0] = n->addr;
+    return tun_link_open(c->t, &c->now, &ref, &l) ? NULL : l;
+}
+
+struct tun_link *tun_contact_link(struct tun_client *c, const struct tun_neighbour *n) {
+    struct tun_link *l = n->up ? open_link(c, n) : NULL;
+    return l && tun_link_is_up(l) ? l : NULL;
+}
+
+static void neighbour_up(struct tun_client *c, struct tun_neighbour *n) {
+    n->up = true;
+    n->retry_wait = 0;
+    if (c->first_link_at == 0)
+        c->first_link_at = now(c);
+    struct tun_guard *g = tun_guards_find_first(&c->guards, n->identity);
+    if (g) {
+        g->up = true;
+        tun_guard_heard(g);
+    }
+    n->sync.pause = 0;
+    n->sync.next_at = now(c);
+}
+
+static void neighbour_down(struct tun_client *c, struct tun_neighbour *n) {
+    n->up = false;
+    n->link = 0;
+    n->sync.phase = TUN_SYNC_IDLE;
+    n->sync.complete = false;
+    n->retry_wait = n->retry_wait ? n->retry_wait * 2 : CV_MSEC(500);
+    if (n->retry_wait > CV_SEC(60))
+        n->retry_wait = CV_SEC(60);
+    n->retry_at = cv_usec_add(now(c), n->retry_wait);
+    struct tun_guard *g = tun_guards_find_first(&c->guards, n->identity);
+    if (g) {
+        g->up = false;
+        tun_guard_silent(g, c->now.wall);
+    }
+}
+
+void tun_contact_neighbour_add(struct tun_client *c, const struct tun_relay *r,
+                               const struct cv_addr *addr) {
+    struct tun_neighbour *n = tun_contact_neighbour(c, r->desc.identity);
+    for (unsigned i = 0; !n && i < TUN_CONTACTS_MAX; i++) {
+        if (!c->neighbour[i].set)
+            n = &c->neighbour[i];
+    }
+    if (!n)
+        return;
+    if (!n->set) {
+        memset(n, 0, sizeof *n);
+        n->set = true;
+        n->since = now(c);
+        memcpy(n->identity, r->desc.identity, CV_KEY);
+    }
+    n->addr = *addr;
+    if (n->up)
+        return;
+    struct tun_link *l = open_link(c, n);
+    n->retry_at = cv_usec_add(now(c), CV_SEC(2));
+    if (l && tun_link_is_up(l))
+        neighbour_up(c, n);
+}
+
+void tun_contact_on_link(struct tun_client *c, const struct tun_event *ev) {
+    if (ev->kind == TUN_EVENT_LINK_UP) {
+        struct tun_neighbour *n = tun_contact_neighbour(c, ev->link_up.identity);
+        if (n) {
+            n->link = ev->link_up.link;
+            if (!n->up)
+                neighbour_up(c, n);
+        }
+        return;
+    }
+    /* LINK_DOWN names a link that is gone: see whose is not there any more. */
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        struct tun_neighbour *n = &c->neighbour[i];
+        if (!n->set || !n->up)
+            continue;
+        struct tun_link *l = n->link ? NULL : open_link(c, n);
+        if (n->link == ev->link_down.link || (!n->link && !(l && tun_link_is_up(l))))
+            neighbour_down(c, n);
+    }
+}
+
+/* ---- which relays become neighbours ---- */
+
+/* A client lets few relays see its address; a relay speaks to as many as there
+ * is room for, and takes turns. */
+static bool neighbour_wanted(const struct tun_client *c, const struct tun_relay *r) {
+    if (tun_guards_is_first(&c->guards, r->desc.identity))
+        return true;
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        if (!c->neighbour[i].set)
+            continue;
+        n++;
+        const struct tun_relay *other =
+            tun_directory_find_now(c->dir, c->neighbour[i].identity, c->now.wall);
+        if (!c->relay && other && tun_relay_conflict(&other->desc, &r->desc))
+            return false;
+    }
+    return n < TUN_CONTACTS_WANTED;
+}
+
+static cv_usec strangers_patience(const struct tun_client *c) {
+    return tun_client_pause(c, CV_SEC(3), CV_SEC(1));
+}
+
+/* May addresses of the DHT be asked? With guards of an earlier run only when
+ * these do not answer: they are there so that few relays ever see us. */
+static bool strangers_wanted(const struct tun_client *c) {
+    if (c->relay)
+        return true;
+    unsigned n = 0, guards_up = 0;
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++)
+        n += c->neighbour[i].set;
+    for (unsigned i = 0; i < TUN_GUARD_SPARE; i++)
+        guards_up += c->guards.first[i].set && c->guards.first[i].up;
+    if (!c->guards_saved)
+        return n < TUN_CONTACTS_WANTED;
+    return guards_up < TUN_GUARD_SPARE && n < TUN_CONTACTS_WANTED &&
+           tun_due(cv_usec_add(c->attached_at, strangers_patience(c)), now(c));
+}
+
+/* ---- addresses ---- */
+
+static struct tun_address *address_find(struct tun_client *c, const struct cv_addr *addr) {
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++) {
+        if (c->address[i].addr.family && cv_addr_equal(&c->address[i].addr, addr))
+            return &c->address[i];
+    }
+    return NULL;
+}
+
+static void address_drop(struct tun_address *a) {
+    if (a->asked)
+        tun_describe_done(&a->question);
+    memset(a, 0, sizeof *a);
+}
+
+void tun_contact_done(struct tun_client *c) {
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++)
+        address_drop(&c->address[i]);
+}
+
+enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bool guard) {
+    if (!tun_address_ok(c->t, addr))
+        return CV_ERR_DENIED;
+    struct tun_address *a = address_find(c, addr);
+    if (a) {
+        a->guard |= guard;
+        return CV_ERR_OK;
+    }
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++) {
+        a = &c->address[i];
+        if (a->addr.family)
+            continue;
+        *a = (struct tun_address){.addr = *addr, .guard = guard, .at = now(c)};
+        tun_client_by(c, now(c));
+        return CV_ERR_OK;
+    }
+    return CV_ERR_LIMIT;
+}
+
+static bool spent(const struct tun_address *a) {
+    return a->tries == UINT8_MAX;
+}
+
+/* Not asked any more, but remembered, so that the DHT's next answer does not
+ * begin it all again. */
+static void address_rest(struct tun_client *c, struct tun_address *a) {
+    if (a->asked)
+        tun_describe_done(&a->question);
+    a->asked = false;
+    a->tries = UINT8_MAX;
+    a->at = cv_usec_add(now(c), REST);
+}
+
+static void ask(struct tun_client *c, struct tun_address *a) {
+    uint8_t datagram[TUN_DATAGRAM];
+    if (a->asked)
+        tun_describe_done(&a->question);
+    tun_describe_ask(&a->question, &c->net, tun_client_rng(c), datagram);
+    a->asked = true;
+    /* 250 ms, doubling; a guard is asked for as long as it is one. */
+    unsigned shift = a->tries < 6 ? a->tries : 6;
+    a->at = cv_usec_add(now(c), CV_MSEC(250) << shift);
+    a->tries++;
+    if (a->guard && a->tries > 6)
+        a->tries = 6;
+    if (!tun_raw_send(c->t, &a->addr, datagram))
+        a->at = cv_usec_add(now(c), CV_MSEC(20));
+}
+
+/* Another address of that network is being asked already. */
+static bool network_busy(const struct tun_client *c, const struct tun_address *a) {
+    unsigned bits = a->addr.family == 4 ? 16 : 32;
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++) {
+        const struct tun_address *b = &c->address[i];
+        if (b != a && b->asked && b->addr.family == a->addr.family &&
+            cv_addr_common_bits(&a->addr, &b->addr) >= bits)
+            return true;
+    }
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        const struct tun_neighbour *n = &c->neighbour[i];
+        if (n->set && n->addr.family == a->addr.family &&
+            cv_addr_common_bits(&a->addr, &n->addr) >= bits)
+            return true;
+    }
+    return false;
+}
+
+static unsigned asking(const struct tun_client *c) {
+    unsigned n = 0;
+    /* Who did not answer twice is hardly there, and must not keep others out. */
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++)
+        n += c->address[i].asked && c->address[i].tries <= 2;
+    return n;
+}
+
+static unsigned neighbours(const struct tun_client *c) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++)
+        n += c->neighbour[i].set;
+    return n;
+}
+
+/* A first question now? */
+static bool wanted(const struct tun_client *c, const struct tun_address *a) {
+    if (a->guard)
+        return true;
+    unsigned busy = asking(c);
+    if (c->relay)
+        return busy < TUN_CONTACTS_MAX;
+    return strangers_wanted(c) && neighbours(c) + busy < TUN_CONTACTS_WANTED && !network_busy(c, a);
+}
+
+static void address_work(struct tun_client *c, struct tun_address *a) {
+    if (!tun_due(a->at, now(c))) {
+        tun_client_by(c, a->at);
+        return;
+    }
+    if (spent(a)) {
+        address_drop(a);
+        return;
+    }
+    if (a->tries == 0 && !wanted(c, a))
+        return; /* looked at again whenever something changes */
+    if (a->tries >= TUN_TRIES && !a->guard) {
+        address_rest(c, a);
+        return;
+    }
+    ask(c, a);
+    tun_client_by(c, a->at);
+}
+
+/* In random order: which of the addresses that came together become contacts
+ * must not depend on the order in which somebody listed them. */
+static void addresses_work(struct tun_client *c) {
+    unsigned start = (unsigned)cv_rng_below(tun_client_rng(c), TUN_ADDRESSES_MAX);
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++) {
+        struct tun_address *a = &c->address[(start + i) % TUN_ADDRESSES_MAX];
+        if (a->addr.family)
+            address_work(c, a);
+    }
+}
+
+static void neighbours_work(struct tun_client *c) {
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        struct tun_neighbour *n = &c->neighbour[i];
+        if (!n->set || n->up)
+            continue;
+        if (!tun_due(n->retry_at, now(c))) {
+            tun_client_by(c, n->retry_at);
+            continue;
+        }
+        struct tun_link *l = open_link(c, n);
+        if (l && tun_link_is_up(l)) {
+            neighbour_up(c, n);
+            continue;
+        }
+        /* Whoever cannot be linked to makes room for another, unless it is a guard. */
+        bool guard = tun_guards_is_first(&c->guards, n->identity);
+        if (!guard && cv_usec_since(now(c), n->since) > CV_SEC(4)) {
+            memset(n, 0, sizeof *n);
+            continue;
+        }
+        neighbour_down(c, n);
+        tun_client_by(c, n->retry_at);
+    }
+}
+
+void tun_contact_work(struct tun_client *c) {
+    cv_usec patience = cv_usec_add(c->attached_at, strangers_patience(c));
+    if (c->guards_saved && !tun_due(patience, now(c)))
+        tun_client_by(c, patience);
+    addresses_work(c);
+    neighbours_work(c);
+}
+
+/* ---- answers ---- */
+
+bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const uint8_t *buf) {
+    struct tun_address *a = address_find(c, from);
+    if (!a || !a->asked || !tun_describe_is_answer(&a->question, buf))
+        return false;
+    uint8_t raw[TUN_DESCRIPTOR_MAX];
+    size_t len;
+    if (tun_describe_consume(&a->question, &c->net, buf, raw, &len))
+        return true;
+
+    struct tun_relay *r = NULL;
+    enum cv_err err = tun_client_learn(c, raw, len, &r);
+    bool good =
+        (err == CV_ERR_OK || err == CV_ERR_EXIST) && tun_descriptor_has_addr(&r->desc, from);
+    struct cv_addr addr = a->addr;
+    address_rest(c, a);
+    if (!good)
+        return true;
+    r->reached = true;
+    if (neighbour_wanted(c, r))
+        tun_contact_neighbour_add(c, r, &addr);
+    return true;
+}

@@ -1,0 +1,482 @@
+/*
+ * What relays there are: asked page by page, (identity, D), then descriptor by
+ * descriptor; from neighbours over links while we begin, from the last hops of
+ * circuits later. Every pair that somebody names is his claim (directory.h).
+ * The same questions answered for others. See clientstate.h.
+ */
+#include <string.h>
+
+#include "tunnel/bodies.h"
+#include "tunnel/clientstate.h"
+#include "tunnel/link.h"
+#include "tunnel/linkcmd.h"
+
+/* A relay remembers 16 cells of answers; what it repeats must be among them. */
+#define ASK_MAX 12
+
+static cv_usec now(const struct tun_client *c) {
+    return c->now.mono;
+}
+
+static enum tun_directory_which ours(const struct tun_client *c) {
+    return c->relay ? TUN_DIRECTORY_REACHED : TUN_DIRECTORY_KNOWN;
+}
+
+/* ---- asking ---- */
+
+static void send_question(struct tun_client *c, struct tun_sync *s) {
+    if (s->circuit) {
+        /* The engine repeats it. */
+        uint32_t transaction;
+        if (tun_request(c->t, &c->now, s->circuit, s->command, s->body + 4, s->body_len - 4u,
+                        &transaction) == CV_ERR_OK)
+            s->transaction = transaction;
+        s->at = cv_usec_add(now(c), CV_SEC(10));
+        return;
+    }
+    struct tun_neighbour *n = tun_contact_neighbour(c, s->source);
+    struct tun_link *l = n ? tun_contact_link(c, n) : NULL;
+    uint8_t buf[TUN_CONTROL_MAX];
+    struct cv_wr w = cv_wr_init(buf, sizeof buf);
+    tun_link_descriptors_write(&w, &(struct tun_link_descriptors){
+                                       .command = s->command, .body = s->body, .len = s->body_len});
+    if (l && !w.err)
+        (void)tun_link_control(c->t, l, TUN_LINKCMD_DESCRIPTORS, 0, buf, cv_wr_len(&w));
+    s->tries++;
+    s->at = cv_usec_add(now(c), s->wait);
+    s->wait *= 2;
+}
+
+static void question(struct tun_client *c, struct tun_sync *s, uint8_t command,
+                     const struct cv_wr *w) {
+    s->command = command;
+    s->body_len = (uint16_t)cv_wr_len(w);
+    s->tries = 0;
+    s->wait = CV_MSEC(250);
+    send_question(c, s);
+}
+
+static void ask_bucket(struct tun_client *c, struct tun_sync *s) {
+    struct cv_wr w = cv_wr_init(s->body, sizeof s->body);
+    s->phase = TUN_SYNC_BUCKET;
+    s->transaction = cv_rng_u32(tun_client_rng(c));
+    tun_bucket_write(
+        &w, &(struct tun_bucket){.transaction = s->transaction, .day = s->day, .from = s->from});
+    question(c, s, TUN_CMD_BUCKET, &w);
+}
+
+static void finish(struct tun_client *c, struct tun_sync *s, bool complete) {
+    s->phase = TUN_SYNC_IDLE;
+    s->complete |= complete;
+    s->rounds++;
+    s->at = CV_USEC_NEVER;
+    if (s->circuit) {
+        tun_circuit_close(c->t, &c->now, s->circuit);
+        struct tun_lane *lane = tun_ahead_lane(c, s->circuit);
+        if (lane)
+            tun_ahead_forget(c, lane);
+        s->circuit = 0;
+    }
+    /* Soon again while things move, then ever more rarely. */
+    s->pause = s->pause ? s->pause * 2 : tun_client_pause(c, CV_SEC(1), CV_MSEC(300));
+    if (s->pause > CV_SEC(300))
+        s->pause = CV_SEC(300);
+    s->next_at = cv_usec_add(now(c), s->pause);
+    tun_client_by(c, now(c));
+}
+
+/* Has this source something that we miss? Over a link or circuit to itself a
+ * relay is asked for what it claimed. */
+static bool can_give(const struct tun_sync *s, const struct tun_relay *r) {
+    if (r->raw_len > 0)
+        return r->disputed && memcmp(r->disputed_by, s->source, CV_KEY) == 0;
+    for (unsigned i = 0; i < r->claims; i++) {
+        if (memcmp(r->claim[i].by, s->source, CV_KEY) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void ask_descriptors(struct tun_client *c, struct tun_sync *s) {
+    struct tun_relay *missing[256];
+    size_t n = tun_directory_list(c->dir, s->day, TUN_DIRECTORY_WANTED, missing,
+                                  sizeof missing / sizeof *missing);
+    uint8_t ids[ASK_MAX * CV_KEY];
+    size_t asked = 0;
+    bool others = false;
+    for (size_t i = 0; i < n && asked < ASK_MAX; i++) {
+        struct tun_relay *r = missing[i];
+        if (!can_give(s, r))
+            continue;
+        /* Somebody else was asked a moment ago: let him answer. */
+        if (r->asked_at && cv_usec_since(now(c), r->asked_at) < CV_MSEC(400)) {
+            others = true;
+            continue;
+        }
+        r->asked_at = now(c);
+        if (r->disputed)
+            r->disputed = false; /* asked once; claimed again, asked again */
+        memcpy(ids + CV_KEY * asked++, r->desc.identity, CV_KEY);
+    }
+    s->phase = TUN_SYNC_FETCH;
+    s->expected = (uint8_t)asked;
+    if (asked == 0 && !others) {
+        finish(c, s, true);
+        return;
+    }
+    if (asked == 0) {
+        s->at = cv_usec_add(now(c), CV_MSEC(100));
+        s->tries = 0;
+        s->body_len = 0; /* nothing under way: look again then */
+        return;
+    }
+    struct cv_wr w = cv_wr_init(s->body, sizeof s->body);
+    s->transaction = cv_rng_u32(tun_client_rng(c));
+    tun_descriptors_write(
+        &w, &(struct tun_descriptors){
+                .transaction = s->transaction, .day = s->day, .identities = ids, .n = asked});
+    question(c, s, TUN_CMD_DESCRIPTORS, &w);
+}
+
+void tun_sync_begin(struct tun_client *c, struct tun_sync *s, uint32_t day,
+                    const uint8_t source[CV_KEY]) {
+    s->day = day;
+    s->from = 0;
+    if (source != s->source)
+        memcpy(s->source, source, CV_KEY);
+    ask_bucket(c, s);
+}
+
+/* ---- what comes back ---- */
+
+static void claim(struct tun_client *c, const struct tun_sync *s, const uint8_t identity[CV_KEY],
+                  const uint8_t d[TUN_DIGEST]) {
+    (void)tun_directory_claim(c->dir, c->now.wall, identity, s->day, d, s->source,
+                              (const uint8_t(*)[CV_KEY])s->path, s->path_n);
+}
+
+/* One hash said it all: every pair that we hold is claimed. */
+static void claim_all(struct tun_client *c, const struct tun_sync *s) {
+    struct tun_relay *all[64];
+    uint32_t seen = 0;
+    size_t n = tun_directory_count(c->dir, s->day, ours(c));
+    if (n > sizeof all / sizeof *all)
+        return; /* page through them: rare, and it is the same claims */
+    n = tun_directory_list(c->dir, s->day, ours(c), all, n);
+    for (; seen < n; seen++)
+        claim(c, s, all[seen]->desc.identity, all[seen]->desc.digest);
+}
+
+static void on_bucket(struct tun_client *c, struct tun_sync *s, struct cv_rd *rd) {
+    struct tun_bucket_answer a;
+    if (tun_bucket_answer_read(rd, &a))
+        return;
+    uint8_t hash[16];
+    uint16_t total;
+    if (s->from == 0 &&
+        tun_directory_bucket(c->dir, s->day, 0, 0, ours(c), 0, hash, &total, NULL, 0) >= 0 &&
+        total == a.count && total <= 64 && cv_equal(hash, a.hash, sizeof hash)) {
+        claim_all(c, s);
+        finish(c, s, true);
+        return;
+    }
+    for (size_t i = 0; i < a.n; i++) {
+        const uint8_t *pair = a.pairs + i * (CV_KEY + TUN_DIGEST);
+        claim(c, s, pair, pair + CV_KEY);
+    }
+    unsigned next = s->from + (unsigned)a.n;
+    if (a.n == 0 || next >= a.count || next >= TUN_DIRECTORY_MAX / 2) {
+        ask_descriptors(c, s);
+        return;
+    }
+    s->from = (uint16_t)next;
+    ask_bucket(c, s);
+}
+
+static void on_descriptor(struct tun_client *c, struct tun_sync *s, struct cv_rd *rd) {
+    struct tun_bytes a;
+    if (tun_bytes_read(rd, &a))
+        return;
+    if (a.len > 0)
+        (void)tun_client_learn(c, a.data, a.len, NULL);
+    if (a.len == 0 || s->expected <= 1)
+        ask_descriptors(c, s);
+    else
+        s->expected--;
+}
+
+static void on_answer(struct tun_client *c, struct tun_sync *s, uint8_t command, struct cv_rd *rd) {
+    if (command != s->command || s->body_len == 0)
+        return;
+    if (s->phase == TUN_SYNC_BUCKET && command == TUN_CMD_BUCKET)
+        on_bucket(c, s, rd);
+    else if (s->phase == TUN_SYNC_FETCH && command == TUN_CMD_DESCRIPTORS)
+        on_descriptor(c, s, rd);
+}
+
+/* ---- answering ---- */
+
+/* To whoever asked: a link or a circuit that ends here. */
+struct asker {
+    struct tun_link *link;
+    cv_handle hop;
+    uint32_t transaction;
+};
+
+static void answer(struct tun_client *c, const struct asker *to, uint8_t command,
+                   const struct tun_body *b) {
+    if (!cv_tokenbucket_take(&c->answers, now(c), 1))
+        return;
+    if (!to->link) {
+        (void)tun_answer(c->t, &c->now, to->hop, to->transaction, command, tun_body_data(b),
+                         tun_body_len(b));
+        return;
+    }
+    uint8_t buf[TUN_CONTROL_MAX];
+    struct cv_wr w = cv_wr_init(buf, sizeof buf);
+    tun_link_descriptors_write(
+        &w, &(struct tun_link_descriptors){
+                .command = command, .answer = true, .body = b->buf, .len = cv_wr_len(&b->w)});
+    if (!w.err)
+        (void)tun_link_control(c->t, to->link, TUN_LINKCMD_DESCRIPTORS, 0, buf, cv_wr_len(&w));
+}
+
+static void answer_bucket(struct tun_client *c, const struct asker *to, struct cv_rd *rd) {
+    struct tun_bucket q;
+    if (tun_bucket_read(rd, &q))
+        return;
+    struct tun_bucket_answer a = {.transaction = to->transaction};
+    struct tun_pair pairs[TUN_BUCKET_PAIRS_MAX];
+    ssize_t n = tun_directory_bucket(c->dir, q.day, q.level, q.bucket, TUN_DIRECTORY_REACHED,
+                                     q.from, a.hash, &a.count, pairs, TUN_BUCKET_PAIRS_MAX);
+    if (n < 0)
+        return;
+    a.pairs = (const uint8_t *)pairs;
+    a.n = (size_t)n;
+    struct tun_body b;
+    tun_body_init(&b);
+    tun_bucket_answer_write(&b.w, &a);
+    if (!b.w.err)
+        answer(c, to, TUN_CMD_BUCKET, &b);
+}
+
+static void answer_descriptor(struct tun_client *c, const struct asker *to, const void *raw,
+                              size_t len) {
+    struct tun_body b;
+    tun_body_init(&b);
+    tun_bytes_write(&b.w,
+                    &(struct tun_bytes){.transaction = to->transaction, .data = raw, .len = len});
+    if (!b.w.err)
+        answer(c, to, TUN_CMD_DESCRIPTORS, &b);
+}
+
+static void answer_descriptors(struct tun_client *c, const struct asker *to, struct cv_rd *rd) {
+    struct tun_descriptors q;
+    if (tun_descriptors_read(rd, &q))
+        return;
+    unsigned found = 0;
+    for (size_t i = 0; i < q.n; i++) {
+        const struct tun_relay *r = tun_directory_find(c->dir, q.identities + i * CV_KEY, q.day);
+        if (!r || r->raw_len == 0 || !r->reached)
+            continue;
+        answer_descriptor(c, to, r->raw, r->raw_len);
+        found++;
+    }
+    if (found == 0)
+        answer_descriptor(c, to, NULL, 0);
+}
+
+static void on_question(struct tun_client *c, const struct asker *to, uint8_t command,
+                        struct cv_rd *rd) {
+    if (command == TUN_CMD_BUCKET)
+        answer_bucket(c, to, rd);
+    else if (command == TUN_CMD_DESCRIPTORS)
+        answer_descriptors(c, to, rd);
+}
+
+void tun_sync_on_request(struct tun_client *c, const struct tun_event *ev) {
+    struct asker to = {.hop = ev->request.hop, .transaction = ev->request.transaction};
+    struct tun_body b;
+    struct cv_rd rd = tun_body_rd(&b, to.transaction, ev->request.body, ev->request.len);
+    on_question(c, &to, ev->request.command, &rd);
+}
+
+void tun_sync_on_link(struct tun_client *c, const struct tun_event *ev) {
+    struct cv_rd rd = cv_rd_init(ev->link_message.body, ev->link_message.len);
+    struct tun_link_descriptors m;
+    if (tun_link_descriptors_read(&rd, &m))
+        return;
+    struct cv_rd body = cv_rd_init(m.body, m.len), peek = body;
+    struct tun_transaction transaction;
+    if (tun_transaction_read(&peek, &transaction))
+        return;
+    struct tun_link *l = tun_link_get(c->t, ev->link_message.link);
+    if (!m.answer) {
+        struct asker to = {.link = l, .transaction = transaction.transaction};
+        if (c->relay && l)
+            on_question(c, &to, m.command, &body);
+        return;
+    }
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        struct tun_neighbour *n = &c->neighbour[i];
+        if (n->set && n->sync.phase && n->sync.transaction == transaction.transaction &&
+            tun_contact_link(c, n) == l) {
+            on_answer(c, &n->sync, m.command, &body);
+            return;
+        }
+    }
+}
+
+/* ---- over circuits ---- */
+
+void tun_sync_on_reply(struct tun_client *c, const struct tun_event *ev) {
+    struct tun_sync *s = &c->far;
+    if (ev->reply.circuit != s->circuit || !s->circuit || ev->reply.transaction != s->transaction)
+        return;
+    if (ev->reply.err) {
+        finish(c, s, false);
+        return;
+    }
+    struct tun_body b;
+    struct cv_rd rd = tun_body_rd(&b, ev->reply.transaction, ev->reply.body, ev->reply.len);
+    on_answer(c, s, ev->reply.command, &rd);
+}
+
+static void far_ready(struct tun_client *c) {
+    struct tun_sync *s = &c->far;
+    s->path_n = (uint8_t)tun_circuit_path(c->t, s->circuit, s->path, TUN_HOPS_MAX);
+    if (s->path_n == 0) {
+        finish(c, s, false);
+        return;
+    }
+    /* The last hop is the source itself. */
+    tun_sync_begin(c, s, s->day, s->path[s->path_n - 1]);
+}
+
+void tun_sync_on_circuit(struct tun_client *c, const struct tun_event *ev) {
+    struct tun_sync *s = &c->far;
+    if (ev->kind == TUN_EVENT_CIRCUIT_READY && ev->circuit_ready.circuit == s->circuit &&
+        s->phase == TUN_SYNC_OPENING)
+        far_ready(c);
+    if (ev->kind == TUN_EVENT_CIRCUIT_DOWN && ev->circuit_down.circuit == s->circuit &&
+        s->phase != TUN_SYNC_IDLE) {
+        s->circuit = 0;
+        finish(c, s, false);
+    }
+}
+
+/* The first relay that is known and not confirmed, or NULL. */
+static const struct tun_relay *unconfirmed(struct tun_client *c, uint32_t day) {
+    struct tun_relay *all[256];
+    size_t n = tun_directory_list(c->dir, day, TUN_DIRECTORY_KNOWN, all, 256);
+    for (size_t i = 0; i < n; i++) {
+        if (!all[i]->confirmed)
+            return all[i];
+    }
+    return NULL;
+}
+
+/* From 22:00 on tomorrow's descriptors are learned too, so that at 03:00
+ * everything is there. */
+static uint32_t far_day(const struct tun_client *c) {
+    uint32_t day = tun_descriptor_day(c->now.wall), next = day + 1;
+    bool soon = c->now.wall >= (int64_t)next * 86400 - 7200;
+    return soon && c->far.rounds % 2 ? next : day;
+}
+
+static void far_begin(struct tun_client *c) {
+    struct tun_sync *s = &c->far;
+    uint32_t day = far_day(c);
+    const struct tun_relay *missing = unconfirmed(c, day);
+    struct tun_path_request req = {.purpose = TUN_PURPOSE_GENERAL,
+                                   .without = missing ? missing->desc.identity : NULL};
+    cv_handle circuit;
+    /* Every few seconds as long as somebody waits to be confirmed, or this is
+     * the first time; then once in twenty to forty minutes. */
+    bool eager = missing || s->rounds < 2 ||
+                 tun_directory_count(c->dir, day, TUN_DIRECTORY_KNOWN) < TUN_SPARE_FROM;
+    c->far_pause = !eager ? CV_SEC(cv_rng_between(tun_client_rng(c), 1200, 2400))
+                   : c->far_pause < CV_SEC(60)
+                       ? c->far_pause * 2 + tun_client_pause(c, CV_SEC(2), CV_MSEC(250))
+                       : CV_SEC(60);
+    c->far_at = cv_usec_add(now(c), c->far_pause);
+    if (tun_client_open(c->t, &c->now, &req, TUN_USER_CLIENT, &circuit))
+        return;
+    s->circuit = circuit;
+    s->day = day;
+    s->phase = TUN_SYNC_OPENING;
+    s->at = cv_usec_add(now(c), CV_SEC(10));
+    struct tun_circuit_info info;
+    if (tun_circuit_info(c->t, circuit, &info) == CV_ERR_OK && info.ready)
+        far_ready(c);
+}
+
+/* ---- time ---- */
+
+static void near_work(struct tun_client *c, struct tun_neighbour *n, bool begin) {
+    struct tun_sync *s = &n->sync;
+    if (s->phase == TUN_SYNC_IDLE) {
+        if (begin && tun_due(s->next_at, now(c)))
+            tun_sync_begin(c, s, tun_descriptor_day(c->now.wall), n->identity);
+        else if (begin)
+            tun_client_by(c, s->next_at);
+    } else if (tun_due(s->at, now(c))) {
+        if (s->phase == TUN_SYNC_FETCH && s->body_len == 0)
+            ask_descriptors(c, s);
+        else if (s->tries >= TUN_TRIES)
+            finish(c, s, false);
+        else
+            send_question(c, s);
+    }
+    if (s->phase != TUN_SYNC_IDLE)
+        tun_client_by(c, s->at);
+}
+
+static void relay_turn(struct tun_client *c) {
+    /* A neighbour that told everything makes room for another. */
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        struct tun_neighbour *n = &c->neighbour[i];
+        if (n->set && n->sync.rounds > 1 && n->sync.phase == TUN_SYNC_IDLE)
+            memset(n, 0, sizeof *n);
+    }
+    struct tun_relay *all[TUN_DIRECTORY_MAX / 8];
+    size_t n = tun_directory_list(c->dir, tun_descriptor_day(c->now.wall), TUN_DIRECTORY_REACHED,
+                                  all, sizeof all / sizeof *all);
+    c->far_pause = c->far_pause ? c->far_pause * 2 : tun_client_pause(c, CV_SEC(1), CV_MSEC(300));
+    if (c->far_pause > CV_SEC(60))
+        c->far_pause = CV_SEC(60);
+    c->far_at = cv_usec_add(now(c), c->far_pause);
+    if (n == 0)
+        return;
+    const struct tun_relay *r = all[cv_rng_below(tun_client_rng(c), n)];
+    for (unsigned i = 0; i < r->desc.addrs; i++) {
+        if (tun_address_ok(c->t, &r->desc.addr[i])) {
+            tun_contact_neighbour_add(c, r, &r->desc.addr[i]);
+            return;
+        }
+    }
+}
+
+void tun_sync_work(struct tun_client *c) {
+    /* Clients ask their neighbours only until circuits can. */
+    bool begin = c->relay || !c->ready_at || c->far.rounds < 1;
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        if (c->neighbour[i].set && c->neighbour[i].up)
+            near_work(c, &c->neighbour[i], begin);
+    }
+    if (c->far.phase != TUN_SYNC_IDLE) {
+        if (tun_due(c->far.at, now(c)))
+            finish(c, &c->far, false);
+        else
+            tun_client_by(c, c->far.at);
+    }
+    if (!tun_due(c->far_at, now(c))) {
+        tun_client_by(c, c->far_at);
+    } else if (c->relay) {
+        relay_turn(c);
+        tun_client_by(c, c->far_at);
+    } else if (c->ready_at && c->far.phase == TUN_SYNC_IDLE) {
+        far_begin(c);
+        tun_client_by(c, c->far_at);
+    }
+}
