@@ -1,0 +1,28 @@
+/* Every limit of io on one screen. */
+#ifndef CULVERT_IO_LIMITS_H
+#define CULVERT_IO_LIMITS_H
+
+enum {
+    /* One receive call: so many messages, each of which may hold as many
+     * datagrams as the kernel coalesces (64; newer kernels: 128). */
+    IO_RECV_MESSAGES = 16,
+    IO_RECV_OCTETS = 65536,
+    IO_RECV_SPLIT_MAX = 128,
+
+    /* One send call: so many messages, each a segmented run or one datagram. */
+    IO_SEND_MESSAGES = 64,
+    IO_SEND_OCTETS = 65487, /* of a segmented send: 65535 - IPv6 and UDP header */
+    IO_GSO_REFUSALS = 8,    /* refused so often in a row, segmentation stays off */
+    IO_TTL = 64,
+
+    IO_PATH_MAX = 4096,
+    IO_NAME_MAX = 128,
+    IO_STATE_FILE_MAX = 1 << 20, /* of a file read whole from the state folder */
+
+    IO_TRACE_LINE = 1024,
+
+    IO_HASH_BLOCK = 1 << 20, /* octets a hashing thread reads at once */
+    IO_HASH_THREADS_MAX = 16,
+};
+
+#endif
