@@ -10,7 +10,7 @@
 #include "crypto/rng_seeded.h"
 #include "io/state.h"
 
-#include "io/tests/folder.h"
+#include "support/folder.h"
 
 CV_SUITE(io_state);
 

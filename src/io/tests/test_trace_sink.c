@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-#include "io/tests/folder.h"
 #include "io/trace_sink.h"
+#include "support/folder.h"
 
 CV_SUITE(io_trace_sink);
 

@@ -15,28 +15,25 @@
 #include "crypto/rng_seeded.h"
 #include "reputation/store_memory.h"
 #include "reputation/store_sqlite.h"
+#include "support/folder.h"
 
 CV_SUITE(rep_store_sqlite);
 
 enum { PEOPLE = 6, SEQS = 12 };
 
 static const uint8_t network[REP_NETWORK_ID] = "testnet1";
-static char folder[64];
+static char folder[256];
 
-static const char *path_of(const char *name, char out[128]) {
-    if (!folder[0]) {
-        strcpy(folder, "/tmp/culvert-store-XXXXXX");
-        cr_assert(mkdtemp(folder) != NULL);
-    }
-    snprintf(out, 128, "%s/%s", folder, name);
+static const char *path_of(const char *name, char out[300]) {
+    if (!folder[0])
+        folder_make(folder);
+    snprintf(out, 300, "%s/%s", folder, name);
     return out;
 }
 
 static void remove_all(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
     if (folder[0])
-        cr_assert_eq(system(command), 0);
+        folder_remove(folder);
 }
 
 static void key(unsigned who, uint8_t ret[CV_KEY]) {
@@ -221,7 +218,7 @@ static void forgers(struct both *t, unsigned step) {
 }
 
 Test(rep_store_sqlite, same_as_memory) {
-    char path[128];
+    char path[300];
     cv_crypto_init();
     for (uint64_t seed = 1; seed <= 8; seed++) {
         struct cv_rng_seeded dice;
@@ -331,7 +328,7 @@ Test(rep_store_sqlite, what_is_no_ledger_is_refused_in_one_line) {
     uint8_t me[CV_KEY];
     key(0, me);
     for (size_t i = 0; i < sizeof opens / sizeof *opens; i++) {
-        char path[128], name[32], why[256] = "";
+        char path[300], name[32], why[256] = "";
         struct rep_store_sqlite *s = NULL;
         snprintf(name, sizeof name, "open%zu.db", i);
         rep_store_sqlite_close(open_store(path_of(name, path)));
@@ -353,7 +350,7 @@ Test(rep_store_sqlite, what_is_no_ledger_is_refused_in_one_line) {
 }
 
 Test(rep_store_sqlite, nobody_else_can_read_it_and_closing_leaves_one_file) {
-    char path[128], wal[140];
+    char path[300], wal[320];
     struct stat st;
     struct rep_store_sqlite *s = open_store(path_of("mode.db", path));
     const struct rep_store *ops = rep_store_sqlite_ops(s);
@@ -383,7 +380,7 @@ Test(rep_store_sqlite, damaged_rows_are_not_believed) {
     cv_rng_seeded_init(&dice, 1);
     struct cv_rng rng = cv_rng_seeded(&dice);
     for (size_t i = 0; i < sizeof harms / sizeof *harms; i++) {
-        char path[128], name[32];
+        char path[300], name[32];
         snprintf(name, sizeof name, "harm%zu.db", i);
         struct rep_store_sqlite *s = open_store(path_of(name, path));
         const struct rep_store *ops = rep_store_sqlite_ops(s);

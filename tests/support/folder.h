@@ -1,6 +1,6 @@
 /* A temporary folder for one test, and its removal. */
-#ifndef CULVERT_IO_TESTS_FOLDER_H
-#define CULVERT_IO_TESTS_FOLDER_H
+#ifndef CULVERT_TESTS_SUPPORT_FOLDER_H
+#define CULVERT_TESTS_SUPPORT_FOLDER_H
 
 #include <criterion/criterion.h>
 #include <ftw.h>
