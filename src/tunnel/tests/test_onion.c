@@ -5,6 +5,7 @@
 #include "circuit_pair.h"
 #include "crypto/rng_seeded.h"
 #include "support/suite.h"
+#include "tape.h"
 
 CV_SUITE(tunnel_onion);
 
@@ -326,4 +327,67 @@ Test(tunnel_onion, old_epoch_closes_after_five_seconds) {
     tun_ratchet_expire(&c.hop[0].forward, now);
     static const struct tun_keys_secret zero;
     cr_assert_arr_eq(&c.hop[0].forward.old_secret, &zero, sizeof zero, "old keys are wiped");
+}
+
+/* ---- the second implementation ---- */
+
+Test(tunnel_onion, vectors) {
+    uint32_t at = 0;
+    struct cv_rng rng = tape_rng(&at);
+    struct tun_layer_secret secret;
+    struct tun_onion owner;
+    struct tun_layer hop[TUN_HOPS_MAX];
+    uint8_t prk[32], buf[TUN_WRAP_ROOM];
+    char label[] = "forward0", back[] = "backward0";
+    tun_onion_init(&owner);
+    for (unsigned i = 0; i < TUN_HOPS_MAX; i++) {
+        octets(prk, 50 * i, sizeof prk);
+        tun_layer_secret_derive(&secret, prk);
+        tun_layer_init(&hop[i], &secret);
+        tun_onion_add(&owner, &secret);
+    }
+    for (unsigned i = 0; i < TUN_HOPS_MAX; i++) {
+        octets(tun_onion_data(buf, i), i, 1000);
+        cr_assert_eq(tun_onion_wrap(&owner, &rng, buf, i, CMD, 1000), CV_ERR_OK);
+        label[7] = (char)('0' + i);
+        expect_vector("onion", label, buf, TUN_CELL);
+    }
+    for (unsigned i = 0; i < TUN_HOPS_MAX; i++) {
+        uint8_t got[4 + TUN_CELL];
+        uint32_t s;
+        octets(tun_layer_data(got + 4), i, 1100);
+        cr_assert_eq(tun_layer_originate(&hop[i], &rng, got + 4, CMD, 1100, &s), CV_ERR_OK);
+        for (unsigned h = i; h-- > 0;)
+            cr_assert_eq(tun_layer_transit(&hop[h], &rng, got + 4, s, &s), CV_ERR_OK);
+        for (unsigned j = 0; j < 4; j++)
+            got[j] = (uint8_t)(s >> (8 * j));
+        back[8] = (char)('0' + i);
+        expect_vector("onion", back, got, sizeof got);
+    }
+}
+
+Test(tunnel_onion, key_vectors) {
+    struct tun_layer_secret s;
+    uint8_t prk[32], starts[8];
+    octets(prk, 0, sizeof prk);
+    tun_layer_secret_derive(&s, prk);
+    expect_vector("layer", "forward_key", s.forward_key, 32);
+    expect_vector("layer", "mask", s.forward_mask_key, 16);
+    expect_vector("layer", "filler", s.forward_filler_key, 32);
+    expect_vector("layer", "forward_salt", s.forward_salt, 8);
+    expect_vector("layer", "origin", s.origin_key, 32);
+    expect_vector("layer", "transit", s.transit_key, 32);
+    expect_vector("layer", "backward_salt", s.backward_salt, 8);
+    expect_vector("layer", "binding", s.binding, 32);
+    for (unsigned j = 0; j < 4; j++) {
+        starts[j] = (uint8_t)(s.forward_start >> (8 * j));
+        starts[4 + j] = (uint8_t)(s.backward_start >> (8 * j));
+    }
+    expect_vector("layer", "starts", starts, sizeof starts);
+
+    struct tun_onion o;
+    tun_onion_init(&o);
+    tun_onion_add(&o, &s);
+    tun_ratchet_jump(&o.hop[0].forward);
+    expect_vector("layer", "ratchet", o.hop[0].forward.secret.key[TUN_KEY_ORIGIN], 32);
 }
