@@ -36,6 +36,7 @@ enum {
     TUN_SEQUENCE_BITS = 31,     /* of a layer sequence, on the wire */
     TUN_SEQUENCE_CAP = 1 << 30, /* cells of one direction of one hop */
     TUN_OLD_EPOCH_MS = 5000,    /* the previous epoch is still accepted for so long */
+    TUN_EPOCHS_AHEAD = 4,       /* a receiver looks for keys so far ahead */
     TUN_REKEY_CELLS = 1 << 20,  /* new link handshake after so many, or */
     TUN_REKEY_MS = 120000,      /* after so long */
 

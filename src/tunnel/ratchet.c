@@ -74,10 +74,12 @@ enum cv_err tun_ratchet_pick(const struct tun_ratchet_rx *r, cv_usec now, uint32
     if (epoch == r->epoch) {
         err = tun_window_check(&r->window, n);
         ret->keys = &r->secret;
-    } else if (epoch == (uint64_t)r->epoch + 1) {
-        step(&ret->next, &r->secret);
+    } else if (epoch > r->epoch && epoch - r->epoch <= TUN_EPOCHS_AHEAD) {
+        ret->next = r->secret;
+        for (uint64_t e = r->epoch; e < epoch; e++)
+            step(&ret->next, &ret->next);
         ret->keys = &ret->next;
-    } else if (epoch + 1 == r->epoch && has_old(r, now)) {
+    } else if (epoch == r->old_epoch && has_old(r, now)) {
         err = tun_window_check(&r->old_window, n);
         ret->keys = &r->old_secret;
     } else {
@@ -96,9 +98,10 @@ void tun_ratchet_commit(struct tun_ratchet_rx *r, cv_usec now, struct tun_ratche
         assert(p->keys == &p->next);
         r->old_secret = r->secret;
         r->old_window = r->window;
+        r->old_epoch = r->epoch;
         r->old_until = cv_usec_add(now, CV_MSEC(TUN_OLD_EPOCH_MS));
         r->secret = p->next;
-        r->epoch++;
+        r->epoch = (uint32_t)(p->n >> TUN_EPOCH_BITS);
         memset(&r->window, 0, sizeof r->window);
         tun_window_set(&r->window, p->n);
         tun_ratchet_drop(p);

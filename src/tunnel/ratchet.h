@@ -7,8 +7,10 @@
  * it follows from the rebuilt number.
  *
  * Only a sender may jump to the next epoch early. A receiver accepts the epoch
- * it is in, the next (and advances once the AEAD opened), and for 5 s the one
- * before, which keeps its own replay window.
+ * it is in, the next (and advances once the AEAD opened), and for 5 s the one it
+ * left, which keeps its own replay window. It also finds keys a few epochs
+ * further: else two jumps between which every cell was lost, as on an idle
+ * circuit, would end the direction for good.
  *
  * A direction has up to two keys that ratchet together: forward one, backward
  * two (origin and transit).
@@ -56,7 +58,7 @@ void tun_ratchet_jump(struct tun_ratchet_tx *t);
 struct tun_ratchet_rx {
     struct tun_window window, old_window;
     cv_usec old_until; /* 0: no old epoch is held */
-    uint32_t epoch;
+    uint32_t epoch, old_epoch;
     uint32_t start;
     struct tun_keys_secret secret, old_secret;
 };
@@ -75,7 +77,7 @@ void tun_ratchet_rx_init(struct tun_ratchet_rx *r, uint32_t start,
 /*
  * Rebuilds the number from its 31 wire bits, looks it up in the window of its
  * epoch and finds the keys. Changes nothing in `r`. CV_ERR_REPLAY; CV_ERR_STALE
- * for an epoch that is neither the current, the next nor (in time) the last.
+ * for an epoch that is neither the current, one of the next nor (in time) the last.
  */
 enum cv_err tun_ratchet_pick(const struct tun_ratchet_rx *r, cv_usec now, uint32_t wire,
                              struct tun_ratchet_pick *ret);
