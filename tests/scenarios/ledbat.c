@@ -1,0 +1,95 @@
+/*
+ * Congestion control (RFC 6817) on a long thin path: 10 Mbit/s, 50 ms one way,
+ * room for 500 ms in the queue. After ten seconds to find its pace, one flow
+ * uses at least 80 % of the path and keeps at most 130 ms in the queue; and a
+ * single loss halves its window.
+ */
+#include <stdio.h>
+
+#include "scenarios/scenario.h"
+#include "scenarios/swarm.h"
+
+enum { RATE = 10000000, QUEUE_MS = 500 };
+
+static struct swarm_world *make(uint64_t seed) {
+    struct swarm_world *w = swarm_world_new(seed, 80 << 20); /* more than a minute's worth */
+    swarm_peer_new(w, SWARM_SEEDER);
+    swarm_peer_new(w, SWARM_VIEWER);
+    struct sim_path path = {
+        .delay = CV_MSEC(50), .rate = RATE, .queue = RATE / 8 * QUEUE_MS / 1000};
+    path.jitter = seed % 3 * CV_MSEC(1);
+    sim_link(w->sim, 0, 1, &path);
+    swarm_connect(w->peers[1], w->peers[0]);
+    return w;
+}
+
+static uint64_t received(const struct swarm_world *w) {
+    struct ppsp_stats st = {0};
+    (void)ppsp_stats(w->peers[1]->engine, w->peers[1]->swarm, &st);
+    return st.down;
+}
+
+static bool check(struct swarm_world *w, struct scenario_result *ret) {
+    enum { WARM_S = 10, END_S = 60 };
+    cv_usec worst = 0;
+    uint64_t sum = 0, samples = 0;
+    sim_run(w->sim, CV_SEC(WARM_S));
+    uint64_t begin = received(w);
+    for (cv_usec t = CV_SEC(WARM_S); t < CV_SEC(END_S); t += CV_MSEC(5)) {
+        sim_run(w->sim, t);
+        cv_usec wait = sim_path_wait(w->sim, 0, 1);
+        worst = wait > worst ? wait : worst;
+        sum += wait;
+        samples++;
+    }
+    double used = (double)(received(w) - begin) * 8 / ((double)RATE * (END_S - WARM_S));
+    snprintf(ret->note, sizeof ret->note, "used %.1f %%, queued %.0f ms on average, %.0f at most",
+             used * 100, (double)sum / (double)samples / 1000, (double)worst / 1000);
+    SCENARIO_CHECK(used >= 0.8, "%s", ret->note);
+    SCENARIO_CHECK(worst <= CV_MSEC(130), "%s", ret->note);
+    return true;
+}
+
+bool scenario_ledbat(const struct scenario_args *args, struct scenario_result *ret) {
+    struct swarm_world *w = make(args->seed);
+    bool ok = check(w, ret);
+    scenario_measure(ret, w->sim, w->peers_count);
+    swarm_world_free(w);
+    return ok;
+}
+
+static uint64_t window(const struct swarm_world *w) {
+    struct ppsp_peer_stats st = {0};
+    (void)ppsp_peers(w->peers[0]->engine, w->peers[0]->swarm, &st, 1);
+    return st.cwnd;
+}
+
+static bool one_lost(void *ctx) {
+    return sim_counters(ctx)->drop_mask > 0;
+}
+
+static bool check_loss(struct swarm_world *w, struct scenario_result *ret) {
+    sim_run(w->sim, CV_SEC(15));
+    uint64_t before = window(w), least = before;
+    sim_loss_mask(w->sim, 0, 1, 1);
+    bool lost = sim_run_while_not(w->sim, one_lost, w->sim, CV_SEC(16));
+    sim_loss_mask(w->sim, 0, 1, 0);
+    SCENARIO_CHECK(lost && sim_counters(w->sim)->drop_mask == 1, "one datagram was to be lost");
+    for (int i = 0; i < 200; i++) {
+        sim_run(w->sim, sim_now(w->sim) + CV_MSEC(5));
+        least = window(w) < least ? window(w) : least;
+    }
+    snprintf(ret->note, sizeof ret->note, "window %llu, after the loss %llu octets",
+             (unsigned long long)before, (unsigned long long)least);
+    SCENARIO_CHECK(least <= before * 6 / 10, "%s", ret->note);
+    SCENARIO_CHECK(least >= before * 4 / 10, "halved once, not more: %s", ret->note);
+    return true;
+}
+
+bool scenario_ledbat_loss(const struct scenario_args *args, struct scenario_result *ret) {
+    struct swarm_world *w = make(args->seed);
+    bool ok = check_loss(w, ret);
+    scenario_measure(ret, w->sim, w->peers_count);
+    swarm_world_free(w);
+    return ok;
+}

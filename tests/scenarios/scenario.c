@@ -1,0 +1,193 @@
+#include "scenarios/scenario.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SCENARIO_ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define SCENARIO_ASAN 1
+#endif
+#ifdef SCENARIO_ASAN
+void __sanitizer_set_death_callback(void (*callback)(void));
+#endif
+
+const struct scenario scenarios[] = {
+    {"lossy_swarm", "1 seeder, 3 viewers, 1-5 % loss, reordering, duplication: byte-equal",
+     scenario_lossy_swarm, 50},
+    {"ledbat", "10 Mbit/s, 50 ms, 500 ms queue: 80 % used, 130 ms queued at most", scenario_ledbat,
+     5},
+    {"ledbat_loss", "the window is halved after one loss", scenario_ledbat_loss, 5},
+    {"forger", "a forger's data never reaches the store", scenario_forger, 20},
+    {"crash_resume", "crashes with lost and torn writes: resumes, byte-equal",
+     scenario_crash_resume, 30},
+    {"idle", "idle nodes cost next to nothing", scenario_idle, 1},
+    {0},
+};
+
+/* What runs now, for messages from the depths of a signal. */
+static char current[128];
+
+static void say_current(void) {
+    ssize_t ignored = write(STDERR_FILENO, current, strlen(current));
+    (void)ignored;
+}
+
+static void on_abort(int sig) {
+    say_current();
+    raise(sig); /* SA_RESETHAND: this time it ends us */
+}
+
+bool scenario_failed(const char *file, int line, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    fprintf(stderr, "%s:%d: ", file, line);
+    vfprintf(stderr, fmt, ap);
+    fprintf(stderr, "\n%s", current);
+    va_end(ap);
+    return false;
+}
+
+void scenario_measure(struct scenario_result *ret, const struct sim *s, unsigned nodes) {
+    ret->digest = sim_digest(s);
+    ret->node_usec += sim_now(s) * nodes;
+}
+
+struct options {
+    const struct scenario *scenario;
+    uint64_t seed, seeds;
+    bool seed_given, list;
+    struct scenario_args args;
+};
+
+static uint64_t number(struct argp_state *state, const char *what, const char *text) {
+    char *end;
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    if (errno || end == text || *end || *text == '-')
+        argp_error(state, "%s is not a number: %s", what, text);
+    return v;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state) {
+    struct options *o = state->input;
+    switch (key) {
+    case 'x':
+        for (const struct scenario *sc = scenarios; sc->name; sc++)
+            if (strcmp(sc->name, arg) == 0)
+                o->scenario = sc;
+        if (!o->scenario)
+            argp_error(state, "no such scenario: %s (see --list)", arg);
+        return 0;
+    case 's':
+        o->seed = number(state, "seed", arg);
+        o->seed_given = true;
+        return 0;
+    case 'c':
+        o->seeds = number(state, "seeds", arg);
+        return 0;
+    case 'n':
+        o->args.nodes = (unsigned)number(state, "nodes", arg);
+        return 0;
+    case 'm':
+        o->args.minutes = (unsigned)number(state, "minutes", arg);
+        return 0;
+    case 'l':
+        o->list = true;
+        return 0;
+    case 'v':
+        o->args.verbose = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option option_table[] = {
+    {"scenario", 'x', "NAME", 0, "What to run (see --list)", 0},
+    {"seed", 's', "N", 0, "The one seed to run, or with --seeds the first", 0},
+    {"seeds", 'c', "COUNT", 0, "So many seeds (default: the scenario's own)", 0},
+    {"nodes", 'n', "N", 0, "Nodes, where the scenario leaves it open", 0},
+    {"minutes", 'm', "N", 0, "Simulated minutes, where the scenario leaves it open", 0},
+    {"list", 'l', NULL, 0, "List the scenarios", 0},
+    {"verbose", 'v', NULL, 0, "One line a seed", 0},
+    {0},
+};
+
+static double cpu_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int run(struct options *o) {
+    const struct scenario *sc = o->scenario;
+    uint64_t node_usec = 0, digests = 0;
+    unsigned failed = 0;
+    double begin = cpu_seconds();
+    struct scenario_result last = {0};
+    for (uint64_t i = 0; i < o->seeds; i++) {
+        struct scenario_result r = {0};
+        o->args.seed = o->seed + i;
+        snprintf(current, sizeof current,
+                 "failed with seed=%llu; again: culvert-sim --scenario %s --seed %llu\n",
+                 (unsigned long long)o->args.seed, sc->name, (unsigned long long)o->args.seed);
+        bool ok = sc->run(&o->args, &r);
+        failed += !ok;
+        node_usec += r.node_usec;
+        digests = digests * 31 + r.digest;
+        last = r;
+        if (o->args.verbose)
+            printf("%s seed=%llu %s digest=%016llx %s\n", sc->name,
+                   (unsigned long long)o->args.seed, ok ? "ok" : "FAILED",
+                   (unsigned long long)r.digest, r.note);
+    }
+    double cpu = cpu_seconds() - begin, hours = (double)node_usec / 3.6e9;
+    printf("%s: %llu of %llu seeds ok, digest %016llx, %.3f node-hours in %.2f CPU-seconds (%.0f "
+           "node-hours a CPU-minute)%s%s\n",
+           sc->name, (unsigned long long)(o->seeds - failed), (unsigned long long)o->seeds,
+           (unsigned long long)digests, hours, cpu, cpu > 0 ? hours * 60 / cpu : 0,
+           last.note[0] ? "; " : "", last.note);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int scenario_main(int argc, char **argv) {
+    static const struct argp argp = {
+        option_table,
+        parse,
+        NULL,
+        "Runs a network of simulated nodes from a seed and checks what it must do.\v"
+        "The environment variable CULVERT_SEED is as good as --seed.",
+        NULL,
+        NULL,
+        NULL};
+    struct options o = {.seed = 1};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    if (o.list || !o.scenario) {
+        for (const struct scenario *sc = scenarios; sc->name; sc++)
+            printf("%-14s %s\n", sc->name, sc->what);
+        return o.list ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+    const char *env = getenv("CULVERT_SEED");
+    if (env && !o.seed_given) {
+        o.seed = strtoull(env, NULL, 10);
+        o.seed_given = true;
+    }
+    if (!o.seeds)
+        o.seeds = o.seed_given ? 1 : o.scenario->seeds;
+    sigaction(SIGABRT, &(struct sigaction){.sa_handler = on_abort, .sa_flags = SA_RESETHAND}, NULL);
+#ifdef SCENARIO_ASAN
+    __sanitizer_set_death_callback(say_current);
+#endif
+    return run(&o);
+}

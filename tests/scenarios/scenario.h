@@ -1,0 +1,60 @@
+/*
+ * Scenarios: a function builds a world from a seed, lets time pass, and checks a
+ * property. scenario_main() runs one over many seeds; it is all of culvert-sim
+ * and of the test runner.
+ */
+#ifndef CULVERT_TESTS_SCENARIOS_SCENARIO_H
+#define CULVERT_TESTS_SCENARIOS_SCENARIO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sim/sim.h"
+
+struct scenario_args {
+    uint64_t seed;
+    unsigned nodes;   /* 0: as the scenario likes */
+    unsigned minutes; /* of simulated time; 0: likewise */
+    bool verbose;
+};
+
+struct scenario_result {
+    uint64_t digest;
+    uint64_t node_usec; /* simulated time times nodes */
+    char note[160];     /* figures worth showing, or "" */
+};
+
+/* true: the property holds. false after scenario_failed() said what did not. */
+typedef bool scenario_fn(const struct scenario_args *args, struct scenario_result *ret);
+
+struct scenario {
+    const char *name, *what;
+    scenario_fn *run;
+    unsigned seeds; /* of an ordinary test run */
+};
+
+extern const struct scenario scenarios[];
+
+bool scenario_lossy_swarm(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_ledbat(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_ledbat_loss(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_forger(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_crash_resume(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret);
+
+/* Prints what failed, where, and with which seed; returns false. */
+bool scenario_failed(const char *file, int line, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#define SCENARIO_CHECK(cond, ...)                                                                  \
+    do {                                                                                           \
+        if (!(cond))                                                                               \
+            return scenario_failed(__FILE__, __LINE__, #cond ": " __VA_ARGS__);                    \
+    } while (0)
+
+/* Fills the common part of the result from a finished simulation. */
+void scenario_measure(struct scenario_result *ret, const struct sim *s, unsigned nodes);
+
+int scenario_main(int argc, char **argv);
+
+#endif
