@@ -1,0 +1,212 @@
+#include "ledger_file.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "reputation/store_sqlite.h"
+
+void ledger_die(int status, const char *format, ...) {
+    va_list args;
+    fflush(stdout);
+    fputs("culvert-ledger: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    exit(status);
+}
+
+/* ---- opening ---- */
+
+/* A path as SQLite's URI, read-only; immutable when asked. */
+static char *uri_of(const char *path, bool immutable) {
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "/._-+,=@";
+    static const char head[] = "file:", ro[] = "?mode=ro", fixed[] = "?mode=ro&immutable=1";
+    char *uri = malloc(sizeof head + 3 * strlen(path) + sizeof fixed);
+    if (!uri)
+        ledger_die(LEDGER_NO_FILE, "%s: out of memory", path);
+    char *at = uri + sizeof head - 1;
+    memcpy(uri, head, sizeof head);
+    for (const char *p = path; *p; p++) {
+        if (strchr(plain, *p))
+            *at++ = *p;
+        else
+            at += snprintf(at, 4, "%%%02X", (unsigned)(unsigned char)*p);
+    }
+    memcpy(at, immutable ? fixed : ro, immutable ? sizeof fixed : sizeof ro);
+    return uri;
+}
+
+/* A database in WAL mode that nobody has open needs a -wal file, which a
+ * reader without the right to write in its folder cannot make. Without one
+ * nobody is writing: then the file is read as it stands. */
+static bool must_be_immutable(const char *path) {
+    size_t len = strlen(path);
+    char *wal = malloc(len + 5), *folder = strdup(path);
+    if (!wal || !folder)
+        ledger_die(LEDGER_NO_FILE, "%s: out of memory", path);
+    memcpy(wal, path, len);
+    memcpy(wal + len, "-wal", 5);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    bool alone = access(wal, F_OK) != 0;
+    bool locked = access(slash ? folder : ".", W_OK) != 0;
+    free(wal);
+    free(folder);
+    return alone && locked;
+}
+
+__attribute__((noreturn)) static void damaged(struct ledger_file *f, int rc) {
+    if ((rc & 0xff) == SQLITE_NOTADB)
+        ledger_die(LEDGER_NOT_ONE, "%s: not a database; name a ledger with --db", f->path);
+    if ((rc & 0xff) == SQLITE_CORRUPT)
+        ledger_die(LEDGER_NOT_ONE, "%s: damaged (%s); restore a backup", f->path,
+                   sqlite3_errmsg(f->db));
+    ledger_die(LEDGER_NO_FILE, "%s: cannot be read: %s", f->path,
+               f->db ? sqlite3_errmsg(f->db) : sqlite3_errstr(rc));
+}
+
+static void meta(struct ledger_file *f, const char *sql, void *ret, int len) {
+    sqlite3_stmt *st = ledger_query(f, sql);
+    if (!ledger_step(f, st) || sqlite3_column_bytes(st, 0) != len)
+        ledger_die(LEDGER_NOT_ONE,
+                   "%s: damaged (it does not say whose ledger it is); restore a "
+                   "backup",
+                   f->path);
+    memcpy(ret, sqlite3_column_blob(st, 0), (size_t)len);
+    sqlite3_finalize(st);
+}
+
+static void identify(struct ledger_file *f) {
+    if (ledger_number(f, "PRAGMA application_id") != REP_SQLITE_APPLICATION_ID)
+        ledger_die(LEDGER_NOT_ONE, "%s: not a culvert ledger; name one with --db", f->path);
+    f->version = ledger_number(f, "PRAGMA user_version");
+    if (f->version > REP_SQLITE_VERSION)
+        ledger_die(LEDGER_NEWER,
+                   "%s: written by a newer version of culvert (schema %lld, this one knows up to "
+                   "%d); use that version's culvert-ledger",
+                   f->path, (long long)f->version, REP_SQLITE_VERSION);
+    meta(f, "SELECT value FROM meta WHERE name = 'network'", f->network_id, REP_NETWORK_ID);
+    meta(f, "SELECT value FROM meta WHERE name = 'identity'", f->identity, CV_KEY);
+}
+
+void ledger_open(struct ledger_file *f, const char *path) {
+    struct stat st;
+    memset(f, 0, sizeof *f);
+    f->path = path;
+    if (stat(path, &st) != 0 || access(path, R_OK) != 0)
+        ledger_die(LEDGER_NO_FILE, "%s: %s; name a ledger with --db", path,
+                   errno == ENOENT ? "no such file" : "cannot be read");
+    if (!S_ISREG(st.st_mode))
+        ledger_die(LEDGER_NO_FILE, "%s: not a file; name a ledger with --db", path);
+
+    char *uri = uri_of(path, must_be_immutable(path));
+    int rc = sqlite3_open_v2(uri, &f->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL);
+    free(uri);
+    if (rc == SQLITE_OK) {
+        sqlite3_busy_timeout(f->db, 2000);
+        sqlite3_db_config(f->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+        sqlite3_db_config(f->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+        rc = sqlite3_exec(f->db,
+                          "PRAGMA query_only=ON; PRAGMA cell_size_check=ON;"
+                          "PRAGMA temp_store=MEMORY",
+                          NULL, NULL, NULL);
+    }
+    if (rc != SQLITE_OK)
+        damaged(f, rc);
+    identify(f);
+}
+
+void ledger_close(struct ledger_file *f) {
+    sqlite3_close(f->db);
+    f->db = NULL;
+}
+
+/* ---- reading ---- */
+
+sqlite3_stmt *ledger_query(struct ledger_file *f, const char *sql) {
+    sqlite3_stmt *st;
+    int rc = sqlite3_prepare_v2(f->db, sql, -1, &st, NULL);
+    if (rc == SQLITE_ERROR) /* our SQL is right: a table or column is missing */
+        ledger_die(LEDGER_NOT_ONE, "%s: damaged (%s); restore a backup", f->path,
+                   sqlite3_errmsg(f->db));
+    if (rc != SQLITE_OK)
+        damaged(f, rc);
+    return st;
+}
+
+bool ledger_step(struct ledger_file *f, sqlite3_stmt *st) {
+    int rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW)
+        return true;
+    if (rc != SQLITE_DONE)
+        damaged(f, rc);
+    sqlite3_finalize(st);
+    return false;
+}
+
+int64_t ledger_number(struct ledger_file *f, const char *sql) {
+    sqlite3_stmt *st = ledger_query(f, sql);
+    if (!ledger_step(f, st))
+        return 0;
+    int64_t n = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return n;
+}
+
+int64_t ledger_relay(struct ledger_file *f, const char *text) {
+    size_t len = strlen(text);
+    if (len < 4 || len > 2 * CV_KEY || strspn(text, "0123456789abcdefABCDEF") != len)
+        ledger_die(LEDGER_USAGE, "%s: not a relay's key; give 4 to 64 hexadecimal digits", text);
+    sqlite3_stmt *st =
+        ledger_query(f, "SELECT id FROM peer WHERE substr(lower(hex(pk)), 1, ?2) = lower(?1)");
+    sqlite3_bind_text(st, 1, text, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 2, (sqlite3_int64)len);
+    if (!ledger_step(f, st))
+        ledger_die(LEDGER_NOT_THERE, "%s: no such relay in %s", text, f->path);
+    int64_t id = sqlite3_column_int64(st, 0);
+    if (ledger_step(f, st))
+        ledger_die(LEDGER_NOT_THERE, "%s: several relays begin so in %s; give more digits", text,
+                   f->path);
+    return id;
+}
+
+static bool octets(sqlite3_stmt *st, int column, void *ret, int len) {
+    if (sqlite3_column_type(st, column) != SQLITE_BLOB || sqlite3_column_bytes(st, column) != len)
+        return false;
+    memcpy(ret, sqlite3_column_blob(st, column), (size_t)len);
+    return true;
+}
+
+bool ledger_record(sqlite3_stmt *st, int column, struct rep_record *ret) {
+    struct rep_record r, checked;
+    uint8_t hash[REP_HASH], buf[REP_RECORD];
+    memset(&r, 0, sizeof r);
+    bool ok = octets(st, column, r.owner, CV_KEY) && octets(st, column + 5, r.peer, CV_KEY) &&
+              octets(st, column + 7, r.peer_hash, REP_HASH) &&
+              octets(st, column + 8, r.prev, REP_HASH) && octets(st, column + 9, hash, REP_HASH) &&
+              octets(st, column + 13, r.sig, CV_SIGNATURE);
+    if (!ok)
+        return false;
+    r.seq = (uint64_t)sqlite3_column_int64(st, column + 1);
+    r.version = (uint8_t)sqlite3_column_int(st, column + 2);
+    r.type = (uint8_t)sqlite3_column_int(st, column + 3);
+    r.flags = (uint16_t)sqlite3_column_int(st, column + 4);
+    r.peer_seq = (uint64_t)sqlite3_column_int64(st, column + 6);
+    r.given = (uint64_t)sqlite3_column_int64(st, column + 10);
+    r.taken = (uint64_t)sqlite3_column_int64(st, column + 11);
+    r.epoch = (uint32_t)sqlite3_column_int64(st, column + 12);
+    rep_record_write(&r, buf);
+    if (rep_record_read(buf, &checked) != CV_ERR_OK || memcmp(checked.hash, hash, REP_HASH) != 0)
+        return false;
+    *ret = checked;
+    return true;
+}
