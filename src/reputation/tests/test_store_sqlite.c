@@ -15,13 +15,27 @@
 #include "crypto/rng_seeded.h"
 #include "reputation/store_memory.h"
 #include "reputation/store_sqlite.h"
-#include "reputation/tests/scratch.h"
+#include "support/folder.h"
 
 CV_SUITE(rep_store_sqlite);
 
 enum { PEOPLE = 6, SEQS = 12 };
 
 static const uint8_t network[REP_NETWORK_ID] = "testnet1";
+static char folder[256];
+
+static const char *path_of(const char *name, char out[300]) {
+    if (!folder[0])
+        folder_make(folder);
+    snprintf(out, 300, "%s/%s", folder, name);
+    return out;
+}
+
+static void remove_all(void) {
+    if (folder[0])
+        folder_remove(folder);
+}
+
 static void key(unsigned who, uint8_t ret[CV_KEY]) {
     memset(ret, (int)(who * 37 + 1), CV_KEY);
 }
@@ -204,13 +218,12 @@ static void forgers(struct both *t, unsigned step) {
 }
 
 Test(rep_store_sqlite, same_as_memory) {
-    struct scratch scratch = scratch_init();
-    const char *path = scratch_path(&scratch, "same.db");
+    char path[300];
     cv_crypto_init();
     for (uint64_t seed = 1; seed <= 8; seed++) {
         struct cv_rng_seeded dice;
         cv_rng_seeded_init(&dice, seed);
-        unlink(path);
+        unlink(path_of("same.db", path));
         struct rep_store_sqlite *sql = open_store(path);
         struct rep_store_memory *memory = rep_store_memory_new();
         struct both t = {.a = rep_store_sqlite_ops(sql),
@@ -237,7 +250,7 @@ Test(rep_store_sqlite, same_as_memory) {
         rep_store_sqlite_close(sql);
         rep_store_memory_free(memory);
     }
-    scratch_done(&scratch);
+    remove_all();
 }
 
 /* ---- files that are not what they should be ---- */
@@ -312,15 +325,13 @@ static const struct {
 /* clang-format on */
 
 Test(rep_store_sqlite, what_is_no_ledger_is_refused_in_one_line) {
-    struct scratch scratch = scratch_init();
     uint8_t me[CV_KEY];
     key(0, me);
     for (size_t i = 0; i < sizeof opens / sizeof *opens; i++) {
-        char name[32], why[256] = "";
+        char path[300], name[32], why[256] = "";
         struct rep_store_sqlite *s = NULL;
         snprintf(name, sizeof name, "open%zu.db", i);
-        const char *path = scratch_path(&scratch, name);
-        rep_store_sqlite_close(open_store(path));
+        rep_store_sqlite_close(open_store(path_of(name, path)));
         opens[i].harm(path);
         enum cv_err err =
             rep_store_sqlite_open(path, network, me, REP_SQLITE_FULL, &s, why, sizeof why);
@@ -335,15 +346,13 @@ Test(rep_store_sqlite, what_is_no_ledger_is_refused_in_one_line) {
         }
         rep_store_sqlite_close(s);
     }
-    scratch_done(&scratch);
+    remove_all();
 }
 
 Test(rep_store_sqlite, nobody_else_can_read_it_and_closing_leaves_one_file) {
-    char wal[140];
+    char path[300], wal[320];
     struct stat st;
-    struct scratch scratch = scratch_init();
-    const char *path = scratch_path(&scratch, "mode.db");
-    struct rep_store_sqlite *s = open_store(path);
+    struct rep_store_sqlite *s = open_store(path_of("mode.db", path));
     const struct rep_store *ops = rep_store_sqlite_ops(s);
     uint8_t who[CV_KEY];
     key(3, who);
@@ -357,7 +366,7 @@ Test(rep_store_sqlite, nobody_else_can_read_it_and_closing_leaves_one_file) {
     cr_expect_eq(st.st_mode & 0777, 0600);
     rep_store_sqlite_close(s);
     cr_expect_neq(stat(wal, &st), 0);
-    scratch_done(&scratch);
+    remove_all();
 }
 
 /* A row that was changed behind our back is damage, not data. */
@@ -370,12 +379,10 @@ Test(rep_store_sqlite, damaged_rows_are_not_believed) {
     struct cv_rng_seeded dice;
     cv_rng_seeded_init(&dice, 1);
     struct cv_rng rng = cv_rng_seeded(&dice);
-    struct scratch scratch = scratch_init();
     for (size_t i = 0; i < sizeof harms / sizeof *harms; i++) {
-        char name[32];
+        char path[300], name[32];
         snprintf(name, sizeof name, "harm%zu.db", i);
-        const char *path = scratch_path(&scratch, name);
-        struct rep_store_sqlite *s = open_store(path);
+        struct rep_store_sqlite *s = open_store(path_of(name, path));
         const struct rep_store *ops = rep_store_sqlite_ops(s);
         struct rep_record r = random_record(&rng), got;
         cr_assert_eq(ops->begin(ops->ctx, 1), CV_ERR_OK);
@@ -389,5 +396,5 @@ Test(rep_store_sqlite, damaged_rows_are_not_believed) {
                      harms[i]);
         rep_store_sqlite_close(s);
     }
-    scratch_done(&scratch);
+    remove_all();
 }
