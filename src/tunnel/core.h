@@ -123,6 +123,7 @@ struct tun_link {
 
     uint32_t spare_local[TUN_SPARES], spare_remote[TUN_SPARES];
     uint8_t spares_local, spares_remote;
+    uint32_t stale_index; /* replaced by a spare; what is on its way still counts. 0: none */
 
     cv_usec heard_at, sent_at;
     cv_usec unanswered_at; /* first data heard since we sent anything; 0: none */
@@ -133,6 +134,7 @@ struct tun_link {
     uint8_t challenge[8];
     cv_usec challenged_at;
 
+    uint32_t queued;                /* cells waiting; counted only when memory is short */
     uint64_t out_octets, in_octets; /* RELAY cells, not yet reported */
     bool dirty;
     TAILQ_ENTRY(tun_link) dirty_entry;
@@ -178,7 +180,8 @@ struct tun_circuit {
     cv_usec create_at, create_wait;
     struct tun_askings askings;
     uint32_t asked, next_transaction;
-    cv_usec opened_at, ready_at, expires_at, heard_at, ping_at;
+    uint32_t building; /* transaction of our EXTEND under way */
+    cv_usec opened_at, ready_at, expires_at, heard_at, sent_at;
     cv_usec unheard_at; /* first cell sent since we heard any; 0: none */
     uint64_t cells_out, cells_in;
 };
@@ -205,6 +208,7 @@ struct tun_hop {
     uint8_t create_digest[16];
     uint8_t ttl, extends;
     bool spoken;        /* a cell of the owner arrived: CREATED has */
+    bool extended;      /* the next hop answered */
     bool open;          /* DATAGRAMs go to the node: OPEN was answered */
     bool asked;         /* the node knows this hop */
     uint32_t extending; /* transaction of the EXTEND under way */
@@ -251,6 +255,7 @@ struct tunnel {
     struct tun_link_list dirty;
     uint32_t half_open, halves; /* links that wait for a first cell */
     uint64_t memo_octets;
+    bool memory_short; /* a cell was refused: a circuit has to go */
     cv_usec killed_at;
 
     struct tun_sched sched;
@@ -274,9 +279,17 @@ struct tunnel {
 
 /* tunnel.c */
 void tun_timer_set(struct tunnel *t, struct tun_timer *timer, cv_usec at);
-/* To the user that owns it, or to the node. */
+/* To a user inside, at the end of the entry point; to the node otherwise. */
 void tun_event_to(struct tunnel *t, enum tun_user user, const struct tun_event *ev);
-uint64_t tun_map_hash(const void *ctx, const void *key, size_t len);
+void tun_tick_soon(struct tunnel *t, cv_usec now); /* something is to be reported */
+
+/* A cell of the pool; NULL when memory is short: the caller drops something. */
+static inline struct tun_cell *tun_cell_take(struct tunnel *t) {
+    struct tun_cell *c = tun_sched_take(&t->sched);
+    if (!c)
+        t->memory_short = true;
+    return c;
+}
 
 /* link.c */
 void tun_link_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_link *l);
@@ -294,9 +307,8 @@ void tun_link_regroup(struct tunnel *t, struct tun_link *l);
 enum cv_err tun_link_control_to(struct tunnel *t, struct tun_link *l, uint8_t command,
                                 uint32_t circuit, const void *body, size_t len,
                                 const struct cv_addr *to, bool next_epoch);
-/* Seals `out` into a datagram for the session. */
-void tun_link_seal_relay(struct tun_session *s, uint8_t *datagram, uint32_t circuit,
-                         uint32_t layer);
+/* A RELAY cell left: count it, and renew keys in time. */
+void tun_link_sent_relay(struct tunnel *t, const struct cv_now *now, struct tun_link *l);
 void tun_link_report(struct tunnel *t); /* LINK_CARRIED of what is dirty */
 void tun_link_send_destroy(struct tunnel *t, struct tun_link *l, uint32_t circuit);
 void tun_link_give_spares(struct tunnel *t, struct tun_link *l);
@@ -325,7 +337,6 @@ void tun_session_drop(struct tunnel *t, struct tun_session *s);
 void tun_circuit_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c);
 void tun_circuit_on_cell(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
                          const uint8_t *cell, uint32_t layer);
-void tun_circuit_on_link(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c);
 void tun_circuit_on_created(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
                             const uint8_t *body, size_t len);
 void tun_circuit_fail(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
@@ -340,17 +351,18 @@ void tun_hop_on_forward(struct tunnel *t, const struct cv_now *now, struct tun_h
                         const uint8_t *cell);
 void tun_hop_on_backward(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                          const uint8_t *cell, uint32_t layer);
-void tun_hop_on_link(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
 void tun_hop_on_created(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                         const uint8_t *body, size_t len);
 /* Tears down both sides; `from` is the leg that told us, NULL: neither. */
 void tun_hop_destroy(struct tunnel *t, struct tun_hop *h, const struct tun_leg *from);
+/* Frees without a word to anybody; after _intro_done and _rendezvous_done. */
+void tun_hop_free(struct tunnel *t, struct tun_hop *h);
 /* The link of the next leg failed or refused. */
 void tun_hop_next_down(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
 struct tun_sched_group *tun_hop_group(const struct tun_hop *h);
-/* A pool cell; makes room by killing the circuit with the oldest cell in the
- * heaviest link when memory is short. May be NULL. */
-struct tun_cell *tun_cell_take(struct tunnel *t, cv_usec now);
+/* Kills the circuit with the oldest cell in the heaviest link. At the end of an
+ * entry point only. */
+void tun_hop_make_room(struct tunnel *t, const struct cv_now *now);
 /* One answer cell, remembered for the transaction in front of `body`. */
 void tun_hop_answer(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
                     const void *body, size_t len);
@@ -372,6 +384,10 @@ void tun_hop_spliced_datagram(struct tunnel *t, const struct cv_now *now, struct
                               const struct tun_inner *in);
 void tun_hop_joined_again(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
 void tun_hop_rendezvous_done(struct tunnel *t, struct tun_hop *h);
+
+static inline void tun_put(struct tunnel *t, struct tun_leg *leg, struct tun_cell *c, cv_usec now) {
+    tun_sched_put(&t->sched, &leg->flow, c, now);
+}
 
 static inline struct tun_circuit *tun_leg_circuit(struct tun_leg *leg) {
     return CV_CONTAINER_OF(leg, struct tun_circuit, leg);

@@ -45,6 +45,11 @@ struct tun_user_ops {
     void (*free)(void *ctx);
 };
 
+/* An engine without users, for tests of the engine itself; tun_new() attaches
+ * client and hidden. */
+struct tunnel *tun_bare_new(const struct tun_config *cfg, const struct cv_rng *rng,
+                            const struct cv_now *now);
+
 /* Plugs a user in; `ops` is borrowed for good, `ctx` handed over (ops->free). */
 void tun_attach(struct tunnel *t, enum tun_user user, const struct tun_user_ops *ops, void *ctx);
 void *tun_attached(const struct tunnel *t, enum tun_user user); /* ctx or NULL */
@@ -62,6 +67,10 @@ bool tun_raw_send(struct tunnel *t, const struct cv_addr *to, const uint8_t buf[
 /* What the engine was made with; the identity is a copy that lives as long as it. */
 const struct tun_config *tun_config(const struct tunnel *t);
 const struct cv_rng *tun_rng(const struct tunnel *t);
+
+/* Relay: the signed descriptor of ours that everybody uses now; NULL when there
+ * is none to show. Borrowed until the next tun_on_timeout(). */
+const uint8_t *tun_own_descriptor(const struct tunnel *t, int64_t wall, size_t *ret_len);
 
 /* May we talk to this address? Family, address class, not ourselves. */
 bool tun_address_ok(const struct tunnel *t, const struct cv_addr *a);

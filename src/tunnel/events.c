@@ -5,6 +5,7 @@
 #include <string.h>
 
 struct tun_event_slot {
+    unsigned user;
     struct tun_event ev;
     uint8_t octets[TUN_DATAGRAM];
 };
@@ -38,29 +39,23 @@ static struct tun_event_slot *tail(struct tun_events *q, uint32_t max) {
     return &q->v[(q->head + q->count) & (q->cap - 1)];
 }
 
-/* Where the borrowed octets of an event are named, if it has any that fit. */
-static bool payload(struct tun_event *ev, const uint8_t ***ret_at, size_t *ret_len) {
+const uint8_t **tun_event_payload(struct tun_event *ev, size_t *ret_len) {
     switch (ev->kind) {
     case TUN_EVENT_DATAGRAM:
-        *ret_at = &ev->datagram.buf;
         *ret_len = ev->datagram.len;
-        return true;
+        return &ev->datagram.buf;
     case TUN_EVENT_HOP_DATAGRAM:
-        *ret_at = &ev->hop_datagram.buf;
         *ret_len = ev->hop_datagram.len;
-        return true;
+        return &ev->hop_datagram.buf;
     case TUN_EVENT_REPLY:
-        *ret_at = &ev->reply.body;
         *ret_len = ev->reply.len;
-        return true;
+        return &ev->reply.body;
     case TUN_EVENT_REQUEST:
-        *ret_at = &ev->request.body;
         *ret_len = ev->request.len;
-        return true;
+        return &ev->request.body;
     case TUN_EVENT_LINK_MESSAGE:
-        *ret_at = &ev->link_message.body;
         *ret_len = ev->link_message.len;
-        return true;
+        return &ev->link_message.body;
     case TUN_EVENT_NONE:
     case TUN_EVENT_CIRCUIT_READY:
     case TUN_EVENT_CIRCUIT_DOWN:
@@ -77,18 +72,19 @@ static bool payload(struct tun_event *ev, const uint8_t ***ret_at, size_t *ret_l
     case TUN_EVENT_CLOCK_OFF:
         break;
     }
-    return false;
+    return NULL;
 }
 
-bool tun_events_push(struct tun_events *q, const struct tun_event *ev) {
+bool tun_events_push(struct tun_events *q, unsigned user, const struct tun_event *ev) {
     bool may_be_lost = ev->kind == TUN_EVENT_DATAGRAM || ev->kind == TUN_EVENT_HOP_DATAGRAM;
     struct tun_event_slot *s = tail(q, may_be_lost ? TUN_EVENTS_MAX : 2 * TUN_EVENTS_MAX);
     if (!s)
         return false;
+    s->user = user;
     s->ev = *ev;
-    const uint8_t **at;
     size_t len;
-    if (payload(&s->ev, &at, &len)) {
+    const uint8_t **at = tun_event_payload(&s->ev, &len);
+    if (at) {
         assert(len <= sizeof s->octets);
         if (len)
             memcpy(s->octets, *at, len);
@@ -98,33 +94,15 @@ bool tun_events_push(struct tun_events *q, const struct tun_event *ev) {
     return true;
 }
 
-uint8_t *tun_events_reserve(struct tun_events *q) {
-    struct tun_event_slot *s = tail(q, TUN_EVENTS_MAX);
-    return s ? s->octets : NULL;
-}
-
-void tun_events_commit(struct tun_events *q, const struct tun_event *ev) {
-    assert(q->count < q->cap);
-    struct tun_event_slot *s = &q->v[(q->head + q->count) & (q->cap - 1)];
-    assert(ev->kind == TUN_EVENT_DATAGRAM);
-    assert(ev->datagram.buf >= s->octets);
-    assert(ev->datagram.buf + ev->datagram.len <= s->octets + sizeof s->octets);
-    s->ev = *ev;
-    /* an offset until it is taken: the ring may move */
-    s->ev.datagram.buf = NULL;
-    if (ev->datagram.buf != s->octets)
-        memmove(s->octets, ev->datagram.buf, ev->datagram.len);
-    q->count++;
-}
-
-bool tun_events_take(struct tun_events *q, struct tun_event *ret) {
+bool tun_events_take(struct tun_events *q, unsigned *ret_user, struct tun_event *ret) {
     if (!q->count)
         return false;
     struct tun_event_slot *s = &q->v[q->head];
     *ret = s->ev;
-    const uint8_t **at;
+    *ret_user = s->user;
     size_t len;
-    if (payload(ret, &at, &len))
+    const uint8_t **at = tun_event_payload(ret, &len);
+    if (at)
         *at = s->octets;
     q->head = (q->head + 1) & (q->cap - 1);
     q->count--;

@@ -17,15 +17,15 @@ struct tun_events {
 void tun_events_init(struct tun_events *q);
 void tun_events_done(struct tun_events *q);
 
-/* Copies `ev` and, for what fits a datagram, what it points to. False: full. */
-bool tun_events_push(struct tun_events *q, const struct tun_event *ev);
-
-/* Room for a DATAGRAM of up to TUN_DATAGRAM octets that is written in place:
- * the octets, or NULL when full. Fill them, then tun_events_commit(). */
-uint8_t *tun_events_reserve(struct tun_events *q);
-void tun_events_commit(struct tun_events *q, const struct tun_event *ev);
+/* Copies `ev` and, for what fits a datagram, what it points to. `user`: for
+ * whoever takes it. False: full. */
+bool tun_events_push(struct tun_events *q, unsigned user, const struct tun_event *ev);
 
 /* The oldest; its pointers stay valid until the next push. */
-bool tun_events_take(struct tun_events *q, struct tun_event *ret);
+bool tun_events_take(struct tun_events *q, unsigned *ret_user, struct tun_event *ret);
+
+/* Where an event's borrowed octets are named, when they are no longer than a
+ * datagram; NULL when it has none. */
+const uint8_t **tun_event_payload(struct tun_event *ev, size_t *ret_len);
 
 #endif

@@ -3,8 +3,18 @@
 #include <assert.h>
 #include <stdlib.h>
 
-void tun_handles_init(struct tun_handles *h, uint32_t max) {
-    *h = (struct tun_handles){.max = max};
+#define KIND_SHIFT 30 /* of the generation */
+
+void tun_handles_init(struct tun_handles *h, uint32_t max, unsigned kind) {
+    assert(kind >= 1);
+    assert(kind <= 3);
+    *h = (struct tun_handles){.max = max, .kind = (uint32_t)kind << KIND_SHIFT};
+}
+
+static uint32_t next_generation(const struct tun_handles *h, uint32_t generation) {
+    uint32_t mask = (UINT32_C(1) << KIND_SHIFT) - 1;
+    uint32_t next = (generation + 1) & mask;
+    return (next ? next : 1) | h->kind;
 }
 
 void tun_handles_done(struct tun_handles *h) {
@@ -20,7 +30,7 @@ static enum cv_err grow(struct tun_handles *h) {
         return CV_ERR_NOMEM;
     h->v = v;
     for (uint32_t i = cap; i-- > h->cap;) {
-        v[i] = (struct tun_handle_slot){.generation = 1, .next_free = h->free};
+        v[i] = (struct tun_handle_slot){.generation = h->kind | 1, .next_free = h->free};
         h->free = i + 1;
     }
     h->cap = cap;
@@ -49,9 +59,7 @@ void tun_handles_del(struct tun_handles *h, cv_handle handle) {
         return;
     struct tun_handle_slot *s = &h->v[(uint32_t)handle];
     s->value = NULL;
-    s->generation++;
-    if (s->generation == 0)
-        s->generation = 1;
+    s->generation = next_generation(h, s->generation);
     s->next_free = h->free;
     h->free = (uint32_t)handle + 1;
     h->count--;

@@ -21,9 +21,11 @@ struct tun_handles {
     struct tun_handle_slot *v;
     uint32_t count, cap, max;
     uint32_t free; /* index + 1 of the first free slot; 0: none */
+    uint32_t kind; /* in the top two bits of every handle */
 };
 
-void tun_handles_init(struct tun_handles *h, uint32_t max);
+/* kind 1..3: a handle of one table is never taken for one of another. */
+void tun_handles_init(struct tun_handles *h, uint32_t max, unsigned kind);
 void tun_handles_done(struct tun_handles *h); /* values are not touched */
 
 /* CV_ERR_LIMIT, CV_ERR_NOMEM. `value` is not NULL. */

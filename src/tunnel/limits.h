@@ -89,6 +89,9 @@ enum {
     TUN_ASKINGS_MAX = 32,     /* requests under way in one circuit of ours */
     TUN_MEMOS_MAX = 16,       /* answers remembered for one circuit of others */
     TUN_MEMO_MIB = 16,        /* of these, altogether */
+    TUN_CLASS_NEW = 2,        /* of the gate, for links that nobody classified */
+    TUN_WEIGHT_NEW = 10,      /* of a relay's link, the same */
+    TUN_NETWORK_WEIGHT = 16,  /* cells a round of a client network */
     TUN_TRIES = 5,            /* of anything that is repeated */
     TUN_CREATES_S = 50,       /* of one link, a second; burst four times that */
     TUN_INTRODUCTIONS_S = 5,  /* passed on to one seeder, a second; burst 20 */

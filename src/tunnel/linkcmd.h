@@ -35,6 +35,10 @@ enum tun_link_command {
     TUN_LINKCMD_DESCRIPTORS = 12,
     TUN_LINKCMD_TOKEN = 13,
     TUN_LINKCMD_REACH = 14,
+    /* First cell of a renewed link: receiver index of the link that goes on u32 |
+     * BLAKE2b-256(key = its handshake hash, "culvert link continue" | this
+     * handshake's hash). */
+    TUN_LINKCMD_CONTINUE = 15,
 };
 
 enum { TUN_CONTINUE = 4 + 32 }; /* octets of a CONTINUE */

@@ -21,8 +21,7 @@
 
 #include "base/err.h"
 #include "base/time.h"
-
-#define TUN_SCHED_CELL 1204
+#include "tunnel/limits.h"
 
 /* Classes: 0..3 of the gate, then these. */
 enum tun_sched_class {
@@ -35,8 +34,8 @@ enum tun_sched_class {
 struct tun_cell {
     struct tun_cell *next;
     cv_usec queued_at;
-    uint32_t layer; /* layer sequence of the link header */
-    uint8_t octets[TUN_SCHED_CELL];
+    uint32_t layer;                /* layer sequence of the link header */
+    uint8_t octets[TUN_WRAP_ROOM]; /* a cell, and room to wrap our own */
 };
 
 struct tun_flow;

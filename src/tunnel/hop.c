@@ -1,0 +1,635 @@
+#include "tunnel/hop.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/trace.h"
+#include "crypto/hash.h"
+#include "tunnel/core.h"
+
+struct tun_hop *tun_hop_get(const struct tunnel *t, cv_handle hop) {
+    return tun_handles_get(&t->hops, hop);
+}
+
+struct tun_sched_group *tun_hop_group(const struct tun_hop *h) {
+    return h->prev.link->group; /* a class is the first link's business, in both directions */
+}
+
+void tun_hop_schedule(struct tunnel *t, struct tun_hop *h) {
+    cv_usec at = h->heard_at + TUN_HOP_IDLE;
+    if (h->flight)
+        at = cv_usec_min(at, h->create_at);
+    if (h->joined)
+        at = cv_usec_min(at, h->joined_at);
+    if (h->memos)
+        at = cv_usec_min(at, h->memos->at + TUN_MEMO_TIME);
+    tun_timer_set(t, &h->timer, at);
+}
+
+/* ---- answers remembered ---- */
+
+static void memo_free(struct tunnel *t, struct tun_memo *m) {
+    t->memo_octets -= sizeof *m + m->len;
+    free(m);
+}
+
+static void memo_drop_first(struct tunnel *t, struct tun_hop *h) {
+    struct tun_memo *m = h->memos;
+    h->memos = m->next;
+    h->memo_count--;
+    memo_free(t, m);
+}
+
+/* Oldest first. Beyond the caps nothing is remembered: a repeated question is
+ * then simply done again. */
+static void memo_add(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                     uint32_t transaction, uint8_t command, const void *body, size_t len) {
+    if (t->memo_octets + sizeof(struct tun_memo) + len > (uint64_t)TUN_MEMO_MIB << 20)
+        return;
+    struct tun_memo *m = malloc(sizeof *m + len);
+    if (!m)
+        return;
+    *m = (struct tun_memo){
+        .transaction = transaction, .len = (uint16_t)len, .command = command, .at = now->mono};
+    if (len)
+        memcpy(m->body, body, len);
+    t->memo_octets += sizeof *m + len;
+    if (h->memo_count >= TUN_MEMOS_MAX)
+        memo_drop_first(t, h);
+    struct tun_memo **end = &h->memos;
+    while (*end)
+        end = &(*end)->next;
+    *end = m;
+    h->memo_count++;
+    tun_hop_schedule(t, h);
+}
+
+/* The question is answered: what stood for it goes. */
+static void memo_settle(struct tunnel *t, struct tun_hop *h, uint32_t transaction) {
+    for (struct tun_memo **at = &h->memos; *at; at = &(*at)->next) {
+        struct tun_memo *m = *at;
+        if (m->transaction != transaction || m->command)
+            continue;
+        *at = m->next;
+        h->memo_count--;
+        memo_free(t, m);
+        return;
+    }
+}
+
+/* True: this question was asked before; what it was answered is sent again. */
+static bool memo_repeat(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                        uint32_t transaction) {
+    bool known = false;
+    for (struct tun_memo *m = h->memos; m; m = m->next) {
+        if (m->transaction != transaction)
+            continue;
+        known = true;
+        if (m->command)
+            (void)tun_hop_send(t, now, h, m->command, m->body, m->len);
+    }
+    return known;
+}
+
+static void memo_expire(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
+    while (h->memos && now->mono >= h->memos->at + TUN_MEMO_TIME)
+        memo_drop_first(t, h);
+}
+
+/* ---- sending ---- */
+
+enum cv_err tun_hop_send(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                         uint8_t command, const void *body, size_t len) {
+    assert(len <= TUN_BACKWARD_MAX);
+    struct tun_cell *c = tun_cell_take(t);
+    if (!c)
+        return CV_ERR_AGAIN;
+    if (len)
+        memcpy(tun_layer_data(c->octets), body, len);
+    enum cv_err err = tun_layer_originate(&h->layer, &t->fast, c->octets, command, len, &c->layer);
+    if (err) {
+        tun_sched_release(&t->sched, c);
+        return err;
+    }
+    tun_put(t, &h->prev, c, now->mono);
+    return CV_ERR_OK;
+}
+
+void tun_hop_answer(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
+                    const void *body, size_t len) {
+    struct cv_rd r = cv_rd_init(body, len);
+    uint32_t transaction = cv_rd_le32(&r);
+    assert(!r.err);
+    memo_settle(t, h, transaction);
+    /* what the directory says is cheap to say again, and long */
+    if (command != TUN_CMD_BUCKET && command != TUN_CMD_DESCRIPTORS)
+        memo_add(t, now, h, transaction, command, body, len);
+    (void)tun_hop_send(t, now, h, command, body, len); /* lost? it will be asked again */
+}
+
+void tun_hop_error(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                   uint32_t transaction, uint8_t code, const void *data, size_t len) {
+    uint8_t body[TUN_BACKWARD_MAX];
+    struct cv_wr w = cv_wr_init(body, sizeof body);
+    struct tun_error m = {.transaction = transaction, .code = code, .data = data, .len = len};
+    tun_error_write(&w, &m);
+    assert(!w.err);
+    tun_hop_answer(t, now, h, TUN_CMD_ERROR, body, cv_wr_len(&w));
+}
+
+enum cv_err tun_answer(struct tunnel *t, const struct cv_now *now, cv_handle hop,
+                       uint32_t transaction, uint8_t command, const void *body, size_t len) {
+    struct tun_hop *h = tun_hop_get(t, hop);
+    if (!h)
+        return CV_ERR_NOENT;
+    if (len + 4 > TUN_BACKWARD_MAX)
+        return CV_ERR_INVAL;
+    uint8_t all[TUN_BACKWARD_MAX];
+    struct cv_wr w = cv_wr_init(all, sizeof all);
+    cv_wr_le32(&w, transaction);
+    cv_wr_bytes(&w, body, len);
+    if (command == TUN_CMD_OPENED)
+        h->open = true;
+    tun_hop_answer(t, now, h, command, all, cv_wr_len(&w));
+    return CV_ERR_OK;
+}
+
+/* ---- life ---- */
+
+static void extending_done(struct tun_hop *h) {
+    free(h->flight);
+    h->flight = NULL;
+    h->extending = 0;
+}
+
+void tun_hop_free(struct tunnel *t, struct tun_hop *h) {
+    if (h->asked) {
+        struct tun_event ev = {.kind = TUN_EVENT_HOP_DOWN, .hop_down = {.hop = h->handle}};
+        tun_event_to(t, TUN_USER_NODE, &ev);
+    }
+    extending_done(h);
+    while (h->memos)
+        memo_drop_first(t, h);
+    tun_leg_detach(t, &h->prev);
+    tun_leg_detach(t, &h->next);
+    tun_layer_done(&h->layer);
+    cv_heap_remove(&t->timers, &h->timer.heap);
+    tun_handles_del(&t->hops, h->handle);
+    cv_wipe(h, sizeof *h);
+    free(h);
+}
+
+void tun_hop_destroy(struct tunnel *t, struct tun_hop *h, const struct tun_leg *from) {
+    struct tun_hop *other = h->spliced;
+    tun_hop_intro_done(t, h);
+    tun_hop_rendezvous_done(t, h);
+    if (from != &h->prev && h->prev.link)
+        tun_link_send_destroy(t, h->prev.link, h->prev.id);
+    if (from != &h->next && h->next.link)
+        tun_link_send_destroy(t, h->next.link, h->next.id);
+    tun_hop_free(t, h);
+    if (other) {
+        other->spliced = NULL;
+        tun_hop_destroy(t, other, NULL);
+    }
+}
+
+/* The circuit with the oldest cell among those of the link that holds most. */
+static struct tun_hop *victim(struct tunnel *t) {
+    uint32_t cursor = 0;
+    struct tun_hop *h, *found = NULL;
+    struct tun_link *l, *heaviest = NULL;
+    while ((l = tun_handles_next(&t->links, &cursor)) != NULL)
+        l->queued = 0;
+    cursor = 0;
+    while ((h = tun_handles_next(&t->hops, &cursor)) != NULL) {
+        h->prev.link->queued += h->prev.flow.count;
+        if (h->next.link)
+            h->next.link->queued += h->next.flow.count;
+    }
+    cursor = 0;
+    while ((l = tun_handles_next(&t->links, &cursor)) != NULL)
+        if (!heaviest || l->queued > heaviest->queued)
+            heaviest = l;
+    cv_usec oldest = CV_USEC_NEVER;
+    cursor = 0;
+    while ((h = tun_handles_next(&t->hops, &cursor)) != NULL) {
+        const struct tun_leg *leg = h->prev.link == heaviest   ? &h->prev
+                                    : h->next.link == heaviest ? &h->next
+                                                               : NULL;
+        if (leg && leg->flow.head && leg->flow.head->queued_at < oldest) {
+            oldest = leg->flow.head->queued_at;
+            found = h;
+        }
+    }
+    return found;
+}
+
+void tun_hop_make_room(struct tunnel *t, const struct cv_now *now) {
+    t->memory_short = false;
+    /* walking all circuits is not for every cell of a flood */
+    if (t->killed_at && now->mono < t->killed_at + CV_MSEC(20))
+        return;
+    t->killed_at = now->mono ? now->mono : 1;
+    struct tun_hop *h = victim(t);
+    if (!h)
+        return;
+    CV_TRACE(TUNNEL, circuit_killed, now->mono, "hop=%llx", (unsigned long long)h->handle);
+    t->count.circuits_killed++;
+    tun_hop_destroy(t, h, NULL);
+}
+
+/* ---- CREATE ---- */
+
+static void send_created(struct tunnel *t, struct tun_hop *h) {
+    tun_link_control(t, h->prev.link, TUN_LINKCMD_CREATED, h->prev.id, h->created,
+                     sizeof h->created);
+}
+
+/* Answers the handshake into a new hop, or says why not. */
+static enum cv_err shake(struct tunnel *t, const struct cv_now *now, const struct tun_create *m,
+                         struct tun_hop *h) {
+    const struct cv_x25519_secret *keys[3 * TUN_ONION_KEYS];
+    size_t n = tun_keyring_onion(t->keyring, now->wall, keys, sizeof keys / sizeof *keys);
+    struct tun_handshake_in in;
+    enum cv_err err = tun_handshake_consume_1(&in, m->flight, m->flight_len,
+                                              t->identity_secret.public_key, keys, n);
+    if (err)
+        return err;
+    struct tun_params params = {.suite = TUN_SUITE_CHACHA, .version = TUN_VERSION};
+    struct tun_layer_secret secret;
+    if (in.params.suite != TUN_SUITE_CHACHA || in.params.version < TUN_VERSION)
+        err = CV_ERR_VERSION;
+    else
+        err = tun_handshake_create_2(&in, h->created, &params, &t->rng, &secret);
+    tun_handshake_in_done(&in);
+    if (err)
+        return err;
+    tun_layer_init(&h->layer, &secret);
+    memcpy(h->binding, secret.binding, sizeof h->binding);
+    cv_wipe(&secret, sizeof secret);
+    return CV_ERR_OK;
+}
+
+static enum cv_err create(struct tunnel *t, const struct cv_now *now, struct tun_link *l,
+                          uint32_t id, const uint8_t *body, size_t len, const uint8_t digest[16]) {
+    struct cv_rd r = cv_rd_init(body, len);
+    struct tun_create m;
+    enum cv_err err = tun_create_read(&r, &m);
+    if (err)
+        return err;
+    if (m.params.ttl > TUN_TTL_MAX)
+        return CV_ERR_MALFORMED;
+    if (!cv_tokenbucket_take(&l->creates, now->mono, 1) ||
+        !tun_admit_create(t->admission, now->mono)) {
+        t->count.rate_limited++;
+        return CV_ERR_LIMIT;
+    }
+    struct tun_hop *h = calloc(1, sizeof *h);
+    if (!h)
+        return CV_ERR_NOMEM;
+    err = tun_handles_put(&t->hops, h, &h->handle);
+    if (!err)
+        err = shake(t, now, &m, h);
+    if (!err) {
+        tun_flow_init(&h->prev.flow, l->group, &h->prev, TUN_FLOW_CELLS);
+        tun_flow_init(&h->next.flow, l->group, &h->next, TUN_FLOW_CELLS);
+        h->prev.kind = TUN_LEG_PREV;
+        h->next.kind = TUN_LEG_NEXT;
+        err = tun_leg_attach(t, &h->prev, l, id);
+    }
+    if (err) {
+        tun_handles_del(&t->hops, h->handle);
+        tun_layer_done(&h->layer);
+        cv_wipe(h, sizeof *h);
+        free(h);
+        return err;
+    }
+    memcpy(h->create_digest, digest, sizeof h->create_digest);
+    h->timer.kind = TUN_TIMER_HOP;
+    h->ttl = m.params.ttl;
+    h->heard_at = now->mono;
+    cv_tokenbucket_init(&h->lookups, 1, 20, now->mono); /* a look-up takes 10 */
+    cv_tokenbucket_init(&h->introductions, TUN_INTRODUCTIONS_S, 4 * TUN_INTRODUCTIONS_S, now->mono);
+    send_created(t, h);
+    tun_hop_schedule(t, h);
+    return CV_ERR_OK;
+}
+
+void tun_hop_on_create(struct tunnel *t, const struct cv_now *now, struct tun_link *l, uint32_t id,
+                       const uint8_t *body, size_t len) {
+    bool theirs = (id & TUN_CIRCUIT_INITIATOR) != 0;
+    if (theirs == l->ours)
+        return; /* an id that we might choose ourselves */
+    uint8_t digest[16];
+    CV_BLAKE2B(digest, sizeof digest, t->map_key, sizeof t->map_key, {body, len});
+    struct tun_leg *leg = tun_idtable_get(&l->circuits, id);
+    if (leg) {
+        struct tun_hop *h = leg->kind == TUN_LEG_PREV ? tun_leg_hop(leg) : NULL;
+        if (h && !h->spoken && cv_equal(h->create_digest, digest, sizeof digest))
+            send_created(t, h); /* ours was lost */
+        return;
+    }
+    if (create(t, now, l, id, body, len, digest))
+        tun_link_send_destroy(t, l, id);
+}
+
+/* ---- EXTEND ---- */
+
+static void send_create(struct tunnel *t, struct tun_hop *h) {
+    uint8_t body[TUN_CONTROL_MAX];
+    struct cv_wr w = cv_wr_init(body, sizeof body);
+    struct tun_create m = {
+        .params = {.ttl = (uint8_t)(h->ttl - 1)}, .flight = h->flight, .flight_len = h->flight_len};
+    tun_create_write(&w, &m);
+    assert(!w.err);
+    tun_link_control(t, h->next.link, TUN_LINKCMD_CREATE, h->next.id, body, cv_wr_len(&w));
+}
+
+static void begin_create(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
+    h->create_tries = 1;
+    h->create_wait = TUN_RETRY_FIRST;
+    h->create_at = now->mono + h->create_wait;
+    send_create(t, h);
+}
+
+/* Not back where the circuit came from, not to ourselves. */
+static bool is_allowed(const struct tunnel *t, const struct tun_hop *h,
+                       const struct tun_relay_ref *to) {
+    const struct tun_link *l = h->prev.link;
+    if (cv_equal(to->identity, t->identity_secret.public_key, CV_KEY))
+        return false;
+    if (l->role == TUN_ROLE_RELAY && cv_equal(to->identity, l->identity, CV_KEY))
+        return false;
+    return !cv_addr_equal(&to->addr[0], &l->addr) && !cv_addr_equal(&to->addr[1], &l->addr);
+}
+
+/* The relay that is meant, by our own verified copy of its descriptor. */
+static bool find(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                 const struct tun_extend *m, struct tun_relay_ref *ret) {
+    const struct tun_user_ops *ops = t->ops[TUN_USER_CLIENT];
+    const uint8_t *descriptor = NULL;
+    size_t len = 0;
+    enum cv_err err = CV_ERR_NOENT;
+    if (ops && ops->find_relay)
+        err =
+            ops->find_relay(t->user[TUN_USER_CLIENT], m->identity, m->day, ret, &descriptor, &len);
+    if (err) {
+        tun_hop_error(t, now, h, m->transaction, TUN_ERROR_NOENT, NULL, 0);
+        return false;
+    }
+    if (!cv_equal(ret->d, m->digest, sizeof ret->d)) {
+        /* both signed for one day: the owner now holds the proof */
+        tun_hop_error(t, now, h, m->transaction, TUN_ERROR_DIFFERS, descriptor, len);
+        return false;
+    }
+    return true;
+}
+
+static void extend(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                   const struct tun_inner *in) {
+    struct cv_rd r = cv_rd_init(in->data, in->len);
+    struct tun_extend m;
+    struct tun_relay_ref to;
+    if (tun_extend_read(&r, &m)) {
+        struct cv_rd first = cv_rd_init(in->data, in->len);
+        tun_hop_error(t, now, h, cv_rd_le32(&first), TUN_ERROR_MALFORMED, NULL, 0);
+        return;
+    }
+    if (h->ttl == 0 || h->extends >= TUN_EXTENDS_MAX) {
+        t->count.extends_refused++;
+        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_LIMIT, NULL, 0);
+        return;
+    }
+    if (h->next.link || h->spliced || h->is_intro || h->is_rendezvous) {
+        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_REFUSED, NULL, 0);
+        return;
+    }
+    h->extends++;
+    if (!find(t, now, h, &m, &to))
+        return;
+    struct tun_link *l;
+    if (!is_allowed(t, h, &to)) {
+        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_REFUSED, NULL, 0);
+        return;
+    }
+    if (tun_link_open(t, now, &to, &l) || tun_leg_attach_new(t, &h->next, l)) {
+        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_UNREACHABLE, NULL, 0);
+        return;
+    }
+    h->flight = malloc(m.flight_len ? m.flight_len : 1);
+    if (!h->flight) {
+        tun_leg_detach(t, &h->next);
+        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_BUSY, NULL, 0);
+        return;
+    }
+    memcpy(h->flight, m.flight, m.flight_len);
+    h->flight_len = (uint16_t)m.flight_len;
+    h->extending = m.transaction;
+    memo_add(t, now, h, m.transaction, 0, NULL, 0);
+    h->create_tries = 0;
+    h->create_at = now->mono + CV_SEC(10); /* of waiting for the link */
+    if (tun_link_is_up(l))
+        begin_create(t, now, h);
+    tun_hop_schedule(t, h);
+}
+
+void tun_hop_on_created(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                        const uint8_t *body, size_t len) {
+    if (!h->flight || !h->create_tries || len > TUN_EXTEND_FLIGHT_MAX)
+        return;
+    uint8_t all[4 + TUN_EXTEND_FLIGHT_MAX];
+    struct cv_wr w = cv_wr_init(all, sizeof all);
+    cv_wr_le32(&w, h->extending);
+    cv_wr_bytes(&w, body, len); /* only the owner can tell whether it is the right one */
+    h->extended = true;
+    extending_done(h);
+    tun_hop_answer(t, now, h, TUN_CMD_EXTENDED, all, cv_wr_len(&w));
+    tun_hop_schedule(t, h);
+}
+
+void tun_hop_next_down(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
+    if (!h->flight) {
+        tun_hop_destroy(t, h, &h->next);
+        return;
+    }
+    uint32_t transaction = h->extending;
+    extending_done(h);
+    tun_leg_detach(t, &h->next);
+    tun_hop_error(t, now, h, transaction, TUN_ERROR_UNREACHABLE, NULL, 0);
+    tun_hop_schedule(t, h);
+}
+
+static void create_due(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
+    if (!h->create_tries && tun_link_is_up(h->next.link)) {
+        begin_create(t, now, h);
+        return;
+    }
+    if (now->mono < h->create_at)
+        return;
+    if (!h->create_tries || h->create_tries >= TUN_TRIES) {
+        tun_link_send_destroy(t, h->next.link, h->next.id);
+        tun_hop_next_down(t, now, h);
+        return;
+    }
+    h->create_tries++;
+    h->create_wait *= 2;
+    h->create_at = now->mono + h->create_wait;
+    send_create(t, h);
+}
+
+void tun_hop_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
+    if (now->mono >= h->heard_at + TUN_HOP_IDLE) {
+        tun_hop_destroy(t, h, NULL);
+        return;
+    }
+    if (h->flight)
+        create_due(t, now, h);
+    if (h->joined && now->mono >= h->joined_at)
+        tun_hop_joined_again(t, now, h);
+    memo_expire(t, now, h);
+    tun_hop_schedule(t, h);
+}
+
+/* ---- cells ---- */
+
+static void request(struct tunnel *t, struct tun_hop *h, enum tun_user user, uint8_t command,
+                    uint32_t transaction, struct cv_rd *r) {
+    struct tun_event ev = {.kind = TUN_EVENT_REQUEST,
+                           .request = {.hop = h->handle,
+                                       .transaction = transaction,
+                                       .command = command,
+                                       .body = r->p,
+                                       .len = cv_rd_left(r)}};
+    tun_event_to(t, user, &ev);
+}
+
+static void ask_node(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
+                     uint32_t transaction, struct cv_rd *r) {
+    bool costly = command == TUN_CMD_LOOKUP || command == TUN_CMD_PUT;
+    if (costly && !t->cfg.hurry && !cv_tokenbucket_take(&h->lookups, now->mono, 10)) {
+        tun_hop_error(t, now, h, transaction, TUN_ERROR_LIMIT, NULL, 0);
+        return;
+    }
+    h->asked = true;
+    memo_add(t, now, h, transaction, 0, NULL, 0);
+    request(t, h, TUN_USER_NODE, command, transaction, r);
+}
+
+static void pong(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                 uint32_t transaction) {
+    uint8_t body[4];
+    struct cv_wr w = cv_wr_init(body, sizeof body);
+    cv_wr_le32(&w, transaction);
+    (void)tun_hop_send(t, now, h, TUN_CMD_PONG, body, sizeof body);
+}
+
+static void on_request(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                       const struct tun_inner *in) {
+    struct cv_rd r = cv_rd_init(in->data, in->len);
+    uint32_t transaction = cv_rd_le32(&r);
+    if (r.err) {
+        tun_hop_error(t, now, h, 0, TUN_ERROR_MALFORMED, NULL, 0);
+        return;
+    }
+    if (memo_repeat(t, now, h, transaction))
+        return;
+    switch (in->command) {
+    case TUN_CMD_EXTEND:
+        extend(t, now, h, in);
+        break;
+    case TUN_CMD_PING:
+        pong(t, now, h, transaction);
+        break;
+    case TUN_CMD_BUCKET:
+    case TUN_CMD_DESCRIPTORS:
+        if (t->ops[TUN_USER_CLIENT])
+            request(t, h, TUN_USER_CLIENT, in->command, transaction, &r);
+        else
+            tun_hop_error(t, now, h, transaction, TUN_ERROR_BUSY, NULL, 0);
+        break;
+    case TUN_CMD_LOOKUP:
+    case TUN_CMD_PUT:
+    case TUN_CMD_OPEN:
+    case TUN_CMD_TOKEN_REQUEST:
+        ask_node(t, now, h, in->command, transaction, &r);
+        break;
+    case TUN_CMD_ESTABLISH_INTRO:
+        tun_hop_establish_intro(t, now, h, in);
+        break;
+    case TUN_CMD_INTRODUCE:
+        tun_hop_introduce(t, now, h, in);
+        break;
+    case TUN_CMD_ESTABLISH_RENDEZVOUS:
+        tun_hop_establish_rendezvous(t, now, h, in);
+        break;
+    case TUN_CMD_JOIN:
+        tun_hop_join(t, now, h, in);
+        break;
+    default:
+        t->count.unknown_commands++;
+        tun_hop_error(t, now, h, transaction, TUN_ERROR_UNKNOWN_COMMAND, NULL, 0);
+        break;
+    }
+}
+
+/* A cell that ends here. */
+static void on_command(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                       const struct tun_inner *in) {
+    if (in->command == TUN_CMD_PADDING)
+        return;
+    if (in->command != TUN_CMD_DATAGRAM) {
+        on_request(t, now, h, in);
+        return;
+    }
+    if (h->spliced) {
+        tun_hop_spliced_datagram(t, now, h, in);
+    } else if (h->open) {
+        struct tun_event ev = {.kind = TUN_EVENT_HOP_DATAGRAM,
+                               .hop_datagram = {.from = cv_endpoint_circuit(h->handle, 0),
+                                                .buf = in->data,
+                                                .len = in->len}};
+        tun_event_to(t, TUN_USER_NODE, &ev);
+    }
+}
+
+void tun_hop_on_forward(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                        const uint8_t *cell) {
+    struct tun_cell *c = tun_cell_take(t);
+    if (!c)
+        return;
+    struct tun_inner in;
+    if (tun_layer_forward(&h->layer, now->mono, cell, c->octets, &in)) {
+        t->count.bad_cell++;
+        tun_sched_release(&t->sched, c);
+        return;
+    }
+    h->heard_at = now->mono;
+    h->spoken = true;
+    if (in.command) {
+        on_command(t, now, h, &in);
+        tun_sched_release(&t->sched, c);
+    } else if (h->extended) {
+        t->count.relayed_cells++;
+        c->layer = 0;
+        tun_put(t, &h->next, c, now->mono);
+    } else {
+        t->count.bad_cell++;
+        tun_sched_release(&t->sched, c);
+    }
+}
+
+void tun_hop_on_backward(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                         const uint8_t *cell, uint32_t layer) {
+    struct tun_cell *c = h->extended ? tun_cell_take(t) : NULL;
+    if (!c)
+        return;
+    memcpy(c->octets, cell, TUN_CELL);
+    if (tun_layer_transit(&h->layer, &t->fast, c->octets, layer, &c->layer)) {
+        tun_sched_release(&t->sched, c);
+        return;
+    }
+    t->count.relayed_cells++;
+    tun_put(t, &h->prev, c, now->mono);
+}

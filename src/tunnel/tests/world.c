@@ -1,0 +1,269 @@
+#include "tunnel/tests/world.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/hash.h"
+
+/* ---- what relays know of each other ---- */
+
+static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_t day,
+                              struct tun_relay_ref *ret, const uint8_t **ret_descriptor,
+                              size_t *ret_len) {
+    struct world_node *self = ctx;
+    struct world *w = self->world;
+    (void)day;
+    for (unsigned i = 0; i < w->nodes; i++) {
+        struct world_node *n = &w->node[i];
+        if (!n->cfg.relay || !n->t || !cv_equal(n->identity_secret.public_key, identity, CV_KEY))
+            continue;
+        world_ref(w, i, ret);
+        *ret_descriptor = tun_own_descriptor(n->t, world_now(w, i).wall, ret_len);
+        return CV_ERR_OK;
+    }
+    return CV_ERR_NOENT;
+}
+
+static const struct tun_user_ops user_ops = {.find_relay = find_relay};
+
+void world_ref(struct world *w, unsigned relay, struct tun_relay_ref *ret) {
+    struct world_node *n = &w->node[relay];
+    int64_t wall = world_now(w, relay).wall;
+    size_t len;
+    const uint8_t *raw = tun_own_descriptor(n->t, wall, &len);
+    assert(raw);
+    struct tun_descriptor d;
+    enum cv_err err = tun_descriptor_open(raw, len, n->cfg.network_id, &d);
+    assert(err == CV_ERR_OK);
+    memset(ret, 0, sizeof *ret);
+    memcpy(ret->identity, d.identity, CV_KEY);
+    ret->day = d.day;
+    memcpy(ret->d, d.digest, sizeof ret->d);
+    memcpy(ret->link_key, d.link_key, CV_KEY);
+    memcpy(ret->onion_key, d.onion_key[tun_onion_key_newest(d.day, wall)], CV_KEY);
+    ret->addr[0] = d.addr[0];
+}
+
+/* ---- the simulator's view of a node ---- */
+
+static void on_datagram(void *ctx, struct cv_now now, unsigned socket, const struct cv_addr *to,
+                        const struct cv_addr *from, const uint8_t *buf, size_t len) {
+    struct world_node *n = ctx;
+    (void)socket;
+    (void)to;
+    (void)tun_on_datagram(n->t, &now, from, buf, len);
+}
+
+static void on_timeout(void *ctx, struct cv_now now) {
+    tun_on_timeout(((struct world_node *)ctx)->t, &now);
+}
+
+static bool poll_transmit(void *ctx, struct cv_now now, unsigned socket, struct cv_batch *batch) {
+    (void)socket;
+    return tun_poll_transmit(((struct world_node *)ctx)->t, &now, batch);
+}
+
+static void keep(struct world_node *n, const struct tun_event *ev, cv_usec at) {
+    if (n->count == n->cap) {
+        n->cap = n->cap ? 2 * n->cap : 64;
+        n->events = realloc(n->events, n->cap * sizeof *n->events);
+        assert(n->events);
+    }
+    struct world_event *e = &n->events[n->count++];
+    e->ev = *ev;
+    e->at = at;
+    size_t len;
+    const uint8_t **payload = tun_event_payload(&e->ev, &len);
+    if (payload && len)
+        memcpy(e->octets, *payload, len);
+}
+
+static bool poll_events(void *ctx, struct cv_now now) {
+    struct world_node *n = ctx;
+    struct tun_event ev;
+    bool any = false;
+    while (tun_poll_event(n->t, &ev)) {
+        any = true;
+        sim_event(n->world->sim, n->id, &ev.kind, sizeof ev.kind);
+        if (ev.kind == TUN_EVENT_SAVE)
+            tun_saved(n->t, &now, ev.save.which);
+        if (n->on_event)
+            n->on_event(n, &now, &ev);
+        bool datagram = ev.kind == TUN_EVENT_DATAGRAM || ev.kind == TUN_EVENT_HOP_DATAGRAM;
+        if (datagram) {
+            n->datagrams++;
+            n->octets += ev.datagram.len;
+        }
+        if (ev.kind == TUN_EVENT_LINK_CARRIED) {
+            n->carried_out += ev.link_carried.out_octets;
+            n->carried_in += ev.link_carried.in_octets;
+        } else if (!datagram || n->keep_datagrams) {
+            keep(n, &ev, sim_now(n->world->sim));
+        }
+    }
+    return any;
+}
+
+static cv_usec next_timeout(void *ctx) {
+    return tun_next_timeout(((struct world_node *)ctx)->t);
+}
+
+static void crash(void *ctx) {
+    struct world_node *n = ctx;
+    n->t = tun_free(n->t);
+}
+
+static const struct sim_node_ops node_ops = {.on_datagram = on_datagram,
+                                             .on_timeout = on_timeout,
+                                             .poll_transmit = poll_transmit,
+                                             .poll_events = poll_events,
+                                             .next_timeout = next_timeout,
+                                             .crash = crash};
+
+/* ---- worlds ---- */
+
+struct world *world_new(const struct sim_config *cfg) {
+    cv_crypto_init();
+    struct world *w = calloc(1, sizeof *w);
+    assert(w);
+    w->sim = sim_new(cfg);
+    return w;
+}
+
+void world_free(struct world *w) {
+    for (unsigned i = 0; i < w->nodes; i++) {
+        tun_free(w->node[i].t);
+        free(w->node[i].events);
+    }
+    sim_free(w->sim);
+    free(w);
+}
+
+struct cv_now world_now(const struct world *w, unsigned node) {
+    return sim_node_now(w->sim, node);
+}
+
+void world_run(struct world *w, cv_usec for_so_long) {
+    sim_run(w->sim, sim_now(w->sim) + for_so_long);
+}
+
+static unsigned add(struct world *w, const struct tun_config *cfg, bool relay) {
+    assert(w->nodes < WORLD_NODES);
+    struct world_node *n = &w->node[w->nodes];
+    n->world = w;
+    n->cfg = cfg ? *cfg : (struct tun_config){.gate = true};
+    n->addr = sim_addr(w->nodes, 4000);
+    n->id = sim_add(w->sim, &node_ops, n);
+    assert(n->id == w->nodes);
+    enum cv_err err = sim_bind(w->sim, n->id, 0, &n->addr);
+    assert(err == CV_ERR_OK);
+    memcpy(n->cfg.network_id, "testnet\0", 8);
+    uint8_t seed[CV_KEY] = {1, (uint8_t)w->nodes};
+    cv_ed25519_from_seed(&n->identity_secret, seed);
+    if (relay) {
+        n->cfg.relay = true;
+        n->cfg.identity = &n->identity_secret;
+        n->cfg.relay_flags |= TUN_RELAY_RELAY | TUN_RELAY_INTRO | TUN_RELAY_RENDEZVOUS;
+        n->cfg.addr[0] = n->addr;
+    }
+    struct cv_now now = sim_node_now(w->sim, n->id);
+    n->t = tun_bare_new(&n->cfg, sim_node_rng(w->sim, n->id), &now);
+    assert(n->t);
+    if (relay)
+        tun_attach(n->t, TUN_USER_CLIENT, &user_ops, n);
+    w->nodes++;
+    poll_events(n, now);
+    return n->id;
+}
+
+unsigned world_relay(struct world *w, const struct tun_config *cfg) {
+    return add(w, cfg, true);
+}
+
+unsigned world_client(struct world *w, const struct tun_config *cfg) {
+    return add(w, cfg, false);
+}
+
+cv_handle world_open(struct world *w, unsigned node, const unsigned *relays, unsigned n) {
+    struct tun_circuit_plan plan = {.purpose = TUN_PURPOSE_GENERAL, .hops = n};
+    for (unsigned i = 0; i < n; i++)
+        world_ref(w, relays[i], &plan.hop[i]);
+    struct cv_now now = world_now(w, node);
+    cv_handle c;
+    if (tun_circuit_build(w->node[node].t, &now, &plan, &c))
+        return 0;
+    sim_touch(w->sim, node);
+    return c;
+}
+
+struct waiting {
+    struct world_node *n;
+    cv_handle circuit;
+};
+
+static bool is_decided(void *ctx) {
+    struct waiting *w = ctx;
+    struct tun_circuit_info info;
+    return tun_circuit_info(w->n->t, w->circuit, &info) || info.ready;
+}
+
+cv_handle world_circuit(struct world *w, unsigned node, const unsigned *relays, unsigned n) {
+    cv_handle c = world_open(w, node, relays, n);
+    struct waiting wait = {.n = &w->node[node], .circuit = c};
+    struct tun_circuit_info info;
+    if (!c || !sim_run_while_not(w->sim, is_decided, &wait, sim_now(w->sim) + CV_SEC(20)) ||
+        tun_circuit_info(w->node[node].t, c, &info))
+        return 0;
+    return c;
+}
+
+struct world_event *world_find(struct world *w, unsigned node, enum tun_event_kind kind,
+                               unsigned i) {
+    struct world_node *n = &w->node[node];
+    for (uint32_t k = 0; k < n->count; k++) {
+        struct world_event *e = &n->events[k];
+        if (e->ev.kind != kind || i-- > 0)
+            continue;
+        size_t len;
+        const uint8_t **payload = tun_event_payload(&e->ev, &len);
+        if (payload)
+            *payload = e->octets;
+        return e;
+    }
+    return NULL;
+}
+
+unsigned world_count(struct world *w, unsigned node, enum tun_event_kind kind) {
+    unsigned n = 0;
+    while (world_find(w, node, kind, n))
+        n++;
+    return n;
+}
+
+struct world_event *world_reply(struct world *w, unsigned node, uint32_t transaction) {
+    struct world_event *e;
+    for (unsigned i = 0; (e = world_find(w, node, TUN_EVENT_REPLY, i)) != NULL; i++)
+        if (e->ev.reply.transaction == transaction)
+            return e;
+    return NULL;
+}
+
+enum cv_err world_send(struct world *w, unsigned node, cv_handle circuit, const void *buf,
+                       size_t len) {
+    struct cv_now now = world_now(w, node);
+    struct cv_endpoint to = cv_endpoint_circuit(circuit, 0);
+    enum cv_err err = tun_send(w->node[node].t, &now, &to, buf, len);
+    sim_touch(w->sim, node);
+    return err;
+}
+
+uint32_t world_request(struct world *w, unsigned node, cv_handle circuit, uint8_t command,
+                       const void *body, size_t len) {
+    struct cv_now now = world_now(w, node);
+    uint32_t transaction;
+    enum cv_err err = tun_request(w->node[node].t, &now, circuit, command, body, len, &transaction);
+    assert(err == CV_ERR_OK);
+    sim_touch(w->sim, node);
+    return transaction;
+}

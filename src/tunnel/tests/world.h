@@ -1,0 +1,76 @@
+/*
+ * Worlds of tunnel engines in virtual time: relays and clients on the
+ * simulator's network, without the parts above the engine. Every relay knows
+ * every other's descriptor. Events are kept for the test to look at.
+ */
+#ifndef CULVERT_TUNNEL_TESTS_WORLD_H
+#define CULVERT_TUNNEL_TESTS_WORLD_H
+
+#include "sim/sim.h"
+#include "tunnel/core.h"
+
+#define WORLD_NODES 80
+
+struct world_event {
+    struct tun_event ev;
+    cv_usec at;
+    uint8_t octets[TUN_DATAGRAM];
+};
+
+struct world;
+
+struct world_node {
+    struct world *world;
+    struct tunnel *t;
+    struct tun_config cfg;
+    struct cv_ed25519_secret identity_secret;
+    struct cv_addr addr;
+    unsigned id;
+    struct world_event *events;
+    uint32_t count, cap;
+    uint64_t datagrams, octets; /* DATAGRAM and HOP_DATAGRAM events: counted, not kept */
+    bool keep_datagrams;
+    uint64_t carried_out, carried_in; /* sums of LINK_CARRIED, not kept */
+    /* Called for every event, before it is kept; may use the engine. */
+    void (*on_event)(struct world_node *n, const struct cv_now *now, const struct tun_event *ev);
+    void *ctx;
+};
+
+struct world {
+    struct sim *sim;
+    struct world_node node[WORLD_NODES];
+    unsigned nodes;
+};
+
+struct world *world_new(const struct sim_config *cfg);
+void world_free(struct world *w);
+
+/* `cfg`: NULL, or what differs from the defaults; identity and address are
+ * filled in. Returns the node's number, which is also its number in the sim. */
+unsigned world_relay(struct world *w, const struct tun_config *cfg);
+unsigned world_client(struct world *w, const struct tun_config *cfg);
+
+struct cv_now world_now(const struct world *w, unsigned node);
+void world_run(struct world *w, cv_usec for_so_long);
+
+/* How to reach a relay. */
+void world_ref(struct world *w, unsigned relay, struct tun_relay_ref *ret);
+
+/* Starts a circuit of `node` through relays, in this order. */
+cv_handle world_open(struct world *w, unsigned node, const unsigned *relays, unsigned n);
+/* The same, run until it is ready; 0 when it did not become so in 20 s. */
+cv_handle world_circuit(struct world *w, unsigned node, const unsigned *relays, unsigned n);
+
+/* The i-th (from 0) event of a kind at a node; NULL when there are fewer. */
+struct world_event *world_find(struct world *w, unsigned node, enum tun_event_kind kind,
+                               unsigned i);
+unsigned world_count(struct world *w, unsigned node, enum tun_event_kind kind);
+/* The first REPLY to a transaction, NULL when there is none. */
+struct world_event *world_reply(struct world *w, unsigned node, uint32_t transaction);
+
+enum cv_err world_send(struct world *w, unsigned node, cv_handle circuit, const void *buf,
+                       size_t len);
+uint32_t world_request(struct world *w, unsigned node, cv_handle circuit, uint8_t command,
+                       const void *body, size_t len);
+
+#endif
