@@ -41,6 +41,8 @@ static inline const uint8_t *cv_rd_bytes(struct cv_rd *r, size_t n) {
         return NULL;
     }
     const uint8_t *at = r->p;
+    if (!at) /* nothing, of no buffer; the compiler wants to hear it */
+        return NULL;
     r->p += n;
     return at;
 }
@@ -108,6 +110,8 @@ static inline uint8_t *cv_wr_skip(struct cv_wr *w, size_t n) {
         return NULL;
     }
     uint8_t *at = w->p;
+    if (!at) /* room for nothing, over no buffer; the compiler wants to hear it */
+        return NULL;
     w->p += n;
     return at;
 }
