@@ -54,12 +54,15 @@ bool scenario_crash_resume(const struct scenario_args *args, struct scenario_res
     struct swarm_world *w = swarm_world_new(args->seed, 2000000 + args->seed % 5000);
     swarm_peer_new(w, SWARM_SEEDER);
     swarm_peer_new(w, SWARM_VIEWER);
-    w->peers[VIEWER]->retry_store = true;
-    sim_store_faults(w->peers[VIEWER]->store, 5000, 500);
+    struct swarm_peer *viewer = w->peers[VIEWER];
+    viewer->retry_store = true;
+    viewer->again_ppm = 5000;
+    viewer->error_ppm = 500;
+    sim_store_faults(viewer->store, viewer->again_ppm, viewer->error_ppm);
     sim_path_default(w->sim,
                      &(struct sim_path){
                          .delay = CV_MSEC(10), .rate = 1000000, .queue = 60000, .loss_ppm = 2000});
-    swarm_connect(w->peers[VIEWER], w->peers[SEEDER]);
+    swarm_connect(viewer, w->peers[SEEDER]);
     bool ok = check(w, ret);
     scenario_measure(ret, w->sim, w->peers_count);
     swarm_world_free(w);

@@ -30,7 +30,7 @@ static enum sim_verdict watch(void *ctx, const struct sim_datagram *d) {
         memcpy(e->seen, d->buf, d->len);
         e->seen_len = d->len;
     }
-    if (d->from_node == LIAR && cv_rng_below(rng, 10) == 0) {
+    if (d->from_node == LIAR && d->len > 1000 && cv_rng_below(rng, 4) == 0) {
         d->buf[cv_rng_below(rng, d->len)] ^= (uint8_t)cv_rng_between(rng, 1, 255);
         e->changed++;
     }

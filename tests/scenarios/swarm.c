@@ -77,16 +77,18 @@ static void start(struct swarm_peer *p, struct cv_now now) {
                                     .open = true,
                                     .fetch_all = true};
     memcpy(cfg.id, w->root, SWARM_HASH);
+    sim_store_faults(p->store, 0, 0); /* or opening fails, as it may */
     enum cv_err err = ppsp_swarm_open(p->engine, now, &cfg, &p->swarm);
     assert(err == CV_ERR_OK);
     (void)err;
+    sim_store_faults(p->store, p->again_ppm, p->error_ppm);
     for (unsigned i = 0; i < p->friends_count; i++)
         call(p, p->friends[i]);
 }
 
 static void on_crash(void *ctx) {
     struct swarm_peer *p = ctx;
-    /* No goodbye: the commit that freeing makes must not count. */
+    /* What freeing the engine writes must not count: no goodbye to the disk. */
     sim_store_crash(p->store);
     sim_store_fail(p->store, SIM_STORE_COMMIT, CV_ERR_STORE, 1000);
     sim_store_fail(p->store, SIM_STORE_WRITE, CV_ERR_STORE, 1000);

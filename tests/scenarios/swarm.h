@@ -24,6 +24,7 @@ struct swarm_peer {
     bool complete, went_down_bad; /* COMPLETE seen; a PEER_DOWN with CV_ERR_AUTH seen */
     unsigned peers_up, peers_down, store_errors;
     bool retry_store;                            /* tell the engine that the store is ready again */
+    uint32_t again_ppm, error_ppm;               /* faults of the store while the swarm is open */
     struct swarm_peer *friends[SWARM_PEERS_MAX]; /* "in its configuration file" */
     unsigned friends_count;
 };

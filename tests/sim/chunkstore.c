@@ -6,7 +6,10 @@
 
 #include "sim/internal.h"
 
-enum { CALLS = SIM_STORE_COMMIT + 1 };
+enum {
+    CALLS = SIM_STORE_COMMIT + 1,
+    SECTOR = 512, /* what a disk writes wholly or not at all */
+};
 
 /* The same things twice: as read, and as on disk. */
 struct image {
@@ -249,26 +252,39 @@ const struct ppsp_store_ops sim_store_ops = {
 
 /* ---- crash ---- */
 
-/* One uncommitted unit: on disk as written, not at all, or its first half. */
-static unsigned fate(struct sim_store *st, uint8_t *disk, const uint8_t *seen, size_t len) {
-    unsigned roll = (unsigned)cv_rng_below(st->rng, 3);
-    memcpy(disk, seen, roll == 0 ? len : roll == 1 ? len / 2 : 0);
-    return roll;
+/* Each sector of `len` uncommitted octets at `at` is on disk or is not. Returns
+ * how many of *ret_all are. */
+static unsigned fate(struct sim_store *st, uint8_t *disk, const uint8_t *seen, uint64_t at,
+                     uint64_t len, unsigned *ret_all) {
+    unsigned written = 0;
+    *ret_all = 0;
+    for (uint64_t sector = at / SECTOR; sector * SECTOR < at + len; sector++) {
+        uint64_t begin = sector * SECTOR < at ? at : sector * SECTOR;
+        uint64_t end = (sector + 1) * SECTOR < at + len ? (sector + 1) * SECTOR : at + len;
+        bool lives = cv_rng_below(st->rng, 2);
+        if (lives)
+            memcpy(disk + begin, seen + begin, end - begin);
+        written += lives;
+        ++*ret_all;
+    }
+    return written;
 }
 
 void sim_store_crash(struct sim_store *st) {
+    unsigned all;
     for (uint64_t i = 0; i < st->chunks_max; i++) {
         if (!bit(st->dirty_chunks, i))
             continue;
-        uint64_t at = i * st->chunk_size;
-        unsigned roll = fate(st, st->disk.content + at, st->seen.content + at, st->chunk_size);
-        st->counters.chunks_torn += roll == 1;
-        st->counters.chunks_lost += roll == 2;
+        unsigned written =
+            fate(st, st->disk.content, st->seen.content, i * st->chunk_size, st->chunk_size, &all);
+        st->counters.chunks_torn += written > 0 && written < all;
+        st->counters.chunks_lost += written == 0;
     }
-    for (uint64_t i = 0; i < 2 * st->chunks_max; i++) {
-        uint64_t at = i * st->hash_len;
-        if (bit(st->dirty_bins, i))
-            fate(st, st->disk.tree + at, st->seen.tree + at, st->hash_len);
+    /* Hashes share sectors: one that is not dirty is the same in both images. */
+    uint64_t tree_len = 2 * st->chunks_max * st->hash_len;
+    for (uint64_t at = 0; at < tree_len; at += SECTOR) {
+        uint64_t len = tree_len - at < SECTOR ? tree_len - at : SECTOR;
+        (void)fate(st, st->disk.tree, st->seen.tree, at, len, &all);
     }
     memset(st->dirty_chunks, 0, st->words * sizeof(uint64_t));
     memset(st->dirty_bins, 0, 2 * st->words * sizeof(uint64_t));

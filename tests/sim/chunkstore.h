@@ -4,8 +4,9 @@
  *
  * Two copies are kept: what reads see, and what the disk would hold after a
  * power cut. commit() makes chunks and tree durable first, then the bitmap.
- * sim_store_crash() gives each uncommitted chunk and each uncommitted run of
- * hashes a fate of its own: written, lost, or half written.
+ * sim_store_crash() gives each uncommitted sector of 512 octets a fate of its
+ * own, written or lost, so that a chunk can be half there; the tree lies on the
+ * disk as an array of hashes by bin number.
  */
 #ifndef CULVERT_TESTS_SIM_CHUNKSTORE_H
 #define CULVERT_TESTS_SIM_CHUNKSTORE_H
@@ -52,7 +53,9 @@ enum sim_store_call { SIM_STORE_READ, SIM_STORE_WRITE, SIM_STORE_TREE, SIM_STORE
 void sim_store_fail(struct sim_store *st, enum sim_store_call call, enum cv_err err,
                     unsigned count);
 
-/* So many of a million calls answer CV_ERR_AGAIN, and CV_ERR_STORE. */
+/* So many of a million calls answer CV_ERR_AGAIN, and CV_ERR_STORE. Planned and
+ * random faults both spare size and have_load: those are asked when a swarm is
+ * opened. */
 void sim_store_faults(struct sim_store *st, uint32_t again_ppm, uint32_t error_ppm);
 
 /* Writes that would make it hold more than so many chunks answer CV_ERR_FULL. */
