@@ -42,7 +42,8 @@ enum {
 #define PPSP_HALF_OPEN_TIME       CV_SEC(10)
 #define PPSP_BAN_TIME             CV_SEC(600)
 #define PPSP_HAVE_DELAY           CV_MSEC(20) /* news are gathered so long */
-#define PPSP_HAVE_AGAIN           CV_SEC(10)  /* everything is told again: HAVE may get lost */
+#define PPSP_HAVE_AGAIN           CV_SEC(1) /* everything is told again, as HAVE may get lost, .. */
+#define PPSP_HAVE_AGAIN_MAX       CV_SEC(64) /* .. at doubling intervals up to this */
 #define PPSP_STORE_RETRY          CV_MSEC(20)
 #define PPSP_COMMIT_DELAY         CV_SEC(2)
 #define PPSP_LEDBAT_TARGET        CV_MSEC(100)

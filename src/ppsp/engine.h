@@ -1,0 +1,355 @@
+/*
+ * Inside the engine: what its files share. Nothing here is for users of ppsp
+ * (they include ppsp.h and store.h).
+ *
+ * Who owns what: struct ppsp owns swarms and channels; a channel belongs to
+ * one swarm and dies with it. A channel stands for a peer in every state, also
+ * one that was only permitted to call.
+ */
+#ifndef CULVERT_PPSP_ENGINE_H
+#define CULVERT_PPSP_ENGINE_H
+
+#include <sys/queue.h>
+
+#include "base/heap.h"
+#include "base/map.h"
+#include "base/tokenbucket.h"
+#include "base/trace.h"
+#include "crypto/siphash.h"
+#include "ppsp/chunkset.h"
+#include "ppsp/flight.h"
+#include "ppsp/ledbat.h"
+#include "ppsp/limits.h"
+#include "ppsp/merkle.h"
+#include "ppsp/message.h"
+#include "ppsp/options.h"
+#include "ppsp/ppsp.h"
+
+struct ppsp_channel;
+struct ppsp_swarm;
+
+/* Octets a second over about the last second. */
+struct ppsp_rate {
+    cv_usec from;
+    uint64_t octets; /* since then */
+    uint64_t per_s;
+};
+
+void ppsp_rate_add(struct ppsp_rate *r, cv_usec now, uint64_t octets);
+uint64_t ppsp_rate_get(const struct ppsp_rate *r, cv_usec now);
+
+/* One entry of the timer heap: a channel's or a swarm's. */
+struct ppsp_timer {
+    struct cv_timer t;
+    bool of_swarm;
+};
+
+/* A handshake that was answered, but whose sender's address is not proven. */
+struct ppsp_half_open {
+    struct cv_endpoint endpoint;
+    struct ppsp_swarm *swarm; /* NULL: free */
+    uint32_t local, remote;
+    uint16_t messages;
+    bool reply_due;
+    cv_usec at;
+};
+
+struct ppsp_goodbye {
+    struct cv_endpoint endpoint;
+    uint32_t remote;
+};
+
+struct ppsp_ban {
+    struct cv_endpoint endpoint;
+    cv_usec until;
+};
+
+enum { PPSP_GOODBYES = 256 };
+
+struct ppsp {
+    struct ppsp_config config;
+    const struct cv_rng *rng;
+    uint8_t map_key[CV_SIPHASH_KEY];
+    cv_usec last_now; /* to assert that time does not go back */
+
+    struct ppsp_swarm **swarms; /* swarms_max slots */
+    uint32_t *generations;
+    struct cv_map *by_id;    /* padded swarm id -> swarm */
+    struct cv_map *by_local; /* local channel id -> channel */
+    struct cv_map *by_peer;  /* endpoint and swarm handle -> channel */
+    uint32_t channels;
+    struct ppsp_channel *last; /* found last: the next datagram is probably for it */
+
+    struct cv_heap timers;
+    TAILQ_HEAD(ppsp_ready, ppsp_channel) ready; /* may have something to send */
+
+    TAILQ_HEAD(ppsp_staged, ppsp_swarm) staged; /* have chunks to write */
+
+    struct ppsp_half_open half_open[PPSP_HALF_OPEN];
+    uint32_t half_open_due; /* replies to send */
+    struct ppsp_ban bans[PPSP_BANS];
+    uint32_t ban_next;
+    struct ppsp_goodbye goodbyes[PPSP_GOODBYES];
+    uint32_t goodbye_count;
+
+    struct ppsp_event events[PPSP_EVENTS]; /* ring */
+    uint32_t event_head, event_count;
+
+    struct ppsp_counters counters;
+    struct ppsp_peaks peaks; /* of the datagram being read */
+    uint8_t *scratch;        /* chunks on their way out of a store */
+    size_t scratch_size;
+};
+
+#define PPSP_COUNT(p, name) ((p)->counters.name++)
+
+void ppsp_event_push(struct ppsp *p, const struct ppsp_event *event);
+bool ppsp_banned(const struct ppsp *p, const struct cv_endpoint *ep, cv_usec now);
+
+/* ---- swarm ---------------------------------------------------------------- */
+
+/* What a reader waits for. Chunk numbers; clipped when the size is known. */
+struct ppsp_want_entry {
+    ppsp_want_id id; /* 0: free */
+    uint64_t first, last;
+    cv_usec due;
+    uint64_t rate; /* octets a second; 0: at once */
+};
+
+enum { PPSP_NEWS = 64 };
+
+struct ppsp_swarm {
+    struct ppsp *p;
+    cv_handle handle;
+    struct ppsp_swarm_config config;
+    size_t hash_len;
+    struct ppsp_timer timer;
+    TAILQ_HEAD(ppsp_channels, ppsp_channel) channels;
+    uint32_t channel_count, open_count;
+
+    struct ppsp_tree tree;
+    uint64_t chunks;  /* 0: unknown. Equals tree.chunks */
+    uint64_t octets;  /* 0: not known exactly */
+    bool octets_sure; /* the last chunk was verified */
+    bool size_differs_told, complete;
+
+    struct ppsp_chunkset have;  /* verified and in the store */
+    struct ppsp_chunkset taken; /* have, plus asked for, plus staged */
+
+    /* Verified, on the way into the store. */
+    TAILQ_ENTRY(ppsp_swarm) in_staged;
+    struct {
+        uint8_t *buf; /* stage_max chunks; NULL until something is fetched */
+        uint64_t first;
+        uint32_t count;
+        size_t len;
+    } stage;
+    uint32_t stage_max;
+    bool paused;      /* the store has no room */
+    cv_usec retry_at; /* the store said AGAIN; 0: no */
+    uint64_t uncommitted;
+    cv_usec commit_at;
+
+    /* Ranges that became available; channels read the ring by number. */
+    struct ppsp_range news[PPSP_NEWS];
+    uint64_t news_count;
+    cv_usec news_at; /* when channels shall be told; NEVER */
+
+    struct ppsp_want_entry wants[PPSP_WANTS];
+    ppsp_want_id last_want;
+
+    struct cv_tokenbucket upload, download;
+    uint64_t up, down, wasted;
+    struct ppsp_rate up_rate, down_rate;
+};
+
+struct ppsp_swarm *ppsp_swarm_find(const struct ppsp *p, cv_handle handle);
+void ppsp_swarm_on_timeout(struct ppsp_swarm *s, cv_usec now);
+void ppsp_swarm_reschedule(struct ppsp_swarm *s);
+
+/* The chunk count became proven. False when a trusted length contradicts it. */
+bool ppsp_swarm_size_proven(struct ppsp_swarm *s, cv_usec now, uint64_t chunks);
+
+/* Adds a verified chunk to the stage. CV_ERR_AGAIN, CV_ERR_FULL ..: could not. */
+enum cv_err ppsp_swarm_stage(struct ppsp_swarm *s, cv_usec now, uint64_t chunk,
+                             const uint8_t *content, size_t len);
+/* Writes the stage and new hashes to the store. */
+void ppsp_swarm_flush(struct ppsp_swarm *s, cv_usec now);
+
+/* Length a chunk must have; 0 when that is not known (the last one). */
+size_t ppsp_swarm_chunk_len(const struct ppsp_swarm *s, uint64_t chunk);
+
+/* Lets every open channel look for something to send. */
+void ppsp_swarm_wake(struct ppsp_swarm *s);
+
+/* Is there anything this swarm would ask of anybody? */
+bool ppsp_swarm_hungry(const struct ppsp_swarm *s);
+
+/* ---- channel -------------------------------------------------------------- */
+
+enum { PPSP_ACKS = 16, PPSP_CANCELS = 64 };
+
+struct ppsp_ack_due {
+    struct ppsp_range chunks;
+    uint64_t delay;
+};
+
+struct ppsp_channel {
+    TAILQ_ENTRY(ppsp_channel) of_swarm, in_ready;
+    bool ready; /* is in the ready list */
+    struct ppsp_timer timer;
+    struct ppsp_swarm *swarm;
+    struct cv_endpoint endpoint;
+    uint16_t mtu;
+    bool hidden;
+    enum ppsp_peer_state state;
+    uint32_t local, remote;
+    uint16_t messages; /* types the peer supports */
+
+    cv_usec heard_at, sent_at;
+    uint32_t sent_unheard; /* datagrams since we heard something */
+    cv_usec retry_at, retry_wait, called_at;
+    bool retried;
+    bool confirm_due;      /* datagram 3: proves that we exist, even if empty */
+    bool confirmed;        /* we heard the peer since: it need not be sent again */
+    uint64_t clock_offset; /* of the clock we show this peer */
+    int32_t clock_skew;    /* parts per million */
+    cv_usec rtt;           /* least request-to-answer time; 0: unknown */
+
+    /* What the peer has. */
+    struct ppsp_chunkset have;
+    bool guess; /* it has not said yet: ask a little anyway */
+    cv_usec guess_until;
+
+    /* Giving. */
+    struct ppsp_range queue[PPSP_REQUEST_RANGES]; /* what it asked for, in order */
+    uint32_t queued;
+    struct ppsp_flight sent;
+    struct ppsp_ledbat cc;
+    cv_usec send_at;       /* pacing: not before */
+    uint64_t highest_sent; /* chunk + 1 */
+    uint64_t group_before; /* group sent last: its way up was sent with it */
+    bool group_valid;
+    uint64_t sent_passed; /* runs before it were overtaken */
+
+    /* Taking. */
+    bool choked;
+    struct ppsp_flight asked;
+    struct ppsp_flight late; /* given up, but welcome if it comes after all */
+    uint64_t asked_passed;   /* runs before it were overtaken */
+    struct ppsp_pending *pending;
+    struct ppsp_ack_due acks[PPSP_ACKS];
+    uint32_t ack_count, ack_chunks;
+    cv_usec ack_at;
+    struct ppsp_range cancels[PPSP_CANCELS];
+    uint32_t cancel_count;
+    uint32_t window; /* chunks to ask for at a time */
+    cv_usec data_at; /* when the last chunk came, or was asked for from nothing */
+    cv_usec ask_at;  /* not before: demoted, or the download limit */
+    uint32_t stalls, stalls_running;
+    uint64_t block; /* rarest first: where it is reading; NONE */
+
+    /* Telling what we have. */
+    uint64_t news_seen;
+    uint64_t tell_from; /* next chunk of the complete overview; NONE: told */
+    cv_usec tell_again_at, tell_wait;
+
+    uint64_t up, down;
+    struct ppsp_rate up_rate, down_rate;
+};
+
+/* Key of by_peer. */
+struct ppsp_peer_key {
+    struct cv_endpoint endpoint;
+    cv_handle swarm;
+};
+static_assert(sizeof(struct ppsp_peer_key) == sizeof(struct cv_endpoint) + 8, "no padding");
+
+struct ppsp_channel *ppsp_channel_find(struct ppsp *p, const struct cv_endpoint *ep,
+                                       const struct ppsp_swarm *s);
+/* NULL: out of memory or limits. State PERMITTED. */
+struct ppsp_channel *ppsp_channel_new(struct ppsp_swarm *s, cv_usec now,
+                                      const struct cv_endpoint *ep, uint16_t mtu, bool hidden);
+/* Forgets the peer altogether; says goodbye if asked. No event. */
+void ppsp_channel_free(struct ppsp_channel *c, bool goodbye);
+/* Ends the conversation with an event; the peer is forgotten. */
+void ppsp_channel_down(struct ppsp_channel *c, cv_usec now, enum cv_err why, bool goodbye);
+/* The handshake is complete. */
+void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32_t remote,
+                     uint16_t messages);
+void ppsp_channel_call(struct ppsp_channel *c, cv_usec now);
+uint32_t ppsp_local_id(struct ppsp *p);
+
+void ppsp_channel_wake(struct ppsp_channel *c);     /* has perhaps something to send */
+void ppsp_channel_schedule(struct ppsp_channel *c); /* sets its timer */
+void ppsp_channel_on_timeout(struct ppsp_channel *c, cv_usec now);
+uint64_t ppsp_channel_clock(const struct ppsp_channel *c, cv_usec now);
+bool ppsp_mtu_fits(const struct ppsp_swarm *s, uint16_t mtu);
+
+/* ---- handshake.c ---------------------------------------------------------- */
+
+enum cv_err ppsp_handshake_in(struct ppsp *p, cv_usec now, const struct cv_endpoint *from,
+                              struct cv_rd *r);
+/* HANDSHAKE as first message of a datagram to a channel. */
+enum cv_err ppsp_handshake_answer(struct ppsp_channel *c, cv_usec now, struct cv_rd *r);
+bool ppsp_handshake_replies(struct ppsp *p, cv_usec now, struct cv_batch *b);
+bool ppsp_handshake_call(struct ppsp_channel *c, cv_usec now, struct cv_batch *b);
+bool ppsp_goodbyes_out(struct ppsp *p, struct cv_batch *b);
+/* Datagram 3: makes a half-open handshake a channel. NULL: there is none. */
+struct ppsp_channel *ppsp_half_open_proven(struct ppsp *p, cv_usec now, uint32_t local,
+                                           const struct cv_endpoint *from);
+void ppsp_half_open_forget(struct ppsp *p, const struct ppsp_swarm *s);
+
+/* ---- fetch.c: taking ------------------------------------------------------ */
+
+enum cv_err ppsp_fetch_integrity(struct ppsp_channel *c, cv_usec now,
+                                 const struct ppsp_integrity_hash *node);
+/* The run of INTEGRITY messages ended (DATA follows, or nothing). */
+enum cv_err ppsp_fetch_resolve(struct ppsp_channel *c, cv_usec now);
+enum cv_err ppsp_fetch_data(struct ppsp_channel *c, cv_usec now, const struct ppsp_data *data);
+enum cv_err ppsp_fetch_have(struct ppsp_channel *c, cv_usec now, const struct ppsp_range *range);
+/* Gives up what does not come; sets ask_at. */
+void ppsp_fetch_check(struct ppsp_channel *c, cv_usec now);
+/* Nothing more is expected of this peer. */
+void ppsp_fetch_release(struct ppsp_channel *c);
+cv_usec ppsp_fetch_next(const struct ppsp_channel *c);
+/* Cancels what no want needs. */
+void ppsp_fetch_refocus(struct ppsp_swarm *s);
+void ppsp_fetch_cancel(struct ppsp_channel *c, uint64_t first, uint64_t last);
+/* Takes chunks of a run off the peer; others may be asked for them. */
+void ppsp_fetch_give_up(struct ppsp_channel *c, uint64_t run, uint64_t mask);
+
+/* ---- picker.c ------------------------------------------------------------- */
+
+/* The next chunks to ask this peer for: at most `max` (<= 64) consecutive ones
+ * that nobody was asked for. False: nothing. */
+bool ppsp_pick(struct ppsp_channel *c, cv_usec now, uint32_t max, struct ppsp_range *ret);
+/* Chunks of one stretch of rarest-first. */
+uint64_t ppsp_block_size(const struct ppsp_swarm *s);
+/* The same when everything is asked for: takes over from a slower peer. */
+bool ppsp_pick_steal(struct ppsp_channel *c, cv_usec now, uint32_t max, struct ppsp_range *ret);
+
+/* ---- serve.c: giving ------------------------------------------------------ */
+
+enum cv_err ppsp_serve_request(struct ppsp_channel *c, cv_usec now, const struct ppsp_range *r);
+void ppsp_serve_cancel(struct ppsp_channel *c, const struct ppsp_range *r, bool implicit);
+enum cv_err ppsp_serve_ack(struct ppsp_channel *c, cv_usec now, const struct ppsp_ack *ack);
+/* Declares lost what was overtaken for too long; congestion timeout. */
+void ppsp_serve_check(struct ppsp_channel *c, cv_usec now);
+cv_usec ppsp_serve_next(const struct ppsp_channel *c);
+
+enum ppsp_out {
+    PPSP_OUT_DONE, /* nothing more now */
+    PPSP_OUT_MORE, /* others first, then more */
+    PPSP_OUT_FULL, /* no room in the batch */
+};
+enum ppsp_out ppsp_serve_out(struct ppsp_channel *c, cv_usec now, struct cv_batch *b);
+
+/* ---- control.c: everything small that leaves -------------------------------- */
+
+enum ppsp_out ppsp_control_out(struct ppsp_channel *c, cv_usec now, struct cv_batch *b);
+cv_usec ppsp_control_next(const struct ppsp_channel *c);
+/* Counts a datagram to the peer. */
+void ppsp_commit(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t size);
+
+#endif

@@ -1,0 +1,388 @@
+/* Taking: hashes and chunks from a peer, and giving up on what does not come. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ppsp/engine.h"
+
+enum { ACK_EVERY = 16, STALL_DOUBLINGS = 4 };
+
+#define ACK_DELAY        CV_MSEC(2)
+#define ACK_DELAY_HIDDEN CV_MSEC(8)
+#define STALL_MIN        CV_MSEC(400)
+#define REORDER_MIN      CV_MSEC(4)
+#define REORDER_MAX      CV_MSEC(250)
+#define RTT_UNKNOWN      CV_MSEC(300)
+
+/* ---- hashes ------------------------------------------------------------------ */
+
+enum cv_err ppsp_fetch_integrity(struct ppsp_channel *c, cv_usec now,
+                                 const struct ppsp_integrity_hash *node) {
+    struct ppsp_swarm *s = c->swarm;
+    struct ppsp *p = s->p;
+    ppsp_bin bin = ppsp_bin_of_range(node->chunks.first, node->chunks.last);
+    (void)now;
+    if (bin == PPSP_BIN_NONE) {
+        PPSP_COUNT(p, drop_integrity);
+        return CV_ERR_OK;
+    }
+    if (!s->tree.proven) {
+        ppsp_peaks_offer(&p->peaks, bin, node->hash, s->hash_len);
+    } else {
+        const uint8_t *known;
+        enum cv_err err = ppsp_tree_get(&s->tree, bin, &known);
+        if (err == CV_ERR_OK && memcmp(known, node->hash, s->hash_len) != 0) {
+            PPSP_COUNT(p, drop_integrity_bad);
+            return CV_ERR_AUTH;
+        }
+        if (err != CV_ERR_NOENT) {
+            PPSP_COUNT(p, drop_integrity);
+            return CV_ERR_OK;
+        }
+    }
+    if (!c->pending && !(c->pending = calloc(1, sizeof *c->pending))) {
+        PPSP_COUNT(p, drop_integrity);
+        return CV_ERR_OK;
+    }
+    ppsp_pending_add(c->pending, bin, node->hash, s->hash_len);
+    return CV_ERR_OK;
+}
+
+/* The first hashes of all: which chunks there are (section 5.6.2). */
+static void prove_peaks(struct ppsp_swarm *s, cv_usec now) {
+    struct ppsp *p = s->p;
+    uint64_t chunks;
+    if (ppsp_peaks_check(&s->tree, &p->peaks, false, &chunks)) {
+        PPSP_COUNT(p, drop_integrity);
+        return;
+    }
+    if (ppsp_swarm_size_proven(s, now, chunks))
+        (void)ppsp_peaks_check(&s->tree, &p->peaks, true, &chunks);
+}
+
+enum cv_err ppsp_fetch_resolve(struct ppsp_channel *c, cv_usec now) {
+    struct ppsp_swarm *s = c->swarm;
+    if (!s->tree.proven)
+        prove_peaks(s, now);
+    if (!s->tree.proven || !c->pending)
+        return CV_ERR_OK;
+    if (ppsp_pending_resolve(c->pending, &s->tree) == CV_ERR_AUTH) {
+        PPSP_COUNT(s->p, drop_integrity_bad);
+        return CV_ERR_AUTH;
+    }
+    return CV_ERR_OK;
+}
+
+/* ---- chunks ------------------------------------------------------------------ */
+
+static void waste(struct ppsp_swarm *s, const struct ppsp_data *data) {
+    s->wasted += data->len;
+}
+
+static bool staged(const struct ppsp_swarm *s, uint64_t chunk) {
+    return s->stage.count && chunk >= s->stage.first && chunk < s->stage.first + s->stage.count;
+}
+
+/* Content of one chunk needs no hash but the root. */
+static enum cv_err only_chunk(struct ppsp_swarm *s, cv_usec now, const struct ppsp_data *data,
+                              const uint8_t *hash) {
+    if (s->chunks > 1 || data->chunk != 0 || memcmp(hash, s->tree.root, s->hash_len) != 0)
+        return CV_ERR_NOENT;
+    return ppsp_swarm_size_proven(s, now, 1) ? CV_ERR_OK : CV_ERR_NOENT;
+}
+
+/* CV_ERR_OK: right. NOENT: cannot tell. AUTH: wrong, and that is sure. */
+static enum cv_err verify(struct ppsp_channel *c, cv_usec now, const struct ppsp_data *data) {
+    struct ppsp_swarm *s = c->swarm;
+    uint8_t hash[CV_SHA_MAX];
+    cv_sha(s->config.hash, hash, data->content, data->len);
+    if (!s->tree.proven)
+        return only_chunk(s, now, data, hash);
+    return ppsp_tree_check(&s->tree, c->pending, data->chunk, hash);
+}
+
+static void ack_add(struct ppsp_channel *c, cv_usec now, uint64_t chunk, uint64_t timestamp) {
+    uint64_t delay = ppsp_channel_clock(c, now) - timestamp;
+    struct ppsp_ack_due *last = c->ack_count ? &c->acks[c->ack_count - 1] : NULL;
+    if (last && last->chunks.last + 1 == chunk) {
+        last->chunks.last = chunk;
+        last->delay = delay;
+    } else if (c->ack_count < PPSP_ACKS) {
+        c->acks[c->ack_count++] = (struct ppsp_ack_due){{chunk, chunk}, delay};
+    } /* else: the next ACK's biggest interval covers it, or HAVE tells later */
+    c->ack_chunks++;
+    if (c->ack_chunks >= ACK_EVERY || c->ack_count == PPSP_ACKS)
+        c->ack_at = now;
+    else if (c->ack_at == CV_USEC_NEVER)
+        c->ack_at = cv_usec_add(now, c->hidden ? ACK_DELAY_HIDDEN : ACK_DELAY);
+}
+
+/* More than is needed to keep the way full is asked for only while growing. */
+static void grow_window(struct ppsp_channel *c, cv_usec now) {
+    uint64_t rate = ppsp_rate_get(&c->down_rate, now) / c->swarm->config.chunk_size;
+    uint64_t most = PPSP_WINDOW_MAX;
+    if (rate)
+        most = 2 * rate * (c->rtt + CV_MSEC(40)) / 1000000;
+    most = most < PPSP_WINDOW_MIN ? PPSP_WINDOW_MIN : most;
+    most = most > PPSP_WINDOW_MAX ? PPSP_WINDOW_MAX : most;
+    c->window = c->window < most ? c->window + 1 : (uint32_t)most;
+}
+
+/* It was asked of somebody else, who need not send it any more. */
+static void settle_elsewhere(struct ppsp_channel *c, uint64_t chunk) {
+    struct ppsp_channel *o;
+    TAILQ_FOREACH(o, &c->swarm->channels, of_swarm) {
+        if (o == c || !ppsp_flight_take(&o->asked, chunk, chunk, false).chunks)
+            continue;
+        ppsp_fetch_cancel(o, chunk, chunk);
+        ppsp_channel_wake(o);
+    }
+}
+
+static void arrived(struct ppsp_channel *c, cv_usec now, const struct ppsp_data *data) {
+    struct ppsp_taken t = ppsp_flight_take(&c->asked, data->chunk, data->chunk, false);
+    (void)ppsp_flight_take(&c->late, data->chunk, data->chunk, false);
+    if (t.chunks == 0) {
+        settle_elsewhere(c, data->chunk);
+    } else {
+        if (t.newest > c->asked_passed)
+            c->asked_passed = t.newest;
+        cv_usec rtt = cv_usec_since(now, t.at) | 1;
+        if (!t.again && (c->rtt == 0 || rtt < c->rtt))
+            c->rtt = rtt;
+    }
+    c->data_at = now;
+    c->stalls_running = 0;
+    c->down += data->len;
+    ppsp_rate_add(&c->down_rate, now, data->len);
+    grow_window(c, now);
+    ack_add(c, now, data->chunk, data->timestamp);
+}
+
+enum cv_err ppsp_fetch_data(struct ppsp_channel *c, cv_usec now, const struct ppsp_data *data) {
+    struct ppsp_swarm *s = c->swarm;
+    struct ppsp *p = s->p;
+    if (!ppsp_chunkset_has(&s->taken, data->chunk) && !ppsp_flight_has(&c->late, data->chunk)) {
+        PPSP_COUNT(p, drop_data_unasked);
+        waste(s, data);
+        return CV_ERR_OK;
+    }
+    if (ppsp_chunkset_has(&s->have, data->chunk) || staged(s, data->chunk)) {
+        PPSP_COUNT(p, drop_data_duplicate);
+        waste(s, data);
+        ack_add(c, now, data->chunk, data->timestamp); /* our ACK was lost */
+        return CV_ERR_OK;
+    }
+    size_t len = ppsp_swarm_chunk_len(s, data->chunk);
+    if (len && data->len != len)
+        return CV_ERR_MALFORMED;
+    enum cv_err err = verify(c, now, data);
+    if (err == CV_ERR_AUTH) {
+        PPSP_COUNT(p, drop_data_bad);
+        waste(s, data);
+        return err;
+    }
+    if (err == CV_ERR_NOENT) {
+        PPSP_COUNT(p, drop_data_unverifiable);
+        waste(s, data);
+        return CV_ERR_OK;
+    }
+    if (!err)
+        err = ppsp_swarm_stage(s, now, data->chunk, data->content, data->len);
+    if (err) {
+        PPSP_COUNT(p, drop_data_store);
+        return CV_ERR_OK;
+    }
+    arrived(c, now, data);
+    return CV_ERR_OK;
+}
+
+static void untake(struct ppsp_swarm *s, uint64_t first, uint64_t mask) {
+    while (mask) {
+        unsigned a = (unsigned)__builtin_ctzll(mask);
+        uint64_t rest = ~(mask >> a);
+        unsigned len = rest ? (unsigned)__builtin_ctzll(rest) : 64 - a;
+        (void)ppsp_chunkset_remove(&s->taken, first + a, first + a + len - 1);
+        mask &= a + len >= 64 ? 0 : UINT64_MAX << (a + len);
+    }
+}
+
+enum { LATE_RUNS = 256 };
+
+void ppsp_fetch_give_up(struct ppsp_channel *c, uint64_t run, uint64_t mask) {
+    struct ppsp_run was = *ppsp_flight_at(&c->asked, run);
+    mask &= was.mask;
+    if (!mask)
+        return;
+    (void)ppsp_flight_clear(&c->asked, run, mask);
+    untake(c->swarm, was.first, mask);
+    if (c->late.tail - c->late.head >= LATE_RUNS)
+        (void)ppsp_flight_clear(&c->late, c->late.head, UINT64_MAX);
+    (void)ppsp_flight_push(&c->late, was.first, mask, was.at, true);
+}
+
+/* ---- what peers have ----------------------------------------------------------- */
+
+/* Asked for before it said what it has: what it has not will not come. */
+static void end_guess(struct ppsp_channel *c) {
+    c->guess = false;
+    c->guess_until = CV_USEC_NEVER;
+    for (uint64_t i = c->asked.head; i < c->asked.tail; i++) {
+        const struct ppsp_run *r = ppsp_flight_at(&c->asked, i);
+        uint64_t not = 0;
+        for (unsigned b = 0; b < 64; b++)
+            if (r->mask >> b & 1 && !ppsp_chunkset_has(&c->have, r->first + b))
+                not |= (uint64_t)1 << b;
+        ppsp_fetch_give_up(c, i, not );
+    }
+    ppsp_swarm_wake(c->swarm);
+}
+
+enum cv_err ppsp_fetch_have(struct ppsp_channel *c, cv_usec now, const struct ppsp_range *range) {
+    struct ppsp_swarm *s = c->swarm;
+    (void)now;
+    if ((s->chunks && range->first >= s->chunks) || range->last >= PPSP_CHUNKS_MAX ||
+        ppsp_chunkset_add(&c->have, range->first, range->last)) {
+        PPSP_COUNT(s->p, drop_have_bad);
+        return CV_ERR_OK;
+    }
+    ppsp_serve_cancel(c, range, true); /* section 3.8 */
+    if (c->guess)
+        end_guess(c);
+    return CV_ERR_OK;
+}
+
+/* ---- giving up ------------------------------------------------------------------ */
+
+void ppsp_fetch_cancel(struct ppsp_channel *c, uint64_t first, uint64_t last) {
+    struct ppsp_range *before = c->cancel_count ? &c->cancels[c->cancel_count - 1] : NULL;
+    if (!(c->messages >> PPSP_MSG_CANCEL & 1))
+        return;
+    if (before && before->last + 1 == first)
+        before->last = last;
+    else if (c->cancel_count < PPSP_CANCELS)
+        c->cancels[c->cancel_count++] = (struct ppsp_range){first, last};
+}
+
+void ppsp_fetch_release(struct ppsp_channel *c) {
+    for (uint64_t i = c->asked.head; i < c->asked.tail; i++)
+        ppsp_fetch_give_up(c, i, UINT64_MAX);
+    ppsp_swarm_wake(c->swarm);
+}
+
+static cv_usec rtt_guess(const struct ppsp_channel *c) {
+    return c->rtt ? c->rtt : RTT_UNKNOWN;
+}
+
+static cv_usec stall_at(const struct ppsp_channel *c) {
+    if (ppsp_flight_empty(&c->asked))
+        return CV_USEC_NEVER;
+    cv_usec wait = STALL_MIN + 3 * rtt_guess(c);
+    unsigned doublings = c->stalls_running < STALL_DOUBLINGS ? c->stalls_running : STALL_DOUBLINGS;
+    return cv_usec_add(c->data_at, wait << doublings);
+}
+
+static cv_usec reorder_time(const struct ppsp_channel *c) {
+    cv_usec t = rtt_guess(c) / 4;
+    return t < REORDER_MIN ? REORDER_MIN : t > REORDER_MAX ? REORDER_MAX : t;
+}
+
+/* Peers serve in order (section 3.7): what was overtaken is lost. */
+static void expire_overtaken(struct ppsp_channel *c, cv_usec now) {
+    bool any = false;
+    for (uint64_t i = c->asked.head; i < c->asked.tail && i < c->asked_passed; i++) {
+        struct ppsp_run *r = ppsp_flight_at(&c->asked, i);
+        if (r->mask == 0)
+            continue;
+        if (r->passed_at == 0)
+            r->passed_at = now;
+        if (cv_usec_since(now, r->passed_at) < reorder_time(c))
+            continue;
+        c->swarm->p->counters.requests_expired += (unsigned)__builtin_popcountll(r->mask);
+        ppsp_fetch_give_up(c, i, UINT64_MAX);
+        any = true;
+    }
+    if (any)
+        ppsp_swarm_wake(c->swarm);
+}
+
+/* It did not serve at all: others first, and less trust from now on. The only
+ * peer is asked for the same again, which it will notice. */
+static void stalled(struct ppsp_channel *c, cv_usec now) {
+    bool alone = c->swarm->open_count == 1;
+    c->stalls++;
+    c->stalls_running++;
+    c->window = PPSP_WINDOW_MIN;
+    c->data_at = now;
+    c->block = PPSP_CHUNK_NONE;
+    c->swarm->p->counters.requests_expired += c->asked.chunks;
+    for (uint64_t i = c->asked.head; i < c->asked.tail && !alone; i++) {
+        struct ppsp_run *r = ppsp_flight_at(&c->asked, i);
+        if (r->mask)
+            ppsp_fetch_cancel(c, r->first + (unsigned)__builtin_ctzll(r->mask),
+                              r->first + 63 - (unsigned)__builtin_clzll(r->mask));
+    }
+    if (!ppsp_flight_empty(&c->asked))
+        c->block = ppsp_flight_at(&c->asked, c->asked.head)->first / ppsp_block_size(c->swarm);
+    ppsp_fetch_release(c);
+    if (!alone)
+        c->ask_at =
+            cv_usec_add(now, CV_MSEC(250) << (c->stalls_running < 5 ? c->stalls_running : 5));
+}
+
+void ppsp_fetch_check(struct ppsp_channel *c, cv_usec now) {
+    expire_overtaken(c, now);
+    if (c->guess && now >= c->guess_until)
+        end_guess(c);
+    if (now >= stall_at(c))
+        stalled(c, now);
+}
+
+cv_usec ppsp_fetch_next(const struct ppsp_channel *c) {
+    cv_usec at = cv_usec_min(stall_at(c), c->guess ? c->guess_until : CV_USEC_NEVER);
+    for (uint64_t i = c->asked.head; i < c->asked.tail && i < c->asked_passed; i++) {
+        const struct ppsp_run *r = ppsp_flight_at(&c->asked, i);
+        if (r->mask && r->passed_at) {
+            at = cv_usec_min(at, cv_usec_add(r->passed_at, reorder_time(c)));
+            break; /* later ones were overtaken later */
+        }
+    }
+    return at;
+}
+
+/* ---- urgency ---------------------------------------------------------------------- */
+
+static bool wanted(const struct ppsp_swarm *s, uint64_t first, uint64_t last) {
+    for (unsigned i = 0; i < PPSP_WANTS; i++)
+        if (s->wants[i].id && s->wants[i].first <= last && s->wants[i].last >= first)
+            return true;
+    return false;
+}
+
+static bool want_open(const struct ppsp_swarm *s) {
+    for (unsigned i = 0; i < PPSP_WANTS; i++) {
+        const struct ppsp_want_entry *w = &s->wants[i];
+        if (w->id && w->first <= w->last && !ppsp_chunkset_covers(&s->taken, w->first, w->last))
+            return true;
+    }
+    return false;
+}
+
+/* A reader moved: what nobody waits for must not stand before what it needs. */
+void ppsp_fetch_refocus(struct ppsp_swarm *s) {
+    struct ppsp_channel *c;
+    if (!want_open(s) && s->config.fetch_all)
+        return;
+    TAILQ_FOREACH(c, &s->channels, of_swarm) {
+        for (uint64_t i = c->asked.head; i < c->asked.tail; i++) {
+            struct ppsp_run *r = ppsp_flight_at(&c->asked, i);
+            if (r->mask == 0 || wanted(s, r->first, r->first + 63) ||
+                c->cancel_count == PPSP_CANCELS)
+                continue;
+            uint64_t first = r->first, mask = r->mask;
+            ppsp_fetch_give_up(c, i, UINT64_MAX);
+            ppsp_fetch_cancel(c, first + (unsigned)__builtin_ctzll(mask),
+                              first + 63 - (unsigned)__builtin_clzll(mask));
+        }
+    }
+}

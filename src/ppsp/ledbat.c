@@ -1,0 +1,217 @@
+#include "ppsp/ledbat.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define FAR INT64_MAX
+
+/* Timers of the event loop are coarse: what fits in so much time may leave at
+ * once; never less than a batch that the network swallows whole. */
+#define PACE_QUANTUM CV_MSEC(2)
+enum { PACE_BURST = 16 }; /* datagrams */
+
+#define CTO_INIT CV_SEC(1)
+#define CTO_MIN  CV_MSEC(250)
+#define CTO_MAX  CV_SEC(60)
+
+void ppsp_ledbat_init(struct ppsp_ledbat *l, uint32_t mss, cv_usec target, cv_usec now) {
+    assert(mss > 0 && target > 0 && target <= CV_MSEC(100));
+    memset(l, 0, sizeof *l);
+    l->mss = mss;
+    l->target = target;
+    l->cwnd = (uint64_t)LEDBAT_INIT_CWND * mss;
+    l->ssthresh = UINT64_MAX;
+    l->cto = CTO_INIT;
+    l->cto_at = CV_USEC_NEVER;
+    l->credit_at = now;
+    for (unsigned i = 0; i < LEDBAT_BASE_HISTORY; i++)
+        l->base[i] = FAR;
+}
+
+/* ---- delay (section 2.4.2) ------------------------------------------------- */
+
+static void update_base(struct ppsp_ledbat *l, cv_usec now, int64_t delay) {
+    uint64_t minute = now / CV_SEC(60);
+    uint64_t passed = l->any_sample ? minute - l->base_minute : 1;
+    for (uint64_t i = 0; i < passed && i < LEDBAT_BASE_HISTORY; i++) {
+        l->base_at = (l->base_at + 1) % LEDBAT_BASE_HISTORY;
+        l->base[l->base_at] = FAR; /* an idle minute has no minimum */
+    }
+    l->base_minute = minute;
+    if (delay < l->base[l->base_at])
+        l->base[l->base_at] = delay;
+}
+
+static int64_t base_delay(const struct ppsp_ledbat *l) {
+    int64_t min = FAR;
+    for (unsigned i = 0; i < LEDBAT_BASE_HISTORY; i++)
+        min = l->base[i] < min ? l->base[i] : min;
+    return min;
+}
+
+/* FILTER() is the minimum over the samples of the last RTT: robust against a
+ * receiver that was busy, yet sees a standing queue within one RTT. */
+static int64_t current_delay(const struct ppsp_ledbat *l, cv_usec now) {
+    cv_usec window = l->srtt ? l->srtt : CV_MSEC(100);
+    int64_t min = l->filter[l->filter_at].delay; /* the newest counts in any case */
+    for (unsigned i = 0; i < LEDBAT_FILTER; i++)
+        if (l->filter[i].at && cv_usec_since(now, l->filter[i].at) <= window &&
+            l->filter[i].delay < min)
+            min = l->filter[i].delay;
+    return min;
+}
+
+void ppsp_ledbat_delay(struct ppsp_ledbat *l, cv_usec now, uint64_t sample) {
+    if (!l->any_sample)
+        l->origin = sample;
+    int64_t delay = (int64_t)(sample - l->origin);
+    /* A sample that cannot be a delay says nothing, except that the clocks
+     * jumped, if it stays so: the base history forgets in ten minutes. */
+    if (delay > INT64_MAX / 4 || delay < INT64_MIN / 4)
+        return;
+    update_base(l, now, delay);
+    l->any_sample = true;
+    l->filter_at = (l->filter_at + 1) % LEDBAT_FILTER;
+    l->filter[l->filter_at].delay = delay;
+    l->filter[l->filter_at].at = now;
+    l->queuing_delay = (cv_usec)(current_delay(l, now) - base_delay(l));
+}
+
+static cv_usec usual_cto(const struct ppsp_ledbat *l) {
+    cv_usec cto = l->srtt ? l->srtt + 4 * l->rttvar : CTO_INIT;
+    return cto < CTO_MIN ? CTO_MIN : cto > CTO_MAX ? CTO_MAX : cto;
+}
+
+void ppsp_ledbat_rtt(struct ppsp_ledbat *l, cv_usec rtt) {
+    if (rtt == 0)
+        rtt = 1;
+    if (l->srtt == 0) { /* RFC 6298 */
+        l->srtt = rtt;
+        l->rttvar = rtt / 2;
+        l->rtt_min = rtt;
+    } else {
+        cv_usec off = l->srtt > rtt ? l->srtt - rtt : rtt - l->srtt;
+        l->rttvar = (3 * l->rttvar + off) / 4;
+        l->srtt = (7 * l->srtt + rtt) / 8;
+        l->rtt_min = rtt < l->rtt_min ? rtt : l->rtt_min;
+    }
+    l->cto = usual_cto(l);
+}
+
+/* ---- window ---------------------------------------------------------------- */
+
+static void grow(struct ppsp_ledbat *l, uint64_t octets) {
+    if (l->cwnd < l->ssthresh) {
+        if (l->queuing_delay > l->target / 2) {
+            l->ssthresh = l->cwnd; /* leave slow start before it hurts */
+        } else {
+            /* Only what is used may grow (section 2.4.2's max_allowed_cwnd). */
+            if (l->flight * 2 >= l->cwnd)
+                l->cwnd += octets;
+            return;
+        }
+    }
+    /* GAIN 1, in integers: off_target is a fraction of the target. */
+    int64_t off = (int64_t)l->target - (int64_t)l->queuing_delay;
+    if (off < -(int64_t)l->target)
+        off = -(int64_t)l->target;
+    int64_t gain = off * (int64_t)octets / (int64_t)l->target * (int64_t)l->mss / (int64_t)l->cwnd;
+    uint64_t cwnd = gain < 0 && (uint64_t)-gain > l->cwnd ? 0 : l->cwnd + (uint64_t)gain;
+    uint64_t allowed = l->flight + (uint64_t)LEDBAT_ALLOWED_INCREASE * l->mss;
+    if (gain > 0 && cwnd > allowed)
+        cwnd = allowed > l->cwnd ? allowed : l->cwnd;
+    uint64_t least = (uint64_t)LEDBAT_MIN_CWND * l->mss;
+    l->cwnd = cwnd < least ? least : cwnd;
+}
+
+static void leave(struct ppsp_ledbat *l, uint64_t octets) {
+    l->flight -= octets < l->flight ? octets : l->flight;
+}
+
+void ppsp_ledbat_acked(struct ppsp_ledbat *l, cv_usec now, uint64_t octets) {
+    grow(l, octets);
+    leave(l, octets);
+    l->cto = usual_cto(l); /* something came through: no back-off any more */
+    l->cto_at = l->flight ? cv_usec_add(now, l->cto) : CV_USEC_NEVER;
+}
+
+void ppsp_ledbat_forget(struct ppsp_ledbat *l, uint64_t octets) {
+    leave(l, octets);
+    if (!l->flight)
+        l->cto_at = CV_USEC_NEVER;
+}
+
+void ppsp_ledbat_lost(struct ppsp_ledbat *l, cv_usec now, cv_usec sent_at, uint64_t octets) {
+    ppsp_ledbat_forget(l, octets);
+    if (sent_at < l->recovered)
+        return; /* at most once per RTT */
+    l->recovered = now;
+    l->losses++;
+    uint64_t least = (uint64_t)LEDBAT_MIN_CWND * l->mss, half = l->cwnd / 2;
+    half = half < least ? least : half;
+    l->cwnd = half < l->cwnd ? half : l->cwnd;
+    l->ssthresh = l->cwnd;
+}
+
+void ppsp_ledbat_timeout(struct ppsp_ledbat *l, cv_usec now) {
+    uint64_t half = l->cwnd / 2, least = (uint64_t)LEDBAT_MIN_CWND * l->mss;
+    l->ssthresh = half < least ? least : half;
+    l->cwnd = l->mss;
+    l->cto = l->cto > CTO_MAX / 2 ? CTO_MAX : l->cto * 2;
+    l->flight = 0;
+    l->cto_at = CV_USEC_NEVER;
+    l->recovered = now;
+    l->losses++;
+}
+
+cv_usec ppsp_ledbat_patience(const struct ppsp_ledbat *l) {
+    cv_usec spread = l->srtt + 4 * l->rttvar, ninth = l->srtt + l->srtt / 8;
+    cv_usec p = spread > ninth ? spread : ninth;
+    return p < CV_MSEC(3) ? CV_MSEC(3) : p;
+}
+
+/* ---- pacing ---------------------------------------------------------------- */
+
+/* Octets a second: somewhat faster than the window per RTT, so that pacing
+ * never is the bottleneck; twice in slow start, where the window doubles. */
+static uint64_t pace(const struct ppsp_ledbat *l) {
+    uint64_t per_rtt = l->cwnd < l->ssthresh ? l->cwnd * 2 : l->cwnd + l->cwnd / 4;
+    return per_rtt * 1000000 / l->srtt + 1;
+}
+
+uint64_t ppsp_ledbat_allowance(struct ppsp_ledbat *l, cv_usec now, cv_usec *ret_at) {
+    *ret_at = CV_USEC_NEVER;
+    if (l->flight >= l->cwnd)
+        return 0;
+    uint64_t window = l->cwnd - l->flight;
+    if (window < l->mss && l->flight)
+        return 0;
+    if (l->srtt == 0)
+        return window < l->mss ? l->mss : window;
+
+    uint64_t rate = pace(l), burst = rate * PACE_QUANTUM / 1000000;
+    uint64_t least = (uint64_t)PACE_BURST * l->mss;
+    burst = burst < least ? least : burst;
+    cv_usec passed = cv_usec_since(now, l->credit_at);
+    uint64_t gained = passed > CV_SEC(1) ? burst : passed * rate / 1000000;
+    if (gained) {
+        l->credit = l->credit + gained > burst ? burst : l->credit + gained;
+        l->credit_at = now;
+    }
+    /* A fast sender wakes once a millisecond, a slow one for each datagram. */
+    uint64_t need = rate / 1000;
+    need = need < l->mss ? l->mss : need > least ? least : need;
+    if (l->credit < need) {
+        *ret_at = now + (need - l->credit) * 1000000 / rate + 1;
+        return 0;
+    }
+    window = window < l->credit ? window : l->credit;
+    return window < l->mss ? l->mss : window;
+}
+
+void ppsp_ledbat_sent(struct ppsp_ledbat *l, cv_usec now, uint64_t octets) {
+    l->flight += octets;
+    l->credit -= octets < l->credit ? octets : l->credit;
+    if (l->cto_at == CV_USEC_NEVER)
+        l->cto_at = cv_usec_add(now, l->cto);
+}

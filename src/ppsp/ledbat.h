@@ -1,0 +1,79 @@
+/*
+ * LEDBAT (RFC 6817): how much may be in flight to one peer. It yields: when
+ * the one-way delay rises above its base by more than the target, the window
+ * shrinks. With the slow start of RFC 5681 section 3.1 (allowed by 2.2), the
+ * loss reaction and congestion timeout of section 2.4.2, and pacing.
+ */
+#ifndef CULVERT_PPSP_LEDBAT_H
+#define CULVERT_PPSP_LEDBAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/time.h"
+
+enum {
+    LEDBAT_BASE_HISTORY = 10, /* minutes; "SHOULD be 10" */
+    LEDBAT_FILTER = 32,       /* samples kept, none older than one RTT */
+    LEDBAT_INIT_CWND = 4,     /* times MSS: RFC 5681's value for small segments */
+    LEDBAT_MIN_CWND = 2,
+    LEDBAT_ALLOWED_INCREASE = 1,
+};
+
+struct ppsp_ledbat {
+    uint32_t mss; /* octets of one full datagram */
+    cv_usec target;
+    uint64_t cwnd, ssthresh;            /* octets; in slow start while cwnd < ssthresh */
+    uint64_t flight;                    /* octets sent and neither acknowledged nor given up */
+    cv_usec cto, srtt, rttvar, rtt_min; /* srtt 0: not measured */
+    cv_usec cto_at;    /* when the congestion timeout fires; NEVER: nothing in flight */
+    cv_usec recovered; /* a loss of what was sent before this is the same event */
+    uint64_t losses;   /* events */
+
+    bool any_sample;
+    uint64_t origin;                   /* first sample: all others are kept relative to it */
+    int64_t base[LEDBAT_BASE_HISTORY]; /* minima, newest at base_at */
+    unsigned base_at;
+    uint64_t base_minute;
+    struct {
+        int64_t delay;
+        cv_usec at;
+    } filter[LEDBAT_FILTER];
+    unsigned filter_at;
+    cv_usec queuing_delay; /* last estimate */
+
+    uint64_t credit; /* octets that pacing allows now */
+    cv_usec credit_at;
+};
+
+void ppsp_ledbat_init(struct ppsp_ledbat *l, uint32_t mss, cv_usec target, cv_usec now);
+
+/* Octets that may be sent now; what pacing withholds comes back as *ret_at, the
+ * time to ask again (CV_USEC_NEVER when only an acknowledgement helps). */
+uint64_t ppsp_ledbat_allowance(struct ppsp_ledbat *l, cv_usec now, cv_usec *ret_at);
+
+void ppsp_ledbat_sent(struct ppsp_ledbat *l, cv_usec now, uint64_t octets);
+
+/* One delay sample (microseconds, any origin, wraps). */
+void ppsp_ledbat_delay(struct ppsp_ledbat *l, cv_usec now, uint64_t sample);
+
+/* Round-trip time of something sent once. */
+void ppsp_ledbat_rtt(struct ppsp_ledbat *l, cv_usec rtt);
+
+/* `octets` are acknowledged; after the samples of the same ACK. */
+void ppsp_ledbat_acked(struct ppsp_ledbat *l, cv_usec now, uint64_t octets);
+
+/* `octets` that were sent at `sent_at` are lost, and not resent by themselves. */
+void ppsp_ledbat_lost(struct ppsp_ledbat *l, cv_usec now, cv_usec sent_at, uint64_t octets);
+
+/* `octets` in flight do not matter any more (peer cancelled or closed). */
+void ppsp_ledbat_forget(struct ppsp_ledbat *l, uint64_t octets);
+
+/* The congestion timeout fired: nothing of what is in flight counts any more. */
+void ppsp_ledbat_timeout(struct ppsp_ledbat *l, cv_usec now);
+
+/* After how long something unacknowledged counts as lost once something
+ * younger was acknowledged. */
+cv_usec ppsp_ledbat_patience(const struct ppsp_ledbat *l);
+
+#endif

@@ -1,0 +1,463 @@
+#include "ppsp/merkle.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LEVELS = PPSP_GROUP_LEVEL + 1, /* of one page */
+    LEAF_PAGES = 48,               /* slots for pages of leaves; the rest for higher ones */
+};
+
+static const uint8_t zeros[CV_SHA_MAX];
+
+/*
+ * A page: the nodes of five levels under one node, in the order of their bins.
+ * Tier 0 pages hold the leaves of 16 chunks up to their common root, tier 1
+ * pages the five levels above those, and so on. Only tier 0 lies in one piece
+ * in the store; higher nodes are read one by one, when asked for.
+ */
+struct ppsp_page {
+    uint64_t name;                 /* tier and index, + 1; 0: empty slot */
+    uint32_t loaded, known, dirty; /* bits by place in the page */
+    uint8_t hash[];
+};
+
+struct place {
+    unsigned tier;
+    uint64_t index; /* of the page in its tier */
+    unsigned at;    /* in the page */
+};
+
+static struct place place_of(ppsp_bin bin) {
+    unsigned level = ppsp_bin_level(bin), tier = level / LEVELS, in = level % LEVELS;
+    uint64_t index = ppsp_bin_index(bin);
+    unsigned up = PPSP_GROUP_LEVEL - in;
+    uint64_t low = index & (((uint64_t)1 << up) - 1);
+    return (struct place){
+        .tier = tier,
+        .index = index >> up,
+        .at = (unsigned)(low << (in + 1)) + (1u << in) - 1,
+    };
+}
+
+/* The bin at a place: places are bins of a small tree. */
+static ppsp_bin bin_of(unsigned tier, uint64_t index, unsigned at) {
+    unsigned in = ppsp_bin_level(at);
+    uint64_t low = ppsp_bin_index(at);
+    return ppsp_bin_at(tier * LEVELS + in, index << (PPSP_GROUP_LEVEL - in) | low);
+}
+
+void ppsp_tree_init(struct ppsp_tree *t, enum cv_sha alg, const uint8_t *root,
+                    const struct ppsp_store_ops *store, void *store_ctx) {
+    *t = (struct ppsp_tree){
+        .alg = alg, .hash_len = cv_sha_len(alg), .store = store, .store_ctx = store_ctx};
+    assert(t->hash_len > 0);
+    memcpy(t->root, root, t->hash_len);
+    t->page_size = sizeof(struct ppsp_page) + PPSP_PAGE_NODES * t->hash_len;
+    t->page_size = (t->page_size + 15) & ~(size_t)15;
+}
+
+void ppsp_tree_idle(struct ppsp_tree *t) {
+    free(t->pages);
+    t->pages = NULL;
+    memset(t->dirty, 0, sizeof t->dirty);
+}
+
+void ppsp_tree_done(struct ppsp_tree *t) {
+    ppsp_tree_idle(t);
+}
+
+void ppsp_tree_size(struct ppsp_tree *t, uint64_t chunks) {
+    assert(chunks > 0 && chunks < PPSP_CHUNKS_MAX);
+    if (t->chunks != chunks)
+        ppsp_tree_idle(t);
+    t->chunks = chunks;
+    t->root_bin = ppsp_bin_root(chunks);
+}
+
+void ppsp_tree_combine(const struct ppsp_tree *t, const uint8_t *left, const uint8_t *right,
+                       uint8_t *ret) {
+    if (memcmp(left, zeros, t->hash_len) == 0 && memcmp(right, zeros, t->hash_len) == 0)
+        memset(ret, 0, t->hash_len);
+    else
+        cv_sha2(t->alg, ret, left, t->hash_len, right, t->hash_len);
+}
+
+/* ---- pages ---------------------------------------------------------------- */
+
+static struct ppsp_page *slot(const struct ppsp_tree *t, unsigned i) {
+    return (struct ppsp_page *)(void *)((uint8_t *)t->pages + i * t->page_size);
+}
+
+static uint8_t *hash_at(const struct ppsp_tree *t, struct ppsp_page *page, unsigned at) {
+    return page->hash + at * t->hash_len;
+}
+
+/* How many bins of a tier 0 page exist: a small tree ends inside the page. */
+static uint32_t page_span(const struct ppsp_tree *t, uint64_t index) {
+    uint64_t first = index * (PPSP_PAGE_NODES + 1), end = ppsp_bin_last(t->root_bin) * 2 + 1;
+    assert(first < end);
+    return end - first < PPSP_PAGE_NODES ? (uint32_t)(end - first) : PPSP_PAGE_NODES;
+}
+
+static enum cv_err write_page(struct ppsp_tree *t, struct ppsp_page *page) {
+    unsigned tier = (unsigned)((page->name - 1) >> 56);
+    uint64_t index = (page->name - 1) & (((uint64_t)1 << 56) - 1);
+    if (tier == 0) {
+        enum cv_err err = t->store->tree_put(t->store_ctx, index * (PPSP_PAGE_NODES + 1),
+                                             page_span(t, index), page->hash);
+        if (!err)
+            page->dirty = 0;
+        return err;
+    }
+    while (page->dirty) {
+        unsigned at = (unsigned)__builtin_ctz(page->dirty);
+        enum cv_err err =
+            t->store->tree_put(t->store_ctx, bin_of(tier, index, at), 1, hash_at(t, page, at));
+        if (err)
+            return err;
+        page->dirty &= page->dirty - 1;
+    }
+    return CV_ERR_OK;
+}
+
+enum cv_err ppsp_tree_flush(struct ppsp_tree *t) {
+    for (unsigned w = 0; w < PPSP_PAGES / 64; w++)
+        while (t->dirty[w]) {
+            unsigned i = w * 64 + (unsigned)__builtin_ctzll(t->dirty[w]);
+            enum cv_err err = write_page(t, slot(t, i));
+            if (err)
+                return err;
+            t->dirty[w] &= t->dirty[w] - 1;
+        }
+    return CV_ERR_OK;
+}
+
+static void note_known(const struct ppsp_tree *t, struct ppsp_page *page, unsigned at) {
+    if (memcmp(hash_at(t, page, at), zeros, t->hash_len) != 0)
+        page->known |= (uint32_t)1 << at;
+}
+
+static enum cv_err load(struct ppsp_tree *t, struct ppsp_page *page, const struct place *at) {
+    uint32_t bit = (uint32_t)1 << at->at;
+    if (page->loaded & bit)
+        return CV_ERR_OK;
+    if (at->tier == 0) {
+        uint32_t n = page_span(t, at->index);
+        enum cv_err err =
+            t->store->tree_get(t->store_ctx, at->index * (PPSP_PAGE_NODES + 1), n, page->hash);
+        if (err)
+            return err;
+        for (unsigned i = 0; i < n; i++)
+            note_known(t, page, i);
+        page->loaded = UINT32_MAX;
+        return CV_ERR_OK;
+    }
+    enum cv_err err = t->store->tree_get(t->store_ctx, bin_of(at->tier, at->index, at->at), 1,
+                                         hash_at(t, page, at->at));
+    if (err)
+        return err;
+    note_known(t, page, at->at);
+    page->loaded |= bit;
+    return CV_ERR_OK;
+}
+
+/* The page that holds a place, read as far as that place. */
+static enum cv_err page_for(struct ppsp_tree *t, const struct place *at, unsigned *ret) {
+    if (!t->pages && !(t->pages = calloc(PPSP_PAGES, t->page_size)))
+        return CV_ERR_NOMEM;
+    unsigned i = at->tier == 0 ? (unsigned)(at->index % LEAF_PAGES)
+                               : LEAF_PAGES + ((at->tier - 1) * 4 + (unsigned)(at->index & 3)) %
+                                                  (PPSP_PAGES - LEAF_PAGES);
+    struct ppsp_page *page = slot(t, i);
+    uint64_t name = ((uint64_t)at->tier << 56 | at->index) + 1;
+    if (page->name != name) {
+        if (page->dirty) {
+            enum cv_err err = write_page(t, page);
+            if (err)
+                return err;
+            t->dirty[i / 64] &= ~((uint64_t)1 << (i & 63));
+        }
+        memset(page, 0, t->page_size);
+        page->name = name;
+    }
+    enum cv_err err = load(t, page, at);
+    if (err)
+        return err;
+    *ret = i;
+    return CV_ERR_OK;
+}
+
+enum cv_err ppsp_tree_get(struct ppsp_tree *t, ppsp_bin bin, const uint8_t **ret) {
+    if (t->chunks == 0)
+        return CV_ERR_NOENT;
+    if (bin == t->root_bin) {
+        *ret = t->root;
+        return CV_ERR_OK;
+    }
+    if (ppsp_bin_first(bin) >= t->chunks) {
+        *ret = zeros;
+        return CV_ERR_OK;
+    }
+    if (ppsp_bin_last(bin) > ppsp_bin_last(t->root_bin))
+        return CV_ERR_NOENT; /* above the root */
+    struct place at = place_of(bin);
+    unsigned i;
+    enum cv_err err = page_for(t, &at, &i);
+    if (err)
+        return err;
+    struct ppsp_page *page = slot(t, i);
+    if (!(page->known >> at.at & 1))
+        return CV_ERR_NOENT;
+    *ret = hash_at(t, page, at.at);
+    return CV_ERR_OK;
+}
+
+enum cv_err ppsp_tree_put(struct ppsp_tree *t, ppsp_bin bin, const uint8_t *hash) {
+    assert(t->chunks > 0 && ppsp_bin_last(bin) <= ppsp_bin_last(t->root_bin));
+    if (ppsp_bin_first(bin) >= t->chunks)
+        return CV_ERR_OK;
+    struct place at = place_of(bin);
+    unsigned i;
+    enum cv_err err = page_for(t, &at, &i);
+    if (err)
+        return err;
+    struct ppsp_page *page = slot(t, i);
+    uint32_t bit = (uint32_t)1 << at.at;
+    if (page->known & bit) {
+        assert(memcmp(hash_at(t, page, at.at), hash, t->hash_len) == 0);
+        return CV_ERR_OK;
+    }
+    memcpy(hash_at(t, page, at.at), hash, t->hash_len);
+    page->known |= bit;
+    page->dirty |= bit;
+    t->dirty[i / 64] |= (uint64_t)1 << (i & 63);
+    return CV_ERR_OK;
+}
+
+/* ---- claims --------------------------------------------------------------- */
+
+void ppsp_pending_add(struct ppsp_pending *p, ppsp_bin bin, const uint8_t *hash, size_t hash_len) {
+    uint32_t i;
+    for (i = 0; i < p->count; i++)
+        if (p->bins[i] == bin)
+            break;
+    if (i == PPSP_PENDING_HASHES) {
+        i = p->next;
+        p->next = (p->next + 1) % PPSP_PENDING_HASHES;
+    } else if (i == p->count) {
+        p->count++;
+    }
+    p->bins[i] = bin;
+    memcpy(p->hashes[i], hash, hash_len);
+    p->fresh++;
+}
+
+static const uint8_t *pending_find(const struct ppsp_pending *p, ppsp_bin bin) {
+    for (uint32_t i = p ? p->count : 0; i-- > 0;)
+        if (p->bins[i] == bin)
+            return p->hashes[i];
+    return NULL;
+}
+
+static void pending_drop(struct ppsp_pending *p, ppsp_bin bin) {
+    for (uint32_t i = p->count; i-- > 0;)
+        if (p->bins[i] == bin) {
+            uint32_t last = --p->count;
+            p->bins[i] = p->bins[last];
+            memcpy(p->hashes[i], p->hashes[last], sizeof p->hashes[i]);
+            return;
+        }
+}
+
+/* Way from a node up to the first known one. */
+struct climb {
+    unsigned steps;
+    ppsp_bin bins[64];
+    uint8_t hashes[64][CV_SHA_MAX];
+    uint8_t siblings[64][CV_SHA_MAX];
+};
+
+/*
+ * Follows the hashes upwards. CV_ERR_NOENT when one is missing before a known
+ * node is reached. Nothing is hashed before all hashes are there, so that
+ * claims that lead nowhere cost nothing.
+ */
+static enum cv_err climb(struct ppsp_tree *t, const struct ppsp_pending *p, ppsp_bin bin,
+                         const uint8_t *hash, struct climb *c) {
+    const uint8_t *known;
+    enum cv_err err;
+    c->steps = 0;
+    for (ppsp_bin b = bin; (err = ppsp_tree_get(t, b, &known)) == CV_ERR_NOENT;
+         b = ppsp_bin_parent(b)) {
+        if (t->chunks == 0 || ppsp_bin_last(b) >= ppsp_bin_last(t->root_bin) + 1)
+            return CV_ERR_NOENT;
+        const uint8_t *sib;
+        err = ppsp_tree_get(t, ppsp_bin_sibling(b), &sib);
+        if (err == CV_ERR_NOENT) {
+            sib = pending_find(p, ppsp_bin_sibling(b));
+            err = sib ? CV_ERR_OK : CV_ERR_NOENT;
+        }
+        if (err)
+            return err;
+        c->bins[c->steps] = b;
+        memcpy(c->siblings[c->steps], sib, t->hash_len);
+        c->steps++;
+    }
+    if (err)
+        return err;
+    uint8_t top[CV_SHA_MAX];
+    memcpy(top, known, t->hash_len);
+    const uint8_t *h = hash;
+    for (unsigned i = 0; i < c->steps; i++) {
+        memcpy(c->hashes[i], h, t->hash_len);
+        uint8_t *up = i + 1 < c->steps ? c->hashes[i + 1] : c->hashes[63];
+        if (ppsp_bin_is_left(c->bins[i]))
+            ppsp_tree_combine(t, c->hashes[i], c->siblings[i], up);
+        else
+            ppsp_tree_combine(t, c->siblings[i], c->hashes[i], up);
+        h = up;
+    }
+    return memcmp(h, top, t->hash_len) == 0 ? CV_ERR_OK : CV_ERR_AUTH;
+}
+
+/* All of the way is right: from the top, so that a failure leaves no gap. */
+static enum cv_err adopt(struct ppsp_tree *t, struct ppsp_pending *p, const struct climb *c) {
+    for (unsigned i = c->steps; i-- > 0;) {
+        enum cv_err err = ppsp_tree_put(t, c->bins[i], c->hashes[i]);
+        if (!err)
+            err = ppsp_tree_put(t, ppsp_bin_sibling(c->bins[i]), c->siblings[i]);
+        if (err)
+            return err;
+        if (p) {
+            pending_drop(p, c->bins[i]);
+            pending_drop(p, ppsp_bin_sibling(c->bins[i]));
+        }
+    }
+    return CV_ERR_OK;
+}
+
+static enum cv_err prove(struct ppsp_tree *t, struct ppsp_pending *p, ppsp_bin bin,
+                         const uint8_t *hash) {
+    struct climb c;
+    enum cv_err err = climb(t, p, bin, hash, &c);
+    return err ? err : adopt(t, p, &c);
+}
+
+enum cv_err ppsp_tree_check(struct ppsp_tree *t, struct ppsp_pending *p, uint64_t chunk,
+                            const uint8_t *hash) {
+    const uint8_t *known;
+    enum cv_err err = ppsp_tree_get(t, ppsp_bin_leaf(chunk), &known);
+    if (err == CV_ERR_OK)
+        return memcmp(known, hash, t->hash_len) == 0 ? CV_ERR_OK : CV_ERR_AUTH;
+    if (err != CV_ERR_NOENT)
+        return err;
+    return prove(t, p, ppsp_bin_leaf(chunk), hash);
+}
+
+/* Can the claim for `bin` be proven now, with that for its sibling? */
+static enum cv_err resolve_one(struct ppsp_pending *p, struct ppsp_tree *t, ppsp_bin bin) {
+    const uint8_t *hash = pending_find(p, bin);
+    if (!hash)
+        return CV_ERR_OK; /* proven with its sibling */
+    uint8_t copy[CV_SHA_MAX];
+    memcpy(copy, hash, t->hash_len);
+    enum cv_err err = prove(t, p, bin, copy);
+    if (err == CV_ERR_OK)
+        pending_drop(p, bin); /* also when it was known without climbing */
+    return err == CV_ERR_NOENT ? CV_ERR_OK : err;
+}
+
+enum cv_err ppsp_pending_resolve(struct ppsp_pending *p, struct ppsp_tree *t) {
+    ppsp_bin fresh[PPSP_PENDING_HASHES];
+    uint32_t n = p->fresh < p->count ? p->fresh : p->count;
+    p->fresh = 0;
+    if (p->count == PPSP_PENDING_HASHES)
+        n = p->count;
+    memcpy(fresh, p->bins + p->count - n, n * sizeof *fresh);
+    for (uint32_t i = 0; i < n; i++) {
+        enum cv_err err = resolve_one(p, t, fresh[i]);
+        if (err)
+            return err;
+    }
+    return CV_ERR_OK;
+}
+
+/* ---- peaks ---------------------------------------------------------------- */
+
+void ppsp_peaks_offer(struct ppsp_peaks *k, ppsp_bin bin, const uint8_t *hash, size_t hash_len) {
+    uint64_t expect = k->count ? ppsp_bin_last(k->bins[k->count - 1]) + 1 : 0;
+    bool smaller = !k->count || ppsp_bin_level(bin) < ppsp_bin_level(k->bins[k->count - 1]);
+    if (k->broken || k->count == 48 || ppsp_bin_first(bin) != expect || !smaller) {
+        k->broken = true;
+        return;
+    }
+    k->bins[k->count] = bin;
+    memcpy(k->hashes[k->count], hash, hash_len);
+    k->count++;
+}
+
+/* From the last peak up: a left child's sibling is padding, a right child's
+ * sibling is the peak before it (section 5.6.1). */
+enum cv_err ppsp_peaks_check(struct ppsp_tree *t, const struct ppsp_peaks *k, bool keep,
+                             uint64_t *ret_chunks) {
+    if (k->count == 0)
+        return CV_ERR_AUTH;
+    uint64_t chunks = ppsp_bin_last(k->bins[k->count - 1]) + 1;
+    if (chunks >= PPSP_CHUNKS_MAX)
+        return CV_ERR_AUTH;
+    ppsp_bin top = ppsp_bin_root(chunks), bin = k->bins[k->count - 1];
+    unsigned left = k->count - 1;
+    uint8_t h[CV_SHA_MAX];
+    memcpy(h, k->hashes[left], t->hash_len);
+    while (bin != top) {
+        if (keep) {
+            enum cv_err err = ppsp_tree_put(t, bin, h);
+            if (err)
+                return err;
+        }
+        if (ppsp_bin_is_left(bin)) {
+            ppsp_tree_combine(t, h, zeros, h);
+        } else {
+            assert(left > 0 && k->bins[left - 1] == ppsp_bin_sibling(bin));
+            left--;
+            ppsp_tree_combine(t, k->hashes[left], h, h);
+            if (keep) {
+                enum cv_err err = ppsp_tree_put(t, k->bins[left], k->hashes[left]);
+                if (err)
+                    return err;
+            }
+        }
+        bin = ppsp_bin_parent(bin);
+    }
+    assert(left == 0);
+    if (memcmp(h, t->root, t->hash_len) != 0)
+        return CV_ERR_AUTH;
+    *ret_chunks = chunks;
+    return CV_ERR_OK;
+}
+
+enum cv_err ppsp_tree_prove_stored(struct ppsp_tree *t) {
+    struct ppsp_peaks *k = calloc(1, sizeof *k);
+    if (!k)
+        return CV_ERR_NOMEM;
+    uint64_t chunks = 0;
+    enum cv_err err = CV_ERR_OK;
+    ppsp_bin peaks[48];
+    unsigned n = ppsp_bin_peaks(t->chunks, peaks);
+    for (unsigned i = 0; i < n && !err; i++) {
+        const uint8_t *h;
+        err = ppsp_tree_get(t, peaks[i], &h);
+        if (!err)
+            ppsp_peaks_offer(k, peaks[i], h, t->hash_len);
+    }
+    if (err == CV_ERR_NOENT)
+        err = CV_ERR_CORRUPT;
+    if (!err)
+        err = ppsp_peaks_check(t, k, false, &chunks) ? CV_ERR_CORRUPT : CV_ERR_OK;
+    free(k);
+    if (!err)
+        t->proven = true;
+    return err;
+}

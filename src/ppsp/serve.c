@@ -1,0 +1,425 @@
+/*
+ * Giving: what a peer asked for, in order, as fast as LEDBAT allows. Chunks go
+ * by groups of 16: first the hashes that the peer cannot know yet, then the
+ * chunks, all in datagrams of the same size. A circuit carries one datagram in
+ * a cell whatever its size, so there the hash of a chunk's neighbour travels
+ * with it and only the higher hashes go ahead (RFC 7574 sections 5.3 and 5.4).
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "ppsp/engine.h"
+
+enum {
+    GROUPS = PPSP_BURST_CHUNKS / PPSP_GROUP_CHUNKS,
+    SINGLY = 3, /* chunks of a window that go one by one */
+    NODES_MAX = 48 + 64 + PPSP_PAGE_NODES,
+};
+
+/* ---- what is asked of us ------------------------------------------------------- */
+
+enum cv_err ppsp_serve_request(struct ppsp_channel *c, cv_usec now, const struct ppsp_range *r) {
+    struct ppsp_swarm *s = c->swarm;
+    struct ppsp_range range = *r;
+    if (!s->config.serve || s->chunks == 0 || range.first >= s->chunks) {
+        PPSP_COUNT(s->p, drop_request_empty);
+        return CV_ERR_OK;
+    }
+    if (range.last >= s->chunks)
+        range.last = s->chunks - 1;
+    if (!ppsp_chunkset_any(&s->have, range.first, range.last)) {
+        PPSP_COUNT(s->p, drop_request_empty);
+        return CV_ERR_OK;
+    }
+    if (range.first < c->highest_sent) { /* again: something got lost, perhaps hashes */
+        c->group_valid = false;
+        struct ppsp_taken t = ppsp_flight_take(&c->sent, range.first, range.last, false);
+        if (t.chunks)
+            ppsp_ledbat_lost(&c->cc, now, t.at, (uint64_t)t.chunks * c->cc.mss);
+    }
+    /* What is queued already keeps its place. */
+    for (uint32_t i = 0; i < c->queued; i++) {
+        const struct ppsp_range *q = &c->queue[i];
+        if (range.first >= q->first && range.first <= q->last) {
+            if (range.last <= q->last)
+                return CV_ERR_OK;
+            range.first = q->last + 1;
+        }
+        if (range.last >= q->first && range.last <= q->last)
+            range.last = q->first - 1;
+    }
+    struct ppsp_range *last = c->queued ? &c->queue[c->queued - 1] : NULL;
+    if (last && range.first == last->last + 1) {
+        last->last = range.last;
+        return CV_ERR_OK;
+    }
+    if (c->queued == PPSP_REQUEST_RANGES) {
+        PPSP_COUNT(s->p, drop_request_full);
+        return CV_ERR_OK;
+    }
+    c->queue[c->queued++] = range;
+    return CV_ERR_OK;
+}
+
+static void queue_remove(struct ppsp_channel *c, uint32_t i) {
+    c->queued--;
+    memmove(&c->queue[i], &c->queue[i + 1], (c->queued - i) * sizeof *c->queue);
+}
+
+void ppsp_serve_cancel(struct ppsp_channel *c, const struct ppsp_range *r, bool implicit) {
+    bool any = false;
+    for (uint32_t i = c->queued; i-- > 0;) {
+        struct ppsp_range *q = &c->queue[i];
+        if (q->last < r->first || q->first > r->last)
+            continue;
+        any = true;
+        if (q->first >= r->first && q->last <= r->last) {
+            queue_remove(c, i);
+        } else if (q->first >= r->first) {
+            q->first = r->last + 1;
+        } else if (q->last <= r->last) {
+            q->last = r->first - 1;
+        } else if (c->queued < PPSP_REQUEST_RANGES) {
+            memmove(q + 1, q, (c->queued - i) * sizeof *q);
+            c->queued++;
+            q[0].last = r->first - 1;
+            q[1].first = r->last + 1;
+        } else {
+            q->last = r->first - 1; /* no room for the rest: it may ask again */
+        }
+    }
+    if (!any && !implicit)
+        PPSP_COUNT(c->swarm->p, drop_cancel_unknown);
+}
+
+/* ---- what becomes of it ---------------------------------------------------------- */
+
+enum cv_err ppsp_serve_ack(struct ppsp_channel *c, cv_usec now, const struct ppsp_ack *ack) {
+    struct ppsp_swarm *s = c->swarm;
+    struct ppsp_taken t = {0};
+    if (s->chunks && ack->chunks.first < s->chunks)
+        t = ppsp_flight_take(&c->sent, ack->chunks.first, ack->chunks.last, false);
+    if (t.chunks == 0) {
+        PPSP_COUNT(s->p, drop_ack_unknown);
+        return CV_ERR_OK;
+    }
+    if (ppsp_chunkset_add(&c->have, ack->chunks.first, ack->chunks.last))
+        PPSP_COUNT(s->p, drop_have_bad);
+    ppsp_serve_cancel(c, &ack->chunks, true);
+    if (t.newest > c->sent_passed)
+        c->sent_passed = t.newest;
+    ppsp_ledbat_delay(&c->cc, now, ack->delay);
+    if (!t.again)
+        ppsp_ledbat_rtt(&c->cc, cv_usec_since(now, t.at));
+    ppsp_ledbat_acked(&c->cc, now, (uint64_t)t.chunks * c->cc.mss);
+    return CV_ERR_OK;
+}
+
+static cv_usec lost_at(const struct ppsp_channel *c, const struct ppsp_run *r) {
+    return cv_usec_add(r->at, ppsp_ledbat_patience(&c->cc));
+}
+
+void ppsp_serve_check(struct ppsp_channel *c, cv_usec now) {
+    for (uint64_t i = c->sent.head; i < c->sent.tail && i < c->sent_passed; i++) {
+        struct ppsp_run *r = ppsp_flight_at(&c->sent, i);
+        if (r->mask == 0)
+            continue;
+        if (now < lost_at(c, r))
+            break;
+        cv_usec at = r->at;
+        uint64_t mask = ppsp_flight_clear(&c->sent, i, UINT64_MAX);
+        c->group_valid = false;
+        ppsp_ledbat_lost(&c->cc, now, at, (uint64_t)__builtin_popcountll(mask) * c->cc.mss);
+    }
+    if (now >= c->cc.cto_at) {
+        ppsp_flight_done(&c->sent);
+        c->sent_passed = 0;
+        c->group_valid = false;
+        ppsp_ledbat_timeout(&c->cc, now);
+    }
+}
+
+cv_usec ppsp_serve_next(const struct ppsp_channel *c) {
+    cv_usec at = c->cc.cto_at;
+    if (c->queued)
+        at = cv_usec_min(at, c->send_at);
+    if (!ppsp_flight_empty(&c->sent) && c->sent.head < c->sent_passed)
+        at = cv_usec_min(at, lost_at(c, ppsp_flight_at(&c->sent, c->sent.head)));
+    return at;
+}
+
+/* ---- hashes ------------------------------------------------------------------------ */
+
+struct nodes {
+    unsigned count;
+    ppsp_bin bins[NODES_MAX];
+};
+
+/* Having any chunk under a node, the peer knows the node's children. */
+static bool peer_knows_under(const struct ppsp_channel *c, ppsp_bin parent) {
+    return c->have.count &&
+           ppsp_chunkset_any(&c->have, ppsp_bin_first(parent), ppsp_bin_last(parent));
+}
+
+/* A peak or above one: follows from the peaks. */
+static bool follows_from_peaks(const struct ppsp_swarm *s, ppsp_bin node) {
+    return ppsp_bin_last(ppsp_bin_parent(node)) >= s->chunks;
+}
+
+static void add(struct nodes *n, ppsp_bin bin) {
+    assert(n->count < NODES_MAX);
+    n->bins[n->count++] = bin;
+}
+
+/* Siblings on the way from the group up to what the peer knows, highest first.
+ * With `trust`, what went along with the group sent before counts as known. */
+static void add_way_up(const struct ppsp_channel *c, uint64_t group, bool trust, struct nodes *n) {
+    ppsp_bin way[64];
+    unsigned k = 0;
+    for (ppsp_bin b = ppsp_bin_at(PPSP_GROUP_LEVEL, group); !follows_from_peaks(c->swarm, b);
+         b = ppsp_bin_parent(b)) {
+        ppsp_bin parent = ppsp_bin_parent(b);
+        unsigned up = ppsp_bin_level(parent) - PPSP_GROUP_LEVEL;
+        if (peer_knows_under(c, parent) ||
+            (trust && c->group_valid && c->group_before >> up == group >> up))
+            break;
+        way[k++] = ppsp_bin_sibling(b);
+    }
+    while (k)
+        add(n, way[--k]);
+}
+
+/* Inside the group, on levels from `bottom` to below `top`: each sibling of a
+ * node above one of the chunks. */
+static void add_inside(const struct ppsp_channel *c, uint64_t first, uint64_t last, unsigned bottom,
+                       unsigned top, struct nodes *n) {
+    for (unsigned level = top; level-- > bottom;)
+        for (uint64_t i = first >> level; i <= last >> level; i++) {
+            ppsp_bin b = ppsp_bin_at(level, i);
+            if (!follows_from_peaks(c->swarm, b) && !peer_knows_under(c, ppsp_bin_parent(b)))
+                add(n, ppsp_bin_sibling(b));
+        }
+}
+
+static size_t hashes_per_datagram(const struct ppsp_channel *c, size_t room) {
+    const struct ppsp_swarm *s = c->swarm;
+    return (room - 4) / PPSP_INTEGRITY_LEN(s->config.addressing, s->hash_len);
+}
+
+/* All hashes ahead, unless a neighbour's fits beside a chunk and not all of a
+ * group's fit into one datagram. */
+static bool neighbours_inline(const struct ppsp_channel *c, size_t room) {
+    const struct ppsp_swarm *s = c->swarm;
+    size_t hash = PPSP_INTEGRITY_LEN(s->config.addressing, s->hash_len);
+    return hashes_per_datagram(c, room) < PPSP_PAGE_NODES - 1 && c->cc.mss + hash <= room;
+}
+
+/* All hashes for chunks of one group, from level `bottom` on; if possible at
+ * most `most`. */
+static void collect(const struct ppsp_channel *c, uint64_t first, uint64_t last, unsigned bottom,
+                    size_t most, struct nodes *n) {
+    uint64_t group = first >> PPSP_GROUP_LEVEL;
+    for (int trust = 0; trust <= 1; trust++) {
+        n->count = 0;
+        /* Before anything else, and before anything was acknowledged: the peaks. */
+        if (c->have.count == 0 && !(c->group_valid && trust)) {
+            n->count = ppsp_bin_peaks(c->swarm->chunks, n->bins);
+        }
+        add_way_up(c, group, trust, n);
+        add_inside(c, first, last, bottom, PPSP_GROUP_LEVEL, n);
+        if (n->count <= most)
+            break; /* to be sure costs nothing */
+    }
+}
+
+static enum cv_err put_hash(struct ppsp_channel *c, struct cv_wr *w, ppsp_bin bin) {
+    struct ppsp_swarm *s = c->swarm;
+    struct ppsp_integrity_hash node = {
+        .chunks = {ppsp_bin_first(bin), ppsp_bin_last(bin)},
+    };
+    enum cv_err err = ppsp_tree_get(&s->tree, bin, &node.hash);
+    if (err)
+        return err == CV_ERR_NOENT ? CV_ERR_OK : err;
+    ppsp_integrity_write(w, s->config.addressing, s->hash_len, &node);
+    return CV_ERR_OK;
+}
+
+static enum cv_err send_hashes(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t room,
+                               const struct nodes *n) {
+    size_t most = hashes_per_datagram(c, room);
+    for (unsigned i = 0; i < n->count;) {
+        uint8_t *at = cv_batch_slot(b);
+        if (!at)
+            return CV_ERR_NOBUFS;
+        struct cv_wr w = cv_wr_init(at, room);
+        cv_wr_be32(&w, c->remote);
+        for (size_t k = 0; k < most && i < n->count; k++, i++) {
+            enum cv_err err = put_hash(c, &w, n->bins[i]);
+            if (err)
+                return err;
+        }
+        assert(!w.err);
+        if (cv_wr_len(&w) > 4)
+            ppsp_commit(c, now, b, cv_wr_len(&w));
+    }
+    return CV_ERR_OK;
+}
+
+/* ---- chunks ------------------------------------------------------------------------ */
+
+/* With the hashes of `with`, if any, in the same datagram. */
+static enum cv_err send_chunk(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t room,
+                              const struct nodes *with, const struct ppsp_data *data) {
+    struct ppsp_swarm *s = c->swarm;
+    uint8_t *at = cv_batch_slot(b);
+    if (!at)
+        return CV_ERR_NOBUFS;
+    struct cv_wr w = cv_wr_init(at, room);
+    cv_wr_be32(&w, c->remote);
+    for (unsigned i = 0; i < with->count; i++) {
+        enum cv_err err = put_hash(c, &w, with->bins[i]);
+        if (err)
+            return err;
+    }
+    ppsp_data_write(&w, s->config.addressing, data);
+    assert(!w.err);
+    ppsp_commit(c, now, b, cv_wr_len(&w));
+    return CV_ERR_OK;
+}
+
+static enum cv_err send_chunks(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t room,
+                               uint64_t first, uint32_t count, const struct nodes *with,
+                               uint32_t *ret_sent) {
+    struct ppsp_swarm *s = c->swarm;
+    struct ppsp *p = s->p;
+    size_t len = 0;
+    enum cv_err err = s->config.store->read_chunks(s->config.store_ctx, first, count, p->scratch,
+                                                   p->scratch_size, &len);
+    if (err)
+        return err;
+    bool with_neighbour = neighbours_inline(c, room);
+    struct ppsp_data data = {.timestamp = ppsp_channel_clock(c, now), .content = p->scratch};
+    uint32_t i = 0;
+    for (; i < count && len && !err; i++) {
+        data.chunk = first + i;
+        data.len = len < s->config.chunk_size ? len : s->config.chunk_size;
+        struct nodes neighbour = {0};
+        if (with_neighbour)
+            add_inside(c, data.chunk, data.chunk, 0, 1, &neighbour);
+        err = send_chunk(c, now, b, room, with ? with : &neighbour, &data);
+        if (err)
+            break;
+        data.content += data.len;
+        len -= data.len;
+    }
+    *ret_sent = i;
+    uint64_t octets = (uint64_t)(data.content - p->scratch);
+    s->up += octets;
+    c->up += octets;
+    ppsp_rate_add(&s->up_rate, now, octets);
+    ppsp_rate_add(&c->up_rate, now, octets);
+    return err;
+}
+
+/* How many chunks from `first` on leave now, whatever the reason. 0: none. */
+static uint32_t burst_len(struct ppsp_channel *c, cv_usec now, const struct cv_batch *b,
+                          enum ppsp_out *ret) {
+    struct ppsp_swarm *s = c->swarm;
+    uint64_t first = c->queue[0].first, last = c->queue[0].last;
+    uint64_t have_end = ppsp_chunkset_gap(&s->have, first) - 1;
+    uint64_t groups_end = ((first >> PPSP_GROUP_LEVEL) + GROUPS) * PPSP_GROUP_CHUNKS - 1;
+    last = last < have_end ? last : have_end;
+    last = last < groups_end ? last : groups_end;
+    uint64_t n = last - first + 1;
+
+    /* Room for the hashes of each group too, in datagrams of several sizes. */
+    uint32_t slots = b->slots_max - b->slots_used, runs = b->runs_max - b->runs_used;
+    uint32_t hashes = 3 * GROUPS;
+    *ret = PPSP_OUT_FULL;
+    if (slots <= hashes || runs < hashes + 2)
+        return 0;
+    n = n < slots - hashes ? n : slots - hashes;
+    n = n < s->stage_max ? n : s->stage_max;
+    n = n < PPSP_BURST_CHUNKS ? n : PPSP_BURST_CHUNKS;
+
+    *ret = PPSP_OUT_DONE;
+    uint64_t allowed = ppsp_ledbat_allowance(&c->cc, now, &c->send_at) / c->cc.mss;
+    n = n < allowed ? n : allowed;
+    if (allowed <= SINGLY)
+        n = n < 1 ? n : 1; /* the window is small: nothing may depend on a second datagram */
+    if (s->upload.rate != UINT64_MAX && n) {
+        uint64_t most = s->upload.burst / s->config.chunk_size;
+        n = n < most ? n : most;
+        if (!cv_tokenbucket_take(&s->upload, now, n * s->config.chunk_size)) {
+            c->send_at = cv_tokenbucket_ready(&s->upload, now, n * s->config.chunk_size);
+            return 0;
+        }
+    }
+    return (uint32_t)n;
+}
+
+/* One burst: hashes of up to three groups, then their chunks. */
+static enum cv_err burst(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t room,
+                         uint64_t first, uint32_t n, uint32_t *ret_sent) {
+    struct nodes nodes;
+    uint64_t end = first + n;
+    if (n == 1) { /* alone: hashes and chunk in one datagram, if they fit (section 5.3) */
+        size_t beside = (room - c->cc.mss) /
+                        PPSP_INTEGRITY_LEN(c->swarm->config.addressing, c->swarm->hash_len);
+        collect(c, first, first, 0, beside, &nodes);
+        if (nodes.count <= beside)
+            return send_chunks(c, now, b, room, first, 1, &nodes, ret_sent);
+    }
+    unsigned bottom = neighbours_inline(c, room) ? 1 : 0;
+    for (uint64_t a = first; a < end;) {
+        uint64_t group = a >> PPSP_GROUP_LEVEL, z = (group + 1) * PPSP_GROUP_CHUNKS;
+        z = z < end ? z : end;
+        collect(c, a, z - 1, bottom, hashes_per_datagram(c, room), &nodes);
+        enum cv_err err = send_hashes(c, now, b, room, &nodes);
+        if (err)
+            return err;
+        c->group_before = group;
+        c->group_valid = true;
+        a = z;
+    }
+    return send_chunks(c, now, b, room, first, n, NULL, ret_sent);
+}
+
+enum ppsp_out ppsp_serve_out(struct ppsp_channel *c, cv_usec now, struct cv_batch *b) {
+    struct ppsp_swarm *s = c->swarm;
+    size_t room = cv_batch_room(b) < c->mtu ? cv_batch_room(b) : c->mtu;
+    c->send_at = CV_USEC_NEVER;
+    while (c->queued) {
+        struct ppsp_range *q = &c->queue[0];
+        uint64_t first = ppsp_chunkset_next(&s->have, q->first);
+        if (first > q->last) {
+            queue_remove(c, 0);
+            continue;
+        }
+        q->first = first;
+        enum ppsp_out why;
+        uint32_t n = burst_len(c, now, b, &why), sent = 0;
+        if (n == 0)
+            return why;
+        bool again = first < c->highest_sent;
+        enum cv_err err = burst(c, now, b, room, first, n, &sent);
+        if (sent) {
+            /* Not to be followed costs a wrong flight size, nothing else. */
+            if (!ppsp_flight_push(&c->sent, first, ppsp_run_mask(sent), now, again))
+                ppsp_ledbat_sent(&c->cc, now, (uint64_t)sent * c->cc.mss);
+            c->highest_sent = first + sent > c->highest_sent ? first + sent : c->highest_sent;
+            q->first += sent;
+            if (q->first > q->last)
+                queue_remove(c, 0);
+        }
+        if (err == CV_ERR_NOBUFS)
+            return PPSP_OUT_FULL;
+        if (err) { /* the store: later */
+            c->group_valid = false;
+            c->send_at = cv_usec_add(now, PPSP_STORE_RETRY);
+            return PPSP_OUT_DONE;
+        }
+        return c->queued ? PPSP_OUT_MORE : PPSP_OUT_DONE;
+    }
+    return PPSP_OUT_DONE;
+}

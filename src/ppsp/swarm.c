@@ -1,0 +1,487 @@
+/* One content: opening, what is known of its size, the way into the store. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ppsp/engine.h"
+
+enum { STAGE_OCTETS = 1 << 16 };
+
+/* ---- opening and closing ---------------------------------------------------- */
+
+static bool config_ok(const struct ppsp_swarm_config *c) {
+    return c->integrity == PPSP_INTEGRITY_MERKLE && cv_sha_len(c->hash) == c->id_len &&
+           c->id_len > 0 && ppsp_spec_len(c->addressing) > 0 &&
+           c->chunk_size >= PPSP_CHUNK_SIZE_MIN && c->chunk_size <= PPSP_CHUNK_SIZE_MAX && c->store;
+}
+
+/* CHUNK32 cannot name more. */
+static bool count_ok(const struct ppsp_swarm *s, uint64_t chunks) {
+    return chunks > 0 && chunks < PPSP_CHUNKS_MAX &&
+           (s->config.addressing != PPSP_ADDRESSING_CHUNK32 || chunks <= (uint64_t)UINT32_MAX + 1);
+}
+
+static void set_chunks(struct ppsp_swarm *s, uint64_t chunks) {
+    struct ppsp_channel *c;
+    s->chunks = chunks;
+    ppsp_tree_size(&s->tree, chunks);
+    ppsp_chunkset_bound(&s->have, chunks);
+    ppsp_chunkset_bound(&s->taken, chunks);
+    TAILQ_FOREACH(c, &s->channels, of_swarm) {
+        ppsp_chunkset_bound(&c->have, chunks);
+        ppsp_flight_take(&c->asked, chunks, UINT64_MAX, false);
+    }
+    for (unsigned i = 0; i < PPSP_WANTS; i++)
+        if (s->wants[i].last >= chunks)
+            s->wants[i].last = chunks - 1;
+}
+
+static enum cv_err load_have(struct ppsp_swarm *s) {
+    size_t words = (size_t)(s->chunks / 64 + (s->chunks % 64 != 0));
+    uint64_t *map = calloc(words, sizeof *map);
+    if (!map)
+        return CV_ERR_NOMEM;
+    enum cv_err err = s->config.store->have_load(s->config.store_ctx, map, words);
+    if (!err)
+        err = ppsp_chunkset_load(&s->have, map);
+    if (!err)
+        err = ppsp_chunkset_load(&s->taken, map);
+    free(map);
+    return err;
+}
+
+/* What the store has counts only when its tree is the tree of this swarm. */
+static enum cv_err load(struct ppsp_swarm *s) {
+    struct ppsp_store_size size = {0};
+    enum cv_err err = s->config.store->size(s->config.store_ctx, &size);
+    if (err)
+        return err;
+    uint64_t length = s->config.length, chunk_size = s->config.chunk_size;
+    uint64_t chunks = length / chunk_size + (length % chunk_size != 0);
+    if (size.chunks == 0) {
+        if (chunks == 0)
+            return CV_ERR_OK;
+        if (!count_ok(s, chunks))
+            return CV_ERR_INVAL;
+        set_chunks(s, chunks);
+        s->octets = length;
+        return CV_ERR_OK;
+    }
+    if (!count_ok(s, size.chunks))
+        return CV_ERR_CORRUPT;
+    set_chunks(s, size.chunks);
+    err = load_have(s);
+    if (err)
+        return err;
+    err = ppsp_tree_prove_stored(&s->tree);
+    if (err == CV_ERR_CORRUPT && s->have.count == 0)
+        err = CV_ERR_OK; /* nothing rests on it: the peers' peaks will tell */
+    s->octets = size.octets ? size.octets : chunks == size.chunks ? length : 0;
+    s->octets_sure = size.octets != 0 && ppsp_chunkset_has(&s->have, s->chunks - 1);
+    s->complete = s->have.count == s->chunks;
+    return err;
+}
+
+static void id_key(const struct ppsp_swarm_config *config, uint8_t ret[PPSP_ID_MAX]) {
+    memset(ret, 0, PPSP_ID_MAX);
+    memcpy(ret, config->id, config->id_len);
+}
+
+static void bucket(struct cv_tokenbucket *b, uint64_t rate, uint32_t chunk_size, cv_usec now) {
+    if (rate == 0)
+        rate = UINT64_MAX;
+    uint64_t burst = rate / 20, least = (uint64_t)4 * chunk_size;
+    cv_tokenbucket_init(b, rate, burst < least ? least : burst, now);
+}
+
+static struct ppsp_swarm *swarm_new(struct ppsp *p, const struct ppsp_swarm_config *config,
+                                    cv_usec now) {
+    struct ppsp_swarm *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->p = p;
+    s->config = *config;
+    s->hash_len = config->id_len;
+    s->timer.of_swarm = true;
+    s->commit_at = s->news_at = CV_USEC_NEVER;
+    s->stage_max = STAGE_OCTETS / config->chunk_size;
+    s->stage_max = s->stage_max > PPSP_STAGE_CHUNKS ? PPSP_STAGE_CHUNKS : s->stage_max;
+    TAILQ_INIT(&s->channels);
+    ppsp_tree_init(&s->tree, config->hash, config->id, config->store, config->store_ctx);
+    ppsp_chunkset_init(&s->have);
+    ppsp_chunkset_init(&s->taken);
+    bucket(&s->upload, config->upload_limit, config->chunk_size, now);
+    bucket(&s->download, config->download_limit, config->chunk_size, now);
+    return s;
+}
+
+static void swarm_free(struct ppsp_swarm *s) {
+    ppsp_tree_done(&s->tree);
+    ppsp_chunkset_done(&s->have);
+    ppsp_chunkset_done(&s->taken);
+    free(s->stage.buf);
+    free(s);
+}
+
+enum cv_err ppsp_swarm_open(struct ppsp *p, struct cv_now now,
+                            const struct ppsp_swarm_config *config, cv_handle *ret) {
+    assert(now.mono >= p->last_now);
+    uint8_t key[PPSP_ID_MAX];
+    uint32_t i;
+    if (!config_ok(config))
+        return CV_ERR_INVAL;
+    id_key(config, key);
+    if (cv_map_get(p->by_id, key))
+        return CV_ERR_EXIST;
+    for (i = 0; i < p->config.swarms_max && p->swarms[i]; i++)
+        ;
+    if (i == p->config.swarms_max)
+        return CV_ERR_LIMIT;
+    struct ppsp_swarm *s = swarm_new(p, config, now.mono);
+    if (!s)
+        return CV_ERR_NOMEM;
+    enum cv_err err = load(s);
+    if (!err)
+        err = cv_map_put(p->by_id, key, s);
+    if (err) {
+        swarm_free(s);
+        return err;
+    }
+    s->handle = (cv_handle)++p->generations[i] << 32 | i;
+    p->swarms[i] = s;
+    ppsp_tree_idle(&s->tree);
+    *ret = s->handle;
+    return CV_ERR_OK;
+}
+
+struct ppsp_swarm *ppsp_swarm_find(const struct ppsp *p, cv_handle handle) {
+    uint32_t i = (uint32_t)handle;
+    if (i >= p->config.swarms_max || !p->swarms[i] || p->swarms[i]->handle != handle)
+        return NULL;
+    return p->swarms[i];
+}
+
+static void unstage(struct ppsp_swarm *s) {
+    if (s->stage.count)
+        TAILQ_REMOVE(&s->p->staged, s, in_staged);
+    s->stage.count = 0;
+    s->stage.len = 0;
+}
+
+/* Its owner is not interested any more. */
+static void forget_events(struct ppsp *p, cv_handle swarm) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < p->event_count; i++) {
+        struct ppsp_event e = p->events[(p->event_head + i) % PPSP_EVENTS];
+        if (e.swarm != swarm)
+            p->events[(p->event_head + kept++) % PPSP_EVENTS] = e;
+    }
+    p->event_count = kept;
+}
+
+void ppsp_swarm_close(struct ppsp *p, struct cv_now now, cv_handle swarm) {
+    struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
+    if (!s)
+        return;
+    ppsp_swarm_flush(s, now.mono);
+    (void)ppsp_tree_flush(&s->tree);
+    while (!TAILQ_EMPTY(&s->channels))
+        ppsp_channel_free(TAILQ_FIRST(&s->channels), true);
+    if (s->uncommitted)
+        (void)s->config.store->commit(s->config.store_ctx);
+    ppsp_half_open_forget(p, s);
+    unstage(s);
+    cv_heap_remove(&p->timers, &s->timer.t);
+    uint8_t key[PPSP_ID_MAX];
+    id_key(&s->config, key);
+    (void)cv_map_del(p->by_id, key);
+    p->swarms[(uint32_t)swarm] = NULL;
+    forget_events(p, swarm);
+    swarm_free(s);
+}
+
+void ppsp_swarm_wake(struct ppsp_swarm *s) {
+    struct ppsp_channel *c;
+    TAILQ_FOREACH(c, &s->channels, of_swarm)
+    if (c->state == PPSP_PEER_OPEN)
+        ppsp_channel_wake(c);
+}
+
+void ppsp_swarm_ready(struct ppsp *p, struct cv_now now, cv_handle swarm) {
+    struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
+    if (!s)
+        return;
+    s->paused = false;
+    s->retry_at = 0;
+    ppsp_swarm_flush(s, now.mono);
+    ppsp_swarm_wake(s);
+}
+
+void ppsp_swarm_limits(struct ppsp *p, struct cv_now now, cv_handle swarm, uint64_t upload_limit,
+                       uint64_t download_limit) {
+    struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
+    if (!s)
+        return;
+    bucket(&s->upload, upload_limit, s->config.chunk_size, now.mono);
+    bucket(&s->download, download_limit, s->config.chunk_size, now.mono);
+    ppsp_swarm_wake(s);
+}
+
+void ppsp_swarm_fetch_all(struct ppsp *p, struct cv_now now, cv_handle swarm, bool fetch_all) {
+    struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
+    (void)now;
+    if (!s || s->config.fetch_all == fetch_all)
+        return;
+    s->config.fetch_all = fetch_all;
+    if (!fetch_all)
+        ppsp_fetch_refocus(s);
+    ppsp_swarm_wake(s);
+}
+
+/* ---- wants -------------------------------------------------------------------- */
+
+enum cv_err ppsp_want(struct ppsp *p, struct cv_now now, cv_handle swarm, uint64_t first,
+                      uint64_t last, cv_usec due, uint64_t rate, ppsp_want_id *ret) {
+    struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
+    unsigned i;
+    (void)now;
+    if (!s)
+        return CV_ERR_NOENT;
+    if (first > last)
+        return CV_ERR_INVAL;
+    for (i = 0; i < PPSP_WANTS && s->wants[i].id; i++)
+        ;
+    if (i == PPSP_WANTS)
+        return CV_ERR_LIMIT;
+    uint64_t a = first / s->config.chunk_size, b = last / s->config.chunk_size;
+    if (s->chunks && b >= s->chunks)
+        b = s->chunks - 1;
+    if (++s->last_want == 0)
+        s->last_want = 1;
+    s->wants[i] = (struct ppsp_want_entry){
+        .id = s->last_want, .first = a, .last = b, .due = due, .rate = rate};
+    ppsp_fetch_refocus(s);
+    ppsp_swarm_wake(s);
+    *ret = s->last_want;
+    return CV_ERR_OK;
+}
+
+void ppsp_unwant(struct ppsp *p, struct cv_now now, cv_handle swarm, ppsp_want_id want) {
+    struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
+    (void)now;
+    if (!s || want == 0)
+        return;
+    for (unsigned i = 0; i < PPSP_WANTS; i++)
+        if (s->wants[i].id == want)
+            s->wants[i] = (struct ppsp_want_entry){0};
+}
+
+bool ppsp_swarm_hungry(const struct ppsp_swarm *s) {
+    if (s->complete || s->paused)
+        return false;
+    if (s->config.fetch_all)
+        return true;
+    for (unsigned i = 0; i < PPSP_WANTS; i++) {
+        const struct ppsp_want_entry *w = &s->wants[i];
+        if (w->id && w->first <= w->last && !ppsp_chunkset_covers(&s->have, w->first, w->last))
+            return true;
+    }
+    return false;
+}
+
+/* ---- size --------------------------------------------------------------------- */
+
+size_t ppsp_swarm_chunk_len(const struct ppsp_swarm *s, uint64_t chunk) {
+    if (s->chunks && chunk + 1 < s->chunks)
+        return s->config.chunk_size;
+    if (s->chunks && s->octets_sure)
+        return (size_t)(s->octets - (s->chunks - 1) * s->config.chunk_size);
+    return 0;
+}
+
+static void tell_size(struct ppsp_swarm *s, enum cv_err err) {
+    ppsp_event_push(s->p, &(struct ppsp_event){.type = PPSP_EVENT_SIZE_KNOWN,
+                                               .err = err,
+                                               .swarm = s->handle,
+                                               .octets = s->octets});
+}
+
+bool ppsp_swarm_size_proven(struct ppsp_swarm *s, cv_usec now, uint64_t chunks) {
+    (void)now;
+    if (s->chunks && s->chunks != chunks) {
+        /* Without domain separation a tree of another height can be made up from
+         * this one: a trusted length wins over proven peaks. */
+        if (!s->size_differs_told)
+            tell_size(s, CV_ERR_DIFFERS);
+        s->size_differs_told = true;
+        return false;
+    }
+    if (!count_ok(s, chunks))
+        return false;
+    if (s->chunks == 0)
+        set_chunks(s, chunks);
+    s->tree.proven = true;
+    struct ppsp_store_size size = {.chunks = chunks};
+    (void)s->config.store->set_size(s->config.store_ctx, &size);
+    return true;
+}
+
+/* The last chunk is verified: now the length is exact (section 5.6.2). */
+static void last_chunk(struct ppsp_swarm *s, size_t len) {
+    uint64_t octets = (s->chunks - 1) * s->config.chunk_size + len;
+    bool differs = s->octets && s->octets != octets;
+    s->octets = octets;
+    s->octets_sure = true;
+    struct ppsp_store_size size = {.chunks = s->chunks, .octets = octets};
+    (void)s->config.store->set_size(s->config.store_ctx, &size);
+    tell_size(s, differs ? CV_ERR_DIFFERS : CV_ERR_OK);
+}
+
+/* ---- the way into the store ---------------------------------------------------- */
+
+/* Nothing can be stored: what was verified but not written is forgotten. */
+static void pause_fetching(struct ppsp_swarm *s, enum cv_err err) {
+    struct ppsp_channel *c;
+    if (s->stage.count)
+        (void)ppsp_chunkset_remove(&s->taken, s->stage.first, s->stage.first + s->stage.count - 1);
+    s->p->counters.drop_data_store += s->stage.count;
+    unstage(s);
+    TAILQ_FOREACH(c, &s->channels, of_swarm) {
+        c->ack_count = c->ack_chunks = 0;
+        c->ack_at = CV_USEC_NEVER;
+        ppsp_fetch_release(c);
+    }
+    if (!s->paused)
+        ppsp_event_push(s->p, &(struct ppsp_event){
+                                  .type = PPSP_EVENT_STORE_ERROR, .err = err, .swarm = s->handle});
+    s->paused = true;
+}
+
+static void store_failed(struct ppsp_swarm *s, cv_usec now, enum cv_err err) {
+    if (err == CV_ERR_AGAIN || err == CV_ERR_NOMEM) {
+        s->retry_at = cv_usec_add(now, PPSP_STORE_RETRY);
+        ppsp_swarm_reschedule(s);
+    } else {
+        pause_fetching(s, err);
+    }
+}
+
+static void stored(struct ppsp_swarm *s, cv_usec now, uint64_t first, uint64_t last, size_t len) {
+    /* taken holds these already, so its memory is there; have grows like it */
+    if (ppsp_chunkset_add(&s->have, first, last)) {
+        store_failed(s, now, CV_ERR_NOMEM);
+        return;
+    }
+    s->down += len;
+    ppsp_rate_add(&s->down_rate, now, len);
+    ppsp_event_push(s->p, &(struct ppsp_event){.type = PPSP_EVENT_CHUNKS_READY,
+                                               .swarm = s->handle,
+                                               .first = first,
+                                               .last = last});
+    struct ppsp_range *before = s->news_count ? &s->news[(s->news_count - 1) % PPSP_NEWS] : NULL;
+    if (before && before->last + 1 == first && s->news_at != CV_USEC_NEVER)
+        before->last = last;
+    else
+        s->news[s->news_count++ % PPSP_NEWS] = (struct ppsp_range){first, last};
+    if (s->news_at == CV_USEC_NEVER)
+        s->news_at = cv_usec_add(now, PPSP_HAVE_DELAY);
+
+    if (s->uncommitted == 0)
+        s->commit_at = cv_usec_add(now, PPSP_COMMIT_DELAY);
+    s->uncommitted += len;
+    s->complete = s->have.count == s->chunks;
+    if (s->complete || s->uncommitted >= PPSP_COMMIT_OCTETS)
+        s->commit_at = now;
+    if (s->complete)
+        ppsp_event_push(s->p,
+                        &(struct ppsp_event){.type = PPSP_EVENT_COMPLETE, .swarm = s->handle});
+}
+
+static void commit(struct ppsp_swarm *s, cv_usec now) {
+    if (now < s->commit_at)
+        return;
+    enum cv_err err = ppsp_tree_flush(&s->tree);
+    if (!err)
+        err = s->config.store->commit(s->config.store_ctx);
+    if (err) {
+        s->commit_at = cv_usec_add(now, PPSP_STORE_RETRY);
+        return;
+    }
+    s->uncommitted = 0;
+    s->commit_at = CV_USEC_NEVER;
+}
+
+void ppsp_swarm_flush(struct ppsp_swarm *s, cv_usec now) {
+    if (s->paused || (s->retry_at && now < s->retry_at))
+        return;
+    s->retry_at = 0;
+    if (s->stage.count == 0)
+        return;
+    uint64_t first = s->stage.first, last = first + s->stage.count - 1;
+    /* Hashes first: a chunk without its hashes could not be given away. */
+    enum cv_err err = ppsp_tree_flush(&s->tree);
+    if (!err)
+        err = s->config.store->write_chunks(s->config.store_ctx, first, s->stage.count,
+                                            s->stage.buf, s->stage.len);
+    if (err) {
+        store_failed(s, now, err);
+        return;
+    }
+    size_t len = s->stage.len;
+    unstage(s);
+    stored(s, now, first, last, len);
+    commit(s, now);
+    ppsp_swarm_reschedule(s);
+}
+
+enum cv_err ppsp_swarm_stage(struct ppsp_swarm *s, cv_usec now, uint64_t chunk,
+                             const uint8_t *content, size_t len) {
+    if (s->paused)
+        return CV_ERR_FULL;
+    if (!s->stage.buf && !(s->stage.buf = malloc((size_t)s->stage_max * s->config.chunk_size)))
+        return CV_ERR_NOMEM;
+    if (s->stage.count &&
+        (s->stage.count == s->stage_max || chunk != s->stage.first + s->stage.count))
+        ppsp_swarm_flush(s, now);
+    if (s->paused)
+        return CV_ERR_FULL;
+    if (s->stage.count &&
+        (s->stage.count == s->stage_max || chunk != s->stage.first + s->stage.count))
+        return CV_ERR_AGAIN; /* the store was not ready */
+    enum cv_err err = ppsp_chunkset_add(&s->taken, chunk, chunk);
+    if (err)
+        return err;
+    if (s->stage.count == 0) {
+        s->stage.first = chunk;
+        TAILQ_INSERT_TAIL(&s->p->staged, s, in_staged);
+    }
+    memcpy(s->stage.buf + s->stage.len, content, len);
+    s->stage.count++;
+    s->stage.len += len;
+    if (chunk + 1 == s->chunks && !s->octets_sure)
+        last_chunk(s, len);
+    return CV_ERR_OK;
+}
+
+/* ---- time ---------------------------------------------------------------------- */
+
+void ppsp_swarm_reschedule(struct ppsp_swarm *s) {
+    cv_usec at = cv_usec_min(s->commit_at, s->news_at);
+    if (s->retry_at)
+        at = cv_usec_min(at, s->retry_at);
+    if (at != s->timer.t.at || !cv_timer_queued(&s->timer.t))
+        (void)cv_heap_set(&s->p->timers, &s->timer.t, at);
+}
+
+void ppsp_swarm_on_timeout(struct ppsp_swarm *s, cv_usec now) {
+    if (s->retry_at && now >= s->retry_at) {
+        ppsp_swarm_flush(s, now);
+        ppsp_swarm_wake(s);
+    }
+    commit(s, now);
+    if (now >= s->news_at) {
+        s->news_at = CV_USEC_NEVER;
+        ppsp_swarm_wake(s);
+    }
+    ppsp_swarm_reschedule(s);
+}
