@@ -1,0 +1,456 @@
+/* Swarms, roads and datagrams of hidden.h; see hiddenstate.h. */
+#include "tunnel/hidden.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/trace.h"
+#include "tunnel/hiddenstate.h"
+
+/* A circuit that is not built by then will hardly be. */
+#define PATIENCE CV_SEC(4)
+/* So near to the turn of a period another clock may see the other one. */
+#define TURN_S 1800
+
+/* ---- roads ---- */
+
+static uint32_t road_id(cv_handle circuit) {
+    return (uint32_t)circuit;
+}
+
+static struct tun_road *road_get(const struct tun_hiddens *all, cv_handle circuit) {
+    struct tun_road *r = tun_idtable_get(&all->roads, road_id(circuit));
+    return r && r->circuit == circuit ? r : NULL;
+}
+
+enum cv_err tun_road_open(struct tun_hidden *h, struct tun_road *r, enum tun_road_kind kind,
+                          void *part, const struct tun_path_request *req) {
+    struct tun_hiddens *all = h->all;
+    cv_handle circuit;
+    assert(r->kind == TUN_ROAD_NONE);
+    enum cv_err err = tun_client_open(all->t, &all->now, req, TUN_USER_HIDDEN, &circuit);
+    if (err)
+        return err;
+    /* A handle's index is used again only when its circuit is gone, and then
+     * its DOWN has been heard. */
+    err = tun_idtable_put(&all->roads, road_id(circuit), r);
+    if (err) {
+        tun_circuit_close(all->t, &all->now, circuit);
+        return err;
+    }
+    struct tun_circuit_info info;
+    bool known = tun_circuit_info(all->t, circuit, &info) == CV_ERR_OK;
+    *r = (struct tun_road){.kind = kind,
+                           .circuit = circuit,
+                           .owner = h,
+                           .part = part,
+                           .opened_at = all->now.mono,
+                           .expires_at = known ? info.expires_at : CV_USEC_NEVER,
+                           .ready = known && info.ready};
+    tun_hidden_by(h, all->now.mono);
+    return CV_ERR_OK;
+}
+
+/* The circuit is gone; only the road is left to be cleared. */
+static void road_clear(struct tun_road *r) {
+    tun_idtable_del(&r->owner->all->roads, road_id(r->circuit));
+    *r = (struct tun_road){.kind = TUN_ROAD_NONE};
+}
+
+void tun_road_close(struct tun_road *r) {
+    if (r->kind == TUN_ROAD_NONE)
+        return;
+    struct tun_hiddens *all = r->owner->all;
+    if (all->t) {
+        tun_circuit_close(all->t, &all->now, r->circuit);
+        /* Nobody's fault: as if all hops had answered. */
+        tun_client_failed(all->t, &all->now, r->circuit, TUN_HOPS_MAX);
+    }
+    road_clear(r);
+}
+
+void tun_road_give_up(struct tun_road *r) {
+    if (r->kind == TUN_ROAD_NONE)
+        return;
+    struct tun_hiddens *all = r->owner->all;
+    struct tun_circuit_info info = {.built = TUN_HOPS_MAX};
+    (void)tun_circuit_info(all->t, r->circuit, &info);
+    tun_client_failed(all->t, &all->now, r->circuit, info.built);
+    tun_circuit_close(all->t, &all->now, r->circuit);
+    road_clear(r);
+}
+
+bool tun_road_stuck(const struct tun_road *r) {
+    cv_usec end = cv_usec_add(r->opened_at, PATIENCE);
+    if (r->kind == TUN_ROAD_NONE || r->ready)
+        return false;
+    tun_hidden_by(r->owner, end);
+    return r->owner->all->now.mono >= end;
+}
+
+enum cv_err tun_road_request(struct tun_road *r, uint8_t command, const void *body, size_t len,
+                             uint32_t *ret_transaction) {
+    struct tun_hiddens *all = r->owner->all;
+    return tun_request(all->t, &all->now, r->circuit, command, body, len, ret_transaction);
+}
+
+/* ---- what the node is told ---- */
+
+void tun_hidden_peer_up(struct tun_hidden *h, struct tun_road *r) {
+    struct tun_event ev = {.kind = TUN_EVENT_PEER_UP};
+    ev.peer_up.hidden = h->handle;
+    ev.peer_up.endpoint = cv_endpoint_circuit(r->circuit, 0);
+    ev.peer_up.mtu = TUN_MTU_RENDEZVOUS;
+    h->info.peers++;
+    if (h->info.first_peer_at == 0)
+        h->info.first_peer_at = tun_hidden_now(h);
+    tun_event_push(h->all->t, &ev);
+    CV_TRACE(TUNNEL, hidden_peer_up, tun_hidden_now(h), "hidden=%u", (unsigned)h->handle);
+}
+
+void tun_hidden_peer_down(struct tun_hidden *h, const struct tun_road *r) {
+    struct tun_event ev = {.kind = TUN_EVENT_PEER_DOWN};
+    ev.peer_down.hidden = h->handle;
+    ev.peer_down.endpoint = cv_endpoint_circuit(r->circuit, 0);
+    assert(h->info.peers > 0);
+    h->info.peers--;
+    tun_event_push(h->all->t, &ev);
+    CV_TRACE(TUNNEL, hidden_peer_down, tun_hidden_now(h), "hidden=%u", (unsigned)h->handle);
+}
+
+void tun_hidden_set_state(struct tun_hidden *h, enum tun_hidden_state state) {
+    if (h->info.state == state)
+        return;
+    h->info.state = state;
+    struct tun_event ev = {.kind = TUN_EVENT_HIDDEN_STATE};
+    ev.hidden_state.hidden = h->handle;
+    ev.hidden_state.state = state;
+    tun_event_push(h->all->t, &ev);
+}
+
+/* ---- swarms ---- */
+
+bool tun_hidden_is_ours(const struct tun_hidden *h, const struct tun_contact *c) {
+    uint32_t cursor = 0;
+    const struct tun_hidden *other;
+    while ((other = tun_handles_next(&h->all->swarms, &cursor))) {
+        const struct tun_seeder *s = other->seeder;
+        if (!s)
+            continue;
+        if (s->now.set && memcmp(s->now.service_secret.public_key, c->service, CV_KEY) == 0)
+            return true;
+        if (s->before.set && memcmp(s->before.service_secret.public_key, c->service, CV_KEY) == 0)
+            return true;
+    }
+    return false;
+}
+
+unsigned tun_hidden_periods(const struct tun_hidden *h, uint32_t ret[2]) {
+    int64_t wall = h->all->now.wall;
+    if (wall <= TUN_PERIOD_S)
+        return 0;
+    uint32_t p = tun_swarm_period(&h->swarm_secret, wall);
+    int64_t age = wall - tun_swarm_period_begins(&h->swarm_secret, p);
+    ret[0] = p;
+    if (age < TURN_S && p > 0)
+        ret[1] = p - 1;
+    else if (age >= TUN_PERIOD_S - TURN_S)
+        ret[1] = p + 1;
+    else
+        return 1;
+    return 2;
+}
+
+static void hidden_free(struct tun_hidden *h) {
+    if (h->viewer) {
+        tun_search_done(h);
+        tun_meet_done(h);
+        cv_wipe(h->viewer, sizeof *h->viewer);
+        free(h->viewer);
+    }
+    if (h->seeder) {
+        tun_publish_done(h);
+        tun_seeder_done(h);
+        cv_wipe(h->seeder, sizeof *h->seeder);
+        free(h->seeder);
+    }
+    tun_handles_del(&h->all->swarms, h->handle);
+    cv_wipe(h, sizeof *h);
+    free(h);
+}
+
+/* The swarm whose viewer or seeder is still to be made. */
+static enum cv_err hidden_new(struct tun_hiddens *all, const void *id, size_t len,
+                              const uint8_t *secret, struct tun_hidden **ret) {
+    if (len == 0 || len > TUN_SWARM_ID_MAX)
+        return CV_ERR_INVAL;
+    struct tun_hidden *h = calloc(1, sizeof *h);
+    if (!h)
+        return CV_ERR_NOMEM;
+    h->all = all;
+    enum cv_err err = tun_handles_put(&all->swarms, h, &h->handle);
+    if (err) {
+        free(h);
+        return err;
+    }
+    tun_swarm_derive(&h->swarm_secret, all->network_id, id, len, secret);
+    h->info.opened_at = all->now.mono;
+    all->next = all->now.mono;
+    *ret = h;
+    return CV_ERR_OK;
+}
+
+enum cv_err tun_hidden_view(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
+                            size_t len, const uint8_t *secret, cv_handle *ret) {
+    struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
+    struct tun_hidden *h;
+    if (!all)
+        return CV_ERR_INVAL;
+    all->now = *now;
+    enum cv_err err = hidden_new(all, swarm_id, len, secret, &h);
+    if (err)
+        return err;
+    h->viewer = calloc(1, sizeof *h->viewer);
+    if (!h->viewer) {
+        hidden_free(h);
+        return CV_ERR_NOMEM;
+    }
+    *ret = h->handle;
+    return CV_ERR_OK;
+}
+
+enum cv_err tun_hidden_share(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
+                             size_t len, const uint8_t *secret, bool viewer, cv_handle *ret) {
+    struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
+    struct tun_hidden *h;
+    if (!all)
+        return CV_ERR_INVAL;
+    all->now = *now;
+    enum cv_err err = hidden_new(all, swarm_id, len, secret, &h);
+    if (err)
+        return err;
+    unsigned joins = viewer ? TUN_VIEWER_JOINS_MAX : TUN_SHARE_JOINS_MAX;
+    h->seeder = calloc(1, sizeof *h->seeder);
+    if (h->seeder)
+        h->seeder->join = calloc(joins, sizeof *h->seeder->join);
+    if (!h->seeder || !h->seeder->join) {
+        free(h->seeder);
+        h->seeder = NULL;
+        hidden_free(h);
+        return CV_ERR_NOMEM;
+    }
+    h->seeder->joins_max = joins;
+    h->info.seeder = true;
+    tun_seeder_init(h, viewer);
+    *ret = h->handle;
+    return CV_ERR_OK;
+}
+
+void tun_hidden_close(struct tunnel *t, const struct cv_now *now, cv_handle hidden) {
+    struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
+    struct tun_hidden *h = all ? tun_handles_get(&all->swarms, hidden) : NULL;
+    if (!h)
+        return;
+    all->now = *now;
+    hidden_free(h);
+}
+
+void tun_hidden_drop(struct tunnel *t, const struct cv_now *now, const struct cv_endpoint *peer) {
+    struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
+    struct tun_road *r =
+        all && peer->kind == CV_ENDPOINT_CIRCUIT ? road_get(all, peer->handle) : NULL;
+    if (!r || !r->e2e)
+        return;
+    all->now = *now;
+    struct tun_hidden *h = r->owner;
+    h->info.peers--;
+    if (r->kind == TUN_ROAD_RENDEZVOUS)
+        tun_meet_drop(h, r->part);
+    else
+        tun_seeder_drop(h, r->part);
+    tun_hidden_by(h, now->mono);
+}
+
+enum cv_err tun_hidden_info(const struct tunnel *t, cv_handle hidden, struct tun_hidden_info *ret) {
+    struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
+    struct tun_hidden *h = all ? tun_handles_get(&all->swarms, hidden) : NULL;
+    if (!h)
+        return CV_ERR_NOENT;
+    *ret = h->info;
+    return CV_ERR_OK;
+}
+
+/* ---- datagrams ---- */
+
+static enum cv_err send_datagram(void *ctx, struct tunnel *t, const struct cv_now *now,
+                                 const struct cv_endpoint *to, const void *buf, size_t len) {
+    struct tun_hiddens *all = ctx;
+    struct tun_road *r = road_get(all, to->handle);
+    if (!r || !r->e2e)
+        return CV_ERR_NOENT;
+    if (len > TUN_MTU_RENDEZVOUS)
+        return CV_ERR_INVAL;
+    uint8_t cell[TUN_MTU_FORWARD];
+    enum cv_err err = tun_e2e_seal(r->e2e, cell, buf, len);
+    if (err)
+        return err;
+    return tun_circuit_send(t, now, r->circuit, TUN_CMD_DATAGRAM, cell, len + TUN_E2E_OVERHEAD);
+}
+
+static void on_datagram(struct tun_hiddens *all, const struct tun_event *in) {
+    struct tun_road *r = road_get(all, in->datagram.from.handle);
+    uint8_t plain[TUN_DATAGRAM];
+    if (!r || !r->e2e || in->datagram.len > sizeof plain)
+        return;
+    ssize_t n = tun_e2e_open(r->e2e, plain, in->datagram.buf, in->datagram.len);
+    if (n <= 0)
+        return; /* forged or seen; or the word that the viewer is there */
+    struct tun_event ev = {.kind = TUN_EVENT_DATAGRAM};
+    ev.datagram.from = in->datagram.from;
+    ev.datagram.buf = plain;
+    ev.datagram.len = (size_t)n;
+    tun_event_push(all->t, &ev);
+}
+
+/* ---- the engine's calls ---- */
+
+static void hidden_work(struct tun_hidden *h) {
+    if (h->viewer) {
+        tun_search_work(h);
+        tun_meet_work(h);
+    } else if (h->seeder) {
+        tun_seeder_work(h);
+        tun_publish_work(h);
+    }
+}
+
+static void work(struct tun_hiddens *all) {
+    /* A step may make the next one due at once; a few rounds settle it, and
+     * whatever would not settle waits for the next timeout. */
+    for (unsigned round = 0; round < 4; round++) {
+        uint32_t cursor = 0;
+        struct tun_hidden *h;
+        all->next = CV_USEC_NEVER;
+        while ((h = tun_handles_next(&all->swarms, &cursor)))
+            hidden_work(h);
+        if (all->next > all->now.mono)
+            return;
+    }
+    all->next = cv_usec_add(all->now.mono, CV_MSEC(1));
+}
+
+static void on_ready(struct tun_hiddens *all, cv_handle circuit) {
+    struct tun_road *r = road_get(all, circuit);
+    if (r)
+        r->ready = true;
+}
+
+static void on_down(struct tun_hiddens *all, const struct tun_event *ev) {
+    struct tun_road *r = road_get(all, ev->circuit_down.circuit);
+    tun_client_failed(all->t, &all->now, ev->circuit_down.circuit, ev->circuit_down.hops);
+    if (!r)
+        return;
+    struct tun_hidden *h = r->owner;
+    struct tun_road was = *r;
+    if (was.e2e)
+        tun_hidden_peer_down(h, &was);
+    road_clear(r);
+    if (was.kind == TUN_ROAD_RENDEZVOUS && was.e2e)
+        tun_meet_on_down(h, was.part);
+    if (h->seeder)
+        tun_seeder_on_down(h, &was);
+}
+
+static void on_reply(struct tun_hiddens *all, const struct tun_event *ev) {
+    struct tun_road *r = road_get(all, ev->reply.circuit);
+    if (!r)
+        return;
+    switch (r->kind) {
+    case TUN_ROAD_SEARCH:
+        tun_search_on_reply(r->owner, r->part, ev);
+        break;
+    case TUN_ROAD_RENDEZVOUS:
+    case TUN_ROAD_INTRODUCE:
+        tun_meet_on_reply(r->owner, r->part, r, ev);
+        break;
+    case TUN_ROAD_POINT:
+    case TUN_ROAD_JOIN:
+        tun_seeder_on_reply(r->owner, r, ev);
+        break;
+    case TUN_ROAD_PUBLISH:
+        tun_publish_on_reply(r->owner, r->part, ev);
+        break;
+    case TUN_ROAD_NONE:
+        break;
+    }
+}
+
+static void on_event(void *ctx, struct tunnel *t, const struct cv_now *now,
+                     const struct tun_event *ev) {
+    struct tun_hiddens *all = ctx;
+    (void)t;
+    all->now = *now;
+    if (ev->kind == TUN_EVENT_DATAGRAM) {
+        on_datagram(all, ev); /* moves nothing else */
+        return;
+    }
+    if (ev->kind == TUN_EVENT_CIRCUIT_READY)
+        on_ready(all, ev->circuit_ready.circuit);
+    else if (ev->kind == TUN_EVENT_CIRCUIT_DOWN)
+        on_down(all, ev);
+    else if (ev->kind == TUN_EVENT_REPLY)
+        on_reply(all, ev);
+    else
+        return;
+    work(all);
+}
+
+static void on_timeout(void *ctx, struct tunnel *t, const struct cv_now *now) {
+    struct tun_hiddens *all = ctx;
+    (void)t;
+    all->now = *now;
+    if (all->next <= now->mono)
+        work(all);
+}
+
+static cv_usec next_timeout(const void *ctx) {
+    const struct tun_hiddens *all = ctx;
+    return all->next;
+}
+
+static void hiddens_free(void *ctx) {
+    struct tun_hiddens *all = ctx;
+    uint32_t cursor = 0;
+    struct tun_hidden *h;
+    all->t = NULL; /* the engine is going: circuits are its business */
+    while ((h = tun_handles_next(&all->swarms, &cursor)))
+        hidden_free(h);
+    tun_handles_done(&all->swarms);
+    tun_idtable_done(&all->roads);
+    free(all);
+}
+
+static const struct tun_user_ops ops = {
+    .on_event = on_event,
+    .send = send_datagram,
+    .on_timeout = on_timeout,
+    .next_timeout = next_timeout,
+    .free = hiddens_free,
+};
+
+enum cv_err tun_hidden_attach(struct tunnel *t, const struct cv_now *now) {
+    const struct tun_config *cfg = tun_config(t);
+    struct tun_hiddens *all = calloc(1, sizeof *all);
+    if (!all)
+        return CV_ERR_NOMEM;
+    all->t = t;
+    all->now = *now;
+    all->hurry = cfg->hurry;
+    memcpy(all->network_id, cfg->network_id, TUN_NETWORK_ID);
+    tun_handles_init(&all->swarms, TUN_HIDDEN_MAX);
+    tun_idtable_init(&all->roads, TUN_CIRCUITS_MAX, cv_rng_u64(tun_rng(t)) | 1);
+    all->next = CV_USEC_NEVER;
+    tun_attach(t, TUN_USER_HIDDEN, &ops, all);
+    return CV_ERR_OK;
+}

@@ -1,0 +1,283 @@
+/*
+ * The state of hidden swarms, shared by the files that are hidden.h: hidden.c
+ * (swarms, roads, datagrams), search.c (a viewer reads slots), meet.c (a viewer
+ * meets seeders), seeder.c (introduction points and visitors), publish.c (a
+ * seeder writes slots). Nobody else includes this.
+ *
+ * A *road* is a circuit of ours with its purpose. Events only set what they
+ * mean in a road or a part; then the owner's work function looks at everything
+ * and takes the next steps. So there is one place for each decision, and an
+ * event that comes twice or late changes nothing.
+ */
+#ifndef CULVERT_TUNNEL_HIDDENSTATE_H
+#define CULVERT_TUNNEL_HIDDENSTATE_H
+
+#include "base/tokenbucket.h"
+#include "tunnel/client.h"
+#include "tunnel/e2e.h"
+#include "tunnel/engine.h"
+#include "tunnel/handles.h"
+#include "tunnel/hidden.h"
+#include "tunnel/idtable.h"
+#include "tunnel/relaycmd.h"
+#include "tunnel/slot.h"
+
+struct tun_hidden;
+
+/* ---- roads ---- */
+
+enum tun_road_kind {
+    TUN_ROAD_NONE = 0,
+    TUN_ROAD_SEARCH,
+    TUN_ROAD_RENDEZVOUS,
+    TUN_ROAD_INTRODUCE,
+    TUN_ROAD_POINT,
+    TUN_ROAD_PUBLISH,
+    TUN_ROAD_JOIN,
+};
+
+struct tun_road {
+    enum tun_road_kind kind; /* NONE: no circuit */
+    bool ready;
+    cv_handle circuit;
+    struct tun_hidden *owner;
+    void *part; /* what it belongs to: struct tun_search, tun_meet ... */
+    cv_usec opened_at, expires_at;
+    struct tun_e2e *e2e; /* joined: seals and opens datagrams */
+};
+
+/* ---- viewer ---- */
+
+struct tun_search_key {
+    uint32_t period;
+    uint8_t slot;
+};
+
+/* One circuit that fetches slots. */
+struct tun_search {
+    struct tun_road road;
+    bool active;
+    uint8_t tries;
+    uint8_t lookups; /* 1 or 2 LOOKUPs, of up to four keys each */
+    uint8_t sent;    /* so many of these were asked */
+    uint32_t transaction[2];
+    uint8_t keys[2];
+    struct tun_search_key key[2][TUN_LOOKUP_KEYS_MAX];
+    uint8_t missing; /* results still to come */
+    cv_usec until;
+};
+
+/* A contact, and how it went. */
+struct tun_known {
+    struct tun_contact contact;
+    uint32_t period;
+    uint8_t fails;
+    cv_usec not_before;
+};
+
+enum tun_meet_state {
+    TUN_MEET_IDLE = 0,
+    TUN_MEET_BUILDING, /* both circuits; rendezvous established; introduced */
+    TUN_MEET_WAITING,  /* for the seeder to come */
+    TUN_MEET_UP,
+};
+
+struct tun_meet {
+    enum tun_meet_state state;
+    struct tun_road rp, ip;
+    struct tun_contact contact;
+    uint32_t period;
+    struct tun_meeting where;
+    struct cv_noise noise;
+    struct tun_e2e e2e;
+    bool asked, established; /* ESTABLISH_RENDEZVOUS sent, answered */
+    bool introduced;         /* INTRODUCE sent */
+    bool came;               /* e2e holds keys */
+    bool leaving;            /* up, but its circuit ends soon: not counted */
+    uint8_t tries;
+    uint8_t used[TUN_MEETING_TRIES][CV_KEY]; /* rendezvous points that did not work */
+    cv_usec until, retry_at;
+};
+
+struct tun_viewer {
+    struct tun_search search[2];
+    uint32_t rounds; /* of searching; odd ones ask all sixteen slots */
+    bool searching;
+    cv_usec round_ended_at, search_pause;
+    struct tun_known known[TUN_KNOWN_CONTACTS_MAX];
+    unsigned knowns;
+    struct tun_meet meet[TUN_MEETINGS_MAX];
+};
+
+/* ---- seeder ---- */
+
+enum tun_point_state {
+    TUN_POINT_IDLE = 0,
+    TUN_POINT_BUILDING,
+    TUN_POINT_ESTABLISHING,
+    TUN_POINT_UP,
+    TUN_POINT_LEAVING, /* up, but another takes its place */
+};
+
+struct tun_point {
+    enum tun_point_state state;
+    struct tun_road road;
+    uint8_t ip[CV_KEY];
+    uint8_t d[TUN_DIGEST];
+    struct cv_ed25519_secret auth_secret;
+    uint32_t expiry; /* Unix seconds */
+    cv_usec until;
+};
+
+enum tun_publication_state {
+    TUN_PUBLICATION_IDLE = 0,
+    TUN_PUBLICATION_BUILDING,
+    TUN_PUBLICATION_READING,
+    TUN_PUBLICATION_WRITING,
+};
+
+/* One slot being written. */
+struct tun_publication {
+    enum tun_publication_state state;
+    struct tun_road road;
+    uint32_t period;
+    uint8_t slot;
+    bool written; /* holds our contacts, in `period` */
+    uint8_t tries;
+    cv_usec until, retry_at;
+};
+
+enum tun_join_state { TUN_JOIN_IDLE = 0, TUN_JOIN_BUILDING, TUN_JOIN_JOINING, TUN_JOIN_UP };
+
+/* One visitor. */
+struct tun_join {
+    enum tun_join_state state;
+    struct tun_road road;
+    uint8_t cookie[TUN_RENDEZVOUS_COOKIE];
+    uint8_t flight[TUN_E2E_FLIGHT2];
+    struct tun_e2e e2e;
+    cv_usec until;
+};
+
+/* Keys under which visitors of a period are received. */
+struct tun_service {
+    bool set;
+    struct tun_period_secret keys;
+    struct cv_x25519_secret service_secret;
+};
+
+struct tun_replay {
+    uint8_t ephemeral[16]; /* first octets are enough */
+    uint8_t cookie[16];
+};
+
+#define TUN_POINTS       (2 * TUN_INTRO_POINTS) /* in use and leaving */
+#define TUN_PUBLICATIONS 3
+
+struct tun_seeder {
+    bool viewer;
+    struct tun_point point[TUN_POINTS];
+    cv_usec point_at, point_pause;
+    struct tun_service now, before; /* this period's and the last one's */
+    cv_usec before_until;
+    struct tun_publication publication[TUN_PUBLICATIONS];
+    bool changed; /* contacts differ from what the slots say */
+    cv_usec publish_at, settle_at;
+    struct tun_join *join; /* joins_max of them */
+    unsigned joins_max;
+    struct cv_tokenbucket introductions;
+    struct tun_replay replay[TUN_INTRO_REPLAYS];
+    unsigned replays, replay_next;
+};
+
+/* ---- swarms ---- */
+
+struct tun_hiddens;
+
+struct tun_hidden {
+    struct tun_hiddens *all;
+    cv_handle handle;
+    struct tun_swarm_secret swarm_secret;
+    struct tun_hidden_info info;
+    struct tun_viewer *viewer; /* one of the two */
+    struct tun_seeder *seeder;
+};
+
+struct tun_hiddens {
+    struct tunnel *t;
+    struct cv_now now; /* of the step under way */
+    bool hurry;
+    uint8_t network_id[TUN_NETWORK_ID];
+    struct tun_handles swarms;
+    struct tun_idtable roads; /* index of the circuit's handle -> road */
+    cv_usec next;
+};
+
+static inline void tun_hidden_by(struct tun_hidden *h, cv_usec at) {
+    h->all->next = cv_usec_min(h->all->next, at);
+}
+
+static inline cv_usec tun_hidden_now(const struct tun_hidden *h) {
+    return h->all->now.mono;
+}
+
+static inline const struct cv_rng *tun_hidden_rng(const struct tun_hidden *h) {
+    return tun_rng(h->all->t);
+}
+
+static inline cv_usec tun_hidden_pause(const struct tun_hidden *h, cv_usec normal,
+                                       cv_usec in_a_hurry) {
+    return h->all->hurry ? in_a_hurry : normal;
+}
+
+/* hidden.c: roads. Open: a circuit along a path for `req`; it may be ready at
+ * once. Errors as tun_client_open(). */
+enum cv_err tun_road_open(struct tun_hidden *h, struct tun_road *r, enum tun_road_kind kind,
+                          void *part, const struct tun_path_request *req);
+void tun_road_close(struct tun_road *r); /* no-op without a circuit */
+/* Closed because whoever is next on it does not answer. */
+void tun_road_give_up(struct tun_road *r);
+bool tun_road_stuck(const struct tun_road *r); /* takes too long to build */
+/* `body`: written with its transaction in front (bodies.h). */
+enum cv_err tun_road_request(struct tun_road *r, uint8_t command, const void *body, size_t len,
+                             uint32_t *ret_transaction);
+void tun_hidden_peer_up(struct tun_hidden *h, struct tun_road *r);
+void tun_hidden_peer_down(struct tun_hidden *h, const struct tun_road *r);
+void tun_hidden_set_state(struct tun_hidden *h, enum tun_hidden_state state);
+/* Is this contact of a seeder of the same node? */
+bool tun_hidden_is_ours(const struct tun_hidden *h, const struct tun_contact *c);
+/* The periods in which this swarm's slots may be written now: that of our clock
+ * and, near a turn, its neighbour. At most two; 0 while the clock is unknown. */
+unsigned tun_hidden_periods(const struct tun_hidden *h, uint32_t ret[2]);
+
+/* search.c */
+void tun_search_work(struct tun_hidden *h);
+void tun_search_on_reply(struct tun_hidden *h, struct tun_search *s, const struct tun_event *ev);
+void tun_search_done(struct tun_hidden *h);
+unsigned tun_search_current(struct tun_hidden *h); /* contacts that may be tried */
+
+/* meet.c */
+void tun_meet_work(struct tun_hidden *h);
+void tun_meet_on_reply(struct tun_hidden *h, struct tun_meet *m, struct tun_road *r,
+                       const struct tun_event *ev);
+void tun_meet_on_down(struct tun_hidden *h, struct tun_meet *m);
+void tun_meet_done(struct tun_hidden *h);
+void tun_meet_drop(struct tun_hidden *h, struct tun_meet *m); /* without event */
+
+/* seeder.c */
+void tun_seeder_init(struct tun_hidden *h, bool viewer);
+void tun_seeder_work(struct tun_hidden *h);
+void tun_seeder_on_reply(struct tun_hidden *h, struct tun_road *r, const struct tun_event *ev);
+void tun_seeder_on_down(struct tun_hidden *h, struct tun_road *r);
+void tun_seeder_done(struct tun_hidden *h);
+void tun_seeder_drop(struct tun_hidden *h, struct tun_join *j);
+/* Contacts of the introduction points that are up, for a period's slots. */
+unsigned tun_seeder_contacts(const struct tun_hidden *h, struct tun_contact *ret, unsigned cap);
+
+/* publish.c */
+void tun_publish_work(struct tun_hidden *h);
+void tun_publish_on_reply(struct tun_hidden *h, struct tun_publication *p,
+                          const struct tun_event *ev);
+void tun_publish_done(struct tun_hidden *h);
+
+#endif

@@ -1,0 +1,408 @@
+/*
+ * A viewer meets seeders: a rendezvous point of its choice is asked to wait,
+ * the seeder is told through its introduction point, and comes or does not.
+ * Several at a time, at different points. See hiddenstate.h.
+ */
+#include <string.h>
+
+#include "tunnel/bodies.h"
+#include "tunnel/hiddenstate.h"
+
+#define COME   CV_SEC(5)   /* how long a seeder may take to come */
+#define CHANGE CV_SEC(120) /* before its end a circuit gets a successor */
+
+static cv_usec now(const struct tun_hidden *h) {
+    return tun_hidden_now(h);
+}
+
+/* ---- whom to meet ---- */
+
+static struct tun_known *known_of(struct tun_hidden *h, const struct tun_contact *c) {
+    struct tun_viewer *v = h->viewer;
+    for (unsigned i = 0; i < v->knowns; i++) {
+        if (memcmp(&v->known[i].contact, c, sizeof *c) == 0)
+            return &v->known[i];
+    }
+    return NULL;
+}
+
+/* Meetings, under way or up, with the seeder of this contact; and through it. */
+static unsigned with_seeder(const struct tun_viewer *v, const struct tun_contact *c,
+                            unsigned *ret_through) {
+    unsigned n = 0;
+    *ret_through = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        const struct tun_meet *m = &v->meet[i];
+        if (m->state == TUN_MEET_IDLE || m->leaving)
+            continue;
+        n += memcmp(m->contact.service, c->service, CV_KEY) == 0;
+        *ret_through += memcmp(m->contact.auth, c->auth, CV_KEY) == 0;
+    }
+    return n;
+}
+
+static bool usable(struct tun_hidden *h, const struct tun_known *k) {
+    if (k->not_before > now(h)) {
+        tun_hidden_by(h, k->not_before);
+        return false;
+    }
+    if (!tun_contact_current(&k->contact, h->all->now.wall) || tun_hidden_is_ours(h, &k->contact))
+        return false;
+    /* An effort is asked of us that we do not make yet. */
+    if (k->contact.effort > 0)
+        return false;
+    const struct tun_relay *r =
+        tun_directory_find_d(tun_client_directory(h->all->t), k->contact.ip, k->contact.d);
+    return r && r->confirmed && !r->liar;
+}
+
+/* The contact that failed least, of the seeder that we meet least; among equals
+ * a random one. */
+static struct tun_known *pick(struct tun_hidden *h) {
+    struct tun_viewer *v = h->viewer;
+    struct tun_known *best = NULL;
+    unsigned best_cost = 0, ties = 0;
+    for (unsigned i = 0; i < v->knowns; i++) {
+        struct tun_known *k = &v->known[i];
+        unsigned through, met = with_seeder(v, &k->contact, &through);
+        if (met >= 2 || !usable(h, k))
+            continue;
+        unsigned cost = met * 256 + through * 32 + k->fails;
+        ties = !best || cost < best_cost ? 1 : ties + (cost == best_cost);
+        if (!best || cost < best_cost ||
+            (cost == best_cost && cv_rng_below(tun_hidden_rng(h), ties) == 0)) {
+            best = k;
+            best_cost = cost;
+        }
+    }
+    return best;
+}
+
+static unsigned seeders(const struct tun_viewer *v) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < v->knowns; i++) {
+        bool first = true;
+        for (unsigned k = 0; k < i; k++)
+            first &= memcmp(v->known[i].contact.service, v->known[k].contact.service, CV_KEY) != 0;
+        n += first && v->known[i].fails == 0;
+    }
+    return n;
+}
+
+/* Two ways to one seeder, so that one relay's end is not the film's; more when
+ * there are more seeders. */
+static unsigned wanted(const struct tun_viewer *v) {
+    unsigned n = seeders(v);
+    return n < 2 ? 2 : n > TUN_MEETINGS_MAX ? TUN_MEETINGS_MAX : n;
+}
+
+/* ---- ends ---- */
+
+static void clear(struct tun_meet *m) {
+    tun_road_close(&m->rp);
+    tun_road_close(&m->ip);
+    cv_noise_done(&m->noise);
+    tun_e2e_done(&m->e2e);
+    cv_usec retry_at = m->retry_at;
+    memset(m, 0, sizeof *m);
+    m->retry_at = retry_at;
+}
+
+static void blame(struct tun_hidden *h, const struct tun_contact *c) {
+    struct tun_known *k = known_of(h, c);
+    if (!k)
+        return;
+    k->fails = (uint8_t)(k->fails < 16 ? k->fails + 1 : 16);
+    /* A contact that failed once may have been unlucky; often, it is gone. */
+    unsigned shift = k->fails > 6 ? 6 : k->fails;
+    k->not_before = cv_usec_add(now(h), CV_SEC(5) << shift);
+}
+
+/* The contact is no good; a rendezvous that waits serves the next one. */
+static void next_contact(struct tun_hidden *h, struct tun_meet *m) {
+    blame(h, &m->contact);
+    tun_road_close(&m->ip);
+    m->introduced = false;
+    struct tun_known *k = pick(h);
+    if (!k) {
+        m->retry_at = cv_usec_add(now(h), CV_MSEC(300));
+        clear(m);
+        return;
+    }
+    m->contact = k->contact;
+    m->period = k->period;
+    m->tries = 0;
+}
+
+/* The rendezvous is no good: another, at most four for one contact. */
+static void next_rendezvous(struct tun_hidden *h, struct tun_meet *m, bool gone) {
+    if (m->rp.kind) {
+        struct tun_circuit_info info;
+        if (tun_circuit_info(h->all->t, m->rp.circuit, &info) == CV_ERR_OK)
+            memcpy(m->used[m->tries % TUN_MEETING_TRIES],
+                   tun_circuit_hop(h->all->t, m->rp.circuit, info.hops - 1)->identity, CV_KEY);
+    }
+    if (gone)
+        tun_road_give_up(&m->rp);
+    else
+        tun_road_close(&m->rp);
+    tun_road_close(&m->ip);
+    m->asked = m->established = m->introduced = false;
+    m->state = TUN_MEET_BUILDING;
+    if (++m->tries >= TUN_MEETING_TRIES)
+        next_contact(h, m);
+}
+
+void tun_meet_drop(struct tun_hidden *h, struct tun_meet *m) {
+    blame(h, &m->contact);
+    m->retry_at = now(h);
+    clear(m);
+}
+
+void tun_meet_on_down(struct tun_hidden *h, struct tun_meet *m) {
+    m->retry_at = now(h);
+    clear(m);
+}
+
+void tun_meet_done(struct tun_hidden *h) {
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        clear(&h->viewer->meet[i]);
+}
+
+/* ---- steps ---- */
+
+static void begin(struct tun_hidden *h, struct tun_meet *m) {
+    struct tun_known *k = pick(h);
+    if (!k)
+        return;
+    clear(m);
+    m->state = TUN_MEET_BUILDING;
+    m->contact = k->contact;
+    m->period = k->period;
+}
+
+/* Relays that carry the other meetings: this one should survive their end. */
+static size_t others(const struct tun_hidden *h, const struct tun_meet *m, uint8_t ret[][CV_KEY],
+                     size_t cap) {
+    size_t n = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        const struct tun_meet *o = &h->viewer->meet[i];
+        if (o == m || !o->rp.kind || o->leaving || n + TUN_HOPS_MAX > cap)
+            continue;
+        n += tun_circuit_path(h->all->t, o->rp.circuit, ret + n, TUN_HOPS_MAX);
+    }
+    return n;
+}
+
+static void open_rendezvous(struct tun_hidden *h, struct tun_meet *m) {
+    uint8_t apart[TUN_MEETINGS_MAX * TUN_HOPS_MAX][CV_KEY];
+    struct tun_path_request req = {.purpose = TUN_PURPOSE_MEET,
+                                   .avoid = (const uint8_t(*)[CV_KEY])m->used,
+                                   .avoids = m->tries};
+    req.apart = (const uint8_t(*)[CV_KEY])apart;
+    req.aparts = others(h, m, apart, sizeof apart / sizeof *apart);
+    if (tun_road_open(h, &m->rp, TUN_ROAD_RENDEZVOUS, m, &req) == CV_ERR_UNREACHABLE) {
+        /* Every rendezvous was tried: begin again with the first. */
+        req.avoids = 0;
+        (void)tun_road_open(h, &m->rp, TUN_ROAD_RENDEZVOUS, m, &req);
+    }
+    if (!m->rp.kind)
+        tun_hidden_by(h, cv_usec_add(now(h), CV_MSEC(200)));
+}
+
+static void open_introduction(struct tun_hidden *h, struct tun_meet *m) {
+    struct tun_relay *r =
+        tun_directory_find_d(tun_client_directory(h->all->t), m->contact.ip, m->contact.d);
+    struct tun_path_request req = {.purpose = TUN_PURPOSE_INTRODUCE, .named = r};
+    enum cv_err err =
+        r ? tun_road_open(h, &m->ip, TUN_ROAD_INTRODUCE, m, &req) : CV_ERR_UNREACHABLE;
+    if (err == CV_ERR_UNREACHABLE || err == CV_ERR_DENIED)
+        next_contact(h, m); /* it is both our guards, or no relay at all */
+    else if (err)
+        tun_hidden_by(h, cv_usec_add(now(h), CV_MSEC(200)));
+}
+
+static void establish(struct tun_hidden *h, struct tun_meet *m) {
+    struct tun_body b;
+    uint32_t transaction;
+    cv_rng_fill(tun_hidden_rng(h), m->where.cookie, sizeof m->where.cookie);
+    tun_body_init(&b);
+    struct tun_rendezvous msg = {.transaction = 0};
+    memcpy(msg.cookie, m->where.cookie, sizeof msg.cookie);
+    tun_rendezvous_write(&b.w, &msg);
+    if (tun_road_request(&m->rp, TUN_CMD_ESTABLISH_RENDEZVOUS, tun_body_data(&b), tun_body_len(&b),
+                         &transaction) == CV_ERR_OK)
+        m->asked = true;
+}
+
+static void introduce(struct tun_hidden *h, struct tun_meet *m) {
+    struct tun_circuit_info info;
+    if (tun_circuit_info(h->all->t, m->rp.circuit, &info))
+        return;
+    const struct tun_relay_ref *rp = tun_circuit_hop(h->all->t, m->rp.circuit, info.hops - 1);
+    memcpy(m->where.rp, rp->identity, CV_KEY);
+    memcpy(m->where.d, rp->d, sizeof m->where.d);
+
+    struct tun_e2e_context ctx;
+    memcpy(ctx.network_id, h->all->network_id, sizeof ctx.network_id);
+    memcpy(ctx.ip, m->contact.ip, CV_KEY);
+    memcpy(ctx.auth, m->contact.auth, CV_KEY);
+    struct tun_period_secret period_secret;
+    tun_period_derive(&period_secret, &h->swarm_secret, m->period);
+    uint8_t flight[TUN_E2E_FLIGHT1];
+    cv_noise_done(&m->noise);
+    enum cv_err err = tun_e2e_create_1(&m->noise, flight, &ctx, &period_secret, m->contact.service,
+                                       &m->where, tun_hidden_rng(h));
+    cv_wipe(&period_secret, sizeof period_secret);
+    if (err) {
+        next_contact(h, m);
+        return;
+    }
+    struct tun_introduce msg = {.flight = flight, .flight_len = sizeof flight};
+    memcpy(msg.auth_key, m->contact.auth, CV_KEY);
+    cv_rng_fill(tun_hidden_rng(h), msg.stamp, sizeof msg.stamp);
+    struct tun_body b;
+    uint32_t transaction;
+    tun_body_init(&b);
+    tun_introduce_write(&b.w, &msg);
+    if (tun_road_request(&m->ip, TUN_CMD_INTRODUCE, tun_body_data(&b), tun_body_len(&b),
+                         &transaction) == CV_ERR_OK) {
+        m->introduced = true;
+        m->until = cv_usec_add(now(h), COME);
+    }
+}
+
+static void build_step(struct tun_hidden *h, struct tun_meet *m) {
+    if (tun_road_stuck(&m->rp)) {
+        next_rendezvous(h, m, /* gone= */ true);
+        return;
+    }
+    if (tun_road_stuck(&m->ip))
+        tun_road_give_up(&m->ip);
+    if (!m->rp.kind && m->introduced) {
+        /* It went while the seeder was on his way to it. */
+        next_rendezvous(h, m, /* gone= */ false);
+        tun_hidden_by(h, now(h));
+        return;
+    }
+    if (!m->rp.kind) {
+        m->asked = m->established = false;
+        open_rendezvous(h, m);
+    }
+    if (!m->ip.kind && !m->introduced)
+        open_introduction(h, m);
+    if (m->state != TUN_MEET_BUILDING)
+        return;
+    if (m->rp.ready && !m->asked)
+        establish(h, m);
+    if (m->established && m->ip.ready && !m->introduced)
+        introduce(h, m);
+    if (m->introduced) {
+        /* Answered or not, the introduction point gets no more than the seeder's time. */
+        if (now(h) >= m->until)
+            next_contact(h, m);
+        else
+            tun_hidden_by(h, m->until);
+    }
+}
+
+static void came(struct tun_hidden *h, struct tun_meet *m) {
+    m->came = false;
+    tun_road_close(&m->ip);
+    m->state = TUN_MEET_UP;
+    m->rp.e2e = &m->e2e;
+    struct tun_known *k = known_of(h, &m->contact);
+    if (k)
+        k->fails = 0;
+    tun_hidden_peer_up(h, &m->rp);
+    /* A word, so that both the rendezvous and the seeder know we heard. */
+    uint8_t hello[TUN_E2E_OVERHEAD];
+    if (tun_e2e_seal(&m->e2e, hello, NULL, 0) == CV_ERR_OK)
+        (void)tun_circuit_send(h->all->t, &h->all->now, m->rp.circuit, TUN_CMD_DATAGRAM, hello,
+                               sizeof hello);
+}
+
+static void wait_step(struct tun_hidden *h, struct tun_meet *m) {
+    if (!m->rp.kind) {
+        next_rendezvous(h, m, /* gone= */ false);
+        return;
+    }
+    if (now(h) >= m->until)
+        next_rendezvous(h, m, /* gone= */ false);
+    else
+        tun_hidden_by(h, m->until);
+}
+
+static void up_step(struct tun_hidden *h, struct tun_meet *m) {
+    cv_usec change = m->rp.expires_at > CHANGE ? m->rp.expires_at - CHANGE : 0;
+    if (!m->leaving && now(h) >= change)
+        m->leaving = true;
+    if (m->leaving && now(h) >= m->rp.expires_at) {
+        tun_hidden_peer_down(h, &m->rp);
+        clear(m);
+        return;
+    }
+    tun_hidden_by(h, m->leaving ? m->rp.expires_at : change);
+}
+
+void tun_meet_on_reply(struct tun_hidden *h, struct tun_meet *m, struct tun_road *r,
+                       const struct tun_event *ev) {
+    bool failed = ev->reply.err != CV_ERR_OK;
+    if (r == &m->rp && m->state != TUN_MEET_UP) {
+        if (ev->reply.command == TUN_CMD_JOINED && !failed) {
+            if (m->introduced && !m->came &&
+                tun_e2e_consume_2(&m->noise, ev->reply.body, ev->reply.len, &m->e2e) == CV_ERR_OK)
+                m->came = true;
+        } else if (ev->reply.command == TUN_CMD_RENDEZVOUS_ESTABLISHED && !failed) {
+            m->established = true;
+        } else if (failed && !m->established) {
+            next_rendezvous(h, m, /* gone= */ false);
+        }
+    } else if (r == &m->ip && m->introduced && m->state == TUN_MEET_BUILDING) {
+        uint8_t status = TUN_ERROR_NOENT;
+        if (!failed && ev->reply.command == TUN_CMD_INTRODUCE_ACK) {
+            struct tun_body b;
+            struct cv_rd rd = tun_body_rd(&b, 0, ev->reply.body, ev->reply.len);
+            struct tun_introduce_ack ack;
+            if (tun_introduce_ack_read(&rd, &ack) == CV_ERR_OK)
+                status = ack.status;
+        }
+        if (status == 0) {
+            m->state = TUN_MEET_WAITING;
+            m->until = cv_usec_add(now(h), COME);
+        } else {
+            next_contact(h, m);
+        }
+    }
+}
+
+void tun_meet_work(struct tun_hidden *h) {
+    struct tun_viewer *v = h->viewer;
+    unsigned active = 0, want = wanted(v);
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        struct tun_meet *m = &v->meet[i];
+        if (m->came)
+            came(h, m);
+        if (m->state == TUN_MEET_BUILDING)
+            build_step(h, m);
+        else if (m->state == TUN_MEET_WAITING)
+            wait_step(h, m);
+        else if (m->state == TUN_MEET_UP)
+            up_step(h, m);
+        active += m->state != TUN_MEET_IDLE && !m->leaving;
+    }
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX && active < want; i++) {
+        struct tun_meet *m = &v->meet[i];
+        if (m->state != TUN_MEET_IDLE)
+            continue;
+        if (m->retry_at > now(h)) {
+            tun_hidden_by(h, m->retry_at);
+            continue;
+        }
+        begin(h, m);
+        if (m->state == TUN_MEET_IDLE)
+            break;
+        active++;
+        tun_hidden_by(h, now(h));
+    }
+}

@@ -1,0 +1,329 @@
+/*
+ * A viewer reads slots: slot 0 and two at random, the same through the last
+ * hops of two circuits that end apart, so that neither of them alone decides
+ * what we see; when that finds nobody, all sixteen. Everything is verified here
+ * (slot.h): what a last hop may do is withhold. See hiddenstate.h.
+ */
+#include <string.h>
+
+#include "tunnel/bodies.h"
+#include "tunnel/hiddenstate.h"
+
+#define RESULTS CV_SEC(12) /* for all results of one circuit */
+
+static cv_usec now(const struct tun_hidden *h) {
+    return tun_hidden_now(h);
+}
+
+/* ---- what is known ---- */
+
+static void known_drop(struct tun_viewer *v, unsigned i) {
+    v->known[i] = v->known[--v->knowns];
+}
+
+unsigned tun_search_current(struct tun_hidden *h) {
+    struct tun_viewer *v = h->viewer;
+    unsigned n = 0;
+    for (unsigned i = 0; i < v->knowns;) {
+        if (!tun_contact_current(&v->known[i].contact, h->all->now.wall)) {
+            known_drop(v, i);
+            continue;
+        }
+        n += v->known[i].not_before <= now(h) && !tun_hidden_is_ours(h, &v->known[i].contact);
+        i++;
+    }
+    h->info.contacts = v->knowns;
+    return n;
+}
+
+static void learn(struct tun_hidden *h, const struct tun_contact *c, uint32_t period) {
+    struct tun_viewer *v = h->viewer;
+    if (!tun_contact_current(c, h->all->now.wall) || tun_hidden_is_ours(h, c))
+        return;
+    for (unsigned i = 0; i < v->knowns; i++) {
+        if (memcmp(v->known[i].contact.auth, c->auth, CV_KEY) != 0)
+            continue;
+        if (memcmp(&v->known[i].contact, c, sizeof *c) == 0)
+            return;
+        /* The same key said differently: both are kept, or whoever copies a
+         * contact with nonsense in it would make the true one unreachable. */
+    }
+    unsigned at = v->knowns;
+    if (at == TUN_KNOWN_CONTACTS_MAX) {
+        /* Full: at the cost of the one that failed most, or of a random one. */
+        at = (unsigned)cv_rng_below(tun_hidden_rng(h), TUN_KNOWN_CONTACTS_MAX);
+        for (unsigned i = 0; i < v->knowns; i++) {
+            if (v->known[i].fails > v->known[at].fails)
+                at = i;
+        }
+    } else {
+        v->knowns++;
+    }
+    v->known[at] = (struct tun_known){.contact = *c, .period = period};
+}
+
+/* ---- what comes back ---- */
+
+static void learn_item(struct tun_hidden *h, const struct tun_result *r,
+                       const struct tun_search_key *key) {
+    static const char prefix[] = "900:";
+    struct cv_ed25519_secret slot_secret;
+    struct tun_period_secret period_secret;
+    struct tun_item item = {.seq = (int64_t)r->seq};
+    struct tun_slot slot;
+    if (r->value_len != 4 + TUN_SLOT_VALUE || memcmp(r->value, prefix, 4) != 0 ||
+        r->seq > INT64_MAX)
+        return;
+    tun_slot_key(&slot_secret, &h->swarm_secret, key->period, key->slot);
+    memcpy(item.key, slot_secret.public_key, CV_KEY);
+    memcpy(item.sig, r->signature, CV_SIGNATURE);
+    memcpy(item.value, r->value + 4, TUN_SLOT_VALUE);
+    cv_wipe(&slot_secret, sizeof slot_secret);
+    tun_period_derive(&period_secret, &h->swarm_secret, key->period);
+    if (tun_item_verify(&item) &&
+        tun_slot_open(&slot, item.value, TUN_SLOT_VALUE, &period_secret) == CV_ERR_OK) {
+        for (unsigned i = 0; i < slot.count; i++)
+            learn(h, &slot.contact[i], key->period);
+    }
+    cv_wipe(&period_secret, sizeof period_secret);
+}
+
+void tun_search_on_reply(struct tun_hidden *h, struct tun_search *s, const struct tun_event *ev) {
+    for (unsigned i = 0; i < s->sent; i++) {
+        if (ev->reply.transaction != s->transaction[i] || s->keys[i] == 0)
+            continue;
+        if (ev->reply.err || ev->reply.command != TUN_CMD_RESULT) {
+            s->missing = (uint8_t)(s->missing - s->keys[i]);
+            s->keys[i] = 0;
+            return;
+        }
+        struct tun_body b;
+        struct cv_rd rd = tun_body_rd(&b, ev->reply.transaction, ev->reply.body, ev->reply.len);
+        struct tun_result r;
+        if (tun_result_read(&rd, &r) || r.kind != TUN_LOOKUP_ITEMS || r.key >= TUN_LOOKUP_KEYS_MAX)
+            return;
+        struct tun_search_key *key = &s->key[i][r.key];
+        if (key->slot == UINT8_MAX)
+            return; /* not asked, or answered already */
+        if (r.found)
+            learn_item(h, &r, key);
+        key->slot = UINT8_MAX;
+        s->missing--;
+        return;
+    }
+}
+
+/* ---- asking ---- */
+
+static void keys_clear(struct tun_search *s) {
+    for (unsigned i = 0; i < 2; i++) {
+        s->keys[i] = 0;
+        for (unsigned k = 0; k < TUN_LOOKUP_KEYS_MAX; k++)
+            s->key[i][k].slot = UINT8_MAX;
+    }
+    s->lookups = s->sent = s->missing = 0;
+}
+
+static void key_add(struct tun_search *s, unsigned lookup, uint32_t period, unsigned slot) {
+    s->key[lookup][s->keys[lookup]++] =
+        (struct tun_search_key){.period = period, .slot = (uint8_t)slot};
+    s->missing++;
+    if (s->lookups <= lookup)
+        s->lookups = (uint8_t)(lookup + 1);
+}
+
+/* Slot 0 and the same two others for both circuits, and the neighbouring
+ * period's near a turn. */
+static void plan_few(struct tun_hidden *h, const uint32_t *period, unsigned periods) {
+    const struct cv_rng *rng = tun_hidden_rng(h);
+    for (unsigned p = 0; p < periods; p++) {
+        unsigned a = (unsigned)cv_rng_between(rng, 1, TUN_SLOTS - 1);
+        unsigned b = (unsigned)cv_rng_between(rng, 1, TUN_SLOTS - 2);
+        if (b >= a)
+            b++;
+        for (unsigned i = 0; i < 2; i++) {
+            key_add(&h->viewer->search[i], p, period[p], 0);
+            key_add(&h->viewer->search[i], p, period[p], a);
+            key_add(&h->viewer->search[i], p, period[p], b);
+        }
+    }
+}
+
+/* All sixteen, eight for each circuit. */
+static void plan_all(struct tun_hidden *h, uint32_t period) {
+    for (unsigned slot = 0; slot < TUN_SLOTS; slot++)
+        key_add(&h->viewer->search[slot % 2], slot / 2 / TUN_LOOKUP_KEYS_MAX, period, slot);
+}
+
+static void round_begin(struct tun_hidden *h) {
+    struct tun_viewer *v = h->viewer;
+    uint32_t period[2];
+    unsigned periods = tun_hidden_periods(h, period);
+    if (periods == 0)
+        return;
+    for (unsigned i = 0; i < 2; i++) {
+        keys_clear(&v->search[i]);
+        v->search[i].active = true;
+        v->search[i].tries = 0;
+        v->search[i].until = cv_usec_add(now(h), RESULTS + CV_SEC(8));
+    }
+    if (v->rounds % 2 == 0)
+        plan_few(h, period, periods);
+    else
+        plan_all(h, period[v->rounds / 2 % periods]);
+    v->rounds++;
+    v->searching = true;
+}
+
+/* Where the other circuit ends, this one does not. */
+static enum cv_err search_open(struct tun_hidden *h, struct tun_search *s) {
+    const struct tun_search *other = &h->viewer->search[s == h->viewer->search];
+    uint8_t last[1][CV_KEY];
+    struct tun_path_request req = {.purpose = TUN_PURPOSE_GENERAL};
+    struct tun_circuit_info info;
+    if (other->road.kind && tun_circuit_info(h->all->t, other->road.circuit, &info) == CV_ERR_OK) {
+        memcpy(last[0], tun_circuit_hop(h->all->t, other->road.circuit, info.hops - 1)->identity,
+               CV_KEY);
+        req.avoid = (const uint8_t(*)[CV_KEY])last;
+        req.avoids = 1;
+    }
+    enum cv_err err = tun_road_open(h, &s->road, TUN_ROAD_SEARCH, s, &req);
+    if (!err)
+        s->tries++;
+    return err;
+}
+
+static void search_ask(struct tun_hidden *h, struct tun_search *s) {
+    while (s->sent < s->lookups) {
+        unsigned i = s->sent;
+        uint8_t keys[TUN_LOOKUP_KEYS_MAX * CV_KEY];
+        for (unsigned k = 0; k < s->keys[i]; k++) {
+            struct cv_ed25519_secret slot_secret;
+            tun_slot_key(&slot_secret, &h->swarm_secret, s->key[i][k].period, s->key[i][k].slot);
+            memcpy(keys + k * CV_KEY, slot_secret.public_key, CV_KEY);
+            cv_wipe(&slot_secret, sizeof slot_secret);
+        }
+        struct tun_body b;
+        tun_body_init(&b);
+        tun_lookup_write(
+            &b.w, &(struct tun_lookup){.kind = TUN_LOOKUP_ITEMS, .n = s->keys[i], .keys = keys});
+        if (tun_road_request(&s->road, TUN_CMD_LOOKUP, tun_body_data(&b), tun_body_len(&b),
+                             &s->transaction[i]))
+            return;
+        s->sent++;
+        s->until = cv_usec_add(now(h), RESULTS);
+    }
+}
+
+static void search_end(struct tun_search *s) {
+    tun_road_close(&s->road);
+    s->active = false;
+    keys_clear(s);
+}
+
+static void search_step(struct tun_hidden *h, struct tun_search *s) {
+    if (!s->active)
+        return;
+    if (s->missing == 0 || now(h) >= s->until) {
+        search_end(s);
+        return;
+    }
+    tun_hidden_by(h, s->until);
+    if (tun_road_stuck(&s->road))
+        tun_road_give_up(&s->road);
+    if (s->road.kind == TUN_ROAD_NONE) {
+        /* Lost on the way, before or after asking: ask again on another. */
+        s->sent = 0;
+        if (s->tries >= 3) {
+            search_end(s);
+            return;
+        }
+        if (search_open(h, s)) {
+            tun_hidden_by(h, cv_usec_add(now(h), CV_MSEC(200)));
+            return;
+        }
+    }
+    if (s->road.ready)
+        search_ask(h, s);
+}
+
+/* ---- when ---- */
+
+static unsigned peers_up(const struct tun_viewer *v) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        n += v->meet[i].state == TUN_MEET_UP && !v->meet[i].leaving;
+    return n;
+}
+
+static bool meeting(const struct tun_viewer *v) {
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        if (v->meet[i].state == TUN_MEET_BUILDING || v->meet[i].state == TUN_MEET_WAITING)
+            return true;
+    }
+    return false;
+}
+
+static void round_end(struct tun_hidden *h) {
+    struct tun_viewer *v = h->viewer;
+    v->searching = false;
+    v->round_ended_at = now(h);
+    cv_usec max = tun_hidden_pause(h, CV_SEC(60), CV_SEC(5));
+    if (tun_search_current(h) > 0 || v->rounds == 1)
+        v->search_pause = 0; /* found; or all sixteen at once */
+    else if (v->search_pause == 0)
+        v->search_pause = tun_hidden_pause(h, CV_SEC(2), CV_MSEC(500));
+    else
+        v->search_pause = v->search_pause * 2 < max ? v->search_pause * 2 : max;
+}
+
+/* With somebody to talk to, or to try, rarely: new seeders come. */
+static cv_usec round_due(struct tun_hidden *h) {
+    struct tun_viewer *v = h->viewer;
+    if (v->rounds == 0)
+        return now(h);
+    bool calm = peers_up(v) > 0 || meeting(v) || tun_search_current(h) > 0;
+    return cv_usec_add(v->round_ended_at,
+                       calm ? tun_hidden_pause(h, CV_SEC(300), CV_SEC(10)) : v->search_pause);
+}
+
+static void settle_state(struct tun_hidden *h) {
+    struct tun_viewer *v = h->viewer;
+    enum tun_hidden_state state;
+    if (peers_up(v) > 0)
+        state = TUN_HIDDEN_MET;
+    else if (meeting(v))
+        state = TUN_HIDDEN_MEETING;
+    else if (v->searching)
+        state = v->search[0].sent || v->search[1].sent || v->rounds > 1 ? TUN_HIDDEN_SEARCHING
+                                                                        : TUN_HIDDEN_WAITING;
+    else
+        state = TUN_HIDDEN_NOBODY;
+    /* Searching again and again for somebody is one state to the node. */
+    if (state == TUN_HIDDEN_SEARCHING && h->info.state == TUN_HIDDEN_NOBODY)
+        return;
+    tun_hidden_set_state(h, state);
+}
+
+void tun_search_work(struct tun_hidden *h) {
+    struct tun_viewer *v = h->viewer;
+    if (v->searching) {
+        search_step(h, &v->search[0]);
+        search_step(h, &v->search[1]);
+        if (!v->search[0].active && !v->search[1].active)
+            round_end(h);
+    }
+    settle_state(h);
+    if (v->searching)
+        return;
+
+    cv_usec due = round_due(h);
+    if (due <= now(h))
+        round_begin(h);
+    tun_hidden_by(h, v->searching ? now(h) : due > now(h) ? due : cv_usec_add(now(h), CV_SEC(1)));
+}
+
+void tun_search_done(struct tun_hidden *h) {
+    search_end(&h->viewer->search[0]);
+    search_end(&h->viewer->search[1]);
+}

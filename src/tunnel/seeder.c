@@ -1,0 +1,424 @@
+/*
+ * A hidden seeder: introduction points, where it can be asked, and visitors, to
+ * whose rendezvous it comes. The points learn neither swarm nor slot; whoever
+ * does not know the swarm cannot write an introduction that opens. See
+ * hiddenstate.h.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tunnel/bodies.h"
+#include "tunnel/hiddenstate.h"
+
+#define ANSWER CV_SEC(10)   /* for any one request of a seeder */
+#define CHANGE CV_SEC(300)  /* before its end a point gets a successor */
+#define GRACE  CV_SEC(3600) /* introductions of the last period are still read */
+
+static cv_usec now(const struct tun_hidden *h) {
+    return tun_hidden_now(h);
+}
+
+void tun_seeder_init(struct tun_hidden *h, bool viewer) {
+    struct tun_seeder *s = h->seeder;
+    s->viewer = viewer;
+    s->publish_at = CV_USEC_NEVER;
+    /* In thousandths: one in ten seconds is less than a unit a second. */
+    uint64_t rate = h->all->hurry ? 1000 : 1000000 / TUN_INTRO_EVERY_MS;
+    cv_tokenbucket_init(&s->introductions, rate, TUN_INTRO_BURST * 1000, now(h));
+    tun_hidden_set_state(h, TUN_HIDDEN_WAITING);
+}
+
+/* ---- periods ---- */
+
+static void turn(struct tun_hidden *h) {
+    struct tun_seeder *s = h->seeder;
+    if (s->before.set && now(h) >= s->before_until)
+        cv_wipe(&s->before, sizeof s->before);
+    if (h->all->now.wall <= TUN_PERIOD_S)
+        return;
+    uint32_t p = tun_swarm_period(&h->swarm_secret, h->all->now.wall);
+    if (s->now.set && s->now.keys.period == p)
+        return;
+    if (s->now.set) {
+        s->before = s->now;
+        s->before_until = cv_usec_add(now(h), GRACE);
+    }
+    uint8_t seed[CV_KEY];
+    cv_rng_fill(tun_hidden_rng(h), seed, sizeof seed);
+    s->now.set = true;
+    tun_period_derive(&s->now.keys, &h->swarm_secret, p);
+    cv_x25519_from_seed(&s->now.service_secret, seed);
+    cv_wipe(seed, sizeof seed);
+    s->changed = true;
+}
+
+/* ---- introduction points ---- */
+
+static bool point_up(const struct tun_point *p) {
+    return p->state == TUN_POINT_UP;
+}
+
+unsigned tun_seeder_contacts(const struct tun_hidden *h, struct tun_contact *ret, unsigned cap) {
+    const struct tun_seeder *s = h->seeder;
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_POINTS && n < cap; i++) {
+        const struct tun_point *p = &s->point[i];
+        if (!point_up(p))
+            continue;
+        struct tun_contact *c = &ret[n++];
+        memset(c, 0, sizeof *c);
+        memcpy(c->ip, p->ip, CV_KEY);
+        memcpy(c->d, p->d, sizeof c->d);
+        memcpy(c->auth, p->auth_secret.public_key, CV_KEY);
+        memcpy(c->service, s->now.service_secret.public_key, CV_KEY);
+        c->expiry = p->expiry;
+    }
+    return n;
+}
+
+static void point_clear(struct tun_hidden *h, struct tun_point *p) {
+    struct tun_seeder *s = h->seeder;
+    s->changed |= point_up(p);
+    tun_road_close(&p->road);
+    cv_wipe(p, sizeof *p);
+}
+
+static void point_fail(struct tun_hidden *h, struct tun_point *p) {
+    struct tun_seeder *s = h->seeder;
+    point_clear(h, p);
+    s->point_pause = s->point_pause ? s->point_pause * 2 : CV_MSEC(200);
+    if (s->point_pause > CV_SEC(30))
+        s->point_pause = CV_SEC(30);
+    s->point_at = cv_usec_add(now(h), s->point_pause);
+}
+
+static void point_establish(struct tun_hidden *h, struct tun_point *p) {
+    struct tun_circuit_info info;
+    uint8_t binding[32], seed[CV_KEY];
+    if (tun_circuit_info(h->all->t, p->road.circuit, &info) ||
+        tun_circuit_binding(h->all->t, p->road.circuit, info.hops - 1, binding)) {
+        point_fail(h, p);
+        return;
+    }
+    const struct tun_relay_ref *ip = tun_circuit_hop(h->all->t, p->road.circuit, info.hops - 1);
+    memcpy(p->ip, ip->identity, CV_KEY);
+    memcpy(p->d, ip->d, sizeof p->d);
+    cv_rng_fill(tun_hidden_rng(h), seed, sizeof seed);
+    cv_ed25519_from_seed(&p->auth_secret, seed);
+    cv_wipe(seed, sizeof seed);
+    p->expiry = (uint32_t)(h->all->now.wall +
+                           (int64_t)(cv_usec_since(p->road.expires_at, now(h)) / CV_SEC(1)));
+
+    struct tun_establish_intro msg = {.transaction = 0};
+    tun_establish_intro_sign(&msg, &p->auth_secret, binding);
+    struct tun_body b;
+    uint32_t transaction;
+    tun_body_init(&b);
+    tun_establish_intro_write(&b.w, &msg);
+    if (tun_road_request(&p->road, TUN_CMD_ESTABLISH_INTRO, tun_body_data(&b), tun_body_len(&b),
+                         &transaction)) {
+        point_fail(h, p);
+        return;
+    }
+    p->state = TUN_POINT_ESTABLISHING;
+    p->until = cv_usec_add(now(h), ANSWER);
+}
+
+static void point_step(struct tun_hidden *h, struct tun_point *p) {
+    if (p->state == TUN_POINT_IDLE)
+        return;
+    if (p->road.kind == TUN_ROAD_NONE) {
+        point_fail(h, p);
+        return;
+    }
+    if (tun_road_stuck(&p->road)) {
+        tun_road_give_up(&p->road);
+        point_fail(h, p);
+        return;
+    }
+    if (p->state == TUN_POINT_BUILDING && p->road.ready)
+        point_establish(h, p);
+    if (p->state == TUN_POINT_ESTABLISHING) {
+        if (now(h) >= p->until)
+            point_fail(h, p);
+        else
+            tun_hidden_by(h, p->until);
+    }
+    if (point_up(p)) {
+        cv_usec change = p->road.expires_at > CHANGE ? p->road.expires_at - CHANGE : 0;
+        if (now(h) >= change) {
+            p->state = TUN_POINT_LEAVING;
+            h->seeder->changed = true;
+        } else {
+            tun_hidden_by(h, change);
+        }
+    }
+    if (p->state == TUN_POINT_LEAVING) {
+        if (now(h) >= p->road.expires_at)
+            point_clear(h, p);
+        else
+            tun_hidden_by(h, p->road.expires_at);
+    }
+}
+
+static void point_open(struct tun_hidden *h) {
+    struct tun_seeder *s = h->seeder;
+    uint8_t taken[TUN_POINTS][CV_KEY];
+    size_t n = 0;
+    struct tun_point *p = NULL;
+    for (unsigned i = 0; i < TUN_POINTS; i++) {
+        struct tun_circuit_info info;
+        struct tun_point *at = &s->point[i];
+        if (at->state == TUN_POINT_IDLE)
+            p = p ? p : at;
+        else if (tun_circuit_info(h->all->t, at->road.circuit, &info) == CV_ERR_OK)
+            memcpy(taken[n++],
+                   tun_circuit_hop(h->all->t, at->road.circuit, info.hops - 1)->identity, CV_KEY);
+    }
+    struct tun_path_request req = {
+        .purpose = TUN_PURPOSE_WAIT, .avoid = (const uint8_t(*)[CV_KEY])taken, .avoids = n};
+    if (!p)
+        return;
+    enum cv_err err = tun_road_open(h, &p->road, TUN_ROAD_POINT, p, &req);
+    if (err == CV_ERR_UNREACHABLE && n > 0) {
+        /* Too few relays for three: two circuits to one are better than none. */
+        req.avoids = 0;
+        err = tun_road_open(h, &p->road, TUN_ROAD_POINT, p, &req);
+    }
+    if (err)
+        s->point_at = cv_usec_add(now(h), CV_MSEC(200));
+    else
+        p->state = TUN_POINT_BUILDING;
+}
+
+static void points_work(struct tun_hidden *h) {
+    struct tun_seeder *s = h->seeder;
+    unsigned active = 0, up = 0;
+    for (unsigned i = 0; i < TUN_POINTS; i++) {
+        struct tun_point *p = &s->point[i];
+        point_step(h, p);
+        active += p->state != TUN_POINT_IDLE && p->state != TUN_POINT_LEAVING;
+        up += point_up(p);
+    }
+    h->info.points = up;
+    for (; active < TUN_INTRO_POINTS; active++) {
+        if (s->point_at > now(h)) {
+            tun_hidden_by(h, s->point_at);
+            return;
+        }
+        point_open(h);
+    }
+}
+
+/* ---- visitors ---- */
+
+static void join_clear(struct tun_join *j) {
+    tun_road_close(&j->road);
+    cv_wipe(j, sizeof *j);
+}
+
+static bool seen_before(struct tun_hidden *h, const uint8_t *ephemeral, const uint8_t *cookie) {
+    struct tun_seeder *s = h->seeder;
+    for (unsigned i = 0; i < s->replays; i++) {
+        if (memcmp(s->replay[i].ephemeral, ephemeral, 16) == 0 ||
+            memcmp(s->replay[i].cookie, cookie, 16) == 0)
+            return true;
+    }
+    struct tun_replay *r = &s->replay[s->replay_next];
+    s->replay_next = (s->replay_next + 1) % TUN_INTRO_REPLAYS;
+    if (s->replays < TUN_INTRO_REPLAYS)
+        s->replays++;
+    memcpy(r->ephemeral, ephemeral, 16);
+    memcpy(r->cookie, cookie, 16);
+    return false;
+}
+
+static struct tun_join *join_free(struct tun_seeder *s) {
+    for (unsigned i = 0; i < s->joins_max; i++) {
+        if (s->join[i].state == TUN_JOIN_IDLE)
+            return &s->join[i];
+    }
+    return NULL;
+}
+
+/* Opens an introduction under this period's or the last one's keys. */
+static bool receive(struct tun_hidden *h, const struct tun_point *p, const struct tun_introduce *in,
+                    struct cv_noise *ret_noise, struct tun_meeting *ret) {
+    const struct tun_service *services[] = {&h->seeder->now, &h->seeder->before};
+    struct tun_e2e_context ctx;
+    memcpy(ctx.network_id, h->all->network_id, sizeof ctx.network_id);
+    memcpy(ctx.ip, p->ip, CV_KEY);
+    memcpy(ctx.auth, p->auth_secret.public_key, CV_KEY);
+    for (unsigned i = 0; i < 2; i++) {
+        if (services[i]->set &&
+            tun_e2e_consume_1(ret_noise, ret, in->flight, in->flight_len, &ctx, &services[i]->keys,
+                              &services[i]->service_secret, tun_hidden_rng(h)) == CV_ERR_OK)
+            return true;
+    }
+    return false;
+}
+
+static void go(struct tun_hidden *h, struct tun_join *j, struct cv_noise *noise,
+               const struct tun_meeting *where) {
+    struct tun_directory *dir = tun_client_directory(h->all->t);
+    struct tun_relay *rp = tun_directory_find_d(dir, where->rp, where->d);
+    struct tun_path_request req = {.purpose = TUN_PURPOSE_JOIN, .named = rp};
+    /* One that we do not know, do not trust, or cannot reach without showing a
+     * guard to it: silence; the viewer tries another. */
+    if (!rp || tun_e2e_create_2(noise, j->flight, &j->e2e) ||
+        tun_road_open(h, &j->road, TUN_ROAD_JOIN, j, &req)) {
+        join_clear(j);
+        h->info.refused++;
+        return;
+    }
+    memcpy(j->cookie, where->cookie, sizeof j->cookie);
+    j->state = TUN_JOIN_BUILDING;
+    j->until = cv_usec_add(now(h), ANSWER);
+}
+
+static void on_introduction(struct tun_hidden *h, const struct tun_point *p,
+                            const struct tun_event *ev) {
+    struct tun_seeder *s = h->seeder;
+    struct cv_rd rd = cv_rd_init(ev->reply.body, ev->reply.len);
+    struct tun_introduce in;
+    if (tun_introduction_read(&rd, &in) || in.flight_len != TUN_E2E_FLIGHT1 ||
+        memcmp(in.auth_key, p->auth_secret.public_key, CV_KEY) != 0)
+        return;
+    struct cv_noise noise = {.n = 0};
+    struct tun_meeting where;
+    h->info.introductions++;
+    if (!receive(h, p, &in, &noise, &where))
+        return;
+    struct tun_join *j = join_free(s);
+    if (seen_before(h, in.flight, where.cookie) || !j ||
+        !cv_tokenbucket_take(&s->introductions, now(h), 1000))
+        h->info.refused++;
+    else
+        go(h, j, &noise, &where);
+    cv_noise_done(&noise);
+    cv_wipe(&where, sizeof where);
+}
+
+static void join_ask(struct tun_hidden *h, struct tun_join *j) {
+    struct tun_rendezvous msg = {.flight = j->flight, .flight_len = sizeof j->flight};
+    memcpy(msg.cookie, j->cookie, sizeof msg.cookie);
+    struct tun_body b;
+    uint32_t transaction;
+    tun_body_init(&b);
+    tun_rendezvous_write(&b.w, &msg);
+    if (tun_road_request(&j->road, TUN_CMD_JOIN, tun_body_data(&b), tun_body_len(&b),
+                         &transaction) == CV_ERR_OK) {
+        j->state = TUN_JOIN_JOINING;
+        j->until = cv_usec_add(now(h), ANSWER);
+    }
+}
+
+static void join_step(struct tun_hidden *h, struct tun_join *j) {
+    if (j->state == TUN_JOIN_IDLE)
+        return;
+    if (j->road.kind == TUN_ROAD_NONE) {
+        join_clear(j);
+        return;
+    }
+    if (tun_road_stuck(&j->road)) {
+        tun_road_give_up(&j->road);
+        join_clear(j);
+        return;
+    }
+    if (j->state == TUN_JOIN_BUILDING && j->road.ready)
+        join_ask(h, j);
+    cv_usec end = j->state == TUN_JOIN_UP ? j->road.expires_at : j->until;
+    if (now(h) < end) {
+        tun_hidden_by(h, end);
+        return;
+    }
+    if (j->state == TUN_JOIN_UP)
+        tun_hidden_peer_down(h, &j->road);
+    join_clear(j);
+}
+
+void tun_seeder_drop(struct tun_hidden *h, struct tun_join *j) {
+    (void)h;
+    join_clear(j);
+}
+
+/* ---- replies ---- */
+
+static void point_reply(struct tun_hidden *h, struct tun_point *p, const struct tun_event *ev) {
+    if (ev->reply.command == TUN_CMD_INTRODUCTION && !ev->reply.err) {
+        if (point_up(p) || p->state == TUN_POINT_LEAVING)
+            on_introduction(h, p, ev);
+        return;
+    }
+    if (p->state != TUN_POINT_ESTABLISHING)
+        return;
+    if (ev->reply.err || ev->reply.command != TUN_CMD_INTRO_ESTABLISHED) {
+        point_fail(h, p);
+        return;
+    }
+    p->state = TUN_POINT_UP;
+    h->seeder->point_pause = 0;
+    h->seeder->changed = true;
+}
+
+static void join_reply(struct tun_hidden *h, struct tun_join *j, const struct tun_event *ev) {
+    if (j->state != TUN_JOIN_JOINING)
+        return;
+    if (ev->reply.err || ev->reply.command != TUN_CMD_JOINED) {
+        join_clear(j);
+        return;
+    }
+    j->state = TUN_JOIN_UP;
+    j->road.e2e = &j->e2e;
+    tun_hidden_peer_up(h, &j->road);
+}
+
+void tun_seeder_on_reply(struct tun_hidden *h, struct tun_road *r, const struct tun_event *ev) {
+    if (r->kind == TUN_ROAD_POINT)
+        point_reply(h, r->part, ev);
+    else
+        join_reply(h, r->part, ev);
+}
+
+void tun_seeder_on_down(struct tun_hidden *h, struct tun_road *r) {
+    /* The part sees in its next step that its road is gone. */
+    (void)r;
+    tun_hidden_by(h, now(h));
+}
+
+/* ---- all of it ---- */
+
+static void settle_state(struct tun_hidden *h) {
+    enum tun_hidden_state state = TUN_HIDDEN_ESTABLISHING;
+    if (h->info.slots > 0)
+        state = TUN_HIDDEN_SHARED;
+    else if (h->info.points > 0)
+        state = TUN_HIDDEN_PUBLISHING;
+    tun_hidden_set_state(h, state);
+}
+
+void tun_seeder_work(struct tun_hidden *h) {
+    struct tun_seeder *s = h->seeder;
+    turn(h);
+    if (!s->now.set) {
+        tun_hidden_by(h, cv_usec_add(now(h), CV_SEC(1)));
+        return;
+    }
+    int64_t left =
+        tun_swarm_period_begins(&h->swarm_secret, s->now.keys.period + 1) - h->all->now.wall;
+    tun_hidden_by(h, cv_usec_add(now(h), CV_SEC((uint64_t)(left > 0 ? left : 1))));
+    points_work(h);
+    for (unsigned i = 0; i < s->joins_max; i++)
+        join_step(h, &s->join[i]);
+    settle_state(h);
+}
+
+void tun_seeder_done(struct tun_hidden *h) {
+    struct tun_seeder *s = h->seeder;
+    for (unsigned i = 0; i < TUN_POINTS; i++)
+        point_clear(h, &s->point[i]);
+    for (unsigned i = 0; i < s->joins_max; i++)
+        join_clear(&s->join[i]);
+    free(s->join);
+    s->join = NULL;
+}
