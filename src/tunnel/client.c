@@ -196,6 +196,24 @@ static void upkeep(struct tun_client *c) {
     tun_client_by(c, c->expire_at);
 }
 
+/* What we say of ourselves belongs to what we tell of others: two relays that
+ * know the same then hold the same. */
+static void own_work(struct tun_client *c) {
+    if (!tun_due(c->own_at, now(c))) {
+        tun_client_by(c, c->own_at);
+        return;
+    }
+    size_t len;
+    const uint8_t *own = tun_own_descriptor(c->t, c->now.wall, &len);
+    struct tun_relay *r = NULL;
+    if (own)
+        (void)tun_directory_add(c->dir, c->now.wall, own, len, &r, NULL);
+    if (r)
+        r->reached = true;
+    c->own_at = cv_usec_add(now(c), r ? CV_SEC(60) : CV_MSEC(200));
+    tun_client_by(c, c->own_at);
+}
+
 /* ---- the engine's calls ---- */
 
 static void work(struct tun_client *c) {
@@ -203,7 +221,9 @@ static void work(struct tun_client *c) {
     upkeep(c);
     tun_contact_work(c);
     tun_sync_work(c);
-    if (!c->relay) {
+    if (c->relay) {
+        own_work(c);
+    } else {
         guards_work(c);
         tun_ahead_work(c);
     }

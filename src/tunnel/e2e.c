@@ -99,7 +99,7 @@ enum cv_err tun_e2e_consume_1(struct cv_noise *n, struct tun_meeting *ret, const
 
 enum cv_err tun_e2e_create_2(struct cv_noise *n, uint8_t out[TUN_E2E_FLIGHT2],
                              struct tun_e2e *ret) {
-    enum cv_err err = cv_noise_create_2(n, out, NULL, 0);
+    enum cv_err err = cv_noise_create_2(n, out, "", 0);
     if (!err)
         finish(ret, n, /* viewer= */ false);
     return err;
@@ -109,7 +109,8 @@ enum cv_err tun_e2e_consume_2(struct cv_noise *n, const uint8_t *flight, size_t 
                               struct tun_e2e *ret) {
     if (len != TUN_E2E_FLIGHT2)
         return CV_ERR_MALFORMED;
-    enum cv_err err = cv_noise_consume_2(n, flight, len, NULL);
+    uint8_t nothing[1]; /* no payload */
+    enum cv_err err = cv_noise_consume_2(n, flight, len, nothing);
     if (!err)
         finish(ret, n, /* viewer= */ true);
     return err;

@@ -164,13 +164,13 @@ static unsigned add(struct world *w, const struct tun_config *cfg, bool relay) {
     if (relay) {
         n->cfg.relay = true;
         n->cfg.identity = &n->identity_secret;
-        n->cfg.relay_flags |= TUN_RELAY_RELAY | TUN_RELAY_INTRO | TUN_RELAY_RENDEZVOUS;
+        n->cfg.relay_flags |= TUN_RELAY_RELAY | TUN_RELAY_INTRO | TUN_RELAY_RENDEZVOUS | TUN_RELAY_DHT;
         n->cfg.addr[0] = n->addr;
     }
     struct cv_now now = sim_node_now(w->sim, n->id);
-    n->t = tun_bare_new(&n->cfg, sim_node_rng(w->sim, n->id), &now);
+    n->t = (w->whole ? tun_new : tun_bare_new)(&n->cfg, sim_node_rng(w->sim, n->id), &now);
     assert(n->t);
-    if (relay)
+    if (relay && !w->whole)
         tun_attach(n->t, TUN_USER_CLIENT, &user_ops, n);
     w->nodes++;
     poll_events(n, now);

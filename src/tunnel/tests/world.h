@@ -1,7 +1,7 @@
 /*
  * Worlds of tunnel engines in virtual time: relays and clients on the
- * simulator's network, without the parts above the engine. Every relay knows
- * every other's descriptor. Events are kept for the test to look at.
+ * simulator's network, without the parts above the engine (every relay knows
+ * every other's descriptor then) or with them. Events are kept for the test to look at.
  */
 #ifndef CULVERT_TUNNEL_TESTS_WORLD_H
 #define CULVERT_TUNNEL_TESTS_WORLD_H
@@ -38,6 +38,7 @@ struct world_node {
 
 struct world {
     struct sim *sim;
+    bool whole; /* with client and hidden swarms; set it before adding nodes */
     struct world_node node[WORLD_NODES];
     unsigned nodes;
 };

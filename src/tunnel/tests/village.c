@@ -1,0 +1,206 @@
+#include "tunnel/tests/village.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tunnel/bodies.h"
+#include "tunnel/relaycmd.h"
+
+/* ---- the table ---- */
+
+static struct tun_item *find(struct village *v, const uint8_t *key) {
+    for (unsigned i = 0; i < v->items; i++) {
+        if (memcmp(v->item[i].key, key, CV_KEY) == 0)
+            return &v->item[i];
+    }
+    return NULL;
+}
+
+static void lookup(struct village *v, struct world_node *n, const struct cv_now *now,
+                   const struct tun_event *ev, struct cv_rd *rd) {
+    struct tun_lookup q;
+    if (tun_lookup_read(rd, &q) || q.kind != TUN_LOOKUP_ITEMS)
+        return;
+    v->lookups++;
+    for (unsigned i = 0; i < q.n; i++) {
+        const struct tun_item *item = v->forgets ? NULL : find(v, q.keys + i * CV_KEY);
+        uint8_t value[4 + TUN_SLOT_VALUE] = "900:";
+        struct tun_result r = {.kind = TUN_LOOKUP_ITEMS, .key = (uint8_t)i, .found = item != NULL};
+        if (item) {
+            r.seq = (uint64_t)item->seq;
+            memcpy(r.signature, item->sig, CV_SIGNATURE);
+            memcpy(value + 4, item->value, TUN_SLOT_VALUE);
+            r.value = value;
+            r.value_len = sizeof value;
+        }
+        struct tun_body b;
+        tun_body_init(&b);
+        tun_result_write(&b.w, &r);
+        assert(!b.w.err);
+        (void)tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_RESULT,
+                         tun_body_data(&b), tun_body_len(&b));
+    }
+}
+
+static void put(struct village *v, struct world_node *n, const struct cv_now *now,
+                const struct tun_event *ev, struct cv_rd *rd) {
+    struct tun_put q;
+    if (tun_put_read(rd, &q))
+        return;
+    v->puts++;
+    struct tun_put_done done = {.stored = 8};
+    struct tun_item *item = find(v, q.public_key), fresh = {.seq = (int64_t)q.seq};
+    assert(q.value_len == 4 + TUN_SLOT_VALUE);
+    memcpy(fresh.key, q.public_key, CV_KEY);
+    memcpy(fresh.sig, q.signature, CV_SIGNATURE);
+    memcpy(fresh.value, q.value + 4, TUN_SLOT_VALUE);
+    assert(tun_item_verify(&fresh));
+    if (v->forgets)
+        done.stored = 0;
+    else if (item && q.has_cas && (int64_t)q.cas != item->seq)
+        done.error = 301;
+    else if (item && (int64_t)q.seq <= item->seq)
+        done.error = 302;
+    if (done.error)
+        done.stored = 0;
+    v->refused += done.error != 0;
+    if (done.stored && !item)
+        item = &v->item[v->items++];
+    assert(v->items <= VILLAGE_ITEMS);
+    if (done.stored)
+        *item = fresh;
+    struct tun_body b;
+    tun_body_init(&b);
+    tun_put_done_write(&b.w, &done);
+    (void)tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_PUT_DONE,
+                     tun_body_data(&b), tun_body_len(&b));
+}
+
+/* ---- nodes ---- */
+
+static void peer_up(struct village *v, const struct world_node *n, const struct tun_event *ev) {
+    assert(v->peers < VILLAGE_PEERS);
+    v->peer[v->peers++] = (struct village_peer){.node = n->id,
+                                                .hidden = ev->peer_up.hidden,
+                                                .endpoint = ev->peer_up.endpoint,
+                                                .at = sim_now(v->w->sim),
+                                                .up = true};
+}
+
+static void peer_down(struct village *v, const struct world_node *n, const struct tun_event *ev) {
+    for (unsigned i = 0; i < v->peers; i++) {
+        struct village_peer *p = &v->peer[i];
+        if (p->up && p->node == n->id && cv_endpoint_equal(&p->endpoint, &ev->peer_down.endpoint)) {
+            p->up = false;
+            return;
+        }
+    }
+    assert(false && "PEER_DOWN of a peer that was not up");
+}
+
+static void on_event(struct world_node *n, const struct cv_now *now, const struct tun_event *ev) {
+    struct village *v = n->ctx;
+    if (ev->kind == TUN_EVENT_NEED_CONTACTS) {
+        for (unsigned i = 0; i < v->w->nodes; i++) {
+            if (v->w->node[i].cfg.relay && sim_is_up(v->w->sim, i))
+                (void)tun_contact(n->t, now, &v->w->node[i].addr);
+        }
+    } else if (ev->kind == TUN_EVENT_REQUEST) {
+        struct tun_body b;
+        struct cv_rd rd =
+            tun_body_rd(&b, ev->request.transaction, ev->request.body, ev->request.len);
+        if (ev->request.command == TUN_CMD_LOOKUP)
+            lookup(v, n, now, ev, &rd);
+        else if (ev->request.command == TUN_CMD_PUT)
+            put(v, n, now, ev, &rd);
+    } else if (ev->kind == TUN_EVENT_PEER_UP) {
+        peer_up(v, n, ev);
+    } else if (ev->kind == TUN_EVENT_PEER_DOWN) {
+        peer_down(v, n, ev);
+    }
+}
+
+static unsigned settle(struct village *v, unsigned node) {
+    struct world_node *n = &v->w->node[node];
+    n->on_event = on_event;
+    n->ctx = v;
+    n->keep_datagrams = true;
+    return node;
+}
+
+struct village *village_new(const struct sim_config *cfg, unsigned relays) {
+    struct village *v = calloc(1, sizeof *v);
+    assert(v);
+    v->w = world_new(cfg);
+    v->w->whole = true;
+    for (unsigned i = 0; i < relays; i++)
+        settle(v, world_relay(v->w, &(struct tun_config){.gate = true, .hurry = true}));
+    return v;
+}
+
+void village_free(struct village *v) {
+    world_free(v->w);
+    free(v);
+}
+
+unsigned village_client(struct village *v) {
+    return settle(v, world_client(v->w, &(struct tun_config){.hurry = true}));
+}
+
+cv_handle village_view(struct village *v, unsigned node, const char *swarm) {
+    struct cv_now now = world_now(v->w, node);
+    cv_handle h;
+    enum cv_err err = tun_hidden_view(v->w->node[node].t, &now, swarm, strlen(swarm), NULL, &h);
+    assert(err == CV_ERR_OK);
+    sim_touch(v->w->sim, node);
+    return h;
+}
+
+cv_handle village_share(struct village *v, unsigned node, const char *swarm, bool viewer) {
+    struct cv_now now = world_now(v->w, node);
+    cv_handle h;
+    enum cv_err err =
+        tun_hidden_share(v->w->node[node].t, &now, swarm, strlen(swarm), NULL, viewer, &h);
+    assert(err == CV_ERR_OK);
+    sim_touch(v->w->sim, node);
+    return h;
+}
+
+unsigned village_up(const struct village *v, unsigned node, cv_handle hidden) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < v->peers; i++)
+        n += v->peer[i].up && v->peer[i].node == node && v->peer[i].hidden == hidden;
+    return n;
+}
+
+struct waiting {
+    const struct village *v;
+    unsigned node, peers;
+    cv_handle hidden;
+};
+
+static bool met(void *ctx) {
+    const struct waiting *w = ctx;
+    return village_up(w->v, w->node, w->hidden) >= w->peers;
+}
+
+bool village_meet(struct village *v, unsigned node, cv_handle hidden, unsigned peers,
+                  cv_usec within) {
+    struct waiting w = {.v = v, .node = node, .peers = peers, .hidden = hidden};
+    return sim_run_while_not(v->w->sim, met, &w, sim_now(v->w->sim) + within);
+}
+
+enum cv_err village_say(struct village *v, unsigned node, cv_handle hidden, unsigned i,
+                        const void *buf, size_t len) {
+    for (unsigned k = 0; k < v->peers; k++) {
+        const struct village_peer *p = &v->peer[k];
+        if (!p->up || p->node != node || p->hidden != hidden || i-- > 0)
+            continue;
+        struct cv_now now = world_now(v->w, node);
+        enum cv_err err = tun_send(v->w->node[node].t, &now, &p->endpoint, buf, len);
+        sim_touch(v->w->sim, node);
+        return err;
+    }
+    return CV_ERR_NOENT;
+}

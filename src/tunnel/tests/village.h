@@ -1,0 +1,50 @@
+/*
+ * Worlds of whole engines with a DHT that is only a table: relays announce in
+ * it and keep items for others, whoever needs contacts asks it. What a node's
+ * on_event is in these worlds; tests look at the rest.
+ */
+#ifndef CULVERT_TUNNEL_TESTS_VILLAGE_H
+#define CULVERT_TUNNEL_TESTS_VILLAGE_H
+
+#include "tunnel/client.h"
+#include "tunnel/hidden.h"
+#include "tunnel/slot.h"
+#include "tunnel/tests/world.h"
+
+#define VILLAGE_ITEMS 64
+#define VILLAGE_PEERS 32
+
+struct village {
+    struct world *w;
+    struct tun_item item[VILLAGE_ITEMS];
+    unsigned items, lookups, puts, refused; /* refused: cas or seq */
+    bool forgets;                           /* look-ups find nothing, puts fail */
+    struct village_peer {
+        unsigned node;
+        cv_handle hidden;
+        struct cv_endpoint endpoint;
+        cv_usec at;
+        bool up;
+    } peer[VILLAGE_PEERS];
+    unsigned peers;
+};
+
+/* `relays` relays, then nothing; times as in a hurry. */
+struct village *village_new(const struct sim_config *cfg, unsigned relays);
+void village_free(struct village *v);
+/* A client of the village; its number. */
+unsigned village_client(struct village *v);
+
+cv_handle village_view(struct village *v, unsigned node, const char *swarm);
+cv_handle village_share(struct village *v, unsigned node, const char *swarm, bool viewer);
+
+/* How many peers of this swarm are up at a node. */
+unsigned village_up(const struct village *v, unsigned node, cv_handle hidden);
+/* Runs until so many are up at once; false: not in this time. */
+bool village_meet(struct village *v, unsigned node, cv_handle hidden, unsigned peers,
+                  cv_usec within);
+/* Sends a datagram to the i-th peer that is up at `node`. */
+enum cv_err village_say(struct village *v, unsigned node, cv_handle hidden, unsigned i,
+                        const void *buf, size_t len);
+
+#endif
