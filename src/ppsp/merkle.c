@@ -134,9 +134,30 @@ enum cv_err ppsp_tree_flush(struct ppsp_tree *t) {
     return CV_ERR_OK;
 }
 
-static void note_known(const struct ppsp_tree *t, struct ppsp_page *page, unsigned at) {
-    if (memcmp(hash_at(t, page, at), zeros, t->hash_len) != 0)
+void ppsp_tree_trust(struct ppsp_tree *t, ppsp_tree_holds_fn *holds, const void *ctx) {
+    t->holds = holds;
+    t->holds_ctx = ctx;
+}
+
+static bool counts(const struct ppsp_tree *t, ppsp_bin bin) {
+    if (!t->holds || bin == t->root_bin || ppsp_bin_first(bin) >= t->chunks)
+        return true;
+    ppsp_bin parent = ppsp_bin_parent(bin);
+    if (ppsp_bin_last(parent) < t->chunks)
+        return t->holds(t->holds_ctx, ppsp_bin_first(parent), ppsp_bin_last(parent));
+    /* peaks and what is above them: known as soon as the size is */
+    return t->proven || t->holds(t->holds_ctx, 0, t->chunks - 1);
+}
+
+/* A hash came from the store. */
+static void note_known(const struct ppsp_tree *t, struct ppsp_page *page, unsigned at,
+                       ppsp_bin bin) {
+    if (memcmp(hash_at(t, page, at), zeros, t->hash_len) == 0)
+        return;
+    if (counts(t, bin))
         page->known |= (uint32_t)1 << at;
+    else
+        memset(hash_at(t, page, at), 0, t->hash_len);
 }
 
 static enum cv_err load(struct ppsp_tree *t, struct ppsp_page *page, const struct place *at) {
@@ -150,7 +171,7 @@ static enum cv_err load(struct ppsp_tree *t, struct ppsp_page *page, const struc
         if (err)
             return err;
         for (unsigned i = 0; i < n; i++)
-            note_known(t, page, i);
+            note_known(t, page, i, bin_of(0, at->index, i));
         page->loaded = UINT32_MAX;
         return CV_ERR_OK;
     }
@@ -158,7 +179,7 @@ static enum cv_err load(struct ppsp_tree *t, struct ppsp_page *page, const struc
                                          hash_at(t, page, at->at));
     if (err)
         return err;
-    note_known(t, page, at->at);
+    note_known(t, page, at->at, bin_of(at->tier, at->index, at->at));
     page->loaded |= bit;
     return CV_ERR_OK;
 }

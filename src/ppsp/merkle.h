@@ -23,11 +23,16 @@
 
 struct ppsp_page;
 
+/* Some of the chunks first..last are held, so that peers were told about them. */
+typedef bool ppsp_tree_holds_fn(const void *ctx, uint64_t first, uint64_t last);
+
 struct ppsp_tree {
     enum cv_sha alg;
     size_t hash_len;
     const struct ppsp_store_ops *store; /* borrowed */
     void *store_ctx;
+    ppsp_tree_holds_fn *holds; /* NULL: every stored hash counts */
+    const void *holds_ctx;     /* borrowed */
     uint8_t root[CV_SHA_MAX];
     uint64_t chunks;         /* 0: not known */
     bool proven;             /* the peaks were checked against the root */
@@ -42,6 +47,15 @@ static_assert(PPSP_PAGES % 64 == 0, "dirty is whole words");
 void ppsp_tree_init(struct ppsp_tree *t, enum cv_sha alg, const uint8_t *root,
                     const struct ppsp_store_ops *store, void *store_ctx);
 void ppsp_tree_done(struct ppsp_tree *t);
+
+/*
+ * Which stored hashes count. A crash leaves some of those that were never
+ * committed: a node without its sibling, or worse. A node of the store is
+ * therefore known only when a chunk under its parent is held, because then it
+ * was committed with it, and because exactly then a peer that heard of that
+ * chunk will not send the node again.
+ */
+void ppsp_tree_trust(struct ppsp_tree *t, ppsp_tree_holds_fn *holds, const void *ctx);
 
 /* Forgets cached pages (what is dirty is lost: flush before). */
 void ppsp_tree_idle(struct ppsp_tree *t);

@@ -94,6 +94,14 @@ static void bucket(struct cv_tokenbucket *b, uint64_t rate, uint32_t chunk_size,
     cv_tokenbucket_init(b, rate, burst < least ? least : burst, now);
 }
 
+static bool holds(const void *ctx, uint64_t first, uint64_t last) {
+    const struct ppsp_swarm *s = ctx;
+    if (s->stage.count && s->stage.first <= last && s->stage.first + s->stage.count > first)
+        return true;
+    return s->have.count == s->chunks ||
+           (s->have.count && ppsp_chunkset_any(&s->have, first, last));
+}
+
 static struct ppsp_swarm *swarm_new(struct ppsp *p, const struct ppsp_swarm_config *config,
                                     cv_usec now) {
     struct ppsp_swarm *s = calloc(1, sizeof *s);
@@ -108,6 +116,7 @@ static struct ppsp_swarm *swarm_new(struct ppsp *p, const struct ppsp_swarm_conf
     s->stage_max = s->stage_max > PPSP_STAGE_CHUNKS ? PPSP_STAGE_CHUNKS : s->stage_max;
     TAILQ_INIT(&s->channels);
     ppsp_tree_init(&s->tree, config->hash, config->id, config->store, config->store_ctx);
+    ppsp_tree_trust(&s->tree, holds, s);
     ppsp_chunkset_init(&s->have);
     ppsp_chunkset_init(&s->taken);
     bucket(&s->upload, config->upload_limit, config->chunk_size, now);
