@@ -186,11 +186,10 @@ static void score(struct ledger_file *f, struct rep_graph *g, uint32_t ego,
         return;
     }
     struct rep_walk_config cfg = {.walks = WALKS, .alpha_permille = ALPHA_PERMILLE, .seed = 1};
-    uint64_t total;
     uint32_t *hits = calloc(n, sizeof *hits);
-    check_memory(f, hits && rep_rank_walk(g, ego, &cfg, hits, &total) == CV_ERR_OK);
+    check_memory(f, hits && rep_rank_walk(g, ego, &cfg, hits) == CV_ERR_OK);
     for (uint32_t i = 0; i < n; i++)
-        peers[i].score = total ? (double)hits[i] / (double)total : 0;
+        peers[i].score = (double)hits[i] / WALKS;
     free(hits);
 }
 

@@ -596,6 +596,6 @@ bool rep_ledger_row(const struct rep_ledger *l, void **cursor, struct rep_row *r
     pending(p, &ret->pending_given, &ret->pending_taken);
     ret->released_given = p->released_given;
     ret->released_taken = p->released_taken;
-    ret->share = l->hits_total ? (double)p->hits / (double)l->hits_total : 0;
+    ret->score = (double)p->hits / REP_WALKS;
     return true;
 }

@@ -163,7 +163,7 @@ struct rep_row {
     uint32_t epoch;                          /* running one */
     uint64_t pending_given, pending_taken;   /* all unreleased epochs */
     uint64_t released_given, released_taken; /* agreed by both */
-    double share;                            /* of the ranking, 0..1 */
+    double score;                            /* of the ranking, 0..1: see rank_walk.h */
 };
 
 /* *cursor is NULL to begin; false at the end. No other call on the ledger between. */

@@ -131,7 +131,7 @@ struct rep_ledger {
 
     cv_usec rerank_at;
     uint64_t generation; /* of rankings */
-    uint64_t hits_total, hits_mean;
+    uint64_t hits_mean;  /* of neighbours that have any */
 
     struct rep_sends ready, held; /* held: until what they say is committed */
     uint32_t queued;

@@ -28,7 +28,7 @@ static uint32_t pick(const struct rep_half *row, uint32_t n, uint64_t at) {
 }
 
 enum cv_err rep_rank_walk(struct rep_graph *g, uint32_t ego, const struct rep_walk_config *cfg,
-                          uint32_t *hits, uint64_t *ret_total) {
+                          uint32_t *hits) {
     uint32_t count = rep_graph_count(g);
     assert(ego < count);
     assert(cfg->alpha_permille < 1000);
@@ -36,7 +36,7 @@ enum cv_err rep_rank_walk(struct rep_graph *g, uint32_t ego, const struct rep_wa
     if (!seen)
         return CV_ERR_NOMEM;
 
-    uint64_t state = cfg->seed, total = 0;
+    uint64_t state = cfg->seed;
     uint64_t go_on = ((uint64_t)cfg->alpha_permille << 32) / 1000;
     memset(hits, 0, count * sizeof *hits);
     for (uint32_t walk = 1; walk <= cfg->walks; walk++) {
@@ -52,11 +52,9 @@ enum cv_err rep_rank_walk(struct rep_graph *g, uint32_t ego, const struct rep_wa
             if (seen[at] != walk) {
                 seen[at] = walk;
                 hits[at]++;
-                total++;
             }
         }
     }
     free(seen);
-    *ret_total = total;
     return CV_ERR_OK;
 }

@@ -18,9 +18,10 @@ struct rep_walk_config {
 };
 
 /* hits[i], i < rep_graph_count(): walks from `ego` that came by node i; ego's
- * own are 0. *ret_total is their sum; a node's share is hits / total.
- * CV_ERR_NOMEM. */
+ * own are 0. A node's score is hits / walks: the probability that a walk comes
+ * by. (Not its share of all hits: fakes that hold walks captive lower the hits
+ * of others, and would raise that share.) CV_ERR_NOMEM. */
 enum cv_err rep_rank_walk(struct rep_graph *g, uint32_t ego, const struct rep_walk_config *cfg,
-                          uint32_t *hits, uint64_t *ret_total);
+                          uint32_t *hits);
 
 #endif

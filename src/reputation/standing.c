@@ -78,9 +78,8 @@ void rep_standing_weigh(struct rep_ledger *l, struct rep_link *k) {
 static void keep_score(struct rep_ledger *l, struct cv_now now, const struct rep_peer *p) {
     if (!rep_ledger_begin(l, now))
         return;
-    double share = l->hits_total ? (double)p->hits / (double)l->hits_total : 0;
     enum cv_err err = l->store->score_put(l->store->ctx, l->identity_secret.public_key, p->key,
-                                          share, l->generation);
+                                          (double)p->hits / REP_WALKS, l->generation);
     if (err)
         rep_ledger_fail(l, err);
     else
@@ -112,7 +111,7 @@ void rep_standing_rank(struct rep_ledger *l, struct cv_now now) {
     uint32_t count = rep_graph_count(l->graph);
     uint32_t *hits = calloc(count, sizeof *hits);
     l->rerank_at = CV_USEC_NEVER;
-    if (!hits || rep_rank_walk(l->graph, l->ego, &cfg, hits, &l->hits_total)) {
+    if (!hits || rep_rank_walk(l->graph, l->ego, &cfg, hits)) {
         free(hits);
         rep_standing_dirty(l, now); /* out of memory: the old weights stay for now */
         return;

@@ -6,6 +6,8 @@
  */
 #include "support/suite.h"
 
+#include <stdio.h>
+
 #include "reputation/chain.h"
 #include "reputation/release.h"
 #include "reputation/tests/world.h"
@@ -72,5 +74,796 @@ Test(rep_ledger, an_epoch_becomes_a_row_at_both_ends) {
     cr_expect_eq(row.pending_given, 0);
     cr_expect_eq(signed_by(&w, 0), 1, "one half-block a release");
     cr_expect_eq(signed_by(&w, 1), 1);
+    world_done(&w);
+}
+
+Test(rep_ledger, several_epochs_add_up) {
+    struct world w;
+    uint64_t ab = 0, ba = 0;
+    world_init(&w, 2, 2, EPOCH, 1000);
+    world_join(&w, 0, 1);
+    for (unsigned i = 1; i <= 4; i++) {
+        uint32_t epoch = rep_release_epoch(w.now.wall, EPOCH);
+        world_carry(&w, 0, 1, 1232 * 10 * i);
+        world_carry(&w, 1, 0, 1232 * i * i);
+        ab += expected(&w, 0, 1, 1232 * 10 * i, epoch);
+        ba += expected(&w, 0, 1, 1232 * i * i, epoch);
+        world_run(&w, after_release(&w));
+        expect_row(&w, 0, 1, ab, ba, "several epochs");
+    }
+    cr_expect_eq(signed_by(&w, 0) + signed_by(&w, 1), 8);
+    world_done(&w);
+}
+
+Test(rep_ledger, less_than_the_minimum_leaves_no_row) {
+    struct world w;
+    world_init(&w, 2, 3, EPOCH, 100000);
+    world_join(&w, 0, 1);
+    world_carry(&w, 0, 1, 99999);
+    world_run(&w, after_release(&w));
+    expect_row(&w, 0, 1, 0, 0, "below");
+    cr_expect_eq(signed_by(&w, 0), 0);
+    world_carry(&w, 0, 1, 100000);
+    world_run(&w, after_release(&w));
+    struct rep_row row;
+    cr_assert(world_row(&w, 0, 1, &row));
+    cr_expect_geq(row.released_given, 65536);
+    world_done(&w);
+}
+
+/* One end lost half of the octets: the smaller count is what becomes public,
+ * and where it is below the minimum, nothing. */
+Test(rep_ledger, the_smaller_count_is_released) {
+    struct world w;
+    world_init(&w, 2, 4, EPOCH, 1000);
+    world_join(&w, 0, 1);
+    uint32_t epoch = rep_release_epoch(w.now.wall, EPOCH);
+    rep_ledger_carried(w.node[0].ledger, w.now, world_link(1), 1 << 20, 5000);
+    rep_ledger_carried(w.node[1].ledger, w.now, world_link(0), 999, 1 << 18);
+    world_run(&w, after_release(&w));
+    expect_row(&w, 0, 1, expected(&w, 0, 1, 1 << 18, epoch), 0, "smaller");
+
+    rep_ledger_carried(w.node[0].ledger, w.now, world_link(1), 1 << 20, 0);
+    uint64_t before = signed_by(&w, 0);
+    world_run(&w, after_release(&w));
+    cr_expect_eq(signed_by(&w, 0), before, "the other end counted nothing");
+    struct rep_row row;
+    cr_assert(world_row(&w, 0, 1, &row));
+    cr_expect_eq(row.pending_given, 0, "and the count is given up");
+    world_done(&w);
+}
+
+/* ---- crossing ---- */
+
+/* Every COUNTERS crosses: the delay is longer than the window of releases. */
+Test(rep_ledger, crossing_counters_make_one_proposal_by_the_lower_key) {
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world w;
+        world_init(&w, 2, seed, EPOCH, 1000);
+        world_join(&w, 0, 1);
+        world_run(&w, w.now.mono + CV_SEC(300)); /* past asking for half-blocks */
+        w.delay_min = w.delay_max = CV_SEC(110);
+        uint32_t epoch = rep_release_epoch(w.now.wall, EPOCH);
+        world_carry(&w, 0, 1, 1 << 20);
+        world_run(&w, w.now.mono + CV_SEC(2 * EPOCH));
+        expect_row(&w, 0, 1, expected(&w, 0, 1, 1 << 20, epoch), 0, "crossing");
+        unsigned low = memcmp(world_key(&w, 0), world_key(&w, 1), CV_KEY) < 0 ? 0 : 1;
+        struct rep_stats s;
+        rep_ledger_stats(w.node[low].ledger, &s);
+        cr_expect_eq(s.proposals, 1, "seed %lu", (unsigned long)seed);
+        rep_ledger_stats(w.node[!low].ledger, &s);
+        cr_expect_eq(s.proposals, 0, "seed %lu", (unsigned long)seed);
+        world_done(&w);
+    }
+}
+
+/* Runs node i's deadlines until it sends something; false after `limit`. */
+static bool next_send(struct world *w, unsigned i, cv_usec limit, struct rep_event *ret) {
+    struct rep_ledger *l = w->node[i].ledger;
+    for (;;) {
+        while (rep_ledger_poll_event(l, ret))
+            if (ret->kind == REP_EVENT_SEND)
+                return true;
+        cv_usec at = rep_ledger_next_timeout(l);
+        if (at > limit)
+            return false;
+        world_set_time(w, at > w->now.mono ? at : w->now.mono);
+        rep_ledger_on_timeout(l, w->now);
+    }
+}
+
+static bool next_of_kind(struct world *w, unsigned i, uint8_t kind, struct rep_event *ret) {
+    cv_usec limit = w->now.mono + CV_SEC(2 * EPOCH);
+    while (next_send(w, i, limit, ret))
+        if (ret->send.body[0] == kind)
+            return true;
+    return false;
+}
+
+static enum cv_err hand(struct world *w, unsigned from, unsigned to, const struct rep_event *e) {
+    return rep_ledger_on_message(w->node[to].ledger, w->now, world_link(from), e->send.body,
+                                 e->send.len);
+}
+
+/* After losses both may have signed: a copy of COUNTERS that comes late lets
+ * the lower key propose although the higher one has. */
+Test(rep_ledger, crossing_proposals_end_with_the_lower_keys) {
+    struct world w;
+    struct rep_event tell, counters, high_proposal, low_proposal, answer, dropped;
+    world_init(&w, 2, 5, EPOCH, 1000);
+    w.loss_permille = 1000; /* messages are handed over below */
+    world_join(&w, 0, 1);
+    uint32_t epoch = rep_release_epoch(w.now.wall, EPOCH);
+    world_carry(&w, 0, 1, 1 << 20);
+    world_carry(&w, 1, 0, 1 << 19);
+    unsigned low = memcmp(world_key(&w, 0), world_key(&w, 1), CV_KEY) < 0 ? 0 : 1, high = !low;
+
+    world_set_time(&w, w.now.mono + CV_SEC(EPOCH));
+    rep_ledger_on_timeout(w.node[low].ledger, w.now); /* closes its row */
+    cr_assert(next_of_kind(&w, high, 1, &tell));
+    cr_assert_eq(hand(&w, high, low, &tell), CV_ERR_OK);
+    cr_assert(next_of_kind(&w, low, 1, &counters));
+    cr_assert_eq(hand(&w, low, high, &counters), CV_ERR_OK);
+    cr_assert(next_of_kind(&w, high, 2, &high_proposal)); /* lost */
+    cr_assert(next_of_kind(&w, low, 1, &dropped));        /* it waited, now it asks; lost */
+    cr_assert_eq(dropped.send.body[1], 1);
+    cr_assert_eq(hand(&w, high, low, &tell), CV_ERR_OK); /* the late copy */
+    cr_assert(next_of_kind(&w, low, 2, &low_proposal));
+
+    cr_assert_eq(hand(&w, high, low, &high_proposal), CV_ERR_OK);
+    cr_assert(next_of_kind(&w, low, 2, &dropped));
+    cr_expect_eq(dropped.send.len, low_proposal.send.len);
+    cr_expect_arr_eq(dropped.send.body, low_proposal.send.body, low_proposal.send.len,
+                     "the lower key insists on its own");
+    cr_assert_eq(hand(&w, low, high, &low_proposal), CV_ERR_OK);
+    cr_assert(next_of_kind(&w, high, 2, &answer));
+    cr_assert_eq(hand(&w, high, low, &answer), CV_ERR_OK);
+    expect_row(&w, 0, 1, expected(&w, 0, 1, 1 << 20, epoch), expected(&w, 0, 1, 1 << 19, epoch),
+               "crossing proposals");
+    cr_expect_eq(signed_by(&w, low), 1);
+    cr_expect_eq(signed_by(&w, high), 2, "its own proposal stays in its chain, unanswered");
+    struct rep_row row;
+    cr_assert(world_row(&w, high, low, &row));
+    cr_expect_eq(row.pending_given, 0);
+    world_done(&w);
+}
+
+/* ---- bad links ---- */
+
+enum { LOSSY = 3, STEPS = 120 };
+
+struct tally {
+    uint64_t sent[LOSSY][LOSSY], got[LOSSY][LOSSY]; /* of the running epoch */
+    uint64_t want[LOSSY][LOSSY];
+    uint32_t epoch;
+};
+
+static void settle_tally(struct world *w, struct tally *t) {
+    uint32_t epoch = rep_release_epoch(w->now.wall, EPOCH);
+    if (epoch == t->epoch)
+        return;
+    for (unsigned a = 0; a < LOSSY; a++)
+        for (unsigned b = 0; b < LOSSY; b++) {
+            uint64_t s = t->sent[a][b], g = t->got[a][b];
+            if (a != b)
+                t->want[a][b] += expected(w, a, b, s < g ? s : g, t->epoch);
+            t->sent[a][b] = t->got[a][b] = 0;
+        }
+    t->epoch = epoch;
+}
+
+/* Octets leave a; of what leaves, a part arrives, now or a step later. */
+static void lossy_traffic(struct world *w, struct tally *t, uint64_t late[LOSSY][LOSSY]) {
+    for (unsigned a = 0; a < LOSSY; a++)
+        for (unsigned b = 0; b < LOSSY; b++) {
+            if (a == b || !w->node[a].up[b] || !w->node[b].up[a])
+                continue;
+            uint64_t cells = cv_rng_below(&w->rng, 40);
+            uint64_t lost = cells ? cv_rng_below(&w->rng, cells) / 4 : 0;
+            uint64_t in_flight = (cells - lost) / 3, now = cells - lost - in_flight;
+            uint64_t arriving = 1232 * (now + late[a][b]);
+            rep_ledger_carried(w->node[a].ledger, w->now, world_link(b), 1232 * cells, 0);
+            rep_ledger_carried(w->node[b].ledger, w->now, world_link(a), 0, arriving);
+            world_drain(w, a);
+            world_drain(w, b);
+            t->sent[a][b] += 1232 * cells;
+            t->got[a][b] += arriving;
+            late[a][b] = in_flight;
+        }
+}
+
+static void join_all(struct world *w) {
+    for (unsigned a = 0; a < w->n; a++)
+        for (unsigned b = 0; b < w->n; b++)
+            if (a != b && !w->node[a].up[b])
+                world_up(w, a, b);
+}
+
+static void expect_sound(struct world *w, uint64_t seed) {
+    for (unsigned i = 0; i < w->n; i++) {
+        struct rep_stats s;
+        rep_ledger_stats(w->node[i].ledger, &s);
+        cr_expect_eq(s.forks, 0, "seed %lu", (unsigned long)seed);
+        cr_expect_eq(w->node[i].failed, CV_ERR_OK, "seed %lu: %s", (unsigned long)seed,
+                     cv_strerror(w->node[i].failed));
+        const struct rep_store *store = w->node[i].store;
+        struct rep_record r, last;
+        for (uint64_t seq = 1; seq <= signed_by(w, i); seq++) {
+            cr_assert_eq(store->block_get(store->ctx, world_key(w, i), seq, &r), CV_ERR_OK);
+            if (seq > 1)
+                cr_expect_arr_eq(r.prev, last.hash, REP_HASH);
+            last = r;
+        }
+    }
+}
+
+Test(rep_ledger, lost_doubled_and_late_messages_change_no_row) {
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct world w;
+        struct tally t = {0};
+        uint64_t late[LOSSY][LOSSY] = {0};
+        world_init(&w, LOSSY, seed, EPOCH, 1000);
+        w.loss_permille = 300;
+        w.dup_permille = 200;
+        w.delay_min = CV_MSEC(5);
+        w.delay_max = CV_MSEC(1500);
+        join_all(&w);
+        t.epoch = rep_release_epoch(w.now.wall, EPOCH);
+        for (unsigned step = 0; step < STEPS; step++) {
+            settle_tally(&w, &t);
+            lossy_traffic(&w, &t, late);
+            world_run(&w, w.now.mono + CV_SEC(1 + cv_rng_below(&w.rng, 2 * 3 * EPOCH / STEPS)));
+        }
+        world_run(&w, w.now.mono + CV_SEC(3 * EPOCH));
+        settle_tally(&w, &t);
+        char name[32];
+        snprintf(name, sizeof name, "seed %lu", (unsigned long)seed);
+        for (unsigned a = 0; a < LOSSY; a++)
+            for (unsigned b = a + 1; b < LOSSY; b++)
+                expect_row(&w, a, b, t.want[a][b], t.want[b][a], name);
+        expect_sound(&w, seed);
+        world_done(&w);
+    }
+}
+
+/* Crashes at any moment: counts of the last 100 ms may be lost, nothing that
+ * was signed is, no chain forks, and both ends of a row still agree. */
+Test(rep_ledger, crashes_neither_fork_nor_lose_what_was_signed) {
+    unsigned crashes = 0;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct world w;
+        struct tally t = {0};
+        uint64_t late[LOSSY][LOSSY] = {0}, longest[LOSSY] = {0};
+        world_init(&w, LOSSY, 100 + seed, EPOCH, 1000);
+        w.loss_permille = 200;
+        w.delay_min = CV_MSEC(5);
+        w.delay_max = CV_MSEC(400);
+        join_all(&w);
+        for (unsigned step = 0; step < 4 * STEPS; step++) {
+            lossy_traffic(&w, &t, late);
+            world_run(&w, w.now.mono + CV_MSEC(1 + cv_rng_below(&w.rng, 12000)));
+            for (unsigned i = 0; i < LOSSY; i++) {
+                cr_expect_geq(signed_by(&w, i), longest[i], "seed %lu", (unsigned long)seed);
+                longest[i] = signed_by(&w, i);
+            }
+            if (cv_rng_below(&w.rng, 20) == 0) {
+                world_crash(&w, (unsigned)cv_rng_below(&w.rng, LOSSY));
+                crashes++;
+                world_run(&w, w.now.mono + CV_MSEC(cv_rng_below(&w.rng, 3000)));
+                join_all(&w);
+                for (unsigned i = 0; i < LOSSY; i++) /* uncommitted half-blocks are gone */
+                    longest[i] = signed_by(&w, i);
+            }
+        }
+        w.loss_permille = 0;
+        join_all(&w);
+        world_run(&w, w.now.mono + CV_SEC(4 * EPOCH));
+        for (unsigned a = 0; a < LOSSY; a++)
+            for (unsigned b = a + 1; b < LOSSY; b++) {
+                struct rep_row at_a, at_b;
+                cr_assert(world_row(&w, a, b, &at_a) && world_row(&w, b, a, &at_b));
+                cr_expect_eq(at_a.released_given, at_b.released_taken, "seed %lu",
+                             (unsigned long)seed);
+                cr_expect_eq(at_a.released_taken, at_b.released_given, "seed %lu",
+                             (unsigned long)seed);
+                cr_expect_gt(at_a.released_given, 0);
+                cr_expect_eq(at_a.pending_given + at_b.pending_given, 0, "seed %lu",
+                             (unsigned long)seed);
+            }
+        expect_sound(&w, seed);
+        world_done(&w);
+    }
+    cr_expect_gt(crashes, 50);
+}
+
+Test(rep_ledger, same_seed_same_run) {
+    uint64_t digest[2] = {0};
+    for (unsigned run = 0; run < 2; run++) {
+        struct world w;
+        struct tally t = {0};
+        uint64_t late[LOSSY][LOSSY] = {0};
+        world_init(&w, LOSSY, 9, EPOCH, 1000);
+        w.loss_permille = 100;
+        w.delay_max = CV_MSEC(800);
+        join_all(&w);
+        for (unsigned step = 0; step < STEPS; step++) {
+            lossy_traffic(&w, &t, late);
+            world_run(&w, w.now.mono + CV_SEC(20));
+        }
+        for (unsigned i = 0; i < LOSSY; i++) {
+            struct rep_record head;
+            const struct rep_store *s = w.node[i].store;
+            cr_assert_eq(
+                s->block_seek(s->ctx, world_key(&w, i), NULL, INT64_MAX, REP_SEEK_BELOW, &head),
+                CV_ERR_OK);
+            for (unsigned j = 0; j < 8; j++)
+                digest[run] = digest[run] * 31 + head.hash[j];
+            digest[run] = digest[run] * 31 + w.node[i].sends;
+        }
+        world_done(&w);
+    }
+    cr_expect_eq(digest[0], digest[1]);
+}
+
+/* ---- durability ---- */
+
+/* What is signed leaves only after the commit that holds it. */
+Test(rep_ledger, nothing_signed_leaves_before_its_commit) {
+    struct world w;
+    struct rep_event e;
+    struct rep_stats s;
+    world_init(&w, 2, 11, EPOCH, 1000);
+    w.loss_permille = 1000;
+    world_join(&w, 0, 1);
+    world_carry(&w, 0, 1, 1 << 20);
+    world_set_time(&w, w.now.mono + CV_SEC(EPOCH));
+    rep_ledger_on_timeout(w.node[1].ledger, w.now);
+    cr_assert(next_of_kind(&w, 0, 1, &e));
+    cr_assert_eq(hand(&w, 0, 1, &e), CV_ERR_OK);
+    cr_assert(next_of_kind(&w, 1, 1, &e));
+    cr_assert_eq(hand(&w, 1, 0, &e), CV_ERR_OK);
+    rep_ledger_stats(w.node[0].ledger, &s);
+    cr_assert_eq(s.proposals, 1);
+    while (rep_ledger_poll_event(w.node[0].ledger, &e))
+        cr_expect(e.kind != REP_EVENT_SEND || e.send.body[0] != 2, "it left uncommitted");
+    world_set_time(&w, rep_ledger_next_timeout(w.node[0].ledger));
+    rep_ledger_on_timeout(w.node[0].ledger, w.now);
+    bool left = false;
+    while (rep_ledger_poll_event(w.node[0].ledger, &e))
+        left |= e.kind == REP_EVENT_SEND && e.send.body[0] == 2;
+    cr_expect(left);
+    world_done(&w);
+}
+
+Test(rep_ledger, a_failed_commit_stops_signing_but_not_serving) {
+    struct world w;
+    struct rep_stats before, after;
+    world_init(&w, 2, 12, EPOCH, 1000);
+    world_join(&w, 0, 1);
+    world_run(&w, w.now.mono + CV_SEC(1));
+    rep_store_memory_fail(w.node[0].memory, 1, CV_ERR_FULL);
+    world_carry(&w, 0, 1, 1 << 20);
+    world_run(&w, w.now.mono + CV_SEC(1));
+    cr_expect_eq(w.node[0].failed, CV_ERR_FULL);
+    rep_ledger_stats(w.node[0].ledger, &before);
+    world_run(&w, after_release(&w));
+    world_carry(&w, 0, 1, 1 << 20);
+    rep_ledger_stats(w.node[0].ledger, &after);
+    cr_expect_eq(after.proposals + after.agreements, 0);
+    cr_expect_eq(after.commits, before.commits);
+    cr_expect_eq(rep_ledger_flush(w.node[0].ledger, w.now), CV_ERR_FULL);
+    cr_expect_geq(rep_ledger_weight(w.node[0].ledger, world_link(1)), REP_WEIGHT_MIN);
+    cr_expect_eq(signed_by(&w, 1), 0);
+    world_done(&w);
+}
+
+/* Counts are committed within 100 ms, or at once after 1,000 rows. */
+Test(rep_ledger, group_commit) {
+    struct world w;
+    struct rep_stats s;
+    world_init(&w, 2, 13, EPOCH, 1000);
+    world_join(&w, 0, 1);
+    world_run(&w, w.now.mono + CV_SEC(60));
+    rep_ledger_stats(w.node[0].ledger, &s);
+    uint64_t commits = s.commits;
+    world_carry(&w, 0, 1, 1232);
+    cr_expect_eq(rep_ledger_next_timeout(w.node[0].ledger), w.now.mono + CV_MSEC(100));
+    for (unsigned i = 0; i < 99; i++) {
+        world_run(&w, w.now.mono + CV_MSEC(1));
+        world_carry(&w, 0, 1, 1232);
+    }
+    rep_ledger_stats(w.node[0].ledger, &s);
+    cr_expect_eq(s.commits, commits, "one commit for all of 100 ms");
+    world_run(&w, w.now.mono + CV_MSEC(1));
+    rep_ledger_stats(w.node[0].ledger, &s);
+    cr_expect_eq(s.commits, commits + 1);
+    world_crash(&w, 0);
+    struct rep_row row;
+    cr_assert(world_row(&w, 0, 1, &row));
+    cr_expect_eq(row.pending_given, 123200);
+    world_done(&w);
+}
+
+Test(rep_ledger, a_thousand_rows_are_committed_at_once) {
+    struct world w;
+    struct rep_stats s;
+    world_init(&w, 1, 14, EPOCH, 1000);
+    struct cv_addr addr = {.ip = {127, 10, 0, 1}, .port = 1, .family = 4};
+    for (unsigned i = 0; i < REP_COMMIT_RECORDS; i++) {
+        uint8_t key[CV_KEY] = {1, (uint8_t)i, (uint8_t)(i >> 8)};
+        cr_assert_eq(
+            rep_ledger_link_up(w.node[0].ledger, w.now, 5000 + i, REP_ROLE_RELAY, key, &addr),
+            CV_ERR_OK);
+    }
+    world_run(&w, w.now.mono + CV_SEC(1));
+    rep_ledger_stats(w.node[0].ledger, &s);
+    uint64_t commits = s.commits;
+    for (unsigned i = 0; i < REP_COMMIT_RECORDS; i++)
+        rep_ledger_carried(w.node[0].ledger, w.now, 5000 + i, 1232, 0);
+    rep_ledger_stats(w.node[0].ledger, &s);
+    cr_expect_eq(s.commits, commits + 1);
+    cr_expect_eq(s.pending_given, 1232 * REP_COMMIT_RECORDS);
+    world_done(&w);
+}
+
+/* ---- forgers, old copies ---- */
+
+static void sign_and_hand(struct world *w, unsigned from, unsigned to, struct rep_record *r) {
+    uint8_t body[2 + REP_RECORD] = {2, 1};
+    rep_record_sign(r, &w->node[from].cfg.identity_secret, w->node[from].cfg.network_id);
+    rep_record_write(r, body + 2);
+    w->node[to].last_err =
+        rep_ledger_on_message(w->node[to].ledger, w->now, world_link(from), body, sizeof body);
+    world_drain(w, to);
+}
+
+static struct rep_record claim(const struct world *w, unsigned about, uint64_t given) {
+    struct rep_record r;
+    memset(&r, 0, sizeof r);
+    r.version = REP_RECORD_VERSION;
+    r.type = REP_PROPOSAL;
+    r.seq = 1;
+    memcpy(r.peer, world_key(w, about), CV_KEY);
+    r.given = given;
+    r.epoch = rep_release_epoch(w->now.wall, EPOCH);
+    return r;
+}
+
+Test(rep_ledger, a_forger_is_banned_for_thirty_days) {
+    struct world w;
+    struct rep_stats s;
+    world_init(&w, 2, 15, 86400, 1000);
+    world_join(&w, 0, 1);
+    struct rep_record a = claim(&w, 0, 100), b = claim(&w, 0, 200);
+    a.epoch = b.epoch = rep_release_epoch(w.now.wall, 86400);
+    sign_and_hand(&w, 1, 0, &a);
+    cr_expect_eq(w.node[0].last_err, CV_ERR_OK);
+    cr_expect_eq(w.node[0].banned[1], 0);
+    sign_and_hand(&w, 1, 0, &b);
+    cr_expect_eq(w.node[0].last_err, CV_ERR_DIFFERS);
+    cr_expect_eq(w.node[0].banned[1], 1);
+    rep_ledger_stats(w.node[0].ledger, &s);
+    cr_expect_eq(s.forks, 1);
+    world_down(&w, 0, 1);
+    world_up(&w, 0, 1);
+    cr_expect(!w.node[0].up[1], "its links are refused");
+    world_run(&w, w.now.mono + CV_SEC(1));
+    world_crash(&w, 0);
+    world_up(&w, 0, 1);
+    cr_expect(!w.node[0].up[1], "also after a restart");
+    world_run(&w, w.now.mono + CV_SEC(86400 * 30));
+    world_up(&w, 0, 1);
+    cr_expect(w.node[0].up[1], "after thirty days it may come again");
+    sign_and_hand(&w, 1, 0, &a);
+    b.seq = 2;
+    memcpy(b.prev, a.hash, REP_HASH);
+    b.given = 300;
+    sign_and_hand(&w, 1, 0, &b);
+    cr_expect_eq(w.node[0].last_err, CV_ERR_DENIED, "but nothing it signs counts any more");
+    world_done(&w);
+}
+
+/* A state folder restored from an old copy: a neighbour shows our own newer
+ * half-block, and we stop before we fork ourselves. */
+Test(rep_ledger, an_old_copy_of_the_state_stops_signing) {
+    struct world w;
+    world_init(&w, 2, 16, EPOCH, 1000);
+    world_join(&w, 0, 1);
+    world_carry(&w, 0, 1, 1 << 20);
+    world_run(&w, after_release(&w));
+    cr_assert_eq(signed_by(&w, 0), 1);
+    world_down(&w, 1, 0);
+    w.node[0].ledger = rep_ledger_free(w.node[0].ledger);
+    w.node[0].memory = rep_store_memory_free(w.node[0].memory);
+    w.node[0].memory = rep_store_memory_new();
+    w.node[0].store = rep_store_memory_ops(w.node[0].memory);
+    world_boot(&w, 0);
+    world_join(&w, 0, 1);
+    world_carry(&w, 0, 1, 1 << 20);
+    world_run(&w, w.now.mono + CV_SEC(60));
+    cr_expect_eq(w.node[0].failed, CV_ERR_DIFFERS);
+    world_run(&w, after_release(&w));
+    cr_expect_eq(signed_by(&w, 0), 0);
+    struct rep_stats s;
+    rep_ledger_stats(w.node[1].ledger, &s);
+    cr_expect_eq(s.forks, 0);
+    world_done(&w);
+}
+
+/* ---- what neighbours may do ---- */
+
+Test(rep_ledger, a_neighbour_cannot_push_what_nobody_asked_for) {
+    struct world w;
+    struct rep_stats s;
+    world_init(&w, 3, 17, EPOCH, 1000);
+    w.loss_permille = 1000;
+    world_join(&w, 0, 1);
+    struct rep_record about_other = claim(&w, 2, 100);
+    sign_and_hand(&w, 1, 0, &about_other);
+    cr_expect_eq(w.node[0].last_err, CV_ERR_DENIED);
+    struct rep_record future = claim(&w, 0, 100);
+    future.epoch += 2;
+    sign_and_hand(&w, 1, 0, &future);
+    cr_expect_eq(w.node[0].last_err, CV_ERR_STALE);
+    struct rep_record r = claim(&w, 0, 1);
+    unsigned taken = 0;
+    for (unsigned i = 0; i < 3 * REP_RECORDS_PER_EPOCH; i++) {
+        sign_and_hand(&w, 1, 0, &r);
+        taken += w.node[0].last_err == CV_ERR_OK;
+        memcpy(r.prev, r.hash, REP_HASH);
+        r.seq++;
+    }
+    cr_expect_eq(taken, REP_RECORDS_PER_EPOCH);
+    cr_expect_eq(w.node[0].last_err, CV_ERR_LIMIT);
+    rep_ledger_stats(w.node[0].ledger, &s);
+    cr_expect_eq(s.agreements, 0, "nothing was counted: nothing is countersigned");
+    world_done(&w);
+}
+
+Test(rep_ledger, rows_of_neighbours_are_learnt) {
+    struct world w;
+    struct rep_edge e;
+    world_init(&w, 3, 18, EPOCH, 1000);
+    world_join(&w, 0, 1);
+    world_join(&w, 1, 2);
+    for (unsigned i = 0; i < 4; i++) {
+        world_carry(&w, 1, 2, 1 << 20);
+        world_run(&w, after_release(&w));
+    }
+    world_run(&w, w.now.mono + CV_SEC(2 * EPOCH));
+    const struct rep_store *a = w.node[0].store, *b = w.node[1].store;
+    struct rep_edge at_b;
+    cr_assert_eq(a->edge_get(a->ctx, world_key(&w, 1), world_key(&w, 2), &e), CV_ERR_OK);
+    cr_assert_eq(b->edge_get(b->ctx, world_key(&w, 1), world_key(&w, 2), &at_b), CV_ERR_OK);
+    cr_expect_eq(e.octets, at_b.octets);
+    world_done(&w);
+}
+
+/* Messages that are not for us change nothing. */
+Test(rep_ledger, refused_messages) {
+    struct world w;
+    struct cv_addr addr = {.ip = {127, 20, 0, 1}, .port = 1, .family = 4};
+    uint8_t client[CV_KEY] = {7}, ask[42] = {3};
+    world_init(&w, 2, 19, EPOCH, 1000);
+    world_join(&w, 0, 1);
+    struct rep_ledger *l = w.node[0].ledger;
+    cr_assert_eq(rep_ledger_link_up(l, w.now, 7, REP_ROLE_CLIENT, client, &addr), CV_ERR_OK);
+    cr_assert_eq(rep_ledger_link_up(l, w.now, 8, REP_ROLE_NAMELESS, NULL, &addr), CV_ERR_OK);
+    ask[34] = 1;
+    cr_expect_eq(rep_ledger_on_message(l, w.now, 7, ask, sizeof ask), CV_ERR_DENIED);
+    cr_expect_eq(rep_ledger_on_message(l, w.now, 8, ask, sizeof ask), CV_ERR_DENIED);
+    cr_expect_eq(rep_ledger_on_message(l, w.now, 9, ask, sizeof ask), CV_ERR_NOENT);
+    cr_expect_eq(rep_ledger_on_message(l, w.now, world_link(1), ask, sizeof ask), CV_ERR_DENIED,
+                 "somebody else's chain");
+    memcpy(ask + 2, world_key(&w, 0), CV_KEY);
+    unsigned answered = 0;
+    for (unsigned i = 0; i < 2 * REP_ASK_MESSAGES_PER_MINUTE; i++)
+        answered += rep_ledger_on_message(l, w.now, world_link(1), ask, sizeof ask) == CV_ERR_OK;
+    cr_expect_eq(answered, REP_ASK_MESSAGES_PER_MINUTE);
+    cr_expect_eq(rep_ledger_link_up(l, w.now, 7, REP_ROLE_CLIENT, client, &addr), CV_ERR_EXIST);
+    cr_expect_eq(rep_ledger_link_up(l, w.now, 10, REP_ROLE_RELAY, world_key(&w, 0), &addr),
+                 CV_ERR_INVAL, "our own key");
+    world_done(&w);
+}
+
+/* ---- clocks ---- */
+
+Test(rep_ledger, octets_are_held_until_the_clock_is_known) {
+    struct world w;
+    struct rep_row row;
+    world_init(&w, 2, 20, EPOCH, 1000);
+    struct cv_now unknown = {.mono = w.now.mono};
+    struct rep_ledger *l;
+    cr_assert_eq(rep_ledger_new(&w.node[0].cfg, w.node[0].store, &w.node[0].rng, unknown, &l),
+                 CV_ERR_OK);
+    rep_ledger_free(w.node[0].ledger);
+    w.node[0].ledger = l;
+    struct cv_addr addr = {.ip = {127, 10, 1, 1}, .port = 1, .family = 4};
+    cr_assert_eq(
+        rep_ledger_link_up(l, unknown, world_link(1), REP_ROLE_RELAY, world_key(&w, 1), &addr),
+        CV_ERR_OK);
+    rep_ledger_carried(l, unknown, world_link(1), 1000, 2000);
+    cr_assert(world_row(&w, 0, 1, &row));
+    cr_expect_eq(row.pending_given, 1000);
+    cr_expect_eq(row.epoch, 0);
+    rep_ledger_carried(l, w.now, world_link(1), 1, 2);
+    cr_assert(world_row(&w, 0, 1, &row));
+    cr_expect_eq(row.pending_given, 1001);
+    cr_expect_eq(row.pending_taken, 2002);
+    cr_expect_eq(row.epoch, rep_release_epoch(w.now.wall, EPOCH));
+    world_done(&w);
+}
+
+/* A clock that was years ahead for a while delays nothing. */
+Test(rep_ledger, a_clock_that_was_wrong_delays_no_release) {
+    struct world w;
+    world_init(&w, 2, 21, EPOCH, 1000);
+    world_join(&w, 0, 1);
+    uint32_t epoch = rep_release_epoch(w.now.wall, EPOCH);
+    struct cv_now wrong = {.mono = w.now.mono, .wall = w.now.wall + 86400 * 3650};
+    rep_ledger_carried(w.node[0].ledger, wrong, world_link(1), 1 << 20, 0);
+    rep_ledger_carried(w.node[1].ledger, w.now, world_link(0), 0, 1 << 20);
+    world_run(&w, after_release(&w));
+    world_run(&w, after_release(&w));
+    struct rep_row row;
+    cr_assert(world_row(&w, 0, 1, &row));
+    cr_expect_eq(row.pending_given, 0);
+    cr_expect_eq(row.released_given, expected(&w, 0, 1, 1 << 20, epoch));
+    world_done(&w);
+}
+
+/* ---- clients ---- */
+
+static enum rep_class class_of(struct world *w, cv_handle link) {
+    struct rep_event e;
+    while (rep_ledger_poll_event(w->node[0].ledger, &e))
+        if (e.kind == REP_EVENT_CLASS && e.link == link)
+            cr_expect_eq(e.gate_class, rep_ledger_class(w->node[0].ledger, link));
+    return rep_ledger_class(w->node[0].ledger, link);
+}
+
+Test(rep_ledger, clients_have_classes_and_no_rows) {
+    struct world w;
+    struct rep_stats s;
+    struct rep_row row;
+    struct cv_addr addr = {.ip = {127, 30, 0, 1}, .port = 1, .family = 4};
+    uint8_t giver[CV_KEY] = {1}, taker[CV_KEY] = {2};
+    world_init(&w, 1, 22, EPOCH, 1000);
+    struct rep_ledger *l = w.node[0].ledger;
+    cr_assert_eq(rep_ledger_link_up(l, w.now, 1, REP_ROLE_CLIENT, giver, &addr), CV_ERR_OK);
+    cr_assert_eq(rep_ledger_link_up(l, w.now, 2, REP_ROLE_CLIENT, taker, &addr), CV_ERR_OK);
+    cr_assert_eq(rep_ledger_link_up(l, w.now, 3, REP_ROLE_NAMELESS, NULL, &addr), CV_ERR_OK);
+    cr_expect_eq(class_of(&w, 1), REP_CLASS_NEW, "newcomers start at once");
+    cr_expect_eq(class_of(&w, 2), REP_CLASS_NEW);
+    cr_expect_eq(class_of(&w, 3), REP_CLASS_NEW);
+    for (unsigned i = 0; i < 100; i++) {
+        world_run(&w, w.now.mono + CV_SEC(60));
+        rep_ledger_carried(l, w.now, 1, 1 << 20, 2 << 20);
+        rep_ledger_carried(l, w.now, 2, 4 << 20, 1 << 10);
+        rep_ledger_carried(l, w.now, 3, 4 << 20, 0);
+    }
+    cr_expect_eq(class_of(&w, 1), REP_CLASS_GIVER);
+    cr_expect_eq(class_of(&w, 2), REP_CLASS_DEBT);
+    cr_expect_eq(class_of(&w, 3), REP_CLASS_NEW, "nothing is known of it");
+    rep_ledger_stats(l, &s);
+    cr_expect_eq(s.client_given, 100 * ((UINT64_C(2) << 20) + (1 << 10)));
+    cr_expect_eq(s.given + s.taken + s.pending_given, 0, "no public count");
+    void *cursor = NULL;
+    cr_expect(!rep_ledger_row(l, &cursor, &row), "no client has a row");
+
+    rep_ledger_grant(l, w.now, 2, w.now.mono + CV_SEC(3600));
+    cr_expect_eq(class_of(&w, 2), REP_CLASS_TOKEN, "a token goes before debt");
+    world_run(&w, w.now.mono + CV_SEC(3600));
+    cr_expect_eq(class_of(&w, 2), REP_CLASS_DEBT, "for its hour");
+
+    rep_ledger_flush(l, w.now);
+    world_crash(&w, 0);
+    l = w.node[0].ledger;
+    cr_assert_eq(rep_ledger_link_up(l, w.now, 9, REP_ROLE_CLIENT, taker, &addr), CV_ERR_OK);
+    cr_expect_eq(class_of(&w, 9), REP_CLASS_DEBT, "remembered over a restart");
+    rep_ledger_link_down(l, w.now, 9);
+    world_run(&w, w.now.mono + CV_SEC(86400 * (REP_ACCOUNT_DAYS + 2)));
+    cr_assert_eq(rep_ledger_link_up(l, w.now, 9, REP_ROLE_CLIENT, taker, &addr), CV_ERR_OK);
+    cr_expect_eq(class_of(&w, 9), REP_CLASS_NEW, "and forgotten after thirty days");
+    world_done(&w);
+}
+
+Test(rep_ledger, one_network_cannot_open_any_number_of_accounts) {
+    struct world w;
+    world_init(&w, 1, 23, EPOCH, 1000);
+    struct rep_ledger *l = w.node[0].ledger;
+    for (unsigned i = 0; i < 2 * REP_ACCOUNTS_PER_NETWORK; i++) {
+        struct cv_addr addr = {.ip = {127, 30, 0, (uint8_t)i}, .port = (uint16_t)i, .family = 4};
+        uint8_t key[CV_KEY] = {1, (uint8_t)i, (uint8_t)(i >> 8)};
+        cr_assert_eq(rep_ledger_link_up(l, w.now, 100 + i, REP_ROLE_CLIENT, key, &addr), CV_ERR_OK);
+        rep_ledger_carried(l, w.now, 100 + i, 1000, 1 << 21);
+    }
+    world_run(&w, w.now.mono + CV_SEC(1));
+    for (unsigned i = 0; i < 2 * REP_ACCOUNTS_PER_NETWORK; i++)
+        cr_expect_eq(rep_ledger_class(l, 100 + i),
+                     i < REP_ACCOUNTS_PER_NETWORK ? REP_CLASS_GIVER : REP_CLASS_NEW);
+    for (unsigned i = 0; i < 2 * REP_ACCOUNTS_PER_NETWORK; i++)
+        rep_ledger_link_down(l, w.now, 100 + i);
+    struct cv_addr addr = {.ip = {127, 30, 0, 9}, .port = 1, .family = 4};
+    uint8_t key[CV_KEY] = {9};
+    cr_assert_eq(rep_ledger_link_up(l, w.now, 5, REP_ROLE_CLIENT, key, &addr), CV_ERR_OK);
+    rep_ledger_carried(l, w.now, 5, 1000, 1 << 21);
+    cr_expect_eq(rep_ledger_class(l, 5), REP_CLASS_GIVER, "places come free again");
+    world_done(&w);
+}
+
+/* ---- weights ---- */
+
+Test(rep_ledger, weight_follows_what_a_neighbour_carried) {
+    struct world w;
+    world_init(&w, 4, 24, EPOCH, 1000);
+    world_join(&w, 0, 1);
+    world_join(&w, 0, 2);
+    world_join(&w, 0, 3);
+    world_run(&w, w.now.mono + CV_SEC(2));
+    for (unsigned i = 1; i <= 3; i++)
+        cr_expect_eq(w.node[0].weight[i], REP_WEIGHT_MIN, "unknown ones start alike");
+    world_carry(&w, 0, 1, 10 << 20);
+    world_carry(&w, 0, 2, 1 << 20);
+    world_run(&w, after_release(&w));
+    cr_expect_gt(w.node[0].weight[1], w.node[0].weight[2]);
+    cr_expect_gt(w.node[0].weight[1], REP_WEIGHT_MEAN);
+    cr_expect_eq(w.node[0].weight[3], REP_WEIGHT_MIN);
+    cr_expect_eq(rep_ledger_weight(w.node[0].ledger, world_link(1)), w.node[0].weight[1]);
+    world_done(&w);
+}
+
+/* ---- configuration ---- */
+
+Test(rep_ledger, the_worlds_network_has_the_worlds_settings) {
+    struct world w;
+    world_init(&w, 1, 25, EPOCH, 1000);
+    uint8_t culvert[REP_NETWORK_ID];
+    rep_ledger_flush(w.node[0].ledger, w.now);
+    CV_BLAKE2B(culvert, sizeof culvert, NULL, 0, {"culvert", 7});
+    static const struct {
+        const char *name;
+        bool world;
+        uint32_t epoch;
+        uint64_t minimum;
+        enum cv_err want;
+    } rows[] = {
+        {"defaults", true, REP_EPOCH_SECONDS, REP_MINIMUM_OCTETS, CV_ERR_OK},
+        {"slower and coarser", true, 2 * REP_EPOCH_SECONDS, 2 * REP_MINIMUM_OCTETS, CV_ERR_OK},
+        {"a shorter epoch", true, REP_EPOCH_SECONDS - 1, REP_MINIMUM_OCTETS, CV_ERR_DENIED},
+        {"a smaller minimum", true, REP_EPOCH_SECONDS, REP_MINIMUM_OCTETS - 1, CV_ERR_DENIED},
+        {"seconds elsewhere", false, 10, 1024, CV_ERR_OK},
+        {"no epoch", false, 0, 1024, CV_ERR_INVAL},
+        {"no minimum", false, 10, 0, CV_ERR_INVAL},
+        {"two years", false, 2 * REP_EPOCH_SECONDS_MAX, 1024, CV_ERR_INVAL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rep_config cfg = w.node[0].cfg;
+        struct rep_ledger *l = NULL;
+        if (rows[i].world)
+            memcpy(cfg.network_id, culvert, sizeof culvert);
+        cfg.epoch_seconds = rows[i].epoch;
+        cfg.minimum_octets = rows[i].minimum;
+        enum cv_err err = rep_ledger_new(&cfg, w.node[0].store, &w.node[0].rng, w.now, &l);
+        cr_expect_eq(err, rows[i].want, "%s: '%s'", rows[i].name, cv_strerror(err));
+        cr_expect_eq(l != NULL, err == CV_ERR_OK, "%s", rows[i].name);
+        rep_ledger_free(l);
+    }
+    world_done(&w);
+}
+
+/* Epochs of seconds and kilobytes, as the demo runs them. */
+Test(rep_ledger, a_demo_releases_within_seconds) {
+    struct world w;
+    world_init(&w, 2, 26, 5, 1024);
+    world_join(&w, 0, 1);
+    for (unsigned i = 0; i < 40; i++) {
+        world_carry(&w, 0, 1, 1232 * 100);
+        world_run(&w, w.now.mono + CV_MSEC(500));
+    }
+    struct rep_row row;
+    cr_assert(world_row(&w, 0, 1, &row));
+    cr_expect_gt(row.released_given, UINT64_C(1232) * 100 * 10);
+    cr_expect_lt(row.pending_given, UINT64_C(1232) * 100 * 20);
     world_done(&w);
 }

@@ -50,6 +50,9 @@ struct world {
     cv_usec delay_min, delay_max;
     struct world_message *flying[WORLD_FLYING];
     unsigned flying_n;
+    /* Sees every event before it takes effect; may be NULL. */
+    void (*watch)(void *ctx, unsigned i, const struct rep_event *e);
+    void *watch_ctx;
 };
 
 static inline cv_handle world_link(unsigned to) {
@@ -124,6 +127,10 @@ static inline void world_send(struct world *w, unsigned from, unsigned to, const
 static inline void world_event(struct world *w, unsigned i, const struct rep_event *e) {
     struct world_node *n = &w->node[i];
     unsigned to = (unsigned)(e->link - 1000);
+    if (w->watch)
+        w->watch(w->watch_ctx, i, e);
+    if (e->kind != REP_EVENT_FAILED && to >= WORLD_NODES)
+        return; /* a link that a test made by itself */
     switch (e->kind) {
     case REP_EVENT_SEND:
         n->sends++;
