@@ -2,6 +2,8 @@
 #ifndef CULVERT_IO_LIMITS_H
 #define CULVERT_IO_LIMITS_H
 
+#include <stdint.h>
+
 enum {
     /* One receive call: so many messages, each of which may hold as many
      * datagrams as the kernel coalesces (64; newer kernels: 128). */
@@ -21,8 +23,16 @@ enum {
 
     IO_TRACE_LINE = 1024,
 
+    /* Written but not durably marked: beyond this a store says AGAIN, so that
+     * kill -9 never costs more than so much fetched anew. */
+    IO_STORE_UNCOMMITTED_MAX = 16 << 20,
+    IO_STORE_COMMIT_AT = 8 << 20, /* a commit begins by itself */
+
     IO_HASH_BLOCK = 1 << 20, /* octets a hashing thread reads at once */
     IO_HASH_THREADS_MAX = 16,
 };
+
+/* 32-bit chunk numbers are what PPSPP's default addressing carries. */
+#define IO_STORE_CHUNKS_MAX (UINT64_C(1) << 32)
 
 #endif

@@ -1,0 +1,195 @@
+#include "io/hash_file.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "io/file.h"
+#include "io/limits.h"
+
+/*
+ * Blocks are taken in order; block b uses slot b % slots, so a thread waits
+ * until the block that had its slot before was handed on. Memory is slots
+ * blocks of data (one a thread) and slots blocks of hashes.
+ */
+struct slot {
+    uint64_t block;
+    bool full;
+    uint8_t *hashes;
+};
+
+struct pool {
+    const struct io_hash_job *job;
+    size_t hash_len;
+    uint64_t block_chunks, blocks;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    uint64_t next, handed_on; /* block to be taken; blocks the caller has had */
+    struct slot *slots;
+    unsigned slot_count;
+    enum cv_err err;
+    int error;
+};
+
+static uint64_t block_octets(const struct pool *p, uint64_t block) {
+    uint64_t size = p->block_chunks * p->job->chunk_size, left = p->job->octets - block * size;
+    return left < size ? left : size;
+}
+
+static size_t chunks_in(const struct pool *p, uint64_t block) {
+    return (size_t)((block_octets(p, block) + p->job->chunk_size - 1) / p->job->chunk_size);
+}
+
+static void fail(struct pool *p, enum cv_err err, int error) {
+    pthread_mutex_lock(&p->mutex);
+    if (p->err == CV_ERR_OK) {
+        p->err = err;
+        p->error = error;
+    }
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+/* The next block and its free slot; NULL: nothing is left to do. */
+static struct slot *take(struct pool *p) {
+    struct slot *slot = NULL;
+    pthread_mutex_lock(&p->mutex);
+    if (p->err == CV_ERR_OK && p->next < p->blocks) {
+        uint64_t block = p->next++;
+        while (p->err == CV_ERR_OK && block >= p->handed_on + p->slot_count)
+            pthread_cond_wait(&p->changed, &p->mutex);
+        if (p->err == CV_ERR_OK) {
+            slot = &p->slots[block % p->slot_count];
+            assert(!slot->full);
+            slot->block = block;
+        }
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return slot;
+}
+
+static bool hash_block(struct pool *p, struct slot *slot, struct cv_sha_run *run, uint8_t *data) {
+    const struct io_hash_job *job = p->job;
+    uint64_t len = block_octets(p, slot->block);
+    ssize_t n =
+        io_file_pread(job->fd, data, (size_t)len, slot->block * p->block_chunks * job->chunk_size);
+    if (n < 0 || (uint64_t)n < len) {
+        fail(p, n < 0 ? CV_ERR_STORE : CV_ERR_DIFFERS, errno);
+        return false;
+    }
+    uint8_t *hash = slot->hashes;
+    for (uint64_t at = 0; at < len; at += job->chunk_size, hash += p->hash_len) {
+        uint64_t left = len - at;
+        cv_sha_run_add(run, data + at, (size_t)(left < job->chunk_size ? left : job->chunk_size));
+        cv_sha_run_end(run, hash);
+    }
+    return true;
+}
+
+static void *worker(void *arg) {
+    struct pool *p = arg;
+    uint8_t *data = malloc((size_t)(p->block_chunks * p->job->chunk_size));
+    /* Not cv_sha(): what it keeps for a thread would outlive this one. */
+    struct cv_sha_run *run = cv_sha_run_new(p->job->alg);
+    bool ready = data && run;
+    if (!ready)
+        fail(p, CV_ERR_NOMEM, 0);
+    for (struct slot *slot; ready && (slot = take(p)) && hash_block(p, slot, run, data);) {
+        pthread_mutex_lock(&p->mutex);
+        slot->full = true;
+        pthread_cond_broadcast(&p->changed);
+        pthread_mutex_unlock(&p->mutex);
+    }
+    cv_sha_run_free(run);
+    free(data);
+    return NULL;
+}
+
+/* The caller's part: hands blocks on in order. */
+static void hand_on(struct pool *p) {
+    for (uint64_t block = 0; block < p->blocks; block++) {
+        struct slot *slot = &p->slots[block % p->slot_count];
+        pthread_mutex_lock(&p->mutex);
+        while (p->err == CV_ERR_OK && !(slot->full && slot->block == block))
+            pthread_cond_wait(&p->changed, &p->mutex);
+        enum cv_err err = p->err;
+        pthread_mutex_unlock(&p->mutex);
+        if (err != CV_ERR_OK)
+            return;
+
+        err =
+            p->job->leaves(p->job->ctx, block * p->block_chunks, slot->hashes, chunks_in(p, block));
+        if (err != CV_ERR_OK) {
+            fail(p, err, 0);
+            return;
+        }
+        pthread_mutex_lock(&p->mutex);
+        slot->full = false;
+        p->handed_on++;
+        pthread_cond_broadcast(&p->changed);
+        pthread_mutex_unlock(&p->mutex);
+    }
+}
+
+static unsigned thread_count(const struct pool *p) {
+    long n = p->job->threads ? (long)p->job->threads : sysconf(_SC_NPROCESSORS_ONLN);
+    n = n < 1 ? 1 : n > IO_HASH_THREADS_MAX ? IO_HASH_THREADS_MAX : n;
+    return (uint64_t)n > p->blocks ? (unsigned)p->blocks : (unsigned)n;
+}
+
+static void run(struct pool *p, unsigned threads) {
+    pthread_t ids[IO_HASH_THREADS_MAX];
+    unsigned started = 0;
+    while (started < threads && pthread_create(&ids[started], NULL, worker, p) == 0)
+        started++;
+    if (started == 0)
+        fail(p, CV_ERR_LIMIT, EAGAIN);
+    else
+        hand_on(p);
+    for (unsigned i = 0; i < started; i++)
+        pthread_join(ids[i], NULL);
+}
+
+static enum cv_err explain(const struct pool *p, struct io_why *why) {
+    const char *path = p->job->path;
+    if (p->err == CV_ERR_DIFFERS)
+        io_why_set(why, "%s: became shorter while it was read; try again", path);
+    else if (p->error)
+        io_why_errno(why, path, p->error);
+    return p->err;
+}
+
+enum cv_err io_hash_file(const struct io_hash_job *job, struct io_why *why) {
+    assert(job->octets > 0);
+    assert(job->chunk_size > 0);
+    struct pool p = {.job = job, .hash_len = cv_sha_len(job->alg)};
+    p.block_chunks = job->chunk_size < IO_HASH_BLOCK ? IO_HASH_BLOCK / job->chunk_size : 1;
+    uint64_t size = p.block_chunks * job->chunk_size;
+    p.blocks = (job->octets + size - 1) / size;
+    unsigned threads = thread_count(&p);
+    p.slot_count = 2 * threads;
+    p.slots = calloc(p.slot_count, sizeof *p.slots);
+    uint8_t *hashes = malloc(p.slot_count * (size_t)p.block_chunks * p.hash_len);
+    if (!p.slots || !hashes) {
+        free(p.slots);
+        free(hashes);
+        return CV_ERR_NOMEM;
+    }
+    for (unsigned i = 0; i < p.slot_count; i++)
+        p.slots[i].hashes = hashes + i * (size_t)p.block_chunks * p.hash_len;
+    pthread_mutex_init(&p.mutex, NULL);
+    pthread_cond_init(&p.changed, NULL);
+    (void)posix_fadvise(job->fd, 0, (off_t)job->octets, POSIX_FADV_SEQUENTIAL);
+
+    run(&p, threads);
+
+    pthread_mutex_destroy(&p.mutex);
+    pthread_cond_destroy(&p.changed);
+    free(hashes);
+    free(p.slots);
+    return explain(&p, why);
+}

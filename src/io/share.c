@@ -1,0 +1,173 @@
+/* Sharing a file of the user's: hashed once, remembered while it is unchanged. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "io/hash_file.h"
+#include "io/store_priv.h"
+#include "ppsp/build.h"
+
+static int64_t mtime_ns(const struct stat *st) {
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+static enum cv_err open_file(const char *path, int *ret, struct stat *ret_st, struct io_why *why) {
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        enum cv_err err = io_why_errno(why, path, errno);
+        if (fd >= 0)
+            close(fd);
+        return err;
+    }
+    if (!S_ISREG(st.st_mode) || st.st_size == 0) {
+        io_why_set(why, "%s: %s", path,
+                   S_ISREG(st.st_mode) ? "is empty; there is nothing to share"
+                                       : "is not a plain file; only plain files can be shared");
+        close(fd);
+        return CV_ERR_MALFORMED;
+    }
+    *ret = fd;
+    *ret_st = st;
+    return CV_ERR_OK;
+}
+
+/* One folder for a path, chunk size and hash: sharing again finds it. */
+static enum cv_err identify(const struct io_share_config *cfg, uint8_t id[IO_STORE_ID],
+                            struct io_why *why) {
+    char *real = realpath(cfg->path, NULL);
+    if (!real)
+        return io_why_errno(why, cfg->path, errno);
+    uint32_t parameters[2] = {cfg->chunk_size, (uint32_t)cfg->alg};
+    CV_BLAKE2B(id, IO_STORE_ID, NULL, 0, {"culvert share", 13}, {parameters, sizeof parameters},
+               {real, strlen(real)});
+    free(real);
+    return CV_ERR_OK;
+}
+
+struct building {
+    const struct io_share_config *cfg;
+    struct ppsp_build build;
+    size_t hash_len;
+    uint64_t octets;
+};
+
+static enum cv_err add_leaves(void *ctx, uint64_t first, const uint8_t *hashes, size_t count) {
+    struct building *b = ctx;
+    for (size_t i = 0; i < count; i++) {
+        enum cv_err err = ppsp_build_add(&b->build, hashes + i * b->hash_len);
+        if (err != CV_ERR_OK)
+            return err;
+    }
+    uint64_t done = (first + count) * b->cfg->chunk_size;
+    if (b->cfg->progress &&
+        !b->cfg->progress(b->cfg->ctx, done < b->octets ? done : b->octets, b->octets))
+        return CV_ERR_CLOSED;
+    return CV_ERR_OK;
+}
+
+static enum cv_err hash_all(struct io_store *s, const struct io_share_config *cfg,
+                            struct io_why *why) {
+    struct building *b = calloc(1, sizeof *b);
+    if (!b)
+        return CV_ERR_NOMEM;
+    *b = (struct building){.cfg = cfg, .hash_len = s->hash_len, .octets = s->header.octets};
+    ppsp_build_init(&b->build, cfg->alg, &io_store_ops, s);
+    struct io_hash_job job = {.fd = s->data,
+                              .path = cfg->path,
+                              .octets = s->header.octets,
+                              .chunk_size = cfg->chunk_size,
+                              .alg = cfg->alg,
+                              .threads = cfg->threads,
+                              .leaves = add_leaves,
+                              .ctx = b};
+    enum cv_err err = io_hash_file(&job, why);
+    if (err == CV_ERR_OK)
+        err = ppsp_build_end(&b->build, s->header.root);
+    if ((err == CV_ERR_FULL || err == CV_ERR_STORE) && s->why.text[0])
+        io_why_set(why, "%s", s->why.text);
+    free(b);
+    return err;
+}
+
+static bool unchanged(const struct io_store_header *h, const struct stat *st) {
+    return h->shared && h->file_octets == (uint64_t)st->st_size && h->file_mtime_ns == mtime_ns(st);
+}
+
+/* Hashes, then writes the header, so that only a whole tree is ever believed. */
+static enum cv_err make(struct io_store *s, const struct io_share_config *cfg,
+                        const struct stat *st, const uint8_t id[IO_STORE_ID], struct io_why *why) {
+    uint64_t octets = (uint64_t)st->st_size, sequence = s->header.sequence;
+    uint64_t chunks = (octets + cfg->chunk_size - 1) / cfg->chunk_size;
+    if (chunks > IO_STORE_CHUNKS_MAX) {
+        io_why_set(why, "%s: too large; choose larger chunks", cfg->path);
+        return CV_ERR_LIMIT;
+    }
+    s->header = (struct io_store_header){.sequence = sequence,
+                                         .chunks = chunks,
+                                         .octets = octets,
+                                         .chunk_size = cfg->chunk_size,
+                                         .alg = (uint32_t)cfg->alg,
+                                         .shared = true,
+                                         .file_octets = octets,
+                                         .file_mtime_ns = mtime_ns(st)};
+    memcpy(s->header.id, id, IO_STORE_ID);
+    s->hash_len = cv_sha_len(cfg->alg);
+
+    if (ftruncate(s->have, 0) != 0 || ftruncate(s->tree, 0) != 0)
+        return io_why_errno(why, s->where, errno);
+    enum cv_err err = hash_all(s, cfg, why);
+    struct stat now;
+    if (err == CV_ERR_OK && (fstat(s->data, &now) != 0 || now.st_size != st->st_size ||
+                             mtime_ns(&now) != mtime_ns(st))) {
+        io_why_set(why, "%s: changed while it was read; try again", cfg->path);
+        err = CV_ERR_DIFFERS;
+    }
+    if (err != CV_ERR_OK)
+        return err;
+    if (fdatasync(s->tree) != 0)
+        return io_why_errno(why, s->where, errno);
+    err = io_store_put_header(s);
+    if (err != CV_ERR_OK)
+        io_why_set(why, "%s", s->why.text);
+    return err;
+}
+
+enum cv_err io_store_share(struct io_state *state, const struct io_share_config *cfg,
+                           struct io_store **ret, uint8_t *ret_root, struct io_why *why) {
+    uint8_t id[IO_STORE_ID];
+    char name[8 + 32 + 1] = "shared--";
+    struct io_store *s;
+    struct stat st;
+    int fd = -1;
+    enum cv_err err = open_file(cfg->path, &fd, &st, why);
+    if (err == CV_ERR_OK)
+        err = identify(cfg, id, why);
+    if (err == CV_ERR_OK) {
+        cv_hex(id, 16, name + 8);
+        err = io_store_begin(state, name, &s, why);
+    }
+    if (err != CV_ERR_OK) {
+        if (fd >= 0)
+            close(fd);
+        return err;
+    }
+    s->data = fd;
+    snprintf(s->data_where, sizeof s->data_where, "%s", cfg->path);
+    /* Whatever is wrong with what was remembered: hashing again heals it. */
+    if (io_store_load_header(s, NULL) != CV_ERR_OK || !unchanged(&s->header, &st))
+        err = make(s, cfg, &st, id, why);
+    if (err != CV_ERR_OK) {
+        io_store_close(s);
+        return err;
+    }
+    memcpy(ret_root, s->header.root, s->hash_len);
+    *ret = s;
+    return CV_ERR_OK;
+}

@@ -1,0 +1,289 @@
+#include "io/store_file.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "io/file.h"
+#include "io/store_priv.h"
+
+/* 16 octets of the identifier are enough to be unique, and short to read. */
+#define NAME_ID 16
+typedef char store_name[8 + 2 * NAME_ID + 1];
+
+static void name_of(const uint8_t id[IO_STORE_ID], store_name ret) {
+    memcpy(ret, "content-", 8);
+    cv_hex(id, NAME_ID, ret + 8);
+}
+
+static int open_inside(const struct io_store *s, const char *name) {
+    return openat(s->folder, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+enum cv_err io_store_begin(struct io_state *state, const char *name, struct io_store **ret,
+                           struct io_why *why) {
+    struct io_store *s = calloc(1, sizeof *s);
+    if (!s)
+        return CV_ERR_NOMEM;
+    s->folder = s->data = s->tree = s->have = -1;
+    pthread_mutex_init(&s->flusher.mutex, NULL);
+    pthread_cond_init(&s->flusher.changed, NULL);
+    snprintf(s->where, sizeof s->where, "%.3900s/%s", io_state_path(state), name);
+
+    enum cv_err err = io_state_folder(state, name, &s->folder, why);
+    if (err == CV_ERR_OK) {
+        s->tree = open_inside(s, "tree");
+        s->have = open_inside(s, "have");
+        if (s->tree < 0 || s->have < 0)
+            err = io_why_errno(why, s->where, errno);
+    }
+    if (err != CV_ERR_OK) {
+        io_store_close(s);
+        return err;
+    }
+    *ret = s;
+    return CV_ERR_OK;
+}
+
+enum cv_err io_store_load_header(struct io_store *s, struct io_why *why) {
+    uint8_t pages[2][IO_PAGE];
+    ssize_t n = io_file_pread(s->have, pages, sizeof pages, 0);
+    if (n < 0)
+        return io_why_errno(why, s->where, errno);
+    if (n == 0)
+        return CV_ERR_NOENT;
+    memset((uint8_t *)pages + n, 0, sizeof pages - (size_t)n);
+
+    enum cv_err best = CV_ERR_CORRUPT;
+    for (unsigned i = 0; i < 2; i++) {
+        struct io_store_header h;
+        enum cv_err err = io_page_read_header(pages[i], i, &h);
+        if (err == CV_ERR_OK && (best != CV_ERR_OK || h.sequence > s->header.sequence)) {
+            s->header = h;
+            best = CV_ERR_OK;
+        } else if (err == CV_ERR_VERSION && best != CV_ERR_OK)
+            best = err;
+    }
+    if (best == CV_ERR_VERSION)
+        io_why_set(why, "%s/have: written by a newer culvert; use that one, or remove %s", s->where,
+                   s->where);
+    else if (best != CV_ERR_OK)
+        io_why_set(why, "%s/have: damaged; remove %s to fetch the content anew", s->where,
+                   s->where);
+    s->hash_len = best == CV_ERR_OK ? cv_sha_len((enum cv_sha)s->header.alg) : 0;
+    return best;
+}
+
+enum cv_err io_store_put_header(struct io_store *s) {
+    uint8_t page[IO_PAGE];
+    s->header.sequence++;
+    unsigned number = io_page_write_header(page, &s->header);
+    if (io_file_pwrite(s->have, page, sizeof page, (uint64_t)number * IO_PAGE) == 0)
+        return CV_ERR_OK;
+    enum cv_err err = io_why_errno(&s->why, s->where, errno);
+    return err == CV_ERR_FULL ? err : CV_ERR_STORE;
+}
+
+enum cv_err io_store_grow(struct io_store *s, uint64_t chunks) {
+    size_t words = (size_t)((chunks + 63) / 64);
+    if (words <= s->word_count)
+        return CV_ERR_OK;
+    uint64_t pages = io_page_count(chunks);
+    uint64_t *grown = calloc(words, sizeof *grown);
+    uint8_t *dirty = calloc((size_t)(pages + 7) / 8, 1);
+    if (!grown || !dirty) {
+        free(grown);
+        free(dirty);
+        return CV_ERR_NOMEM;
+    }
+    if (s->words)
+        memcpy(grown, s->words, s->word_count * sizeof *grown);
+    free(s->words);
+    free(s->dirty);
+    s->words = grown;
+    s->dirty = dirty;
+    s->word_count = words;
+    return CV_ERR_OK;
+}
+
+/* Marks of chunks that the file is too short to hold are forgotten. */
+static void forget_behind(struct io_store *s, uint64_t file_octets) {
+    uint64_t whole = file_octets / s->header.chunk_size;
+    if (s->header.octets && file_octets >= s->header.octets)
+        whole = s->header.chunks;
+    else if (!s->header.octets && file_octets % s->header.chunk_size)
+        whole++; /* the last chunk may be short */
+    for (uint64_t i = whole; i < s->header.chunks; i++) {
+        uint64_t bit = UINT64_C(1) << (i & 63), page = i / IO_PAGE_CHUNKS;
+        if (!(s->words[i >> 6] & bit))
+            continue;
+        s->words[i >> 6] &= ~bit;
+        s->dirty[page >> 3] = (uint8_t)(s->dirty[page >> 3] | 1u << (page & 7));
+        s->chunks_lost++;
+    }
+}
+
+static enum cv_err load_bits(struct io_store *s, struct io_why *why) {
+    struct stat st;
+    enum cv_err err = io_store_grow(s, s->header.chunks);
+    if (err != CV_ERR_OK) {
+        io_why_set(why, "%s", s->why.text);
+        return err;
+    }
+    for (uint64_t i = 0; i < io_page_count(s->header.chunks); i++) {
+        uint8_t page[IO_PAGE] = {0};
+        ssize_t n = io_file_pread(s->have, page, sizeof page, (IO_PAGE_FIRST + i) * IO_PAGE);
+        if (n < 0)
+            return io_why_errno(why, s->where, errno);
+        if (n == 0)
+            break; /* nothing was marked behind */
+        if (io_page_read_bits(page, s->header.id, i, s->words, s->header.chunks) != CV_ERR_OK)
+            s->pages_damaged++;
+    }
+    if (fstat(s->data, &st) != 0)
+        return io_why_errno(why, s->data_where, errno);
+    forget_behind(s, (uint64_t)st.st_size);
+    for (size_t i = 0; i < s->word_count; i++)
+        s->verified += (unsigned)__builtin_popcountll(s->words[i]);
+    return CV_ERR_OK;
+}
+
+/* The content's file: ours to make when the store is new. */
+static enum cv_err open_data(struct io_store *s, const char *path, bool fresh, struct io_why *why) {
+    if (path)
+        snprintf(s->data_where, sizeof s->data_where, "%s", path);
+    else
+        snprintf(s->data_where, sizeof s->data_where, "%.4000s/data", s->where);
+    int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
+    if (path)
+        s->data = open(path, flags | (fresh ? O_EXCL : 0), 0644);
+    else
+        s->data = open_inside(s, "data");
+    if (s->data >= 0)
+        return CV_ERR_OK;
+    if (errno == EEXIST) {
+        io_why_set(why, "%s: exists already; choose another name or move it away", path);
+        return CV_ERR_EXIST;
+    }
+    return io_why_errno(why, s->data_where, errno);
+}
+
+static bool same_content(const struct io_store_header *h, const struct io_store_config *cfg) {
+    return memcmp(h->id, cfg->id, IO_STORE_ID) == 0 && h->chunk_size == cfg->chunk_size &&
+           h->alg == (uint32_t)cfg->alg && !h->shared;
+}
+
+static enum cv_err resume(struct io_store *s, const struct io_store_config *cfg,
+                          struct io_why *why) {
+    enum cv_err err = io_store_load_header(s, why);
+    bool fresh = err == CV_ERR_NOENT;
+    if (!fresh && err != CV_ERR_OK)
+        return err;
+    if (!fresh && !same_content(&s->header, cfg)) {
+        io_why_set(why, "%s: holds other content; remove it", s->where);
+        return CV_ERR_DIFFERS;
+    }
+    err = open_data(s, cfg->data_path, fresh, why);
+    if (err != CV_ERR_OK)
+        return err;
+    if (!fresh)
+        return load_bits(s, why);
+    s->header = (struct io_store_header){.chunk_size = cfg->chunk_size, .alg = (uint32_t)cfg->alg};
+    memcpy(s->header.id, cfg->id, IO_STORE_ID);
+    s->hash_len = cv_sha_len(cfg->alg);
+    err = io_store_put_header(s);
+    if (err != CV_ERR_OK)
+        io_why_set(why, "%s", s->why.text);
+    /* Once a store: later headers have this one to fall back to. */
+    else if (fdatasync(s->have) != 0 || fsync(s->folder) != 0)
+        err = io_why_errno(why, s->where, errno);
+    return err;
+}
+
+enum cv_err io_store_open(struct io_state *state, const struct io_store_config *cfg,
+                          struct io_store **ret, struct io_why *why) {
+    struct io_store *s;
+    store_name name;
+    assert(cv_sha_len(cfg->alg) > 0);
+    name_of(cfg->id, name);
+    enum cv_err err = io_store_begin(state, name, &s, why);
+    if (err != CV_ERR_OK)
+        return err;
+    err = resume(s, cfg, why);
+    if (err != CV_ERR_OK) {
+        io_store_close(s);
+        return err;
+    }
+    *ret = s;
+    return CV_ERR_OK;
+}
+
+struct io_store *io_store_close(struct io_store *s) {
+    if (!s)
+        return NULL;
+    if (s->data >= 0)
+        io_store_flush(s);
+    io_store_stop(s);
+    int fds[] = {s->data, s->tree, s->have, s->folder};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    pthread_mutex_destroy(&s->flusher.mutex);
+    pthread_cond_destroy(&s->flusher.changed);
+    free(s->flusher.queue.all);
+    free(s->words);
+    free(s->dirty);
+    free(s);
+    return NULL;
+}
+
+struct io_store_stats io_store_stats(struct io_store *s) {
+    struct io_store_stats stats = {
+        .chunks = s->header.chunks,
+        .octets = s->header.octets,
+        .verified = s->header.shared ? s->header.chunks : s->verified,
+        .pages_damaged = s->pages_damaged,
+        .chunks_lost = s->chunks_lost,
+    };
+    pthread_mutex_lock(&s->flusher.mutex);
+    stats.uncommitted = s->flusher.octets;
+    stats.commits = s->flusher.commits;
+    pthread_mutex_unlock(&s->flusher.mutex);
+    return stats;
+}
+
+const char *io_store_why(const struct io_store *s) {
+    return s->why.text;
+}
+
+bool io_store_room(const struct io_store *s, uint64_t octets) {
+    struct statvfs fs;
+    return fstatvfs(s->data, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize > octets;
+}
+
+enum cv_err io_store_remove(struct io_state *state, const uint8_t id[IO_STORE_ID],
+                            struct io_why *why) {
+    static const char *const files[] = {"data", "tree", "have"};
+    char where[IO_PATH_MAX];
+    store_name name;
+    int folder;
+    name_of(id, name);
+    snprintf(where, sizeof where, "%.3900s/%s", io_state_path(state), name);
+    enum cv_err err = io_state_folder(state, name, &folder, why);
+    if (err != CV_ERR_OK)
+        return err;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (unlinkat(folder, files[i], 0) != 0 && errno != ENOENT)
+            err = io_why_errno(why, where, errno);
+    close(folder);
+    if (err == CV_ERR_OK && unlinkat(io_state_fd(state), name, AT_REMOVEDIR) != 0)
+        err = io_why_errno(why, where, errno);
+    return err;
+}

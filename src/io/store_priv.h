@@ -1,0 +1,69 @@
+/* The inside of a store, shared by store_file.c, store_ops.c, store_commit.c
+ * and share.c. */
+#ifndef CULVERT_IO_STORE_PRIV_H
+#define CULVERT_IO_STORE_PRIV_H
+
+#include <pthread.h>
+
+#include "io/limits.h"
+#include "io/store_file.h"
+
+struct io_store_page {
+    uint64_t number; /* in the file */
+    uint8_t octets[IO_PAGE];
+};
+
+/* Pages that wait to be written, no number twice. */
+struct io_store_pages {
+    struct io_store_page *all;
+    size_t used, cap;
+};
+
+/* What the caller's thread and the flushing thread share, under `mutex`. */
+struct io_store_flusher {
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool running, stop, busy;
+    struct io_store_pages queue;
+    uint64_t queued_octets; /* content whose bits are in the queue */
+    uint64_t octets;        /* content written and not yet durably marked */
+    uint64_t commits;
+    int error; /* errno of the first failed flush; sticky */
+};
+
+struct io_store {
+    char where[IO_PATH_MAX]; /* its folder, for messages */
+    char data_where[IO_PATH_MAX];
+    int folder, data, tree, have;
+    size_t hash_len;
+    struct io_store_header header;
+    uint64_t *words; /* verified chunks; word_count of them */
+    size_t word_count;
+    uint64_t verified, pages_damaged, chunks_lost;
+    uint8_t *dirty;        /* one bit a bitmap page that has bits the queue has not */
+    uint64_t fresh_octets; /* written since the last commit() */
+    struct io_why why;
+    struct io_store_flusher flusher;
+};
+
+/* Makes room in the bitmap for `chunks`. NOMEM. */
+enum cv_err io_store_grow(struct io_store *s, uint64_t chunks);
+
+/* Writes the header, its other slot, without flushing. */
+enum cv_err io_store_put_header(struct io_store *s);
+
+/* Opens folder and tree; `name` as in io_state_folder(). */
+enum cv_err io_store_begin(struct io_state *state, const char *name, struct io_store **ret,
+                           struct io_why *why);
+
+/* Reads the header. NOENT: there is none yet. */
+enum cv_err io_store_load_header(struct io_store *s, struct io_why *why);
+
+/* Queues what is fresh; a store operation, see ppsp/store.h. */
+enum cv_err io_store_commit(struct io_store *s);
+
+/* Ends the flushing thread after it has done all it was given. */
+void io_store_stop(struct io_store *s);
+
+#endif

@@ -1,0 +1,121 @@
+/* Leaf hashes by several threads against hashing one chunk after the other. */
+#include "support/suite.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include "crypto/rng_seeded.h"
+#include "io/hash_file.h"
+#include "io/limits.h"
+#include "support/folder.h"
+
+CV_SUITE(io_hash_file, .init = cv_crypto_init, .timeout = 60);
+
+struct seen {
+    uint64_t next;
+    size_t hash_len;
+    uint8_t *hashes;
+    uint64_t stop_at;
+};
+
+static enum cv_err collect(void *ctx, uint64_t first, const uint8_t *hashes, size_t count) {
+    struct seen *s = ctx;
+    cr_assert_eq(first, s->next, "out of order");
+    memcpy(s->hashes + first * s->hash_len, hashes, count * s->hash_len);
+    s->next += count;
+    return s->next > s->stop_at ? CV_ERR_FULL : CV_ERR_OK;
+}
+
+struct made {
+    char top[256], path[300];
+    int fd;
+    uint8_t *data;
+};
+
+static void make(struct made *m, size_t octets) {
+    struct cv_rng_seeded state;
+    cv_rng_seeded_init(&state, octets);
+    struct cv_rng dice = cv_rng_seeded(&state);
+    folder_make(m->top);
+    snprintf(m->path, sizeof m->path, "%s/file", m->top);
+    m->data = malloc(octets);
+    cv_rng_fill(&dice, m->data, octets);
+    m->fd = open(m->path, O_RDWR | O_CREAT, 0600);
+    cr_assert_eq(write(m->fd, m->data, octets), (ssize_t)octets);
+}
+
+static void unmake(struct made *m) {
+    close(m->fd);
+    free(m->data);
+    folder_remove(m->top);
+}
+
+Test(io_hash_file, equals_one_thread_and_one_chunk_at_a_time) {
+    static const struct {
+        size_t octets;
+        uint32_t chunk_size;
+        enum cv_sha alg;
+        unsigned threads;
+    } rows[] = {
+        {1, 1024, CV_SHA256, 0},
+        {1024, 1024, CV_SHA1, 1},
+        {1025, 1024, CV_SHA256, 2},
+        {IO_HASH_BLOCK, 1024, CV_SHA256, 2},
+        {IO_HASH_BLOCK + 1, 1024, CV_SHA512, 3},
+        {9 * IO_HASH_BLOCK + 700, 1024, CV_SHA256, 0},
+        {9 * IO_HASH_BLOCK + 700, 1000, CV_SHA256, 16},
+        {3 * IO_HASH_BLOCK, 2 * IO_HASH_BLOCK, CV_SHA256, 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct made m;
+        make(&m, rows[i].octets);
+        uint64_t chunks = (rows[i].octets + rows[i].chunk_size - 1) / rows[i].chunk_size;
+        struct seen seen = {.hash_len = cv_sha_len(rows[i].alg), .stop_at = UINT64_MAX};
+        seen.hashes = calloc(chunks, seen.hash_len);
+        struct io_hash_job job = {.fd = m.fd,
+                                  .path = m.path,
+                                  .octets = rows[i].octets,
+                                  .chunk_size = rows[i].chunk_size,
+                                  .alg = rows[i].alg,
+                                  .threads = rows[i].threads,
+                                  .leaves = collect,
+                                  .ctx = &seen};
+        cr_assert_eq(io_hash_file(&job, NULL), CV_ERR_OK, "row %zu", i);
+        cr_assert_eq(seen.next, chunks, "row %zu", i);
+        for (uint64_t c = 0; c < chunks; c++) {
+            uint8_t want[CV_SHA_MAX];
+            size_t at = (size_t)c * rows[i].chunk_size, left = rows[i].octets - at;
+            cv_sha(rows[i].alg, want, m.data + at,
+                   left < rows[i].chunk_size ? left : rows[i].chunk_size);
+            cr_assert_arr_eq(seen.hashes + c * seen.hash_len, want, seen.hash_len, "row %zu", i);
+        }
+        free(seen.hashes);
+        unmake(&m);
+    }
+}
+
+Test(io_hash_file, ends_when_told_and_when_the_file_is_shorter) {
+    struct made m;
+    struct io_why why;
+    char want[400];
+    make(&m, 9 * IO_HASH_BLOCK);
+    struct seen seen = {.hash_len = 32, .stop_at = 2000};
+    seen.hashes = calloc(20 * IO_HASH_BLOCK / 1024, 32);
+    struct io_hash_job job = {.fd = m.fd,
+                              .path = m.path,
+                              .octets = 9 * IO_HASH_BLOCK,
+                              .chunk_size = 1024,
+                              .alg = CV_SHA256,
+                              .leaves = collect,
+                              .ctx = &seen};
+    cr_expect_eq(io_hash_file(&job, &why), CV_ERR_FULL);
+
+    job.octets = 20 * IO_HASH_BLOCK;
+    seen.next = 0;
+    seen.stop_at = UINT64_MAX;
+    cr_expect_eq(io_hash_file(&job, &why), CV_ERR_DIFFERS);
+    snprintf(want, sizeof want, "%s: became shorter while it was read; try again", m.path);
+    cr_expect_str_eq(why.text, want);
+    free(seen.hashes);
+    unmake(&m);
+}

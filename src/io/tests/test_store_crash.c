@@ -1,0 +1,209 @@
+/*
+ * What a store is after kill -9 and after a power cut: every chunk that it
+ * says is verified reads as it was written, and little has to be fetched anew.
+ *
+ * Power cuts are played: every write and flush is logged; a file after the cut
+ * is what was flushed, and of the later writes any subset of their sectors.
+ */
+#include "support/suite.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "crypto/rng_seeded.h"
+#include "io/limits.h"
+#include "io/tests/store_fixture.h"
+
+CV_SUITE(io_store_crash, .timeout = 120);
+
+ssize_t __real_pwrite64(int fd, const void *data, size_t len, off_t offset);
+ssize_t __wrap_pwrite64(int fd, const void *data, size_t len, off_t offset);
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+
+enum { LOG_MAX = 4000, SECTOR = 512 };
+
+struct entry {
+    ino_t file;
+    off_t offset;
+    size_t len;
+    bool flushed;
+    uint8_t *data;
+};
+
+static struct {
+    atomic_bool on;
+    pthread_mutex_t mutex;
+    struct entry entries[LOG_MAX];
+    size_t used;
+} log_ = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static ino_t inode(int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
+ssize_t __wrap_pwrite64(int fd, const void *data, size_t len, off_t offset) {
+    if (log_.on) {
+        pthread_mutex_lock(&log_.mutex);
+        if (log_.used == LOG_MAX)
+            abort();
+        struct entry *e = &log_.entries[log_.used++];
+        *e = (struct entry){.file = inode(fd), .offset = offset, .len = len, .data = malloc(len)};
+        memcpy(e->data, data, len);
+        pthread_mutex_unlock(&log_.mutex);
+    }
+    return __real_pwrite64(fd, data, len, offset);
+}
+
+int __wrap_fdatasync(int fd) {
+    if (!log_.on)
+        return __real_fdatasync(fd);
+    /* What was written before the call is safe when it returns. */
+    pthread_mutex_lock(&log_.mutex);
+    size_t before = log_.used;
+    pthread_mutex_unlock(&log_.mutex);
+    ino_t file = inode(fd);
+    pthread_mutex_lock(&log_.mutex);
+    for (size_t i = 0; i < before; i++)
+        if (log_.entries[i].file == file)
+            log_.entries[i].flushed = true;
+    pthread_mutex_unlock(&log_.mutex);
+    return 0;
+}
+
+/* Replaces the content of a store's file by what a cut would have left. */
+static void cut_file(const char *path, const struct cv_rng *dice) {
+    int fd = open(path, O_RDWR);
+    cr_assert_geq(fd, 0);
+    struct stat st;
+    cr_assert_eq(fstat(fd, &st), 0);
+    cr_assert_eq(ftruncate(fd, 0), 0);
+    for (size_t i = 0; i < log_.used; i++) {
+        const struct entry *e = &log_.entries[i];
+        if (e->file != st.st_ino)
+            continue;
+        for (size_t at = 0; at < e->len; at += SECTOR) {
+            size_t n = e->len - at < SECTOR ? e->len - at : SECTOR;
+            if (e->flushed || cv_rng_u32(dice) & 1)
+                cr_assert_eq(__real_pwrite64(fd, e->data + at, n, e->offset + (off_t)at),
+                             (ssize_t)n);
+        }
+    }
+    close(fd);
+}
+
+static uint64_t check_all(struct store_fixture *f, uint64_t chunks, uint64_t octets) {
+    uint64_t *words = calloc(chunks / 64 + 1, sizeof *words), count = 0;
+    cr_assert_eq(io_store_ops.have_load(f->store, words, chunks / 64 + 1), CV_ERR_OK);
+    for (uint64_t i = 0; i < chunks; i++)
+        if (has_bit(words, i)) {
+            cr_assert(content_right(f->store, i, octets), "chunk %lu is not what was written",
+                      (unsigned long)i);
+            count++;
+        }
+    free(words);
+    return count;
+}
+
+Test(io_store_crash, power_cuts) {
+    enum { CHUNKS = 9000 };
+    uint64_t survived = 0;
+    for (uint64_t seed = 0; seed < 30; seed++) {
+        struct store_fixture f;
+        struct cv_rng_seeded state;
+        cv_rng_seeded_init(&state, seed);
+        struct cv_rng dice = cv_rng_seeded(&state);
+        fixture_init(&f);
+        log_.on = true;
+        fixture_open(&f);
+        fixture_size(&f, CHUNKS, 0);
+        unsigned steps = (unsigned)cv_rng_between(&dice, 1, 60);
+        for (unsigned i = 0; i < steps; i++) {
+            uint64_t first = cv_rng_below(&dice, CHUNKS - 64);
+            cr_assert_eq(content_write(f.store, first, (uint32_t)cv_rng_between(&dice, 1, 64), 0),
+                         CV_ERR_OK);
+            if (cv_rng_below(&dice, 6) == 0)
+                io_store_ops.commit(f.store);
+            if (cv_rng_below(&dice, 12) == 0)
+                io_store_flush(f.store);
+        }
+        /* The cut: from here on nothing reaches the log; the thread may be
+         * anywhere in its work. */
+        pthread_mutex_lock(&log_.mutex);
+        log_.on = false;
+        pthread_mutex_unlock(&log_.mutex);
+        fixture_close(&f);
+
+        static const char *const names[] = {"data", "tree", "have"};
+        for (size_t i = 0; i < 3; i++) {
+            char path[600];
+            snprintf(path, sizeof path, "%s/content-abababababababababababababababab/%s", f.top,
+                     names[i]);
+            cut_file(path, &dice);
+        }
+        struct io_why why;
+        cr_assert_eq(io_state_open(f.top, &f.state, &why), CV_ERR_OK, "%s", why.text);
+        enum cv_err err = io_store_open(f.state, &f.cfg, &f.store, &why);
+        cr_assert_eq(err, CV_ERR_OK, "seed=%lu %s", (unsigned long)seed, why.text);
+        if (io_store_stats(f.store).chunks == CHUNKS)
+            survived += check_all(&f, CHUNKS, 0);
+        fixture_done(&f);
+        for (size_t i = 0; i < log_.used; i++)
+            free(log_.entries[i].data);
+        log_.used = 0;
+    }
+    cr_expect_gt(survived, 5000, "the test must see marked chunks: %lu", (unsigned long)survived);
+}
+
+/* The child writes in order until it is killed; `written` tells how far. */
+static void write_until_killed(struct store_fixture *f, _Atomic uint64_t *written,
+                               uint64_t chunks) {
+    fixture_open(f);
+    fixture_size(f, chunks, 0);
+    for (uint64_t i = io_store_stats(f->store).verified; i + 64 <= chunks; i += 64) {
+        while (content_write(f->store, i, 64, 0) == CV_ERR_AGAIN)
+            io_store_flush(f->store);
+        *written = i + 64;
+    }
+    pause();
+}
+
+Test(io_store_crash, kill_dash_nine_costs_at_most_16_mib) {
+    enum { CHUNKS = 200 << 10 }; /* 200 MiB: more than is written in the time */
+    void *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    _Atomic uint64_t *written = shared;
+    struct cv_rng_seeded state;
+    cv_rng_seeded_init(&state, 3);
+    struct cv_rng dice = cv_rng_seeded(&state);
+    struct store_fixture f;
+    cr_assert_neq(shared, MAP_FAILED);
+    fixture_init(&f);
+    uint64_t before = 0;
+    for (int kills = 0; kills < 12 && before + 64 < CHUNKS; kills++) {
+        *written = before;
+        pid_t child = fork();
+        if (child == 0)
+            write_until_killed(&f, written, CHUNKS);
+        uint64_t target = before + cv_rng_between(&dice, 64, 24 << 10);
+        while (*written < target && *written + 64 < CHUNKS)
+            usleep(200);
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+
+        fixture_open(&f);
+        uint64_t have = check_all(&f, CHUNKS, 0);
+        cr_assert_geq((have + (IO_STORE_UNCOMMITTED_MAX + 64 * CHUNK) / CHUNK), *written,
+                      "kill %d: %lu of %lu chunks", kills, (unsigned long)have,
+                      (unsigned long)*written);
+        before = have - have % 64;
+        fixture_close(&f);
+    }
+    fixture_done(&f);
+    munmap(shared, 4096);
+}
