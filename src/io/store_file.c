@@ -120,13 +120,14 @@ static void forget_behind(struct io_store *s, uint64_t file_octets) {
         whole = s->header.chunks;
     else if (!s->header.octets && file_octets % s->header.chunk_size)
         whole++; /* the last chunk may be short */
-    for (uint64_t i = whole; i < s->header.chunks; i++) {
-        uint64_t bit = UINT64_C(1) << (i & 63), page = i / IO_PAGE_CHUNKS;
-        if (!(s->words[i >> 6] & bit))
+    for (uint64_t word = whole / 64; word < s->word_count; word++) {
+        uint64_t keep = word == whole / 64 ? (UINT64_C(1) << whole % 64) - 1 : 0;
+        uint64_t gone = s->words[word] & ~keep, page = word * 64 / IO_PAGE_CHUNKS;
+        if (!gone)
             continue;
-        s->words[i >> 6] &= ~bit;
+        s->words[word] &= keep;
         s->dirty[page >> 3] = (uint8_t)(s->dirty[page >> 3] | 1u << (page & 7));
-        s->chunks_lost++;
+        s->chunks_lost += (unsigned)__builtin_popcountll(gone);
     }
 }
 

@@ -25,6 +25,17 @@ static char top[64];
 static const uint8_t id[IO_STORE_ID] = {0xab, 0xcd};
 #define HAVE "/content-abcd0000000000000000000000000000/have"
 
+/* No input cuts the power: flushing would only make the search slow. */
+int fdatasync(int fd) {
+    (void)fd;
+    return 0;
+}
+
+int fsync(int fd) {
+    (void)fd;
+    return 0;
+}
+
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *at) {
     (void)st, (void)flag, (void)at;
     return remove(path);
