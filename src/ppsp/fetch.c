@@ -56,8 +56,9 @@ static void prove_peaks(struct ppsp_swarm *s, cv_usec now) {
         PPSP_COUNT(p, drop_integrity);
         return;
     }
-    if (ppsp_swarm_size_proven(s, now, chunks))
-        (void)ppsp_peaks_check(&s->tree, &p->peaks, true, &chunks);
+    if (ppsp_swarm_size_proven(s, now, chunks) &&
+        ppsp_peaks_check(&s->tree, &p->peaks, true, &chunks))
+        s->tree.proven = false; /* the store failed half-way: again with the next peaks */
 }
 
 enum cv_err ppsp_fetch_resolve(struct ppsp_channel *c, cv_usec now) {
