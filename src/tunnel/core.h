@@ -128,6 +128,7 @@ struct tun_link {
     cv_usec heard_at, sent_at;
     cv_usec unanswered_at; /* first data heard since we sent anything; 0: none */
     cv_usec waiting_at;    /* first data sent since we heard anything; 0: none */
+    cv_usec probe_at;      /* while waiting: something that must be answered */
     cv_usec auth_at;
 
     struct cv_addr new_addr; /* being challenged */

@@ -305,7 +305,7 @@ bool tun_epoch_continue(struct tunnel *t, const struct cv_now *now, struct tun_l
         return false;
     tun_session_drop(t, &into->old);
     into->old = into->now;
-    into->old_until = now->mono + TUN_OLD_SESSION;
+    into->old_until = CV_USEC_NEVER; /* until the initiator uses the new keys */
     into->now = l->now;
     into->addr = l->addr; /* the handshake went there and back */
     into->heard_at = now->mono;

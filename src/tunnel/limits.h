@@ -131,19 +131,21 @@ enum {
 };
 
 /* Times, in microseconds. */
-#define TUN_RETRY_FIRST    ((uint64_t)250000)   /* doubled at each of TUN_TRIES */
-#define TUN_KEEPALIVE      ((uint64_t)25000000) /* below the UDP timeout of most NATs */
-#define TUN_PASSIVE        ((uint64_t)5000000)  /* heard data, said nothing: say something */
-#define TUN_LINK_WAIT      ((uint64_t)35000000) /* sent data, heard nothing: it is dead */
-#define TUN_LINK_SILENCE   ((uint64_t)90000000) /* whatever we did: it is dead */
-#define TUN_HALF_OPEN_TIME ((uint64_t)10000000)
-#define TUN_OLD_SESSION    ((uint64_t)5000000)   /* keys of the session before */
-#define TUN_REJECT_AFTER   ((uint64_t)300000000) /* keys that could not be renewed */
-#define TUN_CIRCUIT_PING   ((uint64_t)60000000)
-#define TUN_CIRCUIT_PROBE  ((uint64_t)1000000) /* sent, heard nothing: PING */
-#define TUN_CIRCUIT_DEAD   ((uint64_t)5000000) /* still nothing */
-#define TUN_HOP_IDLE       ((uint64_t)180000000)
-#define TUN_MEMO_TIME      ((uint64_t)20000000)
-#define TUN_LATE_ANSWER    ((uint64_t)20000000) /* an answer is still known as one */
+#define TUN_RETRY_FIRST      ((uint64_t)250000)   /* doubled at each of TUN_TRIES */
+#define TUN_KEEPALIVE        ((uint64_t)25000000) /* below the UDP timeout of most NATs */
+#define TUN_PASSIVE          ((uint64_t)5000000)  /* heard data, said nothing: say something */
+#define TUN_LINK_WAIT        ((uint64_t)35000000) /* sent data, heard nothing: it is dead */
+#define TUN_LINK_PROBE       ((uint64_t)12000000) /* sent data, heard nothing: ask, */
+#define TUN_LINK_PROBE_AGAIN ((uint64_t)3000000)  /* and again */
+#define TUN_LINK_SILENCE     ((uint64_t)90000000) /* whatever we did: it is dead */
+#define TUN_HALF_OPEN_TIME   ((uint64_t)10000000)
+#define TUN_OLD_SESSION      ((uint64_t)5000000)   /* keys of the session before */
+#define TUN_REJECT_AFTER     ((uint64_t)300000000) /* keys that could not be renewed */
+#define TUN_CIRCUIT_PING     ((uint64_t)60000000)
+#define TUN_CIRCUIT_PROBE    ((uint64_t)1000000) /* sent, heard nothing: PING */
+#define TUN_CIRCUIT_DEAD     ((uint64_t)5000000) /* still nothing */
+#define TUN_HOP_IDLE         ((uint64_t)180000000)
+#define TUN_MEMO_TIME        ((uint64_t)20000000)
+#define TUN_LATE_ANSWER      ((uint64_t)20000000) /* an answer is still known as one */
 
 #endif

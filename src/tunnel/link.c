@@ -359,7 +359,7 @@ void tun_link_schedule(struct tunnel *t, struct tun_link *l) {
         if (l->unanswered_at)
             at = cv_usec_min(at, l->unanswered_at + TUN_PASSIVE);
         if (l->waiting_at)
-            at = cv_usec_min(at, l->waiting_at + TUN_LINK_WAIT);
+            at = cv_usec_min(at, cv_usec_min(l->probe_at, l->waiting_at + TUN_LINK_WAIT));
         if (l->old.live)
             at = cv_usec_min(at, l->old_until);
     }
@@ -401,6 +401,13 @@ void tun_link_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_
             tun_link_control(t, l, TUN_LINKCMD_KEEPALIVE, 0, NULL, 0);
             l->sent_at = now->mono; /* or will be, as soon as the socket takes it */
             l->unanswered_at = 0;
+        }
+        if (l->waiting_at && now->mono >= l->probe_at) {
+            /* something that must be answered: their keep-alive may have been lost */
+            uint8_t body[8];
+            cv_rng_fill(&t->fast, body, sizeof body);
+            tun_link_control(t, l, TUN_LINKCMD_PATH_CHALLENGE, 0, body, sizeof body);
+            l->probe_at = now->mono + TUN_LINK_PROBE_AGAIN;
         }
     }
     tun_link_schedule(t, l);
@@ -632,6 +639,12 @@ static enum cv_err on_relay(struct tunnel *t, const struct cv_now *now, struct t
     return CV_ERR_OK;
 }
 
+/* The initiator uses the new keys: the old ones end soon. */
+static void epoch_settled(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
+    l->old_until = now->mono + TUN_OLD_SESSION;
+    tun_link_schedule(t, l);
+}
+
 /* Something authentic arrived: who hears, may have moved, may be confirmed. */
 static void heard(struct tunnel *t, const struct cv_now *now, struct tun_link *l,
                   struct tun_session *s, const struct tun_header *h, uint32_t index,
@@ -649,6 +662,8 @@ static void heard(struct tunnel *t, const struct cv_now *now, struct tun_link *l
         tun_epoch_confirm(t, now, l);
     else if (index != s->local_index && s == &l->now)
         spare_used(t, l, index);
+    if (s == &l->now && l->old_until == CV_USEC_NEVER && h->command != TUN_LINKCMD_CONTINUE)
+        epoch_settled(t, now, l);
     if (newest && !cv_addr_equal(from, &l->addr))
         challenge(t, now, l, from);
     if (l->now.window.top >= TUN_REKEY_CELLS)

@@ -416,11 +416,15 @@ static void commit(struct tunnel *t, struct cv_batch *batch, const struct cv_add
     t->count.datagrams_out++;
 }
 
-static void note_sent(struct tun_link *l, cv_usec now, bool data) {
+static void note_sent(struct tunnel *t, struct tun_link *l, cv_usec now, bool data) {
     l->sent_at = now;
     l->unanswered_at = 0;
-    if (data && !l->waiting_at)
+    if (data && !l->waiting_at) {
         l->waiting_at = now ? now : 1;
+        l->probe_at = now + TUN_LINK_PROBE;
+        if (l->timer.heap.at > l->probe_at)
+            tun_timer_set(t, &l->timer, l->probe_at);
+    }
 }
 
 static void send_outgoing(struct tunnel *t, cv_usec now, const struct tun_outgoing *o,
@@ -441,7 +445,7 @@ static void send_outgoing(struct tunnel *t, cv_usec now, const struct tun_outgoi
                            .circuit = o->circuit,
                            .command = o->command};
     tun_cell_seal_control(slot, &h, &s->tx_secret, o->len);
-    note_sent(l, now, o->command != TUN_LINKCMD_KEEPALIVE);
+    note_sent(t, l, now, o->command != TUN_LINKCMD_KEEPALIVE);
     commit(t, batch, o->to.family ? &o->to : &l->addr);
 }
 
@@ -459,7 +463,7 @@ static void send_cell(struct tunnel *t, const struct cv_now *now, struct tun_flo
                            .command = TUN_LINKCMD_RELAY};
     tun_cell_seal(slot, &h, &s->tx_secret);
     tun_sched_release(&t->sched, c);
-    note_sent(l, now->mono, true);
+    note_sent(t, l, now->mono, true);
     tun_link_sent_relay(t, now, l);
     commit(t, batch, &l->addr);
 }

@@ -1,0 +1,311 @@
+/*
+ * What a relay does for others, and what it refuses: budgets of extension,
+ * forbidden neighbours, memory of answers, floods.
+ */
+#include "crypto/rng_seeded.h"
+#include "support/suite.h"
+#include "tunnel/tests/world.h"
+
+CV_SUITE(tun_hop);
+
+static const unsigned chain[] = {0, 1, 2, 3};
+
+static struct world *five(uint64_t seed) {
+    struct world *w = world_new(&(struct sim_config){.seed = seed});
+    for (unsigned i = 0; i < 4; i++)
+        world_relay(w, NULL);
+    world_client(w, NULL);
+    sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
+    return w;
+}
+
+/* A circuit whose first CREATE carries this ttl. */
+static cv_handle open_with_ttl(struct world *w, const unsigned *relays, unsigned n, uint8_t ttl) {
+    cv_handle handle = world_open(w, 4, relays, n);
+    struct tun_circuit *c = tun_handles_get(&w->node[4].t->circuits, handle);
+    cr_assert_not_null(c);
+    c->ttl = ttl;
+    return handle;
+}
+
+/* Wrapping a circuit in ever more layers is how a path grows without end: each
+ * layer costs an EXTEND, and each EXTEND one of the ttl that came with CREATE,
+ * which nobody can raise on the way. */
+Test(tun_hop, a_path_ends_where_the_ttl_does) {
+    for (uint8_t ttl = 0; ttl < 4; ttl++) {
+        struct world *w = five(ttl + 1u);
+        open_with_ttl(w, chain, 4, ttl);
+        world_run(w, CV_SEC(5));
+        struct world_event *down = world_find(w, 4, TUN_EVENT_CIRCUIT_DOWN, 0);
+        if (ttl == 3) {
+            cr_expect_null(down);
+            cr_expect_eq(world_count(w, 4, TUN_EVENT_CIRCUIT_READY), 1);
+        } else {
+            cr_assert_not_null(down, "ttl %u", ttl);
+            cr_expect_eq(down->ev.circuit_down.hops, ttl + 1u);
+            cr_expect_eq(down->ev.circuit_down.err, CV_ERR_LIMIT);
+            cr_expect_eq(tun_counters(w->node[ttl].t)->extends_refused, 1);
+        }
+        world_free(w);
+    }
+}
+
+Test(tun_hop, a_ttl_that_no_owner_draws_is_refused) {
+    struct world *w = five(1);
+    open_with_ttl(w, chain, 1, TUN_TTL_MAX + 1);
+    world_run(w, CV_SEC(5));
+    struct world_event *down = world_find(w, 4, TUN_EVENT_CIRCUIT_DOWN, 0);
+    cr_assert_not_null(down);
+    cr_expect_eq(down->ev.circuit_down.err, CV_ERR_CLOSED);
+    cr_expect_eq(tun_counters(w->node[0].t)->hops, 0);
+    world_free(w);
+}
+
+static uint8_t extend_code(struct world *w, cv_handle c, const struct tun_relay_ref *to) {
+    struct tun_extend m = {.day = to->day, .flight = (const uint8_t *)"junk", .flight_len = 4};
+    memcpy(m.identity, to->identity, sizeof m.identity);
+    memcpy(m.digest, to->d, sizeof m.digest);
+    uint8_t body[512];
+    struct cv_wr wr = cv_wr_init(body, sizeof body);
+    tun_extend_write(&wr, &m);
+    uint32_t transaction = world_request(w, 4, c, TUN_CMD_EXTEND, body + 4, cv_wr_len(&wr) - 4);
+    world_run(w, CV_SEC(30));
+    struct world_event *e = world_reply(w, 4, transaction);
+    return e ? e->ev.reply.code : 0;
+}
+
+Test(tun_hop, extends_three_times_at_most_and_never_to_forbidden_places) {
+    struct world *w = five(1);
+    struct tun_relay_ref ref;
+    cv_handle c = world_circuit(w, 4, chain, 2);
+
+    world_ref(w, 2, &ref);
+    ref.identity[0] ^= 1;
+    cr_expect_eq(extend_code(w, c, &ref), TUN_ERROR_NOENT);
+    world_ref(w, 1, &ref);
+    cr_expect_eq(extend_code(w, c, &ref), TUN_ERROR_REFUSED, "itself");
+    world_ref(w, 0, &ref);
+    cr_expect_eq(extend_code(w, c, &ref), TUN_ERROR_REFUSED, "where it came from");
+    world_ref(w, 2, &ref);
+    cr_expect_eq(extend_code(w, c, &ref), TUN_ERROR_LIMIT, "a fourth time");
+
+    /* a flight that the next hop does not take */
+    c = world_circuit(w, 4, chain, 2);
+    world_ref(w, 2, &ref);
+    cr_expect_eq(extend_code(w, c, &ref), TUN_ERROR_UNREACHABLE);
+    /* an extended one is not extended again */
+    c = world_circuit(w, 4, chain, 3);
+    struct cv_now now = world_now(w, 4);
+    uint32_t transaction;
+    cr_assert_eq(tun_circuit_request(w->node[4].t, &now, c, 1, TUN_CMD_EXTEND,
+                                     (const uint8_t[60]){0}, 60, &transaction),
+                 CV_ERR_OK);
+    sim_touch(w->sim, 4);
+    world_run(w, CV_SEC(1));
+    struct world_event *e = world_reply(w, 4, transaction);
+    cr_assert_not_null(e);
+    cr_expect_eq(e->ev.reply.code, TUN_ERROR_REFUSED);
+    world_free(w);
+}
+
+Test(tun_hop, an_unreachable_next_relay_is_reported) {
+    struct world *w = five(1);
+    struct tun_circuit_plan plan = {.hops = 3};
+    for (unsigned i = 0; i < 3; i++)
+        world_ref(w, i, &plan.hop[i]);
+    sim_path(w->sim, 1, 2, &(struct sim_path){.cut = true});
+    struct cv_now now = world_now(w, 4);
+    cv_handle c;
+    cr_assert_eq(tun_circuit_build(w->node[4].t, &now, &plan, &c), CV_ERR_OK);
+    sim_touch(w->sim, 4);
+    world_run(w, CV_SEC(30));
+    struct world_event *down = world_find(w, 4, TUN_EVENT_CIRCUIT_DOWN, 0);
+    cr_assert_not_null(down);
+    cr_expect_eq(down->ev.circuit_down.hops, 2);
+    for (unsigned i = 0; i < 3; i++)
+        cr_expect_eq(tun_counters(w->node[i].t)->hops, 0, "relay %u", i);
+    world_free(w);
+}
+
+/* Counts REQUESTs; answers nothing. */
+Test(tun_hop, a_repeated_question_gets_the_remembered_answer) {
+    struct world *w = five(1);
+    cv_handle handle = world_circuit(w, 4, chain, 3);
+    uint32_t transaction = world_request(w, 4, handle, TUN_CMD_OPEN, "\x01\0a", 3);
+    world_run(w, CV_MSEC(100));
+    struct world_event *e = world_find(w, 2, TUN_EVENT_REQUEST, 0);
+    cr_assert_not_null(e);
+    struct cv_now now = world_now(w, 2);
+    cr_assert_eq(
+        tun_answer(w->node[2].t, &now, e->ev.request.hop, transaction, TUN_CMD_RESULT, "one", 3),
+        CV_ERR_OK);
+    cr_assert_eq(
+        tun_answer(w->node[2].t, &now, e->ev.request.hop, transaction, TUN_CMD_RESULT, "two", 3),
+        CV_ERR_OK);
+    /* both lost */
+    sim_path(w->sim, 2, 1, &(struct sim_path){.cut = true});
+    sim_touch(w->sim, 2);
+    world_run(w, CV_MSEC(50));
+    sim_path(w->sim, 2, 1, &(struct sim_path){.delay = CV_MSEC(5)});
+    world_run(w, CV_SEC(2));
+    cr_expect_eq(world_count(w, 2, TUN_EVENT_REQUEST), 1);
+    cr_assert_eq(world_count(w, 4, TUN_EVENT_REPLY), 2);
+    e = world_find(w, 4, TUN_EVENT_REPLY, 1);
+    cr_expect_arr_eq(e->ev.reply.body, "two", 3);
+    /* in time all of it is forgotten */
+    world_run(w, CV_SEC(60));
+    cr_expect_eq(w->node[2].t->memo_octets, 0);
+    world_free(w);
+}
+
+Test(tun_hop, lookups_have_a_rate) {
+    struct world *w = five(1);
+    cv_handle c = world_circuit(w, 4, chain, 3);
+    uint32_t transaction[4];
+    for (unsigned i = 0; i < 4; i++)
+        transaction[i] = world_request(w, 4, c, TUN_CMD_LOOKUP, "x", 1);
+    world_run(w, CV_MSEC(200));
+    cr_expect_eq(world_count(w, 2, TUN_EVENT_REQUEST), 2);
+    for (unsigned i = 2; i < 4; i++) {
+        struct world_event *e = world_reply(w, 4, transaction[i]);
+        cr_assert_not_null(e);
+        cr_expect_eq(e->ev.reply.code, TUN_ERROR_LIMIT);
+    }
+    world_run(w, CV_SEC(10));
+    world_request(w, 4, c, TUN_CMD_LOOKUP, "x", 1);
+    world_run(w, CV_MSEC(200));
+    cr_expect_eq(world_count(w, 2, TUN_EVENT_REQUEST), 3);
+    world_free(w);
+}
+
+Test(tun_hop, cells_of_unknown_circuits_are_answered_with_destroy) {
+    struct world *w = five(1);
+    cv_handle c = world_circuit(w, 4, chain, 3);
+    uint32_t cursor = 0;
+    struct tun_hop *h = tun_handles_next(&w->node[1].t->hops, &cursor);
+    tun_hop_free(w->node[1].t, h); /* as if it had restarted; nobody is told */
+    cr_expect_eq(world_send(w, 4, c, "x", 1), CV_ERR_OK);
+    world_run(w, CV_SEC(1));
+    struct world_event *down = world_find(w, 4, TUN_EVENT_CIRCUIT_DOWN, 0);
+    cr_assert_not_null(down);
+    cr_expect_eq(down->ev.circuit_down.err, CV_ERR_CLOSED);
+    cr_expect_eq(tun_counters(w->node[1].t)->unknown_circuit, 1);
+    world_free(w);
+}
+
+Test(tun_hop, a_flood_of_creates_is_rationed) {
+    struct world *w = five(1);
+    unsigned ready = 0;
+    for (unsigned i = 0; i < 800; i++)
+        world_open(w, 4, chain, 1);
+    world_run(w, CV_MSEC(100));
+    ready = world_count(w, 4, TUN_EVENT_CIRCUIT_READY);
+    cr_expect_geq(ready, 200);
+    cr_expect_leq(ready, 210, "%u", ready);
+    cr_expect_gt(tun_counters(w->node[0].t)->rate_limited, 500);
+    world_free(w);
+}
+
+/* Two circuits of one client push as fast as they are told nothing. */
+Test(tun_hop, memory_of_queues_is_bounded_whatever_is_pushed) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    struct tun_config tight = {
+        .gate = true, .queue_octets_max = 1 << 20, .send_octets_s = 100 * TUN_DATAGRAM};
+    world_relay(w, &tight);
+    world_relay(w, NULL);
+    world_client(w, NULL);
+    cv_handle c[3];
+    for (unsigned i = 0; i < 3; i++)
+        c[i] = world_circuit(w, 2, (const unsigned[]){0, 1}, 2);
+    for (unsigned i = 0; i < 2000; i++) {
+        for (unsigned k = 0; k < 3; k++)
+            (void)world_send(w, 2, c[k], "x", 1);
+        world_run(w, CV_MSEC(1));
+    }
+    struct tunnel *t = w->node[0].t;
+    cr_expect_leq((uint64_t)t->sched.blocks_used * 64 * sizeof(struct tun_cell), 1 << 20);
+    cr_expect_geq(tun_counters(t)->circuits_killed, 1);
+    cr_expect_leq(tun_counters(t)->circuits_killed, 3);
+    world_run(w, CV_SEC(20));
+    cr_expect_eq(t->sched.cells_used, 0);
+    cr_expect_eq(t->sched.blocks_used, 0, "given back");
+    world_free(w);
+}
+
+Test(tun_hop, a_circuit_at_rest_is_small) {
+    /* and what a link's table and the timers keep of it */
+    cr_expect_leq(sizeof(struct tun_hop) + 2 * 2 * sizeof(struct tun_idtable_entry) +
+                      sizeof(void *) + sizeof(struct tun_handle_slot),
+                  4096);
+}
+
+/* ---- fairness at a saturated relay ---- */
+
+struct source {
+    struct cv_endpoint to;
+    bool on;
+};
+
+static void start_source(struct world_node *n, const struct cv_now *now,
+                         const struct tun_event *ev) {
+    if (ev->kind != TUN_EVENT_REQUEST || ev->request.command != TUN_CMD_OPEN)
+        return;
+    struct source *s = n->ctx;
+    s->to = cv_endpoint_circuit(ev->request.hop, 0);
+    s->on = true;
+    tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_OPENED, NULL, 0);
+}
+
+/* Two viewers draw from two sources through one guard that sends 1 MB/s.
+ * Returns the octets that each got in ten seconds. */
+static void saturate(bool gate, bool second, uint64_t ret[2]) {
+    struct world *w = world_new(&(struct sim_config){.seed = 4});
+    unsigned guard = world_relay(w, &(struct tun_config){.gate = gate, .send_octets_s = 1000000});
+    unsigned far[2], viewer[2];
+    struct source source[2] = {{.on = false}};
+    for (unsigned i = 0; i < 2; i++) {
+        far[i] = world_relay(w, NULL);
+        w->node[far[i]].on_event = start_source;
+        w->node[far[i]].ctx = &source[i];
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        viewer[i] = world_client(w, NULL);
+        cv_handle c = world_circuit(w, viewer[i], (const unsigned[]){guard, far[i]}, 2);
+        cr_assert_neq(c, 0);
+        world_request(w, viewer[i], c, TUN_CMD_OPEN, "\x01\0a", 3);
+        world_run(w, CV_SEC(1));
+        /* contributor, free rider */
+        struct world_event *up = world_find(w, guard, TUN_EVENT_LINK_UP, 0);
+        for (unsigned k = 0; up; up = world_find(w, guard, TUN_EVENT_LINK_UP, ++k))
+            if (cv_addr_equal(&up->ev.link_up.addr, &w->node[viewer[i]].addr))
+                tun_link_class(w->node[guard].t, up->ev.link_up.link, i ? 3 : 1);
+    }
+    uint8_t buf[TUN_MTU_BACKWARD] = {0};
+    uint64_t before[2] = {w->node[viewer[0]].octets, w->node[viewer[1]].octets};
+    for (unsigned ms = 0; ms < 10000; ms++) {
+        for (unsigned i = 0; i < (second ? 2u : 1u); i++) {
+            struct cv_now now = world_now(w, far[i]);
+            cr_assert(source[i].on);
+            for (unsigned k = 0; k < 2; k++)
+                (void)tun_send(w->node[far[i]].t, &now, &source[i].to, buf, sizeof buf);
+            sim_touch(w->sim, far[i]);
+        }
+        world_run(w, CV_MSEC(1));
+    }
+    for (unsigned i = 0; i < 2; i++)
+        ret[i] = w->node[viewer[i]].octets - before[i];
+    world_free(w);
+}
+
+Test(tun_hop, contributors_get_more_from_a_saturated_relay) {
+    uint64_t got[2];
+    saturate(true, true, got);
+    cr_expect_geq(got[0], 3 * got[1], "%lu to %lu", got[0], got[1]);
+    cr_expect_gt(got[1], 500000, "nobody starves");
+    cr_expect_gt(got[0] + got[1], 9000000, "%lu", got[0] + got[1]);
+    saturate(false, true, got);
+    cr_expect(got[0] < got[1] * 11 / 10 && got[1] < got[0] * 11 / 10, "gate off: %lu to %lu",
+              got[0], got[1]);
+    saturate(true, false, got);
+    cr_expect_gt(got[0], 9000000, "alone: %lu", got[0]);
+}

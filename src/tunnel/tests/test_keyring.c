@@ -1,0 +1,165 @@
+/*
+ * The relay's own keys by the calendar: what is signed when, kept how long,
+ * and never signed twice.
+ */
+#include "crypto/rng_seeded.h"
+#include "support/suite.h"
+#include "tunnel/keyring.h"
+
+CV_SUITE(tun_keyring);
+
+#define DAY     86400
+#define NOON    ((int64_t)20000 * DAY + DAY / 2)
+#define HOUR(h) ((int64_t)20000 * DAY + (h)*3600)
+
+struct bench {
+    struct cv_ed25519_secret identity_secret;
+    struct cv_rng_seeded seed;
+    struct cv_rng rng;
+    struct tun_keyring_config cfg;
+};
+
+static void init(struct bench *b) {
+    *b = (struct bench){.cfg = {.network_id = "keyring",
+                                .addr = {{.ip = {198, 51, 7, 1}, .port = 9000, .family = 4}},
+                                .addrs = 1,
+                                .flags = TUN_RELAY_RELAY}};
+    cv_ed25519_from_seed(&b->identity_secret, (const uint8_t[CV_KEY]){7});
+    b->cfg.identity = &b->identity_secret;
+    cv_rng_seeded_init(&b->seed, 1);
+    b->rng = cv_rng_seeded(&b->seed);
+}
+
+static struct tun_keyring *make(struct bench *b, int64_t wall, const void *blob, size_t len,
+                                enum cv_err want) {
+    enum cv_err err;
+    struct cv_now now = {.mono = 1, .wall = wall};
+    struct tun_keyring *k = tun_keyring_new(&b->cfg, &b->rng, &now, blob, len, &err);
+    cr_assert_not_null(k);
+    cr_expect_eq(err, want);
+    return k;
+}
+
+static bool tick(struct tun_keyring *k, int64_t wall) {
+    struct cv_now now = {.mono = 1, .wall = wall};
+    bool changed = tun_keyring_tick(k, &now);
+    if (changed) {
+        size_t len;
+        tun_keyring_blob(k, &len);
+        tun_keyring_saved(k);
+    }
+    return changed;
+}
+
+Test(tun_keyring, shows_nothing_before_it_is_stored) {
+    struct bench b;
+    init(&b);
+    struct tun_keyring *k = make(&b, NOON, NULL, 0, CV_ERR_OK);
+    struct cv_now now = {.mono = 1, .wall = NOON};
+    cr_expect(tun_keyring_tick(k, &now));
+    cr_expect_null(tun_keyring_current(k, NOON));
+    size_t len;
+    tun_keyring_blob(k, &len);
+    cr_expect_null(tun_keyring_current(k, NOON));
+    tun_keyring_saved(k);
+    const struct tun_keyring_day *day = tun_keyring_current(k, NOON);
+    cr_assert_not_null(day);
+    struct tun_descriptor d;
+    cr_assert_eq(tun_descriptor_open(day->descriptor, day->descriptor_len, b.cfg.network_id, &d),
+                 CV_ERR_OK);
+    cr_expect_eq(d.day, 20000);
+    cr_expect(tun_descriptor_has_addr(&d, &b.cfg.addr[0]));
+    cr_expect_arr_eq(d.link_key, day->link_secret.public_key, CV_KEY);
+    cr_expect_not(tun_keyring_tick(k, &now), "once a day");
+    tun_keyring_free(k);
+}
+
+/* clang-format off */
+static const struct {
+    const char *name;
+    int64_t wall;
+    uint32_t current; /* day in use */
+    unsigned days;    /* whose link keys are answered */
+    unsigned onion;   /* secrets accepted */
+} calendar[] = {
+    { "noon",          HOUR(12), 20000, 1, 2 },
+    { "before nine",   HOUR(20), 20000, 1, 0 },
+    { "after nine",    HOUR(22), 20000, 2, 0 },
+    { "after midnight",HOUR(25), 20000, 2, 0 },
+    { "after three",   HOUR(28), 20001, 2, 0 },
+    { "next noon",     HOUR(36), 20001, 1, 0 },
+};
+/* clang-format on */
+
+Test(tun_keyring, follows_the_calendar) {
+    struct bench b;
+    init(&b);
+    struct tun_keyring *k = make(&b, HOUR(11), NULL, 0, CV_ERR_OK);
+    for (size_t i = 0; i < sizeof calendar / sizeof *calendar; i++) {
+        for (int64_t at = i ? calendar[i - 1].wall : HOUR(11); at <= calendar[i].wall; at += 600)
+            tick(k, at);
+        const struct tun_keyring_day *now = tun_keyring_current(k, calendar[i].wall);
+        cr_assert_not_null(now, "%s", calendar[i].name);
+        cr_expect_eq(now->day, calendar[i].current, "%s", calendar[i].name);
+        const struct tun_keyring_day *days[3];
+        size_t n = tun_keyring_days(k, calendar[i].wall, days);
+        cr_expect_eq(n, calendar[i].days, "%s: %zu days", calendar[i].name, n);
+        const struct cv_x25519_secret *secrets[15];
+        n = tun_keyring_onion(k, calendar[i].wall, secrets, 15);
+        cr_expect_geq(n, 1, "%s", calendar[i].name);
+        cr_expect_leq(n, 4, "%s: %zu onion keys", calendar[i].name, n);
+        /* the one a client would take is among them */
+        unsigned newest = tun_onion_key_newest(now->day, calendar[i].wall);
+        bool found = false;
+        for (size_t j = 0; j < n; j++)
+            found |= secrets[j] == &now->onion_secret[newest];
+        cr_expect(found, "%s", calendar[i].name);
+    }
+    tun_keyring_free(k);
+}
+
+Test(tun_keyring, comes_back_from_its_blob_and_signs_nothing_twice) {
+    struct bench b;
+    init(&b);
+    struct tun_keyring *k = make(&b, NOON, NULL, 0, CV_ERR_OK);
+    tick(k, NOON);
+    uint8_t digest[TUN_DIGEST], blob[8192];
+    memcpy(digest, tun_keyring_current(k, NOON)->digest, sizeof digest);
+    size_t len;
+    const uint8_t *at = tun_keyring_blob(k, &len);
+    cr_assert_leq(len, sizeof blob);
+    memcpy(blob, at, len);
+    tun_keyring_free(k);
+
+    k = make(&b, NOON + 60, blob, len, CV_ERR_OK);
+    cr_expect_not(tick(k, NOON + 60));
+    cr_assert_not_null(tun_keyring_current(k, NOON));
+    cr_expect_arr_eq(tun_keyring_current(k, NOON)->digest, digest, sizeof digest);
+    /* a clock that jumps ahead and back must not make it sign that day anew */
+    tick(k, NOON + 5 * DAY);
+    tick(k, NOON + 60);
+    cr_expect_null(tun_keyring_current(k, NOON));
+    tun_keyring_free(k);
+
+    for (size_t i = 0; i < len; i += 7) {
+        blob[i] ^= 1;
+        k = make(&b, NOON, blob, len, CV_ERR_CORRUPT);
+        blob[i] ^= 1;
+        tick(k, NOON);
+        cr_expect_null(tun_keyring_current(k, NOON), "silent for the day; octet %zu", i);
+        tick(k, NOON + DAY);
+        cr_expect_not_null(tun_keyring_current(k, NOON + DAY), "back the next");
+        tun_keyring_free(k);
+    }
+    k = make(&b, NOON, blob, len / 2, CV_ERR_CORRUPT);
+    tun_keyring_free(k);
+}
+
+Test(tun_keyring, does_nothing_without_a_calendar) {
+    struct bench b;
+    init(&b);
+    struct tun_keyring *k = make(&b, 0, NULL, 0, CV_ERR_OK);
+    cr_expect_not(tick(k, 0));
+    cr_expect(tick(k, NOON));
+    tun_keyring_free(k);
+}

@@ -1,0 +1,431 @@
+/*
+ * Links: handshakes under loss and load, names, new keys in time, new
+ * addresses, silence and death, and junk.
+ */
+#include "crypto/rng_seeded.h"
+#include "support/suite.h"
+#include "tunnel/tests/world.h"
+
+CV_SUITE(tun_link);
+
+static struct tun_link *only_link(struct world *w, unsigned node) {
+    uint32_t cursor = 0;
+    struct tun_link *l = tun_handles_next(&w->node[node].t->links, &cursor);
+    cr_assert_not_null(l);
+    return l;
+}
+
+/* Opens a link by opening a circuit of one hop. */
+static cv_handle linked(struct world *w, unsigned client, unsigned relay) {
+    cv_handle c = world_circuit(w, client, &relay, 1);
+    cr_assert_neq(c, 0);
+    return c;
+}
+
+static void echo(struct world_node *n, const struct cv_now *now, const struct tun_event *ev) {
+    if (ev->kind == TUN_EVENT_REQUEST && ev->request.command == TUN_CMD_OPEN)
+        tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_OPENED, NULL, 0);
+    if (ev->kind == TUN_EVENT_HOP_DATAGRAM) {
+        uint8_t copy[TUN_DATAGRAM];
+        memcpy(copy, ev->hop_datagram.buf, ev->hop_datagram.len);
+        (void)tun_send(n->t, now, &ev->hop_datagram.from, copy, ev->hop_datagram.len);
+    }
+}
+
+Test(tun_link, is_up_or_down_whatever_the_network_does) {
+    unsigned up = 0;
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        struct world *w = world_new(&(struct sim_config){.seed = seed});
+        unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
+        sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(30),
+                                                    .jitter = CV_MSEC(400),
+                                                    .loss_ppm = 300000,
+                                                    .duplicate_ppm = 100000});
+        world_open(w, client, &relay, 1);
+        world_run(w, CV_SEC(20));
+        unsigned ups = world_count(w, client, TUN_EVENT_LINK_UP);
+        unsigned downs = world_count(w, client, TUN_EVENT_LINK_DOWN);
+        cr_assert(ups + downs >= 1, "stuck; seed %lu", seed);
+        up += ups > 0;
+        /* nothing half-made stays behind */
+        world_run(w, CV_SEC(20));
+        cr_expect_eq(w->node[relay].t->halves, 0, "seed %lu", seed);
+        world_free(w);
+    }
+    /* P(five tries lost) = (1 - .7 * .7)^5 = 3.5 % */
+    cr_expect_gt(up, 180, "%u of 200", up);
+}
+
+Test(tun_link, names_are_proved_and_a_clients_differ_from_guard_to_guard) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned a = world_relay(w, NULL), b = world_relay(w, NULL);
+    struct cv_ed25519_secret account_secret;
+    cv_ed25519_from_seed(&account_secret, (const uint8_t[CV_KEY]){9});
+    unsigned named = world_client(w, &(struct tun_config){.identity = &account_secret});
+    unsigned nameless = world_client(w, NULL);
+    linked(w, named, a);
+    linked(w, named, b);
+    linked(w, nameless, a);
+    world_circuit(w, nameless, (const unsigned[]){a, b}, 2);
+    world_run(w, CV_SEC(1));
+
+    uint8_t seen[2][CV_KEY];
+    unsigned found[2] = {0, 0}, relays = 0;
+    for (unsigned relay = 0; relay < 2; relay++) {
+        struct world_event *e;
+        for (unsigned i = 0; (e = world_find(w, relay, TUN_EVENT_LINK_UP, i)); i++) {
+            if (e->ev.link_up.ours)
+                continue;
+            if (e->ev.link_up.role == TUN_ROLE_CLIENT) {
+                memcpy(seen[relay], e->ev.link_up.identity, CV_KEY);
+                found[relay]++;
+            }
+            if (e->ev.link_up.role == TUN_ROLE_RELAY) {
+                cr_expect_arr_eq(e->ev.link_up.identity, w->node[a].identity_secret.public_key,
+                                 CV_KEY);
+                relays++;
+            }
+        }
+    }
+    cr_expect_eq(found[0], 1, "said three times, told once");
+    cr_expect_eq(found[1], 1);
+    cr_expect_eq(relays, 1);
+    cr_expect(memcmp(seen[0], seen[1], CV_KEY) != 0);
+    cr_expect(memcmp(seen[0], account_secret.public_key, CV_KEY) != 0);
+    world_free(w);
+}
+
+Test(tun_link, under_load_strangers_get_cookies_and_no_memory) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
+    sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(10)});
+    struct tun_relay_ref ref;
+    world_ref(w, relay, &ref);
+    struct tun_linkhs_peer peer;
+    tun_linkhs_peer_init(&peer, ref.link_key, w->node[relay].cfg.network_id);
+    for (unsigned i = 0; i < 2000; i++) {
+        struct tun_linkhs hs = {.local_index = 0};
+        uint8_t flight[TUN_DATAGRAM];
+        tun_linkhs_create_1(&hs, &peer, 0x01020304 + i, NULL, sim_rng(w->sim), flight);
+        tun_linkhs_done(&hs);
+        struct cv_addr from = sim_addr(1000 + i, 5000);
+        sim_inject(w->sim, &from, &w->node[relay].addr, flight, sizeof flight);
+    }
+    world_run(w, CV_MSEC(1));
+    const struct tun_counters *n = tun_counters(w->node[relay].t);
+    cr_expect_gt(n->cookies_sent, 1500, "%lu", n->cookies_sent);
+    cr_expect_lt(n->links, 300, "%u links for forged addresses", n->links);
+    cr_expect_leq(n->datagrams_out, n->datagrams_in);
+    /* somebody real pays one more round trip */
+    cv_usec began = sim_now(w->sim);
+    linked(w, client, relay);
+    cr_expect_leq(sim_now(w->sim) - began, CV_MSEC(70));
+    world_run(w, CV_SEC(15));
+    cr_expect_eq(n->links, 1);
+    world_free(w);
+}
+
+Test(tun_link, nobody_gets_more_octets_than_it_sent) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL);
+    struct cv_rng_seeded seed;
+    cv_rng_seeded_init(&seed, 3);
+    struct cv_rng rng = cv_rng_seeded(&seed);
+    struct tun_describe_net net;
+    tun_describe_net_init(&net, w->node[relay].cfg.network_id);
+    for (unsigned i = 0; i < 3000; i++) {
+        uint8_t buf[TUN_DATAGRAM];
+        struct tun_describe d;
+        if (i % 3)
+            cv_rng_fill(&rng, buf, sizeof buf);
+        else
+            tun_describe_ask(&d, &net, &rng, buf);
+        struct cv_addr from = sim_addr(1000 + i % 700, 5000);
+        sim_inject(w->sim, &from, &w->node[relay].addr, buf, i % 3 == 1 ? 1200 : sizeof buf);
+        world_run(w, CV_MSEC(1));
+    }
+    const struct tun_counters *n = tun_counters(w->node[relay].t);
+    cr_expect_gt(n->datagrams_out, 900, "descriptions: %lu", n->datagrams_out);
+    cr_expect_leq(n->datagrams_out, 1000);
+    cr_expect_eq(n->bad_length, 1000);
+    cr_expect_eq(n->bad_index, 1000);
+    cr_expect_eq(n->links, 0);
+    world_free(w);
+}
+
+Test(tun_link, keys_are_renewed_and_nothing_is_lost_over_it) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
+    sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(20)});
+    w->node[relay].on_event = echo;
+    cv_handle c = linked(w, client, relay);
+    world_request(w, client, c, TUN_CMD_OPEN, "\x01\0a", 3);
+    world_run(w, CV_SEC(1));
+    for (unsigned i = 0; i < 6000; i++) { /* ten minutes */
+        cr_assert_eq(world_send(w, client, c, "x", 1), CV_ERR_OK);
+        world_run(w, CV_MSEC(100));
+    }
+    world_run(w, CV_SEC(1));
+    cr_expect_eq(w->node[client].datagrams, 6000, "%lu", w->node[client].datagrams);
+    const struct tun_counters *n = tun_counters(w->node[relay].t);
+    cr_expect_geq(n->handshakes_in, 5);
+    cr_expect_leq(n->handshakes_in, 7, "%lu", n->handshakes_in);
+    cr_expect_eq(n->links, 1);
+    cr_expect_eq(world_count(w, relay, TUN_EVENT_LINK_UP), 1);
+    cr_expect_eq(world_count(w, relay, TUN_EVENT_LINK_DOWN), 0);
+    cr_expect_lt(tun_rxindex_count(w->node[relay].t->rx), 8);
+    cr_expect_lt(tun_rxindex_count(w->node[client].t->rx), 8);
+    world_free(w);
+}
+
+Test(tun_link, keys_are_renewed_on_a_lossy_network_too) {
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct world *w = world_new(&(struct sim_config){.seed = seed});
+        unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
+        sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(20)});
+        cv_handle c = linked(w, client, relay);
+        sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(20),
+                                                    .jitter = CV_MSEC(50),
+                                                    .loss_ppm = 100000,
+                                                    .duplicate_ppm = 50000});
+        world_run(w, CV_SEC(1200));
+        cr_expect_eq(world_count(w, client, TUN_EVENT_LINK_DOWN), 0, "seed %lu", seed);
+        struct tun_circuit_info info;
+        cr_expect_eq(tun_circuit_info(w->node[client].t, c, &info), CV_ERR_OK, "seed %lu", seed);
+        cr_expect_geq(tun_counters(w->node[relay].t)->handshakes_in, 8);
+        world_free(w);
+    }
+}
+
+Test(tun_link, keys_are_renewed_after_2_20_cells_of_either_side) {
+    for (unsigned side = 0; side < 2; side++) {
+        struct world *w = world_new(&(struct sim_config){.seed = 1});
+        unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
+        w->node[relay].on_event = echo;
+        cv_handle c = linked(w, client, relay);
+        world_request(w, client, c, TUN_CMD_OPEN, "\x01\0a", 3);
+        world_run(w, CV_SEC(1));
+        struct tun_link *l = only_link(w, side ? client : relay);
+        l->now.sent = TUN_REKEY_CELLS - 20;
+        for (unsigned i = 0; i < 60; i++) {
+            cr_assert_eq(world_send(w, client, c, "x", 1), CV_ERR_OK);
+            world_run(w, CV_MSEC(10));
+        }
+        cr_expect_eq(w->node[client].datagrams, 60, "%lu", w->node[client].datagrams);
+        cr_expect_eq(tun_counters(w->node[relay].t)->handshakes_in, 2);
+        cr_expect_lt(l->now.sent, 100);
+        world_free(w);
+    }
+}
+
+Test(tun_link, an_idle_link_says_little_and_lives) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
+    cv_handle c = linked(w, client, relay);
+    struct cv_now now = world_now(w, client);
+    tun_circuit_close(w->node[client].t, &now, c);
+    sim_touch(w->sim, client);
+    world_run(w, CV_SEC(10));
+    uint64_t before = sim_counters(w->sim)->sent;
+    world_run(w, CV_SEC(3600));
+    cr_expect_eq(tun_counters(w->node[relay].t)->links, 1);
+    uint64_t sent = sim_counters(w->sim)->sent - before;
+    /* two sides, one in 25 s each, and 31 renewals of a few */
+    cr_expect_leq(sent, 2 * 144 + 32 * 6, "%lu", sent);
+    world_free(w);
+}
+
+Test(tun_link, both_sides_notice_when_the_other_is_gone) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
+    linked(w, client, relay);
+    sim_path_default(w->sim, &(struct sim_path){.cut = true});
+    world_run(w, CV_SEC(120));
+    cr_expect_eq(world_count(w, client, TUN_EVENT_LINK_DOWN), 1);
+    cr_expect_eq(world_count(w, relay, TUN_EVENT_LINK_DOWN), 1);
+    cr_expect_eq(tun_counters(w->node[relay].t)->hops, 0);
+    cr_expect_eq(tun_rxindex_count(w->node[relay].t->rx), 0);
+    world_free(w);
+}
+
+Test(tun_link, counters_of_both_ends_agree_and_count_cells_only) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned a = world_relay(w, NULL), b = world_relay(w, NULL), client = world_client(w, NULL);
+    w->node[b].on_event = echo;
+    cv_handle c = world_circuit(w, client, (const unsigned[]){a, b}, 2);
+    world_request(w, client, c, TUN_CMD_OPEN, "\x01\0a", 3);
+    for (unsigned i = 0; i < 500; i++) {
+        world_send(w, client, c, "x", 1);
+        world_run(w, CV_MSEC(5));
+    }
+    world_run(w, CV_SEC(3));
+    cr_expect_geq(w->node[client].carried_out, 501 * TUN_DATAGRAM);
+    cr_expect_eq(w->node[a].carried_in, w->node[b].carried_out + w->node[client].carried_out);
+    cr_expect_eq(w->node[a].carried_out, w->node[b].carried_in + w->node[client].carried_in);
+    /* EXTEND and EXTENDED stayed between those two */
+    cr_expect_eq(w->node[client].carried_out, w->node[b].carried_in + TUN_DATAGRAM);
+    cr_expect_eq(w->node[client].carried_out % TUN_DATAGRAM, 0);
+    world_free(w);
+}
+
+/* ---- addresses: two engines, no network between them ---- */
+
+struct duo {
+    struct world *w; /* for making engines; its clock does not run */
+    struct tunnel *client, *relay;
+    struct cv_addr client_addr, relay_addr, sent_to; /* sent_to: the relay's last */
+    struct cv_now now;
+    bool deaf; /* what the relay sends to any address but client_addr is lost */
+};
+
+static void carry(struct duo *d, struct tunnel *from, struct tunnel *to,
+                  const struct cv_addr *source) {
+    uint8_t arena[32 * TUN_DATAGRAM];
+    struct cv_run runs[32];
+    struct cv_batch b = cv_batch_init(arena, 32, TUN_DATAGRAM, 0, runs, 32);
+    bool more = true;
+    while (more) {
+        cv_batch_clear(&b);
+        more = tun_poll_transmit(from, &d->now, &b);
+        for (uint32_t r = 0; r < b.runs_used; r++) {
+            bool lost = from == d->relay && !cv_addr_equal(&runs[r].to.addr, &d->client_addr);
+            if (from == d->relay)
+                d->sent_to = runs[r].to.addr;
+            for (uint16_t i = 0; !lost && i < runs[r].count; i++)
+                (void)tun_on_datagram(to, &d->now, source, cv_batch_at(&b, &runs[r], i),
+                                      TUN_DATAGRAM);
+        }
+    }
+}
+
+static void pump(struct duo *d, cv_usec for_so_long) {
+    for (cv_usec t = 0; t < for_so_long; t += CV_MSEC(50)) {
+        for (unsigned i = 0; i < 4; i++) {
+            carry(d, d->client, d->relay, &d->client_addr);
+            carry(d, d->relay, d->client, &d->relay_addr);
+        }
+        d->now.mono += CV_MSEC(50);
+        tun_on_timeout(d->client, &d->now);
+        tun_on_timeout(d->relay, &d->now);
+    }
+}
+
+static cv_handle duo(struct duo *d) {
+    d->w = world_new(&(struct sim_config){.seed = 1});
+    world_relay(d->w, NULL);
+    world_client(d->w, NULL);
+    d->relay = d->w->node[0].t;
+    d->client = d->w->node[1].t;
+    d->relay_addr = d->w->node[0].addr;
+    d->client_addr = d->w->node[1].addr;
+    struct tun_circuit_plan plan = {.hops = 1};
+    world_ref(d->w, 0, &plan.hop[0]);
+    /* one clock for both; later than either's */
+    d->now = world_now(d->w, 0);
+    struct cv_now other = world_now(d->w, 1);
+    if (other.mono > d->now.mono)
+        d->now.mono = other.mono;
+    cv_handle c;
+    cr_assert_eq(tun_circuit_build(d->client, &d->now, &plan, &c), CV_ERR_OK);
+    pump(d, CV_SEC(1));
+    struct tun_circuit_info info;
+    cr_assert_eq(tun_circuit_info(d->client, c, &info), CV_ERR_OK);
+    cr_assert(info.ready);
+    return c;
+}
+
+static uint64_t cells_in(struct duo *d, cv_handle c) {
+    struct tun_circuit_info info = {0};
+    cr_assert_eq(tun_circuit_info(d->client, c, &info), CV_ERR_OK);
+    return info.cells_in;
+}
+
+static void ask(struct duo *d, cv_handle c) {
+    uint32_t transaction;
+    cr_assert_eq(tun_request(d->client, &d->now, c, TUN_CMD_PING, NULL, 0, &transaction),
+                 CV_ERR_OK);
+}
+
+Test(tun_link, follows_to_a_new_address_under_a_new_index) {
+    struct duo d = {0};
+    cv_handle c = duo(&d);
+    uint32_t cursor = 0;
+    struct tun_link *at_client = tun_handles_next(&d.client->links, &cursor);
+    uint32_t index = at_client->now.local_index, remote = at_client->now.remote_index;
+    d.client_addr = sim_addr(77, 7000);
+    tun_on_rebind(d.client, &d.now);
+    ask(&d, c);
+    uint64_t before = cells_in(&d, c);
+    pump(&d, CV_SEC(1));
+    cr_expect_gt(cells_in(&d, c), before);
+    cr_expect(cv_addr_equal(&d.sent_to, &d.client_addr));
+    cr_expect_neq(at_client->now.remote_index, remote, "we use another one of theirs");
+    cr_expect_neq(at_client->now.local_index, index, "and they another one of ours");
+    /* again and again */
+    for (unsigned i = 0; i < 20; i++) {
+        d.client_addr = sim_addr(100 + i, 7000);
+        tun_on_rebind(d.client, &d.now);
+        ask(&d, c);
+        before = cells_in(&d, c);
+        pump(&d, CV_SEC(2));
+        cr_expect_gt(cells_in(&d, c), before, "move %u", i);
+    }
+    cr_expect_leq(tun_rxindex_count(d.relay->rx), 8);
+    world_free(d.w);
+}
+
+Test(tun_link, is_not_moved_by_who_cannot_answer_a_challenge) {
+    struct duo d = {0};
+    cv_handle c = duo(&d);
+    struct cv_addr home = d.client_addr;
+    /* a valid cell, seen first by somebody who sends it from elsewhere */
+    ask(&d, c);
+    struct cv_addr thief = sim_addr(88, 8000);
+    carry(&d, d.client, d.relay, &thief);
+    pump(&d, CV_SEC(2));
+    ask(&d, c);
+    uint64_t before = cells_in(&d, c);
+    pump(&d, CV_SEC(1));
+    cr_expect_gt(cells_in(&d, c), before);
+    cr_expect(cv_addr_equal(&d.sent_to, &home));
+    world_free(d.w);
+}
+
+Test(tun_link, takes_no_junk) {
+    struct duo d = {0};
+    cv_handle c = duo(&d);
+    uint32_t cursor = 0;
+    struct tun_link *l = tun_handles_next(&d.relay->links, &cursor);
+    struct cv_rng_seeded seed;
+    cv_rng_seeded_init(&seed, 3);
+    struct cv_rng rng = cv_rng_seeded(&seed);
+    uint64_t out = tun_counters(d.relay)->datagrams_out;
+    for (unsigned i = 0; i < 5000; i++) {
+        uint8_t buf[TUN_DATAGRAM];
+        cv_rng_fill(&rng, buf, sizeof buf);
+        struct cv_wr w = cv_wr_init(buf, 4);
+        cv_wr_le32(&w, l->now.local_index); /* seen on the wire */
+        cr_assert_neq(tun_on_datagram(d.relay, &d.now, &d.client_addr, buf, sizeof buf), CV_ERR_OK);
+    }
+    cr_expect_eq(tun_counters(d.relay)->bad_tag, 5000);
+    carry(&d, d.relay, d.client, &d.relay_addr);
+    cr_expect_eq(tun_counters(d.relay)->datagrams_out, out);
+    ask(&d, c);
+    uint64_t before = cells_in(&d, c);
+    pump(&d, CV_SEC(1));
+    cr_expect_gt(cells_in(&d, c), before);
+    world_free(d.w);
+}
+
+Test(tun_link, tells_its_datagrams_from_those_of_the_dht) {
+    struct duo d = {0};
+    duo(&d);
+    uint8_t buf[TUN_DATAGRAM] = {'d'};
+    buf[TUN_DATAGRAM - 1] = 'e';
+    cr_expect_not(tun_is_ours(d.relay, buf, sizeof buf));
+    cr_expect_not(tun_is_ours(d.relay, buf, 100));
+    buf[0] = 'x';
+    cr_expect(tun_is_ours(d.relay, buf, sizeof buf));
+    cr_expect_not(tun_is_ours(d.relay, buf, sizeof buf - 1));
+    world_free(d.w);
+}
