@@ -164,7 +164,8 @@ static unsigned add(struct world *w, const struct tun_config *cfg, bool relay) {
     if (relay) {
         n->cfg.relay = true;
         n->cfg.identity = &n->identity_secret;
-        n->cfg.relay_flags |= TUN_RELAY_RELAY | TUN_RELAY_INTRO | TUN_RELAY_RENDEZVOUS | TUN_RELAY_DHT;
+        n->cfg.relay_flags |=
+            TUN_RELAY_RELAY | TUN_RELAY_INTRO | TUN_RELAY_RENDEZVOUS | TUN_RELAY_DHT;
         n->cfg.addr[0] = n->addr;
     }
     struct cv_now now = sim_node_now(w->sim, n->id);
