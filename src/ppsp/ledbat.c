@@ -103,7 +103,10 @@ void ppsp_ledbat_rtt(struct ppsp_ledbat *l, cv_usec rtt) {
 static void grow(struct ppsp_ledbat *l, uint64_t octets) {
     if (l->cwnd < l->ssthresh) {
         if (l->queuing_delay > l->target / 2) {
-            l->ssthresh = l->cwnd; /* leave slow start before it hurts */
+            /* Leave slow start before it hurts. What is seen now was caused a round
+             * trip ago, by half of this window. */
+            uint64_t half = l->cwnd / 2, least = (uint64_t)LEDBAT_MIN_CWND * l->mss;
+            l->cwnd = l->ssthresh = half < least ? least : half;
         } else {
             /* Only what is used may grow (section 2.4.2's max_allowed_cwnd). */
             if (l->flight * 2 >= l->cwnd)
@@ -113,8 +116,8 @@ static void grow(struct ppsp_ledbat *l, uint64_t octets) {
     }
     /* GAIN 1, in integers: off_target is a fraction of the target. */
     int64_t off = (int64_t)l->target - (int64_t)l->queuing_delay;
-    if (off < -(int64_t)l->target)
-        off = -(int64_t)l->target;
+    if (off < -8 * (int64_t)l->target) /* no delay empties the window at once */
+        off = -8 * (int64_t)l->target;
     int64_t gain = off * (int64_t)octets / (int64_t)l->target * (int64_t)l->mss / (int64_t)l->cwnd;
     uint64_t cwnd = gain < 0 && (uint64_t)-gain > l->cwnd ? 0 : l->cwnd + (uint64_t)gain;
     uint64_t allowed = l->flight + (uint64_t)LEDBAT_ALLOWED_INCREASE * l->mss;

@@ -217,12 +217,12 @@ enum cv_err ppsp_tree_get(struct ppsp_tree *t, ppsp_bin bin, const uint8_t **ret
         *ret = t->root;
         return CV_ERR_OK;
     }
+    if (ppsp_bin_last(bin) > ppsp_bin_last(t->root_bin))
+        return CV_ERR_NOENT; /* outside the tree */
     if (ppsp_bin_first(bin) >= t->chunks) {
         *ret = zeros;
         return CV_ERR_OK;
     }
-    if (ppsp_bin_last(bin) > ppsp_bin_last(t->root_bin))
-        return CV_ERR_NOENT; /* above the root */
     struct place at = place_of(bin);
     unsigned i;
     enum cv_err err = page_for(t, &at, &i);

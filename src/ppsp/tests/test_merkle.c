@@ -1,0 +1,291 @@
+/*
+ * The hash tree against a naive one that holds every node, for all contents of
+ * 1 to 70 chunks: building, peaks, proving in any order, and what a liar says.
+ */
+#include "support/suite.h"
+
+#include "ppsp/merkle.h"
+#include "rig.h"
+
+CV_SUITE(ppsp_merkle);
+
+enum { N = 70, NODES = 256, H = 32 };
+
+static const uint8_t zeros[H];
+
+/* Section 5.1, word for word. */
+struct naive {
+    uint64_t chunks, width;
+    uint8_t node[NODES][H]; /* by bin */
+};
+
+static void leaf_of(uint64_t i, uint8_t out[H]) {
+    uint8_t chunk[3] = {'c', (uint8_t)i, 7};
+    cv_sha(CV_SHA256, out, chunk, sizeof chunk);
+}
+
+static void naive_init(struct naive *n, uint64_t chunks) {
+    memset(n, 0, sizeof *n);
+    n->chunks = chunks;
+    for (n->width = 1; n->width < chunks; n->width *= 2)
+        ;
+    for (uint64_t i = 0; i < chunks; i++)
+        leaf_of(i, n->node[2 * i]);
+    for (uint64_t step = 1; step < n->width; step *= 2)
+        for (uint64_t b = 2 * step - 1; b < 2 * n->width; b += 4 * step) {
+            const uint8_t *l = n->node[b - step], *r = n->node[b + step];
+            if (memcmp(l, zeros, H) || memcmp(r, zeros, H))
+                cv_sha2(CV_SHA256, n->node[b], l, H, r, H);
+        }
+}
+
+static const uint8_t *naive_root(const struct naive *n) {
+    return n->node[n->width - 1];
+}
+
+static void store_init(struct rig_store *st) {
+    rig_store_init(st, 1024, H, 1024 * N);
+}
+
+static struct ppsp_tree tree_of(const struct naive *n, struct rig_store *st, bool size_known) {
+    struct ppsp_tree t;
+    ppsp_tree_init(&t, CV_SHA256, naive_root(n), &rig_store_ops, st);
+    if (size_known) {
+        ppsp_tree_size(&t, n->chunks);
+        t.proven = true;
+    }
+    return t;
+}
+
+Test(ppsp_merkle, R5_1_builds_the_tree_of_the_rfc) {
+    cv_crypto_init();
+    for (uint64_t chunks = 1; chunks <= N; chunks++) {
+        struct naive n;
+        struct rig_store st;
+        struct ppsp_build b;
+        uint8_t leaf[CV_SHA_MAX], root[CV_SHA_MAX];
+        naive_init(&n, chunks);
+        store_init(&st);
+        ppsp_build_init(&b, CV_SHA256, &rig_store_ops, &st);
+        for (uint64_t i = 0; i < chunks; i++) {
+            leaf_of(i, leaf);
+            cr_assert_eq(ppsp_build_add(&b, leaf), CV_ERR_OK);
+        }
+        cr_assert_eq(ppsp_build_end(&b, root), CV_ERR_OK);
+        cr_expect_arr_eq(root, naive_root(&n), H, "%lu chunks: root", (unsigned long)chunks);
+        for (uint64_t bin = 0; bin < 2 * n.width - 1; bin++)
+            if (bin != n.width - 1) /* the root is known anyway */
+                cr_expect_arr_eq(st.tree + bin * H, n.node[bin], H, "%lu chunks: bin %lu",
+                                 (unsigned long)chunks, (unsigned long)bin);
+        rig_store_done(&st);
+    }
+    cv_crypto_thread_done();
+}
+
+Test(ppsp_merkle, empty_content_has_no_tree) {
+    struct ppsp_build b;
+    uint8_t root[CV_SHA_MAX];
+    ppsp_build_init(&b, CV_SHA256, &rig_store_ops, NULL);
+    cr_expect_eq(ppsp_build_end(&b, root), CV_ERR_INVAL);
+}
+
+static void offer_peaks(struct ppsp_peaks *k, const struct naive *n) {
+    ppsp_bin peaks[48];
+    unsigned count = ppsp_bin_peaks(n->chunks, peaks);
+    for (unsigned i = 0; i < count; i++)
+        ppsp_peaks_offer(k, peaks[i], n->node[peaks[i]], H);
+}
+
+Test(ppsp_merkle, R5_6_3_peaks_prove_the_size) {
+    cv_crypto_init();
+    for (uint64_t chunks = 1; chunks <= N; chunks++) {
+        struct naive n;
+        struct rig_store st;
+        struct ppsp_peaks k = {0};
+        uint64_t got = 0;
+        naive_init(&n, chunks);
+        store_init(&st);
+        struct ppsp_tree t = tree_of(&n, &st, false);
+        offer_peaks(&k, &n);
+        /* Uncles of chunk 0 follow the peaks: they are not peaks. */
+        if (chunks > 1)
+            ppsp_peaks_offer(&k, 2, n.node[2], H);
+        cr_assert_eq(ppsp_peaks_check(&t, &k, false, &got), CV_ERR_OK, "%lu chunks",
+                     (unsigned long)chunks);
+        cr_expect_eq(got, chunks);
+        ppsp_tree_size(&t, chunks);
+        cr_assert_eq(ppsp_peaks_check(&t, &k, true, &got), CV_ERR_OK);
+        for (unsigned i = 0; i < k.count; i++) {
+            const uint8_t *h;
+            cr_assert_eq(ppsp_tree_get(&t, k.bins[i], &h), CV_ERR_OK);
+            cr_expect_arr_eq(h, n.node[k.bins[i]], H);
+        }
+        k.hashes[k.count - 1][5] ^= 1;
+        cr_expect_eq(ppsp_peaks_check(&t, &k, false, &got), CV_ERR_AUTH, "a lie");
+        ppsp_tree_done(&t);
+        rig_store_done(&st);
+    }
+    cv_crypto_thread_done();
+}
+
+/* Table 1 of section 5.5: the only hashes that a reader in order needs. */
+Test(ppsp_merkle, R5_2_1_table_1_of_the_rfc) {
+    /* clang-format off */
+    static const struct { uint64_t chunk; ppsp_bin sent[4]; unsigned count; } rows[] = {
+        { 0, { 11, 5, 2 }, 3 }, { 1, { 0 }, 0 }, { 2, { 6 }, 1 }, { 3, { 0 }, 0 },
+        { 4, { 13, 10 }, 2 }, { 5, { 0 }, 0 }, { 6, { 14 }, 1 },
+    };
+    /* clang-format on */
+    cv_crypto_init();
+    struct naive n;
+    struct rig_store st;
+    naive_init(&n, 7);
+    store_init(&st);
+    struct ppsp_tree t = tree_of(&n, &st, true);
+    struct ppsp_pending p = {0};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].chunk == 4) /* hashes missing: 13 and 10 have not come yet */
+            cr_expect_eq(ppsp_tree_check(&t, &p, 4, n.node[8]), CV_ERR_NOENT);
+        for (unsigned k = 0; k < rows[i].count; k++)
+            ppsp_pending_add(&p, rows[i].sent[k], n.node[rows[i].sent[k]], H);
+        cr_assert_eq(ppsp_pending_resolve(&p, &t), CV_ERR_OK);
+        cr_expect_eq(ppsp_tree_check(&t, &p, rows[i].chunk, n.node[2 * rows[i].chunk]), CV_ERR_OK,
+                     "chunk %lu", (unsigned long)rows[i].chunk);
+    }
+    ppsp_tree_done(&t);
+    rig_store_done(&st);
+    cv_crypto_thread_done();
+}
+
+/* All siblings on the way of a random chunk, in random order of chunks: each is
+ * verified, all nodes that become known are right, and a wrong chunk is not. */
+static void any_order(uint64_t chunks, uint64_t seed) {
+    struct cv_rng_seeded dice;
+    cv_rng_seeded_init(&dice, seed);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    struct naive n;
+    struct rig_store st;
+    naive_init(&n, chunks);
+    store_init(&st);
+    struct ppsp_tree t = tree_of(&n, &st, true);
+    struct ppsp_pending *p = calloc(1, sizeof *p);
+    for (uint64_t i = 0; i < 2 * chunks; i++) {
+        uint64_t chunk = cv_rng_below(&rng, chunks);
+        ppsp_bin way[16];
+        unsigned k = 0;
+        for (ppsp_bin b = 2 * chunk; b != n.width - 1; b = ppsp_bin_parent(b))
+            way[k++] = ppsp_bin_sibling(b);
+        while (k) {
+            ppsp_bin b = way[--k];
+            ppsp_pending_add(p, b, n.node[b], H);
+        }
+        cr_assert_eq(ppsp_pending_resolve(p, &t), CV_ERR_OK);
+        uint8_t wrong[H];
+        memcpy(wrong, n.node[2 * chunk], H);
+        wrong[i % H] ^= 0x40;
+        cr_expect_eq(ppsp_tree_check(&t, p, chunk, wrong), CV_ERR_AUTH);
+        cr_expect_eq(ppsp_tree_check(&t, p, chunk, n.node[2 * chunk]), CV_ERR_OK,
+                     "%lu chunks, chunk %lu", (unsigned long)chunks, (unsigned long)chunk);
+        if (i % 5 == 0) { /* pages are written and read again */
+            cr_assert_eq(ppsp_tree_flush(&t), CV_ERR_OK);
+            ppsp_tree_idle(&t);
+        }
+    }
+    cr_assert_eq(ppsp_tree_flush(&t), CV_ERR_OK);
+    for (uint64_t bin = 0; bin < 2 * n.width - 1; bin++)
+        if (memcmp(st.tree + bin * H, zeros, H) != 0)
+            cr_expect_arr_eq(st.tree + bin * H, n.node[bin], H, "a wrong node was stored");
+    free(p);
+    ppsp_tree_done(&t);
+    rig_store_done(&st);
+}
+
+Test(ppsp_merkle, any_chunk_in_any_order) {
+    cv_crypto_init();
+    for (uint64_t chunks = 1; chunks <= N; chunks++)
+        any_order(chunks, chunks);
+    cv_crypto_thread_done();
+}
+
+Test(ppsp_merkle, contradictions_are_noticed) {
+    cv_crypto_init();
+    struct naive n;
+    struct rig_store st;
+    naive_init(&n, 64);
+    store_init(&st);
+    struct ppsp_tree t = tree_of(&n, &st, true);
+    struct ppsp_pending *p = calloc(1, sizeof *p);
+    uint8_t lie[H] = {1, 2, 3};
+    ppsp_pending_add(p, 31, n.node[31], H);
+    ppsp_pending_add(p, 95, lie, H);
+    cr_expect_eq(ppsp_pending_resolve(p, &t), CV_ERR_AUTH);
+    cr_expect_eq(ppsp_tree_check(&t, p, 3, n.node[6]), CV_ERR_NOENT, "nothing was learned");
+    ppsp_tree_done(&t);
+    rig_store_done(&st);
+    free(p);
+    cv_crypto_thread_done();
+}
+
+Test(ppsp_merkle, claims_that_lead_nowhere_are_bounded) {
+    cv_crypto_init();
+    struct naive n;
+    struct rig_store st;
+    naive_init(&n, 64);
+    store_init(&st);
+    struct ppsp_tree t = tree_of(&n, &st, true);
+    struct ppsp_pending *p = calloc(1, sizeof *p);
+    for (uint64_t i = 0; i < 1000; i++) {
+        ppsp_pending_add(p, ppsp_bin_leaf(i % 64 & ~1ull), n.node[i % 64], H);
+        ppsp_pending_add(p, ppsp_bin_at(20, i), n.node[1], H); /* outside the tree */
+        if (i % 50 == 0)
+            cr_expect_eq(ppsp_pending_resolve(p, &t), CV_ERR_OK);
+        cr_assert_leq(p->count, PPSP_PENDING_HASHES);
+    }
+    ppsp_tree_done(&t);
+    rig_store_done(&st);
+    free(p);
+    cv_crypto_thread_done();
+}
+
+Test(ppsp_merkle, a_store_with_another_tree_is_found_out) {
+    cv_crypto_init();
+    struct naive n;
+    struct rig_store st;
+    naive_init(&n, 20);
+    store_init(&st);
+    memcpy(st.tree, n.node, sizeof n.node);
+    struct ppsp_tree t = tree_of(&n, &st, true);
+    cr_expect_eq(ppsp_tree_prove_stored(&t), CV_ERR_OK);
+    ppsp_tree_idle(&t);
+    st.tree[35 * H] ^= 1; /* bin 35 is the second peak */
+    cr_expect_eq(ppsp_tree_prove_stored(&t), CV_ERR_CORRUPT);
+    ppsp_tree_done(&t);
+    rig_store_done(&st);
+    cv_crypto_thread_done();
+}
+
+/* Contents of more than a page tier: every level is found again. */
+Test(ppsp_merkle, pages_of_all_tiers) {
+    cv_crypto_init();
+    struct rig_store st;
+    rig_store_init(&st, 1024, H, 1024 * 2048);
+    struct ppsp_tree t;
+    uint8_t root[H] = {9};
+    ppsp_tree_init(&t, CV_SHA256, root, &rig_store_ops, &st);
+    ppsp_tree_size(&t, 2000);
+    for (ppsp_bin b = 0; b < 4000; b++) {
+        uint8_t h[H] = {1, (uint8_t)b, (uint8_t)(b >> 8)};
+        if (b != t.root_bin && ppsp_bin_first(b) < 2000)
+            cr_assert_eq(ppsp_tree_put(&t, b, h), CV_ERR_OK);
+    }
+    for (ppsp_bin b = 0; b < 4000; b++) {
+        const uint8_t *h;
+        if (b == t.root_bin || ppsp_bin_first(b) >= 2000)
+            continue;
+        cr_assert_eq(ppsp_tree_get(&t, b, &h), CV_ERR_OK, "bin %lu", (unsigned long)b);
+        cr_assert(h[1] == (uint8_t)b && h[2] == (uint8_t)(b >> 8), "bin %lu", (unsigned long)b);
+    }
+    ppsp_tree_done(&t);
+    rig_store_done(&st);
+    cv_crypto_thread_done();
+}
