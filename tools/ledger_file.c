@@ -44,27 +44,23 @@ static char *uri_of(const char *path, bool immutable) {
     return uri;
 }
 
-/* A database in WAL mode that nobody has open needs a -wal file, which a
- * reader without the right to write in its folder cannot make. Without one
- * nobody is writing: then the file is read as it stands. */
-static bool must_be_immutable(const char *path) {
+/* Somebody has it open, or had and crashed. */
+static bool has_wal(const char *path) {
     size_t len = strlen(path);
-    char *wal = malloc(len + 5), *folder = strdup(path);
-    if (!wal || !folder)
+    char *wal = malloc(len + 5);
+    if (!wal)
         ledger_die(LEDGER_NO_FILE, "%s: out of memory", path);
     memcpy(wal, path, len);
     memcpy(wal + len, "-wal", 5);
-    char *slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder] = '\0';
-    bool alone = access(wal, F_OK) != 0;
-    bool locked = access(slash ? folder : ".", W_OK) != 0;
+    bool there = access(wal, F_OK) == 0;
     free(wal);
-    free(folder);
-    return alone && locked;
+    return there;
 }
 
 __attribute__((noreturn)) static void damaged(struct ledger_file *f, int rc) {
+    if (f->immutable && has_wal(f->path))
+        ledger_die(LEDGER_NO_FILE, "%s: a node began to write to it meanwhile; run this again",
+                   f->path);
     if ((rc & 0xff) == SQLITE_NOTADB)
         ledger_die(LEDGER_NOT_ONE, "%s: not a database; name a ledger with --db", f->path);
     if ((rc & 0xff) == SQLITE_CORRUPT)
@@ -108,7 +104,11 @@ void ledger_open(struct ledger_file *f, const char *path) {
     if (!S_ISREG(st.st_mode))
         ledger_die(LEDGER_NO_FILE, "%s: not a file; name a ledger with --db", path);
 
-    char *uri = uri_of(path, must_be_immutable(path));
+    /* A database in WAL mode makes a -wal file for its readers, where it may:
+     * a trace, and impossible without the right to write in the folder. While
+     * there is none nobody writes, and the file is read as it stands. */
+    f->immutable = !has_wal(path);
+    char *uri = uri_of(path, f->immutable);
     int rc = sqlite3_open_v2(uri, &f->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL);
     free(uri);
     if (rc == SQLITE_OK) {

@@ -28,6 +28,7 @@ enum {
 struct ledger_file {
     sqlite3 *db;
     const char *path;
+    bool immutable; /* nobody was writing when it was opened */
     int64_t version;
     uint8_t network_id[REP_NETWORK_ID];
     uint8_t identity[CV_KEY];

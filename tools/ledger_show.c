@@ -86,6 +86,9 @@ static const struct {
 
 void ledger_stats(struct ledger_file *f, bool json) {
     char hex[2 * CV_KEY + 1], size[16];
+    int64_t values[sizeof figures / sizeof *figures];
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+        values[i] = ledger_number(f, figures[i].sql); /* all or nothing is shown */
     json_t *o = json_object();
     json_object_set_new(o, "db", json_string(f->path));
     json_object_set_new(o, "schema", json_integer(f->version));
@@ -97,7 +100,7 @@ void ledger_stats(struct ledger_file *f, bool json) {
         printf("%-24s %s\n", "identity", cv_hex(f->identity, CV_KEY, hex));
     }
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
-        int64_t n = ledger_number(f, figures[i].sql);
+        int64_t n = values[i];
         json_object_set_new(o, figures[i].name, json_integer(n));
         if (!json && figures[i].is_size)
             printf("%-24s %s\n", figures[i].text, size_text((uint64_t)n, size));
