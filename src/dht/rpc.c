@@ -88,8 +88,16 @@ static void transmit(struct dht *d, const struct dht_query *q) {
                         .read_only = d->cfg.read_only,
                         .id = {s->table.own.b, DHT_ID}};
     const struct dht_operation *op = q->op ? dht_op_get(d, q->op) : NULL;
-    if (op)
+    struct dht_id anything;
+    if (op) {
         dht_op_compose(d, op, q, &m);
+    } else if (q->kind == DHT_QUERY_CHECK) {
+        /* Not a ping: those who take an id close to whatever is looked for are
+         * caught here, before they are in the table. */
+        anything = dht_id_random(d->rng);
+        m.method = DHT_METHOD_FIND_NODE;
+        m.target = (struct dht_span){anything.b, DHT_ID};
+    }
     dht_send(d, &q->addr, &m);
 }
 

@@ -170,22 +170,21 @@ static enum cv_err enter(struct dht_table *t, cv_usec now, const struct dht_entr
     for (;;) {
         unsigned i = bucket_index(t, &e->id);
         struct dht_bucket *b = t->buckets[i];
-        bool last = i == t->bucket_count - 1;
-        int out = b->count == DHT_K ? victim(b, e->fits) : -1;
-
-        if (network_taken(b, &e->addr) &&
-            !(last && b->count == DHT_K && t->bucket_count < DHT_TABLE_BUCKETS))
+        bool full = b->count == DHT_K;
+        bool may_split = i == t->bucket_count - 1 && t->bucket_count < DHT_TABLE_BUCKETS;
+        if (network_taken(b, &e->addr) && !(full && may_split))
             return CV_ERR_LIMIT;
-        if (b->count < DHT_K) {
+        if (!full) {
             b->entries[b->count++] = *e;
             b->changed = now;
             return CV_ERR_OK;
         }
-        if (out >= 0 && !network_taken(b, &e->addr)) {
+        int out = network_taken(b, &e->addr) ? -1 : victim(b, e->fits && !may_split);
+        if (out >= 0) {
             take_out(&(struct place){b, (unsigned)out, false});
             continue;
         }
-        if (!last || t->bucket_count == DHT_TABLE_BUCKETS) {
+        if (!may_split) {
             wait_as_spare(b, e);
             return CV_ERR_AGAIN;
         }

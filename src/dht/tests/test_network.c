@@ -169,6 +169,11 @@ Test(dht_network, read_only_node_uses_the_network_and_enters_no_table) {
     struct cv_addr peer = n->v[4].addr;
     peer.port = 1234;
     cr_expect(net_found(ro, find, &peer));
+    dht_op ping;
+    cr_assert_eq(dht_ping(n->v[4].d, n->now, &addr, &ping), CV_ERR_OK);
+    cr_assert(net_wait(n, &n->v[4], ping, CV_SEC(5)));
+    cr_expect_eq(net_event(&n->v[4], DHT_EVENT_DONE, ping)->done.err, CV_ERR_TIMEDOUT,
+                 "answers nothing");
     for (unsigned i = 0; i < 12; i++) {
         struct dht_table_row rows[64];
         size_t rc = dht_table_rows(n->v[i].d, rows, 64);
