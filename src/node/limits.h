@@ -1,0 +1,30 @@
+/* Every limit of the node in one place; what happens beyond it is at its use. */
+#ifndef CULVERT_NODE_LIMITS_H
+#define CULVERT_NODE_LIMITS_H
+
+#include "base/time.h"
+
+#define NODE_DHT_SAVE_EVERY    CV_SEC(300)
+#define NODE_LOOKUP_WAIT_FIRST CV_MSEC(200) /* between look-ups of relays; doubles */
+#define NODE_LOOKUP_WAIT_MAX   CV_SEC(600)
+#define NODE_ANNOUNCE_EVERY    CV_SEC(1500) /* entries live 30 to 45 minutes */
+#define NODE_ANNOUNCE_RETRY    CV_SEC(1)
+#define NODE_TOO_FEW_AFTER     CV_SEC(10)
+#define NODE_SWARM_RETRY       CV_SEC(5)
+
+enum node_limits {
+    NODE_SWARMS_MAX = 256,    /* open at once; node_swarm_open says LIMIT */
+    NODE_EVENTS_MAX = 256,    /* waiting; CHUNKS_READY beyond it is merged away */
+    NODE_ERRANDS_MAX = 256,   /* DHT work for others' circuits; refused beyond */
+    NODE_ANNOUNCES_MAX = 6,   /* three levels, two days */
+    NODE_LEVEL_FULL = 300,    /* peers at a relay key from which on we do not add */
+    NODE_SCRATCH_SLOTS = 128, /* datagrams moved from ppsp to circuits at once */
+    NODE_SCRATCH_RUNS = 64,
+    NODE_SCRATCH_STRIDE = 1232,
+    NODE_READ_OCTETS = 65536,    /* of one node_read; a chunk is never larger */
+    NODE_SHARE_FROM_CHUNKS = 64, /* a viewer that has so many becomes a seeder */
+    NODE_PEERS_SHOWN = 64,       /* of one swarm in peers and path */
+    NODE_SETTLE_ROUNDS = 1000,   /* more is a loop between engines, not work */
+};
+
+#endif

@@ -1,0 +1,351 @@
+#include "node/node.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/hash.h"
+#include "node/state.h"
+
+void node_network_id(const char *name, uint8_t ret[8]) {
+    CV_BLAKE2B(ret, 8, NULL, 0, {name, strlen(name)});
+}
+
+/* ---- events ---- */
+
+void node_event_push(struct node *n, const struct node_event *ev) {
+    if (n->events_count == NODE_EVENTS_MAX) {
+        n->counters.events_lost++;
+        return;
+    }
+    n->events[(n->events_first + n->events_count++) % NODE_EVENTS_MAX] = *ev;
+}
+
+void node_event_save(struct node *n, enum node_saved which, const void *data, size_t len) {
+    uint8_t *copy = malloc(len ? len : 1);
+    if (!copy)
+        return; /* the engine says it again with its next change */
+    memcpy(copy, data, len);
+    free(n->saved[which]);
+    n->saved[which] = copy;
+    for (uint32_t i = 0; i < n->events_count; i++) {
+        struct node_event *ev = &n->events[(n->events_first + i) % NODE_EVENTS_MAX];
+        if (ev->kind == NODE_EVENT_SAVE && ev->u.save.which == which) {
+            ev->u.save.data = copy;
+            ev->u.save.len = len;
+            return;
+        }
+    }
+    node_event_push(n, &(struct node_event){.kind = NODE_EVENT_SAVE,
+                                            .u.save = {.which = which, .data = copy, .len = len}});
+}
+
+bool node_poll_event(struct node *n, struct node_event *ret) {
+    if (!n->events_count)
+        return false;
+    *ret = n->events[n->events_first];
+    n->events_first = (n->events_first + 1) % NODE_EVENTS_MAX;
+    n->events_count--;
+    return true;
+}
+
+/* ---- settling: values move between engines until nobody has any more ---- */
+
+static bool settle_tunnel(struct node *n, struct cv_now now, struct tunnel *t) {
+    struct tun_event ev;
+    bool any = false;
+    while (t && tun_poll_event(t, &ev)) {
+        any = true;
+        if (ev.kind == TUN_EVENT_SAVE) {
+            node_event_save(
+                n, ev.save.which == TUN_BLOB_KEYRING ? NODE_SAVED_DESCRIPTOR : NODE_SAVED_GUARDS,
+                ev.save.blob, ev.save.len);
+        } else if (ev.kind == TUN_EVENT_NEED_CONTACTS) {
+            node_discovery_need(n, now, t == n->relay, ev.need_contacts.wanted);
+        } else if (ev.kind == TUN_EVENT_CLOCK_OFF) {
+            node_event_push(n, &(struct node_event){.kind = NODE_EVENT_CLOCK_OFF,
+                                                    .u.seconds = ev.clock_off.seconds});
+        } else if (t == n->relay) {
+            node_accounts_on_tunnel(n, now, &ev);
+            if (ev.kind == TUN_EVENT_REQUEST)
+                node_discovery_on_request(n, now, &ev);
+            else if (ev.kind == TUN_EVENT_HOP_DOWN)
+                node_discovery_on_hop_down(n, now, ev.hop_down.hop);
+        } else {
+            node_route_on_tunnel(n, now, &ev);
+        }
+    }
+    return any;
+}
+
+static bool settle_ppsp(struct node *n, struct cv_now now, struct ppsp *p) {
+    struct ppsp_event ev;
+    bool any = false;
+    while (p && ppsp_poll_event(p, &ev)) {
+        any = true;
+        node_swarm_on_ppsp(n, now, p, &ev);
+    }
+    return any;
+}
+
+static bool settle_dht(struct node *n, struct cv_now now) {
+    struct dht_event ev;
+    bool any = false;
+    while (dht_poll_event(n->dht, &ev)) {
+        any = true;
+        node_discovery_on_dht(n, now, &ev);
+    }
+    return any;
+}
+
+void node_settle(struct node *n, struct cv_now now) {
+    n->now = now;
+    unsigned rounds = 0;
+    bool any;
+    do {
+        any = settle_tunnel(n, now, n->relay);
+        any |= settle_tunnel(n, now, n->client);
+        any |= settle_ppsp(n, now, n->hidden);
+        any |= settle_ppsp(n, now, n->direct);
+        any |= settle_dht(n, now);
+        any |= node_accounts_settle(n, now);
+        assert(rounds++ < NODE_SETTLE_ROUNDS);
+    } while (any);
+}
+
+/* ---- life ---- */
+
+static enum tun_address_class tunnel_class(const struct node_config *cfg) {
+    if (cfg->loopback)
+        return TUN_ADDRESS_LOOPBACK;
+    return cfg->private_network ? TUN_ADDRESS_PRIVATE : TUN_ADDRESS_PUBLIC;
+}
+
+static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool relay) {
+    const struct node_config *cfg = &n->cfg;
+    struct tun_config t = {
+        .relay = relay,
+        .relay_flags = TUN_RELAY_RELAY | TUN_RELAY_INTRO | TUN_RELAY_RENDEZVOUS | TUN_RELAY_DHT,
+        .address_class = (uint8_t)tunnel_class(cfg),
+        .identity = &cfg->identity_secret,
+        .bandwidth_kib_s = cfg->relay_bandwidth_kib,
+        .gate = !cfg->gate_off,
+        .hurry = cfg->quick_start,
+    };
+    memcpy(t.network_id, cfg->network_id, sizeof t.network_id);
+    for (size_t i = 0; relay && i < cfg->relay_addrs_count; i++)
+        t.addr[i] = cfg->relay_addrs[i];
+    enum tun_blob blob = relay ? TUN_BLOB_KEYRING : TUN_BLOB_GUARDS;
+    const struct node_blob *saved = &cfg->saved[relay ? NODE_SAVED_DESCRIPTOR : NODE_SAVED_GUARDS];
+    t.blob[blob] = saved->data;
+    t.blob_len[blob] = saved->len;
+    return tun_new(&t, n->rng, now);
+}
+
+static struct dht *make_dht(struct node *n, struct cv_now now) {
+    const struct node_config *cfg = &n->cfg;
+    struct dht_config d = {
+        .scope = cfg->loopback          ? DHT_SCOPE_LOOPBACK
+                 : cfg->private_network ? DHT_SCOPE_PRIVATE
+                                        : DHT_SCOPE_PUBLIC,
+        .ipv4 = cfg->main_family != 6,
+        .ipv6 = cfg->main_family == 6,
+        /* A node that does not relay answers nothing: it would be on the list
+         * of everybody who looks (BEP 43). */
+        .read_only = !cfg->relay,
+    };
+    for (size_t i = 0; i < cfg->relay_addrs_count; i++)
+        *(cfg->relay_addrs[i].family == 6 ? &d.external6 : &d.external4) = cfg->relay_addrs[i];
+    struct dht *dht = dht_new(&d, n->rng, now);
+    if (dht && cfg->saved[NODE_SAVED_DHT].data)
+        dht_restore(dht, now, cfg->saved[NODE_SAVED_DHT].data, cfg->saved[NODE_SAVED_DHT].len);
+    for (size_t i = 0; dht && i < cfg->bootstrap_count; i++)
+        dht_bootstrap_add(dht, now, &cfg->bootstrap[i]);
+    return dht;
+}
+
+static enum cv_err make_ledger(struct node *n, struct cv_now now) {
+    const struct node_config *cfg = &n->cfg;
+    if (!cfg->ledger_store || !cfg->relay)
+        return CV_ERR_OK;
+    struct rep_config r;
+    rep_config_init(&r);
+    r.identity_secret = cfg->identity_secret;
+    memcpy(r.network_id, cfg->network_id, sizeof r.network_id);
+    if (cfg->epoch_seconds)
+        r.epoch_seconds = cfg->epoch_seconds;
+    if (cfg->epoch_minimum)
+        r.minimum_octets = cfg->epoch_minimum;
+    r.seed = cv_rng_u64(n->rng);
+    enum cv_err err = rep_ledger_new(&r, cfg->ledger_store, n->rng, now, &n->ledger);
+    cv_wipe(&r.identity_secret, sizeof r.identity_secret);
+    return err;
+}
+
+enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, struct cv_now now,
+                     struct node **ret) {
+    struct node *n = calloc(1, sizeof *n);
+    uint8_t *arena = malloc((size_t)NODE_SCRATCH_SLOTS * NODE_SCRATCH_STRIDE);
+    uint8_t *read_buf = malloc(NODE_READ_OCTETS);
+    struct node_swarm *swarms = calloc(NODE_SWARMS_MAX, sizeof *swarms);
+    if (!n || !arena || !read_buf || !swarms) {
+        free(n);
+        free(swarms);
+        free(arena);
+        free(read_buf);
+        return CV_ERR_NOMEM;
+    }
+    n->read_buf = read_buf;
+    n->swarms = swarms;
+    n->cfg = *cfg;
+    n->rng = rng;
+    n->now = now;
+    n->scratch = cv_batch_init(arena, NODE_SCRATCH_SLOTS, NODE_SCRATCH_STRIDE, 0, n->scratch_runs,
+                               NODE_SCRATCH_RUNS);
+    n->announce_at = n->relay_lookup_at = CV_USEC_NEVER;
+    n->too_few_at = cv_usec_add(now.mono, NODE_TOO_FEW_AFTER);
+    n->swarm_retry_at = cv_usec_add(now.mono, NODE_SWARM_RETRY);
+    n->dht_save_at = cv_usec_add(now.mono, NODE_DHT_SAVE_EVERY);
+
+    n->dht = make_dht(n, now);
+    n->client = make_tunnel(n, &now, false);
+    n->relay = cfg->relay ? make_tunnel(n, &now, true) : NULL;
+    n->hidden = node_swarm_engine(n, true);
+    n->direct = cfg->direct ? node_swarm_engine(n, false) : NULL;
+    enum cv_err err = make_ledger(n, now);
+    if (!err && (!n->dht || !n->client || !n->hidden || (cfg->relay && !n->relay) ||
+                 (cfg->direct && !n->direct)))
+        err = CV_ERR_NOMEM;
+    memset(n->cfg.saved, 0, sizeof n->cfg.saved); /* borrowed for this call only */
+    if (err) {
+        node_free(n);
+        return err;
+    }
+    node_settle(n, now);
+    *ret = n;
+    return CV_ERR_OK;
+}
+
+struct node *node_free(struct node *n) {
+    if (!n)
+        return NULL;
+    if (n->ledger)
+        rep_ledger_flush(n->ledger, n->now);
+    rep_ledger_free(n->ledger);
+    ppsp_free(n->hidden);
+    ppsp_free(n->direct);
+    tun_free(n->client);
+    tun_free(n->relay);
+    dht_free(n->dht);
+    for (size_t i = 0; i < NODE_SAVED_KINDS; i++)
+        free(n->saved[i]);
+    free(n->scratch.arena);
+    free(n->read_buf);
+    free(n->swarms);
+    cv_wipe(&n->cfg.identity_secret, sizeof n->cfg.identity_secret);
+    free(n);
+    return NULL;
+}
+
+void node_saved(struct node *n, struct cv_now now, enum node_saved which) {
+    if (which == NODE_SAVED_DESCRIPTOR && n->relay)
+        tun_saved(n->relay, &now, TUN_BLOB_KEYRING);
+    n->unsettled = true;
+}
+
+void node_save(struct node *n) {
+    node_discovery_save(n);
+}
+
+/* ---- the engine's verbs ---- */
+
+void node_on_datagram(struct node *n, struct cv_now now, enum node_socket socket,
+                      const struct cv_addr *from, const uint8_t *buf, size_t len) {
+    switch (socket) {
+    case NODE_SOCKET_MAIN:
+        if (node_demux_is_tunnel(n, buf, len))
+            tun_on_datagram(n->relay, &now, from, buf, len);
+        else if (len >= 2 && buf[0] == 'd' && buf[len - 1] == 'e')
+            dht_on_datagram(n->dht, now, from, buf, len);
+        else
+            n->counters.nobodys++;
+        break;
+    case NODE_SOCKET_OWN:
+        tun_on_datagram(n->client, &now, from, buf, len);
+        break;
+    case NODE_SOCKET_DIRECT:
+        if (n->direct) {
+            struct cv_endpoint ep = cv_endpoint_udp(from);
+            ppsp_on_datagram(n->direct, now, &ep, buf, len);
+        }
+        break;
+    case NODE_SOCKETS:
+        break;
+    }
+    n->unsettled = true;
+}
+
+/* Every entry but on_datagram settles at once; datagrams come in batches, and
+ * settling once a batch is what keeps the engines fast. */
+static void settle_if_needed(struct node *n, struct cv_now now) {
+    if (!n->unsettled)
+        return;
+    n->unsettled = false;
+    node_settle(n, now);
+}
+
+void node_on_timeout(struct node *n, struct cv_now now) {
+    dht_on_timeout(n->dht, now);
+    tun_on_timeout(n->client, &now);
+    if (n->relay)
+        tun_on_timeout(n->relay, &now);
+    ppsp_on_timeout(n->hidden, now);
+    if (n->direct)
+        ppsp_on_timeout(n->direct, now);
+    if (n->ledger)
+        rep_ledger_on_timeout(n->ledger, now);
+    node_discovery_on_timeout(n, now);
+    if (now.mono >= n->swarm_retry_at) {
+        n->swarm_retry_at = cv_usec_add(now.mono, NODE_SWARM_RETRY);
+        node_swarm_retry(n, now);
+    }
+    n->unsettled = false;
+    node_settle(n, now);
+}
+
+void node_poll_transmit(struct node *n, struct cv_now now, enum node_socket socket,
+                        struct cv_batch *batch) {
+    settle_if_needed(n, now);
+    switch (socket) {
+    case NODE_SOCKET_MAIN:
+        dht_poll_transmit(n->dht, now, batch);
+        if (n->relay)
+            tun_poll_transmit(n->relay, &now, batch);
+        break;
+    case NODE_SOCKET_OWN:
+        node_route_pump(n, now);
+        tun_poll_transmit(n->client, &now, batch);
+        break;
+    case NODE_SOCKET_DIRECT:
+        if (n->direct)
+            ppsp_poll_transmit(n->direct, now, batch);
+        break;
+    case NODE_SOCKETS:
+        break;
+    }
+    node_settle(n, now);
+}
+
+cv_usec node_next_timeout(const struct node *n) {
+    cv_usec at = dht_next_timeout(n->dht);
+    at = cv_usec_min(at, tun_next_timeout(n->client));
+    at = cv_usec_min(at, ppsp_next_timeout(n->hidden));
+    if (n->relay)
+        at = cv_usec_min(at, tun_next_timeout(n->relay));
+    if (n->direct)
+        at = cv_usec_min(at, ppsp_next_timeout(n->direct));
+    if (n->ledger)
+        at = cv_usec_min(at, rep_ledger_next_timeout(n->ledger));
+    at = cv_usec_min(at, n->swarm_retry_at);
+    return cv_usec_min(at, node_discovery_next(n));
+}

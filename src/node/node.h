@@ -1,0 +1,245 @@
+/*
+ * The whole peer, still without I/O: owns one engine of each kind and moves
+ * plain values between them. Runs unchanged under libevent (io/host.h), in the
+ * simulator and under the fuzzer.
+ *
+ *     node_on_datagram(now, socket, from, ...)  a datagram arrived
+ *     node_on_timeout(now)                      the deadline passed
+ *     node_poll_transmit(now, socket, batch)    datagrams to send; until empty
+ *     node_poll_event(event)                    what happened; until false
+ *     node_next_timeout()                       when to come back
+ *
+ * After any call that takes `now`, drain poll_event and poll_transmit of every
+ * socket, then re-read next_timeout. `now.mono` never goes backwards. Not
+ * thread-safe; never blocks, never calls back.
+ *
+ * Privacy is a property of this module: a hidden swarm's datagrams are given to
+ * circuits only (asserted), a content key is never given to the node's own DHT
+ * socket (asserted; only direct swarms announce), and a swarm is hidden or
+ * direct for good.
+ */
+#ifndef CULVERT_NODE_NODE_H
+#define CULVERT_NODE_NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/batch.h"
+#include "base/endpoint.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/time.h"
+#include "crypto/keys.h"
+#include "node/uri.h"
+#include "ppsp/store.h"
+#include "reputation/store.h"
+
+struct node;
+
+/* The UDP sockets of a node. MAIN: the DHT and, on a relay, links from others.
+ * OWN: our own circuits, on another port, so that what we do is not seen on the
+ * relay's port. DIRECT: plain PPSPP, only with direct swarms. */
+enum node_socket { NODE_SOCKET_MAIN, NODE_SOCKET_OWN, NODE_SOCKET_DIRECT, NODE_SOCKETS };
+
+/* What must be kept across restarts besides identity, ledger and content:
+ * opaque octets, given back in node_config.saved. */
+enum node_saved {
+    NODE_SAVED_DHT,        /* routing table, id, external address */
+    NODE_SAVED_GUARDS,     /* guards and second-layer guards: secret (0600) */
+    NODE_SAVED_DESCRIPTOR, /* the day's descriptor with its onion secrets (0600) */
+    NODE_SAVED_KINDS
+};
+
+struct node_blob {
+    const uint8_t *data; /* NULL: nothing saved */
+    size_t len;
+};
+
+struct node_config {
+    uint8_t network_id[8];
+    bool loopback;        /* MAIN listens on loopback: speak to loopback only */
+    bool private_network; /* [network] private = yes: other address classes too */
+    uint8_t main_family;  /* 4 or 6: what MAIN is bound to */
+    bool direct;          /* there is a socket DIRECT */
+
+    struct cv_ed25519_secret identity_secret;
+
+    bool relay;                    /* carry others' circuits */
+    struct cv_addr relay_addrs[2]; /* public addresses of MAIN; relays only */
+    size_t relay_addrs_count;
+    uint32_t relay_bandwidth_kib; /* advertised, KiB/s; 0 = no statement */
+
+    struct cv_addr bootstrap[16]; /* DHT contacts */
+    size_t bootstrap_count;
+
+    uint32_t epoch_seconds;               /* ledger release period */
+    uint64_t epoch_minimum;               /* octets below which an epoch releases nothing */
+    const struct rep_store *ledger_store; /* borrowed; NULL: no ledger */
+    bool gate_off;                        /* every link in one class (comparison runs) */
+    bool no_share;                        /* viewers do not become seeders */
+    bool quick_start;                     /* a fresh network: publish and confirm without waiting */
+
+    struct node_blob saved[NODE_SAVED_KINDS]; /* read during node_new only */
+};
+
+/* Network id of a network's name: BLAKE2b-64. */
+void node_network_id(const char *name, uint8_t ret[8]);
+
+/* Copies *cfg; borrows rng and the ledger store. CV_ERR_NOMEM, CV_ERR_DENIED (a
+ * ledger epoch or minimum below its default on the network "culvert"), or the
+ * ledger store's error. A damaged saved blob is not used: what it held is
+ * learned anew. */
+enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, struct cv_now now,
+                     struct node **ret);
+struct node *node_free(struct node *n);
+
+void node_on_datagram(struct node *n, struct cv_now now, enum node_socket socket,
+                      const struct cv_addr *from, const uint8_t *buf, size_t len);
+void node_on_timeout(struct node *n, struct cv_now now);
+void node_poll_transmit(struct node *n, struct cv_now now, enum node_socket socket,
+                        struct cv_batch *batch);
+cv_usec node_next_timeout(const struct node *n);
+
+/* What a SAVE event asked for is on disk and synced. For DESCRIPTOR nothing
+ * signed is shown to anybody before. */
+void node_saved(struct node *n, struct cv_now now, enum node_saved which);
+
+/* Before an orderly end: SAVE events for what changes all the time follow. */
+void node_save(struct node *n);
+
+/* ---- swarms ---- */
+
+/* What it takes to open a swarm; the URI's content plus where the octets live. */
+struct node_swarm_config {
+    struct node_uri uri;                /* copied */
+    const struct ppsp_store_ops *store; /* borrowed until node_swarm_close */
+    void *store_ctx;
+    bool direct;           /* plain PPSPP on NODE_SOCKET_DIRECT */
+    bool complete;         /* everything is in the store: we share it */
+    bool fetch_all;        /* get: fetch without being asked for ranges */
+    uint64_t upload_limit; /* octets a second, 0 = none */
+};
+
+/* CV_ERR_EXIST when the swarm is open (hidden and direct exclude each other for
+ * good), CV_ERR_DIFFERS when the URI belongs to another network, CV_ERR_LIMIT,
+ * CV_ERR_NOMEM, or the store's error. */
+enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node_swarm_config *cfg,
+                            cv_handle *ret_swarm);
+void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm);
+
+/* Direct swarms: a peer given by hand. */
+enum cv_err node_swarm_peer(struct node *n, struct cv_now now, cv_handle swarm,
+                            const struct cv_addr *addr);
+
+/* Octets first..last (inclusive) are wanted from `now` on at `rate` octets a
+ * second (0: all at once). *ret_want names the wish; overlapping wishes share
+ * fetches. Drop it with node_unwant as soon as nobody waits any more. */
+enum cv_err node_want(struct node *n, struct cv_now now, cv_handle swarm, uint64_t first,
+                      uint64_t last, uint64_t rate, uint64_t *ret_want);
+void node_unwant(struct node *n, struct cv_now now, cv_handle swarm, uint64_t want);
+
+/* The store has room, or is ready, again after a STORE_ERROR. */
+void node_swarm_ready(struct node *n, struct cv_now now, cv_handle swarm);
+
+/* How many octets from `offset` on are verified and can be read now. */
+uint64_t node_available(struct node *n, cv_handle swarm, uint64_t offset);
+
+/* The first verified part at or behind `offset`, in octets, both inclusive;
+ * false when there is none. */
+bool node_range(struct node *n, cv_handle swarm, uint64_t offset, uint64_t *ret_first,
+                uint64_t *ret_last);
+
+/* Reads verified octets. The number read (>= 1), CV_ERR_AGAIN when the octet at
+ * `offset` is not verified yet, or a store error. */
+ssize_t node_read(struct node *n, cv_handle swarm, uint64_t offset, uint8_t *buf, size_t len);
+
+/* ---- what happened ---- */
+
+enum node_event_kind {
+    NODE_EVENT_DHT_READY,
+    NODE_EVENT_NO_BOOTSTRAP,   /* nobody answered; u.count were tried */
+    NODE_EVENT_RELAY_READY,    /* relay: descriptor made and announced */
+    NODE_EVENT_CLIENT_READY,   /* guards chosen, a circuit can be built */
+    NODE_EVENT_TOO_FEW_RELAYS, /* u.count are missing */
+    NODE_EVENT_CLOCK_OFF,      /* u.seconds: our clock against the relays' median */
+    NODE_EVENT_SHARED,         /* hidden share: contacts are published */
+    NODE_EVENT_NOBODY,         /* hidden: nobody who shares it answered; tried again */
+    NODE_EVENT_PEER_UP,        /* u.peer */
+    NODE_EVENT_PEER_DOWN,      /* u.peer */
+    NODE_EVENT_CHUNKS_READY,   /* u.range, in octets */
+    NODE_EVENT_COMPLETE,
+    NODE_EVENT_LENGTH_DIFFERS, /* u.count octets it is; the link's l= is wrong */
+    NODE_EVENT_LEDGER_FAILED,  /* u.err: nothing more is signed or kept until a restart */
+    NODE_EVENT_STORE_ERROR,    /* u.err: FULL pauses, fetching resumes when there is room */
+    NODE_EVENT_SAVE, /* u.save: write it down (fsync before anything else for DESCRIPTOR) */
+};
+
+struct node_event {
+    enum node_event_kind kind;
+    cv_handle swarm; /* of swarm events */
+    union {
+        uint64_t count;
+        int64_t seconds;
+        enum cv_err err;
+        struct {
+            uint64_t first, last;
+        } range;
+        struct {
+            struct cv_endpoint endpoint;
+        } peer;
+        struct {
+            enum node_saved which;
+            const uint8_t *data; /* valid until the next call into the node */
+            size_t len;
+        } save;
+    } u;
+};
+
+bool node_poll_event(struct node *n, struct node_event *ret);
+
+/* ---- what there is to see (status, peers, path) ---- */
+
+struct node_status {
+    uint32_t dht_good, dht_nodes;
+    uint32_t relays_known;
+    uint32_t relays_missing; /* short of what every kind of path needs */
+    uint32_t guards;         /* with a link */
+    uint32_t circuits, hops_carried, links;
+    uint64_t cells_relayed; /* RELAY cells passed on for others */
+    uint64_t dropped;       /* datagrams that were nobody's */
+    uint64_t ledger_pending, ledger_given, ledger_taken;
+    uint32_t ledger_rows;
+};
+void node_status(const struct node *n, struct node_status *ret);
+
+struct node_swarm_status {
+    cv_handle swarm;
+    struct node_uri uri;
+    bool direct, sharing;
+    uint64_t have, length; /* octets verified */
+    uint64_t received, sent;
+    uint64_t rate_down, rate_up; /* octets a second */
+    uint32_t peers;
+};
+/* i-th swarm; false when there are no more. */
+bool node_swarm_status(const struct node *n, size_t i, struct node_swarm_status *ret);
+
+enum { NODE_PATH_MAX = 8, NODE_PSEUDONYM = 8 };
+
+struct node_peer_status {
+    struct cv_endpoint endpoint;
+    uint64_t received, sent, rate_down, rate_up;
+    cv_usec rtt;
+    uint64_t have; /* chunks the peer has announced */
+    bool hidden;
+    bool outgoing; /* we came as viewer (false: the peer came to us) */
+    /* Our hops, first to last; the first four octets of each identity in hex. */
+    uint8_t hops;
+    char path[NODE_PATH_MAX][NODE_PSEUDONYM + 1];
+};
+/* i-th peer of a swarm; false when there are no more. */
+bool node_peer_status(const struct node *n, cv_handle swarm, size_t i,
+                      struct node_peer_status *ret);
+
+#endif

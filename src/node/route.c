@@ -1,0 +1,71 @@
+/*
+ * Chunks and circuits: the one place where the two engines meet. What a hidden
+ * swarm sends goes into circuits and nowhere else.
+ */
+#include <assert.h>
+
+#include "node/state.h"
+#include "tunnel/hidden.h"
+
+static void on_peer_up(struct node *n, struct cv_now now, const struct tun_event *ev) {
+    struct node_swarm *s = node_swarm_by_hidden(n, ev->peer_up.hidden);
+    if (!s)
+        return;
+    /* The viewer calls; a seeder only lets whoever came call. */
+    ppsp_peer_add(s->engine, now, s->ppsp, &ev->peer_up.endpoint,
+                  &(struct ppsp_peer_props){.mtu = ev->peer_up.mtu,
+                                            .hidden = true,
+                                            .initiate = ev->peer_up.hidden == s->view});
+}
+
+static void on_hidden_state(struct node *n, const struct tun_event *ev) {
+    struct node_swarm *s = node_swarm_by_hidden(n, ev->hidden_state.hidden);
+    if (s && s->share == ev->hidden_state.hidden && !s->shared &&
+        ev->hidden_state.state == TUN_HIDDEN_SHARED) {
+        s->shared = true;
+        node_event_push(
+            n, &(struct node_event){.kind = NODE_EVENT_SHARED, .swarm = node_swarm_handle(n, s)});
+    }
+    if (s && s->view == ev->hidden_state.hidden && ev->hidden_state.state == TUN_HIDDEN_NOBODY)
+        node_event_push(
+            n, &(struct node_event){.kind = NODE_EVENT_NOBODY, .swarm = node_swarm_handle(n, s)});
+}
+
+void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_event *ev) {
+    switch ((int)ev->kind) {
+    case TUN_EVENT_DATAGRAM:
+        ppsp_on_datagram(n->hidden, now, &ev->datagram.from, ev->datagram.buf, ev->datagram.len);
+        break;
+    case TUN_EVENT_PEER_UP:
+        on_peer_up(n, now, ev);
+        break;
+    case TUN_EVENT_PEER_DOWN:
+        ppsp_peer_remove(n->hidden, now, &ev->peer_down.endpoint, false);
+        break;
+    case TUN_EVENT_HIDDEN_STATE:
+        on_hidden_state(n, ev);
+        break;
+    default:
+        break;
+    }
+}
+
+static void send_run(struct node *n, struct cv_now now, const struct cv_run *run) {
+    /* Fail closed: rather stop the program than tell a swarm who we are. */
+    assert(run->to.kind == CV_ENDPOINT_CIRCUIT);
+    for (uint16_t i = 0; i < run->count; i++) {
+        /* A full circuit loses it, as any path may; LEDBAT slows down. */
+        if (tun_send(n->client, &now, &run->to, cv_batch_at(&n->scratch, run, i), run->size))
+            n->counters.circuit_full++;
+    }
+}
+
+void node_route_pump(struct node *n, struct cv_now now) {
+    bool more;
+    do {
+        cv_batch_clear(&n->scratch);
+        more = ppsp_poll_transmit(n->hidden, now, &n->scratch);
+        for (uint32_t i = 0; i < n->scratch.runs_used; i++)
+            send_run(n, now, &n->scratch.runs[i]);
+    } while (more);
+}

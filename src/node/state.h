@@ -1,0 +1,128 @@
+/*
+ * What the files of this module share: the node's own memory. Private to
+ * src/node.
+ *
+ *     node.c       life, entry points, the event queue
+ *     demux.c      which engine a datagram of MAIN is for
+ *     swarm.c      open swarms, wishes, reading; what there is to see of them
+ *     route.c      chunks <-> circuits: the one place where the two engines meet
+ *     discovery.c  DHT <-> tunnel: relays found and announced, look-ups done for others
+ *     accounts.c   tunnel <-> ledger: octets of links in, classes of links out
+ */
+#ifndef CULVERT_NODE_STATE_H
+#define CULVERT_NODE_STATE_H
+
+#include "base/batch.h"
+#include "base/heap.h"
+#include "dht/dht.h"
+#include "node/limits.h"
+#include "node/node.h"
+#include "ppsp/ppsp.h"
+#include "reputation/ledger.h"
+#include "tunnel/tunnel.h"
+
+struct node_swarm {
+    bool used;
+    uint32_t generation;
+    struct node_swarm_config cfg;
+    struct ppsp *engine;   /* hidden or direct; never changes */
+    cv_handle ppsp;        /* the swarm there */
+    cv_handle view, share; /* hidden swarms: the tunnel's side, 0 = not (yet) */
+    bool complete;         /* everything is verified */
+    bool worth_sharing;    /* enough is there to be a seeder too */
+    bool shared;           /* SHARED was said */
+};
+
+/* A look-up or put that the node's DHT does for somebody else's circuit. */
+struct node_errand {
+    dht_op op; /* 0: free */
+    cv_handle hop;
+    uint32_t transaction;
+    uint8_t index; /* which of the asked keys */
+    bool found, put;
+    struct dht_item item; /* newest found so far */
+};
+
+struct node {
+    struct node_config cfg;
+    const struct cv_rng *rng;
+    struct cv_now now; /* of the newest call; for statistics only */
+
+    bool unsettled; /* datagrams came since the last node_settle() */
+    struct dht *dht;
+    struct tunnel *client; /* on OWN */
+    struct tunnel *relay;  /* on MAIN; NULL: we carry nobody */
+    struct ppsp *hidden, *direct;
+    struct rep_ledger *ledger; /* NULL: none */
+
+    struct node_swarm *swarms; /* NODE_SWARMS_MAX */
+    cv_usec swarm_retry_at;
+
+    /* discovery */
+    bool dht_ready, relay_ready, client_ready;
+    cv_usec too_few_at;          /* when to say so */
+    uint32_t contacts_wanted[2]; /* client, relay */
+    dht_op relay_lookup;         /* running look-up of relays */
+    cv_usec relay_lookup_at;     /* when the next may start */
+    cv_usec relay_lookup_wait;
+    cv_usec announce_at;
+    dht_op announce_ops[NODE_ANNOUNCES_MAX];
+    uint32_t announce_met[NODE_ANNOUNCES_MAX]; /* relays met under that key last time */
+    struct node_errand errands[NODE_ERRANDS_MAX];
+
+    /* what happened and was not taken yet; a ring */
+    struct node_event events[NODE_EVENTS_MAX];
+    uint32_t events_first, events_count;
+    uint8_t *saved[NODE_SAVED_KINDS]; /* copies behind SAVE events */
+    cv_usec dht_save_at;
+
+    uint8_t *read_buf; /* NODE_READ_OCTETS */
+
+    /* scratch for what ppsp sends into circuits */
+    struct cv_batch scratch;
+    struct cv_run scratch_runs[NODE_SCRATCH_RUNS];
+
+    struct {
+        uint64_t nobodys, circuit_full, events_lost;
+    } counters;
+};
+
+/* node.c */
+void node_event_push(struct node *n, const struct node_event *ev);
+/* Copies `data`; the newest of its kind replaces one that was not taken yet. */
+void node_event_save(struct node *n, enum node_saved which, const void *data, size_t len);
+/* Takes all events of all engines until none has any. */
+void node_settle(struct node *n, struct cv_now now);
+
+/* demux.c: true when MAIN's datagram is the tunnel's, false when the DHT's. */
+bool node_demux_is_tunnel(const struct node *n, const uint8_t *buf, size_t len);
+
+/* swarm.c */
+struct ppsp *node_swarm_engine(struct node *n, bool hidden);
+struct node_swarm *node_swarm_get(const struct node *n, cv_handle swarm);
+cv_handle node_swarm_handle(const struct node *n, const struct node_swarm *s);
+struct node_swarm *node_swarm_by_hidden(struct node *n, cv_handle hidden);
+void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
+                        const struct ppsp_event *ev);
+/* Views and shares that could not begin for want of room are tried again. */
+void node_swarm_retry(struct node *n, struct cv_now now);
+
+/* route.c */
+void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_event *ev);
+/* Moves what the hidden engine wants to send into circuits. */
+void node_route_pump(struct node *n, struct cv_now now);
+
+/* discovery.c */
+void node_discovery_on_dht(struct node *n, struct cv_now now, const struct dht_event *ev);
+void node_discovery_need(struct node *n, struct cv_now now, bool relay, uint32_t wanted);
+void node_discovery_on_request(struct node *n, struct cv_now now, const struct tun_event *ev);
+void node_discovery_on_hop_down(struct node *n, struct cv_now now, cv_handle hop);
+void node_discovery_on_timeout(struct node *n, struct cv_now now);
+void node_discovery_save(struct node *n);
+cv_usec node_discovery_next(const struct node *n);
+
+/* accounts.c: events of the relay engine's links, events of the ledger */
+void node_accounts_on_tunnel(struct node *n, struct cv_now now, const struct tun_event *ev);
+bool node_accounts_settle(struct node *n, struct cv_now now);
+
+#endif

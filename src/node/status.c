@@ -1,0 +1,38 @@
+#include <string.h>
+
+#include "node/state.h"
+#include "tunnel/client.h"
+
+void node_status(const struct node *n, struct node_status *ret) {
+    struct dht_status d;
+    dht_status(n->dht, &d);
+    const struct tun_counters *own = tun_counters(n->client);
+    memset(ret, 0, sizeof *ret);
+    ret->dht_good = d.ipv4.nodes_good + d.ipv6.nodes_good;
+    ret->dht_nodes = d.ipv4.nodes_total + d.ipv6.nodes_total;
+    struct tun_client_status c;
+    tun_client_status(n->client, &n->now, &c);
+    ret->relays_known = c.known;
+    ret->relays_missing = c.missing;
+    ret->guards = c.guards_up;
+    ret->circuits = own->circuits;
+    ret->links = own->links;
+    ret->dropped = n->counters.nobodys;
+    if (n->relay) {
+        const struct tun_counters *r = tun_counters(n->relay);
+        ret->links += r->links;
+        ret->hops_carried = r->hops;
+        ret->cells_relayed = r->relayed_cells;
+    }
+    if (n->ledger) {
+        struct rep_stats s;
+        struct rep_row row;
+        void *cursor = NULL;
+        rep_ledger_stats(n->ledger, &s);
+        ret->ledger_pending = s.pending_given + s.pending_taken;
+        ret->ledger_given = s.released_given;
+        ret->ledger_taken = s.released_taken;
+        while (rep_ledger_row(n->ledger, &cursor, &row))
+            ret->ledger_rows++;
+    }
+}
