@@ -1,0 +1,234 @@
+#include "gateway/api.h"
+
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/listener.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+enum { RANGES_MAX = 256 };
+
+struct gw_api {
+    struct io_host *host;
+    struct gateway *gateway;
+    struct evhttp *http;
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+};
+
+static json_t *octets(uint64_t n) {
+    return json_integer((json_int_t)n);
+}
+
+json_t *gw_api_status(struct io_host *host) {
+    struct node_status s;
+    node_status(io_host_node(host), &s);
+    json_t *o = json_object();
+    json_object_set_new(o, "dht_good", octets(s.dht_good));
+    json_object_set_new(o, "dht_nodes", octets(s.dht_nodes));
+    json_object_set_new(o, "relays_known", octets(s.relays_known));
+    json_object_set_new(o, "guards", octets(s.guards));
+    json_object_set_new(o, "circuits", octets(s.circuits));
+    json_object_set_new(o, "links", octets(s.links));
+    json_object_set_new(o, "hops_carried", octets(s.hops_carried));
+    json_object_set_new(o, "cells_relayed", octets(s.cells_relayed));
+    json_object_set_new(o, "dropped", octets(s.dropped));
+    json_object_set_new(o, "ledger",
+                        json_pack("{s:I, s:I, s:I, s:i}", "pending", (json_int_t)s.ledger_pending,
+                                  "given", (json_int_t)s.ledger_given, "taken",
+                                  (json_int_t)s.ledger_taken, "rows", (int)s.ledger_rows));
+    static const char *const names[NODE_SOCKETS] = {"main", "own", "direct"};
+    json_t *sockets = json_object();
+    for (enum node_socket i = NODE_SOCKET_MAIN; i < NODE_SOCKETS; i++) {
+        struct cv_addr at = io_host_bound(host, i);
+        char text[CV_ADDR_TEXT];
+        if (!at.family)
+            continue;
+        struct io_udp_stats u = io_host_stats(host, i);
+        json_t *row = json_object();
+        json_object_set_new(row, "address", json_string(cv_addr_text(&at, text)));
+        json_object_set_new(row, "datagrams_in", octets(u.datagrams_in));
+        json_object_set_new(row, "datagrams_out", octets(u.datagrams_out));
+        json_object_set_new(row, "calls_in", octets(u.calls_in));
+        json_object_set_new(row, "calls_out", octets(u.calls_out));
+        json_object_set_new(row, "dropped_in", octets(u.dropped_in));
+        json_object_set_new(row, "dropped_out", octets(u.dropped_out));
+        json_object_set_new(row, "buffer_in", octets(u.buffer_in));
+        json_object_set_new(row, "buffer_out", octets(u.buffer_out));
+        json_object_set_new(sockets, names[i], row);
+    }
+    json_object_set_new(o, "sockets", sockets);
+    return o;
+}
+
+/* Verified parts as [first, last] in octets; the first of them when there are
+ * very many. */
+static json_t *ranges(struct io_host *host, const struct node_swarm_status *s) {
+    json_t *list = json_array();
+    uint64_t first = 0, last;
+    for (size_t i = 0; i < RANGES_MAX; i++, first = last + 1) {
+        if (!node_range(io_host_node(host), s->swarm, first, &first, &last))
+            break;
+        json_array_append_new(list, json_pack("[I, I]", (json_int_t)first, (json_int_t)last));
+    }
+    return list;
+}
+
+json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
+    json_t *list = json_array();
+    struct node_swarm_status s;
+    for (size_t i = 0; node_swarm_status(io_host_node(host), i, &s); i++) {
+        char id[2 * 8 + 1], link[GW_LINK_MAX];
+        json_t *o = json_pack(
+            "{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "swarm",
+            cv_hex(s.uri.swarm_id, s.uri.swarm_id_len < 8 ? s.uri.swarm_id_len : 8, id), "name",
+            s.uri.name, "direct", (int)s.direct, "sharing", (int)s.sharing, "have",
+            (json_int_t)s.have, "length", (json_int_t)s.length, "received", (json_int_t)s.received,
+            "sent", (json_int_t)s.sent, "rate_down", (json_int_t)s.rate_down, "rate_up",
+            (json_int_t)s.rate_up, "peers", (int)s.peers);
+        if (o)
+            json_object_set_new(o, "ranges", ranges(host, &s));
+        if (o && gateway)
+            json_object_set_new(o, "link", json_string(gateway_link(gateway, &s.uri, link)));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *path_of(const struct node_peer_status *p) {
+    json_t *hops = json_array();
+    for (size_t i = 0; i < p->hops; i++)
+        json_array_append_new(hops, json_string(p->path[i]));
+    return hops;
+}
+
+/* Calls `add` for every peer of every swarm. */
+static json_t *each_peer(struct io_host *host, json_t *(*make)(const struct node_swarm_status *,
+                                                               const struct node_peer_status *)) {
+    json_t *list = json_array();
+    struct node_swarm_status s;
+    struct node_peer_status p;
+    for (size_t i = 0; node_swarm_status(io_host_node(host), i, &s); i++)
+        for (size_t j = 0; node_peer_status(io_host_node(host), s.swarm, j, &p); j++)
+            json_array_append_new(list, make(&s, &p));
+    return list;
+}
+
+static json_t *peer_row(const struct node_swarm_status *s, const struct node_peer_status *p) {
+    char addr[CV_ADDR_TEXT] = "";
+    if (!p->hidden)
+        cv_addr_text(&p->endpoint.addr, addr);
+    json_t *o =
+        json_pack("{s:s, s:b, s:b, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "name", s->uri.name,
+                  "hidden", (int)p->hidden, "outgoing", (int)p->outgoing, "hops", (int)p->hops,
+                  "received", (json_int_t)p->received, "sent", (json_int_t)p->sent, "rate_down",
+                  (json_int_t)p->rate_down, "rate_up", (json_int_t)p->rate_up, "rtt_ms",
+                  (json_int_t)(p->rtt / 1000), "have", (json_int_t)p->have);
+    if (o)
+        json_object_set_new(o, "address", p->hidden ? json_null() : json_string(addr));
+    return o;
+}
+
+static json_t *path_row(const struct node_swarm_status *s, const struct node_peer_status *p) {
+    return json_pack("{s:s, s:b, s:b, s:o}", "name", s->uri.name, "hidden", (int)p->hidden,
+                     "outgoing", (int)p->outgoing, "path", path_of(p));
+}
+
+json_t *gw_api_peers(struct io_host *host) {
+    return each_peer(host, peer_row);
+}
+
+json_t *gw_api_path(struct io_host *host) {
+    return each_peer(host, path_row);
+}
+
+/* ---- the socket ---- */
+
+static void answer(struct evhttp_request *req, json_t *o) {
+    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(o);
+    if (!text) {
+        evhttp_send_error(req, 500, "out of memory");
+        return;
+    }
+    evbuffer_add_printf(evhttp_request_get_output_buffer(req), "%s\n", text);
+    free(text);
+    evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", "application/json");
+    evhttp_send_reply(req, 200, "OK", NULL);
+}
+
+static void on_request(struct evhttp_request *req, void *arg) {
+    struct gw_api *a = arg;
+    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
+    const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
+    if (evhttp_request_get_command(req) != EVHTTP_REQ_GET)
+        evhttp_send_error(req, 405, "Method Not Allowed");
+    else if (path && strcmp(path, "/api/status") == 0)
+        answer(req, gw_api_status(a->host));
+    else if (path && strcmp(path, "/api/swarms") == 0)
+        answer(req, gw_api_swarms(a->host, a->gateway));
+    else if (path && strcmp(path, "/api/peers") == 0)
+        answer(req, gw_api_peers(a->host));
+    else if (path && strcmp(path, "/api/path") == 0)
+        answer(req, gw_api_path(a->host));
+    else
+        evhttp_send_error(req, 404, "Not Found");
+}
+
+enum cv_err gw_api_new(struct io_host *host, struct gateway *gateway, const char *path,
+                       struct gw_api **ret, struct io_why *why) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof at.sun_path) {
+        io_why_set(why, "%.120s: path of the control socket is longer than %zu octets", path,
+                   sizeof at.sun_path - 1);
+        return CV_ERR_INVAL;
+    }
+    struct gw_api *a = calloc(1, sizeof *a);
+    if (!a)
+        return CV_ERR_NOMEM;
+    a->host = host;
+    a->gateway = gateway;
+    memcpy(at.sun_path, path, strlen(path) + 1);
+    memcpy(a->path, path, strlen(path) + 1);
+    a->http = evhttp_new(io_loop_base(io_host_loop(host)));
+    /* The state folder is locked by us: whatever stands here is a dead node's. */
+    unlink(path);
+    mode_t before = umask(0177);
+    struct evconnlistener *l =
+        a->http ? evconnlistener_new_bind(io_loop_base(io_host_loop(host)), NULL, NULL,
+                                          LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 16,
+                                          (struct sockaddr *)&at, sizeof at)
+                : NULL;
+    umask(before);
+    if (!l || !evhttp_bind_listener(a->http, l)) {
+        io_why_set(why, "%.180s: cannot listen there", path);
+        if (l)
+            evconnlistener_free(l);
+        if (a->http)
+            evhttp_free(a->http);
+        free(a);
+        return CV_ERR_EXIST;
+    }
+    evhttp_set_max_headers_size(a->http, GW_HEADERS_MAX);
+    evhttp_set_max_body_size(a->http, GW_BODY_MAX);
+    evhttp_set_timeout(a->http, GW_TIMEOUT_SECONDS);
+    evhttp_set_gencb(a->http, on_request, a);
+    *ret = a;
+    return CV_ERR_OK;
+}
+
+struct gw_api *gw_api_free(struct gw_api *a) {
+    if (!a)
+        return NULL;
+    evhttp_free(a->http);
+    unlink(a->path);
+    free(a);
+    return NULL;
+}

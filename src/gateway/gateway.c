@@ -1,0 +1,339 @@
+#include "gateway/gateway.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/http_struct.h>
+#include <event2/keyvalq_struct.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+#include "crypto/hash.h"
+#include "crypto/keys.h"
+#include "gateway/media.h"
+#include "gateway/range.h"
+#include "gateway/sniff.h"
+
+enum { ID_OCTETS = 8, TOKEN_OCTETS = 16 };
+
+struct gateway {
+    struct io_host *host;
+    struct gateway_config cfg;
+    struct evhttp *http;
+    struct gw_media *media[GW_RESPONSES_MAX];
+    size_t media_count;
+    uint64_t sent;
+    uint16_t port;
+    char hosts[3][32]; /* the Host headers that are us: DNS rebinding ends here */
+};
+
+/* ---- links ---- */
+
+static void swarm_id_text(const struct node_uri *uri, char out[2 * ID_OCTETS + 1]) {
+    uint8_t id[ID_OCTETS];
+    CV_BLAKE2B(id, sizeof id, NULL, 0, {"culvert link", 12}, {uri->swarm_id, uri->swarm_id_len});
+    cv_hex(id, sizeof id, out);
+}
+
+static void token_text(const struct gateway *g, const struct node_uri *uri,
+                       char out[2 * TOKEN_OCTETS + 1]) {
+    uint8_t token[TOKEN_OCTETS];
+    CV_BLAKE2B(token, sizeof token, g->cfg.secret, GW_SECRET, {"media token", 11},
+               {uri->swarm_id, uri->swarm_id_len});
+    cv_hex(token, sizeof token, out);
+}
+
+const char *gateway_link(const struct gateway *g, const struct node_uri *uri,
+                         char out[GW_LINK_MAX]) {
+    char id[2 * ID_OCTETS + 1], token[2 * TOKEN_OCTETS + 1];
+    swarm_id_text(uri, id);
+    token_text(g, uri, token);
+    char *name = evhttp_uriencode(uri->name[0] ? uri->name : "video", -1, 0);
+    int n = snprintf(out, GW_LINK_MAX, "http://%s/s/%s/%.768s?k=%s", g->hosts[0], id,
+                     name ? name : "video", token);
+    assert(n > 0 && n < GW_LINK_MAX);
+    free(name);
+    return out;
+}
+
+/* ---- checks before anything else ---- */
+
+static bool host_is_us(const struct gateway *g, struct evhttp_request *req) {
+    const char *host = evhttp_find_header(evhttp_request_get_input_headers(req), "Host");
+    for (size_t i = 0; host && i < sizeof g->hosts / sizeof *g->hosts; i++)
+        if (strcasecmp(host, g->hosts[i]) == 0)
+            return true;
+    return false;
+}
+
+static void refuse(struct evhttp_request *req, int code, const char *reason) {
+    evhttp_send_error(req, code, reason);
+}
+
+static void set(struct evhttp_request *req, const char *key, const char *value) {
+    evhttp_add_header(evhttp_request_get_output_headers(req), key, value);
+}
+
+static void set_common(struct evhttp_request *req) {
+    set(req, "Cache-Control", "private, no-store"); /* what was watched stays out of caches */
+    set(req, "X-Content-Type-Options", "nosniff");
+    set(req, "Cross-Origin-Resource-Policy", "same-origin");
+    set(req, "Referrer-Policy", "no-referrer");
+}
+
+/* ---- media ---- */
+
+static void on_media_done(void *ctx, struct gw_media *m) {
+    struct gateway *g = ctx;
+    for (size_t i = 0; i < g->media_count; i++) {
+        if (g->media[i] == m) {
+            g->media[i] = g->media[--g->media_count];
+            return;
+        }
+    }
+    assert(!"a reply ends that was never begun");
+}
+
+static bool find_swarm(struct gateway *g, const char *id, struct node_swarm_status *ret) {
+    char text[2 * ID_OCTETS + 1];
+    for (size_t i = 0; node_swarm_status(io_host_node(g->host), i, ret); i++) {
+        swarm_id_text(&ret->uri, text);
+        if (strcmp(text, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool token_ok(const struct gateway *g, struct evhttp_request *req,
+                     const struct node_uri *uri) {
+    char want[2 * TOKEN_OCTETS + 1];
+    token_text(g, uri, want);
+    struct evkeyvalq query;
+    const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(req));
+    if (!text || evhttp_parse_query_str(text, &query) != 0)
+        return false;
+    const char *k = evhttp_find_header(&query, "k");
+    bool ok = k && strlen(k) == strlen(want) && cv_equal(k, want, strlen(want));
+    evhttp_clear_headers(&query);
+    return ok;
+}
+
+static const char *content_type(struct gateway *g, const struct node_swarm_status *s) {
+    uint8_t head[GW_SNIFF_OCTETS];
+    ssize_t n = node_read(io_host_node(g->host), s->swarm, 0, head, sizeof head);
+    if (n > 0)
+        return gw_sniff(head, (size_t)n);
+    /* Nothing verified yet: players sniff by themselves, and the name's ending
+     * is good enough as a hint between video containers. */
+    const char *dot = strrchr(s->uri.name, '.');
+    if (dot && (!strcasecmp(dot, ".mkv")))
+        return "video/x-matroska";
+    if (dot && (!strcasecmp(dot, ".webm")))
+        return "video/webm";
+    if (dot && (!strcasecmp(dot, ".ts")))
+        return "video/mp2t";
+    return dot && !strcasecmp(dot, ".mp4") ? "video/mp4" : "application/octet-stream";
+}
+
+static void send_head(struct evhttp_request *req, int status, uint64_t octets) {
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, octets);
+    set(req, "Content-Length", text);
+    evhttp_send_reply(req, status, NULL, NULL);
+}
+
+static void start_body(struct gateway *g, struct evhttp_request *req, cv_handle swarm, int status,
+                       uint64_t first, uint64_t last) {
+    char text[24];
+    if (g->media_count == GW_RESPONSES_MAX) {
+        refuse(req, 503, "Too many players");
+        return;
+    }
+    snprintf(text, sizeof text, "%" PRIu64, last - first + 1);
+    set(req, "Content-Length", text);
+    struct gw_media *m =
+        gw_media_start(&(struct gw_media_config){.host = g->host,
+                                                 .req = req,
+                                                 .swarm = swarm,
+                                                 .first = first,
+                                                 .last = last,
+                                                 .idle_seconds = GW_TIMEOUT_SECONDS,
+                                                 .status = status,
+                                                 .sent = &g->sent,
+                                                 .done = on_media_done,
+                                                 .done_ctx = g});
+    if (!m) {
+        refuse(req, 503, "Swarm is closing");
+        return;
+    }
+    g->media[g->media_count++] = m;
+    gw_media_ready(m, swarm);
+}
+
+static void serve_media(struct gateway *g, struct evhttp_request *req, const char *path) {
+    char id[2 * ID_OCTETS + 1];
+    struct node_swarm_status s;
+    if (strlen(path) < 2 * ID_OCTETS || (path[2 * ID_OCTETS] && path[2 * ID_OCTETS] != '/')) {
+        refuse(req, 404, "Not Found");
+        return;
+    }
+    memcpy(id, path, 2 * ID_OCTETS);
+    id[2 * ID_OCTETS] = 0;
+    /* One answer for a wrong token and an unknown file: links cannot be tried. */
+    if (!find_swarm(g, id, &s) || !token_ok(g, req, &s.uri)) {
+        refuse(req, 403, "Forbidden");
+        return;
+    }
+
+    char etag[2 * CV_SHA_MAX + 3], hex[2 * CV_SHA_MAX + 1], text[80];
+    size_t tag_len = s.uri.swarm_id_len < CV_SHA_MAX ? s.uri.swarm_id_len : CV_SHA_MAX;
+    snprintf(etag, sizeof etag, "\"%s\"", cv_hex(s.uri.swarm_id, tag_len, hex));
+    const struct evkeyvalq *in = evhttp_request_get_input_headers(req);
+    set_common(req);
+    set(req, "ETag", etag);
+    set(req, "Accept-Ranges", "bytes");
+    const char *none_match = evhttp_find_header(in, "If-None-Match");
+    if (none_match && (strstr(none_match, etag) || strcmp(none_match, "*") == 0)) {
+        evhttp_send_reply(req, 304, "Not Modified", NULL);
+        return;
+    }
+    set(req, "Content-Type", content_type(g, &s));
+
+    uint64_t first = 0, last = s.length - 1;
+    const char *if_range = evhttp_find_header(in, "If-Range");
+    const char *range = evhttp_find_header(in, "Range");
+    if (if_range && strcmp(if_range, etag) != 0)
+        range = NULL;
+    enum gw_range kind = gw_range_parse(range, s.length, &first, &last);
+    if (kind == GW_RANGE_UNSATISFIABLE) {
+        snprintf(text, sizeof text, "bytes */%" PRIu64, s.length);
+        set(req, "Content-Range", text);
+        refuse(req, 416, "Range Not Satisfiable");
+        return;
+    }
+    if (kind == GW_RANGE_PART) {
+        snprintf(text, sizeof text, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first, last,
+                 s.length);
+        set(req, "Content-Range", text);
+    }
+    int status = kind == GW_RANGE_PART ? 206 : 200;
+    if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD)
+        send_head(req, status, last - first + 1);
+    else
+        start_body(g, req, s.swarm, status, first, last);
+}
+
+/* ---- requests ---- */
+
+static void on_request(struct evhttp_request *req, void *arg) {
+    struct gateway *g = arg;
+    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
+    const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
+    if (!host_is_us(g, req)) {
+        refuse(req, 421, "Misdirected Request");
+        return;
+    }
+    enum evhttp_cmd_type cmd = evhttp_request_get_command(req);
+    if (path && strncmp(path, "/s/", 3) == 0) {
+        if (cmd != EVHTTP_REQ_GET && cmd != EVHTTP_REQ_HEAD)
+            refuse(req, 405, "Method Not Allowed");
+        else
+            serve_media(g, req, path + 3);
+    } else if (path && g->cfg.api && strncmp(path, "/api/", 5) == 0) {
+        g->cfg.api(g->cfg.api_ctx, req, path);
+    } else {
+        refuse(req, 404, "Not Found");
+    }
+}
+
+static void on_node_event(void *ctx, const struct node_event *ev) {
+    struct gateway *g = ctx;
+    if (ev->kind != NODE_EVENT_CHUNKS_READY)
+        return;
+    /* A reply that ends moves the last one into its place: walk backwards. */
+    for (size_t i = g->media_count; i-- > 0;)
+        if (i < g->media_count)
+            gw_media_ready(g->media[i], ev->swarm);
+}
+
+/* ---- life ---- */
+
+static enum cv_err listen_on(struct gateway *g, struct io_why *why) {
+    char ip[INET6_ADDRSTRLEN], text[CV_ADDR_TEXT];
+    const struct cv_addr *at = &g->cfg.listen;
+    inet_ntop(at->family == 4 ? AF_INET : AF_INET6, at->ip, ip, sizeof ip);
+    struct evhttp_bound_socket *bound = evhttp_bind_socket_with_handle(g->http, ip, at->port);
+    if (!bound) {
+        io_why_set(why,
+                   "player link: cannot listen on %s (port in use?); choose another with --http",
+                   cv_addr_text(at, text));
+        return CV_ERR_EXIST;
+    }
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof ss;
+    getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&ss, &len);
+    g->port = ntohs(ss.ss_family == AF_INET ? ((struct sockaddr_in *)&ss)->sin_port
+                                            : ((struct sockaddr_in6 *)&ss)->sin6_port);
+    snprintf(g->hosts[0], sizeof g->hosts[0], at->family == 4 ? "%.24s:%u" : "[%.22s]:%u", ip,
+             g->port);
+    snprintf(g->hosts[1], sizeof g->hosts[1], "localhost:%u", g->port);
+    snprintf(g->hosts[2], sizeof g->hosts[2], "127.0.0.1:%u", g->port);
+    return CV_ERR_OK;
+}
+
+enum cv_err gateway_new(struct io_host *host, const struct gateway_config *cfg,
+                        struct gateway **ret, struct io_why *why) {
+    if (!cv_addr_is_loopback(&cfg->listen)) {
+        io_why_set(why, "player link: --http must be a loopback address");
+        return CV_ERR_INVAL;
+    }
+    struct gateway *g = calloc(1, sizeof *g);
+    if (!g)
+        return CV_ERR_NOMEM;
+    g->host = host;
+    g->cfg = *cfg;
+    g->http = evhttp_new(io_loop_base(io_host_loop(host)));
+    enum cv_err err = g->http ? listen_on(g, why) : CV_ERR_NOMEM;
+    if (!err)
+        err = io_host_listen(host, on_node_event, g);
+    if (err) {
+        if (g->http)
+            evhttp_free(g->http);
+        free(g);
+        return err;
+    }
+    evhttp_set_max_headers_size(g->http, GW_HEADERS_MAX);
+    evhttp_set_max_body_size(g->http, GW_BODY_MAX);
+    evhttp_set_timeout(g->http, GW_TIMEOUT_SECONDS);
+    evhttp_set_allowed_methods(g->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST |
+                                            EVHTTP_REQ_DELETE);
+    evhttp_set_gencb(g->http, on_request, g);
+    *ret = g;
+    return CV_ERR_OK;
+}
+
+struct gateway *gateway_free(struct gateway *g) {
+    if (!g)
+        return NULL;
+    io_host_unlisten(g->host, on_node_event, g);
+    while (g->media_count)
+        gw_media_abort(g->media[g->media_count - 1]);
+    evhttp_free(g->http);
+    cv_wipe(g->cfg.secret, sizeof g->cfg.secret);
+    free(g);
+    return NULL;
+}
+
+uint16_t gateway_port(const struct gateway *g) {
+    return g->port;
+}
+
+uint64_t gateway_sent(const struct gateway *g) {
+    return g->sent;
+}

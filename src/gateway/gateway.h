@@ -1,0 +1,59 @@
+/*
+ * The loopback HTTP gateway: a plain link per file that any player opens.
+ *
+ *     http://127.0.0.1:PORT/s/ID/NAME?k=TOKEN
+ *
+ * ID names the swarm, TOKEN lets whoever has the link read this file and do
+ * nothing else (players cannot set headers). Both are stable across restarts as
+ * long as `secret` is. Answers 200, 206, 304, 403, 404, 416 and 421; a body
+ * waits for chunks that are not there yet. One event loop with everything else;
+ * a slow reader costs one 64 KiB piece.
+ */
+#ifndef CULVERT_GATEWAY_GATEWAY_H
+#define CULVERT_GATEWAY_GATEWAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/endpoint.h"
+#include "base/err.h"
+#include "io/host.h"
+
+struct evhttp_request;
+struct gateway;
+
+enum {
+    GW_SECRET = 32,
+    GW_LINK_MAX = 1024,
+    GW_HEADERS_MAX = 8192, /* octets of a request's head */
+    GW_BODY_MAX = 65536,
+    GW_TIMEOUT_SECONDS = 10, /* for the head of a request */
+    GW_RESPONSES_MAX = 64,   /* bodies under way */
+};
+
+/* What the gateway serves besides media (the API): gets requests whose path
+ * begins with /api/ after the gateway's own checks. */
+typedef void gw_api_fn(void *ctx, struct evhttp_request *req, const char *path);
+
+struct gateway_config {
+    struct cv_addr listen;     /* loopback only; port 0 = any */
+    uint8_t secret[GW_SECRET]; /* makes the tokens */
+    gw_api_fn *api;            /* NULL: none */
+    void *api_ctx;
+};
+
+/* Borrows the host. On failure *why holds one clear line. */
+enum cv_err gateway_new(struct io_host *host, const struct gateway_config *cfg,
+                        struct gateway **ret, struct io_why *why);
+struct gateway *gateway_free(struct gateway *g);
+
+uint16_t gateway_port(const struct gateway *g);
+
+/* The link of an open swarm's file; returns `out`. */
+const char *gateway_link(const struct gateway *g, const struct node_uri *uri,
+                         char out[GW_LINK_MAX]);
+
+/* Octets sent to players since the start. */
+uint64_t gateway_sent(const struct gateway *g);
+
+#endif

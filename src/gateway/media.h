@@ -1,0 +1,45 @@
+/*
+ * One answer of the gateway: octets first..last of one swarm, sent as they are
+ * verified. Produces at most one piece a flush, because evhttp queues without
+ * bound; wishes for chunks are dropped in the same tick in which the player
+ * goes away.
+ */
+#ifndef CULVERT_GATEWAY_MEDIA_H
+#define CULVERT_GATEWAY_MEDIA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/host.h"
+
+struct evhttp_request;
+struct gw_media;
+
+enum { GW_PIECE = 65536 };
+
+/* Tells the owner that `m` has ended (and is freed right after). */
+typedef void gw_media_done_fn(void *ctx, struct gw_media *m);
+
+struct gw_media_config {
+    struct io_host *host;
+    struct evhttp_request *req;
+    cv_handle swarm;
+    uint64_t first, last; /* inclusive */
+    int idle_seconds;     /* the connection's time limit again after this reply */
+    int status;           /* 200 or 206; headers are already set on req */
+    uint64_t *sent;       /* counts octets given to the connection */
+    gw_media_done_fn *done;
+    void *done_ctx;
+};
+
+/* Sends the head of the reply; the body begins with the first gw_media_ready().
+ * NULL when out of memory or the swarm is gone (no reply sent). */
+struct gw_media *gw_media_start(const struct gw_media_config *cfg);
+
+/* Octets of `swarm` became readable: goes on if it waits. */
+void gw_media_ready(struct gw_media *m, cv_handle swarm);
+
+/* Ends the reply early (the gateway closes): drops the connection. */
+void gw_media_abort(struct gw_media *m);
+
+#endif

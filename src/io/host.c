@@ -1,0 +1,248 @@
+#include "io/host.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/rng_system.h"
+#include "io/clock.h"
+
+enum {
+    STRIDE = 1472, /* the most a UDP datagram has on Ethernet */
+    SLOTS = 4 * CV_RUN_MAX,
+    RUNS = 64,
+    RECEIVES = 8, /* calls a socket may make before the others have their turn */
+};
+
+struct host_socket {
+    struct io_host *host;
+    enum node_socket kind;
+    struct io_udp *udp;
+    struct io_watch *watch;
+    struct cv_batch batch; /* what the kernel did not take yet stays here */
+    struct cv_run runs[RUNS];
+    bool blocked; /* until the socket is writable again */
+};
+
+struct io_host {
+    struct io_loop *loop;
+    struct node *node;
+    struct io_timer *timer;
+    struct host_socket sockets[NODE_SOCKETS];
+    struct {
+        io_host_fn *fn;
+        void *ctx;
+    } listeners[IO_HOST_LISTENERS_MAX];
+    struct cv_now now;
+    bool working, kicked;
+};
+
+/* ---- draining ---- */
+
+/* True when something left. */
+static bool transmit(struct io_host *h, struct host_socket *s) {
+    if (!s->udp || s->blocked)
+        return false;
+    bool any = false;
+    for (;;) {
+        if (!s->batch.runs_used)
+            node_poll_transmit(h->node, h->now, s->kind, &s->batch);
+        if (!s->batch.runs_used)
+            return any;
+        any = true;
+        if (io_udp_send(s->udp, &s->batch) == CV_ERR_AGAIN) {
+            s->blocked = true;
+            io_watch_set(s->watch, IO_READABLE | IO_WRITABLE);
+            return any;
+        }
+    }
+}
+
+static void tell(struct io_host *h, const struct node_event *ev) {
+    for (size_t i = 0; i < IO_HOST_LISTENERS_MAX; i++)
+        if (h->listeners[i].fn)
+            h->listeners[i].fn(h->listeners[i].ctx, ev);
+}
+
+/* Until nobody has anything more: listeners may have called into the node. */
+static void drain(struct io_host *h) {
+    bool again;
+    h->working = true;
+    do {
+        struct node_event ev;
+        h->kicked = again = false;
+        for (enum node_socket i = NODE_SOCKET_MAIN; i < NODE_SOCKETS; i++)
+            again |= transmit(h, &h->sockets[i]);
+        while (node_poll_event(h->node, &ev)) {
+            tell(h, &ev);
+            again = true;
+        }
+    } while (again || h->kicked);
+    h->working = false;
+    io_timer_at(h->timer, h->now.mono, node_next_timeout(h->node));
+}
+
+static void on_timer(void *ctx) {
+    struct io_host *h = ctx;
+    h->now = io_clock_now();
+    node_on_timeout(h->node, h->now);
+    drain(h);
+}
+
+static void on_socket(void *ctx, unsigned ready) {
+    struct host_socket *s = ctx;
+    struct io_host *h = s->host;
+    h->now = io_clock_now();
+    if (ready & IO_WRITABLE && s->blocked) {
+        s->blocked = false;
+        io_watch_set(s->watch, IO_READABLE);
+    }
+    struct io_datagram *d;
+    size_t n;
+    for (int i = 0; i < RECEIVES && (n = io_udp_receive(s->udp, &d)) > 0; i++) {
+        for (size_t j = 0; j < n; j++)
+            node_on_datagram(h->node, h->now, s->kind, &d[j].from, d[j].data, d[j].len);
+        /* Answers leave between two receives: whoever waits for an ACK is not
+         * made to wait for the whole backlog. */
+        transmit(h, s);
+    }
+    if (node_next_timeout(h->node) <= h->now.mono)
+        node_on_timeout(h->node, h->now);
+    drain(h);
+}
+
+void io_host_kick(struct io_host *h) {
+    if (h->working)
+        h->kicked = true;
+    else
+        io_timer_at(h->timer, h->now.mono, h->now.mono);
+}
+
+void io_host_flush(struct io_host *h) {
+    h->now = io_clock_now();
+    drain(h);
+}
+
+/* ---- life ---- */
+
+static enum cv_err open_socket(struct io_host *h, enum node_socket kind, const struct cv_addr *addr,
+                               uint32_t buffer, struct io_why *why) {
+    struct host_socket *s = &h->sockets[kind];
+    s->host = h;
+    s->kind = kind;
+    if (!addr->family)
+        return CV_ERR_OK;
+    enum cv_err err =
+        io_udp_open(&(struct io_udp_config){.addr = *addr, .buffer = buffer}, &s->udp, why);
+    if (err)
+        return err;
+    uint8_t *arena = malloc((size_t)SLOTS * STRIDE);
+    s->watch = io_watch_new(h->loop, io_udp_fd(s->udp), on_socket, s);
+    if (!arena || !s->watch) {
+        free(arena);
+        io_why_set(why, "out of memory");
+        return CV_ERR_NOMEM;
+    }
+    s->batch = cv_batch_init(arena, SLOTS, STRIDE, 0, s->runs, RUNS);
+    return CV_ERR_OK;
+}
+
+static enum cv_err make_node(struct io_host *h, const struct io_host_config *cfg,
+                             struct io_why *why) {
+    struct node_config node = cfg->node;
+    struct cv_addr at = io_udp_addr(h->sockets[NODE_SOCKET_MAIN].udp);
+    node.main_family = at.family;
+    node.loopback = cv_addr_is_loopback(&at);
+    node.direct = h->sockets[NODE_SOCKET_DIRECT].udp != NULL;
+    for (size_t i = 0; i < node.relay_addrs_count; i++)
+        if (!node.relay_addrs[i].port)
+            node.relay_addrs[i].port = at.port;
+    enum cv_err err = node_new(&node, cv_rng_system(), h->now, &h->node);
+    if (err == CV_ERR_DENIED)
+        io_why_set(why, "the ledger's epoch and minimum may only be raised on the network "
+                        "'culvert'; name another with --network");
+    else if (err)
+        io_why_set(why, "the node cannot start: %s", cv_strerror(err));
+    return err;
+}
+
+enum cv_err io_host_new(struct io_loop *loop, const struct io_host_config *cfg,
+                        struct io_host **ret, struct io_why *why) {
+    struct io_host *h = calloc(1, sizeof *h);
+    if (!h) {
+        io_why_set(why, "out of memory");
+        return CV_ERR_NOMEM;
+    }
+    h->loop = loop;
+    h->now = io_clock_now();
+    h->timer = io_timer_new(loop, on_timer, h);
+    enum cv_err err = h->timer ? CV_ERR_OK : CV_ERR_NOMEM;
+    const struct cv_addr *addrs[NODE_SOCKETS] = {&cfg->main, &cfg->own, &cfg->direct};
+    for (enum node_socket i = NODE_SOCKET_MAIN; !err && i < NODE_SOCKETS; i++)
+        err = open_socket(h, i, addrs[i], cfg->buffer_octets, why);
+    if (!err)
+        err = make_node(h, cfg, why);
+    if (err) {
+        io_host_free(h);
+        return err;
+    }
+    io_timer_at(h->timer, h->now.mono, h->now.mono);
+    *ret = h;
+    return CV_ERR_OK;
+}
+
+struct io_host *io_host_free(struct io_host *h) {
+    if (!h)
+        return NULL;
+    node_free(h->node);
+    for (enum node_socket i = NODE_SOCKET_MAIN; i < NODE_SOCKETS; i++) {
+        io_watch_free(h->sockets[i].watch);
+        io_udp_close(h->sockets[i].udp);
+        free(h->sockets[i].batch.arena);
+    }
+    io_timer_free(h->timer);
+    free(h);
+    return NULL;
+}
+
+struct node *io_host_node(struct io_host *h) {
+    return h->node;
+}
+
+struct io_loop *io_host_loop(struct io_host *h) {
+    return h->loop;
+}
+
+struct cv_now io_host_now(struct io_host *h) {
+    /* Callbacks of others (HTTP) run outside our own: read the clock for them,
+     * but never let time go backwards within a step. */
+    if (!h->working)
+        h->now = io_clock_now();
+    return h->now;
+}
+
+enum cv_err io_host_listen(struct io_host *h, io_host_fn *fn, void *ctx) {
+    for (size_t i = 0; i < IO_HOST_LISTENERS_MAX; i++) {
+        if (!h->listeners[i].fn) {
+            h->listeners[i].fn = fn;
+            h->listeners[i].ctx = ctx;
+            return CV_ERR_OK;
+        }
+    }
+    return CV_ERR_LIMIT;
+}
+
+void io_host_unlisten(struct io_host *h, io_host_fn *fn, void *ctx) {
+    for (size_t i = 0; i < IO_HOST_LISTENERS_MAX; i++)
+        if (h->listeners[i].fn == fn && h->listeners[i].ctx == ctx)
+            h->listeners[i].fn = NULL;
+}
+
+struct cv_addr io_host_bound(const struct io_host *h, enum node_socket socket) {
+    const struct io_udp *u = h->sockets[socket].udp;
+    return u ? io_udp_addr(u) : (struct cv_addr){.family = 0};
+}
+
+struct io_udp_stats io_host_stats(const struct io_host *h, enum node_socket socket) {
+    struct io_udp *u = h->sockets[socket].udp;
+    return u ? io_udp_stats(u) : (struct io_udp_stats){.calls_in = 0};
+}
