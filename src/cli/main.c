@@ -1,0 +1,46 @@
+/* culvert: everything a person does. One verb a file; options.c knows them all. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/exitcode.h"
+#include "cli/options.h"
+#include "cli/verbs.h"
+#include "crypto/hash.h"
+
+int main(int argc, char **argv) {
+    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
+        !strcmp(argv[1], "help")) {
+        cli_verbs_print();
+        return argc < 2 ? CLI_USAGE : CLI_OK;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        puts("culvert " CULVERT_VERSION);
+        return CLI_OK;
+    }
+    enum cli_verb verb = cli_verb_find(argv[1]);
+    if (!verb) {
+        fprintf(stderr, "culvert: there is no '%s'; 'culvert --help' lists what there is\n",
+                argv[1]);
+        return CLI_USAGE;
+    }
+    struct cli_settings s;
+    cli_options_parse(verb, argc - 1, argv + 1, &s);
+    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    cv_crypto_init();
+    switch (verb) {
+    case CLI_NODE:
+    case CLI_RELAY:
+        return cli_node(&s, verb == CLI_RELAY);
+    case CLI_SHARE:
+        return cli_share(&s);
+    case CLI_GET:
+    case CLI_PLAY:
+        return cli_get(&s, verb == CLI_PLAY);
+    case CLI_STATUS:
+    case CLI_PEERS:
+    case CLI_PATH:
+        break;
+    }
+    return cli_show(&s, verb);
+}

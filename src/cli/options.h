@@ -1,0 +1,65 @@
+/*
+ * Everything a person can set, in one table: it drives the command line,
+ * --help and the configuration file. A value on the command line wins over the
+ * file, the file over the default.
+ */
+#ifndef CULVERT_CLI_OPTIONS_H
+#define CULVERT_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/endpoint.h"
+
+enum cli_verb {
+    CLI_NODE = 1 << 0,
+    CLI_RELAY = 1 << 1,
+    CLI_SHARE = 1 << 2,
+    CLI_GET = 1 << 3,
+    CLI_PLAY = 1 << 4,
+    CLI_STATUS = 1 << 5,
+    CLI_PEERS = 1 << 6,
+    CLI_PATH = 1 << 7,
+};
+
+enum { CLI_BOOTSTRAP_MAX = 16, CLI_PEERS_MAX = 16, CLI_TEXT_MAX = 256 };
+
+struct cli_settings {
+    enum cli_verb verb;
+    const char *state;    /* state folder; NULL = XDG */
+    const char *config;   /* configuration file; NULL = XDG */
+    const char *argument; /* FILE or URI */
+    const char *output;
+    const char *player;
+    const char *network;
+    bool json, quiet, direct, secret, private_network, gate_off, no_share, no_player, quick_start;
+    struct cv_addr listen, own, http;
+    struct cv_addr bootstrap[CLI_BOOTSTRAP_MAX];
+    size_t bootstrap_count;
+    struct cv_addr peers[CLI_PEERS_MAX];
+    size_t peers_count;
+    uint64_t upload_limit;  /* octets a second; 0 = none */
+    uint64_t epoch_seconds; /* ledger release */
+    uint64_t epoch_minimum; /* octets */
+    uint64_t buffer;        /* socket buffers, octets; 0 = default */
+    uint64_t bandwidth_kib;
+};
+
+/* Defaults, then the configuration file, then argv (argv[0] is the verb's
+ * name). Prints --help or one clear line and exits when it must. */
+void cli_options_parse(enum cli_verb verb, int argc, char **argv, struct cli_settings *ret);
+
+/* The verb of a name, 0 when there is none. */
+enum cli_verb cli_verb_find(const char *name);
+
+/* The list of verbs for `culvert --help`. */
+void cli_verbs_print(void);
+
+/* "4k", "1.5M", "2G" (powers of 1024) or plain octets; false when it is not. */
+bool cli_size_parse(const char *text, uint64_t *ret);
+
+/* "30", "30s", "10m", "2h", "7d" to seconds; false when it is not. */
+bool cli_period_parse(const char *text, uint64_t *ret);
+
+#endif

@@ -1,0 +1,328 @@
+#include "cli/session.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/exitcode.h"
+#include "crypto/rng_system.h"
+#include "io/clock.h"
+#include "io/limits.h"
+#include "reputation/store_sqlite.h"
+
+static const char *const saved_names[NODE_SAVED_KINDS] = {
+    [NODE_SAVED_DHT] = "dht",
+    [NODE_SAVED_GUARDS] = "guards",
+    [NODE_SAVED_DESCRIPTOR] = "descriptor",
+};
+
+int cli_status_of(enum cv_err err) {
+    switch ((int)err) {
+    case CV_ERR_OK:
+        return CLI_OK;
+    case CV_ERR_DENIED:
+    case CV_ERR_EXIST:
+    case CV_ERR_CORRUPT:
+    case CV_ERR_VERSION:
+    case CV_ERR_DIFFERS:
+        return CLI_STATE;
+    case CV_ERR_FULL:
+    case CV_ERR_STORE:
+    case CV_ERR_NOENT:
+        return CLI_FILE;
+    default:
+        return CLI_FAILED;
+    }
+}
+
+enum cv_err cli_session_socket(const struct cli_settings *s, char out[CLI_PATH_MAX],
+                               struct io_why *why) {
+    char folder[IO_PATH_MAX];
+    enum cv_err err = CV_ERR_OK;
+    if (s->state)
+        snprintf(folder, sizeof folder, "%s", s->state);
+    else
+        err = io_xdg_path(IO_XDG_STATE, folder, sizeof folder, why);
+    if (!err && snprintf(out, CLI_PATH_MAX, "%s/api.sock", folder) >= CLI_PATH_MAX) {
+        io_why_set(why, "%.100s...: path is too long", folder);
+        err = CV_ERR_INVAL;
+    }
+    return err;
+}
+
+static void complain(const char *text) {
+    fprintf(stderr, "culvert: %s\n", text);
+}
+
+void cli_session_end(struct cli_session *c, int status) {
+    if (c->ending)
+        return;
+    c->ending = true;
+    c->status = status;
+    io_loop_stop(c->loop);
+}
+
+void cli_session_fail(struct cli_session *c, int status, const char *fmt, ...) {
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    cli_progress_done(&c->progress);
+    complain(text);
+    if (!c->progress.terminal)
+        cli_progress_event(&c->progress, "error", text, json_pack("{s:s}", "text", text));
+    cli_session_end(c, status);
+}
+
+/* ---- what the node says ---- */
+
+static void save(struct cli_session *c, const struct node_event *ev) {
+    struct io_why why;
+    enum cv_err err = io_state_write(c->state, saved_names[ev->u.save.which], ev->u.save.data,
+                                     ev->u.save.len, &why);
+    if (!err)
+        node_saved(io_host_node(c->host), io_host_now(c->host), ev->u.save.which);
+    else if (ev->u.save.which == NODE_SAVED_DESCRIPTOR)
+        cli_session_fail(c, cli_status_of(err), "%s", why.text);
+    else
+        complain(why.text);
+}
+
+static void on_node_event(void *ctx, const struct node_event *ev) {
+    struct cli_session *c = ctx;
+    char text[160];
+    switch (ev->kind) {
+    case NODE_EVENT_SAVE:
+        save(c, ev);
+        break;
+    case NODE_EVENT_NO_BOOTSTRAP:
+        if (!c->s->direct) /* direct swarms have their peers named */
+            cli_session_fail(c, CLI_NETWORK,
+                             "no bootstrap node answered (tried %llu); pass --bootstrap IP:PORT",
+                             (unsigned long long)ev->u.count);
+        break;
+    case NODE_EVENT_DHT_READY:
+        cli_progress_event(&c->progress, "dht_ready", "Joined the DHT", NULL);
+        break;
+    case NODE_EVENT_RELAY_READY:
+        cli_progress_event(&c->progress, "relay_ready", "Relaying: others can find this relay",
+                           NULL);
+        break;
+    case NODE_EVENT_CLIENT_READY:
+        c->client_ready = true;
+        cli_progress_event(&c->progress, "client_ready", "Guards chosen, circuits can be built",
+                           NULL);
+        break;
+    case NODE_EVENT_TOO_FEW_RELAYS:
+        snprintf(text, sizeof text, "Too few relays for safe paths: %llu more are needed; waiting",
+                 (unsigned long long)ev->u.count);
+        cli_progress_event(&c->progress, "too_few_relays", text,
+                           json_pack("{s:I}", "missing", (json_int_t)ev->u.count));
+        break;
+    case NODE_EVENT_CLOCK_OFF:
+        snprintf(text, sizeof text, "This machine's clock is off by %lld seconds; set it",
+                 (long long)ev->u.seconds);
+        cli_progress_event(&c->progress, "clock_off", text,
+                           json_pack("{s:I}", "seconds", (json_int_t)ev->u.seconds));
+        break;
+    case NODE_EVENT_LEDGER_FAILED:
+        snprintf(text, sizeof text, "The ledger stopped: %s; see 'culvert-ledger verify'",
+                 cv_strerror(ev->u.err));
+        cli_progress_event(&c->progress, "ledger_failed", text, NULL);
+        break;
+    case NODE_EVENT_NOBODY:
+        cli_progress_event(&c->progress, "nobody", "Nobody shares this right now; still looking",
+                           NULL);
+        break;
+    case NODE_EVENT_SHARED:
+    case NODE_EVENT_PEER_UP:
+    case NODE_EVENT_PEER_DOWN:
+    case NODE_EVENT_CHUNKS_READY:
+    case NODE_EVENT_COMPLETE:
+    case NODE_EVENT_LENGTH_DIFFERS:
+    case NODE_EVENT_STORE_ERROR:
+        break;
+    }
+    if (c->on_event)
+        c->on_event(c->ctx, ev);
+}
+
+static void on_tick(void *ctx) {
+    struct cli_session *c = ctx;
+    cv_usec now = io_clock_now().mono;
+    io_timer_at(c->tick, now, cv_usec_add(now, CV_SEC(1)));
+    if (c->on_tick)
+        c->on_tick(c->ctx);
+}
+
+static void on_signal(void *ctx) {
+    struct cli_session *c = ctx;
+    /* A relay or node is stopped this way: that is no failure. */
+    cli_session_end(
+        c, c->s->verb & (CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_PLAY) ? CLI_OK : CLI_INTERRUPTED);
+}
+
+/* ---- opening ---- */
+
+static enum cv_err read_saved(struct cli_session *c, struct node_blob *blobs, uint8_t **bufs,
+                              struct io_why *why) {
+    for (size_t i = 0; i < NODE_SAVED_KINDS; i++) {
+        bufs[i] = malloc(IO_STATE_FILE_MAX);
+        if (!bufs[i])
+            return CV_ERR_NOMEM;
+        enum cv_err err =
+            io_state_read(c->state, saved_names[i], bufs[i], IO_STATE_FILE_MAX, &blobs[i].len, why);
+        if (err == CV_ERR_NOENT)
+            continue;
+        if (err)
+            return err;
+        blobs[i].data = bufs[i];
+    }
+    return CV_ERR_OK;
+}
+
+static enum cv_err open_ledger(struct cli_session *c, const struct cv_ed25519_secret *identity,
+                               struct io_why *why) {
+    char path[CLI_PATH_MAX];
+    snprintf(path, sizeof path, "%s/ledger.db", io_state_path(c->state));
+    return rep_store_sqlite_open(path, c->network_id, identity->public_key, REP_SQLITE_FULL,
+                                 &c->ledger, why->text, sizeof why->text);
+}
+
+/* The address own circuits leave from: that of --listen, another port. */
+static struct cv_addr own_address(const struct cli_settings *s) {
+    if (s->own.family)
+        return s->own;
+    struct cv_addr a = s->listen;
+    a.port = 0;
+    return a;
+}
+
+static enum cv_err open_host(struct cli_session *c, const struct cli_session_kind *kind,
+                             struct io_why *why) {
+    const struct cli_settings *s = c->s;
+    uint8_t *bufs[NODE_SAVED_KINDS] = {NULL};
+    struct io_host_config cfg = {.main = s->listen,
+                                 .own = own_address(s),
+                                 .buffer_octets = (uint32_t)s->buffer,
+                                 .node = {.private_network = s->private_network,
+                                          .relay = kind->relay,
+                                          .relay_bandwidth_kib = (uint32_t)s->bandwidth_kib,
+                                          .epoch_seconds = (uint32_t)s->epoch_seconds,
+                                          .epoch_minimum = s->epoch_minimum,
+                                          .gate_off = s->gate_off,
+                                          .no_share = s->no_share,
+                                          .quick_start = s->quick_start}};
+    memcpy(cfg.node.network_id, c->network_id, sizeof cfg.node.network_id);
+    memcpy(cfg.node.bootstrap, s->bootstrap, sizeof s->bootstrap);
+    cfg.node.bootstrap_count = s->bootstrap_count;
+    if (kind->direct) { /* the address people know is that of the direct socket */
+        cfg.direct = s->listen;
+        cfg.main.port = 0;
+    }
+    if (kind->relay) {
+        cfg.node.relay_addrs[0] = s->listen;
+        cfg.node.relay_addrs_count = 1;
+    }
+    uint8_t seed[CV_KEY];
+    enum cv_err err = io_state_key(c->state, "identity", cv_rng_system(), seed, sizeof seed, why);
+    if (!err)
+        cv_ed25519_from_seed(&cfg.node.identity_secret, seed);
+    cv_wipe(seed, sizeof seed);
+    if (!err && kind->relay)
+        err = open_ledger(c, &cfg.node.identity_secret, why);
+    if (!err)
+        err = read_saved(c, cfg.node.saved, bufs, why);
+    if (c->ledger)
+        cfg.node.ledger_store = rep_store_sqlite_ops(c->ledger);
+    if (!err)
+        err = io_host_new(c->loop, &cfg, &c->host, why);
+    for (size_t i = 0; i < NODE_SAVED_KINDS; i++)
+        free(bufs[i]);
+    cv_wipe(&cfg.node.identity_secret, sizeof cfg.node.identity_secret);
+    return err;
+}
+
+static enum cv_err open_gateway(struct cli_session *c, struct io_why *why) {
+    struct gateway_config cfg = {.listen = c->s->http};
+    enum cv_err err =
+        io_state_key(c->state, "gateway", cv_rng_system(), cfg.secret, sizeof cfg.secret, why);
+    if (!err)
+        err = gateway_new(c->host, &cfg, &c->gateway, why);
+    cv_wipe(cfg.secret, sizeof cfg.secret);
+    return err;
+}
+
+int cli_session_open(struct cli_session *c, const struct cli_settings *s,
+                     const struct cli_session_kind *kind) {
+    struct io_why why = {.text = ""};
+    char path[CLI_PATH_MAX];
+    memset(c, 0, sizeof *c);
+    c->s = s;
+    c->progress = cli_progress_init(s->json, s->quiet);
+    node_network_id(s->network, c->network_id);
+    if (kind->relay && !cv_addr_is_loopback(&s->listen) && !s->private_network &&
+        !cv_addr_is_public(&s->listen)) {
+        complain("relay: --listen must name the public address others reach this relay at");
+        return CLI_USAGE;
+    }
+    c->loop = io_loop_new();
+    if (!c->loop) {
+        complain("out of memory");
+        return CLI_FAILED;
+    }
+    enum cv_err err = io_state_open(s->state, &c->state, &why);
+    int status = cli_status_of(err);
+    if (!err) {
+        err = open_host(c, kind, &why);
+        /* A port in use or not ours is the network's matter, not the folder's. */
+        status = err == CV_ERR_UNREACHABLE || (err == CV_ERR_EXIST && !c->host)
+                     ? CLI_NETWORK
+                     : cli_status_of(err);
+    }
+    if (!err && kind->player) {
+        err = open_gateway(c, &why);
+        status = err == CV_ERR_EXIST ? CLI_NETWORK : cli_status_of(err);
+    }
+    if (!err)
+        err = cli_session_socket(s, path, &why);
+    if (!err) {
+        err = gw_api_new(c->host, c->gateway, path, &c->api, &why);
+        status = cli_status_of(err);
+    }
+    if (!err)
+        err = io_host_listen(c->host, on_node_event, c);
+    c->tick = err ? NULL : io_timer_new(c->loop, on_tick, c);
+    if (err) {
+        complain(why.text[0] ? why.text : cv_strerror(err));
+        return status ? status : CLI_FAILED;
+    }
+    io_loop_on_signal(c->loop, SIGINT, on_signal, c);
+    io_loop_on_signal(c->loop, SIGTERM, on_signal, c);
+    cv_usec now = io_clock_now().mono;
+    io_timer_at(c->tick, now, cv_usec_add(now, CV_SEC(1)));
+    return CLI_OK;
+}
+
+int cli_session_run(struct cli_session *c) {
+    if (!c->ending)
+        io_loop_run(c->loop);
+    return c->status;
+}
+
+void cli_session_close(struct cli_session *c) {
+    cli_progress_done(&c->progress);
+    if (c->host) {
+        node_save(io_host_node(c->host));
+        io_host_flush(c->host);
+    }
+    gw_api_free(c->api);
+    gateway_free(c->gateway);
+    io_timer_free(c->tick);
+    io_host_free(c->host);
+    rep_store_sqlite_close(c->ledger);
+    io_state_close(c->state);
+    io_loop_free(c->loop);
+}

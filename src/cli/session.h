@@ -1,0 +1,71 @@
+/*
+ * What every verb that runs a node needs: the state folder and its lock, the
+ * identity, the ledger's file, the node in its loop, the player link, the local
+ * interface, signals and one tick a second.
+ */
+#ifndef CULVERT_CLI_SESSION_H
+#define CULVERT_CLI_SESSION_H
+
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "gateway/api.h"
+#include "gateway/gateway.h"
+#include "io/host.h"
+#include "io/state.h"
+
+enum { CLI_PATH_MAX = 4096 };
+
+struct rep_store_sqlite;
+
+struct cli_session {
+    const struct cli_settings *s;
+    struct io_loop *loop;
+    struct io_state *state;
+    struct rep_store_sqlite *ledger;
+    struct io_host *host;
+    struct gateway *gateway;
+    struct gw_api *api;
+    struct io_timer *tick;
+    struct cli_progress progress;
+    uint8_t network_id[8];
+    int status;
+    bool ending, client_ready;
+
+    /* Of the verb; set before cli_session_run(). */
+    void (*on_event)(void *ctx, const struct node_event *ev);
+    void (*on_tick)(void *ctx);
+    void *ctx;
+};
+
+/* What the verb is, as far as the node must know. */
+struct cli_session_kind {
+    bool relay;
+    bool direct; /* opens the socket DIRECT at --listen instead of MAIN */
+    bool player; /* opens the player link */
+};
+
+/* CLI_OK, or the exit status after one clear line on standard error. Close in
+ * both cases. */
+int cli_session_open(struct cli_session *c, const struct cli_settings *s,
+                     const struct cli_session_kind *kind);
+
+/* Until cli_session_end() or a signal; the exit status. */
+int cli_session_run(struct cli_session *c);
+
+/* Ends the run after the current callback; the first status said stays. */
+void cli_session_end(struct cli_session *c, int status);
+
+/* One line on standard error (and an event "error" for programs), then end. */
+void cli_session_fail(struct cli_session *c, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+void cli_session_close(struct cli_session *c);
+
+/* Where the node of these settings listens for status, peers and path. */
+enum cv_err cli_session_socket(const struct cli_settings *s, char out[CLI_PATH_MAX],
+                               struct io_why *why);
+
+/* Exit status for an error that io reported. */
+int cli_status_of(enum cv_err err);
+
+#endif
