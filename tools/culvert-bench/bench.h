@@ -1,0 +1,38 @@
+/* What the benches share: options, a file to carry, the frame of the answer. */
+#ifndef CULVERT_TOOLS_CULVERT_BENCH_BENCH_H
+#define CULVERT_TOOLS_CULVERT_BENCH_BENCH_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "culvert-bench/spawn.h"
+
+struct bench_options {
+    unsigned mib;        /* of the file that is carried */
+    unsigned buffer_mib; /* socket buffers; 0 = the system's default */
+    unsigned runs;       /* repetitions where a median is given */
+    unsigned hours;      /* simulated, of `sim` */
+};
+
+/* Each returns one JSON object with the keys that docs/performance.md lists. */
+json_t *bench_ppsp(const struct bench_options *o);
+json_t *bench_hidden(const struct bench_options *o);
+json_t *bench_ledger(const struct bench_options *o);
+json_t *bench_sim(const struct bench_options *o);
+
+/* A folder of this run in memory (/dev/shm where there is one), removed at the
+ * end; a file of incompressible octets in it; SHA-256 of a file in hex. */
+const char *bench_folder(void);
+void bench_make_file(const char *path, unsigned mib);
+void bench_sha256(const char *path, char out[65]);
+void bench_folder_remove(void);
+
+/* BUILD/src/cli/culvert and BUILD/tools/culvert-dht. */
+const char *bench_culvert(void);
+const char *bench_dht(void);
+
+/* Adds commit, suite, kernel and buffers. */
+void bench_describe(json_t *o, const struct bench_options *opt);
+
+#endif

@@ -1,0 +1,184 @@
+/*
+ * culvert-bench: every figure of docs/performance.md, as one JSON object on
+ * standard output. The real programs run as separate processes, one a hop, with
+ * real sockets, files and integrity checks; what arrived is hashed; CPU time is
+ * the operating system's account of all of them.
+ */
+#include <argp.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "bench_version.h"
+#include "crypto/hash.h"
+#include "crypto/rng_seeded.h"
+#include "culvert-bench/bench.h"
+
+static char folder[256];
+
+const char *bench_folder(void) {
+    if (!folder[0]) {
+        snprintf(folder, sizeof folder, "%s/culvert-bench-XXXXXX",
+                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+        if (!mkdtemp(folder))
+            bench_die("cannot make a folder like %s", folder);
+    }
+    return folder;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
+    (void)st;
+    (void)kind;
+    (void)ftw;
+    return remove(path);
+}
+
+void bench_folder_remove(void) {
+    if (folder[0] && nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
+        fprintf(stderr, "culvert-bench: %s was not removed\n", folder);
+    folder[0] = 0;
+}
+
+void bench_make_file(const char *path, unsigned mib) {
+    static uint8_t block[1 << 20];
+    struct cv_rng_seeded seeded;
+    cv_rng_seeded_init(&seeded, 1);
+    struct cv_rng rng = cv_rng_seeded(&seeded);
+    FILE *f = fopen(path, "wb");
+    for (unsigned i = 0; f && i < mib; i++) {
+        cv_rng_fill(&rng, block, sizeof block);
+        if (fwrite(block, 1, sizeof block, f) != sizeof block)
+            bench_die("%s: cannot be written", path);
+    }
+    if (!f || fclose(f) != 0)
+        bench_die("%s: cannot be written", path);
+}
+
+void bench_sha256(const char *path, char out[65]) {
+    static uint8_t block[1 << 20];
+    uint8_t sum[32];
+    struct cv_sha_run *run = cv_sha_run_new(CV_SHA256);
+    FILE *f = fopen(path, "rb");
+    if (!run || !f)
+        bench_die("%s: cannot be read", path);
+    for (size_t n; (n = fread(block, 1, sizeof block, f)) > 0;)
+        cv_sha_run_add(run, block, n);
+    fclose(f);
+    cv_sha_run_end(run, sum);
+    cv_sha_run_free(run);
+    for (size_t i = 0; i < sizeof sum; i++)
+        snprintf(out + 2 * i, 3, "%02x", sum[i]);
+}
+
+static const char *beside(char *out, size_t cap, const char *name) {
+    snprintf(out, cap, "%s%s", spawn_folder(), name);
+    if (access(out, X_OK) != 0)
+        bench_die("%s: not there; build everything first", out);
+    return out;
+}
+
+const char *bench_culvert(void) {
+    static char path[4200];
+    return path[0] ? path : beside(path, sizeof path, "../src/cli/culvert");
+}
+
+const char *bench_dht(void) {
+    static char path[4200];
+    return path[0] ? path : beside(path, sizeof path, "culvert-dht");
+}
+
+void bench_describe(json_t *o, const struct bench_options *opt) {
+    struct utsname u;
+    uname(&u);
+    json_object_set_new(o, "commit", json_string(BENCH_COMMIT));
+    json_object_set_new(o, "suite", json_string("25519, ChaCha20-Poly1305, BLAKE2b, SHA-256"));
+    json_object_set_new(o, "kernel", json_string(u.release));
+    json_object_set_new(o, "mib", json_integer(opt->mib));
+    json_object_set_new(o, "buffer_asked", json_integer((json_int_t)opt->buffer_mib << 20));
+    json_object_set_new(o, "cores", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+/* ---- command line ---- */
+
+static const struct {
+    const char *name;
+    json_t *(*run)(const struct bench_options *o);
+    unsigned mib; /* when none is asked for */
+} benches[] = {
+    {"ppsp", bench_ppsp, 1024},
+    {"hidden", bench_hidden, 128},
+};
+enum { BENCHES = sizeof benches / sizeof *benches };
+
+struct line {
+    struct bench_options o;
+    int bench;
+};
+
+static error_t on_option(int key, char *arg, struct argp_state *state) {
+    struct line *l = state->input;
+    switch (key) {
+    case 'm':
+        l->o.mib = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
+    case 'b':
+        l->o.buffer_mib = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
+    case 'r':
+        l->o.runs = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
+    case 'H':
+        l->o.hours = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
+    case 'j':
+        return 0; /* there is no other output; accepted so that scripts may say it */
+    case ARGP_KEY_ARG:
+        for (int i = 0; i < BENCHES; i++)
+            if (strcmp(arg, benches[i].name) == 0)
+                l->bench = i;
+        if (l->bench < 0 || state->arg_num > 0)
+            argp_error(state, "'%s' is not a bench", arg);
+        return 0;
+    case ARGP_KEY_END:
+        if (l->bench < 0)
+            argp_error(state, "which bench?");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int main(int argc, char **argv) {
+    static const struct argp_option options[] = {
+        {"mib", 'm', "N", 0, "size of the file that is carried", 0},
+        {"buffer", 'b', "MIB", 0, "socket buffers to ask for (default: the system's)", 0},
+        {"runs", 'r', "N", 0, "repetitions where a median is given", 0},
+        {"hours", 'H', "N", 0, "simulated hours of 'sim'", 0},
+        {"json", 'j', NULL, 0, "one JSON object (there is no other form)", 0},
+        {0}};
+    static const struct argp argp = {options,
+                                     on_option,
+                                     "ppsp | hidden | ledger | sim",
+                                     "Measures; docs/performance.md explains the figures.",
+                                     NULL,
+                                     NULL,
+                                     NULL};
+    struct line l = {.bench = -1, .o = {.runs = 5, .hours = 1}};
+    argp_err_exit_status = 2;
+    argp_parse(&argp, argc, argv, 0, NULL, &l);
+    if (!l.o.mib)
+        l.o.mib = benches[l.bench].mib;
+    cv_crypto_init();
+    json_t *o = benches[l.bench].run(&l.o);
+    bench_describe(o, &l.o);
+    char *text = json_dumps(o, JSON_INDENT(2));
+    puts(text);
+    free(text);
+    json_decref(o);
+    bench_folder_remove();
+    return 0;
+}
