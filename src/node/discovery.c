@@ -38,7 +38,7 @@ static uint16_t own_bucket(const struct node *n, uint32_t day, uint8_t level) {
     struct cv_wr w = cv_wr_init(d, sizeof d);
     cv_wr_le32(&w, day);
     CV_BLAKE2B(h, sizeof h, NULL, 0, {n->cfg.identity_secret.public_key, CV_KEY}, {d, sizeof d});
-    return level ? h[0] >> (8 - level) : 0;
+    return (uint16_t)(level ? h[0] >> (8 - level) : 0);
 }
 
 /* ---- finding relays ---- */
