@@ -124,6 +124,20 @@ Test(tunnel_linkhs, every_octet_of_flight_1) {
     end(&w);
 }
 
+/* Whoever knows the link key can put a true mac1 on a changed flight. */
+Test(tunnel_linkhs, index_in_front_is_the_one_inside) {
+    struct world w;
+    begin(&w);
+    for (unsigned at = 32; at < 36; at++) {
+        w.f1[at] ^= 1;
+        CV_BLAKE2B(w.f1, 16, w.peer.mac_key, 32, {w.f1 + 16, 112});
+        cr_assert(tun_linkhs_is_flight_1(&w.peer, w.f1));
+        cr_assert_eq(consume_1(&w, w.f1), CV_ERR_AUTH);
+        w.f1[at] ^= 1;
+    }
+    end(&w);
+}
+
 Test(tunnel_linkhs, every_octet_of_flight_2) {
     struct world w;
     begin(&w);

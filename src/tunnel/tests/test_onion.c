@@ -211,6 +211,24 @@ Test(tunnel_onion, nobody_can_claim_or_disown_a_cell) {
     }
 }
 
+/* Bit 31 of a layer sequence says who wrote a cell; a neighbour must not be able
+ * to send it through us. */
+Test(tunnel_onion, bit_31_of_a_hostile_neighbour_is_cleared) {
+    struct circuit_pair c;
+    circuit_pair_init(&c, 3, 21);
+    uint8_t cell[TUN_CELL];
+    uint32_t layer;
+    unsigned who;
+    struct tun_inner inner;
+    cr_assert_eq(tun_layer_originate(&c.hop[2], &c.rng, cell, CMD, 0, &layer), CV_ERR_OK);
+    cr_assert_eq(tun_layer_transit(&c.hop[1], &c.rng, cell, layer | 0x80000000, &layer), CV_ERR_OK);
+    cr_assert_eq(tun_layer_transit(&c.hop[0], &c.rng, cell, layer, &layer), CV_ERR_OK);
+    cr_assert_eq(tun_onion_unwrap(&c.owner, 0, cell, layer, &who, &inner), CV_ERR_OK);
+    cr_assert_eq(who, 2);
+    cr_assert_eq(tun_onion_unwrap(&c.owner, 0, cell, layer | 0x80000000, &who, &inner),
+                 CV_ERR_MALFORMED, "nor can the guard claim one for a hop before it");
+}
+
 Test(tunnel_onion, tail_tells_no_position) {
     /* Tails of plaintexts for the last hop are forced by fillers, those of the
      * first random: neither repeats, neither is zero. */
