@@ -216,7 +216,7 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     c->ack_count = c->ack_chunks = c->cancel_count = 0;
     c->ack_at = CV_USEC_NEVER;
     c->window = FIRST_WINDOW;
-    c->ask_at = 0;
+    c->ask_at = c->idle_until = 0;
     c->send_at = 0;
     c->news_seen = s->news_count;
     c->tell_from = 0;

@@ -134,7 +134,7 @@ static void put_cancels(struct ppsp_channel *c, struct cv_wr *w, size_t spare) {
 
 /* How many chunks to ask for now; little by little is not worth a datagram. */
 static uint32_t request_room(const struct ppsp_channel *c, cv_usec now) {
-    if (c->choked || now < c->ask_at || !ppsp_swarm_hungry(c->swarm))
+    if (c->choked || now < c->ask_at || now < c->idle_until || !ppsp_swarm_hungry(c->swarm))
         return 0;
     if (!c->guess && c->have.count == 0)
         return 0;
@@ -178,7 +178,9 @@ static void put_requests(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, s
         if (s->config.download_limit)
             max = max < 4 ? max : 4;
         if (!ppsp_pick(c, now, max, &r) && !ppsp_pick_steal(c, now, max, &r)) {
-            c->ask_at = cv_usec_add(now, IDLE_LOOK); /* perhaps somebody stalls */
+            /* What others were asked for may stall; otherwise only news help. */
+            bool elsewhere = s->taken.count > s->have.count;
+            c->idle_until = elsewhere ? cv_usec_add(now, IDLE_LOOK) : CV_USEC_NEVER;
             break;
         }
         if (!ask(c, now, &r))
@@ -248,7 +250,8 @@ cv_usec ppsp_control_next(const struct ppsp_channel *c) {
     if (tells(c))
         at = cv_usec_min(at, c->tell_again_at);
     /* Once passed, it hinders nobody: then something else is awaited. */
-    if (c->ask_at > s->p->last_now && !c->choked && ppsp_swarm_hungry(s))
-        at = cv_usec_min(at, c->ask_at);
+    cv_usec ask = c->ask_at > c->idle_until ? c->ask_at : c->idle_until;
+    if (ask > s->p->last_now && !c->choked && ppsp_swarm_hungry(s))
+        at = cv_usec_min(at, ask);
     return at;
 }

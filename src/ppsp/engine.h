@@ -243,9 +243,10 @@ struct ppsp_channel {
     cv_usec ack_at;
     struct ppsp_range cancels[PPSP_CANCELS];
     uint32_t cancel_count;
-    uint32_t window; /* chunks to ask for at a time */
-    cv_usec data_at; /* when the last chunk came, or was asked for from nothing */
-    cv_usec ask_at;  /* not before: demoted, or the download limit */
+    uint32_t window;    /* chunks to ask for at a time */
+    cv_usec data_at;    /* when the last chunk came, or was asked for from nothing */
+    cv_usec ask_at;     /* not before: demoted, or the download limit */
+    cv_usec idle_until; /* nothing to ask it for was found; not before that or news */
     uint32_t stalls, stalls_running;
     uint64_t block; /* rarest first: where it is reading; NONE */
 

@@ -5,7 +5,7 @@
 
 #include "ppsp/engine.h"
 
-enum { ACK_EVERY = 16, STALL_DOUBLINGS = 4 };
+enum { ACK_EVERY = 16, STALL_DOUBLINGS = 3 };
 
 #define ACK_DELAY        CV_MSEC(2)
 #define ACK_DELAY_HIDDEN CV_MSEC(8)
@@ -22,7 +22,9 @@ enum cv_err ppsp_fetch_integrity(struct ppsp_channel *c, cv_usec now,
     struct ppsp *p = s->p;
     ppsp_bin bin = ppsp_bin_of_range(node->chunks.first, node->chunks.last);
     (void)now;
-    if (bin == PPSP_BIN_NONE) {
+    bool outside = bin != PPSP_BIN_NONE && s->tree.proven &&
+                   ppsp_bin_last(bin) > ppsp_bin_last(s->tree.root_bin);
+    if (bin == PPSP_BIN_NONE || outside) {
         PPSP_COUNT(p, drop_integrity);
         return CV_ERR_OK;
     }
@@ -247,6 +249,7 @@ enum cv_err ppsp_fetch_have(struct ppsp_channel *c, cv_usec now, const struct pp
         PPSP_COUNT(s->p, drop_have_bad);
         return CV_ERR_OK;
     }
+    c->idle_until = 0;
     ppsp_serve_cancel(c, range, true); /* section 3.8 */
     if (c->guess)
         end_guess(c);

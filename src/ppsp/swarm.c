@@ -34,6 +34,7 @@ static void set_chunks(struct ppsp_swarm *s, uint64_t chunks) {
     for (unsigned i = 0; i < PPSP_WANTS; i++)
         if (s->wants[i].last >= chunks)
             s->wants[i].last = chunks - 1;
+    ppsp_swarm_wake(s);
 }
 
 static enum cv_err load_have(struct ppsp_swarm *s) {
@@ -211,9 +212,11 @@ void ppsp_swarm_close(struct ppsp *p, struct cv_now now, cv_handle swarm) {
 
 void ppsp_swarm_wake(struct ppsp_swarm *s) {
     struct ppsp_channel *c;
-    TAILQ_FOREACH(c, &s->channels, of_swarm)
-    if (c->state == PPSP_PEER_OPEN)
-        ppsp_channel_wake(c);
+    TAILQ_FOREACH(c, &s->channels, of_swarm) {
+        c->idle_until = 0;
+        if (c->state == PPSP_PEER_OPEN)
+            ppsp_channel_wake(c);
+    }
 }
 
 void ppsp_swarm_ready(struct ppsp *p, struct cv_now now, cv_handle swarm) {

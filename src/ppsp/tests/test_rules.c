@@ -1,0 +1,541 @@
+/*
+ * Rules about messages, RFC 7574 sections 3, 4 and 8: order, what is told,
+ * acknowledged and cancelled, what is ignored. The other end is played octet
+ * by octet.
+ */
+#include "support/suite.h"
+
+#include "ppsp/limits.h"
+#include "raw.h"
+
+CV_SUITE(ppsp_rules);
+
+enum { CHUNKS = 100 };
+
+struct bench {
+    struct rig *rig;
+    struct raw *raw;
+    struct rig_store full; /* what the raw peer has */
+};
+
+static struct bench begin(bool seeder, bool circuits) {
+    struct bench b = {.rig = rig_new(1, CHUNKS * 1024 - 6, 1024, CV_SHA256)};
+    uint8_t root[CV_SHA_MAX];
+    b.rig->circuits = circuits;
+    rig_add(b.rig, seeder);
+    b.raw = raw_new(b.rig, 0);
+    rig_store_init(&b.full, 1024, 32, CHUNKS * 1024);
+    rig_store_fill(&b.full, CV_SHA256, b.rig->content, b.rig->octets_content, root);
+    return b;
+}
+
+static void end(struct bench *b) {
+    rig_store_done(&b->full);
+    free(b->raw);
+    rig_free(b->rig);
+}
+
+/* A seeder under test; the raw peer's channel is open. */
+static struct bench seeder(void) {
+    struct bench b = begin(true, false);
+    cr_assert(raw_call(b.raw));
+    cr_assert_eq(raw_send_hex(b.raw, ""), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    return b;
+}
+
+/* A viewer under test, which called; the raw peer said what it has. */
+static struct bench viewer(void) {
+    struct bench b = begin(false, false);
+    cr_assert(raw_be_called(b.raw));
+    cr_assert_eq(raw_send_hex(b.raw, "03 00000000 00000063"), CV_ERR_OK);
+    raw_listen(b.raw);
+    return b;
+}
+
+static enum cv_err give(struct bench *b, uint64_t chunk, bool peaks) {
+    struct cv_wr d = raw_datagram(b->raw);
+    raw_put_hashes(b->raw, &d, &b->full, chunk, peaks);
+    raw_put_data(b->raw, &d, &b->full, chunk, 1000);
+    return raw_send(b->raw, &d);
+}
+
+static uint64_t have(const struct bench *b) {
+    struct ppsp_stats st = {0};
+    (void)ppsp_stats(b->rig->engine[0], b->rig->swarm[0], &st);
+    return st.chunks_have;
+}
+
+static unsigned down_for(const struct bench *b, enum cv_err why) {
+    unsigned n = 0;
+    rig_drain(b->rig, 0);
+    for (unsigned i = 0; i < b->rig->event_count[0]; i++)
+        n += b->rig->events[0][i].type == PPSP_EVENT_PEER_DOWN && b->rig->events[0][i].err == why;
+    return n;
+}
+
+/* ---- section 3 ---- */
+
+Test(ppsp_rules, R3_2_messages_share_a_datagram) {
+    struct bench b = viewer();
+    cr_assert_eq(give(&b, 0, true), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_wait(b.raw, CV_MSEC(30));
+    unsigned ack = UINT32_MAX, request = 0;
+    struct raw_message m;
+    if (raw_find(b.raw, PPSP_MSG_ACK, 0, &m))
+        ack = m.datagram;
+    if (raw_find(b.raw, PPSP_MSG_REQUEST, 0, &m))
+        request = m.datagram;
+    cr_expect_eq(ack, request, "ACK and REQUEST travel together");
+    end(&b);
+}
+
+Test(ppsp_rules, R3_3_strict_order) {
+    struct bench b = seeder();
+    /* a cancel behind the request undoes it; before it, it does not */
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000001 00000001 09 00000001 00000001"), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_wait(b.raw, CV_SEC(1));
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_DATA), 0);
+    cr_assert_eq(raw_send_hex(b.raw, "09 00000001 00000001 08 00000001 00000001"), CV_ERR_OK);
+    raw_listen(b.raw);
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_DATA), 1);
+    end(&b);
+}
+
+Test(ppsp_rules, R3_4_what_stands_before_an_invalid_message_counts_and_R3_1_then_no_more) {
+    struct bench b = viewer();
+    struct cv_wr d = raw_datagram(b.raw);
+    raw_put_hashes(b.raw, &d, &b.full, 0, true);
+    raw_put_data(b.raw, &d, &b.full, 0, 1000);
+    cv_wr_u8(&d, PPSP_MSG_HAVE); /* backwards: invalid */
+    cv_wr_be32(&d, 9);
+    cv_wr_be32(&d, 8);
+    raw_put_data(b.raw, &d, &b.full, 1, 1000);
+    cr_expect_eq(raw_send(b.raw, &d), CV_ERR_MALFORMED);
+    rig_drain(b.rig, 0);
+    cr_expect_eq(have(&b), 1, "chunk 0 stays, chunk 1 was not read");
+    cr_expect_eq(raw_counters(b.raw)->drop_message_bad, 1);
+    cr_expect_eq(down_for(&b, CV_ERR_MALFORMED), 1);
+    end(&b);
+}
+
+Test(ppsp_rules, R3_1_1_handshake_only_first_in_a_datagram) {
+    struct bench b = seeder();
+    cr_expect_eq(raw_send_hex(b.raw, "03 00000000 00000001 00 00000000 ff"), CV_ERR_MALFORMED);
+    cr_expect_eq(down_for(&b, CV_ERR_MALFORMED), 1);
+    end(&b);
+}
+
+Test(ppsp_rules, unknown_messages_end_the_conversation) {
+    /* clang-format off */
+    static const char *const rows[] = {
+        "0e 0000", "ff", "fe", "07 00000000 00000001 0000000000000000",
+    };
+    /* clang-format on */
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct bench b = seeder();
+        cr_expect_eq(raw_send_hex(b.raw, rows[i]), CV_ERR_UNKNOWN, "%s", rows[i]);
+        cr_expect_eq(raw_counters(b.raw)->drop_message_unknown, 1);
+        cr_expect_eq(down_for(&b, CV_ERR_MALFORMED), 1);
+        end(&b);
+    }
+}
+
+Test(ppsp_rules, every_message_cut_anywhere_changes_counters_only) {
+    static const char *const whole[] = {
+        "01 00000001 00000001 0000000000000001 aabbcc",
+        "02 00000001 00000001 0000000000000001",
+        "03 00000001 00000001",
+        "08 00000001 00000001",
+        "09 00000001 00000001",
+        "04 00000001 00000001 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+    };
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+        uint8_t buf[64];
+        size_t len = cv_test_unhex(whole[i], buf, sizeof buf);
+        for (size_t cut = 1; cut < (i == 0 ? 18 : len); cut++) {
+            struct bench b = viewer();
+            struct cv_wr d = raw_datagram(b.raw);
+            cv_wr_bytes(&d, buf, cut);
+            cr_expect_eq(raw_send(b.raw, &d), CV_ERR_TRUNCATED, "message %zu cut at %zu", i, cut);
+            cr_expect_eq(have(&b), 0);
+            end(&b);
+        }
+    }
+}
+
+/* ---- HAVE ---- */
+
+Test(ppsp_rules, R3_2_1_R3_2_2_tells_what_it_has_once_the_handshake_is_complete) {
+    struct bench b = seeder();
+    struct raw_message m;
+    cr_assert(raw_find(b.raw, PPSP_MSG_HAVE, 0, &m));
+    cr_expect(m.range.first == 0 && m.range.last == CHUNKS - 1);
+    end(&b);
+}
+
+Test(ppsp_rules, R3_2_3_no_have_before_datagram_3) {
+    struct bench b = begin(true, false);
+    cr_assert(raw_call(b.raw));
+    raw_wait(b.raw, CV_SEC(5));
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_HAVE), 0);
+    end(&b);
+}
+
+Test(ppsp_rules, R3_2_4_no_have_to_who_has_everything) {
+    struct bench b = begin(true, false);
+    cr_assert(raw_call(b.raw));
+    cr_assert_eq(raw_send_hex(b.raw, "03 00000000 00000063"), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_wait(b.raw, CV_SEC(100));
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_HAVE), 0);
+    end(&b);
+}
+
+Test(ppsp_rules, HAVE_is_repeated_at_growing_intervals_because_it_may_get_lost) {
+    struct bench b = seeder();
+    raw_clear(b.raw);
+    raw_wait(b.raw, CV_SEC(40));
+    size_t n = raw_count(b.raw, PPSP_MSG_HAVE);
+    cr_expect(n >= 4 && n <= 7, "after 1, 3, 7, 15, 31 s; got %zu", n);
+    end(&b);
+}
+
+Test(ppsp_rules, R3_2_1_have_goes_to_the_others_and_R4_3_1_is_the_biggest_interval) {
+    struct bench b = viewer();
+    struct raw *other = raw_new(b.rig, 0); /* a second peer, with nothing */
+    other->us = rig_endpoint(b.rig, 5);
+    cr_assert(raw_call(other));
+    cr_assert_eq(raw_send_hex(other, ""), CV_ERR_OK);
+    cr_assert_eq(give(&b, 1, true), CV_ERR_OK);
+    cr_assert_eq(give(&b, 0, false), CV_ERR_OK);
+    cr_assert_eq(give(&b, 3, false), CV_ERR_OK);
+    raw_clear(other);
+    raw_wait(other, CV_MSEC(60));
+    cr_assert_eq(give(&b, 2, false), CV_ERR_OK);
+    raw_clear(other);
+    raw_wait(other, CV_MSEC(60));
+    struct raw_message m[64], *last = NULL;
+    size_t n = raw_messages(other, m);
+    for (size_t i = 0; i < n; i++)
+        if (m[i].type == PPSP_MSG_HAVE && raw_to(other, m[i].datagram) == other->ours)
+            last = &m[i];
+    cr_assert_not_null(last);
+    cr_expect(last->range.first == 0 && last->range.last == 3, "0..3 around chunk 2");
+    free(other);
+    end(&b);
+}
+
+Test(ppsp_rules, who_does_not_serve_does_not_tell) {
+    struct rig *r = rig_new(1, 3000, 1024, CV_SHA256);
+    r->config.serve = false;
+    rig_add(r, true);
+    struct raw *w = raw_new(r, 0);
+    cr_assert(raw_call(w));
+    cr_assert_eq(raw_send_hex(w, "08 00000000 00000000"), CV_ERR_OK);
+    raw_clear(w);
+    raw_wait(w, CV_SEC(10));
+    cr_expect_eq(raw_count(w, PPSP_MSG_HAVE), 0);
+    cr_expect_eq(raw_count(w, PPSP_MSG_DATA), 0);
+    cr_expect_eq(raw_counters(w)->drop_request_empty, 1);
+    free(w);
+    rig_free(r);
+}
+
+/* ---- ACK ---- */
+
+Test(ppsp_rules, R3_4_1_every_verified_chunk_is_acknowledged_with_R3_4_3_its_delay) {
+    struct bench b = viewer();
+    cr_assert_eq(give(&b, 0, true), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_wait(b.raw, CV_MSEC(10));
+    struct raw_message m;
+    cr_assert(raw_find(b.raw, PPSP_MSG_ACK, 0, &m));
+    cr_expect(m.range.first == 0 && m.range.last == 0);
+    uint64_t first = m.stamp;
+    b.rig->now += 7000; /* the next one travels 7 ms more than the ... */
+    cr_assert_eq(give(&b, 1, false), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    raw_wait(b.raw, CV_MSEC(10));
+    cr_assert(raw_find(b.raw, PPSP_MSG_ACK, 0, &m));
+    cr_expect(m.range.first == 0 && m.range.last == 1, "R4.3.2: the biggest complete interval");
+    cr_expect_eq(m.stamp - first, 17000, "delay is our time minus the timestamp");
+    end(&b);
+}
+
+Test(ppsp_rules, R3_4_1_one_ack_for_a_batch) {
+    struct bench b = viewer();
+    for (uint64_t i = 0; i < 16; i++)
+        cr_assert_eq(give(&b, i, i == 0), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_ACK), 1);
+    struct raw_message m;
+    cr_assert(raw_find(b.raw, PPSP_MSG_ACK, 0, &m));
+    cr_expect(m.range.first == 0 && m.range.last == 15);
+    end(&b);
+}
+
+Test(ppsp_rules, a_duplicate_is_acknowledged_again) {
+    struct bench b = viewer();
+    cr_assert_eq(give(&b, 0, true), CV_ERR_OK);
+    raw_wait(b.raw, CV_MSEC(20));
+    raw_clear(b.raw);
+    cr_assert_eq(give(&b, 0, false), CV_ERR_OK);
+    raw_wait(b.raw, CV_MSEC(20));
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_ACK), 1, "the first may have been lost");
+    cr_expect_eq(raw_counters(b.raw)->drop_data_duplicate, 1);
+    end(&b);
+}
+
+Test(ppsp_rules, acks_of_what_was_not_sent_change_nothing) {
+    struct bench b = seeder();
+    cr_expect_eq(raw_send_hex(b.raw, "02 00000000 00000063 0000000000000001"), CV_ERR_OK);
+    cr_expect_eq(raw_send_hex(b.raw, "02 00000000 ffffffff 0000000000000001"), CV_ERR_OK);
+    cr_expect_eq(raw_send_hex(b.raw, "02 ffffffff ffffffff ffffffffffffffff"), CV_ERR_OK);
+    cr_expect_eq(raw_counters(b.raw)->drop_ack_unknown, 3);
+    struct ppsp_peer_stats ps;
+    cr_assert_eq(ppsp_peers(b.rig->engine[0], b.rig->swarm[0], &ps, 1), 1);
+    cr_expect_eq(ps.chunks_have, 0);
+    cr_expect_eq(ps.rtt, 0);
+    end(&b);
+}
+
+/* ---- REQUEST, CANCEL ---- */
+
+Test(ppsp_rules, R3_7_2_requests_are_served_in_order) {
+    struct bench b = seeder();
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000009 00000009 08 00000002 00000002"
+                                     "08 00000050 00000050 08 00000004 00000004"),
+                 CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    static const uint64_t want[] = {9, 2, 0x50, 4};
+    for (unsigned i = 0; i < 4; i++) {
+        struct raw_message m;
+        cr_assert(raw_find(b.raw, PPSP_MSG_DATA, i, &m));
+        cr_expect_eq(m.range.first, want[i]);
+    }
+    end(&b);
+}
+
+Test(ppsp_rules, the_same_request_twice_is_served_once) {
+    struct bench b = seeder();
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000000 00000002 08 00000001 00000003"
+                                     "08 00000000 00000003"),
+                 CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_DATA), 4);
+    end(&b);
+}
+
+Test(ppsp_rules, requests_beyond_the_content_are_clipped_or_dropped) {
+    struct bench b = seeder();
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000062 ffffffff"), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_DATA), 2, "98 and the short 99");
+    struct raw_message m;
+    cr_assert(raw_find(b.raw, PPSP_MSG_DATA, 1, &m));
+    cr_expect(m.range.first == 99 && m.len == 1018);
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000064 00000064"), CV_ERR_OK);
+    cr_assert_eq(raw_send_hex(b.raw, "08 ffffffff ffffffff"), CV_ERR_OK);
+    cr_expect_eq(raw_counters(b.raw)->drop_request_empty, 2);
+    end(&b);
+}
+
+Test(ppsp_rules, REQUEST_1_floods_are_bounded) {
+    struct bench b = seeder();
+    for (uint32_t i = 0; i < 5000; i++) {
+        struct cv_wr d = raw_datagram(b.raw);
+        for (uint32_t k = 0; k < 50; k++)
+            raw_put_range(b.raw, &d, PPSP_MSG_REQUEST, (i * 7 + k * 2) % CHUNKS,
+                          (i * 7 + k * 2) % CHUNKS);
+        cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK);
+    }
+    raw_clear(b.raw);
+    raw_wait(b.raw, CV_MSEC(500));
+    cr_expect_leq(b.raw->count, 64, "without an ACK hardly anything leaves");
+    end(&b);
+}
+
+Test(ppsp_rules, CANCEL_1_of_nothing_is_counted) {
+    struct bench b = seeder();
+    cr_expect_eq(raw_send_hex(b.raw, "09 00000000 ffffffff"), CV_ERR_OK);
+    cr_expect_eq(raw_counters(b.raw)->drop_cancel_unknown, 1);
+    end(&b);
+}
+
+Test(ppsp_rules, cancel_takes_out_of_the_middle) {
+    struct bench b = seeder();
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000000 00000009 09 00000002 00000008"), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_DATA), 3, "0, 1 and 9");
+    end(&b);
+}
+
+Test(ppsp_rules, R3_8_2_have_is_an_implicit_cancel) {
+    struct bench b = seeder();
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000000 00000009 03 00000000 00000007"), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_DATA), 2);
+    end(&b);
+}
+
+Test(ppsp_rules, R3_7_1_asks_first_for_little_then_for_large_ranges) {
+    struct bench b = begin(false, false);
+    cr_assert(raw_be_called(b.raw));
+    struct raw_message m;
+    cr_assert(raw_find(b.raw, PPSP_MSG_REQUEST, 0, &m));
+    cr_expect(m.range.first == 0 && m.range.last == 15, "a group: nothing is known yet");
+    cr_assert_eq(raw_send_hex(b.raw, "03 00000000 00000063"), CV_ERR_OK);
+    cr_assert_eq(give(&b, 0, true), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    uint64_t asked = 0;
+    size_t messages = raw_count(b.raw, PPSP_MSG_REQUEST);
+    for (unsigned i = 0; raw_find(b.raw, PPSP_MSG_REQUEST, i, &m); i++)
+        asked += m.range.last - m.range.first + 1;
+    cr_expect_geq(asked, 40);
+    cr_expect_leq(messages, 6);
+    end(&b);
+}
+
+/* ---- CHOKE ---- */
+
+Test(ppsp_rules, R3_9_2_a_choked_peer_asks_nothing_and_R3_9_3_have_does_not_unchoke) {
+    struct bench b = begin(false, false);
+    cr_assert(raw_be_called(b.raw));
+    cr_assert_eq(raw_send_hex(b.raw, "0a"), CV_ERR_OK);
+    raw_clear(b.raw);
+    cr_assert_eq(raw_send_hex(b.raw, "03 00000000 00000063"), CV_ERR_OK);
+    raw_wait(b.raw, CV_SEC(20));
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_REQUEST), 0);
+    cr_assert_eq(raw_send_hex(b.raw, "0b"), CV_ERR_OK);
+    raw_listen(b.raw);
+    cr_expect_gt(raw_count(b.raw, PPSP_MSG_REQUEST), 0);
+    end(&b);
+}
+
+Test(ppsp_rules, UNCHOKE_1_stray_ones_are_ignored) {
+    struct bench b = seeder();
+    cr_expect_eq(raw_send_hex(b.raw, "0b"), CV_ERR_OK);
+    cr_expect_eq(raw_counters(b.raw)->drop_choke, 1);
+    end(&b);
+}
+
+/* ---- DATA ---- */
+
+Test(ppsp_rules, R8_6_1_a_datagram_carries_one_data_message_at_its_end) {
+    struct bench b = seeder();
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000000 00000003"), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    struct raw_message m[512];
+    size_t n = raw_messages(b.raw, m);
+    for (size_t i = 0; i < n; i++)
+        if (m[i].type == PPSP_MSG_DATA)
+            cr_expect(i + 1 == n || m[i + 1].datagram != m[i].datagram);
+    end(&b);
+}
+
+Test(ppsp_rules, R8_1_1_every_datagram_fits_the_endpoint) {
+    for (int circuits = 0; circuits < 2; circuits++) {
+        struct bench b = begin(true, circuits);
+        if (circuits) {
+            struct ppsp_peer_props props = {.mtu = 1101, .hidden = true};
+            cr_assert_eq(ppsp_peer_add(b.rig->engine[0], rig_now(b.rig), b.rig->swarm[0],
+                                       &b.raw->us, &props),
+                         CV_ERR_OK);
+        }
+        cr_assert(raw_call(b.raw));
+        for (unsigned i = 0; i < 12; i++) { /* acknowledges as it goes */
+            struct cv_wr d = raw_datagram(b.raw);
+            if (i == 0)
+                raw_put_range(b.raw, &d, PPSP_MSG_REQUEST, 0, 99);
+            else
+                ppsp_ack_write(&d, PPSP_ADDRESSING_CHUNK32, &(struct ppsp_ack){{0, 8 * i}, 1});
+            cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK);
+            raw_wait(b.raw, CV_MSEC(20));
+        }
+        cr_expect_gt(raw_count(b.raw, PPSP_MSG_DATA), 40);
+        for (unsigned i = 0; i < b.raw->count; i++)
+            cr_expect_leq(b.raw->lens[i], circuits ? 1101u : 1400u);
+        end(&b);
+    }
+}
+
+Test(ppsp_rules, hidden_peers_see_a_clock_that_is_not_ours_in_steps_of_a_millisecond) {
+    uint64_t stamps[2];
+    for (unsigned k = 0; k < 2; k++) {
+        struct bench b = begin(true, true);
+        struct ppsp_peer_props props = {.mtu = 1101, .hidden = true};
+        for (unsigned skip = 0; skip < k; skip++)
+            (void)cv_rng_u32(&b.rig->rng[0]); /* other dice */
+        cr_assert_eq(
+            ppsp_peer_add(b.rig->engine[0], rig_now(b.rig), b.rig->swarm[0], &b.raw->us, &props),
+            CV_ERR_OK);
+        cr_assert(raw_call(b.raw));
+        b.rig->now += 1234;
+        cr_assert_eq(raw_send_hex(b.raw, "08 00000000 00000000"), CV_ERR_OK);
+        raw_listen(b.raw);
+        struct raw_message m;
+        cr_assert(raw_find(b.raw, PPSP_MSG_DATA, 0, &m));
+        stamps[k] = m.stamp;
+        cr_expect_eq(m.stamp % 1000, 0);
+        cr_expect(m.stamp > b.rig->now + CV_SEC(86400) || m.stamp + CV_SEC(86400) < b.rig->now);
+        end(&b);
+    }
+    cr_expect_neq(stamps[0], stamps[1]);
+}
+
+Test(ppsp_rules, DATA_2_unasked_chunks_are_ignored) {
+    struct bench b = viewer();
+    struct rig_store *full = &b.full;
+    cr_assert_eq(give(&b, 0, true), CV_ERR_OK);
+    /* a chunk that nobody asked for: cut the viewer's wishes first */
+    ppsp_swarm_fetch_all(b.rig->engine[0], rig_now(b.rig), b.rig->swarm[0], false);
+    raw_listen(b.raw);
+    cr_assert_eq(raw_send_hex(b.raw, "0a"), CV_ERR_OK); /* and do not ask again */
+    uint64_t before = have(&b);
+    struct cv_wr d = raw_datagram(b.raw);
+    raw_put_hashes(b.raw, &d, full, 99, false);
+    raw_put_data(b.raw, &d, full, 99, 1);
+    cr_expect_eq(raw_send(b.raw, &d), CV_ERR_OK);
+    rig_drain(b.rig, 0);
+    cr_expect_eq(have(&b), before);
+    cr_expect_eq(raw_counters(b.raw)->drop_data_unasked, 1);
+    end(&b);
+}
+
+Test(ppsp_rules, pex_is_ignored) {
+    struct bench b = seeder();
+    cr_expect_eq(raw_send_hex(b.raw, "06 05 c0000201 1a0a 0c 20010db8000000000000000000000001 1a0a"
+                                     "0d 0003 aabbcc 08 00000000 00000000"),
+                 CV_ERR_OK);
+    cr_expect_eq(raw_counters(b.raw)->drop_pex, 4);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_DATA), 1, "what follows is read");
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_PEX_RESV4), 0);
+    end(&b);
+}
+
+Test(ppsp_rules, have_of_nonsense_is_counted) {
+    struct bench b = seeder();
+    cr_expect_eq(raw_send_hex(b.raw, "03 00000064 00000065"), CV_ERR_OK);
+    cr_expect_eq(raw_send_hex(b.raw, "03 ffffffff ffffffff"), CV_ERR_OK);
+    cr_expect_eq(raw_counters(b.raw)->drop_have_bad, 2);
+    cr_expect_eq(raw_send_hex(b.raw, "03 00000000 ffffffff"), CV_ERR_OK);
+    struct ppsp_peer_stats ps;
+    cr_assert_eq(ppsp_peers(b.rig->engine[0], b.rig->swarm[0], &ps, 1), 1);
+    cr_expect_eq(ps.chunks_have, CHUNKS, "clipped to the content");
+    end(&b);
+}
