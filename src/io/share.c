@@ -18,7 +18,7 @@ static int64_t mtime_ns(const struct stat *st) {
 }
 
 static enum cv_err open_file(const char *path, int *ret, struct stat *ret_st, struct io_why *why) {
-    struct stat st;
+    struct stat st = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0 || fstat(fd, &st) != 0) {
         enum cv_err err = io_why_errno(why, path, errno);
@@ -144,7 +144,7 @@ enum cv_err io_store_share(struct io_state *state, const struct io_share_config 
     uint8_t id[IO_STORE_ID];
     char name[8 + 32 + 1] = "shared--";
     struct io_store *s;
-    struct stat st;
+    struct stat st = {0};
     int fd = -1;
     enum cv_err err = open_file(cfg->path, &fd, &st, why);
     if (err == CV_ERR_OK)
