@@ -11,14 +11,21 @@
 #include "base/text.h"
 #include "reputation/store_sqlite.h"
 
+char *ledger_one_line(char *text) {
+    for (char *p = text; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = '?';
+    return text;
+}
+
 void ledger_die(int status, const char *format, ...) {
+    char line[4096];
     va_list args;
-    fflush(stdout);
-    fputs("culvert-ledger: ", stderr);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    fflush(stdout);
+    fprintf(stderr, "culvert-ledger: %s\n", ledger_one_line(line));
     exit(status);
 }
 

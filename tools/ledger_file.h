@@ -50,6 +50,9 @@ int64_t ledger_number(struct ledger_file *f, const char *sql);
 __attribute__((noreturn, format(printf, 2, 3))) void ledger_die(int status, const char *format,
                                                                 ...);
 
+/* Makes text out of the file fit for a line: control characters become '?'. */
+char *ledger_one_line(char *text);
+
 /* The relay a key or the beginning of one (4 hex digits or more) names. Exits
  * with LEDGER_NOT_THERE when there is none or more than one. */
 int64_t ledger_relay(struct ledger_file *f, const char *text);

@@ -148,8 +148,11 @@ static void check_database(struct verify *v) {
         ledger_query(v->f, v->deep ? "PRAGMA integrity_check(100)" : "PRAGMA quick_check(100)");
     while (ledger_step(v->f, st)) {
         const char *text = (const char *)sqlite3_column_text(st, 0);
-        if (!text || strcmp(text, "ok") != 0)
-            wrong(v, "database", text ? text : "");
+        char about[256];
+        if (text && strcmp(text, "ok") == 0)
+            continue;
+        snprintf(about, sizeof about, "%s", text ? text : "");
+        wrong(v, "database", ledger_one_line(about));
     }
     st = ledger_query(v->f, "PRAGMA foreign_key_check");
     while (ledger_step(v->f, st))

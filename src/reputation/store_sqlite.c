@@ -820,6 +820,13 @@ static int open_file(struct rep_store_sqlite *s, const char *path) {
     return sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
 }
 
+/* SQLite's messages quote names out of the file, whatever octets they are. */
+static void one_line(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+}
+
 enum cv_err rep_store_sqlite_open(const char *path, const uint8_t network_id[REP_NETWORK_ID],
                                   const uint8_t identity[CV_KEY], enum rep_sqlite_sync sync,
                                   struct rep_store_sqlite **ret, char *why, size_t why_cap) {
@@ -835,6 +842,7 @@ enum cv_err rep_store_sqlite_open(const char *path, const uint8_t network_id[REP
     if (!err)
         err = check_owner(s, &w, network_id, identity);
     if (err) {
+        one_line(why);
         rep_store_sqlite_close(s);
         return err;
     }
