@@ -455,7 +455,7 @@ static bool read_edge(sqlite3_stmt *st, void *row) {
 }
 
 static enum cv_err edge_load(void *ctx, struct rep_edge **ret, size_t *ret_n) {
-    void *all;
+    void *all = NULL;
     enum cv_err err = load(ctx, S_EDGE_LOAD, sizeof **ret, read_edge, &all, ret_n);
     if (!err)
         *ret = all;
@@ -489,7 +489,7 @@ static bool read_pending(sqlite3_stmt *st, void *row) {
 }
 
 static enum cv_err pending_load(void *ctx, struct rep_pending **ret, size_t *ret_n) {
-    void *all;
+    void *all = NULL;
     enum cv_err err = load(ctx, S_LINK_LOAD, sizeof **ret, read_pending, &all, ret_n);
     if (!err)
         *ret = all;
@@ -562,7 +562,7 @@ static bool read_key(sqlite3_stmt *st, void *row) {
 }
 
 static enum cv_err fork_load(void *ctx, uint8_t **ret, size_t *ret_n) {
-    void *all;
+    void *all = NULL;
     enum cv_err err = load(ctx, S_FORK_LOAD, CV_KEY, read_key, &all, ret_n);
     if (!err)
         *ret = all;
@@ -766,7 +766,7 @@ static enum cv_err check_owner(struct rep_store_sqlite *s, const struct why *w,
 
 static enum cv_err prepare(struct rep_store_sqlite *s, const struct why *w,
                            enum rep_sqlite_sync sync) {
-    int64_t version;
+    int64_t version = 0;
     bool sound;
     enum cv_err err = identify(s, w, &version);
     if (err)

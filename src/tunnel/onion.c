@@ -57,6 +57,7 @@ static void xor_tail(uint8_t *tail, size_t len, const uint8_t nonce[CV_AEAD_NONC
                      const uint8_t key[32]) {
     enum { LAST = TUN_FORWARD_PLAIN % 64, LAST_BLOCK = 1 + TUN_FORWARD_PLAIN / 64 };
     static_assert(LAST + 64 >= TUN_TAIL, "two blocks suffice");
+    assert(len <= TUN_TAIL);
     uint8_t stream[LAST + 64] = {0};
     size_t n = len <= LAST ? LAST : sizeof stream;
     cv_chacha20_xor_at(stream, n, len <= LAST ? LAST_BLOCK : LAST_BLOCK - 1, nonce, key);
