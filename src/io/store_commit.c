@@ -63,9 +63,17 @@ static void *flush_loop(void *arg) {
             f->commits++;
         }
         pthread_cond_broadcast(&f->changed);
+        if (f->notify)
+            f->notify(f->notify_ctx);
     }
     pthread_mutex_unlock(&f->mutex);
     return NULL;
+}
+
+void io_store_notify(struct io_store *s, void (*fn)(void *ctx), void *ctx) {
+    assert(!s->flusher.running);
+    s->flusher.notify = fn;
+    s->flusher.notify_ctx = ctx;
 }
 
 /* The thread begins with the first commit: most stores of a seeder need none. */

@@ -66,6 +66,13 @@ struct io_store *io_store_close(struct io_store *s);
 /* Waits until all that was committed is durable. OK, STORE or FULL. */
 enum cv_err io_store_flush(struct io_store *s);
 
+/*
+ * Calls `fn` after every flush, FROM THE FLUSHING THREAD: let it do nothing but
+ * io_wake_up(), and call ppsp_swarm_ready() from the loop, so that a write that
+ * was told AGAIN is not tried later than it could be. Before the first write.
+ */
+void io_store_notify(struct io_store *s, void (*fn)(void *ctx), void *ctx);
+
 struct io_store_stats {
     uint64_t chunks, octets; /* 0: not known */
     uint64_t verified;       /* chunks */

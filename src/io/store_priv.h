@@ -29,6 +29,8 @@ struct io_store_flusher {
     uint64_t queued_octets; /* content whose bits are in the queue */
     uint64_t octets;        /* content written and not yet durably marked */
     uint64_t commits;
+    void (*notify)(void *ctx); /* set before the thread starts */
+    void *notify_ctx;
     int error; /* errno of the first failed flush; sticky */
 };
 

@@ -202,6 +202,25 @@ Test(io_store_file, a_failed_flush_ends_writing_and_marks_nothing) {
     fixture_done(&f);
 }
 
+static void count_flush(void *ctx) {
+    atomic_int *count = ctx;
+    (*count)++;
+}
+
+Test(io_store_file, tells_when_it_flushed) {
+    struct store_fixture f;
+    atomic_int count = 0;
+    fixture_init(&f);
+    fixture_open(&f);
+    io_store_notify(f.store, count_flush, &count);
+    fixture_size(&f, CHUNKS, OCTETS);
+    cr_assert_eq(content_write(f.store, 0, 1, OCTETS), CV_ERR_OK);
+    cr_expect_eq(count, 0);
+    f.store = io_store_close(f.store);
+    cr_expect_eq(count, 1);
+    fixture_done(&f);
+}
+
 Test(io_store_file, writes_wait_for_the_disk_and_go_on) {
     struct store_fixture f;
     enum { MANY = 40 << 10 };
