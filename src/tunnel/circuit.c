@@ -124,7 +124,7 @@ enum cv_err tun_circuit_send(struct tunnel *t, const struct cv_now *now, cv_hand
     struct tun_circuit *c = get(t, circuit);
     if (!c)
         return CV_ERR_NOENT;
-    if (len > TUN_FORWARD_MAX)
+    if (len > TUN_FORWARD_MAX || command == 0)
         return CV_ERR_INVAL;
     if (!c->onion.hops || !c->ready_at)
         return CV_ERR_AGAIN;
@@ -144,7 +144,7 @@ static struct tun_asking *asking_find(struct tun_circuit *c, uint32_t transactio
 static enum cv_err ask(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
                        unsigned hop, uint8_t command, const void *body, size_t len,
                        struct tun_asking **ret) {
-    if (len + 4 > TUN_FORWARD_MAX)
+    if (len + 4 > TUN_FORWARD_MAX || command == 0)
         return CV_ERR_INVAL;
     if (c->asked >= TUN_ASKINGS_MAX)
         return CV_ERR_LIMIT;
