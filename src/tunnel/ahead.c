@@ -8,9 +8,12 @@
 
 #include "tunnel/clientstate.h"
 
-#define STALE    CV_SEC(600) /* no new use of circuits older than this */
-#define SHUN     CV_SEC(30)
-#define PATIENCE CV_SEC(4) /* for a circuit that is being built */
+#define STALE CV_SEC(600) /* no new use of circuits older than this */
+#define SHUN  CV_SEC(30)
+/* For a circuit that is being built: six times what others took, within these. */
+#define PATIENCE_MIN CV_SEC(1)
+#define PATIENCE_MAX CV_SEC(6)
+#define PATIENCE     CV_SEC(4) /* as long as there were no others */
 
 static cv_usec now(const struct tun_client *c) {
     return c->now.mono;
@@ -93,6 +96,91 @@ static enum cv_err build(struct tun_client *c, const struct tun_path *p, enum tu
     return CV_ERR_OK;
 }
 
+/* ---- time and blame ---- */
+
+cv_usec tun_client_patience(const struct tunnel *t) {
+    const struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    if (c->build_time == 0)
+        return PATIENCE;
+    cv_usec p = 6 * c->build_time;
+    return p < PATIENCE_MIN ? PATIENCE_MIN : p > PATIENCE_MAX ? PATIENCE_MAX : p;
+}
+
+/* This hop did not answer. */
+static void shun(struct tun_client *c, const struct tun_lane *lane, unsigned at) {
+    const uint8_t *who = lane->hop[at];
+    struct tun_relay *r = tun_directory_find(c->dir, who, lane->day[at]);
+    struct tun_guard *g = at == 0 ? tun_guards_find_first(&c->guards, who) : NULL;
+    if (g)
+        g->shunned_until = cv_usec_add(now(c), SHUN / 6);
+    if (r)
+        r->shunned_until = cv_usec_add(now(c), g ? SHUN / 6 : SHUN);
+    tun_client_by(c, now(c));
+}
+
+void tun_client_failed(struct tunnel *t, const struct cv_now *at, cv_handle circuit,
+                       uint32_t built) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    struct tun_lane *lane = c ? tun_ahead_lane(c, circuit) : NULL;
+    if (!lane)
+        return;
+    c->now = *at;
+    if (built < lane->n)
+        shun(c, lane, built);
+    tun_ahead_forget(c, lane);
+}
+
+void tun_client_suspect(struct tunnel *t, const struct cv_now *at, cv_handle circuit) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    struct tun_lane *lane = tun_ahead_lane(c, circuit);
+    struct tun_circuit_info info;
+    c->now = *at;
+    if (!lane || tun_circuit_info(t, circuit, &info) || !info.ready ||
+        tun_circuit_give(t, circuit, TUN_USER_CLIENT)) {
+        tun_circuit_close(t, at, circuit);
+        tun_client_failed(t, at, circuit, TUN_HOPS_MAX);
+        return;
+    }
+    lane->suspect = true;
+    lane->suspect_until = cv_usec_add(now(c), tun_client_patience(t));
+    for (unsigned i = 0; i < lane->n; i++) {
+        if (tun_circuit_request(t, at, circuit, i, TUN_CMD_PING, NULL, 0, &lane->ping[i]))
+            lane->ping[i] = 0;
+    }
+    tun_client_by(c, lane->suspect_until);
+}
+
+void tun_ahead_on_reply(struct tun_client *c, const struct tun_event *ev) {
+    struct tun_lane *lane = tun_ahead_lane(c, ev->reply.circuit);
+    if (!lane || !lane->suspect || ev->reply.err)
+        return;
+    for (unsigned i = 0; i < lane->n; i++) {
+        if (lane->ping[i] == ev->reply.transaction)
+            lane->ping[i] = 0;
+    }
+}
+
+/* Time is up for a suspect: whoever comes first of those that did not answer. */
+static void judge(struct tun_client *c, struct tun_lane *lane) {
+    for (unsigned i = 0; i < lane->n; i++) {
+        if (lane->ping[i]) {
+            shun(c, lane, i);
+            break;
+        }
+    }
+    tun_circuit_close(c->t, &c->now, lane->circuit);
+    tun_ahead_forget(c, lane);
+}
+
+static bool has_shunned(const struct tun_client *c, const struct tun_lane *lane) {
+    for (unsigned i = 0; i < lane->n; i++) {
+        const struct tun_relay *r = tun_directory_find(c->dir, lane->hop[i], lane->day[i]);
+        if (r && r->shunned_until > now(c))
+            return true;
+    }
+    return false;
+}
+
 /* ---- ahead ---- */
 
 uint32_t tun_ahead_ready(const struct tun_client *c) {
@@ -136,9 +224,16 @@ void tun_ahead_work(struct tun_client *c) {
     for (uint32_t i = 0; i < c->lanes;) {
         struct tun_lane *lane = &c->lane[i];
         cv_usec end = cv_usec_add(lane->ready_at ? lane->ready_at : lane->opened_at,
-                                  lane->ready_at ? STALE : PATIENCE);
-        if (!lane->ahead) {
+                                  lane->ready_at ? STALE : tun_client_patience(c->t));
+        if (lane->suspect && tun_due(lane->suspect_until, now(c))) {
+            judge(c, lane);
+        } else if (lane->suspect) {
+            tun_client_by(c, lane->suspect_until);
             i++;
+        } else if (!lane->ahead) {
+            i++;
+        } else if (lane->ready_at && has_shunned(c, lane)) {
+            ahead_close(c, lane); /* it goes through somebody who is gone */
         } else if (!tun_due(end, now(c))) {
             tun_client_by(c, end);
             waiting++;
@@ -171,8 +266,11 @@ void tun_ahead_work(struct tun_client *c) {
 void tun_ahead_on_circuit(struct tun_client *c, const struct tun_event *ev) {
     if (ev->kind == TUN_EVENT_CIRCUIT_READY) {
         struct tun_lane *lane = tun_ahead_lane(c, ev->circuit_ready.circuit);
-        if (lane && !lane->ready_at)
+        if (lane && !lane->ready_at) {
             lane->ready_at = now(c);
+            cv_usec took = lane->ready_at - lane->opened_at;
+            c->build_time = c->build_time ? (7 * c->build_time + took) / 8 : took;
+        }
         if (c->ready_at == 0)
             c->ready_at = now(c);
         c->ahead_pause = 0;
@@ -184,24 +282,6 @@ void tun_ahead_on_circuit(struct tun_client *c, const struct tun_event *ev) {
     if (c->ahead_pause > CV_SEC(10))
         c->ahead_pause = CV_SEC(10);
     c->ahead_at = cv_usec_add(now(c), c->ahead_pause);
-}
-
-void tun_client_failed(struct tunnel *t, const struct cv_now *at, cv_handle circuit,
-                       uint32_t built) {
-    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
-    struct tun_lane *lane = c ? tun_ahead_lane(c, circuit) : NULL;
-    if (!lane)
-        return;
-    if (built < lane->n) {
-        const uint8_t *who = lane->hop[built];
-        struct tun_relay *r = tun_directory_find(c->dir, who, lane->day[built]);
-        struct tun_guard *g = built == 0 ? tun_guards_find_first(&c->guards, who) : NULL;
-        if (g)
-            g->shunned_until = cv_usec_add(at->mono, CV_SEC(5));
-        else if (r)
-            r->shunned_until = cv_usec_add(at->mono, SHUN);
-    }
-    tun_ahead_forget(c, lane);
 }
 
 /* ---- giving circuits away ---- */
@@ -229,7 +309,7 @@ static bool serves(struct tun_client *c, const struct tun_lane *lane,
     size_t size = network_size(c);
     unsigned flag = tun_path_flag(req->purpose);
     *ret_more = NULL;
-    if (!lane_path(c, lane, path) || !tun_path_ok(path, &c->guards, size))
+    if (!lane_path(c, lane, path) || !tun_path_ok(path, &c->guards, size) || has_shunned(c, lane))
         return false;
     for (unsigned i = 0; i < lane->n; i++) {
         if (req->without && memcmp(lane->hop[i], req->without, CV_KEY) == 0)

@@ -243,6 +243,7 @@ static void on_event(void *ctx, struct tunnel *t, const struct cv_now *at,
         break;
     case TUN_EVENT_REPLY:
         tun_sync_on_reply(c, ev);
+        tun_ahead_on_reply(c, ev);
         break;
     case TUN_EVENT_REQUEST:
         tun_sync_on_request(c, ev);

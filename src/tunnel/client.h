@@ -81,4 +81,11 @@ enum cv_err tun_client_open(struct tunnel *t, const struct cv_now *now,
 void tun_client_failed(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
                        uint32_t built);
 
+/* A READY circuit fell silent. Takes it from its user and asks each hop for a
+ * sign of life; the first that gives none is avoided for a while. */
+void tun_client_suspect(struct tunnel *t, const struct cv_now *now, cv_handle circuit);
+
+/* How long a circuit may take to be built, by what others took. */
+cv_usec tun_client_patience(const struct tunnel *t);
+
 #endif

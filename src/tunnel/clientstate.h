@@ -75,6 +75,9 @@ struct tun_lane {
     uint8_t hop[TUN_HOPS_MAX][CV_KEY];
     uint32_t day[TUN_HOPS_MAX];
     cv_usec opened_at, ready_at;
+    bool suspect; /* asked who of its hops is alive, until */
+    cv_usec suspect_until;
+    uint32_t ping[TUN_HOPS_MAX]; /* transactions; 0: answered */
 };
 
 struct tun_client {
@@ -97,6 +100,7 @@ struct tun_client {
     struct tun_lane lane[TUN_CIRCUITS_MAX];
     uint32_t lanes;
     cv_usec ahead_at, ahead_pause, ready_at;
+    cv_usec build_time; /* smoothed, of circuits built ahead; 0: none yet */
 
     cv_usec need_at, need_pause;
     uint32_t need_known;
@@ -162,6 +166,7 @@ void tun_sync_on_circuit(struct tun_client *c, const struct tun_event *ev);
 /* ahead.c */
 void tun_ahead_work(struct tun_client *c);
 void tun_ahead_on_circuit(struct tun_client *c, const struct tun_event *ev);
+void tun_ahead_on_reply(struct tun_client *c, const struct tun_event *ev);
 struct tun_lane *tun_ahead_lane(struct tun_client *c, cv_handle circuit);
 void tun_ahead_forget(struct tun_client *c, struct tun_lane *lane);
 uint32_t tun_ahead_ready(const struct tun_client *c);

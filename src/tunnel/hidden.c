@@ -8,8 +8,6 @@
 #include "base/trace.h"
 #include "tunnel/hiddenstate.h"
 
-/* A circuit that is not built by then will hardly be. */
-#define PATIENCE CV_SEC(4)
 /* So near to the turn of a period another clock may see the other one. */
 #define TURN_S 1800
 
@@ -70,21 +68,30 @@ void tun_road_close(struct tun_road *r) {
     road_clear(r);
 }
 
-void tun_road_give_up(struct tun_road *r) {
+bool tun_road_give_up(struct tun_road *r) {
     if (r->kind == TUN_ROAD_NONE)
-        return;
+        return false;
     struct tun_hiddens *all = r->owner->all;
     struct tun_circuit_info info = {.built = TUN_HOPS_MAX};
     (void)tun_circuit_info(all->t, r->circuit, &info);
     tun_client_failed(all->t, &all->now, r->circuit, info.built);
     tun_circuit_close(all->t, &all->now, r->circuit);
     road_clear(r);
+    return info.built + 1 == info.hops;
+}
+
+void tun_road_suspect(struct tun_road *r) {
+    if (r->kind == TUN_ROAD_NONE)
+        return;
+    struct tun_hiddens *all = r->owner->all;
+    tun_client_suspect(all->t, &all->now, r->circuit);
+    road_clear(r);
 }
 
 bool tun_road_stuck(const struct tun_road *r) {
-    cv_usec end = cv_usec_add(r->opened_at, PATIENCE);
     if (r->kind == TUN_ROAD_NONE || r->ready)
         return false;
+    cv_usec end = cv_usec_add(r->opened_at, tun_client_patience(r->owner->all->t));
     tun_hidden_by(r->owner, end);
     return r->owner->all->now.mono >= end;
 }
@@ -93,6 +100,14 @@ enum cv_err tun_road_request(struct tun_road *r, uint8_t command, const void *bo
                              uint32_t *ret_transaction) {
     struct tun_hiddens *all = r->owner->all;
     return tun_request(all->t, &all->now, r->circuit, command, body, len, ret_transaction);
+}
+
+void tun_road_hello(struct tun_road *r) {
+    struct tun_hiddens *all = r->owner->all;
+    uint8_t hello[TUN_E2E_OVERHEAD];
+    if (tun_e2e_seal(r->e2e, hello, (const uint8_t *)"", 0) == CV_ERR_OK)
+        (void)tun_circuit_send(all->t, &all->now, r->circuit, TUN_CMD_DATAGRAM, hello,
+                               sizeof hello);
 }
 
 /* ---- what the node is told ---- */
@@ -304,8 +319,10 @@ static void on_datagram(struct tun_hiddens *all, const struct tun_event *in) {
     if (!r || !r->e2e || in->datagram.len > sizeof plain)
         return;
     ssize_t n = tun_e2e_open(r->e2e, plain, in->datagram.buf, in->datagram.len);
+    if (n == 0 && r->kind == TUN_ROAD_JOIN)
+        tun_road_hello(r); /* a viewer asks whether we are there */
     if (n <= 0)
-        return; /* forged or seen; or the word that the viewer is there */
+        return;
     struct tun_event ev = {.kind = TUN_EVENT_DATAGRAM};
     ev.datagram.from = in->datagram.from;
     ev.datagram.buf = plain;
@@ -358,6 +375,8 @@ static void on_down(struct tun_hiddens *all, const struct tun_event *ev) {
     road_clear(r);
     if (was.kind == TUN_ROAD_RENDEZVOUS && was.e2e)
         tun_meet_on_down(h, was.part);
+    if (was.kind == TUN_ROAD_INTRODUCE)
+        tun_meet_on_introduction_down(h, was.part, ev->circuit_down.hops);
     if (h->seeder)
         tun_seeder_on_down(h, &was);
 }

@@ -71,6 +71,7 @@ struct tun_search {
 struct tun_known {
     struct tun_contact contact;
     uint32_t period;
+    int64_t seq; /* of the newest slot it was seen in */
     uint8_t fails;
     cv_usec not_before;
 };
@@ -95,8 +96,12 @@ struct tun_meet {
     bool came;               /* e2e holds keys */
     bool leaving;            /* up, but its circuit ends soon: not counted */
     uint8_t tries;
+    uint8_t stuck; /* circuits to this introduction point that were not built */
     uint8_t used[TUN_MEETING_TRIES][CV_KEY]; /* rendezvous points that did not work */
-    cv_usec until, retry_at;
+    cv_usec begun_at, until, retry_at;
+    cv_usec look_at;            /* when it is next seen whether the seeder is there */
+    uint64_t seen_in, seen_out; /* cells, when it was last seen */
+    cv_usec quiet_at;           /* first asked without an answer; 0: not */
 };
 
 struct tun_viewer {
@@ -106,6 +111,7 @@ struct tun_viewer {
     cv_usec round_ended_at, search_pause;
     struct tun_known known[TUN_KNOWN_CONTACTS_MAX];
     unsigned knowns;
+    bool missed; /* somebody did not come, and nobody did since */
     struct tun_meet meet[TUN_MEETINGS_MAX];
 };
 
@@ -127,6 +133,8 @@ struct tun_point {
     struct cv_ed25519_secret auth_secret;
     uint32_t expiry; /* Unix seconds */
     cv_usec until;
+    cv_usec ping_at, ping_until;
+    uint32_t ping; /* transaction of a PING under way; 0: none */
 };
 
 enum tun_publication_state {
@@ -153,7 +161,8 @@ enum tun_join_state { TUN_JOIN_IDLE = 0, TUN_JOIN_BUILDING, TUN_JOIN_JOINING, TU
 struct tun_join {
     enum tun_join_state state;
     struct tun_road road;
-    uint8_t cookie[TUN_RENDEZVOUS_COOKIE];
+    struct tun_meeting where;
+    uint8_t tries;
     uint8_t flight[TUN_E2E_FLIGHT2];
     struct tun_e2e e2e;
     cv_usec until;
@@ -235,8 +244,13 @@ static inline cv_usec tun_hidden_pause(const struct tun_hidden *h, cv_usec norma
 enum cv_err tun_road_open(struct tun_hidden *h, struct tun_road *r, enum tun_road_kind kind,
                           void *part, const struct tun_path_request *req);
 void tun_road_close(struct tun_road *r); /* no-op without a circuit */
-/* Closed because whoever is next on it does not answer. */
-void tun_road_give_up(struct tun_road *r);
+/* Closed because whoever is next on it does not answer. True: it was the last
+ * hop that did not. */
+bool tun_road_give_up(struct tun_road *r);
+/* Closed because it fell silent after it was built: found out who. */
+void tun_road_suspect(struct tun_road *r);
+/* An empty datagram to the other end of a joined road. Seeders answer with one. */
+void tun_road_hello(struct tun_road *r);
 bool tun_road_stuck(const struct tun_road *r); /* takes too long to build */
 /* `body`: written with its transaction in front (bodies.h). */
 enum cv_err tun_road_request(struct tun_road *r, uint8_t command, const void *body, size_t len,
@@ -261,6 +275,7 @@ void tun_meet_work(struct tun_hidden *h);
 void tun_meet_on_reply(struct tun_hidden *h, struct tun_meet *m, struct tun_road *r,
                        const struct tun_event *ev);
 void tun_meet_on_down(struct tun_hidden *h, struct tun_meet *m);
+void tun_meet_on_introduction_down(struct tun_hidden *h, struct tun_meet *m, uint32_t built);
 void tun_meet_done(struct tun_hidden *h);
 void tun_meet_drop(struct tun_hidden *h, struct tun_meet *m); /* without event */
 

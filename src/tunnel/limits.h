@@ -120,6 +120,7 @@ enum {
     TUN_CONTACT_LIFE_MAX_S = 3 * 3600, /* a contact that says more is not believed */
     TUN_HIDDEN_MAX = 64,               /* swarms viewed or shared at once */
     TUN_KNOWN_CONTACTS_MAX = 32,       /* of one swarm */
+    TUN_KNOWN_OUTDATED = 8,            /* failures that stand for "not said any more" */
     TUN_MEETINGS_MAX = 4,              /* joined rendezvous of a viewer with one swarm */
     TUN_MEETING_TRIES = 4,             /* rendezvous points tried for one contact */
     TUN_INTRO_POINTS = 3,

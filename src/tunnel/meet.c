@@ -10,6 +10,9 @@
 
 #define COME   CV_SEC(5)   /* how long a seeder may take to come */
 #define CHANGE CV_SEC(120) /* before its end a circuit gets a successor */
+#define LOOK   CV_MSEC(600)
+#define QUIET  CV_SEC(4) /* without any answer: the way to the seeder is cut */
+#define HEDGE  CV_MSEC(1500)
 
 static cv_usec now(const struct tun_hidden *h) {
     return tun_hidden_now(h);
@@ -65,7 +68,7 @@ static struct tun_known *pick(struct tun_hidden *h) {
     for (unsigned i = 0; i < v->knowns; i++) {
         struct tun_known *k = &v->known[i];
         unsigned through, met = with_seeder(v, &k->contact, &through);
-        if (met >= 2 || !usable(h, k))
+        if (met >= TUN_MEETINGS_MAX || !usable(h, k))
             continue;
         unsigned cost = met * 256 + through * 32 + k->fails;
         ties = !best || cost < best_cost ? 1 : ties + (cost == best_cost);
@@ -121,8 +124,11 @@ static void blame(struct tun_hidden *h, const struct tun_contact *c) {
 /* The contact is no good; a rendezvous that waits serves the next one. */
 static void next_contact(struct tun_hidden *h, struct tun_meet *m) {
     blame(h, &m->contact);
+    h->viewer->missed = true;
     tun_road_close(&m->ip);
     m->introduced = false;
+    m->stuck = 0;
+    tun_hidden_by(h, now(h));
     struct tun_known *k = pick(h);
     if (!k) {
         m->retry_at = cv_usec_add(now(h), CV_MSEC(300));
@@ -134,23 +140,44 @@ static void next_contact(struct tun_hidden *h, struct tun_meet *m) {
     m->tries = 0;
 }
 
+enum end { NEVER_BUILT, SILENT, NOBODY_CAME };
+
 /* The rendezvous is no good: another, at most four for one contact. */
-static void next_rendezvous(struct tun_hidden *h, struct tun_meet *m, bool gone) {
+static void next_rendezvous(struct tun_hidden *h, struct tun_meet *m, enum end end) {
     if (m->rp.kind) {
         struct tun_circuit_info info;
         if (tun_circuit_info(h->all->t, m->rp.circuit, &info) == CV_ERR_OK)
             memcpy(m->used[m->tries % TUN_MEETING_TRIES],
                    tun_circuit_hop(h->all->t, m->rp.circuit, info.hops - 1)->identity, CV_KEY);
     }
-    if (gone)
-        tun_road_give_up(&m->rp);
+    if (end == NEVER_BUILT)
+        (void)tun_road_give_up(&m->rp);
+    else if (end == SILENT)
+        tun_road_suspect(&m->rp);
     else
         tun_road_close(&m->rp);
     tun_road_close(&m->ip);
     m->asked = m->established = m->introduced = false;
     m->state = TUN_MEET_BUILDING;
-    if (++m->tries >= TUN_MEETING_TRIES)
+    tun_hidden_by(h, now(h));
+    if (++m->tries >= TUN_MEETING_TRIES) {
         next_contact(h, m);
+        return;
+    }
+    if (end != NOBODY_CAME)
+        return;
+    /* The seeder may be cut off from this introduction point without the point
+     * knowing: by another, if there is one; and slots may say more by now. */
+    struct tun_known *k = known_of(h, &m->contact);
+    if (k) {
+        k->fails = (uint8_t)(k->fails < 16 ? k->fails + 1 : 16);
+        k->not_before = cv_usec_add(now(h), CV_SEC(2));
+    }
+    h->viewer->missed = true;
+    if ((k = pick(h))) {
+        m->contact = k->contact;
+        m->period = k->period;
+    }
 }
 
 void tun_meet_drop(struct tun_hidden *h, struct tun_meet *m) {
@@ -162,6 +189,12 @@ void tun_meet_drop(struct tun_hidden *h, struct tun_meet *m) {
 void tun_meet_on_down(struct tun_hidden *h, struct tun_meet *m) {
     m->retry_at = now(h);
     clear(m);
+}
+
+void tun_meet_on_introduction_down(struct tun_hidden *h, struct tun_meet *m, uint32_t built) {
+    /* Three of four answered: the introduction point is not there. */
+    if (m->state == TUN_MEET_BUILDING && built + 1 == tun_path_length(TUN_PURPOSE_INTRODUCE))
+        next_contact(h, m);
 }
 
 void tun_meet_done(struct tun_hidden *h) {
@@ -177,6 +210,7 @@ static void begin(struct tun_hidden *h, struct tun_meet *m) {
         return;
     clear(m);
     m->state = TUN_MEET_BUILDING;
+    m->begun_at = now(h);
     m->contact = k->contact;
     m->period = k->period;
 }
@@ -231,8 +265,10 @@ static void establish(struct tun_hidden *h, struct tun_meet *m) {
     memcpy(msg.cookie, m->where.cookie, sizeof msg.cookie);
     tun_rendezvous_write(&b.w, &msg);
     if (tun_road_request(&m->rp, TUN_CMD_ESTABLISH_RENDEZVOUS, tun_body_data(&b), tun_body_len(&b),
-                         &transaction) == CV_ERR_OK)
+                         &transaction) == CV_ERR_OK) {
         m->asked = true;
+        m->until = cv_usec_add(now(h), tun_client_patience(h->all->t));
+    }
 }
 
 static void introduce(struct tun_hidden *h, struct tun_meet *m) {
@@ -274,15 +310,16 @@ static void introduce(struct tun_hidden *h, struct tun_meet *m) {
 
 static void build_step(struct tun_hidden *h, struct tun_meet *m) {
     if (tun_road_stuck(&m->rp)) {
-        next_rendezvous(h, m, /* gone= */ true);
+        next_rendezvous(h, m, NEVER_BUILT);
         return;
     }
-    if (tun_road_stuck(&m->ip))
-        tun_road_give_up(&m->ip);
+    if (tun_road_stuck(&m->ip) && (tun_road_give_up(&m->ip) || ++m->stuck >= 2)) {
+        next_contact(h, m); /* it does not answer, or nothing leads there */
+        return;
+    }
     if (!m->rp.kind && m->introduced) {
         /* It went while the seeder was on his way to it. */
-        next_rendezvous(h, m, /* gone= */ false);
-        tun_hidden_by(h, now(h));
+        next_rendezvous(h, m, NEVER_BUILT);
         return;
     }
     if (!m->rp.kind) {
@@ -295,14 +332,23 @@ static void build_step(struct tun_hidden *h, struct tun_meet *m) {
         return;
     if (m->rp.ready && !m->asked)
         establish(h, m);
+    if (m->asked && !m->established) {
+        if (now(h) >= m->until) {
+            next_rendezvous(h, m, SILENT);
+            return;
+        }
+        tun_hidden_by(h, m->until);
+    }
     if (m->established && m->ip.ready && !m->introduced)
         introduce(h, m);
     if (m->introduced) {
         /* Answered or not, the introduction point gets no more than the seeder's time. */
-        if (now(h) >= m->until)
+        if (now(h) >= m->until) {
+            tun_road_suspect(&m->ip);
             next_contact(h, m);
-        else
+        } else {
             tun_hidden_by(h, m->until);
+        }
     }
 }
 
@@ -314,27 +360,51 @@ static void came(struct tun_hidden *h, struct tun_meet *m) {
     struct tun_known *k = known_of(h, &m->contact);
     if (k)
         k->fails = 0;
+    h->viewer->missed = false;
     tun_hidden_peer_up(h, &m->rp);
     /* A word, so that both the rendezvous and the seeder know we heard. */
-    uint8_t hello[TUN_E2E_OVERHEAD];
-    if (tun_e2e_seal(&m->e2e, hello, NULL, 0) == CV_ERR_OK)
-        (void)tun_circuit_send(h->all->t, &h->all->now, m->rp.circuit, TUN_CMD_DATAGRAM, hello,
-                               sizeof hello);
+    tun_road_hello(&m->rp);
+    m->look_at = cv_usec_add(now(h), LOOK);
 }
 
 static void wait_step(struct tun_hidden *h, struct tun_meet *m) {
-    if (!m->rp.kind) {
-        next_rendezvous(h, m, /* gone= */ false);
-        return;
-    }
-    if (now(h) >= m->until)
-        next_rendezvous(h, m, /* gone= */ false);
+    if (!m->rp.kind || now(h) >= m->until)
+        next_rendezvous(h, m, NOBODY_CAME);
     else
         tun_hidden_by(h, m->until);
 }
 
+/* Who says something and hears nothing asks, and when nobody answers in some
+ * seconds, the way is cut somewhere. Links would notice in half a minute, a
+ * film does not wait so long. */
+static bool cut_off(struct tun_hidden *h, struct tun_meet *m) {
+    struct tun_circuit_info info;
+    if (now(h) < m->look_at || tun_circuit_info(h->all->t, m->rp.circuit, &info))
+        return false;
+    m->look_at = cv_usec_add(now(h), LOOK);
+    bool heard = info.cells_in != m->seen_in, said = info.cells_out != m->seen_out;
+    if (heard)
+        m->quiet_at = 0;
+    else if (said && m->quiet_at == 0)
+        m->quiet_at = now(h);
+    if (m->quiet_at)
+        tun_road_hello(&m->rp);
+    (void)tun_circuit_info(h->all->t, m->rp.circuit, &info);
+    m->seen_in = info.cells_in;
+    m->seen_out = info.cells_out;
+    return m->quiet_at && cv_usec_since(now(h), m->quiet_at) >= QUIET;
+}
+
 static void up_step(struct tun_hidden *h, struct tun_meet *m) {
     cv_usec change = m->rp.expires_at > CHANGE ? m->rp.expires_at - CHANGE : 0;
+    if (cut_off(h, m)) {
+        tun_hidden_peer_down(h, &m->rp);
+        tun_road_suspect(&m->rp);
+        m->retry_at = now(h);
+        clear(m);
+        return;
+    }
+    tun_hidden_by(h, m->look_at);
     if (!m->leaving && now(h) >= change)
         m->leaving = true;
     if (m->leaving && now(h) >= m->rp.expires_at) {
@@ -356,7 +426,7 @@ void tun_meet_on_reply(struct tun_hidden *h, struct tun_meet *m, struct tun_road
         } else if (ev->reply.command == TUN_CMD_RENDEZVOUS_ESTABLISHED && !failed) {
             m->established = true;
         } else if (failed && !m->established) {
-            next_rendezvous(h, m, /* gone= */ false);
+            next_rendezvous(h, m, SILENT);
         }
     } else if (r == &m->ip && m->introduced && m->state == TUN_MEET_BUILDING) {
         uint8_t status = TUN_ERROR_NOENT;
@@ -376,9 +446,26 @@ void tun_meet_on_reply(struct tun_hidden *h, struct tun_meet *m, struct tun_road
     }
 }
 
+/* With nobody to talk to, what takes long gets company. */
+static unsigned hedges(struct tun_hidden *h) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        const struct tun_meet *m = &h->viewer->meet[i];
+        if (m->state == TUN_MEET_UP)
+            return 0;
+        if (m->state == TUN_MEET_IDLE)
+            continue;
+        cv_usec at = cv_usec_add(m->begun_at, HEDGE);
+        n += now(h) >= at;
+        if (now(h) < at)
+            tun_hidden_by(h, at);
+    }
+    return n;
+}
+
 void tun_meet_work(struct tun_hidden *h) {
     struct tun_viewer *v = h->viewer;
-    unsigned active = 0, want = wanted(v);
+    unsigned active = 0, want = wanted(v) + hedges(h);
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         struct tun_meet *m = &v->meet[i];
         if (m->came)

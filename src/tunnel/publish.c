@@ -206,7 +206,7 @@ static void publication_step(struct tun_hidden *h, struct tun_publication *p) {
     if (p->state == TUN_PUBLICATION_IDLE)
         return;
     if (tun_road_stuck(&p->road)) {
-        tun_road_give_up(&p->road);
+        (void)tun_road_give_up(&p->road);
         fail(h, p, /* elsewhere= */ false);
         return;
     }
@@ -227,7 +227,9 @@ static void publication_step(struct tun_hidden *h, struct tun_publication *p) {
         return;
     }
     if (p->state == TUN_PUBLICATION_READING || p->state == TUN_PUBLICATION_WRITING) {
-        if (p->road.kind == TUN_ROAD_NONE || now(h) >= p->until)
+        if (now(h) >= p->until)
+            tun_road_suspect(&p->road);
+        if (p->road.kind == TUN_ROAD_NONE)
             fail(h, p, /* elsewhere= */ false);
         else
             tun_hidden_by(h, p->until);

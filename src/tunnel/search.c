@@ -36,15 +36,18 @@ unsigned tun_search_current(struct tun_hidden *h) {
     return n;
 }
 
-static void learn(struct tun_hidden *h, const struct tun_contact *c, uint32_t period) {
+static void learn(struct tun_hidden *h, const struct tun_contact *c, uint32_t period, int64_t seq) {
     struct tun_viewer *v = h->viewer;
     if (!tun_contact_current(c, h->all->now.wall) || tun_hidden_is_ours(h, c))
         return;
     for (unsigned i = 0; i < v->knowns; i++) {
         if (memcmp(v->known[i].contact.auth, c->auth, CV_KEY) != 0)
             continue;
-        if (memcmp(&v->known[i].contact, c, sizeof *c) == 0)
+        if (memcmp(&v->known[i].contact, c, sizeof *c) == 0) {
+            if (seq > v->known[i].seq)
+                v->known[i].seq = seq;
             return;
+        }
         /* The same key said differently: both are kept, or whoever copies a
          * contact with nonsense in it would make the true one unreachable. */
     }
@@ -59,7 +62,22 @@ static void learn(struct tun_hidden *h, const struct tun_contact *c, uint32_t pe
     } else {
         v->knowns++;
     }
-    v->known[at] = (struct tun_known){.contact = *c, .period = period};
+    v->known[at] = (struct tun_known){.contact = *c, .period = period, .seq = seq};
+}
+
+/* What a seeder once said and does not say any more is tried last. */
+static void outdate(struct tun_viewer *v, const struct tun_slot *slot, int64_t seq) {
+    for (unsigned i = 0; i < v->knowns; i++) {
+        struct tun_known *k = &v->known[i];
+        bool same = false, there = false;
+        for (unsigned s = 0; s < slot->count; s++) {
+            const struct tun_contact *c = &slot->contact[s];
+            same |= memcmp(c->service, k->contact.service, CV_KEY) == 0;
+            there |= memcmp(c, &k->contact, sizeof *c) == 0;
+        }
+        if (same && !there && k->seq < seq && k->fails < TUN_KNOWN_OUTDATED)
+            k->fails = TUN_KNOWN_OUTDATED;
+    }
 }
 
 /* ---- what comes back ---- */
@@ -83,7 +101,8 @@ static void learn_item(struct tun_hidden *h, const struct tun_result *r,
     if (tun_item_verify(&item) &&
         tun_slot_open(&slot, item.value, TUN_SLOT_VALUE, &period_secret) == CV_ERR_OK) {
         for (unsigned i = 0; i < slot.count; i++)
-            learn(h, &slot.contact[i], key->period);
+            learn(h, &slot.contact[i], key->period, item.seq);
+        outdate(h->viewer, &slot, item.seq);
     }
     cv_wipe(&period_secret, sizeof period_secret);
 }
@@ -224,13 +243,15 @@ static void search_end(struct tun_search *s) {
 static void search_step(struct tun_hidden *h, struct tun_search *s) {
     if (!s->active)
         return;
+    if (s->missing > 0 && now(h) >= s->until)
+        tun_road_suspect(&s->road);
     if (s->missing == 0 || now(h) >= s->until) {
         search_end(s);
         return;
     }
     tun_hidden_by(h, s->until);
     if (tun_road_stuck(&s->road))
-        tun_road_give_up(&s->road);
+        (void)tun_road_give_up(&s->road);
     if (s->road.kind == TUN_ROAD_NONE) {
         /* Lost on the way, before or after asking: ask again on another. */
         s->sent = 0;
@@ -269,8 +290,9 @@ static void round_end(struct tun_hidden *h) {
     v->searching = false;
     v->round_ended_at = now(h);
     cv_usec max = tun_hidden_pause(h, CV_SEC(60), CV_SEC(5));
-    if (tun_search_current(h) > 0 || v->rounds == 1)
-        v->search_pause = 0; /* found; or all sixteen at once */
+    bool found = tun_search_current(h) > 0 && !v->missed;
+    if (found || v->rounds == 1)
+        v->search_pause = 0; /* or all sixteen at once */
     else if (v->search_pause == 0)
         v->search_pause = tun_hidden_pause(h, CV_SEC(2), CV_MSEC(500));
     else
@@ -282,7 +304,7 @@ static cv_usec round_due(struct tun_hidden *h) {
     struct tun_viewer *v = h->viewer;
     if (v->rounds == 0)
         return now(h);
-    bool calm = peers_up(v) > 0 || meeting(v) || tun_search_current(h) > 0;
+    bool calm = peers_up(v) > 0 || (!v->missed && (meeting(v) || tun_search_current(h) > 0));
     return cv_usec_add(v->round_ended_at,
                        calm ? tun_hidden_pause(h, CV_SEC(300), CV_SEC(10)) : v->search_pause);
 }

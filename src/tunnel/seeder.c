@@ -124,6 +124,22 @@ static void point_establish(struct tun_hidden *h, struct tun_point *p) {
     p->until = cv_usec_add(now(h), ANSWER);
 }
 
+/* A point that nobody uses says nothing when the way to it is cut. */
+static void point_ping(struct tun_hidden *h, struct tun_point *p) {
+    if (now(h) >= p->ping_at && p->ping == 0) {
+        p->ping_at = cv_usec_add(now(h), tun_hidden_pause(h, CV_SEC(20), CV_SEC(3)));
+        p->ping_until = cv_usec_add(now(h), CV_SEC(1) + tun_client_patience(h->all->t));
+        if (tun_road_request(&p->road, TUN_CMD_PING, NULL, 0, &p->ping))
+            p->ping = 0;
+    }
+    if (p->ping && now(h) >= p->ping_until) {
+        tun_road_suspect(&p->road);
+        point_fail(h, p);
+        return;
+    }
+    tun_hidden_by(h, p->ping ? p->ping_until : p->ping_at);
+}
+
 static void point_step(struct tun_hidden *h, struct tun_point *p) {
     if (p->state == TUN_POINT_IDLE)
         return;
@@ -132,18 +148,22 @@ static void point_step(struct tun_hidden *h, struct tun_point *p) {
         return;
     }
     if (tun_road_stuck(&p->road)) {
-        tun_road_give_up(&p->road);
+        (void)tun_road_give_up(&p->road);
         point_fail(h, p);
         return;
     }
     if (p->state == TUN_POINT_BUILDING && p->road.ready)
         point_establish(h, p);
     if (p->state == TUN_POINT_ESTABLISHING) {
-        if (now(h) >= p->until)
+        if (now(h) >= p->until) {
+            tun_road_suspect(&p->road);
             point_fail(h, p);
-        else
+        } else {
             tun_hidden_by(h, p->until);
+        }
     }
+    if (point_up(p))
+        point_ping(h, p);
     if (point_up(p)) {
         cv_usec change = p->road.expires_at > CHANGE ? p->road.expires_at - CHANGE : 0;
         if (now(h) >= change) {
@@ -258,20 +278,23 @@ static bool receive(struct tun_hidden *h, const struct tun_point *p, const struc
     return false;
 }
 
+static enum cv_err join_open(struct tun_hidden *h, struct tun_join *j) {
+    struct tun_directory *dir = tun_client_directory(h->all->t);
+    struct tun_relay *rp = tun_directory_find_d(dir, j->where.rp, j->where.d);
+    struct tun_path_request req = {.purpose = TUN_PURPOSE_JOIN, .named = rp};
+    return rp ? tun_road_open(h, &j->road, TUN_ROAD_JOIN, j, &req) : CV_ERR_NOENT;
+}
+
 static void go(struct tun_hidden *h, struct tun_join *j, struct cv_noise *noise,
                const struct tun_meeting *where) {
-    struct tun_directory *dir = tun_client_directory(h->all->t);
-    struct tun_relay *rp = tun_directory_find_d(dir, where->rp, where->d);
-    struct tun_path_request req = {.purpose = TUN_PURPOSE_JOIN, .named = rp};
-    /* One that we do not know, do not trust, or cannot reach without showing a
-     * guard to it: silence; the viewer tries another. */
-    if (!rp || tun_e2e_create_2(noise, j->flight, &j->e2e) ||
-        tun_road_open(h, &j->road, TUN_ROAD_JOIN, j, &req)) {
+    j->where = *where;
+    /* A rendezvous that we do not know, do not trust, or cannot reach without
+     * showing a guard to it: silence; the viewer tries another. */
+    if (tun_e2e_create_2(noise, j->flight, &j->e2e) || join_open(h, j)) {
         join_clear(j);
         h->info.refused++;
         return;
     }
-    memcpy(j->cookie, where->cookie, sizeof j->cookie);
     j->state = TUN_JOIN_BUILDING;
     j->until = cv_usec_add(now(h), ANSWER);
 }
@@ -301,7 +324,7 @@ static void on_introduction(struct tun_hidden *h, const struct tun_point *p,
 
 static void join_ask(struct tun_hidden *h, struct tun_join *j) {
     struct tun_rendezvous msg = {.flight = j->flight, .flight_len = sizeof j->flight};
-    memcpy(msg.cookie, j->cookie, sizeof msg.cookie);
+    memcpy(msg.cookie, j->where.cookie, sizeof msg.cookie);
     struct tun_body b;
     uint32_t transaction;
     tun_body_init(&b);
@@ -316,14 +339,13 @@ static void join_ask(struct tun_hidden *h, struct tun_join *j) {
 static void join_step(struct tun_hidden *h, struct tun_join *j) {
     if (j->state == TUN_JOIN_IDLE)
         return;
+    bool no_rendezvous = tun_road_stuck(&j->road) && tun_road_give_up(&j->road);
     if (j->road.kind == TUN_ROAD_NONE) {
-        join_clear(j);
-        return;
-    }
-    if (tun_road_stuck(&j->road)) {
-        tun_road_give_up(&j->road);
-        join_clear(j);
-        return;
+        /* Somebody on our way is gone: by another, while the viewer waits. */
+        if (j->state != TUN_JOIN_BUILDING || no_rendezvous || ++j->tries > 2 || join_open(h, j)) {
+            join_clear(j);
+            return;
+        }
     }
     if (j->state == TUN_JOIN_BUILDING && j->road.ready)
         join_ask(h, j);
@@ -348,6 +370,11 @@ static void point_reply(struct tun_hidden *h, struct tun_point *p, const struct 
     if (ev->reply.command == TUN_CMD_INTRODUCTION && !ev->reply.err) {
         if (point_up(p) || p->state == TUN_POINT_LEAVING)
             on_introduction(h, p, ev);
+        return;
+    }
+    if (p->ping && ev->reply.transaction == p->ping) {
+        if (!ev->reply.err)
+            p->ping = 0;
         return;
     }
     if (p->state != TUN_POINT_ESTABLISHING)
