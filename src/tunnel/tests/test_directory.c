@@ -1,0 +1,232 @@
+/*
+ * The directory: what is believed about a relay and when, equivocation, and the
+ * buckets by which two nodes compare what they know.
+ */
+#include "tunnel/tests/population.h"
+
+CV_SUITE(tun_directory, .init = cv_crypto_init);
+
+static enum cv_err claim(struct population *p, unsigned of, unsigned by, const uint8_t *d) {
+    return tun_directory_claim(p->dir, POPULATION_WALL, p->relay[of]->desc.identity, POPULATION_DAY,
+                               d ? d : p->relay[of]->desc.digest, p->relay[by]->desc.identity, NULL,
+                               0);
+}
+
+/* 0..5 in networks of their own, 6 in the network of 0, 7 and 8 a family with 1. */
+static void village(struct population *p) {
+    population_init(p, 7);
+    for (unsigned i = 0; i < 9; i++)
+        population_identity(p, i);
+    for (unsigned i = 0; i < 9; i++) {
+        struct tun_descriptor d = {.flags = 0x1f, .suites = 1, .addrs = 1};
+        d.addr[0] = population_addr4(i == 6 ? 0x1000 : 0x1000 + 0x100 * i, i + 1);
+        static const unsigned family[] = {1, 7, 8};
+        for (unsigned k = 0; k < 3 && (i == 1 || i > 6); k++) {
+            if (family[k] != i)
+                memcpy(d.family[d.families++], p->identity[family[k]].public_key, CV_KEY);
+        }
+        population_add(p, &d);
+    }
+}
+
+Test(tun_directory, two_relays_of_other_networks_and_families_confirm) {
+    static const struct {
+        const char *name;
+        unsigned of, by[3], n;
+        bool want;
+    } rows[] = {
+        {"nobody", 2, {0}, 0, false},
+        {"one", 2, {0}, 1, false},
+        {"one, twice", 2, {0, 0}, 2, false},
+        {"two", 2, {0, 1}, 2, true},
+        {"two of one network", 2, {0, 6}, 2, false},
+        {"two of one family", 2, {1, 7}, 2, false},
+        {"two of one network and another", 2, {0, 6, 3}, 3, true},
+        {"itself and another", 2, {2, 3}, 2, false},
+        {"one of its own network", 0, {6, 3}, 2, false},
+        {"one of its own family", 1, {7, 3}, 2, false},
+        {"its family twice, and two others", 1, {8, 3, 4}, 3, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct population p;
+        village(&p);
+        for (unsigned k = 0; k < rows[i].n; k++)
+            cr_assert_eq(claim(&p, rows[i].of, rows[i].by[k], NULL), CV_ERR_OK);
+        cr_expect_eq(p.relay[rows[i].of]->confirmed, rows[i].want, "%s", rows[i].name);
+        population_done(&p);
+    }
+}
+
+Test(tun_directory, a_claim_through_the_relay_itself_does_not_count) {
+    struct population p;
+    village(&p);
+    uint8_t path[3][CV_KEY];
+    static const unsigned through[] = {3, 2, 4};
+    for (unsigned i = 0; i < 3; i++)
+        memcpy(path[i], p.relay[through[i]]->desc.identity, CV_KEY);
+    cr_assert_eq(claim(&p, 2, 0, NULL), CV_ERR_OK);
+    cr_expect_eq(tun_directory_claim(p.dir, POPULATION_WALL, p.relay[2]->desc.identity,
+                                     POPULATION_DAY, p.relay[2]->desc.digest,
+                                     p.relay[4]->desc.identity, (const uint8_t(*)[CV_KEY])path, 3),
+                 CV_ERR_OK);
+    cr_expect_not(p.relay[2]->confirmed);
+    population_done(&p);
+}
+
+Test(tun_directory, claims_before_the_descriptor_count_when_it_comes) {
+    struct population p;
+    village(&p);
+    population_identity(&p, 9);
+    struct tun_descriptor d = {.flags = 1, .suites = 1, .addrs = 1};
+    d.addr[0] = population_addr4(0x7000, 1);
+    uint8_t raw[TUN_DESCRIPTOR_MAX], digest[TUN_DIGEST];
+    size_t len = population_sign(&p, 9, POPULATION_DAY, &d, raw);
+    tun_descriptor_digest(raw, len, digest);
+    for (unsigned by = 0; by < 2; by++)
+        cr_assert_eq(tun_directory_claim(p.dir, POPULATION_WALL, p.identity[9].public_key,
+                                         POPULATION_DAY, digest, p.relay[by]->desc.identity, NULL,
+                                         0),
+                     CV_ERR_OK);
+    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_WANTED), 1);
+    struct tun_relay *r;
+    cr_assert_eq(tun_directory_add(p.dir, POPULATION_WALL, raw, len, &r, NULL), CV_ERR_OK);
+    cr_expect(r->confirmed);
+    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_WANTED), 0);
+    cr_expect_eq(tun_directory_add(p.dir, POPULATION_WALL, raw, len, &r, NULL), CV_ERR_EXIST);
+    population_done(&p);
+}
+
+Test(tun_directory, two_descriptors_of_a_day_are_a_proof) {
+    struct population p;
+    village(&p);
+    population_confirm(&p);
+    struct tun_descriptor d = p.relay[3]->desc;
+    uint8_t raw[TUN_DESCRIPTOR_MAX];
+    size_t len = population_sign(&p, 3, POPULATION_DAY, &d, raw), proof_len;
+    struct tun_relay *r = NULL;
+    cr_assert_eq(tun_directory_add(p.dir, POPULATION_WALL, raw, len, &r, NULL), CV_ERR_DIFFERS);
+    cr_expect_eq(r, p.relay[3]);
+    cr_expect(r->liar);
+    const uint8_t *proof = tun_directory_proof(p.dir, &proof_len);
+    cr_expect(tun_descriptor_is_proof(r->raw, r->raw_len, proof, proof_len, population_network));
+    /* neither used nor passed on */
+    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_KNOWN), 8);
+    population_done(&p);
+}
+
+Test(tun_directory, a_claim_that_differs_is_looked_into_and_proves_nothing) {
+    struct population p;
+    village(&p);
+    uint8_t d[TUN_DIGEST] = {1, 2, 3};
+    population_confirm(&p);
+    cr_expect_eq(claim(&p, 4, 0, d), CV_ERR_DIFFERS);
+    cr_expect(p.relay[4]->disputed);
+    cr_expect_arr_eq(p.relay[4]->disputed_by, p.relay[0]->desc.identity, CV_KEY);
+    cr_expect_not(p.relay[4]->liar, "a word is no signature");
+    cr_expect(p.relay[4]->confirmed);
+    population_done(&p);
+}
+
+Test(tun_directory, only_the_signed_and_current_comes_in) {
+    struct population p;
+    village(&p);
+    struct tun_descriptor d = p.relay[0]->desc;
+    uint8_t raw[TUN_DESCRIPTOR_MAX];
+    static const int days[] = {-2, -1, 1, 2, 300};
+    for (size_t i = 0; i < 5; i++) {
+        uint32_t day = POPULATION_DAY + (uint32_t)days[i], said = 0;
+        size_t len = population_sign(&p, 0, day, &d, raw);
+        /* noon: yesterday's are over at 08:00, tomorrow's begin at 21:00 */
+        cr_expect_eq(tun_directory_add(p.dir, POPULATION_WALL, raw, len, NULL, &said), CV_ERR_STALE,
+                     "%d days", days[i]);
+        cr_expect_eq(said, day);
+    }
+    size_t len = population_sign(&p, 0, POPULATION_DAY, &d, raw);
+    raw[50] ^= 1;
+    cr_expect_neq(tun_directory_add(p.dir, POPULATION_WALL, raw, len, NULL, NULL), CV_ERR_OK);
+    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_KNOWN), 9);
+    population_done(&p);
+}
+
+Test(tun_directory, days_that_are_over_are_forgotten) {
+    struct population p;
+    village(&p);
+    tun_directory_expire(p.dir, POPULATION_WALL + 86400 - 43200 + 7 * 3600);
+    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_KNOWN), 9,
+                 "yesterday's serve until 08:00");
+    tun_directory_expire(p.dir, POPULATION_WALL + 86400 - 43200 + 9 * 3600);
+    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_KNOWN), 0);
+    population_done(&p);
+}
+
+/* ---- buckets ---- */
+
+Test(tun_directory, buckets_of_a_level_hold_everybody_once) {
+    struct population p;
+    population_init(&p, 3);
+    for (unsigned i = 0; i < 60; i++)
+        population_simple(&p, 0x1000 + i);
+    static const unsigned levels[] = {0, 4, 8};
+    for (size_t l = 0; l < 3; l++) {
+        unsigned total = 0;
+        for (unsigned b = 0; b < 1u << levels[l]; b++) {
+            uint8_t hash[16];
+            uint16_t count;
+            struct tun_pair pairs[64];
+            ssize_t n = tun_directory_bucket(p.dir, POPULATION_DAY, levels[l], (uint16_t)b,
+                                             TUN_DIRECTORY_KNOWN, 0, hash, &count, pairs, 64);
+            cr_assert_eq(n, count);
+            for (ssize_t i = 0; i < n; i++) {
+                cr_expect_eq(tun_relay_bucket(pairs[i].identity, POPULATION_DAY, levels[l]), b);
+                if (i > 0)
+                    cr_expect_lt(memcmp(pairs[i - 1].identity, pairs[i].identity, CV_KEY), 0);
+            }
+            total += count;
+        }
+        cr_expect_eq(total, 60, "level %u", levels[l]);
+    }
+    population_done(&p);
+}
+
+Test(tun_directory, the_hash_of_a_bucket_says_whether_two_know_the_same) {
+    struct population a, b;
+    uint8_t ha[16], hb[16];
+    uint16_t na, nb;
+    struct tun_pair page[TUN_BUCKET_PAIRS_MAX];
+    population_init(&a, 3);
+    population_init(&b, 4);
+    for (unsigned i = 0; i < 30; i++)
+        population_simple(&a, 0x1000 + i);
+    for (unsigned i = 30; i-- > 1;) /* in another order, and one is missing */
+        (void)tun_directory_add(b.dir, POPULATION_WALL, a.relay[i]->raw, a.relay[i]->raw_len, NULL,
+                                NULL);
+    cr_assert_eq(tun_directory_bucket(a.dir, POPULATION_DAY, 0, 0, TUN_DIRECTORY_KNOWN, 20, ha, &na,
+                                      page, TUN_BUCKET_PAIRS_MAX),
+                 10, "the second page");
+    (void)tun_directory_bucket(b.dir, POPULATION_DAY, 0, 0, TUN_DIRECTORY_KNOWN, 0, hb, &nb, NULL,
+                               0);
+    cr_expect_eq(na, 30);
+    cr_expect_eq(nb, 29);
+    cr_expect_neq(memcmp(ha, hb, 16), 0);
+    (void)tun_directory_add(b.dir, POPULATION_WALL, a.relay[0]->raw, a.relay[0]->raw_len, NULL,
+                            NULL);
+    (void)tun_directory_bucket(b.dir, POPULATION_DAY, 0, 0, TUN_DIRECTORY_KNOWN, 0, hb, &nb, NULL,
+                               0);
+    cr_expect_arr_eq(ha, hb, 16);
+    population_done(&a);
+    population_done(&b);
+}
+
+Test(tun_directory, it_does_not_grow_without_end) {
+    struct population p;
+    village(&p);
+    uint8_t identity[CV_KEY] = {0}, d[TUN_DIGEST] = {0};
+    enum cv_err err = CV_ERR_OK;
+    for (unsigned i = 0; i < TUN_DIRECTORY_MAX + 10; i++) {
+        memcpy(identity, &i, sizeof i);
+        err = tun_directory_claim(p.dir, POPULATION_WALL, identity, POPULATION_DAY, d,
+                                  p.relay[0]->desc.identity, NULL, 0);
+    }
+    cr_expect_eq(err, CV_ERR_LIMIT);
+    population_done(&p);
+}

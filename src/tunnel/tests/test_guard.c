@@ -1,0 +1,161 @@
+/*
+ * Guards and the second layer: how many, who never, how long, and what of it
+ * survives a restart.
+ */
+#include "tunnel/tests/population.h"
+
+CV_SUITE(tun_guard, .init = cv_crypto_init);
+
+static unsigned firsts(const struct tun_guards *g) {
+    return (unsigned)g->first[0].set + g->first[1].set + g->first[2].set;
+}
+
+static unsigned seconds(const struct tun_guards *g) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_SECOND_MAX; i++)
+        n += g->second[i].set;
+    return n;
+}
+
+Test(tun_guard, how_many_by_the_size_of_the_network) {
+    static const struct {
+        unsigned relays, firsts, seconds;
+    } rows[] = {{4, 2, 2},  {6, 2, 2},  {7, 2, 2},  {8, 3, 2},
+                {11, 3, 2}, {12, 3, 3}, {16, 3, 4}, {40, 3, 4}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct population p;
+        struct tun_guards g;
+        population_init(&p, i);
+        for (unsigned k = 0; k < rows[i].relays; k++)
+            population_simple(&p, 0x1000 + 0x100 * k);
+        population_confirm(&p);
+        population_guards(&p, &g);
+        cr_expect_eq(firsts(&g), rows[i].firsts, "%u relays: %u first hops", rows[i].relays,
+                     firsts(&g));
+        cr_expect_eq(seconds(&g), rows[i].seconds, "%u relays: %u seconds", rows[i].relays,
+                     seconds(&g));
+        population_done(&p);
+    }
+}
+
+Test(tun_guard, never_two_in_a_network_and_never_both_layers) {
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct population p;
+        struct tun_guards g;
+        population_init(&p, 50 + seed);
+        for (unsigned k = 0; k < 12; k++)
+            population_simple(&p, 0x1000 + (unsigned)cv_rng_below(&p.rng, 6));
+        population_confirm(&p);
+        population_guards(&p, &g);
+        for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
+            if (!g.first[i].set)
+                continue;
+            struct tun_relay *a = tun_directory_find(p.dir, g.first[i].identity, POPULATION_DAY);
+            cr_expect_not(tun_guards_is_second(&g, g.first[i].identity));
+            for (unsigned k = 0; k < i; k++) {
+                struct tun_relay *b =
+                    tun_directory_find(p.dir, g.first[k].identity, POPULATION_DAY);
+                cr_expect_not(tun_relay_conflict(&a->desc, &b->desc), "seed %lu", seed);
+            }
+            int64_t days = (g.first[i].until - POPULATION_WALL) / 86400;
+            cr_expect(days >= 60 && days <= 120, "%ld days", days);
+        }
+        for (unsigned i = 0; i < TUN_SECOND_MAX; i++) {
+            int64_t days = (g.second[i].until - POPULATION_WALL) / 86400;
+            if (g.second[i].set)
+                cr_expect(days >= 1 && days <= 22, "%ld days", days);
+        }
+        population_done(&p);
+    }
+}
+
+Test(tun_guard, a_choice_stays_until_its_time_is_over) {
+    struct population p;
+    struct tun_guards g, before;
+    population_init(&p, 1);
+    for (unsigned k = 0; k < 10; k++)
+        population_simple(&p, 0x1000 + 0x100 * k);
+    population_confirm(&p);
+    population_guards(&p, &g);
+    before = g;
+    cr_expect_not(tun_guards_retire(&g, p.dir, POPULATION_WALL + 10));
+    cr_expect_not(tun_guards_choose_second(&g, p.dir, POPULATION_WALL, &p.rng));
+    cr_expect_eq(memcmp(&g, &before, sizeof g), 0);
+    g.second[0].until = POPULATION_WALL;
+    g.first[1].until = POPULATION_WALL;
+    cr_expect(tun_guards_retire(&g, p.dir, POPULATION_WALL));
+    cr_expect_not(g.second[0].set);
+    cr_expect_not(g.first[1].set);
+    cr_expect(g.first[0].set);
+    population_done(&p);
+}
+
+Test(tun_guard, a_silent_guard_is_given_up_after_a_day_and_one_a_week) {
+    struct population p;
+    struct tun_guards g;
+    population_init(&p, 2);
+    for (unsigned k = 0; k < 6; k++)
+        population_simple(&p, 0x1000 + 0x100 * k);
+    population_confirm(&p);
+    population_guards(&p, &g);
+    tun_guard_silent(&g.first[0], POPULATION_WALL - 3600);
+    tun_guard_silent(&g.first[1], POPULATION_WALL - 90000);
+    tun_guard_silent(&g.first[1], POPULATION_WALL); /* since when counts */
+    cr_expect(tun_guards_retire(&g, p.dir, POPULATION_WALL));
+    cr_expect(g.first[0].set);
+    cr_expect_not(g.first[1].set);
+    tun_guard_silent(&g.first[0], POPULATION_WALL - 3600);
+    cr_expect_not(tun_guards_retire(&g, p.dir, POPULATION_WALL + 2 * 86400 - 86400), "one a week");
+    cr_expect(g.first[0].set);
+    tun_guard_heard(&g.first[0]);
+    cr_expect_eq(g.first[0].silent_since, 0);
+    population_done(&p);
+}
+
+Test(tun_guard, what_is_saved_is_loaded) {
+    struct population p;
+    struct tun_guards g, back;
+    uint8_t blob[TUN_GUARDS_BLOB_MAX];
+    population_init(&p, 3);
+    for (unsigned k = 0; k < 20; k++)
+        population_simple(&p, 0x1000 + 0x100 * k);
+    population_confirm(&p);
+    population_guards(&p, &g);
+    g.replaced_at = 12345;
+    g.first[1].silent_since = 777;
+    size_t len = tun_guards_save(&g, blob);
+    cr_assert_eq(tun_guards_load(&back, blob, len), CV_ERR_OK);
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
+        cr_expect_arr_eq(back.first[i].identity, g.first[i].identity, CV_KEY);
+        cr_expect_eq(back.first[i].until, g.first[i].until);
+        cr_expect_eq(back.first[i].silent_since, g.first[i].silent_since);
+        cr_expect(cv_addr_equal(&back.first[i].addr, &g.first[i].addr));
+        cr_expect_not(back.first[i].up, "a link is not kept");
+    }
+    for (unsigned i = 0; i < TUN_SECOND_MAX; i++)
+        cr_expect_arr_eq(back.second[i].identity, g.second[i].identity, CV_KEY);
+    cr_expect_eq(back.replaced_at, 12345);
+    population_done(&p);
+}
+
+Test(tun_guard, a_damaged_blob_is_refused_whole) {
+    struct population p;
+    struct tun_guards g, back = {.replaced_at = 99};
+    uint8_t blob[TUN_GUARDS_BLOB_MAX];
+    population_init(&p, 4);
+    for (unsigned k = 0; k < 8; k++)
+        population_simple(&p, 0x1000 + 0x100 * k);
+    population_confirm(&p);
+    population_guards(&p, &g);
+    size_t len = tun_guards_save(&g, blob);
+    for (size_t i = 0; i < len; i++) {
+        blob[i] ^= 1;
+        enum cv_err err = tun_guards_load(&back, blob, len);
+        cr_assert_eq(err, i == 3 ? CV_ERR_VERSION : CV_ERR_CORRUPT, "octet %zu: %s", i,
+                     cv_strerror(err));
+        blob[i] ^= 1;
+        cr_assert_eq(tun_guards_load(&back, blob, i), CV_ERR_CORRUPT, "cut at %zu", i);
+    }
+    cr_expect_eq(back.replaced_at, 99, "result clobbered on failure");
+    population_done(&p);
+}
