@@ -190,7 +190,7 @@ static int check_link(struct get *g) {
     uint8_t network[8];
     enum cv_err err = node_uri_read(g->s->argument, &g->uri, &why);
     if (err) {
-        fprintf(stderr, "culvert: the link is %s\n", why);
+        fprintf(stderr, "culvert: bad link: %s\n", why);
         return CLI_USAGE;
     }
     node_network_id(g->s->network, network);

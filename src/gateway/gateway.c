@@ -214,7 +214,8 @@ static void serve_media(struct gateway *g, struct evhttp_request *req, const cha
     if (kind == GW_RANGE_UNSATISFIABLE) {
         snprintf(text, sizeof text, "bytes */%" PRIu64, s.length);
         set(req, "Content-Range", text);
-        refuse(req, 416, "Range Not Satisfiable");
+        /* Not refuse(): that would drop the headers. */
+        evhttp_send_reply(req, 416, "Range Not Satisfiable", NULL);
         return;
     }
     if (kind == GW_RANGE_PART) {

@@ -1,0 +1,97 @@
+"""The built programs, run as a person or a script runs them."""
+import json
+import os
+import pathlib
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+CULVERT = None  # set by main()
+LEDGER = None
+
+
+def options(folder, name):
+    return ["--state", str(folder / name), "--listen", "127.0.0.1:0", "--network", "e2e",
+            "--json"]
+
+
+class Program:
+    """A program that prints a JSON object a line on its standard output."""
+
+    def __init__(self, *args):
+        self.process = subprocess.Popen([CULVERT, *map(str, args)], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE)
+        self.buffer = b""
+        self.events = []
+
+    def wait_for(self, name, seconds=60):
+        limit = time.monotonic() + seconds
+        while True:
+            for event in self.events:
+                if event.get("event") == name:
+                    return event
+            left = limit - time.monotonic()
+            ready, _, _ = select.select([self.process.stdout], [], [], max(left, 0))
+            data = os.read(self.process.stdout.fileno(), 65536) if ready else b""
+            if not data:
+                raise AssertionError(f"no '{name}': {self.events[-3:]} {self.end()[1]}")
+            self.buffer += data
+            *lines, self.buffer = self.buffer.split(b"\n")
+            self.events += [json.loads(line) for line in lines]
+
+    def end(self, how=signal.SIGINT):
+        """Exit status and standard error."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            _, err = self.process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            _, err = self.process.communicate()
+        return self.process.returncode, err.decode(errors="replace")
+
+
+def run(*args, timeout=60):
+    """A program that ends by itself: status, standard output, standard error."""
+    done = subprocess.run([CULVERT, *map(str, args)], capture_output=True, timeout=timeout,
+                          check=False)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+class Case(unittest.TestCase):
+    """A test with a folder of its own and programs that are ended after it."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="culvert-e2e-"))
+        self.running = []
+
+    def tearDown(self):
+        for program in self.running:
+            status, err = program.end()
+            # Sanitizers end a program with a status of their own.
+            self.assertNotIn("Sanitizer", err)
+            self.assertIn(status, (0, 130, -signal.SIGKILL), err)
+        shutil.rmtree(self.folder)
+
+    def start(self, *args):
+        program = Program(*args)
+        self.running.append(program)
+        return program
+
+    def film(self, octets, name="film.bin"):
+        path = self.folder / name
+        path.write_bytes(os.urandom(octets))
+        return path
+
+
+def main():
+    global CULVERT, LEDGER
+    CULVERT = sys.argv.pop(1)
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        LEDGER = sys.argv.pop(1)
+    unittest.main()

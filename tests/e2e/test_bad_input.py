@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Bad input: one clear line that says what, where and what to do, a documented
+exit status, and nothing verified is lost. The whole line is compared."""
+import os
+import pathlib
+import socket
+import sqlite3
+import time
+import unittest
+
+import programs
+
+
+class BadInput(programs.Case):
+    def setUp(self):
+        super().setUp()
+        self.path = self.film(300_000)
+        self.uri = None
+
+    def state(self, name="v"):
+        return ["--state", str(self.folder / name), "--listen", "127.0.0.1:0", "--network", "e2e",
+                "--json"]
+
+    def link(self):
+        seeder = self.start("share", "--direct", *self.state("s"), self.path)
+        return seeder.wait_for("shared")
+
+    def expect(self, status, line, *args):
+        got, _, err = programs.run(*args)
+        lines = [text for text in err.splitlines() if "--direct hides nothing" not in text]
+        self.assertEqual((got, "\n".join(lines)), (status, f"culvert: {line}"))
+
+    def test_files(self):
+        empty, folder = self.folder / "empty", self.folder / "folder"
+        empty.write_bytes(b"")
+        folder.mkdir()
+        missing = self.folder / "missing"
+        rows = [
+            (missing, f"{missing}: No such file or directory"),
+            (empty, f"{empty}: is empty; there is nothing to share"),
+            (folder, f"{folder}: is not a plain file; only plain files can be shared"),
+        ]
+        for path, line in rows:
+            with self.subTest(path=path.name):
+                self.expect(5, line, "share", "--direct", *self.state("x"), path)
+
+    def test_links(self):
+        uri = self.link()["uri"]
+        rows = [
+            ("hello", "bad link: does not begin with culvert:?"),
+            (uri[:-4], "bad link: cut short: its end is missing"),
+            (uri[:40], "bad link: cut short: its end is missing"),
+            (uri.replace("l=300000", "l=300001"),
+             "bad link: altered or incomplete: its check does not match"),
+            (uri.replace("film", "fi1m"),
+             "bad link: altered or incomplete: its check does not match"),
+        ]
+        for text, line in rows:
+            with self.subTest(text[:50]):
+                self.expect(2, line, "get", *self.state(), text)
+        self.expect(2, "the link belongs to another network than 'culvert'; name it with --network",
+                    "get", "--state", self.folder / "v", uri)
+        self.expect(2, "a direct swarm needs somebody to ask: --peer IP:PORT",
+                    "get", "--direct", *self.state(), uri)
+
+    def test_options(self):
+        rows = [
+            (["--listen", "localhost:1"], "listen 'localhost:1': is not IP:PORT (no host names: "
+                                          "nothing here asks a resolver)"),
+            (["--upload-limit", "fast"],
+             "upload-limit 'fast': is not a size such as 500k, 4M or 1048576"),
+            (["--epoch", "soon"], "epoch 'soon': is not a period such as 10s, 5m or 7d"),
+        ]
+        for more, line in rows:
+            with self.subTest(more[0]):
+                self.expect(2, line, "node", *more)
+        self.expect(2, "there is no 'paly'; 'culvert --help' lists what there is", "paly")
+
+    def test_configuration(self):
+        config = self.folder / "culvert.conf"
+        config.write_text("[network]\nname = e2e\ncolour = blue\n")
+        self.expect(2, f"{config}:3: unknown key 'network.colour'", "node", "--config", config)
+        missing = self.folder / "nothing.conf"
+        self.expect(2, f"{missing}: cannot be read; name another with --config", "node",
+                    "--config", missing)
+
+    def test_a_busy_port(self):
+        taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        taken.bind(("127.0.0.1", 0))
+        at = f"127.0.0.1:{taken.getsockname()[1]}"
+        args = self.state()
+        args[args.index("127.0.0.1:0")] = at
+        self.addCleanup(taken.close)
+        self.expect(4, f"{at}: another program uses this UDP port; stop it or choose another port",
+                    "node", *args)
+
+    def test_a_folder_held_by_another(self):
+        node = self.start("node", *self.state())
+        node.wait_for("listening")
+        got, _, err = programs.run("node", *self.state())
+        self.assertEqual(got, 3)
+        self.assertIn(str(node.process.pid), err)
+
+    def test_permissions(self):
+        node = self.start("node", *self.state())
+        node.wait_for("listening")
+        node.end()
+        key = self.folder / "v" / "identity"
+        self.assertEqual(key.stat().st_mode & 0o777, 0o600)
+        key.chmod(0o644)
+        got, _, err = programs.run("node", *self.state())
+        self.assertEqual(got, 3)
+        self.assertIn(str(key), err)
+        self.assertIn("chmod", err)
+
+    def test_damaged_state(self):
+        node = self.start("relay", *self.state(), "--epoch", "5s", "--epoch-minimum", "1k")
+        node.wait_for("listening")
+        time.sleep(0.2)
+        node.end()
+        folder = self.folder / "v"
+        # What can be learned anew is learned anew.
+        for name in ("dht", "guards", "descriptor"):
+            (folder / name).write_bytes(os.urandom(500))
+            (folder / name).chmod(0o600)
+        node = self.start("relay", *self.state(), "--epoch", "5s", "--epoch-minimum", "1k")
+        node.wait_for("listening")
+        self.assertEqual(node.end()[0], 0)
+        # What cannot is never thrown away silently.
+        ledger = folder / "ledger.db"
+        db = sqlite3.connect(ledger)
+        db.execute("PRAGMA user_version = 99")
+        db.commit()
+        db.close()
+        got, _, err = programs.run("relay", *self.state())
+        self.assertEqual(got, 3, err)
+        self.assertIn("ledger.db", err)
+        self.assertIn("newer", err)
+        ledger.write_bytes(os.urandom(8192))
+        got, _, err = programs.run("relay", *self.state())
+        self.assertEqual(got, 3, err)
+        self.assertIn("ledger.db", err)
+
+    def test_nobody_answers(self):
+        began = time.monotonic()
+        uri = self.link()["uri"]
+        self.expect(4, "no bootstrap node answered (tried 1); pass --bootstrap IP:PORT",
+                    "get", *self.state(), "--bootstrap", "127.9.9.9:9", uri)
+        self.assertLess(time.monotonic() - began, 15)
+
+    def test_an_existing_file_is_not_overwritten(self):
+        shared = self.link()
+        other = self.film(1000, "mine")
+        got, _, err = programs.run("get", "--direct", "--peer", shared["address"], *self.state(),
+                                   "-o", other, shared["uri"])
+        self.assertEqual(got, 5, err)
+        self.assertIn(str(other), err)
+        self.assertEqual(other.stat().st_size, 1000)
+
+    def test_killed_in_the_middle_it_goes_on(self):
+        big = self.film(40_000_000, "big")
+        seeder = self.start("share", "--direct", *self.state("s"), "--upload-limit", "20M", big)
+        shared = seeder.wait_for("shared")
+        copy = self.folder / "copy"
+        args = ["get", "--direct", "--peer", shared["address"], *self.state(), "-o", copy,
+                shared["uri"]]
+        for _ in range(3):
+            viewer = programs.Program(*args)
+            viewer.wait_for("first_chunk")
+            time.sleep(0.4)
+            viewer.process.kill()
+            viewer.process.communicate()
+        got, _, err = programs.run(*args)
+        self.assertEqual(got, 0, err)
+        self.assertEqual(copy.read_bytes(), big.read_bytes())
+
+    def test_a_full_disk_pauses(self):
+        if os.geteuid() != 0:
+            self.fail("needs root: a small file system is mounted")
+        small = self.folder / "small"
+        small.mkdir()
+        pathlib.Path(self.folder / "v").mkdir(mode=0o700)
+        os.system(f"mount -t tmpfs -o size=6m,mode=0700 none {small}")
+        try:
+            big = self.film(12_000_000, "big")
+            seeder = self.start("share", "--direct", *self.state("s"), big)
+            shared = seeder.wait_for("shared")
+            viewer = self.start("get", "--direct", "--peer", shared["address"], *self.state(),
+                                "-o", small / "copy", shared["uri"])
+            viewer.wait_for("disk_full", 30)
+            os.system(f"mount -o remount,size=64m {small}")
+            viewer.wait_for("complete", 60)
+            self.assertEqual((small / "copy").read_bytes(), big.read_bytes())
+            viewer.end()
+        finally:
+            os.system(f"umount -l {small}")
+
+
+if __name__ == "__main__":
+    programs.main()

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""What a player sees: ranges, tags, waiting for what is not there yet; and what
+a stranger on the same machine does not get."""
+import hashlib
+import http.client
+import socket
+import time
+import unittest
+import urllib.parse
+
+import programs
+
+
+class PlayerLink(programs.Case):
+    SIZE = 3 * 1024 * 1024 + 77
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.film(self.SIZE, "film & more.mp4")
+        self.data = self.path.read_bytes()
+        self.seeder = self.start("share", "--direct", *programs.options(self.folder, "seeder"),
+                                 self.path)
+        self.shared = self.seeder.wait_for("shared")
+
+    def viewer(self, *more):
+        v = self.start("play", "--no-player", "--direct", "--peer", self.shared["address"],
+                       *programs.options(self.folder, "viewer"), *more, self.shared["uri"])
+        return v, urllib.parse.urlsplit(v.wait_for("link")["url"])
+
+    def ask(self, link, method="GET", path=None, **headers):
+        connection = http.client.HTTPConnection(link.hostname, link.port, timeout=30)
+        connection.request(method, path or f"{link.path}?{link.query}",
+                           headers={k.replace("_", "-"): v for k, v in headers.items()})
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        return answer, body
+
+    def test_ranges_tags_and_heads(self):
+        _, link = self.viewer()
+        answer, body = self.ask(link)
+        self.assertEqual((answer.status, body), (200, self.data))
+        self.assertEqual(answer.getheader("Accept-Ranges"), "bytes")
+        self.assertIn("no-store", answer.getheader("Cache-Control"))
+        tag = answer.getheader("ETag")
+
+        rows = [
+            # Range, status, first, last
+            ("bytes=0-", 206, 0, self.SIZE - 1),
+            ("bytes=1000-1999", 206, 1000, 1999),
+            ("bytes=-77", 206, self.SIZE - 77, self.SIZE - 1),
+            (f"bytes={self.SIZE - 1}-", 206, self.SIZE - 1, self.SIZE - 1),
+            ("bytes=5-1", 200, 0, self.SIZE - 1),
+            ("lines=1-2", 200, 0, self.SIZE - 1),
+        ]
+        for text, status, first, last in rows:
+            with self.subTest(text):
+                answer, body = self.ask(link, Range=text)
+                self.assertEqual(answer.status, status)
+                self.assertEqual(body, self.data[first:last + 1])
+                if status == 206:
+                    self.assertEqual(answer.getheader("Content-Range"),
+                                     f"bytes {first}-{last}/{self.SIZE}")
+
+        answer, _ = self.ask(link, Range=f"bytes={self.SIZE}-")
+        self.assertEqual(answer.status, 416)
+        self.assertEqual(answer.getheader("Content-Range"), f"bytes */{self.SIZE}")
+
+        answer, body = self.ask(link, "HEAD", Range="bytes=1000-1999")
+        self.assertEqual((answer.status, body), (206, b""))
+        self.assertEqual(answer.getheader("Content-Length"), "1000")
+
+        answer, body = self.ask(link, Range="bytes=0-9", If_Range=tag)
+        self.assertEqual((answer.status, body), (206, self.data[:10]))
+        answer, body = self.ask(link, Range="bytes=0-9", If_Range='"other"')
+        self.assertEqual((answer.status, len(body)), (200, self.SIZE))
+        answer, _ = self.ask(link, If_None_Match=tag)
+        self.assertEqual(answer.status, 304)
+
+    def test_strangers_get_nothing(self):
+        _, link = self.viewer()
+        rows = [
+            ("no token", 403, link.path, {}),
+            ("wrong token", 403, f"{link.path}?k={'0' * 32}", {}),
+            ("token cut", 403, f"{link.path}?{link.query[:-1]}", {}),
+            ("unknown file", 403, f"/s/{'0' * 16}/film?{link.query}", {}),
+            ("elsewhere", 404, "/", {}),
+            ("up and out", 403, "/s/../../etc/passwd", {}),
+            ("foreign host", 421, None, {"Host": "evil.example"}),
+            ("foreign port", 421, None, {"Host": "127.0.0.1:1"}),
+        ]
+        for name, status, path, headers in rows:
+            with self.subTest(name):
+                answer, body = self.ask(link, path=path, **headers)
+                self.assertEqual(answer.status, status)
+                self.assertNotIn(self.data[:32], body)
+                self.assertIsNone(answer.getheader("Access-Control-Allow-Origin"))
+        answer, _ = self.ask(link, "POST")
+        self.assertEqual(answer.status, 405)
+        answer, _ = self.ask(link, X="y" * 9000)
+        self.assertIn(answer.status, (400, 413, 431))
+
+    def test_a_body_waits_for_what_is_not_there(self):
+        status, err = self.seeder.end()
+        self.assertEqual(status, 0, err)
+        viewer, link = self.viewer()
+        connection = socket.create_connection((link.hostname, link.port))
+        connection.sendall(f"GET {link.path}?{link.query} HTTP/1.1\r\nHost: {link.netloc}\r\n"
+                           "Range: bytes=100-\r\n\r\n".encode())
+        connection.settimeout(10)
+        head = connection.recv(65536)
+        self.assertTrue(head.startswith(b"HTTP/1.1 206"), head)
+        self.assertTrue(head.endswith(b"\r\n\r\n"), "octets came from nowhere")
+        connection.settimeout(1)
+        with self.assertRaises(TimeoutError):
+            connection.recv(1)
+        # The seeder comes back where it was, and the body goes on.
+        at = self.shared["address"]
+        again = programs.options(self.folder, "seeder")
+        again[again.index("127.0.0.1:0")] = at
+        seeder = self.start("share", "--direct", *again, self.path)
+        seeder.wait_for("shared")
+        connection.settimeout(60)
+        body = bytearray()
+        while len(body) < self.SIZE - 100:
+            data = connection.recv(65536)
+            self.assertTrue(data, "the body was cut")
+            body += data
+        self.assertEqual(hashlib.sha256(body).digest(),
+                         hashlib.sha256(self.data[100:]).digest())
+        connection.close()
+        viewer.wait_for("complete")
+
+    def test_players_hang_up_all_the_time(self):
+        viewer, link = self.viewer()
+        for i in range(50):
+            connection = socket.create_connection((link.hostname, link.port))
+            connection.sendall(f"GET {link.path}?{link.query} HTTP/1.1\r\nHost: {link.netloc}\r\n"
+                               f"Range: bytes={i * 60000}-\r\n\r\n".encode())
+            if i % 3:
+                connection.recv(1000)
+            connection.close()
+        viewer.wait_for("complete")
+        answer, body = self.ask(link)
+        self.assertEqual((answer.status, body), (200, self.data))
+
+    def test_link_is_the_same_after_a_restart(self):
+        viewer, link = self.viewer()
+        viewer.wait_for("complete")
+        viewer.end()
+        time.sleep(0.1)
+        _, again = self.viewer()
+        self.assertEqual((link.path, link.query), (again.path, again.query))
+
+
+if __name__ == "__main__":
+    programs.main()
