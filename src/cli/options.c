@@ -31,6 +31,7 @@ static const struct {
     { "state",    "DIR",     's', RUNS | ASKS, TEXT, AT(state), 0, NULL, "state folder (default: $XDG_STATE_HOME/culvert)" },
     { "config",   "FILE",    'C', RUNS | ASKS, TEXT, AT(config), 0, NULL, "configuration file (default: $XDG_CONFIG_HOME/culvert/culvert.conf)" },
     { "json",     NULL,      'j', RUNS | ASKS, FLAG, AT(json), 0, NULL, "machine-readable output, one JSON object a line" },
+    { "trace",    "FILE",    'T', RUNS, TEXT, AT(trace), 0, NULL, "write what the engines do to FILE, one JSON object a line" },
     { "quiet",    NULL,      'q', RUNS, FLAG, AT(quiet), 0, NULL, "no progress" },
     { "listen",   "IP:PORT", 'l', RUNS, ADDRESS, AT(listen), 0, "node.listen", "address of the node (relay and DHT); port 0 = any" },
     { "own",      "IP:PORT", 'O', RUNS, ADDRESS, AT(own), 0, "node.own", "address that own circuits leave from (default: that of --listen, any port)" },

@@ -30,6 +30,7 @@ struct cli_settings {
     const char *state;    /* state folder; NULL = XDG */
     const char *config;   /* configuration file; NULL = XDG */
     const char *argument; /* FILE or URI */
+    const char *trace;    /* file for the engines' events; NULL = none */
     const char *output;
     const char *player;
     const char *network;

@@ -9,6 +9,7 @@
 #include "crypto/rng_system.h"
 #include "io/clock.h"
 #include "io/limits.h"
+#include "io/trace_sink.h"
 #include "reputation/store_sqlite.h"
 
 static const char *const saved_names[NODE_SAVED_KINDS] = {
@@ -268,6 +269,10 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s,
         complain("relay: --listen must name the public address others reach this relay at");
         return CLI_USAGE;
     }
+    if (s->trace && io_trace_open(s->trace, &why) != CV_ERR_OK) {
+        complain(why.text);
+        return CLI_FILE;
+    }
     c->loop = io_loop_new();
     if (!c->loop) {
         complain("out of memory");
@@ -325,4 +330,5 @@ void cli_session_close(struct cli_session *c) {
     rep_store_sqlite_close(c->ledger);
     io_state_close(c->state);
     io_loop_free(c->loop);
+    io_trace_close();
 }

@@ -27,6 +27,19 @@ static json_t *octets(uint64_t n) {
     return json_integer((json_int_t)n);
 }
 
+static json_t *first_hops(struct io_host *host) {
+    json_t *list = json_array();
+    struct node_first_hop hop;
+    for (size_t i = 0; node_first_hop(io_host_node(host), i, &hop); i++) {
+        char name[NODE_PSEUDONYM + 1], addr[CV_ADDR_TEXT];
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:b}", "relay",
+                                        cv_hex(hop.identity, NODE_PSEUDONYM / 2, name), "address",
+                                        cv_addr_text(&hop.addr, addr), "up", (int)hop.up));
+    }
+    return list;
+}
+
 json_t *gw_api_status(struct io_host *host) {
     struct node_status s;
     node_status(io_host_node(host), &s);
@@ -65,6 +78,7 @@ json_t *gw_api_status(struct io_host *host) {
         json_object_set_new(sockets, names[i], row);
     }
     json_object_set_new(o, "sockets", sockets);
+    json_object_set_new(o, "first_hops", first_hops(host));
     return o;
 }
 

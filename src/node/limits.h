@@ -23,6 +23,7 @@ enum node_limits {
     NODE_SCRATCH_STRIDE = 1232,
     NODE_READ_OCTETS = 65536,    /* of one node_read; a chunk is never larger */
     NODE_SHARE_FROM_CHUNKS = 64, /* a viewer that has so many becomes a seeder */
+    NODE_FIRST_HOPS_MAX = 32,    /* remembered for status */
     NODE_PEERS_SHOWN = 64,       /* of one swarm in peers and path */
     NODE_SETTLE_ROUNDS = 1000,   /* more is a loop between engines, not work */
 };

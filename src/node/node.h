@@ -200,6 +200,16 @@ bool node_poll_event(struct node *n, struct node_event *ret);
 
 /* ---- what there is to see (status, peers, path) ---- */
 
+/* A relay that our own circuits' datagrams go to, and so one that knows our
+ * address: a guard, or a contact of the beginning. */
+struct node_first_hop {
+    uint8_t identity[CV_KEY];
+    struct cv_addr addr;
+    bool up; /* false: the link is down, but was there earlier in this run */
+};
+/* i-th; false when there are no more. */
+bool node_first_hop(const struct node *n, size_t i, struct node_first_hop *ret);
+
 struct node_status {
     uint32_t dht_good, dht_nodes;
     uint32_t relays_known;

@@ -3,6 +3,7 @@
  * swarm sends goes into circuits and nowhere else.
  */
 #include <assert.h>
+#include <string.h>
 
 #include "node/state.h"
 #include "tunnel/hidden.h"
@@ -31,6 +32,26 @@ static void on_hidden_state(struct node *n, const struct tun_event *ev) {
             n, &(struct node_event){.kind = NODE_EVENT_NOBODY, .swarm = node_swarm_handle(n, s)});
 }
 
+static void on_link_up(struct node *n, const struct tun_event *ev) {
+    size_t i = 0;
+    while (i < n->first_hops_count && !cv_addr_equal(&n->first_hops[i].addr, &ev->link_up.addr))
+        i++;
+    if (i == NODE_FIRST_HOPS_MAX)
+        return;
+    if (i == n->first_hops_count)
+        n->first_hops_count++;
+    memcpy(n->first_hops[i].identity, ev->link_up.identity, CV_KEY);
+    n->first_hops[i].addr = ev->link_up.addr;
+    n->first_hops[i].up = true;
+    n->first_links[i] = ev->link_up.link;
+}
+
+static void on_link_down(struct node *n, const struct tun_event *ev) {
+    for (size_t i = 0; i < n->first_hops_count; i++)
+        if (n->first_links[i] == ev->link_down.link)
+            n->first_hops[i].up = false;
+}
+
 void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_event *ev) {
     switch ((int)ev->kind) {
     case TUN_EVENT_DATAGRAM:
@@ -41,6 +62,12 @@ void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_ev
         break;
     case TUN_EVENT_PEER_DOWN:
         ppsp_peer_remove(n->hidden, now, &ev->peer_down.endpoint, false);
+        break;
+    case TUN_EVENT_LINK_UP:
+        on_link_up(n, ev);
+        break;
+    case TUN_EVENT_LINK_DOWN:
+        on_link_down(n, ev);
         break;
     case TUN_EVENT_HIDDEN_STATE:
         on_hidden_state(n, ev);

@@ -58,6 +58,10 @@ struct node {
     struct node_swarm *swarms; /* NODE_SWARMS_MAX */
     cv_usec swarm_retry_at;
 
+    struct node_first_hop first_hops[NODE_FIRST_HOPS_MAX];
+    cv_handle first_links[NODE_FIRST_HOPS_MAX];
+    size_t first_hops_count;
+
     /* discovery */
     bool dht_ready, relay_ready, client_ready;
     cv_usec too_few_at;          /* when to say so */

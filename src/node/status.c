@@ -3,6 +3,13 @@
 #include "node/state.h"
 #include "tunnel/client.h"
 
+bool node_first_hop(const struct node *n, size_t i, struct node_first_hop *ret) {
+    if (i >= n->first_hops_count)
+        return false;
+    *ret = n->first_hops[i];
+    return true;
+}
+
 void node_status(const struct node *n, struct node_status *ret) {
     struct dht_status d;
     dht_status(n->dht, &d);

@@ -1,0 +1,203 @@
+"""What the wires may show. Each claim is a function over the captures that
+returns the packets that break it, in words; an empty list means it held."""
+import base64
+import hashlib
+import hmac
+import struct
+
+OVERLAY = 1232
+
+
+class World:
+    """What the lab knows and no wire may tell."""
+
+    def __init__(self, network_name, hosts, hidden, relays, swarm_id, marker):
+        self.network_id = blake(network_name.encode(), 8)
+        self.address = {name: host.address for name, host in hosts.items()}
+        self.name = {address: name for name, address in self.address.items()}
+        self.hidden = hidden  # viewers and seeders
+        self.relays = relays
+        self.swarm_id = swarm_id
+        self.marker = marker  # stands in every 64 octets of the content
+        self.first_hops = {}  # hidden host: names of relays
+        self.content_keys = content_keys(swarm_id, self.network_id)
+
+
+def blake(data, size, key=b""):
+    return hashlib.blake2b(data, digest_size=size, key=key).digest()
+
+
+def content_keys(swarm_id, network_id):
+    """Every DHT key that has to do with the swarm: the id itself and the
+    targets of its slot keys, yesterday, today and tomorrow."""
+    from nacl.signing import SigningKey
+    import time
+    keys = {swarm_id[:20], hashlib.sha1(swarm_id).digest()}
+    s = blake(b"culvert hs v1" + network_id + struct.pack("<H", len(swarm_id)) + swarm_id, 32,
+              key=bytes(32))
+    offset = struct.unpack("<Q", blake(b"offset", 8, key=s))[0] % 86400
+    today = (int(time.time()) - offset) // 86400
+    for period in (today - 1, today, today + 1):
+        for j in range(16):
+            seed = blake(b"slot" + struct.pack("<IB", period, j), 32, key=s)
+            public = SigningKey(seed).verify_key.encode()
+            keys.add(public)
+            keys.add(hashlib.sha1(public).digest())
+    return keys
+
+
+# ---- kinds of datagrams
+
+def is_dht(p):
+    return p.kind == "udp" and p.payload[:1] == b"d" and p.payload[-1:] == b"e"
+
+
+def is_overlay(p):
+    return p.kind == "udp" and len(p.payload) == OVERLAY and not is_dht(p)
+
+
+def is_question(world, p):
+    """A DESCRIBE: its code can be checked by whoever knows the network's id."""
+    if not is_overlay(p):
+        return False
+    key = blake(b"culvert describe mac" + world.network_id, 32)
+    code = blake(p.payload[:36] + p.payload[52:128], 16, key=key)
+    return hmac.compare_digest(code, p.payload[36:52])
+
+
+def words(world, p, why):
+    source = world.name.get(p.source, p.source)
+    target = world.name.get(p.target, p.target)
+    return f"{source}:{p.sport} -> {target}:{p.dport} {p.kind} {len(p.payload)} octets: {why}"
+
+
+# ---- the claims
+
+def strangers_never_meet(world, captures):
+    """Addresses of viewers and seeders never appear at each other."""
+    bad = []
+    for name in world.hidden:
+        others = {world.address[n] for n in world.hidden if n != name}
+        raw = {bytes(map(int, a.split("."))): a for a in others}
+        for p in captures.get(name, []):
+            if p.source in others or p.target in others:
+                bad.append(words(world, p, "the other end's address on this wire"))
+            elif is_dht(p):
+                # A DHT tells of nodes that answer; hidden nodes are read-only.
+                bad += [words(world, p, f"tells of {a}") for r, a in raw.items() if r in p.payload]
+    return bad
+
+
+def only_first_hops(world, captures):
+    """No relay but the first hops receives a handshake or cell of a viewer or
+    seeder. The descriptor exchange is told apart by its code: at most a few
+    questions to one relay, each with at most one answer of the same size."""
+    bad = []
+    for name in world.hidden:
+        me = world.address[name]
+        asked, answered = {}, {}
+        for p in captures.get(name, []):
+            if not is_overlay(p):
+                continue
+            other = world.name.get(p.target if p.source == me else p.source, "?")
+            if other in world.first_hops.get(name, ()):
+                continue
+            if p.source == me and is_question(world, p):
+                asked[other] = asked.get(other, 0) + 1
+                if asked[other] > 12:
+                    bad.append(words(world, p, "more questions than one asks for a descriptor"))
+            elif p.source == me:
+                bad.append(words(world, p, "a handshake or cell to a relay that is no first hop"))
+            else:
+                answered[other] = answered.get(other, 0) + 1
+                if answered[other] > asked.get(other, 0):
+                    bad.append(words(world, p, "more came back than was asked for"))
+    return bad
+
+
+def no_content_key(world, captures):
+    """No DHT message of a viewer or seeder carries a key of the content."""
+    bad = []
+    for name in world.hidden:
+        for p in captures.get(name, []):
+            if is_dht(p) and any(key in p.payload for key in world.content_keys):
+                bad.append(words(world, p, "a content key on the node's own wire"))
+    return bad
+
+
+def nothing_in_clear(world, captures):
+    """No swarm id (raw, hex or base32), PPSPP handshake or content anywhere."""
+    raw = world.swarm_id
+    forms = {"the swarm id": raw, "the swarm id in hex": raw.hex().encode(),
+             "the swarm id in base32": base64.b32encode(raw).rstrip(b"=").lower()[:40],
+             "content": world.marker,
+             "a PPSPP handshake": b"\x00\x01\x01\x01\x02\x00\x20"}
+    bad = []
+    for packets in captures.values():
+        for p in packets:
+            bad += [words(world, p, why) for why, form in forms.items() if form in p.payload]
+    return bad
+
+
+def one_size(world, captures):
+    """Every datagram that is not the DHT's has 1232 octets, the same TTL, and
+    may not be fragmented."""
+    bad = []
+    for name, packets in captures.items():
+        ours = world.address[name]
+        for p in packets:
+            if p.kind != "udp" or is_dht(p):
+                continue
+            if len(p.payload) != OVERLAY:
+                bad.append(words(world, p, "another size than the overlay's"))
+            elif not p.dont or p.tos or (p.source == ours and p.ttl != 64):
+                bad.append(words(world, p, "marked differently from the others"))
+    return bad
+
+
+def nothing_else(world, captures):
+    """No DNS, no time service, no update check: nothing but DHT and overlay,
+    between the addresses of the lab."""
+    bad = []
+    for packets in captures.values():
+        for p in packets:
+            if p.kind == "arp":
+                continue
+            if p.kind == "icmp":
+                # Of a host whose program is gone: its kernel answers for it.
+                if p.payload[:2] != b"\x03\x03" and p.payload[:1] != b"\x03":
+                    bad.append(words(world, p, "neither DHT nor overlay"))
+            elif p.kind != "udp":
+                bad.append(words(world, p, "neither DHT nor overlay"))
+            elif p.source not in world.name or p.target not in world.name:
+                bad.append(words(world, p, "somebody from elsewhere"))
+            elif not is_dht(p) and len(p.payload) != OVERLAY:
+                bad.append(words(world, p, "neither DHT nor overlay"))
+    return bad
+
+
+def contacts_come_by_dht(world, captures):
+    """Nobody sends to an address before the DHT named it: all a process is
+    told is one DHT contact."""
+    bad = []
+    bootstrap = world.address["bootstrap"]
+    for name, packets in captures.items():
+        ours = world.address[name]
+        known = {bootstrap, ours}
+        for p in packets:
+            if p.kind != "udp":
+                continue
+            if p.target == ours:
+                known.add(p.source)  # who came to us is no secret to us
+                if is_dht(p):
+                    known.update(a for a in world.name
+                                 if bytes(map(int, a.split("."))) in p.payload)
+                elif p.source in known:
+                    known.update(world.address[r] for r in world.relays)  # sealed: relays only
+            elif p.source == ours and p.target not in known:
+                bad.append(words(world, p, "an address that nobody had named"))
+    return bad
+
+
+CLAIMS = [strangers_never_meet, only_first_hops, no_content_key, nothing_in_clear, one_size,
+          nothing_else, contacts_come_by_dht]

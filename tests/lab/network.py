@@ -1,0 +1,162 @@
+"""Network namespaces: one host a node, a /16 apart, behind one router, every
+link captured at the router's side. Needs root; fails, never skips, without."""
+import pathlib
+import struct
+import subprocess
+import time
+
+
+def run(*command):
+    done = subprocess.run([str(c) for c in command], capture_output=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr.decode().strip()}")
+    return done.stdout.decode()
+
+
+class Host:
+    def __init__(self, network, name, number):
+        self.network, self.name = network, name
+        self.space = f"{network.prefix}-{name}"
+        self.address = f"45.{number}.7.2"  # looks public, is nowhere
+        self.gateway = f"45.{number}.7.1"
+        self.link = f"cv{network.tag}{number}"
+
+    def command(self, *args):
+        return ["ip", "netns", "exec", self.space, *map(str, args)]
+
+
+class Network:
+    """The router's namespace, the hosts', and a capture a link."""
+
+    def __init__(self, folder, prefix="culvert-lab"):
+        self.folder = pathlib.Path(folder)
+        self.prefix = prefix
+        self.tag = format(hash(prefix) & 0xff, "02x")
+        self.router = f"{prefix}-router"
+        self.hosts = {}
+        self.captures = []
+
+    def __enter__(self):
+        self.remove()
+        run("ip", "netns", "add", self.router)
+        self.inside(self.router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self.inside(self.router, "ip", "link", "set", "lo", "up")
+        return self
+
+    def __exit__(self, *_):
+        self.stop_captures()
+        self.remove()
+
+    def inside(self, space, *command):
+        return run("ip", "netns", "exec", space, *command)
+
+    def remove(self):
+        spaces = run("ip", "netns", "list").split("\n")
+        for line in spaces:
+            name = line.split(" ")[0]
+            if name.startswith(f"{self.prefix}-"):
+                run("ip", "netns", "delete", name)
+
+    def add(self, name, number):
+        host = Host(self, name, number)
+        run("ip", "netns", "add", host.space)
+        for space in (host.space, self.router):
+            # Neighbour discovery of IPv6 would be traffic that is not ours.
+            self.inside(space, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
+                        "net.ipv6.conf.default.disable_ipv6=1")
+        run("ip", "link", "add", host.link, "netns", self.router, "type", "veth", "peer", "name",
+            "eth0", "netns", host.space)
+        self.inside(self.router, "ip", "address", "add", f"{host.gateway}/24", "dev", host.link)
+        self.inside(self.router, "ip", "link", "set", host.link, "up")
+        self.inside(host.space, "ip", "address", "add", f"{host.address}/24", "dev", "eth0")
+        self.inside(host.space, "ip", "link", "set", "eth0", "up")
+        self.inside(host.space, "ip", "link", "set", "lo", "up")
+        self.inside(host.space, "ip", "route", "add", "default", "via", host.gateway)
+        # One capture must see what the wire would: no segments joined by the card.
+        off = [w for card in ("gso", "tso", "gro", "tx-udp-segmentation") for w in (card, "off")]
+        self.inside(host.space, "ethtool", "-K", "eth0", *off)
+        self.inside(self.router, "ethtool", "-K", host.link, *off)
+        self.hosts[name] = host
+        return host
+
+    def cut(self, name, up=False):
+        host = self.hosts[name]
+        self.inside(self.router, "ip", "link", "set", host.link, "up" if up else "down")
+
+    def start_captures(self, part):
+        for host in self.hosts.values():
+            path = self.folder / f"{part}-{host.name}.pcap"
+            process = subprocess.Popen(
+                ["ip", "netns", "exec", self.router, "tcpdump", "-i", host.link, "-w", str(path),
+                 "-U", "-s", "0", "-B", "65536", "--immediate-mode", "-Z", "root"],
+                stderr=subprocess.PIPE)
+            self.captures.append((host, path, process))
+        for _, path, process in self.captures:
+            limit = time.monotonic() + 10
+            while not path.exists() or path.stat().st_size < 24:
+                if time.monotonic() > limit or process.poll() is not None:
+                    raise RuntimeError(f"no capture at {path}")
+                time.sleep(0.02)
+
+    def stop_captures(self):
+        """Name of each host to the packets its link carried."""
+        time.sleep(0.3)
+        result = {}
+        for host, path, process in self.captures:
+            process.terminate()
+            _, err = process.communicate()
+            lost = [line for line in err.decode().split("\n") if "dropped by kernel" in line]
+            if lost and not lost[0].startswith("0 "):
+                raise RuntimeError(f"the capture at {host.name} is not whole: {lost[0]}")
+            result[host.name] = list(read_pcap(path))
+        self.captures = []
+        return result
+
+
+class Packet:
+    __slots__ = ("time", "kind", "source", "target", "sport", "dport", "payload", "ttl", "dont",
+                 "tos")
+
+
+def dotted(octets):
+    return ".".join(str(o) for o in octets)
+
+
+def read_pcap(path):
+    data = path.read_bytes()
+    magic = struct.unpack_from("<I", data)[0]
+    fraction = 1e-9 if magic == 0xA1B23C4D else 1e-6
+    at = 24
+    while at + 16 <= len(data):
+        seconds, part, length, _ = struct.unpack_from("<IIII", data, at)
+        frame = data[at + 16:at + 16 + length]
+        at += 16 + length
+        yield parse(frame, seconds + part * fraction)
+
+
+def parse(frame, when):
+    p = Packet()
+    p.time = when
+    p.kind, p.payload = "other", frame
+    p.source = p.target = ""
+    p.sport = p.dport = p.ttl = p.tos = 0
+    p.dont = False
+    ethertype = struct.unpack_from(">H", frame, 12)[0]
+    if ethertype == 0x0806:
+        p.kind = "arp"
+    elif ethertype == 0x0800:
+        head = frame[14:]
+        size = (head[0] & 15) * 4
+        total = struct.unpack_from(">H", head, 2)[0]
+        p.tos, p.ttl = head[1], head[8]
+        p.dont = bool(head[6] & 0x40)
+        p.source, p.target = dotted(head[12:16]), dotted(head[16:20])
+        body = head[size:total]
+        p.payload = body
+        if head[9] == 17:
+            p.kind = "udp"
+            p.sport, p.dport = struct.unpack_from(">HH", body)
+            p.payload = body[8:]
+        elif head[9] == 1:
+            p.kind = "icmp"
+    return p
