@@ -101,6 +101,10 @@ void ppsp_ledbat_rtt(struct ppsp_ledbat *l, cv_usec rtt) {
 /* ---- window ---------------------------------------------------------------- */
 
 static void grow(struct ppsp_ledbat *l, uint64_t octets) {
+    /* When everything is sent again after an outage, the round-trip time stays an
+     * old, long one and pacing holds back more than the window: that counts as used,
+     * or the window would never grow. */
+    uint64_t in_use = l->paced && l->flight < l->cwnd ? l->cwnd : l->flight;
     if (l->cwnd < l->ssthresh) {
         if (l->queuing_delay > l->target / 2) {
             /* Leave slow start before it hurts. What is seen now was caused a round
@@ -109,7 +113,7 @@ static void grow(struct ppsp_ledbat *l, uint64_t octets) {
             l->cwnd = l->ssthresh = half < least ? least : half;
         } else {
             /* Only what is used may grow (section 2.4.2's max_allowed_cwnd). */
-            if (l->flight * 2 >= l->cwnd)
+            if (in_use * 2 >= l->cwnd)
                 l->cwnd += octets;
             return;
         }
@@ -120,11 +124,13 @@ static void grow(struct ppsp_ledbat *l, uint64_t octets) {
         off = -8 * (int64_t)l->target;
     int64_t gain = off * (int64_t)octets / (int64_t)l->target * (int64_t)l->mss / (int64_t)l->cwnd;
     uint64_t cwnd = gain < 0 && (uint64_t)-gain > l->cwnd ? 0 : l->cwnd + (uint64_t)gain;
-    uint64_t allowed = l->flight + (uint64_t)LEDBAT_ALLOWED_INCREASE * l->mss;
+    uint64_t allowed = in_use + (uint64_t)LEDBAT_ALLOWED_INCREASE * l->mss;
     if (gain > 0 && cwnd > allowed)
         cwnd = allowed > l->cwnd ? allowed : l->cwnd;
     uint64_t least = (uint64_t)LEDBAT_MIN_CWND * l->mss;
     l->cwnd = cwnd < least ? least : cwnd;
+    if (l->ssthresh > l->cwnd)
+        l->ssthresh = l->cwnd; /* shrinking for delay is no way back into slow start */
 }
 
 static void leave(struct ppsp_ledbat *l, uint64_t octets) {
@@ -158,7 +164,8 @@ void ppsp_ledbat_lost(struct ppsp_ledbat *l, cv_usec now, cv_usec sent_at, uint6
 
 void ppsp_ledbat_timeout(struct ppsp_ledbat *l, cv_usec now) {
     uint64_t half = l->cwnd / 2, least = (uint64_t)LEDBAT_MIN_CWND * l->mss;
-    l->ssthresh = half < least ? least : half;
+    if (l->cwnd > l->mss) /* RFC 5681 section 3.1: the first timeout of a row only */
+        l->ssthresh = half < least ? least : half;
     l->cwnd = l->mss;
     l->cto = l->cto > CTO_MAX / 2 ? CTO_MAX : l->cto * 2;
     l->flight = 0;
@@ -184,6 +191,7 @@ static uint64_t pace(const struct ppsp_ledbat *l) {
 
 uint64_t ppsp_ledbat_allowance(struct ppsp_ledbat *l, cv_usec now, cv_usec *ret_at) {
     *ret_at = CV_USEC_NEVER;
+    l->paced = false;
     if (l->flight >= l->cwnd)
         return 0;
     uint64_t window = l->cwnd - l->flight;
@@ -205,6 +213,7 @@ uint64_t ppsp_ledbat_allowance(struct ppsp_ledbat *l, cv_usec now, cv_usec *ret_
     uint64_t need = rate / 1000;
     need = need < l->mss ? l->mss : need > least ? least : need;
     if (l->credit < need) {
+        l->paced = true;
         *ret_at = now + (need - l->credit) * 1000000 / rate + 1;
         return 0;
     }

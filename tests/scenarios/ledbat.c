@@ -1,8 +1,9 @@
 /*
  * Congestion control (RFC 6817) on a long thin path: 10 Mbit/s, 50 ms one way,
  * room for 500 ms in the queue. After ten seconds to find its pace, one flow
- * uses at least 80 % of the path and keeps at most 130 ms in the queue; and a
- * single loss halves its window.
+ * uses at least 80 % of the path and keeps at most 130 ms in the queue; a single
+ * loss halves its window; and after three seconds of darkness it finds its pace
+ * again.
  */
 #include <stdio.h>
 
@@ -10,6 +11,13 @@
 #include "scenarios/swarm.h"
 
 enum { RATE = 10000000, QUEUE_MS = 500 };
+
+static struct sim_path path_of(uint64_t seed) {
+    return (struct sim_path){.delay = CV_MSEC(50),
+                             .jitter = seed % 3 * CV_MSEC(1),
+                             .rate = RATE,
+                             .queue = RATE / 8 * QUEUE_MS / 1000};
+}
 
 static struct swarm_world *make(uint64_t seed) {
     struct swarm_world *w = swarm_world_new(seed, 80 << 20); /* more than a minute's worth */
@@ -23,10 +31,14 @@ static struct swarm_world *make(uint64_t seed) {
     return w;
 }
 
-static uint64_t received(const struct swarm_world *w) {
+static uint64_t content(const struct swarm_world *w) {
     struct ppsp_stats st = {0};
     (void)ppsp_stats(w->peers[1]->engine, w->peers[1]->swarm, &st);
     return st.down;
+}
+
+static double share(uint64_t octets, unsigned seconds) {
+    return (double)octets * 8 / ((double)RATE * seconds);
 }
 
 static bool check(struct swarm_world *w, struct scenario_result *ret) {
@@ -34,7 +46,8 @@ static bool check(struct swarm_world *w, struct scenario_result *ret) {
     cv_usec worst = 0;
     uint64_t sum = 0, samples = 0;
     sim_run(w->sim, CV_SEC(WARM_S));
-    uint64_t begin = received(w);
+    const struct sim_node_counters *viewer = sim_node_counters(w->sim, 1);
+    uint64_t wire = viewer->octets_received, begin = content(w);
     for (cv_usec t = CV_SEC(WARM_S); t < CV_SEC(END_S); t += CV_MSEC(5)) {
         sim_run(w->sim, t);
         cv_usec wait = sim_path_wait(w->sim, 0, 1);
@@ -42,9 +55,11 @@ static bool check(struct swarm_world *w, struct scenario_result *ret) {
         sum += wait;
         samples++;
     }
-    double used = (double)(received(w) - begin) * 8 / ((double)RATE * (END_S - WARM_S));
-    snprintf(ret->note, sizeof ret->note, "used %.1f %%, queued %.0f ms on average, %.0f at most",
-             used * 100, (double)sum / (double)samples / 1000, (double)worst / 1000);
+    double used = share(viewer->octets_received - wire, END_S - WARM_S);
+    snprintf(ret->note, sizeof ret->note,
+             "used %.1f %% (content %.1f %%), queued %.0f ms on average, %.0f at most", used * 100,
+             share(content(w) - begin, END_S - WARM_S) * 100, (double)sum / (double)samples / 1000,
+             (double)worst / 1000);
     SCENARIO_CHECK(used >= 0.8, "%s", ret->note);
     SCENARIO_CHECK(worst <= CV_MSEC(130), "%s", ret->note);
     return true;
@@ -89,6 +104,32 @@ static bool check_loss(struct swarm_world *w, struct scenario_result *ret) {
 bool scenario_ledbat_loss(const struct scenario_args *args, struct scenario_result *ret) {
     struct swarm_world *w = make(args->seed);
     bool ok = check_loss(w, ret);
+    scenario_measure(ret, w->sim, w->peers_count);
+    swarm_world_free(w);
+    return ok;
+}
+
+static bool check_outage(struct swarm_world *w, uint64_t seed, struct scenario_result *ret) {
+    enum { DARK_S = 15, LIGHT_S = 18, BEGIN_S = 25, END_S = 40 };
+    struct sim_path path = path_of(seed);
+    sim_run(w->sim, CV_SEC(DARK_S));
+    path.cut = true;
+    sim_link(w->sim, 0, 1, &path);
+    sim_run(w->sim, CV_SEC(LIGHT_S));
+    path.cut = false;
+    sim_link(w->sim, 0, 1, &path);
+    sim_run(w->sim, CV_SEC(BEGIN_S));
+    uint64_t begin = content(w);
+    sim_run(w->sim, CV_SEC(END_S));
+    double used = share(content(w) - begin, END_S - BEGIN_S);
+    snprintf(ret->note, sizeof ret->note, "content %.1f %% afterwards", used * 100);
+    SCENARIO_CHECK(used > 0.6, "%s", ret->note);
+    return true;
+}
+
+bool scenario_ledbat_outage(const struct scenario_args *args, struct scenario_result *ret) {
+    struct swarm_world *w = make(args->seed);
+    bool ok = check_outage(w, args->seed, ret);
     scenario_measure(ret, w->sim, w->peers_count);
     swarm_world_free(w);
     return ok;

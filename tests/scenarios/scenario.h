@@ -38,6 +38,7 @@ extern const struct scenario scenarios[];
 bool scenario_lossy_swarm(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_ledbat(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_ledbat_loss(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_ledbat_outage(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_forger(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_crash_resume(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret);
