@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "cli/exitcode.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
@@ -19,6 +20,7 @@ struct get {
     struct node_uri uri;
     struct io_store *store;
     cv_handle swarm;
+    uint8_t at[CV_KEY]; /* of --at */
     bool play, first_seen, full;
     pid_t player;
 };
@@ -30,8 +32,9 @@ static void say_peer(struct get *g, const struct node_event *ev) {
         if (!cv_endpoint_equal(&p.endpoint, &ev->u.peer.endpoint))
             continue;
         snprintf(sentence, sizeof sentence,
-                 p.hidden ? "Path ready: %u hops to the meeting point"
-                          : "Connected DIRECTLY: %u hops",
+                 !p.hidden  ? "Connected DIRECTLY: %u hops"
+                 : g->s->at ? "Path ready: %u hops, the last one shares it"
+                            : "Path ready: %u hops to the meeting point",
                  (unsigned)p.hops);
         json_t *hops = json_array();
         for (size_t j = 0; j < p.hops; j++)
@@ -170,9 +173,12 @@ static int open_swarm(struct get *g) {
     struct node_swarm_config sw = {.uri = g->uri,
                                    .store = &io_store_ops,
                                    .store_ctx = g->store,
-                                   .direct = g->s->direct,
+                                   .mode = g->s->direct ? NODE_SWARM_DIRECT
+                                           : g->s->at   ? NODE_SWARM_OPEN
+                                                        : NODE_SWARM_HIDDEN,
                                    .fetch_all = true,
                                    .upload_limit = g->s->upload_limit};
+    memcpy(sw.at, g->at, sizeof sw.at);
     err = node_swarm_open(io_host_node(g->c.host), io_host_now(g->c.host), &sw, &g->swarm);
     for (size_t i = 0; !err && i < g->s->peers_count; i++)
         err = node_swarm_peer(io_host_node(g->c.host), io_host_now(g->c.host), g->swarm,
@@ -203,6 +209,15 @@ static int check_link(struct get *g) {
     }
     if (g->s->direct && !g->s->peers_count) {
         fprintf(stderr, "culvert: a direct swarm needs somebody to ask: --peer IP:PORT\n");
+        return CLI_USAGE;
+    }
+    if (g->s->direct && g->s->at) {
+        fprintf(stderr, "culvert: --direct and --at exclude each other\n");
+        return CLI_USAGE;
+    }
+    if (g->s->at && cv_unhex(g->s->at, g->at, sizeof g->at)) {
+        fprintf(stderr, "culvert: at '%s': is not a relay's identity (64 hexadecimal digits)\n",
+                g->s->at);
         return CLI_USAGE;
     }
     if (cv_sha_len((enum cv_sha)g->uri.hash) != g->uri.swarm_id_len || !g->uri.length) {

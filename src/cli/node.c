@@ -1,5 +1,7 @@
 /* node and relay: run until told to stop. */
+#include "base/text.h"
 #include "cli/exitcode.h"
+#include "cli/offer.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
 
@@ -11,14 +13,32 @@ static void say_listening(struct cli_session *c, bool relay) {
     cli_progress_event(&c->progress, "listening", sentence, json_pack("{s:s}", "address", text));
 }
 
+static void say_shared(struct cli_session *c, const struct cli_offer *o) {
+    char uri[NODE_URI_MAX], relay[2 * CV_KEY + 1], sentence[NODE_URI_MAX + sizeof relay + 64];
+    if (node_uri_write(&o->uri, uri, sizeof uri) < 0)
+        return;
+    cv_hex(c->identity, sizeof c->identity, relay);
+    snprintf(sentence, sizeof sentence, "Shared under this relay's name: get with --at %s\n%s",
+             relay, uri);
+    cli_progress_event(&c->progress, "shared", sentence,
+                       json_pack("{s:s, s:s}", "uri", uri, "relay", relay));
+}
+
 int cli_node(const struct cli_settings *s, bool relay) {
-    struct cli_session c;
+    static struct cli_session c;
+    static struct cli_offer offer;
     int status =
         cli_session_open(&c, s, &(struct cli_session_kind){.relay = relay, .player = !relay});
+    if (status == CLI_OK && s->open)
+        status = cli_offer_open(&offer, &c, s->open, NODE_SWARM_OPEN);
     if (status == CLI_OK) {
         say_listening(&c, relay);
+        if (s->open)
+            say_shared(&c, &offer);
         status = cli_session_run(&c);
     }
+    cli_offer_withdraw(&offer, &c);
     cli_session_close(&c);
+    cli_offer_close(&offer);
     return status;
 }

@@ -46,6 +46,8 @@ static const struct {
     { "direct",   NULL,      'D', CLI_SHARE | CLI_GET | CLI_PLAY, FLAG, AT(direct), 0, NULL, "plain PPSPP without circuits: HIDES NOTHING" },
     { "peer",     "IP:PORT", 'p', CLI_GET | CLI_PLAY, ADDRESSES, AT(peers), AT(peers_count), NULL, "a peer of a direct swarm" },
     { "secret",   NULL,      'k', CLI_SHARE, FLAG, AT(secret), 0, NULL, "a secret link: relays cannot recognise look-ups for it" },
+    { "open",     "FILE",    'F', CLI_RELAY, TEXT, AT(open), 0, "relay.open", "share FILE under this relay's own name; its viewers stay hidden" },
+    { "at",       "HEX",     'a', CLI_GET | CLI_PLAY, TEXT, AT(at), 0, NULL, "identity of a relay that shares it under its own name" },
     { "player",   "PROGRAM", 'x', CLI_PLAY, TEXT, AT(player), 0, "play.player", "player to start (default: mpv, vlc or ffplay, whichever is there)" },
     { "no-player",NULL,      'X', CLI_PLAY, FLAG, AT(no_player), 0, NULL, "only print the link" },
     { "epoch",    "PERIOD",  'e', RUNS, PERIOD, AT(epoch_seconds), 0, "ledger.epoch", "how often the ledger releases sums (s, m, h, d)" },

@@ -32,6 +32,8 @@ struct cli_settings {
     const char *argument; /* FILE or URI */
     const char *trace;    /* file for the engines' events; NULL = none */
     const char *output;
+    const char *open; /* relay: FILE to share under its own name */
+    const char *at;   /* viewer: identity of such a relay, in hex */
     const char *player;
     const char *network;
     bool json, quiet, direct, secret, private_network, gate_off, no_share, no_player, quick_start;

@@ -231,6 +231,7 @@ static enum cv_err open_host(struct cli_session *c, const struct cli_session_kin
     enum cv_err err = io_state_key(c->state, "identity", cv_rng_system(), seed, sizeof seed, why);
     if (!err)
         cv_ed25519_from_seed(&cfg.node.identity_secret, seed);
+    memcpy(c->identity, cfg.node.identity_secret.public_key, sizeof c->identity);
     cv_wipe(seed, sizeof seed);
     if (!err && kind->relay)
         err = open_ledger(c, &cfg.node.identity_secret, why);

@@ -28,6 +28,7 @@ struct cli_session {
     struct io_timer *tick;
     struct cli_progress progress;
     uint8_t network_id[8];
+    uint8_t identity[CV_KEY]; /* public key */
     int status;
     bool ending, client_ready;
 

@@ -103,7 +103,7 @@ json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
         json_t *o = json_pack(
             "{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "swarm",
             cv_hex(s.uri.swarm_id, s.uri.swarm_id_len < 8 ? s.uri.swarm_id_len : 8, id), "name",
-            s.uri.name, "direct", (int)s.direct, "sharing", (int)s.sharing, "have",
+            s.uri.name, "direct", s.mode == NODE_SWARM_DIRECT, "sharing", (int)s.sharing, "have",
             (json_int_t)s.have, "length", (json_int_t)s.length, "received", (json_int_t)s.received,
             "sent", (json_int_t)s.sent, "rate_down", (json_int_t)s.rate_down, "rate_up",
             (json_int_t)s.rate_up, "peers", (int)s.peers);

@@ -11,6 +11,7 @@
 #define NODE_ANNOUNCE_RETRY    CV_SEC(1)
 #define NODE_TOO_FEW_AFTER     CV_SEC(10)
 #define NODE_SWARM_RETRY       CV_SEC(5)
+#define NODE_DIAL_WAIT         CV_MSEC(50) /* until a relay is known; costs no datagram */
 
 enum node_limits {
     NODE_SWARMS_MAX = 256,    /* open at once; node_swarm_open says LIMIT */

@@ -6,6 +6,7 @@
 
 #include "crypto/hash.h"
 #include "node/state.h"
+#include "tunnel/relaycmd.h"
 
 void node_network_id(const char *name, uint8_t ret[8]) {
     CV_BLAKE2B(ret, 8, NULL, 0, {name, strlen(name)});
@@ -51,6 +52,32 @@ bool node_poll_event(struct node *n, struct node_event *ret) {
 
 /* ---- settling: values move between engines until nobody has any more ---- */
 
+static void on_relay(struct node *n, struct cv_now now, const struct tun_event *ev) {
+    switch ((int)ev->kind) {
+    case TUN_EVENT_REQUEST:
+        if (ev->request.command == TUN_CMD_OPEN)
+            node_openly_on_request(n, now, ev);
+        else
+            node_discovery_on_request(n, now, ev);
+        break;
+    case TUN_EVENT_HOP_DATAGRAM:
+        if (n->open)
+            ppsp_on_datagram(n->open, now, &ev->hop_datagram.from, ev->hop_datagram.buf,
+                             ev->hop_datagram.len);
+        break;
+    case TUN_EVENT_HOP_DOWN: {
+        struct cv_endpoint ep = cv_endpoint_circuit(ev->hop_down.hop, 0);
+        if (n->open)
+            ppsp_peer_remove(n->open, now, &ep, /* goodbye= */ false);
+        node_discovery_on_hop_down(n, now, ev->hop_down.hop);
+        break;
+    }
+    default:
+        node_accounts_on_tunnel(n, now, ev);
+        break;
+    }
+}
+
 static bool settle_tunnel(struct node *n, struct cv_now now, struct tunnel *t) {
     struct tun_event ev;
     bool any = false;
@@ -66,11 +93,7 @@ static bool settle_tunnel(struct node *n, struct cv_now now, struct tunnel *t) {
             node_event_push(n, &(struct node_event){.kind = NODE_EVENT_CLOCK_OFF,
                                                     .u.seconds = ev.clock_off.seconds});
         } else if (t == n->relay) {
-            node_accounts_on_tunnel(n, now, &ev);
-            if (ev.kind == TUN_EVENT_REQUEST)
-                node_discovery_on_request(n, now, &ev);
-            else if (ev.kind == TUN_EVENT_HOP_DOWN)
-                node_discovery_on_hop_down(n, now, ev.hop_down.hop);
+            on_relay(n, now, &ev);
         } else {
             node_route_on_tunnel(n, now, &ev);
         }
@@ -107,6 +130,7 @@ void node_settle(struct node *n, struct cv_now now) {
         any |= settle_tunnel(n, now, n->client);
         any |= settle_ppsp(n, now, n->hidden);
         any |= settle_ppsp(n, now, n->direct);
+        any |= settle_ppsp(n, now, n->open);
         any |= settle_dht(n, now);
         any |= node_accounts_settle(n, now);
         assert(rounds++ < NODE_SETTLE_ROUNDS);
@@ -205,13 +229,14 @@ enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, st
     n->announce_at = n->relay_lookup_at = CV_USEC_NEVER;
     n->too_few_at = cv_usec_add(now.mono, NODE_TOO_FEW_AFTER);
     n->swarm_retry_at = cv_usec_add(now.mono, NODE_SWARM_RETRY);
+    n->dial_at = CV_USEC_NEVER;
     n->dht_save_at = cv_usec_add(now.mono, NODE_DHT_SAVE_EVERY);
 
     n->dht = make_dht(n, now);
     n->client = make_tunnel(n, &now, false);
     n->relay = cfg->relay ? make_tunnel(n, &now, true) : NULL;
-    n->hidden = node_swarm_engine(n, true);
-    n->direct = cfg->direct ? node_swarm_engine(n, false) : NULL;
+    n->hidden = node_swarm_engine(n, NODE_SWARM_HIDDEN);
+    n->direct = cfg->direct ? node_swarm_engine(n, NODE_SWARM_DIRECT) : NULL;
     enum cv_err err = make_ledger(n, now);
     if (!err && (!n->dht || !n->client || !n->hidden || (cfg->relay && !n->relay) ||
                  (cfg->direct && !n->direct)))
@@ -234,6 +259,7 @@ struct node *node_free(struct node *n) {
     rep_ledger_free(n->ledger);
     ppsp_free(n->hidden);
     ppsp_free(n->direct);
+    ppsp_free(n->open);
     tun_free(n->client);
     tun_free(n->relay);
     dht_free(n->dht);
@@ -302,6 +328,8 @@ void node_on_timeout(struct node *n, struct cv_now now) {
     ppsp_on_timeout(n->hidden, now);
     if (n->direct)
         ppsp_on_timeout(n->direct, now);
+    if (n->open)
+        ppsp_on_timeout(n->open, now);
     if (n->ledger)
         rep_ledger_on_timeout(n->ledger, now);
     node_discovery_on_timeout(n, now);
@@ -309,6 +337,7 @@ void node_on_timeout(struct node *n, struct cv_now now) {
         n->swarm_retry_at = cv_usec_add(now.mono, NODE_SWARM_RETRY);
         node_swarm_retry(n, now);
     }
+    node_openly_on_timeout(n, now);
     n->unsettled = false;
     node_settle(n, now);
 }
@@ -319,11 +348,13 @@ void node_poll_transmit(struct node *n, struct cv_now now, enum node_socket sock
     switch (socket) {
     case NODE_SOCKET_MAIN:
         dht_poll_transmit(n->dht, now, batch);
+        if (n->open)
+            node_route_pump(n, now, n->open);
         if (n->relay)
             tun_poll_transmit(n->relay, &now, batch);
         break;
     case NODE_SOCKET_OWN:
-        node_route_pump(n, now);
+        node_route_pump(n, now, n->hidden);
         tun_poll_transmit(n->client, &now, batch);
         break;
     case NODE_SOCKET_DIRECT:
@@ -344,8 +375,11 @@ cv_usec node_next_timeout(const struct node *n) {
         at = cv_usec_min(at, tun_next_timeout(n->relay));
     if (n->direct)
         at = cv_usec_min(at, ppsp_next_timeout(n->direct));
+    if (n->open)
+        at = cv_usec_min(at, ppsp_next_timeout(n->open));
     if (n->ledger)
         at = cv_usec_min(at, rep_ledger_next_timeout(n->ledger));
     at = cv_usec_min(at, n->swarm_retry_at);
+    at = cv_usec_min(at, n->dial_at);
     return cv_usec_min(at, node_discovery_next(n));
 }

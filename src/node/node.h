@@ -15,8 +15,8 @@
  *
  * Privacy is a property of this module: a hidden swarm's datagrams are given to
  * circuits only (asserted), a content key is never given to the node's own DHT
- * socket (asserted; only direct swarms announce), and a swarm is hidden or
- * direct for good.
+ * socket (asserted; only direct swarms announce), and a swarm is hidden, direct
+ * or open for good.
  */
 #ifndef CULVERT_NODE_NODE_H
 #define CULVERT_NODE_NODE_H
@@ -110,20 +110,27 @@ void node_save(struct node *n);
 
 /* ---- swarms ---- */
 
+/* How a swarm reaches its peers. OPEN: a relay shares it under its own name and
+ * everybody comes to it by a circuit that ends there. Its viewers stay unknown
+ * to it; that it has the content is no secret, and it learns what is asked for. */
+enum node_swarm_mode { NODE_SWARM_HIDDEN, NODE_SWARM_DIRECT, NODE_SWARM_OPEN };
+
 /* What it takes to open a swarm; the URI's content plus where the octets live. */
 struct node_swarm_config {
     struct node_uri uri;                /* copied */
     const struct ppsp_store_ops *store; /* borrowed until node_swarm_close */
     void *store_ctx;
-    bool direct;           /* plain PPSPP on NODE_SOCKET_DIRECT */
+    enum node_swarm_mode mode;
+    uint8_t at[CV_KEY];    /* OPEN: the relay that shares it; not read when complete */
     bool complete;         /* everything is in the store: we share it */
     bool fetch_all;        /* get: fetch without being asked for ranges */
     uint64_t upload_limit; /* octets a second, 0 = none */
 };
 
-/* CV_ERR_EXIST when the swarm is open (hidden and direct exclude each other for
- * good), CV_ERR_DIFFERS when the URI belongs to another network, CV_ERR_LIMIT,
- * CV_ERR_NOMEM, or the store's error. */
+/* CV_ERR_EXIST when the swarm is open (the modes exclude each other for good),
+ * CV_ERR_DIFFERS when the URI belongs to another network, CV_ERR_INVAL when the
+ * mode is not possible here (DIRECT without its socket, OPEN and complete on
+ * what is no relay), CV_ERR_LIMIT, CV_ERR_NOMEM, or the store's error. */
 enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node_swarm_config *cfg,
                             cv_handle *ret_swarm);
 void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm);
@@ -164,7 +171,7 @@ enum node_event_kind {
     NODE_EVENT_TOO_FEW_RELAYS, /* u.count are missing */
     NODE_EVENT_CLOCK_OFF,      /* u.seconds: our clock against the relays' median */
     NODE_EVENT_SHARED,         /* hidden share: contacts are published */
-    NODE_EVENT_NOBODY,         /* hidden: nobody who shares it answered; tried again */
+    NODE_EVENT_NOBODY,         /* nobody who shares it answered; tried again */
     NODE_EVENT_PEER_UP,        /* u.peer */
     NODE_EVENT_PEER_DOWN,      /* u.peer */
     NODE_EVENT_CHUNKS_READY,   /* u.range, in octets */
@@ -226,7 +233,8 @@ void node_status(const struct node *n, struct node_status *ret);
 struct node_swarm_status {
     cv_handle swarm;
     struct node_uri uri;
-    bool direct, sharing;
+    enum node_swarm_mode mode;
+    bool sharing;
     uint64_t have, length; /* octets verified */
     uint64_t received, sent;
     uint64_t rate_down, rate_up; /* octets a second */
@@ -242,7 +250,7 @@ struct node_peer_status {
     uint64_t received, sent, rate_down, rate_up;
     cv_usec rtt;
     uint64_t have; /* chunks the peer has announced */
-    bool hidden;
+    bool hidden;   /* reached by a circuit, not at an address */
     bool outgoing; /* we came as viewer (false: the peer came to us) */
     /* Our hops, first to last; the first four octets of each identity in hex. */
     uint8_t hops;

@@ -72,27 +72,35 @@ void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_ev
     case TUN_EVENT_HIDDEN_STATE:
         on_hidden_state(n, ev);
         break;
+    case TUN_EVENT_CIRCUIT_READY:
+    case TUN_EVENT_CIRCUIT_DOWN:
+    case TUN_EVENT_REPLY:
+        node_openly_on_circuit(n, now, ev);
+        break;
     default:
         break;
     }
 }
 
-static void send_run(struct node *n, struct cv_now now, const struct cv_run *run) {
+static void send_run(struct node *n, struct cv_now now, struct tunnel *t,
+                     const struct cv_run *run) {
     /* Fail closed: rather stop the program than tell a swarm who we are. */
     assert(run->to.kind == CV_ENDPOINT_CIRCUIT);
     for (uint16_t i = 0; i < run->count; i++) {
         /* A full circuit loses it, as any path may; LEDBAT slows down. */
-        if (tun_send(n->client, &now, &run->to, cv_batch_at(&n->scratch, run, i), run->size))
+        if (tun_send(t, &now, &run->to, cv_batch_at(&n->scratch, run, i), run->size))
             n->counters.circuit_full++;
     }
 }
 
-void node_route_pump(struct node *n, struct cv_now now) {
+void node_route_pump(struct node *n, struct cv_now now, struct ppsp *from) {
+    assert(from != n->direct);
+    struct tunnel *t = from == n->open ? n->relay : n->client;
     bool more;
     do {
         cv_batch_clear(&n->scratch);
-        more = ppsp_poll_transmit(n->hidden, now, &n->scratch);
+        more = ppsp_poll_transmit(from, now, &n->scratch);
         for (uint32_t i = 0; i < n->scratch.runs_used; i++)
-            send_run(n, now, &n->scratch.runs[i]);
+            send_run(n, now, t, &n->scratch.runs[i]);
     } while (more);
 }

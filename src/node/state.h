@@ -6,6 +6,7 @@
  *     demux.c      which engine a datagram of MAIN is for
  *     swarm.c      open swarms, wishes, reading; what there is to see of them
  *     route.c      chunks <-> circuits: the one place where the two engines meet
+ *     openly.c     swarms that a relay shares under its own name: both ends
  *     discovery.c  DHT <-> tunnel: relays found and announced, look-ups done for others
  *     accounts.c   tunnel <-> ledger: octets of links in, classes of links out
  */
@@ -25,9 +26,11 @@ struct node_swarm {
     bool used;
     uint32_t generation;
     struct node_swarm_config cfg;
-    struct ppsp *engine;   /* hidden or direct; never changes */
+    struct ppsp *engine;   /* hidden, direct or open; never changes */
     cv_handle ppsp;        /* the swarm there */
     cv_handle view, share; /* hidden swarms: the tunnel's side, 0 = not (yet) */
+    cv_handle circuit;     /* open swarms, viewer: to the relay, 0 = not (yet) */
+    uint32_t transaction;  /* of the OPEN that was asked there, 0 = none */
     bool complete;         /* everything is verified */
     bool worth_sharing;    /* enough is there to be a seeder too */
     bool shared;           /* SHARED was said */
@@ -50,13 +53,16 @@ struct node {
 
     bool unsettled; /* datagrams came since the last node_settle() */
     struct dht *dht;
-    struct tunnel *client; /* on OWN */
-    struct tunnel *relay;  /* on MAIN; NULL: we carry nobody */
-    struct ppsp *hidden, *direct;
+    struct tunnel *client;     /* on OWN */
+    struct tunnel *relay;      /* on MAIN; NULL: we carry nobody */
+    struct ppsp *hidden;       /* peers are circuits of `client` */
+    struct ppsp *direct;       /* peers are UDP addresses; NULL: no socket for it */
+    struct ppsp *open;         /* peers are circuits that end at `relay`; NULL: nothing shared so */
     struct rep_ledger *ledger; /* NULL: none */
 
     struct node_swarm *swarms; /* NODE_SWARMS_MAX */
     cv_usec swarm_retry_at;
+    cv_usec dial_at; /* when viewers of open swarms without a circuit try again */
 
     struct node_first_hop first_hops[NODE_FIRST_HOPS_MAX];
     cv_handle first_links[NODE_FIRST_HOPS_MAX];
@@ -102,7 +108,7 @@ void node_settle(struct node *n, struct cv_now now);
 bool node_demux_is_tunnel(const struct node *n, const uint8_t *buf, size_t len);
 
 /* swarm.c */
-struct ppsp *node_swarm_engine(struct node *n, bool hidden);
+struct ppsp *node_swarm_engine(struct node *n, enum node_swarm_mode mode);
 struct node_swarm *node_swarm_get(const struct node *n, cv_handle swarm);
 cv_handle node_swarm_handle(const struct node *n, const struct node_swarm *s);
 struct node_swarm *node_swarm_by_hidden(struct node *n, cv_handle hidden);
@@ -113,8 +119,16 @@ void node_swarm_retry(struct node *n, struct cv_now now);
 
 /* route.c */
 void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_event *ev);
-/* Moves what the hidden engine wants to send into circuits. */
-void node_route_pump(struct node *n, struct cv_now now);
+/* Moves what the engine `from` (hidden, or open) wants to send into circuits. */
+void node_route_pump(struct node *n, struct cv_now now, struct ppsp *from);
+
+/* openly.c: viewer */
+void node_openly_dial(struct node *n, struct cv_now now, struct node_swarm *s);
+void node_openly_hang_up(struct node *n, struct cv_now now, struct node_swarm *s);
+void node_openly_on_circuit(struct node *n, struct cv_now now, const struct tun_event *ev);
+void node_openly_on_timeout(struct node *n, struct cv_now now);
+/* openly.c: relay */
+void node_openly_on_request(struct node *n, struct cv_now now, const struct tun_event *ev);
 
 /* discovery.c */
 void node_discovery_on_dht(struct node *n, struct cv_now now, const struct dht_event *ev);

@@ -7,10 +7,10 @@
 #include "node/state.h"
 #include "tunnel/hidden.h"
 
-struct ppsp *node_swarm_engine(struct node *n, bool hidden) {
+struct ppsp *node_swarm_engine(struct node *n, enum node_swarm_mode mode) {
     struct ppsp_config cfg = ppsp_defaults;
-    if (hidden)
-        cfg.mtu = TUN_MTU_RENDEZVOUS;
+    if (mode != NODE_SWARM_DIRECT)
+        cfg.mtu = TUN_MTU_RENDEZVOUS; /* the least that any circuit carries */
     return ppsp_new(&cfg, n->rng);
 }
 
@@ -53,11 +53,13 @@ static bool same_swarm(const struct node_uri *a, const struct node_uri *b) {
 /* ---- opening and closing ---- */
 
 /* Hidden swarms: look for seeders, and be one when there is something to give.
- * A full table is tried again from node_swarm_on_timeout. */
+ * Open ones: call the relay. A full table is tried again from node_swarm_retry. */
 static void meet(struct node *n, struct cv_now now, struct node_swarm *s) {
     const struct node_uri *u = &s->cfg.uri;
     const uint8_t *secret = u->has_secret ? u->secret : NULL;
-    if (s->cfg.direct)
+    if (s->cfg.mode == NODE_SWARM_OPEN && s->engine == n->hidden)
+        node_openly_dial(n, now, s);
+    if (s->cfg.mode != NODE_SWARM_HIDDEN)
         return;
     if (!s->complete && !s->view)
         tun_hidden_view(n->client, &now, u->swarm_id, u->swarm_id_len, secret, &s->view);
@@ -82,10 +84,21 @@ static struct node_swarm *free_slot(struct node *n, const struct node_swarm_conf
     return slot;
 }
 
+/* The engine whose endpoints are what this swarm's peers are; NULL: not here. */
+static struct ppsp *engine_for(struct node *n, const struct node_swarm_config *cfg) {
+    if (cfg->mode == NODE_SWARM_DIRECT)
+        return n->direct;
+    if (cfg->mode == NODE_SWARM_HIDDEN || !cfg->complete)
+        return n->hidden;
+    if (n->relay && !n->open)
+        n->open = node_swarm_engine(n, NODE_SWARM_OPEN);
+    return n->open;
+}
+
 enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node_swarm_config *cfg,
                             cv_handle *ret_swarm) {
     const struct node_uri *u = &cfg->uri;
-    struct ppsp *engine = cfg->direct ? n->direct : n->hidden;
+    struct ppsp *engine = engine_for(n, cfg);
     if (memcmp(u->network_id, n->cfg.network_id, sizeof u->network_id) != 0)
         return CV_ERR_DIFFERS;
     if (!engine || u->kind != NODE_URI_VOD || u->swarm_id_len > PPSP_ID_MAX)
@@ -106,7 +119,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         .store_ctx = cfg->store_ctx,
         .upload_limit = cfg->upload_limit,
         .serve = cfg->complete || !n->cfg.no_share,
-        .open = cfg->direct,
+        .open = cfg->mode == NODE_SWARM_DIRECT,
         .fetch_all = cfg->fetch_all,
     };
     memcpy(p.id, u->swarm_id, u->swarm_id_len);
@@ -137,6 +150,7 @@ void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm) {
         tun_hidden_close(n->client, &now, s->view);
     if (s->share)
         tun_hidden_close(n->client, &now, s->share);
+    node_openly_hang_up(n, now, s);
     s->used = false;
     node_settle(n, now);
 }
@@ -144,7 +158,7 @@ void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm) {
 enum cv_err node_swarm_peer(struct node *n, struct cv_now now, cv_handle swarm,
                             const struct cv_addr *addr) {
     struct node_swarm *s = node_swarm_get(n, swarm);
-    if (!s || !s->cfg.direct)
+    if (!s || s->cfg.mode != NODE_SWARM_DIRECT)
         return s ? CV_ERR_DENIED : CV_ERR_NOENT;
     struct cv_endpoint ep = cv_endpoint_udp(addr);
     enum cv_err err =
@@ -276,6 +290,8 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
         out.kind = ev->type == PPSP_EVENT_PEER_UP ? NODE_EVENT_PEER_UP : NODE_EVENT_PEER_DOWN;
         out.u.peer.endpoint = ev->endpoint;
         node_event_push(n, &out);
+        if (ev->type == PPSP_EVENT_PEER_DOWN && s->circuit)
+            node_openly_hang_up(n, now, s);
         break;
     case PPSP_EVENT_SIZE_KNOWN:
         if (ev->err == CV_ERR_DIFFERS) {
@@ -322,8 +338,8 @@ bool node_swarm_status(const struct node *n, size_t i, struct node_swarm_status 
     *ret = (struct node_swarm_status){
         .swarm = node_swarm_handle(n, s),
         .uri = s->cfg.uri,
-        .direct = s->cfg.direct,
-        .sharing = s->share != 0 || (s->cfg.direct && s->cfg.complete),
+        .mode = s->cfg.mode,
+        .sharing = s->share != 0 || (s->cfg.mode != NODE_SWARM_HIDDEN && s->cfg.complete),
         .have = have < s->cfg.uri.length ? have : s->cfg.uri.length,
         .length = s->cfg.uri.length,
         .received = st.down,
@@ -360,9 +376,9 @@ bool node_peer_status(const struct node *n, cv_handle swarm, size_t i,
         .rate_up = rows[i].up_rate,
         .rtt = rows[i].rtt,
         .have = rows[i].chunks_have,
-        .hidden = !s->cfg.direct,
+        .hidden = s->cfg.mode != NODE_SWARM_DIRECT,
     };
-    if (ret->hidden)
+    if (s->engine == n->hidden)
         fill_path(n, ret);
     return true;
 }

@@ -17,6 +17,7 @@ struct bench_options {
 
 /* Each returns one JSON object with the keys that docs/performance.md lists. */
 json_t *bench_ppsp(const struct bench_options *o);
+json_t *bench_tunnel(const struct bench_options *o);
 json_t *bench_hidden(const struct bench_options *o);
 json_t *bench_ledger(const struct bench_options *o);
 json_t *bench_sim(const struct bench_options *o);

@@ -110,6 +110,7 @@ static const struct {
     unsigned mib; /* when none is asked for */
 } benches[] = {
     {"ppsp", bench_ppsp, 1024},
+    {"tunnel", bench_tunnel, 256},
     {"hidden", bench_hidden, 128},
 };
 enum { BENCHES = sizeof benches / sizeof *benches };
@@ -162,7 +163,7 @@ int main(int argc, char **argv) {
         {0}};
     static const struct argp argp = {options,
                                      on_option,
-                                     "ppsp | hidden | ledger | sim",
+                                     "ppsp | tunnel | hidden | ledger | sim",
                                      "Measures; docs/performance.md explains the figures.",
                                      NULL,
                                      NULL,

@@ -1,0 +1,142 @@
+#include "culvert-bench/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct spawn *start(struct world *w, const char *verb, const char *name, char state[300],
+                           const char *more[]) {
+    char listen[32];
+    const char *argv[SPAWN_ARGS_MAX] = {bench_culvert(), verb,        "--json",   "--state",
+                                        state,           "--listen",  listen,     "--bootstrap",
+                                        w->bootstrap,    "--network", "bench",    "--quick-start",
+                                        "--epoch",       "60s",       "--buffer", w->buffer};
+    size_t n = 16;
+    int number = ++w->numbers;
+    snprintf(state, 300, "%s/%s%d", bench_folder(), name, number);
+    snprintf(listen, sizeof listen, "127.%d.0.1:0", 100 + number);
+    while (more && *more && n < SPAWN_ARGS_MAX - 1)
+        argv[n++] = *more++;
+    return spawn_start(name, argv);
+}
+
+struct spawn *world_start(struct world *w, const char *verb, const char *name, const char *more[]) {
+    char state[300];
+    if (w->count == WORLD_NODES_MAX)
+        bench_die("more than %d nodes", WORLD_NODES_MAX);
+    return w->p[w->count++] = start(w, verb, name, state, more);
+}
+
+void world_begin(struct world *w, const struct bench_options *o, const char *open) {
+    memset(w, 0, sizeof *w);
+    snprintf(w->bootstrap, sizeof w->bootstrap, "127.100.0.1:%d", 20000 + (int)(getpid() % 10000));
+    snprintf(w->buffer, sizeof w->buffer, "%uM", o->buffer_mib);
+    const char *serve[] = {bench_dht(), "serve", "--listen", w->bootstrap, "--json", NULL};
+    w->p[w->count++] = spawn_start("dht", serve);
+    for (int i = 1; i <= WORLD_RELAYS; i++) {
+        const char *more[] = {i == WORLD_RELAYS && open ? "--open" : NULL, open, NULL};
+        world_start(w, "relay", "relay", more);
+    }
+}
+
+static double all_cpu(const struct world *w) {
+    double sum = spawn_cpu(w->viewer);
+    for (size_t i = 0; i < w->count; i++)
+        sum += spawn_cpu(w->p[i]);
+    return sum;
+}
+
+static void add(json_t *sums, const char *name, const json_t *more) {
+    json_int_t was = json_integer_value(json_object_get(sums, name));
+    json_object_set_new(sums, name, json_integer(was + json_integer_value(more)));
+}
+
+/* What one node says of itself, added to what the others said. */
+static void add_counts(json_t *sums, const char *state) {
+    const char *ask[] = {bench_culvert(), "status", "--json", "--state", state, NULL};
+    static const char *const names[] = {"datagrams_in", "datagrams_out", "calls_in", "calls_out"};
+    json_t *o = spawn_ask(ask), *row;
+    const char *socket;
+    add(sums, "cells_relayed", json_object_get(o, "cells_relayed"));
+    json_object_foreach(json_object_get(o, "sockets"), socket, row) {
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            add(sums, names[i], json_object_get(row, names[i]));
+        add(sums, "datagrams_lost", json_object_get(row, "dropped_in"));
+        json_object_set(sums, "buffer_in", json_object_get(row, "buffer_in"));
+        json_object_set(sums, "buffer_out", json_object_get(row, "buffer_out"));
+    }
+    json_decref(o);
+}
+
+static void count(struct world *w) {
+    char state[300];
+    w->counts = json_object();
+    for (size_t i = 1; i < w->count; i++) {
+        snprintf(state, sizeof state, "%s/%s%d", bench_folder(), w->p[i]->name, (int)i);
+        add_counts(w->counts, state);
+    }
+    add_counts(w->counts, w->viewer_state);
+}
+
+/* The rest of the file; `at`: when its first chunk was there. */
+static void fetch_whole(struct world *w, const char *in, const char *out, double at) {
+    char sum_in[65];
+    double before = all_cpu(w);
+    json_decref(spawn_wait(w->viewer, "complete", 900));
+    w->seconds = bench_now() - at;
+    w->cpu_s = all_cpu(w) - before;
+    count(w);
+    bench_sha256(in, sum_in);
+    bench_sha256(out, w->sha256);
+    if (strcmp(sum_in, w->sha256) != 0)
+        bench_die("what arrived is not what was shared");
+}
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static unsigned runs_of(const struct bench_options *o) {
+    return o->runs < 1 ? 1 : o->runs > WORLD_RUNS_MAX ? WORLD_RUNS_MAX : o->runs;
+}
+
+void world_view(struct world *w, const struct bench_options *o, const char *file,
+                const char *more[]) {
+    char out[300];
+    unsigned runs = runs_of(o);
+    for (unsigned i = 0; i < runs; i++) {
+        const char *argv[16] = {"--no-player", "--no-share", "--output", out};
+        snprintf(out, sizeof out, "%s/copy%u", bench_folder(), i);
+        for (size_t j = 0; more[j] && j < 11; j++)
+            argv[4 + j] = more[j];
+        w->viewer = start(w, "play", "viewer", w->viewer_state, argv);
+        double began = w->viewer->started;
+        json_t *up = spawn_wait(w->viewer, "peer_up", 60);
+        w->build_ms[i] = (bench_now() - began) * 1e3;
+        w->hops = (int)json_integer_value(json_object_get(up, "hops"));
+        json_decref(up);
+        json_decref(spawn_wait(w->viewer, "first_chunk", 60));
+        double at = bench_now();
+        w->first_ms[i] = (at - began) * 1e3 - w->build_ms[i];
+        if (i == 0) /* the file once; further viewers are for the medians */
+            fetch_whole(w, file, out, at);
+        spawn_stop(w->viewer);
+        w->viewer = NULL;
+        unlink(out);
+    }
+    qsort(w->build_ms, runs, sizeof *w->build_ms, compare);
+    qsort(w->first_ms, runs, sizeof *w->first_ms, compare);
+}
+
+json_t *world_end(struct world *w, const struct bench_options *o, int hops) {
+    while (w->count)
+        spawn_stop(w->p[--w->count]);
+    double mb = o->mib * 1.048576;
+    unsigned mid = runs_of(o) / 2;
+    return json_pack("{s:i, s:f, s:f, s:f, s:f, s:s, s:i, s:o}", "hops", hops, "mb_per_s",
+                     mb / w->seconds, "cpu_s_per_gb", w->cpu_s * 1000 / mb, "build_ms_median",
+                     w->build_ms[mid], "first_octet_ms_median", w->first_ms[mid], "sha256",
+                     w->sha256, "processes", WORLD_RELAYS + 2 + (hops > 3), "counts", w->counts);
+}

@@ -1,0 +1,43 @@
+/*
+ * A small overlay of real programs, one process a node: a DHT node, six relays,
+ * whoever shares, and viewers, each with an address and a folder of its own and
+ * one DHT contact.
+ */
+#ifndef CULVERT_TOOLS_CULVERT_BENCH_WORLD_H
+#define CULVERT_TOOLS_CULVERT_BENCH_WORLD_H
+
+#include "culvert-bench/bench.h"
+
+enum { WORLD_RELAYS = 6, WORLD_NODES_MAX = 16, WORLD_RUNS_MAX = 64 };
+
+struct world {
+    struct spawn *p[WORLD_NODES_MAX]; /* all but viewers; the DHT node first */
+    size_t count;
+    int numbers; /* of addresses given away */
+    char bootstrap[32], buffer[16];
+    struct spawn *viewer;
+    char viewer_state[300];
+
+    double build_ms[WORLD_RUNS_MAX], first_ms[WORLD_RUNS_MAX]; /* sorted by world_view() */
+    double seconds, cpu_s;                                     /* of the file, all processes */
+    int hops;                                                  /* of the viewer's circuit */
+    char sha256[65];
+    json_t *counts; /* datagrams, system calls and cells of all nodes since their start */
+};
+
+/* Starts the DHT node and the relays; the last relay shares `open` (NULL: it
+ * does not). Wait for their events "relay_ready". */
+void world_begin(struct world *w, const struct bench_options *o, const char *open);
+
+/* One more node that stays: `verb` with the arguments `more` (NULL-terminated). */
+struct spawn *world_start(struct world *w, const char *verb, const char *name, const char *more[]);
+
+/* `runs` viewers one after the other with the arguments `more`; the first one
+ * fetches the whole file, which must equal `file`. */
+void world_view(struct world *w, const struct bench_options *o, const char *file,
+                const char *more[]);
+
+/* Stops everybody; the figures as the bench prints them. `hops`: of the whole path. */
+json_t *world_end(struct world *w, const struct bench_options *o, int hops);
+
+#endif
