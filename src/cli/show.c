@@ -109,7 +109,9 @@ static void print_path(const json_t *rows) {
         }
         json_array_foreach(json_object_get(p, "path"), j, hop)
             printf(" -> %s", json_string_value(hop));
-        puts(" -> meeting point -> the peer's own hops -> peer");
+        puts(json_is_true(json_object_get(p, "open"))
+                 ? ", which shares it openly"
+                 : " -> meeting point -> the peer's own hops -> peer");
     }
 }
 

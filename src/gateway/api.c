@@ -151,8 +151,9 @@ static json_t *peer_row(const struct node_swarm_status *s, const struct node_pee
 }
 
 static json_t *path_row(const struct node_swarm_status *s, const struct node_peer_status *p) {
-    return json_pack("{s:s, s:b, s:b, s:o}", "name", s->uri.name, "hidden", (int)p->hidden,
-                     "outgoing", (int)p->outgoing, "path", path_of(p));
+    return json_pack("{s:s, s:b, s:b, s:b, s:o}", "name", s->uri.name, "hidden", (int)p->hidden,
+                     "open", s->mode == NODE_SWARM_OPEN, "outgoing", (int)p->outgoing, "path",
+                     path_of(p));
 }
 
 json_t *gw_api_peers(struct io_host *host) {

@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""One bench of culvert-bench on a size that says nothing: it runs, what arrived
+is what was shared, and its keys are there. Figures are for docs/performance.md."""
+import json
+import subprocess
+import sys
+
+CARRIED = ["hops", "mb_per_s", "cpu_s_per_gb", "build_ms_median", "first_octet_ms_median"]
+KEYS = {
+    "ppsp": ["mib_per_s", "cpu_s_per_gib", "rss_mib_seeder", "rss_mib_viewer", "first_chunk_ms"],
+    "tunnel": CARRIED,
+    "hidden": CARRIED,
+    "ledger": ["signed_per_s", "verified_per_s", "stored_per_s", "walk_ms", "ppr_ms"],
+    "sim": ["node_hours_per_cpu_minute", "node_hours_per_cpu_minute_idle"],
+}
+DESCRIBED = ["commit", "suite", "kernel", "cores"]
+
+
+def main():
+    program, name, *more = sys.argv[1:]
+    run = subprocess.run([program, name, "--json", *more], stdout=subprocess.PIPE, timeout=280)
+    if run.returncode != 0:
+        sys.exit(f"culvert-bench {name}: status {run.returncode}")
+    said = json.loads(run.stdout)
+    for key in KEYS[name]:
+        if not isinstance(said.get(key), (int, float)) or said[key] <= 0:
+            sys.exit(f"culvert-bench {name}: {key} is {said.get(key)!r}")
+    for key in DESCRIBED:
+        if not said.get(key):
+            sys.exit(f"culvert-bench {name}: {key} is missing")
+    if name in ("tunnel", "hidden") and said["hops"] != {"tunnel": 3, "hidden": 6}[name]:
+        sys.exit(f"culvert-bench {name}: {said['hops']} hops")
+    print(f"{name}: keys are there")
+
+
+main()
