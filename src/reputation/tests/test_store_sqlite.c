@@ -6,8 +6,10 @@
 #include "support/suite.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -396,5 +398,58 @@ Test(rep_store_sqlite, damaged_rows_are_not_believed) {
                      harms[i]);
         rep_store_sqlite_close(s);
     }
+    remove_all();
+}
+
+/* A file that cannot grow any more: the commit says so, what was committed
+ * before is there, and nothing of what was not. */
+Test(rep_store_sqlite, a_full_disk_loses_nothing_that_was_committed) {
+    char path[300];
+    struct cv_rng_seeded dice;
+    cv_crypto_init();
+    cv_rng_seeded_init(&dice, 2);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    struct rep_store_sqlite *s = open_store(path_of("full.db", path));
+    const struct rep_store *ops = rep_store_sqlite_ops(s);
+    struct rlimit before, small = {.rlim_cur = 512 * 1024};
+    struct rep_account a = {.given = 1}, got;
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small.rlim_max = before.rlim_max;
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGXFSZ, &ignore, NULL);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+
+    enum cv_err err = CV_ERR_OK;
+    uint64_t committed = 0, n = 0;
+    while (!err && n < 100000) {
+        err = ops->begin(ops->ctx, 1);
+        for (unsigned i = 0; !err && i < 100; i++) {
+            cv_rng_fill(&rng, a.client, CV_KEY);
+            memcpy(a.client, &n, sizeof n);
+            a.taken = n++;
+            err = ops->account_put(ops->ctx, &a);
+        }
+        if (!err)
+            err = ops->commit(ops->ctx);
+        if (!err)
+            committed = n;
+    }
+    cr_expect(err == CV_ERR_FULL || err == CV_ERR_STORE, "'%s'", cv_strerror(err));
+    cr_expect_gt(committed, 0);
+    ops->rollback(ops->ctx);
+    rep_store_sqlite_close(s);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+
+    s = open_store(path);
+    ops = rep_store_sqlite_ops(s);
+    cv_rng_seeded_init(&dice, 2);
+    for (uint64_t i = 0; i < n; i++) {
+        cv_rng_fill(&rng, a.client, CV_KEY);
+        memcpy(a.client, &i, sizeof i);
+        cr_assert_eq(ops->account_get(ops->ctx, a.client, &got),
+                     i < committed ? CV_ERR_OK : CV_ERR_NOENT, "account %lu of %lu",
+                     (unsigned long)i, (unsigned long)committed);
+    }
+    rep_store_sqlite_close(s);
     remove_all();
 }
