@@ -153,6 +153,7 @@ static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool
         .address_class = (uint8_t)tunnel_class(cfg),
         .identity = &cfg->identity_secret,
         .bandwidth_kib_s = cfg->relay_bandwidth_kib,
+        .send_octets_s = relay ? cfg->relay_octets_s : 0,
         .gate = !cfg->gate_off,
         .hurry = cfg->quick_start,
     };

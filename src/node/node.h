@@ -69,6 +69,7 @@ struct node_config {
     struct cv_addr relay_addrs[2]; /* public addresses of MAIN; relays only */
     size_t relay_addrs_count;
     uint32_t relay_bandwidth_kib; /* advertised, KiB/s; 0 = no statement */
+    uint64_t relay_octets_s;      /* all that MAIN sends for others, a second; 0 = no limit */
 
     struct cv_addr bootstrap[16]; /* DHT contacts */
     size_t bootstrap_count;

@@ -33,6 +33,8 @@ const struct scenario scenarios[] = {
     {"crash_resume", "crashes with lost and torn writes: resumes, byte-equal",
      scenario_crash_resume, 30},
     {"idle", "idle nodes cost next to nothing", scenario_idle, 1},
+    {"hidden", "a film over the hidden path, and on from the first viewer: byte-equal",
+     scenario_hidden, 3},
     {0},
 };
 

@@ -1,0 +1,505 @@
+#include "scenarios/world.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "crypto/hash.h"
+#include "crypto/rng_seeded.h"
+#include "dht/dht.h"
+#include "ppsp/build.h"
+#include "ppsp/ppsp.h"
+
+#define NETWORK "simulated"
+
+static void *alloc(size_t size) {
+    void *p = calloc(1, size ? size : 1);
+    assert(p && "out of memory");
+    return p;
+}
+
+/* ---- the DHT node that everybody begins with ---- */
+
+struct world_boot {
+    struct sim *sim;
+    unsigned number;
+    struct cv_addr addr;
+    struct dht *dht;
+};
+
+static void boot_on_datagram(void *ctx, struct cv_now now, unsigned socket,
+                             const struct cv_addr *to, const struct cv_addr *from,
+                             const uint8_t *buf, size_t len) {
+    struct world_boot *b = ctx;
+    (void)socket, (void)to;
+    (void)dht_on_datagram(b->dht, now, from, buf, len);
+}
+
+static void boot_on_timeout(void *ctx, struct cv_now now) {
+    struct world_boot *b = ctx;
+    dht_on_timeout(b->dht, now);
+}
+
+static bool boot_poll_transmit(void *ctx, struct cv_now now, unsigned socket,
+                               struct cv_batch *batch) {
+    struct world_boot *b = ctx;
+    (void)socket;
+    dht_poll_transmit(b->dht, now, batch);
+    return batch->slots_used > 0;
+}
+
+static bool boot_poll_events(void *ctx, struct cv_now now) {
+    struct world_boot *b = ctx;
+    struct dht_event ev;
+    bool any = false;
+    (void)now;
+    while (dht_poll_event(b->dht, &ev))
+        any = true;
+    return any;
+}
+
+static cv_usec boot_next_timeout(void *ctx) {
+    struct world_boot *b = ctx;
+    return dht_next_timeout(b->dht);
+}
+
+static const struct sim_node_ops boot_ops = {
+    .on_datagram = boot_on_datagram,
+    .on_timeout = boot_on_timeout,
+    .poll_transmit = boot_poll_transmit,
+    .poll_events = boot_poll_events,
+    .next_timeout = boot_next_timeout,
+};
+
+static struct world_boot *boot_new(struct sim *sim) {
+    struct world_boot *b = alloc(sizeof *b);
+    b->sim = sim;
+    b->number = sim_add(sim, &boot_ops, b);
+    b->addr = sim_addr(b->number, 6881);
+    enum cv_err err = sim_bind(sim, b->number, 0, &b->addr);
+    assert(err == CV_ERR_OK);
+    (void)err;
+    struct dht_config cfg = {.scope = DHT_SCOPE_PUBLIC, .ipv4 = true, .external4 = b->addr};
+    b->dht = dht_new(&cfg, sim_node_rng(sim, b->number), sim_node_now(sim, b->number));
+    assert(b->dht);
+    return b;
+}
+
+/* ---- a node, as the simulator sees it ---- */
+
+static void on_datagram(void *ctx, struct cv_now now, unsigned socket, const struct cv_addr *to,
+                        const struct cv_addr *from, const uint8_t *buf, size_t len) {
+    struct world_node *n = ctx;
+    (void)to;
+    node_on_datagram(n->node, now, (enum node_socket)socket, from, buf, len);
+}
+
+static void on_timeout(void *ctx, struct cv_now now) {
+    struct world_node *n = ctx;
+    node_on_timeout(n->node, now);
+}
+
+static bool poll_transmit(void *ctx, struct cv_now now, unsigned socket, struct cv_batch *batch) {
+    struct world_node *n = ctx;
+    node_poll_transmit(n->node, now, (enum node_socket)socket, batch);
+    return batch->slots_used > 0;
+}
+
+static cv_usec next_timeout(void *ctx) {
+    struct world_node *n = ctx;
+    return node_next_timeout(n->node);
+}
+
+static void save(struct world_node *n, struct cv_now now, const struct node_event *ev) {
+    struct world_file *f = &n->files[ev->u.save.which];
+    enum node_saved which = ev->u.save.which;
+    free(f->data);
+    f->data = alloc(ev->u.save.len);
+    memcpy(f->data, ev->u.save.data, ev->u.save.len);
+    f->len = ev->u.save.len;
+    node_saved(n->node, now, which);
+}
+
+static void note(struct world_node *n, struct cv_now now, const struct node_event *ev) {
+    switch (ev->kind) {
+    case NODE_EVENT_DHT_READY:
+        n->dht_ready = true;
+        break;
+    case NODE_EVENT_RELAY_READY:
+        n->relay_ready = true;
+        break;
+    case NODE_EVENT_CLIENT_READY:
+        n->client_ready = true;
+        break;
+    case NODE_EVENT_TOO_FEW_RELAYS:
+        n->too_few++;
+        break;
+    case NODE_EVENT_SHARED:
+        n->shared = true;
+        break;
+    case NODE_EVENT_NOBODY:
+        n->nobody++;
+        break;
+    case NODE_EVENT_PEER_UP:
+        n->peers_up++;
+        break;
+    case NODE_EVENT_PEER_DOWN:
+        n->peers_down++;
+        break;
+    case NODE_EVENT_COMPLETE:
+        n->complete = true;
+        break;
+    case NODE_EVENT_LEDGER_FAILED:
+        n->ledger_failed = true;
+        break;
+    case NODE_EVENT_STORE_ERROR:
+        n->store_errors++;
+        break;
+    case NODE_EVENT_SAVE:
+        save(n, now, ev);
+        break;
+    case NODE_EVENT_NO_BOOTSTRAP:
+    case NODE_EVENT_CLOCK_OFF:
+    case NODE_EVENT_CHUNKS_READY:
+    case NODE_EVENT_LENGTH_DIFFERS:
+        break;
+    }
+}
+
+static bool poll_events(void *ctx, struct cv_now now) {
+    struct world_node *n = ctx;
+    struct node_event ev;
+    bool any = false;
+    while (node_poll_event(n->node, &ev)) {
+        uint64_t words[2] = {ev.kind, ev.kind == NODE_EVENT_SAVE           ? ev.u.save.which
+                                      : ev.kind == NODE_EVENT_CHUNKS_READY ? ev.u.range.first
+                                                                           : 0};
+        sim_event(n->world->sim, n->number, words, sizeof words);
+        note(n, now, &ev);
+        any = true;
+    }
+    return any;
+}
+
+static void open_swarm(struct world_node *n, struct cv_now now) {
+    enum cv_err err = node_swarm_open(n->node, now, &n->swarm_cfg, &n->swarm);
+    assert(err == CV_ERR_OK);
+    (void)err;
+}
+
+static void start(struct world_node *n, struct cv_now now) {
+    for (size_t i = 0; i < NODE_SAVED_KINDS; i++)
+        n->cfg.saved[i] = (struct node_blob){n->files[i].data, n->files[i].len};
+    n->dht_ready = n->relay_ready = n->client_ready = n->shared = n->complete = false;
+    n->peers_up = n->peers_down = 0;
+    enum cv_err err = node_new(&n->cfg, sim_node_rng(n->world->sim, n->number), now, &n->node);
+    assert(err == CV_ERR_OK);
+    (void)err;
+    if (n->film)
+        open_swarm(n, now);
+}
+
+/* What freeing the node writes must not count: no goodbye to the disk. */
+static void on_crash(void *ctx) {
+    static const enum sim_store_call writes[] = {SIM_STORE_COMMIT, SIM_STORE_WRITE, SIM_STORE_TREE};
+    struct world_node *n = ctx;
+    if (n->store) {
+        sim_store_crash(n->store);
+        for (size_t i = 0; i < 3; i++)
+            sim_store_fail(n->store, writes[i], CV_ERR_STORE, 1000);
+    }
+    if (n->ledger)
+        rep_store_memory_fail(n->ledger, 1, CV_ERR_STORE);
+    n->node = node_free(n->node);
+    for (size_t i = 0; n->store && i < 3; i++)
+        sim_store_fail(n->store, writes[i], CV_ERR_OK, 0);
+    if (n->ledger) {
+        const struct rep_store *ops = rep_store_memory_ops(n->ledger);
+        ops->rollback(ops->ctx);
+        rep_store_memory_fail(n->ledger, 0, CV_ERR_OK);
+    }
+}
+
+static void on_restart(void *ctx, struct cv_now now) {
+    start(ctx, now);
+}
+
+static const struct sim_node_ops ops = {
+    .on_datagram = on_datagram,
+    .on_timeout = on_timeout,
+    .poll_transmit = poll_transmit,
+    .poll_events = poll_events,
+    .next_timeout = next_timeout,
+    .crash = on_crash,
+    .restart = on_restart,
+};
+
+/* ---- the world ---- */
+
+struct world *world_new(uint64_t seed) {
+    struct world *w = alloc(sizeof *w);
+    w->sim = sim_new(&(struct sim_config){.seed = seed});
+    w->boot = boot_new(w->sim);
+    return w;
+}
+
+static void node_forget(struct world_node *n) {
+    node_free(n->node);
+    for (size_t i = 0; i < NODE_SAVED_KINDS; i++)
+        free(n->files[i].data);
+    sim_store_free(n->store);
+    rep_store_memory_free(n->ledger);
+    free(n);
+}
+
+struct world *world_free(struct world *w) {
+    if (!w)
+        return NULL;
+    for (unsigned i = 0; i < w->nodes_count; i++)
+        node_forget(w->nodes[i]);
+    for (unsigned i = 0; i < w->films_count; i++) {
+        sim_store_free(w->films[i]->tree);
+        free(w->films[i]->content);
+        free(w->films[i]);
+    }
+    dht_free(w->boot->dht);
+    free(w->boot);
+    sim_free(w->sim);
+    free(w);
+    return NULL;
+}
+
+struct world_node *world_node_new(struct world *w, const struct world_node_config *cfg) {
+    assert(w->nodes_count < WORLD_NODES_MAX);
+    struct world_node *n = alloc(sizeof *n);
+    uint8_t seed[CV_KEY];
+    n->world = w;
+    n->number = sim_add(w->sim, &ops, n);
+    for (unsigned i = 0; i < NODE_SOCKET_DIRECT; i++) {
+        n->addr[i] = sim_addr(n->number, (uint16_t)(7000 + i));
+        enum cv_err err = sim_bind(w->sim, n->number, i, &n->addr[i]);
+        assert(err == CV_ERR_OK);
+        (void)err;
+    }
+    n->cfg = (struct node_config){.main_family = 4,
+                                  .relay = cfg->relay,
+                                  .relay_octets_s = cfg->relay_octets_s,
+                                  .bootstrap = {w->boot->addr},
+                                  .bootstrap_count = 1,
+                                  .gate_off = cfg->gate_off,
+                                  .quick_start = !cfg->strangers};
+    node_network_id(NETWORK, n->cfg.network_id);
+    cv_rng_fill(sim_node_rng(w->sim, n->number), seed, sizeof seed);
+    cv_ed25519_from_seed(&n->cfg.identity_secret, seed);
+    if (cfg->relay) {
+        n->cfg.relay_addrs[0] = n->addr[NODE_SOCKET_MAIN];
+        n->cfg.relay_addrs_count = 1;
+        n->ledger = rep_store_memory_new();
+        assert(n->ledger);
+        n->cfg.ledger_store = rep_store_memory_ops(n->ledger);
+    }
+    w->nodes[w->nodes_count++] = n;
+    start(n, sim_node_now(w->sim, n->number));
+    return n;
+}
+
+void world_relays(struct world *w, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        world_node_new(w, &(struct world_node_config){.relay = true});
+}
+
+void world_links(struct world *w, cv_usec delay_min, cv_usec delay_max, uint32_t loss_ppm) {
+    for (unsigned b = 0; b <= w->nodes_count; b++) /* number 0 is the DHT node */
+        for (unsigned a = 0; a < b; a++)
+            sim_link(
+                w->sim, a, b,
+                &(struct sim_path){.delay = cv_rng_between(sim_rng(w->sim), delay_min, delay_max),
+                                   .loss_ppm = loss_ppm});
+}
+
+/* ---- films ---- */
+
+static void build_tree(const struct world_film *f, struct sim_store *store, uint8_t *ret_root) {
+    struct ppsp_build b;
+    uint8_t leaf[WORLD_HASH];
+    enum cv_err err = CV_ERR_OK;
+    ppsp_build_init(&b, CV_SHA256, &sim_store_ops, store);
+    for (uint64_t at = 0; at < f->octets && !err; at += WORLD_CHUNK) {
+        uint64_t len = f->octets - at < WORLD_CHUNK ? f->octets - at : WORLD_CHUNK;
+        ppsp_build_leaf(CV_SHA256, f->content + at, len, leaf);
+        err = ppsp_build_add(&b, leaf);
+    }
+    if (!err)
+        err = ppsp_build_end(&b, ret_root);
+    assert(err == CV_ERR_OK);
+}
+
+struct world_film *world_film_new(struct world *w, uint64_t octets) {
+    assert(w->films_count < WORLD_FILMS_MAX);
+    struct world_film *f = alloc(sizeof *f);
+    f->octets = octets;
+    f->content = alloc(octets);
+    cv_rng_fill(sim_rng(w->sim), f->content, octets);
+    f->tree = sim_store_new(WORLD_CHUNK, WORLD_HASH, octets, sim_rng(w->sim));
+    f->uri = (struct node_uri){.kind = NODE_URI_VOD,
+                               .integrity = PPSP_INTEGRITY_MERKLE,
+                               .hash = CV_SHA256,
+                               .addressing = PPSP_ADDRESSING_CHUNK32,
+                               .chunk_size = WORLD_CHUNK,
+                               .swarm_id_len = WORLD_HASH,
+                               .name = "film",
+                               .length = octets};
+    node_network_id(NETWORK, f->uri.network_id);
+    build_tree(f, f->tree, f->uri.swarm_id);
+    w->films[w->films_count++] = f;
+    return f;
+}
+
+void world_open(struct world_node *n, const struct world_film *f, enum world_role role,
+                uint64_t upload_limit, bool fetch_all) {
+    struct sim *s = n->world->sim;
+    assert(!n->film && n->node);
+    n->film = f;
+    n->store = sim_store_new(WORLD_CHUNK, WORLD_HASH, f->octets, sim_node_rng(s, n->number));
+    if (role == WORLD_SEEDER) {
+        uint8_t root[WORLD_HASH];
+        sim_store_fill(n->store, f->content, f->octets);
+        build_tree(f, n->store, root);
+        sim_store_ops.commit(n->store);
+    }
+    n->swarm_cfg = (struct node_swarm_config){.uri = f->uri,
+                                              .store = &sim_store_ops,
+                                              .store_ctx = n->store,
+                                              .complete = role == WORLD_SEEDER,
+                                              .fetch_all = fetch_all,
+                                              .upload_limit = upload_limit};
+    open_swarm(n, sim_node_now(s, n->number));
+    sim_touch(s, n->number);
+}
+
+/* ---- who is who ---- */
+
+struct world_node *world_by_pseudonym(const struct world *w, const char *pseudonym) {
+    for (unsigned i = 0; i < w->nodes_count; i++) {
+        char hex[NODE_PSEUDONYM + 1];
+        cv_hex(w->nodes[i]->cfg.identity_secret.public_key, NODE_PSEUDONYM / 2, hex);
+        if (w->nodes[i]->cfg.relay && strcmp(hex, pseudonym) == 0)
+            return w->nodes[i];
+    }
+    return NULL;
+}
+
+void world_account_key(const struct world_node *client, const struct world_node *relay,
+                       uint8_t ret[CV_KEY]) {
+    struct cv_ed25519_secret account_secret;
+    uint8_t seed[CV_KEY];
+    CV_BLAKE2B(seed, sizeof seed, client->cfg.identity_secret.seed, CV_KEY, {"guard account", 13},
+               {relay->cfg.identity_secret.public_key, CV_KEY});
+    cv_ed25519_from_seed(&account_secret, seed);
+    memcpy(ret, account_secret.public_key, CV_KEY);
+}
+
+/* ---- readers ---- */
+
+#define TICK CV_MSEC(100)
+
+static bool take(struct world_reader *r, uint64_t len) {
+    uint8_t buf[4096];
+    while (len) {
+        ssize_t got = node_read(r->node->node, r->node->swarm, r->at, buf,
+                                len < sizeof buf ? len : sizeof buf);
+        if (got <= 0)
+            return false;
+        r->wrong |= memcmp(buf, r->node->film->content + r->at, (size_t)got) != 0;
+        r->at += (uint64_t)got;
+        len -= (uint64_t)got;
+    }
+    return true;
+}
+
+static void tick(struct sim *s, void *ctx) {
+    struct world_reader *r = ctx;
+    struct world_node *n = r->node;
+    uint64_t left = n->film->octets - r->at;
+    if (!left)
+        return;
+    sim_at(s, sim_now(s) + TICK, tick, r);
+    if (!n->node)
+        return;
+    uint64_t ahead = node_available(n->node, n->swarm, r->at);
+    uint64_t step = r->rate / 10 < left ? r->rate / 10 : left;
+    if (!r->begun_at) {
+        if (ahead < (r->buffer < left ? r->buffer : left))
+            return;
+        r->begun_at = sim_now(s);
+        r->least = ahead;
+    }
+    r->least = ahead < r->least && ahead < left ? ahead : r->least;
+    if (ahead < step || !take(r, step)) {
+        r->waits += !r->waiting;
+        r->waited += TICK;
+        r->waiting = true;
+    } else {
+        r->waiting = false;
+    }
+}
+
+void world_read(struct world_reader *r, struct world_node *n, uint64_t rate, uint64_t buffer) {
+    struct sim *s = n->world->sim;
+    uint64_t want;
+    *r = (struct world_reader){.node = n, .rate = rate, .buffer = buffer};
+    enum cv_err err = node_want(n->node, sim_node_now(s, n->number), n->swarm, 0,
+                                n->film->octets - 1, rate, &want);
+    assert(err == CV_ERR_OK);
+    (void)err;
+    sim_touch(s, n->number);
+    sim_at(s, sim_now(s) + TICK, tick, r);
+}
+
+/* ---- things to wait for ---- */
+
+bool world_relays_ready(void *ctx) {
+    const struct world *w = ctx;
+    for (unsigned i = 0; i < w->nodes_count; i++)
+        if (w->nodes[i]->cfg.relay && w->nodes[i]->node && !w->nodes[i]->relay_ready)
+            return false;
+    return true;
+}
+
+bool world_clients_ready(void *ctx) {
+    const struct world *w = ctx;
+    for (unsigned i = 0; i < w->nodes_count; i++)
+        if (w->nodes[i]->node && !w->nodes[i]->client_ready)
+            return false;
+    return true;
+}
+
+bool world_shared(void *ctx) {
+    const struct world *w = ctx;
+    for (unsigned i = 0; i < w->nodes_count; i++) {
+        const struct world_node *n = w->nodes[i];
+        if (n->node && n->film && n->swarm_cfg.complete && !n->shared)
+            return false;
+    }
+    return true;
+}
+
+bool world_all_complete(void *ctx) {
+    const struct world *w = ctx;
+    for (unsigned i = 0; i < w->nodes_count; i++) {
+        const struct world_node *n = w->nodes[i];
+        if (n->node && n->film && !n->swarm_cfg.complete && !n->complete)
+            return false;
+    }
+    return true;
+}
+
+bool world_stores_match(const struct world *w) {
+    for (unsigned i = 0; i < w->nodes_count; i++) {
+        const struct world_node *n = w->nodes[i];
+        if (n->film && !sim_store_matches(n->store, n->film->content, n->film->octets))
+            return false;
+    }
+    return true;
+}

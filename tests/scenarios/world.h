@@ -1,0 +1,140 @@
+/*
+ * A world of whole nodes: each is a struct node with its sockets as ports of one
+ * simulated address, its files and its ledger in memory, and possibly one film.
+ * The first node of the simulation is a bare DHT node that everybody begins
+ * with, like `culvert-dht serve`; a relay alone has nobody to ask.
+ *
+ * Also what culvert-bench measures the simulator with. Running out of memory
+ * ends the program. Times count from the start of the simulation (sim.h).
+ */
+#ifndef CULVERT_TESTS_SCENARIOS_WORLD_H
+#define CULVERT_TESTS_SCENARIOS_WORLD_H
+
+#include "node/node.h"
+#include "reputation/store_memory.h"
+#include "sim/chunkstore.h"
+#include "sim/sim.h"
+
+enum { WORLD_CHUNK = 1024, WORLD_HASH = 32, WORLD_NODES_MAX = 256, WORLD_FILMS_MAX = 8 };
+
+struct world;
+
+struct world_film {
+    uint8_t *content;
+    uint64_t octets;
+    struct node_uri uri;
+    struct sim_store *tree; /* holds the true hash tree */
+};
+
+/* A file of a node: what a SAVE event said last. */
+struct world_file {
+    uint8_t *data;
+    size_t len;
+};
+
+struct world_node {
+    struct world *world;
+    unsigned number; /* in the simulation */
+    struct cv_addr addr[NODE_SOCKETS];
+    struct node_config cfg;
+    struct node *node; /* NULL while it is down */
+    struct world_file files[NODE_SAVED_KINDS];
+    struct rep_store_memory *ledger; /* relays */
+
+    const struct world_film *film; /* NULL: none */
+    struct sim_store *store;
+    struct node_swarm_config swarm_cfg; /* opened again after a restart */
+    cv_handle swarm;
+
+    /* What its events said, since the last start. */
+    bool dht_ready, relay_ready, client_ready, shared, complete, ledger_failed;
+    unsigned peers_up, peers_down, nobody, too_few, store_errors;
+};
+
+struct world {
+    struct sim *sim;
+    struct world_boot *boot;
+    struct world_node *nodes[WORLD_NODES_MAX];
+    unsigned nodes_count;
+    struct world_film *films[WORLD_FILMS_MAX];
+    unsigned films_count;
+};
+
+struct world *world_new(uint64_t seed);
+struct world *world_free(struct world *w); /* NULL is allowed */
+
+struct world_node_config {
+    bool relay;
+    bool gate_off;
+    bool strangers;          /* with all the waits that matter among strangers */
+    uint64_t relay_octets_s; /* all it sends as relay; 0: as fast as asked */
+};
+
+/* A node whose engines begin when the simulation runs on. */
+struct world_node *world_node_new(struct world *w, const struct world_node_config *cfg);
+void world_relays(struct world *w, unsigned count); /* so many, all alike */
+
+/* Every pair of nodes gets a link of its own delay, drawn between the two. */
+void world_links(struct world *w, cv_usec delay_min, cv_usec delay_max, uint32_t loss_ppm);
+
+/* Content made from the seed. */
+struct world_film *world_film_new(struct world *w, uint64_t octets);
+
+enum world_role { WORLD_SEEDER, WORLD_VIEWER };
+
+/* Opens the film; now and after each restart. `upload_limit`: octets a second, 0:
+ * none. `fetch_all`: a viewer takes everything, else only what it wants. */
+void world_open(struct world_node *n, const struct world_film *f, enum world_role role,
+                uint64_t upload_limit, bool fetch_all);
+
+/* The relay whose pseudonym (first octets of its identity in hex) is this; NULL: none. */
+struct world_node *world_by_pseudonym(const struct world *w, const char *pseudonym);
+
+/* The account key that `client` shows to the guard `relay`. */
+void world_account_key(const struct world_node *client, const struct world_node *relay,
+                       uint8_t ret[CV_KEY]);
+
+/* ---- readers ---- */
+
+/* A player: begins when `buffer` octets are there, then reads `rate` octets a
+ * second and waits when they are not there. */
+struct world_reader {
+    struct world_node *node;
+    uint64_t rate, buffer, at;
+    cv_usec begun_at, due_at; /* 0: not yet */
+    bool waiting;
+    unsigned waits;
+    cv_usec waited;
+    uint64_t least; /* octets ahead, at worst */
+    bool wrong;     /* read something else than the film */
+};
+
+/* Borrowed until the world is freed. */
+void world_read(struct world_reader *r, struct world_node *n, uint64_t rate, uint64_t buffer);
+
+/* ---- things to wait for (sim_done_fn; ctx: the world) ---- */
+
+bool world_relays_ready(void *ctx);
+bool world_clients_ready(void *ctx);
+bool world_shared(void *ctx);       /* every seeder that is up */
+bool world_all_complete(void *ctx); /* everybody with a film, that is up */
+
+/* What is in every store is the film. */
+bool world_stores_match(const struct world *w);
+
+/* ---- the world that the simulator's speed is measured in ---- */
+
+struct world_figures {
+    unsigned nodes;
+    double node_hours;
+    uint64_t datagrams, timeouts, waits;
+    uint64_t digest;
+    bool played; /* everybody who watched read the film at its rate to the end */
+};
+
+/* `nodes` (at least `relays` + 2 * `streams`) for `minutes`, `streams` of them
+ * watching films of 1 Mbit/s all the time. */
+void world_hour(uint64_t seed, unsigned nodes, unsigned relays, unsigned streams, unsigned minutes,
+                struct world_figures *ret);
+
+#endif
