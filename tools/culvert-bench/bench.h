@@ -12,7 +12,8 @@ struct bench_options {
     unsigned mib;        /* of the file that is carried */
     unsigned buffer_mib; /* socket buffers; 0 = the system's default */
     unsigned runs;       /* repetitions where a median is given */
-    unsigned hours;      /* simulated, of `sim` */
+    unsigned minutes;    /* simulated, of `sim` */
+    unsigned records;    /* of `ledger` */
 };
 
 /* Each returns one JSON object with the keys that docs/performance.md lists. */

@@ -97,8 +97,10 @@ void bench_describe(json_t *o, const struct bench_options *opt) {
     json_object_set_new(o, "commit", json_string(BENCH_COMMIT));
     json_object_set_new(o, "suite", json_string("25519, ChaCha20-Poly1305, BLAKE2b, SHA-256"));
     json_object_set_new(o, "kernel", json_string(u.release));
-    json_object_set_new(o, "mib", json_integer(opt->mib));
-    json_object_set_new(o, "buffer_asked", json_integer((json_int_t)opt->buffer_mib << 20));
+    if (opt->mib) {
+        json_object_set_new(o, "mib", json_integer(opt->mib));
+        json_object_set_new(o, "buffer_asked", json_integer((json_int_t)opt->buffer_mib << 20));
+    }
     json_object_set_new(o, "cores", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
@@ -109,9 +111,8 @@ static const struct {
     json_t *(*run)(const struct bench_options *o);
     unsigned mib; /* when none is asked for */
 } benches[] = {
-    {"ppsp", bench_ppsp, 1024},
-    {"tunnel", bench_tunnel, 256},
-    {"hidden", bench_hidden, 128},
+    {"ppsp", bench_ppsp, 1024},  {"tunnel", bench_tunnel, 256}, {"hidden", bench_hidden, 128},
+    {"ledger", bench_ledger, 0}, {"sim", bench_sim, 0},
 };
 enum { BENCHES = sizeof benches / sizeof *benches };
 
@@ -132,8 +133,11 @@ static error_t on_option(int key, char *arg, struct argp_state *state) {
     case 'r':
         l->o.runs = (unsigned)strtoul(arg, NULL, 10);
         return 0;
-    case 'H':
-        l->o.hours = (unsigned)strtoul(arg, NULL, 10);
+    case 'n':
+        l->o.records = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
+    case 't':
+        l->o.minutes = (unsigned)strtoul(arg, NULL, 10);
         return 0;
     case 'j':
         return 0; /* there is no other output; accepted so that scripts may say it */
@@ -158,7 +162,8 @@ int main(int argc, char **argv) {
         {"mib", 'm', "N", 0, "size of the file that is carried", 0},
         {"buffer", 'b', "MIB", 0, "socket buffers to ask for (default: the system's)", 0},
         {"runs", 'r', "N", 0, "repetitions where a median is given", 0},
-        {"hours", 'H', "N", 0, "simulated hours of 'sim'", 0},
+        {"records", 'n', "N", 0, "half-blocks of 'ledger'", 0},
+        {"minutes", 't', "N", 0, "simulated minutes of 'sim'", 0},
         {"json", 'j', NULL, 0, "one JSON object (there is no other form)", 0},
         {0}};
     static const struct argp argp = {options,
@@ -168,7 +173,7 @@ int main(int argc, char **argv) {
                                      NULL,
                                      NULL,
                                      NULL};
-    struct line l = {.bench = -1, .o = {.runs = 5, .hours = 1}};
+    struct line l = {.bench = -1, .o = {.runs = 5, .minutes = 10, .records = 20000}};
     argp_err_exit_status = 2;
     argp_parse(&argp, argc, argv, 0, NULL, &l);
     if (!l.o.mib)
