@@ -26,6 +26,7 @@ enum {
     PORT = 7000,
     WARM_UP = 60, /* seconds for everybody to find relays and build circuits */
     MEET = 60,    /* seconds for the first octets of the film to come, at most */
+    AHEAD = 10,   /* seconds of the film that a player keeps in front of it */
 };
 
 struct peer {
@@ -35,7 +36,7 @@ struct peer {
     struct rep_store_memory *ledger;
     struct sim_store *store;
     cv_handle swarm;
-    uint64_t want, at; /* the wish of this second, and its first octet */
+    uint64_t want, at; /* the wish of this second, and the octet that is shown next */
     bool client_ready, shared;
 };
 
@@ -44,7 +45,7 @@ struct world {
     struct peer peers[NODES];
     struct node_uri uri;
     uint8_t *film;
-    uint64_t stalls; /* seconds whose octets had not come when they were due */
+    uint64_t stalls; /* seconds of the film that were not there when they were due */
 };
 
 /* ---- a node, as the simulator sees it ---- */
@@ -107,11 +108,7 @@ static void start(struct world *w, unsigned i) {
     must(sim_bind(w->sim, p->number, NODE_SOCKET_MAIN, &main), "address");
     must(sim_bind(w->sim, p->number, NODE_SOCKET_OWN, &own), "address");
 
-    struct node_config cfg = {.main_family = 4,
-                              .relay = i < RELAYS,
-                              .epoch_seconds = 60,
-                              .epoch_minimum = 1,
-                              .quick_start = true};
+    struct node_config cfg = {.main_family = 4, .relay = i < RELAYS, .quick_start = true};
     uint8_t seed[CV_KEY];
     cv_rng_fill(sim_node_rng(w->sim, p->number), seed, sizeof seed);
     cv_ed25519_from_seed(&cfg.identity_secret, seed);
@@ -165,25 +162,21 @@ static void open_swarm(struct world *w, struct peer *p, bool complete) {
     sim_touch(w->sim, p->number);
 }
 
-/* A second of the film is wished for one second after the other. */
+/* A player: a second of the film is shown each second when it is there, and
+ * what it will show soon is wished for. */
 static void next_second(struct world *w, struct peer *p) {
     struct cv_now now = sim_node_now(w->sim, p->number);
-    uint64_t last = p->at + RATE - 1;
-    if (p->at >= w->uri.length)
-        return;
-    if (p->want) {
-        bool there = node_available(p->node, p->swarm, p->at) > last - p->at;
-        if (!there) {
-            w->stalls++;
-            return;
-        }
-        node_unwant(p->node, now, p->swarm, p->want);
-        p->want = 0;
+    uint64_t want;
+    if (p->want && node_available(p->node, p->swarm, p->at) >= RATE)
         p->at += RATE;
-        last += RATE;
-    }
-    if (p->at < w->uri.length)
-        must(node_want(p->node, now, p->swarm, p->at, last, RATE, &p->want), "wish");
+    else
+        w->stalls++;
+    if (p->at + (uint64_t)AHEAD * RATE > w->uri.length)
+        bench_die("sim: the film is too short");
+    must(node_want(p->node, now, p->swarm, p->at, p->at + (uint64_t)AHEAD * RATE - 1, RATE, &want),
+         "wish");
+    node_unwant(p->node, now, p->swarm, p->want);
+    p->want = want;
     sim_touch(w->sim, p->number);
 }
 
@@ -216,7 +209,7 @@ static void wait_for(struct world *w, const bool *what, unsigned seconds, const 
 
 /* The seeder is met and the first second of the film is there, at every viewer. */
 static void meet(struct world *w, unsigned seconds) {
-    make_film(w, seconds);
+    make_film(w, seconds + MEET + AHEAD);
     open_swarm(w, &w->peers[SEEDER], true);
     wait_for(w, &w->peers[SEEDER].shared, MEET, "shared");
     for (unsigned v = 1; v <= VIEWERS; v++)
@@ -265,7 +258,7 @@ json_t *bench_sim(const struct bench_options *o) {
     double idle = cpu() - began;
     uint64_t idle_datagrams = sim_counters(w.sim)->sent - datagrams;
 
-    meet(&w, seconds + MEET);
+    meet(&w, seconds);
     datagrams = sim_counters(w.sim)->sent;
     began = cpu();
     stream(&w, seconds);
