@@ -270,8 +270,9 @@ class Demo:
     def node_options(self, name, address):
         state = self.folder / name
         return ["--state", str(state), "--listen", f"{address}:0", "--bootstrap",
-                "127.10.0.1:7000", "--network", NETWORK, "--quick-start", "--epoch", "5s",
-                "--epoch-minimum", "16k", "--json"]
+                self.contact, "--network", NETWORK, "--quick-start", "--epoch", "5s",
+                "--epoch-minimum", "16k", "--json",
+                *(["--trace", str(self.folder / f"{name}.trace")] if self.args.trace else [])]
 
     def ask(self, name, what):
         out = subprocess.run([self.culvert, what, "--state", str(self.folder / name), "--json"],
@@ -297,7 +298,9 @@ class Demo:
         bitrate = size / duration
         say(f"Film: {video.name}, {size} octets, {duration:.0f} s, {bitrate * 8 / 1e6:.2f} Mbit/s")
 
-        self.start("bootstrap", [self.dht, "serve", "--listen", "127.10.0.1:7000", "--json"])
+        bootstrap = self.start("bootstrap",
+                               [self.dht, "serve", "--listen", "127.10.0.1:0", "--json"])
+        self.contact = bootstrap.wait_for("listening", 10)["address"]
         for i in range(1, RELAYS + 1):
             self.start(f"relay{i}", [self.culvert, "relay",
                                      *self.node_options(f"relay{i}", f"127.{10 + i}.0.1")])
@@ -366,18 +369,21 @@ class Demo:
             raise Failed("the part sought was there already: nothing was shown by it")
 
     def paths(self):
-        mine = [r["path"] for r in self.ask("viewer", "path") if r["hidden"]]
-        theirs = [r["path"] for r in self.ask("seeder", "path") if r["hidden"]]
-        if not mine or not theirs:
-            raise Failed("no hidden path is in use")
-        self.summary["viewer_hops"] = len(mine[0])
-        self.summary["seeder_hops"] = len(theirs[0]) - 1
-        self.summary["viewer_path"] = mine[0]
-        self.summary["seeder_path"] = theirs[0]
-        say("Hops:   viewer -> " + " -> ".join(mine[0]) + " (rendezvous)")
-        say("        seeder -> " + " -> ".join(theirs[0]) + " (the same rendezvous)")
-        if len(mine[0]) != 3 or len(theirs[0]) != 4 or mine[0][-1] != theirs[0][-1]:
-            raise Failed("the paths are not three hops each that meet at one rendezvous")
+        # Viewer and seeder may meet at several rendezvous points; show one.
+        pairs = [(m["path"], t["path"])
+                 for m in self.ask("viewer", "path") for t in self.ask("seeder", "path")
+                 if m["hidden"] and t["hidden"] and m["path"][-1] == t["path"][-1]]
+        if not pairs:
+            raise Failed("viewer and seeder have no rendezvous in common")
+        mine, theirs = pairs[0]
+        self.summary["viewer_hops"] = len(mine)
+        self.summary["seeder_hops"] = len(theirs) - 1
+        self.summary["viewer_path"] = mine
+        self.summary["seeder_path"] = theirs
+        say("Hops:   viewer -> " + " -> ".join(mine) + " (rendezvous)")
+        say("        seeder -> " + " -> ".join(theirs) + " (the same rendezvous)")
+        if len(mine) != 3 or len(theirs) != 4:
+            raise Failed("the paths are not three hops each before they meet")
 
     def play_through(self, viewer, recorder, size):
         log = open(self.folder / "player.log", "ab")
@@ -462,6 +468,7 @@ def main():
     parser.add_argument("video", nargs="?")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--trace", action="store_true", help="keep what the engines did")
     parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
