@@ -175,8 +175,8 @@ static void put_requests(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, s
             c->ask_at = cv_tokenbucket_ready(&s->download, now, s->config.chunk_size);
             break;
         }
-        if (s->config.download_limit)
-            max = max < 4 ? max : 4;
+        if (s->download.rate != UINT64_MAX)
+            max = 1; /* each is paid for by itself */
         if (!ppsp_pick(c, now, max, &r) && !ppsp_pick_steal(c, now, max, &r)) {
             /* What others were asked for may stall; otherwise only news help. */
             bool elsewhere = s->taken.count > s->have.count;
@@ -186,8 +186,6 @@ static void put_requests(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, s
         if (!ask(c, now, &r))
             break;
         uint32_t n = (uint32_t)(r.last - r.first + 1);
-        if (n > 1) /* the first was paid for above */
-            (void)cv_tokenbucket_take(&s->download, now, (uint64_t)(n - 1) * s->config.chunk_size);
         room -= n;
         if (joins && whole.last + 1 == r.first) {
             whole.last = r.last;

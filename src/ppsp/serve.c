@@ -12,7 +12,8 @@
 
 enum {
     GROUPS = PPSP_BURST_CHUNKS / PPSP_GROUP_CHUNKS,
-    SINGLY = 3, /* chunks of a window that go one by one */
+    PORTION = 4, /* chunks, under an upload limit */
+    SINGLY = 3,  /* chunks of a window that go one by one */
     NODES_MAX = 48 + 64 + PPSP_PAGE_NODES,
 };
 
@@ -348,10 +349,11 @@ static uint32_t burst_len(struct ppsp_channel *c, cv_usec now, const struct cv_b
     if (allowed <= SINGLY)
         n = n < 1 ? n : 1; /* the window is small: nothing may depend on a second datagram */
     if (s->upload.rate != UINT64_MAX && n) {
-        uint64_t most = s->upload.burst / s->config.chunk_size;
-        n = n < most ? n : most;
+        /* Small equal portions, and by lot who comes next: equal shares. */
+        n = n < PORTION ? n : PORTION;
         if (!cv_tokenbucket_take(&s->upload, now, n * s->config.chunk_size)) {
-            c->send_at = cv_tokenbucket_ready(&s->upload, now, n * s->config.chunk_size);
+            cv_usec at = cv_tokenbucket_ready(&s->upload, now, n * s->config.chunk_size);
+            c->send_at = cv_usec_add(at, cv_rng_below(s->p->rng, at - now + CV_MSEC(1)));
             return 0;
         }
     }

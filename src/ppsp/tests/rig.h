@@ -344,7 +344,7 @@ static inline void rig_deliver(struct rig *r) {
         if (!r->head)
             r->tail = &r->head;
         struct cv_endpoint ep = rig_endpoint(r, d->from);
-        if (d->to < r->engines)
+        if (d->to < r->engines && r->engine[d->to])
             (void)ppsp_on_datagram(r->engine[d->to], rig_now(r), &ep, d->data, d->len);
         free(d);
     }

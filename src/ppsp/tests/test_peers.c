@@ -1,0 +1,175 @@
+/* Several peers: the load is spread, and those that lie, stall or stop hurt little. */
+#include "support/suite.h"
+
+#include "ppsp/limits.h"
+#include "raw.h"
+
+CV_SUITE(ppsp_peers);
+
+Test(ppsp_peers, several_seeders_share_the_work) {
+    struct rig *r = rig_new(1, 3000 * 1024, 1024, CV_SHA256);
+    r->config.upload_limit = 300 * 1024;
+    for (unsigned i = 0; i < 3; i++)
+        rig_add(r, true);
+    r->config.upload_limit = 0;
+    unsigned v = rig_add(r, false);
+    for (unsigned i = 0; i < 3; i++)
+        rig_connect(r, v, i, true);
+    cr_expect(rig_run_complete(r, v, CV_SEC(5)), "3.3 s with all three, 10 s with one");
+    cr_expect(rig_equal(r, v));
+    struct ppsp_stats st;
+    cr_assert_eq(ppsp_stats(r->engine[v], r->swarm[v], &st), CV_ERR_OK);
+    cr_expect_leq(st.wasted, 100 * 1024, "fetched twice: %lu", (unsigned long)st.wasted);
+    rig_free(r);
+}
+
+Test(ppsp_peers, a_seeder_that_stops_is_replaced) {
+    struct rig *r = rig_new(1, 2000 * 1024, 1024, CV_SHA256);
+    r->config.upload_limit = 300 * 1024;
+    rig_add(r, true);
+    rig_add(r, true);
+    r->config.upload_limit = 0;
+    unsigned v = rig_add(r, false);
+    rig_connect(r, v, 0, true);
+    rig_connect(r, v, 1, true);
+    rig_run(r, CV_SEC(1));
+    ppsp_free(r->engine[0]); /* without a word */
+    r->engine[0] = NULL;
+    cr_expect(rig_run_complete(r, v, CV_SEC(12)));
+    cr_expect(rig_equal(r, v));
+    rig_free(r);
+}
+
+static bool silence(struct rig *r, unsigned from, unsigned to, uint8_t *data, size_t len) {
+    (void)r, (void)to;
+    return from != 0 || len < 5 || data[4] == PPSP_MSG_HANDSHAKE || data[4] == PPSP_MSG_HAVE;
+}
+
+Test(ppsp_peers, HAVE_1_who_has_all_and_gives_nothing_is_asked_less_and_less) {
+    struct rig *r = rig_new(1, 2000 * 1024, 1024, CV_SHA256);
+    r->tap = silence; /* engine 0 says HAVE and never serves */
+    rig_add(r, true);
+    r->config.upload_limit = 200 * 1024;
+    rig_add(r, true);
+    r->config.upload_limit = 0;
+    unsigned v = rig_add(r, false);
+    rig_connect(r, v, 0, true);
+    rig_connect(r, v, 1, true);
+    cr_expect(rig_run_complete(r, v, CV_SEC(15)), "10 s from the good one alone");
+    struct ppsp_peer_stats ps[2];
+    cr_assert_eq(ppsp_peers(r->engine[v], r->swarm[v], ps, 2), 2);
+    cr_expect_geq(ps[0].stalls, 2);
+    cr_expect_leq(ps[0].stalls, 12);
+    cr_expect_eq(ps[0].down, 0);
+    cr_expect_eq(ps[1].stalls, 0);
+    rig_free(r);
+}
+
+static bool corrupt_once(struct rig *r, unsigned from, unsigned to, uint8_t *data, size_t len) {
+    (void)to;
+    if (from == 0 && len > 1000 && r->now > CV_SEC(1000) + CV_MSEC(500))
+        data[len - 1] ^= 1;
+    return true;
+}
+
+Test(ppsp_peers, a_forger_is_dropped_and_the_swarm_goes_on) {
+    struct rig *r = rig_new(1, 2000 * 1024, 1024, CV_SHA256);
+    r->tap = corrupt_once;
+    r->config.upload_limit = 300 * 1024;
+    rig_add(r, true);
+    rig_add(r, true);
+    r->config.upload_limit = 0;
+    unsigned v = rig_add(r, false);
+    rig_connect(r, v, 0, true);
+    rig_connect(r, v, 1, true);
+    cr_expect(rig_run_complete(r, v, CV_SEC(15)));
+    cr_expect(rig_equal(r, v));
+    cr_expect_eq(ppsp_counters(r->engine[v])->peers_dropped_bad, 1);
+    cr_assert_eq(rig_events(r, v, PPSP_EVENT_PEER_DOWN), 1);
+    for (unsigned i = 0; i < r->event_count[v]; i++)
+        if (r->events[v][i].type == PPSP_EVENT_PEER_DOWN)
+            cr_expect_eq(r->events[v][i].err, CV_ERR_AUTH);
+    rig_free(r);
+}
+
+Test(ppsp_peers, R3_8_1_a_fast_peer_takes_over_with_cancel) {
+    struct rig *r = rig_new(1, 400 * 1024, 1024, CV_SHA256);
+    r->config.upload_limit = 10 * 1024; /* would take 40 s */
+    rig_add(r, true);
+    r->config.upload_limit = 0;
+    unsigned v = rig_add(r, false);
+    rig_connect(r, v, 0, true);
+    rig_run(r, CV_SEC(2));
+    unsigned fast = rig_add(r, true);
+    rig_connect(r, v, fast, true);
+    cr_expect(rig_run_complete(r, v, CV_SEC(3)));
+    struct ppsp_stats st;
+    cr_assert_eq(ppsp_stats(r->engine[0], r->swarm[0], &st), CV_ERR_OK);
+    uint64_t then = st.up;
+    rig_run(r, CV_SEC(5));
+    cr_assert_eq(ppsp_stats(r->engine[0], r->swarm[0], &st), CV_ERR_OK);
+    cr_expect_leq(st.up - then, 12 * 1024, "the slow one was told");
+    rig_free(r);
+}
+
+Test(ppsp_peers, rarest_first_spreads_what_only_one_has) {
+    /* A seeder that leaves early: what it gave differs from viewer to viewer,
+     * so that together they have more than each alone. */
+    struct rig *r = rig_new(3, 2000 * 1024, 1024, CV_SHA256);
+    r->config.upload_limit = 300 * 1024;
+    rig_add(r, true);
+    r->config.upload_limit = 0;
+    for (unsigned i = 1; i <= 3; i++)
+        rig_add(r, false);
+    for (unsigned i = 1; i <= 3; i++)
+        for (unsigned k = 0; k < i; k++)
+            rig_connect(r, i, k, true);
+    cr_expect(rig_run_complete(r, 1, CV_SEC(14)), "7 s for one copy; not three times that");
+    cr_expect(rig_run_complete(r, 2, CV_SEC(3)));
+    cr_expect(rig_run_complete(r, 3, CV_SEC(3)));
+    rig_free(r);
+}
+
+Test(ppsp_peers, REQUEST_1_many_viewers_of_one_seeder_get_equal_shares) {
+    struct rig *r = rig_new(1, 3000 * 1024, 1024, CV_SHA256);
+    r->config.upload_limit = 600 * 1024;
+    rig_add(r, true);
+    r->config.upload_limit = 0;
+    r->config.serve = false;
+    for (unsigned i = 1; i <= 4; i++) {
+        rig_add(r, false);
+        rig_connect(r, i, 0, true);
+    }
+    rig_run(r, CV_SEC(8));
+    uint64_t least = UINT64_MAX, most = 0;
+    for (unsigned i = 1; i <= 4; i++) {
+        struct ppsp_stats st;
+        cr_assert_eq(ppsp_stats(r->engine[i], r->swarm[i], &st), CV_ERR_OK);
+        least = st.down < least ? st.down : least;
+        most = st.down > most ? st.down : most;
+    }
+    cr_expect_leq(most, least * 3 / 2, "%lu and %lu", (unsigned long)least, (unsigned long)most);
+    rig_free(r);
+}
+
+Test(ppsp_peers, statistics_tell_what_happened) {
+    struct rig *r = rig_new(1, 1000 * 1024, 1024, CV_SHA256);
+    r->delay = CV_MSEC(10);
+    rig_add(r, true);
+    rig_add(r, false);
+    rig_connect(r, 1, 0, true);
+    cr_assert(rig_run_complete(r, 1, CV_SEC(20)));
+    rig_run(r, CV_MSEC(100)); /* the last ACK */
+    struct ppsp_stats st;
+    struct ppsp_peer_stats ps;
+    cr_assert_eq(ppsp_stats(r->engine[1], r->swarm[1], &st), CV_ERR_OK);
+    cr_expect(st.complete && st.chunks == 1000 && st.chunks_have == 1000);
+    cr_expect(st.octets == 1000 * 1024 && st.down == st.octets && st.up == 0 && st.peers == 1);
+    cr_assert_eq(ppsp_peers(r->engine[0], r->swarm[0], &ps, 1), 1);
+    cr_expect_eq(ps.state, PPSP_PEER_OPEN);
+    cr_expect_eq(ps.up, 1000 * 1024);
+    cr_expect_eq(ps.chunks_have, 1000);
+    cr_expect(ps.rtt >= CV_MSEC(20) && ps.rtt < CV_MSEC(40), "%lu", (unsigned long)ps.rtt);
+    cr_expect_gt(ps.cwnd, 0);
+    rig_free(r);
+}

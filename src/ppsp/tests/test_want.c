@@ -1,0 +1,170 @@
+/* Readers: windows with deadlines, seeking, sharing of fetches, limits. */
+#include "support/suite.h"
+
+#include "ppsp/limits.h"
+#include "raw.h"
+
+CV_SUITE(ppsp_want);
+
+static struct rig *pair(uint64_t chunks, uint64_t upload_limit) {
+    struct rig *r = rig_new(1, chunks * 1024, 1024, CV_SHA256);
+    r->config.length = chunks * 1024;
+    r->config.upload_limit = upload_limit;
+    rig_add(r, true);
+    r->config.upload_limit = 0;
+    r->config.fetch_all = false;
+    rig_add(r, false);
+    rig_connect(r, 1, 0, true);
+    return r;
+}
+
+static bool has(const struct rig *r, uint64_t first, uint64_t last) {
+    return ppsp_has(r->engine[1], r->swarm[1], first, last);
+}
+
+static ppsp_want_id want(struct rig *r, uint64_t first_chunk, uint64_t last_chunk, cv_usec due,
+                         uint64_t rate) {
+    ppsp_want_id id = 0;
+    cr_assert_eq(ppsp_want(r->engine[1], rig_now(r), r->swarm[1], first_chunk * 1024,
+                           last_chunk * 1024 + 1023, due, rate, &id),
+                 CV_ERR_OK);
+    cr_assert_neq(id, 0);
+    return id;
+}
+
+static uint64_t count(const struct rig *r) {
+    struct ppsp_stats st;
+    cr_assert_eq(ppsp_stats(r->engine[1], r->swarm[1], &st), CV_ERR_OK);
+    return st.chunks_have;
+}
+
+Test(ppsp_want, fetches_what_is_wanted_and_nothing_else) {
+    struct rig *r = pair(500, 0);
+    rig_run(r, CV_SEC(2));
+    cr_expect_eq(count(r), 0, "nobody wants anything");
+    want(r, 100, 163, r->now, 0);
+    rig_run(r, CV_SEC(2));
+    cr_expect(has(r, 100, 163));
+    cr_expect_eq(count(r), 64);
+    rig_free(r);
+}
+
+Test(ppsp_want, wants_one_octet) {
+    struct rig *r = pair(500, 0);
+    ppsp_want_id id;
+    cr_assert_eq(
+        ppsp_want(r->engine[1], rig_now(r), r->swarm[1], 1024 * 77 + 5, 1024 * 77 + 5, 0, 0, &id),
+        CV_ERR_OK);
+    rig_run(r, CV_SEC(2));
+    cr_expect(has(r, 77, 77));
+    cr_expect_eq(count(r), 1);
+    rig_free(r);
+}
+
+Test(ppsp_want, in_order_and_by_deadline) {
+    struct rig *r = pair(1000, 100 * 1024);
+    rig_run(r, CV_MSEC(100));
+    want(r, 500, 999, r->now + CV_SEC(60), 50 * 1024);
+    want(r, 0, 499, r->now, 50 * 1024);
+    rig_run(r, CV_SEC(2));
+    uint64_t got = ppsp_first_missing(r->engine[1], r->swarm[1], 0);
+    cr_expect_geq(got, 130, "the earlier deadlines first: %lu", (unsigned long)got);
+    cr_expect_lt(got, 260, "the seeder's limit holds");
+    cr_expect_leq(count(r) - got, 64, "in order but for what is under way");
+    rig_free(r);
+}
+
+Test(ppsp_want, a_seek_comes_before_what_was_under_way) {
+    struct rig *r = pair(4000, 400 * 1024);
+    rig_run(r, CV_MSEC(100));
+    ppsp_want_id first = want(r, 0, 3999, r->now, 0);
+    rig_run(r, CV_SEC(2));
+    uint64_t before = count(r);
+    cr_expect_gt(before, 400);
+    ppsp_unwant(r->engine[1], rig_now(r), r->swarm[1], first);
+    want(r, 3000, 3099, r->now, 0);
+    rig_run(r, CV_MSEC(400));
+    cr_expect(has(r, 3000, 3099), "0.25 s at the seeder's limit: nothing old stands before it");
+    cr_expect_lt(ppsp_counters(r->engine[0])->drop_cancel_unknown, 5);
+    rig_free(r);
+}
+
+Test(ppsp_want, overlapping_wants_share_their_fetches) {
+    struct rig *r = pair(500, 0);
+    want(r, 0, 99, r->now, 0);
+    want(r, 50, 149, r->now, 0);
+    want(r, 0, 149, r->now, 0);
+    rig_run(r, CV_SEC(2));
+    struct ppsp_stats st;
+    cr_assert_eq(ppsp_stats(r->engine[0], r->swarm[0], &st), CV_ERR_OK);
+    cr_expect_eq(st.up, 150 * 1024);
+    cr_expect_eq(count(r), 150);
+    rig_free(r);
+}
+
+Test(ppsp_want, is_checked) {
+    struct rig *r = pair(500, 0);
+    ppsp_want_id id = 99;
+    cr_expect_eq(ppsp_want(r->engine[1], rig_now(r), r->swarm[1], 5, 4, 0, 0, &id), CV_ERR_INVAL);
+    cr_expect_eq(ppsp_want(r->engine[1], rig_now(r), 12345, 4, 5, 0, 0, &id), CV_ERR_NOENT);
+    cr_expect_eq(id, 99, "result clobbered");
+    for (unsigned i = 0; i < PPSP_WANTS; i++)
+        want(r, 0, 1, 0, 0);
+    cr_expect_eq(ppsp_want(r->engine[1], rig_now(r), r->swarm[1], 4, 5, 0, 0, &id), CV_ERR_LIMIT);
+    ppsp_unwant(r->engine[1], rig_now(r), r->swarm[1], 7);
+    cr_expect_eq(
+        ppsp_want(r->engine[1], rig_now(r), r->swarm[1], 4, UINT64_MAX, UINT64_MAX, 1, &id),
+        CV_ERR_OK, "to the end, whatever that is");
+    ppsp_unwant(r->engine[1], rig_now(r), r->swarm[1], 0);
+    rig_run(r, CV_SEC(5));
+    cr_expect(rig_complete(r, 1));
+    rig_free(r);
+}
+
+Test(ppsp_want, without_a_known_length_too) {
+    struct rig *r = rig_new(1, 300 * 1024 + 5, 1024, CV_SHA256);
+    rig_add(r, true);
+    r->config.fetch_all = false;
+    rig_add(r, false);
+    rig_connect(r, 1, 0, true);
+    want(r, 100, UINT32_MAX, r->now, 0);
+    rig_run(r, CV_SEC(3));
+    cr_expect(has(r, 100, 300));
+    cr_expect_eq(count(r), 201);
+    rig_free(r);
+}
+
+Test(ppsp_want, upload_limit_holds) {
+    struct rig *r = pair(2000, 200 * 1024);
+    want(r, 0, 1999, r->now, 0);
+    rig_run(r, CV_SEC(5));
+    uint64_t octets = count(r) * 1024;
+    cr_expect(octets > 200 * 1024 * 5 * 90 / 100 && octets < 200 * 1024 * 5 * 110 / 100, "%lu",
+              (unsigned long)octets);
+    ppsp_swarm_limits(r->engine[0], rig_now(r), r->swarm[0], 0, 0);
+    cr_expect(rig_run_complete(r, 1, CV_SEC(2)), "no limit any more");
+    rig_free(r);
+}
+
+Test(ppsp_want, download_limit_holds) {
+    struct rig *r = rig_new(1, 2000 * 1024, 1024, CV_SHA256);
+    rig_add(r, true);
+    r->config.download_limit = 200 * 1024;
+    rig_add(r, false);
+    rig_connect(r, 1, 0, true);
+    rig_run(r, CV_SEC(5));
+    uint64_t octets = count(r) * 1024;
+    cr_expect(octets > 200 * 1024 * 5 * 85 / 100 && octets < 200 * 1024 * 5 * 110 / 100, "%lu",
+              (unsigned long)octets);
+    rig_free(r);
+}
+
+Test(ppsp_want, fetch_all_can_be_switched) {
+    struct rig *r = pair(300, 0);
+    want(r, 0, 15, r->now, 0);
+    rig_run(r, CV_SEC(1));
+    cr_expect_eq(count(r), 16);
+    ppsp_swarm_fetch_all(r->engine[1], rig_now(r), r->swarm[1], true);
+    cr_expect(rig_run_complete(r, 1, CV_SEC(3)));
+    rig_free(r);
+}
