@@ -9,12 +9,14 @@ struct allowance {
 
 /* clang-format off */
 static const struct allowance per_network[TUN_ADMIT_KINDS] = {
-    [TUN_ADMIT_HANDSHAKE] = {10, 50},
+    [TUN_ADMIT_CLAIMED]   = {10, 50}, /* beyond: cookies */
+    [TUN_ADMIT_PROVED]    = {10, 50},
     [TUN_ADMIT_DESCRIBE]  = {10, 50},
 };
 /* One handshake costs about 150 us, one DESCRIBE 60 us. */
 static const struct allowance everybody[TUN_ADMIT_KINDS] = {
-    [TUN_ADMIT_HANDSHAKE] = {100, 200}, /* beyond: cookies */
+    [TUN_ADMIT_CLAIMED]   = {100, 200}, /* beyond: cookies */
+    [TUN_ADMIT_PROVED]    = {500, 1000},
     [TUN_ADMIT_DESCRIBE]  = {500, 1000},
 };
 static const struct allowance creates = {2000, 4000}; /* 100 us each */
@@ -53,12 +55,12 @@ bool tun_admit(struct tun_admission *a, enum tun_admission_kind kind, const stru
     uint64_t h = cv_siphash(a->key, &network, sizeof network);
     if (!take(&a->cell[kind][h % TUN_ADMISSION_CELLS], &per_network[kind], now))
         return false;
-    /* handshakes of everybody are answered with cookies, not refused */
-    return kind == TUN_ADMIT_HANDSHAKE || take(&a->all[kind], &everybody[kind], now);
+    /* counted by tun_admission_loaded() */
+    return kind == TUN_ADMIT_CLAIMED || take(&a->all[kind], &everybody[kind], now);
 }
 
 bool tun_admission_loaded(struct tun_admission *a, cv_usec now) {
-    return !take(&a->all[TUN_ADMIT_HANDSHAKE], &everybody[TUN_ADMIT_HANDSHAKE], now);
+    return !take(&a->all[TUN_ADMIT_CLAIMED], &everybody[TUN_ADMIT_CLAIMED], now);
 }
 
 bool tun_admit_create(struct tun_admission *a, cv_usec now) {

@@ -16,7 +16,8 @@
 #include "crypto/siphash.h"
 
 enum tun_admission_kind {
-    TUN_ADMIT_HANDSHAKE = 0,
+    TUN_ADMIT_CLAIMED = 0, /* a handshake from an address that may be forged */
+    TUN_ADMIT_PROVED,      /* one with our cookie */
     TUN_ADMIT_DESCRIBE,
     TUN_ADMIT_KINDS,
 };

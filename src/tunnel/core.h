@@ -105,7 +105,7 @@ struct tun_link {
     uint8_t role;  /* TUN_ROLE_* of the other side */
     uint8_t class;
     uint16_t weight;
-    uint8_t auth_tries;
+    uint8_t auth_tries; /* ours: still to be sent; theirs: seen */
     struct cv_addr addr;
     uint8_t identity[CV_KEY];
     uint8_t first_hash[CV_NOISE_HASH];
@@ -221,10 +221,11 @@ struct tun_hop {
     uint8_t *flight;
     uint16_t flight_len;
     uint8_t create_tries;
-    cv_usec create_at, create_wait;
+    cv_usec create_at, create_wait, create_began;
 
     /* introduction and rendezvous */
     bool is_intro, is_rendezvous;
+    uint8_t intro_tries;
     uint8_t intro_key[CV_KEY];
     uint8_t cookie[TUN_RENDEZVOUS_COOKIE];
     uint32_t cookie_transaction;

@@ -239,6 +239,27 @@ static enum cv_err answer(struct tunnel *t, const struct cv_now *now, const stru
     return CV_ERR_OK;
 }
 
+/* Who has proved its address is rationed apart from those who only claim one:
+ * else whoever forges a network's addresses would lock that network out. */
+static enum cv_err admit(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from,
+                         const struct tun_linkhs_peer *self, const uint8_t *buf) {
+    bool loaded =
+        tun_admission_loaded(t->admission, now->mono) || t->halves > TUN_HALF_OPEN_MAX / 4;
+    if (!loaded && tun_admit(t->admission, TUN_ADMIT_CLAIMED, from, now->mono))
+        return CV_ERR_OK;
+    if (tun_linkhs_has_cookie(self, &t->jar, from, buf)) {
+        if (tun_admit(t->admission, TUN_ADMIT_PROVED, from, now->mono))
+            return CV_ERR_OK;
+        t->count.rate_limited++;
+        return CV_ERR_LIMIT;
+    }
+    uint8_t reply[TUN_DATAGRAM];
+    tun_linkhs_create_cookie(self, &t->jar, from, buf, &t->fast, reply);
+    tun_raw_send(t, from, reply);
+    t->count.cookies_sent++;
+    return CV_ERR_AGAIN;
+}
+
 enum cv_err tun_epoch_on_flight_1(struct tunnel *t, const struct cv_now *now,
                                   const struct cv_addr *from, const uint8_t *buf) {
     const struct tun_keyring_day *day = meant_day(t, now, buf);
@@ -246,25 +267,15 @@ enum cv_err tun_epoch_on_flight_1(struct tunnel *t, const struct cv_now *now,
         return CV_ERR_NOENT;
     if (!tun_address_ok(t, from))
         return CV_ERR_DENIED;
-    if (!tun_admit(t->admission, TUN_ADMIT_HANDSHAKE, from, now->mono)) {
-        t->count.rate_limited++;
-        return CV_ERR_LIMIT;
-    }
     tun_cookie_jar_tick(&t->jar, &t->rng, now->mono);
-    bool loaded =
-        tun_admission_loaded(t->admission, now->mono) || t->halves > TUN_HALF_OPEN_MAX / 4;
-    if (loaded && !tun_linkhs_has_cookie(&day->peer, &t->jar, from, buf)) {
-        uint8_t reply[TUN_DATAGRAM];
-        tun_linkhs_create_cookie(&day->peer, &t->jar, from, buf, &t->fast, reply);
-        tun_raw_send(t, from, reply);
-        t->count.cookies_sent++;
-        return CV_ERR_AGAIN;
-    }
+    enum cv_err err = admit(t, now, from, &day->peer, buf);
+    if (err)
+        return err;
     if (t->halves >= TUN_HALF_OPEN_MAX)
         return CV_ERR_LIMIT;
     struct tun_linkhs hs;
     memset(&hs, 0, sizeof hs);
-    enum cv_err err = tun_linkhs_consume_1(&hs, &day->peer, &day->link_secret, &t->rng, buf);
+    err = tun_linkhs_consume_1(&hs, &day->peer, &day->link_secret, &t->rng, buf);
     if (!err) {
         t->count.handshakes_in++;
         err = answer(t, now, from, &hs);

@@ -349,6 +349,7 @@ static void send_create(struct tunnel *t, struct tun_hop *h) {
 
 static void begin_create(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
     h->create_tries = 1;
+    h->create_began = now->mono;
     h->create_wait = TUN_RETRY_FIRST;
     h->create_at = now->mono + h->create_wait;
     send_create(t, h);
@@ -461,6 +462,17 @@ void tun_hop_next_down(struct tunnel *t, const struct cv_now *now, struct tun_ho
     tun_hop_schedule(t, h);
 }
 
+/* A neighbour from which nothing came in all that time has lost the link. */
+static void give_up_next(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
+    struct tun_link *l = h->next.link;
+    if (h->create_tries && l->heard_at <= h->create_began) {
+        tun_link_fail(t, now, l, CV_ERR_TIMEDOUT); /* tells this circuit too */
+        return;
+    }
+    tun_link_send_destroy(t, l, h->next.id);
+    tun_hop_next_down(t, now, h);
+}
+
 static void create_due(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
     if (!h->create_tries && tun_link_is_up(h->next.link)) {
         begin_create(t, now, h);
@@ -469,8 +481,7 @@ static void create_due(struct tunnel *t, const struct cv_now *now, struct tun_ho
     if (now->mono < h->create_at)
         return;
     if (!h->create_tries || h->create_tries >= TUN_TRIES) {
-        tun_link_send_destroy(t, h->next.link, h->next.id);
-        tun_hop_next_down(t, now, h);
+        give_up_next(t, now, h);
         return;
     }
     h->create_tries++;
@@ -484,8 +495,11 @@ void tun_hop_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_h
         tun_hop_destroy(t, h, NULL);
         return;
     }
+    cv_handle handle = h->handle;
     if (h->flight)
         create_due(t, now, h);
+    if (!tun_hop_get(t, handle))
+        return;
     if (h->joined && now->mono >= h->joined_at)
         tun_hop_joined_again(t, now, h);
     memo_expire(t, now, h);

@@ -495,6 +495,9 @@ void tun_on_rebind(struct tunnel *t, const struct cv_now *now) {
 static void on_auth(struct tunnel *t, struct tun_link *l, const uint8_t *body, size_t len) {
     if (l->ours || l->role != TUN_ROLE_NAMELESS || !t->cfg.relay)
         return;
+    if (l->auth_tries >= TUN_TRIES)
+        return; /* each costs us a signature check */
+    l->auth_tries++;
     struct cv_rd r = cv_rd_init(body, len);
     struct tun_auth m;
     if (tun_auth_read(&r, &m) || (m.role != TUN_ROLE_RELAY && m.role != TUN_ROLE_CLIENT) ||

@@ -20,7 +20,7 @@ static struct tun_admission *fresh(void) {
 
 static unsigned burst(struct tun_admission *a, struct cv_addr from, cv_usec now) {
     unsigned n = 0;
-    while (n < 10000 && tun_admit(a, TUN_ADMIT_HANDSHAKE, &from, now))
+    while (n < 10000 && tun_admit(a, TUN_ADMIT_CLAIMED, &from, now))
         n++;
     return n;
 }

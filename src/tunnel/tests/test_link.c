@@ -125,6 +125,31 @@ Test(tun_link, under_load_strangers_get_cookies_and_no_memory) {
     world_free(w);
 }
 
+/* Slowly enough that the relay is not loaded, from the client's own network. */
+Test(tun_link, forged_handshakes_do_not_lock_their_network_out) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
+    sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(10)});
+    struct tun_relay_ref ref;
+    world_ref(w, relay, &ref);
+    struct tun_linkhs_peer peer;
+    tun_linkhs_peer_init(&peer, ref.link_key, w->node[relay].cfg.network_id);
+    for (unsigned i = 0; i < 400; i++) {
+        struct tun_linkhs hs = {.local_index = 0};
+        uint8_t flight[TUN_DATAGRAM];
+        tun_linkhs_create_1(&hs, &peer, 0x01020304 + i, NULL, sim_rng(w->sim), flight);
+        tun_linkhs_done(&hs);
+        struct cv_addr from = w->node[client].addr;
+        from.port = (uint16_t)(10000 + i);
+        sim_inject(w->sim, &from, &w->node[relay].addr, flight, sizeof flight);
+        world_run(w, CV_MSEC(20));
+    }
+    cv_usec began = sim_now(w->sim);
+    linked(w, client, relay);
+    cr_expect_leq(sim_now(w->sim) - began, CV_MSEC(70));
+    world_free(w);
+}
+
 Test(tun_link, nobody_gets_more_octets_than_it_sent) {
     struct world *w = world_new(&(struct sim_config){.seed = 1});
     unsigned relay = world_relay(w, NULL);
