@@ -95,31 +95,62 @@ Test(tun_link, names_are_proved_and_a_clients_differ_from_guard_to_guard) {
     world_free(w);
 }
 
+/* Sends handshakes of other people's addresses: `n` from networks of their own
+ * each, or from the network of `victim`. */
+struct forger {
+    struct world *w;
+    struct tun_linkhs_peer peer;
+    unsigned relay, count;
+    const struct cv_addr *victim;
+};
+
+static void forger_init(struct forger *f, struct world *w, unsigned relay) {
+    struct tun_relay_ref ref;
+    *f = (struct forger){.w = w, .relay = relay};
+    world_ref(w, relay, &ref);
+    tun_linkhs_peer_init(&f->peer, ref.link_key, w->node[relay].cfg.network_id);
+}
+
+static void forge(struct forger *f, unsigned n) {
+    for (unsigned i = 0; i < n; i++, f->count++) {
+        struct tun_linkhs hs = {.local_index = 0};
+        uint8_t flight[TUN_DATAGRAM];
+        tun_linkhs_create_1(&hs, &f->peer, 0x01020304 + f->count, NULL, sim_rng(f->w->sim), flight);
+        tun_linkhs_done(&hs);
+        struct cv_addr from = f->victim ? *f->victim : sim_addr(1000 + f->count, 5000);
+        from.port = (uint16_t)(5000 + f->count % 50000);
+        sim_inject(f->w->sim, &from, &f->w->node[f->relay].addr, flight, sizeof flight);
+    }
+}
+
+/* How long a client's link takes while `n` forged handshakes come in a time. */
+static cv_usec link_under(struct forger *f, unsigned client, unsigned n, cv_usec every) {
+    cv_usec began = sim_now(f->w->sim);
+    world_open(f->w, client, &f->relay, 1);
+    while (!world_find(f->w, client, TUN_EVENT_LINK_UP, 0)) {
+        cr_assert_lt(sim_now(f->w->sim), began + CV_SEC(5), "locked out");
+        forge(f, n);
+        world_run(f->w, every);
+    }
+    return sim_now(f->w->sim) - began;
+}
+
 Test(tun_link, under_load_strangers_get_cookies_and_no_memory) {
     struct world *w = world_new(&(struct sim_config){.seed = 1});
     unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
     sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(10)});
-    struct tun_relay_ref ref;
-    world_ref(w, relay, &ref);
-    struct tun_linkhs_peer peer;
-    tun_linkhs_peer_init(&peer, ref.link_key, w->node[relay].cfg.network_id);
-    for (unsigned i = 0; i < 2000; i++) {
-        struct tun_linkhs hs = {.local_index = 0};
-        uint8_t flight[TUN_DATAGRAM];
-        tun_linkhs_create_1(&hs, &peer, 0x01020304 + i, NULL, sim_rng(w->sim), flight);
-        tun_linkhs_done(&hs);
-        struct cv_addr from = sim_addr(1000 + i, 5000);
-        sim_inject(w->sim, &from, &w->node[relay].addr, flight, sizeof flight);
-    }
+    struct forger f;
+    forger_init(&f, w, relay);
+    forge(&f, 2000);
     world_run(w, CV_MSEC(1));
     const struct tun_counters *n = tun_counters(w->node[relay].t);
     cr_expect_gt(n->cookies_sent, 1500, "%lu", n->cookies_sent);
     cr_expect_lt(n->links, 300, "%u links for forged addresses", n->links);
     cr_expect_leq(n->datagrams_out, n->datagrams_in);
     /* somebody real pays one more round trip */
-    cv_usec began = sim_now(w->sim);
-    linked(w, client, relay);
-    cr_expect_leq(sim_now(w->sim) - began, CV_MSEC(70));
+    cv_usec took = link_under(&f, client, 5, CV_MSEC(1));
+    cr_expect_leq(took, CV_MSEC(42), "%lu", took);
+    cr_expect_lt(n->links, 300);
     world_run(w, CV_SEC(15));
     cr_expect_eq(n->links, 1);
     world_free(w);
@@ -130,23 +161,44 @@ Test(tun_link, forged_handshakes_do_not_lock_their_network_out) {
     struct world *w = world_new(&(struct sim_config){.seed = 1});
     unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
     sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(10)});
-    struct tun_relay_ref ref;
-    world_ref(w, relay, &ref);
-    struct tun_linkhs_peer peer;
-    tun_linkhs_peer_init(&peer, ref.link_key, w->node[relay].cfg.network_id);
-    for (unsigned i = 0; i < 400; i++) {
-        struct tun_linkhs hs = {.local_index = 0};
-        uint8_t flight[TUN_DATAGRAM];
-        tun_linkhs_create_1(&hs, &peer, 0x01020304 + i, NULL, sim_rng(w->sim), flight);
-        tun_linkhs_done(&hs);
-        struct cv_addr from = w->node[client].addr;
-        from.port = (uint16_t)(10000 + i);
-        sim_inject(w->sim, &from, &w->node[relay].addr, flight, sizeof flight);
+    struct forger f;
+    forger_init(&f, w, relay);
+    f.victim = &w->node[client].addr;
+    for (unsigned i = 0; i < 200; i++) {
+        forge(&f, 1);
         world_run(w, CV_MSEC(20));
     }
-    cv_usec began = sim_now(w->sim);
-    linked(w, client, relay);
-    cr_expect_leq(sim_now(w->sim) - began, CV_MSEC(70));
+    cv_usec took = link_under(&f, client, 1, CV_MSEC(20));
+    cr_expect_leq(took, CV_MSEC(60), "%lu", took);
+    world_free(w);
+}
+
+Test(tun_link, nobody_continues_a_link_whose_keys_it_does_not_hold) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL), client = world_client(w, NULL),
+             thief = world_client(w, NULL);
+    cv_handle c = linked(w, client, relay);
+    struct tun_link *victim = only_link(w, relay);
+    /* the thief's own handshake, answered but not used yet */
+    sim_path(w->sim, relay, thief, &(struct sim_path){.cut = true});
+    world_open(w, thief, &relay, 1);
+    world_run(w, CV_MSEC(100));
+    uint32_t cursor = 0;
+    struct tun_link *half = tun_handles_next(&w->node[relay].t->links, &cursor);
+    if (half == victim)
+        half = tun_handles_next(&w->node[relay].t->links, &cursor);
+    cr_assert_not_null(half);
+    cr_assert_eq(half->state, TUN_STATE_ANSWERED);
+    uint8_t body[TUN_CONTINUE] = {0};
+    struct cv_wr wr = cv_wr_init(body, 4);
+    cv_wr_le32(&wr, victim->now.local_index); /* seen on the wire */
+    struct cv_now now = world_now(w, relay);
+    struct tun_link *into;
+    cr_expect_not(tun_epoch_continue(w->node[relay].t, &now, half, body, sizeof body, &into));
+    cr_expect_not(tun_epoch_continue(w->node[relay].t, &now, victim, body, sizeof body, &into));
+    uint32_t transaction = world_request(w, client, c, TUN_CMD_PING, NULL, 0);
+    world_run(w, CV_MSEC(100));
+    cr_expect_not_null(world_reply(w, client, transaction));
     world_free(w);
 }
 
