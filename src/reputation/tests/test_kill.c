@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -196,10 +197,15 @@ Test(rep_kill, nothing_that_left_is_lost_or_doubled) {
             child(path, run, ends[1]);
         }
         close(ends[1]);
-        /* The first run must get as far as making the file. */
-        usleep((useconds_t)(cv_rng_below(&rng, 150000) + (run ? 20000 : 500000)));
+        int status, waiting = 0;
+        /* The first run gets so far that there is something to lose. */
+        for (unsigned i = 0; run == 0 && i < 60000 && waiting < 20 * (int)sizeof(struct said);
+             i++) {
+            usleep(1000);
+            cr_assert_eq(ioctl(ends[0], FIONREAD, &waiting), 0);
+        }
+        usleep((useconds_t)cv_rng_below(&rng, 170000));
         kill(pid, SIGKILL);
-        int status;
         cr_assert_eq(waitpid(pid, &status, 0), pid);
         cr_assert(WIFSIGNALED(status), "run %u: the child ended by itself with %d", run,
                   WEXITSTATUS(status));
@@ -207,7 +213,7 @@ Test(rep_kill, nothing_that_left_is_lost_or_doubled) {
         said += expect_all_said(path, ends[0]);
         close(ends[0]);
     }
-    cr_expect_gt(said, KILLS, "the children got nowhere");
+    cr_expect_gt(said, 20, "the children got nowhere");
     cr_log_info("%u half-blocks left before %u kills\n", said, KILLS);
     folder_remove(folder);
 }

@@ -37,6 +37,23 @@ static void expect_row(struct world *w, unsigned a, unsigned b, uint64_t a_gave,
     cr_expect_eq(at_b.released_taken, a_gave, "%s", name);
 }
 
+/* The newest claims of both ends about each other are the same: neither has
+ * raised its own for what the other did not. */
+static void expect_same_claims(const struct world *w, unsigned a, unsigned b) {
+    struct rep_record at_a, at_b;
+    const struct rep_store *s = w->node[a].store, *t = w->node[b].store;
+    cr_assert_eq(
+        s->block_seek(s->ctx, world_key(w, a), world_key(w, b), INT64_MAX, REP_SEEK_BELOW, &at_a),
+        CV_ERR_OK);
+    cr_assert_eq(
+        t->block_seek(t->ctx, world_key(w, b), world_key(w, a), INT64_MAX, REP_SEEK_BELOW, &at_b),
+        CV_ERR_OK);
+    cr_expect_eq(at_a.given, at_b.taken, "%lu, %lu", (unsigned long)at_a.given,
+                 (unsigned long)at_b.taken);
+    cr_expect_eq(at_a.taken, at_b.given, "%lu, %lu", (unsigned long)at_a.taken,
+                 (unsigned long)at_b.given);
+}
+
 static uint64_t signed_by(const struct world *w, unsigned i) {
     struct rep_record head;
     const struct rep_store *s = w->node[i].store;
@@ -122,6 +139,17 @@ Test(rep_ledger, the_smaller_count_is_released) {
     rep_ledger_carried(w.node[1].ledger, w.now, world_link(0), 999, 1 << 18);
     world_run(&w, after_release(&w));
     expect_row(&w, 0, 1, expected(&w, 0, 1, 1 << 18, epoch), 0, "smaller");
+    expect_same_claims(&w, 0, 1);
+
+    /* Again, with the smaller count at the other end. */
+    uint64_t before_that = expected(&w, 0, 1, 1 << 18, epoch);
+    epoch = rep_release_epoch(w.now.wall, EPOCH);
+    rep_ledger_carried(w.node[0].ledger, w.now, world_link(1), 1 << 18, 5000);
+    rep_ledger_carried(w.node[1].ledger, w.now, world_link(0), 1 << 20, 1 << 20);
+    world_run(&w, after_release(&w));
+    expect_row(&w, 0, 1, before_that + expected(&w, 0, 1, 1 << 18, epoch),
+               expected(&w, 0, 1, 5000, epoch), "smaller");
+    expect_same_claims(&w, 0, 1);
 
     rep_ledger_carried(w.node[0].ledger, w.now, world_link(1), 1 << 20, 0);
     uint64_t before = signed_by(&w, 0);
@@ -222,6 +250,7 @@ Test(rep_ledger, crossing_proposals_end_with_the_lower_keys) {
                "crossing proposals");
     cr_expect_eq(signed_by(&w, low), 1);
     cr_expect_eq(signed_by(&w, high), 2, "its own proposal stays in its chain, unanswered");
+    expect_same_claims(&w, low, high);
     struct rep_row row;
     cr_assert(world_row(&w, high, low, &row));
     cr_expect_eq(row.pending_given, 0);
@@ -432,6 +461,50 @@ Test(rep_ledger, nothing_signed_leaves_before_its_commit) {
     while (rep_ledger_poll_event(w.node[0].ledger, &e))
         left |= e.kind == REP_EVENT_SEND && e.send.body[0] == 2;
     cr_expect(left);
+    world_done(&w);
+}
+
+/* Until node 1 has told its counts and node 0 has signed; *ret is the last event. */
+static void until_signed(struct world *w, struct rep_event *ret) {
+    struct rep_stats s;
+    w->loss_permille = 1000; /* messages are handed over by the test */
+    world_join(w, 0, 1);
+    world_carry(w, 0, 1, 1 << 20);
+    world_set_time(w, w->now.mono + CV_SEC(EPOCH));
+    rep_ledger_on_timeout(w->node[1].ledger, w->now);
+    cr_assert(next_of_kind(w, 0, 1, ret));
+    cr_assert_eq(hand(w, 0, 1, ret), CV_ERR_OK);
+    cr_assert(next_of_kind(w, 1, 1, ret));
+    cr_assert_eq(hand(w, 1, 0, ret), CV_ERR_OK);
+    rep_ledger_stats(w->node[0].ledger, &s);
+    cr_assert_eq(s.proposals, 1);
+}
+
+/* Signed and committed, then a crash before the answer: the same half-block is
+ * shown again, and no other is signed for that epoch. */
+Test(rep_ledger, a_proposal_survives_a_crash) {
+    struct world w;
+    struct rep_event first, again;
+    world_init(&w, 2, 27, EPOCH, 1000);
+    until_signed(&w, &first);
+    cr_assert(next_of_kind(&w, 0, 2, &first));
+    world_crash(&w, 0);
+    world_join(&w, 0, 1);
+    cr_assert(next_of_kind(&w, 0, 2, &again));
+    cr_expect_eq(again.send.len, first.send.len);
+    cr_expect_arr_eq(again.send.body, first.send.body, first.send.len);
+    cr_expect_eq(signed_by(&w, 0), 1);
+    world_done(&w);
+}
+
+Test(rep_ledger, what_could_not_be_committed_never_leaves) {
+    struct world w;
+    struct rep_event e;
+    world_init(&w, 2, 28, EPOCH, 1000);
+    until_signed(&w, &e);
+    rep_store_memory_fail(w.node[0].memory, 1, CV_ERR_STORE);
+    cr_expect(!next_of_kind(&w, 0, 2, &e));
+    cr_expect_eq(signed_by(&w, 0), 0);
     world_done(&w);
 }
 
@@ -701,6 +774,9 @@ Test(rep_ledger, a_clock_that_was_wrong_delays_no_release) {
     world_join(&w, 0, 1);
     uint32_t epoch = rep_release_epoch(w.now.wall, EPOCH);
     struct cv_now wrong = {.mono = w.now.mono, .wall = w.now.wall + 86400 * 3650};
+    struct cv_addr addr = {.ip = {127, 40, 0, 1}, .port = 1, .family = 4};
+    cr_assert_eq(rep_ledger_link_up(w.node[0].ledger, wrong, 77, REP_ROLE_NAMELESS, NULL, &addr),
+                 CV_ERR_OK); /* looks at the calendar */
     rep_ledger_carried(w.node[0].ledger, wrong, world_link(1), 1 << 20, 0);
     rep_ledger_carried(w.node[1].ledger, w.now, world_link(0), 0, 1 << 20);
     world_run(&w, after_release(&w));
