@@ -102,6 +102,15 @@ enum cv_err tun_road_request(struct tun_road *r, uint8_t command, const void *bo
     return tun_request(all->t, &all->now, r->circuit, command, body, len, ret_transaction);
 }
 
+size_t tun_road_relays(const struct tun_road *r, uint8_t ret[][CV_KEY]) {
+    struct tun_circuit_info info;
+    if (!r->kind || tun_circuit_info(r->owner->all->t, r->circuit, &info))
+        return 0;
+    for (unsigned i = 0; i < info.hops; i++)
+        memcpy(ret[i], tun_circuit_hop(r->owner->all->t, r->circuit, i)->identity, CV_KEY);
+    return info.hops;
+}
+
 void tun_road_hello(struct tun_road *r) {
     struct tun_hiddens *all = r->owner->all;
     uint8_t hello[TUN_E2E_OVERHEAD];
@@ -319,6 +328,7 @@ static void on_datagram(struct tun_hiddens *all, const struct tun_event *in) {
     if (!r || !r->e2e || in->datagram.len > sizeof plain)
         return;
     ssize_t n = tun_e2e_open(r->e2e, plain, in->datagram.buf, in->datagram.len);
+    r->heard += n >= 0;
     if (n == 0 && r->kind == TUN_ROAD_JOIN)
         tun_road_hello(r); /* a viewer asks whether we are there */
     if (n <= 0)

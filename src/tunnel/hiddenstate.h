@@ -44,6 +44,7 @@ struct tun_road {
     void *part; /* what it belongs to: struct tun_search, tun_meet ... */
     cv_usec opened_at, expires_at;
     struct tun_e2e *e2e; /* joined: seals and opens datagrams */
+    uint64_t heard;      /* datagrams from the other end, empty ones included */
 };
 
 /* ---- viewer ---- */
@@ -100,7 +101,7 @@ struct tun_meet {
     uint8_t used[TUN_MEETING_TRIES][CV_KEY]; /* rendezvous points that did not work */
     cv_usec begun_at, until, retry_at;
     cv_usec look_at;            /* when it is next seen whether the seeder is there */
-    uint64_t seen_in, seen_out; /* cells, when it was last seen */
+    uint64_t seen_in, seen_out; /* datagrams and cells, when it was last seen */
     cv_usec quiet_at;           /* first asked without an answer; 0: not */
 };
 
@@ -249,6 +250,9 @@ void tun_road_close(struct tun_road *r); /* no-op without a circuit */
 bool tun_road_give_up(struct tun_road *r);
 /* Closed because it fell silent after it was built: found out who. */
 void tun_road_suspect(struct tun_road *r);
+/* Identities of the relays it goes along, built or not; how many, at most
+ * TUN_HOPS_MAX. Named last hops included. */
+size_t tun_road_relays(const struct tun_road *r, uint8_t ret[][CV_KEY]);
 /* An empty datagram to the other end of a joined road. Seeders answer with one. */
 void tun_road_hello(struct tun_road *r);
 bool tun_road_stuck(const struct tun_road *r); /* takes too long to build */

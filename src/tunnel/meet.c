@@ -11,7 +11,8 @@
 #define COME   CV_SEC(5)   /* how long a seeder may take to come */
 #define CHANGE CV_SEC(120) /* before its end a circuit gets a successor */
 #define LOOK   CV_MSEC(600)
-#define QUIET  CV_SEC(4) /* without any answer: the way to the seeder is cut */
+#define QUIET  CV_SEC(4)    /* without any answer: the way to the seeder is cut */
+#define DOUBT  CV_MSEC(500) /* likewise: time to look for another */
 #define HEDGE  CV_MSEC(1500)
 
 static cv_usec now(const struct tun_hidden *h) {
@@ -223,7 +224,7 @@ static size_t others(const struct tun_hidden *h, const struct tun_meet *m, uint8
         const struct tun_meet *o = &h->viewer->meet[i];
         if (o == m || !o->rp.kind || o->leaving || n + TUN_HOPS_MAX > cap)
             continue;
-        n += tun_circuit_path(h->all->t, o->rp.circuit, ret + n, TUN_HOPS_MAX);
+        n += tun_road_relays(&o->rp, ret + n);
     }
     return n;
 }
@@ -382,7 +383,8 @@ static bool cut_off(struct tun_hidden *h, struct tun_meet *m) {
     if (now(h) < m->look_at || tun_circuit_info(h->all->t, m->rp.circuit, &info))
         return false;
     m->look_at = cv_usec_add(now(h), LOOK);
-    bool heard = info.cells_in != m->seen_in, said = info.cells_out != m->seen_out;
+    /* Not cells: the rendezvous answers for itself when the way ends behind it. */
+    bool heard = m->rp.heard != m->seen_in, said = info.cells_out != m->seen_out;
     if (heard)
         m->quiet_at = 0;
     else if (said && m->quiet_at == 0)
@@ -390,7 +392,7 @@ static bool cut_off(struct tun_hidden *h, struct tun_meet *m) {
     if (m->quiet_at)
         tun_road_hello(&m->rp);
     (void)tun_circuit_info(h->all->t, m->rp.circuit, &info);
-    m->seen_in = info.cells_in;
+    m->seen_in = m->rp.heard;
     m->seen_out = info.cells_out;
     return m->quiet_at && cv_usec_since(now(h), m->quiet_at) >= QUIET;
 }
@@ -463,6 +465,11 @@ static unsigned hedges(struct tun_hidden *h) {
     return n;
 }
 
+/* Up, but silent: another is begun before this one is given up. */
+static bool doubtful(const struct tun_hidden *h, const struct tun_meet *m) {
+    return m->state == TUN_MEET_UP && m->quiet_at && cv_usec_since(now(h), m->quiet_at) >= DOUBT;
+}
+
 void tun_meet_work(struct tun_hidden *h) {
     struct tun_viewer *v = h->viewer;
     unsigned active = 0, want = wanted(v) + hedges(h);
@@ -476,7 +483,7 @@ void tun_meet_work(struct tun_hidden *h) {
             wait_step(h, m);
         else if (m->state == TUN_MEET_UP)
             up_step(h, m);
-        active += m->state != TUN_MEET_IDLE && !m->leaving;
+        active += m->state != TUN_MEET_IDLE && !m->leaving && !doubtful(h, m);
     }
     for (unsigned i = 0; i < TUN_MEETINGS_MAX && active < want; i++) {
         struct tun_meet *m = &v->meet[i];

@@ -113,6 +113,7 @@ struct search {
     size_t seconds;
     struct tun_relay **last, **middle;
     size_t lasts, middles;
+    unsigned shared_max; /* relays of `apart` that the path may have */
     struct tun_path path;
 };
 
@@ -128,15 +129,21 @@ static bool listed(const uint8_t (*list)[CV_KEY], size_t n, const struct tun_rel
     return false;
 }
 
-/* How picky a round of the search is: what failed lately and what should be
- * kept apart are left out as long as something remains. */
-enum pick { ANY, NOT_SHUNNED, NOT_SHUNNED_AND_APART };
+/* How picky a round of the search is: what failed lately is left out as long
+ * as something remains. */
+enum pick { ANY, NOT_SHUNNED };
 
-static bool unwanted(const struct search *s, const struct tun_relay *r, enum pick pick,
-                     cv_usec shunned_until, cv_usec now) {
-    if (pick >= NOT_SHUNNED && shunned_until > now)
-        return true;
-    return pick == NOT_SHUNNED_AND_APART && listed(s->req->apart, s->req->aparts, r);
+static bool unwanted(enum pick pick, cv_usec shunned_until, cv_usec now) {
+    return pick == NOT_SHUNNED && shunned_until > now;
+}
+
+/* No more of what should be kept apart, among the hops 0..at-1 and `last`, than
+ * this round allows. */
+static bool apart(const struct search *s, size_t at, const struct tun_relay *last) {
+    unsigned shared = last && listed(s->req->apart, s->req->aparts, last);
+    for (size_t i = 0; i < at; i++)
+        shared += listed(s->req->apart, s->req->aparts, s->path.hop[i]);
+    return shared <= s->shared_max;
 }
 
 /* Fits beside the hops 0..at-1? */
@@ -152,7 +159,7 @@ static bool finish_path(struct search *s) {
     struct tun_path *p = &s->path;
     unsigned n = tun_path_length(s->req->purpose);
     for (size_t i = 0; i < s->lasts; i++) {
-        if (!fits(p, 2, s->last[i]))
+        if (!fits(p, 2, s->last[i]) || !apart(s, 2, s->req->named ? NULL : s->last[i]))
             continue;
         p->hop[n - 1] = s->last[i];
         if (n == 3)
@@ -161,7 +168,8 @@ static bool finish_path(struct search *s) {
             if (fits(p, 2, s->middle[k]) &&
                 !tun_relay_conflict(&s->middle[k]->desc, &s->last[i]->desc)) {
                 p->hop[2] = s->middle[k];
-                return true;
+                if (apart(s, 3, s->req->named ? NULL : s->last[i]))
+                    return true;
             }
         }
     }
@@ -173,9 +181,19 @@ static bool search_path(struct search *s) {
         s->path.hop[0] = s->first[g];
         for (size_t l = 0; l < s->seconds; l++) {
             s->path.hop[1] = s->second[l];
-            if (fits(&s->path, 1, s->second[l]) && finish_path(s))
+            if (fits(&s->path, 1, s->second[l]) && apart(s, 2, NULL) && finish_path(s))
                 return true;
         }
+    }
+    return false;
+}
+
+/* The path that shares the fewest relays with those it should outlive. */
+static bool search_apart(struct search *s) {
+    unsigned most = s->req->aparts ? tun_path_length(s->req->purpose) : 0;
+    for (s->shared_max = 0; s->shared_max <= most; s->shared_max++) {
+        if (search_path(s))
+            return true;
     }
     return false;
 }
@@ -197,8 +215,7 @@ static void gather_firsts(struct search *s, const struct tun_directory *dir,
             if (!g->set || (pass < 2 && g->up != (pass == 0)))
                 continue;
             struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
-            if (r && !r->liar && !excluded(s, r) &&
-                !unwanted(s, r, pick, g->shunned_until, now->mono))
+            if (r && !r->liar && !excluded(s, r) && !unwanted(pick, g->shunned_until, now->mono))
                 s->first[s->firsts++] = r;
         }
     }
@@ -214,7 +231,7 @@ static void gather_seconds(struct search *s, const struct tun_directory *dir,
         struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
         if (!r || r->liar || !r->confirmed || excluded(s, r))
             continue;
-        if (!unwanted(s, r, pick, r->shunned_until, now->mono))
+        if (!unwanted(pick, r->shunned_until, now->mono))
             s->second[s->seconds++] = r;
     }
     shuffle(s->second, s->seconds, rng);
@@ -226,7 +243,7 @@ static void gather_rest(struct search *s, struct tun_relay *const *all, size_t n
     s->lasts = s->middles = 0;
     for (size_t i = 0; i < n; i++) {
         struct tun_relay *r = all[i];
-        if (excluded(s, r) || unwanted(s, r, pick, r->shunned_until, now->mono))
+        if (excluded(s, r) || unwanted(pick, r->shunned_until, now->mono))
             continue;
         if (s->relays >= TUN_GUARDS_APART && tun_guards_is_first(s->guards, r->desc.identity))
             continue;
@@ -273,13 +290,13 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
 
     err = CV_ERR_UNREACHABLE;
     /* To be avoided is a wish, the rules are not. */
-    for (int pick = NOT_SHUNNED_AND_APART; pick >= ANY && err == CV_ERR_UNREACHABLE; pick--) {
+    for (int pick = NOT_SHUNNED; pick >= ANY && err == CV_ERR_UNREACHABLE; pick--) {
         gather_firsts(&s, dir, now, (enum pick)pick, rng);
         gather_seconds(&s, dir, now, (enum pick)pick, rng);
         gather_rest(&s, all, n, now, (enum pick)pick, rng);
         if (pick == ANY && (s.firsts == 0 || s.seconds == 0))
             err = CV_ERR_AGAIN;
-        else if (search_path(&s))
+        else if (search_apart(&s))
             err = CV_ERR_OK;
     }
     free(all);

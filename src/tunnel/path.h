@@ -26,8 +26,8 @@ struct tun_path_request {
     /* Not as last hop: those that were used or failed before. */
     const uint8_t (*avoid)[CV_KEY];
     size_t avoids;
-    /* Not anywhere, if it can be helped: relays of circuits that this one
-     * should outlive. */
+    /* As few of them as can be: relays of circuits that this one should
+     * outlive. */
     const uint8_t (*apart)[CV_KEY];
     size_t aparts;
     /* Nowhere: what a confirmation is about must not carry it. Identity or NULL. */

@@ -35,6 +35,8 @@ const struct scenario scenarios[] = {
     {"idle", "idle nodes cost next to nothing", scenario_idle, 1},
     {"hidden", "a film over the hidden path, and on from the first viewer: byte-equal",
      scenario_hidden, 3},
+    {"relay_dies", "a relay dies mid-stream, 1.2 x bitrate, 5 s buffer: the reader never waits",
+     scenario_relay_dies, 6},
     {0},
 };
 

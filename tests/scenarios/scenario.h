@@ -43,6 +43,7 @@ bool scenario_forger(const struct scenario_args *args, struct scenario_result *r
 bool scenario_crash_resume(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hidden(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_relay_dies(const struct scenario_args *args, struct scenario_result *ret);
 
 /* Prints what failed, where, and with which seed; returns false. */
 bool scenario_failed(const char *file, int line, const char *fmt, ...)

@@ -1,0 +1,96 @@
+/*
+ * A relay of the viewer's way dies in the middle of a film. The source gives
+ * 1.2 times the bitrate, the viewer's player has a buffer of five seconds, and
+ * never waits. Which relay of the three is the seed's choice.
+ */
+#include <stdio.h>
+
+#include "scenarios/scenario.h"
+#include "scenarios/world.h"
+
+enum { BITRATE = 125000, BUFFER = 5 * BITRATE, FILM_SECONDS = 60 };
+
+/* Relay `hop` of the way that brought most lately. */
+static struct world_node *victim(const struct world_node *viewer, unsigned hop) {
+    struct node_peer_status best = {0}, p;
+    for (size_t i = 0; node_peer_status(viewer->node, viewer->swarm, i, &p); i++)
+        if (p.hops > hop && p.received >= best.received)
+            best = p;
+    return best.hops ? world_by_pseudonym(viewer->world, best.path[hop]) : NULL;
+}
+
+static void show(const struct world_node *viewer, const char *when) {
+    struct node_peer_status p;
+    printf("%7.2f s %s\n", (double)sim_now(viewer->world->sim) / 1e6, when);
+    for (size_t i = 0; node_peer_status(viewer->node, viewer->swarm, i, &p); i++) {
+        printf("    peer received=%llu rate=%llu rtt=%.0f ms hops:", (unsigned long long)p.received,
+               (unsigned long long)p.rate_down, (double)p.rtt / 1e3);
+        for (unsigned k = 0; k < p.hops; k++)
+            printf(" %s", p.path[k]);
+        printf("\n");
+    }
+}
+
+static bool begun(void *ctx) {
+    const struct world_reader *r = ctx;
+    return r->begun_at > 0;
+}
+
+static bool check(struct world *w, const struct scenario_args *args, struct scenario_result *ret) {
+    struct sim *s = w->sim;
+    unsigned hop = (unsigned)(args->seed % 3);
+    struct world_reader reader;
+    world_relays(w, 8);
+    struct world_node *seeder = world_node_new(w, &(struct world_node_config){0});
+    struct world_node *viewer = world_node_new(w, &(struct world_node_config){0});
+    const struct world_film *film = world_film_new(w, (uint64_t)BITRATE * FILM_SECONDS);
+    world_links(w, CV_MSEC(5), CV_MSEC(25), 0);
+
+    SCENARIO_CHECK(sim_run_while_not(s, world_relays_ready, w, CV_SEC(60)), "relays not ready");
+    world_open(seeder, film, WORLD_SEEDER, BITRATE * 6 / 5, false);
+    SCENARIO_CHECK(sim_run_while_not(s, world_shared, w, CV_SEC(120)), "not shared");
+    world_open(viewer, film, WORLD_VIEWER, 0, false);
+    cv_usec opened = sim_now(s);
+    world_read(&reader, viewer, BITRATE, BUFFER);
+    SCENARIO_CHECK(sim_run_while_not(s, begun, &reader, opened + CV_SEC(60)), "never began");
+    cv_usec began = sim_now(s);
+    sim_run(s, began + CV_SEC(5) + cv_rng_below(sim_rng(s), CV_SEC(10)));
+
+    struct world_node *dies = victim(viewer, hop);
+    SCENARIO_CHECK(dies, "no relay %u in any way", hop);
+    cv_usec killed = sim_now(s);
+    uint64_t ahead = node_available(viewer->node, viewer->swarm, reader.at);
+    reader.least = ahead;
+    if (args->verbose)
+        show(viewer, "before");
+    sim_crash(s, dies->number);
+    for (unsigned i = 0; i < 12; i++) {
+        sim_run(s, sim_now(s) + CV_SEC(1));
+        if (args->verbose) {
+            printf("    ahead %.2f s, waited %.1f s; ",
+                   (double)node_available(viewer->node, viewer->swarm, reader.at) / BITRATE,
+                   (double)reader.waited / 1e6);
+            show(viewer, "after");
+        }
+    }
+    sim_run(s, began + CV_SEC(FILM_SECONDS) + CV_SEC(20));
+    snprintf(ret->note, sizeof ret->note,
+             "hop %u, began after %.1f s, killed at %.1f s with %.1f s ahead, least %.1f s, %u "
+             "waits of %.1f s",
+             hop, (double)(began - opened) / 1e6, (double)(killed - began) / 1e6,
+             (double)ahead / BITRATE, (double)reader.least / BITRATE, reader.waits,
+             (double)reader.waited / 1e6);
+    SCENARIO_CHECK(!reader.wrong, "wrong octets read");
+    SCENARIO_CHECK(reader.waits == 0, "%s", ret->note);
+    SCENARIO_CHECK(reader.at == film->octets, "read %llu of %llu octets",
+                   (unsigned long long)reader.at, (unsigned long long)film->octets);
+    return true;
+}
+
+bool scenario_relay_dies(const struct scenario_args *args, struct scenario_result *ret) {
+    struct world *w = world_new(args->seed);
+    bool ok = check(w, args, ret);
+    scenario_measure(ret, w->sim, w->nodes_count);
+    world_free(w);
+    return ok;
+}
