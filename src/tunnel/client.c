@@ -349,6 +349,8 @@ enum cv_err tun_client_attach(struct tunnel *t, const struct cv_now *at, const v
         free(c);
         return CV_ERR_NOMEM;
     }
+    if (!c->relay && cfg->identity)
+        tun_directory_own(c->dir, cfg->identity->public_key);
     if (!c->relay && guards && tun_guards_load(&c->guards, guards, guards_len) == CV_ERR_OK)
         c->guards_saved = c->guards.first[0].set;
     tun_attach(t, TUN_USER_CLIENT, &ops, c);

@@ -14,6 +14,8 @@ struct tun_directory {
     struct cv_map *relays; /* struct key to struct tun_relay, owned */
     uint8_t proof[TUN_DESCRIPTOR_MAX];
     size_t proof_len;
+    uint8_t own[CV_KEY];
+    bool has_own;
 };
 
 struct key {
@@ -39,6 +41,11 @@ struct tun_directory *tun_directory_new(const uint8_t network_id[TUN_NETWORK_ID]
     cv_rng_fill(rng, dir->hash_key, sizeof dir->hash_key);
     dir->relays = cv_map_new(sizeof(struct key), TUN_DIRECTORY_MAX, cv_siphash_map, dir->hash_key);
     return dir->relays ? dir : tun_directory_free(dir);
+}
+
+void tun_directory_own(struct tun_directory *dir, const uint8_t identity[CV_KEY]) {
+    memcpy(dir->own, identity, CV_KEY);
+    dir->has_own = true;
 }
 
 struct tun_directory *tun_directory_free(struct tun_directory *dir) {
@@ -95,6 +102,7 @@ static enum cv_err entry(struct tun_directory *dir, int64_t wall, const uint8_t 
         memcpy(r->desc.identity, identity, CV_KEY);
         r->desc.day = day;
         r->first_seen = wall;
+        r->ours = dir->has_own && memcmp(identity, dir->own, CV_KEY) == 0;
         struct key k = key_of(identity, day);
         enum cv_err err = cv_map_put(dir->relays, &k, r);
         if (err) {

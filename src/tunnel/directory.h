@@ -54,6 +54,7 @@ struct tun_relay {
     bool disputed;  /* `disputed_by` names another D: ask it for that descriptor */
     bool liar;      /* signed two descriptors for this day: neither used nor passed on */
     uint8_t disputed_by[CV_KEY];
+    bool ours;          /* it is ourselves: chosen as hop never (path.h, guard.h) */
     int64_t first_seen; /* Unix seconds */
 
     bool reached;          /* (user) answered our DESCRIBE at its own address */
@@ -64,6 +65,8 @@ struct tun_relay {
 /* NULL only when out of memory. Borrows `rng` during the call. */
 struct tun_directory *tun_directory_new(const uint8_t network_id[TUN_NETWORK_ID],
                                         const struct cv_rng *rng);
+/* Entries of `identity` made from now on are marked as ours. */
+void tun_directory_own(struct tun_directory *dir, const uint8_t identity[CV_KEY]);
 /* NULL is allowed; always returns NULL. */
 struct tun_directory *tun_directory_free(struct tun_directory *dir);
 

@@ -55,7 +55,7 @@ static void place(struct tun_guard *g, const struct tun_relay *r, int64_t wall, 
 /* May `r` stand beside the first hops there are? */
 static bool first_fits(const struct tun_guards *g, const struct tun_directory *dir,
                        const struct tun_relay *r, int64_t wall) {
-    if (r->liar || tun_guards_is_second(g, r->desc.identity))
+    if (r->liar || r->ours || tun_guards_is_second(g, r->desc.identity))
         return false;
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
         if (!g->first[i].set)
@@ -105,7 +105,8 @@ bool tun_guards_choose_first(struct tun_guards *g, const struct tun_guard_contac
 /* 2: in conflict with no first hop and no other L; 1: with not all first hops; 0: unusable. */
 static unsigned second_fits(const struct tun_guards *g, const struct tun_directory *dir,
                             const struct tun_relay *r, int64_t wall) {
-    if (tun_guards_is_first(g, r->desc.identity) || tun_guards_is_second(g, r->desc.identity))
+    if (r->ours || tun_guards_is_first(g, r->desc.identity) ||
+        tun_guards_is_second(g, r->desc.identity))
         return 0;
     unsigned clashes = 0, firsts = 0;
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
@@ -185,7 +186,7 @@ bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, in
         if (!s->set)
             continue;
         const struct tun_relay *r = tun_directory_find_now(dir, s->identity, wall);
-        if (wall >= s->until || !r || r->liar) {
+        if (wall >= s->until || !r || r->liar || r->ours) {
             memset(s, 0, sizeof *s);
             changed = true;
         }

@@ -118,6 +118,8 @@ struct search {
 };
 
 static bool excluded(const struct search *s, const struct tun_relay *r) {
+    if (r->ours && r != s->req->named)
+        return true;
     return s->req->without && memcmp(r->desc.identity, s->req->without, CV_KEY) == 0;
 }
 
@@ -337,8 +339,10 @@ bool tun_path_ok(const struct tun_path *p, const struct tun_guards *guards, size
             return false;
         if (i == 1 && (!tun_guards_is_second(guards, id) || tun_guards_is_first(guards, id)))
             return false;
-        bool ours = i < (size_t)(p->n - p->named); /* chosen by us, not named */
-        if (i > 1 && ours && relays >= TUN_GUARDS_APART && tun_guards_is_first(guards, id))
+        bool chosen = i < (size_t)(p->n - p->named); /* by us, not named */
+        if (chosen && r->ours)
+            return false;
+        if (i > 1 && chosen && relays >= TUN_GUARDS_APART && tun_guards_is_first(guards, id))
             return false;
     }
     /* A named relay stands last, behind L at least. */

@@ -11,6 +11,9 @@
  *     hop is never a guard or the spare. L is never one in any network;
  *   - no weight but measured bandwidth, bounded; flat in small networks.
  *
+ * A relay is never a hop of its own circuits, unless somebody else named it as
+ * the last: to refuse that would tell him who asks.
+ *
  * Pure functions. Too few relays is an error, never a relaxed rule.
  */
 #ifndef CULVERT_TUNNEL_PATH_H

@@ -414,3 +414,35 @@ Test(tun_path, a_circuit_ahead_becomes_one_to_a_named_relay_only_by_the_rules) {
     }
     population_done(&p);
 }
+
+Test(tun_path, a_relay_is_no_hop_of_its_own_circuits) {
+    for (unsigned seed = 0; seed < 60; seed++) {
+        struct population p;
+        population_init(&p, seed);
+        population_identity(&p, 0);
+        tun_directory_own(p.dir, p.identity[0].public_key);
+        for (unsigned i = 0; i < 9; i++)
+            population_simple(&p, 0x1000 + 0x100 * i);
+        population_confirm(&p);
+        cr_assert(p.relay[0]->ours && !p.relay[1]->ours);
+        struct tun_guards g;
+        population_guards(&p, &g);
+        cr_expect(!tun_guards_is_first(&g, p.relay[0]->desc.identity));
+        cr_expect(!tun_guards_is_second(&g, p.relay[0]->desc.identity));
+        for (enum tun_purpose purpose = 0; purpose < TUN_PURPOSE_COUNT; purpose++) {
+            struct tun_path_request req = {.purpose = purpose};
+            struct tun_path path;
+            cr_assert_eq(tun_path_choose(&path, p.dir, &g, &req, &population_now, &p.rng),
+                         CV_ERR_OK);
+            for (unsigned i = 0; i < path.n; i++)
+                cr_expect_neq(path.hop[i], p.relay[0], "hop %u of purpose %u", i, purpose);
+            /* Whoever names it as the last hop cannot tell it from another. */
+            req.named = p.relay[0];
+            cr_assert_eq(tun_path_choose(&path, p.dir, &g, &req, &population_now, &p.rng),
+                         CV_ERR_OK);
+            for (unsigned i = 0; i + 1 < path.n; i++)
+                cr_expect_neq(path.hop[i], p.relay[0]);
+        }
+        population_done(&p);
+    }
+}
