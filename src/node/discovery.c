@@ -138,10 +138,18 @@ static void answer_error(struct node *n, struct cv_now now, const struct tun_eve
     tun_answer(n->relay, &now, ev->request.hop, ev->request.transaction, TUN_CMD_ERROR, &body, 1);
 }
 
+static size_t errands_of(const struct node *n, cv_handle hop) {
+    size_t count = 0;
+    for (size_t i = 0; i < NODE_ERRANDS_MAX; i++)
+        count += n->errands[i].op && n->errands[i].hop == hop;
+    return count;
+}
+
 /* A slot to be filled, or NULL when there is too much work already. */
 static struct node_errand *errand_new(struct node *n, const struct tun_event *ev, uint8_t index,
                                       bool put) {
-    struct node_errand *e = errand_find(n, 0);
+    struct node_errand *e =
+        errands_of(n, ev->request.hop) < NODE_ERRANDS_HOP ? errand_find(n, 0) : NULL;
     if (e)
         *e = (struct node_errand){.hop = ev->request.hop,
                                   .transaction = ev->request.transaction,

@@ -14,9 +14,13 @@
 #define NODE_DIAL_WAIT         CV_MSEC(50) /* until a relay is known; costs no datagram */
 
 enum node_limits {
-    NODE_SWARMS_MAX = 256,    /* open at once; node_swarm_open says LIMIT */
-    NODE_EVENTS_MAX = 256,    /* waiting; CHUNKS_READY beyond it is merged away */
+    NODE_SWARMS_MAX = 256, /* open at once; node_swarm_open says LIMIT */
+    NODE_EVENTS_MAX = 256, /* waiting; beyond it peers' comings and goings are lost */
+    /* ... and of all else one a kind and swarm waits, so that nothing is lost:
+     * six kinds of a swarm, sixteen of the node. */
+    NODE_EVENTS_ALL = NODE_EVENTS_MAX + 6 * NODE_SWARMS_MAX + 16,
     NODE_ERRANDS_MAX = 256,   /* DHT work for others' circuits; refused beyond */
+    NODE_ERRANDS_HOP = 32,    /* of them for one circuit: nobody takes them all */
     NODE_ANNOUNCES_MAX = 6,   /* three levels, two days */
     NODE_LEVEL_FULL = 300,    /* peers at a relay key from which on we do not add */
     NODE_SCRATCH_SLOTS = 128, /* datagrams moved from ppsp to circuits at once */
@@ -26,7 +30,7 @@ enum node_limits {
     NODE_SHARE_FROM_CHUNKS = 64, /* a viewer that has so many becomes a seeder */
     NODE_FIRST_HOPS_MAX = 32,    /* remembered for status */
     NODE_PEERS_SHOWN = 64,       /* of one swarm in peers and path */
-    NODE_SETTLE_ROUNDS = 1000,   /* more is a loop between engines, not work */
+    NODE_SETTLE_ROUNDS = 1000,   /* more is put off to the next step */
 };
 
 #endif

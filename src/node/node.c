@@ -1,6 +1,5 @@
 #include "node/node.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,12 +13,48 @@ void node_network_id(const char *name, uint8_t ret[8]) {
 
 /* ---- events ---- */
 
-void node_event_push(struct node *n, const struct node_event *ev) {
-    if (n->events_count == NODE_EVENTS_MAX) {
-        n->counters.events_lost++;
-        return;
+/* What may be lost when nobody takes it: the next of its kind says as much. */
+static bool may_be_lost(const struct node_event *ev) {
+    return ev->kind == NODE_EVENT_PEER_UP || ev->kind == NODE_EVENT_PEER_DOWN;
+}
+
+static struct node_event *waiting(struct node *n, enum node_event_kind kind, cv_handle swarm) {
+    for (uint32_t i = n->events_count; i-- > 0;) {
+        struct node_event *ev = &n->events[(n->events_first + i) % NODE_EVENTS_ALL];
+        if (ev->kind == kind && ev->swarm == swarm && kind != NODE_EVENT_SAVE)
+            return ev;
     }
-    n->events[(n->events_first + n->events_count++) % NODE_EVENTS_MAX] = *ev;
+    return NULL;
+}
+
+/* One of a kind and a swarm is enough when many wait, so that what must not be
+ * lost always finds room (NODE_EVENTS_ALL). */
+static bool merge(struct node *n, const struct node_event *ev) {
+    struct node_event *old = waiting(n, ev->kind, ev->swarm);
+    if (!old)
+        return false;
+    if (ev->kind == NODE_EVENT_CHUNKS_READY) {
+        if (ev->u.range.first < old->u.range.first)
+            old->u.range.first = ev->u.range.first;
+        if (ev->u.range.last > old->u.range.last)
+            old->u.range.last = ev->u.range.last;
+    } else {
+        old->u = ev->u;
+    }
+    n->counters.events_merged++;
+    return true;
+}
+
+void node_event_push(struct node *n, const struct node_event *ev) {
+    if (n->events_count >= NODE_EVENTS_MAX) {
+        if (may_be_lost(ev) || n->events_count == NODE_EVENTS_ALL) {
+            n->counters.events_lost++;
+            return;
+        }
+        if (ev->kind != NODE_EVENT_SAVE && merge(n, ev))
+            return;
+    }
+    n->events[(n->events_first + n->events_count++) % NODE_EVENTS_ALL] = *ev;
 }
 
 void node_event_save(struct node *n, enum node_saved which, const void *data, size_t len) {
@@ -30,7 +65,7 @@ void node_event_save(struct node *n, enum node_saved which, const void *data, si
     free(n->saved[which]);
     n->saved[which] = copy;
     for (uint32_t i = 0; i < n->events_count; i++) {
-        struct node_event *ev = &n->events[(n->events_first + i) % NODE_EVENTS_MAX];
+        struct node_event *ev = &n->events[(n->events_first + i) % NODE_EVENTS_ALL];
         if (ev->kind == NODE_EVENT_SAVE && ev->u.save.which == which) {
             ev->u.save.data = copy;
             ev->u.save.len = len;
@@ -45,7 +80,7 @@ bool node_poll_event(struct node *n, struct node_event *ret) {
     if (!n->events_count)
         return false;
     *ret = n->events[n->events_first];
-    n->events_first = (n->events_first + 1) % NODE_EVENTS_MAX;
+    n->events_first = (n->events_first + 1) % NODE_EVENTS_ALL;
     n->events_count--;
     return true;
 }
@@ -133,8 +168,12 @@ void node_settle(struct node *n, struct cv_now now) {
         any |= settle_ppsp(n, now, n->open);
         any |= settle_dht(n, now);
         any |= node_accounts_settle(n, now);
-        assert(rounds++ < NODE_SETTLE_ROUNDS);
-    } while (any);
+    } while (any && ++rounds < NODE_SETTLE_ROUNDS);
+    /* What others send must not stop us: the rest follows in the next step. */
+    if (any) {
+        n->unsettled = true;
+        n->counters.settled_short++;
+    }
 }
 
 /* ---- life ---- */
@@ -369,6 +408,8 @@ void node_poll_transmit(struct node *n, struct cv_now now, enum node_socket sock
 }
 
 cv_usec node_next_timeout(const struct node *n) {
+    if (n->unsettled) /* every socket is blocked, or settling was cut short */
+        return n->now.mono;
     cv_usec at = dht_next_timeout(n->dht);
     at = cv_usec_min(at, tun_next_timeout(n->client));
     at = cv_usec_min(at, ppsp_next_timeout(n->hidden));

@@ -81,7 +81,7 @@ struct node {
     struct node_errand errands[NODE_ERRANDS_MAX];
 
     /* what happened and was not taken yet; a ring */
-    struct node_event events[NODE_EVENTS_MAX];
+    struct node_event events[NODE_EVENTS_ALL];
     uint32_t events_first, events_count;
     uint8_t *saved[NODE_SAVED_KINDS]; /* copies behind SAVE events */
     cv_usec dht_save_at;
@@ -93,7 +93,7 @@ struct node {
     struct cv_run scratch_runs[NODE_SCRATCH_RUNS];
 
     struct {
-        uint64_t nobodys, circuit_full, events_lost;
+        uint64_t nobodys, circuit_full, events_lost, events_merged, settled_short;
     } counters;
 };
 

@@ -1,0 +1,266 @@
+/* The node from inside: events that must not be lost, handles of swarms, who a
+ * datagram of MAIN is for, days of relay keys. */
+#include <string.h>
+
+#include "crypto/keys.h"
+#include "crypto/rng_seeded.h"
+#include "node/state.h"
+#include "support/suite.h"
+
+CV_SUITE(node_node);
+
+static struct cv_rng_seeded dice;
+static struct cv_rng rng;
+
+static struct node *make(bool relay, int64_t wall) {
+    struct node_config cfg = {.loopback = true, .main_family = 4, .direct = true, .relay = relay};
+    uint8_t seed[CV_KEY] = {7};
+    struct node *n = NULL;
+    cv_rng_seeded_init(&dice, 1);
+    rng = cv_rng_seeded(&dice);
+    node_network_id("test", cfg.network_id);
+    cv_ed25519_from_seed(&cfg.identity_secret, seed);
+    if (relay) {
+        cr_assert_eq(cv_addr_parse("127.0.0.1:4000", &cfg.relay_addrs[0]), CV_ERR_OK);
+        cfg.relay_addrs_count = 1;
+    }
+    cr_assert_eq(node_new(&cfg, &rng, (struct cv_now){.mono = 1000, .wall = wall}, &n), CV_ERR_OK);
+    struct node_event ev;
+    while (node_poll_event(n, &ev))
+        ;
+    return n;
+}
+
+/* ---- events ---- */
+
+Test(node_node, what_must_not_be_lost_is_there_after_a_flood) {
+    struct node *n = make(false, 1000000);
+    struct node_event ev, ready = {.kind = NODE_EVENT_CHUNKS_READY, .swarm = 1};
+    for (uint64_t i = 0; i < 3000; i++) {
+        ready.u.range.first = (i * 7 % 3000) * 1024;
+        ready.u.range.last = ready.u.range.first + 1023;
+        node_event_push(n, &ready);
+        node_event_push(n, &(struct node_event){.kind = NODE_EVENT_PEER_UP, .swarm = 1});
+    }
+    node_event_push(n, &(struct node_event){.kind = NODE_EVENT_COMPLETE, .swarm = 1});
+    node_event_save(n, NODE_SAVED_GUARDS, "abc", 3);
+    node_event_save(n, NODE_SAVED_DESCRIPTOR, "d", 1);
+    for (uint64_t s = 2; s <= NODE_SWARMS_MAX; s++)
+        for (int twice = 0; twice < 2; twice++) {
+            ready.swarm = s;
+            node_event_push(n, &ready);
+            node_event_push(n, &(struct node_event){.kind = NODE_EVENT_STORE_ERROR, .swarm = s});
+            node_event_push(n, &(struct node_event){.kind = NODE_EVENT_COMPLETE, .swarm = s});
+        }
+
+    uint64_t low = UINT64_MAX, high = 0, complete = 0, saves = 0, swarms = 0;
+    while (node_poll_event(n, &ev)) {
+        if (ev.kind == NODE_EVENT_CHUNKS_READY && ev.swarm == 1) {
+            low = ev.u.range.first < low ? ev.u.range.first : low;
+            high = ev.u.range.last > high ? ev.u.range.last : high;
+        }
+        swarms += ev.kind == NODE_EVENT_CHUNKS_READY && ev.swarm != 1;
+        complete += ev.kind == NODE_EVENT_COMPLETE;
+        saves += ev.kind == NODE_EVENT_SAVE;
+    }
+    cr_expect_eq(low, 0);
+    cr_expect_eq(high, 3000 * 1024 - 1);
+    cr_expect_eq(complete, NODE_SWARMS_MAX);
+    cr_expect_eq(swarms, NODE_SWARMS_MAX - 1);
+    cr_expect_eq(saves, 2);
+    node_free(n);
+}
+
+Test(node_node, the_newest_of_what_is_to_be_saved_replaces_what_waits) {
+    struct node *n = make(false, 1000000);
+    struct node_event ev;
+    node_event_save(n, NODE_SAVED_GUARDS, "old", 3);
+    node_event_save(n, NODE_SAVED_GUARDS, "newer", 5);
+    cr_assert(node_poll_event(n, &ev));
+    cr_expect_eq(ev.u.save.len, 5);
+    cr_expect_arr_eq(ev.u.save.data, "newer", 5);
+    cr_expect(!node_poll_event(n, &ev));
+    node_free(n);
+}
+
+/* ---- swarms ---- */
+
+static enum cv_err size(void *ctx, struct ppsp_store_size *ret) {
+    (void)ctx;
+    memset(ret, 0, sizeof *ret);
+    return CV_ERR_OK;
+}
+
+static enum cv_err set_size(void *ctx, const struct ppsp_store_size *s) {
+    (void)ctx;
+    (void)s;
+    return CV_ERR_OK;
+}
+
+static enum cv_err have_load(void *ctx, uint64_t *words, size_t count) {
+    (void)ctx;
+    memset(words, 0, count * sizeof *words);
+    return CV_ERR_OK;
+}
+
+static enum cv_err tree_get(void *ctx, uint64_t bin, uint32_t count, uint8_t *hashes) {
+    (void)ctx;
+    (void)bin;
+    memset(hashes, 0, count * 32);
+    return CV_ERR_OK;
+}
+
+static enum cv_err tree_put(void *ctx, uint64_t bin, uint32_t count, const uint8_t *hashes) {
+    (void)ctx;
+    (void)bin;
+    (void)count;
+    (void)hashes;
+    return CV_ERR_OK;
+}
+
+static enum cv_err commit(void *ctx) {
+    (void)ctx;
+    return CV_ERR_OK;
+}
+
+static const struct ppsp_store_ops empty_store = {.size = size,
+                                                  .set_size = set_size,
+                                                  .have_load = have_load,
+                                                  .tree_get = tree_get,
+                                                  .tree_put = tree_put,
+                                                  .commit = commit};
+
+static struct node_swarm_config swarm(const struct node *n, uint8_t id) {
+    struct node_swarm_config c = {.uri = {.integrity = PPSP_INTEGRITY_MERKLE,
+                                          .hash = CV_SHA256,
+                                          .addressing = PPSP_ADDRESSING_CHUNK32,
+                                          .chunk_size = 1024,
+                                          .swarm_id = {id},
+                                          .swarm_id_len = 32,
+                                          .length = 100000},
+                                  .store = &empty_store,
+                                  .mode = NODE_SWARM_DIRECT};
+    memcpy(c.uri.network_id, n->cfg.network_id, sizeof c.uri.network_id);
+    return c;
+}
+
+Test(node_node, a_handle_never_names_a_later_swarm) {
+    struct node *n = make(false, 1000000);
+    struct cv_now now = n->now;
+    struct node_swarm_config c = swarm(n, 1);
+    cv_handle first, second;
+    uint64_t want;
+    uint8_t buf[16];
+    cr_assert_eq(node_swarm_open(n, now, &c, &first), CV_ERR_OK);
+    cr_expect_neq(first, 0);
+    cr_expect_eq(node_swarm_open(n, now, &c, &second), CV_ERR_EXIST);
+    c.mode = NODE_SWARM_HIDDEN;
+    cr_expect_eq(node_swarm_open(n, now, &c, &second), CV_ERR_EXIST,
+                 "the modes exclude each other");
+    node_swarm_close(n, now, first);
+    c = swarm(n, 2);
+    cr_assert_eq(node_swarm_open(n, now, &c, &second), CV_ERR_OK);
+    cr_expect_neq(first, second);
+    cr_expect_eq(node_want(n, now, first, 0, 1, 0, &want), CV_ERR_NOENT);
+    cr_expect_eq(node_read(n, first, 0, buf, sizeof buf), CV_ERR_NOENT);
+    node_swarm_close(n, now, first);
+    cr_expect(node_swarm_get(n, second) != NULL, "closed through an old handle");
+    cr_expect_eq(node_read(n, second, UINT64_MAX, buf, sizeof buf), CV_ERR_AGAIN);
+    node_free(n);
+}
+
+Test(node_node, what_a_link_says_is_checked) {
+    struct node *n = make(false, 1000000);
+    struct node_swarm_config c;
+    cv_handle h;
+    static const uint32_t sizes[] = {1, 65537, 1u << 31, UINT32_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        c = swarm(n, 1);
+        c.uri.chunk_size = sizes[i];
+        cr_expect_eq(node_swarm_open(n, n->now, &c, &h), CV_ERR_INVAL, "chunks of %u", sizes[i]);
+    }
+    c = swarm(n, 1);
+    c.uri.swarm_id_len = 31;
+    cr_expect_eq(node_swarm_open(n, n->now, &c, &h), CV_ERR_INVAL);
+    c = swarm(n, 1);
+    c.uri.hash = 200;
+    cr_expect_eq(node_swarm_open(n, n->now, &c, &h), CV_ERR_INVAL);
+    c = swarm(n, 1);
+    c.uri.network_id[0] ^= 1;
+    cr_expect_eq(node_swarm_open(n, n->now, &c, &h), CV_ERR_DIFFERS);
+    c = swarm(n, 1);
+    c.uri.length = UINT64_MAX;
+    cr_expect_neq(node_swarm_open(n, n->now, &c, &h), CV_ERR_OK);
+    node_free(n);
+}
+
+/* ---- which engine ---- */
+
+Test(node_node, a_datagram_of_main_is_the_tunnels_or_the_dhts) {
+    uint8_t b[TUN_DATAGRAM + 1];
+    memset(b, 'x', sizeof b);
+    struct node *n = make(true, 1000000), *plain = make(false, 1000000);
+    cr_expect(node_demux_is_tunnel(n, b, TUN_DATAGRAM));
+    cr_expect(!node_demux_is_tunnel(plain, b, TUN_DATAGRAM), "who carries nobody has no links");
+    cr_expect(!node_demux_is_tunnel(n, b, TUN_DATAGRAM - 1));
+    cr_expect(!node_demux_is_tunnel(n, b, TUN_DATAGRAM + 1));
+    cr_expect(!node_demux_is_tunnel(n, b, 0));
+    b[0] = 'd';
+    cr_expect(node_demux_is_tunnel(n, b, TUN_DATAGRAM));
+    b[TUN_DATAGRAM - 1] = 'e';
+    cr_expect(!node_demux_is_tunnel(n, b, TUN_DATAGRAM), "bencoded");
+
+    /* Nothing of any length stops a node, on any socket. */
+    struct cv_addr from;
+    cr_assert_eq(cv_addr_parse("127.0.0.1:9", &from), CV_ERR_OK);
+    for (size_t len = 0; len <= TUN_DATAGRAM; len++) {
+        memset(b, (int)len, sizeof b);
+        if (len % 3 == 0 && len > 1) {
+            b[0] = 'd';
+            b[len - 1] = 'e';
+        }
+        for (enum node_socket s = NODE_SOCKET_MAIN; s < NODE_SOCKETS; s++)
+            node_on_datagram(n, n->now, s, &from, b, len);
+    }
+    node_on_timeout(n, (struct cv_now){.mono = 2000000, .wall = 1000001});
+    node_free(n);
+    node_free(plain);
+}
+
+/* ---- days ---- */
+
+Test(node_node, any_clock_will_do) {
+    static const int64_t walls[] = {0,     1,     3 * 3600 - 1, 3 * 3600,     21 * 3600,
+                                    86399, 86400, -1,           -86400 * 400, 1LL << 40};
+    for (size_t i = 0; i < sizeof walls / sizeof *walls; i++) {
+        struct node *n = make(true, walls[i]);
+        node_discovery_on_dht(n, n->now, &(struct dht_event){.kind = DHT_EVENT_READY});
+        node_discovery_need(n, n->now, false, 3);
+        for (int step = 1; step < 50; step++)
+            node_on_timeout(
+                n, (struct cv_now){.mono = (cv_usec)step * 500000, .wall = walls[i] + step});
+        node_free(n);
+    }
+}
+
+static unsigned announcing(int64_t wall) {
+    struct node *n = make(true, wall);
+    unsigned count = 0;
+    node_discovery_on_dht(n, n->now, &(struct dht_event){.kind = DHT_EVENT_READY});
+    n->announce_at = 0;
+    node_discovery_on_timeout(n, n->now);
+    for (size_t i = 0; i < NODE_ANNOUNCES_MAX; i++)
+        count += n->announce_ops[i] != 0;
+    node_free(n);
+    return count;
+}
+
+Test(node_node, two_days_are_announced_while_they_overlap) {
+    int64_t day = 20000LL * 86400;
+    cr_expect_eq(announcing(day + 21 * 3600 - 1), 3);
+    cr_expect_eq(announcing(day + 21 * 3600), 6);
+    cr_expect_eq(announcing(day + 86400), 6);
+    cr_expect_eq(announcing(day + 3 * 3600 - 1), 6);
+    cr_expect_eq(announcing(day + 3 * 3600), 3);
+    cr_expect_eq(announcing(day + 12 * 3600), 3);
+}
