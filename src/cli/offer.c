@@ -21,7 +21,7 @@ static void describe(struct cli_offer *o, const struct cli_session *c, const cha
     u->hash = CV_SHA256;
     u->addressing = PPSP_ADDRESSING_CHUNK32;
     u->chunk_size = CHUNK_SIZE;
-    snprintf(u->name, sizeof u->name, "%s", base);
+    node_uri_name(u, base, strlen(base));
     u->length = io_store_stats(o->store).octets;
     u->swarm_id_len = cv_sha_len(CV_SHA256);
     for (size_t i = 0; i < c->s->bootstrap_count && i < NODE_URI_CONTACTS_MAX; i++)

@@ -90,6 +90,48 @@ ssize_t node_uri_write(const struct node_uri *uri, char *out, size_t cap) {
     return w.err ? (ssize_t)w.err : (ssize_t)cv_wr_len(&w) - 1;
 }
 
+/* ---- names ---- */
+
+/* Octets of the printable UTF-8 character at p, 0 when there is none. */
+static size_t printable(const uint8_t *p, size_t n) {
+    if (p[0] < 0x80)
+        return p[0] >= 0x20 && p[0] != 0x7f;
+    size_t len = p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+    if (len == 0 || len > n)
+        return 0;
+    uint32_t v = p[0] & (0xffu >> (len + 1));
+    for (size_t i = 1; i < len; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        v = v << 6 | (p[i] & 0x3fu);
+    }
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    /* Controls, surrogates, and what turns the direction of writing: an ending
+     * shall be where it is seen. */
+    if (v < least[len] || v > 0x10ffff || v < 0xa0 || (v >= 0xd800 && v < 0xe000) ||
+        (v >= 0x200e && v <= 0x200f) || (v >= 0x2028 && v <= 0x202e) ||
+        (v >= 0x2066 && v <= 0x2069))
+        return 0;
+    return len;
+}
+
+void node_uri_name(struct node_uri *uri, const char *text, size_t len) {
+    const uint8_t *p = (const uint8_t *)text;
+    size_t out = 0, step;
+    for (size_t i = 0; i < len; i += step) {
+        size_t good = printable(p + i, len - i);
+        step = good ? good : 1;
+        if (out + step > NODE_URI_NAME_MAX)
+            break;
+        if (good)
+            memcpy(uri->name + out, p + i, step);
+        else
+            uri->name[out] = '_';
+        out += step;
+    }
+    uri->name[out] = 0;
+}
+
 /* ---- reading ---- */
 
 static int digit(char c) {
@@ -102,7 +144,8 @@ static int digit(char c) {
     return -1;
 }
 
-static bool read_name(const char *p, size_t n, char *out) {
+static bool read_name(const char *p, size_t n, struct node_uri *uri) {
+    char out[NODE_URI_NAME_MAX];
     size_t len = 0;
     for (size_t i = 0; i < n; i++) {
         int c = (uint8_t)p[i];
@@ -116,7 +159,7 @@ static bool read_name(const char *p, size_t n, char *out) {
             return false;
         out[len++] = (char)c;
     }
-    out[len] = 0;
+    node_uri_name(uri, out, len);
     return true;
 }
 
@@ -177,7 +220,7 @@ static const char *read_param(char key, const char *p, size_t n, struct node_uri
             return "made by a newer version of culvert";
         return *err ? "the swarm description (x=) is damaged" : NULL;
     case 'n':
-        return read_name(p, n, uri->name) ? NULL : "the name (n=) is damaged";
+        return read_name(p, n, uri) ? NULL : "the name (n=) is damaged";
     case 'l':
         return read_u64(p, n, &uri->length) ? NULL : "the length (l=) is not a number";
     case 'f':

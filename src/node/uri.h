@@ -50,6 +50,10 @@ struct node_uri {
     size_t contacts_count;
 };
 
+/* Makes `text` the name: what is not printable UTF-8 becomes '_', so that a
+ * name chosen by a stranger may be shown anywhere; cut at a whole character. */
+void node_uri_name(struct node_uri *uri, const char *text, size_t len);
+
 /* Length without the NUL, or CV_ERR_NOBUFS. */
 ssize_t node_uri_write(const struct node_uri *uri, char *out, size_t cap);
 

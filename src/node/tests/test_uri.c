@@ -115,3 +115,29 @@ Test(node_uri, table_of_bad_parameters) {
         cr_expect_eq(read_checked(body, &why), rows[i].want, "%s: %s", rows[i].name, why);
     }
 }
+
+Test(node_uri, a_name_is_printable_whatever_a_stranger_wrote) {
+    static const struct {
+        const char *text, *name;
+    } rows[] = {
+        {"film.mp4", "film.mp4"},
+        {"Bj\xc3\xb6rk \xe2\x9c\x93 \xf0\x9f\x8e\xac",
+         "Bj\xc3\xb6rk \xe2\x9c\x93 \xf0\x9f\x8e\xac"},
+        {"\x1b[2J\x7f\n", "_[2J__"},
+        {"a\xff\xfe", "a__"},
+        {"\xc2\x9b", "__"},            /* a control of the second kind */
+        {"\xc0\xaf", "__"},            /* longer than needed */
+        {"\xed\xa0\x80", "___"},       /* half a pair */
+        {"\xf4\x90\x80\x80", "____"},  /* beyond the last character */
+        {"\xe2\x80\xaegpj", "___gpj"}, /* writes to the left from here on */
+        {"cut \xe2\x9c", "cut __"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct node_uri u = sample(), got;
+        char text[NODE_URI_MAX];
+        snprintf(u.name, sizeof u.name, "%s", rows[i].text);
+        cr_assert_gt(node_uri_write(&u, text, sizeof text), 0);
+        cr_assert_eq(node_uri_read(text, &got, NULL), CV_ERR_OK);
+        cr_expect_str_eq(got.name, rows[i].name, "row %zu", i);
+    }
+}
