@@ -13,12 +13,14 @@
 #include "io/store_file.h"
 
 enum { ROOM_TO_GO_ON = 16 << 20 };
+enum { NO_PLAYER = 127 }; /* as a shell says it */
 
 struct get {
     struct cli_session c;
     const struct cli_settings *s;
     struct node_uri uri;
     struct io_store *store;
+    struct io_wake *flushed; /* the store has written: what it refused goes on */
     cv_handle swarm;
     uint8_t at[CV_KEY]; /* of --at */
     bool play, first_seen, full;
@@ -106,7 +108,10 @@ static void on_tick(void *ctx) {
     }
     if (g->player > 0 && waitpid(g->player, &status, WNOHANG) == g->player) {
         g->player = 0;
-        cli_session_end(&g->c, CLI_OK); /* the film is over, or the window was closed */
+        /* The film is over, or the window was closed; but without a player the
+         * link is there to be opened by hand. */
+        if (!(WIFEXITED(status) && WEXITSTATUS(status) == NO_PLAYER))
+            cli_session_end(&g->c, CLI_OK);
     }
 }
 
@@ -127,7 +132,7 @@ static void start_player(struct get *g, const char *link) {
             execlp(known[i], known[i], link, (char *)NULL);
     }
     fprintf(stderr, "culvert: no player found; open the link in one, or name one with --player\n");
-    _exit(127);
+    _exit(NO_PLAYER);
 }
 
 static void say_link(struct get *g) {
@@ -155,6 +160,16 @@ static void file_name(const struct node_uri *uri, char *out, size_t cap) {
         out[0] = '_';
 }
 
+static void on_flushed(void *ctx) {
+    struct get *g = ctx;
+    node_swarm_ready(io_host_node(g->c.host), io_host_now(g->c.host), g->swarm);
+    io_host_kick(g->c.host);
+}
+
+static void wake(void *ctx) { /* in the store's thread */
+    io_wake_up(ctx);
+}
+
 static int open_swarm(struct get *g) {
     char name[NODE_URI_NAME_MAX + 1];
     struct io_why why = {.text = ""};
@@ -170,6 +185,9 @@ static int open_swarm(struct get *g) {
         fprintf(stderr, "culvert: %s\n", why.text);
         return CLI_FILE;
     }
+    g->flushed = io_wake_new(g->c.loop, on_flushed, g);
+    if (g->flushed)
+        io_store_notify(g->store, wake, g->flushed);
     struct node_swarm_config sw = {.uri = g->uri,
                                    .store = &io_store_ops,
                                    .store_ctx = g->store,
@@ -256,7 +274,8 @@ int cli_get(const struct cli_settings *s, bool play) {
         node_swarm_close(io_host_node(g.c.host), io_host_now(g.c.host), g.swarm);
         io_host_flush(g.c.host);
     }
+    io_store_close(g.store); /* its last flush still wakes the loop */
+    io_wake_free(g.flushed);
     cli_session_close(&g.c);
-    io_store_close(g.store);
     return status;
 }

@@ -86,7 +86,7 @@ bool cli_size_parse(const char *text, uint64_t *ret) {
     char *end;
     errno = 0;
     double v = strtod(text, &end);
-    if (end == text || errno || v < 0 || v > 1e18)
+    if (end == text || errno || !(v >= 0 && v <= 1e18))
         return false;
     double factor = 1;
     if (*end == 'k' || *end == 'K')
@@ -97,7 +97,7 @@ bool cli_size_parse(const char *text, uint64_t *ret) {
         factor = 1073741824.0;
     if (factor != 1)
         end++;
-    if (*end || v * factor > 1e18)
+    if (*end || !(v * factor <= 1e18))
         return false;
     *ret = (uint64_t)(v * factor);
     return true;
@@ -116,7 +116,7 @@ bool cli_period_parse(const char *text, uint64_t *ret) {
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         if (*end == units[i].unit) {
             *ret = v * units[i].seconds;
-            return v < UINT64_MAX / 86400;
+            return v <= UINT32_MAX / units[i].seconds; /* as wide as the ledger's */
         }
     }
     return false;

@@ -4,7 +4,7 @@
 #include <jansson.h>
 #include <unistd.h>
 
-enum { BAR = 30 };
+enum { BAR = 16 }; /* the line fits 80 columns, else it would not be drawn over */
 
 struct cli_progress cli_progress_init(bool json, bool quiet) {
     bool terminal = !json && isatty(STDERR_FILENO);

@@ -265,7 +265,9 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s,
     c->s = s;
     c->progress = cli_progress_init(s->json, s->quiet);
     node_network_id(s->network, c->network_id);
-    if (kind->relay && !cv_addr_is_loopback(&s->listen) && !s->private_network &&
+    static const struct cv_addr nowhere;
+    bool any = memcmp(s->listen.ip, nowhere.ip, s->listen.family == 4 ? 4 : 16) == 0;
+    if (kind->relay && !cv_addr_is_loopback(&s->listen) && (any || !s->private_network) &&
         !cv_addr_is_public(&s->listen)) {
         complain("relay: --listen must name the public address others reach this relay at");
         return CLI_USAGE;

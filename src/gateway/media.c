@@ -32,7 +32,13 @@ static void finish(struct gw_media *m) {
 
 static void on_close(struct evhttp_connection *conn, void *arg) {
     (void)conn;
-    finish(arg);
+    struct gw_media *m = arg;
+    struct evhttp_request *req = m->cfg.req;
+    finish(m);
+    /* evhttp takes a request that is still answered off a connection that the
+     * other side closed: it is ours then. */
+    if (!evhttp_request_get_connection(req))
+        evhttp_request_free(req);
 }
 
 static void end_reply(struct gw_media *m) {

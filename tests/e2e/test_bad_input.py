@@ -69,12 +69,41 @@ class BadInput(programs.Case):
                                           "nothing here asks a resolver)"),
             (["--upload-limit", "fast"],
              "upload-limit 'fast': is not a size such as 500k, 4M or 1048576"),
+            (["--upload-limit", "nan"],
+             "upload-limit 'nan': is not a size such as 500k, 4M or 1048576"),
+            (["--epoch", "5000000000"],
+             "epoch '5000000000': is not a period such as 10s, 5m or 7d"),
             (["--epoch", "soon"], "epoch 'soon': is not a period such as 10s, 5m or 7d"),
         ]
         for more, line in rows:
             with self.subTest(more[0]):
                 self.expect(2, line, "node", *more)
         self.expect(2, "there is no 'paly'; 'culvert --help' lists what there is", "paly")
+
+    def test_a_relay_has_an_address(self):
+        for listen in ("0.0.0.0:0", "[::]:0"):
+            self.expect(2, "relay: --listen must name the public address others reach this relay "
+                        "at", "relay", "--private", "--state", self.folder / "v", "--network",
+                        "e2e", "--listen", listen)
+
+    def test_without_a_player_the_link_stays(self):
+        shared = self.link()
+        viewer = self.start("play", "--player", "/nonexistent/player", "--direct", "--peer",
+                            shared["address"], *self.state(), shared["uri"])
+        viewer.wait_for("complete")
+        time.sleep(2.5)
+        self.assertIsNone(viewer.process.poll(), "ended though the link is of use")
+        self.assertEqual(viewer.end()[0], 0)
+
+    def test_a_name_of_a_stranger_is_shown_harmless(self):
+        path = self.folder / os.fsdecode(b"\x1b[2J\xff.mp4")
+        path.write_bytes(os.urandom(5000))
+        seeder = self.start("share", "--direct", *self.state("s"), path)
+        seeder.wait_for("shared")
+        status, out, err = programs.run("status", "--state", self.folder / "s")
+        self.assertEqual(status, 0, err)
+        self.assertIn("_[2J_.mp4", out)
+        self.assertNotIn("\x1b", out)
 
     def test_configuration(self):
         config = self.folder / "culvert.conf"
