@@ -434,6 +434,33 @@ Test(rep_ledger, same_seed_same_run) {
     cr_expect_eq(digest[0], digest[1]);
 }
 
+/* A neighbour that cannot be reached for months: the newest eight epochs are
+ * kept, and are released one after the other when it is back. */
+Test(rep_ledger, at_most_eight_epochs_wait) {
+    struct world w;
+    struct rep_row row;
+    uint64_t want = 0;
+    world_init(&w, 2, 29, EPOCH, 1000);
+    w.loss_permille = 1000;
+    world_join(&w, 0, 1);
+    for (unsigned i = 0; i < 12; i++) {
+        uint32_t epoch = rep_release_epoch(w.now.wall, EPOCH);
+        world_carry(&w, 0, 1, 100000);
+        if (i >= 12 - REP_RELEASE_EPOCHS_KEPT)
+            want += expected(&w, 0, 1, 100000, epoch);
+        world_run(&w, w.now.mono + CV_SEC(EPOCH));
+    }
+    cr_assert(world_row(&w, 0, 1, &row));
+    cr_expect_eq(row.pending_given, 100000 * REP_RELEASE_EPOCHS_KEPT);
+    w.loss_permille = 0;
+    world_run(&w, w.now.mono + CV_SEC(2 * EPOCH));
+    expect_row(&w, 0, 1, want, 0, "eight epochs");
+    expect_same_claims(&w, 0, 1);
+    cr_assert(world_row(&w, 0, 1, &row));
+    cr_expect_eq(row.pending_given, 0);
+    world_done(&w);
+}
+
 /* ---- durability ---- */
 
 /* What is signed leaves only after the commit that holds it. */
