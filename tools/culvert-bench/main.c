@@ -173,7 +173,7 @@ int main(int argc, char **argv) {
                                      NULL,
                                      NULL,
                                      NULL};
-    struct line l = {.bench = -1, .o = {.runs = 5, .minutes = 10, .records = 20000}};
+    struct line l = {.bench = -1, .o = {.runs = 5, .minutes = 3, .records = 20000}};
     argp_err_exit_status = 2;
     argp_parse(&argp, argc, argv, 0, NULL, &l);
     if (!l.o.mib)

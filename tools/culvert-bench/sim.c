@@ -207,18 +207,28 @@ static void wait_for(struct world *w, const bool *what, unsigned seconds, const 
         bench_die("sim: no '%s' in %u seconds", name, seconds);
 }
 
-/* The seeder is met and the first second of the film is there, at every viewer. */
-static void meet(struct world *w, unsigned seconds) {
+static bool all_began(const struct world *w) {
+    bool all = true;
+    for (unsigned v = 1; v <= VIEWERS; v++)
+        all &= w->peers[SEEDER + v].at > 0;
+    return all;
+}
+
+/* The seeder is met and the first second of the film is there, at every viewer.
+ * Returns the seconds that took. */
+static unsigned meet(struct world *w, unsigned seconds) {
+    unsigned took = 0;
     make_film(w, seconds + MEET + AHEAD);
     open_swarm(w, &w->peers[SEEDER], true);
     wait_for(w, &w->peers[SEEDER].shared, MEET, "shared");
     for (unsigned v = 1; v <= VIEWERS; v++)
         open_swarm(w, &w->peers[SEEDER + v], false);
-    stream(w, MEET / 4);
-    for (unsigned v = 1; v <= VIEWERS; v++)
-        if (w->peers[SEEDER + v].at == 0)
-            bench_die("sim: a viewer has nothing after %d seconds", MEET / 4);
+    for (; took < MEET && !all_began(w); took++)
+        stream(w, 1);
+    if (!all_began(w))
+        bench_die("sim: a viewer has nothing after %d seconds", MEET);
     w->stalls = 0;
+    return took;
 }
 
 static void check(const struct world *w) {
@@ -258,7 +268,7 @@ json_t *bench_sim(const struct bench_options *o) {
     double idle = cpu() - began;
     uint64_t idle_datagrams = sim_counters(w.sim)->sent - datagrams;
 
-    meet(&w, seconds);
+    unsigned met = meet(&w, seconds);
     datagrams = sim_counters(w.sim)->sent;
     began = cpu();
     stream(&w, seconds);
@@ -271,12 +281,13 @@ json_t *bench_sim(const struct bench_options *o) {
     end(&w);
     char text[17];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)digest);
-    return json_pack("{s:f, s:f, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:s}",
-                     "node_hours_per_cpu_minute", node_hours_per_minute(seconds, busy),
-                     "node_hours_per_cpu_minute_idle", node_hours_per_minute(seconds, idle),
-                     "nodes", (int)NODES, "relays", (int)RELAYS, "streaming", (int)VIEWERS, "ready",
-                     (int)ready, "minutes", (int)o->minutes, "cpu_s_start", warm, "cpu_s_idle",
-                     idle, "cpu_s_streaming", busy, "datagrams_idle", (json_int_t)idle_datagrams,
-                     "datagrams_streaming", (json_int_t)busy_datagrams, "octets_streamed",
-                     (json_int_t)streamed, "stalls", (json_int_t)w.stalls, "digest", text);
+    return json_pack(
+        "{s:f, s:f, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:s}",
+        "node_hours_per_cpu_minute", node_hours_per_minute(seconds, busy),
+        "node_hours_per_cpu_minute_idle", node_hours_per_minute(seconds, idle), "nodes", (int)NODES,
+        "relays", (int)RELAYS, "streaming", (int)VIEWERS, "ready", (int)ready, "seconds_to_meet",
+        (int)met, "minutes", (int)o->minutes, "cpu_s_start", warm, "cpu_s_idle", idle,
+        "cpu_s_streaming", busy, "datagrams_idle", (json_int_t)idle_datagrams,
+        "datagrams_streaming", (json_int_t)busy_datagrams, "octets_streamed", (json_int_t)streamed,
+        "stalls", (json_int_t)w.stalls, "digest", text);
 }
