@@ -49,7 +49,8 @@ static inline struct cv_addr population_addr6(uint32_t net32, unsigned host) {
     return (struct cv_addr){.family = 6,
                             .port = 4000,
                             .ip = {(uint8_t)(net32 >> 24), (uint8_t)(net32 >> 16),
-                                   (uint8_t)(net32 >> 8), (uint8_t)net32, [15] = (uint8_t)host}};
+                                   (uint8_t)(net32 >> 8), (uint8_t)net32,
+                                   (uint8_t)host, [15] = (uint8_t)host}};
 }
 
 /* A descriptor of relay i for `day`, as octets. */
