@@ -130,6 +130,20 @@ void tun_client_failed(struct tunnel *t, const struct cv_now *at, cv_handle circ
     tun_ahead_forget(c, lane);
 }
 
+/* Asks every hop, unless they are being asked. */
+static void examine(struct tun_client *c, struct tun_lane *lane) {
+    if (!lane->suspect) {
+        lane->suspect = true;
+        lane->suspect_until = cv_usec_add(now(c), tun_client_patience(c->t));
+        for (unsigned i = 0; i < lane->n; i++) {
+            if (tun_circuit_request(c->t, &c->now, lane->circuit, i, TUN_CMD_PING, NULL, 0,
+                                    &lane->ping[i]))
+                lane->ping[i] = 0;
+        }
+    }
+    tun_client_by(c, lane->suspect_until);
+}
+
 void tun_client_suspect(struct tunnel *t, const struct cv_now *at, cv_handle circuit) {
     struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
     struct tun_lane *lane = tun_ahead_lane(c, circuit);
@@ -141,13 +155,29 @@ void tun_client_suspect(struct tunnel *t, const struct cv_now *at, cv_handle cir
         tun_client_failed(t, at, circuit, TUN_HOPS_MAX);
         return;
     }
-    lane->suspect = true;
-    lane->suspect_until = cv_usec_add(now(c), tun_client_patience(t));
-    for (unsigned i = 0; i < lane->n; i++) {
-        if (tun_circuit_request(t, at, circuit, i, TUN_CMD_PING, NULL, 0, &lane->ping[i]))
-            lane->ping[i] = 0;
-    }
-    tun_client_by(c, lane->suspect_until);
+    examine(c, lane);
+    lane->suspect_kept = false;
+}
+
+void tun_client_probe(struct tunnel *t, const struct cv_now *at, cv_handle circuit) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    struct tun_lane *lane = tun_ahead_lane(c, circuit);
+    if (!lane || lane->suspect)
+        return;
+    c->now = *at;
+    examine(c, lane);
+    lane->suspect_kept = true;
+}
+
+bool tun_client_is_dead(const struct tunnel *t, cv_handle circuit) {
+    const struct tun_lane *lane = tun_ahead_lane(tun_attached(t, TUN_USER_CLIENT), circuit);
+    return lane && lane->dead;
+}
+
+void tun_client_on_pong(struct tunnel *t, const struct cv_now *at, const struct tun_event *ev) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    c->now = *at;
+    tun_ahead_on_reply(c, ev);
 }
 
 void tun_ahead_on_reply(struct tun_client *c, const struct tun_event *ev) {
@@ -165,9 +195,13 @@ static void judge(struct tun_client *c, struct tun_lane *lane) {
     for (unsigned i = 0; i < lane->n; i++) {
         if (lane->ping[i]) {
             shun(c, lane, i);
+            lane->dead = true;
             break;
         }
     }
+    lane->suspect = false;
+    if (lane->suspect_kept)
+        return;
     tun_circuit_close(c->t, &c->now, lane->circuit);
     tun_ahead_forget(c, lane);
 }

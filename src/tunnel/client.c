@@ -146,9 +146,11 @@ static void guards_work(struct tun_client *c) {
     if (!c->guards_change)
         return;
     c->guards_change = false;
-    uint8_t blob[TUN_GUARDS_BLOB_MAX];
+    /* The event points here until it is taken; two, so that a second change
+     * leaves the first one whole. */
+    uint8_t *blob = c->blob[c->blob_next];
+    c->blob_next ^= 1;
     struct tun_event ev = {.kind = TUN_EVENT_SAVE};
-    static_assert((int)TUN_GUARDS_BLOB_MAX <= (int)TUN_DATAGRAM, "copied by the queue of events");
     ev.save.which = TUN_BLOB_GUARDS;
     ev.save.len = tun_guards_save(&c->guards, blob);
     ev.save.blob = blob;

@@ -85,6 +85,13 @@ void tun_client_failed(struct tunnel *t, const struct cv_now *now, cv_handle cir
  * sign of life; the first that gives none is avoided for a while. */
 void tun_client_suspect(struct tunnel *t, const struct cv_now *now, cv_handle circuit);
 
+/* The same for a circuit that may only be slow: its user keeps it, and hands on
+ * every REPLY that is a PONG or none at all. */
+void tun_client_probe(struct tunnel *t, const struct cv_now *now, cv_handle circuit);
+/* A probe found that one of its hops does not answer. */
+bool tun_client_is_dead(const struct tunnel *t, cv_handle circuit);
+void tun_client_on_pong(struct tunnel *t, const struct cv_now *now, const struct tun_event *ev);
+
 /* How long a circuit may take to be built, by what others took. */
 cv_usec tun_client_patience(const struct tunnel *t);
 

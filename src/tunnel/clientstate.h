@@ -75,7 +75,9 @@ struct tun_lane {
     uint8_t hop[TUN_HOPS_MAX][CV_KEY];
     uint32_t day[TUN_HOPS_MAX];
     cv_usec opened_at, ready_at;
-    bool suspect; /* asked who of its hops is alive, until */
+    bool suspect;      /* asked who of its hops is alive, until */
+    bool suspect_kept; /* its user has it still */
+    bool dead;         /* and it was found dead */
     cv_usec suspect_until;
     uint32_t ping[TUN_HOPS_MAX]; /* transactions; 0: answered */
 };
@@ -111,6 +113,8 @@ struct tun_client {
 
     cv_usec expire_at, own_at;
     struct cv_tokenbucket answers; /* cells of descriptors for others, a second */
+    uint8_t blob[2][TUN_GUARDS_BLOB_MAX];
+    uint8_t blob_next;
     uint8_t proof[2][TUN_DESCRIPTOR_MAX];
 
     cv_usec next;

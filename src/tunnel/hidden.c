@@ -80,6 +80,20 @@ bool tun_road_give_up(struct tun_road *r) {
     return info.built + 1 == info.hops;
 }
 
+bool tun_road_dead(struct tun_road *r, cv_usec asked_at) {
+    struct tun_hiddens *all = r->owner->all;
+    if (tun_client_is_dead(all->t, r->circuit))
+        return true;
+    cv_usec probe = cv_usec_add(asked_at, tun_client_patience(all->t));
+    if (all->now.mono < probe) {
+        tun_hidden_by(r->owner, probe);
+        return false;
+    }
+    tun_client_probe(all->t, &all->now, r->circuit);
+    tun_hidden_by(r->owner, cv_usec_add(all->now.mono, tun_client_patience(all->t) + CV_MSEC(1)));
+    return false;
+}
+
 void tun_road_suspect(struct tun_road *r) {
     if (r->kind == TUN_ROAD_NONE)
         return;
@@ -395,6 +409,8 @@ static void on_reply(struct tun_hiddens *all, const struct tun_event *ev) {
     struct tun_road *r = road_get(all, ev->reply.circuit);
     if (!r)
         return;
+    if (ev->reply.command == TUN_CMD_PONG)
+        tun_client_on_pong(all->t, &all->now, ev);
     switch (r->kind) {
     case TUN_ROAD_SEARCH:
         tun_search_on_reply(r->owner, r->part, ev);

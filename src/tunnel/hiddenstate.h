@@ -65,7 +65,7 @@ struct tun_search {
     uint8_t keys[2];
     struct tun_search_key key[2][TUN_LOOKUP_KEYS_MAX];
     uint8_t missing; /* results still to come */
-    cv_usec until;
+    cv_usec asked_at, until;
 };
 
 /* A contact, and how it went. */
@@ -153,7 +153,7 @@ struct tun_publication {
     uint8_t slot;
     bool written; /* holds our contacts, in `period` */
     uint8_t tries;
-    cv_usec until, retry_at;
+    cv_usec asked_at, until, retry_at;
 };
 
 enum tun_join_state { TUN_JOIN_IDLE = 0, TUN_JOIN_BUILDING, TUN_JOIN_JOINING, TUN_JOIN_UP };
@@ -248,6 +248,9 @@ void tun_road_close(struct tun_road *r); /* no-op without a circuit */
 /* Closed because whoever is next on it does not answer. True: it was the last
  * hop that did not. */
 bool tun_road_give_up(struct tun_road *r);
+/* A request on it takes long: true when the way to whom it was sent is cut,
+ * which takes some looking. Call it again and again. */
+bool tun_road_dead(struct tun_road *r, cv_usec asked_at);
 /* Closed because it fell silent after it was built: found out who. */
 void tun_road_suspect(struct tun_road *r);
 /* Identities of the relays it goes along, built or not; how many, at most

@@ -8,12 +8,15 @@
 #include "tunnel/bodies.h"
 #include "tunnel/hiddenstate.h"
 
-#define COME   CV_SEC(5)   /* how long a seeder may take to come */
-#define CHANGE CV_SEC(120) /* before its end a circuit gets a successor */
-#define LOOK   CV_MSEC(600)
-#define QUIET  CV_SEC(4)    /* without any answer: the way to the seeder is cut */
-#define DOUBT  CV_MSEC(500) /* likewise: time to look for another */
-#define HEDGE  CV_MSEC(1500)
+#define COME   CV_SEC(5)    /* how long a seeder may take to come */
+#define CHANGE CV_SEC(120)  /* before its end a circuit gets a successor */
+#define LOOK   CV_MSEC(400) /* whether the seeder is there, while there is talk */
+#define REST   CV_SEC(2)    /* and when there is none */
+/* Without any answer for so long, the way to the seeder is cut. */
+#define QUIET_MIN CV_MSEC(1500)
+#define QUIET_MAX CV_SEC(4)
+#define DOUBT     CV_MSEC(500) /* likewise: time to look for another */
+#define HEDGE     CV_MSEC(1500)
 
 static cv_usec now(const struct tun_hidden *h) {
     return tun_hidden_now(h);
@@ -69,7 +72,7 @@ static struct tun_known *pick(struct tun_hidden *h) {
     for (unsigned i = 0; i < v->knowns; i++) {
         struct tun_known *k = &v->known[i];
         unsigned through, met = with_seeder(v, &k->contact, &through);
-        if (met >= TUN_MEETINGS_MAX || !usable(h, k))
+        if (through >= 2 || !usable(h, k))
             continue;
         unsigned cost = met * 256 + through * 32 + k->fails;
         ties = !best || cost < best_cost ? 1 : ties + (cost == best_cost);
@@ -248,11 +251,13 @@ static void open_rendezvous(struct tun_hidden *h, struct tun_meet *m) {
 static void open_introduction(struct tun_hidden *h, struct tun_meet *m) {
     struct tun_relay *r =
         tun_directory_find_d(tun_client_directory(h->all->t), m->contact.ip, m->contact.d);
-    struct tun_path_request req = {.purpose = TUN_PURPOSE_INTRODUCE, .named = r};
+    /* Another contact is better than a way through somebody who is gone. */
+    struct tun_path_request req = {
+        .purpose = TUN_PURPOSE_INTRODUCE, .named = r, .alive = h->viewer->knowns > 1};
     enum cv_err err =
         r ? tun_road_open(h, &m->ip, TUN_ROAD_INTRODUCE, m, &req) : CV_ERR_UNREACHABLE;
     if (err == CV_ERR_UNREACHABLE || err == CV_ERR_DENIED)
-        next_contact(h, m); /* it is both our guards, or no relay at all */
+        next_contact(h, m); /* it is our only guard, or no relay at all */
     else if (err)
         tun_hidden_by(h, cv_usec_add(now(h), CV_MSEC(200)));
 }
@@ -369,10 +374,17 @@ static void came(struct tun_hidden *h, struct tun_meet *m) {
 }
 
 static void wait_step(struct tun_hidden *h, struct tun_meet *m) {
-    if (!m->rp.kind || now(h) >= m->until)
+    const struct tun_known *k = known_of(h, &m->contact);
+    bool outdated = k && k->fails >= TUN_KNOWN_OUTDATED;
+    if (!m->rp.kind || now(h) >= m->until || outdated)
         next_rendezvous(h, m, NOBODY_CAME);
     else
         tun_hidden_by(h, m->until);
+}
+
+static cv_usec quiet(const struct tun_hidden *h) {
+    cv_usec q = tun_client_patience(h->all->t) + CV_MSEC(500);
+    return q < QUIET_MIN ? QUIET_MIN : q > QUIET_MAX ? QUIET_MAX : q;
 }
 
 /* Who says something and hears nothing asks, and when nobody answers in some
@@ -382,19 +394,21 @@ static bool cut_off(struct tun_hidden *h, struct tun_meet *m) {
     struct tun_circuit_info info;
     if (now(h) < m->look_at || tun_circuit_info(h->all->t, m->rp.circuit, &info))
         return false;
-    m->look_at = cv_usec_add(now(h), LOOK);
     /* Not cells: the rendezvous answers for itself when the way ends behind it. */
     bool heard = m->rp.heard != m->seen_in, said = info.cells_out != m->seen_out;
-    if (heard)
+    if (heard) {
         m->quiet_at = 0;
-    else if (said && m->quiet_at == 0)
+    } else if (said && m->quiet_at == 0) {
         m->quiet_at = now(h);
+        tun_client_probe(h->all->t, &h->all->now, m->rp.circuit);
+    }
     if (m->quiet_at)
         tun_road_hello(&m->rp);
     (void)tun_circuit_info(h->all->t, m->rp.circuit, &info);
     m->seen_in = m->rp.heard;
     m->seen_out = info.cells_out;
-    return m->quiet_at && cv_usec_since(now(h), m->quiet_at) >= QUIET;
+    m->look_at = cv_usec_add(now(h), heard || said || m->quiet_at ? LOOK : REST);
+    return m->quiet_at && cv_usec_since(now(h), m->quiet_at) >= quiet(h);
 }
 
 static void up_step(struct tun_hidden *h, struct tun_meet *m) {
@@ -462,6 +476,8 @@ static unsigned hedges(struct tun_hidden *h) {
         if (now(h) < at)
             tun_hidden_by(h, at);
     }
+    if (n > 0)
+        h->viewer->missed = true; /* slots may say more by now */
     return n;
 }
 

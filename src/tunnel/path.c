@@ -293,6 +293,8 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
     err = CV_ERR_UNREACHABLE;
     /* To be avoided is a wish, the rules are not. */
     for (int pick = NOT_SHUNNED; pick >= ANY && err == CV_ERR_UNREACHABLE; pick--) {
+        if (pick == ANY && req->alive)
+            break;
         gather_firsts(&s, dir, now, (enum pick)pick, rng);
         gather_seconds(&s, dir, now, (enum pick)pick, rng);
         gather_rest(&s, all, n, now, (enum pick)pick, rng);

@@ -33,6 +33,7 @@ struct tun_path_request {
      * outlive. */
     const uint8_t (*apart)[CV_KEY];
     size_t aparts;
+    bool alive; /* rather no path than one through whoever failed lately */
     /* Nowhere: what a confirmation is about must not carry it. Identity or NULL. */
     const uint8_t *without;
 };

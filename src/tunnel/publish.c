@@ -55,6 +55,10 @@ static void fail(struct tun_hidden *h, struct tun_publication *p, bool elsewhere
     tun_road_close(&p->road);
     if (++p->tries >= TRIES) {
         publication_idle(p);
+        /* The DHT does not want it now: later, all slots once more. */
+        struct tun_seeder *s = h->seeder;
+        cv_usec again = cv_usec_add(now(h), tun_hidden_pause(h, CV_SEC(60), CV_SEC(3)));
+        s->publish_at = cv_usec_min(s->publish_at, again);
         return;
     }
     if (elsewhere && p->slot != 0)
@@ -86,6 +90,7 @@ static void read_slot(struct tun_hidden *h, struct tun_publication *p) {
         return;
     }
     p->state = TUN_PUBLICATION_READING;
+    p->asked_at = now(h);
     p->until = cv_usec_add(now(h), ANSWER);
 }
 
@@ -142,6 +147,7 @@ static void put(struct tun_hidden *h, struct tun_publication *p, const struct tu
         return;
     }
     p->state = TUN_PUBLICATION_WRITING;
+    p->asked_at = now(h);
     p->until = cv_usec_add(now(h), ANSWER);
 }
 
@@ -227,6 +233,8 @@ static void publication_step(struct tun_hidden *h, struct tun_publication *p) {
         return;
     }
     if (p->state == TUN_PUBLICATION_READING || p->state == TUN_PUBLICATION_WRITING) {
+        if (p->road.kind && tun_road_dead(&p->road, p->asked_at))
+            tun_road_close(&p->road);
         if (now(h) >= p->until)
             tun_road_suspect(&p->road);
         if (p->road.kind == TUN_ROAD_NONE)

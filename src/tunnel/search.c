@@ -230,6 +230,7 @@ static void search_ask(struct tun_hidden *h, struct tun_search *s) {
                              &s->transaction[i]))
             return;
         s->sent++;
+        s->asked_at = now(h);
         s->until = cv_usec_add(now(h), RESULTS);
     }
 }
@@ -252,6 +253,8 @@ static void search_step(struct tun_hidden *h, struct tun_search *s) {
     tun_hidden_by(h, s->until);
     if (tun_road_stuck(&s->road))
         (void)tun_road_give_up(&s->road);
+    if (s->road.kind && s->sent && tun_road_dead(&s->road, s->asked_at))
+        tun_road_close(&s->road);
     if (s->road.kind == TUN_ROAD_NONE) {
         /* Lost on the way, before or after asking: ask again on another. */
         s->sent = 0;

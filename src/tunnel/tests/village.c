@@ -114,6 +114,9 @@ static void on_event(struct world_node *n, const struct cv_now *now, const struc
             lookup(v, n, now, ev, &rd);
         else if (ev->request.command == TUN_CMD_PUT)
             put(v, n, now, ev, &rd);
+    } else if (ev->kind == TUN_EVENT_SAVE && ev->save.which == TUN_BLOB_GUARDS) {
+        memcpy(v->guards[n->id], ev->save.blob, ev->save.len);
+        v->guards_len[n->id] = ev->save.len;
     } else if (ev->kind == TUN_EVENT_PEER_UP) {
         peer_up(v, n, ev);
     } else if (ev->kind == TUN_EVENT_PEER_DOWN) {
@@ -145,7 +148,14 @@ void village_free(struct village *v) {
 }
 
 unsigned village_client(struct village *v) {
-    return settle(v, world_client(v->w, &(struct tun_config){.hurry = true}));
+    return village_client_with(v, NULL, 0);
+}
+
+unsigned village_client_with(struct village *v, const void *guards, size_t len) {
+    struct tun_config cfg = {.hurry = true};
+    cfg.blob[TUN_BLOB_GUARDS] = guards;
+    cfg.blob_len[TUN_BLOB_GUARDS] = len;
+    return settle(v, world_client(v->w, &cfg));
 }
 
 cv_handle village_view(struct village *v, unsigned node, const char *swarm) {

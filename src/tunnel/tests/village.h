@@ -7,6 +7,7 @@
 #define CULVERT_TUNNEL_TESTS_VILLAGE_H
 
 #include "tunnel/client.h"
+#include "tunnel/guard.h"
 #include "tunnel/hidden.h"
 #include "tunnel/slot.h"
 #include "tunnel/tests/world.h"
@@ -27,6 +28,8 @@ struct village {
         bool up;
     } peer[VILLAGE_PEERS];
     unsigned peers;
+    uint8_t guards[WORLD_NODES][TUN_GUARDS_BLOB_MAX]; /* as saved last */
+    size_t guards_len[WORLD_NODES];
 };
 
 /* `relays` relays, then nothing; times as in a hurry. */
@@ -34,6 +37,8 @@ struct village *village_new(const struct sim_config *cfg, unsigned relays);
 void village_free(struct village *v);
 /* A client of the village; its number. */
 unsigned village_client(struct village *v);
+/* The same with the guards of an earlier run. */
+unsigned village_client_with(struct village *v, const void *guards, size_t len);
 
 cv_handle village_view(struct village *v, unsigned node, const char *swarm);
 cv_handle village_share(struct village *v, unsigned node, const char *swarm, bool viewer);
