@@ -50,7 +50,7 @@ static const char doc[] =
     "3 state folder in use or damaged; 4 no bootstrap node answered, or the port\n"
     "is taken.\n";
 
-static const struct {
+static const struct command {
     const char *name;
     enum dht_command command;
     unsigned least, most; /* arguments */
@@ -96,21 +96,25 @@ static void id_argument(struct argp_state *state, struct dht_options *o, const c
     o->has_id = true;
 }
 
+static const struct command *find_command(struct argp_state *state, const char *name) {
+    size_t last = sizeof commands / sizeof *commands - 1;
+    for (size_t i = 0; i <= last; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    argp_error(state, "unknown command '%s'; see --help", name);
+    return &commands[last]; /* not reached: the line above exits */
+}
+
 static void finish(struct argp_state *state, struct parsing *p) {
     struct dht_options *o = p->o;
     if (p->count == 0)
         argp_error(state, "no command; see --help");
-    size_t i = 0;
-    while (i < sizeof commands / sizeof *commands && strcmp(commands[i].name, p->words[0]) != 0)
-        i++;
-    if (i == sizeof commands / sizeof *commands)
-        argp_error(state, "unknown command '%s'; see --help", p->words[0]);
-    if (p->count - 1 < commands[i].least)
-        argp_error(state, "%s: an argument is missing; see --help", p->words[0]);
-    if (p->count - 1 > commands[i].most)
-        argp_error(state, "%s: '%s' is one argument too many", p->words[0],
-                   p->words[commands[i].most + 1]);
-    o->command = commands[i].command;
+    const struct command *c = find_command(state, p->words[0]);
+    if (p->count - 1 < c->least)
+        argp_error(state, "%s: an argument is missing; see --help", c->name);
+    if (p->count - 1 > c->most)
+        argp_error(state, "%s: '%s' is one argument too many", c->name, p->words[c->most + 1]);
+    o->command = c->command;
     switch (o->command) {
     case DHT_CMD_SERVE:
         if (!o->listen[0].family && !o->listen[1].family)

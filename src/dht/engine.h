@@ -150,7 +150,7 @@ struct dht {
     struct dht_operation *ops[DHT_OPS];
     unsigned op_count;
     uint64_t op_next; /* generation */
-    TAILQ_HEAD(, dht_operation) dirty;
+    TAILQ_HEAD(dht_dirty_list, dht_operation) dirty;
 
     struct cv_addr contacts[DHT_BOOTSTRAP_CONTACTS];
     unsigned contact_count, contact_next;

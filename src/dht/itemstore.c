@@ -10,13 +10,13 @@
 /* --- items -------------------------------------------------------------- */
 
 struct dht_id dht_key_target(const uint8_t k[DHT_KEY], const void *salt, size_t salt_len) {
-    struct dht_id id;
+    struct dht_id id = {{0}};
     cv_sha2(CV_SHA1, id.b, k, DHT_KEY, salt, salt_len);
     return id;
 }
 
 struct dht_id dht_item_target(const struct dht_item *item) {
-    struct dht_id id;
+    struct dht_id id = {{0}};
     if (item->mutable_item)
         return dht_key_target(item->k, item->salt, item->salt_len);
     cv_sha(CV_SHA1, id.b, item->v, item->v_len);

@@ -21,7 +21,7 @@ unsigned dht_id_common_bits(const struct dht_id *a, const struct dht_id *b) {
 }
 
 struct dht_id dht_id_random(const struct cv_rng *rng) {
-    struct dht_id id;
+    struct dht_id id = {{0}};
     cv_rng_fill(rng, id.b, sizeof id.b);
     return id;
 }

@@ -243,7 +243,7 @@ static void put(struct serving *s) {
         refuse(s, DHT_CODE_PROTOCOL, "no v");
         return;
     }
-    struct dht_id target;
+    struct dht_id target = {{0}};
     if (q->k.p)
         target = dht_key_target(q->k.p, q->salt.p, q->salt.n);
     else
