@@ -93,8 +93,11 @@ static void choose_first(struct tun_client *c) {
         return;
     /* A moment for more to answer: the choice is for months. */
     cv_usec age = cv_usec_since(now(c), c->first_link_at);
-    cv_usec wait = linked >= TUN_CONTACTS_WANTED ? 0 : linked >= 3 ? CV_MSEC(250) : CV_MSEC(1000);
-    if (missing > 0 && (age < wait || (linked < 2 && age < CV_SEC(5)))) {
+    cv_usec wait = linked >= TUN_CONTACTS_WANTED ? 0
+                   : linked >= 3                 ? CV_MSEC(250)
+                   : linked == 2                 ? CV_MSEC(1000)
+                                                 : CV_SEC(5);
+    if (missing > 0 && age < wait) {
         tun_client_by(c, cv_usec_add(c->first_link_at, wait));
         return;
     }
