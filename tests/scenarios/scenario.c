@@ -37,6 +37,13 @@ const struct scenario scenarios[] = {
      scenario_hidden, 3},
     {"relay_dies", "a relay dies mid-stream, 1.2 x bitrate, 5 s buffer: the reader never waits",
      scenario_relay_dies, 4},
+    {"fair_relay", "a saturated relay: contributor 3 : 1 free-rider, 1 : 1 with the gate off",
+     scenario_fair_relay, 2},
+    {"same_run", "whole nodes, crash and restart: same seed, same run", scenario_same_run, 2},
+    {"village", "sixty relays find each other, and a film goes over the hidden path",
+     scenario_village, 1},
+    {"hour", "100 nodes, 10 relays, 2 films: the simulator's speed (--nodes: idle)", scenario_hour,
+     1},
     {0},
 };
 

@@ -503,3 +503,37 @@ bool world_stores_match(const struct world *w) {
     }
     return true;
 }
+
+/* ---- the world that the simulator's speed is measured in ---- */
+
+void world_hour(uint64_t seed, unsigned nodes, unsigned relays, unsigned streams, unsigned minutes,
+                struct world_figures *ret) {
+    enum { RATE = 125000 };
+    static struct world_reader readers[WORLD_FILMS_MAX];
+    struct world *w = world_new(seed);
+    cv_usec end = CV_SEC(60) * minutes;
+    assert(streams <= WORLD_FILMS_MAX && nodes >= relays + 2 * streams && minutes > 1);
+    world_relays(w, relays);
+    for (unsigned i = relays; i < nodes; i++)
+        world_node_new(w, &(struct world_node_config){0});
+    world_links(w, CV_MSEC(5), CV_MSEC(30), 0);
+    sim_run(w->sim, CV_SEC(10));
+    for (unsigned i = 0; i < streams; i++) {
+        const struct world_film *f = world_film_new(w, RATE * 60 * (uint64_t)(minutes - 1));
+        world_open(w->nodes[relays + 2 * i], f, WORLD_SEEDER, 0, false);
+        world_open(w->nodes[relays + 2 * i + 1], f, WORLD_VIEWER, 0, false);
+        world_read(&readers[i], w->nodes[relays + 2 * i + 1], RATE, 5 * RATE);
+    }
+    sim_run(w->sim, end);
+    *ret = (struct world_figures){.nodes = nodes,
+                                  .node_hours = (double)nodes * minutes / 60,
+                                  .datagrams = sim_counters(w->sim)->sent,
+                                  .timeouts = sim_counters(w->sim)->timeouts,
+                                  .digest = sim_digest(w->sim),
+                                  .played = true};
+    for (unsigned i = 0; i < streams; i++) {
+        ret->waits += readers[i].waits;
+        ret->played &= !readers[i].wrong && readers[i].at == readers[i].node->film->octets;
+    }
+    world_free(w);
+}
