@@ -241,7 +241,7 @@ static bool read_seed(const char *path, uint8_t seed[CV_KEY]) {
     FILE *f = fopen(path, "r");
     size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
     if (!f)
-        fprintf(stderr, "culvert-dht: --key %s: %s\n", path, strerror(errno));
+        fprintf(stderr, "culvert-dht: --key %s: cannot be read\n", path);
     else
         fclose(f);
     bool good = n == sizeof text - 1 && cv_unhex(text, seed, CV_KEY) == CV_ERR_OK;
