@@ -136,6 +136,8 @@ static void put_cancels(struct ppsp_channel *c, struct cv_wr *w, size_t spare) {
 static uint32_t request_room(const struct ppsp_channel *c, cv_usec now) {
     if (c->choked || now < c->ask_at || now < c->idle_until || !ppsp_swarm_hungry(c->swarm))
         return 0;
+    if (c->swarm->retry_at) /* the store is busy: what is under way is enough for now */
+        return 0;
     if (!c->guess && c->have.count == 0)
         return 0;
     uint32_t window = c->guess ? GUESS_CHUNKS : c->window;

@@ -97,7 +97,7 @@ struct ppsp {
 
     struct ppsp_counters counters;
     struct ppsp_peaks peaks; /* of the datagram being read */
-    uint8_t *scratch;        /* chunks on their way out of a store */
+    uint8_t *scratch;        /* chunks on their way out of a store: PPSP_STAGE_OCTETS */
     size_t scratch_size;
 };
 
@@ -136,17 +136,14 @@ struct ppsp_swarm {
     struct ppsp_chunkset have;  /* verified and in the store */
     struct ppsp_chunkset taken; /* have, plus asked for, plus staged */
 
-    /* Verified, on the way into the store. */
-    TAILQ_ENTRY(ppsp_swarm) in_staged;
-    struct {
-        uint8_t *buf; /* stage_max chunks; NULL until something is fetched */
-        uint64_t first;
-        uint32_t count;
-        size_t len;
-    } stage;
-    uint32_t stage_max;
-    bool paused;      /* the store has no room */
-    cv_usec retry_at; /* the store said AGAIN; 0: no */
+    /* Verified, on the way into the store: a ring, usually of one. */
+    struct ppsp_segment *segments[PPSP_STAGE_SEGMENTS];
+    uint32_t segment_head, segment_count;
+    struct ppsp_segment *spare;        /* so that not every one is allocated */
+    TAILQ_ENTRY(ppsp_swarm) in_staged; /* while segment_count is not 0 */
+    uint32_t stage_max;                /* chunks of one segment */
+    bool paused;                       /* the store has no room */
+    cv_usec retry_at;                  /* the store said AGAIN; 0: no */
     uint64_t uncommitted;
     cv_usec commit_at;
 
@@ -170,11 +167,8 @@ void ppsp_swarm_reschedule(struct ppsp_swarm *s);
 /* The chunk count became proven. False when a trusted length contradicts it. */
 bool ppsp_swarm_size_proven(struct ppsp_swarm *s, cv_usec now, uint64_t chunks);
 
-/* Adds a verified chunk to the stage. CV_ERR_AGAIN, CV_ERR_FULL ..: could not. */
-enum cv_err ppsp_swarm_stage(struct ppsp_swarm *s, cv_usec now, uint64_t chunk,
-                             const uint8_t *content, size_t len);
-/* Writes the stage and new hashes to the store. */
-void ppsp_swarm_flush(struct ppsp_swarm *s, cv_usec now);
+/* The last chunk is verified, and so long. */
+void ppsp_swarm_size_exact(struct ppsp_swarm *s, size_t len);
 
 /* Length a chunk must have; 0 when that is not known (the last one). */
 size_t ppsp_swarm_chunk_len(const struct ppsp_swarm *s, uint64_t chunk);
@@ -184,6 +178,28 @@ void ppsp_swarm_wake(struct ppsp_swarm *s);
 
 /* Is there anything this swarm would ask of anybody? */
 bool ppsp_swarm_hungry(const struct ppsp_swarm *s);
+
+/* ---- stage.c: the way of verified chunks into the store ------------------------ */
+
+struct ppsp_segment {
+    uint64_t first; /* consecutive chunks */
+    uint32_t count;
+    size_t len;
+    uint8_t data[];
+};
+
+/* Adds a verified chunk. CV_ERR_AGAIN: the store is busy and too much waits
+ * already; CV_ERR_FULL, CV_ERR_NOMEM. */
+enum cv_err ppsp_stage_add(struct ppsp_swarm *s, cv_usec now, uint64_t chunk,
+                           const uint8_t *content, size_t len);
+/* Some of the chunks first..last wait here. */
+bool ppsp_stage_any(const struct ppsp_swarm *s, uint64_t first, uint64_t last);
+/* Writes what waits, and new hashes, to the store. */
+void ppsp_stage_flush(struct ppsp_swarm *s, cv_usec now);
+/* Makes it durable when it is time to. */
+void ppsp_stage_commit(struct ppsp_swarm *s, cv_usec now);
+/* Forgets what waits. */
+void ppsp_stage_done(struct ppsp_swarm *s);
 
 /* ---- channel -------------------------------------------------------------- */
 

@@ -82,10 +82,6 @@ static void waste(struct ppsp_swarm *s, const struct ppsp_data *data) {
     s->wasted += data->len;
 }
 
-static bool staged(const struct ppsp_swarm *s, uint64_t chunk) {
-    return s->stage.count && chunk >= s->stage.first && chunk < s->stage.first + s->stage.count;
-}
-
 /* Content of one chunk needs no hash but the root. */
 static enum cv_err only_chunk(struct ppsp_swarm *s, cv_usec now, const struct ppsp_data *data,
                               const uint8_t *hash) {
@@ -170,7 +166,7 @@ enum cv_err ppsp_fetch_data(struct ppsp_channel *c, cv_usec now, const struct pp
         waste(s, data);
         return CV_ERR_OK;
     }
-    if (ppsp_chunkset_has(&s->have, data->chunk) || staged(s, data->chunk)) {
+    if (ppsp_chunkset_has(&s->have, data->chunk) || ppsp_stage_any(s, data->chunk, data->chunk)) {
         PPSP_COUNT(p, drop_data_duplicate);
         waste(s, data);
         ack_add(c, now, data->chunk, data->timestamp); /* our ACK was lost */
@@ -191,7 +187,7 @@ enum cv_err ppsp_fetch_data(struct ppsp_channel *c, cv_usec now, const struct pp
         return CV_ERR_OK;
     }
     if (!err)
-        err = ppsp_swarm_stage(s, now, data->chunk, data->content, data->len);
+        err = ppsp_stage_add(s, now, data->chunk, data->content, data->len);
     if (err) {
         PPSP_COUNT(p, drop_data_store);
         return CV_ERR_OK;

@@ -14,9 +14,7 @@ const struct ppsp_config ppsp_defaults = {
     .mtu = 1400,
 };
 
-/* As much as one store call moves (swarm.c), and at least one chunk. */
-enum { SCRATCH = PPSP_STAGE_CHUNKS * 1024 };
-static_assert((int)SCRATCH >= (int)PPSP_CHUNK_SIZE_MAX, "one chunk fits");
+static_assert((int)PPSP_STAGE_OCTETS >= (int)PPSP_CHUNK_SIZE_MAX, "one chunk fits");
 
 struct ppsp *ppsp_new(const struct ppsp_config *config, const struct cv_rng *rng) {
     struct ppsp *p = calloc(1, sizeof *p);
@@ -34,7 +32,7 @@ struct ppsp *ppsp_new(const struct ppsp_config *config, const struct cv_rng *rng
     p->by_id = cv_map_new(PPSP_ID_MAX, swarms, cv_siphash_map, p->map_key);
     p->by_local = cv_map_new(sizeof(uint32_t), channels, cv_siphash_map, p->map_key);
     p->by_peer = cv_map_new(sizeof(struct ppsp_peer_key), channels, cv_siphash_map, p->map_key);
-    p->scratch_size = SCRATCH;
+    p->scratch_size = PPSP_STAGE_OCTETS;
     p->scratch = malloc(p->scratch_size);
     if (!p->swarms || !p->generations || !p->by_id || !p->by_local || !p->by_peer || !p->scratch)
         return ppsp_free(p);
@@ -311,7 +309,7 @@ bool ppsp_poll_transmit(struct ppsp *p, struct cv_now now, struct cv_batch *batc
     struct ppsp_swarm *s, *next;
     for (s = TAILQ_FIRST(&p->staged); s; s = next) {
         next = TAILQ_NEXT(s, in_staged);
-        ppsp_swarm_flush(s, now.mono);
+        ppsp_stage_flush(s, now.mono);
     }
     if (!ppsp_goodbyes_out(p, batch) || !ppsp_handshake_replies(p, now.mono, batch))
         return true;

@@ -1,11 +1,9 @@
-/* One content: opening, what is known of its size, the way into the store. */
+/* One content: opening, what readers want of it, what is known of its size. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ppsp/engine.h"
-
-enum { STAGE_OCTETS = 1 << 16 };
 
 /* ---- opening and closing ---------------------------------------------------- */
 
@@ -97,7 +95,7 @@ static void bucket(struct cv_tokenbucket *b, uint64_t rate, uint32_t chunk_size,
 
 static bool holds(const void *ctx, uint64_t first, uint64_t last) {
     const struct ppsp_swarm *s = ctx;
-    if (s->stage.count && s->stage.first <= last && s->stage.first + s->stage.count > first)
+    if (ppsp_stage_any(s, first, last))
         return true;
     return s->have.count == s->chunks ||
            (s->have.count && ppsp_chunkset_any(&s->have, first, last));
@@ -113,7 +111,7 @@ static struct ppsp_swarm *swarm_new(struct ppsp *p, const struct ppsp_swarm_conf
     s->hash_len = config->id_len;
     s->timer.of_swarm = true;
     s->commit_at = s->news_at = CV_USEC_NEVER;
-    s->stage_max = STAGE_OCTETS / config->chunk_size;
+    s->stage_max = PPSP_STAGE_OCTETS / config->chunk_size;
     s->stage_max = s->stage_max > PPSP_STAGE_CHUNKS ? PPSP_STAGE_CHUNKS : s->stage_max;
     TAILQ_INIT(&s->channels);
     ppsp_tree_init(&s->tree, config->hash, config->id, config->store, config->store_ctx);
@@ -129,7 +127,7 @@ static void swarm_free(struct ppsp_swarm *s) {
     ppsp_tree_done(&s->tree);
     ppsp_chunkset_done(&s->have);
     ppsp_chunkset_done(&s->taken);
-    free(s->stage.buf);
+    ppsp_stage_done(s);
     free(s);
 }
 
@@ -171,13 +169,6 @@ struct ppsp_swarm *ppsp_swarm_find(const struct ppsp *p, cv_handle handle) {
     return p->swarms[i];
 }
 
-static void unstage(struct ppsp_swarm *s) {
-    if (s->stage.count)
-        TAILQ_REMOVE(&s->p->staged, s, in_staged);
-    s->stage.count = 0;
-    s->stage.len = 0;
-}
-
 /* Its owner is not interested any more. */
 static void forget_events(struct ppsp *p, cv_handle swarm) {
     uint32_t kept = 0;
@@ -193,14 +184,14 @@ void ppsp_swarm_close(struct ppsp *p, struct cv_now now, cv_handle swarm) {
     struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
     if (!s)
         return;
-    ppsp_swarm_flush(s, now.mono);
+    ppsp_stage_flush(s, now.mono);
     (void)ppsp_tree_flush(&s->tree);
     while (!TAILQ_EMPTY(&s->channels))
         ppsp_channel_free(TAILQ_FIRST(&s->channels), true);
     if (s->uncommitted)
         (void)s->config.store->commit(s->config.store_ctx);
     ppsp_half_open_forget(p, s);
-    unstage(s);
+    ppsp_stage_done(s);
     cv_heap_remove(&p->timers, &s->timer.t);
     uint8_t key[PPSP_ID_MAX];
     id_key(&s->config, key);
@@ -225,7 +216,7 @@ void ppsp_swarm_ready(struct ppsp *p, struct cv_now now, cv_handle swarm) {
         return;
     s->paused = false;
     s->retry_at = 0;
-    ppsp_swarm_flush(s, now.mono);
+    ppsp_stage_flush(s, now.mono);
     ppsp_swarm_wake(s);
 }
 
@@ -339,7 +330,7 @@ bool ppsp_swarm_size_proven(struct ppsp_swarm *s, cv_usec now, uint64_t chunks) 
 }
 
 /* The last chunk is verified: now the length is exact (section 5.6.2). */
-static void last_chunk(struct ppsp_swarm *s, size_t len) {
+void ppsp_swarm_size_exact(struct ppsp_swarm *s, size_t len) {
     uint64_t octets = (s->chunks - 1) * s->config.chunk_size + len;
     bool differs = s->octets && s->octets != octets;
     s->octets = octets;
@@ -347,132 +338,6 @@ static void last_chunk(struct ppsp_swarm *s, size_t len) {
     struct ppsp_store_size size = {.chunks = s->chunks, .octets = octets};
     (void)s->config.store->set_size(s->config.store_ctx, &size);
     tell_size(s, differs ? CV_ERR_DIFFERS : CV_ERR_OK);
-}
-
-/* ---- the way into the store ---------------------------------------------------- */
-
-/* Nothing can be stored: what was verified but not written is forgotten. */
-static void pause_fetching(struct ppsp_swarm *s, enum cv_err err) {
-    struct ppsp_channel *c;
-    if (s->stage.count)
-        (void)ppsp_chunkset_remove(&s->taken, s->stage.first, s->stage.first + s->stage.count - 1);
-    s->p->counters.drop_data_store += s->stage.count;
-    unstage(s);
-    TAILQ_FOREACH(c, &s->channels, of_swarm) {
-        c->ack_count = c->ack_chunks = 0;
-        c->ack_at = CV_USEC_NEVER;
-        ppsp_fetch_release(c);
-    }
-    if (!s->paused)
-        ppsp_event_push(s->p, &(struct ppsp_event){
-                                  .type = PPSP_EVENT_STORE_ERROR, .err = err, .swarm = s->handle});
-    s->paused = true;
-}
-
-static void store_failed(struct ppsp_swarm *s, cv_usec now, enum cv_err err) {
-    if (err == CV_ERR_AGAIN || err == CV_ERR_NOMEM) {
-        s->retry_at = cv_usec_add(now, PPSP_STORE_RETRY);
-        ppsp_swarm_reschedule(s);
-    } else {
-        pause_fetching(s, err);
-    }
-}
-
-static void stored(struct ppsp_swarm *s, cv_usec now, uint64_t first, uint64_t last, size_t len) {
-    /* taken holds these already, so its memory is there; have grows like it */
-    if (ppsp_chunkset_add(&s->have, first, last)) {
-        store_failed(s, now, CV_ERR_NOMEM);
-        return;
-    }
-    s->down += len;
-    ppsp_rate_add(&s->down_rate, now, len);
-    ppsp_event_push(s->p, &(struct ppsp_event){.type = PPSP_EVENT_CHUNKS_READY,
-                                               .swarm = s->handle,
-                                               .first = first,
-                                               .last = last});
-    struct ppsp_range *before = s->news_count ? &s->news[(s->news_count - 1) % PPSP_NEWS] : NULL;
-    if (before && before->last + 1 == first && s->news_at != CV_USEC_NEVER)
-        before->last = last;
-    else
-        s->news[s->news_count++ % PPSP_NEWS] = (struct ppsp_range){first, last};
-    if (s->news_at == CV_USEC_NEVER)
-        s->news_at = cv_usec_add(now, PPSP_HAVE_DELAY);
-
-    if (s->uncommitted == 0)
-        s->commit_at = cv_usec_add(now, PPSP_COMMIT_DELAY);
-    s->uncommitted += len;
-    s->complete = s->have.count == s->chunks;
-    if (s->complete || s->uncommitted >= PPSP_COMMIT_OCTETS)
-        s->commit_at = now;
-    if (s->complete)
-        ppsp_event_push(s->p,
-                        &(struct ppsp_event){.type = PPSP_EVENT_COMPLETE, .swarm = s->handle});
-}
-
-static void commit(struct ppsp_swarm *s, cv_usec now) {
-    if (now < s->commit_at)
-        return;
-    enum cv_err err = ppsp_tree_flush(&s->tree);
-    if (!err)
-        err = s->config.store->commit(s->config.store_ctx);
-    if (err) {
-        s->commit_at = cv_usec_add(now, PPSP_STORE_RETRY);
-        return;
-    }
-    s->uncommitted = 0;
-    s->commit_at = CV_USEC_NEVER;
-}
-
-void ppsp_swarm_flush(struct ppsp_swarm *s, cv_usec now) {
-    if (s->paused || (s->retry_at && now < s->retry_at))
-        return;
-    s->retry_at = 0;
-    if (s->stage.count == 0)
-        return;
-    uint64_t first = s->stage.first, last = first + s->stage.count - 1;
-    /* Hashes first: a chunk without its hashes could not be given away. */
-    enum cv_err err = ppsp_tree_flush(&s->tree);
-    if (!err)
-        err = s->config.store->write_chunks(s->config.store_ctx, first, s->stage.count,
-                                            s->stage.buf, s->stage.len);
-    if (err) {
-        store_failed(s, now, err);
-        return;
-    }
-    size_t len = s->stage.len;
-    unstage(s);
-    stored(s, now, first, last, len);
-    commit(s, now);
-    ppsp_swarm_reschedule(s);
-}
-
-enum cv_err ppsp_swarm_stage(struct ppsp_swarm *s, cv_usec now, uint64_t chunk,
-                             const uint8_t *content, size_t len) {
-    if (s->paused)
-        return CV_ERR_FULL;
-    if (!s->stage.buf && !(s->stage.buf = malloc((size_t)s->stage_max * s->config.chunk_size)))
-        return CV_ERR_NOMEM;
-    if (s->stage.count &&
-        (s->stage.count == s->stage_max || chunk != s->stage.first + s->stage.count))
-        ppsp_swarm_flush(s, now);
-    if (s->paused)
-        return CV_ERR_FULL;
-    if (s->stage.count &&
-        (s->stage.count == s->stage_max || chunk != s->stage.first + s->stage.count))
-        return CV_ERR_AGAIN; /* the store was not ready */
-    enum cv_err err = ppsp_chunkset_add(&s->taken, chunk, chunk);
-    if (err)
-        return err;
-    if (s->stage.count == 0) {
-        s->stage.first = chunk;
-        TAILQ_INSERT_TAIL(&s->p->staged, s, in_staged);
-    }
-    memcpy(s->stage.buf + s->stage.len, content, len);
-    s->stage.count++;
-    s->stage.len += len;
-    if (chunk + 1 == s->chunks && !s->octets_sure)
-        last_chunk(s, len);
-    return CV_ERR_OK;
 }
 
 /* ---- time ---------------------------------------------------------------------- */
@@ -487,10 +352,10 @@ void ppsp_swarm_reschedule(struct ppsp_swarm *s) {
 
 void ppsp_swarm_on_timeout(struct ppsp_swarm *s, cv_usec now) {
     if (s->retry_at && now >= s->retry_at) {
-        ppsp_swarm_flush(s, now);
+        ppsp_stage_flush(s, now);
         ppsp_swarm_wake(s);
     }
-    commit(s, now);
+    ppsp_stage_commit(s, now);
     if (now >= s->news_at) {
         s->news_at = CV_USEC_NEVER;
         ppsp_swarm_wake(s);

@@ -67,6 +67,21 @@ Test(ppsp_store_faults, busy_is_waited_for) {
     rig_free(r);
 }
 
+/* What is under way when the store becomes busy waits; more is not asked for. */
+Test(ppsp_store_faults, nothing_is_thrown_away_while_busy) {
+    struct rig *r = pair();
+    ppsp_swarm_limits(r->engine[0], rig_now(r), r->swarm[0], 500 * 1024, 0);
+    for (unsigned i = 0; i < 200 && !rig_complete(r, 1); i++) {
+        r->store[1].write_err = i % 3 ? CV_ERR_AGAIN : CV_ERR_OK;
+        rig_run(r, CV_MSEC(30));
+    }
+    cr_expect(rig_complete(r, 1));
+    const struct ppsp_counters *c = ppsp_counters(r->engine[1]);
+    cr_expect_eq(c->drop_data_store, 0);
+    cr_expect_eq(c->drop_data_duplicate, 0);
+    rig_free(r);
+}
+
 Test(ppsp_store_faults, a_broken_store_is_told) {
     struct rig *r = pair();
     r->store[1].write_err = CV_ERR_STORE;
