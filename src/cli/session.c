@@ -99,7 +99,9 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
         save(c, ev);
         break;
     case NODE_EVENT_NO_BOOTSTRAP:
-        if (!c->s->direct) /* direct swarms have their peers named */
+        /* Direct swarms have their peers named, and somebody must be the first
+         * relay of a new network: it waits for the others. */
+        if (!c->s->direct && !(c->s->verb == CLI_RELAY && ev->u.count == 0))
             cli_session_fail(c, CLI_NETWORK,
                              "no bootstrap node answered (tried %llu); pass --bootstrap IP:PORT",
                              (unsigned long long)ev->u.count);
