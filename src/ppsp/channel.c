@@ -241,10 +241,14 @@ void ppsp_channel_wake(struct ppsp_channel *c) {
     TAILQ_INSERT_TAIL(&c->swarm->p->ready, c, in_ready);
 }
 
-/* Section 3.12: silent for three minutes although we sent three datagrams. */
+/* Section 3.12: silent for three minutes although we sent three datagrams, the
+ * last of which could have been answered. */
 static cv_usec dead_at(const struct ppsp_channel *c) {
-    return c->sent_unheard >= PPSP_DEAD_DATAGRAMS ? cv_usec_add(c->heard_at, PPSP_DEAD)
-                                                  : CV_USEC_NEVER;
+    if (c->sent_unheard < PPSP_DEAD_DATAGRAMS)
+        return CV_USEC_NEVER;
+    cv_usec silent = cv_usec_add(c->heard_at, PPSP_DEAD);
+    cv_usec answer = cv_usec_add(c->third_at, PPSP_DEAD_ANSWER);
+    return silent > answer ? silent : answer;
 }
 
 void ppsp_channel_schedule(struct ppsp_channel *c) {

@@ -11,7 +11,8 @@ void ppsp_commit(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t
     cv_batch_commit(b, &c->endpoint, (uint16_t)size);
     PPSP_COUNT(c->swarm->p, datagrams_out);
     c->sent_at = now;
-    c->sent_unheard++;
+    if (++c->sent_unheard == PPSP_DEAD_DATAGRAMS)
+        c->third_at = now;
 }
 
 static bool range_fits(const struct ppsp_channel *c, const struct cv_wr *w, size_t spare) {

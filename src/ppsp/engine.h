@@ -223,7 +223,8 @@ struct ppsp_channel {
     uint16_t messages; /* types the peer supports */
 
     cv_usec heard_at, sent_at;
-    uint32_t sent_unheard; /* datagrams since we heard something */
+    uint32_t sent_unheard; /* datagrams since we heard something, .. */
+    cv_usec third_at;      /* .. and when the third of them left */
     cv_usec retry_at, retry_wait, called_at;
     bool retried;
     bool confirm_due;      /* datagram 3: proves that we exist, even if empty */

@@ -41,6 +41,7 @@ enum {
 #define PPSP_KEEPALIVE           CV_SEC(25)  /* under the 30 s of common NATs */
 #define PPSP_DEAD                CV_SEC(180) /* section 3.12, with .. */
 #define PPSP_DEAD_DATAGRAMS      3           /* .. so many sent in vain */
+#define PPSP_DEAD_ANSWER         CV_SEC(5)   /* .. the last of them so long ago */
 #define PPSP_HALF_OPEN_TIME      CV_SEC(10)
 #define PPSP_BAN_TIME            CV_SEC(600)
 #define PPSP_HAVE_DELAY          CV_MSEC(20) /* news are gathered so long */

@@ -1,0 +1,92 @@
+/*
+ * Every message and the options of a handshake, from arbitrary octets.
+ * Property: no crash; a reader never passes the end; what a reader accepts is
+ * written as the same octets again (options: what is written reads the same).
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "ppsp/message.h"
+#include "ppsp/options.h"
+
+enum { HASH = 20, CHUNK = 64 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void expect_same(const struct cv_wr *w, const struct cv_rd *r, const uint8_t *from) {
+    size_t used = (size_t)(r->p - from);
+    assert(!w->err);
+    assert(cv_wr_len(w) == used + 1);
+    assert(memcmp(w->start + 1, from, used) == 0);
+}
+
+static void messages(enum ppsp_addressing method, const uint8_t *data, size_t size) {
+    uint8_t out[256];
+    struct ppsp_range range;
+    struct cv_rd r = cv_rd_init(data, size);
+    struct cv_wr w = cv_wr_init(out, sizeof out);
+    if (!ppsp_spec_read(&r, method, &range)) {
+        assert(range.first <= range.last);
+        ppsp_range_write(&w, PPSP_MSG_HAVE, method, &range);
+        expect_same(&w, &r, data);
+    }
+    struct ppsp_data d;
+    r = cv_rd_init(data, size);
+    w = cv_wr_init(out, sizeof out);
+    if (!ppsp_data_read(&r, method, CHUNK, &d)) {
+        assert(d.len >= 1 && d.len <= CHUNK);
+        ppsp_data_write(&w, method, &d);
+        expect_same(&w, &r, data);
+    }
+    struct ppsp_ack ack;
+    r = cv_rd_init(data, size);
+    w = cv_wr_init(out, sizeof out);
+    if (!ppsp_ack_read(&r, method, &ack)) {
+        ppsp_ack_write(&w, method, &ack);
+        expect_same(&w, &r, data);
+    }
+    struct ppsp_integrity_hash node;
+    r = cv_rd_init(data, size);
+    w = cv_wr_init(out, sizeof out);
+    if (!ppsp_integrity_read(&r, method, HASH, &node)) {
+        ppsp_integrity_write(&w, method, HASH, &node);
+        expect_same(&w, &r, data);
+    }
+    static const enum ppsp_message_type pex[] = {PPSP_MSG_PEX_REQ, PPSP_MSG_PEX_RESV4,
+                                                 PPSP_MSG_PEX_RESV6, PPSP_MSG_PEX_RESCERT};
+    for (size_t i = 0; i < sizeof pex / sizeof *pex; i++) {
+        r = cv_rd_init(data, size);
+        (void)ppsp_pex_skip(&r, pex[i]);
+        assert(r.p <= r.end);
+    }
+}
+
+static void options(const uint8_t *data, size_t size) {
+    static uint8_t out[70000];
+    struct ppsp_options o, again;
+    struct cv_rd r = cv_rd_init(data, size);
+    if (ppsp_options_read(&r, &o))
+        return;
+    struct cv_wr w = cv_wr_init(out, sizeof out);
+    ppsp_options_write(&w, &o);
+    assert(!w.err);
+    struct cv_rd back = cv_rd_init(out, cv_wr_len(&w));
+    enum cv_err err = ppsp_options_read(&back, &again);
+    assert(!err);
+    (void)err;
+    assert(cv_rd_left(&back) == 0);
+    assert(o.present == again.present && o.version == again.version);
+    assert(o.min_version == again.min_version && o.integrity == again.integrity);
+    assert(o.hash == again.hash && o.signature == again.signature);
+    assert(o.addressing == again.addressing && o.discard_window == again.discard_window);
+    assert(o.messages == again.messages && o.chunk_size == again.chunk_size);
+    assert(o.swarm_id_len == again.swarm_id_len);
+    assert(!o.swarm_id_len || memcmp(o.swarm_id, again.swarm_id, o.swarm_id_len) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    messages(PPSP_ADDRESSING_CHUNK32, data, size);
+    messages(PPSP_ADDRESSING_CHUNK64, data, size);
+    options(data, size);
+    return 0;
+}
