@@ -97,7 +97,7 @@ static void on_media_done(void *ctx, struct gw_media *m) {
             return;
         }
     }
-    assert(!"a reply ends that was never begun");
+    assert(false && "a reply ends that was never begun");
 }
 
 static bool find_swarm(struct gateway *g, const char *id, struct node_swarm_status *ret) {
