@@ -184,6 +184,16 @@ enum cv_err dht_ping(struct dht *d, struct cv_now now, const struct cv_addr *add
 enum cv_err dht_sample(struct dht *d, struct cv_now now, const struct cv_addr *addr,
                        const struct dht_id *target, dht_op *ret);
 
+/*
+ * Keeps what an announcement or a put stores alive: the operation is repeated,
+ * announcements every 24 to 30 minutes, items every 45 to 60, sooner (a minute,
+ * doubling) when nobody stored. The times are random, and at most
+ * DHT_KEEP_AT_ONCE of all kept ones are under way, so that many that were
+ * started together do not stay together. Each round ends with a DONE under the
+ * same handle; dht_cancel() ends it. CV_ERR_INVAL: `op` is no such operation.
+ */
+enum cv_err dht_keep(struct dht *d, dht_op op);
+
 /* Ends it without further events. Stale handles are ignored. */
 void dht_cancel(struct dht *d, struct cv_now now, dht_op op);
 
@@ -220,6 +230,7 @@ struct dht_done {
     unsigned refused_sig;   /* 206 */
     unsigned refused_cas;   /* 301: re-read, try again */
     unsigned refused_seq;   /* 302: something newer is stored */
+    unsigned steps;         /* from us to the farthest-fetched of the closest nodes */
     unsigned scrape_seeds;  /* dht_scrape(): estimates, 0 when unknown */
     unsigned scrape_peers;
 };

@@ -65,7 +65,8 @@ enum dht_op_phase {
     DHT_PHASE_LOOKUP,
     DHT_PHASE_STORE,
     DHT_PHASE_SINGLE,
-    DHT_PHASE_OVER, /* only events are left to be taken */
+    DHT_PHASE_RESTING, /* kept: until the next round */
+    DHT_PHASE_OVER,    /* only events are left to be taken */
 };
 
 struct dht_operation {
@@ -78,6 +79,10 @@ struct dht_operation {
     struct cv_addr single;
     struct dht_lookup *lookup[2]; /* NULL: side not used */
     unsigned stores_waiting;
+
+    bool kept; /* begins again at `again` */
+    cv_usec again;
+    unsigned failures; /* rounds in a row that nobody stored */
 
     uint16_t port; /* announce */
     bool implied_port;
@@ -117,6 +122,8 @@ struct dht_side {
     unsigned vote_count, vote_next;
 
     cv_usec rtt_mean, rtt_dev; /* 0: nothing measured */
+    double sizes[DHT_SIZES];   /* of the network, as the last look-ups saw it; a ring */
+    unsigned size_count, size_next;
 
     /* Bootstrap and home look-ups */
     dht_op self_op; /* running, 0 = none */
@@ -151,6 +158,7 @@ struct dht {
     unsigned op_count;
     uint64_t op_next; /* generation */
     TAILQ_HEAD(dht_dirty_list, dht_operation) dirty;
+    cv_usec keep_at; /* the next round of a kept one may begin */
 
     struct cv_addr contacts[DHT_BOOTSTRAP_CONTACTS];
     unsigned contact_count, contact_next;
@@ -203,7 +211,7 @@ void dht_queries_done(struct dht *d);
 void dht_serve(struct dht *d, cv_usec now, const struct cv_addr *from, const struct dht_msg *m,
                size_t query_len);
 
-/* --- op.c --------------------------------------------------------------- */
+/* --- op.c and its parts (op.h) ------------------------------------------ */
 
 struct dht_operation *dht_op_get(const struct dht *d, dht_op handle);
 /* Starts a look-up of upkeep's own; 0 when there is no place. */
@@ -218,6 +226,8 @@ void dht_op_stalled(struct dht *d, cv_usec now, const struct dht_query *q);
 void dht_op_failed(struct dht *d, cv_usec now, const struct dht_query *q);
 /* READY, or nobody there: those that waited go on. */
 void dht_ops_start_waiting(struct dht *d, cv_usec now);
+/* Begins the rounds of kept operations that are due. */
+void dht_ops_keep(struct dht *d, cv_usec now);
 /* Event of the first operation that has one. */
 bool dht_ops_event(struct dht *d, struct dht_event *ret);
 void dht_ops_done(struct dht *d);
@@ -240,5 +250,10 @@ void dht_upkeep_seed(struct dht *d, cv_usec now, unsigned side, struct dht_looku
 void dht_upkeep_answered(struct dht *d, cv_usec now, const struct dht_query *q,
                          const struct dht_msg *m);
 void dht_upkeep_wake(struct dht *d, cv_usec now, unsigned side);
+/* Nodes in the network of this side: median of what the last look-ups of
+ * various targets saw, so that who crowds around one target does not move it;
+ * 0 while fewer than four have been seen. */
+double dht_upkeep_size(const struct dht *d, unsigned side);
+void dht_upkeep_measured(struct dht *d, unsigned side, double size);
 
 #endif

@@ -27,11 +27,18 @@ enum {
 
     /* Look-ups */
     DHT_ALPHA = 4,
-    DHT_CANDIDATES = 64,     /* remembered at once */
-    DHT_LOOKUP_QUERIES = 64, /* asked in all, per side */
-    DHT_TRIES = 2,           /* sends per candidate */
-    DHT_OPS = 256,           /* operations at once */
-    DHT_QUERIES = 1024,      /* unanswered at once */
+    DHT_PATHS = 4,                                          /* disjoint ones of a look-up */
+    DHT_PATH_CANDIDATES = 32,                               /* remembered at once */
+    DHT_PATH_QUERIES = 24,                                  /* asked */
+    DHT_CANDIDATES = DHT_PATHS * DHT_PATH_CANDIDATES,       /* of a look-up and side */
+    DHT_LOOKUP_QUERIES = DHT_PATHS * DHT_PATH_QUERIES,      /* likewise */
+    DHT_CROWD_MAX = 24,                                     /* closest ones where they crowd */
+    DHT_STORES_MAX = DHT_CROWD_MAX + DHT_PATHS * DHT_K / 2, /* stored on, per side */
+    DHT_SIZES = 16,                                         /* look-ups that the size is from */
+    DHT_TRIES = 2,                                          /* sends per candidate */
+    DHT_KEEP_AT_ONCE = 8, /* of operations that are kept alive: rounds under way */
+    DHT_OPS = 256,        /* operations at once */
+    DHT_QUERIES = 1024,   /* unanswered at once */
     DHT_BOOTSTRAP_CONTACTS = 64,
     DHT_SAVED_NODES = 512,
 
@@ -62,6 +69,12 @@ enum {
 #define DHT_GOOD_FOR     CV_SEC(900)
 #define DHT_PEER_EXPIRES CV_SEC(2700)
 #define DHT_ITEM_EXPIRES CV_SEC(7200)
+
+/* Longest pause before something is stored anew; drawn from the last fifth or
+ * quarter of it. */
+#define DHT_KEEP_PEER  CV_SEC(1800)
+#define DHT_KEEP_ITEM  CV_SEC(3600)
+#define DHT_KEEP_RETRY CV_SEC(60) /* nobody stored; doubles */
 
 #define DHT_SHORT_FIRST CV_MSEC(300) /* before any round trip was measured */
 #define DHT_SHORT_MIN   CV_MSEC(100)

@@ -3,19 +3,32 @@
 #include <assert.h>
 #include <string.h>
 
-void dht_lookup_init(struct dht_lookup *l, const struct dht_id *target) {
+void dht_lookup_init(struct dht_lookup *l, const struct dht_id *target, double size) {
     l->target = *target;
-    l->count = 0;
-    l->asked = 0;
-    l->answered = 0;
+    l->size = size;
+    l->count = l->asked = l->answered = 0;
+    l->starts = l->dealt = 0;
+    memset(l->asked_on, 0, sizeof l->asked_on);
+}
+
+static bool was_asked(const struct dht_candidate *c) {
+    return c->state == DHT_CANDIDATE_ASKED || c->state == DHT_CANDIDATE_STALLED;
 }
 
 struct dht_candidate *dht_lookup_find(struct dht_lookup *l, const struct cv_addr *addr) {
-    for (unsigned i = 0; i < l->count; i++)
-        if (cv_addr_equal(&l->v[i].addr, addr))
-            return &l->v[i];
-    return NULL;
+    struct dht_candidate *best = NULL;
+    for (unsigned i = 0; i < l->count; i++) {
+        struct dht_candidate *c = &l->v[i];
+        if (!cv_addr_equal(&c->addr, addr))
+            continue;
+        if (was_asked(c) || c->state == DHT_CANDIDATE_ANSWERED)
+            return c;
+        best = best ? best : c;
+    }
+    return best;
 }
+
+/* --- the list ----------------------------------------------------------- */
 
 /* Contacts come first, then by distance. */
 static bool before(const struct dht_lookup *l, const struct dht_candidate *a,
@@ -30,12 +43,22 @@ static void take_out(struct dht_lookup *l, unsigned i) {
     l->count--;
 }
 
-/* Makes a place free at the far end, for something closer than what goes. */
+/* A candidate takes the place of one path, however many know it. */
+static unsigned owner(const struct dht_candidate *c) {
+    return (unsigned)__builtin_ctz(c->paths);
+}
+
+/* Makes a place free at the far end of its path, for something closer than what
+ * goes: no path can crowd out another. */
 static bool make_room(struct dht_lookup *l, const struct dht_candidate *c) {
-    if (l->count < DHT_CANDIDATES)
+    unsigned held = 0;
+    for (unsigned i = 0; i < l->count; i++)
+        held += owner(&l->v[i]) == owner(c);
+    if (held < DHT_PATH_CANDIDATES)
         return true;
     for (unsigned i = l->count; i-- > 0 && before(l, c, &l->v[i]);)
-        if (l->v[i].state == DHT_CANDIDATE_NEW || l->v[i].state == DHT_CANDIDATE_FAILED) {
+        if (owner(&l->v[i]) == owner(c) &&
+            (l->v[i].state == DHT_CANDIDATE_NEW || l->v[i].state == DHT_CANDIDATE_FAILED)) {
             take_out(l, i);
             return true;
         }
@@ -51,74 +74,176 @@ static struct dht_candidate *insert(struct dht_lookup *l, const struct dht_candi
     return &l->v[i];
 }
 
-bool dht_lookup_add(struct dht_lookup *l, const struct dht_id *id, const struct cv_addr *addr) {
-    struct dht_candidate c = {.addr = *addr, .contact = !id};
-    if (dht_lookup_find(l, addr))
-        return false;
-    if (id) {
-        c.id = *id;
-        c.fits = dht_id_fits_address(id, addr);
-        for (unsigned i = 0; i < l->count; i++)
-            if (!l->v[i].contact && dht_id_equal(&l->v[i].id, id))
-                return false; /* the same id at two addresses: first come */
+/* Its first 64 bits as a fraction of the whole space. */
+static double distance(const struct dht_id *a, const struct dht_id *b) {
+    uint64_t v = 0;
+    for (unsigned i = 0; i < 8; i++)
+        v = v << 8 | (uint8_t)(a->b[i] ^ b->b[i]);
+    return (double)v / 18446744073709551616.0;
+}
+
+static void identify(const struct dht_lookup *l, struct dht_candidate *c, const struct dht_id *id) {
+    c->id = *id;
+    c->contact = false;
+    c->fits = dht_id_fits_address(id, &c->addr);
+    c->expect = (float)(l->size * distance(id, &l->target));
+}
+
+/* Known already: one more path knows it. true also when it may not enter,
+ * because its id has been seen elsewhere: first come, but for one whose id
+ * fits where the other's did not. */
+static bool is_known(struct dht_lookup *l, const struct dht_candidate *c) {
+    for (unsigned i = 0; i < l->count; i++) {
+        struct dht_candidate *o = &l->v[i];
+        bool same_addr = cv_addr_equal(&o->addr, &c->addr);
+        if (c->contact || o->contact) {
+            if (same_addr)
+                return true;
+            continue;
+        }
+        if (!dht_id_equal(&o->id, &c->id))
+            continue;
+        if (same_addr) {
+            o->paths |= c->paths;
+            return true;
+        }
+        if (o->state != DHT_CANDIDATE_NEW || o->fits || !c->fits)
+            return true;
+        take_out(l, i--);
     }
-    if (!make_room(l, &c))
+    return false;
+}
+
+static bool add(struct dht_lookup *l, struct dht_namer by, const struct dht_id *id,
+                const struct cv_addr *addr) {
+    struct dht_candidate c = {.addr = *addr, .contact = !id, .step = by.step};
+    if (by.path == DHT_PATHS)
+        by.path = (uint8_t)(l->dealt % DHT_PATHS);
+    c.paths = (uint8_t)(1u << by.path);
+    if (id)
+        identify(l, &c, id);
+    if (is_known(l, &c) || !make_room(l, &c))
         return false;
+    l->dealt++;
     insert(l, &c);
     return true;
 }
+
+bool dht_lookup_start(struct dht_lookup *l, const struct dht_id *id, const struct cv_addr *addr) {
+    bool added = add(l, (struct dht_namer){DHT_PATHS, 1}, id, addr);
+    l->starts += added;
+    return added;
+}
+
+struct dht_namer dht_lookup_namer(const struct dht_lookup *l, const struct dht_candidate *c) {
+    /* With fewer to begin with than there are paths, whom those name are what
+     * the paths begin with. */
+    bool deal = l->starts < DHT_PATHS && c->step == 1;
+    return (struct dht_namer){deal ? DHT_PATHS : c->path,
+                              (uint8_t)(c->step < UINT8_MAX ? c->step + 1 : UINT8_MAX)};
+}
+
+bool dht_lookup_add(struct dht_lookup *l, struct dht_namer by, const struct dht_id *id,
+                    const struct cv_addr *addr) {
+    return add(l, by, id, addr);
+}
+
+/* --- whom to ask -------------------------------------------------------- */
 
 /* Another candidate of the same network was asked and has not failed. */
 static bool network_taken(const struct dht_lookup *l, const struct dht_candidate *c) {
     unsigned bits = c->addr.family == 4 ? 24 : 64;
     for (unsigned i = 0; i < l->count; i++) {
         const struct dht_candidate *o = &l->v[i];
-        bool used = o->state == DHT_CANDIDATE_ASKED || o->state == DHT_CANDIDATE_STALLED ||
-                    o->state == DHT_CANDIDATE_ANSWERED;
+        bool used = was_asked(o) || o->state == DHT_CANDIDATE_ANSWERED;
         if (o != c && used && cv_addr_common_bits(&o->addr, &c->addr) >= bits)
             return true;
     }
     return false;
 }
 
-static bool may_ask(const struct dht_lookup *l, const struct dht_candidate *c) {
-    return c->state == DHT_CANDIDATE_NEW && l->asked < DHT_LOOKUP_QUERIES && !network_taken(l, c);
+/* Walks outwards: have enough answered when the next one is `c`? */
+struct enough {
+    unsigned answered;
+    bool crowd;
+};
+
+static bool have_enough(struct enough *e, const struct dht_lookup *l,
+                        const struct dht_candidate *c) {
+    if (e->answered < DHT_K)
+        return false;
+    return !e->crowd || e->answered >= DHT_CROWD_MAX || c->expect >= DHT_K || l->size <= 0;
 }
 
-/* The first candidate to ask before K fitting ones have answered; *ret_waiting:
- * somebody in that range still owes an answer. */
-static struct dht_candidate *frontier(struct dht_lookup *l, bool *ret_waiting) {
-    unsigned answered = 0;
+static void count_answer(struct enough *e, const struct dht_lookup *l,
+                         const struct dht_candidate *c) {
+    if (c->state != DHT_CANDIDATE_ANSWERED || !c->fits)
+        return;
+    /* K where a quarter of them is expected: by chance once in 900 look-ups. */
+    if (++e->answered == DHT_K)
+        e->crowd = l->size > 0 && c->expect < DHT_K / 4;
+}
+
+/* The first candidate to ask on this path before enough have answered;
+ * *ret_waiting: somebody in that range still owes an answer. */
+static struct dht_candidate *frontier(struct dht_lookup *l, unsigned path, bool *ret_waiting) {
+    struct enough e = {0};
+    bool may_ask = l->asked_on[path] < DHT_PATH_QUERIES;
     *ret_waiting = false;
-    for (unsigned i = 0; i < l->count && answered < DHT_K; i++) {
+    for (unsigned i = 0; i < l->count; i++) {
         struct dht_candidate *c = &l->v[i];
-        if (may_ask(l, c))
+        if (!(c->paths >> path & 1))
+            continue;
+        if (have_enough(&e, l, c))
+            break;
+        if (c->state == DHT_CANDIDATE_NEW && may_ask && !network_taken(l, c))
             return c;
-        if (c->state == DHT_CANDIDATE_ASKED || c->state == DHT_CANDIDATE_STALLED)
-            *ret_waiting = true;
-        answered += c->state == DHT_CANDIDATE_ANSWERED && c->fits;
+        *ret_waiting |= was_asked(c);
+        count_answer(&e, l, c);
     }
     return NULL;
 }
 
 struct dht_candidate *dht_lookup_next(struct dht_lookup *l) {
-    unsigned active = 0;
+    unsigned active[DHT_PATHS] = {0}, all = 0;
     for (unsigned i = 0; i < l->count; i++)
-        active += l->v[i].state == DHT_CANDIDATE_ASKED;
-    bool waiting;
-    struct dht_candidate *c = active < DHT_ALPHA ? frontier(l, &waiting) : NULL;
-    if (c) {
-        c->state = DHT_CANDIDATE_ASKED;
-        l->asked++;
+        if (l->v[i].state == DHT_CANDIDATE_ASKED) {
+            active[l->v[i].path]++;
+            all++;
+        }
+    /* Contacts first, then the path with the fewest queries under way. */
+    struct dht_candidate *best = NULL;
+    unsigned best_path = 0;
+    for (unsigned p = 0; all < DHT_ALPHA && p < DHT_PATHS; p++) {
+        bool waiting;
+        struct dht_candidate *c = frontier(l, p, &waiting);
+        if (!c || (best && best->contact && !c->contact))
+            continue;
+        if (!best || (c->contact && !best->contact) || active[p] < active[best_path]) {
+            best = c;
+            best_path = p;
+        }
     }
-    return c;
+    if (best) {
+        best->state = DHT_CANDIDATE_ASKED;
+        best->path = (uint8_t)best_path;
+        l->asked++;
+        l->asked_on[best_path]++;
+    }
+    return best;
 }
 
 bool dht_lookup_over(const struct dht_lookup *l) {
-    bool waiting;
-    /* frontier() changes nothing; it is not const for the sake of its result */
-    return !frontier((struct dht_lookup *)(uintptr_t)l, &waiting) && !waiting;
+    for (unsigned p = 0; p < DHT_PATHS; p++) {
+        bool waiting;
+        /* frontier() changes nothing; it is not const for the sake of its result */
+        if (frontier((struct dht_lookup *)(uintptr_t)l, p, &waiting) || waiting)
+            return false;
+    }
+    return true;
 }
+
+/* --- what became of it -------------------------------------------------- */
 
 void dht_lookup_stalled(struct dht_lookup *l, const struct cv_addr *addr) {
     struct dht_candidate *c = dht_lookup_find(l, addr);
@@ -128,14 +253,27 @@ void dht_lookup_stalled(struct dht_lookup *l, const struct cv_addr *addr) {
 
 void dht_lookup_failed(struct dht_lookup *l, const struct cv_addr *addr) {
     struct dht_candidate *c = dht_lookup_find(l, addr);
-    if (c && (c->state == DHT_CANDIDATE_ASKED || c->state == DHT_CANDIDATE_STALLED))
+    if (c && was_asked(c))
         c->state = DHT_CANDIDATE_FAILED;
+}
+
+/* One that failed and was given up may still answer. */
+static struct dht_candidate *find_asked(struct dht_lookup *l, const struct cv_addr *addr,
+                                        const struct dht_id *id) {
+    struct dht_candidate *c = dht_lookup_find(l, addr);
+    if (!c || was_asked(c) || c->state == DHT_CANDIDATE_ANSWERED)
+        return c;
+    for (unsigned i = 0; i < l->count; i++)
+        if (l->v[i].state == DHT_CANDIDATE_FAILED && cv_addr_equal(&l->v[i].addr, addr) &&
+            (l->v[i].contact || dht_id_equal(&l->v[i].id, id)))
+            return &l->v[i];
+    return NULL;
 }
 
 struct dht_candidate *dht_lookup_answered(struct dht_lookup *l, const struct cv_addr *addr,
                                           const struct dht_id *id) {
-    struct dht_candidate *c = dht_lookup_find(l, addr);
-    if (!c || c->state == DHT_CANDIDATE_NEW || c->state == DHT_CANDIDATE_ANSWERED)
+    struct dht_candidate *c = find_asked(l, addr, id);
+    if (!c || c->state == DHT_CANDIDATE_ANSWERED)
         return NULL;
     if (!c->contact && !dht_id_equal(&c->id, id)) {
         c->state = DHT_CANDIDATE_FAILED;
@@ -148,27 +286,76 @@ struct dht_candidate *dht_lookup_answered(struct dht_lookup *l, const struct cv_
 
     /* Now that its id is known it takes its place; a double of it goes. */
     struct dht_candidate moved = *c;
-    moved.contact = false;
-    moved.id = *id;
-    moved.fits = dht_id_fits_address(id, addr);
+    identify(l, &moved, id);
     take_out(l, (unsigned)(c - l->v));
     for (unsigned i = 0; i < l->count; i++)
         if (!l->v[i].contact && dht_id_equal(&l->v[i].id, id)) {
+            moved.paths |= l->v[i].paths;
             take_out(l, i);
             break;
         }
     return insert(l, &moved);
 }
 
+/* --- results ------------------------------------------------------------ */
+
+static bool is_result(const struct dht_candidate *c, bool with_token) {
+    return c->state == DHT_CANDIDATE_ANSWERED && (!with_token || c->token_len);
+}
+
 size_t dht_lookup_closest(struct dht_lookup *l, bool with_token, struct dht_candidate **ret,
                           size_t cap) {
     size_t n = 0;
     for (int fits = 1; fits >= 0; fits--)
-        for (unsigned i = 0; i < l->count && n < cap; i++) {
-            struct dht_candidate *c = &l->v[i];
-            if (c->state == DHT_CANDIDATE_ANSWERED && c->fits == (fits == 1) &&
-                (!with_token || c->token_len))
-                ret[n++] = c;
-        }
+        for (unsigned i = 0; i < l->count && n < cap; i++)
+            if (is_result(&l->v[i], with_token) && l->v[i].fits == (fits == 1))
+                ret[n++] = &l->v[i];
     return n;
+}
+
+static size_t add_once(struct dht_candidate **ret, size_t n, struct dht_candidate *c) {
+    for (size_t i = 0; i < n; i++)
+        if (ret[i] == c)
+            return n;
+    ret[n] = c;
+    return n + 1;
+}
+
+size_t dht_lookup_stores(struct dht_lookup *l, struct dht_candidate *ret[DHT_STORES_MAX]) {
+    static_assert(DHT_STORES_MAX >= DHT_CROWD_MAX + DHT_PATHS * DHT_K / 2, "all of them fit");
+    size_t n = dht_lookup_closest(l, true, ret, DHT_K);
+    struct enough e = {0};
+    for (unsigned i = 0; i < l->count && !have_enough(&e, l, &l->v[i]); i++) {
+        if (is_result(&l->v[i], true) && l->v[i].fits)
+            n = add_once(ret, n, &l->v[i]);
+        count_answer(&e, l, &l->v[i]);
+    }
+    for (unsigned p = 0; p < DHT_PATHS; p++) {
+        unsigned of_path = 0;
+        for (unsigned i = 0; i < l->count && of_path < DHT_K / 2; i++)
+            if ((l->v[i].paths >> p & 1) && is_result(&l->v[i], true) && l->v[i].fits) {
+                n = add_once(ret, n, &l->v[i]);
+                of_path++;
+            }
+    }
+    return n;
+}
+
+double dht_lookup_size(const struct dht_lookup *l) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < l->count; i++)
+        if (is_result(&l->v[i], false) && ++n == DHT_K) {
+            double d = distance(&l->v[i].id, &l->target);
+            return d > 0 ? (DHT_K - 1) / d : 0;
+        }
+    return 0;
+}
+
+unsigned dht_lookup_steps(struct dht_lookup *l) {
+    struct dht_candidate *c[DHT_K];
+    size_t n = dht_lookup_closest(l, false, c, DHT_K);
+    unsigned steps = 0;
+    for (size_t i = 0; i < n; i++)
+        steps = c[i]->step > steps ? c[i]->step : steps;
+    return steps;
 }

@@ -2,11 +2,20 @@
  * One iterative look-up in one address family: whom to ask next, and when it is
  * over. Knows candidates and their states, nothing of messages or time.
  *
- * Candidates are sorted by distance. It asks the closest ones, DHT_ALPHA at a
- * time; a slow one (stalled) frees its place but may still answer; over when
- * the K closest that are left have answered. Only one node of a /24 (/64) is
- * asked, unless that one fails. Nodes whose id does not fit their address (BEP
- * 42) are asked but do not count as "closest answered" while others are left.
+ * Candidates are sorted by distance. It goes along DHT_PATHS disjoint paths
+ * (S/Kademlia): those it begins with are dealt out among them, whom a node names
+ * belongs to the path on which that node was asked, and nobody is asked twice,
+ * so that a liar spoils the paths he stands on and no other. A path asks its
+ * closest ones; a slow one (stalled) frees its place but may still answer; a
+ * path is over when the K closest it knows that are left have answered, on
+ * whatever path, and the look-up when all paths are.
+ *
+ * Only one node of a /24 (/64) is asked, unless that one fails. Nodes whose id
+ * does not fit their address (BEP 42) are asked but do not count as "closest
+ * answered" while others are left. When the K closest crowd together more than
+ * a network of the known size allows, as identities made for this target do,
+ * the look-up goes on outwards until it has those who would be the closest
+ * without them.
  */
 #ifndef CULVERT_DHT_LOOKUP_H
 #define CULVERT_DHT_LOOKUP_H
@@ -31,10 +40,14 @@ struct dht_candidate {
     struct dht_id id; /* meaningless while `contact` */
     struct cv_addr addr;
     uint8_t state;
-    bool contact; /* bootstrap contact of yet unknown id: asked before all others */
-    bool fits;    /* BEP 42 */
-    bool has_seq; /* answered a get with a mutable item or its seq */
-    bool stored;  /* confirmed a store */
+    bool contact;  /* bootstrap contact of yet unknown id: asked before all others */
+    bool fits;     /* BEP 42 */
+    bool has_seq;  /* answered a get with a mutable item or its seq */
+    bool stored;   /* confirmed a store */
+    uint8_t paths; /* bit p: path p knows it */
+    uint8_t path;  /* on which it was asked */
+    uint8_t step;  /* 1: we began with it; else one more than who named it */
+    float expect;  /* nodes that are closer in a network of the known size */
     uint8_t token_len;
     uint8_t token[DHT_TOKEN_MAX];
     int64_t seq;
@@ -42,14 +55,29 @@ struct dht_candidate {
 
 struct dht_lookup {
     struct dht_id target;
+    double size;                     /* nodes in the network, estimated; 0: unknown */
     unsigned count, asked, answered; /* candidates held; queries begun; answers */
+    unsigned starts, dealt;          /* begun with; dealt out among the paths */
+    unsigned asked_on[DHT_PATHS];
     struct dht_candidate v[DHT_CANDIDATES];
 };
 
-void dht_lookup_init(struct dht_lookup *l, const struct dht_id *target);
+/* `size`: how many nodes the network has, 0 when that is not known (then there
+ * is no check for crowds). */
+void dht_lookup_init(struct dht_lookup *l, const struct dht_id *target, double size);
 
-/* `id` NULL: a bootstrap contact. false: known already, or too far away. */
-bool dht_lookup_add(struct dht_lookup *l, const struct dht_id *id, const struct cv_addr *addr);
+/* Whom to begin with, closest first. `id` NULL: a bootstrap contact. false:
+ * known already, or too far away. */
+bool dht_lookup_start(struct dht_lookup *l, const struct dht_id *id, const struct cv_addr *addr);
+
+/* Who named a node: taken from the candidate that answered, before the look-up
+ * changes. */
+struct dht_namer {
+    uint8_t path, step; /* path DHT_PATHS: deal them out */
+};
+struct dht_namer dht_lookup_namer(const struct dht_lookup *l, const struct dht_candidate *c);
+bool dht_lookup_add(struct dht_lookup *l, struct dht_namer by, const struct dht_id *id,
+                    const struct cv_addr *addr);
 
 /* Whom to ask now; it counts as asked from here on. NULL: nobody at present.
  * Pointers to candidates are valid until the look-up changes. */
@@ -64,6 +92,7 @@ void dht_lookup_failed(struct dht_lookup *l, const struct cv_addr *addr);
 struct dht_candidate *dht_lookup_answered(struct dht_lookup *l, const struct cv_addr *addr,
                                           const struct dht_id *id);
 
+/* Who was asked at this address, or else is known there. */
 struct dht_candidate *dht_lookup_find(struct dht_lookup *l, const struct cv_addr *addr);
 
 bool dht_lookup_over(const struct dht_lookup *l);
@@ -72,5 +101,17 @@ bool dht_lookup_over(const struct dht_lookup *l);
  * those do not suffice) the closest of the others. */
 size_t dht_lookup_closest(struct dht_lookup *l, bool with_token, struct dht_candidate **ret,
                           size_t cap);
+
+/* Where to store: the K closest that gave a token (more where they crowd), and
+ * of every path the K/2 closest, so that one honest path suffices. At most
+ * DHT_STORES_MAX. */
+size_t dht_lookup_stores(struct dht_lookup *l, struct dht_candidate *ret[DHT_STORES_MAX]);
+
+/* How many nodes a network has whose K-th closest to the target this look-up
+ * found; 0 when it found fewer. */
+double dht_lookup_size(const struct dht_lookup *l);
+
+/* Steps from ourselves to the farthest-fetched of the K closest. */
+unsigned dht_lookup_steps(struct dht_lookup *l);
 
 #endif

@@ -34,7 +34,7 @@ void dht_ratelimit_done(struct dht_ratelimit *r);
 bool dht_ratelimit_query(struct dht_ratelimit *r, cv_usec now, const struct cv_addr *from);
 
 /* `octets` of reply beyond what everybody gets: pay them? `proven` (a valid
- * token seen, or a node of our table, so that the address is not forged) has
+ * token seen, so that the address is not forged) has
  * 16 times the budget. */
 bool dht_ratelimit_budget(struct dht_ratelimit *r, cv_usec now, const struct cv_addr *from,
                           bool proven, unsigned octets);

@@ -11,13 +11,21 @@ struct serving {
     const struct cv_addr *from;
     const struct dht_msg *q;
     size_t query_len;
-    bool proven; /* the address is not forged: it is in our table or showed a token */
+    bool proven; /* showed a valid token lately: the address is not forged */
     struct dht_side *side;
     struct dht_msg a;
     uint8_t ip[DHT_COMPACT_MAX], token[DHT_TOKEN_LEN];
     uint8_t nodes4[DHT_K * 26], nodes6[DHT_K * 38];
     uint8_t values[DHT_VALUES_IN_REPLY * (DHT_COMPACT_MAX + 3) + 2];
 };
+
+/* Octets the answer has so far. */
+static size_t length(const struct dht_msg *m) {
+    uint8_t buf[DHT_DATAGRAM_MAX];
+    struct cv_wr w = cv_wr_init(buf, sizeof buf);
+    dht_msg_write(&w, m);
+    return w.err ? sizeof buf : cv_wr_len(&w);
+}
 
 static void refuse(struct serving *s, int code, const char *text) {
     struct dht_msg e = {.kind = DHT_ERROR,
@@ -26,15 +34,10 @@ static void refuse(struct serving *s, int code, const char *text) {
                         .ip = s->a.ip,
                         .code = code,
                         .text = {(const uint8_t *)text, strlen(text)}};
+    /* An error must not be long for a short query, either. */
+    if (!s->proven && length(&e) > s->query_len * DHT_AMPLIFY)
+        e.ip = e.text = (struct dht_span){0};
     dht_send(s->d, s->from, &e);
-}
-
-/* Octets the answer has so far. */
-static size_t length(const struct dht_msg *m) {
-    uint8_t buf[DHT_DATAGRAM_MAX];
-    struct cv_wr w = cv_wr_init(buf, sizeof buf);
-    dht_msg_write(&w, m);
-    return w.err ? sizeof buf : cv_wr_len(&w);
 }
 
 /* Octets still free for lists. Whoever has not shown that he really is at his
@@ -338,8 +341,10 @@ void dht_serve(struct dht *d, cv_usec now, const struct cv_addr *from, const str
         return;
     }
     struct dht_id id = id_of(m->id);
-    s.proven = dht_table_asked_us(&s.side->table, now, &id, from) ||
-               dht_ratelimit_proven(&d->limiter, now, from);
+    /* A place in our table proves nothing here: anybody may send in the name of
+     * a node that he knows we know. */
+    (void)dht_table_asked_us(&s.side->table, now, &id, from);
+    s.proven = dht_ratelimit_proven(&d->limiter, now, from);
     dispatch(&s);
     if (!m->read_only)
         dht_upkeep_overheard(d, now, &id, from);

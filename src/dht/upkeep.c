@@ -19,6 +19,7 @@ void dht_upkeep_init(struct dht *d, cv_usec now) {
     d->no_bootstrap_at = cv_usec_add(now, wait);
     d->upkeep_at = cv_usec_add(now, jittered(d, DHT_UPKEEP_EVERY));
     d->expire_at = cv_usec_add(now, CV_SEC(60));
+    d->keep_at = CV_USEC_NEVER;
     cv_tokenbucket_init(&d->pings, DHT_PING_RATE, DHT_PING_BURST, now);
     for (unsigned i = 0; i < 2; i++) {
         d->sides[i].self_at = CV_USEC_NEVER;
@@ -59,20 +60,20 @@ void dht_upkeep_seed(struct dht *d, cv_usec now, unsigned side, struct dht_looku
     if (n == 0)
         n = dht_table_closest(&s->table, now, &l->target, DHT_PICK_ALL, e, 2 * DHT_K);
     for (size_t i = 0; i < n; i++)
-        dht_lookup_add(l, &e[i]->id, &e[i]->addr);
+        dht_lookup_start(l, &e[i]->id, &e[i]->addr);
     if (!few && !(bootstrap && !d->ready))
         return;
     /* In turn, so that dead ones do not block the way for good. */
     for (unsigned i = 0, taken = 0; i < d->contact_count && taken < SEED_CONTACTS; i++) {
         const struct cv_addr *c = &d->contacts[(d->contact_next + i) % d->contact_count];
         if (c->family == s->family)
-            taken += dht_lookup_add(l, NULL, c);
+            taken += dht_lookup_start(l, NULL, c);
     }
     if (d->contact_count)
         d->contact_next = (d->contact_next + SEED_CONTACTS) % d->contact_count;
     for (unsigned i = 0; i < s->saved_count && i < SEED_SAVED; i++) {
         const struct dht_node *v = &s->saved[(s->saved_next + i) % s->saved_count];
-        dht_lookup_add(l, &v->id, &v->addr);
+        dht_lookup_start(l, &v->id, &v->addr);
     }
 }
 
@@ -209,6 +210,8 @@ void dht_upkeep(struct dht *d, cv_usec now) {
     }
     if (now >= d->no_bootstrap_at)
         no_bootstrap(d, now);
+    if (now >= d->keep_at)
+        dht_ops_keep(d, now);
     if (now >= d->upkeep_at) {
         d->upkeep_at = cv_usec_add(now, jittered(d, DHT_UPKEEP_EVERY));
         for (unsigned i = 0; i < 2; i++)
@@ -224,7 +227,7 @@ void dht_upkeep(struct dht *d, cv_usec now) {
 
 cv_usec dht_upkeep_next(const struct dht *d) {
     cv_usec next = cv_usec_min(d->upkeep_at, d->expire_at);
-    next = cv_usec_min(next, d->no_bootstrap_at);
+    next = cv_usec_min(cv_usec_min(next, d->no_bootstrap_at), d->keep_at);
     for (unsigned i = 0; i < 2; i++)
         if (d->sides[i].enabled)
             next = cv_usec_min(next, cv_usec_min(d->sides[i].self_at, d->sides[i].saved_at));
@@ -283,6 +286,29 @@ void dht_upkeep_overheard(struct dht *d, cv_usec now, const struct dht_id *id,
     d->overheard[i].addr = *addr;
     d->overheard[i].at = now;
     check_node(d, now, side, id, addr);
+}
+
+/* --- size of the network ------------------------------------------------ */
+
+void dht_upkeep_measured(struct dht *d, unsigned side, double size) {
+    struct dht_side *s = &d->sides[side];
+    if (size <= 0)
+        return;
+    s->sizes[s->size_next] = size;
+    s->size_next = (s->size_next + 1) % DHT_SIZES;
+    s->size_count += s->size_count < DHT_SIZES;
+}
+
+double dht_upkeep_size(const struct dht *d, unsigned side) {
+    const struct dht_side *s = &d->sides[side];
+    double sorted[DHT_SIZES];
+    for (unsigned i = 0; i < s->size_count; i++) {
+        unsigned at = i;
+        for (; at > 0 && sorted[at - 1] > s->sizes[i]; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = s->sizes[i];
+    }
+    return s->size_count < 4 ? 0 : sorted[s->size_count / 2];
 }
 
 /* --- answers ------------------------------------------------------------ */

@@ -45,7 +45,9 @@ static struct {
     size_t token_len;
     size_t query_len; /* of the query being answered, 0 = none */
     bool may_be_long;
+    cv_usec proven_until; /* somebody may have shown a token */
     dht_op ops[16];
+    bool kept_alive[16]; /* DONE comes again and again */
     unsigned op_next;
     struct dht_item item;
     struct cv_ed25519_secret signer;
@@ -116,7 +118,7 @@ static void check_event(const struct dht_event *e) {
     bool known = e->op == 0;
     for (unsigned i = 0; i < 16; i++) {
         known |= f.ops[i] == e->op;
-        if (e->kind == DHT_EVENT_DONE && f.ops[i] == e->op)
+        if (e->kind == DHT_EVENT_DONE && f.ops[i] == e->op && !f.kept_alive[i])
             f.ops[i] = 0;
     }
     assert(known);
@@ -233,6 +235,8 @@ static void query(void) {
     m.target = m.info_hash = (struct dht_span){key.b, DHT_ID};
     if (what & 16)
         m.want = (struct dht_span){(const uint8_t *)"l2:n42:n6e", 10};
+    if (m.method == DHT_METHOD_PUT || m.method == DHT_METHOD_ANNOUNCE)
+        f.proven_until = f.now.mono + CV_SEC(600);
     if (m.method == DHT_METHOD_PUT) {
         m.value = (struct dht_span){item.v, item.v_len};
         if (item.mutable_item) {
@@ -253,10 +257,10 @@ static void query(void) {
         m.info_hash.p = NULL;
     bool long_ok = m.scrape.has || m.method == DHT_METHOD_GET || m.method == DHT_METHOD_SAMPLE ||
                    m.method == DHT_METHOD_ANNOUNCE || m.method == DHT_METHOD_PUT;
-    /* Who showed a token, or is in the table, may get more. */
+    /* Who showed a token lately may get more. */
     struct dht_status st;
     dht_status(f.d, &st);
-    long_ok |= st.peers + st.items + st.ipv4.nodes_total + st.ipv6.nodes_total > 0;
+    long_ok |= st.peers + st.items > 0 || f.now.mono < f.proven_until;
     write_and_deliver(&from, &m, long_ok);
 }
 
@@ -340,6 +344,7 @@ static void operate(uint8_t what, uint8_t v) {
         dht_cancel(f.d, f.now, f.ops[at]);
         f.ops[at] = 0;
     }
+    f.kept_alive[at] = false;
     switch (what % 11) {
     case 0:
         err = dht_find_node(f.d, f.now, &key, &op);
@@ -373,7 +378,10 @@ static void operate(uint8_t what, uint8_t v) {
         (void)dht_bootstrap_add(f.d, f.now, &a);
         break;
     default:
-        dht_cancel(f.d, f.now, v);
+        if (v & 1 && f.ops[v >> 1 & 15] && dht_keep(f.d, f.ops[v >> 1 & 15]) == CV_ERR_OK)
+            f.kept_alive[v >> 1 & 15] = true;
+        else
+            dht_cancel(f.d, f.now, v);
     }
     assert(err || op || what % 11 > 8);
     f.ops[at] = op;

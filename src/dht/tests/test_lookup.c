@@ -12,7 +12,7 @@ static const struct dht_id target = {{0}};
 
 static void setup(void) {
     l = malloc(sizeof *l);
-    dht_lookup_init(l, &target);
+    dht_lookup_init(l, &target, 0);
 }
 
 static void teardown(void) {
@@ -29,10 +29,18 @@ static struct cv_addr addr(unsigned i) {
     return (struct cv_addr){.ip = {10, (uint8_t)(i >> 8), (uint8_t)i, 1}, .family = 4, .port = 1};
 }
 
-static bool add(unsigned i) {
+static struct dht_namer on(unsigned path) {
+    return (struct dht_namer){.path = (uint8_t)path, .step = 1};
+}
+
+static bool add_on(unsigned path, unsigned i) {
     struct dht_id v = id(i);
     struct cv_addr a = addr(i);
-    return dht_lookup_add(l, &v, &a);
+    return dht_lookup_add(l, on(path), &v, &a);
+}
+
+static bool add(unsigned i) {
+    return add_on(0, i);
 }
 
 static bool answer(unsigned i) {
@@ -121,11 +129,11 @@ Test(dht_lookup, liars_are_dropped, .init = setup, .fini = teardown) {
 }
 
 Test(dht_lookup, one_of_a_network, .init = setup, .fini = teardown) {
-    /* 40 hostile ones in one /24, all closer than five honest ones. */
-    for (unsigned i = 1; i <= 40; i++) {
+    /* 20 hostile ones in one /24, all closer than five honest ones. */
+    for (unsigned i = 1; i <= 20; i++) {
         struct dht_id v = id(i);
         struct cv_addr a = {.ip = {10, 200, 200, (uint8_t)i}, .family = 4, .port = 1};
-        cr_assert(dht_lookup_add(l, &v, &a));
+        cr_assert(dht_lookup_add(l, on(0), &v, &a));
     }
     for (unsigned i = 100; i < 105; i++)
         cr_assert(add(i));
@@ -147,8 +155,8 @@ Test(dht_lookup, a_dead_one_does_not_block_its_network, .init = setup, .fini = t
     struct dht_id a = id(1), b = id(2);
     struct cv_addr x = {.ip = {10, 1, 1, 1}, .family = 4, .port = 1}, y = x;
     y.ip[3] = 2;
-    dht_lookup_add(l, &a, &x);
-    dht_lookup_add(l, &b, &y);
+    dht_lookup_add(l, on(0), &a, &x);
+    dht_lookup_add(l, on(0), &b, &y);
     cr_expect(dht_lookup_next(l));
     cr_expect_not(dht_lookup_next(l));
     dht_lookup_failed(l, &x);
@@ -162,7 +170,7 @@ Test(dht_lookup, unfit_ids_do_not_end_it_and_are_last_to_store, .init = setup, .
     for (unsigned i = 1; i <= DHT_K; i++) {
         struct dht_id v = id(i);
         struct cv_addr a = {.ip = {11, (uint8_t)i, 1, 1}, .family = 4, .port = 1};
-        cr_assert(dht_lookup_add(l, &v, &a));
+        cr_assert(dht_lookup_add(l, on(0), &v, &a));
     }
     for (unsigned i = 100; i < 105; i++)
         add(i);
@@ -188,8 +196,8 @@ Test(dht_lookup, unfit_ids_do_not_end_it_and_are_last_to_store, .init = setup, .
 Test(dht_lookup, contact_takes_its_place_when_it_is_known, .init = setup, .fini = teardown) {
     struct cv_addr contact = addr(500);
     add(1);
-    cr_assert(dht_lookup_add(l, NULL, &contact));
-    cr_expect_not(dht_lookup_add(l, NULL, &contact));
+    cr_assert(dht_lookup_start(l, NULL, &contact));
+    cr_expect_not(dht_lookup_start(l, NULL, &contact));
     cr_expect_eq(next(), 500, "asked before all others");
     struct dht_id its = id(50);
     struct dht_candidate *c = dht_lookup_answered(l, &contact, &its);
@@ -204,15 +212,188 @@ Test(dht_lookup, bounded_in_memory_and_queries, .init = setup, .fini = teardown)
     add(from);
     struct dht_candidate *c;
     while ((c = dht_lookup_next(l))) {
-        cr_assert_leq(++asked, DHT_LOOKUP_QUERIES);
+        cr_assert_leq(++asked, DHT_PATH_QUERIES);
         struct dht_id v = c->id;
         struct cv_addr a = c->addr;
         dht_lookup_failed(l, &a);
         for (unsigned i = 0; i < 16; i++)
             add(--from);
-        cr_assert_leq(l->count, DHT_CANDIDATES);
+        cr_assert_leq(l->count, DHT_PATH_CANDIDATES);
         (void)v;
     }
-    cr_expect_eq(asked, DHT_LOOKUP_QUERIES);
+    cr_expect_eq(asked, DHT_PATH_QUERIES);
     cr_expect(dht_lookup_over(l));
+}
+
+/* --- paths -------------------------------------------------------------- */
+
+Test(dht_lookup, starts_are_dealt_out_and_every_path_begins_with_its_closest, .init = setup,
+     .fini = teardown) {
+    for (unsigned i = 1; i <= 8; i++) {
+        struct dht_id v = id(i);
+        struct cv_addr a = addr(i);
+        cr_assert(dht_lookup_start(l, &v, &a));
+    }
+    for (unsigned i = 1; i <= DHT_PATHS; i++) {
+        struct dht_candidate *c = dht_lookup_next(l);
+        cr_assert(c);
+        cr_expect_eq(c->addr.ip[2], i);
+        cr_expect_eq(c->path, i - 1);
+        cr_expect_eq(c->step, 1);
+    }
+    cr_expect_eq(next(), NOBODY);
+}
+
+Test(dht_lookup, named_nodes_stay_on_the_path_and_nobody_is_asked_twice, .init = setup,
+     .fini = teardown) {
+    add_on(0, 50);
+    add_on(1, 60);
+    l->starts = DHT_PATHS;
+    cr_expect_eq(next(), 50);
+    cr_expect_eq(next(), 60);
+    struct dht_id v = id(50);
+    struct cv_addr a = addr(50);
+    struct dht_candidate *c = dht_lookup_answered(l, &a, &v);
+    struct dht_namer by = dht_lookup_namer(l, c);
+    cr_expect_eq(by.path, 0);
+    cr_expect_eq(by.step, 2);
+    v = id(10);
+    a = addr(10);
+    cr_expect(dht_lookup_add(l, by, &v, &a));
+    cr_expect_not(dht_lookup_add(l, on(1), &v, &a), "known already");
+    cr_expect_eq(dht_lookup_find(l, &a)->paths, 3, "but both paths know it now");
+    cr_expect_eq(next(), 10);
+    cr_expect_eq(dht_lookup_find(l, &a)->path, 0, "the first that asks has it");
+    cr_expect_eq(next(), NOBODY);
+    answer(60);
+    cr_expect_not(dht_lookup_over(l));
+    answer(10);
+    cr_expect(dht_lookup_over(l));
+}
+
+Test(dht_lookup, few_to_begin_with_leave_it_to_those_they_name, .init = setup, .fini = teardown) {
+    struct dht_id v = id(100);
+    struct cv_addr a = addr(100);
+    dht_lookup_start(l, &v, &a);
+    (void)next();
+    struct dht_namer by = dht_lookup_namer(l, dht_lookup_answered(l, &a, &v));
+    for (unsigned i = 1; i <= 8; i++) {
+        v = id(i);
+        a = addr(i);
+        dht_lookup_add(l, by, &v, &a);
+    }
+    unsigned paths = 0;
+    for (unsigned i = 0; i < l->count; i++)
+        paths |= l->v[i].paths;
+    cr_expect_eq(paths, (1u << DHT_PATHS) - 1);
+}
+
+/* One path is told of nothing but liars next to the target. It cannot push out
+ * what the others know, nor keep their closest from being stored on. */
+Test(dht_lookup, a_spoiled_path_spoils_no_other, .init = setup, .fini = teardown) {
+    for (unsigned i = 1000; i < 1040; i++) {
+        add_on(1, i);
+        add_on(2, i);
+    }
+    for (unsigned i = 1; i <= 200; i++)
+        add_on(0, i);
+    unsigned hostile = 0, honest = 0;
+    struct dht_candidate *c;
+    while ((c = dht_lookup_next(l))) {
+        bool liar = c->id.b[1] == 0 && c->id.b[2] <= 200;
+        hostile += liar;
+        honest += !liar;
+        struct dht_id v = c->id;
+        struct cv_addr a = c->addr;
+        c = dht_lookup_answered(l, &a, &v);
+        cr_assert(c);
+        c->token_len = 1;
+    }
+    cr_expect(dht_lookup_over(l));
+    cr_expect_leq(hostile, DHT_PATH_QUERIES);
+    cr_expect_eq(honest, DHT_K);
+    struct dht_candidate *got[DHT_STORES_MAX];
+    size_t n = dht_lookup_stores(l, got), on_honest = 0;
+    for (size_t i = 0; i < n; i++)
+        on_honest += got[i]->id.b[1] != 0;
+    cr_expect_eq(on_honest, DHT_K / 2);
+    cr_expect_leq(n, DHT_STORES_MAX);
+}
+
+/* --- crowds ------------------------------------------------------------- */
+
+/* A network of 2^16 / 4 nodes has one at every fourth of our distances. */
+static unsigned asked_around(double size, unsigned liars, unsigned *ret_honest_stores) {
+    static unsigned char state[sizeof(struct dht_lookup)];
+    struct dht_lookup *k = (void *)state;
+    dht_lookup_init(k, &target, size);
+    for (unsigned i = 1; i <= liars; i++) {
+        struct dht_id v = {{0, 0, 1, (uint8_t)i}};
+        struct cv_addr a = addr(i);
+        dht_lookup_add(k, on(0), &v, &a);
+    }
+    for (unsigned i = 1; i <= 16; i++) {
+        struct dht_id v = {{(uint8_t)(i * 4 >> 8), (uint8_t)(i * 4)}};
+        struct cv_addr a = addr(1000 + i);
+        dht_lookup_add(k, on(0), &v, &a);
+    }
+    unsigned asked = 0;
+    struct dht_candidate *c;
+    while ((c = dht_lookup_next(k))) {
+        asked++;
+        struct dht_id v = c->id;
+        struct cv_addr a = c->addr;
+        dht_lookup_answered(k, &a, &v)->token_len = 1;
+    }
+    struct dht_candidate *got[DHT_STORES_MAX];
+    size_t n = dht_lookup_stores(k, got);
+    *ret_honest_stores = 0;
+    for (size_t i = 0; i < n; i++)
+        *ret_honest_stores += got[i]->id.b[1] != 0;
+    return asked;
+}
+
+Test(dht_lookup, a_crowd_around_the_target_makes_it_look_farther) {
+    unsigned honest;
+    cr_expect_eq(asked_around(16384, 0, &honest), DHT_K, "an ordinary neighbourhood");
+    cr_expect_eq(honest, DHT_K);
+    cr_expect_eq(asked_around(16384, 8, &honest), 8 + DHT_K - 1);
+    cr_expect_geq(honest, DHT_K - 1);
+    cr_expect_eq(asked_around(0, 8, &honest), DHT_K, "nothing is known about the size");
+    cr_expect_eq(honest, 0);
+    cr_expect_leq(asked_around(16384, 60, &honest), DHT_PATH_QUERIES, "bounded");
+}
+
+Test(dht_lookup, same_address_under_another_id_is_no_excuse, .init = setup, .fini = teardown) {
+    struct dht_id lie = id(1), truth = id(2);
+    struct cv_addr a = addr(2);
+    add_on(0, 500);
+    cr_expect(dht_lookup_add(l, on(0), &lie, &a));
+    cr_expect(dht_lookup_add(l, on(1), &truth, &a));
+    struct dht_candidate *c = dht_lookup_next(l);
+    cr_assert(c);
+    cr_expect(dht_id_equal(&c->id, &lie));
+    cr_expect_not(dht_lookup_answered(l, &a, &truth), "not who was asked for");
+    unsigned more = 0;
+    while ((c = dht_lookup_next(l)))
+        more += dht_id_equal(&c->id, &truth);
+    cr_expect_eq(more, 1, "asked under its own name afterwards");
+    cr_expect(answer(2));
+}
+
+Test(dht_lookup, size_and_steps, .init = setup, .fini = teardown) {
+    for (unsigned i = 1; i <= DHT_K; i++) {
+        struct dht_id v = {{0, (uint8_t)(i * 16)}};
+        struct cv_addr a = addr(i);
+        dht_lookup_add(l, (struct dht_namer){0, (uint8_t)i}, &v, &a);
+    }
+    cr_expect_eq(dht_lookup_size(l), 0);
+    struct dht_candidate *c;
+    while ((c = dht_lookup_next(l))) {
+        struct dht_id v = c->id;
+        struct cv_addr a = c->addr;
+        dht_lookup_answered(l, &a, &v);
+    }
+    cr_expect_float_eq(dht_lookup_size(l), 7 * 65536.0 / 128, 1);
+    cr_expect_eq(dht_lookup_steps(l), DHT_K);
 }

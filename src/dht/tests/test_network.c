@@ -300,6 +300,87 @@ Test(dht_network, items_are_put_and_got) {
     net_free(n);
 }
 
+/* Sixty at once, kept: they are still found when everything stored at first has
+ * expired long ago, and their rounds have drifted apart. */
+Test(dht_network, kept_operations_are_repeated_and_do_not_storm) {
+    enum { KEPT = 60 };
+    struct net *n = net_of(17, 20, true);
+    net_run(n, CV_SEC(5));
+    dht_op ops[KEPT], find;
+    for (unsigned i = 0; i < KEPT; i++) {
+        struct dht_id k = key((uint8_t)i);
+        cr_assert_eq(dht_announce(n->v[1].d, n->now, &k, 7000, false, &ops[i]), CV_ERR_OK);
+        cr_assert_eq(dht_keep(n->v[1].d, ops[i]), CV_ERR_OK);
+    }
+    struct dht_item item = item_of("kept", 3, 9);
+    dht_op put;
+    cr_assert_eq(dht_put(n->v[2].d, n->now, &item, NULL, &put), CV_ERR_OK);
+    cr_assert_eq(dht_keep(n->v[2].d, put), CV_ERR_OK);
+    cr_assert_eq(dht_find_peers(n->v[2].d, n->now, &(struct dht_id){{1}}, &find), CV_ERR_OK);
+    cr_expect_eq(dht_keep(n->v[2].d, find), CV_ERR_INVAL, "a question is not kept");
+    net_run(n, CV_SEC(3 * 3600));
+    struct dht_id k = key(33);
+    struct cv_addr peer = n->v[1].addr;
+    peer.port = 7000;
+    cr_assert_eq(dht_find_peers(n->v[9].d, n->now, &k, &find), CV_ERR_OK);
+    cr_assert(net_wait(n, &n->v[9], find, CV_SEC(5)));
+    cr_expect(net_found(&n->v[9], find, &peer));
+    cr_assert_eq(dht_get_mutable(n->v[9].d, n->now, item.k, "salt", 4, -1, &find), CV_ERR_OK);
+    cr_expect_eq(net_wait(n, &n->v[9], find, CV_SEC(5))->done.err, CV_ERR_OK);
+
+    /* Rounds of the last hour: each once in 24 to 30 minutes, not all at one time. */
+    unsigned rounds = 0, crowded = 0, in_minute[61] = {0};
+    const struct switch_node *v = &n->v[1];
+    for (unsigned i = 0; i < v->log_count; i++) {
+        cv_usec ago = cv_usec_since(n->now.mono, v->log[i].at);
+        if (v->log[i].kind != DHT_EVENT_DONE || ago > CV_SEC(3600))
+            continue;
+        rounds++;
+        in_minute[ago / CV_SEC(60)]++;
+    }
+    for (unsigned i = 0; i < 61; i++)
+        crowded = in_minute[i] > crowded ? in_minute[i] : crowded;
+    cr_expect_geq(rounds, 2 * KEPT * 8 / 10, "%u rounds", rounds);
+    cr_expect_leq(rounds, 3 * KEPT, "%u rounds", rounds);
+    cr_expect_leq(crowded, KEPT / 3, "%u in one minute", crowded);
+
+    /* Cancelled: the next round does not come. */
+    for (unsigned i = 0; i < KEPT; i++)
+        dht_cancel(n->v[1].d, n->now, ops[i]);
+    net_run(n, CV_SEC(3600));
+    cr_assert_eq(dht_find_peers(n->v[9].d, n->now, &k, &find), CV_ERR_OK);
+    cr_assert(net_wait(n, &n->v[9], find, CV_SEC(5)));
+    cr_expect_not(net_found(&n->v[9], find, &peer));
+    net_free(n);
+}
+
+Test(dht_network, at_most_eight_kept_rounds_are_under_way) {
+    enum { KEPT = 40 };
+    struct net *n = net_of(18, 10, true);
+    n->delay_min = n->delay_max = CV_MSEC(100);
+    net_run(n, CV_SEC(5));
+    dht_op op;
+    for (unsigned i = 0; i < KEPT; i++) {
+        struct dht_id k = key((uint8_t)i);
+        cr_assert_eq(dht_announce(n->v[1].d, n->now, &k, 7000, false, &op), CV_ERR_OK);
+        cr_assert_eq(dht_keep(n->v[1].d, op), CV_ERR_OK);
+    }
+    net_run(n, CV_SEC(60));
+    /* A suspended machine: all are due at once. */
+    n->v[1].log_count = 0;
+    cv_usec from = n->now.mono += CV_SEC(3600);
+    net_run(n, CV_SEC(60));
+    unsigned first_second = 0, all = 0;
+    for (unsigned i = 0; i < n->v[1].log_count; i++) {
+        bool done = n->v[1].log[i].kind == DHT_EVENT_DONE;
+        all += done;
+        first_second += done && n->v[1].log[i].at < from + CV_SEC(1);
+    }
+    cr_expect_eq(all, KEPT, "%u", all);
+    cr_expect_leq(first_second, DHT_KEEP_AT_ONCE, "%u", first_second);
+    net_free(n);
+}
+
 Test(dht_network, ping_and_sample) {
     struct net *n = net_of(13, 6, true);
     net_run(n, CV_SEC(2));

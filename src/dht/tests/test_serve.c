@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "dht/engine.h"
 #include "dht/krpc.h"
 #include "dht/tests/switch.h"
 
@@ -298,6 +299,25 @@ Test(dht_serve, small_amplifier, .init = setup, .fini = teardown) {
         cr_expect_leq(reply_len, 4 * len, "query %zu: %zu for %zu", i, reply_len, len);
         if (i == 3)
             cr_expect(msg.values.p);
+    }
+    /* The same in the name of a node of our table. */
+    struct cv_addr known = switch_public(33);
+    struct dht_id its;
+    memcpy(its.b, ID, DHT_ID);
+    cr_assert_eq(dht_table_answered(&node->d->sides[0].table, net->now.mono, &its, &known, 1),
+                 CV_ERR_OK);
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
+        size_t len = i == 3 ? 95 : strlen(queries[i]);
+        cr_assert(ask_octets(&known, queries[i], len), "query %zu", i);
+        cr_expect_leq(reply_len, 4 * len, "known, query %zu: %zu for %zu", i, reply_len, len);
+    }
+    /* Errors to the shortest queries there are. */
+    struct cv_addr six = switch_v6(3);
+    for (int i = 0; i < 2; i++) {
+        static const char shortest[] = "d1:t2:aa1:y1:qe";
+        cr_assert(ask_octets(i ? &six : &stranger, shortest, sizeof shortest - 1));
+        cr_expect_leq(reply_len, 4 * (sizeof shortest - 1));
+        cr_expect_eq(msg.code, DHT_CODE_PROTOCOL);
     }
     /* Stored items are longer; a forger gets them only until the budget is spent. */
     struct cv_addr owner = switch_public(5);
