@@ -1,7 +1,8 @@
 /*
- * Authenticated encryption (libsodium). Detached tags, so that formats place
- * them where they like; in-place operation (c == m) is allowed everywhere.
- * open() returns false and leaves `m` untouched when the tag does not match.
+ * Authenticated encryption (libsodium, and libcrypto's ChaCha20 for long
+ * inputs). Detached tags, so that formats place them where they like; in-place
+ * operation (c == m) is allowed everywhere. open() returns false and leaves `m`
+ * untouched when the tag does not match.
  */
 #ifndef CULVERT_CRYPTO_AEAD_H
 #define CULVERT_CRYPTO_AEAD_H
@@ -14,6 +15,9 @@
 #define CV_AEAD_NONCE  12
 #define CV_AEAD_TAG    16
 #define CV_XAEAD_NONCE 24
+
+/* Up to this length, of every datagram of ours, cv_aead_* takes the fast way. */
+#define CV_AEAD_COPIED 1472
 
 /* ChaCha20-Poly1305 of RFC 8439. */
 void cv_aead_seal(uint8_t *c, uint8_t tag[CV_AEAD_TAG], const uint8_t *m, size_t len,
@@ -39,6 +43,10 @@ void cv_chacha20_xor(uint8_t *data, size_t len, const uint8_t nonce[CV_AEAD_NONC
  * block 0 for its tag and enciphers from block 1 on. */
 void cv_chacha20_xor_at(uint8_t *data, size_t len, uint32_t block,
                         const uint8_t nonce[CV_AEAD_NONCE], const uint8_t key[CV_AEAD_KEY]);
+
+/* A thread's cipher context keeps the key it used last until it uses another one.
+ * To be called where keys end. */
+void cv_aead_forget(void);
 
 /* HChaCha20: 32 octets from a 16-octet input; a fast PRF for header masks. */
 void cv_hchacha20(uint8_t out[32], const uint8_t in[16], const uint8_t key[CV_AEAD_KEY]);

@@ -5,6 +5,8 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+#include "crypto/stream.h"
+
 enum { ALGS = 5 };
 
 static const struct {
@@ -28,6 +30,7 @@ void cv_crypto_init(void) {
     int sodium = sodium_init();
     assert(sodium >= 0 && "libsodium does not start");
     (void)sodium;
+    cv_stream_init();
     for (int i = ALGS - 1; i >= 0; i--) { /* [0] last: it says that all are there */
         fetched[i] = EVP_MD_fetch(NULL, algs[i].name, NULL);
         assert(fetched[i] && "libcrypto offers no SHA");
@@ -35,6 +38,7 @@ void cv_crypto_init(void) {
 }
 
 void cv_crypto_thread_done(void) {
+    cv_stream_thread_done();
     for (int i = 0; i < ALGS; i++) {
         EVP_MD_CTX_free(contexts[i]);
         contexts[i] = NULL;

@@ -13,8 +13,9 @@
  * a message when the libraries do not load: nothing can work without them. */
 void cv_crypto_init(void);
 
-/* Gives back the calling thread's hash contexts. A thread that hashed calls it
- * last before it ends; the main thread need not. Hashing again is allowed. */
+/* Gives back the calling thread's hash and cipher contexts. A thread that hashed
+ * or enciphered calls it last before it ends; the main thread need not. Both are
+ * allowed again afterwards. */
 void cv_crypto_thread_done(void);
 
 #define CV_BLAKE2B_MAX 64

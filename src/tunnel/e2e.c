@@ -173,4 +173,5 @@ ssize_t tun_e2e_open(struct tun_e2e *e, uint8_t *out, const uint8_t *buf, size_t
 
 void tun_e2e_done(struct tun_e2e *e) {
     cv_wipe(e, sizeof *e);
+    cv_aead_forget();
 }

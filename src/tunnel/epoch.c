@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/aead.h"
 #include "crypto/hash.h"
 #include "tunnel/core.h"
 
@@ -18,6 +19,7 @@ void tun_session_drop(struct tunnel *t, struct tun_session *s) {
     if (s->live)
         tun_rxindex_drop(t->rx, s->local_index);
     cv_wipe(s, sizeof *s);
+    cv_aead_forget();
 }
 
 static void session_start(struct tun_session *s, const struct tun_linkhs *hs, cv_usec now) {

@@ -51,6 +51,7 @@ void tun_layer_init(struct tun_layer *h, const struct tun_layer_secret *secret) 
 
 void tun_layer_done(struct tun_layer *h) {
     cv_wipe(h, sizeof *h);
+    cv_aead_forget();
 }
 
 enum cv_err tun_layer_forward(struct tun_layer *h, cv_usec now, const uint8_t *cell, uint8_t *out,

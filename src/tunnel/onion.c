@@ -16,6 +16,7 @@ void tun_onion_init(struct tun_onion *o) {
 
 void tun_onion_done(struct tun_onion *o) {
     cv_wipe(o, sizeof *o);
+    cv_aead_forget();
 }
 
 void tun_onion_add(struct tun_onion *o, const struct tun_layer_secret *secret) {

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "crypto/aead.h"
 #include "crypto/hash.h"
 #include "crypto/keys.h"
 
@@ -116,6 +117,7 @@ void tun_ratchet_drop(struct tun_ratchet_pick *p) {
 void tun_ratchet_expire(struct tun_ratchet_rx *r, cv_usec now) {
     if (r->old_until != 0 && now >= r->old_until) {
         cv_wipe(&r->old_secret, sizeof r->old_secret);
+        cv_aead_forget();
         r->old_until = 0;
     }
 }

@@ -1,6 +1,8 @@
 /* RFC 8439 vectors; a wrong tag leaves the output untouched, also in place. */
 #include "crypto/aead.h"
 
+#include <sodium.h>
+
 #include "crypto/hash.h"
 #include "support/hex.h"
 #include "support/suite.h"
@@ -105,4 +107,52 @@ static void check_open(seal_fn *seal, open_fn *open) {
 Test(aead, open_verifies_before_it_writes) {
     check_open(cv_aead_seal, cv_aead_open);
     check_open(cv_xaead_seal, cv_xaead_open);
+}
+
+/* Every length by whichever way it takes, against libsodium alone. */
+Test(aead, equals_libsodium_at_every_length) {
+    enum { MOST = CV_AEAD_COPIED + 100 };
+    static uint8_t m[MOST], got[MOST], want[MOST];
+    uint8_t key[32], nonce[12], ad[40], tag[16], want_tag[16];
+    for (size_t i = 0; i < sizeof m; i++)
+        m[i] = (uint8_t)(i * 13 + i / 251);
+    for (size_t i = 0; i < sizeof ad; i++)
+        ad[i] = (uint8_t)(i * 5 + 1);
+    for (size_t len = 0; len <= MOST; len++) {
+        memset(key, (int)len, sizeof key);
+        memset(nonce, (int)(len * 3), sizeof nonce);
+        size_t ad_len = len % (sizeof ad + 1);
+        crypto_aead_chacha20poly1305_ietf_encrypt_detached(want, want_tag, NULL, m, len, ad, ad_len,
+                                                           NULL, nonce, key);
+        cv_aead_seal(got, tag, m, len, ad, ad_len, nonce, key);
+        cr_assert_arr_eq(got, want, len, "length %zu", len);
+        cr_assert_arr_eq(tag, want_tag, 16, "length %zu", len);
+        cr_assert(cv_aead_open(got, got, len, tag, ad, ad_len, nonce, key));
+        cr_assert_arr_eq(got, m, len, "length %zu", len);
+
+        uint32_t block = (uint32_t)(len % 5);
+        crypto_stream_chacha20_ietf_xor_ic(want, m, len, nonce, block, key);
+        memcpy(got, m, len);
+        cv_chacha20_xor_at(got, len, block, nonce, key);
+        cr_assert_arr_eq(got, want, len, "length %zu from block %u", len, block);
+    }
+}
+
+/* A key set anew after another one, after none, and in a new context. */
+Test(aead, contexts_come_and_go) {
+    uint8_t key[2][32] = {{1}, {2}}, nonce[12] = {3};
+    uint8_t first[1024] = {0}, again[1024];
+    cv_chacha20_xor(first, sizeof first, nonce, key[0]);
+    for (int i = 0; i < 3; i++) {
+        uint8_t other[1024] = {0};
+        cv_chacha20_xor(other, sizeof other, nonce, key[1]);
+        cr_assert_neq(memcmp(first, other, sizeof first), 0);
+        if (i == 1)
+            cv_aead_forget();
+        if (i == 2)
+            cv_crypto_thread_done();
+        memset(again, 0, sizeof again);
+        cv_chacha20_xor(again, sizeof again, nonce, key[0]);
+        cr_assert_arr_eq(again, first, sizeof first);
+    }
 }
