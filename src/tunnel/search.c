@@ -212,9 +212,26 @@ static enum cv_err search_open(struct tun_hidden *h, struct tun_search *s) {
     return err;
 }
 
+/* A circuit may be lost after some answers: only the rest is asked for again. */
+static void drop_answered(struct tun_search *s, unsigned lookup) {
+    struct tun_search_key *key = s->key[lookup];
+    unsigned left = 0;
+    for (unsigned k = 0; k < s->keys[lookup]; k++)
+        if (key[k].slot != UINT8_MAX)
+            key[left++] = key[k];
+    for (unsigned k = left; k < s->keys[lookup]; k++)
+        key[k].slot = UINT8_MAX;
+    s->keys[lookup] = (uint8_t)left;
+}
+
 static void search_ask(struct tun_hidden *h, struct tun_search *s) {
     while (s->sent < s->lookups) {
         unsigned i = s->sent;
+        drop_answered(s, i);
+        if (s->keys[i] == 0) {
+            s->sent++;
+            continue;
+        }
         uint8_t keys[TUN_LOOKUP_KEYS_MAX * CV_KEY];
         for (unsigned k = 0; k < s->keys[i]; k++) {
             struct cv_ed25519_secret slot_secret;

@@ -259,6 +259,30 @@ Test(tun_hidden, when_the_dht_forgets_it_is_asked_again) {
 
 /* ---- what is seen ---- */
 
+/* The keys that were answered are not asked for again on the next circuit; they
+ * are no slots any more. */
+Test(tun_hidden, a_circuit_lost_after_some_answers_is_replaced_for_the_rest) {
+    for (uint64_t seed = 95; seed < 99; seed++) {
+        struct village *v = village_new(&(struct sim_config){.seed = seed}, 8);
+        sim_path_default(v->w->sim, &near);
+        world_run(v->w, CV_SEC(3));
+        cv_handle share;
+        (void)seeded(v, &share);
+        unsigned viewer = village_client(v), before = v->lookups;
+        v->stingy = true;
+        cv_handle view = village_view(v, viewer, "film");
+        for (unsigned i = 0; i < 500 && v->lookups == before; i++)
+            world_run(v->w, CV_MSEC(10));
+        cr_assert_gt(v->lookups, before, "seed %lu", seed);
+        world_run(v->w, CV_MSEC(20)); /* the one answer arrives */
+        sim_crash(v->w->sim, v->asked);
+        v->stingy = false;
+        cr_expect(village_meet(v, viewer, view, 1, CV_SEC(30)), "seed %lu", seed);
+        world_run(v->w, CV_SEC(10)); /* until that circuit's end is noticed */
+        village_free(v);
+    }
+}
+
 static unsigned links_from(struct village *v, const struct cv_addr *addr, unsigned relays) {
     unsigned n = 0;
     for (unsigned i = 0; i < relays; i++) {

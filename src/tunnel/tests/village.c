@@ -23,7 +23,8 @@ static void lookup(struct village *v, struct world_node *n, const struct cv_now 
     if (tun_lookup_read(rd, &q) || q.kind != TUN_LOOKUP_ITEMS)
         return;
     v->lookups++;
-    for (unsigned i = 0; i < q.n; i++) {
+    v->asked = n->id;
+    for (unsigned i = 0; i < (v->stingy ? 1 : q.n); i++) {
         const struct tun_item *item = v->forgets ? NULL : find(v, q.keys + i * CV_KEY);
         uint8_t value[4 + TUN_SLOT_VALUE] = "900:";
         struct tun_result r = {.kind = TUN_LOOKUP_ITEMS, .key = (uint8_t)i, .found = item != NULL};

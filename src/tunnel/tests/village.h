@@ -20,6 +20,8 @@ struct village {
     struct tun_item item[VILLAGE_ITEMS];
     unsigned items, lookups, puts, refused; /* refused: cas or seq */
     bool forgets;                           /* look-ups find nothing, puts fail */
+    bool stingy;                            /* only the first key of a look-up is answered */
+    unsigned asked;                         /* the relay that was asked last */
     struct village_peer {
         unsigned node;
         cv_handle hidden;
