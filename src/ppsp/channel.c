@@ -102,6 +102,7 @@ static void reset(struct ppsp_channel *c) {
     c->local = 0;
     c->queued = 0;
     ppsp_flight_done(&c->sent);
+    ppsp_flight_done(&c->gone);
     ppsp_flight_done(&c->asked);
     ppsp_flight_done(&c->late);
     ppsp_chunkset_done(&c->have);
@@ -211,7 +212,6 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     c->choked = false;
     c->group_valid = false;
     c->sent_passed = 0;
-    c->highest_sent = 0;
     c->asked_passed = 0;
     c->ack_count = c->ack_chunks = c->cancel_count = 0;
     c->ack_at = CV_USEC_NEVER;

@@ -7,12 +7,13 @@
 
 enum { ACK_EVERY = 16, STALL_DOUBLINGS = 3 };
 
-#define ACK_DELAY        CV_MSEC(2)
-#define ACK_DELAY_HIDDEN CV_MSEC(8)
-#define STALL_MIN        CV_MSEC(400)
-#define REORDER_MIN      CV_MSEC(4)
-#define REORDER_MAX      CV_MSEC(250)
-#define RTT_UNKNOWN      CV_MSEC(300)
+#define ACK_DELAY            CV_MSEC(2)
+#define ACK_DELAY_HIDDEN     CV_MSEC(8)  /* an eighth of the round trip, at least and .. */
+#define ACK_DELAY_HIDDEN_MAX CV_MSEC(40) /* .. at most */
+#define STALL_MIN            CV_MSEC(400)
+#define REORDER_MIN          CV_MSEC(4)
+#define REORDER_MAX          CV_MSEC(250)
+#define RTT_UNKNOWN          CV_MSEC(300)
 
 /* ---- hashes ------------------------------------------------------------------ */
 
@@ -100,6 +101,16 @@ static enum cv_err verify(struct ppsp_channel *c, cv_usec now, const struct ppsp
     return ppsp_tree_check(&s->tree, c->pending, data->chunk, hash);
 }
 
+/* An ACK through a circuit takes a cell as large as a chunk's, and the room of one. */
+static cv_usec ack_delay(const struct ppsp_channel *c) {
+    if (!c->hidden)
+        return ACK_DELAY;
+    cv_usec part = c->rtt / 8;
+    return part < ACK_DELAY_HIDDEN       ? ACK_DELAY_HIDDEN
+           : part > ACK_DELAY_HIDDEN_MAX ? ACK_DELAY_HIDDEN_MAX
+                                         : part;
+}
+
 static void ack_add(struct ppsp_channel *c, cv_usec now, uint64_t chunk, uint64_t timestamp) {
     uint64_t delay = ppsp_channel_clock(c, now) - timestamp;
     struct ppsp_ack_due *last = c->ack_count ? &c->acks[c->ack_count - 1] : NULL;
@@ -113,7 +124,7 @@ static void ack_add(struct ppsp_channel *c, cv_usec now, uint64_t chunk, uint64_
     if (c->ack_chunks >= ACK_EVERY || c->ack_count == PPSP_ACKS)
         c->ack_at = now;
     else if (c->ack_at == CV_USEC_NEVER)
-        c->ack_at = cv_usec_add(now, c->hidden ? ACK_DELAY_HIDDEN : ACK_DELAY);
+        c->ack_at = cv_usec_add(now, ack_delay(c));
 }
 
 /* More than is needed to keep the way full is asked for only while growing. */

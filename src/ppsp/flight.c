@@ -48,8 +48,7 @@ enum cv_err ppsp_flight_push(struct ppsp_flight *f, uint64_t first, uint64_t mas
     return CV_ERR_OK;
 }
 
-/* Bits of the run that stand for chunks first..last. */
-static uint64_t overlap(const struct ppsp_run *r, uint64_t first, uint64_t last) {
+uint64_t ppsp_run_part(const struct ppsp_run *r, uint64_t first, uint64_t last) {
     if (last < r->first || first > r->first + 63)
         return 0;
     uint64_t bits = UINT64_MAX;
@@ -65,7 +64,7 @@ struct ppsp_taken ppsp_flight_take(struct ppsp_flight *f, uint64_t first, uint64
     struct ppsp_taken taken = {0};
     for (uint64_t i = f->head; i < f->tail; i++) {
         struct ppsp_run *r = ppsp_flight_at(f, i);
-        uint64_t bits = overlap(r, first, last);
+        uint64_t bits = ppsp_run_part(r, first, last);
         if (!bits)
             continue;
         r->mask &= ~bits;
@@ -81,11 +80,15 @@ struct ppsp_taken ppsp_flight_take(struct ppsp_flight *f, uint64_t first, uint64
     return taken;
 }
 
-bool ppsp_flight_has(const struct ppsp_flight *f, uint64_t chunk) {
+bool ppsp_flight_any(const struct ppsp_flight *f, uint64_t first, uint64_t last) {
     for (uint64_t i = f->head; i < f->tail; i++)
-        if (overlap(ppsp_flight_at(f, i), chunk, chunk))
+        if (ppsp_run_part(ppsp_flight_at(f, i), first, last))
             return true;
     return false;
+}
+
+bool ppsp_flight_has(const struct ppsp_flight *f, uint64_t chunk) {
+    return ppsp_flight_any(f, chunk, chunk);
 }
 
 uint64_t ppsp_flight_clear(struct ppsp_flight *f, uint64_t i, uint64_t mask) {

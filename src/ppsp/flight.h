@@ -60,6 +60,11 @@ struct ppsp_taken {
 struct ppsp_taken ppsp_flight_take(struct ppsp_flight *f, uint64_t first, uint64_t last, bool once);
 
 bool ppsp_flight_has(const struct ppsp_flight *f, uint64_t chunk);
+/* Some of the chunks first..last are under way. */
+bool ppsp_flight_any(const struct ppsp_flight *f, uint64_t first, uint64_t last);
+
+/* Bits of the run that stand for chunks first..last and are under way. */
+uint64_t ppsp_run_part(const struct ppsp_run *r, uint64_t first, uint64_t last);
 
 /* Takes the chunks of `mask` out of run i; returns those that were in it. */
 uint64_t ppsp_flight_clear(struct ppsp_flight *f, uint64_t i, uint64_t mask);

@@ -32,6 +32,7 @@ enum {
     PPSP_WINDOW_MIN = 32,    /* chunks asked of one peer at a time, at least .. */
     PPSP_WINDOW_MAX = 16384, /* .. and at most */
     PPSP_FLIGHT_RUNS = 2048, /* runs of <= 64 chunks in flight per direction */
+    PPSP_GONE_RUNS = 256,    /* such runs given up and still known as sent */
 
     PPSP_COMMIT_OCTETS = 8 << 20,
 };

@@ -17,6 +17,36 @@ enum {
     NODES_MAX = 48 + 64 + PPSP_PAGE_NODES,
 };
 
+/* ---- what was sent before ------------------------------------------------------- */
+
+/* Sent, neither acknowledged nor awaited any more: sent again, it says nothing
+ * about the round trip. Chunk numbers say nothing either: who takes the rarest
+ * first asks in any order. */
+static void gone(struct ppsp_channel *c, uint64_t first, uint64_t mask, cv_usec at) {
+    if (!mask)
+        return;
+    if (c->gone.tail - c->gone.head >= PPSP_GONE_RUNS)
+        (void)ppsp_flight_clear(&c->gone, c->gone.head, UINT64_MAX);
+    (void)ppsp_flight_push(&c->gone, first, mask, at, true);
+}
+
+static bool any_gone(const struct ppsp_channel *c, uint64_t first, uint64_t last) {
+    return ppsp_flight_any(&c->gone, first, last);
+}
+
+/* Lost, or asked for again: takes chunks of a run out of what is under way. */
+static void lose(struct ppsp_channel *c, cv_usec now, uint64_t run, uint64_t first, uint64_t last) {
+    struct ppsp_run was = *ppsp_flight_at(&c->sent, run);
+    uint64_t mask = ppsp_run_part(&was, first, last);
+    if (!mask)
+        return;
+    (void)ppsp_flight_clear(&c->sent, run, mask);
+    uint64_t chunks = (uint64_t)__builtin_popcountll(mask);
+    gone(c, was.first, mask, was.at);
+    c->group_valid = false;
+    ppsp_ledbat_lost(&c->cc, now, was.at, chunks * c->cc.mss);
+}
+
 /* ---- what is asked of us ------------------------------------------------------- */
 
 enum cv_err ppsp_serve_request(struct ppsp_channel *c, cv_usec now, const struct ppsp_range *r) {
@@ -32,12 +62,11 @@ enum cv_err ppsp_serve_request(struct ppsp_channel *c, cv_usec now, const struct
         PPSP_COUNT(s->p, drop_request_empty);
         return CV_ERR_OK;
     }
-    if (range.first < c->highest_sent) { /* again: something got lost, perhaps hashes */
+    /* Again: something got lost, perhaps hashes. */
+    for (uint64_t i = c->sent.head; i < c->sent.tail; i++)
+        lose(c, now, i, range.first, range.last);
+    if (any_gone(c, range.first, range.last))
         c->group_valid = false;
-        struct ppsp_taken t = ppsp_flight_take(&c->sent, range.first, range.last, false);
-        if (t.chunks)
-            ppsp_ledbat_lost(&c->cc, now, t.at, (uint64_t)t.chunks * c->cc.mss);
-    }
     /* What is queued already keeps its place. */
     for (uint32_t i = 0; i < c->queued; i++) {
         const struct ppsp_range *q = &c->queue[i];
@@ -100,6 +129,7 @@ enum cv_err ppsp_serve_ack(struct ppsp_channel *c, cv_usec now, const struct pps
     struct ppsp_taken t = {0};
     if (s->chunks && ack->chunks.first < s->chunks)
         t = ppsp_flight_take(&c->sent, ack->chunks.first, ack->chunks.last, false);
+    (void)ppsp_flight_take(&c->gone, ack->chunks.first, ack->chunks.last, false);
     if (t.chunks == 0) {
         PPSP_COUNT(s->p, drop_ack_unknown);
         return CV_ERR_OK;
@@ -127,12 +157,13 @@ void ppsp_serve_check(struct ppsp_channel *c, cv_usec now) {
             continue;
         if (now < lost_at(c, r))
             break;
-        cv_usec at = r->at;
-        uint64_t mask = ppsp_flight_clear(&c->sent, i, UINT64_MAX);
-        c->group_valid = false;
-        ppsp_ledbat_lost(&c->cc, now, at, (uint64_t)__builtin_popcountll(mask) * c->cc.mss);
+        lose(c, now, i, 0, UINT64_MAX);
     }
     if (now >= c->cc.cto_at) {
+        for (uint64_t i = c->sent.head; i < c->sent.tail; i++) {
+            const struct ppsp_run *r = ppsp_flight_at(&c->sent, i);
+            gone(c, r->first, r->mask, r->at);
+        }
         ppsp_flight_done(&c->sent);
         c->sent_passed = 0;
         c->group_valid = false;
@@ -360,28 +391,58 @@ static uint32_t burst_len(struct ppsp_channel *c, cv_usec now, const struct cv_b
     return (uint32_t)n;
 }
 
-/* One burst: hashes of up to three groups, then their chunks. */
-static enum cv_err burst(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t room,
-                         uint64_t first, uint32_t n, uint32_t *ret_sent) {
+/* The hashes of chunks a..z, all of one group, went out and nothing was lost since. */
+static bool hashes_sent(const struct ppsp_channel *c, uint64_t a, uint64_t z) {
+    return c->group_valid && c->group_from <= a && z <= c->group_to &&
+           c->group_before == a >> PPSP_GROUP_LEVEL;
+}
+
+/* Ahead of chunks a..z of one group: the hashes of everything that is asked for
+ * of it, up to `last`, so that the bursts of a small window, of a few chunks each,
+ * do not each take a datagram of hashes with them. */
+static enum cv_err send_group_hashes(struct ppsp_channel *c, cv_usec now, struct cv_batch *b,
+                                     size_t room, uint64_t a, uint64_t z, uint64_t last) {
+    unsigned bottom = neighbours_inline(c, room) ? 1 : 0;
+    size_t most = hashes_per_datagram(c, room);
+    uint64_t group = a >> PPSP_GROUP_LEVEL, end = (group + 1) * PPSP_GROUP_CHUNKS - 1;
     struct nodes nodes;
+    end = end < last ? end : last;
+    collect(c, a, end, bottom, most, &nodes);
+    if (nodes.count > most && end > z) {
+        end = z;
+        collect(c, a, end, bottom, most, &nodes);
+    }
+    enum cv_err err = send_hashes(c, now, b, room, &nodes);
+    if (err)
+        return err;
+    c->group_before = group;
+    c->group_from = a;
+    c->group_to = end;
+    c->group_valid = true;
+    return CV_ERR_OK;
+}
+
+/* One burst: hashes of up to three groups, then their chunks. `last` is the end of
+ * what can be sent of this request. */
+static enum cv_err burst(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t room,
+                         uint64_t first, uint32_t n, uint64_t last, uint32_t *ret_sent) {
     uint64_t end = first + n;
     if (n == 1) { /* alone: hashes and chunk in one datagram, if they fit (section 5.3) */
+        struct nodes nodes;
         size_t beside = (room - c->cc.mss) /
                         PPSP_INTEGRITY_LEN(c->swarm->config.addressing, c->swarm->hash_len);
         collect(c, first, first, 0, beside, &nodes);
         if (nodes.count <= beside)
             return send_chunks(c, now, b, room, first, 1, &nodes, ret_sent);
     }
-    unsigned bottom = neighbours_inline(c, room) ? 1 : 0;
     for (uint64_t a = first; a < end;) {
-        uint64_t group = a >> PPSP_GROUP_LEVEL, z = (group + 1) * PPSP_GROUP_CHUNKS;
+        uint64_t z = ((a >> PPSP_GROUP_LEVEL) + 1) * PPSP_GROUP_CHUNKS;
         z = z < end ? z : end;
-        collect(c, a, z - 1, bottom, hashes_per_datagram(c, room), &nodes);
-        enum cv_err err = send_hashes(c, now, b, room, &nodes);
+        enum cv_err err = CV_ERR_OK;
+        if (!hashes_sent(c, a, z - 1))
+            err = send_group_hashes(c, now, b, room, a, z - 1, last);
         if (err)
             return err;
-        c->group_before = group;
-        c->group_valid = true;
         a = z;
     }
     return send_chunks(c, now, b, room, first, n, NULL, ret_sent);
@@ -403,13 +464,13 @@ enum ppsp_out ppsp_serve_out(struct ppsp_channel *c, cv_usec now, struct cv_batc
         uint32_t n = burst_len(c, now, b, &why), sent = 0;
         if (n == 0)
             return why;
-        bool again = first < c->highest_sent;
-        enum cv_err err = burst(c, now, b, room, first, n, &sent);
+        uint64_t gap = ppsp_chunkset_gap(&s->have, first), last = q->last < gap ? q->last : gap - 1;
+        enum cv_err err = burst(c, now, b, room, first, n, last, &sent);
         if (sent) {
             /* Not to be followed costs a wrong flight size, nothing else. */
+            bool again = any_gone(c, first, first + sent - 1);
             if (!ppsp_flight_push(&c->sent, first, ppsp_run_mask(sent), now, again))
                 ppsp_ledbat_sent(&c->cc, now, (uint64_t)sent * c->cc.mss);
-            c->highest_sent = first + sent > c->highest_sent ? first + sent : c->highest_sent;
             q->first += sent;
             if (q->first > q->last)
                 queue_remove(c, 0);
