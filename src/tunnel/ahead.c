@@ -297,9 +297,32 @@ void tun_ahead_work(struct tun_client *c) {
     }
 }
 
+/* Every hop of it has just answered, whatever was thought of it before. */
+static void forgive(struct tun_client *c, const struct tun_lane *lane) {
+    for (unsigned i = 0; i < lane->n; i++) {
+        struct tun_relay *r = tun_directory_find(c->dir, lane->hop[i], lane->day[i]);
+        if (r)
+            r->shunned_until = 0;
+    }
+    struct tun_guard *g = tun_guards_find_first(&c->guards, lane->hop[0]);
+    if (g)
+        g->shunned_until = 0;
+}
+
+void tun_client_built(struct tunnel *t, const struct cv_now *at, cv_handle circuit) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    struct tun_lane *lane = c ? tun_ahead_lane(c, circuit) : NULL;
+    if (!lane)
+        return;
+    c->now = *at;
+    forgive(c, lane);
+}
+
 void tun_ahead_on_circuit(struct tun_client *c, const struct tun_event *ev) {
     if (ev->kind == TUN_EVENT_CIRCUIT_READY) {
         struct tun_lane *lane = tun_ahead_lane(c, ev->circuit_ready.circuit);
+        if (lane)
+            forgive(c, lane);
         if (lane && !lane->ready_at) {
             lane->ready_at = now(c);
             cv_usec took = lane->ready_at - lane->opened_at;

@@ -81,6 +81,11 @@ enum cv_err tun_client_open(struct tunnel *t, const struct cv_now *now,
 void tun_client_failed(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
                        uint32_t built);
 
+/* A user's circuit became READY: all its hops answered, and none of them is
+ * avoided any more. Else what is left when nothing better is would be built,
+ * given up for its hop's sake, and built again as fast as the wire allows. */
+void tun_client_built(struct tunnel *t, const struct cv_now *now, cv_handle circuit);
+
 /* A READY circuit fell silent. Takes it from its user and asks each hop for a
  * sign of life; the first that gives none is avoided for a while. */
 void tun_client_suspect(struct tunnel *t, const struct cv_now *now, cv_handle circuit);

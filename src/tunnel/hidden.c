@@ -383,6 +383,7 @@ static void work(struct tun_hiddens *all) {
 
 static void on_ready(struct tun_hiddens *all, cv_handle circuit) {
     struct tun_road *r = road_get(all, circuit);
+    tun_client_built(all->t, &all->now, circuit);
     if (r)
         r->ready = true;
 }

@@ -5,24 +5,30 @@
 
 enum {
     BLOCK_CELLS = 64,
-    FLOW_QUANTUM = 16, /* cells: long enough to leave in one segmented send */
+    BURST = 16, /* cells: long enough to leave in one segmented send */
+    TURNS_A_SECOND = 250,
 };
 
 #define CODEL_TARGET   CV_MSEC(100)
 #define CODEL_INTERVAL CV_MSEC(300)
 
-/* Cells a class may send in a round. */
-static const int32_t share[TUN_SCHED_CLASSES] = {50, 25, 20, 5, 100, 100};
+/* Virtual time that a cell of a class takes: 100 by its share of 50, 25, 20, 5, 100, 100. */
+static const uint64_t cost[TUN_SCHED_CLASSES] = {2, 4, 5, 20, 1, 1};
 
 enum cv_err tun_sched_init(struct tun_sched *s, uint64_t octets_max) {
     uint64_t blocks = octets_max / (BLOCK_CELLS * sizeof(struct tun_cell));
-    *s = (struct tun_sched){.blocks_max = blocks < 1 ? 1 : (uint32_t)blocks};
+    *s = (struct tun_sched){.blocks_max = blocks < 1 ? 1 : (uint32_t)blocks, .burst = BURST};
     s->blocks = calloc(s->blocks_max, sizeof *s->blocks);
     if (!s->blocks)
         return CV_ERR_NOMEM;
     for (unsigned i = 0; i < TUN_SCHED_CLASSES; i++)
         TAILQ_INIT(&s->class[i]);
     return CV_ERR_OK;
+}
+
+void tun_sched_pace(struct tun_sched *s, uint64_t octets_s) {
+    uint64_t cells = octets_s / TUN_DATAGRAM / TURNS_A_SECOND;
+    s->burst = octets_s == 0 || cells > BURST ? BURST : cells < 1 ? 1 : (int32_t)cells;
 }
 
 static void free_blocks(struct tun_sched *s) {
@@ -83,11 +89,16 @@ void tun_sched_group_init(struct tun_sched_group *g, unsigned class, unsigned we
     TAILQ_INIT(&g->tired);
 }
 
+/* In tenths of a cell, TUN_WEIGHT_NEW of them: the least weight saves up for a few rounds. */
+static int32_t group_turn(const struct tun_sched *s, const struct tun_sched_group *g) {
+    return (int32_t)g->weight * s->burst;
+}
+
 static void group_activate(struct tun_sched *s, struct tun_sched_group *g) {
     if (g->active)
         return;
     g->active = true;
-    g->deficit = g->weight;
+    g->deficit = group_turn(s, g);
     TAILQ_INSERT_TAIL(&s->class[g->class], g, entry);
 }
 
@@ -131,14 +142,14 @@ static void flow_unlist(struct tun_sched *s, struct tun_flow *f) {
  * few cells in a long time mean a person who waits. */
 static void flow_list_fresh(struct tun_sched *s, struct tun_flow *f) {
     f->state = TUN_FLOW_FRESH;
-    f->deficit = FLOW_QUANTUM;
+    f->deficit = s->burst;
     TAILQ_INSERT_TAIL(&f->group->fresh, f, entry);
     group_activate(s, f->group);
 }
 
-static void flow_list_tired(struct tun_flow *f) {
+static void flow_list_tired(const struct tun_sched *s, struct tun_flow *f) {
     f->state = TUN_FLOW_TIRED;
-    f->deficit = FLOW_QUANTUM;
+    f->deficit = s->burst;
     TAILQ_INSERT_TAIL(&f->group->tired, f, entry);
 }
 
@@ -259,7 +270,7 @@ static void codel(struct tun_sched *s, struct tun_flow *f, cv_usec now) {
 
 /* ---- who is next ---- */
 
-static struct tun_flow *next_flow(struct tun_sched_group *g) {
+static struct tun_flow *next_flow(const struct tun_sched *s, struct tun_sched_group *g) {
     for (;;) {
         struct tun_flow *f = TAILQ_FIRST(&g->fresh);
         bool fresh = f != NULL;
@@ -272,7 +283,7 @@ static struct tun_flow *next_flow(struct tun_sched_group *g) {
             TAILQ_REMOVE(&g->fresh, f, entry);
         else
             TAILQ_REMOVE(&g->tired, f, entry);
-        flow_list_tired(f);
+        flow_list_tired(s, f);
     }
 }
 
@@ -282,40 +293,47 @@ static struct tun_sched_group *next_group(struct tun_sched *s, unsigned class) {
         assert(g);
         if (g->deficit > 0)
             return g;
-        g->deficit += g->weight;
+        g->deficit += group_turn(s, g);
         TAILQ_REMOVE(&s->class[class], g, entry);
         TAILQ_INSERT_TAIL(&s->class[class], g, entry);
     }
 }
 
-/* The class being served keeps its turn while it has cells and deficit. */
-static bool next_class(struct tun_sched *s, unsigned *ret) {
-    for (unsigned tries = 0; tries <= TUN_SCHED_CLASSES; tries++) {
-        unsigned i = s->current;
-        if (!TAILQ_EMPTY(&s->class[i]) && s->deficit[i] > 0) {
-            *ret = i;
-            return true;
+/* The class being served keeps its turn while it has cells; then the one whose
+ * next cell begins first. A class that was idle begins now: it saved nothing up. */
+static unsigned next_class(struct tun_sched *s) {
+    if (s->turn > 0 && !TAILQ_EMPTY(&s->class[s->current]))
+        return s->current;
+    uint64_t first = UINT64_MAX;
+    for (unsigned i = 0; i < TUN_SCHED_CLASSES; i++) {
+        if (TAILQ_EMPTY(&s->class[i]))
+            continue;
+        if (s->pass[i] < s->virtual_now)
+            s->pass[i] = s->virtual_now;
+        if (s->pass[i] < first) {
+            first = s->pass[i];
+            s->current = i;
         }
-        /* an idle class saves nothing up */
-        s->deficit[i] = 0;
-        s->current = (i + 1) % TUN_SCHED_CLASSES;
-        s->deficit[s->current] = share[s->current];
     }
-    return false;
+    assert(first != UINT64_MAX);
+    s->virtual_now = first;
+    s->turn = s->burst;
+    return s->current;
 }
 
 struct tun_cell *tun_sched_next(struct tun_sched *s, cv_usec now, struct tun_flow **ret_flow) {
-    unsigned class;
-    while (s->cells_queued && next_class(s, &class)) {
+    while (s->cells_queued) {
+        unsigned class = next_class(s);
         struct tun_sched_group *g = next_group(s, class);
-        struct tun_flow *f = next_flow(g);
+        struct tun_flow *f = next_flow(s, g);
         if (!f->patient)
             codel(s, f, now);
         struct tun_cell *c = f->head ? flow_pop(s, f) : NULL;
         if (c) {
             f->deficit--;
-            g->deficit--;
-            s->deficit[class]--;
+            g->deficit -= TUN_WEIGHT_NEW;
+            s->pass[class] += cost[class];
+            s->turn--;
         }
         if (!f->head)
             flow_unlist(s, f);

@@ -2,9 +2,15 @@
  * Who sends next. Cells wait in one queue a circuit and direction (a flow);
  * flows are served quietest first, then round robin, inside their group (the
  * /24 or /56 of the client, or the neighbour relay); groups by deficit round
- * robin inside their class; classes by their shares: 50, 25, 20, 5 for the
- * gate's classes 0 to 3, and as much as all of these for traffic between
- * relays. What a class does not use the others get. Every step is O(1).
+ * robin inside their class; classes by virtual time in proportion to their
+ * shares: 50, 25, 20, 5 for the gate's classes 0 to 3, and as much as all of
+ * these for traffic between relays. What a class does not use the others get.
+ * Every step is O(1).
+ *
+ * A turn of a flow or class is sixteen cells, which leave in one segmented
+ * send, or what the relay's rate carries in 4 ms if that is less: whoever waits
+ * for the turns of others must not take them for a queue of his own, or
+ * delay-based congestion control gives way to everybody who sends more.
  *
  * Each queue runs CoDel (RFC 8289) with target 100 ms and interval 300 ms: the
  * usual 5 ms would starve a delay-based congestion control with a 60 ms
@@ -47,7 +53,7 @@ struct tun_sched_group {
     TAILQ_ENTRY(tun_sched_group) entry; /* in its class, while it has cells */
     struct tun_flow_list fresh, tired;  /* flows with cells */
     int32_t deficit;
-    uint16_t weight; /* cells a round */
+    uint16_t weight; /* share of its class; TUN_WEIGHT_NEW: one turn a round */
     uint8_t class;   /* enum tun_sched_class */
     bool active;
 };
@@ -74,8 +80,11 @@ struct tun_flow {
 
 struct tun_sched {
     struct tun_sched_groups class[TUN_SCHED_CLASSES];
-    int32_t deficit[TUN_SCHED_CLASSES];
-    unsigned current; /* class being served */
+    uint64_t pass[TUN_SCHED_CLASSES]; /* virtual time at which its next cell begins */
+    uint64_t virtual_now;
+    unsigned current; /* class being served, */
+    int32_t turn;     /* and for so many cells more */
+    int32_t burst;    /* cells of one turn */
     /* pool */
     struct tun_cell *free;
     void **blocks;
@@ -86,6 +95,8 @@ struct tun_sched {
 
 /* At most `octets_max` of memory for cells. Allocates as it grows. */
 enum cv_err tun_sched_init(struct tun_sched *s, uint64_t octets_max);
+/* It is emptied at `octets_s`; 0, and before this was called: at once. */
+void tun_sched_pace(struct tun_sched *s, uint64_t octets_s);
 void tun_sched_done(struct tun_sched *s); /* flows are simply forgotten */
 
 /* An empty cell, NULL when the pool is at its cap. Give it to tun_sched_put()

@@ -73,6 +73,7 @@ static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
         if (burst < 8 * TUN_DATAGRAM)
             burst = 8 * TUN_DATAGRAM;
         cv_tokenbucket_init(&t->shaper, cfg->send_octets_s, burst, now->mono);
+        tun_sched_pace(&t->sched, cfg->send_octets_s);
     }
     t->shaper_ready = CV_USEC_NEVER;
     t->tick.kind = TUN_TIMER_ENGINE;

@@ -356,8 +356,8 @@ struct world_film *world_film_new(struct world *w, uint64_t octets) {
     return f;
 }
 
-void world_open(struct world_node *n, const struct world_film *f, enum world_role role,
-                uint64_t upload_limit, bool fetch_all) {
+static void open_film(struct world_node *n, const struct world_film *f, enum world_role role,
+                      const struct node_swarm_config *cfg) {
     struct sim *s = n->world->sim;
     assert(!n->film && n->node);
     n->film = f;
@@ -368,14 +368,26 @@ void world_open(struct world_node *n, const struct world_film *f, enum world_rol
         build_tree(f, n->store, root);
         sim_store_ops.commit(n->store);
     }
-    n->swarm_cfg = (struct node_swarm_config){.uri = f->uri,
-                                              .store = &sim_store_ops,
-                                              .store_ctx = n->store,
-                                              .complete = role == WORLD_SEEDER,
-                                              .fetch_all = fetch_all,
-                                              .upload_limit = upload_limit};
+    n->swarm_cfg = *cfg;
+    n->swarm_cfg.uri = f->uri;
+    n->swarm_cfg.store = &sim_store_ops;
+    n->swarm_cfg.store_ctx = n->store;
+    n->swarm_cfg.complete = role == WORLD_SEEDER;
     open_swarm(n, sim_node_now(s, n->number));
     sim_touch(s, n->number);
+}
+
+void world_open(struct world_node *n, const struct world_film *f, enum world_role role,
+                uint64_t upload_limit, bool fetch_all) {
+    open_film(n, f, role,
+              &(struct node_swarm_config){.fetch_all = fetch_all, .upload_limit = upload_limit});
+}
+
+void world_open_at(struct world_node *n, const struct world_film *f, enum world_role role,
+                   const struct world_node *at, bool fetch_all) {
+    struct node_swarm_config cfg = {.mode = NODE_SWARM_OPEN, .fetch_all = fetch_all};
+    memcpy(cfg.at, at->cfg.identity_secret.public_key, sizeof cfg.at);
+    open_film(n, f, role, &cfg);
 }
 
 /* ---- who is who ---- */

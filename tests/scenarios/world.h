@@ -87,6 +87,11 @@ enum world_role { WORLD_SEEDER, WORLD_VIEWER };
 void world_open(struct world_node *n, const struct world_film *f, enum world_role role,
                 uint64_t upload_limit, bool fetch_all);
 
+/* The same for a film that the relay `at` shares under its own name; the seeder is
+ * that relay itself. */
+void world_open_at(struct world_node *n, const struct world_film *f, enum world_role role,
+                   const struct world_node *at, bool fetch_all);
+
 /* The relay whose pseudonym (first octets of its identity in hex) is this; NULL: none. */
 struct world_node *world_by_pseudonym(const struct world *w, const char *pseudonym);
 

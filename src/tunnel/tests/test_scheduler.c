@@ -135,6 +135,39 @@ Test(tun_scheduler, a_quiet_flow_goes_before_busy_ones_of_its_group) {
     finish(&b);
 }
 
+/* At 300 KB/s a cell takes 4 ms. Sixteen of everybody's first would look like a
+ * queue of a quarter second to whoever sends one now and then. */
+Test(tun_scheduler, at_a_slow_relay_nobody_waits_for_the_turns_of_others) {
+    struct bench b = {0};
+    cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
+    tun_sched_pace(&b.s, 300000);
+    add(&b, 0, 2, 16); /* the quiet one */
+    add(&b, 1, 2, 16);
+    add(&b, 2, 2, 16);
+    add(&b, 3, 3, 16);
+    add(&b, 4, TUN_SCHED_RELAYS, 10);
+    unsigned worst = 0;
+    for (unsigned n = 0; n < 500; n++) {
+        for (unsigned i = 1; i < 5; i++)
+            fill(&b, i, 40, n);
+        uint64_t before = b.sent[0];
+        fill(&b, 0, 1, n);
+        unsigned waited = 0;
+        while (b.sent[0] == before && waited < 1000) {
+            cr_assert(send_one(&b, n));
+            waited++;
+            for (unsigned i = 1; i < 5; i++)
+                fill(&b, i, 40, n);
+        }
+        worst = waited > worst ? waited : worst;
+        for (unsigned i = 0; i < n % 7; i++) /* not in step with the turns */
+            cr_assert(send_one(&b, n));
+    }
+    /* its group waits for two cells of each of the others; of six cells one is its class's */
+    cr_expect_leq(worst, 40, "waited for %u cells", worst);
+    finish(&b);
+}
+
 Test(tun_scheduler, codel_drops_at_the_head_only_when_delay_stays_high) {
     struct bench b = {0};
     cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
