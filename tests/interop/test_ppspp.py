@@ -1,0 +1,397 @@
+#!/usr/bin/python3
+"""culvert against the naive reference peer of ppspp_peer.py, both ways, over loopback.
+
+What is carried: every addressing method with every hash, sizes around powers of two with
+short last chunks, with and without loss; and the habits of other implementations. A few
+kilobytes each: this is about octets on the wire, not about speed.
+Usage: test_ppspp.py CULVERT [--slow] [unittest's arguments]
+"""
+import base64
+import concurrent.futures
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+import ppspp_wire as wire
+from ppspp_engine import Peer
+from ppspp_peer import Node, spoken, static_swarm
+
+CULVERT = os.path.abspath(sys.argv.pop(1))
+SLOW = '--slow' in sys.argv and not sys.argv.remove('--slow')
+SECONDS = 60          # until a transfer counts as failed; nothing here asserts speed
+AT_ONCE = 4
+FOLDER = tempfile.mkdtemp(prefix='culvert-interop.')
+SIZES = [1, 1024, 1025, 2048, 3000, 4096, 4097, 7162, 8191, 8192, 8193, 15361, 16384, 16385, 33000]
+
+
+def octets(n, seed=1):
+    return random.Random(seed).randbytes(n)
+
+
+def uri(swarm, length, kind=0):
+    """docs/protocol: the link of a direct swarm, of the network 'culvert'."""
+    network = hashlib.blake2b(b'culvert', digest_size=8).digest()
+    x = bytes([1, kind]) + network + struct.pack('>BBBI', swarm.integrity, swarm.hash, swarm.addressing.method,
+                                                 swarm.chunk_size) + swarm.id
+    def b32(o):
+        return base64.b32encode(o).decode().lower().rstrip('=')
+    text = f'culvert:?x={b32(x)}&n=f&l={length}'
+    return text + '&c=' + b32(hashlib.blake2b(text.encode(), digest_size=32).digest()[:5])
+
+
+class Culvert:
+    """The program under test, with a state folder of its own."""
+
+    number = 0
+    lock = threading.Lock()
+
+    def __init__(self, *args):
+        with Culvert.lock:
+            Culvert.number += 1
+            self.folder = os.path.join(FOLDER, str(Culvert.number))
+        os.mkdir(self.folder)
+        self.errors = open(self.path('errors'), 'w+')
+        self.lines, self.arrived, self.ended = [], threading.Condition(), False
+        self.process = subprocess.Popen([CULVERT, *args[:1], '--direct', '--json', '--state', self.path('state'),
+                                         *map(str, args[1:])], stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def read(self):
+        for line in self.process.stdout:
+            with self.arrived:
+                self.lines.append(json.loads(line))
+                self.arrived.notify_all()
+        with self.arrived:
+            self.ended = True
+            self.arrived.notify_all()
+
+    def event(self, name):
+        return next((l for l in self.lines if l['event'] == name), None)
+
+    def wait(self, name):
+        with self.arrived:
+            self.arrived.wait_for(lambda: self.event(name) or self.ended, SECONDS)
+            if not self.event(name):
+                raise AssertionError(f'no {name}: {self.said()}')
+        return self.event(name)
+
+    def said(self):
+        self.errors.seek(0)
+        return f'{self.lines[-3:]} {self.errors.read()[-3000:]}'
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def kill(self):
+        if self.alive():
+            self.process.kill()
+        self.process.wait()
+        self.reader.join(SECONDS)
+        self.errors.close()
+        self.process.stdout.close()
+
+    def stop(self):
+        """Ends it; a sanitizer's report or a crash fails the test."""
+        if self.alive():
+            self.process.send_signal(signal.SIGINT)
+        status = self.process.wait(SECONDS)
+        self.reader.join(SECONDS)
+        said = self.said()
+        if status not in (0, 130):
+            raise AssertionError(f'culvert ended with {status}: {said}')
+        return status
+
+    @classmethod
+    def share(cls, data, *args, listen='127.0.0.1:0'):
+        with Culvert.lock:
+            Culvert.number += 1
+            file = os.path.join(FOLDER, f'shared-{Culvert.number}')
+        with open(file, 'wb') as f:
+            f.write(data)
+        c = cls('share', '--listen', listen, *args, file)
+        try:
+            address = c.wait('shared')['address'].rsplit(':', 1)
+        except AssertionError:
+            c.kill()
+            raise
+        return c, (address[0].strip('[]'), int(address[1]))
+
+
+def run(node, done, what=lambda: '', seconds=SECONDS):
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            peer = node.peer
+            raise AssertionError(f'not done: {peer.counts} {peer.why[-3:]} {what()}')
+        node.step()
+
+
+def all_at_once(job, cases):
+    """Runs job(case) for all, a few at a time, and reports every one that failed."""
+    problems = []
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        futures = {pool.submit(job, *case): case for case in cases}
+        for f in concurrent.futures.as_completed(futures):
+            if f.exception():
+                problems.append(f'{futures[f]}: {f.exception()!r}')
+    if problems:
+        raise AssertionError(f'{len(problems)} of {len(cases)} failed:\n' + '\n'.join(sorted(problems)[:8]))
+
+
+HELP = subprocess.run([CULVERT, 'share', '--help'], capture_output=True, text=True).stdout
+FULL = '--addressing' in HELP
+
+
+def combinations():
+    """(addressing, hash, size): every pair; the sizes go round, so that every size meets
+    every method and every hash in the slow suite, and most of them here."""
+    pairs = [(a, h) for a in range(5) for h in range(5)]
+    if not FULL:
+        pairs = [(2, 2)]
+    if SLOW:
+        return [(a, h, s) for a, h in pairs for s in SIZES]
+    return [(a, h, SIZES[(a * 5 + h) * 4 % len(SIZES)]) for a, h in pairs]
+
+
+def leech(address, data, swarm, loss=0.0, quirks=(), seed=1, listen=('127.0.0.1', 0)):
+    """The reference peer fetches everything from `address`; returns it."""
+    node = Node(Peer(swarm, None, random.Random(seed), quirks), listen, loss, seed)
+    try:
+        node.peer.connect(address, time.time())
+        run(node, node.peer.content.complete)
+        if node.peer.content.octets() != data:
+            raise AssertionError('what arrived is not what was shared')
+        for _ in range(5):
+            node.step(0.01)
+    finally:
+        node.close()
+    return node.peer
+
+
+def options(addressing, hash, chunk_size=1024):
+    if not FULL:
+        return []
+    return ['--addressing', wire.METHODS[addressing], '--hash', wire.HASHES[hash], '--chunk-size', chunk_size]
+
+
+def fetch(swarm, content, data, loss=0.0, quirks=(), seed=1, args=(), by_hash=False, listen=('127.0.0.1', 0),
+          peers=1):
+    """culvert fetches everything from the reference peer; returns the peers."""
+    nodes = [Node(Peer(swarm, content, random.Random(seed + i), quirks), listen, loss, seed + i) for i in range(peers)]
+    where = [x for n in nodes for x in ('--peer', spoken(n.address))]
+    what = swarm.id.hex() if by_hash else uri(swarm, len(data))
+    out = os.path.join(FOLDER, f'got-{swarm.id.hex()[:12]}-{nodes[0].address[1]}')
+    own = '[::1]:0' if ':' in listen[0] else '127.0.0.1:0'
+    c = Culvert('get', '--listen', own, *where, '-o', out, *args, what)
+    try:
+        end = time.monotonic() + SECONDS
+        while c.alive():
+            if time.monotonic() > end:
+                raise AssertionError(f'not done: {[(n.peer.counts, n.peer.why[-3:]) for n in nodes]} {c.said()}')
+            for n in nodes:
+                n.step(0.01)
+        for n in nodes:
+            n.step(0.01)
+        if c.stop() != 0:
+            raise AssertionError(f'culvert get did not succeed: {c.said()}')
+        with open(out, 'rb') as f:
+            if f.read() != data:
+                raise AssertionError('what arrived is not what was served')
+    finally:
+        c.kill()
+        for n in nodes:
+            n.close()
+    return [n.peer for n in nodes]
+
+
+class Files(unittest.TestCase):
+    def test_culvert_seeds(self):
+        def job(addressing, hash, size):
+            data = octets(size, size)
+            c, address = Culvert.share(data, *options(addressing, hash))
+            try:
+                for loss in (0.0, 0.15):
+                    leech(address, data, static_swarm(data, hash, addressing)[0], loss)
+                c.stop()
+            finally:
+                c.kill()
+        all_at_once(job, combinations())
+
+    def test_culvert_leeches(self):
+        def job(addressing, hash, size):
+            data = octets(size, size)
+            for loss in (0.0, 0.15):
+                swarm, content = static_swarm(data, hash, addressing)
+                fetch(swarm, content, data, loss)
+        all_at_once(job, combinations())
+
+    @unittest.skipUnless(FULL, 'culvert offers one method and one hash')
+    def test_a_bare_root_hash_is_enough(self):
+        def job(addressing, hash):
+            data = octets(6000 + addressing * 1024, hash)
+            swarm, content = static_swarm(data, hash, addressing)
+            fetch(swarm, content, data, by_hash=True, args=options(addressing, hash))
+        all_at_once(job, [(a, a) for a in range(5)])
+
+    @unittest.skipUnless(FULL, 'culvert offers one method and one hash')
+    def test_chunk_sizes(self):
+        def job(chunk_size, addressing):
+            data = octets(chunk_size * 5 + 77)
+            c, address = Culvert.share(data, *options(addressing, 2, chunk_size))
+            try:
+                leech(address, data, static_swarm(data, 2, addressing, chunk_size)[0])
+                c.stop()
+            finally:
+                c.kill()
+            swarm, content = static_swarm(data, 2, addressing, chunk_size)
+            fetch(swarm, content, data)
+        all_at_once(job, [(512, 1), (4096, 2), (8192, 1)])
+
+    def test_ipv6(self):
+        data = octets(9999)
+        c, address = Culvert.share(data, listen='[::1]:0')
+        try:
+            leech(address, data, static_swarm(data)[0], listen=('::1', 0))
+            c.stop()
+        finally:
+            c.kill()
+        swarm, content = static_swarm(data)
+        fetch(swarm, content, data, listen=('::1', 0))
+
+    def test_several_at_once(self):
+        """One share, four leechers of different loss; two seeders, one get."""
+        data = octets(30000)
+        c, address = Culvert.share(data)
+        try:
+            all_at_once(lambda loss, seed: leech(address, data, static_swarm(data)[0], loss, seed=seed),
+                        [(0.0, 1), (0.05, 2), (0.1, 3), (0.2, 4)])
+            c.stop()
+        finally:
+            c.kill()
+        swarm, content = static_swarm(data)
+        peers = fetch(swarm, content, data, peers=2)
+        self.assertTrue(all(p.counts['handshakes'] for p in peers), [p.counts for p in peers])
+
+
+class Habits(unittest.TestCase):
+    """What other implementations were seen to do (docs/protocol/ppsp-profile.md)."""
+
+    def both_ways(self, quirk, size=20000, hash=2, addressing=2):
+        data = octets(size, len(quirk))
+        c, address = Culvert.share(data, *options(addressing, hash))
+        try:
+            leecher = leech(address, data, static_swarm(data, hash, addressing)[0], quirks=[quirk])
+            c.stop()
+        finally:
+            c.kill()
+        swarm, content = static_swarm(data, hash, addressing)
+        seeder = fetch(swarm, content, data, quirks=[quirk])[0]
+        return leecher, seeder
+
+    def test_they_are_survived(self):
+        all_at_once(self.both_ways, [(q,) for q in (
+            'split', 'bare-handshake', 'one-message', 'peak-uncles', 'short-channels', 'keepalives', 'again', 'push',
+            'close-to-zero', 'no-option-8', 'no-option-9', 'several-data')])
+
+    @unittest.skipUnless(FULL, 'culvert offers one method and one hash')
+    def test_a_draft_10_peer(self):
+        """It takes option 9 only where it finds it harmless; SHA-1, 32-bit bins."""
+        data = octets(20000, 10)
+        for addressing in (0, 2):
+            swarm, content = static_swarm(data, 0, addressing)
+            fetch(swarm, content, data, quirks=['strict-options', 'split', 'close-to-zero'])
+            c, address = Culvert.share(data, *options(addressing, 0))
+            try:
+                leech(address, data, static_swarm(data, 0, addressing)[0],
+                      quirks=['strict-options', 'deaf-to-choke', 'one-message'])
+                c.stop()
+            finally:
+                c.kill()
+
+    def test_an_option_without_a_length_ends_it(self):
+        """Option 10 cannot be skipped: silence, and the next one is served."""
+        data = octets(5000)
+        c, address = Culvert.share(data)
+        try:
+            node = Node(Peer(static_swarm(data)[0], quirks=['option-10']))
+            node.peer.connect(address, time.time())
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                node.step()
+            self.assertEqual(node.peer.counts['datagrams'], 0)
+            node.close()
+            leech(address, data, static_swarm(data)[0])
+            c.stop()
+        finally:
+            c.kill()
+
+    def test_choke_and_unchoke(self):
+        """A choked culvert asks for nothing new and goes on when it is unchoked."""
+        data = octets(200 * 1024)
+        swarm, content = static_swarm(data)
+        node = Node(Peer(swarm, content))
+        out = os.path.join(FOLDER, 'choked')
+        c = Culvert('get', '--listen', '127.0.0.1:0', '--peer', spoken(node.address), '-o', out, uri(swarm, len(data)))
+        try:
+            run(node, lambda: node.peer.counts['acks'] > 5, c.said)
+            node.peer.choke(True)
+            end = time.monotonic() + 1.5
+            while time.monotonic() < end:
+                node.step()
+            self.assertTrue(c.alive())
+            node.peer.choke(False)
+            run(node, lambda: not c.alive(), c.said)
+            self.assertEqual(c.stop(), 0)
+            with open(out, 'rb') as f:
+                self.assertEqual(f.read(), data)
+        finally:
+            node.close()
+            c.kill()
+
+    def test_a_liar_beside_an_honest_peer(self):
+        """One seeder serves wrong chunks: what it serves is never kept, the other one is used."""
+        data = octets(30000)
+        swarm, content = static_swarm(data)
+        wrong_swarm, wrong = static_swarm(data)
+        for i in range(len(wrong.chunks)):
+            wrong.chunks[i] = octets(len(wrong.chunks[i]), i + 1000)
+        good, bad = Node(Peer(swarm, content)), Node(Peer(wrong_swarm, wrong))
+        out = os.path.join(FOLDER, 'liar')
+        c = Culvert('get', '--listen', '127.0.0.1:0', '--peer', spoken(bad.address), '--peer', spoken(good.address),
+                    '-o', out, uri(swarm, len(data)))
+        try:
+            end = time.monotonic() + SECONDS
+            while c.alive():
+                self.assertLess(time.monotonic(), end, c.said())
+                good.step(0.01)
+                bad.step(0.01)
+            self.assertEqual(c.stop(), 0)
+            with open(out, 'rb') as f:
+                self.assertEqual(f.read(), data)
+            self.assertGreater(bad.peer.counts['handshakes'], 0)
+        finally:
+            good.close()
+            bad.close()
+            c.kill()
+
+
+def tearDownModule():
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
