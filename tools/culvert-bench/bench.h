@@ -14,6 +14,9 @@ struct bench_options {
     unsigned runs;       /* repetitions where a median is given */
     unsigned minutes;    /* simulated, of `sim` */
     unsigned records;    /* of `ledger` */
+    unsigned chunk_size; /* of `ppsp`, octets */
+    unsigned viewers;    /* of `ppsp`, at once */
+    const char *vs;      /* of `ppsp`: "libtorrent", "libtorrent-utp" or NULL */
 };
 
 /* Each returns one JSON object with the keys that docs/performance.md lists. */

@@ -139,6 +139,15 @@ static error_t on_option(int key, char *arg, struct argp_state *state) {
     case 't':
         l->o.minutes = (unsigned)strtoul(arg, NULL, 10);
         return 0;
+    case 'c':
+        l->o.chunk_size = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
+    case 'v':
+        l->o.viewers = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
+    case 'V':
+        l->o.vs = arg;
+        return 0;
     case 'j':
         return 0; /* there is no other output; accepted so that scripts may say it */
     case ARGP_KEY_ARG:
@@ -163,6 +172,9 @@ int main(int argc, char **argv) {
         {"buffer", 'b', "MIB", 0, "socket buffers to ask for (default: the system's)", 0},
         {"runs", 'r', "N", 0, "repetitions where a median is given", 0},
         {"records", 'n', "N", 0, "half-blocks of 'ledger'", 0},
+        {"chunk-size", 'c', "N", 0, "octets of a chunk of 'ppsp'", 0},
+        {"viewers", 'v', "N", 0, "viewers at once of 'ppsp'", 0},
+        {"vs", 'V', "PEER", 0, "'ppsp' once more by libtorrent (TCP) or libtorrent-utp", 0},
         {"minutes", 't', "N", 0, "simulated minutes of 'sim'", 0},
         {"json", 'j', NULL, 0, "one JSON object (there is no other form)", 0},
         {0}};
@@ -173,7 +185,9 @@ int main(int argc, char **argv) {
                                      NULL,
                                      NULL,
                                      NULL};
-    struct line l = {.bench = -1, .o = {.runs = 5, .minutes = 3, .records = 20000}};
+    struct line l = {
+        .bench = -1,
+        .o = {.runs = 5, .minutes = 3, .records = 20000, .chunk_size = 1024, .viewers = 1}};
     argp_err_exit_status = 2;
     argp_parse(&argp, argc, argv, 0, NULL, &l);
     if (!l.o.mib)

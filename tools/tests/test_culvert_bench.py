@@ -7,7 +7,7 @@ import sys
 
 CARRIED = ["hops", "mb_per_s", "cpu_s_per_gb", "build_ms_median", "first_octet_ms_median"]
 KEYS = {
-    "ppsp": ["mib_per_s", "cpu_s_per_gib", "rss_mib_seeder", "rss_mib_viewer", "first_chunk_ms"],
+    "ppsp": ["mib_per_s", "cpu_s_per_gib", "cpu_s_per_gib_seeder", "rate_ratio", "cpu_ratio", "rss_mib_seeder", "rss_mib_viewer", "first_chunk_ms"],
     "tunnel": CARRIED,
     "hidden": CARRIED,
     "ledger": ["signed_per_s", "verified_per_s", "stored_per_s", "walk_ms", "ppr_ms"],
