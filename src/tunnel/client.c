@@ -399,8 +399,14 @@ enum cv_err tun_circuit_open(struct tunnel *t, const struct cv_now *at, enum tun
     if (!c || c->relay)
         return CV_ERR_INVAL;
     struct tun_path_request req = {.purpose = purpose};
-    if (named && !(req.named = tun_directory_find_now(c->dir, named, at->wall)))
-        return CV_ERR_NOENT;
+    if (named) {
+        req.named = tun_directory_find_now(c->dir, named, at->wall);
+        c->now = *at;
+        if (!req.named || !req.named->confirmed)
+            tun_sync_wish(c);
+        if (!req.named)
+            return CV_ERR_NOENT;
+    }
     cv_handle circuit;
     enum cv_err err = tun_client_open(t, at, &req, TUN_USER_NODE, &circuit);
     if (err)

@@ -98,6 +98,7 @@ struct tun_client {
 
     struct tun_sync far; /* over a circuit */
     cv_usec far_at, far_pause;
+    cv_usec wished_until; /* somebody waits for a relay that is not to be used yet */
 
     struct tun_lane lane[TUN_CIRCUITS_MAX];
     uint32_t lanes;
@@ -129,6 +130,10 @@ static inline cv_usec tun_client_pause(const struct tun_client *c, cv_usec norma
                                        cv_usec in_a_hurry) {
     return c->hurry ? in_a_hurry : normal;
 }
+
+/* A relay that is named is not known, or not confirmed: for some seconds others
+ * are asked without growing pauses. */
+void tun_sync_wish(struct tun_client *c);
 
 static inline bool tun_due(cv_usec at, cv_usec now) {
     return at <= now;

@@ -101,7 +101,18 @@ void tun_contact_neighbour_add(struct tun_client *c, const struct tun_relay *r,
         neighbour_up(c, n);
 }
 
+/* A relay came to us before the DHT told us of it: it is asked now, or those who
+ * were told to look for it would find nobody who knows it. */
+static void newcomer(struct tun_client *c, const struct tun_event *ev) {
+    if (c->relay && !tun_directory_find_now(c->dir, ev->link_up.identity, c->now.wall))
+        (void)tun_contact_add(c, &ev->link_up.addr, /* guard= */ false);
+}
+
 void tun_contact_on_link(struct tun_client *c, const struct tun_event *ev) {
+    if (ev->kind == TUN_EVENT_LINK_UP && !ev->link_up.ours) {
+        newcomer(c, ev);
+        return;
+    }
     if (ev->kind == TUN_EVENT_LINK_UP) {
         struct tun_neighbour *n = tun_contact_neighbour(c, ev->link_up.identity);
         if (n) {

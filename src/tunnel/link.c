@@ -220,7 +220,7 @@ static void tell_up(struct tunnel *t, const struct tun_link *l) {
         .kind = TUN_EVENT_LINK_UP,
         .link_up = {.link = l->handle, .role = l->role, .addr = l->addr, .ours = l->ours}};
     memcpy(ev.link_up.identity, l->identity, CV_KEY);
-    if (l->ours)
+    if (l->ours || l->role == TUN_ROLE_RELAY)
         tun_event_to(t, TUN_USER_CLIENT, &ev);
     tun_event_to(t, TUN_USER_NODE, &ev);
 }

@@ -384,6 +384,20 @@ static uint32_t far_day(const struct tun_client *c) {
     return soon && c->far.rounds % 2 ? next : day;
 }
 
+static cv_usec wished_pause(const struct tun_client *c) {
+    return tun_client_pause(c, CV_SEC(1), CV_MSEC(250));
+}
+
+void tun_sync_wish(struct tun_client *c) {
+    /* Once a minute at most: whoever waits for a relay that never comes asks on. */
+    if (c->wished_until == 0 || tun_due(cv_usec_add(c->wished_until, CV_SEC(60)), now(c)))
+        c->wished_until = cv_usec_add(now(c), CV_SEC(10));
+    if (tun_due(c->wished_until, now(c)))
+        return;
+    c->far_at = cv_usec_min(c->far_at, cv_usec_add(now(c), wished_pause(c)));
+    tun_client_by(c, c->far_at);
+}
+
 static void far_begin(struct tun_client *c) {
     struct tun_sync *s = &c->far;
     uint32_t day = far_day(c);
@@ -399,6 +413,8 @@ static void far_begin(struct tun_client *c) {
                    : c->far_pause < CV_SEC(60)
                        ? c->far_pause * 2 + tun_client_pause(c, CV_SEC(2), CV_MSEC(250))
                        : CV_SEC(60);
+    if (!tun_due(c->wished_until, now(c)))
+        c->far_pause = wished_pause(c);
     c->far_at = cv_usec_add(now(c), c->far_pause);
     if (tun_client_open(c->t, &c->now, &req, TUN_USER_CLIENT, &circuit))
         return;

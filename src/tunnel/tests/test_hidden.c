@@ -90,6 +90,40 @@ Test(tun_hidden, from_an_empty_folder_to_the_first_peer_in_two_seconds) {
     }
 }
 
+/* Tries as the node does, until there is a circuit to the relay `named`. */
+static cv_usec reach(struct village *v, unsigned node, const uint8_t named[CV_KEY]) {
+    cv_usec began = sim_now(v->w->sim);
+    for (;;) {
+        struct cv_now now = world_now(v->w, node);
+        cv_handle circuit;
+        enum cv_err err =
+            tun_circuit_open(v->w->node[node].t, &now, TUN_PURPOSE_GENERAL, named, &circuit);
+        sim_touch(v->w->sim, node);
+        if (err == CV_ERR_OK || sim_now(v->w->sim) - began > CV_SEC(20))
+            return sim_now(v->w->sim) - began;
+        world_run(v->w, CV_MSEC(50));
+    }
+}
+
+/* Relays that started a moment ago do not know each other yet, so nobody can
+ * confirm the one that a viewer was told to ask: it must look again soon. */
+Test(tun_hidden, a_named_relay_of_a_young_network_is_reached_in_two_seconds) {
+    for (uint64_t seed = 1; seed <= 41; seed++) {
+        struct village *v = six(seed);
+        bool first = seed % 2; /* the viewer, or the relay */
+        unsigned viewer = first ? village_client(v) : 0, late;
+        cv_usec apart = CV_MSEC(20 * (seed % 41));
+        world_run(v->w, first ? apart : 0);
+        late = village_relay(v);
+        world_run(v->w, first ? 0 : apart);
+        if (!first)
+            viewer = village_client(v);
+        cv_usec took = reach(v, viewer, v->w->node[late].identity_secret.public_key);
+        cr_expect_leq(took, CV_SEC(2), "seed %lu: %lu us", seed, took);
+        village_free(v);
+    }
+}
+
 Test(tun_hidden, whichever_relay_dies_the_viewer_meets_again) {
     for (unsigned victim = 0; victim < 12; victim++) {
         struct village *v = six(40 + victim);

@@ -139,8 +139,12 @@ struct village *village_new(const struct sim_config *cfg, unsigned relays) {
     v->w = world_new(cfg);
     v->w->whole = true;
     for (unsigned i = 0; i < relays; i++)
-        settle(v, world_relay(v->w, &(struct tun_config){.gate = true, .hurry = true}));
+        village_relay(v);
     return v;
+}
+
+unsigned village_relay(struct village *v) {
+    return settle(v, world_relay(v->w, &(struct tun_config){.gate = true, .hurry = true}));
 }
 
 void village_free(struct village *v) {

@@ -37,6 +37,8 @@ struct village {
 /* `relays` relays, then nothing; times as in a hurry. */
 struct village *village_new(const struct sim_config *cfg, unsigned relays);
 void village_free(struct village *v);
+/* One more relay; its number. */
+unsigned village_relay(struct village *v);
 /* A client of the village; its number. */
 unsigned village_client(struct village *v);
 /* The same with the guards of an earlier run. */
