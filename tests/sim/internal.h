@@ -13,6 +13,7 @@ enum {
     SIM_BATCH_RUNS = 64,
     SIM_POOL_SLAB = 64,       /* packets allocated at a time */
     SIM_ADDRS_PER_SOCKET = 2, /* one of each family */
+    SIM_HINTS = 16,           /* a power of two */
     SIM_SPINS_MAX = 10000,    /* rounds at one instant before we say that time stands still */
     SIM_DRAIN_MAX = 1000000,  /* batches from one node at one instant, likewise */
     SIM_MAP_MAX = 100 * 1000 * 1000,
@@ -46,6 +47,13 @@ struct sim_socket {
     struct cv_addr addrs[SIM_ADDRS_PER_SOCKET]; /* family 0: none */
 };
 
+/* The way to a node, so that the map is asked once and not for every datagram.
+ * Ways are never freed before the end. */
+struct sim_hint {
+    unsigned to;
+    struct sim_way *way; /* NULL: none */
+};
+
 struct sim_node {
     struct sim_item item;
     unsigned number;
@@ -59,6 +67,7 @@ struct sim_node {
     unsigned group;
     struct sim_node *next_dirty;
     struct sim_pipe pipe_up, pipe_down;
+    struct sim_hint hint[SIM_HINTS]; /* where it sent lately, by number of the target */
     cv_usec spin_at;
     unsigned spins; /* timeouts at spin_at */
     struct cv_rng_seeded dice;

@@ -1,5 +1,6 @@
 /* The loop: the heap of what comes next, and serving nodes at each instant. */
 #include <assert.h>
+#include <endian.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 
 #include "crypto/hash.h"
 #include "crypto/siphash.h"
+#include "sim/digest.h"
 #include "sim/internal.h"
 
 enum { DATAGRAM_DEFAULT = 1472 };
@@ -189,11 +191,11 @@ const struct sim_node_counters *sim_node_counters(const struct sim *s, unsigned 
 /* ---- digest ---- */
 
 void sim_digest_words(struct sim *s, const uint64_t *words, size_t n) {
-    static const uint8_t key[CV_SIPHASH_KEY] = "culvert sim run";
-    uint64_t all[12] = {s->digest};
-    assert(n < sizeof all / sizeof *all);
-    memcpy(all + 1, words, n * sizeof *words);
-    s->digest = cv_siphash(key, all, (n + 1) * sizeof *all);
+    uint64_t all[12];
+    assert(n <= sizeof all / sizeof *all);
+    for (size_t i = 0; i < n; i++)
+        all[i] = htole64(words[i]);
+    s->digest = sim_hash(s->digest, all, n * sizeof *all);
 }
 
 uint64_t sim_digest(const struct sim *s) {
@@ -201,8 +203,7 @@ uint64_t sim_digest(const struct sim *s) {
 }
 
 void sim_event(struct sim *s, unsigned node, const void *data, size_t len) {
-    static const uint8_t key[CV_SIPHASH_KEY] = "culvert sim evnt";
-    uint64_t words[4] = {s->now, node, len, cv_siphash(key, data, len)};
+    uint64_t words[4] = {s->now, node, len, sim_hash(0, data, len)};
     sim_digest_words(s, words, 4);
     s->counters.events++;
 }

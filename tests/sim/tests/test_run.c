@@ -53,7 +53,7 @@ Test(run, same_seed_same_digest) {
 /* Recorded seeds stay valid on every compiler and machine. When the simulator
  * itself changes on purpose, put the new value here. */
 Test(run, digest_is_pinned) {
-    cr_expect_eq(story(42), UINT64_C(0xe0b27e1c4d360656), "0x%016lx", story(42));
+    cr_expect_eq(story(42), UINT64_C(0x5072e7a08095b19f), "0x%016lx", story(42));
 }
 
 Test(run, one_octet_changes_the_digest) {
