@@ -106,6 +106,8 @@ struct tun_link {
     uint8_t class;
     uint16_t weight;
     uint8_t auth_tries; /* ours: still to be sent; theirs: seen */
+    bool auth_signed;   /* ours: `auth` holds what is sent */
+    uint8_t auth[TUN_AUTH_OCTETS];
     struct cv_addr addr;
     uint8_t identity[CV_KEY];
     uint8_t first_hash[CV_NOISE_HASH];

@@ -323,7 +323,8 @@ void tun_link_give_spares(struct tunnel *t, struct tun_link *l) {
     tun_link_control(t, l, TUN_LINKCMD_NEW_INDEX, 0, body, cv_wr_len(&w));
 }
 
-static void send_auth(struct tunnel *t, struct tun_link *l) {
+/* Once a link: it is said three times, and a signature costs more than all else. */
+static void sign_auth(struct tunnel *t, struct tun_link *l) {
     struct cv_ed25519_secret account_secret;
     const struct cv_ed25519_secret *key = &t->identity_secret;
     enum tun_role role = TUN_ROLE_RELAY;
@@ -339,11 +340,17 @@ static void send_auth(struct tunnel *t, struct tun_link *l) {
     }
     struct tun_auth m;
     tun_auth_sign(&m, role, key, l->first_hash);
-    uint8_t body[1 + CV_KEY + CV_SIGNATURE];
-    struct cv_wr w = cv_wr_init(body, sizeof body);
+    struct cv_wr w = cv_wr_init(l->auth, sizeof l->auth);
     tun_auth_write(&w, &m);
-    tun_link_control(t, l, TUN_LINKCMD_AUTH, 0, body, cv_wr_len(&w));
+    assert(!w.err && cv_wr_len(&w) == sizeof l->auth);
+    l->auth_signed = true;
     cv_wipe(&account_secret, sizeof account_secret);
+}
+
+static void send_auth(struct tunnel *t, struct tun_link *l) {
+    if (!l->auth_signed)
+        sign_auth(t, l);
+    tun_link_control(t, l, TUN_LINKCMD_AUTH, 0, l->auth, sizeof l->auth);
 }
 
 /* ---- timers ---- */

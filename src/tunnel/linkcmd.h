@@ -62,6 +62,7 @@ enum tun_role { TUN_ROLE_RELAY = 1, TUN_ROLE_CLIENT = 2 };
 
 /* AUTH: role u8 | identity 32 | signature 64 over "culvert link auth v1" | role |
  * handshake hash. */
+#define TUN_AUTH_OCTETS (1 + CV_KEY + CV_SIGNATURE)
 struct tun_auth {
     uint8_t role;
     uint8_t identity[CV_KEY];
