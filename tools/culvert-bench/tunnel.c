@@ -15,7 +15,7 @@ json_t *bench_tunnel(const struct bench_options *o) {
         json_decref(spawn_wait(w.p[i], "relay_ready", 60));
     const char *uri = json_string_value(json_object_get(shared, "uri"));
     const char *relay = json_string_value(json_object_get(shared, "relay"));
-    world_view(&w, o, in, (const char *[]){"--at", relay, uri, NULL});
+    world_view(&w, o, in, (const char *[]){"--at", relay, uri, NULL}, 0);
     json_decref(shared);
     if (w.hops != 3)
         bench_die("the circuit has %d hops, not 3", w.hops);

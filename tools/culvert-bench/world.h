@@ -32,10 +32,10 @@ void world_begin(struct world *w, const struct bench_options *o, const char *ope
 /* One more node that stays: `verb` with the arguments `more` (NULL-terminated). */
 struct spawn *world_start(struct world *w, const char *verb, const char *name, const char *more[]);
 
-/* `runs` viewers one after the other with the arguments `more`; the first one
- * fetches the whole file, which must equal `file`. */
+/* `runs` viewers one after the other with the arguments `more`, `pause_s` seconds
+ * between them; the first one fetches the whole file, which must equal `file`. */
 void world_view(struct world *w, const struct bench_options *o, const char *file,
-                const char *more[]);
+                const char *more[], unsigned pause_s);
 
 /* Stops everybody; the figures as the bench prints them. `hops`: of the whole path. */
 json_t *world_end(struct world *w, const struct bench_options *o, int hops);

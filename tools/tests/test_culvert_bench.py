@@ -5,7 +5,8 @@ import json
 import subprocess
 import sys
 
-CARRIED = ["hops", "mb_per_s", "cpu_s_per_gb", "build_ms_median", "first_octet_ms_median"]
+CARRIED = ["hops", "mb_per_s", "cpu_s_per_gb", "build_ms_median", "build_ms_max",
+           "first_octet_ms_median"]
 KEYS = {
     "ppsp": ["mib_per_s", "cpu_s_per_gib", "cpu_s_per_gib_seeder", "rate_ratio", "cpu_ratio", "rss_mib_seeder", "rss_mib_viewer", "first_chunk_ms"],
     "tunnel": CARRIED,
