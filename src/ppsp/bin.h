@@ -14,12 +14,14 @@
 typedef uint64_t ppsp_bin;
 
 #define PPSP_BIN_NONE UINT64_MAX
-/* Contents have fewer chunks than this, so that every bin of their trees fits. */
+/* A bin may stand above so many chunks: 0x7fff..ff, all that 64 bits can name. */
+#define PPSP_BIN_CHUNKS_MAX ((uint64_t)1 << 63)
+/* Contents have fewer chunks than this: what chunk sets and trees are made for. */
 #define PPSP_CHUNKS_MAX ((uint64_t)1 << 48)
 
 static inline ppsp_bin ppsp_bin_at(unsigned level, uint64_t index) {
-    assert(level < 62);
-    return index << (level + 1) | (((uint64_t)1 << level) - 1);
+    assert(level < 64);
+    return index << level << 1 | (((uint64_t)1 << level) - 1);
 }
 
 static inline ppsp_bin ppsp_bin_leaf(uint64_t chunk) {
@@ -36,8 +38,10 @@ static inline uint64_t ppsp_bin_index(ppsp_bin b) {
     return b >> ppsp_bin_level(b) >> 1;
 }
 
+/* Not of the bin over all 2^63 chunks, which has none. */
 static inline ppsp_bin ppsp_bin_parent(ppsp_bin b) {
     unsigned level = ppsp_bin_level(b);
+    assert(level < 63);
     return (b | (uint64_t)1 << level) & ~((uint64_t)2 << level);
 }
 
@@ -71,7 +75,7 @@ static inline uint64_t ppsp_bin_last(ppsp_bin b) {
 /* The node above exactly the chunks first..last, or PPSP_BIN_NONE when there
  * is no such node. Any input is allowed: peers choose it. */
 static inline ppsp_bin ppsp_bin_of_range(uint64_t first, uint64_t last) {
-    if (first > last || last >= PPSP_CHUNKS_MAX)
+    if (first > last || last >= PPSP_BIN_CHUNKS_MAX)
         return PPSP_BIN_NONE;
     uint64_t width = last - first + 1;
     if (width & (width - 1) || first & (width - 1))

@@ -19,11 +19,6 @@ static bool range_fits(const struct ppsp_channel *c, const struct cv_wr *w, size
     return cv_wr_room(w) >= 1 + ppsp_spec_len(c->swarm->config.addressing) + spare;
 }
 
-static void put_range(struct ppsp_channel *c, struct cv_wr *w, enum ppsp_message_type type,
-                      uint64_t first, uint64_t last) {
-    ppsp_range_write(w, type, c->swarm->config.addressing, &(struct ppsp_range){first, last});
-}
-
 /* ---- HAVE -------------------------------------------------------------------- */
 
 /* Section 3.2: not to peers that have everything, nor to those we will not serve. */
@@ -56,8 +51,28 @@ static void put_overview(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, s
             return;
         }
         struct cv_interval it = ppsp_chunkset_around(have, first);
-        put_range(c, w, PPSP_MSG_HAVE, it.first, it.last);
-        c->tell_from = it.last + 1;
+        struct ppsp_range rest = {first, it.last};
+        bool all = ppsp_ranges_write(w, PPSP_MSG_HAVE, &c->swarm->spec, &rest, spare);
+        c->tell_from = all ? it.last + 1 : rest.first;
+    }
+}
+
+/* The biggest complete intervals around the chunks of a range (section 4.3.1):
+ * one, or several bins. False: no room for all of them. */
+static bool put_around(struct ppsp_channel *c, struct cv_wr *w, const struct ppsp_range *r,
+                       size_t spare, struct ppsp_range *told) {
+    struct ppsp_swarm *s = c->swarm;
+    struct cv_interval it = ppsp_chunkset_around(&s->have, r->first);
+    struct ppsp_range within = {it.first, it.last};
+    for (uint64_t chunk = r->first;; chunk = told->last + 1) {
+        if (chunk < told->first || chunk > told->last) {
+            if (!range_fits(c, w, spare))
+                return false;
+            *told = ppsp_spec_around(&s->spec, &within, chunk);
+            ppsp_range_write(w, PPSP_MSG_HAVE, &s->spec, told);
+        }
+        if (told->last >= r->last || told->last == within.last)
+            return true;
     }
 }
 
@@ -68,15 +83,12 @@ static void put_news(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, size_
         c->tell_from = 0;
         return;
     }
-    uint64_t told = PPSP_CHUNK_NONE;
+    struct ppsp_range told = {1, 0};
     while (c->news_seen < s->news_count && range_fits(c, w, spare)) {
-        const struct ppsp_range *r = &s->news[c->news_seen++ % PPSP_NEWS];
-        /* the biggest complete interval around it: section 4.3.1 */
-        struct cv_interval it = ppsp_chunkset_around(&s->have, r->first);
-        if (it.first == told)
-            continue;
-        told = it.first;
-        put_range(c, w, PPSP_MSG_HAVE, it.first, it.last);
+        const struct ppsp_range *r = &s->news[c->news_seen % PPSP_NEWS];
+        if (!put_around(c, w, r, spare, &told))
+            return; /* the rest of it in the next datagram */
+        c->news_seen++;
     }
     c->tell_wait = PPSP_HAVE_AGAIN;
     c->tell_again_at = cv_usec_add(now, c->tell_wait);
@@ -99,22 +111,34 @@ static void put_haves(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, size
 /* ---- ACK --------------------------------------------------------------------- */
 
 static size_t ack_len(const struct ppsp_channel *c) {
-    return 1 + ppsp_spec_len(c->swarm->config.addressing) + 8;
+    return PPSP_ACK_LEN(c->swarm->config.addressing);
 }
 
-/* Each with the biggest complete interval around it: section 4.3.2. */
-static void put_acks(struct ppsp_channel *c, struct cv_wr *w) {
+/* The biggest complete interval around what arrived (section 4.3.2): one, or
+ * several bins. False: no room for all of them; what is left is in *due. */
+static bool put_ack(struct ppsp_channel *c, struct cv_wr *w, struct ppsp_ack_due *due) {
     struct ppsp_swarm *s = c->swarm;
-    uint32_t i = 0;
-    for (; i < c->ack_count && cv_wr_room(w) >= ack_len(c); i++) {
-        struct ppsp_ack ack = {.chunks = c->acks[i].chunks, .delay = c->acks[i].delay};
-        if (ppsp_chunkset_has(&s->have, ack.chunks.first)) {
-            struct cv_interval it = ppsp_chunkset_around(&s->have, ack.chunks.first);
-            ack.chunks.first = it.first;
-            ack.chunks.last = it.last > ack.chunks.last ? it.last : ack.chunks.last;
-        }
-        ppsp_ack_write(w, s->config.addressing, &ack);
+    struct ppsp_range within = due->chunks;
+    if (ppsp_chunkset_has(&s->have, within.first)) {
+        struct cv_interval it = ppsp_chunkset_around(&s->have, within.first);
+        within.first = it.first;
+        within.last = it.last > within.last ? it.last : within.last;
     }
+    while (cv_wr_room(w) >= ack_len(c)) {
+        struct ppsp_ack ack = {.delay = due->delay};
+        ack.chunks = ppsp_spec_around(&s->spec, &within, due->chunks.first);
+        ppsp_ack_write(w, &s->spec, &ack);
+        if (ack.chunks.last >= due->chunks.last)
+            return true;
+        due->chunks.first = ack.chunks.last + 1;
+    }
+    return false;
+}
+
+static void put_acks(struct ppsp_channel *c, struct cv_wr *w) {
+    uint32_t i = 0;
+    while (i < c->ack_count && put_ack(c, w, &c->acks[i]))
+        i++;
     c->ack_count -= i;
     for (uint32_t k = 0; k < c->ack_count; k++)
         c->acks[k] = c->acks[k + i];
@@ -128,8 +152,9 @@ static void put_acks(struct ppsp_channel *c, struct cv_wr *w) {
 
 static void put_cancels(struct ppsp_channel *c, struct cv_wr *w, size_t spare) {
     while (c->cancel_count && range_fits(c, w, spare)) {
-        struct ppsp_range r = c->cancels[--c->cancel_count];
-        put_range(c, w, PPSP_MSG_CANCEL, r.first, r.last);
+        struct ppsp_range *r = &c->cancels[c->cancel_count - 1];
+        if (ppsp_ranges_write(w, PPSP_MSG_CANCEL, &c->swarm->spec, r, spare))
+            c->cancel_count--;
     }
 }
 
@@ -186,20 +211,21 @@ static void put_requests(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, s
             c->idle_until = elsewhere ? cv_usec_add(now, IDLE_LOOK) : CV_USEC_NEVER;
             break;
         }
+        r = ppsp_spec_head(&s->spec, &r);
         if (!ask(c, now, &r))
             break;
         uint32_t n = (uint32_t)(r.last - r.first + 1);
         room -= n;
-        if (joins && whole.last + 1 == r.first) {
+        if (joins && whole.last + 1 == r.first && ppsp_spec_joins(&s->spec)) {
             whole.last = r.last;
             continue;
         }
         if (joins)
-            put_range(c, w, PPSP_MSG_REQUEST, whole.first, whole.last);
+            ppsp_range_write(w, PPSP_MSG_REQUEST, &s->spec, &whole);
         whole = r;
     }
     if (whole.first <= whole.last)
-        put_range(c, w, PPSP_MSG_REQUEST, whole.first, whole.last);
+        ppsp_range_write(w, PPSP_MSG_REQUEST, &s->spec, &whole);
 }
 
 /* ---- datagrams ------------------------------------------------------------------ */

@@ -122,6 +122,7 @@ struct ppsp_swarm {
     struct ppsp *p;
     cv_handle handle;
     struct ppsp_swarm_config config;
+    struct ppsp_chunkspec spec; /* how messages name its chunks */
     size_t hash_len;
     struct ppsp_timer timer;
     TAILQ_HEAD(ppsp_channels, ppsp_channel) channels;

@@ -38,8 +38,7 @@ static void write_handshake(struct cv_wr *w, const struct ppsp_swarm *s, uint32_
         .chunk_size = c->chunk_size,
     };
     cv_wr_be32(w, to);
-    cv_wr_u8(w, PPSP_MSG_HANDSHAKE);
-    cv_wr_be32(w, from);
+    ppsp_handshake_begin(w, from);
     ppsp_options_write(w, &o);
 }
 
@@ -298,9 +297,7 @@ bool ppsp_goodbyes_out(struct ppsp *p, struct cv_batch *b) {
             return false;
         struct cv_wr w = cv_wr_init(at, cv_batch_room(b));
         cv_wr_be32(&w, g->remote);
-        cv_wr_u8(&w, PPSP_MSG_HANDSHAKE);
-        cv_wr_be32(&w, 0);
-        cv_wr_u8(&w, PPSP_OPT_END);
+        ppsp_handshake_close(&w);
         assert(!w.err);
         cv_batch_commit(b, &g->endpoint, (uint16_t)cv_wr_len(&w));
         PPSP_COUNT(p, datagrams_out);

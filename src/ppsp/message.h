@@ -14,8 +14,9 @@
 #include <stdint.h>
 
 #include "base/cursor.h"
+#include "base/endpoint.h"
 #include "base/err.h"
-#include "ppsp/ppsp.h"
+#include "ppsp/chunkspec.h"
 
 enum ppsp_message_type {
     PPSP_MSG_HANDSHAKE = 0,
@@ -34,19 +35,13 @@ enum ppsp_message_type {
     PPSP_MSG_PEX_RESCERT = 13,
 };
 
-/* ---- chunk specification (section 4) -------------------------------------- */
+/* ---- HANDSHAKE (8.4): its options are read and written by ppsp/options.h ---- */
 
-/* Consecutive chunks, both ends inclusive, first <= last. */
-struct ppsp_range {
-    uint64_t first, last;
-};
+/* Type and the sender's channel ID; the options follow. */
+void ppsp_handshake_begin(struct cv_wr *w, uint32_t channel);
 
-/* Octets of one specification; 0: addressing method not supported. */
-size_t ppsp_spec_len(enum ppsp_addressing method);
-
-/* CV_ERR_MALFORMED: the range runs backwards. */
-enum cv_err ppsp_spec_read(struct cv_rd *r, enum ppsp_addressing method, struct ppsp_range *ret);
-void ppsp_spec_write(struct cv_wr *w, enum ppsp_addressing method, const struct ppsp_range *range);
+/* The whole closing handshake: channel 0 and no options (section 8.4). */
+void ppsp_handshake_close(struct cv_wr *w);
 
 /* ---- DATA (8.6) ----------------------------------------------------------- */
 
@@ -57,14 +52,14 @@ struct ppsp_data {
     uint64_t chunk;
     uint64_t timestamp;     /* sender's clock in microseconds, any origin */
     const uint8_t *content; /* borrowed from the datagram */
-    size_t len;             /* chunk size, or what is left of the datagram if less */
+    size_t len;             /* chunk size, or what is left of the datagram if less; with
+                               byte ranges what the range says */
 };
 
-/* Takes at most `chunk_size` octets of content. MALFORMED: more than one chunk
- * is named; TRUNCATED: no content. */
-enum cv_err ppsp_data_read(struct cv_rd *r, enum ppsp_addressing method, size_t chunk_size,
-                           struct ppsp_data *ret);
-void ppsp_data_write(struct cv_wr *w, enum ppsp_addressing method, const struct ppsp_data *data);
+/* MALFORMED: more than one chunk is named; TRUNCATED: no content, or less than
+ * a byte range says. */
+enum cv_err ppsp_data_read(struct cv_rd *r, const struct ppsp_chunkspec *s, struct ppsp_data *ret);
+void ppsp_data_write(struct cv_wr *w, const struct ppsp_chunkspec *s, const struct ppsp_data *data);
 
 /* ---- ACK (8.7) ------------------------------------------------------------ */
 
@@ -74,8 +69,10 @@ struct ppsp_ack {
                        differences between samples mean anything */
 };
 
-enum cv_err ppsp_ack_read(struct cv_rd *r, enum ppsp_addressing method, struct ppsp_ack *ret);
-void ppsp_ack_write(struct cv_wr *w, enum ppsp_addressing method, const struct ppsp_ack *ack);
+#define PPSP_ACK_LEN(method) (1 + ppsp_spec_len(method) + 8)
+
+enum cv_err ppsp_ack_read(struct cv_rd *r, const struct ppsp_chunkspec *s, struct ppsp_ack *ret);
+void ppsp_ack_write(struct cv_wr *w, const struct ppsp_chunkspec *s, const struct ppsp_ack *ack);
 
 /* ---- INTEGRITY (8.8) ------------------------------------------------------ */
 
@@ -86,20 +83,43 @@ struct ppsp_integrity_hash {
 
 #define PPSP_INTEGRITY_LEN(method, hash_len) (1 + ppsp_spec_len(method) + (hash_len))
 
-enum cv_err ppsp_integrity_read(struct cv_rd *r, enum ppsp_addressing method, size_t hash_len,
+enum cv_err ppsp_integrity_read(struct cv_rd *r, const struct ppsp_chunkspec *s, size_t hash_len,
                                 struct ppsp_integrity_hash *ret);
-void ppsp_integrity_write(struct cv_wr *w, enum ppsp_addressing method, size_t hash_len,
+void ppsp_integrity_write(struct cv_wr *w, const struct ppsp_chunkspec *s, size_t hash_len,
                           const struct ppsp_integrity_hash *node);
+
+/* ---- SIGNED_INTEGRITY (8.9): its length follows from the swarm's key, see live -- */
 
 /* ---- HAVE (8.5), REQUEST (8.10), CANCEL (8.11): a range each --------------- */
 
-/* Body is ppsp_spec_read(). */
-void ppsp_range_write(struct cv_wr *w, enum ppsp_message_type type, enum ppsp_addressing method,
+/* Body is ppsp_spec_read(). The range must be its own ppsp_spec_head(). */
+void ppsp_range_write(struct cv_wr *w, enum ppsp_message_type type, const struct ppsp_chunkspec *s,
                       const struct ppsp_range *range);
 
-/* ---- CHOKE, UNCHOKE (8.12): no body; PEX (8.13): read over ------------------ */
+/*
+ * As many messages as one range needs, while there are `spare` octets left
+ * behind each. True: all of it was written; else *range is what was not.
+ */
+bool ppsp_ranges_write(struct cv_wr *w, enum ppsp_message_type type, const struct ppsp_chunkspec *s,
+                       struct ppsp_range *range, size_t spare);
 
-/* Skips the body of a PEX message of that type. */
-enum cv_err ppsp_pex_skip(struct cv_rd *r, enum ppsp_message_type type);
+/* ---- CHOKE, UNCHOKE (8.12), PEX_REQ (8.13): no body ------------------------- */
+
+void ppsp_bare_write(struct cv_wr *w, enum ppsp_message_type type);
+
+/* ---- PEX_RESv4, PEX_RESv6, PEX_REScert (8.13) -------------------------------- */
+
+/* `type` says which family. */
+enum cv_err ppsp_pex_read(struct cv_rd *r, enum ppsp_message_type type, struct cv_addr *ret);
+/* The address's family (4 or 6) says which type. */
+void ppsp_pex_write(struct cv_wr *w, const struct cv_addr *addr);
+
+struct ppsp_pex_cert {
+    const uint8_t *der; /* X.509 v3 certificate; borrowed */
+    size_t len;         /* at most 65535 */
+};
+
+enum cv_err ppsp_pex_cert_read(struct cv_rd *r, struct ppsp_pex_cert *ret);
+void ppsp_pex_cert_write(struct cv_wr *w, const struct ppsp_pex_cert *cert);
 
 #endif

@@ -127,9 +127,9 @@ void ppsp_peer_remove(struct ppsp *p, struct cv_now now, const struct cv_endpoin
 static enum cv_err range_message(struct ppsp_channel *c, cv_usec now, uint8_t type,
                                  struct cv_rd *r) {
     struct ppsp_range range;
-    enum cv_err err = ppsp_spec_read(r, c->swarm->config.addressing, &range);
+    enum cv_err err = ppsp_spec_read(r, &c->swarm->spec, &range);
     if (err)
-        return err;
+        return err == CV_ERR_NOENT ? CV_ERR_OK : err; /* the bin of nothing */
     if (type == PPSP_MSG_HAVE)
         return ppsp_fetch_have(c, now, &range);
     if (type == PPSP_MSG_REQUEST)
@@ -146,6 +146,20 @@ static void choke(struct ppsp_channel *c, bool choked) {
     c->choked = choked;
 }
 
+/* Peers come from elsewhere: what a peer says of others is read over. */
+static enum cv_err pex(struct ppsp_channel *c, enum ppsp_message_type type, struct cv_rd *r) {
+    struct cv_addr addr;
+    struct ppsp_pex_cert cert;
+    enum cv_err err = CV_ERR_OK;
+    if (type == PPSP_MSG_PEX_RESCERT)
+        err = ppsp_pex_cert_read(r, &cert);
+    else if (type != PPSP_MSG_PEX_REQ)
+        err = ppsp_pex_read(r, type, &addr);
+    if (!err)
+        PPSP_COUNT(c->swarm->p, drop_pex);
+    return err;
+}
+
 /*
  * One message. CV_ERR_MALFORMED, TRUNCATED, UNKNOWN: the datagram cannot be read
  * on and its sender is not worth talking to; CV_ERR_AUTH: it sent something
@@ -153,22 +167,21 @@ static void choke(struct ppsp_channel *c, bool choked) {
  */
 static enum cv_err message(struct ppsp_channel *c, cv_usec now, uint8_t type, struct cv_rd *r) {
     struct ppsp_swarm *s = c->swarm;
-    enum ppsp_addressing method = s->config.addressing;
     enum cv_err err;
     switch ((enum ppsp_message_type)type) {
     case PPSP_MSG_DATA: {
         struct ppsp_data data;
-        err = ppsp_data_read(r, method, s->config.chunk_size, &data);
+        err = ppsp_data_read(r, &s->spec, &data);
         return err ? err : ppsp_fetch_data(c, now, &data);
     }
     case PPSP_MSG_INTEGRITY: {
         struct ppsp_integrity_hash node;
-        err = ppsp_integrity_read(r, method, s->hash_len, &node);
+        err = ppsp_integrity_read(r, &s->spec, s->hash_len, &node);
         return err ? err : ppsp_fetch_integrity(c, now, &node);
     }
     case PPSP_MSG_ACK: {
         struct ppsp_ack ack;
-        err = ppsp_ack_read(r, method, &ack);
+        err = ppsp_ack_read(r, &s->spec, &ack);
         return err ? err : ppsp_serve_ack(c, now, &ack);
     }
     case PPSP_MSG_HAVE:
@@ -185,10 +198,7 @@ static enum cv_err message(struct ppsp_channel *c, cv_usec now, uint8_t type, st
     case PPSP_MSG_PEX_RESV4:
     case PPSP_MSG_PEX_RESV6:
     case PPSP_MSG_PEX_RESCERT:
-        err = ppsp_pex_skip(r, (enum ppsp_message_type)type);
-        if (!err)
-            PPSP_COUNT(s->p, drop_pex);
-        return err;
+        return pex(c, (enum ppsp_message_type)type, r);
     case PPSP_MSG_HANDSHAKE: /* only first in a datagram: section 3.1 */
         return CV_ERR_MALFORMED;
     case PPSP_MSG_SIGNED_INTEGRITY: /* its length follows from live metadata only */

@@ -20,7 +20,7 @@
  * except into the store (ppsp/store.h), and no store function may call ppsp.
  *
  * Supported: Merkle-tree protected static content (method 1) with any of the
- * five hash functions, chunk ranges of 32 and 64 bit, fixed chunk sizes.
+ * five hash functions and the five ways to name chunks, fixed chunk sizes.
  * docs/protocol/ppsp-profile.md tells the rest and every deviation.
  */
 #ifndef CULVERT_PPSP_PPSP_H
@@ -85,9 +85,9 @@ struct ppsp_swarm_config {
     size_t id_len;           /* cv_sha_len(hash) */
     enum ppsp_integrity integrity;
     enum cv_sha hash;
-    enum ppsp_addressing addressing; /* CHUNK32 or CHUNK64 */
-    uint32_t chunk_size;             /* 512..65000 octets, usually 1024 */
-    uint64_t length;                 /* of the content if known, else 0 */
+    enum ppsp_addressing addressing;
+    uint32_t chunk_size; /* 512..65000 octets, usually 1024 */
+    uint64_t length;     /* of the content if known, else 0 */
 
     const struct ppsp_store_ops *store; /* borrowed */
     void *store_ctx;                    /* borrowed; must outlive the swarm */

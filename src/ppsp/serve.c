@@ -272,7 +272,7 @@ static enum cv_err put_hash(struct ppsp_channel *c, struct cv_wr *w, ppsp_bin bi
     enum cv_err err = ppsp_tree_get(&s->tree, bin, &node.hash);
     if (err)
         return err == CV_ERR_NOENT ? CV_ERR_OK : err;
-    ppsp_integrity_write(w, s->config.addressing, s->hash_len, &node);
+    ppsp_integrity_write(w, &s->spec, s->hash_len, &node);
     return CV_ERR_OK;
 }
 
@@ -313,7 +313,7 @@ static enum cv_err send_chunk(struct ppsp_channel *c, cv_usec now, struct cv_bat
         if (err)
             return err;
     }
-    ppsp_data_write(&w, s->config.addressing, data);
+    ppsp_data_write(&w, &s->spec, data);
     assert(!w.err);
     ppsp_commit(c, now, b, cv_wr_len(&w));
     return CV_ERR_OK;

@@ -13,10 +13,8 @@ static bool config_ok(const struct ppsp_swarm_config *c) {
            c->chunk_size >= PPSP_CHUNK_SIZE_MIN && c->chunk_size <= PPSP_CHUNK_SIZE_MAX && c->store;
 }
 
-/* CHUNK32 cannot name more. */
 static bool count_ok(const struct ppsp_swarm *s, uint64_t chunks) {
-    return chunks > 0 && chunks < PPSP_CHUNKS_MAX &&
-           (s->config.addressing != PPSP_ADDRESSING_CHUNK32 || chunks <= (uint64_t)UINT32_MAX + 1);
+    return chunks > 0 && chunks < PPSP_CHUNKS_MAX && chunks <= ppsp_spec_chunks_max(&s->spec);
 }
 
 static void set_chunks(struct ppsp_swarm *s, uint64_t chunks) {
@@ -77,6 +75,7 @@ static enum cv_err load(struct ppsp_swarm *s) {
         err = CV_ERR_OK; /* nothing rests on it: the peers' peaks will tell */
     s->octets = size.octets ? size.octets : chunks == size.chunks ? length : 0;
     s->octets_sure = size.octets != 0 && ppsp_chunkset_has(&s->have, s->chunks - 1);
+    s->spec.octets = s->octets_sure ? s->octets : 0;
     s->complete = s->have.count == s->chunks;
     return err;
 }
@@ -108,6 +107,8 @@ static struct ppsp_swarm *swarm_new(struct ppsp *p, const struct ppsp_swarm_conf
         return NULL;
     s->p = p;
     s->config = *config;
+    s->spec =
+        (struct ppsp_chunkspec){.method = config->addressing, .chunk_size = config->chunk_size};
     s->hash_len = config->id_len;
     s->timer.of_swarm = true;
     s->commit_at = s->news_at = CV_USEC_NEVER;
@@ -335,6 +336,7 @@ void ppsp_swarm_size_exact(struct ppsp_swarm *s, size_t len) {
     bool differs = s->octets && s->octets != octets;
     s->octets = octets;
     s->octets_sure = true;
+    s->spec.octets = octets;
     struct ppsp_store_size size = {.chunks = s->chunks, .octets = octets};
     (void)s->config.store->set_size(s->config.store_ctx, &size);
     tell_size(s, differs ? CV_ERR_DIFFERS : CV_ERR_OK);

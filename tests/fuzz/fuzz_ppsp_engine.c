@@ -68,9 +68,12 @@ static void range(struct world *w, enum ppsp_message_type type) {
     uint8_t a = cv_rd_u8(&w->script), b = cv_rd_u8(&w->script);
     struct cv_wr d = raw_datagram(w->raw);
     uint64_t first = a < b ? a : b, last = a < b ? b : a;
+    struct ppsp_chunkspec spec = raw_spec(w->raw);
     if (type == PPSP_MSG_ACK)
-        ppsp_ack_write(&d, w->rig->config.addressing,
-                       &(struct ppsp_ack){.chunks = {first, last}, .delay = 977u * a});
+        ppsp_ack_write(
+            &d, &spec,
+            &(struct ppsp_ack){.chunks = ppsp_spec_head(&spec, &(struct ppsp_range){first, last}),
+                               .delay = 977u * a});
     else
         raw_put_range(w->raw, &d, type, first, last);
     (void)raw_send(w->raw, &d);

@@ -9,7 +9,7 @@
 #include "ppsp/message.h"
 #include "ppsp/options.h"
 
-enum { HASH = 20, CHUNK = 64 };
+enum { HASH = 20, CHUNK = 64, LENGTH = 1000 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -21,44 +21,63 @@ static void expect_same(const struct cv_wr *w, const struct cv_rd *r, const uint
 }
 
 static void messages(enum ppsp_addressing method, const uint8_t *data, size_t size) {
+    struct ppsp_chunkspec spec = {method, CHUNK, method == PPSP_ADDRESSING_BYTE64 ? LENGTH : 0};
     uint8_t out[256];
     struct ppsp_range range;
     struct cv_rd r = cv_rd_init(data, size);
     struct cv_wr w = cv_wr_init(out, sizeof out);
-    if (!ppsp_spec_read(&r, method, &range)) {
+    if (!ppsp_spec_read(&r, &spec, &range)) {
         assert(range.first <= range.last);
-        ppsp_range_write(&w, PPSP_MSG_HAVE, method, &range);
+        ppsp_range_write(&w, PPSP_MSG_HAVE, &spec, &range);
         expect_same(&w, &r, data);
     }
     struct ppsp_data d;
     r = cv_rd_init(data, size);
     w = cv_wr_init(out, sizeof out);
-    if (!ppsp_data_read(&r, method, CHUNK, &d)) {
+    if (!ppsp_data_read(&r, &spec, &d)) {
         assert(d.len >= 1 && d.len <= CHUNK);
-        ppsp_data_write(&w, method, &d);
+        ppsp_data_write(&w, &spec, &d);
         expect_same(&w, &r, data);
     }
     struct ppsp_ack ack;
     r = cv_rd_init(data, size);
     w = cv_wr_init(out, sizeof out);
-    if (!ppsp_ack_read(&r, method, &ack)) {
-        ppsp_ack_write(&w, method, &ack);
+    if (!ppsp_ack_read(&r, &spec, &ack)) {
+        ppsp_ack_write(&w, &spec, &ack);
         expect_same(&w, &r, data);
     }
     struct ppsp_integrity_hash node;
     r = cv_rd_init(data, size);
     w = cv_wr_init(out, sizeof out);
-    if (!ppsp_integrity_read(&r, method, HASH, &node)) {
-        ppsp_integrity_write(&w, method, HASH, &node);
+    if (!ppsp_integrity_read(&r, &spec, HASH, &node)) {
+        ppsp_integrity_write(&w, &spec, HASH, &node);
         expect_same(&w, &r, data);
     }
-    static const enum ppsp_message_type pex[] = {PPSP_MSG_PEX_REQ, PPSP_MSG_PEX_RESV4,
-                                                 PPSP_MSG_PEX_RESV6, PPSP_MSG_PEX_RESCERT};
+}
+
+static void addresses(const uint8_t *data, size_t size) {
+    uint8_t out[70000];
+    static const enum ppsp_message_type pex[] = {PPSP_MSG_PEX_RESV4, PPSP_MSG_PEX_RESV6};
     for (size_t i = 0; i < sizeof pex / sizeof *pex; i++) {
-        r = cv_rd_init(data, size);
-        (void)ppsp_pex_skip(&r, pex[i]);
-        assert(r.p <= r.end);
+        struct cv_addr addr;
+        struct cv_rd r = cv_rd_init(data, size);
+        struct cv_wr w = cv_wr_init(out, sizeof out);
+        if (ppsp_pex_read(&r, pex[i], &addr))
+            continue;
+        ppsp_pex_write(&w, &addr);
+        expect_same(&w, &r, data);
     }
+    struct ppsp_pex_cert cert;
+    struct cv_rd r = cv_rd_init(data, size);
+    struct cv_wr w = cv_wr_init(out, sizeof out);
+    if (!ppsp_pex_cert_read(&r, &cert)) {
+        ppsp_pex_cert_write(&w, &cert);
+        expect_same(&w, &r, data);
+    }
+    w = cv_wr_init(out, sizeof out);
+    ppsp_bare_write(&w, PPSP_MSG_PEX_REQ);
+    ppsp_handshake_close(&w);
+    assert(cv_wr_len(&w) == 7);
 }
 
 static void options(const uint8_t *data, size_t size) {
@@ -85,8 +104,9 @@ static void options(const uint8_t *data, size_t size) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    messages(PPSP_ADDRESSING_CHUNK32, data, size);
-    messages(PPSP_ADDRESSING_CHUNK64, data, size);
+    for (int m = PPSP_ADDRESSING_BIN32; m <= PPSP_ADDRESSING_CHUNK64; m++)
+        messages((enum ppsp_addressing)m, data, size);
+    addresses(data, size);
     options(data, size);
     return 0;
 }

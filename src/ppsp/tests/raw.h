@@ -100,6 +100,13 @@ static inline enum cv_err raw_send_hex(struct raw *w, const char *hex) {
     return raw_send(w, &d);
 }
 
+/* How the rig's swarm names chunks, to a peer that knows the content's length. */
+static inline struct ppsp_chunkspec raw_spec(const struct raw *w) {
+    const struct ppsp_swarm_config *c = &w->rig->config;
+    return (struct ppsp_chunkspec){
+        .method = c->addressing, .chunk_size = c->chunk_size, .octets = w->rig->octets_content};
+}
+
 /* The options of the rig's swarm, as any peer sends them. */
 static inline struct ppsp_options raw_options(const struct raw *w) {
     const struct ppsp_swarm_config *c = &w->rig->config;
@@ -194,6 +201,7 @@ enum { RAW_MESSAGES = 8192 };
 /* All messages of all datagrams heard; handshakes are left out. */
 static inline size_t raw_messages(const struct raw *w, struct raw_message *out) {
     const struct ppsp_swarm_config *c = &w->rig->config;
+    struct ppsp_chunkspec spec = raw_spec(w);
     size_t n = 0;
     for (unsigned i = 0; i < w->count; i++) {
         struct cv_rd r = cv_rd_init(w->heard[i], w->lens[i]);
@@ -207,21 +215,22 @@ static inline size_t raw_messages(const struct raw *w, struct raw_message *out) 
             if (m.type == PPSP_MSG_HANDSHAKE)
                 break;
             if (m.type == PPSP_MSG_DATA) {
-                err = ppsp_data_read(&r, c->addressing, c->chunk_size, &data);
+                err = ppsp_data_read(&r, &spec, &data);
                 m.range = (struct ppsp_range){data.chunk, data.chunk};
                 m.content = data.content;
                 m.len = data.len;
                 m.stamp = data.timestamp;
             } else if (m.type == PPSP_MSG_ACK) {
-                err = ppsp_ack_read(&r, c->addressing, &ack);
+                err = ppsp_ack_read(&r, &spec, &ack);
                 m.range = ack.chunks;
                 m.stamp = ack.delay;
             } else if (m.type == PPSP_MSG_INTEGRITY) {
-                err = ppsp_integrity_read(&r, c->addressing, c->id_len, &node);
+                err = ppsp_integrity_read(&r, &spec, c->id_len, &node);
                 m.range = node.chunks;
                 m.content = node.hash;
-            } else if (m.type != PPSP_MSG_CHOKE && m.type != PPSP_MSG_UNCHOKE) {
-                err = ppsp_spec_read(&r, c->addressing, &m.range);
+            } else if (m.type != PPSP_MSG_CHOKE && m.type != PPSP_MSG_UNCHOKE &&
+                       m.type != PPSP_MSG_PEX_REQ) {
+                err = ppsp_spec_read(&r, &spec, &m.range);
             }
             assert(!err);
             (void)err;
@@ -258,6 +267,7 @@ static inline bool raw_find(const struct raw *w, uint8_t type, unsigned nth,
 static inline void raw_put_hashes(struct raw *w, struct cv_wr *d, const struct rig_store *full,
                                   uint64_t chunk, bool peaks) {
     const struct ppsp_swarm_config *c = &w->rig->config;
+    struct ppsp_chunkspec spec = raw_spec(w);
     ppsp_bin bins[128];
     unsigned n = peaks ? ppsp_bin_peaks(full->size.chunks, bins) : 0, up = 0;
     ppsp_bin way[64];
@@ -272,24 +282,29 @@ static inline void raw_put_hashes(struct raw *w, struct cv_wr *d, const struct r
             hash = w->rig->root;
         struct ppsp_integrity_hash node = {
             .chunks = {ppsp_bin_first(bins[i]), ppsp_bin_last(bins[i])}, .hash = hash};
-        ppsp_integrity_write(d, c->addressing, c->id_len, &node);
+        ppsp_integrity_write(d, &spec, c->id_len, &node);
     }
 }
 
 static inline void raw_put_data(struct raw *w, struct cv_wr *d, const struct rig_store *full,
                                 uint64_t chunk, uint64_t timestamp) {
     const struct ppsp_swarm_config *c = &w->rig->config;
+    struct ppsp_chunkspec spec = raw_spec(w);
     uint64_t at = chunk * c->chunk_size, len = full->size.octets - at;
     struct ppsp_data data = {.chunk = chunk,
                              .timestamp = timestamp,
                              .content = full->content + at,
                              .len = len < c->chunk_size ? len : c->chunk_size};
-    ppsp_data_write(d, c->addressing, &data);
+    ppsp_data_write(d, &spec, &data);
 }
 
 static inline void raw_put_range(struct raw *w, struct cv_wr *d, enum ppsp_message_type type,
                                  uint64_t first, uint64_t last) {
-    ppsp_range_write(d, type, w->rig->config.addressing, &(struct ppsp_range){first, last});
+    struct ppsp_chunkspec spec = raw_spec(w);
+    struct ppsp_range range = {first, last};
+    bool all = ppsp_ranges_write(d, type, &spec, &range, 0);
+    assert(all);
+    (void)all;
 }
 
 static inline const struct ppsp_counters *raw_counters(const struct raw *w) {

@@ -52,7 +52,8 @@ Test(ppsp_bin, ranges_that_are_no_node) {
     /* clang-format off */
     static const uint64_t rows[][2] = {
         { 1, 0 }, { 0, 2 }, { 1, 2 }, { 2, 5 }, { 4, 6 }, { 0, UINT32_MAX - 1 },
-        { 0, UINT64_MAX }, { UINT64_MAX, UINT64_MAX }, { PPSP_CHUNKS_MAX, PPSP_CHUNKS_MAX },
+        { 0, UINT64_MAX }, { UINT64_MAX, UINT64_MAX },
+        { PPSP_BIN_CHUNKS_MAX, PPSP_BIN_CHUNKS_MAX }, { 0, PPSP_BIN_CHUNKS_MAX },
         { UINT64_MAX - 1, 0 },
     };
     /* clang-format on */
@@ -77,5 +78,43 @@ Test(ppsp_bin, peaks_are_binary_digits) {
         cr_expect_eq(next, n);
         cr_expect_geq(ppsp_bin_last(ppsp_bin_root(n)) + 1, n);
         cr_expect(n == 1 || (ppsp_bin_last(ppsp_bin_root(n)) + 1) / 2 < n);
+    }
+}
+
+/* A naive tree: halves of halves, walked from the bin over 2^63 chunks down. */
+struct naive {
+    uint64_t bin, first, width;
+};
+
+static struct naive walk(uint64_t chunk, unsigned level) {
+    struct naive n = {INT64_MAX, 0, (uint64_t)1 << 63};
+    for (unsigned l = 63; l > level; l--) {
+        n.width /= 2;
+        bool right = chunk >= n.first + n.width;
+        n.first += right ? n.width : 0;
+        n.bin = right ? n.bin + n.width : n.bin - n.width;
+    }
+    return n;
+}
+
+Test(ppsp_bin, as_a_naive_tree_up_to_2_63) {
+    uint64_t x = 88172645463325252u;
+    for (unsigned i = 0; i < 20000; i++) {
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        uint64_t chunk = x >> 1 >> x % 63;
+        unsigned level = (unsigned)(x >> 32) % 64;
+        struct naive n = walk(chunk, level);
+        cr_assert_eq(ppsp_bin_at(level, chunk >> (level < 63 ? level : 63)), n.bin, "%u", level);
+        cr_assert_eq(ppsp_bin_level(n.bin), level);
+        cr_assert_eq(ppsp_bin_first(n.bin), n.first);
+        cr_assert_eq(ppsp_bin_last(n.bin), n.first + (n.width - 1));
+        cr_assert_eq(ppsp_bin_of_range(n.first, n.first + (n.width - 1)), n.bin);
+        if (level == 63)
+            continue;
+        struct naive up = walk(chunk, level + 1);
+        cr_assert_eq(ppsp_bin_parent(n.bin), up.bin);
+        cr_assert_eq(ppsp_bin_is_left(n.bin), n.first == up.first);
+        cr_assert_eq(ppsp_bin_sibling(n.bin), 2 * up.bin - n.bin);
+        cr_assert_eq(n.first == up.first ? ppsp_bin_left(up.bin) : ppsp_bin_right(up.bin), n.bin);
     }
 }

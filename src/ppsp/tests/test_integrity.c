@@ -9,6 +9,8 @@
 
 CV_SUITE(ppsp_integrity);
 
+static const struct ppsp_chunkspec chunk32 = {PPSP_ADDRESSING_CHUNK32, 1024, 0};
+
 struct bench {
     struct rig *rig;
     struct raw *raw;
@@ -160,7 +162,7 @@ static struct reading read_all(struct bench *b, unsigned lose_one_in, unsigned r
                 got.chunks += !done[c];
                 done[c] = true;
                 if (cv_wr_room(&d) > 64)
-                    ppsp_ack_write(&d, PPSP_ADDRESSING_CHUNK32, &(struct ppsp_ack){{c, c}, 5000});
+                    ppsp_ack_write(&d, &chunk32, &(struct ppsp_ack){{c, c}, 5000});
             }
             if (cv_wr_len(&d) > 4)
                 cr_assert_eq(raw_send(b->raw, &d), CV_ERR_OK);
@@ -259,7 +261,7 @@ Test(ppsp_integrity, equal_sizes_leave_in_runs) {
                 longest = r->runs[i].count;
         }
         if (acked) {
-            ppsp_ack_write(&d, PPSP_ADDRESSING_CHUNK32,
+            ppsp_ack_write(&d, &chunk32,
                            &(struct ppsp_ack){{0, (acked < 999 ? acked : 999) - 1}, 5000});
             cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK);
         }
@@ -464,12 +466,12 @@ Test(ppsp_integrity, an_inner_node_sold_as_a_chunk_is_refused) {
     struct bench b = with_length(2 * 1024, 2 * 1024);
     struct cv_wr d = raw_datagram(b.raw);
     struct ppsp_integrity_hash root = {.chunks = {0, 0}, .hash = b.rig->root};
-    ppsp_integrity_write(&d, PPSP_ADDRESSING_CHUNK32, 32, &root);
+    ppsp_integrity_write(&d, &chunk32, 32, &root);
     uint8_t both[64];
     memcpy(both, b.full.tree, 32);
     memcpy(both + 32, b.full.tree + 64, 32);
     struct ppsp_data data = {.chunk = 0, .content = both, .len = 64};
-    ppsp_data_write(&d, PPSP_ADDRESSING_CHUNK32, &data);
+    ppsp_data_write(&d, &chunk32, &data);
     cr_expect_neq(raw_send(b.raw, &d), CV_ERR_OK);
     cr_expect_eq(have(&b), 0);
     end(&b);

@@ -10,6 +10,8 @@
 
 CV_SUITE(ppsp_rules);
 
+static const struct ppsp_chunkspec chunk32 = {PPSP_ADDRESSING_CHUNK32, 1024, 0};
+
 enum { CHUNKS = 100 };
 
 struct bench {
@@ -461,7 +463,7 @@ Test(ppsp_rules, R8_1_1_every_datagram_fits_the_endpoint) {
             if (i == 0)
                 raw_put_range(b.raw, &d, PPSP_MSG_REQUEST, 0, 99);
             else
-                ppsp_ack_write(&d, PPSP_ADDRESSING_CHUNK32, &(struct ppsp_ack){{0, 8 * i}, 1});
+                ppsp_ack_write(&d, &chunk32, &(struct ppsp_ack){{0, 8 * i}, 1});
             cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK);
             raw_wait(b.raw, CV_MSEC(20));
         }

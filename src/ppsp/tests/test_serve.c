@@ -46,7 +46,8 @@ static void request(struct bench *b, uint64_t first, uint64_t last) {
 static void acknowledge(struct bench *b, uint64_t chunk) {
     struct cv_wr d = raw_datagram(b->raw);
     struct ppsp_ack ack = {.chunks = {chunk, chunk}, .delay = 1000};
-    ppsp_ack_write(&d, b->rig->config.addressing, &ack);
+    struct ppsp_chunkspec spec = raw_spec(b->raw);
+    ppsp_ack_write(&d, &spec, &ack);
     cr_assert_eq(raw_send(b->raw, &d), CV_ERR_OK);
 }
 

@@ -158,7 +158,7 @@ Test(ppsp_store_faults, metadata_that_is_not_spoken_is_refused) {
     cr_expect_eq(ppsp_swarm_open(r->engine[i], rig_now(r), &bad, &h), CV_ERR_INVAL, #change)
     REFUSED(integrity = PPSP_INTEGRITY_NONE);
     REFUSED(integrity = PPSP_INTEGRITY_UNIFIED);
-    REFUSED(addressing = PPSP_ADDRESSING_BIN32);
+    REFUSED(addressing = (enum ppsp_addressing)5);
     REFUSED(chunk_size = 0);
     REFUSED(chunk_size = 511);
     REFUSED(chunk_size = UINT32_MAX);

@@ -145,3 +145,28 @@ Test(ppsp_transfer, viewers_share_the_load) {
     }
     rig_free(r);
 }
+
+/* Every addressing method, with a short last chunk, peaks of many sizes, and a third peer that
+ * fetches from one which has only a part yet. */
+Test(ppsp_transfer, R4_1_every_addressing_method_from_end_to_end) {
+    for (int method = PPSP_ADDRESSING_BIN32; method <= PPSP_ADDRESSING_CHUNK64; method++)
+        for (unsigned k = 0; k < 4; k++) {
+            static const uint64_t octets[] = {1, 1024 * 7 - 100, 1024 * 1000, 1024 * 333 + 1};
+            static const enum cv_sha hashes[] = {CV_SHA512, CV_SHA1, CV_SHA256, CV_SHA384};
+            struct rig *r = rig_new(k + 1, octets[k], 1024, hashes[k]);
+            r->config.addressing = (enum ppsp_addressing)method;
+            unsigned a = rig_add(r, true), b = rig_add(r, false), c = rig_add(r, false);
+            ppsp_swarm_limits(r->engine[a], rig_now(r), r->swarm[a], 400 * 1024, 0);
+            rig_connect(r, b, a, true);
+            rig_run(r, CV_MSEC(300));
+            rig_connect(r, c, b, true);
+            cr_expect(rig_run_complete(r, c, CV_SEC(60)), "method %d, content %u", method, k);
+            cr_expect(rig_equal(r, b) && rig_equal(r, c), "method %d, content %u", method, k);
+            for (unsigned i = 0; i < 3; i++) {
+                const struct ppsp_counters *n = ppsp_counters(r->engine[i]);
+                cr_expect(!n->drop_message_bad && !n->drop_have_bad && !n->drop_integrity_bad);
+                cr_expect(!n->peers_dropped_bad && !n->drop_data_bad);
+            }
+            rig_free(r);
+        }
+}
