@@ -6,14 +6,22 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/trace.h"
 #include "tunnel/clientstate.h"
 
-#define STALE CV_SEC(600) /* no new use of circuits older than this */
-#define SHUN  CV_SEC(30)
+/* A relay that failed is not tried again, not even for want of others, for so
+ * long; doubled each time. */
+#define HOLD     CV_MSEC(250)
+#define HOLD_MAX CV_SEC(16)
+#define STALE    CV_SEC(600) /* no new use of circuits older than this */
+#define SHUN     CV_SEC(30)
 /* For a circuit that is being built: six times what others took, within these. */
 #define PATIENCE_MIN CV_SEC(1)
 #define PATIENCE_MAX CV_SEC(6)
 #define PATIENCE     CV_SEC(4) /* as long as there were no others */
+/* For a hop that is asked whether it is there: twice what circuits take. */
+#define DOUBT_MIN CV_MSEC(250)
+#define DOUBT_MAX CV_MSEC(1000)
 
 static cv_usec now(const struct tun_client *c) {
     return c->now.mono;
@@ -107,15 +115,43 @@ cv_usec tun_client_patience(const struct tunnel *t) {
 }
 
 /* This hop did not answer. */
-static void shun(struct tun_client *c, const struct tun_lane *lane, unsigned at) {
+static void shun(struct tun_client *c, const struct tun_lane *lane, unsigned at, cv_usec time) {
     const uint8_t *who = lane->hop[at];
     struct tun_relay *r = tun_directory_find(c->dir, who, lane->day[at]);
     struct tun_guard *g = at == 0 ? tun_guards_find_first(&c->guards, who) : NULL;
-    if (g)
-        g->shunned_until = cv_usec_add(now(c), SHUN / 6);
-    if (r)
-        r->shunned_until = cv_usec_add(now(c), g ? SHUN / 6 : SHUN);
+    if (g && time > SHUN / 6)
+        time = SHUN / 6;
+    cv_usec until = cv_usec_add(now(c), time);
+    if (g && g->shunned_until < until)
+        g->shunned_until = until;
+    if (r && r->shunned_until < until)
+        r->shunned_until = until;
     tun_client_by(c, now(c));
+}
+
+/* Nobody is asked again and again as fast as he refuses, nor by all whom he
+ * refused at once. */
+static void hold(struct tun_client *c, const struct tun_lane *lane, unsigned at) {
+    struct tun_relay *r = tun_directory_find(c->dir, lane->hop[at], lane->day[at]);
+    if (!r)
+        return;
+    cv_usec wait = HOLD << (r->refusals < 6 ? r->refusals : 6);
+    wait = wait < HOLD_MAX ? wait : HOLD_MAX;
+    r->refusals = (uint8_t)(r->refusals < 6 ? r->refusals + 1 : 6);
+    r->held_until =
+        cv_usec_add(now(c), cv_rng_between(tun_client_rng(c), wait - wait / 4, wait + wait / 4));
+}
+
+/* This hop has just answered, whatever was thought of it before. */
+static void forgive(struct tun_client *c, const struct tun_lane *lane, unsigned at) {
+    struct tun_relay *r = tun_directory_find(c->dir, lane->hop[at], lane->day[at]);
+    struct tun_guard *g = at == 0 ? tun_guards_find_first(&c->guards, lane->hop[0]) : NULL;
+    if (r) {
+        r->shunned_until = r->held_until = 0;
+        r->refusals = 0;
+    }
+    if (g)
+        g->shunned_until = 0;
 }
 
 void tun_client_failed(struct tunnel *t, const struct cv_now *at, cv_handle circuit,
@@ -125,9 +161,18 @@ void tun_client_failed(struct tunnel *t, const struct cv_now *at, cv_handle circ
     if (!lane)
         return;
     c->now = *at;
-    if (built < lane->n)
-        shun(c, lane, built);
+    if (built < lane->n) {
+        shun(c, lane, built, SHUN);
+        hold(c, lane, built);
+    }
     tun_ahead_forget(c, lane);
+}
+
+/* After so long without an answer a hop is avoided until it is judged: whoever
+ * builds anew in the meantime should not meet the same one again. */
+static cv_usec doubt(const struct tun_client *c) {
+    cv_usec d = 2 * c->build_time;
+    return d == 0 || d > DOUBT_MAX ? DOUBT_MAX : d < DOUBT_MIN ? DOUBT_MIN : d;
 }
 
 /* Asks every hop, unless they are being asked. */
@@ -135,13 +180,14 @@ static void examine(struct tun_client *c, struct tun_lane *lane) {
     if (!lane->suspect) {
         lane->suspect = true;
         lane->suspect_until = cv_usec_add(now(c), tun_client_patience(c->t));
+        lane->doubt_at = cv_usec_add(now(c), doubt(c));
         for (unsigned i = 0; i < lane->n; i++) {
             if (tun_circuit_request(c->t, &c->now, lane->circuit, i, TUN_CMD_PING, NULL, 0,
                                     &lane->ping[i]))
                 lane->ping[i] = 0;
         }
     }
-    tun_client_by(c, lane->suspect_until);
+    tun_client_by(c, lane->doubt_at < lane->suspect_until ? lane->doubt_at : lane->suspect_until);
 }
 
 void tun_client_suspect(struct tunnel *t, const struct cv_now *at, cv_handle circuit) {
@@ -185,25 +231,43 @@ void tun_ahead_on_reply(struct tun_client *c, const struct tun_event *ev) {
     if (!lane || !lane->suspect || ev->reply.err)
         return;
     for (unsigned i = 0; i < lane->n; i++) {
-        if (lane->ping[i] == ev->reply.transaction)
-            lane->ping[i] = 0;
+        if (lane->ping[i] != ev->reply.transaction)
+            continue;
+        lane->ping[i] = 0;
+        if (lane->doubted)
+            forgive(c, lane, i); /* it was only slow */
     }
+}
+
+/* The first that did not answer yet. */
+static bool silent(const struct tun_lane *lane, unsigned *ret) {
+    for (*ret = 0; *ret < lane->n; ++*ret)
+        if (lane->ping[*ret])
+            return true;
+    return false;
 }
 
 /* Time is up for a suspect: whoever comes first of those that did not answer. */
 static void judge(struct tun_client *c, struct tun_lane *lane) {
-    for (unsigned i = 0; i < lane->n; i++) {
-        if (lane->ping[i]) {
-            shun(c, lane, i);
-            lane->dead = true;
-            break;
-        }
+    unsigned at;
+    if (silent(lane, &at)) {
+        shun(c, lane, at, SHUN);
+        lane->dead = true;
     }
-    lane->suspect = false;
+    lane->suspect = lane->doubted = false;
     if (lane->suspect_kept)
         return;
     tun_circuit_close(c->t, &c->now, lane->circuit);
     tun_ahead_forget(c, lane);
+}
+
+static void doubt_due(struct tun_client *c, struct tun_lane *lane) {
+    unsigned at;
+    if (lane->doubted || !tun_due(lane->doubt_at, now(c)))
+        return;
+    lane->doubted = true;
+    if (silent(lane, &at))
+        shun(c, lane, at, lane->suspect_until - now(c));
 }
 
 static bool has_shunned(const struct tun_client *c, const struct tun_lane *lane) {
@@ -213,6 +277,34 @@ static bool has_shunned(const struct tun_client *c, const struct tun_lane *lane)
             return true;
     }
     return false;
+}
+
+bool tun_client_avoids(const struct tunnel *t, cv_handle circuit) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    const struct tun_lane *lane = tun_ahead_lane(c, circuit);
+    return lane && has_shunned(c, lane);
+}
+
+/* ---- EXTEND's ERROR(differs) ---- */
+
+void tun_ahead_on_differs(struct tun_client *c, const struct tun_relay_ref *meant,
+                          const struct tun_relay_ref *by, const uint8_t *raw, size_t len) {
+    struct tun_descriptor desc;
+    struct tun_relay *r = NULL;
+    enum cv_err err = tun_descriptor_open(raw, len, tun_config(c->t)->network_id, &desc);
+    bool about = !err && desc.day == meant->day &&
+                 memcmp(desc.identity, meant->identity, CV_KEY) == 0 &&
+                 memcmp(desc.digest, meant->d, TUN_DIGEST) != 0;
+    if (about)
+        err = tun_client_learn(c, raw, len, &r);
+    CV_TRACE(TUNNEL, extend_differs, now(c), "relay=%08x by=%08x err=%d",
+             cv_id_short(meant->identity, CV_KEY), cv_id_short(by->identity, CV_KEY), err);
+    if (about && r && r->liar)
+        return; /* it signed both */
+    /* Nothing that differs: whoever says so only does not want to. */
+    r = tun_directory_find(c->dir, by->identity, by->day);
+    if (r)
+        r->shunned_until = cv_usec_add(now(c), SHUN);
 }
 
 /* ---- ahead ---- */
@@ -262,7 +354,8 @@ void tun_ahead_work(struct tun_client *c) {
         if (lane->suspect && tun_due(lane->suspect_until, now(c))) {
             judge(c, lane);
         } else if (lane->suspect) {
-            tun_client_by(c, lane->suspect_until);
+            doubt_due(c, lane);
+            tun_client_by(c, lane->doubted ? lane->suspect_until : lane->doubt_at);
             i++;
         } else if (!lane->ahead) {
             i++;
@@ -297,16 +390,9 @@ void tun_ahead_work(struct tun_client *c) {
     }
 }
 
-/* Every hop of it has just answered, whatever was thought of it before. */
-static void forgive(struct tun_client *c, const struct tun_lane *lane) {
-    for (unsigned i = 0; i < lane->n; i++) {
-        struct tun_relay *r = tun_directory_find(c->dir, lane->hop[i], lane->day[i]);
-        if (r)
-            r->shunned_until = 0;
-    }
-    struct tun_guard *g = tun_guards_find_first(&c->guards, lane->hop[0]);
-    if (g)
-        g->shunned_until = 0;
+static void forgive_all(struct tun_client *c, const struct tun_lane *lane) {
+    for (unsigned i = 0; i < lane->n; i++)
+        forgive(c, lane, i);
 }
 
 void tun_client_built(struct tunnel *t, const struct cv_now *at, cv_handle circuit) {
@@ -315,14 +401,14 @@ void tun_client_built(struct tunnel *t, const struct cv_now *at, cv_handle circu
     if (!lane)
         return;
     c->now = *at;
-    forgive(c, lane);
+    forgive_all(c, lane);
 }
 
 void tun_ahead_on_circuit(struct tun_client *c, const struct tun_event *ev) {
     if (ev->kind == TUN_EVENT_CIRCUIT_READY) {
         struct tun_lane *lane = tun_ahead_lane(c, ev->circuit_ready.circuit);
         if (lane)
-            forgive(c, lane);
+            forgive_all(c, lane);
         if (lane && !lane->ready_at) {
             lane->ready_at = now(c);
             cv_usec took = lane->ready_at - lane->opened_at;
@@ -338,7 +424,8 @@ void tun_ahead_on_circuit(struct tun_client *c, const struct tun_event *ev) {
     c->ahead_pause = c->ahead_pause ? c->ahead_pause * 2 : CV_MSEC(50);
     if (c->ahead_pause > CV_SEC(10))
         c->ahead_pause = CV_SEC(10);
-    c->ahead_at = cv_usec_add(now(c), c->ahead_pause);
+    c->ahead_at = cv_usec_add(now(c), cv_rng_between(tun_client_rng(c), c->ahead_pause / 2,
+                                                     c->ahead_pause + c->ahead_pause / 2));
 }
 
 /* ---- giving circuits away ---- */
@@ -379,7 +466,8 @@ static bool serves(struct tun_client *c, const struct tun_lane *lane,
 
     /* Only a named relay is worth a hop more: what we choose freely is chosen
      * together with the rest. */
-    if (!req->named || !req->named->confirmed || req->named->liar || req->named->raw_len == 0)
+    if (!req->named || !req->named->confirmed || req->named->liar || req->named->raw_len == 0 ||
+        req->named->held_until > now(c))
         return false;
     *ret_more = req->named;
     return tun_path_extend(path, req->named, /* named= */ true, req->purpose, &c->guards, size);

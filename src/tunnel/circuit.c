@@ -62,6 +62,14 @@ static void say_goodbye(struct tunnel *t, struct tun_circuit *c) {
         tun_link_send_destroy(t, c->leg.link, c->leg.id);
 }
 
+/* To the circuit's user; of the node's circuits the client hears as well: whom to
+ * avoid is its business. */
+static void tell(struct tunnel *t, const struct tun_circuit *c, const struct tun_event *ev) {
+    tun_event_to(t, c->plan.user, ev);
+    if (c->plan.user == TUN_USER_NODE)
+        tun_event_to(t, TUN_USER_CLIENT, ev);
+}
+
 void tun_circuit_fail(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
                       enum cv_err err) {
     CV_TRACE(TUNNEL, circuit_down, now->mono, "circuit=%llx err=%d hops=%u",
@@ -69,7 +77,7 @@ void tun_circuit_fail(struct tunnel *t, const struct cv_now *now, struct tun_cir
     struct tun_event ev = {
         .kind = TUN_EVENT_CIRCUIT_DOWN,
         .circuit_down = {.circuit = c->handle, .err = err, .hops = c->onion.hops}};
-    tun_event_to(t, c->plan.user, &ev);
+    tell(t, c, &ev);
     say_goodbye(t, c);
     tun_circuit_free(t, c);
 }
@@ -304,7 +312,7 @@ static void ready(struct tunnel *t, const struct cv_now *now, struct tun_circuit
                            .circuit_ready = {.circuit = c->handle,
                                              .hops = c->onion.hops,
                                              .took = now->mono - c->opened_at}};
-    tun_event_to(t, c->plan.user, &ev);
+    tell(t, c, &ev);
     schedule(t, c);
 }
 
@@ -426,7 +434,11 @@ static void on_extend_answer(struct tunnel *t, const struct cv_now *now, struct 
                              size_t len) {
     if (command == TUN_CMD_ERROR) {
         uint8_t code = len ? body[0] : 0;
-        reply(t, c, a->transaction, command, body, len); /* its data may be a proof */
+        const struct tun_user_ops *ops = t->ops[TUN_USER_CLIENT];
+        if (code == TUN_ERROR_DIFFERS && ops && ops->on_differs)
+            ops->on_differs(t->user[TUN_USER_CLIENT], now, &c->plan.hop[c->onion.hops],
+                            &c->plan.hop[last_hop(c)], body + 1, len - 1);
+        reply(t, c, a->transaction, command, body, len);
         tun_circuit_fail(t, now, c, err_of_code(code));
         return;
     }

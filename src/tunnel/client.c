@@ -317,6 +317,13 @@ static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_
     return CV_ERR_OK;
 }
 
+static void on_differs(void *ctx, const struct cv_now *at, const struct tun_relay_ref *meant,
+                       const struct tun_relay_ref *by, const uint8_t *raw, size_t len) {
+    struct tun_client *c = ctx;
+    c->now = *at;
+    tun_ahead_on_differs(c, meant, by, raw, len);
+}
+
 static void client_free(void *ctx) {
     struct tun_client *c = ctx;
     if (!c)
@@ -333,6 +340,7 @@ static const struct tun_user_ops ops = {
     .on_timeout = on_timeout,
     .next_timeout = next_timeout,
     .find_relay = find_relay,
+    .on_differs = on_differs,
     .free = client_free,
 };
 

@@ -95,6 +95,8 @@ void tun_client_suspect(struct tunnel *t, const struct cv_now *now, cv_handle ci
 void tun_client_probe(struct tunnel *t, const struct cv_now *now, cv_handle circuit);
 /* A probe found that one of its hops does not answer. */
 bool tun_client_is_dead(const struct tunnel *t, cv_handle circuit);
+/* One of its hops did not answer lately, to whichever circuit. */
+bool tun_client_avoids(const struct tunnel *t, cv_handle circuit);
 void tun_client_on_pong(struct tunnel *t, const struct cv_now *now, const struct tun_event *ev);
 
 /* How long a circuit may take to be built, by what others took. */

@@ -78,7 +78,8 @@ struct tun_lane {
     bool suspect;      /* asked who of its hops is alive, until */
     bool suspect_kept; /* its user has it still */
     bool dead;         /* and it was found dead */
-    cv_usec suspect_until;
+    bool doubted;      /* whoever had not answered by doubt_at is avoided already */
+    cv_usec doubt_at, suspect_until;
     uint32_t ping[TUN_HOPS_MAX]; /* transactions; 0: answered */
 };
 
@@ -176,6 +177,9 @@ void tun_sync_on_circuit(struct tun_client *c, const struct tun_event *ev);
 void tun_ahead_work(struct tun_client *c);
 void tun_ahead_on_circuit(struct tun_client *c, const struct tun_event *ev);
 void tun_ahead_on_reply(struct tun_client *c, const struct tun_event *ev);
+/* `by` did not extend to `meant`, because it holds this descriptor of that day. */
+void tun_ahead_on_differs(struct tun_client *c, const struct tun_relay_ref *meant,
+                          const struct tun_relay_ref *by, const uint8_t *raw, size_t len);
 struct tun_lane *tun_ahead_lane(struct tun_client *c, cv_handle circuit);
 void tun_ahead_forget(struct tun_client *c, struct tun_lane *lane);
 uint32_t tun_ahead_ready(const struct tun_client *c);

@@ -59,6 +59,8 @@ struct tun_relay {
 
     bool reached;          /* (user) answered our DESCRIBE at its own address */
     cv_usec shunned_until; /* (user) paths avoid it when they can; 0 = not */
+    cv_usec held_until;    /* (user) and until then even when they cannot */
+    uint8_t refusals;      /* (user) circuits that failed at it in a row */
     cv_usec asked_at;      /* (user) when its descriptor was last asked for */
 };
 

@@ -21,9 +21,10 @@
 /* Any function may be NULL. */
 struct tun_user_ops {
     /* CIRCUIT_*, DATAGRAM, REPLY of this user's circuits. The client gets
-     * besides: LINK_UP and LINK_DOWN of links we initiated (a copy, the node
-     * gets them as well), REQUEST (BUCKET, DESCRIPTORS) and LINK_MESSAGE
-     * (DESCRIPTORS, REACH). Borrowed pointers live during the call. */
+     * besides: CIRCUIT_* of the node's circuits, LINK_UP and LINK_DOWN of links we
+     * initiated (copies, the node gets them as well), REQUEST (BUCKET,
+     * DESCRIPTORS) and LINK_MESSAGE (DESCRIPTORS, REACH). Borrowed pointers live
+     * during the call. */
     void (*on_event)(void *ctx, struct tunnel *t, const struct cv_now *now,
                      const struct tun_event *ev);
     /* 1232 octets that are neither of a link nor a link handshake: a DESCRIBE
@@ -42,6 +43,10 @@ struct tun_user_ops {
     enum cv_err (*find_relay)(void *ctx, const uint8_t identity[CV_KEY], uint32_t day,
                               struct tun_relay_ref *ret, const uint8_t **ret_descriptor,
                               size_t *ret_len);
+    /* A circuit of any user: `by` refused to extend to `meant` and showed what it
+     * holds for that relay and day, not verified. Client's ops only. */
+    void (*on_differs)(void *ctx, const struct cv_now *now, const struct tun_relay_ref *meant,
+                       const struct tun_relay_ref *by, const uint8_t *descriptor, size_t len);
     void (*free)(void *ctx);
 };
 

@@ -343,6 +343,7 @@ static void on_datagram(struct tun_hiddens *all, const struct tun_event *in) {
         return;
     ssize_t n = tun_e2e_open(r->e2e, plain, in->datagram.buf, in->datagram.len);
     r->heard += n >= 0;
+    r->told += n > 0;
     if (n == 0 && r->kind == TUN_ROAD_JOIN)
         tun_road_hello(r); /* a viewer asks whether we are there */
     if (n <= 0)

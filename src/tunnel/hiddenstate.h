@@ -45,6 +45,7 @@ struct tun_road {
     cv_usec opened_at, expires_at;
     struct tun_e2e *e2e; /* joined: seals and opens datagrams */
     uint64_t heard;      /* datagrams from the other end, empty ones included */
+    uint64_t told;       /* the same without these */
 };
 
 /* ---- viewer ---- */
@@ -100,9 +101,10 @@ struct tun_meet {
     uint8_t stuck; /* circuits to this introduction point that were not built */
     uint8_t used[TUN_MEETING_TRIES][CV_KEY]; /* rendezvous points that did not work */
     cv_usec begun_at, until, retry_at;
-    cv_usec look_at;            /* when it is next seen whether the seeder is there */
-    uint64_t seen_in, seen_out; /* datagrams and cells, when it was last seen */
-    cv_usec quiet_at;           /* first asked without an answer; 0: not */
+    cv_usec look_at;                       /* when it is next seen whether the seeder is there */
+    uint64_t seen_in, seen_told, seen_out; /* datagrams and cells, when it was last seen */
+    bool talk;                             /* datagrams came then */
+    cv_usec quiet_at;                      /* first asked without an answer; 0: not */
 };
 
 struct tun_viewer {
@@ -167,6 +169,8 @@ struct tun_join {
     uint8_t flight[TUN_E2E_FLIGHT2];
     struct tun_e2e e2e;
     cv_usec until;
+    cv_usec look_at;            /* up: when it is next seen whether the visitor is there */
+    uint64_t seen_in, seen_out; /* datagrams and cells, when it was last seen */
 };
 
 /* Keys under which visitors of a period are received. */

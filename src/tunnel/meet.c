@@ -5,13 +5,17 @@
  */
 #include <string.h>
 
+#include "base/trace.h"
 #include "tunnel/bodies.h"
 #include "tunnel/hiddenstate.h"
 
-#define COME   CV_SEC(5)    /* how long a seeder may take to come */
-#define CHANGE CV_SEC(120)  /* before its end a circuit gets a successor */
-#define LOOK   CV_MSEC(400) /* whether the seeder is there, while there is talk */
-#define REST   CV_SEC(2)    /* and when there is none */
+/* How long a seeder may take to come: to be told, to build a circuit, to join;
+ * twice what a circuit may take, within these. */
+#define COME_MIN CV_SEC(2)
+#define COME_MAX CV_SEC(5)
+#define CHANGE   CV_SEC(120)  /* before its end a circuit gets a successor */
+#define LOOK     CV_MSEC(400) /* whether the seeder is there, while there is talk */
+#define REST     CV_SEC(2)    /* and when there is none */
 /* Without any answer for so long, the way to the seeder is cut. */
 #define QUIET_MIN CV_MSEC(1500)
 #define QUIET_MAX CV_SEC(4)
@@ -21,6 +25,11 @@
 static cv_usec now(const struct tun_hidden *h) {
     return tun_hidden_now(h);
 }
+
+#define TRACE(h, m, event)                                                                         \
+    CV_TRACE(TUNNEL, event, now(h), "hidden=%u meeting=%u point=%08x tries=%u state=%d",           \
+             (unsigned)(h)->handle, (unsigned)((m) - (h)->viewer->meet),                           \
+             cv_id_short((m)->contact.ip, CV_KEY), (m)->tries, (int)(m)->state)
 
 /* ---- whom to meet ---- */
 
@@ -127,6 +136,7 @@ static void blame(struct tun_hidden *h, const struct tun_contact *c) {
 
 /* The contact is no good; a rendezvous that waits serves the next one. */
 static void next_contact(struct tun_hidden *h, struct tun_meet *m) {
+    TRACE(h, m, meet_next_contact);
     blame(h, &m->contact);
     h->viewer->missed = true;
     tun_road_close(&m->ip);
@@ -148,6 +158,7 @@ enum end { NEVER_BUILT, SILENT, NOBODY_CAME };
 
 /* The rendezvous is no good: another, at most four for one contact. */
 static void next_rendezvous(struct tun_hidden *h, struct tun_meet *m, enum end end) {
+    TRACE(h, m, meet_next_rendezvous);
     if (m->rp.kind) {
         struct tun_circuit_info info;
         if (tun_circuit_info(h->all->t, m->rp.circuit, &info) == CV_ERR_OK)
@@ -206,6 +217,11 @@ void tun_meet_done(struct tun_hidden *h) {
         clear(&h->viewer->meet[i]);
 }
 
+static cv_usec come(const struct tun_hidden *h) {
+    cv_usec t = 2 * tun_client_patience(h->all->t);
+    return t < COME_MIN ? COME_MIN : t > COME_MAX ? COME_MAX : t;
+}
+
 /* ---- steps ---- */
 
 static void begin(struct tun_hidden *h, struct tun_meet *m) {
@@ -215,6 +231,7 @@ static void begin(struct tun_hidden *h, struct tun_meet *m) {
     clear(m);
     m->state = TUN_MEET_BUILDING;
     m->begun_at = now(h);
+    TRACE(h, m, meet_begun);
     m->contact = k->contact;
     m->period = k->period;
 }
@@ -310,7 +327,8 @@ static void introduce(struct tun_hidden *h, struct tun_meet *m) {
     if (tun_road_request(&m->ip, TUN_CMD_INTRODUCE, tun_body_data(&b), tun_body_len(&b),
                          &transaction) == CV_ERR_OK) {
         m->introduced = true;
-        m->until = cv_usec_add(now(h), COME);
+        TRACE(h, m, meet_introduced);
+        m->until = cv_usec_add(now(h), come(h));
     }
 }
 
@@ -360,6 +378,7 @@ static void build_step(struct tun_hidden *h, struct tun_meet *m) {
 
 static void came(struct tun_hidden *h, struct tun_meet *m) {
     m->came = false;
+    TRACE(h, m, meet_came);
     tun_road_close(&m->ip);
     m->state = TUN_MEET_UP;
     m->rp.e2e = &m->e2e;
@@ -387,8 +406,9 @@ static cv_usec quiet(const struct tun_hidden *h) {
     return q < QUIET_MIN ? QUIET_MIN : q > QUIET_MAX ? QUIET_MAX : q;
 }
 
-/* Who says something and hears nothing asks, and when nobody answers in some
- * seconds, the way is cut somewhere. Links would notice in half a minute, a
+/* Who says something and hears nothing asks, and so does who was told something
+ * and is not any more: a film that stops in the middle. When nobody answers in
+ * some seconds, the way is cut somewhere. Links would notice in half a minute, a
  * film does not wait so long. */
 static bool cut_off(struct tun_hidden *h, struct tun_meet *m) {
     struct tun_circuit_info info;
@@ -396,16 +416,19 @@ static bool cut_off(struct tun_hidden *h, struct tun_meet *m) {
         return false;
     /* Not cells: the rendezvous answers for itself when the way ends behind it. */
     bool heard = m->rp.heard != m->seen_in, said = info.cells_out != m->seen_out;
+    bool told = m->rp.told != m->seen_told;
     if (heard) {
         m->quiet_at = 0;
-    } else if (said && m->quiet_at == 0) {
+    } else if ((said || m->talk) && m->quiet_at == 0) {
         m->quiet_at = now(h);
         tun_client_probe(h->all->t, &h->all->now, m->rp.circuit);
     }
     if (m->quiet_at)
         tun_road_hello(&m->rp);
     (void)tun_circuit_info(h->all->t, m->rp.circuit, &info);
+    m->talk = told;
     m->seen_in = m->rp.heard;
+    m->seen_told = m->rp.told;
     m->seen_out = info.cells_out;
     m->look_at = cv_usec_add(now(h), heard || said || m->quiet_at ? LOOK : REST);
     return m->quiet_at && cv_usec_since(now(h), m->quiet_at) >= quiet(h);
@@ -455,7 +478,7 @@ void tun_meet_on_reply(struct tun_hidden *h, struct tun_meet *m, struct tun_road
         }
         if (status == 0) {
             m->state = TUN_MEET_WAITING;
-            m->until = cv_usec_add(now(h), COME);
+            m->until = cv_usec_add(now(h), come(h));
         } else {
             next_contact(h, m);
         }

@@ -114,6 +114,7 @@ struct search {
     struct tun_relay **last, **middle;
     size_t lasts, middles;
     unsigned shared_max; /* relays of `apart` that the path may have */
+    bool held;           /* somebody was left out who refused a moment ago */
     struct tun_path path;
 };
 
@@ -135,8 +136,12 @@ static bool listed(const uint8_t (*list)[CV_KEY], size_t n, const struct tun_rel
  * as something remains. */
 enum pick { ANY, NOT_SHUNNED };
 
-static bool unwanted(enum pick pick, cv_usec shunned_until, cv_usec now) {
-    return pick == NOT_SHUNNED && shunned_until > now;
+static bool unwanted(struct search *s, enum pick pick, const struct tun_relay *r, cv_usec shunned,
+                     cv_usec now) {
+    if (pick == NOT_SHUNNED)
+        return shunned > now;
+    s->held |= r->held_until > now;
+    return r->held_until > now;
 }
 
 /* No more of what should be kept apart, among the hops 0..at-1 and `last`, than
@@ -217,7 +222,8 @@ static void gather_firsts(struct search *s, const struct tun_directory *dir,
             if (!g->set || (pass < 2 && g->up != (pass == 0)))
                 continue;
             struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
-            if (r && !r->liar && !excluded(s, r) && !unwanted(pick, g->shunned_until, now->mono))
+            if (r && !r->liar && !excluded(s, r) &&
+                !unwanted(s, pick, r, g->shunned_until, now->mono))
                 s->first[s->firsts++] = r;
         }
     }
@@ -233,7 +239,7 @@ static void gather_seconds(struct search *s, const struct tun_directory *dir,
         struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
         if (!r || r->liar || !r->confirmed || excluded(s, r))
             continue;
-        if (!unwanted(pick, r->shunned_until, now->mono))
+        if (!unwanted(s, pick, r, r->shunned_until, now->mono))
             s->second[s->seconds++] = r;
     }
     shuffle(s->second, s->seconds, rng);
@@ -245,7 +251,7 @@ static void gather_rest(struct search *s, struct tun_relay *const *all, size_t n
     s->lasts = s->middles = 0;
     for (size_t i = 0; i < n; i++) {
         struct tun_relay *r = all[i];
-        if (excluded(s, r) || unwanted(pick, r->shunned_until, now->mono))
+        if (excluded(s, r) || unwanted(s, pick, r, r->shunned_until, now->mono))
             continue;
         if (s->relays >= TUN_GUARDS_APART && tun_guards_is_first(s->guards, r->desc.identity))
             continue;
@@ -279,6 +285,8 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
     enum cv_err err = check_named(&s);
     if (err)
         return err;
+    if (req->named && req->named->held_until > now->mono)
+        return CV_ERR_AGAIN;
 
     struct tun_relay **all = calloc(3 * (n + 1), sizeof(struct tun_relay *));
     if (!all)
@@ -304,6 +312,8 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
             err = CV_ERR_OK;
     }
     free(all);
+    if (err == CV_ERR_UNREACHABLE && s.held)
+        err = CV_ERR_AGAIN;
     if (err)
         return err;
     assert(tun_path_ok(&s.path, guards, s.relays));

@@ -52,7 +52,8 @@ unsigned tun_path_length(enum tun_purpose purpose);
 unsigned tun_path_flag(enum tun_purpose purpose);
 
 /*
- * AGAIN: no guards or no second layer yet. UNREACHABLE: no path keeps the rules
+ * AGAIN: no guards or no second layer yet, or everybody is held (directory.h) for
+ * a moment. UNREACHABLE: no path keeps the rules
  * with the relays there are. DENIED: the named relay is not confirmed, a liar,
  * or does not do this. NOMEM. *ret untouched then.
  */

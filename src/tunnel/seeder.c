@@ -7,10 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/trace.h"
 #include "tunnel/bodies.h"
 #include "tunnel/hiddenstate.h"
 
 #define ANSWER CV_SEC(10)   /* for any one request of a seeder */
+#define LOOK   CV_MSEC(400) /* whether a visitor is there, while there is talk */
+#define REST   CV_SEC(2)    /* and when there is none */
 #define CHANGE CV_SEC(300)  /* before its end a point gets a successor */
 #define GRACE  CV_SEC(3600) /* introductions of the last period are still read */
 
@@ -162,6 +165,10 @@ static void point_step(struct tun_hidden *h, struct tun_point *p) {
             tun_hidden_by(h, p->until);
         }
     }
+    if (point_up(p) && tun_client_avoids(h->all->t, p->road.circuit)) {
+        point_fail(h, p); /* found gone by another of our circuits: nobody gets through here */
+        return;
+    }
     if (point_up(p))
         point_ping(h, p);
     if (point_up(p)) {
@@ -311,7 +318,10 @@ static void go(struct tun_hidden *h, struct tun_join *j, struct cv_noise *noise,
     j->where = *where;
     /* A rendezvous that we do not know, do not trust, or cannot reach without
      * showing a guard to it: silence; the viewer tries another. */
-    if (tun_e2e_create_2(noise, j->flight, &j->e2e) || join_open(h, j)) {
+    enum cv_err err = tun_e2e_create_2(noise, j->flight, &j->e2e);
+    if (!err)
+        err = join_open(h, j);
+    if (err && err != CV_ERR_AGAIN) {
         join_clear(j);
         h->info.refused++;
         return;
@@ -331,6 +341,8 @@ static void on_introduction(struct tun_hidden *h, const struct tun_point *p,
     struct cv_noise noise = {.n = 0};
     struct tun_meeting where;
     h->info.introductions++;
+    CV_TRACE(TUNNEL, introduced, now(h), "hidden=%u point=%08x", (unsigned)h->handle,
+             cv_id_short(p->ip, CV_KEY));
     if (!receive(h, p, &in, &noise, &where))
         return;
     struct tun_join *j = join_free(s);
@@ -357,21 +369,52 @@ static void join_ask(struct tun_hidden *h, struct tun_join *j) {
     }
 }
 
+/* Who says something and hears nothing asks his own relays: the visitor will come
+ * again, and then no time must be lost with one who is gone. */
+static bool join_dead(struct tun_hidden *h, struct tun_join *j) {
+    struct tun_circuit_info info;
+    if (tun_client_is_dead(h->all->t, j->road.circuit))
+        return true;
+    if (now(h) < j->look_at || tun_circuit_info(h->all->t, j->road.circuit, &info)) {
+        tun_hidden_by(h, j->look_at);
+        return false;
+    }
+    bool heard = j->road.heard != j->seen_in, said = info.cells_out != j->seen_out;
+    if (said && !heard && j->seen_out)
+        tun_client_probe(h->all->t, &h->all->now, j->road.circuit);
+    (void)tun_circuit_info(h->all->t, j->road.circuit, &info);
+    j->seen_in = j->road.heard;
+    j->seen_out = info.cells_out;
+    j->look_at = cv_usec_add(now(h), heard || said ? LOOK : REST);
+    tun_hidden_by(h, j->look_at);
+    return false;
+}
+
 static void join_step(struct tun_hidden *h, struct tun_join *j) {
     if (j->state == TUN_JOIN_IDLE)
         return;
-    bool no_rendezvous = tun_road_stuck(&j->road) && tun_road_give_up(&j->road);
+    bool stuck = tun_road_stuck(&j->road), no_rendezvous = stuck && tun_road_give_up(&j->road);
+    if (stuck)
+        CV_TRACE(TUNNEL, join_stuck, now(h), "hidden=%u tries=%u", (unsigned)h->handle, j->tries);
     if (j->road.kind == TUN_ROAD_NONE) {
         /* Somebody on our way is gone: by another, while the viewer waits. */
-        if (j->state != TUN_JOIN_BUILDING || no_rendezvous || ++j->tries > 2 || join_open(h, j)) {
+        enum cv_err err = CV_ERR_UNREACHABLE;
+        if (j->state == TUN_JOIN_BUILDING && !no_rendezvous && j->tries <= 2 && now(h) < j->until)
+            err = join_open(h, j);
+        if (err == CV_ERR_AGAIN) {
+            tun_hidden_by(h, cv_usec_add(now(h), CV_MSEC(100)));
+            return;
+        }
+        if (err) {
             join_clear(j);
             return;
         }
+        j->tries++;
     }
     if (j->state == TUN_JOIN_BUILDING && j->road.ready)
         join_ask(h, j);
     cv_usec end = j->state == TUN_JOIN_UP ? j->road.expires_at : j->until;
-    if (now(h) < end) {
+    if (now(h) < end && !(j->state == TUN_JOIN_UP && join_dead(h, j))) {
         tun_hidden_by(h, end);
         return;
     }

@@ -44,6 +44,7 @@ bool scenario_crash_resume(const struct scenario_args *args, struct scenario_res
 bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hidden(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_relay_dies(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_relay_dies_8(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fair_relay(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_same_run(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_village(const struct scenario_args *args, struct scenario_result *ret);

@@ -501,7 +501,11 @@ bool world_all_complete(void *ctx) {
     const struct world *w = ctx;
     for (unsigned i = 0; i < w->nodes_count; i++) {
         const struct world_node *n = w->nodes[i];
-        if (n->node && n->film && !n->swarm_cfg.complete && !n->complete)
+        struct node_swarm_status st;
+        if (!n->node || !n->film || n->swarm_cfg.complete || n->complete)
+            continue;
+        /* complete already when it was opened, after a restart: nobody says so */
+        if (!node_swarm_status(n->node, 0, &st) || st.have < st.length)
             return false;
     }
     return true;
