@@ -24,6 +24,7 @@ Quirks are behaviours that other peers were seen to have (or must survive):
   again            asks for chunks that it has already
   push             sends chunks that nobody asked for
   deaf-to-choke    keeps asking while choked
+  hash-option      names a Merkle hash where there is no tree (Sign All)
   several-data     several DATA messages in one datagram where section 8.6 allows it
 """
 import ipaddress
@@ -120,6 +121,8 @@ class Peer:
             del o[wire.SUPPORTED]
         if 'no-option-9' in self.quirks:
             del o[wire.CHUNK_SIZE]
+        if 'hash-option' in self.quirks:
+            o[wire.MERKLE_HASH] = bytes([self.swarm.hash])
         if 'option-10' in self.quirks:
             o[10] = bytes(range(16))
         return o
@@ -506,9 +509,9 @@ class Peer:
     def announce(self, new):
         if new is None:
             return
+        ranges = {self.content.run(s) for s, _ in self.swarm.addressing.pieces(*new)}  # section 4.3.1
         for c in self.channels.values():
-            for s, e in self.swarm.addressing.pieces(*new):
-                c.haves.append((s, e))
+            c.haves += sorted(ranges)
 
     def choke(self, on):
         for c in self.channels.values():

@@ -95,8 +95,11 @@ def pack_options(options):
     """Section 7: ascending by code, end option last."""
     out = b''
     for code in sorted(options):
-        value = options[code]
-        length = {SWARM_ID: struct.pack('>H', len(value)), SUPPORTED: bytes([len(value)])}.get(code, b'')
+        value, length = options[code], b''
+        if code == SWARM_ID:
+            length = struct.pack('>H', len(value))
+        elif code == SUPPORTED:
+            length = bytes([len(value)])
         out += bytes([code]) + length + value
     return out + bytes([END_OPTION])
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -24,9 +25,10 @@ import threading
 import time
 import unittest
 
+import ppspp_sign as sign
 import ppspp_wire as wire
 from ppspp_engine import Peer
-from ppspp_peer import Node, spoken, static_swarm
+from ppspp_peer import Node, live_swarm, spoken, static_swarm
 
 CULVERT = os.path.abspath(sys.argv.pop(1))
 SLOW = '--slow' in sys.argv and not sys.argv.remove('--slow')
@@ -57,7 +59,7 @@ class Culvert:
     number = 0
     lock = threading.Lock()
 
-    def __init__(self, *args):
+    def __init__(self, *args, stdin=None):
         with Culvert.lock:
             Culvert.number += 1
             self.folder = os.path.join(FOLDER, str(Culvert.number))
@@ -65,7 +67,8 @@ class Culvert:
         self.errors = open(self.path('errors'), 'w+')
         self.lines, self.arrived, self.ended = [], threading.Condition(), False
         self.process = subprocess.Popen([CULVERT, *args[:1], '--direct', '--json', '--state', self.path('state'),
-                                         *map(str, args[1:])], stdout=subprocess.PIPE, stderr=self.errors, text=True)
+                                         *map(str, args[1:])], stdin=stdin,
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
@@ -419,6 +422,92 @@ class Habits(unittest.TestCase):
             good.close()
             bad.close()
             c.kill()
+
+
+LIVE = 'broadcast' in subprocess.run([CULVERT, 'live', '--help'], capture_output=True, text=True).stdout
+KEYS = {a: sign.make_key(a, 2048) for a in sign.ALGORITHMS.values()}
+
+
+@unittest.skipUnless(LIVE, 'culvert broadcasts nothing yet')
+class Broadcasts(unittest.TestCase):
+    def test_culvert_broadcasts(self):
+        """From a pipe; the reference peer tunes in and gets what was said from then on."""
+        def job(name):
+            said = [octets(1024, i) for i in range(2000)]
+            read, write = os.pipe()
+            c = Culvert('live', '--listen', '127.0.0.1:0', '--algorithm', name, '-', stdin=read)
+            os.close(read)
+            stop = threading.Event()
+
+            def speak():
+                for chunk in said:
+                    if stop.wait(0.01):
+                        break
+                    os.write(write, chunk)
+                os.close(write)
+            speaker = threading.Thread(target=speak)
+            speaker.start()
+            try:
+                live = c.wait('live')
+                x = re.search('x=([a-z2-7]+)', live['uri']).group(1).upper()
+                swarm_id = base64.b32decode(x + '=' * (-len(x) % 8))[17:]
+                self.assertEqual(swarm_id[0], sign.ALGORITHMS[name])
+                host, port = live['address'].rsplit(':', 1)
+                for loss in (0.0, 0.1):
+                    node = Node(Peer(*live_swarm(swarm_id), random.Random(3), count=60), loss=loss)
+                    node.peer.connect((host, int(port)), time.time())
+                    run(node, lambda: len(node.peer.content.chunks) >= 60, c.said)
+                    for i, chunk in node.peer.content.chunks.items():
+                        self.assertEqual(chunk, said[i], i)
+                    node.close()
+            finally:
+                stop.set()
+                speaker.join()
+                try:
+                    c.stop()
+                finally:
+                    c.kill()
+        all_at_once(job, [(name,) for name in sign.ALGORITHMS])
+
+    def watch(self, algorithm, hash, addressing, integrity=wire.UNIFIED, loss=0.0, quirks=(), chunks=96):
+        key = KEYS[algorithm]
+        swarm, content = live_swarm(sign.swarm_id(algorithm, key), integrity, hash, addressing, 1024, key)
+        content.per_signature = 8
+        node, said, out = Node(Peer(swarm, content, None, quirks), loss=loss), [], None
+        c = Culvert('get', '--listen', '127.0.0.1:0', '--peer', spoken(node.address), '-o',
+                    os.path.join(FOLDER, f'watched-{node.address[1]}'), uri(swarm, 0, 1))
+        try:
+            out = os.path.join(FOLDER, f'watched-{node.address[1]}')
+            begin = time.monotonic()
+            while not os.path.exists(out) or os.path.getsize(out) < chunks * 1024:
+                if time.monotonic() - begin > SECONDS or not c.alive():
+                    raise AssertionError(f'not watched: {node.peer.counts} {node.peer.why[-3:]} {c.said()}')
+                node.step(0.01)
+                while len(said) < (time.monotonic() - begin) * 100:
+                    said.append(octets(1024, len(said)))
+                    node.peer.inject(said[-1], time.time())
+            c.stop()
+            with open(out, 'rb') as f:
+                if f.read() not in b''.join(said):
+                    raise AssertionError('what arrived is not what was broadcast')
+        finally:
+            node.close()
+            c.kill()
+
+    def test_culvert_watches(self):
+        algorithms = list(sign.ALGORITHMS.values())
+        if SLOW:
+            cases = [(a, h, m) for a in algorithms for h in range(5) for m in range(5)]
+        else:
+            cases = [(a, (i + 2 * j) % 5, (i + j) % 5) for i, a in enumerate(algorithms) for j in range(2)]
+        all_at_once(self.watch, cases)
+
+    def test_culvert_watches_with_loss(self):
+        all_at_once(self.watch, [(sign.ED25519, 2, m, wire.UNIFIED, 0.1) for m in range(5)])
+
+    def test_sign_all(self):
+        all_at_once(self.watch, [(a, 2, i, wire.SIGN_ALL, 0.0, ['hash-option'])
+                                 for i, a in enumerate(sign.ALGORITHMS.values())])
 
 
 def tearDownModule():

@@ -252,6 +252,26 @@ class LiveStreams(unittest.TestCase):
                 with self.subTest(method=wire.METHODS[addressing], algorithm=algorithm):
                     self.carry(wire.SIGN_ALL, algorithm, 2, addressing, loss=0.1 if addressing % 2 else 0)
 
+    def test_a_long_key(self):
+        """A swarm ID of more than 255 octets."""
+        short, KEYS[sign.RSASHA256] = KEYS[sign.RSASHA256], sign.make_key(sign.RSASHA256, 2048)
+        try:
+            self.carry(wire.UNIFIED, sign.RSASHA256)
+            self.carry(wire.SIGN_ALL, sign.RSASHA256)
+        finally:
+            KEYS[sign.RSASHA256] = short
+
+    def test_have_names_the_biggest_interval(self):
+        """Section 4.3.1: so that the next announcement says what a lost one said."""
+        for addressing, expected in ((2, [(0, 3), (0, 7), (0, 11)]), (0, [(0, 3), (0, 7), (8, 11)])):
+            key = KEYS[sign.ED25519]
+            swarm = Swarm(sign.swarm_id(sign.ED25519, key), wire.UNIFIED, 2, addressing, 1024, sign.ED25519, 64)
+            injector = Peer(swarm, content_of(swarm).begin(sign.PublicKey(swarm.id), sign.ED25519, key))
+            c = injector.new_channel(('127.0.0.1', 1), False, 0)
+            for i in range(12):
+                injector.inject(octets(1024, i), 1.7e9)
+            self.assertEqual(c.haves, expected)
+
     def test_a_forged_munro_is_found(self):
         for integrity in (wire.UNIFIED, wire.SIGN_ALL):
             KEYS['real'], KEYS[sign.ED25519] = KEYS[sign.ED25519], KEYS[sign.ED25519]
