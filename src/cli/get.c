@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "cli/exitcode.h"
+#include "cli/kind.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
 #include "io/store_file.h"
@@ -24,6 +25,7 @@ struct get {
     cv_handle swarm;
     uint8_t at[CV_KEY]; /* of --at */
     bool play, first_seen, full;
+    bool bare; /* named by its root hash: the length is not known */
     pid_t player;
 };
 
@@ -212,12 +214,16 @@ static int open_swarm(struct get *g) {
 static int check_link(struct get *g) {
     const char *why;
     uint8_t network[8];
-    enum cv_err err = node_uri_read(g->s->argument, &g->uri, &why);
-    if (err) {
+    node_network_id(g->s->network, network);
+    g->bare = !g->play && cli_kind_is_hash(g->s->argument);
+    if (g->bare) {
+        int status = cli_kind_of_hash(g->s, network, &g->uri);
+        if (status)
+            return status;
+    } else if (node_uri_read(g->s->argument, &g->uri, &why)) {
         fprintf(stderr, "culvert: bad link: %s\n", why);
         return CLI_USAGE;
     }
-    node_network_id(g->s->network, network);
     if (memcmp(network, g->uri.network_id, sizeof network) != 0) {
         fprintf(stderr,
                 "culvert: the link belongs to another network than '%s'; name it with "
@@ -238,7 +244,8 @@ static int check_link(struct get *g) {
                 g->s->at);
         return CLI_USAGE;
     }
-    if (cv_sha_len((enum cv_sha)g->uri.hash) != g->uri.swarm_id_len || !g->uri.length) {
+    if (cv_sha_len((enum cv_sha)g->uri.hash) != g->uri.swarm_id_len ||
+        (!g->uri.length && !g->bare)) {
         fprintf(stderr, "culvert: the link names a kind of swarm this version does not know\n");
         return CLI_USAGE;
     }
@@ -256,17 +263,20 @@ int cli_get(const struct cli_settings *s, bool play) {
         with.bootstrap[with.bootstrap_count++] = g.uri.contacts[i];
     if (s->direct)
         fprintf(stderr, "culvert: --direct hides nothing: your address is shown to every peer\n");
-    status = cli_session_open(&g.c, &with,
-                              &(struct cli_session_kind){.direct = s->direct, .player = true});
+    status =
+        cli_session_open(&g.c, &with,
+                         &(struct cli_session_kind){
+                             .direct = s->direct, .player = true, .chunk_size = g.uri.chunk_size});
     if (status == CLI_OK)
         status = open_swarm(&g);
     if (status == CLI_OK) {
         g.c.on_event = on_event;
         g.c.on_tick = on_tick;
         g.c.ctx = &g;
-        say_link(&g);
+        if (!g.bare)
+            say_link(&g);
         struct node_swarm_status st;
-        if (node_swarm_status(io_host_node(g.c.host), 0, &st) && st.have == st.length)
+        if (node_swarm_status(io_host_node(g.c.host), 0, &st) && st.length && st.have == st.length)
             on_complete(&g);
         status = cli_session_run(&g.c);
     }

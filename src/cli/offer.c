@@ -5,11 +5,9 @@
 
 #include "base/text.h"
 #include "cli/exitcode.h"
+#include "cli/kind.h"
 #include "crypto/rng_system.h"
 #include "io/store_file.h"
-#include "ppsp/ppsp.h"
-
-enum { CHUNK_SIZE = 1024 }; /* the RFC's, and what a cell carries */
 
 static void describe(struct cli_offer *o, const struct cli_session *c, const char *path) {
     const char *base = strrchr(path, '/');
@@ -17,13 +15,8 @@ static void describe(struct cli_offer *o, const struct cli_session *c, const cha
     struct node_uri *u = &o->uri;
     u->kind = NODE_URI_VOD;
     memcpy(u->network_id, c->network_id, sizeof u->network_id);
-    u->integrity = PPSP_INTEGRITY_MERKLE;
-    u->hash = CV_SHA256;
-    u->addressing = PPSP_ADDRESSING_CHUNK32;
-    u->chunk_size = CHUNK_SIZE;
     node_uri_name(u, base, strlen(base));
     u->length = io_store_stats(o->store).octets;
-    u->swarm_id_len = cv_sha_len(CV_SHA256);
     for (size_t i = 0; i < c->s->bootstrap_count && i < NODE_URI_CONTACTS_MAX; i++)
         u->contacts[u->contacts_count++] = c->s->bootstrap[i];
 }
@@ -41,7 +34,11 @@ static enum cv_err add_secret(struct cli_offer *o, struct cli_session *c, struct
 int cli_offer_open(struct cli_offer *o, struct cli_session *c, const char *path,
                    enum node_swarm_mode mode) {
     struct io_why why = {.text = ""};
-    struct io_share_config cfg = {.path = path, .chunk_size = CHUNK_SIZE, .alg = CV_SHA256};
+    int status = cli_kind_read(c->s, &o->uri);
+    if (status)
+        return status;
+    struct io_share_config cfg = {
+        .path = path, .chunk_size = o->uri.chunk_size, .alg = (enum cv_sha)o->uri.hash};
     enum cv_err err = io_store_share(c->state, &cfg, &o->store, o->uri.swarm_id, &why);
     if (!err) {
         describe(o, c, path);

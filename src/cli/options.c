@@ -45,6 +45,9 @@ static const struct {
     { "output",   "FILE",    'o', CLI_GET | CLI_PLAY, TEXT, AT(output), 0, NULL, "where the content is kept" },
     { "direct",   NULL,      'D', CLI_SHARE | CLI_GET | CLI_PLAY, FLAG, AT(direct), 0, NULL, "plain PPSPP without circuits: HIDES NOTHING" },
     { "peer",     "IP:PORT", 'p', CLI_GET | CLI_PLAY, ADDRESSES, AT(peers), AT(peers_count), NULL, "a peer of a direct swarm" },
+    { "hash",     "NAME",    'y', CLI_SHARE | CLI_GET, TEXT, AT(hash), 0, NULL, "sha1, sha224, sha256 (default), sha384 or sha512" },
+    { "chunk-size","OCTETS", 'c', CLI_SHARE | CLI_GET, SIZE, AT(chunk_size), 0, NULL, "512 to 1024 (default), with --direct to 65000" },
+    { "addressing","NAME",   'A', CLI_SHARE | CLI_GET, TEXT, AT(addressing), 0, NULL, "how chunks are named: bin32, byte64, chunk32 (default), bin64 or chunk64" },
     { "secret",   NULL,      'k', CLI_SHARE, FLAG, AT(secret), 0, NULL, "a secret link: relays cannot recognise look-ups for it" },
     { "open",     "FILE",    'F', CLI_RELAY, TEXT, AT(open), 0, "relay.open", "share FILE under this relay's own name; its viewers stay hidden" },
     { "at",       "HEX",     'a', CLI_GET | CLI_PLAY, TEXT, AT(at), 0, NULL, "identity of a relay that shares it under its own name" },
@@ -65,7 +68,7 @@ static const struct {
     const char *help;
 } verbs[] = {
     { "play",   CLI_PLAY,   "URI",  "watch: find the swarm, print the player link, start a player" },
-    { "get",    CLI_GET,    "URI",  "fetch a file whole" },
+    { "get",    CLI_GET,    "URI",  "fetch a file whole; with --direct also by its root hash" },
     { "share",  CLI_SHARE,  "FILE", "share a file; prints its culvert: link" },
     { "node",   CLI_NODE,   NULL,   "run a node that others' programs talk to" },
     { "relay",  CLI_RELAY,  NULL,   "volunteer: run a node that carries others' circuits" },

@@ -35,6 +35,7 @@ struct cli_settings {
     const char *open; /* relay: FILE to share under its own name */
     const char *at;   /* viewer: identity of such a relay, in hex */
     const char *player;
+    const char *hash, *addressing; /* names; NULL = default */
     const char *network;
     bool json, quiet, direct, secret, private_network, gate_off, no_share, no_player, quick_start;
     struct cv_addr listen, own, http;
@@ -47,6 +48,7 @@ struct cli_settings {
     uint64_t epoch_minimum; /* octets */
     uint64_t buffer;        /* socket buffers, octets; 0 = default */
     uint64_t bandwidth_kib;
+    uint64_t chunk_size; /* octets; 0 = default */
 };
 
 /* Defaults, then the configuration file, then argv (argv[0] is the verb's

@@ -223,6 +223,7 @@ static enum cv_err open_host(struct cli_session *c, const struct cli_session_kin
     cfg.node.bootstrap_count = s->bootstrap_count;
     if (kind->direct) { /* the address people know is that of the direct socket */
         cfg.direct = s->listen;
+        cfg.direct_chunk = kind->chunk_size;
         cfg.main.port = 0;
     }
     if (kind->relay) {

@@ -41,8 +41,9 @@ struct cli_session {
 /* What the verb is, as far as the node must know. */
 struct cli_session_kind {
     bool relay;
-    bool direct; /* opens the socket DIRECT at --listen instead of MAIN */
-    bool player; /* opens the player link */
+    bool direct;         /* opens the socket DIRECT at --listen instead of MAIN */
+    bool player;         /* opens the player link */
+    uint32_t chunk_size; /* of the direct swarm: its datagrams must have room for one */
 };
 
 /* CLI_OK, or the exit status after one clear line on standard error. Close in

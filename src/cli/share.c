@@ -2,7 +2,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "cli/exitcode.h"
+#include "cli/kind.h"
 #include "cli/offer.h"
 #include "cli/verbs.h"
 
@@ -14,16 +16,19 @@ struct share {
 };
 
 static void say_shared(struct share *g) {
-    char text[NODE_URI_MAX], sentence[NODE_URI_MAX + CV_ADDR_TEXT + 64], address[CV_ADDR_TEXT];
+    char text[NODE_URI_MAX], sentence[2 * NODE_URI_MAX], address[CV_ADDR_TEXT];
     if (g->said || node_uri_write(&g->offer.uri, text, sizeof text) < 0)
         return;
     g->said = true;
     json_t *o = json_pack("{s:s}", "uri", text);
     if (g->s->direct) {
+        char root[2 * NODE_URI_SWARM_ID_MAX + 1];
+        cv_hex(g->offer.uri.swarm_id, g->offer.uri.swarm_id_len, root);
+        json_object_set_new(o, "root_hash", json_string(root));
         struct cv_addr at = io_host_bound(g->c.host, NODE_SOCKET_DIRECT);
         json_object_set_new(o, "address", json_string(cv_addr_text(&at, address)));
-        snprintf(sentence, sizeof sentence, "Shared DIRECTLY at %s, hides nothing:\n%s", address,
-                 text);
+        snprintf(sentence, sizeof sentence,
+                 "Shared DIRECTLY at %s, hides nothing:\n%s\nRoot hash: %s", address, text, root);
     } else {
         snprintf(sentence, sizeof sentence, "Shared, hidden:\n%s", text);
     }
@@ -53,8 +58,13 @@ int cli_share(const struct cli_settings *s) {
     g = (struct share){.s = s};
     if (s->direct)
         fprintf(stderr, "culvert: --direct hides nothing: your address is shown to every peer\n");
-    int status =
-        cli_session_open(&g.c, s, &(struct cli_session_kind){.direct = s->direct, .player = true});
+    int status = cli_kind_read(s, &g.offer.uri);
+    if (status)
+        return status;
+    status = cli_session_open(&g.c, s,
+                              &(struct cli_session_kind){.direct = s->direct,
+                                                         .player = true,
+                                                         .chunk_size = g.offer.uri.chunk_size});
     if (status == CLI_OK)
         status = cli_offer_open(&g.offer, &g.c, s->argument,
                                 s->direct ? NODE_SWARM_DIRECT : NODE_SWARM_HIDDEN);

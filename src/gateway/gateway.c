@@ -191,6 +191,11 @@ static void serve_media(struct gateway *g, struct evhttp_request *req, const cha
         return;
     }
 
+    if (!s.length) { /* asked for by its root hash alone, and nothing came yet */
+        refuse(req, 503, "Service Unavailable");
+        return;
+    }
+
     char etag[2 * CV_SHA_MAX + 3], hex[2 * CV_SHA_MAX + 1], text[80];
     size_t tag_len = s.uri.swarm_id_len < CV_SHA_MAX ? s.uri.swarm_id_len : CV_SHA_MAX;
     snprintf(etag, sizeof etag, "\"%s\"", cv_hex(s.uri.swarm_id, tag_len, hex));

@@ -7,7 +7,9 @@
 #include "io/clock.h"
 
 enum {
-    STRIDE = 1472, /* the most a UDP datagram has on Ethernet */
+    STRIDE = 1472,      /* the most a UDP datagram has on Ethernet */
+    CHUNK_HEADER = 128, /* more than stands before a chunk in its datagram */
+    UDP_MAX = 65507,
     SLOTS = 4 * CV_RUN_MAX,
     RUNS = 64,
     RECEIVES = 8, /* calls a socket may make before the others have their turn */
@@ -124,25 +126,32 @@ void io_host_flush(struct io_host *h) {
 
 /* ---- life ---- */
 
+/* Octets of one datagram: on Ethernet's measure, unless a single chunk needs more. */
+static uint16_t stride(enum node_socket kind, const struct io_host_config *cfg) {
+    uint32_t need = kind == NODE_SOCKET_DIRECT ? cfg->direct_chunk + CHUNK_HEADER : 0;
+    return (uint16_t)(need > UDP_MAX ? UDP_MAX : need > STRIDE ? need : STRIDE);
+}
+
 static enum cv_err open_socket(struct io_host *h, enum node_socket kind, const struct cv_addr *addr,
-                               uint32_t buffer, struct io_why *why) {
+                               const struct io_host_config *cfg, struct io_why *why) {
+    uint16_t octets = stride(kind, cfg);
     struct host_socket *s = &h->sockets[kind];
     s->host = h;
     s->kind = kind;
     if (!addr->family)
         return CV_ERR_OK;
-    enum cv_err err =
-        io_udp_open(&(struct io_udp_config){.addr = *addr, .buffer = buffer}, &s->udp, why);
+    enum cv_err err = io_udp_open(
+        &(struct io_udp_config){.addr = *addr, .buffer = cfg->buffer_octets}, &s->udp, why);
     if (err)
         return err;
-    uint8_t *arena = malloc((size_t)SLOTS * STRIDE);
+    uint8_t *arena = malloc((size_t)SLOTS * octets);
     s->watch = io_watch_new(h->loop, io_udp_fd(s->udp), on_socket, s);
     if (!arena || !s->watch) {
         free(arena);
         io_why_set(why, "out of memory");
         return CV_ERR_NOMEM;
     }
-    s->batch = cv_batch_init(arena, SLOTS, STRIDE, 0, s->runs, RUNS);
+    s->batch = cv_batch_init(arena, SLOTS, octets, 0, s->runs, RUNS);
     return CV_ERR_OK;
 }
 
@@ -178,7 +187,7 @@ enum cv_err io_host_new(struct io_loop *loop, const struct io_host_config *cfg,
     enum cv_err err = h->timer ? CV_ERR_OK : CV_ERR_NOMEM;
     const struct cv_addr *addrs[NODE_SOCKETS] = {&cfg->main, &cfg->own, &cfg->direct};
     for (enum node_socket i = NODE_SOCKET_MAIN; !err && i < NODE_SOCKETS; i++)
-        err = open_socket(h, i, addrs[i], cfg->buffer_octets, why);
+        err = open_socket(h, i, addrs[i], cfg, why);
     if (!err)
         err = make_node(h, cfg, why);
     if (err) {

@@ -134,6 +134,8 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
                              .ppsp = handle};
     struct ppsp_stats st;
     s->complete = ppsp_stats(engine, handle, &st) == CV_ERR_OK && st.complete;
+    if (!s->cfg.uri.length)
+        s->cfg.uri.length = st.octets;
     s->worth_sharing = st.chunks_have >= NODE_SHARE_FROM_CHUNKS || s->complete;
     *ret_swarm = node_swarm_handle(n, s);
     meet(n, now, s);
@@ -161,9 +163,9 @@ enum cv_err node_swarm_peer(struct node *n, struct cv_now now, cv_handle swarm,
     if (!s || s->cfg.mode != NODE_SWARM_DIRECT)
         return s ? CV_ERR_DENIED : CV_ERR_NOENT;
     struct cv_endpoint ep = cv_endpoint_udp(addr);
-    enum cv_err err =
-        ppsp_peer_add(s->engine, now, s->ppsp, &ep,
-                      &(struct ppsp_peer_props){.mtu = ppsp_defaults.mtu, .initiate = true});
+    enum cv_err err = ppsp_peer_add(
+        s->engine, now, s->ppsp, &ep,
+        &(struct ppsp_peer_props){.mtu = ppsp_swarm_mtu(s->engine, s->ppsp), .initiate = true});
     node_settle(n, now);
     return err;
 }
@@ -298,6 +300,8 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
             out.kind = NODE_EVENT_LENGTH_DIFFERS;
             out.u.count = ev->octets;
             node_event_push(n, &out);
+        } else if (!s->cfg.uri.length) { /* it was found by its root hash alone */
+            s->cfg.uri.length = ev->octets;
         }
         break;
     case PPSP_EVENT_STORE_ERROR:

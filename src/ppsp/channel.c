@@ -24,6 +24,16 @@ bool ppsp_mtu_fits(const struct ppsp_swarm *s, uint16_t mtu) {
     return mtu >= data && mtu >= hash && mtu >= 128;
 }
 
+uint16_t ppsp_mtu_udp(const struct ppsp_swarm *s) {
+    size_t least = 4 + PPSP_DATA_OVERHEAD(s->config.addressing) + s->config.chunk_size;
+    return s->p->config.mtu > least ? s->p->config.mtu : (uint16_t)least;
+}
+
+uint16_t ppsp_swarm_mtu(const struct ppsp *p, cv_handle swarm) {
+    const struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
+    return s ? ppsp_mtu_udp(s) : 0;
+}
+
 struct ppsp_channel *ppsp_channel_new(struct ppsp_swarm *s, cv_usec now,
                                       const struct cv_endpoint *ep, uint16_t mtu, bool hidden) {
     struct ppsp *p = s->p;

@@ -305,6 +305,8 @@ void ppsp_channel_schedule(struct ppsp_channel *c); /* sets its timer */
 void ppsp_channel_on_timeout(struct ppsp_channel *c, cv_usec now);
 uint64_t ppsp_channel_clock(const struct ppsp_channel *c, cv_usec now);
 bool ppsp_mtu_fits(const struct ppsp_swarm *s, uint16_t mtu);
+/* Of peers that call us over UDP. */
+uint16_t ppsp_mtu_udp(const struct ppsp_swarm *s);
 
 /* ---- handshake.c ---------------------------------------------------------- */
 

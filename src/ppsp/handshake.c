@@ -122,7 +122,7 @@ static enum cv_err may_call(struct ppsp *p, cv_usec now, const struct cv_endpoin
         return CV_ERR_DENIED;
     }
     if (!c && (p->channels == p->config.channels_max || s->channel_count == p->config.peers_max ||
-               !ppsp_mtu_fits(s, p->config.mtu))) {
+               !ppsp_mtu_fits(s, ppsp_mtu_udp(s)))) {
         PPSP_COUNT(p, drop_handshake_full);
         return CV_ERR_LIMIT;
     }
@@ -211,7 +211,7 @@ struct ppsp_channel *ppsp_half_open_proven(struct ppsp *p, cv_usec now, uint32_t
     half_open_free(p, h);
     struct ppsp_channel *c = ppsp_channel_find(p, from, was.swarm);
     if (!c && was.swarm->config.open && from->kind == CV_ENDPOINT_UDP)
-        c = ppsp_channel_new(was.swarm, now, from, p->config.mtu, false);
+        c = ppsp_channel_new(was.swarm, now, from, ppsp_mtu_udp(was.swarm), false);
     if (!c) {
         PPSP_COUNT(p, drop_handshake_full);
         return NULL;

@@ -139,6 +139,10 @@ void ppsp_unwant(struct ppsp *p, struct cv_now now, cv_handle swarm, ppsp_want_i
 
 /* ---- peers -------------------------------------------------------------- */
 
+/* Octets of a datagram between peers over UDP: ppsp_config.mtu, or what one
+ * chunk of this swarm needs. 0: unknown swarm. */
+uint16_t ppsp_swarm_mtu(const struct ppsp *p, cv_handle swarm);
+
 struct ppsp_peer_props {
     uint16_t mtu;  /* octets one datagram to this endpoint may have */
     bool hidden;   /* must not learn our clock (circuits) */

@@ -1,0 +1,78 @@
+#include "cli/kind.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+#include "cli/exitcode.h"
+#include "ppsp/limits.h"
+#include "ppsp/ppsp.h"
+
+enum { CHUNK_SIZE = 1024 }; /* the RFC's, and what a cell carries */
+
+static const char *const hashes[] = {"sha1", "sha224", "sha256", "sha384", "sha512"};
+static const char *const methods[] = {"bin32", "byte64", "chunk32", "bin64", "chunk64"};
+
+/* Index of the word; -1: it is none of them. */
+static int word(const char *text, const char *const list[5], int otherwise) {
+    if (!text)
+        return otherwise;
+    for (int i = 0; i < 5; i++)
+        if (strcasecmp(text, list[i]) == 0)
+            return i;
+    return -1;
+}
+
+static int refuse(const char *option, const char *value, const char *why) {
+    fprintf(stderr, "culvert: %s '%s': %s\n", option, value, why);
+    return CLI_USAGE;
+}
+
+int cli_kind_read(const struct cli_settings *s, struct node_uri *uri) {
+    int hash = word(s->hash, hashes, CV_SHA256);
+    int method = word(s->addressing, methods, PPSP_ADDRESSING_CHUNK32);
+    uint64_t size = s->chunk_size ? s->chunk_size : CHUNK_SIZE;
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, size);
+    if (hash < 0)
+        return refuse("hash", s->hash, "is not sha1, sha224, sha256, sha384 or sha512");
+    if (method < 0)
+        return refuse("addressing", s->addressing,
+                      "is not bin32, byte64, chunk32, bin64 or chunk64");
+    if (size < PPSP_CHUNK_SIZE_MIN || size > PPSP_CHUNK_SIZE_MAX)
+        return refuse("chunk-size", text, "is not between 512 and 65000 octets");
+    if (size > CHUNK_SIZE && !s->direct)
+        return refuse("chunk-size", text,
+                      "a cell of a circuit carries 1024 octets; larger chunks need --direct");
+    uri->integrity = PPSP_INTEGRITY_MERKLE;
+    uri->hash = (uint8_t)hash;
+    uri->addressing = (uint8_t)method;
+    uri->chunk_size = (uint32_t)size;
+    uri->swarm_id_len = cv_sha_len((enum cv_sha)hash);
+    return CLI_OK;
+}
+
+bool cli_kind_is_hash(const char *argument) {
+    size_t len = strlen(argument);
+    return len >= 40 && strspn(argument, "0123456789abcdefABCDEF") == len;
+}
+
+int cli_kind_of_hash(const struct cli_settings *s, const uint8_t network_id[8],
+                     struct node_uri *uri) {
+    *uri = (struct node_uri){.kind = NODE_URI_VOD};
+    int status = cli_kind_read(s, uri);
+    if (status)
+        return status;
+    if (!s->direct)
+        return refuse("root hash", s->argument,
+                      "only a direct swarm is found by its root hash; add --direct or give a link");
+    if (strlen(s->argument) != 2 * uri->swarm_id_len ||
+        cv_unhex(s->argument, uri->swarm_id, uri->swarm_id_len))
+        return refuse("root hash", s->argument,
+                      "has not the length of that hash function; name it with --hash");
+    memcpy(uri->network_id, network_id, sizeof uri->network_id);
+    node_uri_name(uri, s->argument, strlen(s->argument));
+    return CLI_OK;
+}

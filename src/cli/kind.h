@@ -1,0 +1,23 @@
+/* What kind of swarm the options describe: hash function, chunk size, how
+ * chunks are named. */
+#ifndef CULVERT_CLI_KIND_H
+#define CULVERT_CLI_KIND_H
+
+#include <stdbool.h>
+
+#include "cli/options.h"
+#include "node/uri.h"
+
+/* Fills integrity, hash, addressing, chunk size and the length of the swarm ID.
+ * CLI_OK, or CLI_USAGE after one clear line on standard error. */
+int cli_kind_read(const struct cli_settings *s, struct node_uri *uri);
+
+/* The argument is a root hash in hex, not a link. */
+bool cli_kind_is_hash(const char *argument);
+
+/* A swarm named by its root hash alone; everything else is what the options
+ * say, its length is not known (0), its name is the hash. Results as above. */
+int cli_kind_of_hash(const struct cli_settings *s, const uint8_t network_id[8],
+                     struct node_uri *uri);
+
+#endif

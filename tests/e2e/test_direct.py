@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Direct swarms of every kind: the file arrives by link and by root hash, over
+IPv4 and IPv6, and what does not fit a circuit is refused elsewhere."""
+import unittest
+
+import programs
+
+
+class Direct(programs.Case):
+    def options(self, name, listen="127.0.0.1:0"):
+        return ["--state", str(self.folder / name), "--listen", listen, "--network", "e2e",
+                "--json"]
+
+    def fetch(self, name, path, *kind, listen="127.0.0.1:0", by="root_hash"):
+        seeder = self.start("share", "--direct", *self.options(name + "s", listen), *kind, path)
+        shared = seeder.wait_for("shared")
+        copy = self.folder / (name + "copy")
+        got, _, err = programs.run("get", "--direct", "--peer", shared["address"],
+                                   *self.options(name + "v", listen), *kind, "-o", copy,
+                                   shared[by])
+        self.assertEqual(got, 0, err)
+        self.assertEqual(copy.read_bytes(), path.read_bytes())
+        seeder.end()
+        return shared
+
+    def test_addressing(self):
+        path = self.film(300_001)
+        for method in ["bin32", "byte64", "chunk32", "bin64", "chunk64"]:
+            with self.subTest(method):
+                self.fetch(method, path, "--addressing", method)
+
+    def test_hashes(self):
+        path = self.film(100_000)
+        for name, octets in [("sha1", 20), ("sha224", 28), ("sha384", 48), ("sha512", 64)]:
+            with self.subTest(name):
+                shared = self.fetch(name, path, "--hash", name)
+                self.assertEqual(len(shared["root_hash"]), 2 * octets)
+
+    def test_large_chunks(self):
+        path = self.film(1_000_000)
+        for size in ["512", "8192", "64000"]:
+            with self.subTest(size):
+                self.fetch(size, path, "--chunk-size", size)
+
+    def test_ipv6_by_link(self):
+        self.fetch("six", self.film(100_000), "--hash", "sha1", "--addressing", "bin32",
+                   listen="[::1]:0", by="uri")
+
+    def test_refused(self):
+        path = self.film(1000)
+        rows = [
+            (["share", "--chunk-size", "8192", path],
+             "chunk-size '8192': a cell of a circuit carries 1024 octets; larger chunks need "
+             "--direct"),
+            (["share", "--direct", "--chunk-size", "0.1k", path],
+             "chunk-size '102': is not between 512 and 65000 octets"),
+            (["share", "--direct", "--chunk-size", "65001", path],
+             "chunk-size '65001': is not between 512 and 65000 octets"),
+            (["share", "--direct", "--hash", "md5", path],
+             "hash 'md5': is not sha1, sha224, sha256, sha384 or sha512"),
+            (["share", "--direct", "--addressing", "names", path],
+             "addressing 'names': is not bin32, byte64, chunk32, bin64 or chunk64"),
+            (["get", "a" * 64],
+             f"root hash '{'a' * 64}': only a direct swarm is found by its root hash; add "
+             "--direct or give a link"),
+            (["get", "--direct", "--peer", "127.0.0.1:9", "a" * 40],
+             f"root hash '{'a' * 40}': has not the length of that hash function; name it with "
+             "--hash"),
+        ]
+        for args, line in rows:
+            with self.subTest(line):
+                got, _, err = programs.run(args[0], *self.options("x"), *args[1:])
+                lines = [text for text in err.splitlines() if "hides nothing" not in text]
+                self.assertEqual((got, lines), (2, [f"culvert: {line}"]))
+
+
+if __name__ == "__main__":
+    programs.main()
