@@ -120,6 +120,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         .upload_limit = cfg->upload_limit,
         .serve = cfg->complete || !n->cfg.no_share,
         .open = cfg->mode == NODE_SWARM_DIRECT,
+        .pex = cfg->mode == NODE_SWARM_DIRECT,
         .fetch_all = cfg->fetch_all,
     };
     memcpy(p.id, u->swarm_id, u->swarm_id_len);

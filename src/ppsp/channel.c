@@ -233,6 +233,9 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     c->tell_again_at = CV_USEC_NEVER;
     c->tell_wait = PPSP_HAVE_AGAIN;
     c->confirmed = true;
+    c->pex_asked = false;
+    c->pex_expected = 0;
+    c->pex_ask_at = now;
     uint32_t mss = (uint32_t)(4 + PPSP_DATA_OVERHEAD(s->config.addressing)) + s->config.chunk_size;
     ppsp_ledbat_init(&c->cc, mss, c->hidden ? PPSP_LEDBAT_TARGET_HIDDEN : PPSP_LEDBAT_TARGET, now);
     CV_TRACE(PPSP, peer_up, now, "channel=%u", c->local);

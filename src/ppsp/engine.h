@@ -274,6 +274,13 @@ struct ppsp_channel {
     uint64_t tell_from; /* next chunk of the complete overview; NONE: told */
     cv_usec tell_again_at, tell_wait;
 
+    /* Peer exchange. */
+    bool from_pex;         /* another peer named it */
+    bool pex_asked;        /* it waits for addresses */
+    uint8_t pex_expected;  /* addresses it may still tell us */
+    cv_usec pex_ask_at;    /* not before */
+    cv_usec pex_answer_at; /* likewise */
+
     uint64_t up, down;
     struct ppsp_rate up_rate, down_rate;
 };
@@ -340,6 +347,14 @@ void ppsp_fetch_refocus(struct ppsp_swarm *s);
 void ppsp_fetch_cancel(struct ppsp_channel *c, uint64_t first, uint64_t last);
 /* Takes chunks of a run off the peer; others may be asked for them. */
 void ppsp_fetch_give_up(struct ppsp_channel *c, uint64_t run, uint64_t mask);
+
+/* ---- pex.c: peers that peers name ------------------------------------------- */
+
+void ppsp_pex_request(struct ppsp_channel *c, cv_usec now);
+void ppsp_pex_response(struct ppsp_channel *c, cv_usec now, const struct cv_addr *addr);
+bool ppsp_pex_due(const struct ppsp_channel *c, cv_usec now);
+cv_usec ppsp_pex_next(const struct ppsp_channel *c);
+void ppsp_pex_put(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, size_t spare);
 
 /* ---- picker.c ------------------------------------------------------------- */
 

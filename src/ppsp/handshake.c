@@ -14,6 +14,9 @@
      1u << PPSP_MSG_INTEGRITY | 1u << PPSP_MSG_REQUEST | 1u << PPSP_MSG_CANCEL |                   \
      1u << PPSP_MSG_CHOKE | 1u << PPSP_MSG_UNCHOKE)
 
+/* Where addresses are exchanged. */
+#define PEX_MESSAGES (1u << PPSP_MSG_PEX_REQ | 1u << PPSP_MSG_PEX_RESV4 | 1u << PPSP_MSG_PEX_RESV6)
+
 #define BIT(code) (1u << (code))
 
 /* ---- what we say ------------------------------------------------------------ */
@@ -34,7 +37,7 @@ static void write_handshake(struct cv_wr *w, const struct ppsp_swarm *s, uint32_
         .integrity = (uint8_t)c->integrity,
         .hash = (uint8_t)c->hash,
         .addressing = (uint8_t)c->addressing,
-        .messages = OUR_MESSAGES,
+        .messages = (uint16_t)(OUR_MESSAGES | (c->pex ? PEX_MESSAGES : 0)),
         .chunk_size = c->chunk_size,
     };
     cv_wr_be32(w, to);

@@ -28,6 +28,8 @@ enum {
     PPSP_EVENTS = 1024,
     PPSP_HALF_OPEN = 256, /* handshakes answered but not proven */
     PPSP_BANS = 64,
+    PPSP_PEX_ANSWER = 8, /* addresses told, and believed, at a time */
+    PPSP_PEX_PEERS = 32, /* peers of a swarm that other peers named */
 
     PPSP_WINDOW_MIN = 32,    /* chunks asked of one peer at a time, at least .. */
     PPSP_WINDOW_MAX = 16384, /* .. and at most */
@@ -48,6 +50,8 @@ enum {
 #define PPSP_HAVE_DELAY          CV_MSEC(20) /* news are gathered so long */
 #define PPSP_HAVE_AGAIN          CV_SEC(1)  /* everything is told again, as HAVE may get lost, .. */
 #define PPSP_HAVE_AGAIN_MAX      CV_SEC(64) /* .. at doubling intervals up to this */
+#define PPSP_PEX_HEARD           CV_SEC(60) /* section 3.10: traffic in the last minute */
+#define PPSP_PEX_EVERY           CV_SEC(60) /* asked and answered no more often */
 #define PPSP_STORE_RETRY         CV_MSEC(20)
 #define PPSP_COMMIT_DELAY        CV_SEC(2)
 /* RFC 6817: at most 100 ms. The estimate is the least of a round trip; the mean of

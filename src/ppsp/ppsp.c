@@ -146,17 +146,22 @@ static void choke(struct ppsp_channel *c, bool choked) {
     c->choked = choked;
 }
 
-/* Peers come from elsewhere: what a peer says of others is read over. */
-static enum cv_err pex(struct ppsp_channel *c, enum ppsp_message_type type, struct cv_rd *r) {
+static enum cv_err pex(struct ppsp_channel *c, cv_usec now, enum ppsp_message_type type,
+                       struct cv_rd *r) {
     struct cv_addr addr;
     struct ppsp_pex_cert cert;
     enum cv_err err = CV_ERR_OK;
-    if (type == PPSP_MSG_PEX_RESCERT)
+    if (type == PPSP_MSG_PEX_REQ) {
+        ppsp_pex_request(c, now);
+    } else if (type == PPSP_MSG_PEX_RESCERT) { /* nobody's certificates are known: read over */
         err = ppsp_pex_cert_read(r, &cert);
-    else if (type != PPSP_MSG_PEX_REQ)
+        if (!err)
+            PPSP_COUNT(c->swarm->p, drop_pex);
+    } else {
         err = ppsp_pex_read(r, type, &addr);
-    if (!err)
-        PPSP_COUNT(c->swarm->p, drop_pex);
+        if (!err)
+            ppsp_pex_response(c, now, &addr);
+    }
     return err;
 }
 
@@ -198,7 +203,7 @@ static enum cv_err message(struct ppsp_channel *c, cv_usec now, uint8_t type, st
     case PPSP_MSG_PEX_RESV4:
     case PPSP_MSG_PEX_RESV6:
     case PPSP_MSG_PEX_RESCERT:
-        return pex(c, (enum ppsp_message_type)type, r);
+        return pex(c, now, (enum ppsp_message_type)type, r);
     case PPSP_MSG_HANDSHAKE: /* only first in a datagram: section 3.1 */
         return CV_ERR_MALFORMED;
     case PPSP_MSG_SIGNED_INTEGRITY: /* its length follows from live metadata only */

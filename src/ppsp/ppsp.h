@@ -95,6 +95,8 @@ struct ppsp_swarm_config {
     uint64_t upload_limit, download_limit; /* octets of content a second; 0: none */
     bool serve;                            /* give chunks to others */
     bool open;                             /* accept handshakes from any UDP endpoint */
+    bool pex;                              /* tell UDP peers of each other, and call whom they
+                                              name; they learn addresses: never hidden swarms */
     bool fetch_all;                        /* fetch everything; else only what is wanted */
 };
 
@@ -275,7 +277,7 @@ size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats 
     X(drop_have_bad)          /* range outside the content, or no room to remember */              \
     X(drop_ack_unknown)       /* ack of what was not sent */                                       \
     X(drop_choke)             /* stray UNCHOKE */                                                  \
-    X(drop_pex)               /* peer addresses: ignored */                                        \
+    X(drop_pex)               /* peer addresses: not asked for, not usable, or asked too often */  \
     X(requests_expired)       /* chunks asked for again */                                         \
     X(peers_dropped_bad)      /* for bad data */                                                   \
     X(events_lost)            /* owner did not drain */

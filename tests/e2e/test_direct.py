@@ -36,6 +36,15 @@ class Direct(programs.Case):
                 shared = self.fetch(name, path, "--hash", name)
                 self.assertEqual(len(shared["root_hash"]), 2 * octets)
 
+    def test_R8_1_2_chunks_have_1024_octets_by_default(self):
+        seeder = self.start("share", "--direct", *self.options("ds"), self.film(100_000))
+        shared = seeder.wait_for("shared")
+        copy = self.folder / "copy"
+        got, _, err = programs.run("get", "--direct", "--peer", shared["address"],
+                                   *self.options("dv"), "--chunk-size", "1024", "--hash", "sha256",
+                                   "--addressing", "chunk32", "-o", copy, shared["root_hash"])
+        self.assertEqual(got, 0, err)
+
     def test_large_chunks(self):
         path = self.film(1_000_000)
         for size in ["512", "8192", "64000"]:

@@ -1,8 +1,8 @@
 /*
  * An engine and a script of what a peer, the clock, the store and the owner do.
  * First octet: bit 0 the engine has everything, bit 1 circuits, bit 2 the length
- * is known, bit 3 64-bit ranges, bits 4-5 the hash function. Then operations: one
- * octet of kind, arguments behind it (see step()).
+ * is known, bits 3, 6 and 7 how chunks are named, bits 4-5 the hash function. Then
+ * operations: one octet of kind, arguments behind it (see step()).
  *
  * Property: no crash and no assertion; what is in the store is the content,
  * octet for octet, whatever was said; after the engine was served, its next
@@ -219,13 +219,18 @@ static void expect_content(const struct world *w) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const enum cv_sha hashes[] = {CV_SHA1, CV_SHA256, CV_SHA512, CV_SHA256};
+    static const enum ppsp_addressing methods[] = {PPSP_ADDRESSING_CHUNK32, PPSP_ADDRESSING_CHUNK64,
+                                                   PPSP_ADDRESSING_BIN32,   PPSP_ADDRESSING_BIN64,
+                                                   PPSP_ADDRESSING_BYTE64,  PPSP_ADDRESSING_BYTE64,
+                                                   PPSP_ADDRESSING_BIN32,   PPSP_ADDRESSING_BIN64};
     struct world w = {.script = cv_rd_init(data, size)};
     uint8_t kind = cv_rd_u8(&w.script);
     uint8_t root[CV_SHA_MAX];
     w.rig = rig_new(1, OCTETS, 512, hashes[kind >> 4 & 3]);
     w.rig->circuits = kind & 2;
     w.rig->config.length = kind & 4 ? OCTETS : 0;
-    w.rig->config.addressing = kind & 8 ? PPSP_ADDRESSING_CHUNK64 : PPSP_ADDRESSING_CHUNK32;
+    w.rig->config.addressing = methods[(kind >> 3 & 1) | (kind >> 5 & 6)];
+    w.rig->config.pex = true;
     rig_add(w.rig, kind & 1);
     w.raw = raw_new(w.rig, 0);
     rig_store_init(&w.full, 512, w.rig->config.id_len, OCTETS);

@@ -51,7 +51,16 @@ static void messages(enum ppsp_addressing method, const uint8_t *data, size_t si
     w = cv_wr_init(out, sizeof out);
     if (!ppsp_integrity_read(&r, &spec, HASH, &node)) {
         ppsp_integrity_write(&w, &spec, HASH, &node);
-        expect_same(&w, &r, data);
+        if (method != PPSP_ADDRESSING_BYTE64) { /* there a node is written with its padding */
+            expect_same(&w, &r, data);
+        } else {
+            struct ppsp_integrity_hash again;
+            r = cv_rd_init(out + 1, cv_wr_len(&w) - 1);
+            enum cv_err err = ppsp_integrity_read(&r, &spec, HASH, &again);
+            assert(!err && again.chunks.first == node.chunks.first);
+            assert(again.chunks.last == node.chunks.last);
+            (void)err;
+        }
     }
 }
 

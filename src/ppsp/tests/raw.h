@@ -193,7 +193,8 @@ struct raw_message {
     struct ppsp_range range; /* also of DATA, INTEGRITY and ACK */
     const uint8_t *content;  /* of DATA; hash of INTEGRITY */
     size_t len;
-    uint64_t stamp; /* of DATA; delay of ACK */
+    uint64_t stamp;      /* of DATA; delay of ACK */
+    struct cv_addr addr; /* of PEX_RESv4 and v6 */
 };
 
 enum { RAW_MESSAGES = 8192 };
@@ -228,6 +229,8 @@ static inline size_t raw_messages(const struct raw *w, struct raw_message *out) 
                 err = ppsp_integrity_read(&r, &spec, c->id_len, &node);
                 m.range = node.chunks;
                 m.content = node.hash;
+            } else if (m.type == PPSP_MSG_PEX_RESV4 || m.type == PPSP_MSG_PEX_RESV6) {
+                err = ppsp_pex_read(&r, (enum ppsp_message_type)m.type, &m.addr);
             } else if (m.type != PPSP_MSG_CHOKE && m.type != PPSP_MSG_UNCHOKE &&
                        m.type != PPSP_MSG_PEX_REQ) {
                 err = ppsp_spec_read(&r, &spec, &m.range);

@@ -476,3 +476,121 @@ Test(ppsp_integrity, an_inner_node_sold_as_a_chunk_is_refused) {
     cr_expect_eq(have(&b), 0);
     end(&b);
 }
+
+/* ---- one test a rule -------------------------------------------------------------- */
+
+/* One datagram alone is enough to verify its chunk. */
+static void expect_standalone(uint64_t chunk) {
+    static struct raw_message m[RAW_MESSAGES];
+    static struct naive n;
+    struct bench b = seeder(40 * 1024, false);
+    struct cv_wr d = raw_datagram(b.raw);
+    raw_put_range(b.raw, &d, PPSP_MSG_REQUEST, chunk, chunk);
+    cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    size_t count = raw_messages(b.raw, m);
+    struct raw_message data;
+    cr_assert(raw_find(b.raw, PPSP_MSG_DATA, 0, &data));
+    memset(&n, 0, sizeof n);
+    n.chunks = 40;
+    for (size_t i = 0; i < count; i++)
+        if (m[i].type == PPSP_MSG_INTEGRITY && m[i].datagram == data.datagram)
+            naive_learn(&n, ppsp_bin_of_range(m[i].range.first, m[i].range.last), m[i].content);
+    cr_expect(naive_take(&n, &data), "chunk %lu", (unsigned long)chunk);
+    end(&b);
+}
+
+Test(ppsp_integrity, R5_3_2_the_first_chunks_need_no_other_datagram) {
+    static const uint64_t chunks[] = {0, 1, 17, 31, 32, 39};
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++)
+        expect_standalone(chunks[i]);
+}
+
+Test(ppsp_integrity, R5_3_3_hashes_travel_with_the_chunk) {
+    struct bench b = seeder(7162, false);
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000000 00000000"), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    struct raw_message data, hash;
+    cr_assert(raw_find(b.raw, PPSP_MSG_DATA, 0, &data));
+    for (unsigned i = 0; i < 5; i++) {
+        cr_assert(raw_find(b.raw, PPSP_MSG_INTEGRITY, i, &hash));
+        cr_expect_eq(hash.datagram, data.datagram);
+    }
+    end(&b);
+}
+
+Test(ppsp_integrity, R5_3_7_hashes_for_chunks_to_come_are_remembered) {
+    struct bench b = viewer(100 * 1024);
+    cr_assert_eq(give(&b, 8, true, true, 0), CV_ERR_OK);
+    cr_assert_eq(have(&b), 1);
+    cr_assert_eq(give(&b, 9, false, false, 0), CV_ERR_OK);
+    cr_expect_eq(have(&b), 2, "its hash came as chunk 8's uncle");
+    struct cv_wr d = raw_datagram(b.raw);
+    raw_put_hashes(b.raw, &d, &b.full, 14, false);
+    cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK);
+    raw_wait(b.raw, CV_MSEC(100));
+    cr_assert_eq(give(&b, 14, false, false, 0), CV_ERR_OK);
+    cr_expect_eq(have(&b), 3, "its hashes came long before");
+    end(&b);
+}
+
+Test(ppsp_integrity, R5_4_5_data_is_the_chunk_and_its_name) {
+    struct bench b = seeder(100 * 1024, false);
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000007 00000007"), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    struct raw_message m;
+    cr_assert(raw_find(b.raw, PPSP_MSG_DATA, 0, &m));
+    cr_expect(m.range.first == 7 && m.range.last == 7 && m.len == 1024);
+    cr_expect_arr_eq(m.content, b.rig->content + 7 * 1024, 1024);
+    cr_expect(!raw_find(b.raw, PPSP_MSG_DATA, 1, &m));
+    end(&b);
+}
+
+/* ---- hostile peers ------------------------------------------------------------------ */
+
+/* Right hashes in the wrong place: of another chunk's uncles, of another level.
+ * None of them is believed, and none costs the honest rest. */
+Test(ppsp_integrity, uncles_that_belong_elsewhere_prove_nothing) {
+    struct bench b = viewer(100 * 1024);
+    cr_assert_eq(give(&b, 0, true, true, 0), CV_ERR_OK);
+    struct cv_wr d = raw_datagram(b.raw);
+    for (uint64_t i = 20; i < 40; i++) {
+        struct ppsp_integrity_hash node = {.chunks = {i, i},
+                                           .hash = b.full.tree + 2 * (i ^ 3) * 32};
+        ppsp_integrity_write(&d, &chunk32, 32, &node);
+    }
+    struct ppsp_integrity_hash pair = {.chunks = {20, 21}, .hash = b.full.tree + (4 * 30 + 1) * 32};
+    ppsp_integrity_write(&d, &chunk32, 32, &pair);
+    cr_expect_eq(raw_send(b.raw, &d), CV_ERR_OK, "cannot be refuted yet");
+    cr_expect_eq(have(&b), 1);
+    enum cv_err err = give(&b, 21, false, true, 0);
+    cr_expect(err == CV_ERR_OK || err == CV_ERR_AUTH, "%s", cv_strerror(err));
+    rig_drain(b.rig, 0);
+    const uint8_t *hash = b.rig->store[0].tree + 2 * 20 * 32;
+    static const uint8_t zeros[32];
+    cr_expect(memcmp(hash, zeros, 32) == 0 || memcmp(hash, b.full.tree + 2 * 20 * 32, 32) == 0,
+              "a wrong hash was stored");
+    end(&b);
+}
+
+/* Every datagram twice, and in any order: nothing is stored twice, nobody is
+ * accused. */
+Test(ppsp_integrity, replayed_and_reordered_datagrams_do_no_harm) {
+    struct bench b = viewer(100 * 1024);
+    cr_assert_eq(give(&b, 0, true, true, 0), CV_ERR_OK);
+    for (unsigned round = 0; round < 3; round++)
+        for (uint64_t i = 0; i < 60; i++) {
+            uint64_t chunk = i * 37 % 60;
+            cr_assert_eq(give(&b, chunk, i % 7 == 0, true, 0), CV_ERR_OK, "chunk %lu",
+                         (unsigned long)chunk);
+            raw_wait(b.raw, CV_MSEC(1));
+            raw_clear(b.raw);
+        }
+    cr_expect_geq(have(&b), 40);
+    cr_expect_eq(raw_counters(b.raw)->peers_dropped_bad, 0);
+    cr_expect_gt(raw_counters(b.raw)->drop_data_duplicate, 60);
+    end(&b);
+}

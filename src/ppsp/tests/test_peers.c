@@ -97,7 +97,9 @@ Test(ppsp_peers, R3_8_1_a_fast_peer_takes_over_with_cancel) {
     r->config.upload_limit = 10 * 1024; /* would take 40 s */
     rig_add(r, true);
     r->config.upload_limit = 0;
+    r->config.serve = false; /* so that no HAVE cancels for it */
     unsigned v = rig_add(r, false);
+    r->config.serve = true;
     rig_connect(r, v, 0, true);
     rig_run(r, CV_SEC(2));
     unsigned fast = rig_add(r, true);

@@ -541,3 +541,167 @@ Test(ppsp_rules, have_of_nonsense_is_counted) {
     cr_expect_eq(ps.chunks_have, CHUNKS, "clipped to the content");
     end(&b);
 }
+
+/* ---- more of sections 3, 4 and 8: one test a rule ------------------------------- */
+
+Test(ppsp_rules, R3_3_2_data_carries_the_current_time) {
+    struct bench b = seeder();
+    struct raw_message m;
+    raw_clear(b.raw);
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000000 00000000"), CV_ERR_OK);
+    raw_listen(b.raw);
+    cr_assert(raw_find(b.raw, PPSP_MSG_DATA, 0, &m));
+    uint64_t before = m.stamp;
+    cr_assert_eq(raw_send_hex(b.raw, "02 00000000 00000000 0000000000000001"), CV_ERR_OK);
+    b.rig->now += 123456;
+    raw_clear(b.raw);
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000001 00000001"), CV_ERR_OK);
+    raw_listen(b.raw);
+    cr_assert(raw_find(b.raw, PPSP_MSG_DATA, 0, &m));
+    cr_expect_eq(m.stamp - before, 123456);
+    end(&b);
+}
+
+/* What was asked before a CHOKE is not waited for behind the UNCHOKE: it is
+ * asked again. */
+Test(ppsp_rules, R3_9_1_unchoke_begins_anew) {
+    struct bench b = viewer();
+    struct ppsp_peer_stats ps;
+    cr_assert_eq(ppsp_peers(b.rig->engine[0], b.rig->swarm[0], &ps, 1), 1);
+    cr_expect_gt(ps.requests, 0);
+    cr_assert_eq(raw_send_hex(b.raw, "0a"), CV_ERR_OK);
+    cr_assert_eq(ppsp_peers(b.rig->engine[0], b.rig->swarm[0], &ps, 1), 1);
+    cr_expect_eq(ps.requests, 0);
+    raw_clear(b.raw);
+    cr_assert_eq(raw_send_hex(b.raw, "0b"), CV_ERR_OK);
+    raw_listen(b.raw);
+    struct raw_message m;
+    cr_assert(raw_find(b.raw, PPSP_MSG_REQUEST, 0, &m));
+    cr_expect_eq(m.range.first, 0);
+    end(&b);
+}
+
+Test(ppsp_rules, R4_3_2_ack_is_the_biggest_interval_around_the_chunk) {
+    struct bench b = viewer();
+    static const uint64_t order[] = {0, 2, 1};
+    struct raw_message m;
+    for (unsigned i = 0; i < 3; i++) {
+        raw_clear(b.raw);
+        cr_assert_eq(give(&b, order[i], i == 0), CV_ERR_OK);
+        raw_wait(b.raw, CV_MSEC(20));
+        cr_assert(raw_find(b.raw, PPSP_MSG_ACK, 0, &m));
+        cr_expect(m.range.first <= order[i] && m.range.last >= order[i]);
+    }
+    cr_expect(m.range.first == 0 && m.range.last == 2);
+    end(&b);
+}
+
+/* The same with bins: the biggest bin that is whole. */
+Test(ppsp_rules, R4_3_2_and_R4_3_1_with_bins) {
+    struct bench b = {.rig = rig_new(1, CHUNKS * 1024 - 6, 1024, CV_SHA256)};
+    uint8_t root[CV_SHA_MAX];
+    b.rig->config.addressing = PPSP_ADDRESSING_BIN32;
+    rig_add(b.rig, false);
+    b.raw = raw_new(b.rig, 0);
+    rig_store_init(&b.full, 1024, 32, CHUNKS * 1024);
+    rig_store_fill(&b.full, CV_SHA256, b.rig->content, b.rig->octets_content, root);
+    cr_assert(raw_be_called(b.raw));
+    cr_assert_eq(raw_send_hex(b.raw, "03 7fffffff"), CV_ERR_OK, "everything");
+    raw_listen(b.raw);
+    struct raw_message m = {0};
+    for (uint64_t i = 0; i < 3; i++) {
+        raw_clear(b.raw);
+        cr_assert_eq(give(&b, i, i == 0), CV_ERR_OK);
+        raw_wait(b.raw, CV_MSEC(20));
+        cr_assert(raw_find(b.raw, PPSP_MSG_ACK, 0, &m));
+        static const struct ppsp_range want[] = {{0, 0}, {0, 1}, {2, 2}};
+        cr_expect(m.range.first == want[i].first && m.range.last == want[i].last, "chunk %lu",
+                  (unsigned long)i);
+    }
+    cr_assert_eq(give(&b, 3, false), CV_ERR_OK);
+    raw_clear(b.raw);
+    raw_wait(b.raw, CV_MSEC(20));
+    cr_assert(raw_find(b.raw, PPSP_MSG_ACK, 0, &m));
+    cr_expect(m.range.first == 0 && m.range.last == 3);
+    end(&b);
+}
+
+/* RFC 6817: delay above the target takes from the window what its absence gave. */
+Test(ppsp_rules, R8_0_ledbat_decides_how_much_leaves) {
+    struct bench b = seeder();
+    uint64_t cwnd[2];
+    for (unsigned phase = 0; phase < 2; phase++) {
+        for (unsigned i = 0; i < 30; i++) {
+            unsigned chunk = phase * 30 + i;
+            struct cv_wr d = raw_datagram(b.raw);
+            raw_put_range(b.raw, &d, PPSP_MSG_REQUEST, chunk, chunk);
+            cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK);
+            raw_wait(b.raw, CV_MSEC(40));
+            d = raw_datagram(b.raw);
+            struct ppsp_ack ack = {{chunk, chunk}, phase ? 400000 : 5000};
+            ppsp_ack_write(&d, &chunk32, &ack);
+            cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK);
+        }
+        struct ppsp_peer_stats ps;
+        cr_assert_eq(ppsp_peers(b.rig->engine[0], b.rig->swarm[0], &ps, 1), 1);
+        cwnd[phase] = ps.cwnd;
+    }
+    cr_expect_lt(cwnd[1], cwnd[0]);
+    end(&b);
+}
+
+/* ---- hostile peers: a counter, a demotion, bounded memory ------------------------- */
+
+Test(ppsp_rules, ranges_that_wrap_or_end_nowhere_change_counters_only) {
+    static const enum ppsp_addressing methods[] = {PPSP_ADDRESSING_BIN32, PPSP_ADDRESSING_BYTE64,
+                                                   PPSP_ADDRESSING_CHUNK32, PPSP_ADDRESSING_BIN64,
+                                                   PPSP_ADDRESSING_CHUNK64};
+    static const uint8_t types[] = {PPSP_MSG_HAVE, PPSP_MSG_REQUEST, PPSP_MSG_CANCEL, PPSP_MSG_ACK,
+                                    PPSP_MSG_INTEGRITY};
+    static const uint64_t ends[] = {0,
+                                    1,
+                                    99,
+                                    100,
+                                    1023,
+                                    1024,
+                                    INT32_MAX,
+                                    UINT32_MAX,
+                                    INT64_MAX - 1,
+                                    INT64_MAX,
+                                    (uint64_t)INT64_MAX + 1,
+                                    UINT64_MAX - 1023,
+                                    UINT64_MAX - 1,
+                                    UINT64_MAX};
+    enum { ENDS = sizeof ends / sizeof *ends };
+    for (unsigned m = 0; m < 5; m++) {
+        struct bench b = {.rig = rig_new(1, CHUNKS * 1024 - 6, 1024, CV_SHA256)};
+        b.rig->config.addressing = methods[m];
+        rig_add(b.rig, true);
+        b.raw = raw_new(b.rig, 0);
+        for (unsigned t = 0; t < sizeof types; t++)
+            for (unsigned i = 0; i < ENDS * ENDS; i++) {
+                b.raw->ours++;
+                if (!raw_call(b.raw))
+                    cr_assert_fail("method %u", m);
+                struct cv_wr d = raw_datagram(b.raw);
+                cv_wr_u8(&d, types[t]);
+                size_t len = ppsp_spec_len(methods[m]);
+                bool bins = m == 0 || m == 3;
+                cv_wr_be(&d, ends[i / ENDS], bins ? len : len / 2);
+                if (!bins)
+                    cv_wr_be(&d, ends[i % ENDS], len / 2);
+                cv_wr_zero(&d, types[t] == PPSP_MSG_INTEGRITY ? 32
+                               : types[t] == PPSP_MSG_ACK     ? 8
+                                                              : 0);
+                if (raw_send(b.raw, &d) == CV_ERR_AUTH) /* zeros for a hash that is known */
+                    b.rig->now += PPSP_BAN_TIME;
+                raw_wait(b.raw, CV_MSEC(1));
+                cr_assert_leq(b.raw->count, 64);
+                if (bins)
+                    i += ENDS - 1;
+            }
+        cr_expect_eq(raw_counters(b.raw)->peers_dropped_bad,
+                     raw_counters(b.raw)->drop_integrity_bad);
+        end(&b);
+    }
+}
