@@ -266,7 +266,7 @@ class AgainstGet(unittest.TestCase):
         c = Culvert('get', '--listen', '127.0.0.1:0', '--peer', spoken(bad.socket.getsockname()), '--peer',
                     spoken(honest.address), '-o', out, uri(swarm, len(data)))
         try:
-            end, most = time.monotonic() + test_ppspp.SECONDS, 0
+            end = time.monotonic() + test_ppspp.SECONDS
             while c.alive():
                 self.assertLess(time.monotonic(), end, c.said())
                 for _ in range(20):

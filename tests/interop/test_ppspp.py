@@ -322,6 +322,57 @@ class Files(unittest.TestCase):
         self.assertTrue(all(p.counts['handshakes'] for p in peers), [p.counts for p in peers])
 
 
+@unittest.skipUnless(FULL, 'culvert exchanges no addresses yet')
+class PeerExchange(unittest.TestCase):
+    """Section 3.10, in the benign network of one machine."""
+
+    def test_culvert_tells(self):
+        data = octets(300 * 1024)
+        c, address = Culvert.share(data)
+        first, second = (Node(Peer(static_swarm(data)[0])) for _ in range(2))
+        try:
+            for node in (first, second):
+                node.peer.connect(address, time.time())
+                run(node, lambda: node.peer.counts['chunks'] > 2, c.said)
+            for channel in second.peer.channels.values():
+                channel.pex_wanted = True
+            end = time.monotonic() + SECONDS
+            while not second.peer.found:
+                self.assertLess(time.monotonic(), end, second.peer.counts)
+                first.step(0.01)
+                second.step(0.01)
+            host, port = first.address
+            self.assertEqual(second.peer.found[0], (wire.PEX_RESV4, socket.inet_aton(host) + struct.pack('>H', port)))
+            c.stop()
+        finally:
+            first.close()
+            second.close()
+            c.kill()
+
+    def test_culvert_asks(self):
+        """The only peer it is given has nothing but the address of one that has everything."""
+        data = octets(50 * 1024)
+        swarm, content = static_swarm(data)
+        knows, has = Node(Peer(static_swarm(data)[0])), Node(Peer(swarm, content))
+        knows.peer.wanted = lambda channel: []
+        has.peer.connect(knows.address, time.time())
+        out = os.path.join(FOLDER, 'exchanged')
+        c = Culvert('get', '--listen', '127.0.0.1:0', '--peer', spoken(knows.address), '-o', out, uri(swarm, len(data)))
+        try:
+            end = time.monotonic() + SECONDS
+            while c.alive():
+                self.assertLess(time.monotonic(), end, c.said())
+                knows.step(0.01)
+                has.step(0.01)
+            self.assertEqual(c.stop(), 0)
+            with open(out, 'rb') as f:
+                self.assertEqual(f.read(), data)
+        finally:
+            knows.close()
+            has.close()
+            c.kill()
+
+
 class Habits(unittest.TestCase):
     """What other implementations were seen to do (docs/protocol/ppsp-profile.md)."""
 
