@@ -157,15 +157,10 @@ def all_at_once(job, cases):
         raise AssertionError(f'{len(problems)} of {len(cases)} failed:\n' + '\n'.join(sorted(problems)[:8]))
 
 
-HELP = subprocess.run([CULVERT, 'share', '--help'], capture_output=True, text=True).stdout
-FULL = '--addressing' in HELP  # share can be told; before that, viewers speak what links say
-METHODS = range(5) if FULL else (2, 4)
-
-
 def combinations():
     """(addressing, hash, size): every pair; the sizes go round, so that every size meets
     every method and every hash in the slow suite, and most of them here."""
-    pairs = [(a, h) for a in METHODS for h in range(5)]
+    pairs = [(a, h) for a in range(5) for h in range(5)]
     if SLOW:
         return [(a, h, s) for a, h in pairs for s in SIZES]
     return [(a, h, SIZES[(a * 5 + h) * 4 % len(SIZES)]) for a, h in pairs]
@@ -187,8 +182,6 @@ def leech(address, data, swarm, loss=0.0, quirks=(), seed=1, listen=('127.0.0.1'
 
 
 def options(addressing, hash, chunk_size=1024):
-    if not FULL:
-        return []
     return ['--addressing', wire.METHODS[addressing], '--hash', wire.HASHES[hash], '--chunk-size', chunk_size]
 
 
@@ -255,7 +248,7 @@ class Files(unittest.TestCase):
                 c.stop()
             finally:
                 c.kill()
-        all_at_once(job, combinations() if FULL else [(2, 2, s) for s in SIZES])
+        all_at_once(job, combinations())
 
     def test_culvert_leeches(self):
         def job(addressing, hash, size):
@@ -274,7 +267,6 @@ class Files(unittest.TestCase):
                     leech(address, data, static_swarm(data, hash, addressing)[0], loss)
         all_at_once(job, combinations())
 
-    @unittest.skipUnless(FULL, 'culvert offers one method and one hash')
     def test_a_bare_root_hash_is_enough(self):
         def job(addressing, hash):
             data = octets(6000 + addressing * 1024, hash)
@@ -285,16 +277,15 @@ class Files(unittest.TestCase):
     def test_chunk_sizes(self):
         def job(chunk_size, addressing):
             data = octets(chunk_size * 5 + 77)
-            if FULL:
-                c, address = Culvert.share(data, *options(addressing, 2, chunk_size))
-                try:
-                    leech(address, data, static_swarm(data, 2, addressing, chunk_size)[0])
-                    c.stop()
-                finally:
-                    c.kill()
+            c, address = Culvert.share(data, *options(addressing, 2, chunk_size))
+            try:
+                leech(address, data, static_swarm(data, 2, addressing, chunk_size)[0])
+                c.stop()
+            finally:
+                c.kill()
             swarm, content = static_swarm(data, 2, addressing, chunk_size)
             fetch(swarm, content, data)
-        all_at_once(job, [(512, 1), (4096, 2), (8192, 1)] if FULL else [(512, 2), (1000, 4)])
+        all_at_once(job, [(512, 1), (4096, 2), (8192, 1)])
 
     def test_ipv6(self):
         data = octets(9999)
@@ -322,7 +313,6 @@ class Files(unittest.TestCase):
         self.assertTrue(all(p.counts['handshakes'] for p in peers), [p.counts for p in peers])
 
 
-@unittest.skipUnless(FULL, 'culvert exchanges no addresses yet')
 class PeerExchange(unittest.TestCase):
     """Section 3.10, in the benign network of one machine."""
 
@@ -396,7 +386,7 @@ class Habits(unittest.TestCase):
     def test_a_draft_10_peer(self):
         """It takes option 9 only where it finds it harmless; SHA-1, 32-bit bins or chunk ranges."""
         data = octets(20000, 10)
-        for addressing in (0, 2) if FULL else (2,):
+        for addressing in (0, 2):
             with passed_on(data, 0, addressing, ['strict-options', 'split', 'close-to-zero']) as address:
                 leech(address, data, static_swarm(data, 0, addressing)[0],
                       quirks=['strict-options', 'deaf-to-choke', 'one-message'])
@@ -406,7 +396,7 @@ class Habits(unittest.TestCase):
             data = octets(15000, addressing)
             with passed_on(data, 2, addressing, [quirk]) as address:
                 leech(address, data, static_swarm(data, 2, addressing)[0], quirks=[quirk])
-        all_at_once(job, [(q, a) for a in ((0, 1) if FULL else (4,)) for q in ('split', 'one-message', 'several-data', 'push')])
+        all_at_once(job, [(q, a) for a in (0, 1) for q in ('split', 'one-message', 'several-data', 'push')])
 
     def test_an_option_without_a_length_ends_it(self):
         """Option 10 cannot be skipped: silence, and the next one is served."""
