@@ -546,6 +546,43 @@ class Broadcasts(unittest.TestCase):
     def test_culvert_watches_with_loss(self):
         all_at_once(self.watch, [(sign.ED25519, 2, m, wire.UNIFIED, 0.1) for m in range(5)])
 
+    def test_a_forger_beside_the_source(self):
+        """Somebody signs other chunks with another key: nothing of them is ever kept."""
+        def job(integrity):
+            key = KEYS[sign.ED25519]
+            nodes, said = [], []
+            for k in (sign.make_key(sign.ED25519), key):
+                swarm, content = live_swarm(sign.swarm_id(sign.ED25519, key), integrity, 2, 2, 1024, k)
+                content.per_signature = 8
+                nodes.append(Node(Peer(swarm, content, None, ['hash-option'])))
+            forger, source = nodes
+            out = os.path.join(FOLDER, f'forged-{integrity}')
+            c = Culvert('get', '--listen', '127.0.0.1:0', '--peer', spoken(forger.address), '--peer',
+                        spoken(source.address), '-o', out, uri(swarm, 0, 1))
+            try:
+                begin = time.monotonic()
+                while not os.path.exists(out) or os.path.getsize(out) < 96 * 1024:
+                    if time.monotonic() - begin > SECONDS or not c.alive():
+                        raise AssertionError(f'not watched: {source.peer.counts} {c.said()}')
+                    while len(said) < (time.monotonic() - begin) * 100:
+                        said.append(octets(1024, len(said)))
+                        source.peer.inject(said[-1], time.time())
+                        forger.peer.inject(octets(1024, len(said) + 5000), time.time())
+                    forger.step(0.005)
+                    if len(said) > 50:  # the forger has its chance first
+                        source.step(0.005)
+                c.stop()
+                with open(out, 'rb') as f:
+                    if f.read() not in b''.join(said):
+                        raise AssertionError('what arrived is not what was broadcast')
+                if not forger.peer.counts['handshakes']:
+                    raise AssertionError('the forger was never asked')
+            finally:
+                forger.close()
+                source.close()
+                c.kill()
+        all_at_once(job, [(wire.UNIFIED,), (wire.SIGN_ALL,)])
+
     def test_sign_all(self):
         all_at_once(self.watch, [(a, 2, i, wire.SIGN_ALL, 0.0, ['hash-option'])
                                  for i, a in enumerate(sign.ALGORITHMS.values())])
