@@ -221,6 +221,7 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     c->guess_until = CV_USEC_NEVER;
     c->choked = false;
     c->group_valid = false;
+    c->withheld = PPSP_CHUNK_NONE;
     c->sent_passed = 0;
     c->asked_passed = 0;
     c->ack_count = c->ack_chunks = c->cancel_count = 0;

@@ -20,11 +20,13 @@ enum {
     PPSP_STAGE_CHUNKS = 64,      /* verified chunks gathered for one store write .. */
     PPSP_STAGE_OCTETS = 1 << 16, /* .. and at most so many octets of them */
     PPSP_STAGE_SEGMENTS = 128,   /* such writes that wait while the store is busy */
-    PPSP_BURST_CHUNKS = 48,      /* chunks served to one peer in a row; <= CV_RUN_MAX */
-    PPSP_PENDING_HASHES = 128,   /* unverified hashes remembered per channel */
-    PPSP_REQUEST_RANGES = 64,    /* ranges a peer may have queued with us */
-    PPSP_SPARSE_MAX = 32,        /* intervals before a chunk set becomes a bitmap */
-    PPSP_WANTS = 32,             /* wants of one swarm */
+    PPSP_WITHHOLD = 256,       /* one chunk in so many is not sent until it is asked for again .. */
+    PPSP_WITHHOLD_RANGE = 32,  /* .. where at least so many follow each other */
+    PPSP_BURST_CHUNKS = 48,    /* chunks served to one peer in a row; <= CV_RUN_MAX */
+    PPSP_PENDING_HASHES = 128, /* unverified hashes remembered per channel */
+    PPSP_REQUEST_RANGES = 64,  /* ranges a peer may have queued with us */
+    PPSP_SPARSE_MAX = 32,      /* intervals before a chunk set becomes a bitmap */
+    PPSP_WANTS = 32,           /* wants of one swarm */
     PPSP_EVENTS = 1024,
     PPSP_HALF_OPEN = 256, /* handshakes answered but not proven */
     PPSP_BANS = 64,

@@ -168,7 +168,7 @@ static enum cv_err pex(struct ppsp_channel *c, cv_usec now, enum ppsp_message_ty
 /*
  * One message. CV_ERR_MALFORMED, TRUNCATED, UNKNOWN: the datagram cannot be read
  * on and its sender is not worth talking to; CV_ERR_AUTH: it sent something
- * provably false.
+ * provably false, and CV_ERR_DENIED: it acknowledged what it never got.
  */
 static enum cv_err message(struct ppsp_channel *c, cv_usec now, uint8_t type, struct cv_rd *r) {
     struct ppsp_swarm *s = c->swarm;
@@ -231,7 +231,7 @@ static enum cv_err messages(struct ppsp_channel *c, cv_usec now, struct cv_rd *r
     }
     if (hashes && !err)
         err = ppsp_fetch_resolve(c, now);
-    if (err == CV_ERR_AUTH) {
+    if (err == CV_ERR_AUTH || err == CV_ERR_DENIED) {
         ppsp_channel_down(c, now, err, true);
     } else if (err) {
         if (err == CV_ERR_UNKNOWN)

@@ -185,7 +185,8 @@ enum ppsp_event_type {
     PPSP_EVENT_PEER_UP,      /* handshake complete */
     PPSP_EVENT_PEER_DOWN,    /* a peer is forgotten; err tells why: TIMEDOUT, CLOSED
                                 (it said goodbye), MALFORMED (nonsense), DIFFERS (not
-                                our swarm's metadata), AUTH (bad data) */
+                                our swarm's metadata), AUTH (bad data), DENIED (it acknowledged what
+                                was    never sent) */
     PPSP_EVENT_STORE_ERROR,  /* fetching stopped, err tells why; see store.h */
 };
 
@@ -276,6 +277,7 @@ size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats 
     X(drop_cancel_unknown)    /* cancel of what was not asked for */                               \
     X(drop_have_bad)          /* range outside the content, or no room to remember */              \
     X(drop_ack_unknown)       /* ack of what was not sent */                                       \
+    X(drop_ack_false)         /* ack of a chunk that was withheld: peer dropped */                 \
     X(drop_choke)             /* stray UNCHOKE */                                                  \
     X(drop_pex)               /* peer addresses: not asked for, not usable, or asked too often */  \
     X(requests_expired)       /* chunks asked for again */                                         \

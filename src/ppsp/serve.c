@@ -47,6 +47,26 @@ static void lose(struct ppsp_channel *c, cv_usec now, uint64_t run, uint64_t fir
     ppsp_ledbat_lost(&c->cc, now, was.at, chunks * c->cc.mss);
 }
 
+/* ---- who acknowledges what it did not get ---------------------------------------- */
+
+/*
+ * A receiver that acknowledges chunks before they arrive makes us send faster
+ * than its network carries. So now and then a chunk inside a long range is left
+ * out; an honest peer asks for it again (or says that it has it, or does not want
+ * it any more), and only then may it be acknowledged. Returns how many chunks of
+ * the burst are sent before the one that is left out; 0: none is.
+ */
+static uint32_t withhold(const struct ppsp_channel *c, uint64_t first, uint32_t n, uint64_t last) {
+    if (c->withheld != PPSP_CHUNK_NONE || last - first < n + PPSP_WITHHOLD_RANGE)
+        return 0;
+    uint64_t at = 1 + cv_rng_below(c->swarm->p->rng, PPSP_WITHHOLD);
+    return at <= n ? (uint32_t)at : 0;
+}
+
+static bool is_withheld(const struct ppsp_channel *c, const struct ppsp_range *r) {
+    return c->withheld != PPSP_CHUNK_NONE && c->withheld >= r->first && c->withheld <= r->last;
+}
+
 /* ---- what is asked of us ------------------------------------------------------- */
 
 enum cv_err ppsp_serve_request(struct ppsp_channel *c, cv_usec now, const struct ppsp_range *r) {
@@ -62,6 +82,8 @@ enum cv_err ppsp_serve_request(struct ppsp_channel *c, cv_usec now, const struct
         PPSP_COUNT(s->p, drop_request_empty);
         return CV_ERR_OK;
     }
+    if (is_withheld(c, &range))
+        c->withheld = PPSP_CHUNK_NONE;
     /* Again: something got lost, perhaps hashes. */
     for (uint64_t i = c->sent.head; i < c->sent.tail; i++)
         lose(c, now, i, range.first, range.last);
@@ -97,7 +119,9 @@ static void queue_remove(struct ppsp_channel *c, uint32_t i) {
 }
 
 void ppsp_serve_cancel(struct ppsp_channel *c, const struct ppsp_range *r, bool implicit) {
-    bool any = false;
+    bool any = is_withheld(c, r);
+    if (any)
+        c->withheld = PPSP_CHUNK_NONE;
     for (uint32_t i = c->queued; i-- > 0;) {
         struct ppsp_range *q = &c->queue[i];
         if (q->last < r->first || q->first > r->last)
@@ -127,6 +151,10 @@ void ppsp_serve_cancel(struct ppsp_channel *c, const struct ppsp_range *r, bool 
 enum cv_err ppsp_serve_ack(struct ppsp_channel *c, cv_usec now, const struct ppsp_ack *ack) {
     struct ppsp_swarm *s = c->swarm;
     struct ppsp_taken t = {0};
+    if (is_withheld(c, &ack->chunks)) {
+        PPSP_COUNT(s->p, drop_ack_false);
+        return CV_ERR_DENIED;
+    }
     if (s->chunks && ack->chunks.first < s->chunks)
         t = ppsp_flight_take(&c->sent, ack->chunks.first, ack->chunks.last, false);
     (void)ppsp_flight_take(&c->gone, ack->chunks.first, ack->chunks.last, false);
@@ -465,6 +493,8 @@ enum ppsp_out ppsp_serve_out(struct ppsp_channel *c, cv_usec now, struct cv_batc
         if (n == 0)
             return why;
         uint64_t gap = ppsp_chunkset_gap(&s->have, first), last = q->last < gap ? q->last : gap - 1;
+        uint32_t before = withhold(c, first, n, last);
+        n = before ? before : n;
         enum cv_err err = burst(c, now, b, room, first, n, last, &sent);
         if (sent) {
             /* Not to be followed costs a wrong flight size, nothing else. */
@@ -472,6 +502,8 @@ enum ppsp_out ppsp_serve_out(struct ppsp_channel *c, cv_usec now, struct cv_batc
             if (!ppsp_flight_push(&c->sent, first, ppsp_run_mask(sent), now, again))
                 ppsp_ledbat_sent(&c->cc, now, (uint64_t)sent * c->cc.mss);
             q->first += sent;
+            if (before && sent == before)
+                c->withheld = q->first++;
             if (q->first > q->last)
                 queue_remove(c, 0);
         }

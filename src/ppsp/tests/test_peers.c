@@ -92,9 +92,19 @@ Test(ppsp_peers, a_forger_is_dropped_and_the_swarm_goes_on) {
     rig_free(r);
 }
 
+/* CANCEL stands first in its datagram. */
+static bool count_cancels(struct rig *r, unsigned from, unsigned to, uint8_t *data, size_t len) {
+    (void)from;
+    *(unsigned *)r->tap_ctx += to == 0 && len > 4 && data[4] == PPSP_MSG_CANCEL;
+    return true;
+}
+
 Test(ppsp_peers, R3_8_1_a_fast_peer_takes_over_with_cancel) {
     struct rig *r = rig_new(1, 400 * 1024, 1024, CV_SHA256);
     r->config.upload_limit = 10 * 1024; /* would take 40 s */
+    unsigned cancels = 0;
+    r->tap = count_cancels;
+    r->tap_ctx = &cancels;
     rig_add(r, true);
     r->config.upload_limit = 0;
     r->config.serve = false; /* so that no HAVE cancels for it */
@@ -108,6 +118,7 @@ Test(ppsp_peers, R3_8_1_a_fast_peer_takes_over_with_cancel) {
     struct ppsp_stats st;
     cr_assert_eq(ppsp_stats(r->engine[0], r->swarm[0], &st), CV_ERR_OK);
     uint64_t then = st.up;
+    cr_expect_gt(cancels, 0, "nothing was cancelled");
     rig_run(r, CV_SEC(5));
     cr_assert_eq(ppsp_stats(r->engine[0], r->swarm[0], &st), CV_ERR_OK);
     cr_expect_leq(st.up - then, 12 * 1024, "the slow one was told");

@@ -462,8 +462,10 @@ Test(ppsp_rules, R8_1_1_every_datagram_fits_the_endpoint) {
             struct cv_wr d = raw_datagram(b.raw);
             if (i == 0)
                 raw_put_range(b.raw, &d, PPSP_MSG_REQUEST, 0, 99);
-            else
+            else {
+                raw_put_range(b.raw, &d, PPSP_MSG_HAVE, 0, 8 * i);
                 ppsp_ack_write(&d, &chunk32, &(struct ppsp_ack){{0, 8 * i}, 1});
+            }
             cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK);
             raw_wait(b.raw, CV_MSEC(20));
         }
@@ -703,5 +705,43 @@ Test(ppsp_rules, ranges_that_wrap_or_end_nowhere_change_counters_only) {
         cr_expect_eq(raw_counters(b.raw)->peers_dropped_bad,
                      raw_counters(b.raw)->drop_integrity_bad);
         end(&b);
+    }
+}
+
+/* One that acknowledges everything it asked for, unseen, is found out. */
+Test(ppsp_rules, optimistic_acks_end_the_channel) {
+    unsigned caught = 0;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        struct bench b = {.rig = rig_new(seed, 2000 * 1024, 1024, CV_SHA256)};
+        rig_add(b.rig, true);
+        b.raw = raw_new(b.rig, 0);
+        cr_assert(raw_call(b.raw));
+        cr_assert_eq(raw_send_hex(b.raw, "08 00000000 000007cf"), CV_ERR_OK);
+        for (uint32_t at = 0; at < 2000; at++) {
+            raw_clear(b.raw);
+            raw_wait(b.raw, CV_MSEC(5));
+            struct cv_wr d = raw_datagram(b.raw);
+            ppsp_ack_write(&d, &chunk32, &(struct ppsp_ack){{0, at}, 1000});
+            if (raw_send(b.raw, &d))
+                break;
+        }
+        caught += raw_counters(b.raw)->drop_ack_false == 1;
+        cr_expect_eq(raw_counters(b.raw)->peers_dropped_bad, 0, "not banned: it may come again");
+        end(&b);
+    }
+    cr_expect_geq(caught, 6, "%u of 8", caught);
+}
+
+/* One that acknowledges what it gets, and asks again for what it misses, is not. */
+Test(ppsp_rules, honest_peers_are_never_found_out) {
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct rig *r = rig_new(seed, 3000 * 1024, 1024, CV_SHA256);
+        unsigned one = rig_add(r, true), two = rig_add(r, true), v = rig_add(r, false);
+        rig_connect(r, v, one, true);
+        rig_connect(r, v, two, true);
+        cr_expect(rig_run_complete(r, v, CV_SEC(60)), "seed %lu", (unsigned long)seed);
+        cr_expect_eq(ppsp_counters(r->engine[one])->drop_ack_false, 0);
+        cr_expect_eq(ppsp_counters(r->engine[two])->drop_ack_false, 0);
+        rig_free(r);
     }
 }
