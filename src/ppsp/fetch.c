@@ -251,8 +251,10 @@ static void end_guess(struct ppsp_channel *c) {
 enum cv_err ppsp_fetch_have(struct ppsp_channel *c, cv_usec now, const struct ppsp_range *range) {
     struct ppsp_swarm *s = c->swarm;
     (void)now;
-    if ((s->chunks && range->first >= s->chunks) || range->last >= PPSP_CHUNKS_MAX ||
-        ppsp_chunkset_add(&c->have, range->first, range->last)) {
+    /* "Everything" is a bin over 2^63 chunks: more than any content has. */
+    uint64_t last = range->last < PPSP_CHUNKS_MAX ? range->last : PPSP_CHUNKS_MAX - 1;
+    if (range->first > last || (s->chunks && range->first >= s->chunks) ||
+        ppsp_chunkset_add(&c->have, range->first, last)) {
         PPSP_COUNT(s->p, drop_have_bad);
         return CV_ERR_OK;
     }

@@ -745,3 +745,24 @@ Test(ppsp_rules, honest_peers_are_never_found_out) {
         rig_free(r);
     }
 }
+
+/* Section 4.2: the bin of everything, in both widths. */
+Test(ppsp_rules, have_of_the_bin_of_everything) {
+    static const char *const all[] = {"03 7fffffff", "03 7fffffffffffffff"};
+    for (unsigned wide = 0; wide < 2; wide++)
+        for (unsigned known = 0; known < 2; known++) { /* is the size known already? */
+            struct rig *r = rig_new(1, CHUNKS * 1024, 1024, CV_SHA256);
+            r->config.addressing = wide ? PPSP_ADDRESSING_BIN64 : PPSP_ADDRESSING_BIN32;
+            r->config.length = known ? CHUNKS * 1024 : 0;
+            rig_add(r, false);
+            struct raw *w = raw_new(r, 0);
+            cr_assert(raw_be_called(w));
+            cr_expect_eq(raw_send_hex(w, all[wide]), CV_ERR_OK);
+            cr_expect_eq(raw_counters(w)->drop_have_bad, 0, "%s", all[wide]);
+            struct ppsp_peer_stats ps;
+            cr_assert_eq(ppsp_peers(r->engine[0], r->swarm[0], &ps, 1), 1);
+            cr_expect_geq(ps.chunks_have, CHUNKS);
+            free(w);
+            rig_free(r);
+        }
+}
