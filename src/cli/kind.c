@@ -25,26 +25,26 @@ static int word(const char *text, const char *const list[5], int otherwise) {
     return -1;
 }
 
-static int refuse(const char *option, const char *value, const char *why) {
-    fprintf(stderr, "culvert: %s '%s': %s\n", option, value, why);
+static int refuse(struct io_why *why, const char *option, const char *value, const char *what) {
+    io_why_set(why, "%s '%.100s': %s", option, value, what);
     return CLI_USAGE;
 }
 
-int cli_kind_read(const struct cli_settings *s, struct node_uri *uri) {
+int cli_kind_read(const struct cli_settings *s, struct node_uri *uri, struct io_why *why) {
     int hash = word(s->hash, hashes, CV_SHA256);
     int method = word(s->addressing, methods, PPSP_ADDRESSING_CHUNK32);
     uint64_t size = s->chunk_size ? s->chunk_size : CHUNK_SIZE;
     char text[24];
     snprintf(text, sizeof text, "%" PRIu64, size);
     if (hash < 0)
-        return refuse("hash", s->hash, "is not sha1, sha224, sha256, sha384 or sha512");
+        return refuse(why, "hash", s->hash, "is not sha1, sha224, sha256, sha384 or sha512");
     if (method < 0)
-        return refuse("addressing", s->addressing,
+        return refuse(why, "addressing", s->addressing,
                       "is not bin32, byte64, chunk32, bin64 or chunk64");
     if (size < PPSP_CHUNK_SIZE_MIN || size > PPSP_CHUNK_SIZE_MAX)
-        return refuse("chunk-size", text, "is not between 512 and 65000 octets");
+        return refuse(why, "chunk-size", text, "is not between 512 and 65000 octets");
     if (size > CHUNK_SIZE && !s->direct)
-        return refuse("chunk-size", text,
+        return refuse(why, "chunk-size", text,
                       "a cell of a circuit carries 1024 octets; larger chunks need --direct");
     uri->integrity = PPSP_INTEGRITY_MERKLE;
     uri->hash = (uint8_t)hash;
@@ -60,17 +60,17 @@ bool cli_kind_is_hash(const char *argument) {
 }
 
 int cli_kind_of_hash(const struct cli_settings *s, const uint8_t network_id[8],
-                     struct node_uri *uri) {
+                     struct node_uri *uri, struct io_why *why) {
     *uri = (struct node_uri){.kind = NODE_URI_VOD};
-    int status = cli_kind_read(s, uri);
+    int status = cli_kind_read(s, uri, why);
     if (status)
         return status;
     if (!s->direct)
-        return refuse("root hash", s->argument,
+        return refuse(why, "root hash", s->argument,
                       "only a direct swarm is found by its root hash; add --direct or give a link");
     if (strlen(s->argument) != 2 * uri->swarm_id_len ||
         cv_unhex(s->argument, uri->swarm_id, uri->swarm_id_len))
-        return refuse("root hash", s->argument,
+        return refuse(why, "root hash", s->argument,
                       "has not the length of that hash function; name it with --hash");
     memcpy(uri->network_id, network_id, sizeof uri->network_id);
     node_uri_name(uri, s->argument, strlen(s->argument));

@@ -6,11 +6,12 @@
 #include <stdbool.h>
 
 #include "cli/options.h"
+#include "io/why.h"
 #include "node/uri.h"
 
 /* Fills integrity, hash, addressing, chunk size and the length of the swarm ID.
- * CLI_OK, or CLI_USAGE after one clear line on standard error. */
-int cli_kind_read(const struct cli_settings *s, struct node_uri *uri);
+ * CLI_OK, or CLI_USAGE with one clear line in *why. */
+int cli_kind_read(const struct cli_settings *s, struct node_uri *uri, struct io_why *why);
 
 /* The argument is a root hash in hex, not a link. */
 bool cli_kind_is_hash(const char *argument);
@@ -18,6 +19,6 @@ bool cli_kind_is_hash(const char *argument);
 /* A swarm named by its root hash alone; everything else is what the options
  * say, its length is not known (0), its name is the hash. Results as above. */
 int cli_kind_of_hash(const struct cli_settings *s, const uint8_t network_id[8],
-                     struct node_uri *uri);
+                     struct node_uri *uri, struct io_why *why);
 
 #endif

@@ -31,16 +31,15 @@ int main(int argc, char **argv) {
     switch (verb) {
     case CLI_NODE:
     case CLI_RELAY:
-        return cli_node(&s, verb == CLI_RELAY);
+        return cli_node(&s);
     case CLI_SHARE:
-        return cli_share(&s);
     case CLI_GET:
     case CLI_PLAY:
-        return cli_get(&s, verb == CLI_PLAY);
+        return cli_run(&s);
     case CLI_STATUS:
     case CLI_PEERS:
     case CLI_PATH:
         break;
     }
-    return cli_show(&s, verb);
+    return cli_show(&s);
 }

@@ -4,6 +4,7 @@
 #include "cli/offer.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
+#include "ppsp/limits.h"
 
 static void say_listening(struct cli_session *c, bool relay) {
     char text[CV_ADDR_TEXT], sentence[CV_ADDR_TEXT + 64];
@@ -24,21 +25,29 @@ static void say_shared(struct cli_session *c, const struct cli_offer *o) {
                        json_pack("{s:s, s:s}", "uri", uri, "relay", relay));
 }
 
-int cli_node(const struct cli_settings *s, bool relay) {
+int cli_node(const struct cli_settings *s) {
     static struct cli_session c;
     static struct cli_offer offer;
-    int status =
-        cli_session_open(&c, s, &(struct cli_session_kind){.relay = relay, .player = !relay});
-    if (status == CLI_OK && s->open)
-        status = cli_offer_open(&offer, &c, s->open, NODE_SWARM_OPEN);
+    bool relay = s->verb == CLI_RELAY;
+    struct io_why why = {.text = ""};
+    int status = cli_session_open(&c, s, PPSP_CHUNK_SIZE_MAX);
+    if (status == CLI_OK && s->open) {
+        offer.c = &c;
+        offer.s = s;
+        offer.path = s->open;
+        status = cli_offer_hash(&offer, &why) == CV_ERR_OK
+                     ? cli_offer_open(&offer, NODE_SWARM_OPEN, &why)
+                     : CLI_FILE;
+        if (status)
+            fprintf(stderr, "culvert: %s\n", why.text);
+    }
     if (status == CLI_OK) {
         say_listening(&c, relay);
         if (s->open)
             say_shared(&c, &offer);
         status = cli_session_run(&c);
     }
-    cli_offer_withdraw(&offer, &c);
-    cli_session_close(&c);
     cli_offer_close(&offer);
+    cli_session_close(&c);
     return status;
 }

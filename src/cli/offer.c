@@ -9,68 +9,72 @@
 #include "crypto/rng_system.h"
 #include "io/store_file.h"
 
-static void describe(struct cli_offer *o, const struct cli_session *c, const char *path) {
-    const char *base = strrchr(path, '/');
-    base = base ? base + 1 : path;
+static void describe(struct cli_offer *o) {
+    const struct cli_settings *node = o->c->s;
+    const char *base = strrchr(o->path, '/');
+    base = base ? base + 1 : o->path;
     struct node_uri *u = &o->uri;
     u->kind = NODE_URI_VOD;
-    memcpy(u->network_id, c->network_id, sizeof u->network_id);
+    memcpy(u->network_id, o->c->network_id, sizeof u->network_id);
     node_uri_name(u, base, strlen(base));
     u->length = io_store_stats(o->store).octets;
-    for (size_t i = 0; i < c->s->bootstrap_count && i < NODE_URI_CONTACTS_MAX; i++)
-        u->contacts[u->contacts_count++] = c->s->bootstrap[i];
+    for (size_t i = 0; i < node->bootstrap_count && i < NODE_URI_CONTACTS_MAX; i++)
+        u->contacts[u->contacts_count++] = node->bootstrap[i];
 }
 
 /* A secret link stays the same when the file is shared again. */
-static enum cv_err add_secret(struct cli_offer *o, struct cli_session *c, struct io_why *why) {
+static enum cv_err add_secret(struct cli_offer *o, struct io_why *why) {
     char name[64] = "secret-";
-    if (!c->s->secret)
+    if (!o->s->secret)
         return CV_ERR_OK;
     cv_hex(o->uri.swarm_id, 8, name + strlen(name));
     o->uri.has_secret = true;
-    return io_state_key(c->state, name, cv_rng_system(), o->uri.secret, sizeof o->uri.secret, why);
+    return io_state_key(o->c->state, name, cv_rng_system(), o->uri.secret, sizeof o->uri.secret,
+                        why);
 }
 
-int cli_offer_open(struct cli_offer *o, struct cli_session *c, const char *path,
-                   enum node_swarm_mode mode) {
-    struct io_why why = {.text = ""};
-    int status = cli_kind_read(c->s, &o->uri);
-    if (status)
-        return status;
-    struct io_share_config cfg = {
-        .path = path, .chunk_size = o->uri.chunk_size, .alg = (enum cv_sha)o->uri.hash};
-    enum cv_err err = io_store_share(c->state, &cfg, &o->store, o->uri.swarm_id, &why);
-    if (!err) {
-        describe(o, c, path);
-        err = add_secret(o, c, &why);
-    }
-    if (err) {
-        fprintf(stderr, "culvert: %s\n", why.text);
+static bool on_hashed(void *ctx, uint64_t done, uint64_t octets) {
+    struct cli_offer *o = ctx;
+    atomic_store(&o->hashed, done);
+    atomic_store(&o->octets, octets);
+    return !atomic_load(&o->stop);
+}
+
+enum cv_err cli_offer_hash(struct cli_offer *o, struct io_why *why) {
+    if (cli_kind_read(o->s, &o->uri, why) != CLI_OK)
+        return CV_ERR_INVAL;
+    struct io_share_config cfg = {.path = o->path,
+                                  .chunk_size = o->uri.chunk_size,
+                                  .alg = (enum cv_sha)o->uri.hash,
+                                  .progress = on_hashed,
+                                  .ctx = o};
+    return io_store_share(o->c->state, &cfg, &o->store, o->uri.swarm_id, why);
+}
+
+int cli_offer_open(struct cli_offer *o, enum node_swarm_mode mode, struct io_why *why) {
+    describe(o);
+    if (add_secret(o, why) != CV_ERR_OK)
         return CLI_FILE;
-    }
+    struct node *n = io_host_node(o->c->host);
     struct node_swarm_config sw = {.uri = o->uri,
                                    .store = &io_store_ops,
                                    .store_ctx = o->store,
                                    .mode = mode,
                                    .complete = true,
-                                   .upload_limit = c->s->upload_limit};
-    err = node_swarm_open(io_host_node(c->host), io_host_now(c->host), &sw, &o->swarm);
-    io_host_kick(c->host);
-    if (err) {
-        fprintf(stderr, "culvert: %s: cannot be shared: %s\n", path, cv_strerror(err));
-        return CLI_FAILED;
-    }
+                                   .upload_limit = o->s->upload_limit};
+    enum cv_err err = node_swarm_open(n, io_host_now(o->c->host), &sw, &o->swarm);
+    io_host_kick(o->c->host);
+    if (err)
+        return cli_swarm_refused(o->path, mode, err, why);
     return CLI_OK;
 }
 
-void cli_offer_withdraw(struct cli_offer *o, struct cli_session *c) {
-    if (!o->swarm)
-        return;
-    node_swarm_close(io_host_node(c->host), io_host_now(c->host), o->swarm);
-    io_host_flush(c->host);
-    o->swarm = 0;
-}
-
 void cli_offer_close(struct cli_offer *o) {
+    if (o->swarm) {
+        node_swarm_close(io_host_node(o->c->host), io_host_now(o->c->host), o->swarm);
+        io_host_flush(o->c->host);
+    }
+    o->swarm = 0;
     io_store_close(o->store);
+    o->store = NULL;
 }

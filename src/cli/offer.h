@@ -2,26 +2,37 @@
 #ifndef CULVERT_CLI_OFFER_H
 #define CULVERT_CLI_OFFER_H
 
+#include <stdatomic.h>
+
 #include "cli/session.h"
 #include "node/node.h"
 
 struct io_store;
 
 struct cli_offer {
+    struct cli_session *c;
+    const struct cli_settings *s; /* of who shares */
+    const char *path;
     struct node_uri uri;
     struct io_store *store;
     cv_handle swarm; /* 0: not open */
+    /* Of hashing, to be read and set from another thread. */
+    _Atomic uint64_t hashed, octets;
+    atomic_bool stop;
 };
 
-/* Hashes `path` when that was not done before, and opens its swarm in the
- * session's node. CLI_OK, or the exit status after one clear line on standard
- * error. Close in both cases. */
-int cli_offer_open(struct cli_offer *o, struct cli_session *c, const char *path,
-                   enum node_swarm_mode mode);
+/*
+ * Hashes offer.path when that was not done before; takes as long as reading the
+ * file. Touches nothing but the offer and the state folder, so it may run in a
+ * thread of its own. On failure *why holds one line; INVAL: the options.
+ */
+enum cv_err cli_offer_hash(struct cli_offer *o, struct io_why *why);
 
-/* Two steps around cli_session_close(): the swarm belongs to its node, the store
- * must outlive it. */
-void cli_offer_withdraw(struct cli_offer *o, struct cli_session *c);
+/* Then opens its swarm in the session's node. CLI_OK or the exit status, *why
+ * holds one line. Close in both cases. */
+int cli_offer_open(struct cli_offer *o, enum node_swarm_mode mode, struct io_why *why);
+
+/* Closes the swarm, then the store. */
 void cli_offer_close(struct cli_offer *o);
 
 #endif

@@ -3,6 +3,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <ini.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,9 @@ enum kind { FLAG, TEXT, ADDRESS, ADDRESSES, SIZE, PERIOD, COUNT };
 /* Verbs that run a node of their own. */
 enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY };
 enum { ASKS = CLI_STATUS | CLI_PEERS | CLI_PATH };
+/* Not a verb: the option is about a swarm, not about the node, and goes with the
+ * command to a node that runs already. */
+enum { SWARM = 1 << 30 };
 
 /* clang-format off */
 static const struct {
@@ -40,17 +44,17 @@ static const struct {
     { "network",  "NAME",    'N', RUNS, TEXT, AT(network), 0, "network.name", "name of the network; nodes of different names never meet" },
     { "private",  NULL,      'P', RUNS, FLAG, AT(private_network), 0, "network.private", "a network of private addresses" },
     { "quick-start", NULL,   'Q', RUNS, FLAG, AT(quick_start), 0, "network.quick_start", "a new, small network: publish and confirm without waiting" },
-    { "upload-limit", "SIZE",'u', RUNS, SIZE, AT(upload_limit), 0, "share.upload_limit", "octets a second that leave for peers of a swarm (k, M, G)" },
+    { "upload-limit", "SIZE",'u', RUNS | SWARM, SIZE, AT(upload_limit), 0, "share.upload_limit", "octets a second that leave for peers of a swarm (k, M, G)" },
     { "no-share", NULL,      'n', CLI_GET | CLI_PLAY | CLI_NODE, FLAG, AT(no_share), 0, "share.off", "do not pass on what was watched" },
-    { "output",   "FILE",    'o', CLI_GET | CLI_PLAY, TEXT, AT(output), 0, NULL, "where the content is kept" },
-    { "direct",   NULL,      'D', CLI_SHARE | CLI_GET | CLI_PLAY, FLAG, AT(direct), 0, NULL, "plain PPSPP without circuits: HIDES NOTHING" },
-    { "peer",     "IP:PORT", 'p', CLI_GET | CLI_PLAY, ADDRESSES, AT(peers), AT(peers_count), NULL, "a peer of a direct swarm" },
-    { "hash",     "NAME",    'y', CLI_SHARE | CLI_GET, TEXT, AT(hash), 0, NULL, "sha1, sha224, sha256 (default), sha384 or sha512" },
-    { "chunk-size","OCTETS", 'c', CLI_SHARE | CLI_GET, SIZE, AT(chunk_size), 0, NULL, "512 to 1024 (default), with --direct to 65000" },
-    { "addressing","NAME",   'A', CLI_SHARE | CLI_GET, TEXT, AT(addressing), 0, NULL, "how chunks are named: bin32, byte64, chunk32 (default), bin64 or chunk64" },
-    { "secret",   NULL,      'k', CLI_SHARE, FLAG, AT(secret), 0, NULL, "a secret link: relays cannot recognise look-ups for it" },
+    { "output",   "FILE",    'o', CLI_GET | CLI_PLAY | SWARM, TEXT, AT(output), 0, NULL, "where the content is kept" },
+    { "direct",   NULL,      'D', CLI_NODE | CLI_SHARE | CLI_GET | CLI_PLAY | SWARM, FLAG, AT(direct), 0, NULL, "plain PPSPP without circuits: HIDES NOTHING" },
+    { "peer",     "IP:PORT", 'p', CLI_GET | CLI_PLAY | SWARM, ADDRESSES, AT(peers), AT(peers_count), NULL, "a peer of a direct swarm" },
+    { "hash",     "NAME",    'y', CLI_SHARE | CLI_GET | SWARM, TEXT, AT(hash), 0, NULL, "sha1, sha224, sha256 (default), sha384 or sha512" },
+    { "chunk-size","OCTETS", 'c', CLI_SHARE | CLI_GET | SWARM, SIZE, AT(chunk_size), 0, NULL, "512 to 1024 (default), with --direct to 65000" },
+    { "addressing","NAME",   'A', CLI_SHARE | CLI_GET | SWARM, TEXT, AT(addressing), 0, NULL, "how chunks are named: bin32, byte64, chunk32 (default), bin64 or chunk64" },
+    { "secret",   NULL,      'k', CLI_SHARE | SWARM, FLAG, AT(secret), 0, NULL, "a secret link: relays cannot recognise look-ups for it" },
     { "open",     "FILE",    'F', CLI_RELAY, TEXT, AT(open), 0, "relay.open", "share FILE under this relay's own name; its viewers stay hidden" },
-    { "at",       "HEX",     'a', CLI_GET | CLI_PLAY, TEXT, AT(at), 0, NULL, "identity of a relay that shares it under its own name" },
+    { "at",       "HEX",     'a', CLI_GET | CLI_PLAY | SWARM, TEXT, AT(at), 0, NULL, "identity of a relay that shares it under its own name" },
     { "player",   "PROGRAM", 'x', CLI_PLAY, TEXT, AT(player), 0, "play.player", "player to start (default: mpv, vlc or ffplay, whichever is there)" },
     { "no-player",NULL,      'X', CLI_PLAY, FLAG, AT(no_player), 0, NULL, "only print the link" },
     { "epoch",    "PERIOD",  'e', RUNS, PERIOD, AT(epoch_seconds), 0, "ledger.epoch", "how often the ledger releases sums (s, m, h, d)" },
@@ -80,9 +84,9 @@ static const struct {
 
 enum { OPTIONS = sizeof options / sizeof *options, VERBS = sizeof verbs / sizeof *verbs };
 
-static void fail(const char *what, const char *value, const char *hint) {
-    fprintf(stderr, "culvert: %s '%s': %s\n", what, value, hint);
-    exit(CLI_USAGE);
+static bool wrong(char why[CLI_TEXT_MAX], const char *what, const char *value, const char *hint) {
+    snprintf(why, CLI_TEXT_MAX, "%s '%.120s': %s", what, value, hint);
+    return false;
 }
 
 bool cli_size_parse(const char *text, uint64_t *ret) {
@@ -125,50 +129,171 @@ bool cli_period_parse(const char *text, uint64_t *ret) {
     return false;
 }
 
-static void add_address(struct cv_addr *list, size_t *count, size_t max, const char *name,
-                        const char *value) {
+static bool add_address(struct cv_addr *list, size_t *count, size_t max, const char *name,
+                        const char *value, char why[CLI_TEXT_MAX]) {
     if (*count == max)
-        fail(name, value, "given too often");
+        return wrong(why, name, value, "given too often");
     if (cv_addr_parse(value, &list[*count]) != CV_ERR_OK)
-        fail(name, value, "is not IP:PORT (no host names: nothing here asks a resolver)");
+        return wrong(why, name, value,
+                     "is not IP:PORT (no host names: nothing here asks a resolver)");
     ++*count;
+    return true;
 }
 
 /* `value` is NULL for a flag on the command line. */
-static void apply(size_t i, const char *value, struct cli_settings *s) {
-    char *base = (char *)s;
+static bool apply(size_t i, const char *value, struct cli_settings *s, char why[CLI_TEXT_MAX]) {
+    char *base = (char *)s, *end;
     void *at = base + options[i].offset;
+    const char *name = options[i].name;
     size_t one = 0;
     switch (options[i].kind) {
     case FLAG:
         *(bool *)at = !value || !strcasecmp(value, "yes") || !strcmp(value, "1");
-        break;
+        return true;
     case TEXT:
         *(const char **)at = value;
-        break;
+        return true;
     case ADDRESS:
-        add_address(at, &one, 1, options[i].name, value);
-        break;
+        return add_address(at, &one, 1, name, value, why);
     case ADDRESSES:
-        add_address(at, (size_t *)(void *)(base + options[i].count_offset), CLI_BOOTSTRAP_MAX,
-                    options[i].name, value);
-        break;
+        return add_address(at, (size_t *)(void *)(base + options[i].count_offset),
+                           CLI_BOOTSTRAP_MAX, name, value, why);
     case SIZE:
-        if (!cli_size_parse(value, at))
-            fail(options[i].name, value, "is not a size such as 500k, 4M or 1048576");
-        break;
+        return cli_size_parse(value, at) ||
+               wrong(why, name, value, "is not a size such as 500k, 4M or 1048576");
     case PERIOD:
-        if (!cli_period_parse(value, at))
-            fail(options[i].name, value, "is not a period such as 10s, 5m or 7d");
-        break;
-    case COUNT: {
-        char *end;
+        return cli_period_parse(value, at) ||
+               wrong(why, name, value, "is not a period such as 10s, 5m or 7d");
+    case COUNT:
         *(uint64_t *)at = strtoull(value, &end, 10);
-        if (end == value || *end || *value == '-')
-            fail(options[i].name, value, "is not a number");
-        break;
+        return (end != value && !*end && *value != '-') ||
+               wrong(why, name, value, "is not a number");
     }
+    return false;
+}
+
+static void apply_or_exit(size_t i, const char *value, struct cli_settings *s) {
+    char why[CLI_TEXT_MAX];
+    if (apply(i, value, s, why))
+        return;
+    fprintf(stderr, "culvert: %s\n", why);
+    exit(CLI_USAGE);
+}
+
+/* ---- to a running node and back ---- */
+
+/* The value as text, as it could have been given; NULL: not given. */
+static json_t *given(size_t i, const struct cli_settings *s) {
+    const char *base = (const char *)s;
+    const void *at = base + options[i].offset;
+    char text[CV_ADDR_TEXT];
+    json_t *list;
+    switch (options[i].kind) {
+    case FLAG:
+        return *(const bool *)at ? json_string("yes") : NULL;
+    case TEXT:
+        return *(const char *const *)at ? json_string(*(const char *const *)at) : NULL;
+    case ADDRESS:
+        return ((const struct cv_addr *)at)->family ? json_string(cv_addr_text(at, text)) : NULL;
+    case ADDRESSES:
+        list = json_array();
+        for (size_t j = 0; j < *(const size_t *)(const void *)(base + options[i].count_offset); j++)
+            json_array_append_new(list,
+                                  json_string(cv_addr_text((const struct cv_addr *)at + j, text)));
+        return list;
+    case SIZE:
+    case PERIOD:
+    case COUNT:
+        snprintf(text, sizeof text, "%" PRIu64, *(const uint64_t *)at);
+        return *(const uint64_t *)at ? json_string(text) : NULL;
     }
+    return NULL;
+}
+
+static json_t *absolute(const char *folder, const char *name) {
+    return *name == '/' ? json_string(name) : json_sprintf("%s/%s", folder, name);
+}
+
+json_t *cli_options_give(const struct cli_settings *s, char why[CLI_TEXT_MAX]) {
+    char folder[4096];
+    if (!getcwd(folder, sizeof folder)) {
+        wrong(why, "working folder", ".", "is not there any more");
+        return NULL;
+    }
+    json_t *list = json_object();
+    for (size_t i = 0; i < OPTIONS; i++) {
+        bool ours = options[i].verbs & SWARM && options[i].verbs & s->verb;
+        json_t *value = ours ? given(i, s) : NULL;
+        if (value)
+            json_object_set_new(list, options[i].name, value);
+    }
+    size_t v = 0;
+    while (verbs[v].verb != s->verb)
+        v++;
+    if (s->output)
+        json_object_set_new(list, "output", absolute(folder, s->output));
+    json_t *o =
+        json_pack("{s:s, s:o*, s:s*, s:o}", "verb", verbs[v].name, "argument",
+                  s->verb == CLI_SHARE ? absolute(folder, s->argument) : json_string(s->argument),
+                  "folder", folder, "options", list);
+    if (!json_object_get(o, "argument") || !json_object_get(o, "folder") ||
+        (s->output && !json_object_get(list, "output"))) {
+        wrong(why, "name", s->argument, "is not UTF-8, so the running node cannot be told of it");
+        json_decref(o);
+        return NULL;
+    }
+    return o;
+}
+
+static void defaults(enum cli_verb verb, struct cli_settings *s) {
+    memset(s, 0, sizeof *s);
+    s->verb = verb;
+    s->network = "culvert";
+    s->epoch_seconds = 7 * 86400;
+    s->epoch_minimum = 64u << 20;
+    cv_addr_parse("127.0.0.1:0", &s->http);
+    cv_addr_parse("0.0.0.0:0", &s->listen);
+}
+
+static bool take_option(const char *name, const json_t *value, struct cli_settings *s,
+                        char why[CLI_TEXT_MAX]) {
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (strcmp(options[i].name, name) != 0)
+            continue;
+        if (!(options[i].verbs & SWARM) || !(options[i].verbs & s->verb))
+            break;
+        size_t n = json_is_array(value) ? json_array_size(value) : 1;
+        for (size_t j = 0; j < n; j++) {
+            const char *text =
+                json_string_value(json_is_array(value) ? json_array_get(value, j) : value);
+            if (!text)
+                return wrong(why, "option", name, "has no text for a value");
+            if (!apply(i, text, s, why))
+                return false;
+        }
+        return true;
+    }
+    return wrong(why, "option", name, "is not known to the running node; restart it");
+}
+
+bool cli_options_take(const json_t *o, struct cli_settings *ret, char why[CLI_TEXT_MAX]) {
+    const char *verb = json_string_value(json_object_get(o, "verb")), *name;
+    enum cli_verb v = verb ? cli_verb_find(verb) : (enum cli_verb)0;
+    json_t *value;
+    if (!(v & (CLI_SHARE | CLI_GET | CLI_PLAY)))
+        return wrong(why, "verb", verb ? verb : "", "is nothing that a running node does");
+    defaults(v, ret);
+    ret->argument = json_string_value(json_object_get(o, "argument"));
+    ret->folder = json_string_value(json_object_get(o, "folder"));
+    if (!ret->argument || !ret->folder || *ret->folder != '/')
+        return wrong(why, "request", verb, "needs an argument and an absolute folder");
+    json_object_foreach(json_object_get(o, "options"), name, value) {
+        if (!take_option(name, value, ret, why))
+            return false;
+    }
+    if ((v == CLI_SHARE && *ret->argument != '/') || (ret->output && *ret->output != '/'))
+        return wrong(why, "request", verb, "needs absolute names");
+    return true;
 }
 
 /* ---- configuration file ---- */
@@ -188,7 +313,7 @@ static int on_config(void *ctx, const char *section, const char *key, const char
             /* A line for another verb is right, only not for us. The text must
              * outlive the reader; it lives as long as the program. */
             if (options[i].verbs & c->verb)
-                apply(i, strdup(value), c->settings);
+                apply_or_exit(i, strdup(value), c->settings);
             return 1;
         }
     }
@@ -245,7 +370,7 @@ static error_t on_option(int key, char *arg, struct argp_state *state) {
     for (size_t i = 0; i < OPTIONS; i++) {
         if (options[i].key == key) {
             if (!l->only_config || key == 'C')
-                apply(i, arg, l->settings);
+                apply_or_exit(i, arg, l->settings);
             return 0;
         }
     }
@@ -290,13 +415,7 @@ void cli_options_parse(enum cli_verb verb, int argc, char **argv, struct cli_set
     size_t v = 0;
     while (verbs[v].verb != verb)
         v++;
-    memset(ret, 0, sizeof *ret);
-    ret->verb = verb;
-    ret->network = "culvert";
-    ret->epoch_seconds = 7 * 86400;
-    ret->epoch_minimum = 64u << 20;
-    cv_addr_parse("127.0.0.1:0", &ret->http);
-    cv_addr_parse("0.0.0.0:0", &ret->listen);
+    defaults(verb, ret);
 
     static char name[32]; /* argp keeps argv[0] for its messages */
     snprintf(name, sizeof name, "culvert %s", verbs[v].name);

@@ -6,6 +6,7 @@
 #ifndef CULVERT_CLI_OPTIONS_H
 #define CULVERT_CLI_OPTIONS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +31,7 @@ struct cli_settings {
     const char *state;    /* state folder; NULL = XDG */
     const char *config;   /* configuration file; NULL = XDG */
     const char *argument; /* FILE or URI */
+    const char *folder;   /* where relative names stand; NULL = the working folder */
     const char *trace;    /* file for the engines' events; NULL = none */
     const char *output;
     const char *open; /* relay: FILE to share under its own name */
@@ -54,6 +56,15 @@ struct cli_settings {
 /* Defaults, then the configuration file, then argv (argv[0] is the verb's
  * name). Prints --help or one clear line and exits when it must. */
 void cli_options_parse(enum cli_verb verb, int argc, char **argv, struct cli_settings *ret);
+
+/*
+ * What a running node must know to do it in place of a process of its own: verb,
+ * argument, folder, and the options that are about the swarm. Relative names
+ * become absolute. NULL, *why has one line, when it cannot be said.
+ */
+json_t *cli_options_give(const struct cli_settings *s, char why[CLI_TEXT_MAX]);
+/* The other side; *ret borrows texts from `o`. False: *why has one line. */
+bool cli_options_take(const json_t *o, struct cli_settings *ret, char why[CLI_TEXT_MAX]);
 
 /* The verb of a name, 0 when there is none. */
 enum cli_verb cli_verb_find(const char *name);

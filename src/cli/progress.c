@@ -1,7 +1,8 @@
 #include "cli/progress.h"
 
 #include <inttypes.h>
-#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { BAR = 16 }; /* the line fits 80 columns, else it would not be drawn over */
@@ -9,16 +10,28 @@ enum { BAR = 16 }; /* the line fits 80 columns, else it would not be drawn over 
 struct cli_progress cli_progress_init(bool json, bool quiet) {
     bool terminal = !json && isatty(STDERR_FILENO);
     return (struct cli_progress){
-        .out = terminal ? stderr : stdout, .terminal = terminal, .json = json, .quiet = quiet};
+        .out = terminal ? stderr : stdout, .terminal = terminal, .quiet = quiet};
 }
 
-static void print_json(struct cli_progress *p, json_t *o) {
+json_t *cli_json_text(const char *text) {
+    json_t *o = json_string(text);
+    if (o)
+        return o;
+    char *copy = strdup(text); /* a path need not be UTF-8 */
+    for (char *c = copy; c && *c; c++)
+        if ((uint8_t)*c >= 0x80)
+            *c = '?';
+    o = json_string(copy ? copy : "?");
+    free(copy);
+    return o;
+}
+
+static void print_json(struct cli_progress *p, const json_t *o) {
     char *text = json_dumps(o, JSON_COMPACT);
     if (text)
         fprintf(p->out, "%s\n", text);
     fflush(p->out);
     free(text);
-    json_decref(o);
 }
 
 /* "3.2 MB/s" style; units of a thousand, as players and networks count. */
@@ -32,58 +45,77 @@ static void human(double v, char out[16]) {
     snprintf(out, 16, v < 10 && u ? "%.1f %sB" : "%.0f %sB", v, units[u]);
 }
 
-static void draw(struct cli_progress *p, const struct node_swarm_status *s) {
-    char down[16], up[16], bar[BAR + 1];
-    human((double)s->rate_down, down);
-    human((double)s->rate_up, up);
-    size_t full = s->length ? (size_t)((double)s->have / (double)s->length * BAR) : 0;
+static json_int_t num(const json_t *o, const char *key) {
+    return json_integer_value(json_object_get(o, key));
+}
+
+static void draw(struct cli_progress *p, const json_t *o) {
+    char down[16], up[16], bar[BAR + 1], eta[32] = "";
+    json_int_t have = num(o, "have"), length = num(o, "length"), rate = num(o, "rate_down"),
+               peers = num(o, "peers");
+    human((double)rate, down);
+    human((double)num(o, "rate_up"), up);
+    size_t full = length > 0 ? (size_t)((double)have / (double)length * BAR) : 0;
     for (size_t i = 0; i < BAR; i++)
         bar[i] = i < full ? '=' : (i == full ? '>' : '.');
     bar[BAR] = 0;
-    char eta[24] = "";
-    if (s->have < s->length && s->rate_down > 0)
-        snprintf(eta, sizeof eta, "  %" PRIu64 " s left", (s->length - s->have) / s->rate_down);
-    fprintf(p->out, "\r\033[K[%s] %5.1f%%  %s/s down  %s/s up  %u peer%s%s", bar,
-            s->length ? 100.0 * (double)s->have / (double)s->length : 0.0, down, up, s->peers,
-            s->peers == 1 ? "" : "s", eta);
+    if (have < length && rate > 0)
+        snprintf(eta, sizeof eta, "  %" JSON_INTEGER_FORMAT " s left", (length - have) / rate);
+    fprintf(p->out, "\r\033[K[%s] %5.1f%%  %s/s down  %s/s up  %" JSON_INTEGER_FORMAT " peer%s%s",
+            bar, length > 0 ? 100.0 * (double)have / (double)length : 0.0, down, up, peers,
+            peers == 1 ? "" : "s", eta);
     fflush(p->out);
     p->drawn = true;
 }
 
+void cli_progress_show(struct cli_progress *p, json_t *o) {
+    const char *event = json_string_value(json_object_get(o, "event"));
+    const char *say = json_string_value(json_object_get(o, "say"));
+    bool progress = event && strcmp(event, "progress") == 0;
+    if (progress && p->quiet) {
+        /* nothing */
+    } else if (!p->terminal) {
+        json_object_del(o, "say");
+        print_json(p, o);
+    } else if (progress) {
+        draw(p, o);
+    } else if (say) {
+        cli_progress_done(p);
+        fprintf(p->out, "%s\n", say);
+    }
+    json_decref(o);
+}
+
+static void emit(struct cli_progress *p, json_t *o) {
+    if (p->sink)
+        p->sink(p->ctx, o);
+    else
+        cli_progress_show(p, o);
+}
+
 void cli_progress_swarm(struct cli_progress *p, struct node *n, cv_handle swarm) {
     struct node_swarm_status s;
-    if (p->quiet)
-        return;
     for (size_t i = 0; node_swarm_status(n, i, &s); i++) {
         if (s.swarm != swarm)
             continue;
-        if (p->terminal) {
-            draw(p, &s);
-        } else {
-            print_json(p, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "event", "progress",
-                                    "have", (json_int_t)s.have, "length", (json_int_t)s.length,
-                                    "received", (json_int_t)s.received, "sent", (json_int_t)s.sent,
-                                    "rate_down", (json_int_t)s.rate_down, "rate_up",
-                                    (json_int_t)s.rate_up, "peers", (int)s.peers));
-        }
+        emit(p, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "event", "progress", "have",
+                          (json_int_t)s.have, "length", (json_int_t)s.length, "received",
+                          (json_int_t)s.received, "sent", (json_int_t)s.sent, "rate_down",
+                          (json_int_t)s.rate_down, "rate_up", (json_int_t)s.rate_up, "peers",
+                          (int)s.peers));
     }
 }
 
 void cli_progress_event(struct cli_progress *p, const char *name, const char *sentence,
-                        struct json_t *fields) {
-    if (p->terminal) {
-        cli_progress_done(p);
-        fprintf(p->out, "%s\n", sentence);
-        json_decref(fields);
-        return;
-    }
+                        json_t *fields) {
     json_t *o = json_object();
     json_object_set_new(o, "event", json_string(name));
+    json_object_set_new(o, "say", cli_json_text(sentence));
     if (fields) {
         json_object_update(o, fields);
         json_decref(fields);
     }
-    print_json(p, o);
+    emit(p, o);
 }
 
 void cli_progress_done(struct cli_progress *p) {

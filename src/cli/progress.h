@@ -1,19 +1,29 @@
 /*
  * Progress for people and for programs: on a terminal one line that is redrawn,
  * otherwise (or with --json) one JSON object a line and second.
+ *
+ * What is said is a JSON object from the start, {"event": NAME, "say": SENTENCE,
+ * ...}, so that it can be shown here or go to the command in another process
+ * that asked for it; "say" is for people and is left out for programs.
  */
 #ifndef CULVERT_CLI_PROGRESS_H
 #define CULVERT_CLI_PROGRESS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 
 #include "io/host.h"
 
+/* Gets what is said; the reference of `o` is taken. */
+typedef void cli_line_fn(void *ctx, json_t *o);
+
 struct cli_progress {
     FILE *out;
-    bool terminal, json, quiet;
-    bool drawn; /* a line stands there that the next output must end */
+    bool terminal, quiet;
+    bool drawn;        /* a line stands there that the next output must end */
+    cli_line_fn *sink; /* NULL: shown here */
+    void *ctx;
 };
 
 /* A terminal gets a line on standard error, everything else JSON on standard
@@ -25,9 +35,14 @@ void cli_progress_swarm(struct cli_progress *p, struct node *n, cv_handle swarm)
 
 /* Something happened: a sentence for people, or {"event": name, ...fields}.
  * `fields` is a jansson object (its reference is taken) or NULL. */
-struct json_t;
 void cli_progress_event(struct cli_progress *p, const char *name, const char *sentence,
-                        struct json_t *fields);
+                        json_t *fields);
+
+/* Shows one object that was said, here or elsewhere. Takes the reference. */
+void cli_progress_show(struct cli_progress *p, json_t *o);
+
+/* A JSON string of any text: what is not UTF-8 in it becomes question marks. */
+json_t *cli_json_text(const char *text);
 
 /* Ends a line that stands there. */
 void cli_progress_done(struct cli_progress *p);

@@ -4,7 +4,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "cli/daemon.h"
 #include "cli/exitcode.h"
 #include "crypto/rng_system.h"
 #include "io/clock.h"
@@ -43,7 +46,7 @@ enum cv_err cli_session_socket(const struct cli_settings *s, char out[CLI_PATH_M
     enum cv_err err = CV_ERR_OK;
     if (s->state)
         snprintf(folder, sizeof folder, "%s", s->state);
-    else
+    else if (io_xdg_path(IO_XDG_RUNTIME, folder, sizeof folder, why) != CV_ERR_OK)
         err = io_xdg_path(IO_XDG_STATE, folder, sizeof folder, why);
     if (!err && snprintf(out, CLI_PATH_MAX, "%s/api.sock", folder) >= CLI_PATH_MAX) {
         io_why_set(why, "%.100s...: path is too long", folder);
@@ -72,9 +75,31 @@ void cli_session_fail(struct cli_session *c, int status, const char *fmt, ...) {
     va_end(ap);
     cli_progress_done(&c->progress);
     complain(text);
-    if (!c->progress.terminal)
-        cli_progress_event(&c->progress, "error", text, json_pack("{s:s}", "text", text));
+    if (!c->progress.terminal) {
+        json_t *fields = json_object();
+        json_object_set_new(fields, "text", cli_json_text(text));
+        cli_progress_event(&c->progress, "error", text, fields);
+    }
+    for (size_t i = 0; i < c->tasks_count; i++)
+        if (c->tasks[i]->away)
+            cli_task_fail(c->tasks[i], status, "%s", text);
     cli_session_end(c, status);
+}
+
+int cli_swarm_refused(const char *name, enum node_swarm_mode mode, enum cv_err err,
+                      struct io_why *why) {
+    if (err == CV_ERR_EXIST)
+        io_why_set(why, "%.180s: is open in this node already", name);
+    else if (err == CV_ERR_LIMIT)
+        io_why_set(why, "%.180s: too many swarms are open in this node; end some first", name);
+    else if (err == CV_ERR_INVAL && mode == NODE_SWARM_DIRECT)
+        io_why_set(why,
+                   "%.160s: the running node has no socket for direct swarms; start it with "
+                   "--direct, or name another folder with --state",
+                   name);
+    else
+        io_why_set(why, "%.180s: cannot be opened: %s", name, cv_strerror(err));
+    return CLI_FAILED;
 }
 
 /* ---- what the node says ---- */
@@ -89,6 +114,14 @@ static void save(struct cli_session *c, const struct node_event *ev) {
         cli_session_fail(c, cli_status_of(err), "%s", why.text);
     else
         complain(why.text);
+}
+
+/* What the node says is of interest to those whose command is elsewhere, too. */
+static void say(struct cli_session *c, const char *name, const char *sentence, json_t *fields) {
+    for (size_t i = 0; i < c->tasks_count; i++)
+        if (c->tasks[i]->away)
+            cli_progress_event(&c->tasks[i]->progress, name, sentence, json_incref(fields));
+    cli_progress_event(&c->progress, name, sentence, fields);
 }
 
 static void on_node_event(void *ctx, const struct node_event *ev) {
@@ -107,38 +140,31 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
                              (unsigned long long)ev->u.count);
         break;
     case NODE_EVENT_DHT_READY:
-        cli_progress_event(&c->progress, "dht_ready", "Joined the DHT", NULL);
+        say(c, "dht_ready", "Joined the DHT", NULL);
         break;
     case NODE_EVENT_RELAY_READY:
-        cli_progress_event(&c->progress, "relay_ready", "Relaying: others can find this relay",
-                           NULL);
+        say(c, "relay_ready", "Relaying: others can find this relay", NULL);
         break;
     case NODE_EVENT_CLIENT_READY:
         c->client_ready = true;
-        cli_progress_event(&c->progress, "client_ready", "Guards chosen, circuits can be built",
-                           NULL);
+        say(c, "client_ready", "Guards chosen, circuits can be built", NULL);
         break;
     case NODE_EVENT_TOO_FEW_RELAYS:
         snprintf(text, sizeof text, "Too few relays for safe paths: %llu more are needed; waiting",
                  (unsigned long long)ev->u.count);
-        cli_progress_event(&c->progress, "too_few_relays", text,
-                           json_pack("{s:I}", "missing", (json_int_t)ev->u.count));
+        say(c, "too_few_relays", text, json_pack("{s:I}", "missing", (json_int_t)ev->u.count));
         break;
     case NODE_EVENT_CLOCK_OFF:
         snprintf(text, sizeof text, "This machine's clock is off by %lld seconds; set it",
                  (long long)ev->u.seconds);
-        cli_progress_event(&c->progress, "clock_off", text,
-                           json_pack("{s:I}", "seconds", (json_int_t)ev->u.seconds));
+        say(c, "clock_off", text, json_pack("{s:I}", "seconds", (json_int_t)ev->u.seconds));
         break;
     case NODE_EVENT_LEDGER_FAILED:
         snprintf(text, sizeof text, "The ledger stopped: %s; see 'culvert-ledger verify'",
                  cv_strerror(ev->u.err));
-        cli_progress_event(&c->progress, "ledger_failed", text, NULL);
+        say(c, "ledger_failed", text, NULL);
         break;
     case NODE_EVENT_NOBODY:
-        cli_progress_event(&c->progress, "nobody", "Nobody shares this right now; still looking",
-                           NULL);
-        break;
     case NODE_EVENT_SHARED:
     case NODE_EVENT_PEER_UP:
     case NODE_EVENT_PEER_DOWN:
@@ -148,16 +174,18 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
     case NODE_EVENT_STORE_ERROR:
         break;
     }
-    if (c->on_event)
-        c->on_event(c->ctx, ev);
+    for (size_t i = c->tasks_count; ev->swarm && i-- > 0;)
+        if (c->tasks[i]->swarm == ev->swarm && !c->tasks[i]->ended)
+            c->tasks[i]->ops->on_event(c->tasks[i], ev);
 }
 
 static void on_tick(void *ctx) {
     struct cli_session *c = ctx;
     cv_usec now = io_clock_now().mono;
     io_timer_at(c->tick, now, cv_usec_add(now, CV_SEC(1)));
-    if (c->on_tick)
-        c->on_tick(c->ctx);
+    for (size_t i = c->tasks_count; i-- > 0;)
+        if (!c->tasks[i]->ended)
+            c->tasks[i]->ops->on_tick(c->tasks[i]);
 }
 
 static void on_signal(void *ctx) {
@@ -203,15 +231,15 @@ static struct cv_addr own_address(const struct cli_settings *s) {
     return a;
 }
 
-static enum cv_err open_host(struct cli_session *c, const struct cli_session_kind *kind,
-                             struct io_why *why) {
+static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
     const struct cli_settings *s = c->s;
+    bool relay = s->verb == CLI_RELAY;
     uint8_t *bufs[NODE_SAVED_KINDS] = {NULL};
     struct io_host_config cfg = {.main = s->listen,
                                  .own = own_address(s),
                                  .buffer_octets = (uint32_t)s->buffer,
                                  .node = {.private_network = s->private_network,
-                                          .relay = kind->relay,
+                                          .relay = relay,
                                           .relay_bandwidth_kib = (uint32_t)s->bandwidth_kib,
                                           .epoch_seconds = (uint32_t)s->epoch_seconds,
                                           .epoch_minimum = s->epoch_minimum,
@@ -221,12 +249,12 @@ static enum cv_err open_host(struct cli_session *c, const struct cli_session_kin
     memcpy(cfg.node.network_id, c->network_id, sizeof cfg.node.network_id);
     memcpy(cfg.node.bootstrap, s->bootstrap, sizeof s->bootstrap);
     cfg.node.bootstrap_count = s->bootstrap_count;
-    if (kind->direct) { /* the address people know is that of the direct socket */
+    if (s->direct) { /* the address people know is that of the direct socket */
         cfg.direct = s->listen;
-        cfg.direct_chunk = kind->chunk_size;
+        cfg.direct_chunk = c->direct_chunk;
         cfg.main.port = 0;
     }
-    if (kind->relay) {
+    if (relay) {
         cfg.node.relay_addrs[0] = s->listen;
         cfg.node.relay_addrs_count = 1;
     }
@@ -236,7 +264,7 @@ static enum cv_err open_host(struct cli_session *c, const struct cli_session_kin
         cv_ed25519_from_seed(&cfg.node.identity_secret, seed);
     memcpy(c->identity, cfg.node.identity_secret.public_key, sizeof c->identity);
     cv_wipe(seed, sizeof seed);
-    if (!err && kind->relay)
+    if (!err && relay)
         err = open_ledger(c, &cfg.node.identity_secret, why);
     if (!err)
         err = read_saved(c, cfg.node.saved, bufs, why);
@@ -260,17 +288,37 @@ static enum cv_err open_gateway(struct cli_session *c, struct io_why *why) {
     return err;
 }
 
-int cli_session_open(struct cli_session *c, const struct cli_settings *s,
-                     const struct cli_session_kind *kind) {
+/* The runtime folder is ours alone, like the socket in it. */
+static enum cv_err open_api(struct cli_session *c, struct io_why *why) {
+    char path[CLI_PATH_MAX], folder[CLI_PATH_MAX];
+    enum cv_err err = cli_session_socket(c->s, path, why);
+    if (err)
+        return err;
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+    struct stat st;
+    mkdir(folder, 0700);
+    if (lstat(folder, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
+        (st.st_mode & 077)) {
+        io_why_set(why, "%.180s: must be a folder of yours with mode 0700; chmod 700 it", folder);
+        return CV_ERR_DENIED;
+    }
+    err = gw_api_new(c->host, c->gateway, path, &c->api, why);
+    if (!err)
+        cli_daemon_serve(c);
+    return err;
+}
+
+int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32_t direct_chunk) {
     struct io_why why = {.text = ""};
-    char path[CLI_PATH_MAX];
+    bool relay = s->verb == CLI_RELAY;
     memset(c, 0, sizeof *c);
     c->s = s;
+    c->direct_chunk = direct_chunk;
     c->progress = cli_progress_init(s->json, s->quiet);
     node_network_id(s->network, c->network_id);
     static const struct cv_addr nowhere;
     bool any = memcmp(s->listen.ip, nowhere.ip, s->listen.family == 4 ? 4 : 16) == 0;
-    if (kind->relay && !cv_addr_is_loopback(&s->listen) && (any || !s->private_network) &&
+    if (relay && !cv_addr_is_loopback(&s->listen) && (any || !s->private_network) &&
         !cv_addr_is_public(&s->listen)) {
         complain("relay: --listen must name the public address others reach this relay at");
         return CLI_USAGE;
@@ -287,20 +335,18 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s,
     enum cv_err err = io_state_open(s->state, &c->state, &why);
     int status = cli_status_of(err);
     if (!err) {
-        err = open_host(c, kind, &why);
+        err = open_host(c, &why);
         /* A port in use or not ours is the network's matter, not the folder's. */
         status = err == CV_ERR_UNREACHABLE || (err == CV_ERR_EXIST && !c->host)
                      ? CLI_NETWORK
                      : cli_status_of(err);
     }
-    if (!err && kind->player) {
+    if (!err && !relay) {
         err = open_gateway(c, &why);
         status = err == CV_ERR_EXIST ? CLI_NETWORK : cli_status_of(err);
     }
-    if (!err)
-        err = cli_session_socket(s, path, &why);
     if (!err) {
-        err = gw_api_new(c->host, c->gateway, path, &c->api, &why);
+        err = open_api(c, &why);
         status = cli_status_of(err);
     }
     if (!err)
@@ -324,7 +370,14 @@ int cli_session_run(struct cli_session *c) {
 }
 
 void cli_session_close(struct cli_session *c) {
+    /* It ends already: being told so again must not cut short what follows. */
+    sigset_t told;
+    sigemptyset(&told);
+    sigaddset(&told, SIGINT);
+    sigaddset(&told, SIGTERM);
+    sigprocmask(SIG_BLOCK, &told, NULL);
     cli_progress_done(&c->progress);
+    cli_daemon_close(c);
     if (c->host) {
         node_save(io_host_node(c->host));
         io_host_flush(c->host);

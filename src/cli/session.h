@@ -8,6 +8,7 @@
 
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/task.h"
 #include "gateway/api.h"
 #include "gateway/gateway.h"
 #include "io/host.h"
@@ -15,6 +16,7 @@
 
 enum { CLI_PATH_MAX = 4096 };
 
+struct cli_visitor;
 struct rep_store_sqlite;
 
 struct cli_session {
@@ -27,29 +29,19 @@ struct cli_session {
     struct gw_api *api;
     struct io_timer *tick;
     struct cli_progress progress;
+    struct cli_task *tasks[CLI_TASKS_MAX];
+    size_t tasks_count;
+    struct cli_visitor *visitors; /* commands in other processes (daemon.h) */
+    uint32_t direct_chunk;
     uint8_t network_id[8];
     uint8_t identity[CV_KEY]; /* public key */
     int status;
     bool ending, client_ready;
-
-    /* Of the verb; set before cli_session_run(). */
-    void (*on_event)(void *ctx, const struct node_event *ev);
-    void (*on_tick)(void *ctx);
-    void *ctx;
-};
-
-/* What the verb is, as far as the node must know. */
-struct cli_session_kind {
-    bool relay;
-    bool direct;         /* opens the socket DIRECT at --listen instead of MAIN */
-    bool player;         /* opens the player link */
-    uint32_t chunk_size; /* of the direct swarm: its datagrams must have room for one */
 };
 
 /* CLI_OK, or the exit status after one clear line on standard error. Close in
- * both cases. */
-int cli_session_open(struct cli_session *c, const struct cli_settings *s,
-                     const struct cli_session_kind *kind);
+ * both cases. With --direct, chunks of up to `direct_chunk` octets can leave. */
+int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32_t direct_chunk);
 
 /* Until cli_session_end() or a signal; the exit status. */
 int cli_session_run(struct cli_session *c);
@@ -63,9 +55,14 @@ void cli_session_fail(struct cli_session *c, int status, const char *fmt, ...)
 
 void cli_session_close(struct cli_session *c);
 
-/* Where the node of these settings listens for status, peers and path. */
+/* Where the node of these settings listens for other commands: api.sock in the
+ * state folder that was named, or in $XDG_RUNTIME_DIR/culvert when none was. */
 enum cv_err cli_session_socket(const struct cli_settings *s, char out[CLI_PATH_MAX],
                                struct io_why *why);
+
+/* A swarm that node_swarm_open() did not open: the exit status, one line in *why. */
+int cli_swarm_refused(const char *name, enum node_swarm_mode mode, enum cv_err err,
+                      struct io_why *why);
 
 /* Exit status for an error that io reported. */
 int cli_status_of(enum cv_err err);

@@ -1,18 +1,22 @@
-/* share: hash a file, open its swarm, print its link. */
-#include <inttypes.h>
-#include <string.h>
+/* share: hash a file, open its swarm, say its link. */
+#include <pthread.h>
 
 #include "base/text.h"
 #include "cli/exitcode.h"
 #include "cli/kind.h"
 #include "cli/offer.h"
-#include "cli/verbs.h"
+#include "cli/task.h"
+#include "crypto/hash.h"
 
 struct share {
-    struct cli_session c;
-    const struct cli_settings *s;
+    struct cli_task t;
     struct cli_offer offer;
-    bool said;
+    /* Hashing takes as long as reading the file, and the node goes on meanwhile. */
+    pthread_t thread;
+    bool hashing, said;
+    struct io_wake *hashed;
+    enum cv_err err;
+    struct io_why why;
 };
 
 static void say_shared(struct share *g) {
@@ -21,63 +25,95 @@ static void say_shared(struct share *g) {
         return;
     g->said = true;
     json_t *o = json_pack("{s:s}", "uri", text);
-    if (g->s->direct) {
+    if (g->t.s->direct) {
         char root[2 * NODE_URI_SWARM_ID_MAX + 1];
         cv_hex(g->offer.uri.swarm_id, g->offer.uri.swarm_id_len, root);
         json_object_set_new(o, "root_hash", json_string(root));
-        struct cv_addr at = io_host_bound(g->c.host, NODE_SOCKET_DIRECT);
+        struct cv_addr at = io_host_bound(g->t.c->host, NODE_SOCKET_DIRECT);
         json_object_set_new(o, "address", json_string(cv_addr_text(&at, address)));
         snprintf(sentence, sizeof sentence,
                  "Shared DIRECTLY at %s, hides nothing:\n%s\nRoot hash: %s", address, text, root);
     } else {
         snprintf(sentence, sizeof sentence, "Shared, hidden:\n%s", text);
     }
-    cli_progress_event(&g->c.progress, "shared", sentence, o);
+    cli_progress_event(&g->t.progress, "shared", sentence, o);
 }
 
-static void on_event(void *ctx, const struct node_event *ev) {
+static void *hash(void *arg) {
+    struct share *g = arg;
+    g->err = cli_offer_hash(&g->offer, &g->why);
+    cv_crypto_thread_done();
+    io_wake_up(g->hashed);
+    return NULL;
+}
+
+static void on_hashed(void *ctx) {
     struct share *g = ctx;
+    if (!g->hashing)
+        return;
+    pthread_join(g->thread, NULL);
+    g->hashing = false;
+    int status = g->err == CV_ERR_INVAL ? CLI_USAGE : g->err ? CLI_FILE : CLI_OK;
+    if (!status)
+        status = cli_offer_open(&g->offer, g->t.s->direct ? NODE_SWARM_DIRECT : NODE_SWARM_HIDDEN,
+                                &g->why);
+    g->t.swarm = g->offer.swarm;
+    if (status)
+        cli_task_fail(&g->t, status, "%s", g->why.text);
+    else if (g->t.s->direct)
+        say_shared(g);
+}
+
+static void begin(struct cli_task *t) {
+    struct share *g = (struct share *)t;
+    g->offer.c = t->c;
+    g->offer.s = t->s;
+    g->offer.path = t->s->argument;
+    g->hashed = io_wake_new(t->c->loop, on_hashed, g);
+    g->hashing = g->hashed && pthread_create(&g->thread, NULL, hash, g) == 0;
+    if (!g->hashing)
+        cli_task_fail(t, CLI_FAILED, "out of memory");
+}
+
+static void on_event(struct cli_task *t, const struct node_event *ev) {
+    struct share *g = (struct share *)t;
     if (ev->kind == NODE_EVENT_SHARED)
         say_shared(g);
     else if (ev->kind == NODE_EVENT_PEER_UP)
-        cli_progress_event(&g->c.progress, "peer_up", "A viewer came", NULL);
+        cli_progress_event(&t->progress, "peer_up", "A viewer came", NULL);
     else if (ev->kind == NODE_EVENT_PEER_DOWN)
-        cli_progress_event(&g->c.progress, "peer_down", "A viewer left", NULL);
+        cli_progress_event(&t->progress, "peer_down", "A viewer left", NULL);
     else if (ev->kind == NODE_EVENT_STORE_ERROR && ev->u.err != CV_ERR_AGAIN)
-        cli_session_fail(&g->c, CLI_FILE, "%s: %s", g->s->argument, cv_strerror(ev->u.err));
+        cli_task_fail(t, CLI_FILE, "%s: %s", t->s->argument, cv_strerror(ev->u.err));
 }
 
-static void on_tick(void *ctx) {
-    struct share *g = ctx;
-    if (g->said)
-        cli_progress_swarm(&g->c.progress, io_host_node(g->c.host), g->offer.swarm);
-}
-
-int cli_share(const struct cli_settings *s) {
-    static struct share g;
-    g = (struct share){.s = s};
-    if (s->direct)
-        fprintf(stderr, "culvert: --direct hides nothing: your address is shown to every peer\n");
-    int status = cli_kind_read(s, &g.offer.uri);
-    if (status)
-        return status;
-    status = cli_session_open(&g.c, s,
-                              &(struct cli_session_kind){.direct = s->direct,
-                                                         .player = true,
-                                                         .chunk_size = g.offer.uri.chunk_size});
-    if (status == CLI_OK)
-        status = cli_offer_open(&g.offer, &g.c, s->argument,
-                                s->direct ? NODE_SWARM_DIRECT : NODE_SWARM_HIDDEN);
-    if (status == CLI_OK) {
-        g.c.on_event = on_event;
-        g.c.on_tick = on_tick;
-        g.c.ctx = &g;
-        if (s->direct)
-            say_shared(&g);
-        status = cli_session_run(&g.c);
+static void on_tick(struct cli_task *t) {
+    struct share *g = (struct share *)t;
+    char sentence[48];
+    if (g->said) {
+        cli_progress_swarm(&t->progress, io_host_node(t->c->host), t->swarm);
+    } else if (g->hashing) {
+        uint64_t done = atomic_load(&g->offer.hashed), octets = atomic_load(&g->offer.octets);
+        snprintf(sentence, sizeof sentence, "Hashing: %.0f %%",
+                 octets ? 100.0 * (double)done / (double)octets : 0.0);
+        cli_progress_event(
+            &t->progress, "hashing", sentence,
+            json_pack("{s:I, s:I}", "done", (json_int_t)done, "length", (json_int_t)octets));
     }
-    cli_offer_withdraw(&g.offer, &g.c);
-    cli_session_close(&g.c);
-    cli_offer_close(&g.offer);
-    return status;
 }
+
+static void close_share(struct cli_task *t) {
+    struct share *g = (struct share *)t;
+    if (g->hashing) {
+        atomic_store(&g->offer.stop, true);
+        pthread_join(g->thread, NULL);
+    }
+    io_wake_free(g->hashed);
+    cli_offer_close(&g->offer);
+}
+
+const struct cli_task_ops cli_share_ops = {.size = sizeof(struct share),
+                                           .begin = begin,
+                                           .on_event = on_event,
+                                           .on_tick = on_tick,
+                                           .close = close_share};

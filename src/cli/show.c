@@ -1,59 +1,13 @@
 /* status, peers, path: asks the running node over its control socket. */
-#include <errno.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
+#include "cli/ask.h"
 #include "cli/exitcode.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
-
-enum { ANSWER_MAX = 1 << 20 };
-
-static int connect_to(const char *path) {
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof at.sun_path)
-        return -1;
-    memcpy(at.sun_path, path, strlen(path) + 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct timeval limit = {.tv_sec = 5};
-    if (fd >= 0) {
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-        if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0)
-            return fd;
-        close(fd);
-    }
-    return -1;
-}
-
-/* The body of a GET, as JSON, or NULL. */
-static json_t *fetch(const char *socket_path, const char *resource) {
-    int fd = connect_to(socket_path);
-    if (fd < 0)
-        return NULL;
-    dprintf(fd, "GET %s HTTP/1.0\r\nHost: culvert\r\n\r\n", resource);
-    char *buf = malloc(ANSWER_MAX + 1);
-    size_t len = 0;
-    ssize_t n = 0;
-    while (buf && len < ANSWER_MAX && (n = read(fd, buf + len, ANSWER_MAX - len)) > 0)
-        len += (size_t)n;
-    close(fd);
-    json_t *o = NULL;
-    if (buf && n == 0) {
-        buf[len] = 0;
-        char *body = strstr(buf, "\r\n\r\n");
-        if (body && strncmp(buf, "HTTP/1.", 7) == 0 && strncmp(buf + 8, " 200", 4) == 0)
-            o = json_loads(body + 4, 0, NULL);
-    }
-    free(buf);
-    return o;
-}
 
 static json_int_t num(const json_t *o, const char *key) {
     return json_integer_value(json_object_get(o, key));
@@ -115,7 +69,8 @@ static void print_path(const json_t *rows) {
     }
 }
 
-int cli_show(const struct cli_settings *s, enum cli_verb what) {
+int cli_show(const struct cli_settings *s) {
+    enum cli_verb what = s->verb;
     char socket_path[CLI_PATH_MAX];
     struct io_why why;
     if (cli_session_socket(s, socket_path, &why) != CV_ERR_OK) {
@@ -125,8 +80,8 @@ int cli_show(const struct cli_settings *s, enum cli_verb what) {
     const char *resource = what == CLI_STATUS  ? "/api/status"
                            : what == CLI_PEERS ? "/api/peers"
                                                : "/api/path";
-    json_t *o = fetch(socket_path, resource);
-    json_t *swarms = o && what == CLI_STATUS ? fetch(socket_path, "/api/swarms") : NULL;
+    json_t *o = cli_ask_get(socket_path, resource);
+    json_t *swarms = o && what == CLI_STATUS ? cli_ask_get(socket_path, "/api/swarms") : NULL;
     if (!o) {
         fprintf(stderr,
                 "culvert: %s: no node answers there; start one with 'culvert node', or name its "

@@ -2,15 +2,22 @@
 #ifndef CULVERT_CLI_VERBS_H
 #define CULVERT_CLI_VERBS_H
 
-#include <stdbool.h>
-
 #include "cli/options.h"
+#include "io/why.h"
+#include "node/uri.h"
 
-int cli_node(const struct cli_settings *s, bool relay);
-int cli_share(const struct cli_settings *s);
-/* get, and play when `play` is set. */
-int cli_get(const struct cli_settings *s, bool play);
+/* node, relay: run until told to stop. */
+int cli_node(const struct cli_settings *s);
+/* share, get, play: in the node that runs on the state folder, else in one of
+ * our own. */
+int cli_run(const struct cli_settings *s);
 /* status, peers, path: asks the node that runs on the state folder. */
-int cli_show(const struct cli_settings *s, enum cli_verb what);
+int cli_show(const struct cli_settings *s);
+
+/* Whether get and play can do what is asked for, as far as that shows without a
+ * node; the link into *ret. A root hash is taken to be of `network_id`. CLI_OK,
+ * or the exit status with one line in *why. */
+int cli_link_check(const struct cli_settings *s, const uint8_t network_id[8], struct node_uri *ret,
+                   struct io_why *why);
 
 #endif

@@ -20,6 +20,8 @@ struct gw_api {
     struct io_host *host;
     struct gateway *gateway;
     struct evhttp *http;
+    gw_wanted_fn *on_wanted;
+    void *wanted_ctx;
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
@@ -179,11 +181,33 @@ static void answer(struct evhttp_request *req, json_t *o) {
     evhttp_send_reply(req, 200, "OK", NULL);
 }
 
+/* Something to do, described by a JSON object; the answer is a stream. */
+static void wanted(struct gw_api *a, struct evhttp_request *req) {
+    struct evbuffer *in = evhttp_request_get_input_buffer(req);
+    size_t len = evbuffer_get_length(in);
+    const char *body = (const char *)evbuffer_pullup(in, -1);
+    json_t *o = body ? json_loadb(body, len, 0, NULL) : NULL;
+    if (!json_is_object(o)) {
+        json_decref(o);
+        evhttp_send_error(req, 400, "Not a JSON object");
+        return;
+    }
+    struct gw_stream *stream = gw_stream_new(req);
+    if (!stream)
+        evhttp_send_error(req, 500, "out of memory");
+    else if (!a->on_wanted(a->wanted_ctx, o, stream))
+        gw_stream_end(stream);
+    json_decref(o);
+}
+
 static void on_request(struct evhttp_request *req, void *arg) {
     struct gw_api *a = arg;
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
     const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
-    if (evhttp_request_get_command(req) != EVHTTP_REQ_GET)
+    bool tasks = path && strcmp(path, "/api/tasks") == 0 && a->on_wanted;
+    if (tasks && evhttp_request_get_command(req) == EVHTTP_REQ_POST)
+        wanted(a, req);
+    else if (tasks || evhttp_request_get_command(req) != EVHTTP_REQ_GET)
         evhttp_send_error(req, 405, "Method Not Allowed");
     else if (path && strcmp(path, "/api/status") == 0)
         answer(req, gw_api_status(a->host));
@@ -195,6 +219,14 @@ static void on_request(struct evhttp_request *req, void *arg) {
         answer(req, gw_api_path(a->host));
     else
         evhttp_send_error(req, 404, "Not Found");
+}
+
+static bool answers(const struct sockaddr_un *at) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool yes = fd >= 0 && connect(fd, (const struct sockaddr *)at, sizeof *at) == 0;
+    if (fd >= 0)
+        close(fd);
+    return yes;
 }
 
 enum cv_err gw_api_new(struct io_host *host, struct gateway *gateway, const char *path,
@@ -213,21 +245,31 @@ enum cv_err gw_api_new(struct io_host *host, struct gateway *gateway, const char
     memcpy(at.sun_path, path, strlen(path) + 1);
     memcpy(a->path, path, strlen(path) + 1);
     a->http = evhttp_new(io_loop_base(io_host_loop(host)));
-    /* The state folder is locked by us: whatever stands here is a dead node's. */
+    if (!a->http) {
+        free(a);
+        return CV_ERR_NOMEM;
+    }
+    /* The state folder is locked by us; but the runtime folder's socket may be that
+     * of a node on another one. What nobody listens at is a dead node's. */
+    if (answers(&at)) {
+        io_why_set(why,
+                   "%.180s: another node listens there; stop it, or name a folder with --state",
+                   path);
+        evhttp_free(a->http);
+        free(a);
+        return CV_ERR_EXIST;
+    }
     unlink(path);
     mode_t before = umask(0177);
-    struct evconnlistener *l =
-        a->http ? evconnlistener_new_bind(io_loop_base(io_host_loop(host)), NULL, NULL,
-                                          LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 16,
-                                          (struct sockaddr *)&at, sizeof at)
-                : NULL;
+    struct evconnlistener *l = evconnlistener_new_bind(
+        io_loop_base(io_host_loop(host)), NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
+        16, (struct sockaddr *)&at, sizeof at);
     umask(before);
     if (!l || !evhttp_bind_listener(a->http, l)) {
         io_why_set(why, "%.180s: cannot listen there", path);
         if (l)
             evconnlistener_free(l);
-        if (a->http)
-            evhttp_free(a->http);
+        evhttp_free(a->http);
         free(a);
         return CV_ERR_EXIST;
     }
@@ -237,6 +279,11 @@ enum cv_err gw_api_new(struct io_host *host, struct gateway *gateway, const char
     evhttp_set_gencb(a->http, on_request, a);
     *ret = a;
     return CV_ERR_OK;
+}
+
+void gw_api_on_wanted(struct gw_api *a, gw_wanted_fn *fn, void *ctx) {
+    a->on_wanted = fn;
+    a->wanted_ctx = ctx;
 }
 
 struct gw_api *gw_api_free(struct gw_api *a) {

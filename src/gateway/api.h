@@ -1,31 +1,44 @@
 /*
  * The local interface of a running node: JSON over HTTP on a unix socket in the
- * runtime folder, which only its owner can open. The commands status, peers and
- * path are its clients.
+ * runtime folder, which only its owner can open. The other commands are its
+ * clients.
  *
  *     GET /api/status   counters of the node
  *     GET /api/swarms   every open swarm with its player link
  *     GET /api/peers    every peer of every swarm: endpoint or pseudonyms, rates
  *     GET /api/path     the hops of every circuit that a swarm uses
+ *     POST /api/tasks   {"verb": "share", "get" or "play", "argument": FILE or URI,
+ *                       "folder": where relative names stand, "options": {NAME: TEXT
+ *                       or [TEXT...]}}, paths absolute: does it as long as the
+ *                       connection stays, and answers with what the command prints,
+ *                       one JSON object a line, and {"event": "end", "status": N}
  */
 #ifndef CULVERT_GATEWAY_API_H
 #define CULVERT_GATEWAY_API_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/err.h"
 #include "gateway/gateway.h"
+#include "gateway/stream.h"
 #include "io/host.h"
 
 struct gw_api;
 
 /*
- * Listens on `path` (made 0600; a dead node's socket is replaced). Borrows host
- * and gateway (NULL: no links in the answers). On failure *why holds one line.
+ * Listens on `path` (made 0600; a dead node's socket is replaced, a living one's
+ * is EXIST). Borrows host and gateway (NULL: no links in the answers). On failure
+ * *why holds one line.
  */
 enum cv_err gw_api_new(struct io_host *host, struct gateway *gateway, const char *path,
                        struct gw_api **ret, struct io_why *why);
 struct gw_api *gw_api_free(struct gw_api *a);
+
+/* Something is wanted: do it and say how it goes on `stream`, which is the
+ * callee's when it returns true. Borrows `wanted`, an object. */
+typedef bool gw_wanted_fn(void *ctx, json_t *wanted, struct gw_stream *stream);
+void gw_api_on_wanted(struct gw_api *a, gw_wanted_fn *fn, void *ctx);
 
 /* The answers themselves, also for --json summaries. New references. */
 json_t *gw_api_status(struct io_host *host);

@@ -71,7 +71,7 @@ class Case(unittest.TestCase):
         self.running = []
 
     def tearDown(self):
-        for program in self.running:
+        for program in reversed(self.running):
             status, err = program.end()
             # Sanitizers end a program with a status of their own.
             self.assertNotIn("Sanitizer", err)

@@ -1,0 +1,195 @@
+/* share, get, play: the command's side. A node that runs on the state folder does
+ * it while we show how it goes; without one we run a node ourselves. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/ask.h"
+#include "cli/exitcode.h"
+#include "cli/kind.h"
+#include "cli/player.h"
+#include "cli/session.h"
+#include "cli/verbs.h"
+
+enum { LINE_MAX_OCTETS = 64 << 10 };
+
+struct run {
+    const struct cli_settings *s;
+    struct cli_progress progress;
+    struct cli_player player;
+    int status; /* -1: goes on */
+};
+
+/* What the task says, wherever it runs. */
+static void on_line(void *ctx, json_t *o) {
+    struct run *r = ctx;
+    const char *event = json_string_value(json_object_get(o, "event"));
+    const char *text = json_string_value(json_object_get(o, "text"));
+    const char *url = json_string_value(json_object_get(o, "url"));
+    if (event && !strcmp(event, "end")) {
+        r->status = (int)json_integer_value(json_object_get(o, "status"));
+        json_decref(o);
+        return;
+    }
+    if (event && !strcmp(event, "error") && text) {
+        cli_progress_done(&r->progress);
+        fprintf(stderr, "culvert: %s\n", text);
+    }
+    if (event && !strcmp(event, "link") && url && r->s->verb == CLI_PLAY && !r->s->no_player)
+        cli_player_start(&r->player, r->s->player, url);
+    if (event && !strcmp(event, "error") && r->progress.terminal)
+        json_decref(o);
+    else
+        cli_progress_show(&r->progress, o);
+}
+
+/* ---- by a node that runs ---- */
+
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int number) {
+    (void)number;
+    stopped = 1;
+}
+
+static void take_lines(struct run *r, char *buf, size_t *len) {
+    char *end;
+    size_t at = 0;
+    while (r->status < 0 && (end = memchr(buf + at, '\n', *len - at)) != NULL) {
+        json_t *o = json_loadb(buf + at, (size_t)(end - buf) - at, 0, NULL);
+        at = (size_t)(end - buf) + 1;
+        if (json_is_object(o))
+            on_line(r, o);
+        else
+            json_decref(o);
+    }
+    memmove(buf, buf + at, *len - at);
+    *len -= at;
+}
+
+static int follow(struct run *r, FILE *f) {
+    static char buf[LINE_MAX_OCTETS];
+    size_t len = 0;
+    int fd = fileno(f);
+    sigset_t none, blocked;
+    sigemptyset(&none);
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGINT);
+    sigaddset(&blocked, SIGTERM);
+    sigprocmask(SIG_BLOCK, &blocked, &none);
+    sigaction(SIGINT, &(struct sigaction){.sa_handler = on_stop}, NULL);
+    sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_stop}, NULL);
+    while (r->status < 0) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int n = ppoll(&p, 1, &(struct timespec){.tv_sec = 1}, &none);
+        if (stopped)
+            return r->s->verb == CLI_GET ? CLI_INTERRUPTED : CLI_OK;
+        if (cli_player_ended(&r->player))
+            return CLI_OK;
+        if (n <= 0)
+            continue;
+        ssize_t got = read(fd, buf + len, sizeof buf - len);
+        if (got <= 0) {
+            fprintf(stderr, "culvert: the node that did this has ended\n");
+            return CLI_FAILED;
+        }
+        len += (size_t)got;
+        take_lines(r, buf, &len);
+        if (len == sizeof buf)
+            len = 0; /* no line of ours is that long */
+    }
+    return r->status;
+}
+
+static int by_node(struct run *r, int fd) {
+    char why[CLI_TEXT_MAX];
+    json_t *wanted = cli_options_give(r->s, why);
+    if (!wanted) {
+        close(fd);
+        fprintf(stderr, "culvert: %s\n", why);
+        return CLI_USAGE;
+    }
+    FILE *f = cli_ask(fd, "/api/tasks", wanted);
+    json_decref(wanted);
+    if (!f) {
+        fprintf(stderr, "culvert: the node that runs on this folder does not understand; stop it, "
+                        "or name another folder with --state\n");
+        return CLI_STATE;
+    }
+    int status = follow(r, f);
+    cli_progress_done(&r->progress);
+    fclose(f);
+    return status;
+}
+
+/* ---- by a node of our own ---- */
+
+struct own {
+    struct run run;
+    struct cli_session session;
+    uint32_t direct_chunk;
+    struct io_timer *look; /* whether the player still runs */
+};
+
+static void on_own_end(void *ctx, int status) {
+    struct own *own = ctx;
+    cli_session_end(&own->session, status);
+}
+
+static void on_look(void *ctx) {
+    struct own *own = ctx;
+    cv_usec now = io_host_now(own->session.host).mono;
+    io_timer_at(own->look, now, cv_usec_add(now, CV_SEC(1)));
+    if (cli_player_ended(&own->run.player))
+        cli_session_end(&own->session, CLI_OK);
+}
+
+static int by_ourselves(struct own *own, const struct cli_settings *with) {
+    struct cli_session *c = &own->session;
+    struct cli_task *task = NULL;
+    int status = cli_session_open(c, with, own->direct_chunk);
+    if (status == CLI_OK) {
+        struct cli_progress progress = {.sink = on_line, .ctx = &own->run};
+        own->look = io_timer_new(c->loop, on_look, own);
+        if (own->look)
+            on_look(own);
+        task = cli_task_new(&(struct cli_task_config){
+            .c = c, .s = with, .progress = progress, .on_end = on_own_end, .ctx = own});
+        status = task && own->look ? cli_session_run(c) : CLI_FAILED;
+        cli_progress_done(&own->run.progress);
+    }
+    cli_task_free(task);
+    io_timer_free(own->look);
+    cli_session_close(c);
+    return status;
+}
+
+int cli_run(const struct cli_settings *s) {
+    static struct own own;
+    static struct cli_settings with;
+    struct node_uri uri = {.contacts_count = 0};
+    struct io_why why = {.text = ""};
+    char path[CLI_PATH_MAX];
+    uint8_t network[8];
+    node_network_id(s->network, network);
+    int status = s->verb == CLI_SHARE ? cli_kind_read(s, &uri, &why)
+                                      : cli_link_check(s, network, &uri, &why);
+    if (status) {
+        fprintf(stderr, "culvert: %s\n", why.text);
+        return status;
+    }
+    if (s->direct)
+        fprintf(stderr, "culvert: --direct hides nothing: your address is shown to every peer\n");
+    own.run = (struct run){.s = s, .progress = cli_progress_init(s->json, s->quiet), .status = -1};
+    int fd = cli_session_socket(s, path, &why) == CV_ERR_OK ? cli_ask_connect(path) : -1;
+    if (fd >= 0)
+        return by_node(&own.run, fd);
+    with = *s;
+    for (size_t i = 0; i < uri.contacts_count && with.bootstrap_count < CLI_BOOTSTRAP_MAX; i++)
+        with.bootstrap[with.bootstrap_count++] = uri.contacts[i];
+    own.direct_chunk = uri.chunk_size;
+    return by_ourselves(&own, &with);
+}
