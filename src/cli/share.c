@@ -7,6 +7,7 @@
 #include "cli/offer.h"
 #include "cli/task.h"
 #include "crypto/hash.h"
+#include "io/store_file.h"
 
 struct share {
     struct cli_task t;
@@ -75,6 +76,14 @@ static void begin(struct cli_task *t) {
         cli_task_fail(t, CLI_FAILED, "out of memory");
 }
 
+static void say_store_error(struct share *g, enum cv_err err) {
+    const char *why = io_store_why(g->offer.store);
+    if (*why)
+        cli_task_fail(&g->t, CLI_FILE, "%s", why);
+    else
+        cli_task_fail(&g->t, CLI_FILE, "%s: %s", g->t.s->argument, cv_strerror(err));
+}
+
 static void on_event(struct cli_task *t, const struct node_event *ev) {
     struct share *g = (struct share *)t;
     if (ev->kind == NODE_EVENT_SHARED)
@@ -84,7 +93,7 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
     else if (ev->kind == NODE_EVENT_PEER_DOWN)
         cli_progress_event(&t->progress, "peer_down", "A viewer left", NULL);
     else if (ev->kind == NODE_EVENT_STORE_ERROR && ev->u.err != CV_ERR_AGAIN)
-        cli_task_fail(t, CLI_FILE, "%s: %s", t->s->argument, cv_strerror(ev->u.err));
+        say_store_error(g, ev->u.err);
 }
 
 static void on_tick(struct cli_task *t) {

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/http_struct.h>
@@ -241,6 +242,10 @@ static void on_request(struct evhttp_request *req, void *arg) {
     struct gateway *g = arg;
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
     const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
+    /* evhttp goes on reading during a reply to notice that the other side hangs
+     * up; what is sent ahead must not pile up here. */
+    bufferevent_setwatermark(evhttp_connection_get_bufferevent(evhttp_request_get_connection(req)),
+                             EV_READ, 0, GW_AHEAD_MAX);
     if (!host_is_us(g, req)) {
         refuse(req, 421, "Misdirected Request");
         return;

@@ -211,10 +211,8 @@ bool node_range(struct node *n, cv_handle swarm, uint64_t offset, uint64_t *ret_
     if (!s || offset >= s->cfg.uri.length)
         return false;
     uint64_t size = s->cfg.uri.chunk_size, length = s->cfg.uri.length;
-    uint64_t chunk = offset / size;
-    for (; chunk * size < length && !ppsp_has(s->engine, s->ppsp, chunk, chunk); chunk++)
-        ;
-    if (chunk * size >= length)
+    uint64_t chunk = ppsp_first_verified(s->engine, s->ppsp, offset / size);
+    if (chunk > (length - 1) / size)
         return false;
     *ret_first = chunk * size > offset ? chunk * size : offset;
     *ret_last = *ret_first + node_available(n, swarm, *ret_first) - 1;

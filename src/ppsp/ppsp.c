@@ -416,6 +416,11 @@ uint64_t ppsp_first_missing(const struct ppsp *p, cv_handle swarm, uint64_t from
     return gap < s->chunks ? gap : s->chunks;
 }
 
+uint64_t ppsp_first_verified(const struct ppsp *p, cv_handle swarm, uint64_t from) {
+    const struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
+    return s ? ppsp_chunkset_next(&s->have, from) : UINT64_MAX;
+}
+
 size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats *ret, size_t cap) {
     const struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
     const struct ppsp_channel *c;

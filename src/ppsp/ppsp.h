@@ -225,6 +225,9 @@ bool ppsp_has(const struct ppsp *p, cv_handle swarm, uint64_t first, uint64_t la
  * none, UINT64_MAX when the count is not known. */
 uint64_t ppsp_first_missing(const struct ppsp *p, cv_handle swarm, uint64_t from);
 
+/* The first verified chunk at or after `from`; UINT64_MAX when there is none. */
+uint64_t ppsp_first_verified(const struct ppsp *p, cv_handle swarm, uint64_t from);
+
 enum ppsp_peer_state {
     PPSP_PEER_PERMITTED,   /* may call us */
     PPSP_PEER_HANDSHAKING, /* we called */

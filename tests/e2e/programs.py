@@ -91,7 +91,7 @@ class Case(unittest.TestCase):
 
 def main():
     global CULVERT, LEDGER
-    CULVERT = sys.argv.pop(1)
+    CULVERT = os.path.abspath(sys.argv.pop(1))  # tests change the folder
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         LEDGER = sys.argv.pop(1)
     unittest.main()

@@ -174,7 +174,8 @@ class BadInput(programs.Case):
         began = time.monotonic()
         uri = self.link()["uri"]
         self.expect(4, "no bootstrap node answered (tried 1); pass --bootstrap IP:PORT",
-                    "get", *self.state(), "--bootstrap", "127.9.9.9:9", uri)
+                    "get", *self.state(), "--bootstrap", "127.9.9.9:9", "-o",
+                    self.folder / "copy", uri)
         self.assertLess(time.monotonic() - began, 15)
 
     def test_an_existing_file_is_not_overwritten(self):

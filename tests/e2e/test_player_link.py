@@ -144,6 +144,55 @@ class PlayerLink(programs.Case):
         answer, body = self.ask(link)
         self.assertEqual((answer.status, body), (200, self.data))
 
+    def test_requests_sent_ahead_do_not_pile_up(self):
+        self.seeder.end()  # so that the first answer takes for ever
+        _, link = self.viewer()
+        connection = socket.create_connection((link.hostname, link.port))
+        head = f"GET {link.path}?{link.query} HTTP/1.1\r\nHost: {link.netloc}\r\n\r\n".encode()
+        connection.sendall(head)
+        connection.settimeout(10)
+        self.assertTrue(connection.recv(65536).startswith(b"HTTP/1.1 200"))
+        connection.settimeout(2)
+        sent, many = 0, head * 2000
+        with self.assertRaises(TimeoutError):
+            while sent < 64 << 20:  # socket buffers hold a few MiB
+                sent += connection.send(many)
+        connection.close()
+        answer, _ = self.ask(link, "HEAD")
+        self.assertEqual(answer.status, 200)
+
+    def test_an_old_player(self):
+        """HTTP/1.0: no chunked coding, the connection ends with the answer."""
+        _, link = self.viewer()
+        for host, status in ((f"Host: {link.netloc}\r\n", b"200"), ("", b"421")):
+            connection = socket.create_connection((link.hostname, link.port))
+            connection.settimeout(60)
+            connection.sendall(f"GET {link.path}?{link.query} HTTP/1.0\r\n{host}\r\n".encode())
+            answer = b""
+            while data := connection.recv(65536):
+                answer += data
+            connection.close()
+            head, _, body = answer.partition(b"\r\n\r\n")
+            self.assertEqual(head.split()[1], status)
+            self.assertNotIn(b"chunked", head.lower())
+            if status == b"200":
+                self.assertEqual(body, self.data)
+
+    def test_ipv6(self):
+        seeder = self.start("share", "--direct", "--state", self.folder / "six", "--network", "e2e",
+                            "--json", "--listen", "[::1]:0", self.path)
+        shared = seeder.wait_for("shared")
+        self.assertTrue(shared["address"].startswith("[::1]:"), shared)
+        v = self.start("play", "--no-player", "--direct", "--peer", shared["address"], "--state",
+                       self.folder / "viewer6", "--network", "e2e", "--json", "--listen", "[::1]:0",
+                       "--http", "[::1]:0", shared["uri"])
+        link = urllib.parse.urlsplit(v.wait_for("link")["url"])
+        self.assertEqual(link.hostname, "::1")
+        answer, body = self.ask(link)
+        self.assertEqual((answer.status, body), (200, self.data))
+        answer, _ = self.ask(link, Host="[::1]:1")
+        self.assertEqual(answer.status, 421)
+
     def test_link_is_the_same_after_a_restart(self):
         viewer, link = self.viewer()
         viewer.wait_for("complete")

@@ -169,6 +169,20 @@ Test(node_node, a_handle_never_names_a_later_swarm) {
     node_free(n);
 }
 
+/* A link may claim any length: looking for what is there must not take longer. */
+Test(node_node, nothing_is_found_in_no_time_in_a_link_of_terabytes, .timeout = 30) {
+    struct node *n = make(false, 1000000);
+    struct node_swarm_config c = swarm(n, 1);
+    uint64_t first, last;
+    cv_handle h;
+    c.uri.length = (uint64_t)1 << 41; /* as much as 32-bit chunk numbers name */
+    cr_assert_eq(node_swarm_open(n, n->now, &c, &h), CV_ERR_OK);
+    for (int i = 0; i < 1000; i++)
+        cr_expect_not(node_range(n, h, (uint64_t)i << 30, &first, &last));
+    cr_expect_not(node_range(n, h, c.uri.length, &first, &last));
+    node_free(n);
+}
+
 Test(node_node, what_a_link_says_is_checked) {
     struct node *n = make(false, 1000000);
     struct node_swarm_config c;

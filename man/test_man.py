@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Every option and verb of --help is in the manual page, and the page is well formed.
+
+Usage: test_man.py PROGRAM PAGE [PROGRAM PAGE...]
+"""
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+PAGES = list(zip(sys.argv[1::2], sys.argv[2::2]))
+
+
+def help_of(*command):
+    return subprocess.run([*command, '--help'], check=True, capture_output=True,
+                          text=True).stdout
+
+
+def shown(page):
+    """As a reader sees it, on one line."""
+    text = subprocess.run(['mandoc', '-T', 'ascii', '-O', 'width=200', page], check=True,
+                          capture_output=True, text=True).stdout
+    return ' '.join(re.sub('.\b', '', text).split())
+
+
+def options(text):
+    """Every option with what it takes, by its short letter and long name."""
+    return [match[1] for match in re.finditer(r'^ +(?:-\S, +)?(--[a-z][a-z-]*(?:\[?=\S+)?)', text, re.M)]
+
+
+class Pages(unittest.TestCase):
+    def test_form(self):
+        self.assertTrue(PAGES)
+        for _, page in PAGES:
+            with self.subTest(page):
+                lint = subprocess.run(['mandoc', '-T', 'lint', '-W', 'warning', page], check=False,
+                                      capture_output=True, text=True).stdout.splitlines()
+                # A date would make two builds of one source differ.
+                self.assertEqual([text for text in lint if 'missing date' not in text], [])
+                text = shown(page)
+                for section in ('NAME', 'SYNOPSIS', 'DESCRIPTION', 'SEE ALSO'):
+                    self.assertIn(section, text)
+                self.assertIn(pathlib.Path(page).stem + ' - ', text)
+
+    def test_nothing_is_missing(self):
+        for program, page in PAGES:
+            text, top = shown(page), help_of(program)
+            verbs = re.findall(r'^  ([a-z]+) +(?:[A-Z]+ +)?[a-z]', top, re.M)
+            asked = [('', top)]
+            if pathlib.Path(page).stem == 'culvert':
+                asked += [(verb, help_of(program, verb)) for verb in verbs]
+                self.assertGreaterEqual(len(asked), 8)
+                for verb in ('play', 'share', 'node', 'status'):
+                    self.assertIn(verb, verbs)
+            for verb, out in asked:
+                found = [o for o in options(out) if o not in ('--help', '--usage', '--version')]
+                if verb:
+                    self.assertIn('--json', found)
+                for option in found:
+                    with self.subTest(page=page, verb=verb, option=option):
+                        self.assertIn(option, text)
+
+
+if __name__ == '__main__':
+    del sys.argv[1:]
+    unittest.main()
