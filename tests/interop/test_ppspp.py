@@ -10,6 +10,7 @@ import base64
 import concurrent.futures
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -35,6 +36,7 @@ SLOW = '--slow' in sys.argv and not sys.argv.remove('--slow')
 SECONDS = 60          # until a transfer counts as failed; nothing here asserts speed
 AT_ONCE = 4
 FOLDER = tempfile.mkdtemp(prefix='culvert-interop.')
+NUMBERS = itertools.count(1)
 SIZES = [1, 1024, 1025, 2048, 3000, 4096, 4097, 7162, 8191, 8192, 8193, 15361, 16384, 16385, 33000]
 
 
@@ -191,7 +193,7 @@ def fetch(swarm, content, data, loss=0.0, quirks=(), seed=1, args=(), by_hash=Fa
     nodes = [Node(Peer(swarm, content, random.Random(seed + i), quirks), listen, loss, seed + i) for i in range(peers)]
     where = [x for n in nodes for x in ('--peer', spoken(n.address))]
     what = swarm.id.hex() if by_hash else uri(swarm, len(data))
-    out = os.path.join(FOLDER, f'got-{swarm.id.hex()[:12]}-{nodes[0].address[1]}')
+    out = os.path.join(FOLDER, f'got-{next(NUMBERS)}')
     own = '[::1]:0' if ':' in listen[0] else '127.0.0.1:0'
     c = Culvert('get', '--listen', own, *where, '-o', out, *args, what)
     try:
@@ -215,10 +217,20 @@ def fetch(swarm, content, data, loss=0.0, quirks=(), seed=1, args=(), by_hash=Fa
     return [n.peer for n in nodes]
 
 
+PORTS = set()
+
+
 def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+    """One that nobody has and nobody here was given before: culvert shares a port with another
+    culvert without a word (SO_REUSEPORT), and each would get half of the datagrams."""
+    with Culvert.lock:
+        while True:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                s.bind(('127.0.0.1', 0))
+                port = s.getsockname()[1]
+            if port not in PORTS:
+                PORTS.add(port)
+                return port
 
 
 @contextlib.contextmanager
@@ -514,11 +526,10 @@ class Broadcasts(unittest.TestCase):
         key = KEYS[algorithm]
         swarm, content = live_swarm(sign.swarm_id(algorithm, key), integrity, hash, addressing, 1024, key)
         content.per_signature = 8
-        node, said, out = Node(Peer(swarm, content, None, quirks), loss=loss), [], None
+        node, said, out = Node(Peer(swarm, content, None, quirks), loss=loss), [], os.path.join(FOLDER, f'watched-{next(NUMBERS)}')
         c = Culvert('get', '--listen', '127.0.0.1:0', '--peer', spoken(node.address), '-o',
-                    os.path.join(FOLDER, f'watched-{node.address[1]}'), uri(swarm, 0, 1))
+                    out, uri(swarm, 0, 1))
         try:
-            out = os.path.join(FOLDER, f'watched-{node.address[1]}')
             begin = time.monotonic()
             while not os.path.exists(out) or os.path.getsize(out) < chunks * 1024:
                 if time.monotonic() - begin > SECONDS or not c.alive():
