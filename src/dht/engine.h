@@ -27,6 +27,7 @@
 enum dht_query_kind {
     DHT_QUERY_CHECK,  /* is somebody there under this id? */
     DHT_QUERY_LOOKUP, /* a step of a look-up */
+    DHT_QUERY_SWEEP,  /* of one for a neighbouring target */
     DHT_QUERY_STORE,  /* announce_peer or put */
     DHT_QUERY_SINGLE, /* dht_ping(), dht_sample() */
 };
@@ -78,6 +79,8 @@ struct dht_operation {
     struct dht_id target;
     struct cv_addr single;
     struct dht_lookup *lookup[2]; /* NULL: side not used */
+    struct dht_lookup *sweep[2];  /* under way; NULL: none */
+    uint8_t sweeps[2];            /* begun */
     unsigned stores_waiting;
 
     bool kept; /* begins again at `again` */
@@ -124,6 +127,7 @@ struct dht_side {
     cv_usec rtt_mean, rtt_dev; /* 0: nothing measured */
     double sizes[DHT_SIZES];   /* of the network, as the last look-ups saw it; a ring */
     unsigned size_count, size_next;
+    double home_size; /* as the last look-up around the own id saw it */
 
     /* Bootstrap and home look-ups */
     dht_op self_op; /* running, 0 = none */
@@ -131,6 +135,7 @@ struct dht_side {
     unsigned rounds;   /* that somebody answered */
     bool answered_any; /* ever */
     dht_op refresh_op;
+    cv_usec refresh_at; /* the next bucket that was never looked up */
 
     struct dht_node *saved; /* restored, to be asked */
     unsigned saved_count, saved_next, saved_rounds;
@@ -250,10 +255,10 @@ void dht_upkeep_seed(struct dht *d, cv_usec now, unsigned side, struct dht_looku
 void dht_upkeep_answered(struct dht *d, cv_usec now, const struct dht_query *q,
                          const struct dht_msg *m);
 void dht_upkeep_wake(struct dht *d, cv_usec now, unsigned side);
-/* Nodes in the network of this side: median of what the last look-ups of
- * various targets saw, so that who crowds around one target does not move it;
- * 0 while fewer than four have been seen. */
-double dht_upkeep_size(const struct dht *d, unsigned side);
-void dht_upkeep_measured(struct dht *d, unsigned side, double size);
+/* Nodes in the network of this side: median and upper quartile of what the last
+ * look-ups of various targets saw, so that who crowds around one target does not
+ * move it; while there are few, also what is seen around the own id. */
+struct dht_size dht_upkeep_size(const struct dht *d, unsigned side);
+void dht_upkeep_measured(struct dht *d, unsigned side, double size, bool home);
 
 #endif

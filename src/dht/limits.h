@@ -27,15 +27,16 @@ enum {
 
     /* Look-ups */
     DHT_ALPHA = 4,
-    DHT_PATHS = 4,                                          /* disjoint ones of a look-up */
-    DHT_PATH_CANDIDATES = 32,                               /* remembered at once */
-    DHT_PATH_QUERIES = 24,                                  /* asked */
-    DHT_CANDIDATES = DHT_PATHS * DHT_PATH_CANDIDATES,       /* of a look-up and side */
-    DHT_LOOKUP_QUERIES = DHT_PATHS * DHT_PATH_QUERIES,      /* likewise */
-    DHT_CROWD_MAX = 24,                                     /* closest ones where they crowd */
-    DHT_STORES_MAX = DHT_CROWD_MAX + DHT_PATHS * DHT_K / 2, /* stored on, per side */
-    DHT_SIZES = 16,                                         /* look-ups that the size is from */
-    DHT_TRIES = 2,                                          /* sends per candidate */
+    DHT_PATHS = 4,            /* disjoint ones of a look-up */
+    DHT_PATH_CANDIDATES = 32, /* remembered at once */
+    DHT_PATH_QUERIES = 24,    /* asked */
+    DHT_STARTS = 24,          /* of the table, dealt out */
+    DHT_SWEEPS = 3,           /* neighbouring targets looked up where a key is crowded */
+    DHT_CANDIDATES = (DHT_PATHS + 1) * DHT_PATH_CANDIDATES, /* of a look-up and side */
+    DHT_LOOKUP_QUERIES = (DHT_PATHS + 1) * DHT_PATH_QUERIES,
+    DHT_STORES_MAX = DHT_K + DHT_PATHS * DHT_K / 2 + DHT_PATH_QUERIES, /* stored on, per side */
+    DHT_SIZES = 16,       /* look-ups that the size is from */
+    DHT_TRIES = 2,        /* sends per candidate */
     DHT_KEEP_AT_ONCE = 8, /* of operations that are kept alive: rounds under way */
     DHT_OPS = 256,        /* operations at once */
     DHT_QUERIES = 1024,   /* unanswered at once */
@@ -83,6 +84,7 @@ enum {
 
 #define DHT_UPKEEP_EVERY   CV_SEC(10)
 #define DHT_REFRESH_AFTER  CV_SEC(900) /* bucket without change */
+#define DHT_REFRESH_FIRST  CV_SEC(10)  /* after the first answered look-up */
 #define DHT_HOME_EVERY     CV_SEC(300)
 #define DHT_LIAR_FOR       CV_SEC(900)
 #define DHT_BOOTSTRAP_WAIT CV_SEC(8)

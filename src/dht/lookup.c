@@ -3,12 +3,24 @@
 #include <assert.h>
 #include <string.h>
 
-void dht_lookup_init(struct dht_lookup *l, const struct dht_id *target, double size) {
+void dht_lookup_init(struct dht_lookup *l, const struct dht_id *target, struct dht_size size) {
     l->target = *target;
     l->size = size;
     l->count = l->asked = l->answered = 0;
     l->starts = l->dealt = 0;
     memset(l->asked_on, 0, sizeof l->asked_on);
+    l->shun_share = 0;
+}
+
+/* Half of K nodes stand together where a quarter of one is expected: by chance
+ * that happens once in 50 look-ups. They do not count where half of one is. */
+#define CROWD       (DHT_K / 2)
+#define CROWD_NODES 0.25
+#define SHUN_NODES  0.5
+
+void dht_lookup_shun(struct dht_lookup *l, const struct dht_id *crowd) {
+    l->shunned = *crowd;
+    l->shun_share = l->size.low > 0 ? SHUN_NODES / l->size.low : 0;
 }
 
 static bool was_asked(const struct dht_candidate *c) {
@@ -43,21 +55,16 @@ static void take_out(struct dht_lookup *l, unsigned i) {
     l->count--;
 }
 
-/* A candidate takes the place of one path, however many know it. */
-static unsigned owner(const struct dht_candidate *c) {
-    return (unsigned)__builtin_ctz(c->paths);
-}
-
 /* Makes a place free at the far end of its path, for something closer than what
  * goes: no path can crowd out another. */
 static bool make_room(struct dht_lookup *l, const struct dht_candidate *c) {
     unsigned held = 0;
     for (unsigned i = 0; i < l->count; i++)
-        held += owner(&l->v[i]) == owner(c);
+        held += l->v[i].owner == c->owner;
     if (held < DHT_PATH_CANDIDATES)
         return true;
     for (unsigned i = l->count; i-- > 0 && before(l, c, &l->v[i]);)
-        if (owner(&l->v[i]) == owner(c) &&
+        if (l->v[i].owner == c->owner &&
             (l->v[i].state == DHT_CANDIDATE_NEW || l->v[i].state == DHT_CANDIDATE_FAILED)) {
             take_out(l, i);
             return true;
@@ -85,8 +92,9 @@ static double distance(const struct dht_id *a, const struct dht_id *b) {
 static void identify(const struct dht_lookup *l, struct dht_candidate *c, const struct dht_id *id) {
     c->id = *id;
     c->contact = false;
-    c->fits = dht_id_fits_address(id, &c->addr);
-    c->expect = (float)(l->size * distance(id, &l->target));
+    c->fits = dht_id_fits_address(id, &c->addr) &&
+              (l->shun_share <= 0 || distance(id, &l->shunned) > l->shun_share);
+    c->share = (float)distance(id, &l->target);
 }
 
 /* Known already: one more path knows it. true also when it may not enter,
@@ -117,8 +125,9 @@ static bool is_known(struct dht_lookup *l, const struct dht_candidate *c) {
 static bool add(struct dht_lookup *l, struct dht_namer by, const struct dht_id *id,
                 const struct cv_addr *addr) {
     struct dht_candidate c = {.addr = *addr, .contact = !id, .step = by.step};
-    if (by.path == DHT_PATHS)
+    if (by.path == DHT_PATH_DEAL)
         by.path = (uint8_t)(l->dealt % DHT_PATHS);
+    c.owner = by.path;
     c.paths = (uint8_t)(1u << by.path);
     if (id)
         identify(l, &c, id);
@@ -130,7 +139,7 @@ static bool add(struct dht_lookup *l, struct dht_namer by, const struct dht_id *
 }
 
 bool dht_lookup_start(struct dht_lookup *l, const struct dht_id *id, const struct cv_addr *addr) {
-    bool added = add(l, (struct dht_namer){DHT_PATHS, 1}, id, addr);
+    bool added = add(l, (struct dht_namer){DHT_PATH_DEAL, 1}, id, addr);
     l->starts += added;
     return added;
 }
@@ -139,7 +148,7 @@ struct dht_namer dht_lookup_namer(const struct dht_lookup *l, const struct dht_c
     /* With fewer to begin with than there are paths, whom those name are what
      * the paths begin with. */
     bool deal = l->starts < DHT_PATHS && c->step == 1;
-    return (struct dht_namer){deal ? DHT_PATHS : c->path,
+    return (struct dht_namer){deal ? DHT_PATH_DEAL : c->path,
                               (uint8_t)(c->step < UINT8_MAX ? c->step + 1 : UINT8_MAX)};
 }
 
@@ -162,50 +171,39 @@ static bool network_taken(const struct dht_lookup *l, const struct dht_candidate
     return false;
 }
 
-/* Walks outwards: have enough answered when the next one is `c`? */
-struct enough {
-    unsigned answered;
-    bool crowd;
-};
+/* Where the i-th closest of a network is once in some hundred look-ups at most,
+ * in nodes that should be closer. */
+static const double gaps[DHT_K] = {6, 8, 10, 12, 13, 14, 15, 16};
 
-static bool have_enough(struct enough *e, const struct dht_lookup *l,
-                        const struct dht_candidate *c) {
-    if (e->answered < DHT_K)
-        return false;
-    return !e->crowd || e->answered >= DHT_CROWD_MAX || c->expect >= DHT_K || l->size <= 0;
-}
-
-static void count_answer(struct enough *e, const struct dht_lookup *l,
-                         const struct dht_candidate *c) {
-    if (c->state != DHT_CANDIDATE_ANSWERED || !c->fits)
-        return;
-    /* K where a quarter of them is expected: by chance once in 900 look-ups. */
-    if (++e->answered == DHT_K)
-        e->crowd = l->size > 0 && c->expect < DHT_K / 4;
+/* The i-th closest that answered is farther away than that: whoever lives in
+ * between is kept from us. */
+static bool is_gap(const struct dht_lookup *l, unsigned i, const struct dht_candidate *c) {
+    return l->size.high * (double)c->share > gaps[i];
 }
 
 /* The first candidate to ask on this path before enough have answered;
  * *ret_waiting: somebody in that range still owes an answer. */
 static struct dht_candidate *frontier(struct dht_lookup *l, unsigned path, bool *ret_waiting) {
-    struct enough e = {0};
-    bool may_ask = l->asked_on[path] < DHT_PATH_QUERIES;
+    unsigned answered = 0;
+    bool may_ask = l->asked_on[path] < DHT_PATH_QUERIES, gap = path == DHT_PATH_SWEEP;
     *ret_waiting = false;
-    for (unsigned i = 0; i < l->count; i++) {
+    for (unsigned i = 0; i < l->count && (answered < DHT_K || gap); i++) {
         struct dht_candidate *c = &l->v[i];
         if (!(c->paths >> path & 1))
             continue;
-        if (have_enough(&e, l, c))
-            break;
         if (c->state == DHT_CANDIDATE_NEW && may_ask && !network_taken(l, c))
             return c;
         *ret_waiting |= was_asked(c);
-        count_answer(&e, l, c);
+        if (c->state != DHT_CANDIDATE_ANSWERED || !c->fits)
+            continue;
+        gap |= answered < DHT_K && is_gap(l, answered, c);
+        answered++;
     }
     return NULL;
 }
 
 struct dht_candidate *dht_lookup_next(struct dht_lookup *l) {
-    unsigned active[DHT_PATHS] = {0}, all = 0;
+    unsigned active[DHT_PATHS + 1] = {0}, all = 0;
     for (unsigned i = 0; i < l->count; i++)
         if (l->v[i].state == DHT_CANDIDATE_ASKED) {
             active[l->v[i].path]++;
@@ -214,7 +212,7 @@ struct dht_candidate *dht_lookup_next(struct dht_lookup *l) {
     /* Contacts first, then the path with the fewest queries under way. */
     struct dht_candidate *best = NULL;
     unsigned best_path = 0;
-    for (unsigned p = 0; all < DHT_ALPHA && p < DHT_PATHS; p++) {
+    for (unsigned p = 0; all < DHT_ALPHA && p <= DHT_PATH_SWEEP; p++) {
         bool waiting;
         struct dht_candidate *c = frontier(l, p, &waiting);
         if (!c || (best && best->contact && !c->contact))
@@ -234,7 +232,7 @@ struct dht_candidate *dht_lookup_next(struct dht_lookup *l) {
 }
 
 bool dht_lookup_over(const struct dht_lookup *l) {
-    for (unsigned p = 0; p < DHT_PATHS; p++) {
+    for (unsigned p = 0; p <= DHT_PATH_SWEEP; p++) {
         bool waiting;
         /* frontier() changes nothing; it is not const for the sake of its result */
         if (frontier((struct dht_lookup *)(uintptr_t)l, p, &waiting) || waiting)
@@ -321,24 +319,35 @@ static size_t add_once(struct dht_candidate **ret, size_t n, struct dht_candidat
     return n + 1;
 }
 
-size_t dht_lookup_stores(struct dht_lookup *l, struct dht_candidate *ret[DHT_STORES_MAX]) {
-    static_assert(DHT_STORES_MAX >= DHT_CROWD_MAX + DHT_PATHS * DHT_K / 2, "all of them fit");
-    size_t n = dht_lookup_closest(l, true, ret, DHT_K);
-    struct enough e = {0};
-    for (unsigned i = 0; i < l->count && !have_enough(&e, l, &l->v[i]); i++) {
-        if (is_result(&l->v[i], true) && l->v[i].fits)
+/* The `most` closest of a path that gave a token. */
+static size_t add_path(struct dht_lookup *l, unsigned path, unsigned most,
+                       struct dht_candidate **ret, size_t n) {
+    for (unsigned i = 0; i < l->count && most > 0; i++)
+        if ((l->v[i].paths >> path & 1) && is_result(&l->v[i], true) && l->v[i].fits) {
             n = add_once(ret, n, &l->v[i]);
-        count_answer(&e, l, &l->v[i]);
-    }
-    for (unsigned p = 0; p < DHT_PATHS; p++) {
-        unsigned of_path = 0;
-        for (unsigned i = 0; i < l->count && of_path < DHT_K / 2; i++)
-            if ((l->v[i].paths >> p & 1) && is_result(&l->v[i], true) && l->v[i].fits) {
-                n = add_once(ret, n, &l->v[i]);
-                of_path++;
-            }
-    }
+            most--;
+        }
     return n;
+}
+
+size_t dht_lookup_stores(struct dht_lookup *l, struct dht_candidate *ret[DHT_STORES_MAX]) {
+    static_assert(DHT_STORES_MAX >= DHT_K + DHT_PATHS * DHT_K / 2 + DHT_PATH_QUERIES,
+                  "all of them fit");
+    size_t n = dht_lookup_closest(l, true, ret, DHT_K);
+    for (unsigned p = 0; p < DHT_PATHS; p++)
+        n = add_path(l, p, DHT_K / 2, ret, n);
+    return add_path(l, DHT_PATH_SWEEP, DHT_PATH_QUERIES, ret, n);
+}
+
+bool dht_lookup_crowded(struct dht_lookup *l, struct dht_id *ret_crowd) {
+    struct dht_candidate *c[DHT_K];
+    size_t n = dht_lookup_closest(l, false, c, DHT_K);
+    for (size_t i = 0; i + CROWD <= n && l->size.low > 0; i++)
+        if (distance(&c[i]->id, &c[i + CROWD - 1]->id) * l->size.low < CROWD_NODES) {
+            *ret_crowd = c[i]->id;
+            return true;
+        }
+    return false;
 }
 
 double dht_lookup_size(const struct dht_lookup *l) {

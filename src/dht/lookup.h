@@ -8,14 +8,19 @@
  * so that a liar spoils the paths he stands on and no other. A path asks its
  * closest ones; a slow one (stalled) frees its place but may still answer; a
  * path is over when the K closest it knows that are left have answered, on
- * whatever path, and the look-up when all paths are.
+ * whatever path, and the look-up when all paths are. A path whose K closest
+ * leave gaps that a network of the known size does not have goes on with what
+ * else it knows: somebody keeps the others from it.
  *
  * Only one node of a /24 (/64) is asked, unless that one fails. Nodes whose id
  * does not fit their address (BEP 42) are asked but do not count as "closest
- * answered" while others are left. When the K closest crowd together more than
- * a network of the known size allows, as identities made for this target do,
- * the look-up goes on outwards until it has those who would be the closest
- * without them.
+ * answered" while others are left.
+ *
+ * When some of the K closest crowd together more than a network of that size
+ * allows, as identities made for one target do, everybody honest names them and
+ * nobody else. dht_lookup_crowded() tells; the caller then finds out who else lives
+ * around by look-ups of neighbouring targets, and adds those on the path
+ * DHT_PATH_SWEEP, on which all are asked and whose answers lead nowhere.
  */
 #ifndef CULVERT_DHT_LOOKUP_H
 #define CULVERT_DHT_LOOKUP_H
@@ -44,27 +49,41 @@ struct dht_candidate {
     bool fits;     /* BEP 42 */
     bool has_seq;  /* answered a get with a mutable item or its seq */
     bool stored;   /* confirmed a store */
+    uint8_t owner; /* path whose place it takes */
     uint8_t paths; /* bit p: path p knows it */
     uint8_t path;  /* on which it was asked */
     uint8_t step;  /* 1: we began with it; else one more than who named it */
-    float expect;  /* nodes that are closer in a network of the known size */
+    float share;   /* of all ids, that are closer */
     uint8_t token_len;
     uint8_t token[DHT_TOKEN_MAX];
     int64_t seq;
 };
 
+/* Nodes in a network, estimated low and high; 0: unknown. Who crowds around
+ * targets can raise an estimate, who hides others lower it: the test for crowds
+ * uses the low one and the test for gaps the high one, so that being wrong costs
+ * queries and not results. */
+struct dht_size {
+    double low, high;
+};
+
 struct dht_lookup {
     struct dht_id target;
-    double size;                     /* nodes in the network, estimated; 0: unknown */
+    struct dht_size size;            /* of the network */
+    struct dht_id shunned;           /* a crowd: ids closer to this than shun_share of */
+    double shun_share;               /* all ids do not count; 0: none */
     unsigned count, asked, answered; /* candidates held; queries begun; answers */
     unsigned starts, dealt;          /* begun with; dealt out among the paths */
-    unsigned asked_on[DHT_PATHS];
+    unsigned asked_on[DHT_PATHS + 1];
     struct dht_candidate v[DHT_CANDIDATES];
 };
 
-/* `size`: how many nodes the network has, 0 when that is not known (then there
- * is no check for crowds). */
-void dht_lookup_init(struct dht_lookup *l, const struct dht_id *target, double size);
+/* `size` may be unknown: then there is no test for crowds and gaps. */
+void dht_lookup_init(struct dht_lookup *l, const struct dht_id *target, struct dht_size size);
+
+/* Directly after dht_lookup_init(): this one is a sweep, and those who crowd
+ * around this id count as little as ids that do not fit. */
+void dht_lookup_shun(struct dht_lookup *l, const struct dht_id *crowd);
 
 /* Whom to begin with, closest first. `id` NULL: a bootstrap contact. false:
  * known already, or too far away. */
@@ -72,8 +91,9 @@ bool dht_lookup_start(struct dht_lookup *l, const struct dht_id *id, const struc
 
 /* Who named a node: taken from the candidate that answered, before the look-up
  * changes. */
+enum { DHT_PATH_SWEEP = DHT_PATHS, DHT_PATH_DEAL };
 struct dht_namer {
-    uint8_t path, step; /* path DHT_PATHS: deal them out */
+    uint8_t path, step; /* DHT_PATH_DEAL: deal them out among the paths */
 };
 struct dht_namer dht_lookup_namer(const struct dht_lookup *l, const struct dht_candidate *c);
 bool dht_lookup_add(struct dht_lookup *l, struct dht_namer by, const struct dht_id *id,
@@ -102,10 +122,14 @@ bool dht_lookup_over(const struct dht_lookup *l);
 size_t dht_lookup_closest(struct dht_lookup *l, bool with_token, struct dht_candidate **ret,
                           size_t cap);
 
-/* Where to store: the K closest that gave a token (more where they crowd), and
- * of every path the K/2 closest, so that one honest path suffices. At most
- * DHT_STORES_MAX. */
+/* Where to store: the K closest that gave a token, of every path the K/2
+ * closest, so that one honest path suffices, and all that a sweep brought. At most DHT_STORES_MAX.
+ */
 size_t dht_lookup_stores(struct dht_lookup *l, struct dht_candidate *ret[DHT_STORES_MAX]);
+
+/* Among the K closest several stand together as nodes do not by chance; around
+ * *ret_crowd. */
+bool dht_lookup_crowded(struct dht_lookup *l, struct dht_id *ret_crowd);
 
 /* How many nodes a network has whose K-th closest to the target this look-up
  * found; 0 when it found fewer. */

@@ -49,6 +49,8 @@ void dht_op_free(struct dht *d, struct dht_operation *op) {
     d->op_count--;
     free(op->lookup[0]);
     free(op->lookup[1]);
+    free(op->sweep[0]);
+    free(op->sweep[1]);
     free(op->item);
     free(op->peers);
     free(op->nodes);
@@ -119,18 +121,23 @@ void dht_op_compose(struct dht *d, const struct dht_operation *op, const struct 
                     struct dht_msg *m) {
     if (q->kind == DHT_QUERY_STORE) {
         dht_op_store_compose(op, q, m);
-    } else if (q->kind == DHT_QUERY_LOOKUP) {
-        dht_op_lookup_compose(d, op, m);
+    } else if (q->kind == DHT_QUERY_LOOKUP || (q->kind == DHT_QUERY_SWEEP && op->sweep[q->side])) {
+        dht_op_lookup_compose(d, op, q, m);
     } else if (op->kind == DHT_OP_SAMPLE) {
         m->method = DHT_METHOD_SAMPLE;
         m->target = (struct dht_span){op->target.b, DHT_ID};
     }
 }
 
+static bool is_lookup(const struct dht_query *q) {
+    return q->kind == DHT_QUERY_LOOKUP || q->kind == DHT_QUERY_SWEEP;
+}
+
 /* The operation that a query belongs to, when it is still in the phase that
  * sent it. */
 static struct dht_operation *waiting_for(struct dht *d, const struct dht_query *q) {
     static const uint8_t phases[] = {[DHT_QUERY_LOOKUP] = DHT_PHASE_LOOKUP,
+                                     [DHT_QUERY_SWEEP] = DHT_PHASE_LOOKUP,
                                      [DHT_QUERY_STORE] = DHT_PHASE_STORE,
                                      [DHT_QUERY_SINGLE] = DHT_PHASE_SINGLE};
     struct dht_operation *op = dht_op_get(d, q->op);
@@ -141,7 +148,7 @@ void dht_op_answer(struct dht *d, cv_usec now, const struct dht_query *q, const 
     struct dht_operation *op = waiting_for(d, q);
     if (!op)
         return;
-    if (q->kind == DHT_QUERY_LOOKUP)
+    if (is_lookup(q))
         dht_op_lookup_answer(d, now, op, q, m);
     else if (q->kind == DHT_QUERY_STORE)
         dht_op_store_answer(d, now, op, q);
@@ -151,7 +158,9 @@ void dht_op_answer(struct dht *d, cv_usec now, const struct dht_query *q, const 
 
 static void lookup_failed(struct dht *d, cv_usec now, struct dht_operation *op,
                           const struct dht_query *q) {
-    dht_lookup_failed(op->lookup[q->side], &q->addr);
+    struct dht_lookup *l = dht_op_lookup_of(op, q);
+    if (l)
+        dht_lookup_failed(l, &q->addr);
     dht_op_lookup_advance(d, now, op);
 }
 
@@ -159,7 +168,7 @@ void dht_op_error(struct dht *d, cv_usec now, const struct dht_query *q, const s
     struct dht_operation *op = waiting_for(d, q);
     if (!op)
         return;
-    if (q->kind == DHT_QUERY_LOOKUP) {
+    if (is_lookup(q)) {
         lookup_failed(d, now, op, q);
     } else if (q->kind == DHT_QUERY_STORE) {
         dht_op_store_error(d, now, op, q, m->code);
@@ -171,8 +180,10 @@ void dht_op_error(struct dht *d, cv_usec now, const struct dht_query *q, const s
 
 void dht_op_stalled(struct dht *d, cv_usec now, const struct dht_query *q) {
     struct dht_operation *op = waiting_for(d, q);
-    if (op && q->kind == DHT_QUERY_LOOKUP) {
-        dht_lookup_stalled(op->lookup[q->side], &q->addr);
+    if (op && is_lookup(q)) {
+        struct dht_lookup *l = dht_op_lookup_of(op, q);
+        if (l)
+            dht_lookup_stalled(l, &q->addr);
         dht_op_lookup_advance(d, now, op);
     }
 }
@@ -181,7 +192,7 @@ void dht_op_failed(struct dht *d, cv_usec now, const struct dht_query *q) {
     struct dht_operation *op = waiting_for(d, q);
     if (!op)
         return;
-    if (q->kind == DHT_QUERY_LOOKUP)
+    if (is_lookup(q))
         lookup_failed(d, now, op, q);
     else if (q->kind == DHT_QUERY_STORE)
         dht_op_store_failed(d, now, op, q);
@@ -212,7 +223,9 @@ static void rest(struct dht *d, struct dht_operation *op) {
     }
     for (unsigned i = 0; i < 2; i++) {
         free(op->lookup[i]);
-        op->lookup[i] = NULL;
+        free(op->sweep[i]);
+        op->lookup[i] = op->sweep[i] = NULL;
+        op->sweeps[i] = 0;
     }
     free(op->peers);
     op->peers = NULL;

@@ -27,7 +27,10 @@ void dht_op_finish(struct dht *d, cv_usec now, struct dht_operation *op, enum cv
 void dht_op_lookup_begin(struct dht *d, cv_usec now, struct dht_operation *op);
 /* Asks whoever is next, on both sides; goes on when nobody is left. */
 void dht_op_lookup_advance(struct dht *d, cv_usec now, struct dht_operation *op);
-void dht_op_lookup_compose(struct dht *d, const struct dht_operation *op, struct dht_msg *m);
+void dht_op_lookup_compose(struct dht *d, const struct dht_operation *op, const struct dht_query *q,
+                           struct dht_msg *m);
+/* The look-up that the query is a step of; NULL: it is over. */
+struct dht_lookup *dht_op_lookup_of(const struct dht_operation *op, const struct dht_query *q);
 void dht_op_lookup_answer(struct dht *d, cv_usec now, struct dht_operation *op,
                           const struct dht_query *q, const struct dht_msg *m);
 

@@ -120,8 +120,7 @@ static void measure(struct dht *d, struct dht_operation *op) {
         if (op->lookup[i]) {
             unsigned steps = dht_lookup_steps(op->lookup[i]);
             op->done.steps = steps > op->done.steps ? steps : op->done.steps;
-            if (op->kind != DHT_OP_HOME)
-                dht_upkeep_measured(d, i, dht_lookup_size(op->lookup[i]));
+            dht_upkeep_measured(d, i, dht_lookup_size(op->lookup[i]), op->kind == DHT_OP_HOME);
         }
 }
 
@@ -156,25 +155,83 @@ static void finish_lookups(struct dht *d, cv_usec now, struct dht_operation *op)
 
 /* --- whom to ask -------------------------------------------------------- */
 
+/* Asks whoever is next in one look-up. */
+static void ask(struct dht *d, cv_usec now, struct dht_operation *op, unsigned side,
+                struct dht_lookup *l, enum dht_query_kind kind) {
+    struct dht_candidate *c;
+    while ((c = dht_lookup_next(l))) {
+        struct dht_query q = {.side = (uint8_t)side,
+                              .kind = (uint8_t)kind,
+                              .tries_left = DHT_TRIES - 1,
+                              .has_id = !c->contact,
+                              .id = c->id,
+                              .addr = c->addr,
+                              .op = op->handle};
+        op->done.queried++;
+        if (!dht_query_send(d, now, &q))
+            dht_lookup_failed(l, &q.addr);
+    }
+}
+
+/* The target is crowded: looks up another one around it. How far around: where
+ * K nodes are expected; the sweeps take its half, a quarter, an eighth. */
+static bool begin_sweep(struct dht *d, cv_usec now, struct dht_operation *op, unsigned side) {
+    struct dht_lookup *l = op->lookup[side];
+    struct dht_id crowd;
+    if (op->sweeps[side] == DHT_SWEEPS || op->internal || !dht_lookup_crowded(l, &crowd))
+        return false;
+    struct dht_lookup *sweep = malloc(sizeof *sweep);
+    if (!sweep)
+        return false;
+    unsigned bits = op->sweeps[side]++;
+    for (double n = DHT_K; n * 2 <= l->size.high && bits < 64; n *= 2)
+        bits++;
+    struct dht_id target = dht_id_random_at(&op->target, bits, d->rng);
+    dht_lookup_init(sweep, &target, l->size);
+    dht_lookup_shun(sweep, &crowd);
+    dht_upkeep_seed(d, now, side, sweep, false);
+    op->sweep[side] = sweep;
+    return true;
+}
+
+/* Those found are asked for the target itself. */
+static void end_sweep(struct dht_operation *op, unsigned side) {
+    struct dht_candidate *c[DHT_K];
+    size_t n = dht_lookup_closest(op->sweep[side], false, c, DHT_K);
+    for (size_t i = 0; i < n; i++) {
+        struct dht_namer by = {DHT_PATH_SWEEP, c[i]->step};
+        if (!c[i]->fits)
+            break; /* the crowd itself */
+        dht_lookup_add(op->lookup[side], by, &c[i]->id, &c[i]->addr);
+    }
+    free(op->sweep[side]);
+    op->sweep[side] = NULL;
+}
+
+/* true: this side has nothing more to ask. */
+static bool advance_side(struct dht *d, cv_usec now, struct dht_operation *op, unsigned side) {
+    struct dht_lookup *l = op->lookup[side];
+    if (!l)
+        return true;
+    for (;;) {
+        if (op->sweep[side]) {
+            ask(d, now, op, side, op->sweep[side], DHT_QUERY_SWEEP);
+            if (!dht_lookup_over(op->sweep[side]))
+                return false;
+            end_sweep(op, side);
+        }
+        ask(d, now, op, side, l, DHT_QUERY_LOOKUP);
+        if (!dht_lookup_over(l))
+            return false;
+        if (!begin_sweep(d, now, op, side))
+            return true;
+    }
+}
+
 void dht_op_lookup_advance(struct dht *d, cv_usec now, struct dht_operation *op) {
     bool over = true;
-    for (unsigned i = 0; i < 2; i++) {
-        struct dht_lookup *l = op->lookup[i];
-        struct dht_candidate *c;
-        while (l && (c = dht_lookup_next(l))) {
-            struct dht_query q = {.side = (uint8_t)i,
-                                  .kind = DHT_QUERY_LOOKUP,
-                                  .tries_left = DHT_TRIES - 1,
-                                  .has_id = !c->contact,
-                                  .id = c->id,
-                                  .addr = c->addr,
-                                  .op = op->handle};
-            op->done.queried++;
-            if (!dht_query_send(d, now, &q))
-                dht_lookup_failed(l, &q.addr);
-        }
-        over &= !l || dht_lookup_over(l);
-    }
+    for (unsigned i = 0; i < 2; i++)
+        over &= advance_side(d, now, op, i);
     if (op->kind == DHT_OP_GET && op->has_item && !op->item->mutable_item)
         over = true; /* nothing can be better than the one and only */
     if (!over)
@@ -201,8 +258,14 @@ void dht_op_lookup_begin(struct dht *d, cv_usec now, struct dht_operation *op) {
     dht_op_lookup_advance(d, now, op);
 }
 
-void dht_op_lookup_compose(struct dht *d, const struct dht_operation *op, struct dht_msg *m) {
+void dht_op_lookup_compose(struct dht *d, const struct dht_operation *op, const struct dht_query *q,
+                           struct dht_msg *m) {
     static const uint8_t both[] = "l2:n42:n6e";
+    if (q->kind == DHT_QUERY_SWEEP) {
+        m->method = DHT_METHOD_FIND_NODE;
+        m->target = (struct dht_span){op->sweep[q->side]->target.b, DHT_ID};
+        return;
+    }
     struct dht_span target = {op->target.b, DHT_ID};
     switch ((enum dht_op_kind)op->kind) {
     case DHT_OP_FIND_PEERS:
@@ -247,8 +310,9 @@ static bool read_node(const struct dht *d, const struct dht_side *s, const uint8
 
 /* Nodes of an answer become candidates of this look-up. Those of the other
  * family (asked for while bootstrapping) may be the way into that network. */
-static void add_nodes(struct dht *d, cv_usec now, struct dht_operation *op, unsigned asked_side,
-                      struct dht_namer by, unsigned side, struct dht_span nodes) {
+static void add_nodes(struct dht *d, cv_usec now, struct dht_operation *op, struct dht_lookup *l,
+                      unsigned asked_side, struct dht_namer by, unsigned side,
+                      struct dht_span nodes) {
     const struct dht_side *s = &d->sides[side];
     size_t each = DHT_ID + dht_compact_len(s->family), n = nodes.n / each;
     if (!s->enabled)
@@ -258,35 +322,47 @@ static void add_nodes(struct dht *d, cv_usec now, struct dht_operation *op, unsi
         if (!read_node(d, s, nodes.p + i * each, &v))
             continue;
         if (side == asked_side)
-            dht_lookup_add(op->lookup[side], by, &v.id, &v.addr);
+            dht_lookup_add(l, by, &v.id, &v.addr);
         else if (op->kind == DHT_OP_HOME)
             dht_upkeep_overheard(d, now, &v.id, &v.addr);
     }
 }
 
+static void add_results(struct dht *d, struct dht_operation *op, struct dht_candidate *c,
+                        const struct dht_msg *m) {
+    if (m->token.p && m->token.n <= DHT_TOKEN_MAX) {
+        memcpy(c->token, m->token.p, m->token.n);
+        c->token_len = (uint8_t)m->token.n;
+    }
+    c->has_seq = m->seq.has;
+    c->seq = m->seq.v;
+    if (op->kind == DHT_OP_GET)
+        add_value(d, op, m);
+    else if (!op->internal && op->kind != DHT_OP_PUT)
+        add_values(d, op, m->values);
+    if (op->kind == DHT_OP_SCRAPE)
+        add_filters(op, m);
+}
+
+struct dht_lookup *dht_op_lookup_of(const struct dht_operation *op, const struct dht_query *q) {
+    return q->kind == DHT_QUERY_SWEEP ? op->sweep[q->side] : op->lookup[q->side];
+}
+
 void dht_op_lookup_answer(struct dht *d, cv_usec now, struct dht_operation *op,
                           const struct dht_query *q, const struct dht_msg *m) {
-    struct dht_lookup *l = op->lookup[q->side];
+    struct dht_lookup *l = dht_op_lookup_of(op, q);
     struct dht_id id;
     memcpy(id.b, m->id.p, sizeof id.b);
-    struct dht_candidate *c = dht_lookup_answered(l, &q->addr, &id);
+    struct dht_candidate *c = l ? dht_lookup_answered(l, &q->addr, &id) : NULL;
     if (c) {
         op->done.answered++;
-        if (m->token.p && m->token.n <= DHT_TOKEN_MAX) {
-            memcpy(c->token, m->token.p, m->token.n);
-            c->token_len = (uint8_t)m->token.n;
-        }
-        c->has_seq = m->seq.has;
-        c->seq = m->seq.v;
         struct dht_namer by = dht_lookup_namer(l, c);
-        add_nodes(d, now, op, q->side, by, 0, m->nodes);
-        add_nodes(d, now, op, q->side, by, 1, m->nodes6);
-        if (op->kind == DHT_OP_GET)
-            add_value(d, op, m);
-        else if (!op->internal && op->kind != DHT_OP_PUT)
-            add_values(d, op, m->values);
-        if (op->kind == DHT_OP_SCRAPE)
-            add_filters(op, m);
+        if (q->kind == DHT_QUERY_LOOKUP)
+            add_results(d, op, c, m);
+        if (by.path != DHT_PATH_SWEEP) {
+            add_nodes(d, now, op, l, q->side, by, 0, m->nodes);
+            add_nodes(d, now, op, l, q->side, by, 1, m->nodes6);
+        }
     }
     dht_op_lookup_advance(d, now, op);
 }

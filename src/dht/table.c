@@ -388,14 +388,26 @@ struct dht_entry *dht_table_questionable(struct dht_table *t, cv_usec now) {
     return oldest;
 }
 
-int dht_table_stale(struct dht_table *t, cv_usec now) {
+int dht_table_stale(const struct dht_table *t, cv_usec now) {
     check(t);
     for (unsigned i = 0; i < t->bucket_count; i++)
-        if (cv_usec_since(now, t->buckets[i]->changed) >= DHT_REFRESH_AFTER) {
-            t->buckets[i]->changed = now;
+        if (cv_usec_since(now, t->buckets[i]->changed) >= DHT_REFRESH_AFTER)
             return (int)i;
-        }
     return -1;
+}
+
+int dht_table_fresh(const struct dht_table *t) {
+    check(t);
+    for (unsigned i = 0; i < t->bucket_count; i++)
+        if (!t->buckets[i]->refreshed)
+            return (int)i;
+    return -1;
+}
+
+void dht_table_refreshed(struct dht_table *t, cv_usec now, unsigned bucket) {
+    assert(bucket < t->bucket_count);
+    t->buckets[bucket]->changed = now;
+    t->buckets[bucket]->refreshed = true;
 }
 
 unsigned dht_table_count(const struct dht_table *t) {

@@ -35,6 +35,7 @@ struct dht_entry {
 
 struct dht_bucket {
     cv_usec changed; /* last answer or change inside */
+    bool refreshed;  /* looked up once */
     uint8_t count, spare_count;
     struct dht_entry entries[DHT_K];
     struct dht_entry spares[DHT_REPLACEMENTS]; /* oldest first */
@@ -103,8 +104,12 @@ size_t dht_table_closest(const struct dht_table *t, cv_usec now, const struct dh
  * are alive. */
 struct dht_entry *dht_table_questionable(struct dht_table *t, cv_usec now);
 
-/* Index of a bucket without change for 15 minutes, or -1; marks it changed. */
-int dht_table_stale(struct dht_table *t, cv_usec now);
+/* Index of a bucket without change for 15 minutes; of one that was never looked
+ * up; -1: none. */
+int dht_table_stale(const struct dht_table *t, cv_usec now);
+int dht_table_fresh(const struct dht_table *t);
+/* It is being looked up, which counts as a change. */
+void dht_table_refreshed(struct dht_table *t, cv_usec now, unsigned bucket);
 
 unsigned dht_table_count(const struct dht_table *t);
 unsigned dht_table_count_good(const struct dht_table *t, cv_usec now);

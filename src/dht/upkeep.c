@@ -24,6 +24,7 @@ void dht_upkeep_init(struct dht *d, cv_usec now) {
     for (unsigned i = 0; i < 2; i++) {
         d->sides[i].self_at = CV_USEC_NEVER;
         d->sides[i].saved_at = CV_USEC_NEVER;
+        d->sides[i].refresh_at = CV_USEC_NEVER;
         d->sides[i].self_gap = DHT_BOOTSTRAP_GAP;
     }
 }
@@ -54,11 +55,11 @@ void dht_upkeep_wake(struct dht *d, cv_usec now, unsigned side) {
 void dht_upkeep_seed(struct dht *d, cv_usec now, unsigned side, struct dht_lookup *l,
                      bool bootstrap) {
     struct dht_side *s = &d->sides[side];
-    const struct dht_entry *e[2 * DHT_K];
-    size_t n = dht_table_closest(&s->table, now, &l->target, DHT_PICK_ASK, e, 2 * DHT_K);
+    const struct dht_entry *e[DHT_STARTS];
+    size_t n = dht_table_closest(&s->table, now, &l->target, DHT_PICK_ASK, e, DHT_STARTS);
     bool few = n < DHT_K;
     if (n == 0)
-        n = dht_table_closest(&s->table, now, &l->target, DHT_PICK_ALL, e, 2 * DHT_K);
+        n = dht_table_closest(&s->table, now, &l->target, DHT_PICK_ALL, e, DHT_STARTS);
     for (size_t i = 0; i < n; i++)
         dht_lookup_start(l, &e[i]->id, &e[i]->addr);
     if (!few && !(bootstrap && !d->ready))
@@ -88,6 +89,7 @@ void dht_upkeep_op_over(struct dht *d, cv_usec now, const struct dht_operation *
     struct dht_side *s = &d->sides[op->side];
     if (op->kind == DHT_OP_REFRESH) {
         s->refresh_op = 0;
+        s->refresh_at = now;
         return;
     }
     s->self_op = 0;
@@ -95,6 +97,7 @@ void dht_upkeep_op_over(struct dht *d, cv_usec now, const struct dht_operation *
     if (op->done.answered) {
         s->rounds++;
         s->answered_any = true;
+        s->refresh_at = cv_usec_min(s->refresh_at, cv_usec_add(now, DHT_REFRESH_FIRST));
     }
     /* In a network of newcomers the first answer knows nobody yet: the second
      * round finds those who came at the same time. */
@@ -172,6 +175,19 @@ static void check_node(struct dht *d, cv_usec now, unsigned side, const struct d
     (void)dht_query_send(d, now, &q);
 }
 
+/* Looks up something in a bucket (-1: none). After joining all are looked up
+ * once, one after the other: until then a node knows its own neighbourhood only,
+ * and whoever it met first has a say in everything it finds. */
+static void refresh(struct dht *d, cv_usec now, unsigned side, int bucket) {
+    struct dht_side *s = &d->sides[side];
+    if (bucket < 0 || s->refresh_op || dht_table_count(&s->table) == 0)
+        return;
+    dht_table_refreshed(&s->table, now, (unsigned)bucket);
+    struct dht_id target = dht_id_random_at(&s->table.own, (unsigned)bucket, d->rng);
+    dht_op op = dht_op_internal(d, now, DHT_OP_REFRESH, (uint8_t)side, &target);
+    s->refresh_op = op; /* 0: over already, or no place for it just now */
+}
+
 static void routine(struct dht *d, cv_usec now, unsigned side) {
     struct dht_side *s = &d->sides[side];
     for (unsigned n = 0; n < 2; n++) {
@@ -182,13 +198,7 @@ static void routine(struct dht *d, cv_usec now, unsigned side) {
         struct dht_entry copy = *e;
         check_node(d, now, side, &copy.id, &copy.addr);
     }
-    if (s->refresh_op || dht_table_count(&s->table) == 0)
-        return;
-    int bucket = dht_table_stale(&s->table, now);
-    if (bucket < 0)
-        return;
-    struct dht_id target = dht_id_random_at(&s->table.own, (unsigned)bucket, d->rng);
-    s->refresh_op = dht_op_internal(d, now, DHT_OP_REFRESH, (uint8_t)side, &target);
+    refresh(d, now, side, dht_table_stale(&s->table, now));
 }
 
 static void no_bootstrap(struct dht *d, cv_usec now) {
@@ -207,6 +217,10 @@ void dht_upkeep(struct dht *d, cv_usec now) {
             self_lookup(d, now, i);
         if (now >= d->sides[i].saved_at)
             ask_saved(d, now, i);
+        if (now >= d->sides[i].refresh_at) {
+            d->sides[i].refresh_at = CV_USEC_NEVER;
+            refresh(d, now, i, dht_table_fresh(&d->sides[i].table));
+        }
     }
     if (now >= d->no_bootstrap_at)
         no_bootstrap(d, now);
@@ -230,7 +244,8 @@ cv_usec dht_upkeep_next(const struct dht *d) {
     next = cv_usec_min(cv_usec_min(next, d->no_bootstrap_at), d->keep_at);
     for (unsigned i = 0; i < 2; i++)
         if (d->sides[i].enabled)
-            next = cv_usec_min(next, cv_usec_min(d->sides[i].self_at, d->sides[i].saved_at));
+            next = cv_usec_min(cv_usec_min(next, d->sides[i].refresh_at),
+                               cv_usec_min(d->sides[i].self_at, d->sides[i].saved_at));
     return next;
 }
 
@@ -290,25 +305,30 @@ void dht_upkeep_overheard(struct dht *d, cv_usec now, const struct dht_id *id,
 
 /* --- size of the network ------------------------------------------------ */
 
-void dht_upkeep_measured(struct dht *d, unsigned side, double size) {
+void dht_upkeep_measured(struct dht *d, unsigned side, double size, bool home) {
     struct dht_side *s = &d->sides[side];
-    if (size <= 0)
+    if (home)
+        s->home_size = size;
+    if (size <= 0 || home)
         return;
     s->sizes[s->size_next] = size;
     s->size_next = (s->size_next + 1) % DHT_SIZES;
     s->size_count += s->size_count < DHT_SIZES;
 }
 
-double dht_upkeep_size(const struct dht *d, unsigned side) {
+struct dht_size dht_upkeep_size(const struct dht *d, unsigned side) {
     const struct dht_side *s = &d->sides[side];
-    double sorted[DHT_SIZES];
-    for (unsigned i = 0; i < s->size_count; i++) {
-        unsigned at = i;
-        for (; at > 0 && sorted[at - 1] > s->sizes[i]; at--)
+    double sorted[DHT_SIZES + 1];
+    unsigned n = 0;
+    bool few = s->size_count < 4;
+    for (unsigned i = 0; i < s->size_count + few; i++) {
+        double v = i < s->size_count ? s->sizes[i] : s->home_size;
+        unsigned at = n++;
+        for (; at > 0 && sorted[at - 1] > v; at--)
             sorted[at] = sorted[at - 1];
-        sorted[at] = s->sizes[i];
+        sorted[at] = v;
     }
-    return s->size_count < 4 ? 0 : sorted[s->size_count / 2];
+    return (struct dht_size){sorted[n / 2], sorted[n * 3 / 4]};
 }
 
 /* --- answers ------------------------------------------------------------ */

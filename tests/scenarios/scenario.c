@@ -46,6 +46,10 @@ const struct scenario scenarios[] = {
      scenario_village, 1},
     {"hour", "100 nodes, 10 relays, 2 films: the simulator's speed (--nodes: idle)", scenario_hour,
      1},
+    {"dht", "hundreds of DHT nodes, a tenth changing every ten minutes: announced is found",
+     scenario_dht, 2},
+    {"dht_hostile", "the same with a fifth of them lying, besieging keys, poisoning, flooding",
+     scenario_dht_hostile, 2},
     {0},
 };
 
@@ -80,7 +84,7 @@ void scenario_measure(struct scenario_result *ret, const struct sim *s, unsigned
 struct options {
     const struct scenario *scenario;
     uint64_t seed, seeds;
-    bool seed_given, list;
+    bool seed_given, list, json;
     struct scenario_args args;
 };
 
@@ -92,6 +96,8 @@ static uint64_t number(struct argp_state *state, const char *what, const char *t
         argp_error(state, "%s is not a number: %s", what, text);
     return v;
 }
+
+enum { HOSTILE = 256 }; /* no short form */
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
     struct options *o = state->input;
@@ -116,6 +122,14 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case 'm':
         o->args.minutes = (unsigned)number(state, "minutes", arg);
         return 0;
+    case HOSTILE:
+        o->args.hostile = (unsigned)number(state, "percentage", arg);
+        if (o->args.hostile > 90)
+            argp_error(state, "--hostile: at most 90");
+        return 0;
+    case 'j':
+        o->json = true;
+        return 0;
     case 'l':
         o->list = true;
         return 0;
@@ -133,6 +147,8 @@ static const struct argp_option option_table[] = {
     {"seeds", 'c', "COUNT", 0, "So many seeds (default: the scenario's own)", 0},
     {"nodes", 'n', "N", 0, "Nodes, where the scenario leaves it open", 0},
     {"minutes", 'm', "N", 0, "Simulated minutes, where the scenario leaves it open", 0},
+    {"hostile", HOSTILE, "PERCENT", 0, "Hostile nodes, where the scenario knows such", 0},
+    {"json", 'j', NULL, 0, "One JSON object a seed and nothing else on standard output", 0},
     {"list", 'l', NULL, 0, "List the scenarios", 0},
     {"verbose", 'v', NULL, 0, "One line a seed", 0},
     {0},
@@ -161,11 +177,18 @@ static int run(struct options *o) {
         node_usec += r.node_usec;
         digests = digests * 31 + r.digest;
         last = r;
-        if (o->args.verbose)
+        if (o->json)
+            printf("{\"scenario\":\"%s\",\"seed\":%llu,\"ok\":%s,\"digest\":\"%016llx\","
+                   "\"result\":%s}\n",
+                   sc->name, (unsigned long long)o->args.seed, ok ? "true" : "false",
+                   (unsigned long long)r.digest, r.json[0] ? r.json : "null");
+        else if (o->args.verbose)
             printf("%s seed=%llu %s digest=%016llx %s\n", sc->name,
                    (unsigned long long)o->args.seed, ok ? "ok" : "FAILED",
                    (unsigned long long)r.digest, r.note);
     }
+    if (o->json)
+        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
     double cpu = cpu_seconds() - begin, hours = (double)node_usec / 3.6e9;
     printf("%s: %llu of %llu seeds ok, digest %016llx, %.3f node-hours in %.2f CPU-seconds (%.0f "
            "node-hours a CPU-minute)%s%s\n",

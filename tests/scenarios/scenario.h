@@ -15,6 +15,7 @@ struct scenario_args {
     uint64_t seed;
     unsigned nodes;   /* 0: as the scenario likes */
     unsigned minutes; /* of simulated time; 0: likewise */
+    unsigned hostile; /* of a hundred nodes, where the scenario knows such */
     bool verbose;
 };
 
@@ -22,6 +23,7 @@ struct scenario_result {
     uint64_t digest;
     uint64_t node_usec; /* simulated time times nodes */
     char note[160];     /* figures worth showing, or "" */
+    char json[1024];    /* all of them as a JSON object, or "" */
 };
 
 /* true: the property holds. false after scenario_failed() said what did not. */
@@ -48,6 +50,8 @@ bool scenario_relay_dies_8(const struct scenario_args *args, struct scenario_res
 bool scenario_fair_relay(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_same_run(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_village(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_dht(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_dht_hostile(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hour(const struct scenario_args *args, struct scenario_result *ret);
 
 /* Prints what failed, where, and with which seed; returns false. */

@@ -12,7 +12,7 @@ static const struct dht_id target = {{0}};
 
 static void setup(void) {
     l = malloc(sizeof *l);
-    dht_lookup_init(l, &target, 0);
+    dht_lookup_init(l, &target, (struct dht_size){0});
 }
 
 static void teardown(void) {
@@ -320,48 +320,123 @@ Test(dht_lookup, a_spoiled_path_spoils_no_other, .init = setup, .fini = teardown
     cr_expect_leq(n, DHT_STORES_MAX);
 }
 
-/* --- crowds ------------------------------------------------------------- */
+/* --- crowds and gaps ---------------------------------------------------- */
 
-/* A network of 2^16 / 4 nodes has one at every fourth of our distances. */
-static unsigned asked_around(double size, unsigned liars, unsigned *ret_honest_stores) {
-    static unsigned char state[sizeof(struct dht_lookup)];
-    struct dht_lookup *k = (void *)state;
-    dht_lookup_init(k, &target, size);
+static void ask_all(void) {
+    struct dht_candidate *c;
+    while ((c = dht_lookup_next(l))) {
+        struct dht_id v = c->id;
+        struct cv_addr a = c->addr;
+        dht_lookup_answered(l, &a, &v)->token_len = 1;
+    }
+    cr_assert(dht_lookup_over(l));
+}
+
+/* Honest nodes of a network of 16384: one in every 4/65536 of the ids. */
+static struct dht_id spaced(unsigned i) {
+    return (struct dht_id){{(uint8_t)(i * 4 >> 8), (uint8_t)(i * 4)}};
+}
+
+static void begin_around(double size, unsigned liars) {
+    dht_lookup_init(l, &target, (struct dht_size){size, size});
     for (unsigned i = 1; i <= liars; i++) {
         struct dht_id v = {{0, 0, 1, (uint8_t)i}};
         struct cv_addr a = addr(i);
-        dht_lookup_add(k, on(0), &v, &a);
+        dht_lookup_add(l, on(0), &v, &a);
     }
     for (unsigned i = 1; i <= 16; i++) {
-        struct dht_id v = {{(uint8_t)(i * 4 >> 8), (uint8_t)(i * 4)}};
+        struct dht_id v = spaced(i);
         struct cv_addr a = addr(1000 + i);
-        dht_lookup_add(k, on(0), &v, &a);
+        dht_lookup_add(l, on(0), &v, &a);
     }
-    unsigned asked = 0;
-    struct dht_candidate *c;
-    while ((c = dht_lookup_next(k))) {
-        asked++;
-        struct dht_id v = c->id;
-        struct cv_addr a = c->addr;
-        dht_lookup_answered(k, &a, &v)->token_len = 1;
-    }
-    struct dht_candidate *got[DHT_STORES_MAX];
-    size_t n = dht_lookup_stores(k, got);
-    *ret_honest_stores = 0;
-    for (size_t i = 0; i < n; i++)
-        *ret_honest_stores += got[i]->id.b[1] != 0;
-    return asked;
+    ask_all();
 }
 
-Test(dht_lookup, a_crowd_around_the_target_makes_it_look_farther) {
-    unsigned honest;
-    cr_expect_eq(asked_around(16384, 0, &honest), DHT_K, "an ordinary neighbourhood");
-    cr_expect_eq(honest, DHT_K);
-    cr_expect_eq(asked_around(16384, 8, &honest), 8 + DHT_K - 1);
-    cr_expect_geq(honest, DHT_K - 1);
-    cr_expect_eq(asked_around(0, 8, &honest), DHT_K, "nothing is known about the size");
-    cr_expect_eq(honest, 0);
-    cr_expect_leq(asked_around(16384, 60, &honest), DHT_PATH_QUERIES, "bounded");
+Test(dht_lookup, a_crowd_around_the_target_is_seen, .init = setup, .fini = teardown) {
+    struct dht_id crowd;
+    begin_around(16384, 0);
+    cr_expect_not(dht_lookup_crowded(l, &crowd), "an ordinary neighbourhood");
+    begin_around(16384, 4);
+    cr_expect(dht_lookup_crowded(l, &crowd));
+    cr_expect_eq(crowd.b[2], 1);
+    begin_around(0, 8);
+    cr_expect_not(dht_lookup_crowded(l, &crowd), "nothing is known about the size");
+}
+
+Test(dht_lookup, what_a_sweep_brings_is_all_asked_and_stored_on, .init = setup, .fini = teardown) {
+    begin_around(16384, 16);
+    struct dht_candidate *got[DHT_STORES_MAX];
+    unsigned before = l->asked;
+    for (unsigned i = 20; i < 40; i++) {
+        struct dht_id v = spaced(i);
+        struct cv_addr a = addr(2000 + i);
+        cr_expect(dht_lookup_add(l, on(DHT_PATH_SWEEP), &v, &a));
+    }
+    ask_all();
+    cr_expect_eq(l->asked - before, 20);
+    size_t n = dht_lookup_stores(l, got), swept = 0;
+    for (size_t i = 0; i < n; i++)
+        swept += got[i]->addr.ip[1] == 2020 >> 8;
+    cr_expect_eq(swept, 20, "%zu", swept);
+}
+
+Test(dht_lookup, a_sweep_does_not_count_the_crowd, .init = setup, .fini = teardown) {
+    struct dht_id beside = spaced(4);
+    dht_lookup_init(l, &beside, (struct dht_size){16384, 16384});
+    struct dht_id crowd = {{0, 0, 1}};
+    dht_lookup_shun(l, &crowd);
+    for (unsigned i = 1; i <= 16; i++) {
+        struct dht_id v = {{0, 0, 1, (uint8_t)i}};
+        struct cv_addr a = addr(i);
+        dht_lookup_add(l, on(0), &v, &a);
+    }
+    for (unsigned i = 3; i <= 12; i++) {
+        struct dht_id v = spaced(i);
+        struct cv_addr a = addr(1000 + i);
+        dht_lookup_add(l, on(0), &v, &a);
+    }
+    ask_all();
+    struct dht_candidate *got[DHT_K];
+    cr_assert_eq(dht_lookup_closest(l, false, got, DHT_K), DHT_K);
+    for (unsigned i = 0; i < DHT_K; i++)
+        cr_expect_neq(got[i]->id.b[1], 0, "none of the crowd");
+}
+
+/* Eight answered, but far from where the eighth ought to be: somebody names
+ * friends only. The path goes on with what it began with. */
+Test(dht_lookup, a_gap_before_the_closest_makes_it_go_on, .init = setup, .fini = teardown) {
+    for (unsigned known = 0; known < 2; known++) {
+        double size = known ? 16384 : 0;
+        dht_lookup_init(l, &target, (struct dht_size){size, size});
+        for (unsigned i = 1; i <= DHT_K; i++) {
+            struct dht_id v = spaced(i * 10);
+            struct cv_addr a = addr(i);
+            dht_lookup_add(l, on(0), &v, &a);
+        }
+        struct dht_id honest = spaced(1000);
+        struct cv_addr a = addr(3000);
+        dht_lookup_add(l, on(0), &honest, &a);
+        ask_all();
+        cr_expect_eq(dht_lookup_find(l, &a)->state,
+                     known ? DHT_CANDIDATE_ANSWERED : DHT_CANDIDATE_NEW);
+    }
+}
+
+Test(dht_lookup, paths_keep_to_their_places_whoever_else_names_their_nodes, .init = setup,
+     .fini = teardown) {
+    for (unsigned p = DHT_PATHS; p-- > 0;) {
+        for (unsigned i = 0; i < 2 * DHT_PATH_CANDIDATES; i++)
+            add_on(p, 5000 + p * 1000 - i);
+        for (unsigned i = 0; i < l->count; i++) { /* path 0 names everybody */
+            struct dht_id v = l->v[i].id;
+            struct cv_addr a = l->v[i].addr;
+            dht_lookup_add(l, on(0), &v, &a);
+        }
+        cr_assert_leq(l->count, DHT_CANDIDATES);
+    }
+    for (unsigned i = 0; i < 100; i++)
+        add_on(i % DHT_PATHS, 1000 - i);
+    cr_expect_eq(l->count, DHT_PATHS * DHT_PATH_CANDIDATES);
 }
 
 Test(dht_lookup, same_address_under_another_id_is_no_excuse, .init = setup, .fini = teardown) {

@@ -176,10 +176,13 @@ Test(dht_table, fitting_id_replaces_one_that_does_not, .init = setup, .fini = te
     cr_expect_eq(dht_table_count(&table), DHT_K + 1);
 }
 
-Test(dht_table, stale_bucket_once, .init = setup, .fini = teardown) {
+Test(dht_table, stale_and_fresh_buckets, .init = setup, .fini = teardown) {
     cr_expect_eq(dht_table_stale(&table, T + CV_SEC(899)), -1);
     cr_expect_eq(dht_table_stale(&table, T + CV_SEC(900)), 0);
+    cr_expect_eq(dht_table_fresh(&table), 0, "never looked up");
+    dht_table_refreshed(&table, T + CV_SEC(900), 0);
     cr_expect_eq(dht_table_stale(&table, T + CV_SEC(901)), -1);
+    cr_expect_eq(dht_table_fresh(&table), -1);
 }
 
 /* --- against a reference that keeps everything in one sorted list --- */
