@@ -259,7 +259,7 @@ static enum cv_err read_params(const char *p, const char *end, struct node_uri *
 }
 
 enum cv_err node_uri_read(const char *text, struct node_uri *ret, const char **ret_why) {
-    const char *ignored;
+    const char *ignored = NULL;
     const char **why = ret_why ? ret_why : &ignored;
     size_t len = strnlen(text, NODE_URI_MAX + 1);
     if (len > NODE_URI_MAX) {

@@ -120,7 +120,7 @@ void tun_link_descriptors_write(struct cv_wr *w, const struct tun_link_descripto
 }
 
 enum cv_err tun_token_read(struct cv_rd *r, struct tun_token *ret) {
-    struct tun_token m;
+    struct tun_token m = {0};
     cv_rd_copy(r, m.t, sizeof m.t);
     cv_rd_copy(r, m.mac, sizeof m.mac);
     DONE(r, m, ret);

@@ -111,7 +111,7 @@ void world_view(struct world *w, const struct bench_options *o, const char *file
             sleep(pause_s);
         const char *argv[16] = {"--no-player", "--no-share", "--output", out};
         snprintf(out, sizeof out, "%s/copy%u", bench_folder(), i);
-        for (size_t j = 0; more[j] && j < 11; j++)
+        for (size_t j = 0; j < 11 && more[j]; j++)
             argv[4 + j] = more[j];
         w->viewer = start(w, "play", "viewer", w->viewer_state, argv);
         double began = w->viewer->started;
