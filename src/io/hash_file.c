@@ -6,20 +6,22 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "io/file.h"
 #include "io/limits.h"
+#include "ppsp/build.h"
 
 /*
  * Blocks are taken in order; block b uses slot b % slots, so a thread waits
- * until the block that had its slot before was handed on. Memory is slots
- * blocks of data (one a thread) and slots blocks of hashes.
+ * until the block that had its slot before was handed on. Memory is a block of
+ * data a thread, and slots blocks of groups' roots. A block is whole groups.
  */
 struct slot {
     uint64_t block;
     bool full;
-    uint8_t *hashes;
+    uint8_t *roots;
 };
 
 struct pool {
@@ -40,8 +42,9 @@ static uint64_t block_octets(const struct pool *p, uint64_t block) {
     return left < size ? left : size;
 }
 
-static size_t chunks_in(const struct pool *p, uint64_t block) {
-    return (size_t)((block_octets(p, block) + p->job->chunk_size - 1) / p->job->chunk_size);
+static size_t groups_in(const struct pool *p, uint64_t block) {
+    uint64_t group = (uint64_t)PPSP_BUILD_GROUP * p->job->chunk_size;
+    return (size_t)((block_octets(p, block) + group - 1) / group);
 }
 
 static void fail(struct pool *p, enum cv_err err, int error) {
@@ -72,39 +75,50 @@ static struct slot *take(struct pool *p) {
     return slot;
 }
 
-static bool hash_block(struct pool *p, struct slot *slot, struct cv_sha_run *run, uint8_t *data) {
+/* The root of the group that begins with data, or of the whole tree when there is no
+ * other group. */
+static void hash_group(const struct pool *p, const uint8_t *data, uint64_t len, uint8_t *root) {
     const struct io_hash_job *job = p->job;
-    uint64_t len = block_octets(p, slot->block);
-    ssize_t n =
-        io_file_pread(job->fd, data, (size_t)len, slot->block * p->block_chunks * job->chunk_size);
+    uint8_t leaves[PPSP_BUILD_GROUP * CV_SHA_MAX], nodes[PPSP_BUILD_RUN * CV_SHA_MAX];
+    unsigned count = 0;
+    for (uint64_t at = 0; at < len && count < PPSP_BUILD_GROUP; at += job->chunk_size) {
+        uint64_t left = len - at;
+        ppsp_build_leaf(job->alg, data + at,
+                        (size_t)(left < job->chunk_size ? left : job->chunk_size),
+                        leaves + count++ * p->hash_len);
+    }
+    ppsp_build_group(job->alg, leaves, count, nodes);
+    bool alone = job->octets <= (uint64_t)PPSP_BUILD_GROUP * job->chunk_size;
+    ppsp_bin top = alone ? ppsp_bin_root(count) : PPSP_BUILD_GROUP - 1;
+    memcpy(root, nodes + top * p->hash_len, p->hash_len);
+}
+
+static bool hash_block(struct pool *p, struct slot *slot, uint8_t *data) {
+    const struct io_hash_job *job = p->job;
+    uint64_t len = block_octets(p, slot->block), begin = slot->block * p->block_chunks;
+    ssize_t n = io_file_pread(job->fd, data, (size_t)len, begin * job->chunk_size);
     if (n < 0 || (uint64_t)n < len) {
         fail(p, n < 0 ? CV_ERR_STORE : CV_ERR_DIFFERS, errno);
         return false;
     }
-    uint8_t *hash = slot->hashes;
-    for (uint64_t at = 0; at < len; at += job->chunk_size, hash += p->hash_len) {
-        uint64_t left = len - at;
-        cv_sha_run_add(run, data + at, (size_t)(left < job->chunk_size ? left : job->chunk_size));
-        cv_sha_run_end(run, hash);
-    }
+    uint64_t step = (uint64_t)PPSP_BUILD_GROUP * job->chunk_size, group = 0;
+    for (uint64_t at = 0; at < len; at += step, group++)
+        hash_group(p, data + at, len - at, slot->roots + group * p->hash_len);
     return true;
 }
 
 static void *worker(void *arg) {
     struct pool *p = arg;
     uint8_t *data = malloc((size_t)(p->block_chunks * p->job->chunk_size));
-    /* Not cv_sha(): what it keeps for a thread would outlive this one. */
-    struct cv_sha_run *run = cv_sha_run_new(p->job->alg);
-    bool ready = data && run;
-    if (!ready)
+    if (!data)
         fail(p, CV_ERR_NOMEM, 0);
-    for (struct slot *slot; ready && (slot = take(p)) && hash_block(p, slot, run, data);) {
+    for (struct slot *slot; data && (slot = take(p)) && hash_block(p, slot, data);) {
         pthread_mutex_lock(&p->mutex);
         slot->full = true;
         pthread_cond_broadcast(&p->changed);
         pthread_mutex_unlock(&p->mutex);
     }
-    cv_sha_run_free(run);
+    cv_crypto_thread_done();
     free(data);
     return NULL;
 }
@@ -121,8 +135,8 @@ static void hand_on(struct pool *p) {
         if (err != CV_ERR_OK)
             return;
 
-        err =
-            p->job->leaves(p->job->ctx, block * p->block_chunks, slot->hashes, chunks_in(p, block));
+        err = p->job->groups(p->job->ctx, block * (p->block_chunks / PPSP_BUILD_GROUP), slot->roots,
+                             groups_in(p, block));
         if (err != CV_ERR_OK) {
             fail(p, err, 0);
             return;
@@ -165,22 +179,24 @@ static enum cv_err explain(const struct pool *p, struct io_why *why) {
 
 enum cv_err io_hash_file(const struct io_hash_job *job, struct io_why *why) {
     assert(job->octets > 0);
-    assert(job->chunk_size > 0);
+    assert(job->chunk_size > 0 && job->chunk_size <= IO_CHUNK_MAX);
     struct pool p = {.job = job, .hash_len = cv_sha_len(job->alg)};
-    p.block_chunks = job->chunk_size < IO_HASH_BLOCK ? IO_HASH_BLOCK / job->chunk_size : 1;
+    uint64_t group = (uint64_t)PPSP_BUILD_GROUP * job->chunk_size;
+    p.block_chunks = (group < IO_HASH_BLOCK ? IO_HASH_BLOCK / group : 1) * PPSP_BUILD_GROUP;
     uint64_t size = p.block_chunks * job->chunk_size;
     p.blocks = (job->octets + size - 1) / size;
     unsigned threads = thread_count(&p);
     p.slot_count = 2 * threads;
     p.slots = calloc(p.slot_count, sizeof *p.slots);
-    uint8_t *hashes = malloc(p.slot_count * (size_t)p.block_chunks * p.hash_len);
-    if (!p.slots || !hashes) {
+    size_t of_slot = (size_t)(p.block_chunks / PPSP_BUILD_GROUP) * p.hash_len;
+    uint8_t *roots = malloc(p.slot_count * of_slot);
+    if (!p.slots || !roots) {
         free(p.slots);
-        free(hashes);
+        free(roots);
         return CV_ERR_NOMEM;
     }
     for (unsigned i = 0; i < p.slot_count; i++)
-        p.slots[i].hashes = hashes + i * (size_t)p.block_chunks * p.hash_len;
+        p.slots[i].roots = roots + i * of_slot;
     pthread_mutex_init(&p.mutex, NULL);
     pthread_cond_init(&p.changed, NULL);
     (void)posix_fadvise(job->fd, 0, (off_t)job->octets, POSIX_FADV_SEQUENTIAL);
@@ -189,7 +205,7 @@ enum cv_err io_hash_file(const struct io_hash_job *job, struct io_why *why) {
 
     pthread_mutex_destroy(&p.mutex);
     pthread_cond_destroy(&p.changed);
-    free(hashes);
+    free(roots);
     free(p.slots);
     return explain(&p, why);
 }

@@ -1,7 +1,7 @@
 /*
- * The leaf hashes of a file's chunks, by all processors, through bounded
- * memory: threads read and hash blocks ahead, the caller's thread gets the
- * hashes in order.
+ * The hash tree of a file up to the roots of groups of 16 chunks, by all
+ * processors, through bounded memory: threads read and hash blocks ahead, the
+ * caller's thread gets the roots in order (for ppsp_build_add_group()).
  */
 #ifndef CULVERT_IO_HASH_FILE_H
 #define CULVERT_IO_HASH_FILE_H
@@ -15,17 +15,17 @@
 struct io_hash_job {
     int fd; /* borrowed; only pread */
     const char *path;
-    uint64_t octets; /* to hash, > 0; a shorter file is DIFFERS */
-    uint32_t chunk_size;
+    uint64_t octets;     /* to hash, > 0; a shorter file is DIFFERS */
+    uint32_t chunk_size; /* at most IO_CHUNK_MAX */
     enum cv_sha alg;
     unsigned threads; /* 0: one a processor */
-    /* `count` hashes in a row, of the chunks first, first + 1, ...; an error
-     * ends the job with it. */
-    enum cv_err (*leaves)(void *ctx, uint64_t first, const uint8_t *hashes, size_t count);
+    /* `count` roots in a row, of the groups first, first + 1, ...; an error ends
+     * the job with it. Of a file that has but one group: the root of its tree. */
+    enum cv_err (*groups)(void *ctx, uint64_t first, const uint8_t *roots, size_t count);
     void *ctx;
 };
 
-/* OK, what leaves() answered, DIFFERS, STORE, NOMEM, LIMIT (no threads). */
+/* OK, what groups() answered, DIFFERS, STORE, NOMEM, LIMIT (no threads). */
 enum cv_err io_hash_file(const struct io_hash_job *job, struct io_why *why);
 
 #endif

@@ -58,14 +58,14 @@ struct building {
     uint64_t octets;
 };
 
-static enum cv_err add_leaves(void *ctx, uint64_t first, const uint8_t *hashes, size_t count) {
+static enum cv_err add_groups(void *ctx, uint64_t first, const uint8_t *roots, size_t count) {
     struct building *b = ctx;
     for (size_t i = 0; i < count; i++) {
-        enum cv_err err = ppsp_build_add(&b->build, hashes + i * b->hash_len);
+        enum cv_err err = ppsp_build_add_group(&b->build, roots + i * b->hash_len);
         if (err != CV_ERR_OK)
             return err;
     }
-    uint64_t done = (first + count) * b->cfg->chunk_size;
+    uint64_t done = (first + count) * PPSP_BUILD_GROUP * b->cfg->chunk_size;
     if (b->cfg->progress &&
         !b->cfg->progress(b->cfg->ctx, done < b->octets ? done : b->octets, b->octets))
         return CV_ERR_CLOSED;
@@ -85,19 +85,23 @@ static enum cv_err hash_all(struct io_store *s, const struct io_share_config *cf
                               .chunk_size = cfg->chunk_size,
                               .alg = cfg->alg,
                               .threads = cfg->threads,
-                              .leaves = add_leaves,
+                              .groups = add_groups,
                               .ctx = b};
     enum cv_err err = io_hash_file(&job, why);
     if (err == CV_ERR_OK)
         err = ppsp_build_end(&b->build, s->header.root);
+    if (err == CV_ERR_OK)
+        err = io_tree_write(s);
     if ((err == CV_ERR_FULL || err == CV_ERR_STORE) && s->why.text[0])
         io_why_set(why, "%s", s->why.text);
     free(b);
     return err;
 }
 
-static bool unchanged(const struct io_store_header *h, const struct stat *st) {
-    return h->shared && h->file_octets == (uint64_t)st->st_size && h->file_mtime_ns == mtime_ns(st);
+bool io_store_unchanged(const struct io_store_header *h, int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 && h->file_octets == (uint64_t)st.st_size &&
+           h->file_mtime_ns == mtime_ns(&st);
 }
 
 /* Hashes, then writes the header, so that only a whole tree is ever believed. */
@@ -120,12 +124,11 @@ static enum cv_err make(struct io_store *s, const struct io_share_config *cfg,
     memcpy(s->header.id, id, IO_STORE_ID);
     s->hash_len = cv_sha_len(cfg->alg);
 
+    io_tree_drop(s);
     if (ftruncate(s->have, 0) != 0 || ftruncate(s->tree, 0) != 0)
         return io_why_errno(why, s->where, errno);
     enum cv_err err = hash_all(s, cfg, why);
-    struct stat now;
-    if (err == CV_ERR_OK && (fstat(s->data, &now) != 0 || now.st_size != st->st_size ||
-                             mtime_ns(&now) != mtime_ns(st))) {
+    if (err == CV_ERR_OK && !io_store_unchanged(&s->header, s->data)) {
         io_why_set(why, "%s: changed while it was read; try again", cfg->path);
         err = CV_ERR_DIFFERS;
     }
@@ -161,7 +164,8 @@ enum cv_err io_store_share(struct io_state *state, const struct io_share_config 
     s->data = fd;
     snprintf(s->data_where, sizeof s->data_where, "%s", cfg->path);
     /* Whatever is wrong with what was remembered: hashing again heals it. */
-    if (io_store_load_header(s, NULL) != CV_ERR_OK || !unchanged(&s->header, &st))
+    if (io_store_load_header(s, NULL) != CV_ERR_OK || !s->header.shared ||
+        !io_store_unchanged(&s->header, s->data))
         err = make(s, cfg, &st, id, why);
     if (err != CV_ERR_OK) {
         io_store_close(s);

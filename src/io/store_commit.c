@@ -27,7 +27,7 @@ static struct io_store_page *page_in(struct io_store_pages *q, uint64_t number) 
 
 /* 0 or errno. */
 static int write_out(struct io_store *s, const struct io_store_pages *pages) {
-    if (fdatasync(s->data) != 0 || fdatasync(s->tree) != 0)
+    if (fdatasync(s->data) != 0 || fdatasync(s->tree) != 0 || fdatasync(s->leaves) != 0)
         return errno;
     for (size_t i = 0; i < pages->used; i++)
         if (io_file_pwrite(s->have, pages->all[i].octets, IO_PAGE,
@@ -115,7 +115,10 @@ static enum cv_err queue_dirty(struct io_store *s) {
 enum cv_err io_store_commit(struct io_store *s) {
     struct io_store_flusher *f = &s->flusher;
     bool fresh = !s->header.shared && s->fresh_octets > 0;
-    enum cv_err err = fresh ? ensure_thread(s) : CV_ERR_OK;
+    /* Before the bits are queued, or these could be durable without their hashes. */
+    enum cv_err err = s->header.shared ? CV_ERR_OK : io_tree_write(s);
+    if (err == CV_ERR_OK && fresh)
+        err = ensure_thread(s);
     if (err != CV_ERR_OK)
         return err;
     pthread_mutex_lock(&f->mutex);

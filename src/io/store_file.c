@@ -32,7 +32,7 @@ enum cv_err io_store_begin(struct io_state *state, const char *name, struct io_s
     struct io_store *s = calloc(1, sizeof *s);
     if (!s)
         return CV_ERR_NOMEM;
-    s->folder = s->data = s->tree = s->have = -1;
+    s->folder = s->data = s->tree = s->leaves = s->have = -1;
     pthread_mutex_init(&s->flusher.mutex, NULL);
     pthread_cond_init(&s->flusher.changed, NULL);
     snprintf(s->where, sizeof s->where, "%.3900s/%s", io_state_path(state), name);
@@ -72,8 +72,9 @@ enum cv_err io_store_load_header(struct io_store *s, struct io_why *why) {
             best = err;
     }
     if (best == CV_ERR_VERSION)
-        io_why_set(why, "%s/have: written by a newer culvert; use that one, or remove %s", s->where,
-                   s->where);
+        io_why_set(why,
+                   "%s/have: written by another version of culvert; use that one, or remove %s",
+                   s->where, s->where);
     else if (best != CV_ERR_OK)
         io_why_set(why, "%s/have: damaged; remove %s to fetch the content anew", s->where,
                    s->where);
@@ -113,13 +114,16 @@ enum cv_err io_store_grow(struct io_store *s, uint64_t chunks) {
     return CV_ERR_OK;
 }
 
-/* Marks of chunks that the file is too short to hold are forgotten. */
+/* Marks of chunks that the file is too short to hold are forgotten. The hashes within
+ * a complete group are not stored: such a group is forgotten as a whole. */
 static void forget_behind(struct io_store *s, uint64_t file_octets) {
     uint64_t whole = file_octets / s->header.chunk_size;
     if (s->header.octets && file_octets >= s->header.octets)
         whole = s->header.chunks;
     else if (!s->header.octets && file_octets % s->header.chunk_size)
         whole++; /* the last chunk may be short */
+    if (whole < s->header.chunks && io_tree_complete(s, whole / IO_GROUP_CHUNKS))
+        whole -= whole % IO_GROUP_CHUNKS;
     for (uint64_t word = whole / 64; word < s->word_count; word++) {
         uint64_t keep = word == whole / 64 ? (UINT64_C(1) << whole % 64) - 1 : 0;
         uint64_t gone = s->words[word] & ~keep, page = word * 64 / IO_PAGE_CHUNKS;
@@ -194,6 +198,9 @@ static enum cv_err resume(struct io_store *s, const struct io_store_config *cfg,
     err = open_data(s, cfg->data_path, fresh, why);
     if (err != CV_ERR_OK)
         return err;
+    s->leaves = open_inside(s, "leaves");
+    if (s->leaves < 0)
+        return io_why_errno(why, s->where, errno);
     if (!fresh)
         return load_bits(s, why);
     s->header = (struct io_store_header){.chunk_size = cfg->chunk_size, .alg = (uint32_t)cfg->alg};
@@ -226,19 +233,28 @@ enum cv_err io_store_open(struct io_state *state, const struct io_store_config *
     return CV_ERR_OK;
 }
 
+/* Complete content needs none: they are made from it. */
+static void drop_leaves(const struct io_store *s) {
+    if (s->header.chunks && s->verified == s->header.chunks)
+        (void)ftruncate(s->leaves, 0);
+}
+
 struct io_store *io_store_close(struct io_store *s) {
     if (!s)
         return NULL;
     if (s->data >= 0)
         io_store_flush(s);
     io_store_stop(s);
-    int fds[] = {s->data, s->tree, s->have, s->folder};
+    if (s->leaves >= 0 && !s->flusher.error)
+        drop_leaves(s);
+    int fds[] = {s->data, s->tree, s->leaves, s->have, s->folder};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         if (fds[i] >= 0)
             close(fds[i]);
     pthread_mutex_destroy(&s->flusher.mutex);
     pthread_cond_destroy(&s->flusher.changed);
     free(s->flusher.queue.all);
+    io_tree_drop(s);
     free(s->words);
     free(s->dirty);
     free(s);
@@ -271,7 +287,7 @@ bool io_store_room(const struct io_store *s, uint64_t octets) {
 
 enum cv_err io_store_remove(struct io_state *state, const uint8_t id[IO_STORE_ID],
                             struct io_why *why) {
-    static const char *const files[] = {"data", "tree", "have"};
+    static const char *const files[] = {"data", "tree", "leaves", "have"};
     char where[IO_PATH_MAX];
     store_name name;
     int folder;

@@ -1,15 +1,16 @@
 /*
  * Where chunks survive: the file version of ppsp/store.h.
  *
- * A folder of the state folder holds three files:
+ * A folder of the state folder holds four files:
  *
  *   data   the content, sparse; or any path the user asked for; or, when a
  *          file is shared, that file itself, never written
- *   tree   hashes by bin number: hash of bin b at b * hash length, zeros = not known
+ *   tree   hashes by bin number, and
+ *   leaves the lowest of them while the content is not complete (store_tree.h)
  *   have   which chunks are verified (store_page.h)
  *
  * The order that makes kill -9 and power cuts harmless: chunks and hashes are
- * written first; data and tree are flushed (fdatasync); only then the bits
+ * written first; data, tree and leaves are flushed (fdatasync); only then the bits
  * of `have` are written, and flushed. What `have` says is true without reading
  * the content again. A thread of the store does the flushing, so that the
  * event loop never waits for a disk; at most IO_STORE_UNCOMMITTED_MAX octets

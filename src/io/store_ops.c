@@ -72,6 +72,16 @@ static uint64_t octets_of(const struct io_store *s, uint64_t first, uint32_t cou
     return len;
 }
 
+/* Asked after each read: a writer changes a file's time before its content. */
+static enum cv_err still_shared(struct io_store *s) {
+    if (s->header.shared && !s->changed && !io_store_unchanged(&s->header, s->data))
+        s->changed = true;
+    if (!s->changed)
+        return CV_ERR_OK;
+    io_why_set(&s->why, "%s: changed while it was shared; share it again", s->data_where);
+    return CV_ERR_CORRUPT;
+}
+
 static enum cv_err op_read_chunks(void *ctx, uint64_t first, uint32_t count, uint8_t *buf,
                                   size_t cap, size_t *ret_len) {
     struct io_store *s = ctx;
@@ -86,12 +96,14 @@ static enum cv_err op_read_chunks(void *ctx, uint64_t first, uint32_t count, uin
     bool last_of_unknown_length = s->header.octets == 0 && first + count == s->header.chunks;
     if ((uint64_t)n < len &&
         !(last_of_unknown_length && len - (uint64_t)n < s->header.chunk_size)) {
-        io_why_set(&s->why, "%s: shorter than it was; restore it, or remove the download",
-                   s->data_where);
+        io_why_set(&s->why, "%s: shorter than it was; %s", s->data_where,
+                   s->header.shared ? "share it again" : "restore it, or remove the download");
         return CV_ERR_CORRUPT;
     }
-    *ret_len = (size_t)n;
-    return CV_ERR_OK;
+    enum cv_err err = still_shared(s);
+    if (err == CV_ERR_OK)
+        *ret_len = (size_t)n;
+    return err;
 }
 
 static void mark(struct io_store *s, uint64_t first, uint32_t count) {
@@ -153,21 +165,11 @@ static enum cv_err op_write_chunks(void *ctx, uint64_t first, uint32_t count, co
 }
 
 static enum cv_err op_tree_get(void *ctx, uint64_t bin, uint32_t count, uint8_t *hashes) {
-    struct io_store *s = ctx;
-    size_t len = count * s->hash_len;
-    ssize_t n = io_file_pread(s->tree, hashes, len, bin * s->hash_len);
-    if (n < 0)
-        return failed(s, s->where, errno);
-    memset(hashes + n, 0, len - (size_t)n);
-    return CV_ERR_OK;
+    return io_tree_get(ctx, bin, count, hashes);
 }
 
 static enum cv_err op_tree_put(void *ctx, uint64_t bin, uint32_t count, const uint8_t *hashes) {
-    struct io_store *s = ctx;
-    assert(bin + count <= 2 * IO_STORE_CHUNKS_MAX);
-    if (io_file_pwrite(s->tree, hashes, count * s->hash_len, bin * s->hash_len) != 0)
-        return failed(s, s->where, errno);
-    return CV_ERR_OK;
+    return io_tree_put(ctx, bin, count, hashes);
 }
 
 static enum cv_err op_commit(void *ctx) {

@@ -26,6 +26,7 @@ enum {
 
 static_assert(AT_ROOT + CV_SHA_MAX <= IO_PAGE_BODY, "the header fits its page");
 static_assert(IO_PAGE_CHUNKS % 64 == 0, "pages begin at whole words");
+static_assert(IO_PAGE_CHUNKS % IO_GROUP_CHUNKS == 0, "the bits of a group are never torn");
 
 static void put(uint8_t *at, uint64_t v, size_t n) {
     for (size_t i = 0; i < n; i++, v >>= 8)
@@ -78,7 +79,7 @@ unsigned io_page_write_header(uint8_t page[IO_PAGE], const struct io_store_heade
 }
 
 static bool sensible(const struct io_store_header *h) {
-    if (h->chunk_size == 0 || h->chunk_size > 1 << 24 || cv_sha_len((enum cv_sha)h->alg) == 0)
+    if (h->chunk_size == 0 || h->chunk_size > IO_CHUNK_MAX || cv_sha_len((enum cv_sha)h->alg) == 0)
         return false;
     if (h->chunks > IO_STORE_CHUNKS_MAX || h->octets > h->chunks * h->chunk_size)
         return false;
@@ -103,7 +104,7 @@ enum cv_err io_page_read_header(const uint8_t page[IO_PAGE], unsigned number,
     if (memcmp(page + AT_MAGIC, magic, sizeof magic) != 0 || !intact(page, h.id, number) ||
         (h.sequence & 1) != number)
         return CV_ERR_CORRUPT;
-    if (get(page + AT_VERSION, 4) > IO_STORE_VERSION)
+    if (get(page + AT_VERSION, 4) != IO_STORE_VERSION)
         return CV_ERR_VERSION;
     if (!sensible(&h))
         return CV_ERR_CORRUPT;

@@ -27,7 +27,8 @@ enum {
     IO_PAGE_CHUNKS = IO_PAGE_BODY * 8,
     IO_PAGE_FIRST = 2, /* of the bitmap */
     IO_STORE_ID = 32,
-    IO_STORE_VERSION = 1,
+    IO_STORE_VERSION = 2, /* 1: a whole tree by bin number */
+    IO_GROUP_CHUNKS = 16, /* see store_tree.h; a page has whole groups */
 };
 
 struct io_store_header {
@@ -45,7 +46,7 @@ struct io_store_header {
 /* Writes the page that `sequence` selects (0 or 1); returns its number. */
 unsigned io_page_write_header(uint8_t page[IO_PAGE], const struct io_store_header *h);
 
-/* CORRUPT: not a header, or damaged; VERSION: written by a newer program;
+/* CORRUPT: not a header, or damaged; VERSION: written by another program;
  * *ret is untouched then. */
 enum cv_err io_page_read_header(const uint8_t page[IO_PAGE], unsigned number,
                                 struct io_store_header *ret);

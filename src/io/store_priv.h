@@ -1,5 +1,5 @@
-/* The inside of a store, shared by store_file.c, store_ops.c, store_commit.c
- * and share.c. */
+/* The inside of a store, shared by store_file.c, store_ops.c, store_commit.c,
+ * store_tree.c and share.c. */
 #ifndef CULVERT_IO_STORE_PRIV_H
 #define CULVERT_IO_STORE_PRIV_H
 
@@ -7,6 +7,7 @@
 
 #include "io/limits.h"
 #include "io/store_file.h"
+#include "io/store_tree.h"
 
 struct io_store_page {
     uint64_t number; /* in the file */
@@ -34,10 +35,23 @@ struct io_store_flusher {
     int error; /* errno of the first failed flush; sticky */
 };
 
+/* A block or page of the hash tree in memory; its hashes lie behind the slots. */
+struct io_tree_slot {
+    uint64_t name; /* its number, + 1; 0: empty */
+    uint64_t used; /* when, by the clock below */
+    bool dirty;
+};
+
+struct io_tree_memory {
+    struct io_tree_slot *blocks; /* of `tree`: IO_TREE_BLOCKS, or NULL */
+    struct io_tree_slot *pages;  /* of groups that were written: IO_TREE_PAGES, or NULL */
+    uint64_t clock;
+};
+
 struct io_store {
     char where[IO_PATH_MAX]; /* its folder, for messages */
     char data_where[IO_PATH_MAX];
-    int folder, data, tree, have;
+    int folder, data, tree, leaves, have; /* -1: none */
     size_t hash_len;
     struct io_store_header header;
     uint64_t *words; /* verified chunks; word_count of them */
@@ -45,6 +59,8 @@ struct io_store {
     uint64_t verified, pages_damaged, chunks_lost;
     uint8_t *dirty;        /* one bit a bitmap page that has bits the queue has not */
     uint64_t fresh_octets; /* written since the last commit() */
+    struct io_tree_memory tree_memory;
+    bool changed; /* shared: the file is not the one that was hashed */
     struct io_why why;
     struct io_store_flusher flusher;
 };
@@ -55,12 +71,15 @@ enum cv_err io_store_grow(struct io_store *s, uint64_t chunks);
 /* Writes the header, its other slot, without flushing. */
 enum cv_err io_store_put_header(struct io_store *s);
 
-/* Opens folder and tree; `name` as in io_state_folder(). */
+/* Opens folder, tree and have; `name` as in io_state_folder(). */
 enum cv_err io_store_begin(struct io_state *state, const char *name, struct io_store **ret,
                            struct io_why *why);
 
 /* Reads the header. NOENT: there is none yet. */
 enum cv_err io_store_load_header(struct io_store *s, struct io_why *why);
+
+/* Whether the file is still the one that was hashed, as far as its size and time tell. */
+bool io_store_unchanged(const struct io_store_header *h, int fd);
 
 /* Queues what is fresh; a store operation, see ppsp/store.h. */
 enum cv_err io_store_commit(struct io_store *s);

@@ -174,6 +174,10 @@ void ppsp_swarm_size_exact(struct ppsp_swarm *s, size_t len);
 /* Length a chunk must have; 0 when that is not known (the last one). */
 size_t ppsp_swarm_chunk_len(const struct ppsp_swarm *s, uint64_t chunk);
 
+/* The store holds something else than what was verified: an event, and from now on
+ * nothing is given to anybody. */
+void ppsp_swarm_withdraw(struct ppsp_swarm *s, enum cv_err why);
+
 /* Lets every open channel look for something to send. */
 void ppsp_swarm_wake(struct ppsp_swarm *s);
 

@@ -150,7 +150,8 @@ static void settle_elsewhere(struct ppsp_channel *c, uint64_t chunk) {
 }
 
 static void arrived(struct ppsp_channel *c, cv_usec now, const struct ppsp_data *data) {
-    struct ppsp_taken t = ppsp_flight_take(&c->asked, data->chunk, data->chunk, false);
+    /* A chunk is asked of a peer once at a time. */
+    struct ppsp_taken t = ppsp_flight_take(&c->asked, data->chunk, data->chunk, true);
     (void)ppsp_flight_take(&c->late, data->chunk, data->chunk, false);
     if (t.chunks == 0) {
         settle_elsewhere(c, data->chunk);

@@ -185,9 +185,9 @@ enum ppsp_event_type {
     PPSP_EVENT_PEER_UP,      /* handshake complete */
     PPSP_EVENT_PEER_DOWN,    /* a peer is forgotten; err tells why: TIMEDOUT, CLOSED
                                 (it said goodbye), MALFORMED (nonsense), DIFFERS (not
-                                our swarm's metadata), AUTH (bad data), DENIED (it acknowledged what
-                                was    never sent) */
-    PPSP_EVENT_STORE_ERROR,  /* fetching stopped, err tells why; see store.h */
+                                 our swarm's metadata), AUTH (bad data), DENIED (it acknowledged what
+                                 was never sent) */
+    PPSP_EVENT_STORE_ERROR,  /* fetching or serving stopped, err tells why; see store.h */
 };
 
 struct ppsp_event {

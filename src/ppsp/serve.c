@@ -509,6 +509,10 @@ enum ppsp_out ppsp_serve_out(struct ppsp_channel *c, cv_usec now, struct cv_batc
         }
         if (err == CV_ERR_NOBUFS)
             return PPSP_OUT_FULL;
+        if (err == CV_ERR_CORRUPT) { /* what it holds is not what was verified */
+            ppsp_swarm_withdraw(s, err);
+            return PPSP_OUT_DONE;
+        }
         if (err) { /* the store: later */
             c->group_valid = false;
             c->send_at = cv_usec_add(now, PPSP_STORE_RETRY);

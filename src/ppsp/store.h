@@ -14,6 +14,10 @@
  *   CV_ERR_STORE    I/O error: PPSP_EVENT_STORE_ERROR; treated like FULL
  *   CV_ERR_CORRUPT  what is stored cannot be right; like STORE
  *
+ * CORRUPT to a read ends serving: PPSP_EVENT_STORE_ERROR, and nothing is given to
+ * peers until the swarm is closed and opened again. After other errors it is read
+ * again later.
+ *
  * Chunks are numbered from 0. All chunks but the last have the swarm's chunk
  * size. Only verified chunks are ever written.
  *
@@ -21,9 +25,10 @@
  * chunk i is bin 2i, inner nodes lie between their children, so the nodes of
  * the subtree over an aligned group of 2^k chunks are 2^(k+1)-1 consecutive
  * bins and a flat file indexed by bin number holds the tree. The engine asks
- * for and writes such runs: one call per 16 chunks. A hash of zeros means "not
- * known" (a sparse file answers that by itself); the store never interprets
- * hashes. Only verified hashes are ever written.
+ * for and writes such runs, from a multiple of 32 on, and single bins from level 4
+ * on: one call per 16 chunks. A hash of zeros means "not known" (a sparse file
+ * answers that by itself). Only verified hashes are ever written; a store may
+ * keep levels 0 to 3 of complete groups or make them from the chunks.
  */
 #ifndef CULVERT_PPSP_STORE_H
 #define CULVERT_PPSP_STORE_H

@@ -211,6 +211,15 @@ void ppsp_swarm_wake(struct ppsp_swarm *s) {
     }
 }
 
+void ppsp_swarm_withdraw(struct ppsp_swarm *s, enum cv_err why) {
+    struct ppsp_channel *c;
+    s->config.serve = false;
+    TAILQ_FOREACH(c, &s->channels, of_swarm)
+    c->queued = 0;
+    ppsp_event_push(
+        s->p, &(struct ppsp_event){.type = PPSP_EVENT_STORE_ERROR, .err = why, .swarm = s->handle});
+}
+
 void ppsp_swarm_ready(struct ppsp *p, struct cv_now now, cv_handle swarm) {
     struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
     if (!s)

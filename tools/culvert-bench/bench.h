@@ -27,9 +27,14 @@ json_t *bench_ledger(const struct bench_options *o);
 json_t *bench_sim(const struct bench_options *o);
 
 /* A folder of this run in memory (/dev/shm where there is one), removed at the
- * end; a file of incompressible octets in it; SHA-256 of a file in hex. */
+ * end; a file of incompressible octets in it; SHA-256 of a file in hex.
+ *
+ * bench_touch_memory() writes so much into the folder and removes it: memory that
+ * a hypervisor has yet to find would be paid for by whoever writes a file there
+ * first, and that is neither PPSPP's nor any disk's price. */
 const char *bench_folder(void);
 void bench_make_file(const char *path, unsigned mib);
+void bench_touch_memory(unsigned mib);
 void bench_sha256(const char *path, char out[65]);
 void bench_folder_remove(void);
 

@@ -58,6 +58,19 @@ void bench_make_file(const char *path, unsigned mib) {
         bench_die("%s: cannot be written", path);
 }
 
+void bench_touch_memory(unsigned mib) {
+    char path[300];
+    static uint8_t block[1 << 20];
+    snprintf(path, sizeof path, "%s/touched", bench_folder());
+    FILE *f = fopen(path, "wb");
+    memset(block, 1, sizeof block);
+    for (unsigned i = 0; f && i < mib; i++)
+        if (fwrite(block, 1, sizeof block, f) != sizeof block)
+            bench_die("%s: cannot be written", path);
+    if (!f || fclose(f) != 0 || remove(path) != 0)
+        bench_die("%s: cannot be written", path);
+}
+
 void bench_sha256(const char *path, char out[65]) {
     static uint8_t block[1 << 20];
     uint8_t sum[32];

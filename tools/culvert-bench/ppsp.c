@@ -81,6 +81,7 @@ static void compare(const struct swarm *s, char sum[65]) {
  * to the moment when the last of them has everything. */
 static json_t *carry(struct swarm *s) {
     const struct bench_options *o = s->o;
+    bench_touch_memory(o->mib * o->viewers + 64);
     for (unsigned i = 0; i < o->viewers; i++)
         view(s, i);
     json_decref(spawn_wait(s->viewers[0], "first_chunk", 60));
@@ -112,6 +113,7 @@ static void compete(const struct swarm *s, json_t *out) {
     snprintf(folder, sizeof folder, "%s/theirs", bench_folder());
     const char *transport = strcmp(s->o->vs, "libtorrent-utp") == 0 ? "utp" : "tcp";
     const char *argv[] = {"/usr/bin/python3", script, s->film, folder, transport, NULL};
+    bench_touch_memory(s->o->mib + 64);
     json_t *theirs = spawn_ask(argv);
     if (!theirs)
         bench_die("libtorrent did not carry the file (python3-libtorrent)");

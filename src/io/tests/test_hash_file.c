@@ -1,4 +1,4 @@
-/* Leaf hashes by several threads against hashing one chunk after the other. */
+/* Roots of groups by several threads against hashing one chunk after the other. */
 #include "support/suite.h"
 
 #include <fcntl.h>
@@ -50,6 +50,28 @@ static void unmake(struct made *m) {
     folder_remove(m->top);
 }
 
+/* RFC 7574 section 5.1 in its plainest form, padded to `width` leaves at least. */
+static void naive_root(enum cv_sha alg, const uint8_t *data, size_t octets, size_t chunk_size,
+                       size_t width, uint8_t *root) {
+    static const uint8_t zeros[CV_SHA_MAX];
+    uint8_t nodes[16 * CV_SHA_MAX] = {0};
+    size_t chunks = (octets + chunk_size - 1) / chunk_size, h = cv_sha_len(alg);
+    while (width < chunks)
+        width *= 2;
+    for (size_t i = 0; i < chunks; i++)
+        cv_sha(alg, nodes + h * i, data + i * chunk_size,
+               octets - i * chunk_size < chunk_size ? octets - i * chunk_size : chunk_size);
+    for (; width > 1; width /= 2)
+        for (size_t i = 0; i < width / 2; i++) {
+            const uint8_t *l = nodes + 2 * h * i, *r = l + h;
+            uint8_t parent[CV_SHA_MAX] = {0};
+            if (memcmp(l, zeros, h) != 0 || memcmp(r, zeros, h) != 0)
+                cv_sha2(alg, parent, l, h, r, h);
+            memcpy(nodes + h * i, parent, h);
+        }
+    memcpy(root, nodes, h);
+}
+
 Test(io_hash_file, equals_one_thread_and_one_chunk_at_a_time) {
     static const struct {
         size_t octets;
@@ -64,30 +86,31 @@ Test(io_hash_file, equals_one_thread_and_one_chunk_at_a_time) {
         {IO_HASH_BLOCK + 1, 1024, CV_SHA512, 3},
         {9 * IO_HASH_BLOCK + 700, 1024, CV_SHA256, 0},
         {9 * IO_HASH_BLOCK + 700, 1000, CV_SHA256, 16},
-        {3 * IO_HASH_BLOCK, 2 * IO_HASH_BLOCK, CV_SHA256, 2},
+        {33 * IO_HASH_BLOCK, IO_CHUNK_MAX, CV_SHA256, 2},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct made m;
         make(&m, rows[i].octets);
-        uint64_t chunks = (rows[i].octets + rows[i].chunk_size - 1) / rows[i].chunk_size;
+        uint64_t size = 16 * (uint64_t)rows[i].chunk_size;
+        uint64_t groups = (rows[i].octets + size - 1) / size;
         struct seen seen = {.hash_len = cv_sha_len(rows[i].alg), .stop_at = UINT64_MAX};
-        seen.hashes = calloc(chunks, seen.hash_len);
+        seen.hashes = calloc(groups, seen.hash_len);
         struct io_hash_job job = {.fd = m.fd,
                                   .path = m.path,
                                   .octets = rows[i].octets,
                                   .chunk_size = rows[i].chunk_size,
                                   .alg = rows[i].alg,
                                   .threads = rows[i].threads,
-                                  .leaves = collect,
+                                  .groups = collect,
                                   .ctx = &seen};
         cr_assert_eq(io_hash_file(&job, NULL), CV_ERR_OK, "row %zu", i);
-        cr_assert_eq(seen.next, chunks, "row %zu", i);
-        for (uint64_t c = 0; c < chunks; c++) {
+        cr_assert_eq(seen.next, groups, "row %zu", i);
+        for (uint64_t g = 0; g < groups; g++) {
             uint8_t want[CV_SHA_MAX];
-            size_t at = (size_t)c * rows[i].chunk_size, left = rows[i].octets - at;
-            cv_sha(rows[i].alg, want, m.data + at,
-                   left < rows[i].chunk_size ? left : rows[i].chunk_size);
-            cr_assert_arr_eq(seen.hashes + c * seen.hash_len, want, seen.hash_len, "row %zu", i);
+            size_t left = rows[i].octets - g * size;
+            naive_root(rows[i].alg, m.data + g * size, left < size ? left : size,
+                       rows[i].chunk_size, groups > 1 ? 16 : 1, want);
+            cr_assert_arr_eq(seen.hashes + g * seen.hash_len, want, seen.hash_len, "row %zu", i);
         }
         free(seen.hashes);
         unmake(&m);
@@ -99,14 +122,14 @@ Test(io_hash_file, ends_when_told_and_when_the_file_is_shorter) {
     struct io_why why;
     char want[400];
     make(&m, 9 * IO_HASH_BLOCK);
-    struct seen seen = {.hash_len = 32, .stop_at = 2000};
+    struct seen seen = {.hash_len = 32, .stop_at = 125};
     seen.hashes = calloc(20 * IO_HASH_BLOCK / 1024, 32);
     struct io_hash_job job = {.fd = m.fd,
                               .path = m.path,
                               .octets = 9 * IO_HASH_BLOCK,
                               .chunk_size = 1024,
                               .alg = CV_SHA256,
-                              .leaves = collect,
+                              .groups = collect,
                               .ctx = &seen};
     cr_expect_eq(io_hash_file(&job, &why), CV_ERR_FULL);
 

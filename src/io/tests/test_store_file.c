@@ -141,12 +141,12 @@ Test(io_store_file, hashes_come_back_and_unknown_ones_are_zeros) {
         in[i] = (uint8_t)(i + 1);
     cr_expect_eq(io_store_ops.tree_get(f.store, 1000, 31, out), CV_ERR_OK);
     cr_expect_arr_eq(out, zeros, sizeof out);
-    cr_expect_eq(io_store_ops.tree_put(f.store, 62, 31, in), CV_ERR_OK);
+    cr_expect_eq(io_store_ops.tree_put(f.store, 64, 31, in), CV_ERR_OK);
     fixture_close(&f);
     fixture_open(&f);
-    cr_expect_eq(io_store_ops.tree_get(f.store, 62, 31, out), CV_ERR_OK);
+    cr_expect_eq(io_store_ops.tree_get(f.store, 64, 31, out), CV_ERR_OK);
     cr_expect_arr_eq(out, in, sizeof out);
-    cr_expect_eq(io_store_ops.tree_get(f.store, 92, 2, out), CV_ERR_OK);
+    cr_expect_eq(io_store_ops.tree_get(f.store, 94, 2, out), CV_ERR_OK);
     cr_expect_arr_eq(out, in + 30 * 32, 32);
     cr_expect_arr_eq(out + 32, zeros, 32);
     cr_expect_eq(io_store_ops.tree_get(f.store, 0, 31, out), CV_ERR_OK);
@@ -281,9 +281,10 @@ Test(io_store_file, marks_behind_the_end_of_a_cut_file_are_forgotten) {
     filled(&f);
     overwrite(&f, "data", 100 * CHUNK + 5, NULL);
     fixture_open(&f);
-    cr_expect_eq(io_store_stats(f.store).verified, 100);
-    cr_expect_eq(io_store_stats(f.store).chunks_lost, CHUNKS - 100);
-    cr_expect(content_right(f.store, 99, OCTETS));
+    /* The hashes of chunks 96 to 99 could be made of their whole group only. */
+    cr_expect_eq(io_store_stats(f.store).verified, 96);
+    cr_expect_eq(io_store_stats(f.store).chunks_lost, CHUNKS - 96);
+    cr_expect(content_right(f.store, 95, OCTETS));
     fixture_done(&f);
 }
 

@@ -51,6 +51,24 @@ Test(ppsp_store_faults, full_pauses_with_one_event_and_resumes) {
     rig_free(r);
 }
 
+Test(ppsp_store_faults, content_that_was_changed_is_not_given_away) {
+    struct rig *r = pair();
+    ppsp_swarm_limits(r->engine[0], rig_now(r), r->swarm[0], 200 * 1024, 0);
+    rig_run(r, CV_SEC(2));
+    r->store[0].read_err = CV_ERR_CORRUPT;
+    rig_run(r, CV_SEC(1));
+    struct ppsp_stats st, later;
+    cr_assert_eq(ppsp_stats(r->engine[1], r->swarm[1], &st), CV_ERR_OK);
+    cr_expect_eq(rig_events(r, 0, PPSP_EVENT_STORE_ERROR), 1);
+    cr_expect_eq(store_error(r, 0), CV_ERR_CORRUPT);
+    r->store[0].read_err = CV_ERR_OK;
+    rig_run(r, CV_SEC(10));
+    cr_assert_eq(ppsp_stats(r->engine[1], r->swarm[1], &later), CV_ERR_OK);
+    cr_expect_eq(later.chunks_have, st.chunks_have);
+    cr_expect_eq(rig_events(r, 0, PPSP_EVENT_STORE_ERROR), 1);
+    rig_free(r);
+}
+
 Test(ppsp_store_faults, busy_is_waited_for) {
     struct rig *r = pair();
     ppsp_swarm_limits(r->engine[0], rig_now(r), r->swarm[0], 300 * 1024, 0);
