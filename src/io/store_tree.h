@@ -1,5 +1,5 @@
 /*
- * The hash tree of a store, in 1/16 of its size (docs/decisions/0040):
+ * The hash tree of a store, in 1/16 of its size (docs/decisions/0050):
  *
  *   tree     nodes from the root of a group of 16 chunks upwards, a flat file by
  *            bin number: bin b of a level of 4 or more is hash number b >> 4
