@@ -14,6 +14,7 @@ struct bench_options {
     unsigned runs;       /* repetitions where a median is given */
     unsigned minutes;    /* simulated, of `sim` */
     unsigned records;    /* of `ledger` */
+    unsigned hashes;     /* that `dht` stores 500 peers each for */
     unsigned chunk_size; /* of `ppsp`, octets */
     unsigned viewers;    /* of `ppsp`, at once */
     const char *vs;      /* of `ppsp`: "libtorrent", "libtorrent-utp" or NULL */
@@ -24,6 +25,7 @@ json_t *bench_ppsp(const struct bench_options *o);
 json_t *bench_tunnel(const struct bench_options *o);
 json_t *bench_hidden(const struct bench_options *o);
 json_t *bench_ledger(const struct bench_options *o);
+json_t *bench_dht_node(const struct bench_options *o);
 json_t *bench_sim(const struct bench_options *o);
 
 /* A folder of this run in memory (/dev/shm where there is one), removed at the

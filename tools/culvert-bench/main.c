@@ -125,7 +125,7 @@ static const struct {
     unsigned mib; /* when none is asked for */
 } benches[] = {
     {"ppsp", bench_ppsp, 1024},  {"tunnel", bench_tunnel, 256}, {"hidden", bench_hidden, 128},
-    {"ledger", bench_ledger, 0}, {"sim", bench_sim, 0},
+    {"ledger", bench_ledger, 0}, {"sim", bench_sim, 0},         {"dht", bench_dht_node, 0},
 };
 enum { BENCHES = sizeof benches / sizeof *benches };
 
@@ -148,6 +148,9 @@ static error_t on_option(int key, char *arg, struct argp_state *state) {
         return 0;
     case 'n':
         l->o.records = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
+    case 'k':
+        l->o.hashes = (unsigned)strtoul(arg, NULL, 10);
         return 0;
     case 't':
         l->o.minutes = (unsigned)strtoul(arg, NULL, 10);
@@ -188,19 +191,24 @@ int main(int argc, char **argv) {
         {"chunk-size", 'c', "N", 0, "octets of a chunk of 'ppsp'", 0},
         {"viewers", 'v', "N", 0, "viewers at once of 'ppsp'", 0},
         {"vs", 'V', "PEER", 0, "'ppsp' once more by libtorrent (TCP) or libtorrent-utp", 0},
+        {"hashes", 'k', "N", 0, "keys that 'dht' stores 500 peers each for", 0},
         {"minutes", 't', "N", 0, "simulated minutes of 'sim'", 0},
         {"json", 'j', NULL, 0, "one JSON object (there is no other form)", 0},
         {0}};
     static const struct argp argp = {options,
                                      on_option,
-                                     "ppsp | tunnel | hidden | ledger | sim",
+                                     "ppsp | tunnel | hidden | ledger | sim | dht",
                                      "Measures; docs/performance.md explains the figures.",
                                      NULL,
                                      NULL,
                                      NULL};
-    struct line l = {
-        .bench = -1,
-        .o = {.runs = 5, .minutes = 3, .records = 20000, .chunk_size = 1024, .viewers = 1}};
+    struct line l = {.bench = -1,
+                     .o = {.runs = 5,
+                           .minutes = 3,
+                           .records = 20000,
+                           .hashes = 2000,
+                           .chunk_size = 1024,
+                           .viewers = 1}};
     argp_err_exit_status = 2;
     argp_parse(&argp, argc, argv, 0, NULL, &l);
     if (!l.o.mib)

@@ -12,6 +12,8 @@ KEYS = {
     "tunnel": CARRIED,
     "hidden": CARRIED,
     "ledger": ["signed_per_s", "verified_per_s", "stored_per_s", "walk_ms", "ppr_ms"],
+    "dht": ["queries_per_s_engine", "queries_per_s_loopback", "rss_mib_full", "answered_percent_engine",
+            "answered_percent_loopback", "hashes", "peers", "items", "table", "queries"],
     "sim": ["node_hours_per_cpu_minute", "node_hours_per_cpu_minute_idle"],
 }
 DESCRIBED = ["commit", "suite", "kernel", "cores"]
