@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "crypto/keys.h"
 #include "crypto/rng_system.h"
+#include "dht_crawl.h"
 #include "dht_options.h"
 #include "dht_session.h"
 
@@ -27,6 +28,7 @@ struct run {
     dht_op op;
     json_t *out;  /* the object that --json prints */
     json_t *list; /* nodes, peers or samples in it */
+    struct dht_crawl *crawl;
     bool over, no_bootstrap, has_item;
     unsigned tried;
     struct dht_done done;
@@ -147,6 +149,8 @@ static void on_event(void *ctx, const struct dht_event *e) {
         serve_event(r, e);
         return;
     }
+    if (r->crawl && dht_crawl_event(r->crawl, e))
+        return;
     switch (e->kind) {
     case DHT_EVENT_NO_BOOTSTRAP:
         r->no_bootstrap = true;
@@ -235,6 +239,38 @@ static enum dht_exit show_table(struct run *r) {
     return n ? DHT_EXIT_OK : DHT_EXIT_NETWORK;
 }
 
+static enum dht_exit crawl(struct run *r) {
+    const struct dht_options *o = r->o;
+    struct cv_now now = dht_session_now();
+    r->crawl = dht_crawl_new(r->s);
+    for (unsigned i = 0; i < o->bootstrap_count; i++)
+        dht_crawl_add(r->crawl, &o->bootstrap[i]);
+    dht_crawl_go_on(r->crawl);
+    if (dht_session_run(r->s, now.mono + CV_SEC(o->timeout_s)))
+        fprintf(stderr, "culvert-dht: interrupted; this is what was found so far\n");
+    size_t answered = 0, n = dht_crawl_count(r->crawl);
+    for (size_t i = 0; i < n; i++) {
+        const struct dht_crawled *v = dht_crawl_at(r->crawl, i);
+        if (!v->answered)
+            continue;
+        answered++;
+        show_node(r, &v->node);
+    }
+    if (o->json)
+        json_object_update_new(r->out, json_pack("{sI sI sb}", "seen", (json_int_t)n, "answered",
+                                                 (json_int_t)answered, "complete",
+                                                 (int)dht_crawl_over(r->crawl)));
+    else
+        printf("%zu of %zu nodes answered%s\n", answered, n,
+               dht_crawl_over(r->crawl) ? "" : "; there are more (see --timeout)");
+    r->crawl = dht_crawl_free(r->crawl);
+    if (answered == 0)
+        fprintf(stderr,
+                "culvert-dht: no bootstrap node answered (tried %u); pass --bootstrap IP:PORT\n",
+                o->bootstrap_count);
+    return answered ? DHT_EXIT_OK : DHT_EXIT_NETWORK;
+}
+
 /* The Ed25519 seed in a file: 64 hexadecimal digits. */
 static bool read_seed(const char *path, uint8_t seed[CV_KEY]) {
     char text[2 * CV_KEY + 1] = {0};
@@ -312,6 +348,7 @@ static enum cv_err start(struct run *r, struct dht_item *item) {
         return start_get(r, now, d);
     case DHT_CMD_SERVE:
     case DHT_CMD_TABLE:
+    case DHT_CMD_CRAWL:
         break;
     }
     return CV_ERR_INVAL;
@@ -413,6 +450,7 @@ static const char *list_name(enum dht_command command) {
     case DHT_CMD_PING:
     case DHT_CMD_FIND_NODE:
     case DHT_CMD_TABLE:
+    case DHT_CMD_CRAWL:
         return "nodes";
     case DHT_CMD_SERVE:
     case DHT_CMD_SCRAPE:
@@ -430,7 +468,8 @@ int main(int argc, char **argv) {
     dht_options_parse(argc, argv, &o);
     bool asks =
         o.command != DHT_CMD_SERVE && o.command != DHT_CMD_PING && o.command != DHT_CMD_SAMPLE;
-    if (asks && o.bootstrap_count == 0 && !o.state)
+    bool needs_contact = o.command == DHT_CMD_CRAWL || (asks && !o.state);
+    if (needs_contact && o.bootstrap_count == 0)
         return fail(DHT_EXIT_NETWORK,
                     "no bootstrap node answered (tried 0); pass --bootstrap IP:PORT");
     struct run r = {.o = &o, .out = json_object()};
@@ -445,6 +484,7 @@ int main(int argc, char **argv) {
     }
     status = o.command == DHT_CMD_SERVE   ? serve(&r)
              : o.command == DHT_CMD_TABLE ? show_table(&r)
+             : o.command == DHT_CMD_CRAWL ? crawl(&r)
                                           : ask(&r);
     if (o.json && o.command != DHT_CMD_SERVE) {
         json_object_set_new(r.out, "ok", json_boolean(status == DHT_EXIT_OK));

@@ -40,6 +40,7 @@ static const char doc[] =
     "  put TEXT           store an item (BEP 44)\n"
     "  get [TARGET]       fetch an item, by target or by --public-key\n"
     "  sample IP:PORT     keys that a node stores peers for (BEP 51)\n"
+    "  crawl              ask everybody whom he knows, as far as time allows\n"
     "  table              join, look around, show the routing table\n"
     "\n"
     "ID, HASH, TARGET: 40 hexadecimal digits. Addresses are literal; nothing is\n"
@@ -65,6 +66,7 @@ static const struct command {
     {"get", DHT_CMD_GET, 0, 1},
     {"sample", DHT_CMD_SAMPLE, 1, 1},
     {"table", DHT_CMD_TABLE, 0, 0},
+    {"crawl", DHT_CMD_CRAWL, 0, 0},
 };
 
 struct parsing {
@@ -121,6 +123,7 @@ static void finish(struct argp_state *state, struct parsing *p) {
             argp_error(state, "serve: say where with --listen IP:PORT");
         break;
     case DHT_CMD_TABLE:
+    case DHT_CMD_CRAWL:
         break;
     case DHT_CMD_PING:
     case DHT_CMD_SAMPLE:

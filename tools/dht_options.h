@@ -28,6 +28,7 @@ enum dht_command {
     DHT_CMD_GET,
     DHT_CMD_SAMPLE,
     DHT_CMD_TABLE,
+    DHT_CMD_CRAWL,
 };
 
 #define DHT_OPTIONS_BOOTSTRAP_MAX 64

@@ -180,6 +180,11 @@ enum cv_err dht_put(struct dht *d, struct cv_now now, const struct dht_item *ite
  * else CV_ERR_TIMEDOUT. Does not wait for READY. */
 enum cv_err dht_ping(struct dht *d, struct cv_now now, const struct cv_addr *addr, dht_op *ret);
 
+/* find_node to one node: DHT_EVENT_NODES with itself first and then whom it
+ * names (not checked in any way), then DONE; CV_ERR_TIMEDOUT. For crawlers. */
+enum cv_err dht_ask(struct dht *d, struct cv_now now, const struct cv_addr *addr,
+                    const struct dht_id *target, dht_op *ret);
+
 /* BEP 51: keys that one node stores peers for: DHT_EVENT_SAMPLES, then DONE. */
 enum cv_err dht_sample(struct dht *d, struct cv_now now, const struct cv_addr *addr,
                        const struct dht_id *target, dht_op *ret);

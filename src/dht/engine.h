@@ -56,6 +56,7 @@ enum dht_op_kind {
     DHT_OP_GET,
     DHT_OP_PUT,
     DHT_OP_PING,
+    DHT_OP_ASK,
     DHT_OP_SAMPLE,
     DHT_OP_HOME,    /* upkeep's: around the own id */
     DHT_OP_REFRESH, /* upkeep's: a bucket without news */

@@ -123,8 +123,8 @@ void dht_op_compose(struct dht *d, const struct dht_operation *op, const struct 
         dht_op_store_compose(op, q, m);
     } else if (q->kind == DHT_QUERY_LOOKUP || (q->kind == DHT_QUERY_SWEEP && op->sweep[q->side])) {
         dht_op_lookup_compose(d, op, q, m);
-    } else if (op->kind == DHT_OP_SAMPLE) {
-        m->method = DHT_METHOD_SAMPLE;
+    } else if (op->kind == DHT_OP_SAMPLE || op->kind == DHT_OP_ASK) {
+        m->method = op->kind == DHT_OP_ASK ? DHT_METHOD_FIND_NODE : DHT_METHOD_SAMPLE;
         m->target = (struct dht_span){op->target.b, DHT_ID};
     }
 }

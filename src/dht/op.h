@@ -29,6 +29,9 @@ void dht_op_lookup_begin(struct dht *d, cv_usec now, struct dht_operation *op);
 void dht_op_lookup_advance(struct dht *d, cv_usec now, struct dht_operation *op);
 void dht_op_lookup_compose(struct dht *d, const struct dht_operation *op, const struct dht_query *q,
                            struct dht_msg *m);
+/* One entry of "nodes" or "nodes6"; false when it is of no use. */
+bool dht_op_read_node(const struct dht *d, const struct dht_side *s, const uint8_t *at,
+                      struct dht_node *ret);
 /* The look-up that the query is a step of; NULL: it is over. */
 struct dht_lookup *dht_op_lookup_of(const struct dht_operation *op, const struct dht_query *q);
 void dht_op_lookup_answer(struct dht *d, cv_usec now, struct dht_operation *op,

@@ -287,6 +287,7 @@ void dht_op_lookup_compose(struct dht *d, const struct dht_operation *op, const 
     case DHT_OP_HOME:
     case DHT_OP_REFRESH:
     case DHT_OP_PING:
+    case DHT_OP_ASK:
     case DHT_OP_SAMPLE:
         break;
     }
@@ -299,8 +300,7 @@ void dht_op_lookup_compose(struct dht *d, const struct dht_operation *op, const 
 
 /* --- answers ------------------------------------------------------------ */
 
-/* One entry of "nodes" or "nodes6"; false when it is of no use. */
-static bool read_node(const struct dht *d, const struct dht_side *s, const uint8_t *at,
+bool dht_op_read_node(const struct dht *d, const struct dht_side *s, const uint8_t *at,
                       struct dht_node *ret) {
     struct dht_span compact = {at + DHT_ID, dht_compact_len(s->family)};
     memcpy(ret->id.b, at, DHT_ID);
@@ -319,7 +319,7 @@ static void add_nodes(struct dht *d, cv_usec now, struct dht_operation *op, stru
         return;
     for (size_t i = 0; i < n && i < DHT_NODES_IN_REPLY; i++) {
         struct dht_node v;
-        if (!read_node(d, s, nodes.p + i * each, &v))
+        if (!dht_op_read_node(d, s, nodes.p + i * each, &v))
             continue;
         if (side == asked_side)
             dht_lookup_add(l, by, &v.id, &v.addr);

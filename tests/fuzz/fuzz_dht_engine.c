@@ -369,7 +369,7 @@ static void operate(uint8_t what, uint8_t v) {
         err = dht_put(f.d, f.now, &item, v & 4 ? &cas : NULL, &op);
         break;
     case 7:
-        err = dht_ping(f.d, f.now, &a, &op);
+        err = v & 2 ? dht_ping(f.d, f.now, &a, &op) : dht_ask(f.d, f.now, &a, &key, &op);
         break;
     case 8:
         err = dht_sample(f.d, f.now, &a, &key, &op);

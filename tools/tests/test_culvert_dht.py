@@ -107,6 +107,20 @@ class Network(unittest.TestCase):
         self.assertEqual(status, 0)
         self.assertEqual({n['address'] for n in out['nodes']}, {address(i) for i in range(NODES)})
 
+    def test_crawl(self):
+        out, status = ask('crawl')
+        self.assertEqual((status, out['ok'], out['complete']), (0, True, True))
+        self.assertEqual(sorted((n['id'], n['address']) for n in out['nodes']),
+                         sorted((n.listening['id'], address(i)) for i, n in enumerate(self.nodes)))
+        self.assertEqual(out['answered'], NODES)
+        plain = run('crawl', '--bootstrap', address(3))
+        self.assertIn(f'{NODES} of ', plain.stdout.splitlines()[-1])
+
+    def test_crawl_that_must_end_early_says_so(self):
+        # A contact that is not there keeps it waiting longer than the time it has.
+        out, status = ask('crawl', '--bootstrap', '127.99.99.1:9', '--timeout', '0')
+        self.assertEqual(out['complete'], False)
+
     def test_immutable_item(self):
         out, status = ask('put', 'hello')
         self.assertEqual(status, 0)
@@ -158,6 +172,9 @@ class WrongUse(unittest.TestCase):
         (['announce', HASH, '0', '-b', '127.1.1.1:1'], 2, 'port 0'),
         (['announce', HASH, '70000', '-b', '127.1.1.1:1'], 2, 'a number from 0 to 65535'),
         (['get-peers', HASH], 4, 'no bootstrap node answered (tried 0); pass --bootstrap'),
+        (['crawl', '--state', '/nowhere'], 4, 'no bootstrap node answered (tried 0); pass --bootstrap'),
+        (['crawl', '-b', '127.99.99.1:9'], 4, 'no bootstrap node answered (tried 1); pass --bootstrap'),
+        (['crawl', HASH, '-b', '127.1.1.1:1'], 2, 'one argument too many'),
         (['get-peers', HASH, '-b', '10.1.1.1:1'], 2, '--private'),
         (['get-peers', HASH, '-b', '127.1.1.1:1', '-b', '8.8.8.8:1'], 2, 'loopback only'),
         (['put', 'x', '--seq', '1', '-b', '127.1.1.1:1'], 2, 'need --key'),

@@ -381,6 +381,22 @@ Test(dht_network, at_most_eight_kept_rounds_are_under_way) {
     net_free(n);
 }
 
+Test(dht_network, ask_names_the_node_and_whom_it_knows) {
+    struct net *n = net_of(19, 6, true);
+    net_run(n, CV_SEC(2));
+    struct dht_id k = key(3);
+    dht_op op;
+    cr_assert_eq(dht_ask(n->v[1].d, n->now, &n->v[2].addr, &k, &op), CV_ERR_OK);
+    cr_expect_eq(net_wait(n, &n->v[1], op, CV_SEC(5))->done.err, CV_ERR_OK);
+    const struct switch_event *e = net_event(&n->v[1], DHT_EVENT_NODES, op);
+    cr_assert(e);
+    cr_expect_eq(e->n, 1 + 4, "itself and all but us and itself: %zu", e->n);
+    cr_expect(cv_addr_equal(&e->nodes[0].addr, &n->v[2].addr));
+    for (size_t i = 1; i < e->n; i++)
+        cr_expect_not(cv_addr_equal(&e->nodes[i].addr, &n->v[1].addr));
+    net_free(n);
+}
+
 Test(dht_network, ping_and_sample) {
     struct net *n = net_of(13, 6, true);
     net_run(n, CV_SEC(2));
