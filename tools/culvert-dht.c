@@ -103,11 +103,15 @@ static void show_item(struct run *r) {
     size_t len = 0;
     const uint8_t *bytes = dht_item_bytes(item, &len);
     bool text = bytes && printable(bytes, len);
+    struct dht_id hash;
+    bool points = item->mutable_item && dht_item_pointer(item, &hash);
     cv_hex(item->v, item->v_len, value);
     if (r->o->json) {
         json_object_set_new(r->out, "value", json_string(value));
         if (text)
             json_object_set_new(r->out, "text", json_stringn((const char *)bytes, len));
+        if (points)
+            json_object_set_new(r->out, "points_to", json_id(&hash));
         if (item->mutable_item) {
             json_object_set_new(r->out, "seq", json_integer(item->seq));
             json_object_set_new(r->out, "key", json_string(cv_hex(item->k, DHT_KEY, key)));
@@ -116,7 +120,9 @@ static void show_item(struct run *r) {
     }
     if (item->mutable_item)
         printf("seq %" PRId64 "\n", item->seq);
-    if (text)
+    if (points)
+        printf("points to %s\n", cv_hex(hash.b, DHT_ID, value));
+    else if (text)
         printf("%.*s\n", (int)len, (const char *)bytes);
     else
         printf("%s\n", value);
@@ -288,7 +294,11 @@ static bool read_seed(const char *path, uint8_t seed[CV_KEY]) {
 }
 
 static enum dht_exit make_item(const struct dht_options *o, struct dht_item *item) {
-    if (dht_item_set_bytes(item, o->text, strlen(o->text)))
+    if (!o->text && !o->key_file)
+        return fail(DHT_EXIT_USAGE, "point: say whose pointer it is with --key FILE");
+    if (!o->text)
+        dht_item_set_pointer(item, &o->id);
+    else if (dht_item_set_bytes(item, o->text, strlen(o->text)))
         return fail(DHT_EXIT_USAGE, "put: at most 996 octets fit");
     if (!o->key_file) {
         if (o->salt || o->has_seq || o->has_cas)

@@ -17,11 +17,11 @@ static const struct argp_option table[] = {
     {"read-only", 'r', NULL, 0, "serve: answer nobody (BEP 43); other commands always are", 0},
     {"private", 'p', NULL, 0, "Speak to private addresses too, not to public ones alone", 0},
     {"key", 'k', "FILE", 0,
-     "put: sign with the seed in FILE (64 hexadecimal digits), as a mutable item", 0},
+     "put, point: sign with the seed in FILE (64 hexadecimal digits), as a mutable item", 0},
     {"public-key", 'K', "HEX", 0, "get: the mutable item of this key", 0},
-    {"salt", 'S', "TEXT", 0, "put, get: salt of a mutable item", 0},
-    {"seq", 'n', "N", 0, "put: sequence number (default: the time in seconds)", 0},
-    {"cas", 'c', "N", 0, "put: only where the stored sequence number is N", 0},
+    {"salt", 'S', "TEXT", 0, "put, point, get: salt of a mutable item", 0},
+    {"seq", 'n', "N", 0, "put, point: sequence number (default: the time in seconds)", 0},
+    {"cas", 'c', "N", 0, "put, point: only where the stored sequence number is N", 0},
     {"wait", 'w', "SECONDS", 0, "table: look around for so long first (default 2)", 0},
     {"timeout", 't', "SECONDS", 0, "Give up after (default 30)", 0},
     {"json", 'j', NULL, 0, "One JSON object on standard output (serve: one a line)", 0},
@@ -38,6 +38,7 @@ static const char doc[] =
     "  scrape HASH        how many seeds and peers, estimated (BEP 33)\n"
     "  announce HASH PORT announce this host under a key\n"
     "  put TEXT           store an item (BEP 44)\n"
+    "  point HASH         store where to look, signed with --key (BEP 46)\n"
     "  get [TARGET]       fetch an item, by target or by --public-key\n"
     "  sample IP:PORT     keys that a node stores peers for (BEP 51)\n"
     "  crawl              ask everybody whom he knows, as far as time allows\n"
@@ -63,6 +64,7 @@ static const struct command {
     {"scrape", DHT_CMD_SCRAPE, 1, 1},
     {"announce", DHT_CMD_ANNOUNCE, 2, 2},
     {"put", DHT_CMD_PUT, 1, 1},
+    {"point", DHT_CMD_PUT, 1, 1},
     {"get", DHT_CMD_GET, 0, 1},
     {"sample", DHT_CMD_SAMPLE, 1, 1},
     {"table", DHT_CMD_TABLE, 0, 0},
@@ -141,7 +143,10 @@ static void finish(struct argp_state *state, struct parsing *p) {
         id_argument(state, o, p->words[1]);
         break;
     case DHT_CMD_PUT:
-        o->text = p->words[1];
+        if (c != find_command(state, "put"))
+            id_argument(state, o, p->words[1]);
+        else
+            o->text = p->words[1];
         break;
     case DHT_CMD_GET:
         if (p->count == 2)

@@ -48,7 +48,7 @@ struct dht_options {
     struct dht_id id;
     bool has_id;
     uint16_t port;
-    const char *text;
+    const char *text; /* put; NULL: point, to `id` */
 };
 
 /* Exits with a clear line when the command line is wrong. */

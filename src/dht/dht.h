@@ -160,6 +160,12 @@ enum cv_err dht_item_set_bytes(struct dht_item *item, const void *data, size_t l
 /* The octets of an item whose value is a string: pointer into item->v, or NULL. */
 const uint8_t *dht_item_bytes(const struct dht_item *item, size_t *ret_len);
 
+/* BEP 46: makes item->v say that peers are to be sought under `info_hash`. */
+void dht_item_set_pointer(struct dht_item *item, const struct dht_id *info_hash);
+/* Where an item points to; false when its value is no pointer. Keys besides "ih"
+ * are ignored. The item must have passed dht_item_check(), as events' items have. */
+bool dht_item_pointer(const struct dht_item *item, struct dht_id *ret);
+
 /* Immutable item under `target`: at most one DHT_EVENT_ITEM, then DONE. */
 enum cv_err dht_get_immutable(struct dht *d, struct cv_now now, const struct dht_id *target,
                               dht_op *ret);

@@ -74,6 +74,28 @@ const uint8_t *dht_item_bytes(const struct dht_item *item, size_t *ret_len) {
     return s.p;
 }
 
+void dht_item_set_pointer(struct dht_item *item, const struct dht_id *info_hash) {
+    struct cv_wr w = cv_wr_init(item->v, sizeof item->v);
+    dht_ben_write_raw(&w, "d2:ih");
+    dht_ben_write_string(&w, info_hash->b, DHT_ID);
+    dht_ben_write_raw(&w, "e");
+    item->v_len = (uint16_t)cv_wr_len(&w);
+}
+
+bool dht_item_pointer(const struct dht_item *item, struct dht_id *ret) {
+    struct dht_ben_iter it = dht_ben_dict((struct dht_span){item->v, item->v_len});
+    struct dht_span key, raw, hash;
+    while (dht_ben_next_pair(&it, &key, &raw)) {
+        if (key.n != 2 || memcmp(key.p, "ih", 2) != 0)
+            continue;
+        if (!dht_ben_string(raw, &hash) || hash.n != DHT_ID)
+            return false;
+        memcpy(ret->b, hash.p, DHT_ID);
+        return true;
+    }
+    return false;
+}
+
 int dht_item_from_msg(const struct dht_msg *m, struct dht_item *ret) {
     bool is_mutable = m->k.p || m->sig.p || m->seq.has || m->salt.p || m->cas.has;
     if (!m->value.p)

@@ -122,8 +122,11 @@ static void check_event(const struct dht_event *e) {
             f.ops[i] = 0;
     }
     assert(known);
-    if (e->kind == DHT_EVENT_ITEM)
+    if (e->kind == DHT_EVENT_ITEM) {
+        struct dht_id hash;
         assert(dht_item_check(e->item) == CV_ERR_OK);
+        (void)dht_item_pointer(e->item, &hash);
+    }
     if (e->kind == DHT_EVENT_PEERS)
         for (size_t i = 0; i < e->peers.n; i++)
             assert(cv_addr_is_public(&e->peers.v[i]));

@@ -141,6 +141,18 @@ class Network(unittest.TestCase):
         self.assertEqual((status, out['refused_cas'] > 0), (1, True))
         self.assertEqual(ask('put', 'new', *mutable, '--seq', '6', '--cas', '5')[1], 0)
 
+    def test_pointer(self):
+        key = os.path.join(self.folder.name, 'pointer-key')
+        with open(key, 'w') as f:
+            f.write(SEED + '\n')
+        mine = ['--key', key, '--salt', 'latest']
+        self.assertEqual(ask('point', HASH, *mine, '--seq', '1')[1], 0)
+        self.assertEqual(ask('point', HASH[::-1], *mine, '--seq', '2')[1], 0)
+        got, status = ask('get', '--public-key', PUBLIC, '--salt', 'latest')
+        self.assertEqual((status, got['points_to'], got['seq']), (0, HASH[::-1], 2))
+        plain = run('get', '--public-key', PUBLIC, '--salt', 'latest', '--bootstrap', address(0))
+        self.assertEqual(plain.stdout.splitlines()[-1], 'points to ' + HASH[::-1])
+
     def test_nothing_there(self):
         done = run('get', HASH[::-1], '--bootstrap', address(0))
         self.assertEqual((done.returncode, done.stderr), (1, 'culvert-dht: no such item\n'))
@@ -179,6 +191,8 @@ class WrongUse(unittest.TestCase):
         (['get-peers', HASH, '-b', '127.1.1.1:1', '-b', '8.8.8.8:1'], 2, 'loopback only'),
         (['put', 'x', '--seq', '1', '-b', '127.1.1.1:1'], 2, 'need --key'),
         (['put', 'x', '--key', '/no/such', '-b', '127.1.1.1:1'], 2, '/no/such'),
+        (['point', HASH, '-b', '127.1.1.1:1'], 2, 'point: say whose pointer it is with --key FILE'),
+        (['point', 'x', '--key', '/no/such', '-b', '127.1.1.1:1'], 2, "'x': give 40 hexadecimal digits"),
         (['put', 'x' * 997, '-b', '127.1.1.1:1'], 2, 'at most 996 octets'),
         (['get', '-b', '127.1.1.1:1'], 2, 'give a target, or --public-key'),
         (['ping', '127.99.99.1:9'], 1, 'nobody answered'),

@@ -129,6 +129,38 @@ Test(dht_itemstore, item_check_table) {
     cr_expect_not(dht_item_bytes(&big, &len));
 }
 
+Test(dht_itemstore, pointers) {
+    static const struct {
+        const char *v;
+        bool is_pointer;
+    } rows[] = {
+        {"d2:ih20:abcdefghijklmnopqrste", true},
+        {"d1:a1:b2:ih20:abcdefghijklmnopqrst2:zzi1ee", true},
+        {"d2:ih19:abcdefghijklmnopqrse", false},
+        {"d2:ih21:abcdefghijklmnopqrstue", false},
+        {"d2:ihi20ee", false},
+        {"d2:ig20:abcdefghijklmnopqrste", false},
+        {"d3:iha20:abcdefghijklmnopqrste", false},
+        {"de", false},
+        {"l2:ih20:abcdefghijklmnopqrste", false},
+        {"20:abcdefghijklmnopqrst", false},
+    };
+    struct dht_id want, got;
+    memcpy(want.b, "abcdefghijklmnopqrst", DHT_ID);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct dht_item item = {.v_len = (uint16_t)strlen(rows[i].v)};
+        memcpy(item.v, rows[i].v, item.v_len);
+        cr_assert_eq(dht_item_check(&item), CV_ERR_OK, "%s", rows[i].v);
+        cr_expect_eq(dht_item_pointer(&item, &got), rows[i].is_pointer, "%s", rows[i].v);
+        if (rows[i].is_pointer)
+            cr_expect(dht_id_equal(&got, &want), "%s", rows[i].v);
+    }
+    struct dht_item item = {0};
+    dht_item_set_pointer(&item, &want);
+    cr_expect_eq(item.v_len, strlen(rows[0].v));
+    cr_expect_arr_eq(item.v, rows[0].v, item.v_len);
+}
+
 /* --- rules of the store --- */
 
 static struct dht_item mutable_item(uint8_t seed_octet, int64_t seq, const char *text) {
