@@ -172,6 +172,7 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
     case NODE_EVENT_COMPLETE:
     case NODE_EVENT_LENGTH_DIFFERS:
     case NODE_EVENT_STORE_ERROR:
+    case NODE_EVENT_ASKED:
         break;
     }
     for (size_t i = c->tasks_count; ev->swarm && i-- > 0;)

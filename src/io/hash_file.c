@@ -158,6 +158,11 @@ static unsigned thread_count(const struct pool *p) {
 static void run(struct pool *p, unsigned threads) {
     pthread_t ids[IO_HASH_THREADS_MAX];
     unsigned started = 0;
+    if (p->blocks == 1) { /* thousands of small files need no thousands of threads */
+        worker(p);
+        hand_on(p);
+        return;
+    }
     while (started < threads && pthread_create(&ids[started], NULL, worker, p) == 0)
         started++;
     if (started == 0)

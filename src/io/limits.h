@@ -31,6 +31,8 @@ enum {
     IO_TREE_BLOCKS = 16, /* of the hash tree in memory, 128 hashes each .. */
     IO_TREE_PAGES = 64,  /* .. and groups of 16 chunks that were just written */
 
+    IO_LIBRARY_FILES = 100000, /* of one library */
+
     IO_CHUNK_MAX = 1 << 20,  /* octets of a chunk */
     IO_HASH_BLOCK = 1 << 20, /* octets a hashing thread reads at once; a group at least */
     IO_HASH_THREADS_MAX = 16,

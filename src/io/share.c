@@ -142,6 +142,11 @@ static enum cv_err make(struct io_store *s, const struct io_share_config *cfg,
     return err;
 }
 
+static enum cv_err refuse(const struct io_share_config *cfg, struct io_why *why) {
+    io_why_set(why, "%s: changed since it was shared; share it again", cfg->path);
+    return CV_ERR_DIFFERS;
+}
+
 enum cv_err io_store_share(struct io_state *state, const struct io_share_config *cfg,
                            struct io_store **ret, uint8_t *ret_root, struct io_why *why) {
     uint8_t id[IO_STORE_ID];
@@ -166,7 +171,7 @@ enum cv_err io_store_share(struct io_state *state, const struct io_share_config 
     /* Whatever is wrong with what was remembered: hashing again heals it. */
     if (io_store_load_header(s, NULL) != CV_ERR_OK || !s->header.shared ||
         !io_store_unchanged(&s->header, s->data))
-        err = make(s, cfg, &st, id, why);
+        err = cfg->only_known ? refuse(cfg, why) : make(s, cfg, &st, id, why);
     if (err != CV_ERR_OK) {
         io_store_close(s);
         return err;

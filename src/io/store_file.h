@@ -102,6 +102,7 @@ struct io_share_config {
     uint32_t chunk_size;
     enum cv_sha alg;
     unsigned threads; /* 0: one a processor */
+    bool only_known;  /* never hash: DIFFERS when it was not hashed before, or changed */
     /* Called from the calling thread now and then; false stops (CLOSED). NULL: none. */
     bool (*progress)(void *ctx, uint64_t octets_done, uint64_t octets);
     void *ctx;
@@ -112,7 +113,7 @@ struct io_share_config {
  * opens it as a complete store; `ret_root` has room for the hash's length. The
  * file is streamed through a few MiB of memory and all processors.
  *   NOENT, DENIED  cannot be read; MALFORMED: empty, or not a plain file
- *   DIFFERS        it changed while it was read
+ *   DIFFERS        it changed while it was read, or only_known and it is not
  */
 enum cv_err io_store_share(struct io_state *state, const struct io_share_config *cfg,
                            struct io_store **ret, uint8_t *ret_root, struct io_why *why);

@@ -15,7 +15,8 @@ void node_network_id(const char *name, uint8_t ret[8]) {
 
 /* What may be lost when nobody takes it: the next of its kind says as much. */
 static bool may_be_lost(const struct node_event *ev) {
-    return ev->kind == NODE_EVENT_PEER_UP || ev->kind == NODE_EVENT_PEER_DOWN;
+    return ev->kind == NODE_EVENT_PEER_UP || ev->kind == NODE_EVENT_PEER_DOWN ||
+           ev->kind == NODE_EVENT_ASKED;
 }
 
 static struct node_event *waiting(struct node *n, enum node_event_kind kind, cv_handle swarm) {

@@ -180,6 +180,8 @@ enum node_event_kind {
     NODE_EVENT_LENGTH_DIFFERS, /* u.count octets it is; the link's l= is wrong */
     NODE_EVENT_LEDGER_FAILED,  /* u.err: nothing more is signed or kept until a restart */
     NODE_EVENT_STORE_ERROR,    /* u.err: FULL pauses, fetching resumes when there is room */
+    NODE_EVENT_ASKED,          /* u.asked: a direct peer calls a swarm that is not open; open it
+                                  now and it is answered. May be made up, may come again */
     NODE_EVENT_SAVE, /* u.save: write it down (fsync before anything else for DESCRIPTOR) */
 };
 
@@ -190,6 +192,10 @@ struct node_event {
         uint64_t count;
         int64_t seconds;
         enum cv_err err;
+        struct {
+            uint8_t swarm_id[NODE_URI_SWARM_ID_MAX];
+            size_t len;
+        } asked;
         struct {
             uint64_t first, last;
         } range;

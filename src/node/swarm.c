@@ -9,6 +9,7 @@
 
 struct ppsp *node_swarm_engine(struct node *n, enum node_swarm_mode mode) {
     struct ppsp_config cfg = ppsp_defaults;
+    cfg.tell_asked = mode == NODE_SWARM_DIRECT;
     if (mode != NODE_SWARM_DIRECT)
         cfg.mtu = TUN_MTU_RENDEZVOUS; /* the least that any circuit carries */
     return ppsp_new(&cfg, n->rng);
@@ -273,8 +274,18 @@ static void on_complete(struct node *n, struct cv_now now, struct node_swarm *s)
         n, &(struct node_event){.kind = NODE_EVENT_COMPLETE, .swarm = node_swarm_handle(n, s)});
 }
 
+static void on_asked(struct node *n, const struct ppsp_event *ev) {
+    struct node_event out = {.kind = NODE_EVENT_ASKED, .u.asked.len = ev->id_len};
+    memcpy(out.u.asked.swarm_id, ev->id, ev->id_len);
+    node_event_push(n, &out);
+}
+
 void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
                         const struct ppsp_event *ev) {
+    if (ev->type == PPSP_EVENT_ASKED) {
+        on_asked(n, ev);
+        return;
+    }
     struct node_swarm *s = by_ppsp(n, engine, ev->swarm);
     if (!s)
         return;
@@ -302,6 +313,8 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
         } else if (!s->cfg.uri.length) { /* it was found by its root hash alone */
             s->cfg.uri.length = ev->octets;
         }
+        break;
+    case PPSP_EVENT_ASKED:
         break;
     case PPSP_EVENT_STORE_ERROR:
         out.kind = NODE_EVENT_STORE_ERROR;

@@ -94,6 +94,7 @@ struct ppsp {
 
     struct ppsp_event events[PPSP_EVENTS]; /* ring */
     uint32_t event_head, event_count;
+    uint32_t asked_count; /* PPSP_EVENT_ASKED among them */
 
     struct ppsp_counters counters;
     struct ppsp_peaks peaks; /* of the datagram being read */
@@ -103,7 +104,8 @@ struct ppsp {
 
 #define PPSP_COUNT(p, name) ((p)->counters.name++)
 
-void ppsp_event_push(struct ppsp *p, const struct ppsp_event *event);
+/* False: lost, too many wait. */
+bool ppsp_event_push(struct ppsp *p, const struct ppsp_event *event);
 bool ppsp_banned(const struct ppsp *p, const struct cv_endpoint *ep, cv_usec now);
 
 /* ---- swarm ---------------------------------------------------------------- */

@@ -86,6 +86,21 @@ static struct ppsp_swarm *swarm_by_id(struct ppsp *p, const struct ppsp_options 
     return s && s->config.id_len == o->swarm_id_len ? s : NULL;
 }
 
+/* The sender's address is not proven: who makes up calls costs us a look-up each, and
+ * few of them at a time. */
+static void tell_asked(struct ppsp *p, const struct cv_endpoint *from,
+                       const struct ppsp_options *o) {
+    struct ppsp_event ev = {.type = PPSP_EVENT_ASKED, .endpoint = *from};
+    if (!p->config.tell_asked || from->kind != CV_ENDPOINT_UDP || p->asked_count == PPSP_ASKED ||
+        !ppsp_options_has(o, PPSP_OPT_SWARM_ID) || o->swarm_id_len > PPSP_ID_MAX ||
+        o->swarm_id_len == 0)
+        return;
+    memcpy(ev.id, o->swarm_id, o->swarm_id_len);
+    ev.id_len = o->swarm_id_len;
+    if (ppsp_event_push(p, &ev))
+        p->asked_count++;
+}
+
 static void half_open_free(struct ppsp *p, struct ppsp_half_open *h) {
     p->half_open_due -= h->reply_due;
     *h = (struct ppsp_half_open){0};
@@ -155,6 +170,7 @@ enum cv_err ppsp_handshake_in(struct ppsp *p, cv_usec now, const struct cv_endpo
     }
     struct ppsp_swarm *s = swarm_by_id(p, &o);
     if (!s) {
+        tell_asked(p, from, &o);
         PPSP_COUNT(p, drop_handshake_swarm);
         return CV_ERR_NOENT;
     }

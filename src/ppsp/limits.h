@@ -28,6 +28,7 @@ enum {
     PPSP_SPARSE_MAX = 32,      /* intervals before a chunk set becomes a bitmap */
     PPSP_WANTS = 32,           /* wants of one swarm */
     PPSP_EVENTS = 1024,
+    PPSP_ASKED = 16,      /* calls of swarms that are not open, waiting to be told */
     PPSP_HALF_OPEN = 256, /* handshakes answered but not proven */
     PPSP_BANS = 64,
     PPSP_PEX_ANSWER = 8, /* addresses told, and believed, at a time */

@@ -63,20 +63,21 @@ static void check(struct ppsp *p, struct cv_now now) {
 
 /* ---- events ------------------------------------------------------------------ */
 
-void ppsp_event_push(struct ppsp *p, const struct ppsp_event *event) {
+bool ppsp_event_push(struct ppsp *p, const struct ppsp_event *event) {
     if (p->event_count) {
         struct ppsp_event *last = &p->events[(p->event_head + p->event_count - 1) % PPSP_EVENTS];
         if (event->type == PPSP_EVENT_CHUNKS_READY && last->type == event->type &&
             last->swarm == event->swarm && last->last + 1 == event->first) {
             last->last = event->last;
-            return;
+            return true;
         }
     }
     if (p->event_count == PPSP_EVENTS) {
         PPSP_COUNT(p, events_lost);
-        return;
+        return false;
     }
     p->events[(p->event_head + p->event_count++) % PPSP_EVENTS] = *event;
+    return true;
 }
 
 bool ppsp_poll_event(struct ppsp *p, struct ppsp_event *ret) {
@@ -85,6 +86,7 @@ bool ppsp_poll_event(struct ppsp *p, struct ppsp_event *ret) {
     *ret = p->events[p->event_head];
     p->event_head = (p->event_head + 1) % PPSP_EVENTS;
     p->event_count--;
+    p->asked_count -= ret->type == PPSP_EVENT_ASKED;
     return true;
 }
 

@@ -47,6 +47,7 @@ struct ppsp_config {
     uint32_t channels_max; /* channels of all swarms, handshaking ones included */
     uint32_t peers_max;    /* channels of one swarm */
     uint16_t mtu;          /* UDP payload towards peers that call us (open swarms) */
+    bool tell_asked;       /* PPSP_EVENT_ASKED: for who shares more than is open at once */
 };
 
 extern const struct ppsp_config ppsp_defaults;
@@ -187,6 +188,9 @@ enum ppsp_event_type {
                                 (it said goodbye), MALFORMED (nonsense), DIFFERS (not
                                  our swarm's metadata), AUTH (bad data), DENIED (it acknowledged what
                                  was never sent) */
+    PPSP_EVENT_ASKED,        /* with config.tell_asked: somebody called a swarm that is
+                                 not open: `id`. Open it now, and the caller's next
+                                 attempt, a moment later, is answered */
     PPSP_EVENT_STORE_ERROR,  /* fetching or serving stopped, err tells why; see store.h */
 };
 
@@ -196,7 +200,9 @@ struct ppsp_event {
     cv_handle swarm;
     uint64_t first, last;        /* CHUNKS_READY */
     uint64_t octets;             /* SIZE_KNOWN */
-    struct cv_endpoint endpoint; /* PEER_UP, PEER_DOWN */
+    struct cv_endpoint endpoint; /* PEER_UP, PEER_DOWN, ASKED (unproven) */
+    uint8_t id[PPSP_ID_MAX];     /* ASKED */
+    size_t id_len;
 };
 
 bool ppsp_poll_event(struct ppsp *p, struct ppsp_event *ret);

@@ -159,6 +159,7 @@ static void note(struct world_node *n, struct cv_now now, const struct node_even
     case NODE_EVENT_SAVE:
         save(n, now, ev);
         break;
+    case NODE_EVENT_ASKED:
     case NODE_EVENT_NO_BOOTSTRAP:
     case NODE_EVENT_CLOCK_OFF:
     case NODE_EVENT_CHUNKS_READY:
