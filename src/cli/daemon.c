@@ -26,6 +26,7 @@ static void visitor_free(struct cli_visitor *v) {
     cli_task_free(v->task);
     gw_stream_end(v->stream);
     io_timer_free(v->reap);
+    free(v->settings.arguments);
     json_decref(v->wanted);
     free(v);
 }

@@ -36,6 +36,11 @@ int cli_kind_read(const struct cli_settings *s, struct node_uri *uri, struct io_
     uint64_t size = s->chunk_size ? s->chunk_size : CHUNK_SIZE;
     char text[24];
     snprintf(text, sizeof text, "%" PRIu64, size);
+    if (s->arguments_count > 1 && (!s->direct || s->secret)) {
+        io_why_set(why, "several files can be shared with --direct only, without --secret; "
+                        "share them one by one");
+        return CLI_USAGE;
+    }
     if (hash < 0)
         return refuse(why, "hash", s->hash, "is not sha1, sha224, sha256, sha384 or sha512");
     if (method < 0)

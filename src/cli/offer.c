@@ -9,7 +9,7 @@
 #include "crypto/rng_system.h"
 #include "io/store_file.h"
 
-static void describe(struct cli_offer *o) {
+void cli_offer_describe(struct cli_offer *o) {
     const struct cli_settings *node = o->c->s;
     const char *base = strrchr(o->path, '/');
     base = base ? base + 1 : o->path;
@@ -48,11 +48,13 @@ enum cv_err cli_offer_hash(struct cli_offer *o, struct io_why *why) {
                                   .alg = (enum cv_sha)o->uri.hash,
                                   .progress = on_hashed,
                                   .ctx = o};
-    return io_store_share(o->c->state, &cfg, &o->store, o->uri.swarm_id, why);
+    enum cv_err err = io_store_share(o->c->state, &cfg, &o->store, o->uri.swarm_id, why);
+    if (!err)
+        cli_offer_describe(o);
+    return err;
 }
 
 int cli_offer_open(struct cli_offer *o, enum node_swarm_mode mode, struct io_why *why) {
-    describe(o);
     if (add_secret(o, why) != CV_ERR_OK)
         return CLI_FILE;
     struct node *n = io_host_node(o->c->host);
@@ -77,4 +79,24 @@ void cli_offer_close(struct cli_offer *o) {
     o->swarm = 0;
     io_store_close(o->store);
     o->store = NULL;
+}
+
+bool cli_offer_say(const struct cli_offer *o, struct cli_progress *progress) {
+    char text[NODE_URI_MAX], sentence[2 * NODE_URI_MAX], address[CV_ADDR_TEXT];
+    if (node_uri_write(&o->uri, text, sizeof text) < 0)
+        return false;
+    json_t *fields = json_pack("{s:s}", "uri", text);
+    if (o->s->direct) {
+        char root[2 * NODE_URI_SWARM_ID_MAX + 1];
+        cv_hex(o->uri.swarm_id, o->uri.swarm_id_len, root);
+        json_object_set_new(fields, "root_hash", json_string(root));
+        struct cv_addr at = io_host_bound(o->c->host, NODE_SOCKET_DIRECT);
+        json_object_set_new(fields, "address", json_string(cv_addr_text(&at, address)));
+        snprintf(sentence, sizeof sentence,
+                 "Shared DIRECTLY at %s, hides nothing:\n%s\nRoot hash: %s", address, text, root);
+    } else {
+        snprintf(sentence, sizeof sentence, "Shared, hidden:\n%s", text);
+    }
+    cli_progress_event(progress, "shared", sentence, fields);
+    return true;
 }

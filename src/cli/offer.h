@@ -28,9 +28,16 @@ struct cli_offer {
  */
 enum cv_err cli_offer_hash(struct cli_offer *o, struct io_why *why);
 
+/* What its link says besides the swarm ID and the kind, once its store is open;
+ * cli_offer_hash() does that, too. */
+void cli_offer_describe(struct cli_offer *o);
+
 /* Then opens its swarm in the session's node. CLI_OK or the exit status, *why
  * holds one line. Close in both cases. */
 int cli_offer_open(struct cli_offer *o, enum node_swarm_mode mode, struct io_why *why);
+
+/* Event "shared" with its link; false: it has none that can be written. */
+bool cli_offer_say(const struct cli_offer *o, struct cli_progress *progress);
 
 /* Closes the swarm, then the store. */
 void cli_offer_close(struct cli_offer *o);

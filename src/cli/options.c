@@ -73,7 +73,7 @@ static const struct {
 } verbs[] = {
     { "play",   CLI_PLAY,   "URI",  "watch: find the swarm, print the player link, start a player" },
     { "get",    CLI_GET,    "URI",  "fetch a file whole; with --direct also by its root hash" },
-    { "share",  CLI_SHARE,  "FILE", "share a file; prints its culvert: link" },
+    { "share",  CLI_SHARE,  "FILE...", "share a file, or with --direct several; prints culvert: links" },
     { "node",   CLI_NODE,   NULL,   "run a node that others' programs talk to" },
     { "relay",  CLI_RELAY,  NULL,   "volunteer: run a node that carries others' circuits" },
     { "status", CLI_STATUS, NULL,   "what the running node does" },
@@ -236,6 +236,12 @@ json_t *cli_options_give(const struct cli_settings *s, char why[CLI_TEXT_MAX]) {
         json_pack("{s:s, s:o*, s:s*, s:o}", "verb", verbs[v].name, "argument",
                   s->verb == CLI_SHARE ? absolute(folder, s->argument) : json_string(s->argument),
                   "folder", folder, "options", list);
+    json_t *files = s->arguments_count > 1 ? json_array() : NULL;
+    for (size_t i = 0; files && i < s->arguments_count; i++)
+        if (json_array_append_new(files, absolute(folder, s->arguments[i])))
+            json_object_del(o, "argument");
+    if (files)
+        json_object_set_new(o, "arguments", files);
     if (!json_object_get(o, "argument") || !json_object_get(o, "folder") ||
         (s->output && !json_object_get(list, "output"))) {
         wrong(why, "name", s->argument, "is not UTF-8, so the running node cannot be told of it");
@@ -276,6 +282,21 @@ static bool take_option(const char *name, const json_t *value, struct cli_settin
     return wrong(why, "option", name, "is not known to the running node; restart it");
 }
 
+/* Several files, one of which is `argument`. */
+static bool take_arguments(const json_t *list, struct cli_settings *s, char why[CLI_TEXT_MAX]) {
+    size_t n = json_array_size(list);
+    s->arguments = n ? calloc(n, sizeof *s->arguments) : NULL;
+    if (n && !s->arguments)
+        return wrong(why, "request", "share", "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        s->arguments[i] = json_string_value(json_array_get(list, i));
+        if (!s->arguments[i] || *s->arguments[i] != '/')
+            return wrong(why, "request", "share", "needs absolute names");
+    }
+    s->arguments_count = n;
+    return true;
+}
+
 bool cli_options_take(const json_t *o, struct cli_settings *ret, char why[CLI_TEXT_MAX]) {
     const char *verb = json_string_value(json_object_get(o, "verb")), *name;
     enum cli_verb v = verb ? cli_verb_find(verb) : (enum cli_verb)0;
@@ -293,7 +314,7 @@ bool cli_options_take(const json_t *o, struct cli_settings *ret, char why[CLI_TE
     }
     if ((v == CLI_SHARE && *ret->argument != '/') || (ret->output && *ret->output != '/'))
         return wrong(why, "request", verb, "needs absolute names");
-    return true;
+    return v != CLI_SHARE || take_arguments(json_object_get(o, "arguments"), ret, why);
 }
 
 /* ---- configuration file ---- */
@@ -353,13 +374,30 @@ struct line {
     bool only_config; /* first pass: just find --config */
 };
 
+static bool add_file(struct cli_settings *s, const char *name) {
+    static const char **kept; /* as long as the program */
+    const char **all = realloc(kept, (s->arguments_count + 1) * sizeof *all);
+    if (!all)
+        return false;
+    kept = all;
+    all[s->arguments_count++] = name;
+    s->arguments = all;
+    s->argument = all[0];
+    return true;
+}
+
 static error_t on_option(int key, char *arg, struct argp_state *state) {
     struct line *l = state->input;
     if (key == ARGP_KEY_ARG) {
-        if (!verbs[l->verb].arg || l->settings->argument)
+        bool files = verbs[l->verb].verb == CLI_SHARE;
+        if (!verbs[l->verb].arg || (l->settings->argument && !files))
             argp_error(state, "one argument too many: '%s'", arg);
-        if (!l->only_config)
+        if (l->only_config)
+            return 0;
+        if (!files)
             l->settings->argument = arg;
+        else if (!add_file(l->settings, arg))
+            argp_error(state, "out of memory");
         return 0;
     }
     if (key == ARGP_KEY_END) {
@@ -406,7 +444,7 @@ void cli_verbs_print(void) {
     puts("Usage: culvert VERB [OPTION...] [ARGUMENT]\n\n"
          "Watch and share video with each other; nobody sees who watches what.\n");
     for (size_t i = 0; i < VERBS; i++)
-        printf("  %-7s %-5s %s\n", verbs[i].name, verbs[i].arg ? verbs[i].arg : "", verbs[i].help);
+        printf("  %-7s %-8s %s\n", verbs[i].name, verbs[i].arg ? verbs[i].arg : "", verbs[i].help);
     puts("\n'culvert VERB --help' lists a verb's options. Exit status: 0 done, 1 failed, 2 usage,\n"
          "3 state folder, 4 network, 5 file or disk, 130 interrupted.");
 }

@@ -30,9 +30,11 @@ struct cli_settings {
     enum cli_verb verb;
     const char *state;    /* state folder; NULL = XDG */
     const char *config;   /* configuration file; NULL = XDG */
-    const char *argument; /* FILE or URI */
-    const char *folder;   /* where relative names stand; NULL = the working folder */
-    const char *trace;    /* file for the engines' events; NULL = none */
+    const char *argument; /* FILE or URI: the first, .. */
+    const char **arguments;
+    size_t arguments_count; /* .. and all of them, when they are files */
+    const char *folder;     /* where relative names stand; NULL = the working folder */
+    const char *trace;      /* file for the engines' events; NULL = none */
     const char *output;
     const char *open; /* relay: FILE to share under its own name */
     const char *at;   /* viewer: identity of such a relay, in hex */
@@ -63,7 +65,8 @@ void cli_options_parse(enum cli_verb verb, int argc, char **argv, struct cli_set
  * become absolute. NULL, *why has one line, when it cannot be said.
  */
 json_t *cli_options_give(const struct cli_settings *s, char why[CLI_TEXT_MAX]);
-/* The other side; *ret borrows texts from `o`. False: *why has one line. */
+/* The other side; *ret borrows texts from `o`, free() its `arguments`. False: *why has one
+ * line; the same. */
 bool cli_options_take(const json_t *o, struct cli_settings *ret, char why[CLI_TEXT_MAX]);
 
 /* The verb of a name, 0 when there is none. */

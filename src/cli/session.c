@@ -175,9 +175,11 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
     case NODE_EVENT_ASKED:
         break;
     }
-    for (size_t i = c->tasks_count; ev->swarm && i-- > 0;)
-        if (c->tasks[i]->swarm == ev->swarm && !c->tasks[i]->ended)
-            c->tasks[i]->ops->on_event(c->tasks[i], ev);
+    for (size_t i = c->tasks_count; i-- > 0;) {
+        struct cli_task *t = c->tasks[i];
+        if (!t->ended && (t->several || (ev->swarm && t->swarm == ev->swarm)))
+            t->ops->on_event(t, ev);
+    }
 }
 
 static void on_tick(void *ctx) {

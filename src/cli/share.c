@@ -1,9 +1,7 @@
 /* share: hash a file, open its swarm, say its link. */
 #include <pthread.h>
 
-#include "base/text.h"
 #include "cli/exitcode.h"
-#include "cli/kind.h"
 #include "cli/offer.h"
 #include "cli/task.h"
 #include "crypto/hash.h"
@@ -21,23 +19,8 @@ struct share {
 };
 
 static void say_shared(struct share *g) {
-    char text[NODE_URI_MAX], sentence[2 * NODE_URI_MAX], address[CV_ADDR_TEXT];
-    if (g->said || node_uri_write(&g->offer.uri, text, sizeof text) < 0)
-        return;
-    g->said = true;
-    json_t *o = json_pack("{s:s}", "uri", text);
-    if (g->t.s->direct) {
-        char root[2 * NODE_URI_SWARM_ID_MAX + 1];
-        cv_hex(g->offer.uri.swarm_id, g->offer.uri.swarm_id_len, root);
-        json_object_set_new(o, "root_hash", json_string(root));
-        struct cv_addr at = io_host_bound(g->t.c->host, NODE_SOCKET_DIRECT);
-        json_object_set_new(o, "address", json_string(cv_addr_text(&at, address)));
-        snprintf(sentence, sizeof sentence,
-                 "Shared DIRECTLY at %s, hides nothing:\n%s\nRoot hash: %s", address, text, root);
-    } else {
-        snprintf(sentence, sizeof sentence, "Shared, hidden:\n%s", text);
-    }
-    cli_progress_event(&g->t.progress, "shared", sentence, o);
+    if (!g->said)
+        g->said = cli_offer_say(&g->offer, &g->t.progress);
 }
 
 static void *hash(void *arg) {

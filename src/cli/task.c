@@ -7,7 +7,9 @@
 #include "cli/session.h"
 
 struct cli_task *cli_task_new(const struct cli_task_config *cfg) {
-    const struct cli_task_ops *ops = cfg->s->verb == CLI_SHARE ? &cli_share_ops : &cli_fetch_ops;
+    const struct cli_task_ops *ops = cfg->s->verb != CLI_SHARE     ? &cli_fetch_ops
+                                     : cfg->s->arguments_count > 1 ? &cli_shelf_ops
+                                                                   : &cli_share_ops;
     struct cli_task *t = calloc(1, ops->size);
     if (!t || cfg->c->tasks_count == CLI_TASKS_MAX) {
         free(t);

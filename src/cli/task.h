@@ -22,7 +22,7 @@ struct cli_task_ops {
     void (*close)(struct cli_task *t);   /* also after a begin that failed */
 };
 
-extern const struct cli_task_ops cli_share_ops, cli_fetch_ops;
+extern const struct cli_task_ops cli_share_ops, cli_shelf_ops, cli_fetch_ops;
 
 struct cli_task {
     const struct cli_task_ops *ops;
@@ -30,6 +30,7 @@ struct cli_task {
     const struct cli_settings *s; /* of the command, not of the node */
     struct cli_progress progress;
     cv_handle swarm; /* 0: not open */
+    bool several;    /* swarms: hears of all there are, and of calls for others */
     bool away;       /* the command is another process: it is told of the node's events, too */
     bool ended;
     int status;

@@ -274,7 +274,7 @@ enum cv_err gw_api_new(struct io_host *host, struct gateway *gateway, const char
         return CV_ERR_EXIST;
     }
     evhttp_set_max_headers_size(a->http, GW_HEADERS_MAX);
-    evhttp_set_max_body_size(a->http, GW_BODY_MAX);
+    evhttp_set_max_body_size(a->http, GW_WANTED_MAX);
     evhttp_set_timeout(a->http, GW_TIMEOUT_SECONDS);
     evhttp_set_gencb(a->http, on_request, a);
     *ret = a;

@@ -27,6 +27,7 @@ enum {
     GW_LINK_MAX = 1024,
     GW_HEADERS_MAX = 8192, /* octets of a request's head */
     GW_BODY_MAX = 65536,
+    GW_WANTED_MAX = 8 << 20, /* octets of a wish: it may name thousands of files */
     GW_AHEAD_MAX = 65536,    /* octets of further requests, sent before the answer */
     GW_TIMEOUT_SECONDS = 10, /* for the head of a request */
     GW_RESPONSES_MAX = 64,   /* bodies under way */

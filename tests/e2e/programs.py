@@ -29,12 +29,13 @@ class Program:
         self.buffer = b""
         self.events = []
 
-    def wait_for(self, name, seconds=60):
+    def wait_for(self, name, seconds=60, count=1):
+        """The first event of a name, once there are `count` of them."""
         limit = time.monotonic() + seconds
         while True:
-            for event in self.events:
-                if event.get("event") == name:
-                    return event
+            found = [event for event in self.events if event.get("event") == name]
+            if len(found) >= count:
+                return found[0]
             left = limit - time.monotonic()
             ready, _, _ = select.select([self.process.stdout], [], [], max(left, 0))
             data = os.read(self.process.stdout.fileno(), 65536) if ready else b""
