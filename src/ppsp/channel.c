@@ -59,7 +59,7 @@ struct ppsp_channel *ppsp_channel_new(struct ppsp_swarm *s, cv_usec now,
     c->block = PPSP_CHUNK_NONE;
     c->heard_at = now;
     c->sent_at = now;
-    ppsp_chunkset_init(&c->have);
+    ppsp_chunkset_init_peer(&c->have);
     if (s->chunks)
         ppsp_chunkset_bound(&c->have, s->chunks);
     /* Every peer sees another clock; those of hidden endpoints also another speed. */
@@ -119,6 +119,17 @@ static void reset(struct ppsp_channel *c) {
     if (c->swarm->chunks)
         ppsp_chunkset_bound(&c->have, c->swarm->chunks);
     free(c->pending);
+    c->pending = NULL;
+}
+
+void ppsp_channel_rest(struct ppsp_channel *c) {
+    ppsp_flight_rest(&c->sent);
+    ppsp_flight_rest(&c->gone);
+    ppsp_flight_rest(&c->asked);
+    ppsp_flight_rest(&c->late);
+    if (!ppsp_flight_empty(&c->asked))
+        return;
+    free(c->pending); /* what is asked for next comes with its hashes */
     c->pending = NULL;
 }
 

@@ -13,12 +13,19 @@ void ppsp_chunkset_init(struct ppsp_chunkset *s) {
     cv_intervals_init(&s->sparse, PPSP_SPARSE_MAX);
 }
 
+void ppsp_chunkset_init_peer(struct ppsp_chunkset *s) {
+    ppsp_chunkset_init(s);
+    s->of_peer = true;
+}
+
 void ppsp_chunkset_done(struct ppsp_chunkset *s) {
+    bool of_peer = s->of_peer;
     cv_intervals_done(&s->sparse);
     free(s->words);
     free(s->full);
     free(s->some);
     ppsp_chunkset_init(s);
+    s->of_peer = of_peer;
 }
 
 /* ---- bitmap -------------------------------------------------------------- */
@@ -61,7 +68,7 @@ static void fill(struct ppsp_chunkset *s, uint64_t first, uint64_t last, bool on
 }
 
 static enum cv_err to_bitmap(struct ppsp_chunkset *s) {
-    if (s->limit == UINT64_MAX)
+    if (s->limit == UINT64_MAX || s->sparse.max == PPSP_PEER_INTERVALS)
         return CV_ERR_LIMIT;
     uint64_t words = word_count(s->limit), sums = word_count(words);
     uint64_t *w = calloc(words, sizeof *w), *f = calloc(sums, sizeof *f),
@@ -152,6 +159,8 @@ void ppsp_chunkset_bound(struct ppsp_chunkset *s, uint64_t limit) {
     if (s->limit == limit)
         return;
     s->limit = limit;
+    if (s->of_peer && word_count(limit) > PPSP_PEER_SET_OCTETS / sizeof *s->words)
+        s->sparse.max = PPSP_PEER_INTERVALS;
     /* Cutting the end never makes the set longer: cannot fail. */
     (void)cv_intervals_remove(&s->sparse, limit, UINT64_MAX);
     s->count = cv_intervals_total(&s->sparse);
@@ -209,12 +218,11 @@ bool ppsp_chunkset_has(const struct ppsp_chunkset *s, uint64_t chunk) {
 uint64_t ppsp_chunkset_next(const struct ppsp_chunkset *s, uint64_t from) {
     if (s->words)
         return bitmap_next(s, from);
-    for (size_t i = 0; i < cv_intervals_count(&s->sparse); i++) {
-        struct cv_interval it = cv_intervals_at(&s->sparse, i);
-        if (it.last >= from)
-            return it.first > from ? it.first : from;
-    }
-    return PPSP_CHUNK_NONE;
+    struct cv_interval gap;
+    if (cv_intervals_has(&s->sparse, from))
+        return from;
+    (void)cv_intervals_gap(&s->sparse, from, &gap);
+    return gap.last == UINT64_MAX ? PPSP_CHUNK_NONE : gap.last + 1;
 }
 
 uint64_t ppsp_chunkset_gap(const struct ppsp_chunkset *s, uint64_t from) {

@@ -17,6 +17,7 @@
 
 struct ppsp_chunkset {
     uint64_t limit;             /* members are below it; UINT64_MAX while unknown */
+    bool of_peer;               /* costs PPSP_PEER_SET_OCTETS at most */
     uint64_t count;             /* members */
     struct cv_intervals sparse; /* used while words is NULL */
     uint64_t *words;            /* bitmap; bit i & 63 of word i >> 6 */
@@ -25,6 +26,9 @@ struct ppsp_chunkset {
 };
 
 void ppsp_chunkset_init(struct ppsp_chunkset *s);
+/* The set of somebody who may make it grow on purpose: of content that is too long for
+ * a bitmap of PPSP_PEER_SET_OCTETS it holds PPSP_PEER_INTERVALS intervals. */
+void ppsp_chunkset_init_peer(struct ppsp_chunkset *s);
 void ppsp_chunkset_done(struct ppsp_chunkset *s);
 
 /* From now on all members are below `limit` (> 0); greater ones are removed.
@@ -32,7 +36,7 @@ void ppsp_chunkset_done(struct ppsp_chunkset *s);
 void ppsp_chunkset_bound(struct ppsp_chunkset *s, uint64_t limit);
 
 /* Adds what lies below the limit. CV_ERR_LIMIT: too many intervals while the
- * limit is unknown; CV_ERR_NOMEM. The set is then as it was. */
+ * limit is unknown, or of a peer; CV_ERR_NOMEM. The set is then as it was. */
 enum cv_err ppsp_chunkset_add(struct ppsp_chunkset *s, uint64_t first, uint64_t last);
 enum cv_err ppsp_chunkset_remove(struct ppsp_chunkset *s, uint64_t first, uint64_t last);
 

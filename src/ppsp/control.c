@@ -267,6 +267,8 @@ enum ppsp_out ppsp_control_out(struct ppsp_channel *c, cv_usec now, struct cv_ba
         if (len == 4 && !c->confirm_due && !keepalive_due(c, now))
             return PPSP_OUT_DONE; /* nothing to ask for after all */
         c->confirm_due = false;
+        if (keepalive_due(c, now))
+            ppsp_channel_rest(c);
         ppsp_commit(c, now, b, len);
     }
     return PPSP_OUT_DONE;

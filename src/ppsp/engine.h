@@ -147,6 +147,7 @@ struct ppsp_swarm {
     uint32_t stage_max;                /* chunks of one segment */
     bool paused;                       /* the store has no room */
     cv_usec retry_at;                  /* the store said AGAIN; 0: no */
+    bool unreadable;                   /* the store could not read, and that was said */
     uint64_t uncommitted;
     cv_usec commit_at;
 
@@ -179,6 +180,9 @@ size_t ppsp_swarm_chunk_len(const struct ppsp_swarm *s, uint64_t chunk);
 /* The store holds something else than what was verified: an event, and from now on
  * nothing is given to anybody. */
 void ppsp_swarm_withdraw(struct ppsp_swarm *s, enum cv_err why);
+
+/* The store could not read: an event for the first time. After how long to try again. */
+cv_usec ppsp_swarm_unreadable(struct ppsp_swarm *s, enum cv_err why);
 
 /* Lets every open channel look for something to send. */
 void ppsp_swarm_wake(struct ppsp_swarm *s);
@@ -314,6 +318,8 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
 void ppsp_channel_call(struct ppsp_channel *c, cv_usec now);
 uint32_t ppsp_local_id(struct ppsp *p);
 
+/* Nothing was sent for a while: gives memory back that only a busy channel needs. */
+void ppsp_channel_rest(struct ppsp_channel *c);
 void ppsp_channel_wake(struct ppsp_channel *c);     /* has perhaps something to send */
 void ppsp_channel_schedule(struct ppsp_channel *c); /* sets its timer */
 void ppsp_channel_on_timeout(struct ppsp_channel *c, cv_usec now);

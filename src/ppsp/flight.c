@@ -10,6 +10,15 @@ void ppsp_flight_done(struct ppsp_flight *f) {
     *f = (struct ppsp_flight){0};
 }
 
+void ppsp_flight_rest(struct ppsp_flight *f) {
+    if (!ppsp_flight_empty(f))
+        return;
+    free(f->v);
+    f->v = NULL;
+    f->cap = 0;
+    f->head = f->tail;
+}
+
 static enum cv_err grow(struct ppsp_flight *f) {
     if (f->cap == PPSP_FLIGHT_RUNS)
         return CV_ERR_LIMIT;

@@ -29,6 +29,9 @@ struct ppsp_flight {
 
 void ppsp_flight_done(struct ppsp_flight *f); /* a zeroed one is empty */
 
+/* Gives an empty one's memory back; what is pushed later goes on with its indexes. */
+void ppsp_flight_rest(struct ppsp_flight *f);
+
 static inline bool ppsp_flight_empty(const struct ppsp_flight *f) {
     return f->chunks == 0;
 }

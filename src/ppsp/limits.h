@@ -26,7 +26,9 @@ enum {
     PPSP_PENDING_HASHES = 128, /* unverified hashes remembered per channel */
     PPSP_REQUEST_RANGES = 64,  /* ranges a peer may have queued with us */
     PPSP_SPARSE_MAX = 32,      /* intervals before a chunk set becomes a bitmap */
-    PPSP_WANTS = 32,           /* wants of one swarm */
+    PPSP_PEER_SET_OCTETS = 1 << 20, /* of the bitmap of a peer's chunks: 8 Mi chunks; .. */
+    PPSP_PEER_INTERVALS = 4096,     /* .. of longer content so many intervals are known */
+    PPSP_WANTS = 32,                /* wants of one swarm */
     PPSP_EVENTS = 1024,
     PPSP_ASKED = 16,      /* calls of swarms that are not open, waiting to be told */
     PPSP_HALF_OPEN = 256, /* handshakes answered but not proven */
@@ -55,7 +57,8 @@ enum {
 #define PPSP_HAVE_AGAIN_MAX      CV_SEC(64) /* .. at doubling intervals up to this */
 #define PPSP_PEX_HEARD           CV_SEC(60) /* section 3.10: traffic in the last minute */
 #define PPSP_PEX_EVERY           CV_SEC(60) /* asked and answered no more often */
-#define PPSP_STORE_RETRY         CV_MSEC(20)
+#define PPSP_STORE_RETRY         CV_MSEC(20) /* busy */
+#define PPSP_STORE_REREAD        CV_SEC(1)   /* what could not be read */
 #define PPSP_COMMIT_DELAY        CV_SEC(2)
 /* RFC 6817: at most 100 ms. The estimate is the least of a round trip; the mean of
  * the queue lies 15 ms above it. */

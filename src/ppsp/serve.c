@@ -515,9 +515,10 @@ enum ppsp_out ppsp_serve_out(struct ppsp_channel *c, cv_usec now, struct cv_batc
         }
         if (err) { /* the store: later */
             c->group_valid = false;
-            c->send_at = cv_usec_add(now, PPSP_STORE_RETRY);
+            c->send_at = cv_usec_add(now, ppsp_swarm_unreadable(s, err));
             return PPSP_OUT_DONE;
         }
+        s->unreadable = false;
         return c->queued ? PPSP_OUT_MORE : PPSP_OUT_DONE;
     }
     return PPSP_OUT_DONE;

@@ -220,6 +220,16 @@ void ppsp_swarm_withdraw(struct ppsp_swarm *s, enum cv_err why) {
         s->p, &(struct ppsp_event){.type = PPSP_EVENT_STORE_ERROR, .err = why, .swarm = s->handle});
 }
 
+cv_usec ppsp_swarm_unreadable(struct ppsp_swarm *s, enum cv_err why) {
+    if (why == CV_ERR_AGAIN || why == CV_ERR_NOMEM)
+        return PPSP_STORE_RETRY;
+    if (!s->unreadable)
+        ppsp_event_push(s->p, &(struct ppsp_event){
+                                  .type = PPSP_EVENT_STORE_ERROR, .err = why, .swarm = s->handle});
+    s->unreadable = true;
+    return PPSP_STORE_REREAD;
+}
+
 void ppsp_swarm_ready(struct ppsp *p, struct cv_now now, cv_handle swarm) {
     struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
     if (!s)

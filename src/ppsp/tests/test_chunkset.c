@@ -107,6 +107,29 @@ Test(ppsp_chunkset, without_a_limit_few_intervals_fit) {
     ppsp_chunkset_done(&s);
 }
 
+/* A peer that says it has every other chunk of a film of 246 GB. */
+Test(ppsp_chunkset, a_peer_cannot_make_it_grow) {
+    struct ppsp_chunkset s;
+    uint64_t n = 240234375, known = 0;
+    ppsp_chunkset_init_peer(&s);
+    ppsp_chunkset_bound(&s, n);
+    for (uint64_t i = 0; i < 3 * PPSP_PEER_INTERVALS; i++) {
+        enum cv_err err = ppsp_chunkset_add(&s, 1000 * i, 1000 * i + 1);
+        cr_assert_eq(err, known < 2 * PPSP_PEER_INTERVALS ? CV_ERR_OK : CV_ERR_LIMIT);
+        known += err ? 0 : 2;
+    }
+    cr_expect_null(s.words);
+    cr_expect_eq(s.count, 2 * PPSP_PEER_INTERVALS);
+    cr_expect_leq(s.sparse.cap * sizeof *s.sparse.v, PPSP_PEER_SET_OCTETS);
+    cr_expect_eq(ppsp_chunkset_next(&s, 777002), 778000);
+    cr_expect_eq(ppsp_chunkset_next(&s, 778001), 778001);
+    cr_expect_eq(ppsp_chunkset_gap(&s, 778001), 778002);
+    cr_expect_eq(ppsp_chunkset_next(&s, UINT64_C(1000) * PPSP_PEER_INTERVALS), PPSP_CHUNK_NONE);
+    cr_expect_eq(ppsp_chunkset_add(&s, 0, n - 1), CV_ERR_OK, "a seeder after all");
+    cr_expect_eq(s.count, n);
+    ppsp_chunkset_done(&s);
+}
+
 Test(ppsp_chunkset, a_million_chunks) {
     struct ppsp_chunkset s;
     uint64_t n = 1000000;

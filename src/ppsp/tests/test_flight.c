@@ -55,6 +55,22 @@ Test(ppsp_flight, tells_the_youngest_run_and_stops_when_told) {
     ppsp_flight_done(&f);
 }
 
+Test(ppsp_flight, at_rest_it_has_no_memory_and_goes_on_where_it_was) {
+    struct ppsp_flight f = {0};
+    for (unsigned i = 0; i < 100; i++)
+        ppsp_flight_push(&f, 64 * i, ppsp_run_mask(64), i, false);
+    ppsp_flight_rest(&f);
+    cr_expect_eq(f.chunks, 6400, "not while something is under way");
+    ppsp_flight_take(&f, 0, UINT64_MAX, false);
+    ppsp_flight_rest(&f);
+    cr_expect_null(f.v);
+    cr_assert_eq(ppsp_flight_push(&f, 7, ppsp_run_mask(2), 1, false), CV_ERR_OK);
+    struct ppsp_taken t = ppsp_flight_take(&f, 7, 7, false);
+    cr_expect(t.chunks == 1 && t.newest == 100);
+    cr_expect(ppsp_flight_has(&f, 8));
+    ppsp_flight_done(&f);
+}
+
 Test(ppsp_flight, has_a_limit) {
     struct ppsp_flight f = {0};
     for (uint64_t i = 0; i < PPSP_FLIGHT_RUNS; i++)

@@ -1,6 +1,7 @@
 /* Several peers: the load is spread, and those that lie, stall or stop hurt little. */
 #include "support/suite.h"
 
+#include "ppsp/engine.h"
 #include "ppsp/limits.h"
 #include "raw.h"
 
@@ -184,5 +185,25 @@ Test(ppsp_peers, statistics_tell_what_happened) {
     cr_expect_eq(ps.chunks_have, 1000);
     cr_expect(ps.rtt >= CV_MSEC(20) && ps.rtt < CV_MSEC(40), "%lu", (unsigned long)ps.rtt);
     cr_expect_gt(ps.cwnd, 0);
+    rig_free(r);
+}
+
+static size_t channel_octets(const struct rig *r, unsigned i) {
+    const struct ppsp_swarm *s = ppsp_swarm_find(r->engine[i], r->swarm[i]);
+    const struct ppsp_channel *c = TAILQ_FIRST(&s->channels);
+    size_t runs = c->sent.cap + c->gone.cap + c->asked.cap + c->late.cap;
+    return sizeof *c + runs * sizeof(struct ppsp_run) + (c->pending ? sizeof *c->pending : 0);
+}
+
+Test(ppsp_peers, a_channel_without_anything_to_do_costs_12_kib_at_most) {
+    struct rig *r = rig_new(1, 4000 * 1024, 1024, CV_SHA256);
+    rig_add(r, true);
+    rig_add(r, false);
+    rig_connect(r, 1, 0, true);
+    cr_assert(rig_run_complete(r, 1, CV_SEC(60)));
+    cr_expect(channel_octets(r, 1) > 12 * 1024, "busy: %zu", channel_octets(r, 1));
+    rig_run(r, CV_SEC(90));
+    for (unsigned i = 0; i < 2; i++)
+        cr_expect_leq(channel_octets(r, i), 12 * 1024, "%zu", channel_octets(r, i));
     rig_free(r);
 }

@@ -117,6 +117,9 @@ Test(ppsp_store_faults, a_seeder_that_cannot_read) {
     r->store[0].read_err = CV_ERR_STORE;
     rig_run(r, CV_SEC(20));
     cr_expect(!rig_complete(r, 1));
+    cr_expect_eq(rig_events(r, 0, PPSP_EVENT_STORE_ERROR), 1, "said once");
+    cr_expect_eq(store_error(r, 0), CV_ERR_STORE);
+    cr_expect_leq(r->store[0].reads, 60, "%u attempts in 20 s", r->store[0].reads);
     r->store[0].read_err = CV_ERR_OK;
     cr_expect(rig_run_complete(r, 1, CV_SEC(60)));
     rig_free(r);
