@@ -250,6 +250,8 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     c->pex_ask_at = now;
     uint32_t mss = (uint32_t)(4 + PPSP_DATA_OVERHEAD(s->config.addressing)) + s->config.chunk_size;
     ppsp_ledbat_init(&c->cc, mss, c->hidden ? PPSP_LEDBAT_TARGET_HIDDEN : PPSP_LEDBAT_TARGET, now);
+    if (p->config.ledbat_plus)
+        ppsp_ledbat_plus(&c->cc);
     CV_TRACE(PPSP, peer_up, now, "channel=%u", c->local);
     ppsp_event_push(p, &(struct ppsp_event){.type = PPSP_EVENT_PEER_UP,
                                             .swarm = s->handle,

@@ -10,6 +10,11 @@
 #define PACE_QUANTUM CV_MSEC(2)
 enum { PACE_BURST = 16 }; /* datagrams */
 
+/* What the filter looks back at, at least: for the window, and for the end of slow
+ * start, which must not come late. */
+#define FILTER_STANDING CV_MSEC(80)
+#define FILTER_RISING   CV_MSEC(20)
+
 #define CTO_INIT CV_SEC(1)
 #define CTO_MIN  CV_MSEC(250)
 #define CTO_MAX  CV_SEC(60)
@@ -26,6 +31,14 @@ void ppsp_ledbat_init(struct ppsp_ledbat *l, uint32_t mss, cv_usec target, cv_us
     l->credit_at = now;
     for (unsigned i = 0; i < LEDBAT_BASE_HISTORY; i++)
         l->base[i] = FAR;
+}
+
+void ppsp_ledbat_plus(struct ppsp_ledbat *l) {
+    l->plus = true;
+}
+
+static uint64_t least_window(const struct ppsp_ledbat *l) {
+    return (uint64_t)LEDBAT_MIN_CWND * l->mss;
 }
 
 /* ---- delay (section 2.4.2) ------------------------------------------------- */
@@ -49,16 +62,45 @@ static int64_t base_delay(const struct ppsp_ledbat *l) {
     return min;
 }
 
-/* FILTER() is the minimum over the samples of the last RTT: robust against a
- * receiver that was busy, yet sees a standing queue within one RTT. */
-static int64_t current_delay(const struct ppsp_ledbat *l, cv_usec now) {
-    cv_usec window = l->srtt ? l->srtt : CV_MSEC(100);
+/* So fine is the filter's time. */
+static cv_usec stretch(const struct ppsp_ledbat *l) {
+    cv_usec part = l->srtt / 16;
+    return part < CV_MSEC(5) ? CV_MSEC(5) : part;
+}
+
+static void filter_add(struct ppsp_ledbat *l, cv_usec now, int64_t delay) {
+    if (l->filter[l->filter_at].at == 0 ||
+        cv_usec_since(now, l->filter[l->filter_at].at) >= stretch(l)) {
+        l->filter_at = (l->filter_at + 1) % LEDBAT_FILTER;
+        l->filter[l->filter_at].delay = delay;
+        l->filter[l->filter_at].rtt = CV_USEC_NEVER;
+        l->filter[l->filter_at].at = now ? now : 1;
+    }
+    if (delay < l->filter[l->filter_at].delay)
+        l->filter[l->filter_at].delay = delay;
+}
+
+/* FILTER() is the minimum over the last round trip, and over `least` if that is
+ * longer: robust against a receiver that was busy, yet sees a queue that stands.
+ * On a short way a process that waits for its turn on a processor delays all
+ * samples of several round trips; a queue stays, such waits come and go. */
+static cv_usec estimate(const struct ppsp_ledbat *l, cv_usec now, cv_usec least) {
+    cv_usec window = l->srtt / 4 > least ? l->srtt / 4 : least, rtt = l->filter[l->filter_at].rtt;
     int64_t min = l->filter[l->filter_at].delay; /* the newest counts in any case */
-    for (unsigned i = 0; i < LEDBAT_FILTER; i++)
-        if (l->filter[i].at && cv_usec_since(now, l->filter[i].at) <= window &&
-            l->filter[i].delay < min)
-            min = l->filter[i].delay;
-    return min;
+    for (unsigned i = 0; i < LEDBAT_FILTER; i++) {
+        if (!l->filter[i].at || cv_usec_since(now, l->filter[i].at) > window)
+            continue;
+        min = l->filter[i].delay < min ? l->filter[i].delay : min;
+        rtt = l->filter[i].rtt < rtt ? l->filter[i].rtt : rtt;
+    }
+    cv_usec queue = (cv_usec)(min - base_delay(l));
+    /* No queue is longer than what the round trip has grown by: the rest is one
+     * clock that runs faster than the other. */
+    if (rtt == CV_USEC_NEVER)
+        rtt = l->rtt_last; /* the newest of all is not measured yet */
+    if (l->rtt_min && queue > rtt - l->rtt_min)
+        queue = rtt - l->rtt_min;
+    return queue;
 }
 
 void ppsp_ledbat_delay(struct ppsp_ledbat *l, cv_usec now, uint64_t sample) {
@@ -71,10 +113,9 @@ void ppsp_ledbat_delay(struct ppsp_ledbat *l, cv_usec now, uint64_t sample) {
         return;
     update_base(l, now, delay);
     l->any_sample = true;
-    l->filter_at = (l->filter_at + 1) % LEDBAT_FILTER;
-    l->filter[l->filter_at].delay = delay;
-    l->filter[l->filter_at].at = now;
-    l->queuing_delay = (cv_usec)(current_delay(l, now) - base_delay(l));
+    filter_add(l, now, delay);
+    l->queuing_delay = estimate(l, now, FILTER_STANDING);
+    l->rising_delay = estimate(l, now, FILTER_RISING);
 }
 
 static cv_usec usual_cto(const struct ppsp_ledbat *l) {
@@ -95,7 +136,98 @@ void ppsp_ledbat_rtt(struct ppsp_ledbat *l, cv_usec rtt) {
         l->srtt = (7 * l->srtt + rtt) / 8;
         l->rtt_min = rtt < l->rtt_min ? rtt : l->rtt_min;
     }
+    l->rtt_last = rtt;
     l->cto = usual_cto(l);
+    if (rtt < l->filter[l->filter_at].rtt)
+        l->filter[l->filter_at].rtt = rtt;
+}
+
+/* ---- LEDBAT++ --------------------------------------------------------------- */
+
+enum { SLOW_ROUNDS = 2, SLOW_SHARE = 9 };
+
+/* Growth is divided by this: the window of a short line must not grow faster in
+ * time than that of one where the target is half the round trip. */
+static uint64_t gain_divisor(const struct ppsp_ledbat *l) {
+    if (!l->rtt_min)
+        return 1;
+    uint64_t d = (2 * l->target + l->rtt_min - 1) / l->rtt_min;
+    return d < 1 ? 1 : d > 16 ? 16 : d;
+}
+
+/* A slowdown is over: nine times as long at pace, so that it costs a tenth. */
+static void at_pace(struct ppsp_ledbat *l, cv_usec now) {
+    l->slowdown = LEDBAT_AT_PACE;
+    l->slow_at = cv_usec_add(now, SLOW_SHARE * cv_usec_since(now, l->slow_began));
+}
+
+static void plan_slowdown(struct ppsp_ledbat *l, cv_usec now) {
+    if (!l->slow_at)
+        l->slow_at = cv_usec_add(now, SLOW_ROUNDS * l->srtt);
+}
+
+/* The window that fills the line and none of its queue. The draft comes back to
+ * the old window, and so to the old shares; this sheds the queue in proportion,
+ * while all grow alike: shares draw nearer each time. */
+static uint64_t without_queue(const struct ppsp_ledbat *l) {
+    uint64_t w = l->cwnd * l->rtt_min / l->srtt, half = l->cwnd / 2;
+    w = w < half ? half : w < l->cwnd ? w : l->cwnd;
+    return w < least_window(l) ? least_window(l) : w;
+}
+
+static void slowdown(struct ppsp_ledbat *l, cv_usec now) {
+    if (l->slowdown == LEDBAT_AT_PACE && l->slow_at && now >= l->slow_at && l->srtt) {
+        l->slowdown = LEDBAT_SLOW;
+        l->slow_began = now;
+        l->slow_until = cv_usec_add(now, SLOW_ROUNDS * l->srtt);
+        l->ssthresh = without_queue(l);
+        l->cwnd = least_window(l);
+    } else if (l->slowdown == LEDBAT_SLOW && now >= l->slow_until) {
+        l->slowdown = LEDBAT_RAMP;
+    } else if (l->slowdown == LEDBAT_RAMP && l->cwnd >= l->ssthresh) {
+        at_pace(l, now);
+    }
+}
+
+/* False: the window stays in slow start. */
+static bool leaves_slow_start(struct ppsp_ledbat *l, cv_usec now) {
+    if (l->rising_delay <= l->target * 3 / 4)
+        return false;
+    l->ssthresh = l->cwnd;
+    plan_slowdown(l, now);
+    return true;
+}
+
+static void grow_plus(struct ppsp_ledbat *l, cv_usec now, uint64_t octets) {
+    uint64_t in_use = l->paced && l->flight < l->cwnd ? l->cwnd : l->flight;
+    uint64_t divisor = gain_divisor(l);
+    slowdown(l, now);
+    if (l->slowdown == LEDBAT_SLOW)
+        return;
+    if (l->cwnd < l->ssthresh && !leaves_slow_start(l, now)) {
+        /* On the way back the line is known; nothing is gained by going slowly. */
+        if (in_use * 2 >= l->cwnd)
+            l->cwnd += l->slowdown == LEDBAT_RAMP ? octets : octets / divisor + 1;
+        if (l->ssthresh != UINT64_MAX && l->cwnd > l->ssthresh)
+            l->cwnd = l->ssthresh;
+        return;
+    }
+    plan_slowdown(l, now);
+    if (l->queuing_delay > l->target) {
+        uint64_t over = l->queuing_delay - l->target;
+        uint64_t cut = over >= l->target / 2 ? octets / 2 : octets * over / l->target;
+        l->cwnd = l->cwnd > cut + least_window(l) ? l->cwnd - cut : least_window(l);
+        if (l->ssthresh > l->cwnd)
+            l->ssthresh = l->cwnd;
+        return;
+    }
+    /* Additive whatever the distance to the target, and only of what is used. */
+    l->plus_gained += octets * l->mss / divisor;
+    uint64_t gain = l->plus_gained / l->cwnd;
+    l->plus_gained -= gain * l->cwnd;
+    uint64_t cwnd = l->cwnd + gain, allowed = in_use + (uint64_t)LEDBAT_ALLOWED_INCREASE * l->mss;
+    cwnd = cwnd < allowed ? cwnd : allowed;
+    l->cwnd = cwnd > l->cwnd ? cwnd : l->cwnd;
 }
 
 /* ---- window ---------------------------------------------------------------- */
@@ -106,7 +238,7 @@ static void grow(struct ppsp_ledbat *l, uint64_t octets) {
      * or the window would never grow. */
     uint64_t in_use = l->paced && l->flight < l->cwnd ? l->cwnd : l->flight;
     if (l->cwnd < l->ssthresh) {
-        if (l->queuing_delay > l->target / 2) {
+        if (l->rising_delay > l->target / 2) {
             /* Leave slow start before it hurts. What is seen now was caused a round
              * trip ago, by half of this window. */
             uint64_t half = l->cwnd / 2, least = (uint64_t)LEDBAT_MIN_CWND * l->mss;
@@ -138,7 +270,10 @@ static void leave(struct ppsp_ledbat *l, uint64_t octets) {
 }
 
 void ppsp_ledbat_acked(struct ppsp_ledbat *l, cv_usec now, uint64_t octets) {
-    grow(l, octets);
+    if (l->plus)
+        grow_plus(l, now, octets);
+    else
+        grow(l, octets);
     leave(l, octets);
     l->cto = usual_cto(l); /* something came through: no back-off any more */
     l->cto_at = l->flight ? cv_usec_add(now, l->cto) : CV_USEC_NEVER;
@@ -156,6 +291,8 @@ void ppsp_ledbat_lost(struct ppsp_ledbat *l, cv_usec now, cv_usec sent_at, uint6
         return; /* at most once per RTT */
     l->recovered = now;
     l->losses++;
+    if (l->slowdown != LEDBAT_AT_PACE)
+        at_pace(l, now);
     uint64_t least = (uint64_t)LEDBAT_MIN_CWND * l->mss, half = l->cwnd / 2;
     half = half < least ? least : half;
     l->cwnd = half < l->cwnd ? half : l->cwnd;
@@ -166,6 +303,8 @@ void ppsp_ledbat_timeout(struct ppsp_ledbat *l, cv_usec now) {
     uint64_t half = l->cwnd / 2, least = (uint64_t)LEDBAT_MIN_CWND * l->mss;
     if (l->cwnd > l->mss) /* RFC 5681 section 3.1: the first timeout of a row only */
         l->ssthresh = half < least ? least : half;
+    if (l->slowdown != LEDBAT_AT_PACE)
+        at_pace(l, now);
     l->cwnd = l->mss;
     l->cto = l->cto > CTO_MAX / 2 ? CTO_MAX : l->cto * 2;
     l->flight = 0;

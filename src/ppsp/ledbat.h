@@ -3,6 +3,13 @@
  * the one-way delay rises above its base by more than the target, the window
  * shrinks. With the slow start of RFC 5681 section 3.1 (allowed by 2.2), the
  * loss reaction and congestion timeout of section 2.4.2, and pacing.
+ *
+ * A flow that comes late takes the queue of the first for the line's own delay and
+ * shares unfairly with it for as long as both run. ppsp_ledbat_plus() switches on
+ * what LEDBAT++ (draft-irtf-iccrg-ledbat-plus-plus) has against that: growth slower
+ * than Reno's where the line is short, a decrease in proportion to the window, and
+ * every now and then two round trips of next to nothing, in which the queue drains
+ * and everybody sees the line as it is. They cost at most a tenth of the time.
  */
 #ifndef CULVERT_PPSP_LEDBAT_H
 #define CULVERT_PPSP_LEDBAT_H
@@ -14,18 +21,20 @@
 
 enum {
     LEDBAT_BASE_HISTORY = 10, /* minutes; "SHOULD be 10" */
-    LEDBAT_FILTER = 32,       /* samples kept, none older than one RTT */
+    LEDBAT_FILTER = 32,       /* stretches of time of which the least delay is kept */
     LEDBAT_INIT_CWND = 4,     /* times MSS: RFC 5681's value for small segments */
     LEDBAT_MIN_CWND = 2,
     LEDBAT_ALLOWED_INCREASE = 1,
 };
 
+enum ppsp_slowdown { LEDBAT_AT_PACE = 0, LEDBAT_SLOW, LEDBAT_RAMP };
+
 struct ppsp_ledbat {
     uint32_t mss; /* octets of one full datagram */
     cv_usec target;
-    uint64_t cwnd, ssthresh;            /* octets; in slow start while cwnd < ssthresh */
-    uint64_t flight;                    /* octets sent and neither acknowledged nor given up */
-    cv_usec cto, srtt, rttvar, rtt_min; /* srtt 0: not measured */
+    uint64_t cwnd, ssthresh; /* octets; in slow start while cwnd < ssthresh */
+    uint64_t flight;         /* octets sent and neither acknowledged nor given up */
+    cv_usec cto, srtt, rttvar, rtt_min, rtt_last; /* srtt 0: not measured */
     cv_usec cto_at;    /* when the congestion timeout fires; NEVER: nothing in flight */
     cv_usec recovered; /* a loss of what was sent before this is the same event */
     uint64_t losses;   /* events */
@@ -36,11 +45,19 @@ struct ppsp_ledbat {
     unsigned base_at;
     uint64_t base_minute;
     struct {
-        int64_t delay;
-        cv_usec at;
+        int64_t delay; /* least of the stretch */
+        cv_usec rtt;   /* likewise; NEVER: none was measured */
+        cv_usec at;    /* when it began; 0: unused */
     } filter[LEDBAT_FILTER];
     unsigned filter_at;
-    cv_usec queuing_delay; /* last estimate */
+    cv_usec queuing_delay; /* last estimate: what stands in the queue, */
+    cv_usec rising_delay;  /* and what is seen of it first, for slow start */
+
+    /* LEDBAT++ */
+    bool plus;
+    uint8_t slowdown;                        /* enum ppsp_slowdown */
+    uint64_t plus_gained;                    /* octets times octets, not yet in the window */
+    cv_usec slow_at, slow_began, slow_until; /* the next one; 0: not planned */
 
     uint64_t credit; /* octets that pacing allows now */
     cv_usec credit_at;
@@ -48,6 +65,9 @@ struct ppsp_ledbat {
 };
 
 void ppsp_ledbat_init(struct ppsp_ledbat *l, uint32_t mss, cv_usec target, cv_usec now);
+
+/* Right after ppsp_ledbat_init(): with LEDBAT++'s remedies. */
+void ppsp_ledbat_plus(struct ppsp_ledbat *l);
 
 /* Octets that may be sent now; what pacing withholds comes back as *ret_at, the
  * time to ask again (CV_USEC_NEVER when only an acknowledgement helps). */
@@ -58,7 +78,7 @@ void ppsp_ledbat_sent(struct ppsp_ledbat *l, cv_usec now, uint64_t octets);
 /* One delay sample (microseconds, any origin, wraps). */
 void ppsp_ledbat_delay(struct ppsp_ledbat *l, cv_usec now, uint64_t sample);
 
-/* Round-trip time of something sent once. */
+/* Round-trip time of something sent once; after the delay sample of the same ACK. */
 void ppsp_ledbat_rtt(struct ppsp_ledbat *l, cv_usec rtt);
 
 /* `octets` are acknowledged; after the samples of the same ACK. */

@@ -455,7 +455,10 @@ static enum cv_err send_group_hashes(struct ppsp_channel *c, cv_usec now, struct
 static enum cv_err burst(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t room,
                          uint64_t first, uint32_t n, uint64_t last, uint32_t *ret_sent) {
     uint64_t end = first + n;
-    if (n == 1) { /* alone: hashes and chunk in one datagram, if they fit (section 5.3) */
+    /* Alone: hashes and chunk in one datagram, if they fit (section 5.3). Not what
+     * pacing singles out: it would carry hashes that went with its group already. */
+    bool small = c->cc.cwnd < (uint64_t)(SINGLY + 1) * c->cc.mss;
+    if (n == 1 && (small || last == first)) {
         struct nodes nodes;
         size_t beside = (room - c->cc.mss) /
                         PPSP_INTEGRITY_LEN(c->swarm->config.addressing, c->swarm->hash_len);

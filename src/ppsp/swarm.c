@@ -88,7 +88,9 @@ static void id_key(const struct ppsp_swarm_config *config, uint8_t ret[PPSP_ID_M
 static void bucket(struct cv_tokenbucket *b, uint64_t rate, uint32_t chunk_size, cv_usec now) {
     if (rate == 0)
         rate = UINT64_MAX;
-    uint64_t burst = rate / 20, least = (uint64_t)4 * chunk_size;
+    /* Twice what is served at a time (serve.c), which waits up to twice as long as it
+     * must: a smaller bucket would spill meanwhile. */
+    uint64_t burst = rate / 20, least = (uint64_t)8 * chunk_size;
     cv_tokenbucket_init(b, rate, burst < least ? least : burst, now);
 }
 

@@ -41,6 +41,8 @@ bool scenario_lossy_swarm(const struct scenario_args *args, struct scenario_resu
 bool scenario_ledbat(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_ledbat_loss(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_ledbat_outage(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_ledbat_plus(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_limits(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_forger(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_crash_resume(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret);

@@ -62,7 +62,9 @@ static void call(struct swarm_peer *p, const struct swarm_peer *friend) {
 
 static void start(struct swarm_peer *p, struct cv_now now) {
     struct swarm_world *w = p->world;
-    p->engine = ppsp_new(NULL, sim_node_rng(w->sim, p->node));
+    struct ppsp_config config = ppsp_defaults;
+    config.ledbat_plus = w->ledbat_plus;
+    p->engine = ppsp_new(&config, sim_node_rng(w->sim, p->node));
     assert(p->engine);
     struct ppsp_swarm_config cfg = {.id_len = SWARM_HASH,
                                     .integrity = PPSP_INTEGRITY_MERKLE,

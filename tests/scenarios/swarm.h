@@ -38,6 +38,7 @@ struct swarm_world {
     struct swarm_peer *peers[SWARM_PEERS_MAX];
     unsigned peers_count;
     uint64_t upload_limit; /* of peers added from now on; 0: none */
+    bool ledbat_plus;      /* the same */
 };
 
 struct swarm_world *swarm_world_new(uint64_t seed, uint64_t octets);

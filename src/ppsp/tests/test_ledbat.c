@@ -52,11 +52,22 @@ Test(ppsp_ledbat, filter_is_the_minimum_of_the_last_round_trip) {
     struct ppsp_ledbat l = fresh();
     ppsp_ledbat_rtt(&l, CV_MSEC(50));
     ppsp_ledbat_delay(&l, CV_SEC(1), 1000);
+    ppsp_ledbat_rtt(&l, CV_MSEC(80));
     ppsp_ledbat_delay(&l, CV_SEC(2), 31000);
+    ppsp_ledbat_rtt(&l, CV_MSEC(140));
     ppsp_ledbat_delay(&l, CV_SEC(2) + CV_MSEC(10), 91000); /* a busy receiver */
     cr_expect_eq(l.queuing_delay, 30000);
     ppsp_ledbat_delay(&l, CV_SEC(2) + CV_MSEC(90), 91000); /* it stays so: it is a queue */
     cr_expect_eq(l.queuing_delay, 90000);
+}
+
+Test(ppsp_ledbat, no_queue_is_longer_than_the_round_trip_has_grown_by) {
+    struct ppsp_ledbat l = fresh();
+    ppsp_ledbat_delay(&l, CV_SEC(1), 1000);
+    ppsp_ledbat_rtt(&l, CV_MSEC(50));
+    ppsp_ledbat_rtt(&l, CV_MSEC(65));
+    ppsp_ledbat_delay(&l, CV_SEC(100), 81000); /* a clock that runs faster */
+    cr_expect_eq(l.queuing_delay, CV_MSEC(15));
 }
 
 static void out_of_slow_start(struct ppsp_ledbat *l, uint64_t cwnd) {
@@ -75,6 +86,7 @@ Test(ppsp_ledbat, grows_by_one_segment_a_round_trip_and_shrinks_above_target) {
         ppsp_ledbat_sent(&l, CV_SEC(1), MSS);
     }
     cr_expect(l.cwnd > 20 * MSS + MSS * 9 / 10 && l.cwnd <= 21 * MSS, "%lu", (unsigned long)l.cwnd);
+    ppsp_ledbat_rtt(&l, CV_MSEC(200));
     ppsp_ledbat_delay(&l, CV_SEC(2), 100000); /* exactly the target: stays */
     uint64_t cwnd = l.cwnd;
     ppsp_ledbat_acked(&l, CV_SEC(2), MSS);

@@ -1,0 +1,147 @@
+/*
+ * LEDBAT among others on a line of 10 Mbit/s (line.h): alone, beside a copy of
+ * itself that came late, beside Cubic, and with clocks that drift apart; with and
+ * without LEDBAT++. The figures of docs/performance.md come from here.
+ */
+#include "support/suite.h"
+
+#include "line.h"
+
+CV_SUITE(ppsp_ledbat_line, .timeout = 240);
+
+static struct line *home(cv_usec queue) {
+    return line_new(10000000, CV_MSEC(25), queue);
+}
+
+static struct line_flow *ledbat(struct line *n, cv_usec target, bool plus, cv_usec after) {
+    struct line_flow *f = line_flow(n, false, after);
+    ppsp_ledbat_init(&f->l, LINE_MSS, target, f->from);
+    if (plus)
+        ppsp_ledbat_plus(&f->l);
+    return f;
+}
+
+Test(ppsp_ledbat_line, alone_it_fills_the_line_and_keeps_to_its_target) {
+    static const cv_usec targets[] = {CV_MSEC(60), CV_MSEC(90), CV_MSEC(100)};
+    for (unsigned i = 0; i < 3; i++) {
+        struct line *n = home(CV_MSEC(500));
+        ledbat(n, targets[i], false, 0);
+        line_run(n, CV_SEC(10));
+        line_measure(n);
+        line_run(n, CV_SEC(30));
+        double target = (double)targets[i] / 1000;
+        cr_expect_geq(line_share(n, 0), 0.9);
+        cr_expect(line_queued_ms(n) >= target * 0.8 && line_queued_ms(n) <= target * 1.2,
+                  "target %.0f, queued %.1f ms", target, line_queued_ms(n));
+        cr_expect_leq((double)n->worst, target * 1200);
+        free(n);
+    }
+}
+
+Test(ppsp_ledbat_line, with_plus_alone_it_uses_nine_tenths_and_leaves_the_queue_empty) {
+    struct line *n = home(CV_MSEC(500));
+    ledbat(n, CV_MSEC(90), true, 0);
+    line_run(n, CV_SEC(10));
+    line_measure(n);
+    line_run(n, CV_SEC(30));
+    cr_expect_geq(line_share(n, 0), 0.9);
+    cr_expect_leq(line_queued_ms(n), 90);
+    free(n);
+}
+
+/* Whoever comes late takes the first one's queue for the line: without the
+ * remedies he gets nearly all, and that is known. */
+Test(ppsp_ledbat_line, two_share_alike_half_a_minute_after_the_second_came) {
+    static const struct {
+        bool plus;
+        cv_usec target, late;
+        double least, most;
+    } rows[] = {
+        {true, CV_MSEC(60), 0, 0.9, 1},           {true, CV_MSEC(60), CV_SEC(5), 0.9, 1},
+        {true, CV_MSEC(60), CV_SEC(10), 0.9, 1},  {true, CV_MSEC(90), CV_SEC(5), 0.9, 1},
+        {true, CV_MSEC(90), CV_SEC(10), 0.9, 1},  {false, CV_MSEC(90), 0, 0.9, 1},
+        {false, CV_MSEC(60), CV_SEC(10), 0, 0.7},
+    };
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct line *n = home(CV_MSEC(500));
+        ledbat(n, rows[i].target, rows[i].plus, 0);
+        ledbat(n, rows[i].target, rows[i].plus, rows[i].late);
+        line_run(n, rows[i].late + CV_SEC(30));
+        line_measure(n);
+        line_run(n, CV_SEC(20));
+        double jain = line_jain(n, 2);
+        cr_expect(jain >= rows[i].least && jain <= rows[i].most, "row %u: %.2f and %.2f, Jain %.3f",
+                  i, line_share(n, 0), line_share(n, 1), jain);
+        cr_expect_geq(line_share(n, 0) + line_share(n, 1), 0.9, "row %u", i);
+        free(n);
+    }
+}
+
+Test(ppsp_ledbat_line, cubic_keeps_four_fifths) {
+    static const cv_usec queues[] = {CV_MSEC(100), CV_MSEC(250), CV_MSEC(500)};
+    for (unsigned i = 0; i < 6; i++) {
+        struct line *n = home(queues[i / 2]);
+        ledbat(n, CV_MSEC(90), i % 2, 0);
+        line_flow(n, true, CV_SEC(10));
+        line_run(n, CV_SEC(15));
+        line_measure(n);
+        line_run(n, CV_SEC(30));
+        cr_expect_geq(line_share(n, 1), 0.8, "queue %lu us, plus %u: Cubic %.2f, LEDBAT %.2f",
+                      queues[i / 2], i % 2, line_share(n, 1), line_share(n, 0));
+        free(n);
+    }
+}
+
+/* What Cubic leaves, when it leaves, is taken again. */
+Test(ppsp_ledbat_line, after_cubic_it_comes_back) {
+    for (unsigned plus = 0; plus < 2; plus++) {
+        struct line *n = home(CV_MSEC(250));
+        ledbat(n, CV_MSEC(90), plus, 0);
+        struct line_flow *c = line_flow(n, true, CV_SEC(5));
+        line_run(n, CV_SEC(20));
+        c->from = CV_USEC_NEVER;
+        line_run(n, CV_SEC(50));
+        line_measure(n);
+        line_run(n, CV_SEC(10));
+        cr_expect_geq(line_share(n, 0), 0.8, "plus %u: %.2f", plus, line_share(n, 0));
+        free(n);
+    }
+}
+
+/* Hidden peers show each other clocks that run at speeds of their own, up to 200 ppm
+ * apart; ten times that is twelve minutes in one. Growing delay without a growing
+ * round trip is no queue. Falling delay hides a queue that grows as slowly, until
+ * something drains it: LEDBAT++ does. */
+Test(ppsp_ledbat_line, clocks_that_drift_apart_are_no_queue) {
+    static const struct {
+        int64_t ppm;
+        bool plus;
+    } rows[] = {{2000, false}, {2000, true}, {-200, false}, {-2000, true}};
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct line *n = home(CV_MSEC(500));
+        ledbat(n, CV_MSEC(60), rows[i].plus, 0)->skew_ppm = rows[i].ppm;
+        line_run(n, CV_SEC(60));
+        line_measure(n);
+        line_run(n, CV_SEC(12));
+        cr_expect_geq(line_share(n, 0), 0.9, "row %u: %.2f", i, line_share(n, 0));
+        cr_expect_leq(line_queued_ms(n), 90, "row %u: %.1f ms", i, line_queued_ms(n));
+        free(n);
+    }
+}
+
+/* A process that waits for a processor reads in a heap, and by one clock, what
+ * arrived meanwhile. */
+Test(ppsp_ledbat_line, a_busy_receiver_is_no_queue) {
+    static const cv_usec away[] = {CV_MSEC(50), CV_MSEC(70)};
+    for (unsigned i = 0; i < 2; i++) {
+        struct line *n = line_new(100000000, CV_MSEC(1), CV_MSEC(500));
+        struct line_flow *f = ledbat(n, CV_MSEC(60), false, 0);
+        f->stall_every = CV_MSEC(100);
+        f->stall_for = away[i];
+        line_run(n, CV_SEC(5));
+        line_measure(n);
+        line_run(n, CV_SEC(10));
+        cr_expect_geq(line_share(n, 0), 0.9, "away %lu us: %.2f", away[i], line_share(n, 0));
+        free(n);
+    }
+}
