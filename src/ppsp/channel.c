@@ -231,6 +231,7 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     c->guess = c->have.count == 0;
     c->guess_until = CV_USEC_NEVER;
     c->choked = false;
+    ppsp_reciprocity_up(c, now);
     c->group_valid = false;
     c->withheld = PPSP_CHUNK_NONE;
     c->sent_passed = 0;

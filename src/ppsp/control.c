@@ -235,8 +235,9 @@ static bool keepalive_due(const struct ppsp_channel *c, cv_usec now) {
 }
 
 static bool anything_due(const struct ppsp_channel *c, cv_usec now) {
-    return c->confirm_due || c->cancel_count || now >= c->ack_at || have_due(c, now) ||
-           request_room(c, now) || ppsp_pex_due(c, now) || keepalive_due(c, now);
+    return c->confirm_due || c->cancel_count || now >= c->ack_at ||
+           now >= ppsp_reciprocity_tells(c) || have_due(c, now) || request_room(c, now) ||
+           ppsp_pex_due(c, now) || keepalive_due(c, now);
 }
 
 /* ACKs come last: some peers read nothing behind one. */
@@ -246,6 +247,7 @@ static size_t compose(struct ppsp_channel *c, cv_usec now, uint8_t *at, size_t r
     size_t spare = c->ack_count * ack_len(c);
     if (spare > cv_wr_room(&w) / 2)
         spare = cv_wr_room(&w) / 2;
+    ppsp_reciprocity_tell(c, now, &w);
     put_cancels(c, &w, spare);
     put_haves(c, now, &w, spare);
     put_requests(c, now, &w, spare);
@@ -276,7 +278,7 @@ enum ppsp_out ppsp_control_out(struct ppsp_channel *c, cv_usec now, struct cv_ba
 
 cv_usec ppsp_control_next(const struct ppsp_channel *c) {
     const struct ppsp_swarm *s = c->swarm;
-    cv_usec at = cv_usec_min(c->ack_at, ppsp_pex_next(c));
+    cv_usec at = cv_usec_min(cv_usec_min(c->ack_at, ppsp_pex_next(c)), ppsp_reciprocity_tells(c));
     if (tells(c))
         at = cv_usec_min(at, c->tell_again_at);
     /* Once passed, it hinders nobody: then something else is awaited. */

@@ -24,6 +24,7 @@
 #include "ppsp/message.h"
 #include "ppsp/options.h"
 #include "ppsp/ppsp.h"
+#include "ppsp/reciprocity.h"
 
 struct ppsp_channel;
 struct ppsp_swarm;
@@ -159,6 +160,9 @@ struct ppsp_swarm {
     struct ppsp_want_entry wants[PPSP_WANTS];
     ppsp_want_id last_want;
 
+    uint32_t slots; /* 0: everybody is served */
+    cv_usec slots_at, luck_at;
+
     struct cv_tokenbucket upload, download;
     uint64_t up, down, wasted;
     struct ppsp_rate up_rate, down_rate;
@@ -214,6 +218,8 @@ void ppsp_stage_done(struct ppsp_swarm *s);
 
 /* ---- channel -------------------------------------------------------------- */
 
+enum ppsp_slot { PPSP_SLOT_NONE = 0, PPSP_SLOT_RANK, PPSP_SLOT_LOT };
+
 enum { PPSP_ACKS = 16, PPSP_CANCELS = 64 };
 
 struct ppsp_ack_due {
@@ -261,6 +267,14 @@ struct ppsp_channel {
     uint64_t group_from, group_to; /* chunks of it whose hashes were sent */
     bool group_valid;
     uint64_t sent_passed; /* runs before it were overtaken */
+
+    /* Reciprocity. */
+    uint32_t rank;
+    uint8_t slot;     /* enum ppsp_slot */
+    bool choking;     /* it gets nothing now */
+    cv_usec choke_at; /* when that, or the contrary, is to be said; NEVER: it was */
+    cv_usec choke_told, choke_wait;
+    uint64_t down_before; /* when slots were given last */
 
     /* Taking. */
     bool choked;

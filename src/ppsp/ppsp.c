@@ -436,6 +436,7 @@ size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats 
             .endpoint = c->endpoint,
             .state = c->state,
             .chokes_us = c->choked,
+            .choked = c->choking,
             .up = c->up,
             .down = c->down,
             .up_rate = ppsp_rate_get(&c->up_rate, p->last_now),

@@ -127,6 +127,10 @@ void ppsp_swarm_limits(struct ppsp *p, struct cv_now now, cv_handle swarm, uint6
                        uint64_t download_limit);
 void ppsp_swarm_fetch_all(struct ppsp *p, struct cv_now now, cv_handle swarm, bool fetch_all);
 
+/* So many peers are served by rank, and one more for four by lot; the rest is choked
+ * (reciprocity.h). 0, the default: everybody is served. Unknown handle: no-op. */
+void ppsp_swarm_slots(struct ppsp *p, struct cv_now now, cv_handle swarm, uint32_t slots);
+
 /* ---- what to fetch ------------------------------------------------------ */
 
 typedef uint32_t ppsp_want_id; /* 0 is none */
@@ -171,6 +175,11 @@ enum cv_err ppsp_peer_add(struct ppsp *p, struct cv_now now, cv_handle swarm,
  * endpoint still works), no event. */
 void ppsp_peer_remove(struct ppsp *p, struct cv_now now, const struct cv_endpoint *endpoint,
                       bool goodbye);
+
+/* What a peer's claim on a slot is worth: whatever the caller knows of it; 0 at first.
+ * Counts when slots are given the next time. Unknown peer or swarm: no-op. */
+void ppsp_peer_rank(struct ppsp *p, struct cv_now now, cv_handle swarm,
+                    const struct cv_endpoint *endpoint, uint32_t rank);
 
 /* ---- the engine contract ------------------------------------------------ */
 
@@ -248,6 +257,7 @@ struct ppsp_peer_stats {
     struct cv_endpoint endpoint;
     enum ppsp_peer_state state;
     bool chokes_us;    /* it told us not to ask */
+    bool choked;       /* we told it */
     uint64_t up, down; /* octets of content */
     uint64_t up_rate, down_rate;
     cv_usec rtt;           /* 0: not measured */
@@ -286,6 +296,7 @@ size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats 
     X(drop_data_bad)          /* wrong hash: peer dropped */                                       \
     X(drop_data_store)        /* store could not take it */                                        \
     X(drop_request_full)      /* queue of this peer is full */                                     \
+    X(drop_request_choked)    /* peer is choked */                                                 \
     X(drop_request_empty)     /* chunks we do not have or that do not exist */                     \
     X(drop_cancel_unknown)    /* cancel of what was not asked for */                               \
     X(drop_have_bad)          /* range outside the content, or no room to remember */              \

@@ -76,6 +76,10 @@ enum cv_err ppsp_serve_request(struct ppsp_channel *c, cv_usec now, const struct
         PPSP_COUNT(s->p, drop_request_empty);
         return CV_ERR_OK;
     }
+    if (!ppsp_reciprocity_serves(c, now)) {
+        PPSP_COUNT(s->p, drop_request_choked);
+        return CV_ERR_OK;
+    }
     if (range.last >= s->chunks)
         range.last = s->chunks - 1;
     if (!ppsp_chunkset_any(&s->have, range.first, range.last)) {

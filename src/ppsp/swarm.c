@@ -113,7 +113,7 @@ static struct ppsp_swarm *swarm_new(struct ppsp *p, const struct ppsp_swarm_conf
         (struct ppsp_chunkspec){.method = config->addressing, .chunk_size = config->chunk_size};
     s->hash_len = config->id_len;
     s->timer.of_swarm = true;
-    s->commit_at = s->news_at = CV_USEC_NEVER;
+    s->commit_at = s->news_at = s->slots_at = CV_USEC_NEVER;
     s->stage_max = PPSP_STAGE_OCTETS / config->chunk_size;
     s->stage_max = s->stage_max > PPSP_STAGE_CHUNKS ? PPSP_STAGE_CHUNKS : s->stage_max;
     TAILQ_INIT(&s->channels);
@@ -367,6 +367,7 @@ void ppsp_swarm_size_exact(struct ppsp_swarm *s, size_t len) {
 
 void ppsp_swarm_reschedule(struct ppsp_swarm *s) {
     cv_usec at = cv_usec_min(s->commit_at, s->news_at);
+    at = cv_usec_min(at, ppsp_reciprocity_next(s));
     if (s->retry_at)
         at = cv_usec_min(at, s->retry_at);
     if (at != s->timer.t.at || !cv_timer_queued(&s->timer.t))
@@ -379,6 +380,7 @@ void ppsp_swarm_on_timeout(struct ppsp_swarm *s, cv_usec now) {
         ppsp_swarm_wake(s);
     }
     ppsp_stage_commit(s, now);
+    ppsp_reciprocity_work(s, now);
     if (now >= s->news_at) {
         s->news_at = CV_USEC_NEVER;
         ppsp_swarm_wake(s);
