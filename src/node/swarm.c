@@ -315,6 +315,9 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
         }
         break;
     case PPSP_EVENT_ASKED:
+    case PPSP_EVENT_LIVE_TUNED:
+    case PPSP_EVENT_LIVE_DROPPED:
+    case PPSP_EVENT_LIVE_ENDED:
         break;
     case PPSP_EVENT_STORE_ERROR:
         out.kind = NODE_EVENT_STORE_ERROR;

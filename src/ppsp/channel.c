@@ -21,7 +21,8 @@ bool ppsp_mtu_fits(const struct ppsp_swarm *s, uint16_t mtu) {
     enum ppsp_addressing method = s->config.addressing;
     size_t data = 4 + PPSP_DATA_OVERHEAD(method) + s->config.chunk_size;
     size_t hash = 4 + PPSP_INTEGRITY_LEN(method, s->hash_len);
-    return mtu >= data && mtu >= hash && mtu >= 128;
+    size_t munro = s->live ? 4 + ppsp_live_munro_len(s) : 0;
+    return mtu >= data && mtu >= hash && mtu >= munro && mtu >= 128;
 }
 
 uint16_t ppsp_mtu_udp(const struct ppsp_swarm *s) {
@@ -60,8 +61,8 @@ struct ppsp_channel *ppsp_channel_new(struct ppsp_swarm *s, cv_usec now,
     c->heard_at = now;
     c->sent_at = now;
     ppsp_chunkset_init_peer(&c->have);
-    if (s->chunks)
-        ppsp_chunkset_bound(&c->have, s->chunks);
+    ppsp_swarm_chunkset(s, &c->have);
+    c->their_window = PPSP_WINDOW_ALL;
     /* Every peer sees another clock; those of hidden endpoints also another speed. */
     c->clock_offset = cv_rng_u64(p->rng) >> 1;
     if (hidden)
@@ -116,10 +117,12 @@ static void reset(struct ppsp_channel *c) {
     ppsp_flight_done(&c->asked);
     ppsp_flight_done(&c->late);
     ppsp_chunkset_done(&c->have);
-    if (c->swarm->chunks)
-        ppsp_chunkset_bound(&c->have, c->swarm->chunks);
+    ppsp_swarm_chunkset(c->swarm, &c->have);
     free(c->pending);
     c->pending = NULL;
+    free(c->signatures);
+    c->signatures = NULL;
+    c->shown = c->newest_told = 0;
 }
 
 void ppsp_channel_rest(struct ppsp_channel *c) {
@@ -228,7 +231,7 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     c->heard_at = now;
     c->sent_unheard = 0;
     c->retry_at = CV_USEC_NEVER;
-    c->guess = c->have.count == 0;
+    c->guess = c->have.count == 0 && !s->live;
     c->guess_until = CV_USEC_NEVER;
     c->choked = false;
     ppsp_reciprocity_up(c, now);

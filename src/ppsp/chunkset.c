@@ -28,6 +28,12 @@ void ppsp_chunkset_done(struct ppsp_chunkset *s) {
     s->of_peer = of_peer;
 }
 
+void ppsp_chunkset_unbound(struct ppsp_chunkset *s) {
+    assert(s->count == 0 && !s->words);
+    cv_intervals_done(&s->sparse);
+    cv_intervals_init(&s->sparse, PPSP_LIVE_INTERVALS);
+}
+
 /* ---- bitmap -------------------------------------------------------------- */
 
 static uint64_t word_count(uint64_t limit) {

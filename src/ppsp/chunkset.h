@@ -31,6 +31,10 @@ void ppsp_chunkset_init(struct ppsp_chunkset *s);
 void ppsp_chunkset_init_peer(struct ppsp_chunkset *s);
 void ppsp_chunkset_done(struct ppsp_chunkset *s);
 
+/* For a set that is never bound (live swarms): more intervals are allowed. To
+ * be called while the set is empty. */
+void ppsp_chunkset_unbound(struct ppsp_chunkset *s);
+
 /* From now on all members are below `limit` (> 0); greater ones are removed.
  * To be called at most once with a limit other than the present one. */
 void ppsp_chunkset_bound(struct ppsp_chunkset *s, uint64_t limit);

@@ -24,8 +24,9 @@ static bool range_fits(const struct ppsp_channel *c, const struct cv_wr *w, size
 /* Section 3.2: not to peers that have everything, nor to those we will not serve. */
 static bool tells(const struct ppsp_channel *c) {
     const struct ppsp_swarm *s = c->swarm;
-    return s->config.serve && s->have.count > 0 && (s->chunks == 0 || c->have.count < s->chunks) &&
-           (c->messages >> PPSP_MSG_HAVE & 1);
+    bool lacks = s->live ? !ppsp_chunkset_covers(&c->have, s->live->first, s->chunks - 1)
+                         : s->chunks == 0 || c->have.count < s->chunks;
+    return s->config.serve && s->have.count > 0 && lacks && (c->messages >> PPSP_MSG_HAVE & 1);
 }
 
 static bool news_due(const struct ppsp_channel *c, cv_usec now) {
@@ -166,7 +167,9 @@ static uint32_t request_room(const struct ppsp_channel *c, cv_usec now) {
         return 0;
     if (!c->guess && c->have.count == 0)
         return 0;
-    uint32_t window = c->guess ? GUESS_CHUNKS : c->window;
+    uint32_t window = c->guess         ? GUESS_CHUNKS
+                      : c->swarm->live ? ppsp_live_window(c, now)
+                                       : c->window;
     uint64_t under_way = c->asked.chunks;
     if (under_way >= window || (under_way && window - under_way < window / 4))
         return 0;
@@ -235,7 +238,8 @@ static bool keepalive_due(const struct ppsp_channel *c, cv_usec now) {
 }
 
 static bool anything_due(const struct ppsp_channel *c, cv_usec now) {
-    return c->confirm_due || c->cancel_count || now >= c->ack_at ||
+    bool munro = c->swarm->live && ppsp_live_munro_due(c);
+    return munro || c->confirm_due || c->cancel_count || now >= c->ack_at ||
            now >= ppsp_reciprocity_tells(c) || have_due(c, now) || request_room(c, now) ||
            ppsp_pex_due(c, now) || keepalive_due(c, now);
 }
@@ -248,6 +252,8 @@ static size_t compose(struct ppsp_channel *c, cv_usec now, uint8_t *at, size_t r
     if (spare > cv_wr_room(&w) / 2)
         spare = cv_wr_room(&w) / 2;
     ppsp_reciprocity_tell(c, now, &w);
+    if (c->swarm->live)
+        ppsp_live_put_newest(c, &w);
     put_cancels(c, &w, spare);
     put_haves(c, now, &w, spare);
     put_requests(c, now, &w, spare);

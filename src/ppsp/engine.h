@@ -20,6 +20,7 @@
 #include "ppsp/flight.h"
 #include "ppsp/ledbat.h"
 #include "ppsp/limits.h"
+#include "ppsp/live.h"
 #include "ppsp/merkle.h"
 #include "ppsp/message.h"
 #include "ppsp/options.h"
@@ -51,6 +52,7 @@ struct ppsp_half_open {
     struct ppsp_swarm *swarm; /* NULL: free */
     uint32_t local, remote;
     uint16_t messages;
+    uint64_t window; /* live: chunks it keeps */
     bool reply_due;
     cv_usec at;
 };
@@ -75,7 +77,7 @@ struct ppsp {
 
     struct ppsp_swarm **swarms; /* swarms_max slots */
     uint32_t *generations;
-    struct cv_map *by_id;    /* padded swarm id -> swarm */
+    struct cv_map *by_id;    /* hash of the swarm id -> swarm */
     struct cv_map *by_local; /* local channel id -> channel */
     struct cv_map *by_peer;  /* endpoint and swarm handle -> channel */
     uint32_t channels;
@@ -131,8 +133,9 @@ struct ppsp_swarm {
     TAILQ_HEAD(ppsp_channels, ppsp_channel) channels;
     uint32_t channel_count, open_count;
 
+    struct ppsp_live *live; /* NULL: static content */
     struct ppsp_tree tree;
-    uint64_t chunks;  /* 0: unknown. Equals tree.chunks */
+    uint64_t chunks;  /* 0: unknown. Equals tree.chunks, but in live swarms: live.h */
     uint64_t octets;  /* 0: not known exactly */
     bool octets_sure; /* the last chunk was verified */
     bool size_differs_told, complete;
@@ -167,6 +170,12 @@ struct ppsp_swarm {
     uint64_t up, down, wasted;
     struct ppsp_rate up_rate, down_rate;
 };
+
+enum { PPSP_ID_KEY = 32 };
+void ppsp_id_key(const uint8_t *id, size_t len, uint8_t ret[PPSP_ID_KEY]);
+
+/* Gives an empty set the bounds of this swarm's chunks. */
+void ppsp_swarm_chunkset(const struct ppsp_swarm *s, struct ppsp_chunkset *set);
 
 struct ppsp_swarm *ppsp_swarm_find(const struct ppsp *p, cv_handle handle);
 void ppsp_swarm_on_timeout(struct ppsp_swarm *s, cv_usec now);
@@ -294,6 +303,12 @@ struct ppsp_channel {
     uint32_t stalls, stalls_running;
     uint64_t block; /* rarest first: where it is reading; NONE */
 
+    /* Live. */
+    uint64_t their_window;             /* chunks it keeps behind the last it showed */
+    uint64_t shown;                    /* that one, + 1 */
+    uint64_t newest_told;              /* our newest munro when it was sent last: index + 1 */
+    struct ppsp_signature *signatures; /* Sign All; NULL until needed */
+
     /* Telling what we have. */
     uint64_t news_seen;
     uint64_t tell_from; /* next chunk of the complete overview; NONE: told */
@@ -390,6 +405,10 @@ void ppsp_pex_put(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, size_t s
 bool ppsp_pick(struct ppsp_channel *c, cv_usec now, uint32_t max, struct ppsp_range *ret);
 /* Chunks of one stretch of rarest-first. */
 uint64_t ppsp_block_size(const struct ppsp_swarm *s);
+/* First stretch in first..last that nobody was asked for and the peer has, at
+ * most `max` chunks of it. */
+bool ppsp_pick_open(const struct ppsp_channel *c, uint64_t first, uint64_t last, uint32_t max,
+                    struct ppsp_range *ret);
 /* The same when everything is asked for: takes over from a slower peer. */
 bool ppsp_pick_steal(struct ppsp_channel *c, cv_usec now, uint32_t max, struct ppsp_range *ret);
 

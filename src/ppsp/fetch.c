@@ -25,6 +25,8 @@ enum cv_err ppsp_fetch_integrity(struct ppsp_channel *c, cv_usec now,
     (void)now;
     bool outside = bin != PPSP_BIN_NONE && s->tree.proven &&
                    ppsp_bin_last(bin) > ppsp_bin_last(s->tree.root_bin);
+    outside |= s->live && (s->live->sign_all || node->chunks.last < s->live->first ||
+                           node->chunks.last - node->chunks.first >= PPSP_MUNRO_CHUNKS_MAX);
     if (bin == PPSP_BIN_NONE || outside) {
         PPSP_COUNT(p, drop_integrity);
         return CV_ERR_OK;
@@ -74,6 +76,8 @@ enum cv_err ppsp_fetch_resolve(struct ppsp_channel *c, cv_usec now) {
         PPSP_COUNT(s->p, drop_integrity_bad);
         return CV_ERR_AUTH;
     }
+    if (s->live)
+        ppsp_live_proven(s);
     return CV_ERR_OK;
 }
 
@@ -95,10 +99,15 @@ static enum cv_err only_chunk(struct ppsp_swarm *s, cv_usec now, const struct pp
 static enum cv_err verify(struct ppsp_channel *c, cv_usec now, const struct ppsp_data *data) {
     struct ppsp_swarm *s = c->swarm;
     uint8_t hash[CV_SHA_MAX];
+    if (s->live && s->live->sign_all)
+        return ppsp_live_check(c, now, data->chunk, data->content, data->len);
     cv_sha(s->config.hash, hash, data->content, data->len);
     if (!s->tree.proven)
         return only_chunk(s, now, data, hash);
-    return ppsp_tree_check(&s->tree, c->pending, data->chunk, hash);
+    enum cv_err err = ppsp_tree_check(&s->tree, c->pending, data->chunk, hash);
+    if (s->live && !err)
+        ppsp_live_proven(s);
+    return err;
 }
 
 /* An ACK through a circuit takes a cell as large as a chunk's, and the room of one. */
@@ -254,11 +263,13 @@ enum cv_err ppsp_fetch_have(struct ppsp_channel *c, cv_usec now, const struct pp
     (void)now;
     /* "Everything" is a bin over 2^63 chunks: more than any content has. */
     uint64_t last = range->last < PPSP_CHUNKS_MAX ? range->last : PPSP_CHUNKS_MAX - 1;
-    if (range->first > last || (s->chunks && range->first >= s->chunks) ||
+    if (range->first > last || (s->chunks && range->first >= s->chunks && !s->live) ||
         ppsp_chunkset_add(&c->have, range->first, last)) {
         PPSP_COUNT(s->p, drop_have_bad);
         return CV_ERR_OK;
     }
+    if (s->live)
+        ppsp_live_shown(c, now, last);
     c->idle_until = 0;
     ppsp_serve_cancel(c, range, true); /* section 3.8 */
     if (c->guess)

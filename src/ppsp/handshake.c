@@ -13,6 +13,7 @@
     (1u << PPSP_MSG_HANDSHAKE | 1u << PPSP_MSG_DATA | 1u << PPSP_MSG_ACK | 1u << PPSP_MSG_HAVE |   \
      1u << PPSP_MSG_INTEGRITY | 1u << PPSP_MSG_REQUEST | 1u << PPSP_MSG_CANCEL |                   \
      1u << PPSP_MSG_CHOKE | 1u << PPSP_MSG_UNCHOKE)
+#define LIVE_MESSAGES (OUR_MESSAGES | 1u << PPSP_MSG_SIGNED_INTEGRITY)
 
 /* Where addresses are exchanged. */
 #define PEX_MESSAGES (1u << PPSP_MSG_PEX_REQ | 1u << PPSP_MSG_PEX_RESV4 | 1u << PPSP_MSG_PEX_RESV6)
@@ -20,6 +21,29 @@
 #define BIT(code) (1u << (code))
 
 /* ---- what we say ------------------------------------------------------------ */
+
+/* Section 7.9: the unit and the width are those of the addressing method; all ones
+ * when nothing is discarded, and what does not fit is as good. */
+static uint64_t window_unit(const struct ppsp_swarm *s) {
+    return s->config.addressing == PPSP_ADDRESSING_BYTE64 ? s->config.chunk_size : 1;
+}
+
+static uint64_t window_ones(const struct ppsp_swarm *s) {
+    bool narrow = s->config.addressing == PPSP_ADDRESSING_CHUNK32 ||
+                  s->config.addressing == PPSP_ADDRESSING_BIN32;
+    return narrow ? UINT32_MAX : UINT64_MAX;
+}
+
+static uint64_t window_said(const struct ppsp_swarm *s) {
+    uint64_t window = s->live->config.window, ones = window_ones(s);
+    return window > ones / window_unit(s) ? ones : window * window_unit(s);
+}
+
+static uint64_t window_heard(const struct ppsp_swarm *s, const struct ppsp_options *o) {
+    if (!ppsp_options_has(o, PPSP_OPT_DISCARD_WINDOW) || o->discard_window == window_ones(s))
+        return PPSP_WINDOW_ALL;
+    return o->discard_window / window_unit(s);
+}
 
 /* The swarm ID goes into replies too, and supported messages before the chunk
  * size: peers of draft 10 of the protocol insist on both. */
@@ -40,6 +64,12 @@ static void write_handshake(struct cv_wr *w, const struct ppsp_swarm *s, uint32_
         .messages = (uint16_t)(OUR_MESSAGES | (c->pex ? PEX_MESSAGES : 0)),
         .chunk_size = c->chunk_size,
     };
+    if (s->live) {
+        o.present |= BIT(PPSP_OPT_SIGNATURE) | BIT(PPSP_OPT_DISCARD_WINDOW);
+        o.signature = c->id[0];
+        o.discard_window = window_said(s);
+        o.messages = LIVE_MESSAGES;
+    }
     cv_wr_be32(w, to);
     ppsp_handshake_begin(w, from);
     ppsp_options_write(w, &o);
@@ -52,6 +82,12 @@ static bool version_ok(const struct ppsp_options *o) {
     uint8_t min = ppsp_options_has(o, PPSP_OPT_MIN_VERSION) ? o->min_version : o->version;
     return ppsp_options_has(o, PPSP_OPT_VERSION) && min <= PPSP_VERSION &&
            o->version >= PPSP_VERSION;
+}
+
+/* Section 7.7 and 7.9: both must be there, the algorithm that of the key. */
+static bool live_ok(const struct ppsp_swarm *s, const struct ppsp_options *o) {
+    uint32_t must = BIT(PPSP_OPT_SIGNATURE) | BIT(PPSP_OPT_DISCARD_WINDOW);
+    return !s->live || ((o->present & must) == must && o->signature == s->config.id[0]);
 }
 
 /* Same metadata. DEVIATION 7574 7.11: a missing chunk size is taken as ours;
@@ -67,7 +103,7 @@ static bool metadata_ok(const struct ppsp_swarm *s, const struct ppsp_options *o
     if (ppsp_options_has(o, PPSP_OPT_SWARM_ID) &&
         (o->swarm_id_len != c->id_len || memcmp(o->swarm_id, c->id, c->id_len) != 0))
         return false;
-    return true;
+    return live_ok(s, o);
 }
 
 static uint16_t messages_of(const struct ppsp_options *o) {
@@ -77,11 +113,11 @@ static uint16_t messages_of(const struct ppsp_options *o) {
 /* ---- being called ----------------------------------------------------------- */
 
 static struct ppsp_swarm *swarm_by_id(struct ppsp *p, const struct ppsp_options *o) {
-    uint8_t key[PPSP_ID_MAX] = {0};
+    uint8_t key[PPSP_ID_KEY];
     if (!ppsp_options_has(o, PPSP_OPT_SWARM_ID) || o->swarm_id_len > PPSP_ID_MAX ||
         o->swarm_id_len == 0)
         return NULL;
-    memcpy(key, o->swarm_id, o->swarm_id_len);
+    ppsp_id_key(o->swarm_id, o->swarm_id_len, key);
     struct ppsp_swarm *s = cv_map_get(p->by_id, key);
     return s && s->config.id_len == o->swarm_id_len ? s : NULL;
 }
@@ -186,6 +222,7 @@ enum cv_err ppsp_handshake_in(struct ppsp *p, cv_usec now, const struct cv_endpo
         *h = (struct ppsp_half_open){
             .endpoint = *from, .swarm = s, .local = ppsp_local_id(p), .remote = remote, .at = now};
     h->messages = messages_of(&o);
+    h->window = window_heard(s, &o);
     p->half_open_due += !h->reply_due;
     h->reply_due = true;
     return CV_ERR_OK;
@@ -236,6 +273,7 @@ struct ppsp_channel *ppsp_half_open_proven(struct ppsp *p, cv_usec now, uint32_t
         return NULL;
     }
     ppsp_channel_up(c, now, was.local, was.remote, was.messages);
+    c->their_window = was.window;
     return c->state == PPSP_PEER_OPEN ? c : NULL;
 }
 
@@ -299,6 +337,7 @@ enum cv_err ppsp_handshake_answer(struct ppsp_channel *c, cv_usec now, struct cv
     if (!c->retried)
         c->rtt = cv_usec_since(now, c->called_at) | 1;
     ppsp_channel_up(c, now, c->local, remote, messages_of(&o));
+    c->their_window = window_heard(c->swarm, &o);
     if (c->rtt)
         ppsp_ledbat_rtt(&c->cc, c->rtt);
     c->confirm_due = true; /* the peer waits for proof (section 12.1) */

@@ -42,6 +42,16 @@ enum {
     PPSP_GONE_RUNS = 256,    /* such runs given up and still known as sent */
 
     PPSP_COMMIT_OCTETS = 8 << 20,
+
+    /* Live swarms (section 6). */
+    PPSP_MUNRO_CHUNKS = 32,       /* an injector signs so many at a time, if not told otherwise */
+    PPSP_MUNRO_CHUNKS_MAX = 1024, /* under one signature that is accepted */
+    PPSP_MUNROS_MAX = 65536,      /* signatures remembered; older chunks are not given on */
+    PPSP_LIVE_INTERVALS = 1024,   /* of a chunk set: nothing bounds the numbers */
+    PPSP_LIVE_AHEAD = 65536,      /* chunks behind the newest signed one that HAVE may name */
+    PPSP_LIVE_PICK = 8,           /* chunks of one request, so that peers get different ones */
+    PPSP_LIVE_ASK = 16,           /* chunks asked of one peer at a time, at least */
+    PPSP_SIGNATURES = 64,         /* of Sign All, waiting for their chunks, per channel */
 };
 
 #define PPSP_HANDSHAKE_RETRY     CV_MSEC(250) /* doubles up to .. */
@@ -57,6 +67,7 @@ enum {
 #define PPSP_HAVE_AGAIN_MAX      CV_SEC(64) /* .. at doubling intervals up to this */
 #define PPSP_PEX_HEARD           CV_SEC(60) /* section 3.10: traffic in the last minute */
 #define PPSP_PEX_EVERY           CV_SEC(60) /* asked and answered no more often */
+#define PPSP_LIVE_LATENCY        CV_SEC(4)  /* a viewer that is longer behind drops to the edge */
 #define PPSP_STORE_RETRY         CV_MSEC(20) /* busy */
 #define PPSP_STORE_REREAD        CV_SEC(1)   /* what could not be read */
 #define PPSP_COMMIT_DELAY        CV_SEC(2)

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ppsp/munro.h"
+
 enum {
     LEVELS = PPSP_GROUP_LEVEL + 1, /* of one page */
     LEAF_PAGES = 48,               /* slots for pages of leaves; the rest for higher ones */
@@ -56,6 +58,19 @@ void ppsp_tree_init(struct ppsp_tree *t, enum cv_sha alg, const uint8_t *root,
     memcpy(t->root, root, t->hash_len);
     t->page_size = sizeof(struct ppsp_page) + PPSP_PAGE_NODES * t->hash_len;
     t->page_size = (t->page_size + 15) & ~(size_t)15;
+}
+
+void ppsp_tree_live(struct ppsp_tree *t, const struct ppsp_munros *munros) {
+    t->munros = munros;
+    t->chunks = PPSP_CHUNKS_MAX - 1;
+    t->root_bin = ppsp_bin_root(t->chunks);
+    t->proven = true; /* there are no peaks to wait for */
+}
+
+void ppsp_tree_end(struct ppsp_tree *t, uint64_t chunks) {
+    assert(t->munros);
+    if (chunks < t->chunks)
+        t->chunks = chunks;
 }
 
 void ppsp_tree_idle(struct ppsp_tree *t) {
@@ -143,7 +158,7 @@ static bool counts(const struct ppsp_tree *t, ppsp_bin bin) {
     if (!t->holds || bin == t->root_bin || ppsp_bin_first(bin) >= t->chunks)
         return true;
     ppsp_bin parent = ppsp_bin_parent(bin);
-    if (ppsp_bin_last(parent) < t->chunks)
+    if (ppsp_bin_last(parent) < t->chunks || t->munros)
         return t->holds(t->holds_ctx, ppsp_bin_first(parent), ppsp_bin_last(parent));
     /* peaks and what is above them: known as soon as the size is */
     return t->proven || t->holds(t->holds_ctx, 0, t->chunks - 1);
@@ -210,10 +225,20 @@ static enum cv_err page_for(struct ppsp_tree *t, const struct place *at, unsigne
     return CV_ERR_OK;
 }
 
+static bool below_munro(const struct ppsp_tree *t, ppsp_bin bin) {
+    return t->munros->width && ppsp_bin_level(bin) < t->munros->level;
+}
+
 enum cv_err ppsp_tree_get(struct ppsp_tree *t, ppsp_bin bin, const uint8_t **ret) {
     if (t->chunks == 0)
         return CV_ERR_NOENT;
-    if (bin == t->root_bin) {
+    if (t->munros) {
+        const struct ppsp_munro *m = ppsp_munros_get(t->munros, bin);
+        if (m)
+            *ret = m->hash;
+        if (m || !below_munro(t, bin))
+            return m ? CV_ERR_OK : CV_ERR_NOENT;
+    } else if (bin == t->root_bin) {
         *ret = t->root;
         return CV_ERR_OK;
     }
@@ -237,6 +262,8 @@ enum cv_err ppsp_tree_get(struct ppsp_tree *t, ppsp_bin bin, const uint8_t **ret
 
 enum cv_err ppsp_tree_put(struct ppsp_tree *t, ppsp_bin bin, const uint8_t *hash) {
     assert(t->chunks > 0 && ppsp_bin_last(bin) <= ppsp_bin_last(t->root_bin));
+    if (t->munros && memcmp(hash, zeros, t->hash_len) == 0)
+        ppsp_tree_end(t, ppsp_bin_first(bin));
     if (ppsp_bin_first(bin) >= t->chunks)
         return CV_ERR_OK;
     struct place at = place_of(bin);
@@ -282,6 +309,10 @@ static const uint8_t *pending_find(const struct ppsp_pending *p, ppsp_bin bin) {
     return NULL;
 }
 
+const uint8_t *ppsp_pending_get(const struct ppsp_pending *p, ppsp_bin bin) {
+    return pending_find(p, bin);
+}
+
 static void pending_drop(struct ppsp_pending *p, ppsp_bin bin) {
     for (uint32_t i = p->count; i-- > 0;)
         if (p->bins[i] == bin) {
@@ -312,7 +343,8 @@ static enum cv_err climb(struct ppsp_tree *t, const struct ppsp_pending *p, ppsp
     c->steps = 0;
     for (ppsp_bin b = bin; (err = ppsp_tree_get(t, b, &known)) == CV_ERR_NOENT;
          b = ppsp_bin_parent(b)) {
-        if (t->chunks == 0 || ppsp_bin_last(b) >= ppsp_bin_last(t->root_bin) + 1)
+        if (t->chunks == 0 || ppsp_bin_last(b) >= ppsp_bin_last(t->root_bin) + 1 ||
+            (t->munros && !below_munro(t, b)))
             return CV_ERR_NOENT;
         const uint8_t *sib;
         err = ppsp_tree_get(t, ppsp_bin_sibling(b), &sib);

@@ -21,6 +21,7 @@
 #include "ppsp/limits.h"
 #include "ppsp/store.h"
 
+struct ppsp_munros;
 struct ppsp_page;
 
 /* Some of the chunks first..last are held, so that peers were told about them. */
@@ -31,8 +32,9 @@ struct ppsp_tree {
     size_t hash_len;
     const struct ppsp_store_ops *store; /* borrowed */
     void *store_ctx;
-    ppsp_tree_holds_fn *holds; /* NULL: every stored hash counts */
-    const void *holds_ctx;     /* borrowed */
+    ppsp_tree_holds_fn *holds;        /* NULL: every stored hash counts */
+    const void *holds_ctx;            /* borrowed */
+    const struct ppsp_munros *munros; /* live: what is known instead of a root; borrowed */
     uint8_t root[CV_SHA_MAX];
     uint64_t chunks;         /* 0: not known */
     bool proven;             /* the peaks were checked against the root */
@@ -56,6 +58,14 @@ void ppsp_tree_done(struct ppsp_tree *t);
  * chunk will not send the node again.
  */
 void ppsp_tree_trust(struct ppsp_tree *t, ppsp_tree_holds_fn *holds, const void *ctx);
+
+/*
+ * A live swarm's tree (section 6.1.2): known nodes lead to a signed munro, none
+ * is above one, and there is no root. `chunks` is PPSP_CHUNKS_MAX - 1 until a node
+ * is proven to be padding, or ppsp_tree_end(): then it is the number of chunks.
+ */
+void ppsp_tree_live(struct ppsp_tree *t, const struct ppsp_munros *munros);
+void ppsp_tree_end(struct ppsp_tree *t, uint64_t chunks);
 
 /* Forgets cached pages (what is dirty is lost: flush before). */
 void ppsp_tree_idle(struct ppsp_tree *t);
@@ -118,6 +128,9 @@ enum cv_err ppsp_peaks_check(struct ppsp_tree *t, const struct ppsp_peaks *k, bo
 
 /* Remembers an unproven hash; when there is no room the oldest goes. */
 void ppsp_pending_add(struct ppsp_pending *p, ppsp_bin bin, const uint8_t *hash, size_t hash_len);
+
+/* What is claimed for a node, or NULL. `p` may be NULL. Valid until the next call. */
+const uint8_t *ppsp_pending_get(const struct ppsp_pending *p, ppsp_bin bin);
 
 /*
  * Proves as many of the fresh hashes as possible; proven ones become known and

@@ -114,6 +114,30 @@ void ppsp_integrity_write(struct cv_wr *w, const struct ppsp_chunkspec *s, size_
     cv_wr_bytes(w, node->hash, hash_len);
 }
 
+/* ---- SIGNED_INTEGRITY ----------------------------------------------------------- */
+
+enum cv_err ppsp_signed_read(struct cv_rd *r, const struct ppsp_chunkspec *s, size_t sig_len,
+                             struct ppsp_signed_integrity *ret) {
+    struct ppsp_range range;
+    enum cv_err err = ppsp_spec_read(r, s, &range);
+    if (err)
+        return err;
+    uint64_t ntp = cv_rd_be64(r);
+    const uint8_t *signature = cv_rd_bytes(r, sig_len);
+    if (!signature)
+        return r->err;
+    *ret = (struct ppsp_signed_integrity){range, ntp, signature};
+    return CV_ERR_OK;
+}
+
+void ppsp_signed_write(struct cv_wr *w, const struct ppsp_chunkspec *s, size_t sig_len,
+                       const struct ppsp_signed_integrity *m) {
+    cv_wr_u8(w, PPSP_MSG_SIGNED_INTEGRITY);
+    ppsp_spec_write_node(w, s, &m->chunks);
+    cv_wr_be64(w, m->ntp);
+    cv_wr_bytes(w, m->signature, sig_len);
+}
+
 /* ---- HAVE, REQUEST, CANCEL ------------------------------------------------------ */
 
 void ppsp_range_write(struct cv_wr *w, enum ppsp_message_type type, const struct ppsp_chunkspec *s,

@@ -88,7 +88,21 @@ enum cv_err ppsp_integrity_read(struct cv_rd *r, const struct ppsp_chunkspec *s,
 void ppsp_integrity_write(struct cv_wr *w, const struct ppsp_chunkspec *s, size_t hash_len,
                           const struct ppsp_integrity_hash *node);
 
-/* ---- SIGNED_INTEGRITY (8.9): its length follows from the swarm's key, see live -- */
+/* ---- SIGNED_INTEGRITY (8.9) ------------------------------------------------ */
+
+struct ppsp_signed_integrity {
+    struct ppsp_range chunks; /* of the munro; of one chunk in Sign All */
+    uint64_t ntp;             /* when it was signed, 32.32 since 1900 */
+    const uint8_t *signature; /* borrowed */
+};
+
+#define PPSP_SIGNED_LEN(method, sig_len) (1 + ppsp_spec_len(method) + 8 + (sig_len))
+
+/* The signature's length follows from the swarm's algorithm and key. */
+enum cv_err ppsp_signed_read(struct cv_rd *r, const struct ppsp_chunkspec *s, size_t sig_len,
+                             struct ppsp_signed_integrity *ret);
+void ppsp_signed_write(struct cv_wr *w, const struct ppsp_chunkspec *s, size_t sig_len,
+                       const struct ppsp_signed_integrity *m);
 
 /* ---- HAVE (8.5), REQUEST (8.10), CANCEL (8.11): a range each --------------- */
 

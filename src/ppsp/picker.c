@@ -27,9 +27,8 @@ static bool peer_has(const struct ppsp_channel *c, uint64_t first, uint64_t *las
     return true;
 }
 
-/* First stretch in first..last that nobody was asked for and the peer has. */
-static bool open_range(const struct ppsp_channel *c, uint64_t first, uint64_t last, uint32_t max,
-                       struct ppsp_range *ret) {
+bool ppsp_pick_open(const struct ppsp_channel *c, uint64_t first, uint64_t last, uint32_t max,
+                    struct ppsp_range *ret) {
     const struct ppsp_swarm *s = c->swarm;
     for (;;) {
         first = ppsp_chunkset_gap(&s->taken, first);
@@ -71,7 +70,7 @@ static bool pick_wanted(struct ppsp_channel *c, uint32_t max, struct ppsp_range 
         /* Too far a reach is no reach: peaks come with any chunk. */
         uint64_t last = s->chunks ? w->last : w->first + UNKNOWN_ASK - 1;
         last = last < w->last ? last : w->last;
-        if (!open_range(c, w->first, last, max, &range))
+        if (!ppsp_pick_open(c, w->first, last, max, &range))
             continue;
         cv_usec due = deadline(s, w, range.first);
         if (found && due >= best)
@@ -103,7 +102,7 @@ static bool pick_block(struct ppsp_channel *c, uint64_t block, uint32_t max,
                        struct ppsp_range *ret) {
     uint64_t size = ppsp_block_size(c->swarm), first = block * size, last = first + size - 1;
     last = last < c->swarm->chunks ? last : c->swarm->chunks - 1;
-    return open_range(c, first, last, max, ret);
+    return ppsp_pick_open(c, first, last, max, ret);
 }
 
 static bool pick_rarest(struct ppsp_channel *c, uint32_t max, struct ppsp_range *ret) {
@@ -127,8 +126,8 @@ static bool pick_rarest(struct ppsp_channel *c, uint32_t max, struct ppsp_range 
     if (best != UINT32_MAX)
         return true;
     uint64_t from = cv_rng_below(s->p->rng, s->chunks); /* few are left: look everywhere */
-    if (!open_range(c, from, s->chunks - 1, max, ret) &&
-        (from == 0 || !open_range(c, 0, from - 1, max, ret)))
+    if (!ppsp_pick_open(c, from, s->chunks - 1, max, ret) &&
+        (from == 0 || !ppsp_pick_open(c, 0, from - 1, max, ret)))
         return false;
     c->block = ret->first / ppsp_block_size(s);
     return true;
@@ -137,19 +136,20 @@ static bool pick_rarest(struct ppsp_channel *c, uint32_t max, struct ppsp_range 
 /* The last chunk tells the exact size: early. */
 static bool pick_last(struct ppsp_channel *c, struct ppsp_range *ret) {
     const struct ppsp_swarm *s = c->swarm;
-    return s->chunks && s->octets == 0 && open_range(c, s->chunks - 1, s->chunks - 1, 1, ret);
+    return s->chunks && s->octets == 0 && ppsp_pick_open(c, s->chunks - 1, s->chunks - 1, 1, ret);
 }
 
 bool ppsp_pick(struct ppsp_channel *c, cv_usec now, uint32_t max, struct ppsp_range *ret) {
     struct ppsp_swarm *s = c->swarm;
     assert(max >= 1 && max <= 64);
-    (void)now;
+    if (s->live)
+        return ppsp_live_pick(c, now, max, ret);
     if (pick_wanted(c, max, ret))
         return true;
     if (!s->config.fetch_all || s->complete)
         return false;
     if (s->chunks == 0)
-        return open_range(c, 0, UNKNOWN_ASK - 1, max, ret);
+        return ppsp_pick_open(c, 0, UNKNOWN_ASK - 1, max, ret);
     return pick_last(c, ret) || pick_rarest(c, max, ret);
 }
 

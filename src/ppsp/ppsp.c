@@ -29,7 +29,7 @@ struct ppsp *ppsp_new(const struct ppsp_config *config, const struct cv_rng *rng
     cv_heap_init(&p->timers, swarms + channels);
     p->swarms = calloc(swarms, sizeof(struct ppsp_swarm *));
     p->generations = calloc(swarms, sizeof *p->generations);
-    p->by_id = cv_map_new(PPSP_ID_MAX, swarms, cv_siphash_map, p->map_key);
+    p->by_id = cv_map_new(PPSP_ID_KEY, swarms, cv_siphash_map, p->map_key);
     p->by_local = cv_map_new(sizeof(uint32_t), channels, cv_siphash_map, p->map_key);
     p->by_peer = cv_map_new(sizeof(struct ppsp_peer_key), channels, cv_siphash_map, p->map_key);
     p->scratch_size = PPSP_STAGE_OCTETS;
@@ -69,6 +69,7 @@ bool ppsp_event_push(struct ppsp *p, const struct ppsp_event *event) {
         if (event->type == PPSP_EVENT_CHUNKS_READY && last->type == event->type &&
             last->swarm == event->swarm && last->last + 1 == event->first) {
             last->last = event->last;
+            last->edge = event->edge;
             return true;
         }
     }
@@ -208,7 +209,13 @@ static enum cv_err message(struct ppsp_channel *c, cv_usec now, uint8_t type, st
         return pex(c, now, (enum ppsp_message_type)type, r);
     case PPSP_MSG_HANDSHAKE: /* only first in a datagram: section 3.1 */
         return CV_ERR_MALFORMED;
-    case PPSP_MSG_SIGNED_INTEGRITY: /* its length follows from live metadata only */
+    case PPSP_MSG_SIGNED_INTEGRITY: {
+        struct ppsp_signed_integrity m;
+        if (!s->live) /* its length follows from live metadata only */
+            return CV_ERR_UNKNOWN;
+        err = ppsp_signed_read(r, &s->spec, s->live->munros.sig_len, &m);
+        return err ? err : ppsp_live_signed(c, now, &m);
+    }
     default:
         return CV_ERR_UNKNOWN;
     }

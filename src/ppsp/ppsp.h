@@ -20,7 +20,8 @@
  * except into the store (ppsp/store.h), and no store function may call ppsp.
  *
  * Supported: Merkle-tree protected static content (method 1) with any of the
- * five hash functions and the five ways to name chunks, fixed chunk sizes.
+ * five hash functions, live streams (methods 2 and 3) with any of the five
+ * signature algorithms, the five ways to name chunks, fixed chunk sizes.
  * docs/protocol/ppsp-profile.md tells the rest and every deviation.
  */
 #ifndef CULVERT_PPSP_PPSP_H
@@ -35,6 +36,7 @@
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/time.h"
+#include "crypto/dnssec.h"
 #include "crypto/hash.h"
 #include "ppsp/store.h"
 
@@ -69,8 +71,8 @@ struct ppsp *ppsp_free(struct ppsp *p);
 enum ppsp_integrity {
     PPSP_INTEGRITY_NONE = 0, /* refused */
     PPSP_INTEGRITY_MERKLE = 1,
-    PPSP_INTEGRITY_SIGN_ALL = 2, /* live: refused until the live issue */
-    PPSP_INTEGRITY_UNIFIED = 3,  /* likewise */
+    PPSP_INTEGRITY_SIGN_ALL = 2, /* live, a signature a chunk: in benign networks only */
+    PPSP_INTEGRITY_UNIFIED = 3,  /* live, Unified Merkle Tree */
 };
 
 /* Values are those of protocol option 6 (section 7.8). */
@@ -82,12 +84,34 @@ enum ppsp_addressing {
     PPSP_ADDRESSING_CHUNK64 = 4,
 };
 
-#define PPSP_ID_MAX CV_SHA_MAX
+/* A root hash; of a live swarm the number of the signature algorithm and the
+ * public key behind it. */
+#define PPSP_ID_MAX (1 + CV_DNSSEC_PUBLIC_MAX)
+
+/* Signs for a live swarm: the signature in its form (crypto/dnssec.h) into `ret`,
+ * its length returned; 0: cannot. Called inside ppsp_inject() only. */
+typedef size_t ppsp_sign_fn(void *ctx, const uint8_t *msg, size_t len,
+                            uint8_t ret[CV_DNSSEC_SIGNATURE_MAX]);
+
+#define PPSP_WINDOW_ALL UINT64_MAX
+
+struct ppsp_live_config {
+    uint64_t window; /* chunks kept behind the edge, >= 1024; PPSP_WINDOW_ALL: all. The
+                        store has room for 1024 more and forgets older ones by itself */
+    cv_usec latency; /* a viewer who misses what is older drops to the edge */
+
+    /* The injector's. */
+    ppsp_sign_fn *sign; /* NULL: a viewer */
+    void *sign_ctx;
+    uint32_t munro_chunks; /* under one signature: a power of two, 2..1024 */
+    uint64_t next_chunk;   /* where the numbering goes on after a restart: behind every
+                              number ever used, and a multiple of munro_chunks */
+};
 
 struct ppsp_swarm_config {
     /* Metadata; must be the same at every peer and come from a trusted place. */
-    uint8_t id[PPSP_ID_MAX]; /* root hash */
-    size_t id_len;           /* cv_sha_len(hash) */
+    uint8_t id[PPSP_ID_MAX];
+    size_t id_len; /* static content: cv_sha_len(hash) */
     enum ppsp_integrity integrity;
     enum cv_sha hash;
     enum ppsp_addressing addressing;
@@ -103,6 +127,10 @@ struct ppsp_swarm_config {
     bool pex;                              /* tell UDP peers of each other, and call whom they
                                               name; they learn addresses: never hidden swarms */
     bool fetch_all;                        /* fetch everything; else only what is wanted */
+
+    /* Integrity methods 2 and 3: borrowed during the call. Then `length` and wants
+     * mean nothing: a viewer fetches from the newest munro on, in order. */
+    const struct ppsp_live_config *live;
 };
 
 /*
@@ -130,6 +158,30 @@ void ppsp_swarm_fetch_all(struct ppsp *p, struct cv_now now, cv_handle swarm, bo
 /* So many peers are served by rank, and one more for four by lot; the rest is choked
  * (reciprocity.h). 0, the default: everybody is served. Unknown handle: no-op. */
 void ppsp_swarm_slots(struct ppsp *p, struct cv_now now, cv_handle swarm, uint32_t slots);
+
+/* ---- being the source of a live swarm ------------------------------------------- */
+
+/*
+ * The next octets of the broadcast: a whole chunk, or less if it is the last of
+ * all. When a munro is full it is signed and told to the peers. CV_ERR_AGAIN: the
+ * store is busy, the same again later; CV_ERR_FULL; CV_ERR_INVAL: no length for a
+ * chunk, or something follows a short one; CV_ERR_DENIED: nothing was signed, and
+ * the munro's last chunk has to be given again; CV_ERR_NOENT: no swarm of which we
+ * are the source.
+ */
+enum cv_err ppsp_inject(struct ppsp *p, struct cv_now now, cv_handle swarm, const uint8_t *chunk,
+                        size_t len);
+
+/* Nothing follows: the last munro is filled with padding, which tells everybody
+ * where the end is. Errors as above. */
+enum cv_err ppsp_inject_end(struct ppsp *p, struct cv_now now, cv_handle swarm);
+
+/* First chunk that is not signed: where a source that stops here continues. */
+uint64_t ppsp_inject_next(const struct ppsp *p, cv_handle swarm);
+
+/* The root hash under which the broadcast is static content. False: it has not
+ * ended, or we did not inject it from chunk 0 on. */
+bool ppsp_live_root(const struct ppsp *p, cv_handle swarm, uint8_t ret[CV_SHA_MAX]);
 
 /* ---- what to fetch ------------------------------------------------------ */
 
@@ -205,13 +257,17 @@ enum ppsp_event_type {
                                  not open: `id`. Open it now, and the caller's next
                                  attempt, a moment later, is answered */
     PPSP_EVENT_STORE_ERROR,  /* fetching or serving stopped, err tells why; see store.h */
+    PPSP_EVENT_LIVE_TUNED,   /* watching begins at chunk `first` */
+    PPSP_EVENT_LIVE_DROPPED, /* first..last will not come any more: on from the edge */
+    PPSP_EVENT_LIVE_ENDED,   /* the broadcast has `last` chunks and no more */
 };
 
 struct ppsp_event {
     enum ppsp_event_type type;
     enum cv_err err;
     cv_handle swarm;
-    uint64_t first, last;        /* CHUNKS_READY */
+    uint64_t first, last;        /* CHUNKS_READY, LIVE_ */
+    uint64_t edge;               /* CHUNKS_READY, LIVE_: chunks of the content so far */
     uint64_t octets;             /* SIZE_KNOWN */
     struct cv_endpoint endpoint; /* PEER_UP, PEER_DOWN, ASKED (unproven) */
     uint8_t id[PPSP_ID_MAX];     /* ASKED */
@@ -290,6 +346,10 @@ size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats 
     X(drop_message_unknown)   /* unknown type; rest of datagram discarded */                       \
     X(drop_integrity)         /* hash not usable: not a node, known already, no room */            \
     X(drop_integrity_bad)     /* hash proven wrong */                                              \
+    X(drop_munro)             /* signature not usable: hash missing, width, known already */       \
+    X(drop_munro_old)         /* signed too long before the newest */                              \
+    X(drop_munro_bad)         /* wrong signature: peer dropped */                                  \
+    X(live_dropped)           /* chunks given up to catch up with the edge */                      \
     X(drop_data_unasked)      /* chunk not asked for */                                            \
     X(drop_data_duplicate)    /* chunk is there already */                                         \
     X(drop_data_unverifiable) /* hashes are missing */                                             \

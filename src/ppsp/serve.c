@@ -168,6 +168,8 @@ enum cv_err ppsp_serve_ack(struct ppsp_channel *c, cv_usec now, const struct pps
     }
     if (ppsp_chunkset_add(&c->have, ack->chunks.first, ack->chunks.last))
         PPSP_COUNT(s->p, drop_have_bad);
+    else if (s->live)
+        ppsp_live_shown(c, now, ack->chunks.last);
     ppsp_serve_cancel(c, &ack->chunks, true);
     if (t.newest > c->sent_passed)
         c->sent_passed = t.newest;
@@ -225,8 +227,10 @@ static bool peer_knows_under(const struct ppsp_channel *c, ppsp_bin parent) {
            ppsp_chunkset_any(&c->have, ppsp_bin_first(parent), ppsp_bin_last(parent));
 }
 
-/* A peak or above one: follows from the peaks. */
+/* A peak or above one: follows from the peaks. In live swarms a munro. */
 static bool follows_from_peaks(const struct ppsp_swarm *s, ppsp_bin node) {
+    if (s->live)
+        return ppsp_bin_level(node) >= s->live->munros.level;
     return ppsp_bin_last(ppsp_bin_parent(node)) >= s->chunks;
 }
 
@@ -286,7 +290,7 @@ static void collect(const struct ppsp_channel *c, uint64_t first, uint64_t last,
     for (int trust = 0; trust <= 1; trust++) {
         n->count = 0;
         /* Before anything else, and before anything was acknowledged: the peaks. */
-        if (c->have.count == 0 && !(c->group_valid && trust)) {
+        if (c->have.count == 0 && !c->swarm->live && !(c->group_valid && trust)) {
             n->count = ppsp_bin_peaks(c->swarm->chunks, n->bins);
         }
         add_way_up(c, group, trust, n);
@@ -331,15 +335,18 @@ static enum cv_err send_hashes(struct ppsp_channel *c, cv_usec now, struct cv_ba
 
 /* ---- chunks ------------------------------------------------------------------------ */
 
-/* With the hashes of `with`, if any, in the same datagram. */
+/* With the hashes of `with`, if any, in the same datagram, and what was signed. */
 static enum cv_err send_chunk(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t room,
-                              const struct nodes *with, const struct ppsp_data *data) {
+                              bool with_munro, const struct nodes *with,
+                              const struct ppsp_data *data) {
     struct ppsp_swarm *s = c->swarm;
     uint8_t *at = cv_batch_slot(b);
     if (!at)
         return CV_ERR_NOBUFS;
     struct cv_wr w = cv_wr_init(at, room);
     cv_wr_be32(&w, c->remote);
+    if (with_munro)
+        ppsp_live_put_munro_of(c, &w, data->chunk);
     for (unsigned i = 0; i < with->count; i++) {
         enum cv_err err = put_hash(c, &w, with->bins[i]);
         if (err)
@@ -352,8 +359,8 @@ static enum cv_err send_chunk(struct ppsp_channel *c, cv_usec now, struct cv_bat
 }
 
 static enum cv_err send_chunks(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t room,
-                               uint64_t first, uint32_t count, const struct nodes *with,
-                               uint32_t *ret_sent) {
+                               uint64_t first, uint32_t count, bool with_munro,
+                               const struct nodes *with, uint32_t *ret_sent) {
     struct ppsp_swarm *s = c->swarm;
     struct ppsp *p = s->p;
     size_t len = 0;
@@ -370,7 +377,7 @@ static enum cv_err send_chunks(struct ppsp_channel *c, cv_usec now, struct cv_ba
         struct nodes neighbour = {0};
         if (with_neighbour)
             add_inside(c, data.chunk, data.chunk, 0, 1, &neighbour);
-        err = send_chunk(c, now, b, room, with ? with : &neighbour, &data);
+        err = send_chunk(c, now, b, room, with_munro, with ? with : &neighbour, &data);
         if (err)
             break;
         data.content += data.len;
@@ -405,6 +412,8 @@ static uint32_t burst_len(struct ppsp_channel *c, cv_usec now, const struct cv_b
     n = n < slots - hashes ? n : slots - hashes;
     n = n < s->stage_max ? n : s->stage_max;
     n = n < PPSP_BURST_CHUNKS ? n : PPSP_BURST_CHUNKS;
+    if (s->live && ppsp_live_munro_slots(s, c->mtu, n) + hashes >= slots)
+        return 0;
 
     *ret = PPSP_OUT_DONE;
     uint64_t allowed = ppsp_ledbat_allowance(&c->cc, now, &c->send_at) / c->cc.mss;
@@ -458,17 +467,31 @@ static enum cv_err send_group_hashes(struct ppsp_channel *c, cv_usec now, struct
  * what can be sent of this request. */
 static enum cv_err burst(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t room,
                          uint64_t first, uint32_t n, uint64_t last, uint32_t *ret_sent) {
+    struct nodes nodes;
+    struct ppsp_swarm *s = c->swarm;
     uint64_t end = first + n;
     /* Alone: hashes and chunk in one datagram, if they fit (section 5.3). Not what
      * pacing singles out: it would carry hashes that went with its group already. */
     bool small = c->cc.cwnd < (uint64_t)(SINGLY + 1) * c->cc.mss;
-    if (n == 1 && (small || last == first)) {
-        struct nodes nodes;
-        size_t beside = (room - c->cc.mss) /
-                        PPSP_INTEGRITY_LEN(c->swarm->config.addressing, c->swarm->hash_len);
+    size_t munro = s->live ? ppsp_live_munro_len(s) : 0;
+    bool munro_fits = s->live && c->cc.mss + munro <= room;
+    if (s->live && s->live->sign_all) {
+        enum cv_err err =
+            munro_fits ? CV_ERR_OK : ppsp_live_send_munros(c, now, b, room, first, end - 1);
+        nodes.count = 0;
+        return err ? err : send_chunks(c, now, b, room, first, n, munro_fits, &nodes, ret_sent);
+    }
+    if (n == 1 && (small || last == first) && c->cc.mss + munro <= room) {
+        size_t beside =
+            (room - c->cc.mss - munro) / PPSP_INTEGRITY_LEN(s->config.addressing, s->hash_len);
         collect(c, first, first, 0, beside, &nodes);
         if (nodes.count <= beside)
-            return send_chunks(c, now, b, room, first, 1, &nodes, ret_sent);
+            return send_chunks(c, now, b, room, first, 1, munro_fits, &nodes, ret_sent);
+    }
+    if (s->live) {
+        enum cv_err err = ppsp_live_send_munros(c, now, b, room, first, end - 1);
+        if (err)
+            return err;
     }
     for (uint64_t a = first; a < end;) {
         uint64_t z = ((a >> PPSP_GROUP_LEVEL) + 1) * PPSP_GROUP_CHUNKS;
@@ -480,7 +503,7 @@ static enum cv_err burst(struct ppsp_channel *c, cv_usec now, struct cv_batch *b
             return err;
         a = z;
     }
-    return send_chunks(c, now, b, room, first, n, NULL, ret_sent);
+    return send_chunks(c, now, b, room, first, n, false, NULL, ret_sent);
 }
 
 enum ppsp_out ppsp_serve_out(struct ppsp_channel *c, cv_usec now, struct cv_batch *b) {

@@ -90,15 +90,19 @@ static void stored(struct ppsp_swarm *s, cv_usec now, uint64_t first, uint64_t l
     ppsp_event_push(s->p, &(struct ppsp_event){.type = PPSP_EVENT_CHUNKS_READY,
                                                .swarm = s->handle,
                                                .first = first,
-                                               .last = last});
+                                               .last = last,
+                                               .edge = s->chunks});
     tell_news(s, now, first, last);
     if (s->uncommitted == 0)
         s->commit_at = cv_usec_add(now, PPSP_COMMIT_DELAY);
     s->uncommitted += len;
-    s->complete = s->have.count == s->chunks;
+    if (s->live)
+        ppsp_live_stored(s);
+    else
+        s->complete = s->have.count == s->chunks;
     if (s->complete || s->uncommitted >= PPSP_COMMIT_OCTETS)
         s->commit_at = now;
-    if (s->complete)
+    if (s->complete && !s->live)
         ppsp_event_push(s->p,
                         &(struct ppsp_event){.type = PPSP_EVENT_COMPLETE, .swarm = s->handle});
 }
@@ -194,11 +198,13 @@ enum cv_err ppsp_stage_add(struct ppsp_swarm *s, cv_usec now, uint64_t chunk,
         err = push(s, chunk);
     if (err)
         return err;
+    if (s->live && len < s->config.chunk_size) /* only the last of all can be */
+        ppsp_live_end(s, chunk + 1);
     struct ppsp_segment *g = youngest(s);
     memcpy(g->data + g->len, content, len);
     g->count++;
     g->len += len;
-    if (chunk + 1 == s->chunks && !s->octets_sure)
+    if (chunk + 1 == s->chunks && !s->octets_sure && (!s->live || s->live->ended))
         ppsp_swarm_size_exact(s, len);
     return CV_ERR_OK;
 }

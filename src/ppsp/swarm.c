@@ -7,9 +7,15 @@
 
 /* ---- opening and closing ---------------------------------------------------- */
 
+static bool is_live(const struct ppsp_swarm_config *c) {
+    return c->integrity == PPSP_INTEGRITY_SIGN_ALL || c->integrity == PPSP_INTEGRITY_UNIFIED;
+}
+
 static bool config_ok(const struct ppsp_swarm_config *c) {
-    return c->integrity == PPSP_INTEGRITY_MERKLE && cv_sha_len(c->hash) == c->id_len &&
-           c->id_len > 0 && ppsp_spec_len(c->addressing) > 0 &&
+    bool id_ok = is_live(c)
+                     ? c->id_len >= 2 && c->id_len <= PPSP_ID_MAX
+                     : c->integrity == PPSP_INTEGRITY_MERKLE && cv_sha_len(c->hash) == c->id_len;
+    return id_ok && cv_sha_len(c->hash) > 0 && ppsp_spec_len(c->addressing) > 0 &&
            c->chunk_size >= PPSP_CHUNK_SIZE_MIN && c->chunk_size <= PPSP_CHUNK_SIZE_MAX && c->store;
 }
 
@@ -80,9 +86,16 @@ static enum cv_err load(struct ppsp_swarm *s) {
     return err;
 }
 
-static void id_key(const struct ppsp_swarm_config *config, uint8_t ret[PPSP_ID_MAX]) {
-    memset(ret, 0, PPSP_ID_MAX);
-    memcpy(ret, config->id, config->id_len);
+/* Ids are long, some of them: the table goes by their hash. */
+void ppsp_id_key(const uint8_t *id, size_t len, uint8_t ret[PPSP_ID_KEY]) {
+    CV_BLAKE2B(ret, PPSP_ID_KEY, NULL, 0, {id, len});
+}
+
+void ppsp_swarm_chunkset(const struct ppsp_swarm *s, struct ppsp_chunkset *set) {
+    if (s->live)
+        ppsp_chunkset_unbound(set);
+    else if (s->chunks)
+        ppsp_chunkset_bound(set, s->chunks);
 }
 
 static void bucket(struct cv_tokenbucket *b, uint64_t rate, uint32_t chunk_size, cv_usec now) {
@@ -111,7 +124,7 @@ static struct ppsp_swarm *swarm_new(struct ppsp *p, const struct ppsp_swarm_conf
     s->config = *config;
     s->spec =
         (struct ppsp_chunkspec){.method = config->addressing, .chunk_size = config->chunk_size};
-    s->hash_len = config->id_len;
+    s->hash_len = cv_sha_len(config->hash);
     s->timer.of_swarm = true;
     s->commit_at = s->news_at = s->slots_at = CV_USEC_NEVER;
     s->stage_max = PPSP_STAGE_OCTETS / config->chunk_size;
@@ -126,7 +139,20 @@ static struct ppsp_swarm *swarm_new(struct ppsp *p, const struct ppsp_swarm_conf
     return s;
 }
 
+/* What a live swarm had before is not of interest: a viewer tunes in anew. */
+static enum cv_err load_live(struct ppsp_swarm *s) {
+    enum cv_err err = ppsp_live_open(s);
+    if (err)
+        return err;
+    ppsp_chunkset_init(&s->have);
+    ppsp_chunkset_init(&s->taken);
+    ppsp_swarm_chunkset(s, &s->have);
+    ppsp_swarm_chunkset(s, &s->taken);
+    return CV_ERR_OK;
+}
+
 static void swarm_free(struct ppsp_swarm *s) {
+    ppsp_live_done(s);
     ppsp_tree_done(&s->tree);
     ppsp_chunkset_done(&s->have);
     ppsp_chunkset_done(&s->taken);
@@ -137,11 +163,11 @@ static void swarm_free(struct ppsp_swarm *s) {
 enum cv_err ppsp_swarm_open(struct ppsp *p, struct cv_now now,
                             const struct ppsp_swarm_config *config, cv_handle *ret) {
     assert(now.mono >= p->last_now);
-    uint8_t key[PPSP_ID_MAX];
+    uint8_t key[PPSP_ID_KEY];
     uint32_t i;
     if (!config_ok(config))
         return CV_ERR_INVAL;
-    id_key(config, key);
+    ppsp_id_key(config->id, config->id_len, key);
     if (cv_map_get(p->by_id, key))
         return CV_ERR_EXIST;
     for (i = 0; i < p->config.swarms_max && p->swarms[i]; i++)
@@ -151,7 +177,7 @@ enum cv_err ppsp_swarm_open(struct ppsp *p, struct cv_now now,
     struct ppsp_swarm *s = swarm_new(p, config, now.mono);
     if (!s)
         return CV_ERR_NOMEM;
-    enum cv_err err = load(s);
+    enum cv_err err = is_live(config) ? load_live(s) : load(s);
     if (!err)
         err = cv_map_put(p->by_id, key, s);
     if (err) {
@@ -196,8 +222,8 @@ void ppsp_swarm_close(struct ppsp *p, struct cv_now now, cv_handle swarm) {
     ppsp_half_open_forget(p, s);
     ppsp_stage_done(s);
     cv_heap_remove(&p->timers, &s->timer.t);
-    uint8_t key[PPSP_ID_MAX];
-    id_key(&s->config, key);
+    uint8_t key[PPSP_ID_KEY];
+    ppsp_id_key(s->config.id, s->config.id_len, key);
     (void)cv_map_del(p->by_id, key);
     p->swarms[(uint32_t)swarm] = NULL;
     forget_events(p, swarm);
@@ -304,6 +330,8 @@ void ppsp_unwant(struct ppsp *p, struct cv_now now, cv_handle swarm, ppsp_want_i
 bool ppsp_swarm_hungry(const struct ppsp_swarm *s) {
     if (s->complete || s->paused)
         return false;
+    if (s->live)
+        return !s->live->config.sign;
     if (s->config.fetch_all)
         return true;
     for (unsigned i = 0; i < PPSP_WANTS; i++) {
@@ -317,6 +345,8 @@ bool ppsp_swarm_hungry(const struct ppsp_swarm *s) {
 /* ---- size --------------------------------------------------------------------- */
 
 size_t ppsp_swarm_chunk_len(const struct ppsp_swarm *s, uint64_t chunk) {
+    if (s->live && !s->octets_sure)
+        return 0;
     if (s->chunks && chunk + 1 < s->chunks)
         return s->config.chunk_size;
     if (s->chunks && s->octets_sure)

@@ -110,7 +110,7 @@ static inline struct ppsp_chunkspec raw_spec(const struct raw *w) {
 /* The options of the rig's swarm, as any peer sends them. */
 static inline struct ppsp_options raw_options(const struct raw *w) {
     const struct ppsp_swarm_config *c = &w->rig->config;
-    return (struct ppsp_options){
+    struct ppsp_options o = {
         .present = 1u << PPSP_OPT_VERSION | 1u << PPSP_OPT_MIN_VERSION | 1u << PPSP_OPT_SWARM_ID |
                    1u << PPSP_OPT_INTEGRITY | 1u << PPSP_OPT_HASH | 1u << PPSP_OPT_ADDRESSING |
                    1u << PPSP_OPT_CHUNK_SIZE,
@@ -123,11 +123,17 @@ static inline struct ppsp_options raw_options(const struct raw *w) {
         .addressing = (uint8_t)c->addressing,
         .chunk_size = c->chunk_size,
     };
+    if (c->live) {
+        o.present |= 1u << PPSP_OPT_SIGNATURE | 1u << PPSP_OPT_DISCARD_WINDOW;
+        o.signature = c->id[0];
+        o.discard_window = UINT32_MAX;
+    }
+    return o;
 }
 
 static inline enum cv_err raw_send_handshake(struct raw *w, uint32_t to, uint32_t from,
                                              const struct ppsp_options *o) {
-    static uint8_t buf[512];
+    static uint8_t buf[1024];
     struct cv_wr d = cv_wr_init(buf, sizeof buf);
     cv_wr_be32(&d, to);
     cv_wr_u8(&d, PPSP_MSG_HANDSHAKE);
@@ -191,9 +197,9 @@ struct raw_message {
     unsigned datagram;
     uint8_t type;
     struct ppsp_range range; /* also of DATA, INTEGRITY and ACK */
-    const uint8_t *content;  /* of DATA; hash of INTEGRITY */
+    const uint8_t *content;  /* of DATA; hash of INTEGRITY; signature */
     size_t len;
-    uint64_t stamp;      /* of DATA; delay of ACK */
+    uint64_t stamp;      /* of DATA and SIGNED_INTEGRITY; delay of ACK */
     struct cv_addr addr; /* of PEX_RESv4 and v6 */
 };
 
@@ -213,6 +219,7 @@ static inline size_t raw_messages(const struct raw *w, struct raw_message *out) 
             struct ppsp_data data;
             struct ppsp_ack ack;
             struct ppsp_integrity_hash node;
+            struct ppsp_signed_integrity sig;
             if (m.type == PPSP_MSG_HANDSHAKE)
                 break;
             if (m.type == PPSP_MSG_DATA) {
@@ -226,11 +233,19 @@ static inline size_t raw_messages(const struct raw *w, struct raw_message *out) 
                 m.range = ack.chunks;
                 m.stamp = ack.delay;
             } else if (m.type == PPSP_MSG_INTEGRITY) {
-                err = ppsp_integrity_read(&r, &spec, c->id_len, &node);
+                err = ppsp_integrity_read(&r, &spec, cv_sha_len(c->hash), &node);
                 m.range = node.chunks;
                 m.content = node.hash;
             } else if (m.type == PPSP_MSG_PEX_RESV4 || m.type == PPSP_MSG_PEX_RESV6) {
                 err = ppsp_pex_read(&r, (enum ppsp_message_type)m.type, &m.addr);
+            } else if (m.type == PPSP_MSG_SIGNED_INTEGRITY) {
+                size_t sig_len =
+                    cv_dnssec_signature_len((enum cv_dnssec_alg)c->id[0], c->id + 1, c->id_len - 1);
+                err = ppsp_signed_read(&r, &spec, sig_len, &sig);
+                m.range = sig.chunks;
+                m.content = sig.signature;
+                m.len = sig_len;
+                m.stamp = sig.ntp;
             } else if (m.type != PPSP_MSG_CHOKE && m.type != PPSP_MSG_UNCHOKE &&
                        m.type != PPSP_MSG_PEX_REQ) {
                 err = ppsp_spec_read(&r, &spec, &m.range);

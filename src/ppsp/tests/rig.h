@@ -270,7 +270,8 @@ static inline unsigned rig_add(struct rig *r, bool seeder) {
     assert(i < RIG_ENGINES);
     r->engine[i] = ppsp_new(NULL, &r->rng[i]);
     assert(r->engine[i]);
-    rig_store_init(&r->store[i], r->config.chunk_size, r->config.id_len, r->octets_content);
+    rig_store_init(&r->store[i], r->config.chunk_size, cv_sha_len(r->config.hash),
+                   r->octets_content);
     if (seeder) {
         uint8_t root[CV_SHA_MAX];
         rig_store_fill(&r->store[i], r->config.hash, r->content, r->octets_content, root);

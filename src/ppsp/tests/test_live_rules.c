@@ -1,0 +1,437 @@
+/* The rules of sections 6, 7.7 and 7.9, seen from outside: a peer that says and
+ * hears octets, at an injector or a viewer. */
+#include "live_rig.h"
+#include "support/suite.h"
+
+CV_SUITE(ppsp_live_rules, .init = cv_crypto_init);
+
+enum { WIDTH = 32, WALL = 1790000000 };
+
+/* A raw peer at an injector (engine 0) or, behind one, at a viewer (engine 1). */
+struct stage {
+    struct live_rig *l;
+    struct raw *w;
+};
+
+static struct stage at_injector(enum ppsp_integrity method, uint64_t munros) {
+    struct stage g = {.l = live_new(3, CV_DNSSEC_ED25519, WIDTH, 4096)};
+    g.l->rig->config.integrity = method;
+    live_injector(g.l);
+    live_inject(g.l, munros * WIDTH);
+    g.w = raw_new(g.l->rig, 0);
+    return g;
+}
+
+/* A viewer that nobody but us talks to. */
+static struct stage at_viewer(uint64_t seed) {
+    struct stage g = {.l = live_new(seed, CV_DNSSEC_ED25519, WIDTH, 4096)};
+    rig_add(g.l->rig, false);
+    g.w = raw_new(g.l->rig, 0);
+    return g;
+}
+
+static void leave(struct stage *g) {
+    free(g->w);
+    live_free(g->l);
+}
+
+static void open_channel(struct stage *g) {
+    cr_assert(raw_call(g->w));
+    struct cv_wr d = raw_datagram(g->w);
+    raw_clear(g->w);
+    cr_assert_eq(raw_send(g->w, &d), CV_ERR_OK);
+    raw_wait(g->w, CV_MSEC(50));
+}
+
+static void say_range(struct stage *g, enum ppsp_message_type type, uint64_t first, uint64_t last) {
+    struct cv_wr d = raw_datagram(g->w);
+    raw_put_range(g->w, &d, type, first, last);
+    cr_assert_eq(raw_send(g->w, &d), CV_ERR_OK);
+}
+
+/* ---- what an injector, or anybody who has chunks, says ------------------------------- */
+
+Test(ppsp_live_rules, R6_1_2_3_no_have_before_the_munro_is_signed) {
+    struct stage g = at_injector(PPSP_INTEGRITY_UNIFIED, 0);
+    open_channel(&g);
+    live_inject(g.l, WIDTH - 1);
+    raw_wait(g.w, CV_SEC(3));
+    cr_expect_eq(raw_count(g.w, PPSP_MSG_HAVE), 0);
+    cr_expect_eq(raw_count(g.w, PPSP_MSG_SIGNED_INTEGRITY), 0);
+    say_range(&g, PPSP_MSG_REQUEST, 0, 0);
+    raw_wait(g.w, CV_SEC(1));
+    cr_expect_eq(raw_count(g.w, PPSP_MSG_DATA), 0);
+    live_inject(g.l, 1);
+    raw_wait(g.w, CV_MSEC(100));
+    struct raw_message m;
+    cr_assert(raw_find(g.w, PPSP_MSG_HAVE, 0, &m));
+    cr_expect(m.range.first == 0 && m.range.last == WIDTH - 1);
+    leave(&g);
+}
+
+/* The datagram that has what was signed for a chunk; checks that its hash is
+ * beside it, in front. */
+static void expect_munro(struct stage *g, uint64_t first, unsigned *ret_datagram) {
+    static struct raw_message m[RAW_MESSAGES];
+    size_t n = raw_messages(g->w, m), at = n;
+    for (size_t i = 0; i < n && at == n; i++)
+        if (m[i].type == PPSP_MSG_SIGNED_INTEGRITY && m[i].range.first == first)
+            at = i;
+    cr_assert_lt(at, n);
+    cr_assert_gt(at, 0);
+    cr_expect_eq(m[at - 1].type, PPSP_MSG_INTEGRITY);
+    cr_expect_eq(m[at - 1].datagram, m[at].datagram);
+    cr_expect(m[at - 1].range.first == first && m[at - 1].range.last == first + WIDTH - 1);
+    *ret_datagram = m[at].datagram;
+}
+
+Test(ppsp_live_rules, R6_1_2_4_munro_in_one_datagram_then_R6_1_2_5_uncles_and_chunk) {
+    struct stage g = at_injector(PPSP_INTEGRITY_UNIFIED, 4);
+    static struct raw_message m[RAW_MESSAGES];
+    open_channel(&g);
+    say_range(&g, PPSP_MSG_HAVE, 3 * WIDTH, 3 * WIDTH); /* the newest is known */
+    raw_wait(g.w, CV_MSEC(50));
+    raw_clear(g.w);
+    say_range(&g, PPSP_MSG_REQUEST, 40, 40);
+    raw_listen(g.w);
+    unsigned munro;
+    expect_munro(&g, WIDTH, &munro);
+    size_t n = raw_messages(g.w, m);
+    uint64_t height = WIDTH;
+    unsigned uncles = 0;
+    bool data = false;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t width = m[i].range.last - m[i].range.first + 1;
+        if (m[i].type == PPSP_MSG_INTEGRITY && width < WIDTH) {
+            cr_expect(!data && m[i].datagram >= munro);
+            cr_expect_lt(width, height); /* descending */
+            height = width;
+            uncles++;
+        }
+        data |= m[i].type == PPSP_MSG_DATA;
+    }
+    cr_expect_eq(uncles, 5);
+    cr_expect(data);
+
+    /* Having a chunk under it we are not told again: HAVE, then ACK. */
+    for (int ack = 0; ack <= 1; ack++) {
+        uint64_t first = ack ? 2 * WIDTH : WIDTH;
+        if (ack) {
+            say_range(&g, PPSP_MSG_REQUEST, first, first);
+            raw_listen(g.w);
+            struct cv_wr d = raw_datagram(g.w);
+            struct ppsp_chunkspec spec = live_spec(g.l);
+            ppsp_ack_write(&d, &spec, &(struct ppsp_ack){{first, first}, 0});
+            cr_assert_eq(raw_send(g.w, &d), CV_ERR_OK);
+        } else {
+            say_range(&g, PPSP_MSG_HAVE, 40, 40);
+        }
+        raw_wait(g.w, CV_MSEC(50));
+        raw_clear(g.w);
+        say_range(&g, PPSP_MSG_REQUEST, first + 1, first + 1);
+        raw_wait(g.w, CV_MSEC(50));
+        cr_expect_eq(raw_count(g.w, PPSP_MSG_DATA), 1);
+        cr_expect_eq(raw_count(g.w, PPSP_MSG_SIGNED_INTEGRITY), 0);
+    }
+    leave(&g);
+}
+
+/* In each datagram until we show that we know it; a newer one is told again. */
+static void expect_newest_until_shown(struct stage *g, uint64_t newest) {
+    for (int i = 0; i < 3; i++) {
+        raw_clear(g->w);
+        raw_wait(g->w, CV_SEC(26)); /* keepalives */
+        cr_assert_gt(g->w->count, 0);
+        cr_expect_eq(raw_count(g->w, PPSP_MSG_SIGNED_INTEGRITY), g->w->count);
+    }
+    say_range(g, PPSP_MSG_HAVE, newest, newest);
+    raw_wait(g->w, CV_MSEC(50));
+    raw_clear(g->w);
+    raw_wait(g->w, CV_SEC(26));
+    cr_assert_gt(g->w->count, 0);
+    cr_expect_eq(raw_count(g->w, PPSP_MSG_SIGNED_INTEGRITY), 0);
+    live_inject(g->l, WIDTH);
+    raw_clear(g->w);
+    raw_wait(g->w, CV_MSEC(100));
+    cr_expect_geq(raw_count(g->w, PPSP_MSG_SIGNED_INTEGRITY), 1);
+}
+
+Test(ppsp_live_rules, R6_1_2_6_datagram_3_tells_the_newest_munro_and_R6_1_2_8_not_datagram_1) {
+    struct stage g = at_injector(PPSP_INTEGRITY_UNIFIED, 3);
+    struct ppsp_options o;
+    cr_assert(raw_be_called(g.w)); /* checks that datagram 1 is a handshake alone */
+    cr_expect_eq(raw_handshake_in(g.w, 0, &o), 0);
+    unsigned at;
+    expect_munro(&g, 2 * WIDTH, &at);
+    cr_expect_eq(at, 0);
+    struct cv_wr d = raw_datagram(g.w);
+    cr_assert_eq(raw_send(g.w, &d), CV_ERR_OK);
+    expect_newest_until_shown(&g, 2 * WIDTH);
+    leave(&g);
+}
+
+Test(ppsp_live_rules, R6_1_2_7_datagram_4_tells_the_newest_munro_and_R6_1_2_8_not_datagram_2) {
+    struct stage g = at_injector(PPSP_INTEGRITY_UNIFIED, 3);
+    cr_assert(raw_call(g.w));
+    cr_expect_eq(g.w->count, 1);
+    cr_expect_eq(raw_count(g.w, PPSP_MSG_SIGNED_INTEGRITY), 0);
+    struct ppsp_options o;
+    cr_expect_neq(raw_handshake_in(g.w, 0, &o), 0);
+    raw_clear(g.w);
+    struct cv_wr d = raw_datagram(g.w);
+    cr_assert_eq(raw_send(g.w, &d), CV_ERR_OK);
+    raw_listen(g.w);
+    unsigned at;
+    expect_munro(&g, 2 * WIDTH, &at);
+    cr_expect_eq(at, 0);
+    expect_newest_until_shown(&g, 2 * WIDTH + 5);
+    leave(&g);
+}
+
+Test(ppsp_live_rules, R6_1_1_1_signature_before_its_chunk_in_one_datagram_or_an_earlier_one) {
+    for (int narrow = 0; narrow <= 1; narrow++) {
+        struct stage g = {.l = live_new(3, CV_DNSSEC_ED25519, WIDTH, 4096)};
+        static struct raw_message m[RAW_MESSAGES];
+        g.l->rig->config.integrity = PPSP_INTEGRITY_SIGN_ALL;
+        g.l->rig->circuits = narrow; /* both do not fit into one datagram */
+        live_injector(g.l);
+        live_inject(g.l, 8);
+        g.w = raw_new(g.l->rig, 0);
+        cr_assert(raw_be_called(g.w));
+        say_range(&g, PPSP_MSG_REQUEST, 2, 5);
+        raw_wait(g.w, CV_MSEC(50));
+        size_t n = raw_messages(g.w, m);
+        int signed_in[8] = {-1, -1, -1, -1, -1, -1, -1, -1};
+        unsigned data = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (m[i].type == PPSP_MSG_SIGNED_INTEGRITY)
+                signed_in[m[i].range.first] = (int)m[i].datagram;
+            if (m[i].type != PPSP_MSG_DATA)
+                continue;
+            data++;
+            int before = signed_in[m[i].range.first];
+            cr_assert_neq(before, -1);
+            cr_expect(narrow ? before < (int)m[i].datagram : before == (int)m[i].datagram);
+        }
+        cr_expect_eq(data, 4);
+        leave(&g);
+    }
+}
+
+/* ---- what a viewer believes ------------------------------------------------------------- */
+
+static void say_munro(struct stage *g, uint64_t first, uint64_t width, int64_t when) {
+    struct cv_wr d = raw_datagram(g->w);
+    live_put_munro(g->l, &d, first, width, when);
+    cr_expect_eq(raw_send(g->w, &d), CV_ERR_OK);
+    raw_wait(g->w, CV_MSEC(5));
+}
+
+static uint64_t edge(const struct stage *g) {
+    struct ppsp_stats st;
+    cr_assert_eq(ppsp_stats(g->l->rig->engine[0], g->l->rig->swarm[0], &st), CV_ERR_OK);
+    return st.chunks;
+}
+
+Test(ppsp_live_rules, R6_1_2_10_tunes_in_at_the_newest_munro_and_R6_1_2_1_gives_it_on) {
+    struct stage g = at_viewer(4);
+    open_channel(&g);
+    cr_expect_eq(edge(&g), 0);
+    say_munro(&g, 5 * WIDTH, WIDTH, WALL);
+    cr_expect_eq(edge(&g), 6 * WIDTH);
+    say_range(&g, PPSP_MSG_HAVE, 0, 6 * WIDTH - 1);
+    raw_clear(g.w);
+    raw_wait(g.w, CV_MSEC(50));
+    struct raw_message m;
+    for (unsigned i = 0; raw_find(g.w, PPSP_MSG_REQUEST, i, &m); i++)
+        cr_expect_geq(m.range.first, 5 * WIDTH);
+    cr_expect_geq(raw_count(g.w, PPSP_MSG_REQUEST), 1);
+    struct cv_wr d = raw_datagram(g.w);
+    cr_assert(raw_find(g.w, PPSP_MSG_REQUEST, 0, &m));
+    live_put_chunk(g.l, &d, m.range.first, WIDTH);
+    cr_assert_eq(raw_send(g.w, &d), CV_ERR_OK);
+    raw_wait(g.w, CV_MSEC(50));
+    cr_expect(ppsp_has(g.l->rig->engine[0], g.l->rig->swarm[0], m.range.first, m.range.first));
+    leave(&g);
+}
+
+Test(ppsp_live_rules, R6_1_2_1_a_forged_signature_costs_its_sender_the_channel_and_nothing_else) {
+    struct stage g = at_viewer(5);
+    open_channel(&g);
+    struct cv_wr d = raw_datagram(g.w);
+    live_put_munro(g.l, &d, 0, WIDTH, WALL);
+    d.p[-1] ^= 1;
+    cr_expect_eq(raw_send(g.w, &d), CV_ERR_AUTH);
+    cr_expect_eq(live_counters(g.l, 0)->drop_munro_bad, 1);
+    cr_expect_eq(live_counters(g.l, 0)->peers_dropped_bad, 1);
+    cr_expect_eq(edge(&g), 0);
+    leave(&g);
+}
+
+/* Signed for another place, or another time: the text that is signed binds both. */
+Test(ppsp_live_rules, R6_1_2_1_a_signature_is_good_for_its_place_and_time_only) {
+    for (int what = 0; what < 2; what++) {
+        struct stage g = at_viewer(6);
+        uint8_t hash[32];
+        open_channel(&g);
+        struct cv_wr d = raw_datagram(g.w);
+        struct ppsp_chunkspec spec = live_spec(g.l);
+        live_node(g.l, ppsp_bin_of_range(0, WIDTH - 1), hash);
+        uint64_t first = what == 0 ? WIDTH : 0;
+        ppsp_integrity_write(&d, &spec, 32,
+                             &(struct ppsp_integrity_hash){{first, first + WIDTH - 1}, hash});
+        uint8_t *at = d.p;
+        live_put_signed(g.l, &d, 0, WIDTH - 1, ppsp_ntp(WALL), hash, 32);
+        if (what == 0) {
+            at[4] = WIDTH, at[8] = 2 * WIDTH - 1;
+        } else {
+            at[12] ^= 1;
+        }
+        cr_expect_eq(raw_send(g.w, &d), CV_ERR_AUTH, "%d", what);
+        cr_expect_eq(edge(&g), 0);
+        leave(&g);
+    }
+}
+
+Test(ppsp_live_rules, R6_1_2_2_width_is_a_power_of_two_above_1_and_stays) {
+    struct stage g = at_viewer(7);
+    uint8_t hash[32] = {1};
+    open_channel(&g);
+    static const struct { uint64_t first, last; } bad[] = {{0, 0}, {0, 2}, {32, 95}, {0, 2047}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct cv_wr d = raw_datagram(g.w);
+        struct ppsp_chunkspec spec = live_spec(g.l);
+        ppsp_integrity_write(&d, &spec, 32,
+                             &(struct ppsp_integrity_hash){{bad[i].first, bad[i].last}, hash});
+        live_put_signed(g.l, &d, bad[i].first, bad[i].last, ppsp_ntp(WALL), hash, 32);
+        cr_expect_eq(raw_send(g.w, &d), CV_ERR_OK);
+        cr_expect_eq(live_counters(g.l, 0)->drop_munro, i + 1);
+        cr_expect_eq(edge(&g), 0);
+    }
+    say_munro(&g, 0, WIDTH, WALL);
+    cr_expect_eq(edge(&g), WIDTH);
+    say_munro(&g, 64, 64, WALL);
+    cr_expect_eq(edge(&g), WIDTH);
+    say_munro(&g, 64, WIDTH, WALL);
+    cr_expect_eq(edge(&g), 96);
+    leave(&g);
+}
+
+Test(ppsp_live_rules, R6_1_2_9_too_old_is_discarded_unless_we_asked_for_it) {
+    struct stage g = at_viewer(8);
+    open_channel(&g);
+    say_munro(&g, 4 * WIDTH, WIDTH, WALL + 100);
+    cr_expect_eq(edge(&g), 5 * WIDTH);
+    say_munro(&g, 8 * WIDTH, WIDTH, WALL + 69); /* 31 s older than the newest */
+    cr_expect_eq(live_counters(g.l, 0)->drop_munro_old, 1);
+    cr_expect_eq(edge(&g), 5 * WIDTH);
+    say_munro(&g, 8 * WIDTH, WIDTH, WALL + 70);
+    cr_expect_eq(edge(&g), 9 * WIDTH);
+    say_munro(&g, 8 * WIDTH, WIDTH, WALL + 70); /* replayed */
+    cr_expect_eq(live_counters(g.l, 0)->drop_munro, 1);
+
+    /* Between them lies what it asks for: that may be as old as it is. */
+    say_range(&g, PPSP_MSG_HAVE, 5 * WIDTH, 6 * WIDTH - 1);
+    raw_clear(g.w);
+    raw_wait(g.w, CV_MSEC(100));
+    cr_assert_geq(raw_count(g.w, PPSP_MSG_REQUEST), 1);
+    say_munro(&g, 5 * WIDTH, WIDTH, WALL - 500);
+    cr_expect_eq(live_counters(g.l, 0)->drop_munro_old, 1);
+    leave(&g);
+}
+
+Test(ppsp_live_rules, a_signature_without_its_hash_is_dropped) {
+    struct stage g = at_viewer(9);
+    uint8_t hash[32];
+    open_channel(&g);
+    struct cv_wr d = raw_datagram(g.w);
+    live_node(g.l, ppsp_bin_of_range(0, WIDTH - 1), hash);
+    live_put_signed(g.l, &d, 0, WIDTH - 1, ppsp_ntp(WALL), hash, 32);
+    cr_expect_eq(raw_send(g.w, &d), CV_ERR_OK);
+    cr_expect_eq(live_counters(g.l, 0)->drop_munro, 1);
+    cr_expect_eq(edge(&g), 0);
+    leave(&g);
+}
+
+/* ---- discard windows (6.2) ----------------------------------------------------------------- */
+
+static struct ppsp_options handshake_of(struct stage *g) {
+    struct ppsp_options o = {0};
+    cr_assert(raw_call(g->w));
+    cr_assert_neq(raw_handshake_in(g->w, 0, &o), 0);
+    return o;
+}
+
+Test(ppsp_live_rules, R6_2_1_R7_9_1_both_handshakes_tell_the_window) {
+    struct stage g = at_viewer(10);
+    struct ppsp_options o = handshake_of(&g);
+    cr_expect(ppsp_options_has(&o, PPSP_OPT_DISCARD_WINDOW));
+    cr_expect_eq(o.discard_window, 2048);
+    cr_expect(o.messages >> PPSP_MSG_SIGNED_INTEGRITY & 1);
+    leave(&g);
+}
+
+Test(ppsp_live_rules, R7_9_3_all_ones_when_nothing_is_discarded) {
+    for (int wide = 0; wide <= 1; wide++) {
+        struct stage g = {.l = live_new(11, CV_DNSSEC_ED25519, WIDTH, 4096)};
+        g.l->viewer.window = PPSP_WINDOW_ALL;
+        g.l->rig->config.addressing = wide ? PPSP_ADDRESSING_CHUNK64 : PPSP_ADDRESSING_CHUNK32;
+        rig_add(g.l->rig, false);
+        g.w = raw_new(g.l->rig, 0);
+        struct ppsp_options o = handshake_of(&g);
+        cr_expect(o.discard_window == (wide ? UINT64_MAX : UINT32_MAX));
+        leave(&g);
+    }
+}
+
+Test(ppsp_live_rules, R7_9_2_window_behind_the_addressing_method) {
+    struct stage g = at_viewer(12);
+    cr_assert(raw_call(g.w));
+    size_t cam = 0, window = 0;
+    for (size_t i = 0; i + 5 < g.w->lens[0]; i++) {
+        if (g.w->heard[0][i] == PPSP_OPT_ADDRESSING && g.w->heard[0][i + 2] == 7)
+            cam = i, window = i + 2;
+    }
+    cr_expect(cam && window == cam + 2);
+    leave(&g);
+}
+
+Test(ppsp_live_rules, R6_2_2_what_a_peer_discarded_is_not_asked_for) {
+    struct stage g = at_viewer(13);
+    struct ppsp_options o = raw_options(g.w);
+    o.discard_window = 64;
+    cr_assert_eq(raw_send_handshake(g.w, 0, g.w->ours, &o), CV_ERR_OK);
+    raw_listen(g.w);
+    cr_assert((g.w->theirs = raw_handshake_in(g.w, 0, &o)));
+    say_munro(&g, 0, WIDTH, WALL);
+    say_munro(&g, 9 * WIDTH, WIDTH, WALL);
+    say_range(&g, PPSP_MSG_HAVE, 0, 10 * WIDTH - 1);
+    struct raw_message m;
+    raw_clear(g.w);
+    raw_wait(g.w, CV_SEC(2));
+    cr_expect_geq(raw_count(g.w, PPSP_MSG_REQUEST), 1);
+    for (unsigned i = 0; raw_find(g.w, PPSP_MSG_REQUEST, i, &m); i++)
+        cr_expect_geq(m.range.first, 10 * WIDTH - 64);
+    leave(&g);
+}
+
+/* ---- options (7.7, 7.9) ------------------------------------------------------------------------
+ */
+
+Test(ppsp_live_rules, R7_7_1_R7_9_1_without_algorithm_or_window_there_is_silence) {
+    for (int what = 0; what < 4; what++) {
+        struct stage g = at_viewer(14);
+        struct ppsp_options o = raw_options(g.w);
+        if (what == 1)
+            o.present &= ~(1u << PPSP_OPT_SIGNATURE);
+        if (what == 2)
+            o.present &= ~(1u << PPSP_OPT_DISCARD_WINDOW);
+        if (what == 3)
+            o.signature = CV_DNSSEC_ECDSAP256SHA256;
+        enum cv_err err = raw_send_handshake(g.w, 0, g.w->ours, &o);
+        raw_listen(g.w);
+        cr_expect_eq(err, what ? CV_ERR_DIFFERS : CV_ERR_OK, "%d", what);
+        cr_expect_eq(g.w->count, what ? 0 : 1, "%d", what);
+        leave(&g);
+    }
+}
