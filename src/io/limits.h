@@ -32,6 +32,7 @@ enum {
     IO_TREE_PAGES = 64,  /* .. and groups of 16 chunks that were just written */
 
     IO_LIBRARY_FILES = 100000, /* of one library */
+    IO_RING_OCTETS_MAX = 1 << 30, /* of a live swarm's window */
 
     IO_CHUNK_MAX = 1 << 20,  /* octets of a chunk */
     IO_HASH_BLOCK = 1 << 20, /* octets a hashing thread reads at once; a group at least */

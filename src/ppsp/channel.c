@@ -122,7 +122,7 @@ static void reset(struct ppsp_channel *c) {
     c->pending = NULL;
     free(c->signatures);
     c->signatures = NULL;
-    c->shown = c->newest_told = 0;
+    c->shown = c->newest_told = c->newest_heard = 0;
 }
 
 void ppsp_channel_rest(struct ppsp_channel *c) {

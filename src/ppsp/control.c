@@ -24,9 +24,11 @@ static bool range_fits(const struct ppsp_channel *c, const struct cv_wr *w, size
 /* Section 3.2: not to peers that have everything, nor to those we will not serve. */
 static bool tells(const struct ppsp_channel *c) {
     const struct ppsp_swarm *s = c->swarm;
-    bool lacks = s->live ? !ppsp_chunkset_covers(&c->have, s->live->first, s->chunks - 1)
-                         : s->chunks == 0 || c->have.count < s->chunks;
-    return s->config.serve && s->have.count > 0 && lacks && (c->messages >> PPSP_MSG_HAVE & 1);
+    if (!s->config.serve || s->have.count == 0 || !(c->messages >> PPSP_MSG_HAVE & 1))
+        return false;
+    if (s->live)
+        return !ppsp_chunkset_covers(&c->have, s->live->first, s->chunks - 1);
+    return s->chunks == 0 || c->have.count < s->chunks;
 }
 
 static bool news_due(const struct ppsp_channel *c, cv_usec now) {
@@ -86,8 +88,10 @@ static void put_news(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, size_
     }
     struct ppsp_range told = {1, 0};
     while (c->news_seen < s->news_count && range_fits(c, w, spare)) {
-        const struct ppsp_range *r = &s->news[c->news_seen % PPSP_NEWS];
-        if (!put_around(c, w, r, spare, &told))
+        struct ppsp_range r = s->news[c->news_seen % PPSP_NEWS];
+        if (s->live && r.first < s->live->first) /* the window passed it meanwhile */
+            r.first = s->live->first;
+        if (r.first <= r.last && !put_around(c, w, &r, spare, &told))
             return; /* the rest of it in the next datagram */
         c->news_seen++;
     }

@@ -306,6 +306,7 @@ struct ppsp_channel {
     /* Live. */
     uint64_t their_window;             /* chunks it keeps behind the last it showed */
     uint64_t shown;                    /* that one, + 1 */
+    uint64_t newest_heard;             /* newest munro that came from it: index + 1 */
     uint64_t newest_told;              /* our newest munro when it was sent last: index + 1 */
     struct ppsp_signature *signatures; /* Sign All; NULL until needed */
 

@@ -84,15 +84,15 @@ static void tell(struct ppsp_swarm *s, enum ppsp_event_type type, uint64_t first
             .type = type, .swarm = s->handle, .first = first, .last = last, .edge = s->chunks});
 }
 
-/* When the content at the cursor was new; NEVER: nothing is missing. */
-static cv_usec missing_since(const struct ppsp_swarm *s) {
+/* The first munro we know of at or behind the cursor, and in the window; NULL:
+ * nothing is missing. */
+static const struct ppsp_munro *first_missing(const struct ppsp_swarm *s) {
     const struct ppsp_live *l = s->live;
-    for (uint64_t at = l->cursor; at < s->chunks; at = whole_munros(l, at) + l->munros.width) {
-        const struct ppsp_munro *m = ppsp_munros_of(&l->munros, at);
-        if (m)
-            return m->at;
-    }
-    return CV_USEC_NEVER;
+    const struct ppsp_munro *m = NULL;
+    uint64_t from = l->cursor > l->first ? l->cursor : l->first;
+    for (uint64_t at = from; at < s->chunks && !m; at = whole_munros(l, at) + l->munros.width)
+        m = ppsp_munros_of(&l->munros, at);
+    return m;
 }
 
 /* Nobody is to be asked for what lies before the cursor. */
@@ -109,15 +109,17 @@ static void give_up_old(struct ppsp_swarm *s) {
     }
 }
 
-/* Too slow, or what is missing is nowhere, or the window passed it: on from the
- * newest munro. */
+/* Too slow: on from the newest munro. What the window passed, or nobody ever told
+ * us of, as between two lives of the source, is only stepped over. */
 static void drop_to_edge(struct ppsp_swarm *s, cv_usec now) {
     struct ppsp_live *l = s->live;
-    cv_usec since = missing_since(s);
-    bool late = since != CV_USEC_NEVER && cv_usec_since(now, since) > l->config.latency;
+    const struct ppsp_munro *m = first_missing(s);
+    bool late = m && cv_usec_since(now, m->at) > l->config.latency;
     if (!l->tuned || l->config.sign || (!late && l->cursor >= l->first))
         return;
     uint64_t from = l->cursor, to = whole_munros(l, s->chunks - 1);
+    if (m && ppsp_bin_first(m->bin) > from)
+        to = ppsp_bin_first(m->bin);
     if (to <= from)
         return;
     l->cursor = to;
@@ -237,8 +239,11 @@ enum cv_err ppsp_live_signed(struct ppsp_channel *c, cv_usec now,
         return ppsp_live_keep_signature(c, m);
     ppsp_bin bin = ppsp_bin_of_range(m->chunks.first, m->chunks.last);
     const uint8_t *hash = bin != PPSP_BIN_NONE ? ppsp_pending_get(c->pending, bin) : NULL;
+    const struct ppsp_munro *known = ppsp_munros_get(&l->munros, bin);
+    if (known && ppsp_bin_index(bin) + 1 > c->newest_heard)
+        c->newest_heard = ppsp_bin_index(bin) + 1;
     bool beyond = l->ended && m->chunks.first >= s->chunks;
-    if (!hash || !usable(l, m, bin) || beyond || ppsp_munros_get(&l->munros, bin)) {
+    if (!hash || !usable(l, m, bin) || beyond || known) {
         PPSP_COUNT(p, drop_munro);
         return CV_ERR_OK;
     }
@@ -252,6 +257,8 @@ enum cv_err ppsp_live_signed(struct ppsp_channel *c, cv_usec now,
         return CV_ERR_AUTH;
     }
     accept(s, now, m, bin, hash);
+    if (ppsp_bin_index(bin) + 1 > c->newest_heard)
+        c->newest_heard = ppsp_bin_index(bin) + 1;
     return CV_ERR_OK;
 }
 
@@ -356,11 +363,13 @@ static void put_munro(const struct ppsp_swarm *s, struct cv_wr *w, const struct 
                       &(struct ppsp_signed_integrity){chunks, m->ntp, m->sig});
 }
 
-/* Section 6.1.2.4: until it indicated a chunk under this munro or a later one. */
+/* Section 6.1.2.4: until it indicated a chunk under this munro or a later one.
+ * DEVIATION 7574 6.1.2.4: or sent us that munro itself. In a mesh of viewers that
+ * is half of all munros. */
 static const struct ppsp_munro *unknown_newest(const struct ppsp_channel *c) {
     const struct ppsp_live *l = c->swarm->live;
     const struct ppsp_munro *m = l->sign_all ? NULL : ppsp_munros_newest(&l->munros);
-    return m && c->shown <= ppsp_bin_first(m->bin) ? m : NULL;
+    return m && c->shown <= ppsp_bin_first(m->bin) && c->newest_heard < l->munros.newest ? m : NULL;
 }
 
 bool ppsp_live_munro_due(const struct ppsp_channel *c) {
