@@ -222,6 +222,11 @@ int cli_link_check(const struct cli_settings *s, const uint8_t network_id[8], st
         io_why_set(why, "bad link: %s", wrong);
         return CLI_USAGE;
     }
+    if (ret->kind == NODE_URI_LIVE && (!s->direct || s->verb != CLI_GET)) {
+        io_why_set(why, "live streams go directly and into a file or pipe only, so far: culvert "
+                        "get --direct --peer IP:PORT -o - URI | PLAYER -");
+        return CLI_USAGE;
+    }
     if (s->direct && !s->peers_count) {
         io_why_set(why, "a direct swarm needs somebody to ask: --peer IP:PORT");
         return CLI_USAGE;
@@ -234,6 +239,8 @@ int cli_link_check(const struct cli_settings *s, const uint8_t network_id[8], st
         io_why_set(why, "at '%.100s': is not a relay's identity (64 hexadecimal digits)", s->at);
         return CLI_USAGE;
     }
+    if (ret->kind == NODE_URI_LIVE)
+        return CLI_OK;
     if (cv_sha_len((enum cv_sha)ret->hash) != ret->swarm_id_len || (!ret->length && !is_bare(s))) {
         io_why_set(why, "the link names a kind of swarm this version does not know");
         return CLI_USAGE;
@@ -248,6 +255,10 @@ static void begin(struct cli_task *t) {
     if (!status && memcmp(t->c->network_id, g->uri.network_id, sizeof t->c->network_id) != 0) {
         io_why_set(&why, "the link belongs to another network than '%.60s'; name it with --network",
                    t->c->s->network);
+        status = CLI_USAGE;
+    }
+    if (!status && g->uri.kind == NODE_URI_LIVE) {
+        io_why_set(&why, "a live stream is watched by the command's own node");
         status = CLI_USAGE;
     }
     if (status) {

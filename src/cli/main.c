@@ -33,6 +33,7 @@ int main(int argc, char **argv) {
     case CLI_RELAY:
         return cli_node(&s);
     case CLI_SHARE:
+    case CLI_LIVE:
     case CLI_GET:
     case CLI_PLAY:
         return cli_run(&s);

@@ -14,7 +14,7 @@
 enum kind { FLAG, TEXT, ADDRESS, ADDRESSES, SIZE, PERIOD, COUNT };
 
 /* Verbs that run a node of their own. */
-enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY };
+enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE };
 enum { ASKS = CLI_STATUS | CLI_PEERS | CLI_PATH };
 /* Not a verb: the option is about a swarm, not about the node, and goes with the
  * command to a node that runs already. */
@@ -47,11 +47,15 @@ static const struct {
     { "upload-limit", "SIZE",'u', RUNS | SWARM, SIZE, AT(upload_limit), 0, "share.upload_limit", "octets a second that leave for peers of a swarm (k, M, G)" },
     { "no-share", NULL,      'n', CLI_GET | CLI_PLAY | CLI_NODE, FLAG, AT(no_share), 0, "share.off", "do not pass on what was watched" },
     { "output",   "FILE",    'o', CLI_GET | CLI_PLAY | SWARM, TEXT, AT(output), 0, NULL, "where the content is kept" },
-    { "direct",   NULL,      'D', CLI_NODE | CLI_SHARE | CLI_GET | CLI_PLAY | SWARM, FLAG, AT(direct), 0, NULL, "plain PPSPP without circuits: HIDES NOTHING" },
+    { "direct",   NULL,      'D', CLI_NODE | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | SWARM, FLAG, AT(direct), 0, NULL, "plain PPSPP without circuits: HIDES NOTHING" },
     { "peer",     "IP:PORT", 'p', CLI_GET | CLI_PLAY | SWARM, ADDRESSES, AT(peers), AT(peers_count), NULL, "a peer of a direct swarm" },
     { "hash",     "NAME",    'y', CLI_SHARE | CLI_GET | SWARM, TEXT, AT(hash), 0, NULL, "sha1, sha224, sha256 (default), sha384 or sha512" },
     { "chunk-size","OCTETS", 'c', CLI_SHARE | CLI_GET | SWARM, SIZE, AT(chunk_size), 0, NULL, "512 to 1024 (default), with --direct to 65000" },
     { "addressing","NAME",   'A', CLI_SHARE | CLI_GET | SWARM, TEXT, AT(addressing), 0, NULL, "how chunks are named: bin32, byte64, chunk32 (default), bin64 or chunk64" },
+    { "key",      "FILE",    'K', CLI_LIVE, TEXT, AT(key), 0, NULL, "the channel's private key (PEM); made when it is not there (default: in the state folder)" },
+    { "algorithm","NAME",   'g', CLI_LIVE, TEXT, AT(algorithm), 0, NULL, "what signs: ed25519 (default), rsasha1, rsasha256, ecdsap256sha256, ecdsap384sha384" },
+    { "window",   "SIZE",    'W', CLI_LIVE | CLI_GET, SIZE, AT(window), 0, "live.window", "octets of a live stream that are kept behind the newest (default 16M)" },
+    { "record",   "FILE",    'R', CLI_LIVE, TEXT, AT(record), 0, NULL, "keep the broadcast in FILE, and share that when it has ended" },
     { "secret",   NULL,      'k', CLI_SHARE | SWARM, FLAG, AT(secret), 0, NULL, "a secret link: relays cannot recognise look-ups for it" },
     { "open",     "FILE",    'F', CLI_RELAY, TEXT, AT(open), 0, "relay.open", "share FILE under this relay's own name; its viewers stay hidden" },
     { "at",       "HEX",     'a', CLI_GET | CLI_PLAY | SWARM, TEXT, AT(at), 0, NULL, "identity of a relay that shares it under its own name" },
@@ -74,6 +78,7 @@ static const struct {
     { "play",   CLI_PLAY,   "URI",  "watch: find the swarm, print the player link, start a player" },
     { "get",    CLI_GET,    "URI",  "fetch a file whole; with --direct also by its root hash" },
     { "share",  CLI_SHARE,  "FILE...", "share a file, or with --direct several; prints culvert: links" },
+    { "live",   CLI_LIVE,   "[FILE|-]", "broadcast what comes from a pipe or a file that grows; prints its culvert: link" },
     { "node",   CLI_NODE,   NULL,   "run a node that others' programs talk to" },
     { "relay",  CLI_RELAY,  NULL,   "volunteer: run a node that carries others' circuits" },
     { "status", CLI_STATUS, NULL,   "what the running node does" },
@@ -401,8 +406,9 @@ static error_t on_option(int key, char *arg, struct argp_state *state) {
         return 0;
     }
     if (key == ARGP_KEY_END) {
-        if (!l->only_config && verbs[l->verb].arg && !l->settings->argument)
-            argp_error(state, "%s is missing", verbs[l->verb].arg);
+        const char *arg_name = verbs[l->verb].arg;
+        if (!l->only_config && arg_name && *arg_name != '[' && !l->settings->argument)
+            argp_error(state, "%s is missing", arg_name);
         return 0;
     }
     for (size_t i = 0; i < OPTIONS; i++) {

@@ -22,6 +22,7 @@ enum cli_verb {
     CLI_STATUS = 1 << 5,
     CLI_PEERS = 1 << 6,
     CLI_PATH = 1 << 7,
+    CLI_LIVE = 1 << 8,
 };
 
 enum { CLI_BOOTSTRAP_MAX = 16, CLI_PEERS_MAX = 16, CLI_TEXT_MAX = 256 };
@@ -39,7 +40,8 @@ struct cli_settings {
     const char *open; /* relay: FILE to share under its own name */
     const char *at;   /* viewer: identity of such a relay, in hex */
     const char *player;
-    const char *hash, *addressing; /* names; NULL = default */
+    const char *hash, *addressing;        /* names; NULL = default */
+    const char *key, *algorithm, *record; /* live: key file, name, FILE to keep it in */
     const char *network;
     bool json, quiet, direct, secret, private_network, gate_off, no_share, no_player, quick_start;
     struct cv_addr listen, own, http;
@@ -50,6 +52,7 @@ struct cli_settings {
     uint64_t upload_limit;  /* octets a second; 0 = none */
     uint64_t epoch_seconds; /* ledger release */
     uint64_t epoch_minimum; /* octets */
+    uint64_t window;        /* live: octets kept behind the newest; 0 = default */
     uint64_t buffer;        /* socket buffers, octets; 0 = default */
     uint64_t bandwidth_kib;
     uint64_t chunk_size; /* octets; 0 = default */

@@ -1,5 +1,6 @@
-/* share, get, play: the command's side. A node that runs on the state folder does
- * it while we show how it goes; without one we run a node ourselves. */
+/* share, get, play, live: the command's side. A node that runs on the state folder
+ * does it while we show how it goes; without one, and for live streams, whose one
+ * end is a pipe of ours, we run a node ourselves. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -130,6 +131,7 @@ static int by_node(struct run *r, int fd) {
 struct own {
     struct run run;
     struct cli_session session;
+    const struct cli_task_ops *ops;
     uint32_t direct_chunk;
     struct io_timer *look; /* whether the player still runs */
 };
@@ -156,8 +158,12 @@ static int by_ourselves(struct own *own, const struct cli_settings *with) {
         own->look = io_timer_new(c->loop, on_look, own);
         if (own->look)
             on_look(own);
-        task = cli_task_new(&(struct cli_task_config){
-            .c = c, .s = with, .progress = progress, .on_end = on_own_end, .ctx = own});
+        task = cli_task_new(&(struct cli_task_config){.ops = own->ops,
+                                                      .c = c,
+                                                      .s = with,
+                                                      .progress = progress,
+                                                      .on_end = on_own_end,
+                                                      .ctx = own});
         status = task && own->look ? cli_session_run(c) : CLI_FAILED;
         cli_progress_done(&own->run.progress);
     }
@@ -167,16 +173,35 @@ static int by_ourselves(struct own *own, const struct cli_settings *with) {
     return status;
 }
 
+/* What can be said without a node: the exit status, with one line in *why. */
+static int check(const struct cli_settings *s, struct node_uri *uri, struct io_why *why) {
+    uint8_t network[8];
+    node_network_id(s->network, network);
+    if (s->verb == CLI_LIVE && !s->direct) {
+        io_why_set(why,
+                   "live streams go directly only, so far: pass --direct, which hides nothing");
+        return CLI_USAGE;
+    }
+    if (s->verb & (CLI_SHARE | CLI_LIVE))
+        return cli_kind_read(s, uri, why);
+    return cli_link_check(s, network, uri, why);
+}
+
+/* What only our own node can do; NULL: any node can. */
+static const struct cli_task_ops *own_ops(const struct cli_settings *s,
+                                          const struct node_uri *uri) {
+    if (s->verb == CLI_LIVE)
+        return &cli_live_ops;
+    return uri->kind == NODE_URI_LIVE ? &cli_watch_ops : NULL;
+}
+
 int cli_run(const struct cli_settings *s) {
     static struct own own;
     static struct cli_settings with;
     struct node_uri uri = {.contacts_count = 0};
     struct io_why why = {.text = ""};
     char path[CLI_PATH_MAX];
-    uint8_t network[8];
-    node_network_id(s->network, network);
-    int status = s->verb == CLI_SHARE ? cli_kind_read(s, &uri, &why)
-                                      : cli_link_check(s, network, &uri, &why);
+    int status = check(s, &uri, &why);
     if (status) {
         fprintf(stderr, "culvert: %s\n", why.text);
         return status;
@@ -184,7 +209,11 @@ int cli_run(const struct cli_settings *s) {
     if (s->direct)
         fprintf(stderr, "culvert: --direct hides nothing: your address is shown to every peer\n");
     own.run = (struct run){.s = s, .progress = cli_progress_init(s->json, s->quiet), .status = -1};
-    int fd = cli_session_socket(s, path, &why) == CV_ERR_OK ? cli_ask_connect(path) : -1;
+    own.ops = own_ops(s, &uri);
+    if (own.ops && s->output && strcmp(s->output, "-") == 0)
+        own.run.progress.out = stderr; /* the other one is for the stream */
+    int fd =
+        !own.ops && cli_session_socket(s, path, &why) == CV_ERR_OK ? cli_ask_connect(path) : -1;
     if (fd >= 0)
         return by_node(&own.run, fd);
     with = *s;

@@ -173,6 +173,9 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
     case NODE_EVENT_LENGTH_DIFFERS:
     case NODE_EVENT_STORE_ERROR:
     case NODE_EVENT_ASKED:
+    case NODE_EVENT_LIVE_TUNED:
+    case NODE_EVENT_LIVE_DROPPED:
+    case NODE_EVENT_LIVE_ENDED:
         break;
     }
     for (size_t i = c->tasks_count; i-- > 0;) {
@@ -194,8 +197,9 @@ static void on_tick(void *ctx) {
 static void on_signal(void *ctx) {
     struct cli_session *c = ctx;
     /* A relay or node is stopped this way: that is no failure. */
-    cli_session_end(
-        c, c->s->verb & (CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_PLAY) ? CLI_OK : CLI_INTERRUPTED);
+    cli_session_end(c, c->s->verb & (CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_PLAY | CLI_LIVE)
+                           ? CLI_OK
+                           : CLI_INTERRUPTED);
 }
 
 /* ---- opening ---- */

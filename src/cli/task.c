@@ -7,7 +7,8 @@
 #include "cli/session.h"
 
 struct cli_task *cli_task_new(const struct cli_task_config *cfg) {
-    const struct cli_task_ops *ops = cfg->s->verb != CLI_SHARE     ? &cli_fetch_ops
+    const struct cli_task_ops *ops = cfg->ops                      ? cfg->ops
+                                     : cfg->s->verb != CLI_SHARE   ? &cli_fetch_ops
                                      : cfg->s->arguments_count > 1 ? &cli_shelf_ops
                                                                    : &cli_share_ops;
     struct cli_task *t = calloc(1, ops->size);
@@ -23,7 +24,7 @@ struct cli_task *cli_task_new(const struct cli_task_config *cfg) {
                            .on_end = cfg->on_end,
                            .ctx = cfg->ctx};
     cfg->c->tasks[cfg->c->tasks_count++] = t;
-    ops->begin(t);
+    t->ops->begin(t);
     return t;
 }
 

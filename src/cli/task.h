@@ -23,6 +23,9 @@ struct cli_task_ops {
 };
 
 extern const struct cli_task_ops cli_share_ops, cli_shelf_ops, cli_fetch_ops;
+/* live and watch (get of a live stream) are done by the command's own node only:
+ * one end of them is a descriptor of the command. */
+extern const struct cli_task_ops cli_live_ops, cli_watch_ops;
 
 struct cli_task {
     const struct cli_task_ops *ops;
@@ -41,8 +44,9 @@ struct cli_task {
 enum { CLI_TASKS_MAX = 32 };
 
 struct cli_task_config {
-    struct cli_session *c;        /* borrowed, open */
-    const struct cli_settings *s; /* borrowed */
+    const struct cli_task_ops *ops; /* NULL: share, shelf or fetch, as the settings say */
+    struct cli_session *c;          /* borrowed, open */
+    const struct cli_settings *s;   /* borrowed */
     struct cli_progress progress;
     bool away;
     /* The task has ended with an exit status: free it, but not from in here. */
@@ -50,7 +54,7 @@ struct cli_task_config {
     void *ctx;
 };
 
-/* Begins what settings.verb asks for. NULL: out of memory, or CLI_TASKS_MAX are
+/* Begins it. NULL: out of memory, or CLI_TASKS_MAX are
  * under way. It may end (on_end) within this call. */
 struct cli_task *cli_task_new(const struct cli_task_config *cfg);
 /* Closes its swarm. NULL is allowed; returns NULL. */

@@ -9,7 +9,7 @@
 /* node, relay: run until told to stop. */
 int cli_node(const struct cli_settings *s);
 /* share, get, play: in the node that runs on the state folder, else in one of
- * our own. */
+ * our own; live, and get of a live stream: always in one of our own. */
 int cli_run(const struct cli_settings *s);
 /* status, peers, path: asks the node that runs on the state folder. */
 int cli_show(const struct cli_settings *s);

@@ -32,6 +32,7 @@
 #include "base/time.h"
 #include "crypto/keys.h"
 #include "node/uri.h"
+#include "ppsp/ppsp.h"
 #include "ppsp/store.h"
 #include "reputation/store.h"
 
@@ -126,12 +127,18 @@ struct node_swarm_config {
     bool complete;         /* everything is in the store: we share it */
     bool fetch_all;        /* get: fetch without being asked for ranges */
     uint64_t upload_limit; /* octets a second, 0 = none */
+    /* A live swarm (uri.kind): window, latency, and of a source, which is `complete`
+     * from the first moment, the rest. Only DIRECT. */
+    struct ppsp_live_config live;
 };
+
+/* What a viewer of a live swarm waits for, before it skips what is missing. */
+#define NODE_LIVE_LATENCY CV_SEC(4)
 
 /* CV_ERR_EXIST when the swarm is open (the modes exclude each other for good),
  * CV_ERR_DIFFERS when the URI belongs to another network, CV_ERR_INVAL when the
  * mode is not possible here (DIRECT without its socket, OPEN and complete on
- * what is no relay), CV_ERR_LIMIT, CV_ERR_NOMEM, or the store's error. */
+ * what is no relay, live but not DIRECT), CV_ERR_LIMIT, CV_ERR_NOMEM, or the store's error. */
 enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node_swarm_config *cfg,
                             cv_handle *ret_swarm);
 void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm);
@@ -139,6 +146,14 @@ void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm);
 /* Direct swarms: a peer given by hand. */
 enum cv_err node_swarm_peer(struct node *n, struct cv_now now, cv_handle swarm,
                             const struct cv_addr *addr);
+
+/* The source of a live swarm: as ppsp_inject(), ppsp_inject_end(),
+ * ppsp_inject_next() and ppsp_live_root(). */
+enum cv_err node_inject(struct node *n, struct cv_now now, cv_handle swarm, const uint8_t *chunk,
+                        size_t len);
+enum cv_err node_inject_end(struct node *n, struct cv_now now, cv_handle swarm);
+uint64_t node_inject_next(const struct node *n, cv_handle swarm);
+bool node_live_root(const struct node *n, cv_handle swarm, uint8_t ret[CV_SHA_MAX]);
 
 /* Octets first..last (inclusive) are wanted from `now` on at `rate` octets a
  * second (0: all at once). *ret_want names the wish; overlapping wishes share
@@ -182,6 +197,9 @@ enum node_event_kind {
     NODE_EVENT_STORE_ERROR,    /* u.err: FULL pauses, fetching resumes when there is room */
     NODE_EVENT_ASKED,          /* u.asked: a direct peer calls a swarm that is not open; open it
                                   now and it is answered. May be made up, may come again */
+    NODE_EVENT_LIVE_TUNED,     /* watching begins at octet u.range.first */
+    NODE_EVENT_LIVE_DROPPED,   /* u.range, in octets, will not come any more */
+    NODE_EVENT_LIVE_ENDED,     /* the broadcast has u.count octets and no more */
     NODE_EVENT_SAVE, /* u.save: write it down (fsync before anything else for DESCRIPTOR) */
 };
 

@@ -102,7 +102,9 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
     struct ppsp *engine = engine_for(n, cfg);
     if (memcmp(u->network_id, n->cfg.network_id, sizeof u->network_id) != 0)
         return CV_ERR_DIFFERS;
-    if (!engine || u->kind != NODE_URI_VOD || u->swarm_id_len > PPSP_ID_MAX)
+    bool live = u->kind == NODE_URI_LIVE;
+    if (!engine || u->kind > NODE_URI_LIVE || u->swarm_id_len > PPSP_ID_MAX ||
+        (live && cfg->mode != NODE_SWARM_DIRECT))
         return CV_ERR_INVAL;
     enum cv_err err;
     struct node_swarm *s = free_slot(n, cfg, &err);
@@ -123,6 +125,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         .open = cfg->mode == NODE_SWARM_DIRECT,
         .pex = cfg->mode == NODE_SWARM_DIRECT,
         .fetch_all = cfg->fetch_all,
+        .live = live ? &cfg->live : NULL,
     };
     memcpy(p.id, u->swarm_id, u->swarm_id_len);
     cv_handle handle;
@@ -134,6 +137,8 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
                              .cfg = *cfg,
                              .engine = engine,
                              .ppsp = handle};
+    if (live) /* nobody knows; every offset may come */
+        s->cfg.uri.length = UINT64_MAX;
     struct ppsp_stats st;
     s->complete = ppsp_stats(engine, handle, &st) == CV_ERR_OK && st.complete;
     if (!s->cfg.uri.length)
@@ -172,6 +177,29 @@ enum cv_err node_swarm_peer(struct node *n, struct cv_now now, cv_handle swarm,
     return err;
 }
 
+/* ---- being the source of a live swarm ---- */
+
+enum cv_err node_inject(struct node *n, struct cv_now now, cv_handle swarm, const uint8_t *chunk,
+                        size_t len) {
+    struct node_swarm *s = node_swarm_get(n, swarm);
+    return s ? ppsp_inject(s->engine, now, s->ppsp, chunk, len) : CV_ERR_NOENT;
+}
+
+enum cv_err node_inject_end(struct node *n, struct cv_now now, cv_handle swarm) {
+    struct node_swarm *s = node_swarm_get(n, swarm);
+    return s ? ppsp_inject_end(s->engine, now, s->ppsp) : CV_ERR_NOENT;
+}
+
+uint64_t node_inject_next(const struct node *n, cv_handle swarm) {
+    const struct node_swarm *s = node_swarm_get(n, swarm);
+    return s ? ppsp_inject_next(s->engine, s->ppsp) : 0;
+}
+
+bool node_live_root(const struct node *n, cv_handle swarm, uint8_t ret[CV_SHA_MAX]) {
+    const struct node_swarm *s = node_swarm_get(n, swarm);
+    return s && ppsp_live_root(s->engine, s->ppsp, ret);
+}
+
 /* ---- wishes and reading ---- */
 
 enum cv_err node_want(struct node *n, struct cv_now now, cv_handle swarm, uint64_t first,
@@ -192,17 +220,25 @@ void node_unwant(struct node *n, struct cv_now now, cv_handle swarm, uint64_t wa
         ppsp_unwant(s->engine, now, s->ppsp, (ppsp_want_id)want);
 }
 
+/* That of a broadcast is known when it has ended. */
+static uint64_t length_of(const struct node_swarm *s) {
+    struct ppsp_stats st;
+    if (s->cfg.uri.kind == NODE_URI_LIVE && !ppsp_stats(s->engine, s->ppsp, &st) && st.octets)
+        return st.octets;
+    return s->cfg.uri.length;
+}
+
 uint64_t node_available(struct node *n, cv_handle swarm, uint64_t offset) {
     struct node_swarm *s = node_swarm_get(n, swarm);
-    if (!s || offset >= s->cfg.uri.length)
+    if (!s || offset >= length_of(s))
         return 0;
     uint64_t size = s->cfg.uri.chunk_size;
     uint64_t missing = ppsp_first_missing(s->engine, s->ppsp, offset / size);
     if (missing == UINT64_MAX)
         return 0;
     uint64_t end = missing * size;
-    if (end > s->cfg.uri.length)
-        end = s->cfg.uri.length;
+    if (end > length_of(s))
+        end = length_of(s);
     return end > offset ? end - offset : 0;
 }
 
@@ -280,6 +316,22 @@ static void on_asked(struct node *n, const struct ppsp_event *ev) {
     node_event_push(n, &out);
 }
 
+static void on_live(struct node *n, const struct node_swarm *s, const struct ppsp_event *ev) {
+    uint64_t size = s->cfg.uri.chunk_size;
+    struct node_event out = {.swarm = node_swarm_handle(n, s)};
+    struct ppsp_stats st;
+    if (ev->type == PPSP_EVENT_LIVE_ENDED) {
+        out.kind = NODE_EVENT_LIVE_ENDED;
+        out.u.count = ppsp_stats(s->engine, s->ppsp, &st) ? 0 : st.octets;
+    } else {
+        out.kind =
+            ev->type == PPSP_EVENT_LIVE_TUNED ? NODE_EVENT_LIVE_TUNED : NODE_EVENT_LIVE_DROPPED;
+        out.u.range.first = ev->first * size;
+        out.u.range.last = (ev->last + 1) * size - 1;
+    }
+    node_event_push(n, &out);
+}
+
 void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
                         const struct ppsp_event *ev) {
     if (ev->type == PPSP_EVENT_ASKED) {
@@ -318,6 +370,7 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
     case PPSP_EVENT_LIVE_TUNED:
     case PPSP_EVENT_LIVE_DROPPED:
     case PPSP_EVENT_LIVE_ENDED:
+        on_live(n, s, ev);
         break;
     case PPSP_EVENT_STORE_ERROR:
         out.kind = NODE_EVENT_STORE_ERROR;

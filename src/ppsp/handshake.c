@@ -13,7 +13,6 @@
     (1u << PPSP_MSG_HANDSHAKE | 1u << PPSP_MSG_DATA | 1u << PPSP_MSG_ACK | 1u << PPSP_MSG_HAVE |   \
      1u << PPSP_MSG_INTEGRITY | 1u << PPSP_MSG_REQUEST | 1u << PPSP_MSG_CANCEL |                   \
      1u << PPSP_MSG_CHOKE | 1u << PPSP_MSG_UNCHOKE)
-#define LIVE_MESSAGES (OUR_MESSAGES | 1u << PPSP_MSG_SIGNED_INTEGRITY)
 
 /* Where addresses are exchanged. */
 #define PEX_MESSAGES (1u << PPSP_MSG_PEX_REQ | 1u << PPSP_MSG_PEX_RESV4 | 1u << PPSP_MSG_PEX_RESV6)
@@ -68,7 +67,7 @@ static void write_handshake(struct cv_wr *w, const struct ppsp_swarm *s, uint32_
         o.present |= BIT(PPSP_OPT_SIGNATURE) | BIT(PPSP_OPT_DISCARD_WINDOW);
         o.signature = c->id[0];
         o.discard_window = window_said(s);
-        o.messages = LIVE_MESSAGES;
+        o.messages |= (uint16_t)(1u << PPSP_MSG_SIGNED_INTEGRITY);
     }
     cv_wr_be32(w, to);
     ppsp_handshake_begin(w, from);

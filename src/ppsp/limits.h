@@ -44,7 +44,6 @@ enum {
     PPSP_COMMIT_OCTETS = 8 << 20,
 
     /* Live swarms (section 6). */
-    PPSP_MUNRO_CHUNKS = 32,       /* an injector signs so many at a time, if not told otherwise */
     PPSP_MUNRO_CHUNKS_MAX = 1024, /* under one signature that is accepted */
     PPSP_MUNROS_MAX = 65536,      /* signatures remembered; older chunks are not given on */
     PPSP_LIVE_INTERVALS = 1024,   /* of a chunk set: nothing bounds the numbers */
@@ -67,7 +66,6 @@ enum {
 #define PPSP_HAVE_AGAIN_MAX      CV_SEC(64) /* .. at doubling intervals up to this */
 #define PPSP_PEX_HEARD           CV_SEC(60) /* section 3.10: traffic in the last minute */
 #define PPSP_PEX_EVERY           CV_SEC(60) /* asked and answered no more often */
-#define PPSP_LIVE_LATENCY        CV_SEC(4)  /* a viewer that is longer behind drops to the edge */
 #define PPSP_STORE_RETRY         CV_MSEC(20) /* busy */
 #define PPSP_STORE_REREAD        CV_SEC(1)   /* what could not be read */
 #define PPSP_COMMIT_DELAY        CV_SEC(2)

@@ -16,7 +16,7 @@ enum cv_err ppsp_live_open(struct ppsp_swarm *s) {
     const struct ppsp_swarm_config *c = &s->config;
     const struct ppsp_live_config *lc = c->live;
     bool injects = lc && lc->sign;
-    if (!lc || c->id_len < 2 || lc->window < PPSP_MUNRO_CHUNKS_MAX ||
+    if (!lc || c->id_len < 2 || lc->window < PPSP_LIVE_WINDOW_MIN ||
         (injects && (lc->munro_chunks < 2 || lc->munro_chunks > PPSP_MUNRO_CHUNKS_MAX ||
                      (lc->munro_chunks & (lc->munro_chunks - 1)) != 0)))
         return CV_ERR_INVAL;

@@ -94,10 +94,12 @@ typedef size_t ppsp_sign_fn(void *ctx, const uint8_t *msg, size_t len,
                             uint8_t ret[CV_DNSSEC_SIGNATURE_MAX]);
 
 #define PPSP_WINDOW_ALL UINT64_MAX
+enum { PPSP_LIVE_WINDOW_MIN = 1024 }; /* chunks */
 
 struct ppsp_live_config {
-    uint64_t window; /* chunks kept behind the edge, >= 1024; PPSP_WINDOW_ALL: all. The
-                        store has room for 1024 more and forgets older ones by itself */
+    /* Chunks kept behind the edge, at least PPSP_LIVE_WINDOW_MIN; PPSP_WINDOW_ALL: all.
+     * The store has room for 1024 more and forgets older ones by itself. */
+    uint64_t window;
     cv_usec latency; /* a viewer who misses what is older drops to the edge */
 
     /* The injector's. */
@@ -194,7 +196,8 @@ typedef uint32_t ppsp_want_id; /* 0 is none */
  * requested by deadline; wants that overlap share fetches. When a new want
  * brings an earlier deadline, less urgent outstanding requests are cancelled.
  * A want ends with ppsp_unwant() only; it costs nothing once satisfied.
- * CV_ERR_NOENT: unknown swarm; CV_ERR_INVAL: first > last; CV_ERR_LIMIT.
+ * CV_ERR_NOENT: unknown swarm; CV_ERR_INVAL: first > last, or a live swarm;
+ * CV_ERR_LIMIT.
  */
 enum cv_err ppsp_want(struct ppsp *p, struct cv_now now, cv_handle swarm, uint64_t first,
                       uint64_t last, cv_usec due, uint64_t rate, ppsp_want_id *ret);

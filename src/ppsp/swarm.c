@@ -298,7 +298,7 @@ enum cv_err ppsp_want(struct ppsp *p, struct cv_now now, cv_handle swarm, uint64
     (void)now;
     if (!s)
         return CV_ERR_NOENT;
-    if (first > last)
+    if (first > last || s->live)
         return CV_ERR_INVAL;
     for (i = 0; i < PPSP_WANTS && s->wants[i].id; i++)
         ;

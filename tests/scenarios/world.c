@@ -164,6 +164,9 @@ static void note(struct world_node *n, struct cv_now now, const struct node_even
     case NODE_EVENT_CLOCK_OFF:
     case NODE_EVENT_CHUNKS_READY:
     case NODE_EVENT_LENGTH_DIFFERS:
+    case NODE_EVENT_LIVE_TUNED:
+    case NODE_EVENT_LIVE_DROPPED:
+    case NODE_EVENT_LIVE_ENDED:
         break;
     }
 }

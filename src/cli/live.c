@@ -1,0 +1,437 @@
+/*
+ * live: what comes from a pipe or a growing file becomes a live swarm. The key
+ * in the key file is the channel: a source that restarts goes on in the same
+ * swarm, at a chunk number behind all that were ever used, which is written
+ * down ahead of their use.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "cli/exitcode.h"
+#include "cli/offer.h"
+#include "cli/task.h"
+#include "crypto/dnssec_generate.h"
+#include "io/clock.h"
+#include "io/keyfile.h"
+#include "io/store_ring.h"
+
+enum {
+    CHUNK_SIZE = 1024,
+    WINDOW_DEFAULT = 16 << 20, /* octets */
+    RESERVE = 1 << 14,         /* chunk numbers written down ahead */
+    AT_ONCE = 64,              /* chunks read in one turn of the loop */
+    STATE_NAME = 64,
+};
+
+#define LOOK_AGAIN CV_MSEC(20) /* at a file that may have grown */
+#define LINGER     CV_SEC(5)   /* for viewers to get the last of it */
+
+struct live {
+    struct cli_task t;
+    struct node_uri uri;
+    struct cv_dnssec_secret *secret;
+    struct io_ring *ring;
+    char state_name[STATE_NAME];
+    uint64_t reserved; /* numbers below it are written down as used */
+    int in, record;    /* descriptors; record -1: none */
+    bool grows;        /* a plain file: its end is not the end */
+    struct io_watch *watch;
+    struct io_timer *timer;
+    uint8_t chunk[CHUNK_SIZE];
+    size_t filled;
+    bool ended;
+    struct cli_offer recorded;
+};
+
+static const struct {
+    const char *name;
+    enum cv_dnssec_alg alg;
+} algorithms[] = {{"ed25519", CV_DNSSEC_ED25519},
+                  {"rsasha1", CV_DNSSEC_RSASHA1},
+                  {"rsasha256", CV_DNSSEC_RSASHA256},
+                  {"ecdsap256sha256", CV_DNSSEC_ECDSAP256SHA256},
+                  {"ecdsap384sha384", CV_DNSSEC_ECDSAP384SHA384}};
+
+static size_t sign(void *ctx, const uint8_t *msg, size_t len,
+                   uint8_t ret[CV_DNSSEC_SIGNATURE_MAX]) {
+    struct live *l = ctx;
+    return cv_dnssec_sign(l->secret, msg, len, ret);
+}
+
+/* ---- the key ---------------------------------------------------------------------- */
+
+static bool make_key(struct live *l, enum cv_dnssec_alg alg, const char *path) {
+    static char pem[CV_DNSSEC_PEM_MAX];
+    struct io_why why = {.text = ""};
+    enum cv_err err = cv_dnssec_generate(alg, &l->secret);
+    if (!err)
+        err = cv_dnssec_secret_to_pem(l->secret, pem, sizeof pem);
+    if (err)
+        io_why_set(&why, "%s: no key could be made: %s", path, cv_strerror(err));
+    else
+        err = io_keyfile_create(path, pem, &why);
+    cv_wipe(pem, sizeof pem);
+    if (err)
+        cli_task_fail(&l->t, CLI_FILE, "%s", why.text);
+    return !err;
+}
+
+static bool load_key(struct live *l) {
+    static char pem[CV_DNSSEC_PEM_MAX];
+    char path[CLI_PATH_MAX];
+    struct io_why why = {.text = ""};
+    const char *name = l->t.s->algorithm ? l->t.s->algorithm : algorithms[0].name;
+    size_t i = 0;
+    while (i < sizeof algorithms / sizeof *algorithms && strcmp(algorithms[i].name, name) != 0)
+        i++;
+    if (i == sizeof algorithms / sizeof *algorithms) {
+        cli_task_fail(&l->t, CLI_USAGE,
+                      "algorithm '%.100s': is not one of ed25519, rsasha1, rsasha256, "
+                      "ecdsap256sha256, ecdsap384sha384",
+                      name);
+        return false;
+    }
+    if (l->t.s->key)
+        snprintf(path, sizeof path, "%s", l->t.s->key);
+    else
+        snprintf(path, sizeof path, "%s/live-%s.pem", io_state_path(l->t.c->state), name);
+    enum cv_err err = io_keyfile_read(path, pem, sizeof pem, &why);
+    if (err == CV_ERR_NOENT)
+        return make_key(l, algorithms[i].alg, path);
+    if (!err) {
+        err = cv_dnssec_secret_from_pem(algorithms[i].alg, pem, strlen(pem), &l->secret);
+        if (err)
+            io_why_set(&why, "%s: %s", path,
+                       err == CV_ERR_DIFFERS
+                           ? "holds a key for another algorithm; name it with --algorithm"
+                           : "is not a private key in PEM; name another file with --key");
+    }
+    cv_wipe(pem, sizeof pem);
+    if (err)
+        cli_task_fail(&l->t, CLI_FILE, "%s", why.text);
+    return !err;
+}
+
+/* ---- chunk numbers -------------------------------------------------------------------- */
+
+static bool reserve(struct live *l, uint64_t up_to) {
+    struct io_why why;
+    char text[32];
+    int n = snprintf(text, sizeof text, "%" PRIu64 "\n", up_to);
+    if (io_state_write(l->t.c->state, l->state_name, text, (size_t)n, &why)) {
+        cli_task_fail(&l->t, CLI_FILE, "%s", why.text);
+        return false;
+    }
+    l->reserved = up_to;
+    return true;
+}
+
+/* The number to go on at: a multiple of every munro's width. */
+static bool next_number(struct live *l, uint64_t *ret) {
+    struct io_why why;
+    char text[32] = "", *end;
+    size_t len = 0;
+    enum cv_err err =
+        io_state_read(l->t.c->state, l->state_name, text, sizeof text - 1, &len, &why);
+    *ret = 0;
+    if (err == CV_ERR_NOENT)
+        return true;
+    if (!err) {
+        text[len] = 0;
+        *ret = strtoull(text, &end, 10);
+        if (end != text && *end == '\n')
+            return true;
+        io_why_set(&why,
+                   "%s/%s: holds no chunk number; with the number lost this channel cannot "
+                   "go on: choose another key with --key",
+                   io_state_path(l->t.c->state), l->state_name);
+    }
+    cli_task_fail(&l->t, CLI_STATE, "%s", why.text);
+    return false;
+}
+
+/* ---- the broadcast ---------------------------------------------------------------------- */
+
+static void say_live(struct live *l) {
+    char text[NODE_URI_MAX], sentence[NODE_URI_MAX + CV_ADDR_TEXT + 64], address[CV_ADDR_TEXT];
+    struct cv_addr at = io_host_bound(l->t.c->host, NODE_SOCKET_DIRECT);
+    if (node_uri_write(&l->uri, text, sizeof text) < 0)
+        return;
+    cv_addr_text(&at, address);
+    snprintf(sentence, sizeof sentence, "Live DIRECTLY at %s, hides nothing:\n%s", address, text);
+    cli_progress_event(&l->t.progress, "live", sentence,
+                       json_pack("{s:s, s:s}", "uri", text, "address", address));
+}
+
+/* The recording is static content from now on, with the same tree. */
+static void share_recording(struct live *l) {
+    char text[NODE_URI_MAX], sentence[NODE_URI_MAX + 64], hex[2 * CV_SHA_MAX + 1];
+    uint8_t root[CV_SHA_MAX];
+    struct io_why why = {.text = ""};
+    l->recorded.c = l->t.c;
+    l->recorded.s = l->t.s;
+    l->recorded.path = l->t.s->record;
+    int status = cli_offer_hash(&l->recorded, &why) == CV_ERR_OK
+                     ? cli_offer_open(&l->recorded, NODE_SWARM_DIRECT, &why)
+                     : CLI_FILE;
+    if (status) {
+        cli_task_fail(&l->t, status, "%s", why.text);
+        return;
+    }
+    if (node_live_root(io_host_node(l->t.c->host), l->t.swarm, root) &&
+        memcmp(root, l->recorded.uri.swarm_id, l->recorded.uri.swarm_id_len) != 0) {
+        cli_task_fail(&l->t, CLI_FILE, "%s: is not what was broadcast; it was changed meanwhile",
+                      l->t.s->record);
+        return;
+    }
+    if (node_uri_write(&l->recorded.uri, text, sizeof text) < 0)
+        return;
+    snprintf(sentence, sizeof sentence, "Recorded and shared from now on:\n%s", text);
+    cli_progress_event(
+        &l->t.progress, "recorded", sentence,
+        json_pack("{s:s, s:s}", "uri", text, "root",
+                  cv_hex(l->recorded.uri.swarm_id, l->recorded.uri.swarm_id_len, hex)));
+}
+
+static void end(struct live *l) {
+    char hex[2 * CV_SHA_MAX + 1], sentence[256] = "The broadcast has ended";
+    uint8_t root[CV_SHA_MAX];
+    json_t *o = json_object();
+    l->ended = true;
+    io_watch_free(l->watch);
+    l->watch = NULL;
+    if (node_live_root(io_host_node(l->t.c->host), l->t.swarm, root)) {
+        cv_hex(root, cv_sha_len(CV_SHA256), hex);
+        json_object_set_new(o, "root", json_string(hex));
+        snprintf(sentence, sizeof sentence, "The broadcast has ended; its root hash is %s", hex);
+    }
+    cli_progress_event(&l->t.progress, "ended", sentence, o);
+    (void)reserve(l, node_inject_next(io_host_node(l->t.c->host), l->t.swarm));
+    if (l->record >= 0)
+        share_recording(l);
+    else
+        io_timer_at(l->timer, io_clock_now().mono, cv_usec_add(io_clock_now().mono, LINGER));
+}
+
+static bool keep(struct live *l) {
+    for (size_t at = 0; l->record >= 0 && at < l->filled;) {
+        ssize_t n = write(l->record, l->chunk + at, l->filled - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            cli_task_fail(&l->t, CLI_FILE, "%s: %s", l->t.s->record,
+                          errno == ENOSPC ? "the disk is full" : "cannot be written");
+            return false;
+        }
+        at += (size_t)n;
+    }
+    return true;
+}
+
+/* Gives a chunk to the swarm; false when it has to wait, or all is over. */
+static bool inject(struct live *l) {
+    struct node *n = io_host_node(l->t.c->host);
+    uint64_t next = node_inject_next(n, l->t.swarm);
+    if (next + RESERVE / 2 > l->reserved && !reserve(l, l->reserved + RESERVE))
+        return false;
+    enum cv_err err = node_inject(n, io_host_now(l->t.c->host), l->t.swarm, l->chunk, l->filled);
+    if (err == CV_ERR_AGAIN)
+        return false;
+    if (err) {
+        cli_task_fail(&l->t, CLI_FILE, "the broadcast cannot go on: %s",
+                      *io_ring_why(l->ring) ? io_ring_why(l->ring) : cv_strerror(err));
+        return false;
+    }
+    if (!keep(l))
+        return false;
+    l->filled = 0;
+    return true;
+}
+
+static void finish_input(struct live *l) {
+    struct node *n = io_host_node(l->t.c->host);
+    if (l->filled && !inject(l))
+        return;
+    if (node_inject_end(n, io_host_now(l->t.c->host), l->t.swarm) == CV_ERR_AGAIN)
+        return;
+    end(l);
+}
+
+/* Reads what is there. */
+static void pump(struct live *l) {
+    bool more = false;
+    for (unsigned i = 0; i < AT_ONCE && !l->ended && !l->t.ended; i++) {
+        if (l->filled == CHUNK_SIZE && !inject(l))
+            break;
+        ssize_t got = read(l->in, l->chunk + l->filled, CHUNK_SIZE - l->filled);
+        if (got < 0 && errno != EINTR && errno != EAGAIN)
+            cli_task_fail(&l->t, CLI_FILE, "%s: cannot be read", l->t.s->argument);
+        if (got == 0 && !l->grows)
+            finish_input(l);
+        if (got <= 0)
+            break;
+        l->filled += (size_t)got;
+        more = i + 1 == AT_ONCE;
+    }
+    io_host_kick(l->t.c->host);
+    cv_usec now = io_clock_now().mono;
+    if (!l->ended && (more || l->grows || l->filled == CHUNK_SIZE))
+        io_timer_at(l->timer, now, more ? now : cv_usec_add(now, LOOK_AGAIN));
+}
+
+static void on_readable(void *ctx, unsigned ready) {
+    (void)ready;
+    pump(ctx);
+}
+
+static void on_timer(void *ctx) {
+    struct live *l = ctx;
+    if (l->ended)
+        cli_task_end(&l->t, CLI_OK); /* after LINGER */
+    else
+        pump(l);
+}
+
+static void on_event(struct cli_task *t, const struct node_event *ev) {
+    if (ev->kind == NODE_EVENT_PEER_UP)
+        cli_progress_event(&t->progress, "peer_up", "A viewer came", NULL);
+    else if (ev->kind == NODE_EVENT_PEER_DOWN)
+        cli_progress_event(&t->progress, "peer_down", "A viewer left", NULL);
+}
+
+static void on_tick(struct cli_task *t) {
+    cli_progress_swarm(&t->progress, io_host_node(t->c->host), t->swarm);
+}
+
+/* ---- beginning ---------------------------------------------------------------------------- */
+
+static bool open_input(struct live *l) {
+    struct stat st;
+    const char *from = l->t.s->argument;
+    if (!from || strcmp(from, "-") == 0)
+        l->in = STDIN_FILENO;
+    else
+        l->in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (l->in < 0 || fstat(l->in, &st) != 0) {
+        cli_task_fail(&l->t, CLI_FILE, "%.300s: cannot be opened; name a pipe or a file",
+                      from ? from : "-");
+        return false;
+    }
+    l->grows = S_ISREG(st.st_mode);
+    if (!l->grows)
+        (void)fcntl(l->in, F_SETFL, fcntl(l->in, F_GETFL) | O_NONBLOCK);
+    if (l->t.s->record) {
+        l->record = open(l->t.s->record, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        if (l->record < 0) {
+            cli_task_fail(&l->t, CLI_FILE, "%.300s: %s", l->t.s->record,
+                          errno == EEXIST ? "is there already; a recording begins with a new file"
+                                          : "cannot be written");
+            return false;
+        }
+    }
+    return true;
+}
+
+static void describe(struct live *l) {
+    struct node_uri *u = &l->uri;
+    const char *name =
+        l->t.s->argument && strcmp(l->t.s->argument, "-") != 0 ? l->t.s->argument : "live";
+    const char *base = strrchr(name, '/');
+    base = base ? base + 1 : name;
+    u->kind = NODE_URI_LIVE;
+    memcpy(u->network_id, l->t.c->network_id, sizeof u->network_id);
+    u->integrity = PPSP_INTEGRITY_UNIFIED;
+    u->hash = CV_SHA256;
+    u->addressing = PPSP_ADDRESSING_CHUNK32;
+    u->chunk_size = CHUNK_SIZE;
+    node_uri_name(u, base, strlen(base));
+    u->swarm_id[0] = (uint8_t)cv_dnssec_alg(l->secret);
+    u->swarm_id_len = 1 + cv_dnssec_public_of(l->secret, u->swarm_id + 1);
+    uint8_t id[8];
+    CV_BLAKE2B(id, sizeof id, NULL, 0, {u->swarm_id, u->swarm_id_len});
+    snprintf(l->state_name, sizeof l->state_name, "live-");
+    cv_hex(id, sizeof id, l->state_name + strlen(l->state_name));
+}
+
+static bool open_swarm(struct live *l) {
+    struct io_why why = {.text = ""};
+    uint64_t octets = l->t.s->window ? l->t.s->window : WINDOW_DEFAULT, next;
+    uint64_t window = octets / CHUNK_SIZE;
+    describe(l);
+    if (!next_number(l, &next))
+        return false;
+    if (window < PPSP_LIVE_WINDOW_MIN) {
+        cli_task_fail(&l->t, CLI_USAGE, "window: is smaller than 1M");
+        return false;
+    }
+    if (io_ring_open(l->t.c->state, CHUNK_SIZE, cv_sha_len(CV_SHA256), window, &l->ring, &why)) {
+        cli_task_fail(&l->t, CLI_FILE, "%s", why.text);
+        return false;
+    }
+    struct node_swarm_config sw = {.uri = l->uri,
+                                   .store = &io_ring_ops,
+                                   .store_ctx = l->ring,
+                                   .mode = NODE_SWARM_DIRECT,
+                                   .complete = true,
+                                   .upload_limit = l->t.s->upload_limit,
+                                   .live = {.window = window,
+                                            .latency = NODE_LIVE_LATENCY,
+                                            .sign = sign,
+                                            .sign_ctx = l,
+                                            .munro_chunks = 32,
+                                            .next_chunk = next}};
+    l->reserved = next;
+    enum cv_err err =
+        node_swarm_open(io_host_node(l->t.c->host), io_host_now(l->t.c->host), &sw, &l->t.swarm);
+    if (err) {
+        cli_task_fail(&l->t, CLI_FAILED, "the live swarm cannot be opened: %s", cv_strerror(err));
+        return false;
+    }
+    return reserve(l, next + RESERVE);
+}
+
+static void begin(struct cli_task *t) {
+    struct live *l = (struct live *)t;
+    l->record = -1;
+    if (!open_input(l) || !load_key(l) || !open_swarm(l))
+        return;
+    l->timer = io_timer_new(t->c->loop, on_timer, l);
+    if (!l->grows)
+        l->watch = io_watch_new(t->c->loop, l->in, on_readable, l);
+    if (!l->timer || (!l->grows && !l->watch)) {
+        cli_task_fail(t, CLI_FILE, "%.300s: cannot be waited for; name a pipe or a file",
+                      t->s->argument ? t->s->argument : "-");
+        return;
+    }
+    say_live(l);
+    pump(l);
+}
+
+static void close_live(struct cli_task *t) {
+    struct live *l = (struct live *)t;
+    io_watch_free(l->watch);
+    io_timer_free(l->timer);
+    if (t->swarm) {
+        if (!l->ended && l->reserved)
+            (void)reserve(l, node_inject_next(io_host_node(t->c->host), t->swarm));
+        node_swarm_close(io_host_node(t->c->host), io_host_now(t->c->host), t->swarm);
+        io_host_flush(t->c->host);
+    }
+    cli_offer_close(&l->recorded);
+    io_ring_close(l->ring);
+    cv_dnssec_secret_free(l->secret);
+    if (l->record >= 0)
+        close(l->record);
+}
+
+const struct cli_task_ops cli_live_ops = {.size = sizeof(struct live),
+                                          .begin = begin,
+                                          .on_event = on_event,
+                                          .on_tick = on_tick,
+                                          .close = close_live};

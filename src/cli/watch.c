@@ -1,0 +1,221 @@
+/* get of a live swarm: what is broadcast from now on goes to a file or, with
+ * `-o -`, to standard output, in order, until it ends. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/exitcode.h"
+#include "cli/session.h"
+#include "cli/verbs.h"
+#include "io/store_ring.h"
+
+enum { PIECE = 65536, WINDOW_DEFAULT = 16 << 20 };
+
+struct watch {
+    struct cli_task t;
+    struct node_uri uri;
+    struct io_ring *ring;
+    int out;
+    struct io_watch *writable; /* standard output */
+    bool tuned, ended;
+    uint64_t at, end; /* next octet of the broadcast; its length, once ended */
+    uint8_t piece[PIECE];
+    size_t filled, written; /* of the piece */
+};
+
+/* True when the piece is out; else it has to wait, or nobody reads any more. */
+static bool write_piece(struct watch *w) {
+    while (w->written < w->filled) {
+        ssize_t n = write(w->out, w->piece + w->written, w->filled - w->written);
+        if (n > 0) {
+            w->written += (size_t)n;
+        } else if (errno == EAGAIN) {
+            if (w->writable)
+                io_watch_set(w->writable, IO_WRITABLE);
+            return false;
+        } else if (errno == EPIPE) {
+            cli_task_end(&w->t, CLI_OK);
+            return false;
+        } else if (errno != EINTR) {
+            cli_task_fail(&w->t, CLI_FILE, "%s: %s", w->t.s->output,
+                          errno == ENOSPC ? "the disk is full" : "cannot be written");
+            return false;
+        }
+    }
+    w->filled = w->written = 0;
+    if (w->writable)
+        io_watch_set(w->writable, 0);
+    return true;
+}
+
+static void pump(struct watch *w) {
+    while (w->tuned && !w->t.ended && write_piece(w)) {
+        ssize_t got =
+            node_read(io_host_node(w->t.c->host), w->t.swarm, w->at, w->piece, sizeof w->piece);
+        if (got == CV_ERR_AGAIN)
+            break;
+        if (got <= 0) {
+            cli_task_fail(&w->t, CLI_FILE, "the live store: %s",
+                          *io_ring_why(w->ring) ? io_ring_why(w->ring)
+                                                : cv_strerror((enum cv_err)got));
+            break;
+        }
+        w->filled = (size_t)got;
+        w->at += (size_t)got;
+    }
+    if (w->ended && w->at >= w->end && w->filled == 0 && !w->t.ended) {
+        cli_progress_event(&w->t.progress, "complete", "The broadcast has ended", NULL);
+        cli_task_end(&w->t, CLI_OK);
+    }
+}
+
+static void on_dropped(struct watch *w, const struct node_event *ev) {
+    char sentence[128];
+    uint64_t last = ev->u.range.last + 1;
+    if (last <= w->at)
+        return;
+    snprintf(sentence, sizeof sentence, "Too slow: %" PRIu64 " octets were skipped", last - w->at);
+    cli_progress_event(&w->t.progress, "dropped", sentence,
+                       json_pack("{s:I}", "octets", (json_int_t)(last - w->at)));
+    w->at = last;
+}
+
+static void on_event(struct cli_task *t, const struct node_event *ev) {
+    struct watch *w = (struct watch *)t;
+    switch ((int)ev->kind) {
+    case NODE_EVENT_PEER_UP:
+        cli_progress_event(&w->t.progress, "peer_up", "Connected DIRECTLY: 0 hops", NULL);
+        break;
+    case NODE_EVENT_PEER_DOWN:
+        cli_progress_event(&w->t.progress, "peer_down", "A peer left", NULL);
+        break;
+    case NODE_EVENT_LIVE_TUNED:
+        w->tuned = true;
+        w->at = ev->u.range.first;
+        cli_progress_event(&w->t.progress, "tuned", "Watching from here on", NULL);
+        break;
+    case NODE_EVENT_LIVE_DROPPED:
+        on_dropped(w, ev);
+        break;
+    case NODE_EVENT_LIVE_ENDED:
+        w->ended = true;
+        w->end = ev->u.count;
+        break;
+    case NODE_EVENT_STORE_ERROR:
+        if (ev->u.err != CV_ERR_AGAIN)
+            cli_task_fail(&w->t, CLI_FILE, "the live store: %s", io_ring_why(w->ring));
+        break;
+    default:
+        break;
+    }
+    pump(w);
+}
+
+static void call_peers(struct watch *w) {
+    for (size_t i = 0; i < w->t.s->peers_count; i++) /* EXIST: it is one */
+        (void)node_swarm_peer(io_host_node(w->t.c->host), io_host_now(w->t.c->host), w->t.swarm,
+                              &w->t.s->peers[i]);
+    io_host_kick(w->t.c->host);
+}
+
+/* A source may be away and come back. */
+static void on_tick(struct cli_task *t) {
+    struct watch *w = (struct watch *)t;
+    cli_progress_swarm(&w->t.progress, io_host_node(w->t.c->host), w->t.swarm);
+    call_peers(w);
+}
+
+static void on_writable(void *ctx, unsigned ready) {
+    (void)ready;
+    pump(ctx);
+}
+
+static bool open_output(struct watch *w) {
+    if (!w->t.s->output) {
+        cli_task_fail(&w->t, CLI_USAGE,
+                      "a live stream has no end to keep; say where it goes with -o FILE, or -o - "
+                      "for a player's pipe");
+        return false;
+    }
+    if (strcmp(w->t.s->output, "-") == 0) {
+        w->out = STDOUT_FILENO;
+        if (fcntl(w->out, F_SETFL, fcntl(w->out, F_GETFL) | O_NONBLOCK) == 0)
+            w->writable = io_watch_new(w->t.c->loop, w->out, on_writable, w);
+        return true;
+    }
+    w->out = open(w->t.s->output, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (w->out >= 0)
+        return true;
+    cli_task_fail(&w->t, CLI_FILE, "%.300s: %s", w->t.s->output,
+                  errno == EEXIST ? "is there already; name a new file with -o"
+                                  : "cannot be written");
+    return false;
+}
+
+static bool open_swarm(struct watch *w) {
+    struct io_why why = {.text = ""};
+    uint64_t octets = w->t.s->window ? w->t.s->window : WINDOW_DEFAULT;
+    uint64_t window = octets / w->uri.chunk_size;
+    size_t hash_len = cv_sha_len((enum cv_sha)w->uri.hash);
+    window = window < PPSP_LIVE_WINDOW_MIN ? PPSP_LIVE_WINDOW_MIN : window;
+    if (hash_len == 0) {
+        cli_task_fail(&w->t, CLI_USAGE,
+                      "the link names a kind of swarm this version does not know");
+        return false;
+    }
+    if (io_ring_open(w->t.c->state, w->uri.chunk_size, hash_len, window, &w->ring, &why)) {
+        cli_task_fail(&w->t, CLI_FILE, "%s", why.text);
+        return false;
+    }
+    struct node_swarm_config sw = {.uri = w->uri,
+                                   .store = &io_ring_ops,
+                                   .store_ctx = w->ring,
+                                   .mode = NODE_SWARM_DIRECT,
+                                   .fetch_all = true,
+                                   .upload_limit = w->t.s->upload_limit,
+                                   .live = {.window = window, .latency = NODE_LIVE_LATENCY}};
+    enum cv_err err =
+        node_swarm_open(io_host_node(w->t.c->host), io_host_now(w->t.c->host), &sw, &w->t.swarm);
+    if (err == CV_ERR_DIFFERS)
+        cli_task_fail(&w->t, CLI_USAGE,
+                      "the link belongs to another network than '%.60s'; name it with --network",
+                      w->t.s->network);
+    else if (err == CV_ERR_INVAL)
+        cli_task_fail(&w->t, CLI_USAGE,
+                      "the link names a kind of live swarm this version does not know");
+    else if (err)
+        cli_task_fail(&w->t, CLI_FAILED, "the live swarm cannot be opened: %s", cv_strerror(err));
+    return !err;
+}
+
+static void begin(struct cli_task *t) {
+    struct watch *w = (struct watch *)t;
+    struct io_why why = {.text = ""};
+    w->out = -1;
+    int status = cli_link_check(t->s, t->c->network_id, &w->uri, &why);
+    if (status)
+        cli_task_fail(t, status, "%s", why.text);
+    else if (open_output(w) && open_swarm(w))
+        call_peers(w);
+}
+
+static void close_watch(struct cli_task *t) {
+    struct watch *w = (struct watch *)t;
+    if (t->swarm) {
+        node_swarm_close(io_host_node(t->c->host), io_host_now(t->c->host), t->swarm);
+        io_host_flush(t->c->host);
+    }
+    io_watch_free(w->writable);
+    io_ring_close(w->ring);
+    if (w->out > STDOUT_FILENO)
+        close(w->out);
+}
+
+const struct cli_task_ops cli_watch_ops = {.size = sizeof(struct watch),
+                                           .begin = begin,
+                                           .on_event = on_event,
+                                           .on_tick = on_tick,
+                                           .close = close_watch};

@@ -1,0 +1,55 @@
+#include "io/keyfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/file.h"
+
+static enum cv_err check(const char *path, int fd, struct io_why *why) {
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return io_why_errno(why, path, errno);
+    if (!S_ISREG(st.st_mode)) {
+        io_why_set(why, "%s: is not a plain file; a key is kept in one", path);
+        return CV_ERR_DENIED;
+    }
+    if (st.st_mode & 077) {
+        io_why_set(why, "%s: others may read this key; chmod 600 it", path);
+        return CV_ERR_DENIED;
+    }
+    return CV_ERR_OK;
+}
+
+enum cv_err io_keyfile_read(const char *path, char *ret, size_t cap, struct io_why *why) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return io_why_errno(why, path, errno);
+    enum cv_err err = check(path, fd, why);
+    ssize_t len = err ? 0 : io_file_pread(fd, ret, cap, 0);
+    if (len < 0)
+        err = io_why_errno(why, path, errno);
+    close(fd);
+    if (!err && (size_t)len == cap) {
+        io_why_set(why, "%s: is too long for a key", path);
+        err = CV_ERR_LIMIT;
+    }
+    if (!err)
+        ret[len] = 0;
+    return err;
+}
+
+enum cv_err io_keyfile_create(const char *path, const char *text, struct io_why *why) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return io_why_errno(why, path, errno);
+    enum cv_err err = CV_ERR_OK;
+    if (io_file_pwrite(fd, text, strlen(text), 0) || fsync(fd) != 0) {
+        err = io_why_errno(why, path, errno);
+        (void)unlink(path);
+    }
+    close(fd);
+    return err;
+}

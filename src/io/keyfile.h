@@ -1,0 +1,22 @@
+/*
+ * A private key in a file of its own, as other programs keep theirs: PEM, 0600.
+ * Refused when others may read it, when it is a link, no plain file or too long.
+ */
+#ifndef CULVERT_IO_KEYFILE_H
+#define CULVERT_IO_KEYFILE_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "io/why.h"
+
+/* The text with a NUL; the caller wipes it. NOENT: there is no such file;
+ * DENIED: see above; LIMIT: longer than cap - 1; or an error of the file
+ * system; *why says it in a line. */
+enum cv_err io_keyfile_read(const char *path, char *ret, size_t cap, struct io_why *why);
+
+/* Writes a new file, durably. EXIST: there is one already; or an error of the
+ * file system. */
+enum cv_err io_keyfile_create(const char *path, const char *text, struct io_why *why);
+
+#endif

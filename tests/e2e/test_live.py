@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""A broadcast from a pipe, as a person makes one: a viewer gets what is said from
+then on, the channel keeps its link over restarts, and what was recorded is shared
+as a file with the root hash that the broadcast ended with."""
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+import programs
+
+
+class Live(programs.Case):
+    def source(self, name, *more):
+        """A broadcast whose standard input we write."""
+        read, write = os.pipe()
+        program = programs.Program.__new__(programs.Program)
+        program.process = subprocess.Popen(
+            [programs.CULVERT, "live", "--direct", *programs.options(self.folder, name),
+             *map(str, more), "-"],
+            stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        program.buffer, program.events = b"", []
+        os.close(read)
+        self.running.append(program)
+        return program, os.fdopen(write, "wb", buffering=0)
+
+    def watch(self, live, out):
+        return self.start("get", "--direct", "--peer", live["address"], "-o", out,
+                          *programs.options(self.folder, "viewer"), live["uri"])
+
+    def watched(self, viewer):
+        """To the end; it then leaves by itself, and a signal on its way out would kill it."""
+        viewer.wait_for("complete")
+        self.assertEqual(viewer.process.wait(30), 0)
+
+    def say(self, pipe, octets, pieces):
+        """Some of a film, in time for those who listen."""
+        data = os.urandom(octets)
+        for i in range(pieces):
+            pipe.write(data[i * octets // pieces:(i + 1) * octets // pieces])
+            time.sleep(0.1)
+        return data
+
+    def test_a_broadcast_is_watched_ends_and_becomes_a_file(self):
+        record, out = self.folder / "record.ts", self.folder / "out.ts"
+        program, pipe = self.source("source", "--record", record)
+        live = program.wait_for("live")
+        said = self.say(pipe, 64 * 1024, 2)
+        viewer = self.watch(live, out)
+        viewer.wait_for("tuned")
+        said += self.say(pipe, 512 * 1024 + 77, 10)
+        pipe.close()
+        self.watched(viewer)
+        got = out.read_bytes()
+        self.assertGreaterEqual(len(got), 512 * 1024)
+        self.assertTrue(said.endswith(got))
+        ended, recorded = program.wait_for("ended"), program.wait_for("recorded")
+        self.assertEqual(record.read_bytes(), said)
+        self.assertEqual(recorded["root"], ended["root"])
+        again = self.folder / "again.ts"
+        other = self.start("get", "--direct", "--peer", live["address"], "-o", again,
+                           *programs.options(self.folder, "other"), recorded["uri"])
+        self.watched(other)
+        self.assertEqual(again.read_bytes(), said)
+
+    def test_the_channel_keeps_its_link_and_goes_on_behind_what_it_said(self):
+        key = self.folder / "channel.pem"
+        first, pipe = self.source("source", "--key", key)
+        live = first.wait_for("live")
+        self.assertEqual(key.stat().st_mode & 0o777, 0o600)
+        self.say(pipe, 64 * 1024, 1)
+        first.end(signal.SIGKILL)
+        pipe.close()
+        second, pipe = self.source("source", "--key", key)
+        again = second.wait_for("live")
+        self.assertEqual(again["uri"], live["uri"])
+        out = self.folder / "out.ts"
+        viewer = self.watch(again, out)
+        said = self.say(pipe, 64 * 1024, 1)
+        viewer.wait_for("tuned")
+        said += self.say(pipe, 256 * 1024, 5)
+        pipe.close()
+        self.watched(viewer)
+        self.assertTrue(said.endswith(out.read_bytes()))
+        self.assertGreaterEqual(out.stat().st_size, 256 * 1024)
+
+    def test_bad_input(self):
+        folder = programs.options(self.folder, "bad")
+        loose = self.folder / "loose.pem"
+        loose.write_text("x")
+        loose.chmod(0o644)
+        rows = [
+            (("live", *folder, "-"), 2, "--direct"),
+            (("live", "--direct", *folder, "--algorithm", "rot13", "-"), 2, "rot13"),
+            (("live", "--direct", *folder, "--key", loose, "-"), 5, "chmod 600"),
+            (("live", "--direct", *folder, "--window", "1k", "-"), 2, "window"),
+            (("live", "--direct", *folder, self.folder / "none"), 5, "none"),
+        ]
+        for args, status, text in rows:
+            with self.subTest(text):
+                got, _, err = programs.run(*args)
+                self.assertEqual(got, status, err)
+                self.assertIn(text, err)
+
+
+if __name__ == "__main__":
+    programs.main()
