@@ -9,7 +9,7 @@
 #include "ppsp/message.h"
 #include "ppsp/options.h"
 
-enum { HASH = 20, CHUNK = 64, LENGTH = 1000 };
+enum { HASH = 20, SIGNATURE = 24, CHUNK = 64, LENGTH = 1000 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -61,6 +61,19 @@ static void messages(enum ppsp_addressing method, const uint8_t *data, size_t si
             assert(again.chunks.last == node.chunks.last);
             (void)err;
         }
+    }
+    struct ppsp_signed_integrity sig;
+    r = cv_rd_init(data, size);
+    w = cv_wr_init(out, sizeof out);
+    if (!ppsp_signed_read(&r, &spec, SIGNATURE, &sig)) {
+        ppsp_signed_write(&w, &spec, SIGNATURE, &sig);
+        if (method != PPSP_ADDRESSING_BYTE64) /* likewise */
+            expect_same(&w, &r, data);
+        struct ppsp_signed_integrity again;
+        struct cv_rd written = cv_rd_init(out + 1, cv_wr_len(&w) - 1);
+        assert(!ppsp_signed_read(&written, &spec, SIGNATURE, &again));
+        assert(again.chunks.first == sig.chunks.first && again.chunks.last == sig.chunks.last);
+        assert(again.ntp == sig.ntp && memcmp(again.signature, sig.signature, SIGNATURE) == 0);
     }
 }
 

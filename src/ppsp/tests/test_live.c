@@ -27,7 +27,33 @@ Test(ppsp_live, R6_1_1_R6_1_2_a_broadcast_arrives_with_every_algorithm_and_metho
         }
 }
 
-Test(ppsp_live, every_width_of_munro_and_every_hash) {
+Test(ppsp_live, every_addressing_method_to_the_end) {
+    static const enum ppsp_addressing methods[] = {PPSP_ADDRESSING_BIN32, PPSP_ADDRESSING_BYTE64,
+                                                   PPSP_ADDRESSING_CHUNK32, PPSP_ADDRESSING_BIN64,
+                                                   PPSP_ADDRESSING_CHUNK64};
+    for (unsigned i = 0; i < sizeof methods / sizeof *methods; i++) {
+        struct live_rig *l = live_new(40 + i, CV_DNSSEC_ED25519, 32, 512);
+        struct rig *r = l->rig;
+        r->config.addressing = methods[i];
+        live_injector(l);
+        rig_add(r, false);
+        rig_connect(r, 1, 0, true);
+        live_broadcast(l, 6, 32, CV_MSEC(50));
+        live_inject(l, 5);
+        cr_assert_eq(ppsp_inject(r->engine[0], rig_now(r), r->swarm[0],
+                                 r->content + l->said * LIVE_CHUNK, 100),
+                     CV_ERR_OK);
+        cr_assert_eq(ppsp_inject_end(r->engine[0], rig_now(r), r->swarm[0]), CV_ERR_OK);
+        rig_run(r, CV_SEC(2));
+        const struct ppsp_event *tuned = live_event(l, 1, PPSP_EVENT_LIVE_TUNED);
+        cr_assert(tuned, "%d", (int)methods[i]);
+        cr_expect(live_has(l, 1, tuned->first, 196), "%d", (int)methods[i]);
+        cr_expect_eq(rig_events(r, 1, PPSP_EVENT_COMPLETE), 1, "%d", (int)methods[i]);
+        live_free(l);
+    }
+}
+
+Test(ppsp_live, every_width_of_munro) {
     static const uint32_t widths[] = {2, 4, 16, 32, 128};
     for (unsigned i = 0; i < sizeof widths / sizeof *widths; i++) {
         struct live_rig *l = live_new(10 + i, CV_DNSSEC_ED25519, widths[i], 1024);
