@@ -76,9 +76,11 @@ static void write_handshake(struct cv_wr *w, const struct ppsp_swarm *s, uint32_
 
 /* ---- what we accept --------------------------------------------------------- */
 
-/* RFC 6709 section 4.1: a range of versions, ours must be in it. */
+/* RFC 6709 section 4.1: a range of versions, ours must be in it. Option 0 is the
+ * highest one; who answers need not say the lowest (section 7.3), and it answers
+ * because ours is among its own. */
 static bool version_ok(const struct ppsp_options *o) {
-    uint8_t min = ppsp_options_has(o, PPSP_OPT_MIN_VERSION) ? o->min_version : o->version;
+    uint8_t min = ppsp_options_has(o, PPSP_OPT_MIN_VERSION) ? o->min_version : PPSP_VERSION;
     return ppsp_options_has(o, PPSP_OPT_VERSION) && min <= PPSP_VERSION &&
            o->version >= PPSP_VERSION;
 }
@@ -89,12 +91,22 @@ static bool live_ok(const struct ppsp_swarm *s, const struct ppsp_options *o) {
     return !s->live || ((o->present & must) == must && o->signature == s->config.id[0]);
 }
 
+/* Section 7.6: demanded with a Merkle tree only. That of a live tree is in the
+ * link, so it may be missing; without a tree it means nothing. */
+static bool hash_ok(const struct ppsp_swarm_config *c, const struct ppsp_options *o) {
+    if (c->integrity == PPSP_INTEGRITY_SIGN_ALL)
+        return true;
+    if (!ppsp_options_has(o, PPSP_OPT_HASH))
+        return c->integrity == PPSP_INTEGRITY_UNIFIED;
+    return o->hash == c->hash;
+}
+
 /* Same metadata. DEVIATION 7574 7.11: a missing chunk size is taken as ours;
  * draft-10 peers never send it. */
 static bool metadata_ok(const struct ppsp_swarm *s, const struct ppsp_options *o) {
     const struct ppsp_swarm_config *c = &s->config;
-    uint32_t must = BIT(PPSP_OPT_INTEGRITY) | BIT(PPSP_OPT_HASH) | BIT(PPSP_OPT_ADDRESSING);
-    if ((o->present & must) != must || o->integrity != c->integrity || o->hash != c->hash ||
+    uint32_t must = BIT(PPSP_OPT_INTEGRITY) | BIT(PPSP_OPT_ADDRESSING);
+    if ((o->present & must) != must || o->integrity != c->integrity || !hash_ok(c, o) ||
         o->addressing != c->addressing)
         return false;
     if (ppsp_options_has(o, PPSP_OPT_CHUNK_SIZE) && o->chunk_size != c->chunk_size)

@@ -424,6 +424,34 @@ Test(ppsp_channel, answers_with_other_metadata_are_closed_politely) {
     end(&b);
 }
 
+/* An answer need not say a minimum; option 0 is the highest version. */
+Test(ppsp_channel, R7_2_answers_name_the_highest_version_ours_must_be_below) {
+    static const struct {
+        bool has_min;
+        uint8_t min, version;
+        bool taken;
+    } rows[] = {
+        {false, 0, 1, true}, {false, 0, 2, true}, {false, 0, 0, false},
+        {true, 1, 2, true},  {true, 2, 2, false}, {true, 1, 255, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct bench b = begin(false, false);
+        struct ppsp_options o;
+        struct ppsp_peer_props props = {.mtu = 1400, .initiate = true};
+        (void)ppsp_peer_add(b.rig->engine[0], rig_now(b.rig), b.rig->swarm[0], &b.raw->us, &props);
+        raw_listen(b.raw);
+        b.raw->theirs = raw_handshake_in(b.raw, 0, &o);
+        o = raw_options(b.raw);
+        if (!rows[i].has_min)
+            o.present &= ~(1u << PPSP_OPT_MIN_VERSION);
+        o.min_version = rows[i].min;
+        o.version = rows[i].version;
+        cr_expect_eq(raw_send_handshake(b.raw, b.raw->theirs, b.raw->ours, &o),
+                     rows[i].taken ? CV_ERR_OK : CV_ERR_DIFFERS, "row %zu", i);
+        end(&b);
+    }
+}
+
 /* ---- channel IDs ---- */
 
 Test(ppsp_channel, R3_11_1_R8_3_channel_ids_are_random_and_not_zero) {

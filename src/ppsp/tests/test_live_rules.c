@@ -415,8 +415,46 @@ Test(ppsp_live_rules, R6_2_2_what_a_peer_discarded_is_not_asked_for) {
     leave(&g);
 }
 
-/* ---- options (7.7, 7.9) ------------------------------------------------------------------------
+/* ---- options (7.6, 7.7, 7.9)
+ * ------------------------------------------------------------------------
  */
+
+/* With a signature a chunk there is no tree; that of a live tree is in the link. */
+Test(ppsp_live_rules, R7_6_1_live_swarms_need_no_hash_function) {
+    static const struct {
+        enum ppsp_integrity integrity;
+        bool said;
+        enum cv_sha hash;
+        bool taken;
+    } rows[] = {
+        {PPSP_INTEGRITY_SIGN_ALL, false, CV_SHA1, true},
+        {PPSP_INTEGRITY_SIGN_ALL, true, CV_SHA256, true},
+        {PPSP_INTEGRITY_SIGN_ALL, true, CV_SHA1, true},
+        {PPSP_INTEGRITY_UNIFIED, false, CV_SHA1, true},
+        {PPSP_INTEGRITY_UNIFIED, true, CV_SHA256, true},
+        {PPSP_INTEGRITY_UNIFIED, true, CV_SHA1, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct stage g = {.l = live_new(30 + i, CV_DNSSEC_ED25519, WIDTH, 4096)};
+        g.l->rig->config.integrity = rows[i].integrity;
+        rig_add(g.l->rig, false);
+        g.w = raw_new(g.l->rig, 0);
+        struct ppsp_peer_props props = {.mtu = 1400, .initiate = true};
+        cr_assert_eq(ppsp_peer_add(g.l->rig->engine[0], rig_now(g.l->rig), g.l->rig->swarm[0],
+                                   &g.w->us, &props),
+                     CV_ERR_OK);
+        raw_listen(g.w);
+        struct ppsp_options o;
+        g.w->theirs = raw_handshake_in(g.w, 0, &o);
+        o = raw_options(g.w);
+        if (!rows[i].said)
+            o.present &= ~(1u << PPSP_OPT_HASH);
+        o.hash = (uint8_t)rows[i].hash;
+        cr_expect_eq(raw_send_handshake(g.w, g.w->theirs, g.w->ours, &o),
+                     rows[i].taken ? CV_ERR_OK : CV_ERR_DIFFERS, "row %zu", i);
+        leave(&g);
+    }
+}
 
 Test(ppsp_live_rules, R7_7_1_R7_9_1_without_algorithm_or_window_there_is_silence) {
     for (int what = 0; what < 4; what++) {
