@@ -46,12 +46,12 @@ class Pages(unittest.TestCase):
     def test_nothing_is_missing(self):
         for program, page in PAGES:
             text, top = shown(page), help_of(program)
-            verbs = re.findall(r'^  ([a-z]+) +(?:[A-Z]+[.]* +)?[a-z]', top, re.M)
+            verbs = re.findall(r'^  ([a-z]+) +(?:[A-Z\[|\].-]+ +)?[a-z]', top, re.M)
             asked = [('', top)]
             if pathlib.Path(page).stem == 'culvert':
                 asked += [(verb, help_of(program, verb)) for verb in verbs]
                 self.assertGreaterEqual(len(asked), 8)
-                for verb in ('play', 'share', 'node', 'status'):
+                for verb in ('play', 'share', 'live', 'node', 'status'):
                     self.assertIn(verb, verbs)
             for verb, out in asked:
                 found = [o for o in options(out) if o not in ('--help', '--usage', '--version')]

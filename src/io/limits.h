@@ -31,7 +31,7 @@ enum {
     IO_TREE_BLOCKS = 16, /* of the hash tree in memory, 128 hashes each .. */
     IO_TREE_PAGES = 64,  /* .. and groups of 16 chunks that were just written */
 
-    IO_LIBRARY_FILES = 100000, /* of one library */
+    IO_LIBRARY_FILES = 100000,    /* of one library */
     IO_RING_OCTETS_MAX = 1 << 30, /* of a live swarm's window */
 
     IO_CHUNK_MAX = 1 << 20,  /* octets of a chunk */
