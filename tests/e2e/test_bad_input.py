@@ -113,6 +113,32 @@ class BadInput(programs.Case):
         self.expect(2, f"{missing}: cannot be read; name another with --config", "node",
                     "--config", missing)
 
+    def test_a_file_that_shrinks_while_it_is_shared(self):
+        big = self.film(4_000_000, "big")
+        seeder = self.start("share", "--direct", *self.state("s"), "--upload-limit", "400k", big)
+        shared = seeder.wait_for("shared")
+        copy = self.folder / "copy"
+        viewer = self.start("get", "--direct", "--peer", shared["address"], *self.state(), "-o",
+                            copy, shared["uri"])
+        viewer.wait_for("first_chunk")
+        whole = big.read_bytes()
+        os.truncate(big, 100_000)
+        status, err = seeder.end(0)
+        self.running.remove(seeder)
+        lines = [text for text in err.splitlines() if "--direct hides nothing" not in text]
+        self.assertEqual((status, lines),
+                         (5, [f"culvert: {big}: shorter than it was; share it again"]))
+        self.assertIsNone(viewer.process.poll())
+        viewer.end()
+        # What was verified is the right film, and it goes on from there.
+        big.write_bytes(whole)
+        seeder = self.start("share", "--direct", *self.state("s"), big)
+        shared = seeder.wait_for("shared")
+        status, out, err = programs.run("get", "--direct", "--peer", shared["address"],
+                                        *self.state(), "-o", copy, shared["uri"])
+        self.assertEqual(status, 0, err)
+        self.assertEqual(copy.read_bytes(), whole)
+
     def test_a_busy_port(self):
         taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         taken.bind(("127.0.0.1", 0))
