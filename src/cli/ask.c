@@ -19,7 +19,11 @@ int cli_ask_connect(const char *path) {
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0)
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    /* What answers names the program to start: it must be ours. */
+    if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0 &&
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.uid == geteuid())
         return fd;
     close(fd);
     return -1;

@@ -1,6 +1,7 @@
 #include "cli/daemon.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/exitcode.h"
 #include "cli/task.h"
@@ -80,6 +81,12 @@ static void begin(struct cli_visitor *v) {
                "--state");
         return;
     }
+    const char *network = json_string_value(json_object_get(v->wanted, "network"));
+    if (network && strcmp(network, v->c->s->network) != 0) {
+        refuse(v, CLI_USAGE,
+               "the node on this folder is of another network; name another folder with --state");
+        return;
+    }
     struct cli_progress progress = {.sink = on_line, .ctx = v};
     v->task = cli_task_new(&(struct cli_task_config){.c = v->c,
                                                      .s = &v->settings,
@@ -117,6 +124,7 @@ void cli_daemon_serve(struct cli_session *c) {
 void cli_daemon_close(struct cli_session *c) {
     if (!c->visitors)
         return;
+    gw_api_on_wanted(c->api, NULL, NULL); /* the turn below takes no new ones */
     while (c->visitors) {
         refuse(c->visitors, CLI_FAILED, "the node was stopped");
         visitor_free(c->visitors);

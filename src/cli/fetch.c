@@ -189,6 +189,7 @@ static bool open_swarm(struct fetch *g) {
                                            : s->at   ? NODE_SWARM_OPEN
                                                      : NODE_SWARM_HIDDEN,
                                    .fetch_all = true,
+                                   .no_share = s->no_share,
                                    .upload_limit = s->upload_limit};
     if (s->at)
         cv_unhex(s->at, sw.at, sizeof sw.at);

@@ -74,7 +74,8 @@ int cli_offer_open(struct cli_offer *o, enum node_swarm_mode mode, struct io_why
 void cli_offer_close(struct cli_offer *o) {
     if (o->swarm) {
         node_swarm_close(io_host_node(o->c->host), io_host_now(o->c->host), o->swarm);
-        io_host_flush(o->c->host);
+        /* Not flush(): we may be in an event, and the next would find us half closed. */
+        io_host_kick(o->c->host);
     }
     o->swarm = 0;
     io_store_close(o->store);

@@ -45,7 +45,7 @@ static const struct {
     { "private",  NULL,      'P', RUNS, FLAG, AT(private_network), 0, "network.private", "a network of private addresses" },
     { "quick-start", NULL,   'Q', RUNS, FLAG, AT(quick_start), 0, "network.quick_start", "a new, small network: publish and confirm without waiting" },
     { "upload-limit", "SIZE",'u', RUNS | SWARM, SIZE, AT(upload_limit), 0, "share.upload_limit", "octets a second that leave for peers of a swarm (k, M, G)" },
-    { "no-share", NULL,      'n', CLI_GET | CLI_PLAY | CLI_NODE, FLAG, AT(no_share), 0, "share.off", "do not pass on what was watched" },
+    { "no-share", NULL,      'n', CLI_GET | CLI_PLAY | CLI_NODE | SWARM, FLAG, AT(no_share), 0, "share.off", "do not pass on what was watched" },
     { "output",   "FILE",    'o', CLI_GET | CLI_PLAY | SWARM, TEXT, AT(output), 0, NULL, "where the content is kept" },
     { "direct",   NULL,      'D', CLI_NODE | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | SWARM, FLAG, AT(direct), 0, NULL, "plain PPSPP without circuits: HIDES NOTHING" },
     { "peer",     "IP:PORT", 'p', CLI_GET | CLI_PLAY | SWARM, ADDRESSES, AT(peers), AT(peers_count), NULL, "a peer of a direct swarm" },
@@ -241,6 +241,8 @@ json_t *cli_options_give(const struct cli_settings *s, char why[CLI_TEXT_MAX]) {
         json_pack("{s:s, s:o*, s:s*, s:o}", "verb", verbs[v].name, "argument",
                   s->verb == CLI_SHARE ? absolute(folder, s->argument) : json_string(s->argument),
                   "folder", folder, "options", list);
+    if (strcmp(s->network, "culvert") != 0) /* asked for: not any will do */
+        json_object_set_new(o, "network", json_string(s->network));
     json_t *files = s->arguments_count > 1 ? json_array() : NULL;
     for (size_t i = 0; files && i < s->arguments_count; i++)
         if (json_array_append_new(files, absolute(folder, s->arguments[i])))

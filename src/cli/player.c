@@ -1,5 +1,6 @@
 #include "cli/player.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +14,9 @@ void cli_player_start(struct cli_player *p, const char *program, const char *lin
         p->pid = pid > 0 ? pid : 0;
         return;
     }
+    sigset_t none; /* run.c blocks signals but while it waits; a mask outlives exec */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     /* The link is an argument, never part of a shell's command line. */
     if (program) {
         execlp(program, program, link, (char *)NULL);

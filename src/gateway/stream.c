@@ -3,7 +3,11 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/http.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "gateway/gateway.h"
 
 struct gw_stream {
     struct evhttp_request *req;
@@ -50,7 +54,10 @@ struct gw_stream *gw_stream_new(struct evhttp_request *req) {
 void gw_stream_line(struct gw_stream *s, const json_t *o) {
     struct evhttp_connection *conn = evhttp_request_get_connection(s->req);
     struct bufferevent *bev = evhttp_connection_get_bufferevent(conn);
-    if (evbuffer_get_length(bufferevent_get_output(bev)) > GW_STREAM_BACKLOG)
+    const char *event = json_string_value(json_object_get(o, "event"));
+    bool again = event && (!strcmp(event, "progress") || !strcmp(event, "hashing"));
+    if (evbuffer_get_length(bufferevent_get_output(bev)) >
+        (size_t)(again ? GW_STREAM_BACKLOG : GW_WANTED_MAX))
         return;
     char *text = json_dumps(o, JSON_COMPACT);
     if (text && evbuffer_add_printf(s->line, "%s\n", text) > 0)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -124,6 +125,8 @@ static enum cv_err make(struct io_store *s, const struct io_share_config *cfg,
     memcpy(s->header.id, id, IO_STORE_ID);
     s->hash_len = cv_sha_len(cfg->alg);
 
+    if (flock(s->have, LOCK_EX | LOCK_NB) != 0)
+        return io_store_busy(s, why);
     io_tree_drop(s);
     if (ftruncate(s->have, 0) != 0 || ftruncate(s->tree, 0) != 0)
         return io_why_errno(why, s->where, errno);
@@ -139,6 +142,7 @@ static enum cv_err make(struct io_store *s, const struct io_share_config *cfg,
     err = io_store_put_header(s);
     if (err != CV_ERR_OK)
         io_why_set(why, "%s", s->why.text);
+    (void)flock(s->have, LOCK_SH | LOCK_NB);
     return err;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -27,6 +28,12 @@ static int open_inside(const struct io_store *s, const char *name) {
     return openat(s->folder, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
+/* A node may be asked twice for the same thing; only readers may share a store. */
+enum cv_err io_store_busy(const struct io_store *s, struct io_why *why) {
+    io_why_set(why, "%s: is in use by this node already", s->where);
+    return CV_ERR_EXIST;
+}
+
 enum cv_err io_store_begin(struct io_state *state, const char *name, struct io_store **ret,
                            struct io_why *why) {
     struct io_store *s = calloc(1, sizeof *s);
@@ -43,6 +50,8 @@ enum cv_err io_store_begin(struct io_state *state, const char *name, struct io_s
         s->have = open_inside(s, "have");
         if (s->tree < 0 || s->have < 0)
             err = io_why_errno(why, s->where, errno);
+        else if (flock(s->have, LOCK_SH | LOCK_NB) != 0)
+            err = io_store_busy(s, why);
     }
     if (err != CV_ERR_OK) {
         io_store_close(s);
@@ -114,6 +123,23 @@ enum cv_err io_store_grow(struct io_store *s, uint64_t chunks) {
     return CV_ERR_OK;
 }
 
+/* What the marks are about: the file at a path (in the header's root, which only
+ * shared files need otherwise), or zeros: `data` in the store's folder. */
+static bool place_of(const char *path, uint8_t ret[CV_SHA_MAX]) {
+    char *real = path ? realpath(path, NULL) : NULL;
+    memset(ret, 0, CV_SHA_MAX);
+    if (real)
+        CV_BLAKE2B(ret, 32, NULL, 0, {"culvert place", 13}, {real, strlen(real)});
+    bool known = !path || real;
+    free(real);
+    return known;
+}
+
+static bool is_place(const struct io_store *s, const char *path) {
+    uint8_t place[CV_SHA_MAX];
+    return place_of(path, place) && memcmp(place, s->header.root, CV_SHA_MAX) == 0;
+}
+
 /* Marks of chunks that the file is too short to hold are forgotten. The hashes within
  * a complete group are not stored: such a group is forgotten as a whole. */
 static void forget_behind(struct io_store *s, uint64_t file_octets) {
@@ -135,7 +161,23 @@ static void forget_behind(struct io_store *s, uint64_t file_octets) {
     }
 }
 
-static enum cv_err load_bits(struct io_store *s, struct io_why *why) {
+/* What was forgotten is durably so before the file grows again. */
+static enum cv_err write_forgotten(struct io_store *s, struct io_why *why) {
+    for (uint64_t i = 0; s->chunks_lost && i < io_page_count(s->header.chunks); i++) {
+        uint8_t page[IO_PAGE];
+        if (!(s->dirty[i >> 3] >> (i & 7) & 1))
+            continue;
+        io_page_write_bits(page, s->header.id, i, s->words, s->header.chunks);
+        if (io_file_pwrite(s->have, page, sizeof page, (IO_PAGE_FIRST + i) * IO_PAGE) != 0)
+            return io_why_errno(why, s->where, errno);
+        s->dirty[i >> 3] = (uint8_t)(s->dirty[i >> 3] & ~(1u << (i & 7)));
+    }
+    if (s->chunks_lost && fdatasync(s->have) != 0)
+        return io_why_errno(why, s->where, errno);
+    return CV_ERR_OK;
+}
+
+static enum cv_err load_bits(struct io_store *s, const char *path, struct io_why *why) {
     struct stat st;
     enum cv_err err = io_store_grow(s, s->header.chunks);
     if (err != CV_ERR_OK) {
@@ -154,7 +196,17 @@ static enum cv_err load_bits(struct io_store *s, struct io_why *why) {
     }
     if (fstat(s->data, &st) != 0)
         return io_why_errno(why, s->data_where, errno);
-    forget_behind(s, (uint64_t)st.st_size);
+    bool same = is_place(s, path);
+    forget_behind(s, same ? (uint64_t)st.st_size : 0);
+    err = write_forgotten(s, why);
+    if (err == CV_ERR_OK && !same) {
+        place_of(path, s->header.root);
+        err = io_store_put_header(s);
+        if (err != CV_ERR_OK)
+            io_why_set(why, "%s", s->why.text);
+    }
+    if (err != CV_ERR_OK)
+        return err;
     for (size_t i = 0; i < s->word_count; i++)
         s->verified += (unsigned)__builtin_popcountll(s->words[i]);
     return CV_ERR_OK;
@@ -168,9 +220,15 @@ static enum cv_err open_data(struct io_store *s, const char *path, bool fresh, s
         snprintf(s->data_where, sizeof s->data_where, "%.4000s/data", s->where);
     int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
     if (path)
-        s->data = open(path, flags | (fresh ? O_EXCL : 0), 0644);
+        s->data = open(path, flags | O_EXCL, 0644);
     else
         s->data = open_inside(s, "data");
+    if (s->data < 0 && errno == EEXIST && path && !fresh) {
+        if (is_place(s, path))
+            s->data = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+        else
+            errno = EEXIST;
+    }
     if (s->data >= 0)
         return CV_ERR_OK;
     if (errno == EEXIST) {
@@ -187,6 +245,8 @@ static bool same_content(const struct io_store_header *h, const struct io_store_
 
 static enum cv_err resume(struct io_store *s, const struct io_store_config *cfg,
                           struct io_why *why) {
+    if (flock(s->have, LOCK_EX | LOCK_NB) != 0)
+        return io_store_busy(s, why);
     enum cv_err err = io_store_load_header(s, why);
     bool fresh = err == CV_ERR_NOENT;
     if (!fresh && err != CV_ERR_OK)
@@ -202,10 +262,11 @@ static enum cv_err resume(struct io_store *s, const struct io_store_config *cfg,
     if (s->leaves < 0)
         return io_why_errno(why, s->where, errno);
     if (!fresh)
-        return load_bits(s, why);
+        return load_bits(s, cfg->data_path, why);
     s->header = (struct io_store_header){.chunk_size = cfg->chunk_size, .alg = (uint32_t)cfg->alg};
     memcpy(s->header.id, cfg->id, IO_STORE_ID);
     s->hash_len = cv_sha_len(cfg->alg);
+    place_of(cfg->data_path, s->header.root);
     err = io_store_put_header(s);
     if (err != CV_ERR_OK)
         io_why_set(why, "%s", s->why.text);

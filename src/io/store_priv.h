@@ -75,6 +75,9 @@ enum cv_err io_store_put_header(struct io_store *s);
 enum cv_err io_store_begin(struct io_state *state, const char *name, struct io_store **ret,
                            struct io_why *why);
 
+/* EXIST: this process has it open for writing, or we want to and others have it. */
+enum cv_err io_store_busy(const struct io_store *s, struct io_why *why);
+
 /* Reads the header. NOENT: there is none yet. */
 enum cv_err io_store_load_header(struct io_store *s, struct io_why *why);
 

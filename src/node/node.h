@@ -126,6 +126,7 @@ struct node_swarm_config {
     uint8_t at[CV_KEY];    /* OPEN: the relay that shares it; not read when complete */
     bool complete;         /* everything is in the store: we share it */
     bool fetch_all;        /* get: fetch without being asked for ranges */
+    bool no_share;         /* do not become a seeder of it */
     uint64_t upload_limit; /* octets a second, 0 = none */
     /* A live swarm (uri.kind): window, latency, and of a source, which is `complete`
      * from the first moment, the rest. Only DIRECT. */

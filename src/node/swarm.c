@@ -64,7 +64,7 @@ static void meet(struct node *n, struct cv_now now, struct node_swarm *s) {
         return;
     if (!s->complete && !s->view)
         tun_hidden_view(n->client, &now, u->swarm_id, u->swarm_id_len, secret, &s->view);
-    bool give = s->cfg.complete || (!n->cfg.no_share && s->worth_sharing);
+    bool give = s->cfg.complete || (!n->cfg.no_share && !s->cfg.no_share && s->worth_sharing);
     if (give && !s->share)
         tun_hidden_share(n->client, &now, u->swarm_id, u->swarm_id_len, secret, !s->cfg.complete,
                          &s->share);
@@ -121,7 +121,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         .store = cfg->store,
         .store_ctx = cfg->store_ctx,
         .upload_limit = cfg->upload_limit,
-        .serve = cfg->complete || !n->cfg.no_share,
+        .serve = cfg->complete || !(n->cfg.no_share || cfg->no_share),
         .open = cfg->mode == NODE_SWARM_DIRECT,
         .pex = cfg->mode == NODE_SWARM_DIRECT,
         .fetch_all = cfg->fetch_all,

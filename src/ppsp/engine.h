@@ -269,10 +269,10 @@ struct ppsp_channel {
     uint32_t queued;
     struct ppsp_flight sent;
     struct ppsp_ledbat cc;
-    cv_usec send_at;         /* pacing: not before */
-    uint64_t withheld;       /* asked for, not sent on purpose: to acknowledge it is a lie; NONE */
-    struct ppsp_flight gone; /* sent, given up, not acknowledged since */
-    uint64_t group_before;   /* group sent last: its way up was sent with it */
+    cv_usec send_at;               /* pacing: not before */
+    uint64_t withheld;             /* asked for, not sent on purpose; NONE */
+    struct ppsp_flight gone;       /* sent, given up, not acknowledged since */
+    uint64_t group_before;         /* group sent last: its way up was sent with it */
     uint64_t group_from, group_to; /* chunks of it whose hashes were sent */
     bool group_valid;
     uint64_t sent_passed; /* runs before it were overtaken */

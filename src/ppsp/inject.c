@@ -128,6 +128,10 @@ enum cv_err ppsp_inject(struct ppsp *p, struct cv_now now, cv_handle swarm, cons
         return CV_ERR_INVAL;
     if (s->paused || s->segment_count >= BUSY)
         return s->paused ? CV_ERR_FULL : CV_ERR_AGAIN;
+    if (l->waiting == width_of(l)) { /* could not be signed: again, before there is more */
+        enum cv_err err = seal(s, now);
+        return err ? err : CV_ERR_AGAIN;
+    }
     uint8_t leaf[CV_SHA_MAX];
     memcpy(l->chunks + (size_t)l->waiting * s->config.chunk_size, chunk, len);
     l->last_len = len;

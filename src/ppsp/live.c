@@ -191,10 +191,8 @@ void ppsp_live_stored(struct ppsp_swarm *s) {
 
 /* We asked this peer for something under it: then it may be of any age. */
 static bool asked_for(const struct ppsp_channel *c, const struct ppsp_range *r) {
-    for (uint64_t chunk = r->first; chunk <= r->last; chunk++)
-        if (ppsp_flight_has(&c->asked, chunk) || ppsp_flight_has(&c->late, chunk))
-            return true;
-    return false;
+    return ppsp_flight_any(&c->asked, r->first, r->last) ||
+           ppsp_flight_any(&c->late, r->first, r->last);
 }
 
 static bool usable(const struct ppsp_live *l, const struct ppsp_signed_integrity *m, ppsp_bin bin) {

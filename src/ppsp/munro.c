@@ -29,8 +29,8 @@ void ppsp_munros_done(struct ppsp_munros *m) {
 
 enum cv_err ppsp_munros_begin(struct ppsp_munros *m, uint32_t width, uint64_t chunks) {
     assert(m->width == 0 && width > 0 && (width & (width - 1)) == 0);
-    uint64_t cap = chunks / width + 2; /* the window may begin inside one */
-    cap = cap < PPSP_MUNROS_MAX ? cap : PPSP_MUNROS_MAX;
+    uint64_t cap = chunks / width;
+    cap = cap < PPSP_MUNROS_MAX - 2 ? cap + 2 : PPSP_MUNROS_MAX; /* it may begin inside one */
     m->v = calloc(cap, sizeof *m->v);
     m->octets = calloc(cap, m->hash_len + m->sig_len);
     if (!m->v || !m->octets) {

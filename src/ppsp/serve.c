@@ -156,8 +156,12 @@ enum cv_err ppsp_serve_ack(struct ppsp_channel *c, cv_usec now, const struct pps
     struct ppsp_swarm *s = c->swarm;
     struct ppsp_taken t = {0};
     if (is_withheld(c, &ack->chunks)) {
+        /* It was never sent. A peer that has several sources may have it from another
+         * and names the whole interval (section 4.3.2); a liar wants to be sent more.
+         * Neither is, so that the lie earns nothing. */
         PPSP_COUNT(s->p, drop_ack_false);
-        return CV_ERR_DENIED;
+        c->withheld = PPSP_CHUNK_NONE;
+        ppsp_ledbat_lost(&c->cc, now, now, 0);
     }
     if (s->chunks && ack->chunks.first < s->chunks)
         t = ppsp_flight_take(&c->sent, ack->chunks.first, ack->chunks.last, false);

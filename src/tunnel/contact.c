@@ -104,6 +104,11 @@ void tun_contact_neighbour_add(struct tun_client *c, const struct tun_relay *r,
 /* A relay came to us before the DHT told us of it: it is asked now, or those who
  * were told to look for it would find nobody who knows it. */
 static void newcomer(struct tun_client *c, const struct tun_event *ev) {
+    unsigned held = 0;
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++)
+        held += c->address[i].addr.family != 0;
+    if (held >= TUN_ADDRESSES_MAX / 2)
+        return; /* callers may be anybody: the other half is for whom the DHT names */
     if (c->relay && !tun_directory_find_now(c->dir, ev->link_up.identity, c->now.wall))
         (void)tun_contact_add(c, &ev->link_up.addr, /* guard= */ false);
 }

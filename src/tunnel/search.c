@@ -107,11 +107,24 @@ static void learn_item(struct tun_hidden *h, const struct tun_result *r,
     cv_wipe(&period_secret, sizeof period_secret);
 }
 
+/* A circuit may be lost after some answers: only the rest is asked for again. */
+static void drop_answered(struct tun_search *s, unsigned lookup) {
+    struct tun_search_key *key = s->key[lookup];
+    unsigned left = 0;
+    for (unsigned k = 0; k < s->keys[lookup]; k++)
+        if (key[k].slot != UINT8_MAX)
+            key[left++] = key[k];
+    for (unsigned k = left; k < s->keys[lookup]; k++)
+        key[k].slot = UINT8_MAX;
+    s->keys[lookup] = (uint8_t)left;
+}
+
 void tun_search_on_reply(struct tun_hidden *h, struct tun_search *s, const struct tun_event *ev) {
     for (unsigned i = 0; i < s->sent; i++) {
         if (ev->reply.transaction != s->transaction[i] || s->keys[i] == 0)
             continue;
         if (ev->reply.err || ev->reply.command != TUN_CMD_RESULT) {
+            drop_answered(s, i); /* those are not missing any more */
             s->missing = (uint8_t)(s->missing - s->keys[i]);
             s->keys[i] = 0;
             return;
@@ -210,18 +223,6 @@ static enum cv_err search_open(struct tun_hidden *h, struct tun_search *s) {
     if (!err)
         s->tries++;
     return err;
-}
-
-/* A circuit may be lost after some answers: only the rest is asked for again. */
-static void drop_answered(struct tun_search *s, unsigned lookup) {
-    struct tun_search_key *key = s->key[lookup];
-    unsigned left = 0;
-    for (unsigned k = 0; k < s->keys[lookup]; k++)
-        if (key[k].slot != UINT8_MAX)
-            key[left++] = key[k];
-    for (unsigned k = left; k < s->keys[lookup]; k++)
-        key[k].slot = UINT8_MAX;
-    s->keys[lookup] = (uint8_t)left;
 }
 
 static void search_ask(struct tun_hidden *h, struct tun_search *s) {

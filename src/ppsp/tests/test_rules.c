@@ -708,8 +708,8 @@ Test(ppsp_rules, ranges_that_wrap_or_end_nowhere_change_counters_only) {
     }
 }
 
-/* One that acknowledges everything it asked for, unseen, is found out. */
-Test(ppsp_rules, optimistic_acks_end_the_channel) {
+/* One that acknowledges everything it asked for, unseen, is taken to have lost some. */
+Test(ppsp_rules, optimistic_acks_are_losses) {
     unsigned caught = 0;
     for (uint64_t seed = 1; seed <= 8; seed++) {
         struct bench b = {.rig = rig_new(seed, 2000 * 1024, 1024, CV_SHA256)};
@@ -722,11 +722,10 @@ Test(ppsp_rules, optimistic_acks_end_the_channel) {
             raw_wait(b.raw, CV_MSEC(5));
             struct cv_wr d = raw_datagram(b.raw);
             ppsp_ack_write(&d, &chunk32, &(struct ppsp_ack){{0, at}, 1000});
-            if (raw_send(b.raw, &d))
-                break;
+            cr_expect_eq(raw_send(b.raw, &d), CV_ERR_OK, "it may have them from somebody else");
         }
-        caught += raw_counters(b.raw)->drop_ack_false == 1;
-        cr_expect_eq(raw_counters(b.raw)->peers_dropped_bad, 0, "not banned: it may come again");
+        caught += raw_counters(b.raw)->drop_ack_false >= 1;
+        cr_expect_eq(raw_counters(b.raw)->peers_dropped_bad, 0);
         end(&b);
     }
     cr_expect_geq(caught, 6, "%u of 8", caught);
