@@ -354,8 +354,14 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
         out.kind = ev->type == PPSP_EVENT_PEER_UP ? NODE_EVENT_PEER_UP : NODE_EVENT_PEER_DOWN;
         out.u.peer.endpoint = ev->endpoint;
         node_event_push(n, &out);
-        if (ev->type == PPSP_EVENT_PEER_DOWN && s->circuit)
+        if (ev->type == PPSP_EVENT_PEER_DOWN && s->circuit) {
             node_openly_hang_up(n, now, s);
+        } else if (ev->type == PPSP_EVENT_PEER_DOWN && s->cfg.mode == NODE_SWARM_HIDDEN) {
+            /* The way to it still stands and would be held for a peer: whoever is
+             * needed comes, or is met, anew. What ppsp has to say goodbye with first. */
+            node_route_pump(n, now, n->hidden);
+            tun_hidden_drop(n->client, &now, &ev->endpoint);
+        }
         break;
     case PPSP_EVENT_SIZE_KNOWN:
         if (ev->err == CV_ERR_DIFFERS) {

@@ -183,8 +183,8 @@ enum cv_err ppsp_fetch_data(struct ppsp_channel *c, cv_usec now, const struct pp
     struct ppsp_swarm *s = c->swarm;
     struct ppsp *p = s->p;
     bool gone = s->live && data->chunk < s->live->first; /* its place may be another's by now */
-    if (gone || (!ppsp_chunkset_has(&s->taken, data->chunk) &&
-                 !ppsp_flight_has(&c->late, data->chunk))) {
+    if (gone ||
+        (!ppsp_chunkset_has(&s->taken, data->chunk) && !ppsp_flight_has(&c->late, data->chunk))) {
         PPSP_COUNT(p, drop_data_unasked);
         waste(s, data);
         return CV_ERR_OK;

@@ -364,7 +364,7 @@ size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats 
     X(drop_cancel_unknown)    /* cancel of what was not asked for */                               \
     X(drop_have_bad)          /* range outside the content, or no room to remember */              \
     X(drop_ack_unknown)       /* ack of what was not sent */                                       \
-    X(drop_ack_false)         /* ack of a chunk that was withheld: taken for a loss */               \
+    X(drop_ack_false)         /* ack of a chunk that was withheld: taken for a loss */             \
     X(drop_choke)             /* stray UNCHOKE */                                                  \
     X(drop_pex)               /* peer addresses: not asked for, not usable, or asked too often */  \
     X(requests_expired)       /* chunks asked for again */                                         \

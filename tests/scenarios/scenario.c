@@ -39,6 +39,7 @@ const struct scenario scenarios[] = {
      "a broadcast that its source can send twice, to 11 viewers; a crash, a slow one, replays",
      scenario_live, 5},
     {"idle", "idle nodes cost next to nothing", scenario_idle, 1},
+    {"comes_back", "a seeder says goodbye mid-film and is met again", scenario_comes_back, 4},
     {"hidden", "a film over the hidden path, and on from the first viewer: byte-equal",
      scenario_hidden, 3},
     {"relay_dies", "a relay dies mid-stream, 1.2 x bitrate, 5 s buffer: the reader never waits",

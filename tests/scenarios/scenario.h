@@ -46,6 +46,7 @@ bool scenario_limits(const struct scenario_args *args, struct scenario_result *r
 bool scenario_forger(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_crash_resume(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_comes_back(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hidden(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_relay_dies(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_relay_dies_8(const struct scenario_args *args, struct scenario_result *ret);
