@@ -86,6 +86,7 @@ class Network:
     def start_captures(self, part):
         for host in self.hosts.values():
             path = self.folder / f"{part}-{host.name}.pcap"
+            path.unlink(missing_ok=True)  # or an older capture's would look like a start
             process = subprocess.Popen(
                 ["ip", "netns", "exec", self.router, "tcpdump", "-i", host.link, "-w", str(path),
                  "-U", "-s", "0", "-B", "65536", "--immediate-mode", "-Z", "root"],
@@ -100,7 +101,14 @@ class Network:
 
     def stop_captures(self):
         """Name of each host to the packets its link carried."""
-        time.sleep(0.3)
+        # What tcpdump has not read when it is told to end is lost: wait until
+        # it has had nothing more to write for a while.
+        sizes, limit = None, time.monotonic() + 10
+        while time.monotonic() < limit:
+            time.sleep(0.3)
+            before, sizes = sizes, [path.stat().st_size for _, path, _ in self.captures]
+            if sizes == before:
+                break
         result = {}
         for host, path, process in self.captures:
             process.terminate()
