@@ -284,6 +284,7 @@ static void close_fetch(struct cli_task *t) {
     }
     io_store_close(g->store); /* its last flush still wakes the loop */
     io_wake_free(g->flushed);
+    cli_cache_trim(t->c);
 }
 
 const struct cli_task_ops cli_fetch_ops = {.size = sizeof(struct fetch),

@@ -61,6 +61,7 @@ static const struct {
     { "at",       "HEX",     'a', CLI_GET | CLI_PLAY | SWARM, TEXT, AT(at), 0, NULL, "identity of a relay that shares it under its own name" },
     { "player",   "PROGRAM", 'x', CLI_PLAY, TEXT, AT(player), 0, "play.player", "player to start (default: mpv, vlc or ffplay, whichever is there)" },
     { "no-player",NULL,      'X', CLI_PLAY, FLAG, AT(no_player), 0, NULL, "only print the link" },
+    { "cache-limit", "SIZE", 'L', CLI_NODE | CLI_SHARE | CLI_GET | CLI_PLAY, SIZE, AT(cache_limit), 0, "cache.limit", "what play may leave in the state folder; beyond it the least recently watched goes (default 20G, or a tenth of the disk if that is less)" },
     { "epoch",    "PERIOD",  'e', RUNS, PERIOD, AT(epoch_seconds), 0, "ledger.epoch", "how often the ledger releases sums (s, m, h, d)" },
     { "epoch-minimum", "SIZE",'E', RUNS, SIZE, AT(epoch_minimum), 0, "ledger.minimum", "below this an epoch releases nothing" },
     { "gate-off", NULL,      'G', CLI_NODE | CLI_RELAY, FLAG, AT(gate_off), 0, "relay.gate_off", "carry everybody alike" },
@@ -264,6 +265,7 @@ static void defaults(enum cli_verb verb, struct cli_settings *s) {
     s->network = "culvert";
     s->epoch_seconds = 7 * 86400;
     s->epoch_minimum = 64u << 20;
+    s->cache_limit = UINT64_MAX;
     cv_addr_parse("127.0.0.1:0", &s->http);
     cv_addr_parse("0.0.0.0:0", &s->listen);
 }

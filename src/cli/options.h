@@ -55,7 +55,8 @@ struct cli_settings {
     uint64_t window;        /* live: octets kept behind the newest; 0 = default */
     uint64_t buffer;        /* socket buffers, octets; 0 = default */
     uint64_t bandwidth_kib;
-    uint64_t chunk_size; /* octets; 0 = default */
+    uint64_t chunk_size;  /* octets; 0 = default */
+    uint64_t cache_limit; /* octets; UINT64_MAX = default */
 };
 
 /* Defaults, then the configuration file, then argv (argv[0] is the verb's

@@ -117,7 +117,8 @@ static void save(struct cli_session *c, const struct node_event *ev) {
 }
 
 /* What the node says is of interest to those whose command is elsewhere, too. */
-static void say(struct cli_session *c, const char *name, const char *sentence, json_t *fields) {
+void cli_session_say(struct cli_session *c, const char *name, const char *sentence,
+                     json_t *fields) {
     for (size_t i = 0; i < c->tasks_count; i++)
         if (c->tasks[i]->away)
             cli_progress_event(&c->tasks[i]->progress, name, sentence, json_incref(fields));
@@ -140,29 +141,31 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
                              (unsigned long long)ev->u.count);
         break;
     case NODE_EVENT_DHT_READY:
-        say(c, "dht_ready", "Joined the DHT", NULL);
+        cli_session_say(c, "dht_ready", "Joined the DHT", NULL);
         break;
     case NODE_EVENT_RELAY_READY:
-        say(c, "relay_ready", "Relaying: others can find this relay", NULL);
+        cli_session_say(c, "relay_ready", "Relaying: others can find this relay", NULL);
         break;
     case NODE_EVENT_CLIENT_READY:
         c->client_ready = true;
-        say(c, "client_ready", "Guards chosen, circuits can be built", NULL);
+        cli_session_say(c, "client_ready", "Guards chosen, circuits can be built", NULL);
         break;
     case NODE_EVENT_TOO_FEW_RELAYS:
         snprintf(text, sizeof text, "Too few relays for safe paths: %llu more are needed; waiting",
                  (unsigned long long)ev->u.count);
-        say(c, "too_few_relays", text, json_pack("{s:I}", "missing", (json_int_t)ev->u.count));
+        cli_session_say(c, "too_few_relays", text,
+                        json_pack("{s:I}", "missing", (json_int_t)ev->u.count));
         break;
     case NODE_EVENT_CLOCK_OFF:
         snprintf(text, sizeof text, "This machine's clock is off by %lld seconds; set it",
                  (long long)ev->u.seconds);
-        say(c, "clock_off", text, json_pack("{s:I}", "seconds", (json_int_t)ev->u.seconds));
+        cli_session_say(c, "clock_off", text,
+                        json_pack("{s:I}", "seconds", (json_int_t)ev->u.seconds));
         break;
     case NODE_EVENT_LEDGER_FAILED:
         snprintf(text, sizeof text, "The ledger stopped: %s; see 'culvert-ledger verify'",
                  cv_strerror(ev->u.err));
-        say(c, "ledger_failed", text, NULL);
+        cli_session_say(c, "ledger_failed", text, NULL);
         break;
     case NODE_EVENT_NOBODY:
     case NODE_EVENT_SHARED:
@@ -189,6 +192,7 @@ static void on_tick(void *ctx) {
     struct cli_session *c = ctx;
     cv_usec now = io_clock_now().mono;
     io_timer_at(c->tick, now, cv_usec_add(now, CV_SEC(1)));
+    cli_cache_tick(c, now);
     for (size_t i = c->tasks_count; i-- > 0;)
         if (!c->tasks[i]->ended)
             c->tasks[i]->ops->on_tick(c->tasks[i]);
@@ -295,6 +299,12 @@ static enum cv_err open_gateway(struct cli_session *c, struct io_why *why) {
     return err;
 }
 
+static void add_status(void *ctx, json_t *status) {
+    struct cli_session *c = ctx;
+    if (c->gateway)
+        json_object_set_new(status, "cache", cli_cache_status(c));
+}
+
 /* The runtime folder is ours alone, like the socket in it. */
 static enum cv_err open_api(struct cli_session *c, struct io_why *why) {
     char path[CLI_PATH_MAX], folder[CLI_PATH_MAX];
@@ -310,8 +320,10 @@ static enum cv_err open_api(struct cli_session *c, struct io_why *why) {
         return CV_ERR_DENIED;
     }
     err = gw_api_new(c->host, c->gateway, path, &c->api, why);
-    if (!err)
-        cli_daemon_serve(c);
+    if (err)
+        return err;
+    gw_api_on_status(c->api, add_status, c);
+    cli_daemon_serve(c);
     return err;
 }
 
@@ -367,6 +379,7 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32
     io_loop_on_signal(c->loop, SIGTERM, on_signal, c);
     cv_usec now = io_clock_now().mono;
     io_timer_at(c->tick, now, cv_usec_add(now, CV_SEC(1)));
+    cli_cache_trim(c);
     return CLI_OK;
 }
 

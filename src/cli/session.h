@@ -6,6 +6,7 @@
 #ifndef CULVERT_CLI_SESSION_H
 #define CULVERT_CLI_SESSION_H
 
+#include "cli/cache.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/task.h"
@@ -29,6 +30,7 @@ struct cli_session {
     struct gw_api *api;
     struct io_timer *tick;
     struct cli_progress progress;
+    struct cli_cache cache;
     struct cli_task *tasks[CLI_TASKS_MAX];
     size_t tasks_count;
     struct cli_visitor *visitors; /* commands in other processes (daemon.h) */
@@ -52,6 +54,10 @@ void cli_session_end(struct cli_session *c, int status);
 /* One line on standard error (and an event "error" for programs), then end. */
 void cli_session_fail(struct cli_session *c, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* An event of the node: said here and to all whose command is elsewhere. Takes the
+ * reference of `fields`, which may be NULL. */
+void cli_session_say(struct cli_session *c, const char *name, const char *sentence, json_t *fields);
 
 void cli_session_close(struct cli_session *c);
 

@@ -25,6 +25,11 @@ static void print_status(const json_t *o, const json_t *swarms) {
     printf("Ledger    %" JSON_INTEGER_FORMAT " given, %" JSON_INTEGER_FORMAT
            " taken, %" JSON_INTEGER_FORMAT " not yet released\n",
            num(ledger, "given"), num(ledger, "taken"), num(ledger, "pending"));
+    const json_t *cache = json_object_get(o, "cache");
+    if (cache)
+        printf("Cache     %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+               " MiB used, %" JSON_INTEGER_FORMAT " contents\n",
+               num(cache, "used") >> 20, num(cache, "limit") >> 20, num(cache, "contents"));
     size_t i;
     json_t *s;
     json_array_foreach(swarms, i, s) {

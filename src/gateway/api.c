@@ -22,6 +22,8 @@ struct gw_api {
     struct evhttp *http;
     gw_wanted_fn *on_wanted;
     void *wanted_ctx;
+    void (*add_status)(void *ctx, json_t *status);
+    void *status_ctx;
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
@@ -200,6 +202,13 @@ static void wanted(struct gw_api *a, struct evhttp_request *req) {
     json_decref(o);
 }
 
+static json_t *status_of(struct gw_api *a) {
+    json_t *o = gw_api_status(a->host);
+    if (o && a->add_status)
+        a->add_status(a->status_ctx, o);
+    return o;
+}
+
 static void on_request(struct evhttp_request *req, void *arg) {
     struct gw_api *a = arg;
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
@@ -210,7 +219,7 @@ static void on_request(struct evhttp_request *req, void *arg) {
     else if (tasks || evhttp_request_get_command(req) != EVHTTP_REQ_GET)
         evhttp_send_error(req, 405, "Method Not Allowed");
     else if (path && strcmp(path, "/api/status") == 0)
-        answer(req, gw_api_status(a->host));
+        answer(req, status_of(a));
     else if (path && strcmp(path, "/api/swarms") == 0)
         answer(req, gw_api_swarms(a->host, a->gateway));
     else if (path && strcmp(path, "/api/peers") == 0)
@@ -284,6 +293,11 @@ enum cv_err gw_api_new(struct io_host *host, struct gateway *gateway, const char
 void gw_api_on_wanted(struct gw_api *a, gw_wanted_fn *fn, void *ctx) {
     a->on_wanted = fn;
     a->wanted_ctx = ctx;
+}
+
+void gw_api_on_status(struct gw_api *a, void (*add)(void *ctx, json_t *status), void *ctx) {
+    a->add_status = add;
+    a->status_ctx = ctx;
 }
 
 struct gw_api *gw_api_free(struct gw_api *a) {

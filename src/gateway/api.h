@@ -40,6 +40,9 @@ struct gw_api *gw_api_free(struct gw_api *a);
 typedef bool gw_wanted_fn(void *ctx, json_t *wanted, struct gw_stream *stream);
 void gw_api_on_wanted(struct gw_api *a, gw_wanted_fn *fn, void *ctx);
 
+/* Adds to the answer of /api/status what others than the node know. */
+void gw_api_on_status(struct gw_api *a, void (*add)(void *ctx, json_t *status), void *ctx);
+
 /* The answers themselves, also for --json summaries. New references. */
 json_t *gw_api_status(struct io_host *host);
 json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway);

@@ -42,4 +42,7 @@ enum {
 /* 32-bit chunk numbers are what PPSPP's default addressing carries. */
 #define IO_STORE_CHUNKS_MAX (UINT64_C(1) << 32)
 
+/* What `play` leaves in the state folder, or a tenth of the disk if that is less. */
+#define IO_CACHE_OCTETS (UINT64_C(20) << 30)
+
 #endif

@@ -17,11 +17,13 @@
 
 /* 16 octets of the identifier are enough to be unique, and short to read. */
 #define NAME_ID 16
-typedef char store_name[8 + 2 * NAME_ID + 1];
+typedef char store_name[sizeof IO_STORE_PREFIX + 2 * NAME_ID];
+
+const char *const io_store_files[IO_STORE_FILES] = {"data", "tree", "leaves", "have"};
 
 static void name_of(const uint8_t id[IO_STORE_ID], store_name ret) {
-    memcpy(ret, "content-", 8);
-    cv_hex(id, NAME_ID, ret + 8);
+    memcpy(ret, IO_STORE_PREFIX, sizeof IO_STORE_PREFIX);
+    cv_hex(id, NAME_ID, ret + strlen(ret));
 }
 
 static int open_inside(const struct io_store *s, const char *name) {
@@ -140,6 +142,17 @@ static bool is_place(const struct io_store *s, const char *path) {
     return place_of(path, place) && memcmp(place, s->header.root, CV_SHA_MAX) == 0;
 }
 
+bool io_store_evictable(const struct io_store_header *h) {
+    static const uint8_t here[CV_SHA_MAX];
+    return !h->shared && !h->pinned && memcmp(h->root, here, sizeof here) == 0;
+}
+
+/* For the cache, which goes by the time of `have`; not worth an error. */
+static void note_watched(const struct io_store *s) {
+    if (!s->header.shared && !s->header.pinned)
+        (void)futimens(s->have, NULL);
+}
+
 /* Marks of chunks that the file is too short to hold are forgotten. The hashes within
  * a complete group are not stored: such a group is forgotten as a whole. */
 static void forget_behind(struct io_store *s, uint64_t file_octets) {
@@ -177,7 +190,19 @@ static enum cv_err write_forgotten(struct io_store *s, struct io_why *why) {
     return CV_ERR_OK;
 }
 
-static enum cv_err load_bits(struct io_store *s, const char *path, struct io_why *why) {
+static enum cv_err settle(struct io_store *s, const char *path, bool pinned, struct io_why *why) {
+    place_of(path, s->header.root);
+    s->header.pinned = pinned;
+    enum cv_err err = io_store_put_header(s);
+    if (err != CV_ERR_OK)
+        io_why_set(why, "%s", s->why.text);
+    else if (fdatasync(s->have) != 0)
+        err = io_why_errno(why, s->where, errno);
+    return err;
+}
+
+static enum cv_err load_bits(struct io_store *s, const char *path, bool pinned,
+                             struct io_why *why) {
     struct stat st;
     enum cv_err err = io_store_grow(s, s->header.chunks);
     if (err != CV_ERR_OK) {
@@ -196,20 +221,37 @@ static enum cv_err load_bits(struct io_store *s, const char *path, struct io_why
     }
     if (fstat(s->data, &st) != 0)
         return io_why_errno(why, s->data_where, errno);
-    bool same = is_place(s, path);
+    bool same = is_place(s, path) || s->moved;
     forget_behind(s, same ? (uint64_t)st.st_size : 0);
     err = write_forgotten(s, why);
-    if (err == CV_ERR_OK && !same) {
-        place_of(path, s->header.root);
-        err = io_store_put_header(s);
-        if (err != CV_ERR_OK)
-            io_why_set(why, "%s", s->why.text);
-    }
+    if (err == CV_ERR_OK && (!is_place(s, path) || s->header.pinned != pinned))
+        err = settle(s, path, pinned, why);
     if (err != CV_ERR_OK)
         return err;
+    if (path) /* what the cache had of it is not kept a second time */
+        (void)unlinkat(s->folder, "data", 0);
     for (size_t i = 0; i < s->word_count; i++)
         s->verified += (unsigned)__builtin_popcountll(s->words[i]);
     return CV_ERR_OK;
+}
+
+/*
+ * Content that the cache has gets its name at `path` as well (a hard link, where
+ * both lie in one file system), so that `get` of what was played fetches nothing
+ * twice. Also true when an earlier run came so far and was killed.
+ */
+static bool take_from_cache(struct io_store *s, const char *path) {
+    struct stat here, there;
+    if (!is_place(s, NULL) || fstatat(s->folder, "data", &here, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !S_ISREG(here.st_mode))
+        return false;
+    if (linkat(s->folder, "data", AT_FDCWD, path, 0) != 0 && errno != EEXIST)
+        return false;
+    if (lstat(path, &there) != 0 || here.st_dev != there.st_dev || here.st_ino != there.st_ino)
+        return false;
+    s->data = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    s->moved = s->data >= 0;
+    return s->moved;
 }
 
 /* The content's file: ours to make when the store is new. */
@@ -219,6 +261,8 @@ static enum cv_err open_data(struct io_store *s, const char *path, bool fresh, s
     else
         snprintf(s->data_where, sizeof s->data_where, "%.4000s/data", s->where);
     int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
+    if (path && !fresh && take_from_cache(s, path))
+        return CV_ERR_OK;
     if (path)
         s->data = open(path, flags | O_EXCL, 0644);
     else
@@ -262,8 +306,9 @@ static enum cv_err resume(struct io_store *s, const struct io_store_config *cfg,
     if (s->leaves < 0)
         return io_why_errno(why, s->where, errno);
     if (!fresh)
-        return load_bits(s, cfg->data_path, why);
-    s->header = (struct io_store_header){.chunk_size = cfg->chunk_size, .alg = (uint32_t)cfg->alg};
+        return load_bits(s, cfg->data_path, cfg->pinned || s->header.pinned, why);
+    s->header = (struct io_store_header){
+        .chunk_size = cfg->chunk_size, .alg = (uint32_t)cfg->alg, .pinned = cfg->pinned};
     memcpy(s->header.id, cfg->id, IO_STORE_ID);
     s->hash_len = cv_sha_len(cfg->alg);
     place_of(cfg->data_path, s->header.root);
@@ -290,6 +335,7 @@ enum cv_err io_store_open(struct io_state *state, const struct io_store_config *
         io_store_close(s);
         return err;
     }
+    note_watched(s);
     *ret = s;
     return CV_ERR_OK;
 }
@@ -308,6 +354,8 @@ struct io_store *io_store_close(struct io_store *s) {
     io_store_stop(s);
     if (s->leaves >= 0 && !s->flusher.error)
         drop_leaves(s);
+    if (s->leaves >= 0)
+        note_watched(s);
     int fds[] = {s->data, s->tree, s->leaves, s->have, s->folder};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         if (fds[i] >= 0)
@@ -346,22 +394,27 @@ bool io_store_room(const struct io_store *s, uint64_t octets) {
     return fstatvfs(s->data, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize > octets;
 }
 
+enum cv_err io_store_unlink(struct io_state *state, const char *name, int folder,
+                            struct io_why *why) {
+    char where[IO_PATH_MAX];
+    snprintf(where, sizeof where, "%.3900s/%.100s", io_state_path(state), name);
+    for (size_t i = 0; i < IO_STORE_FILES; i++)
+        if (unlinkat(folder, io_store_files[i], 0) != 0 && errno != ENOENT)
+            return io_why_errno(why, where, errno);
+    if (unlinkat(io_state_fd(state), name, AT_REMOVEDIR) != 0)
+        return io_why_errno(why, where, errno);
+    return CV_ERR_OK;
+}
+
 enum cv_err io_store_remove(struct io_state *state, const uint8_t id[IO_STORE_ID],
                             struct io_why *why) {
-    static const char *const files[] = {"data", "tree", "leaves", "have"};
-    char where[IO_PATH_MAX];
     store_name name;
     int folder;
     name_of(id, name);
-    snprintf(where, sizeof where, "%.3900s/%s", io_state_path(state), name);
     enum cv_err err = io_state_folder(state, name, &folder, why);
     if (err != CV_ERR_OK)
         return err;
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        if (unlinkat(folder, files[i], 0) != 0 && errno != ENOENT)
-            err = io_why_errno(why, where, errno);
+    err = io_store_unlink(state, name, folder, why);
     close(folder);
-    if (err == CV_ERR_OK && unlinkat(io_state_fd(state), name, AT_REMOVEDIR) != 0)
-        err = io_why_errno(why, where, errno);
     return err;
 }

@@ -46,6 +46,7 @@ struct io_store_config {
     uint32_t chunk_size;
     enum cv_sha alg;
     const char *data_path; /* NULL: `data` in the store's folder */
+    bool pinned;           /* never evicted (cache.h), from now on; said once it stays so */
 };
 
 /*

@@ -22,6 +22,7 @@ enum {
     AT_FILE_MTIME = 88,
     AT_ROOT = 96,
     FLAG_SHARED = 1,
+    FLAG_PINNED = 2,
 };
 
 static_assert(AT_ROOT + CV_SHA_MAX <= IO_PAGE_BODY, "the header fits its page");
@@ -66,7 +67,7 @@ unsigned io_page_write_header(uint8_t page[IO_PAGE], const struct io_store_heade
     put(page + AT_VERSION, IO_STORE_VERSION, 4);
     put(page + AT_CHUNK_SIZE, h->chunk_size, 4);
     put(page + AT_ALG, h->alg, 4);
-    put(page + AT_FLAGS, h->shared ? FLAG_SHARED : 0, 4);
+    put(page + AT_FLAGS, (h->shared ? FLAG_SHARED : 0u) | (h->pinned ? FLAG_PINNED : 0u), 4);
     put(page + AT_SEQUENCE, h->sequence, 8);
     put(page + AT_CHUNKS, h->chunks, 8);
     put(page + AT_OCTETS, h->octets, 8);
@@ -96,6 +97,7 @@ enum cv_err io_page_read_header(const uint8_t page[IO_PAGE], unsigned number,
                                 .chunk_size = (uint32_t)get(page + AT_CHUNK_SIZE, 4),
                                 .alg = (uint32_t)get(page + AT_ALG, 4),
                                 .shared = get(page + AT_FLAGS, 4) & FLAG_SHARED,
+                                .pinned = get(page + AT_FLAGS, 4) & FLAG_PINNED,
                                 .file_octets = get(page + AT_FILE_OCTETS, 8),
                                 .file_mtime_ns = (int64_t)get(page + AT_FILE_MTIME, 8)};
     memcpy(h.id, page + AT_ID, IO_STORE_ID);

@@ -37,6 +37,7 @@ struct io_store_header {
     uint32_t chunk_size;
     uint32_t alg; /* enum cv_sha */
     bool shared;  /* the whole content is a file of the user's */
+    bool pinned;  /* never evicted from the cache */
     uint8_t id[IO_STORE_ID];
     uint64_t file_octets; /* shared: the file as it was when it was hashed */
     int64_t file_mtime_ns;

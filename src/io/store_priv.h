@@ -61,9 +61,23 @@ struct io_store {
     uint64_t fresh_octets; /* written since the last commit() */
     struct io_tree_memory tree_memory;
     bool changed; /* shared: the file is not the one that was hashed */
+    bool moved;   /* the content came from the cache when it was opened */
     struct io_why why;
     struct io_store_flusher flusher;
 };
+
+/* The files of a store, in the order in which they may be removed: without its
+ * `data` a store forgets its marks, whatever else is left of it. */
+enum { IO_STORE_FILES = 4 };
+extern const char *const io_store_files[IO_STORE_FILES];
+#define IO_STORE_PREFIX "content-" /* of the names of fetched contents' folders */
+
+/* Removes the folder `name`, open as `folder`, with its files. */
+enum cv_err io_store_unlink(struct io_state *state, const char *name, int folder,
+                            struct io_why *why);
+
+/* Nobody pinned it, and its content lies in its folder. */
+bool io_store_evictable(const struct io_store_header *h);
 
 /* Makes room in the bitmap for `chunks`. NOMEM. */
 enum cv_err io_store_grow(struct io_store *s, uint64_t chunks);
