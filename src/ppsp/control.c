@@ -184,10 +184,12 @@ static bool ask(struct ppsp_channel *c, cv_usec now, const struct ppsp_range *r)
     struct ppsp_swarm *s = c->swarm;
     bool from_nothing = ppsp_flight_empty(&c->asked);
     uint32_t n = (uint32_t)(r->last - r->first + 1);
-    if (ppsp_flight_push(&c->asked, r->first, ppsp_run_mask(n), now, !from_nothing))
+    if (ppsp_swarm_mark(s, now, &s->taken, r->first, r->last))
         return false;
-    if (ppsp_chunkset_add(&s->taken, r->first, r->last)) {
-        (void)ppsp_flight_clear(&c->asked, c->asked.tail - 1, UINT64_MAX);
+    if (s->live && r->first < s->live->first) /* the window slid for it */
+        return false;
+    if (ppsp_flight_push(&c->asked, r->first, ppsp_run_mask(n), now, !from_nothing)) {
+        (void)ppsp_chunkset_remove(&s->taken, r->first, r->last);
         return false;
     }
     if (from_nothing)

@@ -177,6 +177,11 @@ void ppsp_id_key(const uint8_t *id, size_t len, uint8_t ret[PPSP_ID_KEY]);
 /* Gives an empty set the bounds of this swarm's chunks. */
 void ppsp_swarm_chunkset(const struct ppsp_swarm *s, struct ppsp_chunkset *set);
 
+/* Adds chunks to `have` or `taken`. A live set in too many pieces forgets its oldest
+ * ones, and in live swarms what lies before the window is left out. CV_ERR_NOMEM. */
+enum cv_err ppsp_swarm_mark(struct ppsp_swarm *s, cv_usec now, struct ppsp_chunkset *set,
+                            uint64_t first, uint64_t last);
+
 struct ppsp_swarm *ppsp_swarm_find(const struct ppsp *p, cv_handle handle);
 void ppsp_swarm_on_timeout(struct ppsp_swarm *s, cv_usec now);
 void ppsp_swarm_reschedule(struct ppsp_swarm *s);

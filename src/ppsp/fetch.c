@@ -37,8 +37,11 @@ enum cv_err ppsp_fetch_integrity(struct ppsp_channel *c, cv_usec now,
         const uint8_t *known;
         enum cv_err err = ppsp_tree_get(&s->tree, bin, &known);
         if (err == CV_ERR_OK && memcmp(known, node->hash, s->hash_len) != 0) {
-            PPSP_COUNT(p, drop_integrity_bad);
-            return CV_ERR_AUTH;
+            err = ppsp_tree_sure(&s->tree, bin); /* else the store was damaged, perhaps */
+            if (err == CV_ERR_OK) {
+                PPSP_COUNT(p, drop_integrity_bad);
+                return CV_ERR_AUTH;
+            }
         }
         if (err != CV_ERR_NOENT) {
             PPSP_COUNT(p, drop_integrity);
@@ -271,7 +274,7 @@ enum cv_err ppsp_fetch_have(struct ppsp_channel *c, cv_usec now, const struct pp
         return CV_ERR_OK;
     }
     if (s->live)
-        ppsp_live_shown(c, now, last);
+        ppsp_live_shown(c, last);
     c->idle_until = 0;
     ppsp_serve_cancel(c, range, true); /* section 3.8 */
     if (c->guess)

@@ -47,7 +47,7 @@ enum {
     PPSP_MUNRO_CHUNKS_MAX = 1024, /* under one signature that is accepted */
     PPSP_MUNROS_MAX = 65536,      /* signatures remembered; older chunks are not given on */
     PPSP_LIVE_INTERVALS = 1024,   /* of a chunk set: nothing bounds the numbers */
-    PPSP_LIVE_AHEAD = 65536,      /* chunks behind the newest signed one that HAVE may name */
+    PPSP_LIVE_AHEAD = 65536,      /* chunks behind the newest signed one that a peer is asked for */
     PPSP_LIVE_PICK = 8,           /* chunks of one request, so that peers get different ones */
     PPSP_LIVE_ASK = 16,           /* chunks asked of one peer at a time, at least */
     PPSP_SIGNATURES = 64,         /* of Sign All, waiting for their chunks, per channel */

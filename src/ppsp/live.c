@@ -62,12 +62,10 @@ static uint64_t whole_munros(const struct ppsp_live *l, uint64_t chunk) {
     return l->munros.width ? chunk - chunk % l->munros.width : chunk;
 }
 
-/* What is older than the window is neither kept nor given nor asked for. */
-static void slide(struct ppsp_swarm *s) {
+/* What lies before `first` is neither kept nor given nor asked for any more. */
+static void slide_to(struct ppsp_swarm *s, uint64_t first) {
     struct ppsp_live *l = s->live;
     struct ppsp_channel *c;
-    uint64_t window = l->config.window;
-    uint64_t first = s->chunks > window ? whole_munros(l, s->chunks - window) : 0;
     if (first <= l->first)
         return;
     l->first = first;
@@ -77,6 +75,13 @@ static void slide(struct ppsp_swarm *s) {
     (void)ppsp_chunkset_remove(&c->have, 0, first - 1);
 }
 
+static void slide(struct ppsp_swarm *s) {
+    struct ppsp_live *l = s->live;
+    uint64_t window = l->config.window;
+    if (s->chunks > window)
+        slide_to(s, whole_munros(l, s->chunks - window));
+}
+
 static void tell(struct ppsp_swarm *s, enum ppsp_event_type type, uint64_t first, uint64_t last) {
     ppsp_event_push(
         s->p,
@@ -84,12 +89,19 @@ static void tell(struct ppsp_swarm *s, enum ppsp_event_type type, uint64_t first
             .type = type, .swarm = s->handle, .first = first, .last = last, .edge = s->chunks});
 }
 
+/* The first chunk from `at` on whose munro may be known still. */
+static uint64_t remembered(const struct ppsp_live *l, uint64_t at) {
+    const struct ppsp_munros *m = &l->munros;
+    uint64_t oldest = m->newest > m->cap ? (m->newest - m->cap) * m->width : 0;
+    return at > oldest ? at : oldest;
+}
+
 /* The first munro we know of at or behind the cursor, and in the window; NULL:
  * nothing is missing. */
 static const struct ppsp_munro *first_missing(const struct ppsp_swarm *s) {
     const struct ppsp_live *l = s->live;
     const struct ppsp_munro *m = NULL;
-    uint64_t from = l->cursor > l->first ? l->cursor : l->first;
+    uint64_t from = remembered(l, l->cursor > l->first ? l->cursor : l->first);
     for (uint64_t at = from; at < s->chunks && !m; at = whole_munros(l, at) + l->munros.width)
         m = ppsp_munros_of(&l->munros, at);
     return m;
@@ -142,6 +154,15 @@ void ppsp_live_edge(struct ppsp_swarm *s, cv_usec now, uint64_t end) {
         drop_to_edge(s, now);
     }
     ppsp_swarm_wake(s);
+}
+
+bool ppsp_live_shed(struct ppsp_swarm *s, cv_usec now) {
+    uint64_t oldest = ppsp_chunkset_next(&s->have, 0);
+    if (oldest == PPSP_CHUNK_NONE)
+        return false;
+    slide_to(s, ppsp_chunkset_around(&s->have, oldest).last + 1);
+    drop_to_edge(s, now);
+    return true;
 }
 
 /* Padding tells at first only that the end is not later; where it is is sure
@@ -260,22 +281,8 @@ enum cv_err ppsp_live_signed(struct ppsp_channel *c, cv_usec now,
     return CV_ERR_OK;
 }
 
-/* Sign All has no munros to tune in by, only what peers say: until a chunk was
- * verified each of them may be right, afterwards none can be far ahead. */
-static void edge_by_word(struct ppsp_swarm *s, cv_usec now, uint64_t end) {
-    struct ppsp_live *l = s->live;
-    if (!l->newest_ntp && end < s->chunks) {
-        l->tuned = false;
-        s->chunks = 0;
-    }
-    if (!l->newest_ntp || (end > s->chunks && end - s->chunks <= PPSP_LIVE_AHEAD))
-        ppsp_live_edge(s, now, end);
-}
-
-void ppsp_live_shown(struct ppsp_channel *c, cv_usec now, uint64_t last) {
+void ppsp_live_shown(struct ppsp_channel *c, uint64_t last) {
     const struct ppsp_live *l = c->swarm->live;
-    if (l->sign_all && !l->config.sign)
-        edge_by_word(c->swarm, now, last + 1);
     if (last + 1 > c->shown)
         c->shown = last + 1;
     if (c->shown > c->their_window)
@@ -303,7 +310,7 @@ static uint32_t holders(const struct ppsp_swarm *s, uint64_t chunk) {
 /* End of what is so late that order counts: half of the latency is gone. */
 static uint64_t urgent_end(const struct ppsp_swarm *s, cv_usec now) {
     const struct ppsp_live *l = s->live;
-    uint64_t at = l->cursor;
+    uint64_t at = remembered(l, l->cursor);
     while (at < s->chunks) {
         const struct ppsp_munro *m = ppsp_munros_of(&l->munros, at);
         if (m && cv_usec_since(now, m->at) <= l->config.latency / 2)
@@ -313,18 +320,46 @@ static uint64_t urgent_end(const struct ppsp_swarm *s, cv_usec now) {
     return at < s->chunks ? at : s->chunks;
 }
 
+/*
+ * Sign All has no munros to tune in by: that a chunk exists is known when it is here
+ * and its signature is right. So the edge is the newest chunk that was verified, and
+ * beyond it each peer is asked for what it says itself, which harms nobody else when
+ * it lies: near the edge for all of it, elsewhere, and before we tuned in, for its
+ * newest chunk. Returns the end of what to ask it for.
+ */
+static uint64_t end_for(const struct ppsp_channel *c, bool *ret_probe) {
+    const struct ppsp_swarm *s = c->swarm;
+    const struct ppsp_live *l = s->live;
+    *ret_probe = false;
+    if (!l->sign_all || l->ended || c->shown <= s->chunks)
+        return s->chunks;
+    *ret_probe = !l->tuned || c->shown - s->chunks > PPSP_LIVE_AHEAD;
+    return *ret_probe ? s->chunks : c->shown;
+}
+
+/* One at a time. */
+static bool pick_probe(const struct ppsp_channel *c, struct ppsp_range *ret) {
+    return ppsp_flight_empty(&c->asked) && ppsp_pick_open(c, c->shown - 1, c->shown - 1, 1, ret);
+}
+
 /* First what is late, in order; else what few have, so that peers who ask the
  * same few get different parts, and have something to give each other. */
 bool ppsp_live_pick(struct ppsp_channel *c, cv_usec now, uint32_t max, struct ppsp_range *ret) {
     struct ppsp_swarm *s = c->swarm;
     const struct ppsp_live *l = s->live;
-    if (!l->tuned || l->config.sign || l->cursor >= s->chunks)
+    bool probe;
+    uint64_t chunks = end_for(c, &probe);
+    if (l->config.sign)
+        return false;
+    if (probe && pick_probe(c, ret))
+        return true;
+    if (!l->tuned || l->cursor >= chunks)
         return false;
     max = max < PPSP_LIVE_PICK ? max : PPSP_LIVE_PICK;
     uint64_t late = urgent_end(s, now);
     if (late > l->cursor && ppsp_pick_open(c, l->cursor, late - 1, max, ret))
         return true;
-    uint64_t span = s->chunks - l->cursor;
+    uint64_t span = chunks - l->cursor;
     uint32_t best = UINT32_MAX;
     struct ppsp_range range;
     for (unsigned i = 0; i < SAMPLES; i++) {
@@ -332,7 +367,7 @@ bool ppsp_live_pick(struct ppsp_channel *c, cv_usec now, uint32_t max, struct pp
         at -= at % PPSP_LIVE_PICK;
         at = at > l->cursor ? at : l->cursor;
         uint64_t end = at - at % PPSP_LIVE_PICK + PPSP_LIVE_PICK - 1;
-        end = end < s->chunks ? end : s->chunks - 1;
+        end = end < chunks ? end : chunks - 1;
         if (!ppsp_pick_open(c, at, end, max, &range))
             continue;
         uint32_t n = holders(s, range.first);
@@ -341,7 +376,7 @@ bool ppsp_live_pick(struct ppsp_channel *c, cv_usec now, uint32_t max, struct pp
         best = n;
         *ret = range;
     }
-    return best != UINT32_MAX || ppsp_pick_open(c, l->cursor, s->chunks - 1, max, ret);
+    return best != UINT32_MAX || ppsp_pick_open(c, l->cursor, chunks - 1, max, ret);
 }
 
 /* ---- giving ---------------------------------------------------------------------------- */
@@ -460,5 +495,7 @@ enum cv_err ppsp_live_check(struct ppsp_channel *c, cv_usec now, uint64_t chunk,
     (void)ppsp_munros_put(&l->munros, ppsp_bin_leaf(chunk), g->ntp, now, NULL, g->octets);
     if (!l->newest_ntp || (int64_t)(g->ntp - l->newest_ntp) > 0)
         l->newest_ntp = g->ntp;
+    if (chunk >= s->chunks)
+        ppsp_live_edge(s, now, chunk + 1);
     return CV_ERR_OK;
 }

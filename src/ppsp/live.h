@@ -6,8 +6,9 @@
  * gathers chunks until a munro is full, signs it, and from then on is a peer
  * like any other.
  *
- * swarm.chunks is the end of the newest munro. It only grows, until the signed
- * padding behind the last chunk tells where the broadcast ended.
+ * swarm.chunks is the end of the newest munro, with Sign All that of the newest
+ * chunk that was verified. It only grows, until the signed padding behind the last chunk tells
+ * where the broadcast ended.
  */
 #ifndef CULVERT_PPSP_LIVE_H
 #define CULVERT_PPSP_LIVE_H
@@ -60,7 +61,7 @@ enum cv_err ppsp_live_signed(struct ppsp_channel *c, cv_usec now,
 
 /* The peer showed that it has chunks up to `last` (HAVE, ACK): applies its
  * discard window (6.2). */
-void ppsp_live_shown(struct ppsp_channel *c, cv_usec now, uint64_t last);
+void ppsp_live_shown(struct ppsp_channel *c, uint64_t last);
 
 /* Chunks came into the store; or hashes were proven, perhaps of padding. */
 void ppsp_live_stored(struct ppsp_swarm *s);
@@ -68,6 +69,9 @@ void ppsp_live_proven(struct ppsp_swarm *s);
 
 /* A munro becomes known: the window slides, viewers tune in or drop. */
 void ppsp_live_edge(struct ppsp_swarm *s, cv_usec now, uint64_t end);
+/* What we have is in too many pieces (PPSP_LIVE_INTERVALS): the window slides behind
+ * the oldest of them. False: there is none. */
+bool ppsp_live_shed(struct ppsp_swarm *s, cv_usec now);
 /* The broadcast has at most so many chunks. */
 void ppsp_live_end(struct ppsp_swarm *s, uint64_t chunks);
 

@@ -273,10 +273,8 @@ enum cv_err ppsp_tree_put(struct ppsp_tree *t, ppsp_bin bin, const uint8_t *hash
         return err;
     struct ppsp_page *page = slot(t, i);
     uint32_t bit = (uint32_t)1 << at.at;
-    if (page->known & bit) {
-        assert(memcmp(hash_at(t, page, at.at), hash, t->hash_len) == 0);
-        return CV_ERR_OK;
-    }
+    if (page->known & bit && memcmp(hash_at(t, page, at.at), hash, t->hash_len) == 0)
+        return CV_ERR_OK; /* else the store was damaged: what is proven counts */
     memcpy(hash_at(t, page, at.at), hash, t->hash_len);
     page->known |= bit;
     page->dirty |= bit;
@@ -323,56 +321,95 @@ static void pending_drop(struct ppsp_pending *p, ppsp_bin bin) {
         }
 }
 
-/* Way from a node up to the first known one. */
+/* Nothing is above it that could prove it: it is sure by itself. */
+static bool is_top(const struct ppsp_tree *t, ppsp_bin bin) {
+    return t->munros ? !below_munro(t, bin) : bin == t->root_bin;
+}
+
+static void combine_up(const struct ppsp_tree *t, ppsp_bin bin, const uint8_t *hash,
+                       const uint8_t *sibling, uint8_t *ret) {
+    if (ppsp_bin_is_left(bin))
+        ppsp_tree_combine(t, hash, sibling, ret);
+    else
+        ppsp_tree_combine(t, sibling, hash, ret);
+}
+
+enum cv_err ppsp_tree_sure(struct ppsp_tree *t, ppsp_bin bin) {
+    uint8_t hash[CV_SHA_MAX];
+    const uint8_t *known;
+    enum cv_err err = ppsp_tree_get(t, bin, &known);
+    if (err)
+        return err;
+    memcpy(hash, known, t->hash_len);
+    for (; !is_top(t, bin); bin = ppsp_bin_parent(bin)) {
+        err = ppsp_tree_get(t, ppsp_bin_sibling(bin), &known);
+        if (err)
+            return err;
+        combine_up(t, bin, hash, known, hash);
+        err = ppsp_tree_get(t, ppsp_bin_parent(bin), &known);
+        if (err)
+            return err;
+        if (memcmp(hash, known, t->hash_len) != 0)
+            return CV_ERR_NOENT;
+    }
+    return CV_ERR_OK;
+}
+
+/* Way from a node up to the first known one that it leads to. */
 struct climb {
     unsigned steps;
     ppsp_bin bins[64];
-    uint8_t hashes[64][CV_SHA_MAX];
+    uint8_t hashes[64][CV_SHA_MAX]; /* one more than steps: that of the known node */
     uint8_t siblings[64][CV_SHA_MAX];
 };
 
 /*
  * Follows the hashes upwards. CV_ERR_NOENT when one is missing before a known
- * node is reached. Nothing is hashed before all hashes are there, so that
- * claims that lead nowhere cost nothing.
+ * node is reached. Nothing is hashed before a known node is reached, so that
+ * claims that lead nowhere cost nothing. A known node that does not fit may be
+ * damaged (it came from the store): the way goes on to the next, and when it leads
+ * nowhere, the claim is wrong only if the node is sure.
  */
 static enum cv_err climb(struct ppsp_tree *t, const struct ppsp_pending *p, ppsp_bin bin,
                          const uint8_t *hash, struct climb *c) {
-    const uint8_t *known;
-    enum cv_err err;
+    const uint8_t *known, *sib;
+    ppsp_bin wrong = PPSP_BIN_NONE;
+    unsigned hashed = 0;
     c->steps = 0;
-    for (ppsp_bin b = bin; (err = ppsp_tree_get(t, b, &known)) == CV_ERR_NOENT;
-         b = ppsp_bin_parent(b)) {
-        if (t->chunks == 0 || ppsp_bin_last(b) >= ppsp_bin_last(t->root_bin) + 1 ||
-            (t->munros && !below_munro(t, b)))
+    memcpy(c->hashes[0], hash, t->hash_len);
+    for (ppsp_bin b = bin;; b = ppsp_bin_parent(b)) {
+        enum cv_err err = ppsp_tree_get(t, b, &known);
+        if (err == CV_ERR_OK) {
+            uint8_t want[CV_SHA_MAX];
+            memcpy(want, known, t->hash_len);
+            for (; hashed < c->steps; hashed++)
+                combine_up(t, c->bins[hashed], c->hashes[hashed], c->siblings[hashed],
+                           c->hashes[hashed + 1]);
+            if (memcmp(c->hashes[c->steps], want, t->hash_len) == 0)
+                return CV_ERR_OK;
+            wrong = wrong == PPSP_BIN_NONE ? b : wrong;
+        }
+        if (err == CV_ERR_OK && is_top(t, b))
+            break;
+        if (err != CV_ERR_OK && err != CV_ERR_NOENT)
+            return err;
+        if (t->chunks == 0 || ppsp_bin_last(b) > ppsp_bin_last(t->root_bin) || is_top(t, b))
             return CV_ERR_NOENT;
-        const uint8_t *sib;
         err = ppsp_tree_get(t, ppsp_bin_sibling(b), &sib);
         if (err == CV_ERR_NOENT) {
             sib = pending_find(p, ppsp_bin_sibling(b));
             err = sib ? CV_ERR_OK : CV_ERR_NOENT;
         }
+        if (err == CV_ERR_NOENT && wrong != PPSP_BIN_NONE)
+            break;
         if (err)
             return err;
         c->bins[c->steps] = b;
         memcpy(c->siblings[c->steps], sib, t->hash_len);
         c->steps++;
     }
-    if (err)
-        return err;
-    uint8_t top[CV_SHA_MAX];
-    memcpy(top, known, t->hash_len);
-    const uint8_t *h = hash;
-    for (unsigned i = 0; i < c->steps; i++) {
-        memcpy(c->hashes[i], h, t->hash_len);
-        uint8_t *up = i + 1 < c->steps ? c->hashes[i + 1] : c->hashes[63];
-        if (ppsp_bin_is_left(c->bins[i]))
-            ppsp_tree_combine(t, c->hashes[i], c->siblings[i], up);
-        else
-            ppsp_tree_combine(t, c->siblings[i], c->hashes[i], up);
-        h = up;
-    }
-    return memcmp(h, top, t->hash_len) == 0 ? CV_ERR_OK : CV_ERR_AUTH;
+    enum cv_err err = ppsp_tree_sure(t, wrong);
+    return err ? err : CV_ERR_AUTH;
 }
 
 /* All of the way is right: from the top, so that a failure leaves no gap. */
@@ -402,9 +439,9 @@ enum cv_err ppsp_tree_check(struct ppsp_tree *t, struct ppsp_pending *p, uint64_
                             const uint8_t *hash) {
     const uint8_t *known;
     enum cv_err err = ppsp_tree_get(t, ppsp_bin_leaf(chunk), &known);
-    if (err == CV_ERR_OK)
-        return memcmp(known, hash, t->hash_len) == 0 ? CV_ERR_OK : CV_ERR_AUTH;
-    if (err != CV_ERR_NOENT)
+    if (err == CV_ERR_OK && memcmp(known, hash, t->hash_len) == 0)
+        return CV_ERR_OK;
+    if (err != CV_ERR_OK && err != CV_ERR_NOENT)
         return err;
     return prove(t, p, ppsp_bin_leaf(chunk), hash);
 }

@@ -80,8 +80,16 @@ void ppsp_tree_size(struct ppsp_tree *t, uint64_t chunks);
  */
 enum cv_err ppsp_tree_get(struct ppsp_tree *t, ppsp_bin bin, const uint8_t **ret);
 
-/* Makes a proven hash known. Errors: the store could not be read, or had to be
- * written and could not; the node is then not remembered. */
+/*
+ * Is the known hash of a node really right? What came from the store is believed
+ * unread; this hashes the way from the node up to what cannot be damaged, the root
+ * or a munro. CV_ERR_NOENT: it is not, or a hash of the way is missing; or an error
+ * of the store.
+ */
+enum cv_err ppsp_tree_sure(struct ppsp_tree *t, ppsp_bin bin);
+
+/* Makes a proven hash known, also in the place of a damaged one. Errors: the store could not be
+ * read, or had to be written and could not; the node is then not remembered. */
 enum cv_err ppsp_tree_put(struct ppsp_tree *t, ppsp_bin bin, const uint8_t *hash);
 
 /* Writes what is new. On error the rest stays to be written. */

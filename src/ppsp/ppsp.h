@@ -359,7 +359,7 @@ size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats 
     X(drop_data_bad)          /* wrong hash: peer dropped */                                       \
     X(drop_data_store)        /* store could not take it */                                        \
     X(drop_request_full)      /* queue of this peer is full */                                     \
-    X(drop_request_choked)    /* peer is choked */                                                 \
+    X(drop_request_choked)    /* peer is choked, or has everything */                              \
     X(drop_request_empty)     /* chunks we do not have or that do not exist */                     \
     X(drop_cancel_unknown)    /* cancel of what was not asked for */                               \
     X(drop_have_bad)          /* range outside the content, or no room to remember */              \

@@ -108,6 +108,8 @@ void ppsp_reciprocity_up(struct ppsp_channel *c, cv_usec now) {
 /* ---- what is said --------------------------------------------------------------- */
 
 bool ppsp_reciprocity_serves(struct ppsp_channel *c, cv_usec now) {
+    if (c->swarm->slots && !wants(c))
+        return false; /* it said that it has everything: so it holds no slot */
     if (!c->choking) {
         c->choke_at = CV_USEC_NEVER; /* it heard */
         return true;

@@ -4,7 +4,7 @@
  * the highest rank, which comes from outside (ppsp_peer_rank), among equals to those
  * that gave us most since the last time. One slot more for four goes by lot, for
  * half a minute: whoever is new has to be able to show himself. All others are
- * choked. Whoever has everything needs no slot.
+ * choked. Whoever has everything needs no slot, and is served nothing.
  *
  * Without slots (0, the default) nobody is choked. Both messages may get lost: an
  * UNCHOKE is said again, at growing intervals, until a REQUEST comes; a REQUEST of a
@@ -28,7 +28,7 @@ cv_usec ppsp_reciprocity_next(const struct ppsp_swarm *s);
 /* A channel opened: unchoked, until the slots are given anew, which is soon. */
 void ppsp_reciprocity_up(struct ppsp_channel *c, cv_usec now);
 
-/* A REQUEST came. False: the peer is choked, nothing is served. */
+/* A REQUEST came. False: the peer is choked, or said that it lacks nothing. */
 bool ppsp_reciprocity_serves(struct ppsp_channel *c, cv_usec now);
 
 /* CHOKE or UNCHOKE that has to be said; ppsp_reciprocity_tells() says whether and when. */

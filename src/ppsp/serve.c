@@ -173,7 +173,7 @@ enum cv_err ppsp_serve_ack(struct ppsp_channel *c, cv_usec now, const struct pps
     if (ppsp_chunkset_add(&c->have, ack->chunks.first, ack->chunks.last))
         PPSP_COUNT(s->p, drop_have_bad);
     else if (s->live)
-        ppsp_live_shown(c, now, ack->chunks.last);
+        ppsp_live_shown(c, ack->chunks.last);
     ppsp_serve_cancel(c, &ack->chunks, true);
     if (t.newest > c->sent_passed)
         c->sent_passed = t.newest;

@@ -131,11 +131,12 @@ static enum cv_err write_one(struct ppsp_swarm *s, cv_usec now) {
     if (!err)
         err = s->config.store->write_chunks(s->config.store_ctx, first, g->count, g->data, len);
     if (!err)
-        err = ppsp_chunkset_add(&s->have, first, last);
+        err = ppsp_swarm_mark(s, now, &s->have, first, last);
     if (err)
         return err;
     pop(s);
-    stored(s, now, first, last, len);
+    if (!s->live || last >= s->live->first) /* else the window passed it while it waited */
+        stored(s, now, first, last, len);
     return CV_ERR_OK;
 }
 
@@ -193,7 +194,7 @@ enum cv_err ppsp_stage_add(struct ppsp_swarm *s, cv_usec now, uint64_t chunk,
         ppsp_stage_flush(s, now);
     if (s->paused)
         return CV_ERR_FULL;
-    enum cv_err err = ppsp_chunkset_add(&s->taken, chunk, chunk);
+    enum cv_err err = ppsp_swarm_mark(s, now, &s->taken, chunk, chunk);
     if (!err && !joins(s, youngest(s), chunk))
         err = push(s, chunk);
     if (err)

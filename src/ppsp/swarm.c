@@ -98,6 +98,17 @@ void ppsp_swarm_chunkset(const struct ppsp_swarm *s, struct ppsp_chunkset *set) 
         ppsp_chunkset_bound(set, s->chunks);
 }
 
+enum cv_err ppsp_swarm_mark(struct ppsp_swarm *s, cv_usec now, struct ppsp_chunkset *set,
+                            uint64_t first, uint64_t last) {
+    for (;;) {
+        if (s->live && first < s->live->first)
+            first = s->live->first;
+        enum cv_err err = first <= last ? ppsp_chunkset_add(set, first, last) : CV_ERR_OK;
+        if (err != CV_ERR_LIMIT || !s->live || !ppsp_live_shed(s, now))
+            return err;
+    }
+}
+
 static void bucket(struct cv_tokenbucket *b, uint64_t rate, uint32_t chunk_size, cv_usec now) {
     if (rate == 0)
         rate = UINT64_MAX;

@@ -1,6 +1,7 @@
 /* The rules of sections 6, 7.7 and 7.9, seen from outside: a peer that says and
  * hears octets, at an injector or a viewer. */
 #include "live_rig.h"
+#include "ppsp/limits.h"
 #include "support/suite.h"
 
 CV_SUITE(ppsp_live_rules, .init = cv_crypto_init);
@@ -353,6 +354,83 @@ Test(ppsp_live_rules, a_signature_without_its_hash_is_dropped) {
     leave(&g);
 }
 
+/* ---- Sign All: what peers say they have ---------------------------------------------------- */
+
+static uint64_t events_of(struct stage *g, enum ppsp_event_type type) {
+    struct rig *r = g->l->rig;
+    rig_run(r, CV_MSEC(1));
+    return rig_events(r, g->w->engine, type);
+}
+
+/* A chunk of zeros with its signature. */
+static void say_chunk(struct stage *g, uint64_t chunk) {
+    static const uint8_t zeros[LIVE_CHUNK];
+    struct cv_wr d = raw_datagram(g->w);
+    struct ppsp_chunkspec spec = live_spec(g->l);
+    live_put_signed(g->l, &d, chunk, chunk, ppsp_ntp(WALL), zeros, LIVE_CHUNK);
+    ppsp_data_write(&d, &spec,
+                    &(struct ppsp_data){.chunk = chunk, .content = zeros, .len = LIVE_CHUNK});
+    cr_expect_eq(raw_send(g->w, &d), CV_ERR_OK);
+}
+
+/* That a chunk exists is known when its signature was checked, not before. */
+Test(ppsp_live_rules, HAVE_alone_moves_no_edge_and_makes_no_events) {
+    struct stage g = {.l = live_new(15, CV_DNSSEC_ED25519, WIDTH, 4096)};
+    g.l->rig->config.integrity = PPSP_INTEGRITY_SIGN_ALL;
+    rig_add(g.l->rig, false);
+    g.w = raw_new(g.l->rig, 0);
+    open_channel(&g);
+    for (unsigned i = 0; i < 2 * PPSP_EVENTS; i++) {
+        say_range(&g, PPSP_MSG_HAVE, 0, 3000);
+        say_range(&g, PPSP_MSG_HAVE, 5, 6);
+    }
+    cr_expect_eq(edge(&g), 0);
+    cr_expect_eq(live_counters(g.l, 0)->events_lost, 0);
+    cr_expect_eq(events_of(&g, PPSP_EVENT_LIVE_TUNED), 0);
+
+    /* It is asked for its newest chunk; that one tunes in. */
+    say_range(&g, PPSP_MSG_HAVE, 0, 4000);
+    raw_clear(g.w);
+    raw_wait(g.w, CV_SEC(4));
+    struct raw_message m;
+    cr_assert(raw_find(g.w, PPSP_MSG_REQUEST, 0, &m));
+    for (unsigned i = 0; raw_find(g.w, PPSP_MSG_REQUEST, i, &m); i++)
+        cr_expect_eq(m.range.first, m.range.last);
+    say_chunk(&g, m.range.first);
+    cr_expect_eq(edge(&g), m.range.first + 1);
+    cr_expect_eq(events_of(&g, PPSP_EVENT_LIVE_TUNED), 1);
+    leave(&g);
+}
+
+/* A liar among honest peers: whatever it says, the others' chunks are asked for. */
+Test(ppsp_live_rules, HAVE_of_a_liar_stops_no_stream_that_is_signed_chunk_by_chunk) {
+    struct stage g = {.l = live_new(16, CV_DNSSEC_ED25519, WIDTH, 4096)};
+    struct rig *r = g.l->rig;
+    r->config.integrity = PPSP_INTEGRITY_SIGN_ALL;
+    live_injector(g.l);
+    rig_add(r, false);
+    g.w = raw_new(r, 1);
+    open_channel(&g); /* before anybody honest */
+    say_range(&g, PPSP_MSG_HAVE, 0, 500000);
+    rig_connect(r, 1, 0, true);
+    for (unsigned i = 0; i < 40; i++) {
+        live_broadcast(g.l, 1, WIDTH, CV_MSEC(100));
+        say_range(&g, PPSP_MSG_HAVE, 0, g.l->said + 60000);
+        say_range(&g, PPSP_MSG_HAVE, 0, 500000 + 100000 * i);
+    }
+    rig_run(r, CV_SEC(1));
+    struct ppsp_stats st;
+    cr_assert_eq(ppsp_stats(r->engine[1], r->swarm[1], &st), CV_ERR_OK);
+    cr_expect_eq(st.chunks, g.l->said);
+    cr_expect_eq(rig_events(r, 1, PPSP_EVENT_LIVE_TUNED), 1);
+    const struct ppsp_event *tuned = live_event(g.l, 1, PPSP_EVENT_LIVE_TUNED);
+    cr_assert(tuned);
+    cr_expect_lt(tuned->first, 2 * WIDTH);
+    cr_expect(live_has(g.l, 1, tuned->first, g.l->said - 1));
+    cr_expect_eq(rig_events(r, 1, PPSP_EVENT_LIVE_DROPPED), 0);
+    leave(&g);
+}
+
 /* ---- discard windows (6.2) ----------------------------------------------------------------- */
 
 static struct ppsp_options handshake_of(struct stage *g) {
@@ -412,6 +490,59 @@ Test(ppsp_live_rules, R6_2_2_what_a_peer_discarded_is_not_asked_for) {
     cr_expect_geq(raw_count(g.w, PPSP_MSG_REQUEST), 1);
     for (unsigned i = 0; raw_find(g.w, PPSP_MSG_REQUEST, i, &m); i++)
         cr_expect_geq(m.range.first, 10 * WIDTH - 64);
+    leave(&g);
+}
+
+/* ---- a window in very many pieces ----------------------------------------------------------- */
+
+/* Every second chunk comes, and the rest is waited for: more pieces than a set holds
+ * (PPSP_LIVE_INTERVALS). The oldest are given up, and the stream goes on. */
+Test(ppsp_live_rules, more_pieces_than_a_set_holds_end_no_stream) {
+    enum { MUNROS = 80 };
+    struct stage g = {.l = live_new(17, CV_DNSSEC_ED25519, WIDTH, 4096)};
+    g.l->viewer.window = 8192;
+    g.l->viewer.latency = CV_SEC(3600);
+    rig_add(g.l->rig, false);
+    g.w = raw_new(g.l->rig, 0);
+    struct ppsp_options o = raw_options(g.w);
+    o.discard_window = 1024;
+    cr_assert_eq(raw_send_handshake(g.w, 0, g.w->ours, &o), CV_ERR_OK);
+    raw_listen(g.w);
+    cr_assert((g.w->theirs = raw_handshake_in(g.w, 0, &o)));
+    struct rig *r = g.l->rig;
+    unsigned dropped = 0, failed = 0;
+    for (uint64_t i = 0; i < MUNROS; i++) {
+        struct ppsp_event ev;
+        say_munro(&g, i * WIDTH, WIDTH, WALL);
+        while (ppsp_poll_event(r->engine[0], &ev)) {
+            dropped += ev.type == PPSP_EVENT_LIVE_DROPPED;
+            failed += ev.type == PPSP_EVENT_STORE_ERROR;
+        }
+        for (uint64_t k = 0; k < WIDTH; k += 2)
+            say_range(&g, PPSP_MSG_HAVE, i * WIDTH + k, i * WIDTH + k);
+        for (unsigned turns = 0; turns < 8; turns++) {
+            struct raw_message m;
+            raw_clear(g.w);
+            raw_wait(g.w, CV_MSEC(20));
+            for (unsigned q = 0; raw_find(g.w, PPSP_MSG_REQUEST, q, &m); q++) {
+                struct cv_wr d = raw_datagram(g.w);
+                cr_assert_eq(m.range.first, m.range.last);
+                live_put_chunk(g.l, &d, m.range.first, WIDTH);
+                cr_assert_eq(raw_send(g.w, &d), CV_ERR_OK);
+            }
+        }
+    }
+    cr_assert_eq(edge(&g), MUNROS * WIDTH);
+    struct ppsp_stats st;
+    cr_assert_eq(ppsp_stats(r->engine[0], r->swarm[0], &st), CV_ERR_OK);
+    cr_expect_not(st.paused);
+    cr_expect_gt(st.chunks_have, 1000);
+    for (uint64_t k = 0; k < 1000; k++)
+        cr_expect(ppsp_has(r->engine[0], r->swarm[0], MUNROS * WIDTH - 2 - 2 * k,
+                           MUNROS * WIDTH - 2 - 2 * k),
+                  "%d", (int)k);
+    cr_expect_gt(dropped, 0);
+    cr_expect_eq(failed, 0);
     leave(&g);
 }
 

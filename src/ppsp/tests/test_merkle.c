@@ -264,6 +264,65 @@ Test(ppsp_merkle, a_store_with_another_tree_is_found_out) {
     cv_crypto_thread_done();
 }
 
+/* A crash or a bad disk damaged one stored node: whoever sends what is right is not
+ * taken for a liar, what he sends is proven past the damage and replaces it, and a lie
+ * is still one. */
+static void damaged(ppsp_bin bad) {
+    struct naive n;
+    struct rig_store st;
+    naive_init(&n, 64);
+    store_init(&st);
+    memcpy(st.tree, n.node, sizeof n.node);
+    struct ppsp_tree t = tree_of(&n, &st, true);
+    struct ppsp_pending *p = calloc(1, sizeof *p);
+    for (ppsp_bin b = 0; b < 127; b++) /* of the first 16 chunks only what leads to others */
+        if (ppsp_bin_first(b) < 16 && ppsp_bin_level(b) < 4)
+            memset(st.tree + b * H, 0, H);
+    st.tree[bad * H + 7] ^= 1;
+    for (ppsp_bin b = ppsp_bin_leaf(5); b != ppsp_bin_at(4, 0); b = ppsp_bin_parent(b))
+        ppsp_pending_add(p, ppsp_bin_sibling(b), n.node[ppsp_bin_sibling(b)], H);
+    uint8_t wrong[H];
+    memcpy(wrong, n.node[10], H);
+    wrong[3] ^= 1;
+    cr_expect_eq(ppsp_tree_check(&t, p, 5, wrong), CV_ERR_NOENT, "who of both is not sure");
+    cr_expect_eq(ppsp_tree_check(&t, p, 5, n.node[10]), CV_ERR_OK, "bin %lu", (unsigned long)bad);
+    cr_expect_eq(ppsp_tree_check(&t, p, 5, wrong), CV_ERR_AUTH);
+    cr_assert_eq(ppsp_tree_flush(&t), CV_ERR_OK);
+    cr_expect_arr_eq(st.tree + bad * H, n.node[bad], H, "bin %lu", (unsigned long)bad);
+    free(p);
+    ppsp_tree_done(&t);
+    rig_store_done(&st);
+}
+
+Test(ppsp_merkle, a_damaged_node_gives_way_to_what_is_proven) {
+    cv_crypto_init();
+    damaged(ppsp_bin_at(4, 0));
+    cv_crypto_thread_done();
+}
+
+Test(ppsp_merkle, a_damaged_peak_gives_way_to_what_is_proven) {
+    cv_crypto_init();
+    struct naive n;
+    struct rig_store st;
+    struct ppsp_peaks k = {0};
+    uint64_t got;
+    naive_init(&n, 20);
+    store_init(&st);
+    memcpy(st.tree, n.node, sizeof n.node);
+    st.tree[35 * H] ^= 1;
+    struct ppsp_tree t = tree_of(&n, &st, true);
+    t.proven = true;
+    offer_peaks(&k, &n);
+    cr_assert_eq(ppsp_peaks_check(&t, &k, true, &got), CV_ERR_OK);
+    const uint8_t *h;
+    cr_assert_eq(ppsp_tree_get(&t, 35, &h), CV_ERR_OK);
+    cr_expect_arr_eq(h, n.node[35], H);
+    cr_expect_eq(ppsp_tree_sure(&t, 35), CV_ERR_OK);
+    ppsp_tree_done(&t);
+    rig_store_done(&st);
+    cv_crypto_thread_done();
+}
+
 /* Contents of more than a page tier: every level is found again. */
 Test(ppsp_merkle, pages_of_all_tiers) {
     cv_crypto_init();

@@ -167,3 +167,22 @@ Test(ppsp_reciprocity, a_choked_peer_gets_nothing_and_is_told_once_a_second) {
     free(w);
     rig_free(r);
 }
+
+/* With slots, who says that he has everything has no slot: he cannot take either. */
+Test(ppsp_reciprocity, HAVE_of_everything_gets_nobody_served_without_a_slot) {
+    struct rig *r = swarm(0, 4000 * 1024);
+    rig_run(r, CV_MSEC(200));
+    struct raw *w = raw_new(r, 0);
+    cr_assert(raw_call(w));
+    cr_assert_eq(raw_send_hex(w, "03 00000000 ffffffff"), CV_ERR_OK);
+    raw_listen(w);
+    ppsp_swarm_slots(r->engine[0], rig_now(r), r->swarm[0], 1);
+    raw_wait(w, CV_SEC(2));
+    raw_clear(w);
+    cr_assert_eq(raw_send_hex(w, "08 00000000 0000000f"), CV_ERR_OK);
+    raw_wait(w, CV_MSEC(500));
+    cr_expect_eq(to_us(w, PPSP_MSG_DATA), 0);
+    cr_expect_geq(raw_counters(w)->drop_request_choked, 1);
+    free(w);
+    rig_free(r);
+}

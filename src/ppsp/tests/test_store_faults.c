@@ -215,3 +215,34 @@ Test(ppsp_store_faults, commits_when_complete_and_after_a_while) {
     cr_expect_gt(r->store[1].commits, before);
     rig_free(r);
 }
+
+/* Nobody is blamed for what our own disk did. */
+Test(ppsp_store_faults, a_damaged_hash_costs_no_honest_peer_and_is_mended) {
+    struct rig *r = pair();
+    ppsp_swarm_limits(r->engine[0], rig_now(r), r->swarm[0], 200 * 1024, 0);
+    rig_run(r, CV_SEC(2));
+    cr_assert(!rig_complete(r, 1));
+    ppsp_swarm_close(r->engine[1], rig_now(r), r->swarm[1]);
+    rig_run(r, CV_SEC(1));
+    /* The root of a group of which nothing is here, beside one of which something is. */
+    struct rig_store *st = &r->store[1];
+    uint64_t bad = 0;
+    for (uint64_t g = 0; g < 62 && !bad; g++) {
+        uint64_t other = g ^ 1;
+        bool here = st->have[g / 4] >> (g % 4 * 16) & 0xffff;
+        bool there = st->have[other / 4] >> (other % 4 * 16) & 0xffff;
+        bad = !here && there ? ppsp_bin_at(4, g) : 0;
+    }
+    cr_assert(bad);
+    st->tree[bad * 32 + 9] ^= 0x10;
+    struct ppsp_swarm_config config = r->config;
+    config.store_ctx = st;
+    cr_assert_eq(ppsp_swarm_open(r->engine[1], rig_now(r), &config, &r->swarm[1]), CV_ERR_OK);
+    ppsp_swarm_limits(r->engine[0], rig_now(r), r->swarm[0], 0, 0);
+    rig_connect(r, 1, 0, true);
+    cr_expect(rig_run_complete(r, 1, CV_SEC(20)));
+    cr_expect(rig_equal(r, 1));
+    cr_expect_eq(ppsp_counters(r->engine[1])->peers_dropped_bad, 0);
+    cr_expect_arr_eq(st->tree + bad * 32, r->store[0].tree + bad * 32, 32);
+    rig_free(r);
+}
