@@ -182,7 +182,7 @@ static void score(struct ledger_file *f, struct rep_graph *g, uint32_t ego,
     uint32_t n = rep_graph_count(g);
     if (metric == LEDGER_PPR) {
         double *value = calloc(n, sizeof *value);
-        check_memory(f, value && rep_rank_ppr(g, ego, 0.85, 1e-9, value) == CV_ERR_OK);
+        check_memory(f, value && rep_rank_ppr(g, ego, REP_BOTH, 0.85, 1e-9, value) == CV_ERR_OK);
         for (uint32_t i = 0; i < n; i++)
             peers[i].score = value[i];
         free(value);

@@ -43,7 +43,9 @@ static bool make_tables(struct rep_ledger *l) {
     l->links = cv_map_new(sizeof(cv_handle), REP_LINKS, cv_siphash_map, l->hash_key);
     l->networks = cv_map_new(sizeof(struct cv_addr), REP_LINKS, cv_siphash_map, l->hash_key);
     l->graph = rep_graph_new(REP_GRAPH_NODES, l->hash_key);
-    return l->peers && l->clients && l->links && l->networks && l->graph;
+    l->walks = rep_walks_new(&(struct rep_walk_config){
+        .walks = REP_WALKS, .alpha_permille = REP_ALPHA_PERMILLE, .seed = l->cfg.seed});
+    return l->peers && l->clients && l->links && l->networks && l->graph && l->walks;
 }
 
 enum cv_err rep_ledger_new(const struct rep_config *cfg, const struct rep_store *store,
@@ -123,6 +125,7 @@ struct rep_ledger *rep_ledger_free(struct rep_ledger *l) {
     free_all(l->clients);
     free_all(l->links);
     free_all(l->networks);
+    rep_walks_free(l->walks);
     rep_graph_free(l->graph);
     free_sends(&l->ready);
     free_sends(&l->held);

@@ -20,6 +20,7 @@
 #include "reputation/graph.h"
 #include "reputation/ledger.h"
 #include "reputation/message.h"
+#include "reputation/rank_walk.h"
 
 enum rep_timer_kind { REP_TIMER_ROW, REP_TIMER_ASK, REP_TIMER_GRANT };
 
@@ -120,6 +121,7 @@ struct rep_ledger {
     struct cv_map *networks; /* by cv_addr, to struct rep_network */
     struct cv_heap timers;
     struct rep_graph *graph;
+    struct rep_walks *walks;
     uint32_t ego;
 
     bool in_transaction;

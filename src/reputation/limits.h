@@ -36,8 +36,9 @@ enum {
     REP_ASK_TRIES = 5,                /* unanswered asks before it is left for later */
     REP_SENDS_QUEUED = 4096,          /* messages waiting to be polled; more wait for a repeat */
 
-    REP_WALKS = 10000,   /* walks of one ranking */
-    REP_WALK_STEPS = 64, /* 0.85^64 = 3e-5: longer walks change nothing */
+    REP_WALKS = 10000,        /* walks of one ranking */
+    REP_ALPHA_PERMILLE = 850, /* a walk goes on with this probability */
+    REP_WALK_STEPS = 64,      /* 0.85^64 = 3e-5: longer walks change nothing */
     REP_HALF_LIFE_EPOCHS = 4,
 
     REP_WEIGHT_MEAN = 100, /* of a relay that scores as the mean neighbour does */

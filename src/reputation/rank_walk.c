@@ -6,12 +6,57 @@
 
 #include "reputation/wide.h"
 
+struct rep_walks {
+    struct rep_walk_config cfg;
+    uint8_t *len;          /* of each walk's list of nodes */
+    uint32_t *nodes;       /* REP_WALK_STEPS a walk: where it came by, without ego */
+    uint32_t *hits, *seen; /* by node; seen: stamp of the last walk that came by */
+    uint32_t count, cap;   /* of the two */
+    uint32_t stamp, ego, repaired;
+    uint64_t version; /* of the graph that was walked */
+    bool walked;
+};
+
 /* splitmix64: good enough to walk by, and the same everywhere. */
-static uint64_t next(uint64_t *state) {
-    uint64_t z = *state += 0x9e3779b97f4a7c15;
+static uint64_t mix(uint64_t z) {
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
     z = (z ^ z >> 27) * 0x94d049bb133111eb;
     return z ^ z >> 31;
+}
+
+static uint64_t next(uint64_t *state) {
+    return mix(*state += 0x9e3779b97f4a7c15);
+}
+
+struct rep_walks *rep_walks_new(const struct rep_walk_config *cfg) {
+    assert(cfg->walks > 0);
+    assert(cfg->alpha_permille < 1000);
+    struct rep_walks *w = calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->cfg = *cfg;
+    w->len = calloc(cfg->walks, sizeof *w->len);
+    w->nodes = calloc((size_t)cfg->walks * REP_WALK_STEPS, sizeof *w->nodes);
+    return w->len && w->nodes ? w : rep_walks_free(w);
+}
+
+struct rep_walks *rep_walks_free(struct rep_walks *w) {
+    if (!w)
+        return NULL;
+    free(w->len);
+    free(w->nodes);
+    free(w->hits);
+    free(w->seen);
+    free(w);
+    return NULL;
+}
+
+uint32_t rep_walks_hits(const struct rep_walks *w, uint32_t i) {
+    return i < w->count ? w->hits[i] : 0;
+}
+
+uint32_t rep_walks_repaired(const struct rep_walks *w) {
+    return w->repaired;
 }
 
 /* The neighbour whose share of the row holds `at` (< total). */
@@ -27,34 +72,151 @@ static uint32_t pick(const struct rep_half *row, uint32_t n, uint64_t at) {
     return row[lo].to;
 }
 
-enum cv_err rep_rank_walk(struct rep_graph *g, uint32_t ego, const struct rep_walk_config *cfg,
-                          uint32_t *hits) {
-    uint32_t count = rep_graph_count(g);
-    assert(ego < count);
-    assert(cfg->alpha_permille < 1000);
-    uint32_t *seen = calloc(count, sizeof *seen); /* number of the last walk that came by */
-    if (!seen)
-        return CV_ERR_NOMEM;
-
-    uint64_t state = cfg->seed;
-    uint64_t go_on = ((uint64_t)cfg->alpha_permille << 32) / 1000;
-    memset(hits, 0, count * sizeof *hits);
-    for (uint32_t walk = 1; walk <= cfg->walks; walk++) {
-        uint32_t at = ego;
-        seen[ego] = walk;
-        for (unsigned step = 0; step < REP_WALK_STEPS && next(&state) >> 32 < go_on; step++) {
-            uint32_t n;
-            uint64_t sum;
-            const struct rep_half *row = rep_graph_row(g, at, &n, &sum);
-            if (sum == 0)
-                break;
-            at = pick(row, n, (uint64_t)((rep_u128)next(&state) * sum >> 64));
-            if (seen[at] != walk) {
-                seen[at] = walk;
-                hits[at]++;
-            }
+static void walk(struct rep_walks *w, struct rep_graph *g, uint32_t number) {
+    uint64_t state = mix(w->cfg.seed ^ mix(number + UINT64_C(1)));
+    uint64_t go_on = ((uint64_t)w->cfg.alpha_permille << 32) / 1000;
+    uint32_t *list = &w->nodes[(size_t)number * REP_WALK_STEPS];
+    uint32_t at = w->ego;
+    uint8_t len = 0;
+    w->seen[at] = ++w->stamp;
+    for (unsigned step = 0; step < REP_WALK_STEPS && next(&state) >> 32 < go_on; step++) {
+        uint32_t n;
+        uint64_t sum;
+        const struct rep_half *row = rep_graph_row(g, at, &n, &sum);
+        if (sum == 0)
+            break;
+        at = pick(row, n, (uint64_t)((rep_u128)next(&state) * sum >> 64));
+        if (w->seen[at] != w->stamp) {
+            w->seen[at] = w->stamp;
+            w->hits[at]++;
+            list[len++] = at;
         }
     }
-    free(seen);
+    w->len[number] = len;
+}
+
+/* Did the row of any node it came by change? */
+static bool stale(const struct rep_walks *w, const struct rep_graph *g, uint32_t number) {
+    const uint32_t *list = &w->nodes[(size_t)number * REP_WALK_STEPS];
+    for (unsigned i = 0; i < w->len[number]; i++)
+        if (rep_graph_changed(g, list[i]) > w->version)
+            return true;
+    return false;
+}
+
+static void forget(struct rep_walks *w, uint32_t number) {
+    const uint32_t *list = &w->nodes[(size_t)number * REP_WALK_STEPS];
+    for (unsigned i = 0; i < w->len[number]; i++)
+        w->hits[list[i]]--;
+}
+
+static enum cv_err grow(struct rep_walks *w, uint32_t count) {
+    if (count > w->cap) {
+        uint32_t cap = count > w->cap / 2 * 3 ? count : w->cap / 2 * 3;
+        uint32_t *hits = realloc(w->hits, cap * sizeof *hits);
+        if (!hits)
+            return CV_ERR_NOMEM;
+        w->hits = hits;
+        uint32_t *seen = realloc(w->seen, cap * sizeof *seen);
+        if (!seen)
+            return CV_ERR_NOMEM;
+        w->seen = seen;
+        w->cap = cap;
+    }
+    memset(w->hits + w->count, 0, (count - w->count) * sizeof *w->hits);
+    memset(w->seen + w->count, 0, (count - w->count) * sizeof *w->seen);
+    w->count = count;
+    return CV_ERR_OK;
+}
+
+enum cv_err rep_walks_update(struct rep_walks *w, struct rep_graph *g, uint32_t ego) {
+    uint32_t count = rep_graph_count(g);
+    assert(ego < count);
+    assert(count >= w->count);
+    enum cv_err err = grow(w, count);
+    if (err)
+        return err;
+    if (w->stamp > UINT32_MAX - w->cfg.walks) { /* stamps begin anew */
+        memset(w->seen, 0, count * sizeof *w->seen);
+        w->stamp = 0;
+    }
+    bool all = !w->walked || w->ego != ego || rep_graph_changed(g, ego) > w->version;
+    w->ego = ego;
+    w->repaired = 0;
+    for (uint32_t i = 0; i < w->cfg.walks; i++) {
+        if (!all && !stale(w, g, i))
+            continue;
+        forget(w, i);
+        walk(w, g, i);
+        w->repaired++;
+    }
+    w->walked = true;
+    w->version = rep_graph_version(g);
+    return CV_ERR_OK;
+}
+
+enum cv_err rep_rank_walk(struct rep_graph *g, uint32_t ego, const struct rep_walk_config *cfg,
+                          uint32_t *hits) {
+    struct rep_walks *w = rep_walks_new(cfg);
+    enum cv_err err = w ? rep_walks_update(w, g, ego) : CV_ERR_NOMEM;
+    if (!err)
+        memcpy(hits, w->hits, w->count * sizeof *hits);
+    rep_walks_free(w);
+    return err;
+}
+
+/* ---- exactly ---- */
+
+/* Expected visits of every node by walks from `from`: v = e + alpha v P, by
+ * repetition; what has nowhere to go ends. */
+static void visits(struct rep_graph *g, uint32_t from, double alpha, double tolerance, double *v,
+                   double *now, double *then) {
+    uint32_t count = rep_graph_count(g);
+    memset(v, 0, count * sizeof *v);
+    memset(now, 0, count * sizeof *now);
+    now[from] = 1;
+    for (double left = 1; left > tolerance;) {
+        memset(then, 0, count * sizeof *then);
+        left = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t n;
+            uint64_t total, below = 0;
+            if (now[i] == 0)
+                continue;
+            v[i] += now[i];
+            const struct rep_half *row = rep_graph_row(g, i, &n, &total);
+            if (total == 0)
+                continue;
+            left += alpha * now[i];
+            double share = alpha * now[i] / (double)total;
+            for (uint32_t j = 0; j < n; j++) {
+                then[row[j].to] += share * (double)(row[j].sum - below);
+                below = row[j].sum;
+            }
+        }
+        double *swap = now;
+        now = then;
+        then = swap;
+    }
+}
+
+/* The chance of a first visit is the number of visits expected from ego, over
+ * that of visits expected once one is there. */
+enum cv_err rep_rank_walk_exact(struct rep_graph *g, uint32_t ego, double alpha, double tolerance,
+                                double *ret) {
+    uint32_t count = rep_graph_count(g);
+    assert(ego < count);
+    assert(alpha >= 0 && alpha < 1);
+    double *work = calloc((size_t)count * 3, sizeof *work);
+    if (!work)
+        return CV_ERR_NOMEM;
+    visits(g, ego, alpha, tolerance, ret, work, work + count);
+    double *again = work + 2 * (size_t)count;
+    for (uint32_t t = 0; t < count; t++)
+        if (ret[t] > 0) {
+            visits(g, t, alpha, tolerance, again, work, work + count);
+            ret[t] /= again[t];
+        }
+    free(work);
     return CV_ERR_OK;
 }

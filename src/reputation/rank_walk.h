@@ -4,7 +4,15 @@
  * scores one for each walk that comes by at all. Visiting once is what takes
  * the profit out of fake identities: what an attacker hangs behind itself is
  * walked after it was counted, and adds nothing to its own score.
- * Integers only: the same seed gives the same hits on every machine.
+ *
+ * A node's score is hits / walks: the chance that a walk comes by. (Not its
+ * share of all hits: fakes that hold walks captive lower the hits of others,
+ * and would raise that share.)
+ *
+ * Every walk has dice of its own, drawn from the seed and its number, and is
+ * remembered. After a change only those walks are walked again that came by a
+ * node whose row changed; the result is that of walking all of them anew,
+ * octet by octet. Integers only: the same seed gives the same hits everywhere.
  */
 #ifndef CULVERT_REPUTATION_RANK_WALK_H
 #define CULVERT_REPUTATION_RANK_WALK_H
@@ -17,11 +25,33 @@ struct rep_walk_config {
     uint64_t seed;
 };
 
-/* hits[i], i < rep_graph_count(): walks from `ego` that came by node i; ego's
- * own are 0. A node's score is hits / walks: the probability that a walk comes
- * by. (Not its share of all hits: fakes that hold walks captive lower the hits
- * of others, and would raise that share.) CV_ERR_NOMEM. */
+struct rep_walks;
+
+/* 260 octets a walk. NULL: out of memory. */
+struct rep_walks *rep_walks_new(const struct rep_walk_config *cfg);
+struct rep_walks *rep_walks_free(struct rep_walks *w);
+
+/* Brings all walks from `ego` up to date with `g`, which must be the graph of
+ * the update before. CV_ERR_NOMEM: as they were. */
+enum cv_err rep_walks_update(struct rep_walks *w, struct rep_graph *g, uint32_t ego);
+
+/* Walks that came by node i in the last update; 0 for ego and for nodes that
+ * were added since. */
+uint32_t rep_walks_hits(const struct rep_walks *w, uint32_t i);
+
+/* How many walks the last update walked again. */
+uint32_t rep_walks_repaired(const struct rep_walks *w);
+
+/* All in one: hits[i], i < rep_graph_count(). CV_ERR_NOMEM. */
 enum cv_err rep_rank_walk(struct rep_graph *g, uint32_t ego, const struct rep_walk_config *cfg,
                           uint32_t *hits);
+
+/*
+ * The chances that the walks sample, exact to `tolerance`: ret[i], ego's is 1.
+ * Solves one linear system a node, so it is for thousands of nodes, not for
+ * millions. CV_ERR_NOMEM.
+ */
+enum cv_err rep_rank_walk_exact(struct rep_graph *g, uint32_t ego, double alpha, double tolerance,
+                                double *ret);
 
 #endif

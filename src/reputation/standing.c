@@ -10,8 +10,6 @@
 #include "reputation/ledger_internal.h"
 #include "reputation/rank_walk.h"
 
-enum { ALPHA_PERMILLE = 850 };
-
 enum cv_err rep_standing_load(struct rep_ledger *l) {
     const uint8_t *me = l->identity_secret.public_key;
     struct rep_edge *edges = NULL;
@@ -86,13 +84,13 @@ static void keep_score(struct rep_ledger *l, struct cv_now now, const struct rep
         rep_ledger_touch(l, now, 1);
 }
 
-static void hand_out(struct rep_ledger *l, struct cv_now now, const uint32_t *hits) {
+static void hand_out(struct rep_ledger *l, struct cv_now now) {
     void *cursor = NULL;
     struct rep_peer *p;
     while ((p = cv_map_next(l->peers, &cursor, NULL))) {
         uint32_t i = rep_graph_find(l->graph, p->key);
         uint32_t was = p->hits;
-        p->hits = i == REP_NO_NODE ? 0 : hits[i];
+        p->hits = i == REP_NO_NODE ? 0 : rep_walks_hits(l->walks, i);
         if (p->hits != was)
             keep_score(l, now, p);
     }
@@ -106,22 +104,18 @@ static void hand_out(struct rep_ledger *l, struct cv_now now, const uint32_t *hi
 }
 
 void rep_standing_rank(struct rep_ledger *l, struct cv_now now) {
-    struct rep_walk_config cfg = {
-        .walks = REP_WALKS, .alpha_permille = ALPHA_PERMILLE, .seed = l->cfg.seed};
-    uint32_t count = rep_graph_count(l->graph);
-    uint32_t *hits = calloc(count, sizeof *hits);
     l->rerank_at = CV_USEC_NEVER;
-    if (!hits || rep_rank_walk(l->graph, l->ego, &cfg, hits)) {
-        free(hits);
+    if (rep_walks_update(l->walks, l->graph, l->ego)) {
         rep_standing_dirty(l, now); /* out of memory: the old weights stay for now */
         return;
     }
+    uint32_t count = rep_graph_count(l->graph);
     l->generation++;
     l->stats.relays_ranked = 0;
     for (uint32_t i = 0; i < count; i++)
-        l->stats.relays_ranked += hits[i] != 0;
-    hand_out(l, now, hits);
-    free(hits);
-    CV_TRACE(LEDGER, ranked, now.mono, "relays=%llu generation=%llu",
-             (unsigned long long)l->stats.relays_ranked, (unsigned long long)l->generation);
+        l->stats.relays_ranked += rep_walks_hits(l->walks, i) != 0;
+    hand_out(l, now);
+    CV_TRACE(LEDGER, ranked, now.mono, "relays=%llu generation=%llu walked=%u",
+             (unsigned long long)l->stats.relays_ranked, (unsigned long long)l->generation,
+             rep_walks_repaired(l->walks));
 }

@@ -132,7 +132,7 @@ static void rank(double *ret_walk_ms, double *ret_ppr_ms) {
     must(rep_rank_walk(g, 0, &cfg, hits), "walks");
     *ret_walk_ms = (bench_now() - from) * 1e3;
     from = bench_now();
-    must(rep_rank_ppr(g, 0, 0.85, 1e-9, shares), "ppr");
+    must(rep_rank_ppr(g, 0, REP_BOTH, 0.85, 1e-9, shares), "ppr");
     *ret_ppr_ms = (bench_now() - from) * 1e3;
     free(hits);
     free(shares);

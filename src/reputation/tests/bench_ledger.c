@@ -181,7 +181,7 @@ static void bench_graph(unsigned edges) {
     must(rep_rank_walk(g, 0, &cfg, hits), "walk");
     printf("  \"rerank_ms\": %.2f,\n", 1000 * (seconds() - from));
     from = seconds();
-    must(rep_rank_ppr(g, 0, 0.85, 1e-9, value), "ppr");
+    must(rep_rank_ppr(g, 0, REP_BOTH, 0.85, 1e-9, value), "ppr");
     printf("  \"ppr_ms\": %.1f,\n", 1000 * (seconds() - from));
     free(e);
     free(hits);

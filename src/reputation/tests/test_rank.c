@@ -119,7 +119,7 @@ Test(rep_rank, walks_and_pagerank_agree_with_naive_solutions) {
         struct cv_rng rng = cv_rng_seeded(&dice);
         struct rep_graph *g = random_graph(&rng, w);
         walk(g, 0, seed, hits);
-        cr_assert_eq(rep_rank_ppr(g, node(g, 0), 0.85, 1e-12, ppr), CV_ERR_OK);
+        cr_assert_eq(rep_rank_ppr(g, node(g, 0), REP_BOTH, 0.85, 1e-12, ppr), CV_ERR_OK);
         double sum = 0;
         for (unsigned t = 0; t < SMALL; t++) {
             uint32_t i = node(g, t);
@@ -137,6 +137,120 @@ Test(rep_rank, walks_and_pagerank_agree_with_naive_solutions) {
         cr_expect_eq(hits[node(g, 0)], 0);
         rep_graph_free(g);
     }
+}
+
+Test(rep_rank, exact_walks_agree_with_the_naive_solution) {
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct cv_rng_seeded dice;
+        double w[SMALL][SMALL], chance[SMALL];
+        cv_rng_seeded_init(&dice, seed);
+        struct cv_rng rng = cv_rng_seeded(&dice);
+        struct rep_graph *g = random_graph(&rng, w);
+        cr_assert_eq(rep_rank_walk_exact(g, node(g, 3), 0.85, 1e-13, chance), CV_ERR_OK);
+        for (unsigned t = 0; t < SMALL; t++)
+            cr_expect_float_eq(chance[node(g, t)], t == 3 ? 1 : first_visit(w, 3, t), 1e-9,
+                               "seed %lu, %u", (unsigned long)seed, t);
+        rep_graph_free(g);
+    }
+}
+
+/* By matrix: to those that took (w[i][j]: i gave j) or, transposed, that gave.
+ * Who has nowhere to go returns to ego. */
+static double naive_one_way(double w[SMALL][SMALL], bool givers, unsigned ego, unsigned t) {
+    double p[SMALL] = {0};
+    p[ego] = 1;
+    for (unsigned round = 0; round < 500; round++) {
+        double next[SMALL] = {0};
+        for (unsigned i = 0; i < SMALL; i++) {
+            double total = 0;
+            for (unsigned j = 0; j < SMALL; j++)
+                total += givers ? w[j][i] : w[i][j];
+            if (total == 0)
+                next[ego] += 0.85 * p[i];
+            for (unsigned j = 0; total > 0 && j < SMALL; j++)
+                next[j] += 0.85 * p[i] * (givers ? w[j][i] : w[i][j]) / total;
+        }
+        next[ego] += 0.15;
+        memcpy(p, next, sizeof p);
+    }
+    return p[t];
+}
+
+Test(rep_rank, pagerank_one_way_and_its_difference) {
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct cv_rng_seeded dice;
+        double w[SMALL][SMALL] = {{0}}, took[SMALL], gave[SMALL], difference[SMALL], sum = 0;
+        cv_rng_seeded_init(&dice, seed);
+        struct cv_rng rng = cv_rng_seeded(&dice);
+        struct rep_graph *g = rep_graph_new(1000, hash_key);
+        for (unsigned i = 0; i < SMALL; i++)
+            node(g, i);
+        for (unsigned n = 0; n < 2 * SMALL; n++) {
+            unsigned a = (unsigned)cv_rng_below(&rng, SMALL);
+            unsigned b = (unsigned)cv_rng_below(&rng, SMALL);
+            uint64_t octets = 1 + cv_rng_below(&rng, 1 << 30);
+            if (a == b || a == 5)
+                continue; /* 5 gives nothing: a dead end of one walk */
+            set(g, a, b, octets);
+            w[a][b] = (double)octets;
+        }
+        cr_assert_eq(rep_rank_ppr(g, 0, REP_TOOK, 0.85, 1e-13, took), CV_ERR_OK);
+        cr_assert_eq(rep_rank_ppr(g, 0, REP_GAVE, 0.85, 1e-13, gave), CV_ERR_OK);
+        cr_assert_eq(rep_rank_ppr_difference(g, 0, 0.85, 1e-13, difference), CV_ERR_OK);
+        for (unsigned t = 0; t < SMALL; t++) {
+            cr_expect_float_eq(took[t], naive_one_way(w, true, 0, t), 1e-9);
+            cr_expect_float_eq(gave[t], naive_one_way(w, false, 0, t), 1e-9);
+            cr_expect_float_eq(difference[t], took[t] - gave[t], 1e-12);
+            sum += difference[t];
+        }
+        cr_expect_float_eq(sum, 0, 1e-9);
+        rep_graph_free(g);
+    }
+}
+
+/* Whatever happens to the graph, walks that are kept up to date are those that
+ * are walked anew; and few are walked again after one row. */
+Test(rep_rank, kept_walks_are_the_same_as_new_ones) {
+    enum { MANY = 300 };
+    struct cv_rng_seeded dice;
+    cv_rng_seeded_init(&dice, 6);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    struct rep_graph *g = rep_graph_new(1000, hash_key);
+    struct rep_walk_config cfg = {.walks = 3000, .alpha_permille = 850, .seed = 8};
+    struct rep_walks *kept = rep_walks_new(&cfg);
+    static uint32_t hits[1000];
+    uint64_t repaired = 0, rows = 0;
+    for (unsigned i = 1; i < MANY; i++)
+        set(g, i, (unsigned)cv_rng_below(&rng, i), 1 + cv_rng_below(&rng, 1 << 20));
+    for (unsigned step = 0; step < 200; step++) {
+        unsigned a = (unsigned)cv_rng_below(&rng, MANY + step / 10);
+        unsigned b = (unsigned)cv_rng_below(&rng, MANY + step / 10);
+        uint8_t k[CV_KEY];
+        if (step % 50 == 20) {
+            key(a, k);
+            cr_assert_eq(rep_graph_exclude(g, k), CV_ERR_OK);
+        } else if (step % 50 == 30) {
+            rep_graph_epoch(g, step);
+        } else if (step % 50 != 40 && a != b) {
+            struct rep_edge e = edge_of(a, b, 1 + cv_rng_below(&rng, 1 << 20), step);
+            cr_assert_eq(rep_graph_set(g, &e), CV_ERR_OK);
+            rows++;
+        }
+        uint32_t ego = step < 150 ? 0 : 9 + step % 2;
+        cr_assert_eq(rep_walks_update(kept, g, ego), CV_ERR_OK);
+        if (step % 50 < 20 && step % 150)
+            repaired += rep_walks_repaired(kept);
+        cr_assert_eq(rep_rank_walk(g, ego, &cfg, hits), CV_ERR_OK);
+        for (uint32_t i = 0; i < rep_graph_count(g); i++)
+            cr_assert_eq(rep_walks_hits(kept, i), hits[i], "step %u, node %u", step, i);
+        cr_assert_eq(rep_walks_hits(kept, ego), 0);
+        cr_assert_eq(rep_walks_update(kept, g, ego), CV_ERR_OK);
+        cr_assert_eq(rep_walks_repaired(kept), 0, "nothing changed meanwhile");
+    }
+    cr_expect_gt(rows, 100);
+    cr_expect_lt(repaired, 80 * 3000 / 4, "%lu walks for 80 rows", (unsigned long)repaired);
+    rep_walks_free(kept);
+    rep_graph_free(g);
 }
 
 Test(rep_rank, same_seed_same_hits) {
