@@ -481,6 +481,7 @@ def main():
         say("All of it held.")
         if args.keep:
             say(f"\nStill running: {demo.find('viewer').wait_for('link', 1)['url']}\n"
+                f"Page: {demo.ask('viewer', 'status')['page']}\n"
                 f"Folder: {demo.folder}. Ctrl-C ends it.")
             while True:
                 time.sleep(3600)

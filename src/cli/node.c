@@ -14,6 +14,12 @@ static void say_listening(struct cli_session *c, bool relay) {
     cli_progress_event(&c->progress, "listening", sentence, json_pack("{s:s}", "address", text));
 }
 
+static void say_page(struct cli_session *c) {
+    char link[GW_LINK_MAX], sentence[GW_LINK_MAX + 16];
+    snprintf(sentence, sizeof sentence, "Page %s", gateway_page(c->gateway, link));
+    cli_progress_event(&c->progress, "page", sentence, json_pack("{s:s}", "url", link));
+}
+
 static void say_shared(struct cli_session *c, const struct cli_offer *o) {
     char uri[NODE_URI_MAX], relay[2 * CV_KEY + 1], sentence[NODE_URI_MAX + sizeof relay + 64];
     if (node_uri_write(&o->uri, uri, sizeof uri) < 0)
@@ -43,6 +49,8 @@ int cli_node(const struct cli_settings *s) {
     }
     if (status == CLI_OK) {
         say_listening(&c, relay);
+        if (c.gateway)
+            say_page(&c);
         if (s->open)
             say_shared(&c, &offer);
         status = cli_session_run(&c);

@@ -296,6 +296,10 @@ static enum cv_err open_gateway(struct cli_session *c, struct io_why *why) {
     if (!err)
         err = gateway_new(c->host, &cfg, &c->gateway, why);
     cv_wipe(cfg.secret, sizeof cfg.secret);
+    if (!err) { /* for programs: Authorization: Bearer TOKEN */
+        const char *token = gateway_token(c->gateway);
+        err = io_state_write(c->state, "token", (const uint8_t *)token, strlen(token), why);
+    }
     return err;
 }
 

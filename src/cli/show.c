@@ -30,6 +30,9 @@ static void print_status(const json_t *o, const json_t *swarms) {
         printf("Cache     %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
                " MiB used, %" JSON_INTEGER_FORMAT " contents\n",
                num(cache, "used") >> 20, num(cache, "limit") >> 20, num(cache, "contents"));
+    const char *page = json_string_value(json_object_get(o, "page"));
+    if (page)
+        printf("Page      %s\n", page);
     size_t i;
     json_t *s;
     json_array_foreach(swarms, i, s) {
@@ -87,6 +90,9 @@ int cli_show(const struct cli_settings *s) {
                                                : "/api/path";
     json_t *o = cli_ask_get(socket_path, resource);
     json_t *swarms = o && what == CLI_STATUS ? cli_ask_get(socket_path, "/api/swarms") : NULL;
+    json_t *page = o && what == CLI_STATUS ? cli_ask_get(socket_path, "/api/page") : NULL;
+    json_object_update(o, page);
+    json_decref(page);
     if (!o) {
         fprintf(stderr,
                 "culvert: %s: no node answers there; start one with 'culvert node', or name its "

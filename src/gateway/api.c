@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "gateway/events.h"
 
 enum { RANGES_MAX = 256 };
 
@@ -20,12 +21,17 @@ struct gw_api {
     struct io_host *host;
     struct gateway *gateway;
     struct evhttp *http;
+    struct gw_events *events;
     gw_wanted_fn *on_wanted;
     void *wanted_ctx;
     void (*add_status)(void *ctx, json_t *status);
     void *status_ctx;
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
+
+static void swarm_name(const struct node_uri *uri, char out[2 * 8 + 1]) {
+    cv_hex(uri->swarm_id, uri->swarm_id_len < 8 ? uri->swarm_id_len : 8, out);
+}
 
 static json_t *octets(uint64_t n) {
     return json_integer((json_int_t)n);
@@ -103,16 +109,18 @@ json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
     json_t *list = json_array();
     struct node_swarm_status s;
     for (size_t i = 0; node_swarm_status(io_host_node(host), i, &s); i++) {
-        char id[2 * 8 + 1], link[GW_LINK_MAX];
+        char id[2 * 8 + 1], link[GW_LINK_MAX], uri[NODE_URI_MAX];
+        swarm_name(&s.uri, id);
         json_t *o = json_pack(
-            "{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "swarm",
-            cv_hex(s.uri.swarm_id, s.uri.swarm_id_len < 8 ? s.uri.swarm_id_len : 8, id), "name",
-            s.uri.name, "direct", s.mode == NODE_SWARM_DIRECT, "sharing", (int)s.sharing, "have",
-            (json_int_t)s.have, "length", (json_int_t)s.length, "received", (json_int_t)s.received,
-            "sent", (json_int_t)s.sent, "rate_down", (json_int_t)s.rate_down, "rate_up",
-            (json_int_t)s.rate_up, "peers", (int)s.peers);
+            "{s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "swarm", id, "name",
+            s.uri.name, "direct", s.mode == NODE_SWARM_DIRECT, "open", s.mode == NODE_SWARM_OPEN,
+            "sharing", (int)s.sharing, "have", (json_int_t)s.have, "length", (json_int_t)s.length,
+            "received", (json_int_t)s.received, "sent", (json_int_t)s.sent, "rate_down",
+            (json_int_t)s.rate_down, "rate_up", (json_int_t)s.rate_up, "peers", (int)s.peers);
         if (o)
             json_object_set_new(o, "ranges", ranges(host, &s));
+        if (o && node_uri_write(&s.uri, uri, sizeof uri) > 0)
+            json_object_set_new(o, "uri", json_string(uri));
         if (o && gateway)
             json_object_set_new(o, "link", json_string(gateway_link(gateway, &s.uri, link)));
         json_array_append_new(list, o);
@@ -143,14 +151,18 @@ static json_t *peer_row(const struct node_swarm_status *s, const struct node_pee
     char addr[CV_ADDR_TEXT] = "";
     if (!p->hidden)
         cv_addr_text(&p->endpoint.addr, addr);
+    char id[2 * 8 + 1];
+    swarm_name(&s->uri, id);
     json_t *o =
-        json_pack("{s:s, s:b, s:b, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "name", s->uri.name,
-                  "hidden", (int)p->hidden, "outgoing", (int)p->outgoing, "hops", (int)p->hops,
-                  "received", (json_int_t)p->received, "sent", (json_int_t)p->sent, "rate_down",
-                  (json_int_t)p->rate_down, "rate_up", (json_int_t)p->rate_up, "rtt_ms",
-                  (json_int_t)(p->rtt / 1000), "have", (json_int_t)p->have);
-    if (o)
+        json_pack("{s:s, s:s, s:b, s:b, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "swarm", id, "name",
+                  s->uri.name, "hidden", (int)p->hidden, "outgoing", (int)p->outgoing, "hops",
+                  (int)p->hops, "received", (json_int_t)p->received, "sent", (json_int_t)p->sent,
+                  "rate_down", (json_int_t)p->rate_down, "rate_up", (json_int_t)p->rate_up,
+                  "rtt_ms", (json_int_t)(p->rtt / 1000), "have", (json_int_t)p->have);
+    if (o) {
         json_object_set_new(o, "address", p->hidden ? json_null() : json_string(addr));
+        json_object_set_new(o, "path", path_of(p));
+    }
     return o;
 }
 
@@ -183,6 +195,24 @@ static void answer(struct evhttp_request *req, json_t *o) {
     evhttp_send_reply(req, 200, "OK", NULL);
 }
 
+static json_t *page_of(const struct gw_api *a) {
+    char link[GW_LINK_MAX];
+    return json_pack("{s:s*}", "page", a->gateway ? gateway_page(a->gateway, link) : NULL);
+}
+
+static json_t *status_of(struct gw_api *a) {
+    json_t *o = gw_api_status(a->host);
+    if (o && a->add_status)
+        a->add_status(a->status_ctx, o);
+    return o;
+}
+
+static json_t *state(void *ctx) {
+    struct gw_api *a = ctx;
+    return json_pack("{s:o*, s:o*, s:o*}", "status", status_of(a), "swarms",
+                     gw_api_swarms(a->host, a->gateway), "peers", gw_api_peers(a->host));
+}
+
 /* Something to do, described by a JSON object; the answer is a stream. */
 static void wanted(struct gw_api *a, struct evhttp_request *req) {
     struct evbuffer *in = evhttp_request_get_input_buffer(req);
@@ -202,30 +232,35 @@ static void wanted(struct gw_api *a, struct evhttp_request *req) {
     json_decref(o);
 }
 
-static json_t *status_of(struct gw_api *a) {
-    json_t *o = gw_api_status(a->host);
-    if (o && a->add_status)
-        a->add_status(a->status_ctx, o);
-    return o;
-}
-
-static void on_request(struct evhttp_request *req, void *arg) {
-    struct gw_api *a = arg;
-    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
-    const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
-    bool tasks = path && strcmp(path, "/api/tasks") == 0 && a->on_wanted;
+/* The same for the socket and, after its checks, the gateway. */
+static void serve(void *ctx, struct evhttp_request *req, const char *path) {
+    struct gw_api *a = ctx;
+    bool tasks = strcmp(path, "/api/tasks") == 0 && a->on_wanted;
     if (tasks && evhttp_request_get_command(req) == EVHTTP_REQ_POST)
         wanted(a, req);
     else if (tasks || evhttp_request_get_command(req) != EVHTTP_REQ_GET)
         evhttp_send_error(req, 405, "Method Not Allowed");
-    else if (path && strcmp(path, "/api/status") == 0)
+    else if (strcmp(path, "/api/status") == 0)
         answer(req, status_of(a));
-    else if (path && strcmp(path, "/api/swarms") == 0)
+    else if (strcmp(path, "/api/swarms") == 0)
         answer(req, gw_api_swarms(a->host, a->gateway));
-    else if (path && strcmp(path, "/api/peers") == 0)
+    else if (strcmp(path, "/api/peers") == 0)
         answer(req, gw_api_peers(a->host));
-    else if (path && strcmp(path, "/api/path") == 0)
+    else if (strcmp(path, "/api/path") == 0)
         answer(req, gw_api_path(a->host));
+    else if (strcmp(path, "/api/page") == 0)
+        answer(req, page_of(a));
+    else if (strcmp(path, "/api/events") != 0)
+        evhttp_send_error(req, 404, "Not Found");
+    else if (!gw_events_listen(a->events, req))
+        evhttp_send_error(req, 503, "Too many listeners");
+}
+
+static void on_request(struct evhttp_request *req, void *arg) {
+    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
+    const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
+    if (path)
+        serve(arg, req, path);
     else
         evhttp_send_error(req, 404, "Not Found");
 }
@@ -236,6 +271,13 @@ static bool answers(const struct sockaddr_un *at) {
     if (fd >= 0)
         close(fd);
     return yes;
+}
+
+static void discard(struct gw_api *a) {
+    gw_events_free(a->events);
+    if (a->http)
+        evhttp_free(a->http);
+    free(a);
 }
 
 enum cv_err gw_api_new(struct io_host *host, struct gateway *gateway, const char *path,
@@ -254,8 +296,9 @@ enum cv_err gw_api_new(struct io_host *host, struct gateway *gateway, const char
     memcpy(at.sun_path, path, strlen(path) + 1);
     memcpy(a->path, path, strlen(path) + 1);
     a->http = evhttp_new(io_loop_base(io_host_loop(host)));
-    if (!a->http) {
-        free(a);
+    a->events = gw_events_new(host, state, a);
+    if (!a->http || !a->events) {
+        discard(a);
         return CV_ERR_NOMEM;
     }
     /* The state folder is locked by us; but the runtime folder's socket may be that
@@ -264,8 +307,7 @@ enum cv_err gw_api_new(struct io_host *host, struct gateway *gateway, const char
         io_why_set(why,
                    "%.180s: another node listens there; stop it, or name a folder with --state",
                    path);
-        evhttp_free(a->http);
-        free(a);
+        discard(a);
         return CV_ERR_EXIST;
     }
     unlink(path);
@@ -278,14 +320,15 @@ enum cv_err gw_api_new(struct io_host *host, struct gateway *gateway, const char
         io_why_set(why, "%.180s: cannot listen there", path);
         if (l)
             evconnlistener_free(l);
-        evhttp_free(a->http);
-        free(a);
+        discard(a);
         return CV_ERR_EXIST;
     }
     evhttp_set_max_headers_size(a->http, GW_HEADERS_MAX);
     evhttp_set_max_body_size(a->http, GW_WANTED_MAX);
     evhttp_set_timeout(a->http, GW_TIMEOUT_SECONDS);
     evhttp_set_gencb(a->http, on_request, a);
+    if (gateway)
+        gateway_on_api(gateway, serve, a);
     *ret = a;
     return CV_ERR_OK;
 }
@@ -303,8 +346,9 @@ void gw_api_on_status(struct gw_api *a, void (*add)(void *ctx, json_t *status), 
 struct gw_api *gw_api_free(struct gw_api *a) {
     if (!a)
         return NULL;
-    evhttp_free(a->http);
+    if (a->gateway)
+        gateway_on_api(a->gateway, NULL, NULL);
     unlink(a->path);
-    free(a);
+    discard(a);
     return NULL;
 }

@@ -1,12 +1,15 @@
 /*
  * The local interface of a running node: JSON over HTTP on a unix socket in the
  * runtime folder, which only its owner can open. The other commands are its
- * clients.
+ * clients; the page is one through the gateway, which asks for a token.
  *
  *     GET /api/status   counters of the node
  *     GET /api/swarms   every open swarm with its player link
  *     GET /api/peers    every peer of every swarm: endpoint or pseudonyms, rates
  *     GET /api/path     the hops of every circuit that a swarm uses
+ *     GET /api/page     {"page": the link that opens the page}
+ *     GET /api/events   all of status, swarms and peers, again when it changed, at
+ *                       most once a second: Server-Sent Events (events.h)
  *     POST /api/tasks   {"verb": "share", "get" or "play", "argument": FILE or URI,
  *                       "folder": where relative names stand, "options": {NAME: TEXT
  *                       or [TEXT...]}}, paths absolute: does it as long as the

@@ -17,7 +17,9 @@
 #include "base/text.h"
 #include "crypto/hash.h"
 #include "crypto/keys.h"
+#include "gateway/guard.h"
 #include "gateway/media.h"
+#include "gateway/page.h"
 #include "gateway/range.h"
 #include "gateway/sniff.h"
 
@@ -31,7 +33,9 @@ struct gateway {
     size_t media_count;
     uint64_t sent;
     uint16_t port;
-    char hosts[3][32]; /* the Host headers that are us: DNS rebinding ends here */
+    struct gw_self self;
+    gw_api_fn *api;
+    void *api_ctx;
 };
 
 /* ---- links ---- */
@@ -56,21 +60,34 @@ const char *gateway_link(const struct gateway *g, const struct node_uri *uri,
     swarm_id_text(uri, id);
     token_text(g, uri, token);
     char *name = evhttp_uriencode(uri->name[0] ? uri->name : "video", -1, 0);
-    int n = snprintf(out, GW_LINK_MAX, "http://%s/s/%s/%.768s?k=%s", g->hosts[0], id,
+    int n = snprintf(out, GW_LINK_MAX, "http://%s/s/%s/%.768s?k=%s", g->self.hosts[0], id,
                      name ? name : "video", token);
     assert(n > 0 && n < GW_LINK_MAX);
     free(name);
     return out;
 }
 
+const char *gateway_page(const struct gateway *g, char out[GW_LINK_MAX]) {
+    snprintf(out, GW_LINK_MAX, "http://%s/?t=%s", g->self.hosts[0], g->self.token);
+    return out;
+}
+
+const char *gateway_token(const struct gateway *g) {
+    return g->self.token;
+}
+
 /* ---- checks before anything else ---- */
 
-static bool host_is_us(const struct gateway *g, struct evhttp_request *req) {
-    const char *host = evhttp_find_header(evhttp_request_get_input_headers(req), "Host");
-    for (size_t i = 0; host && i < sizeof g->hosts / sizeof *g->hosts; i++)
-        if (strcasecmp(host, g->hosts[i]) == 0)
-            return true;
-    return false;
+static enum gw_verdict judge(const struct gateway *g, struct evhttp_request *req,
+                             enum gw_area area) {
+    const struct evkeyvalq *in = evhttp_request_get_input_headers(req);
+    return gw_guard(&g->self, area,
+                    &(struct gw_head){.host = evhttp_find_header(in, "Host"),
+                                      .origin = evhttp_find_header(in, "Origin"),
+                                      .fetch_site = evhttp_find_header(in, "Sec-Fetch-Site"),
+                                      .fetch_mode = evhttp_find_header(in, "Sec-Fetch-Mode"),
+                                      .cookie = evhttp_find_header(in, "Cookie"),
+                                      .authorization = evhttp_find_header(in, "Authorization")});
 }
 
 static void refuse(struct evhttp_request *req, int code, const char *reason) {
@@ -111,18 +128,23 @@ static bool find_swarm(struct gateway *g, const char *id, struct node_swarm_stat
     return false;
 }
 
-static bool token_ok(const struct gateway *g, struct evhttp_request *req,
-                     const struct node_uri *uri) {
-    char want[2 * TOKEN_OCTETS + 1];
-    token_text(g, uri, want);
+/* The link's parameter `name` is `token`. */
+static bool query_is(struct evhttp_request *req, const char *name, const char *token) {
     struct evkeyvalq query;
     const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(req));
     if (!text || evhttp_parse_query_str(text, &query) != 0)
         return false;
-    const char *k = evhttp_find_header(&query, "k");
-    bool ok = k && strlen(k) == strlen(want) && cv_equal(k, want, strlen(want));
+    const char *value = evhttp_find_header(&query, name);
+    bool ok = gw_token_is(value, value ? strlen(value) : 0, token);
     evhttp_clear_headers(&query);
     return ok;
+}
+
+static bool token_ok(const struct gateway *g, struct evhttp_request *req,
+                     const struct node_uri *uri) {
+    char want[2 * TOKEN_OCTETS + 1];
+    token_text(g, uri, want);
+    return query_is(req, "k", want);
 }
 
 static const char *content_type(struct gateway *g, const struct node_swarm_status *s) {
@@ -236,6 +258,30 @@ static void serve_media(struct gateway *g, struct evhttp_request *req, const cha
         start_body(g, req, s.swarm, status, first, last);
 }
 
+/* ---- page and interface ---- */
+
+static bool serve_page(struct gateway *g, struct evhttp_request *req, const char *path) {
+    set(req, "X-Content-Type-Options", "nosniff");
+    set(req, "Cross-Origin-Resource-Policy", "same-origin");
+    set(req, "Referrer-Policy", "no-referrer");
+    if (strcmp(path, "/") != 0 || !query_is(req, "t", g->self.token))
+        return gw_page_serve(req, path);
+    /* Who comes with the token gets it as a cookie and an address without it. */
+    char text[GW_COOKIE_MAX + sizeof g->self.token + 64];
+    snprintf(text, sizeof text, "%s=%s; Path=/; HttpOnly; SameSite=Strict", g->self.cookie,
+             g->self.token);
+    set(req, "Set-Cookie", text);
+    set(req, "Cache-Control", "no-store");
+    set(req, "Location", "/");
+    evhttp_send_reply(req, 303, "See Other", NULL);
+    return true;
+}
+
+static void serve_api(struct gateway *g, struct evhttp_request *req, const char *path) {
+    set_common(req);
+    g->api(g->api_ctx, req, path);
+}
+
 /* ---- requests ---- */
 
 static void on_request(struct evhttp_request *req, void *arg) {
@@ -246,21 +292,26 @@ static void on_request(struct evhttp_request *req, void *arg) {
      * up; what is sent ahead must not pile up here. */
     bufferevent_setwatermark(evhttp_connection_get_bufferevent(evhttp_request_get_connection(req)),
                              EV_READ, 0, GW_AHEAD_MAX);
-    if (!host_is_us(g, req)) {
-        refuse(req, 421, "Misdirected Request");
-        return;
-    }
+    enum gw_area area = !path || strncmp(path, "/s/", 3) == 0 ? GW_AREA_MEDIA
+                        : strncmp(path, "/api/", 5) == 0      ? GW_AREA_API
+                                                              : GW_AREA_PAGE;
+    enum gw_verdict verdict = judge(g, req, area);
     enum evhttp_cmd_type cmd = evhttp_request_get_command(req);
-    if (path && strncmp(path, "/s/", 3) == 0) {
-        if (cmd != EVHTTP_REQ_GET && cmd != EVHTTP_REQ_HEAD)
-            refuse(req, 405, "Method Not Allowed");
-        else
-            serve_media(g, req, path + 3);
-    } else if (path && g->cfg.api && strncmp(path, "/api/", 5) == 0) {
-        g->cfg.api(g->cfg.api_ctx, req, path);
-    } else {
+    bool reads = cmd == EVHTTP_REQ_GET || cmd == EVHTTP_REQ_HEAD;
+    if (verdict == GW_MISDIRECTED)
+        refuse(req, verdict, "Misdirected Request");
+    else if (verdict == GW_FOREIGN)
+        refuse(req, verdict, "Forbidden");
+    else if (verdict == GW_NO_TOKEN)
+        refuse(req, verdict, "Unauthorized");
+    else if (area == GW_AREA_API && g->api)
+        serve_api(g, req, path);
+    else if (area != GW_AREA_API && !reads)
+        refuse(req, 405, "Method Not Allowed");
+    else if (area == GW_AREA_MEDIA && path)
+        serve_media(g, req, path + 3);
+    else if (area != GW_AREA_PAGE || !serve_page(g, req, path))
         refuse(req, 404, "Not Found");
-    }
 }
 
 static void on_node_event(void *ctx, const struct node_event *ev) {
@@ -291,10 +342,14 @@ static enum cv_err listen_on(struct gateway *g, struct io_why *why) {
     getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&ss, &len);
     g->port = ntohs(ss.ss_family == AF_INET ? ((struct sockaddr_in *)&ss)->sin_port
                                             : ((struct sockaddr_in6 *)&ss)->sin6_port);
-    snprintf(g->hosts[0], sizeof g->hosts[0], at->family == 4 ? "%.24s:%u" : "[%.22s]:%u", ip,
-             g->port);
-    snprintf(g->hosts[1], sizeof g->hosts[1], "localhost:%u", g->port);
-    snprintf(g->hosts[2], sizeof g->hosts[2], "127.0.0.1:%u", g->port);
+    struct gw_self *self = &g->self;
+    snprintf(self->hosts[0], GW_HOST_MAX, at->family == 4 ? "%.24s:%u" : "[%.22s]:%u", ip, g->port);
+    snprintf(self->hosts[1], GW_HOST_MAX, "localhost:%u", g->port);
+    snprintf(self->hosts[2], GW_HOST_MAX, "127.0.0.1:%u", g->port);
+    snprintf(self->cookie, GW_COOKIE_MAX, "culvert-%u", g->port);
+    uint8_t token[TOKEN_OCTETS];
+    CV_BLAKE2B(token, sizeof token, g->cfg.secret, GW_SECRET, {"page token", 10});
+    cv_hex(token, sizeof token, self->token);
     return CV_ERR_OK;
 }
 
@@ -337,8 +392,14 @@ struct gateway *gateway_free(struct gateway *g) {
         gw_media_abort(g->media[g->media_count - 1]);
     evhttp_free(g->http);
     cv_wipe(g->cfg.secret, sizeof g->cfg.secret);
+    cv_wipe(g->self.token, sizeof g->self.token);
     free(g);
     return NULL;
+}
+
+void gateway_on_api(struct gateway *g, gw_api_fn *fn, void *ctx) {
+    g->api = fn;
+    g->api_ctx = ctx;
 }
 
 uint16_t gateway_port(const struct gateway *g) {

@@ -1,13 +1,17 @@
 /*
- * The loopback HTTP gateway: a plain link per file that any player opens.
+ * The loopback HTTP gateway: a plain link per file that any player opens, the
+ * page, and the local interface for it.
  *
- *     http://127.0.0.1:PORT/s/ID/NAME?k=TOKEN
+ *     http://127.0.0.1:PORT/s/ID/NAME?k=TOKEN     a file
+ *     http://127.0.0.1:PORT/                      the page (page.h)
+ *     http://127.0.0.1:PORT/?t=TOKEN              the page; the token becomes a cookie
+ *     http://127.0.0.1:PORT/api/...               the interface (api.h)
  *
  * ID names the swarm, TOKEN lets whoever has the link read this file and do
  * nothing else (players cannot set headers). Both are stable across restarts as
- * long as `secret` is. Answers 200, 206, 304, 403, 404, 416 and 421; a body
- * waits for chunks that are not there yet. One event loop with everything else;
- * a slow reader costs one 64 KiB piece.
+ * long as `secret` is. Answers 200, 206, 304, 401, 403, 404, 416 and 421 (guard.h says which when);
+ * a body waits for chunks that are not there yet. One event loop with everything else; a slow
+ * reader costs one 64 KiB piece.
  */
 #ifndef CULVERT_GATEWAY_GATEWAY_H
 #define CULVERT_GATEWAY_GATEWAY_H
@@ -33,21 +37,26 @@ enum {
     GW_RESPONSES_MAX = 64,   /* bodies under way */
 };
 
-/* What the gateway serves besides media (the API): gets requests whose path
- * begins with /api/ after the gateway's own checks. */
-typedef void gw_api_fn(void *ctx, struct evhttp_request *req, const char *path);
-
 struct gateway_config {
     struct cv_addr listen;     /* loopback only; port 0 = any */
     uint8_t secret[GW_SECRET]; /* makes the tokens */
-    gw_api_fn *api;            /* NULL: none */
-    void *api_ctx;
 };
 
 /* Borrows the host. On failure *why holds one clear line. */
 enum cv_err gateway_new(struct io_host *host, const struct gateway_config *cfg,
                         struct gateway **ret, struct io_why *why);
 struct gateway *gateway_free(struct gateway *g);
+
+/* Gets requests whose path begins with /api/ after the gateway's own checks
+ * (guard.h). NULL: there is no such thing. Borrows ctx. */
+typedef void gw_api_fn(void *ctx, struct evhttp_request *req, const char *path);
+void gateway_on_api(struct gateway *g, gw_api_fn *fn, void *ctx);
+
+/* The link that opens the page with every right; returns `out`. Who has it can do
+ * what the owner can. */
+const char *gateway_page(const struct gateway *g, char out[GW_LINK_MAX]);
+/* The right alone, for programs: Authorization: Bearer TOKEN. Lives as long as g. */
+const char *gateway_token(const struct gateway *g);
 
 uint16_t gateway_port(const struct gateway *g);
 

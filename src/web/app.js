@@ -1,0 +1,196 @@
+// The page: one state from the node, shown in four views.
+
+import { listen, task } from "./api.js";
+import { Player } from "./player.js";
+import { LANGUAGES, preferredLanguage, setLanguage, t } from "./text.js";
+import * as views from "./views.js";
+
+const $ = (id) => document.getElementById(id);
+const VIEWS = ["watch", "share", "network", "settings"];
+const SECONDS_SHOWN = 120;
+
+const app = {
+  state: null,
+  history: { down: [], up: [] },
+  playing: null, // {swarm or null until it is known, controller}
+};
+
+// Kept in this browser; may be forbidden there, and then is forgotten.
+function remember(key, value) {
+  try {
+    if (value === undefined) return localStorage.getItem(key);
+    localStorage.setItem(key, value);
+  } catch {
+    return null;
+  }
+  return null;
+}
+
+function say(text, trouble = false) {
+  $(trouble ? "trouble" : "live").textContent = text;
+  if (trouble) $("trouble").hidden = !text;
+}
+
+// ---- what is shown
+
+function view() {
+  const name = VIEWS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "watch";
+  for (const v of VIEWS) {
+    $(v).hidden = v !== name;
+    const link = document.querySelector(`nav a[href="#${v}"]`);
+    if (v === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  show();
+}
+
+function show() {
+  const state = app.state;
+  if (!state) return;
+  views.badge(state);
+  const swarm = state.swarms.find((s) => s.swarm === app.playing?.swarm);
+  if (swarm && !$("watch").hidden) {
+    app.player.update(swarm);
+    views.path(swarm, state.peers);
+    views.pieces(swarm);
+  }
+  if (!$("watch").hidden) views.peers(state.peers);
+  if (!$("share").hidden) views.swarms(state.swarms, { play: watchSwarm, copy });
+  if (!$("network").hidden) views.network(state, app.history);
+}
+
+function onState(state) {
+  app.state = state;
+  say("", true);
+  for (const [key, rate] of [["down", "rate_down"], ["up", "rate_up"]]) {
+    app.history[key].push(state.swarms.reduce((sum, s) => sum + s[rate], 0));
+    app.history[key].splice(0, app.history[key].length - SECONDS_SHOWN);
+  }
+  show();
+}
+
+function onLost(reason) {
+  $("badge").dataset.state = "lost";
+  $("badge").textContent = t("badge_lost");
+  say(t(reason === "token" ? "no_token" : "node_away"), true);
+}
+
+// ---- what can be done
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say(t("copied"));
+  } catch {
+    window.prompt(t("copy_link"), text); // old browsers, and those who forbid it
+  }
+}
+
+function stop() {
+  app.playing?.controller?.abort();
+  app.playing = null;
+  app.player.close();
+  $("stage").hidden = true;
+}
+
+// A swarm's link is on this gateway whatever name it has in the address bar.
+function ours(link) {
+  const url = new URL(link);
+  return url.pathname + url.search;
+}
+
+function watchSwarm(swarm, controller = null) {
+  if (app.playing?.controller !== controller) stop();
+  app.playing = { swarm: swarm.swarm, controller };
+  $("now").textContent = swarm.name || swarm.swarm;
+  $("extern").href = ours(swarm.link);
+  $("stage").hidden = false;
+  location.hash = "#watch";
+  app.player.open(ours(swarm.link));
+  show();
+}
+
+async function watchLink(uri) {
+  stop();
+  const controller = new AbortController();
+  app.playing = { swarm: null, controller };
+  try {
+    const status = await task({ verb: "play", argument: uri }, (event) => {
+      if (event.event === "error") say(event.text, true);
+      else if (event.say) say(event.say);
+      if (event.event === "link") openLink(event.url, controller);
+    }, controller);
+    if (status) stop();
+  } catch (error) {
+    if (error.name !== "AbortError") say(String(error.message), true);
+  }
+}
+
+// The node has said the link; its swarm comes with the next state.
+async function openLink(url, controller) {
+  for (let i = 0; i < 50 && app.playing?.controller === controller; i++) {
+    const swarm = app.state?.swarms.find((s) => s.link === url);
+    if (swarm?.length) {
+      watchSwarm(swarm, controller);
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+async function share(path) {
+  try {
+    await task({ verb: "share", argument: path }, (event) => {
+      if (event.event === "error") say(event.text, true);
+      else if (event.say) say(event.say);
+    }, new AbortController());
+  } catch (error) {
+    say(String(error.message), true);
+  }
+}
+
+// ---- beginning
+
+function theme(name) {
+  if (name === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = name;
+  show();
+}
+
+async function begin() {
+  const language = remember("language") ?? preferredLanguage();
+  for (const [code, name] of Object.entries(LANGUAGES)) $("language").append(new Option(name, code, false, code === language));
+  await setLanguage(language);
+  $("theme").value = remember("theme") ?? "system";
+  theme($("theme").value);
+  app.player = new Player(say);
+  $("badge").textContent = t("badge_waiting");
+  $("theme").addEventListener("change", () => {
+    remember("theme", $("theme").value);
+    theme($("theme").value);
+  });
+  $("language").addEventListener("change", async () => {
+    remember("language", $("language").value);
+    await setLanguage($("language").value);
+    $("swarms").replaceChildren();
+    show();
+  });
+  $("open").addEventListener("submit", (event) => {
+    event.preventDefault();
+    watchLink($("link").value.trim());
+  });
+  $("offer").addEventListener("submit", (event) => {
+    event.preventDefault();
+    share($("file").value.trim());
+  });
+  $("stop").addEventListener("click", stop);
+  $("copy").addEventListener("click", () => {
+    const swarm = app.state?.swarms.find((s) => s.swarm === app.playing?.swarm);
+    if (swarm) copy(swarm.uri);
+  });
+  window.addEventListener("hashchange", view);
+  view();
+  listen(onState, onLost);
+}
+
+begin().catch((error) => say(String(error.message), true));

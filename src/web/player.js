@@ -1,0 +1,98 @@
+// The video and its controls. The browser asks the gateway for ranges; a range
+// that is not there yet makes it wait, and we say for what.
+
+import { clock, t } from "./text.js";
+import * as draw from "./draw.js";
+
+const $ = (id) => document.getElementById(id);
+const SEEK_STEPS = 1000;
+
+export class Player {
+  constructor(say) {
+    this.video = $("video");
+    this.say = say;
+    this.swarm = null;
+    const v = this.video;
+    for (const name of ["timeupdate", "durationchange", "progress", "play", "pause", "volumechange", "seeked"])
+      v.addEventListener(name, () => this.show());
+    v.addEventListener("waiting", () => this.stall(true));
+    for (const name of ["playing", "canplay", "seeked", "emptied"]) v.addEventListener(name, () => this.stall(false));
+    v.addEventListener("error", () => v.getAttribute("src") && this.say(t("cannot_play"), true));
+    v.addEventListener("click", () => this.toggle());
+    $("toggle").addEventListener("click", () => this.toggle());
+    $("mute").addEventListener("click", () => (v.muted = !v.muted));
+    $("volume").addEventListener("input", () => (v.volume = $("volume").value / 100));
+    $("full").addEventListener("click", () => this.fullScreen());
+    $("seek").addEventListener("input", () => {
+      if (v.duration) v.currentTime = ($("seek").value / SEEK_STEPS) * v.duration;
+    });
+    document.addEventListener("keydown", (event) => this.key(event));
+    new ResizeObserver(() => this.show()).observe($("bar"));
+  }
+
+  open(link) {
+    this.video.src = link;
+    this.video.play().catch(() => {}); // a browser may want a click first
+    this.show();
+  }
+
+  close() {
+    this.video.removeAttribute("src");
+    this.video.load();
+    this.swarm = null;
+  }
+
+  toggle() {
+    if (this.video.paused) this.video.play().catch(() => {});
+    else this.video.pause();
+  }
+
+  fullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else $("screen").requestFullscreen();
+  }
+
+  stall(on) {
+    $("stall").hidden = !on;
+    if (!on) return;
+    const peers = this.swarm?.peers ?? 0;
+    $("stall").textContent = peers ? t("fetching", { n: peers }) : t("looking");
+    this.say($("stall").textContent);
+  }
+
+  key(event) {
+    const inField = event.target.closest("input:not([type=range]), select, textarea");
+    if (inField || event.ctrlKey || event.altKey || event.metaKey || $("stage").hidden || $("watch").hidden) return;
+    const v = this.video;
+    const onButton = event.target.closest("button, a, input");
+    const jump = (seconds) => (v.currentTime = Math.min(v.duration || 0, Math.max(0, v.currentTime + seconds)));
+    const keys = {
+      k: () => this.toggle(), m: () => (v.muted = !v.muted), f: () => this.fullScreen(),
+      j: () => jump(-10), l: () => jump(10),
+      ...(onButton ? {} : { " ": () => this.toggle(), ArrowLeft: () => jump(-5), ArrowRight: () => jump(5) }),
+    };
+    if (!keys[event.key]) return;
+    keys[event.key]();
+    event.preventDefault();
+  }
+
+  // The newest state of the swarm that is played.
+  update(swarm) {
+    this.swarm = swarm;
+    this.show();
+  }
+
+  show() {
+    const v = this.video;
+    $("toggle").setAttribute("aria-label", v.paused ? t("play") : t("pause"));
+    $("toggle").setAttribute("aria-pressed", String(!v.paused));
+    $("mute").setAttribute("aria-label", t("mute"));
+    $("mute").setAttribute("aria-pressed", String(v.muted));
+    if (document.activeElement !== $("volume")) $("volume").value = v.volume * 100;
+    const text = `${clock(v.currentTime)} / ${clock(v.duration)}`;
+    if ($("clock").textContent !== text) $("clock").textContent = text;
+    $("seek").value = v.duration ? (v.currentTime / v.duration) * SEEK_STEPS : 0;
+    $("seek").setAttribute("aria-valuetext", text);
+    draw.bar($("bar"), this.swarm, v);
+  }
+}

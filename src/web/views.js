@@ -1,0 +1,125 @@
+// What the node says, as elements. Names chosen by strangers only ever become
+// text, never markup.
+
+import { number, octets, t } from "./text.js";
+import * as draw from "./draw.js";
+
+const $ = (id) => document.getElementById(id);
+
+function element(name, attributes = {}, ...children) {
+  const e = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
+  e.append(...children);
+  return e;
+}
+
+function svg(name, attributes = {}, ...children) {
+  const e = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
+  e.append(...children);
+  return e;
+}
+
+// How hidden we are, in two words: what is open decides, the worst of it.
+export function badge(state) {
+  const direct = state.swarms.some((s) => s.direct);
+  const missing = state.status.guards === 0;
+  const kind = direct ? "direct" : missing ? "waiting" : "hidden";
+  const hops = Math.min(...state.peers.filter((p) => p.hidden).map((p) => p.hops));
+  const text = direct ? t("badge_direct") : missing ? t("badge_waiting")
+    : Number.isFinite(hops) ? t("badge_hops", { n: hops }) : t("badge_hidden");
+  if ($("badge").textContent !== text) $("badge").textContent = text;
+  $("badge").dataset.state = kind;
+}
+
+export function peers(rows) {
+  $("peers").replaceChildren(...rows.map((p) => element("tr", {},
+    element("td", {}, p.address ?? t("hidden_peer", { relay: p.path.at(-1) ?? "?" })),
+    ...[p.rate_down / 1024, p.received / 1024, p.rate_up / 1024, p.sent / 1024].map((n) => element("td", { class: "n" }, number(n))),
+    element("td", { class: "n" }, number(p.hops)),
+    element("td", { class: "n" }, p.rtt_ms ? `${number(p.rtt_ms)} ms` : "–"),
+    element("td", { class: "n" }, p.rank === undefined ? "–" : number(p.rank, 2)))));
+  if (!rows.length) $("peers").append(element("tr", {}, element("td", { colspan: "8" }, t("no_peers"))));
+}
+
+// One row from us to the peer: our hops solid, the other side's dashed, for we
+// do not know them; a direct connection in the colour of a warning.
+export function path(swarm, rows) {
+  const row = rows.find((p) => p.swarm === swarm.swarm);
+  const key = row ? JSON.stringify([row.address, row.path, swarm.open, document.documentElement.lang]) : "";
+  if ($("path").dataset.key === key) return;
+  $("path").dataset.key = key;
+  if (!row) {
+    $("path").replaceChildren(element("p", { class: "hint" }, t("path_none")));
+    return;
+  }
+  const stops = [{ name: t("you"), kind: "ours" }];
+  if (!row.hidden) stops.push({ name: row.address, kind: "bare" });
+  else {
+    row.path.forEach((hop, i) => stops.push({
+      name: hop, kind: "ours",
+      note: i === 0 ? t("guard") : i === row.path.length - 1 ? (swarm.open ? t("sharer") : t("meeting_point")) : t("relay"),
+    }));
+    if (!swarm.open) stops.push({ name: "• • •", kind: "theirs", note: t("their_hops") }, { name: t("peer"), kind: "theirs" });
+  }
+  const step = 112;
+  const width = stops.length * step;
+  const why = !row.hidden ? t("why_direct") : swarm.open ? t("why_open") : t("why_hidden", { relay: row.path[0] });
+  const picture = svg("svg", { viewBox: `0 0 ${width} 84`, role: "img", "aria-label": `${stops.map((s) => s.name).join(" → ")}. ${why}` });
+  stops.forEach((stop, i) => {
+    const x = i * step + step / 2;
+    if (i) picture.append(svg("line", { x1: x - step + 16, y1: 30, x2: x - 16, y2: 30, class: stop.kind }));
+    picture.append(svg("circle", { cx: x, cy: 30, r: 13, class: stop.kind }),
+      svg("text", { x, y: 62 }, stop.name), svg("text", { x, y: 78, class: "small" }, stop.note ?? ""));
+  });
+  $("path").replaceChildren(picture, element("p", { class: "hint" }, why));
+}
+
+export function pieces(swarm) {
+  const part = swarm.length ? Math.floor((swarm.have / swarm.length) * 100) : 0;
+  $("pieces_text").textContent = t("pieces_text", { have: octets(swarm.have), length: octets(swarm.length), part });
+  $("pieces").setAttribute("aria-label", $("pieces_text").textContent);
+  draw.pieces($("pieces"), swarm);
+}
+
+// Cards are kept and changed in place: a button must not go away under a hand.
+export function swarms(list, actions) {
+  const known = new Map([...$("swarms").children].map((e) => [e.dataset.swarm, e]));
+  for (const swarm of list) {
+    let card = known.get(swarm.swarm);
+    if (!card) {
+      const play = element("button", { type: "button" }, t("play"));
+      const copy = element("button", { type: "button" }, t("copy_link"));
+      play.addEventListener("click", () => actions.play(swarm));
+      copy.addEventListener("click", () => actions.copy(swarm.uri));
+      card = element("li", { "data-swarm": swarm.swarm }, element("strong"), element("span", { class: "hint" }),
+        element("p", { class: "line" }, play, copy));
+      $("swarms").append(card);
+    }
+    known.delete(swarm.swarm);
+    card.querySelector("strong").textContent = swarm.name || swarm.swarm;
+    const text = t(swarm.direct ? "swarm_direct" : swarm.sharing ? "swarm_sharing" : "swarm_fetching", {
+      have: octets(swarm.have), length: octets(swarm.length), n: swarm.peers,
+      down: octets(swarm.rate_down), up: octets(swarm.rate_up),
+    });
+    if (card.querySelector("span").textContent !== text) card.querySelector("span").textContent = text;
+  }
+  for (const gone of known.values()) gone.remove();
+}
+
+export function network(state, history) {
+  draw.chart($("down"), history.down);
+  draw.chart($("up"), history.up);
+  for (const id of ["down", "up"])
+    $(id).setAttribute("aria-label", `${t(`${id}_chart`)}: ${octets(history[id].at(-1) ?? 0)}/s`);
+  const s = state.status;
+  const rows = [["relays_known", s.relays_known], ["guards_up", s.guards], ["circuits", s.circuits],
+    ["dht_nodes", s.dht_good], ["carried", s.hops_carried], ["cells", s.cells_relayed]];
+  $("numbers").replaceChildren(...rows.map(([key, value]) =>
+    element("div", {}, element("dt", {}, t(key)), element("dd", {}, number(value)))));
+  $("first_hops").replaceChildren(...s.first_hops.map((hop) =>
+    element("li", {}, `${hop.relay} · ${hop.address} · ${t(hop.up ? "up" : "down")}`)));
+  $("ledger").textContent = t("ledger_text", {
+    given: octets(s.ledger.given), taken: octets(s.ledger.taken), pending: octets(s.ledger.pending),
+  });
+}

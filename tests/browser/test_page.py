@@ -1,0 +1,243 @@
+#!/usr/bin/python3
+"""The page in a real browser, with real programs: a hidden film is opened by its
+link, plays, seeks into a part that is not there yet, and every view is looked
+at by axe-core.
+
+    test_page.py CULVERT CULVERT-DHT PACKAGES PICTURES
+"""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import unittest
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
+import programs  # noqa: E402
+from webdriver import Browser  # noqa: E402
+
+RELAYS = 5
+LANGUAGES = ("en", "de", "es", "fr", "it", "nl")
+WEB = pathlib.Path(__file__).parent.parent.parent / "src" / "web"
+TAB, ENTER = "\ue004", "\ue007"
+
+
+def film(path):
+    """40 seconds, three megabytes, index in front; moving, so that frames differ."""
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i",
+                    "testsrc2=size=320x180:rate=25:duration=40", "-f", "lavfi", "-i",
+                    "sine=duration=40", "-c:v", "libx264", "-preset", "ultrafast", "-b:v", "600k",
+                    "-minrate", "600k", "-maxrate", "600k", "-bufsize", "600k", "-x264-params",
+                    "nal-hrd=cbr", "-g", "25", "-pix_fmt", "yuv420p", "-c:a", "aac", "-movflags",
+                    "+faststart", str(path)], check=True)
+
+
+def ask(url, **headers):
+    """Status and text of an answer, whatever it is."""
+    request = urllib.request.Request(url, headers=headers, method=headers.pop("method", "GET"))
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+
+
+class Village:
+    """A small network on loopback: one DHT node, relays, a hidden seeder, and the
+    node whose page is looked at."""
+
+    def __init__(self, case, dht):
+        self.case = case
+        self.dht = subprocess.Popen([dht, "serve", "--listen", "127.10.0.1:0", "--json"],
+                                    stdout=subprocess.PIPE, text=True)
+        self.contact = json.loads(self.dht.stdout.readline())["address"]
+        relays = [self.start("relay", f"relay{i}", f"127.{11 + i}.0.1") for i in range(RELAYS)]
+        for relay in relays:
+            relay.wait_for("relay_ready", 120)
+        path = case.folder / "film.mp4"
+        film(path)
+        self.seeder = self.start("share", "seeder", "127.30.0.1", "--upload-limit", "400k", path)
+        self.uri = self.seeder.wait_for("shared", 120)["uri"]
+        self.node = self.start("node", "node", "127.31.0.1")
+        self.page = self.node.wait_for("page")["url"]
+        self.node.wait_for("client_ready", 120)
+
+    def start(self, verb, name, address, *args):
+        return self.case.start(verb, "--state", self.case.folder / name, "--listen",
+                               f"{address}:0", "--bootstrap", self.contact, "--network", "page",
+                               "--quick-start", "--json", *args)
+
+    def end(self):
+        self.dht.send_signal(signal.SIGINT)
+        self.dht.wait(30)
+        self.dht.stdout.close()
+
+
+class Page(programs.Case):
+    def setUp(self):
+        super().setUp()
+        self.village = Village(self, DHT)
+        self.addCleanup(self.village.end)
+        self.axe = (PACKAGES / "axe-core" / "axe.min.js").read_text()
+
+    def accessible(self, browser, what):
+        found = browser.run(self.axe + "; const r = await axe.run({runOnly: ['wcag2a', 'wcag2aa', "
+                            "'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']});"
+                            "return r.violations.map((v) => v.id + ': ' + v.nodes[0].html);")
+        self.assertEqual(found, [], what)
+
+    def test_everything(self):
+        with Browser() as browser:
+            self.strangers()
+            self.watch(browser)
+            self.keyboard(browser)
+            self.views(browser)
+            self.assertEqual(browser.log(), [])
+            self.node_goes(browser)
+
+    def strangers(self):
+        """Who has no token, or comes from elsewhere, sees and does nothing."""
+        page, token = self.village.page.split("?t=")
+        bearer = {"Authorization": f"Bearer {token}"}
+        self.assertEqual((self.folder / "node" / "token").read_text(), token)
+        self.assertEqual(os.stat(self.folder / "node" / "token").st_mode & 0o777, 0o600)
+        rows = [
+            ("api/status", {}, 401),
+            ("api/status", bearer, 200),
+            ("api/page", bearer, 200),
+            ("api/status", {"Authorization": "Bearer 00"}, 401),
+            ("api/status", {**bearer, "Host": "evil.example"}, 421),
+            ("api/status", {**bearer, "Origin": "http://evil.example"}, 403),
+            ("api/status", {**bearer, "Sec-Fetch-Site": "cross-site"}, 403),
+            ("api/events", {}, 401),
+            ("api/tasks", {"method": "POST"}, 401),
+            ("api/tasks", {**bearer, "method": "POST"}, 400),
+            ("api/nothing", bearer, 404),
+            ("", {}, 200),
+            ("", {"Host": "evil.example"}, 421),
+            ("?t=" + "0" * 32, {}, 200),
+            ("app.js", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+            ("app.js", {"method": "POST"}, 405),
+            ("../token", {}, 404),
+            ("%2e%2e/token", {}, 404),
+            ("/token", {}, 404),
+            ("i18n/../../token", {}, 404),
+        ]
+        for path, headers, want in rows:
+            status, text = ask(page + path, **headers)
+            self.assertEqual(status, want, (path, headers))
+            self.assertNotIn(token, text if path != "api/page" else "")
+
+    def watch(self, browser):
+        browser.go(self.village.page)
+        self.assertNotIn("t=", browser.run("return location.href;"))
+        self.assertEqual(browser.run("return document.cookie;"), "")  # HttpOnly
+        browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
+        browser.type("#link", self.village.uri + ENTER)
+        browser.wait("document.getElementById('video').readyState >= 2", 120)
+        browser.wait("document.getElementById('video').getVideoPlaybackQuality()"
+                     ".totalVideoFrames >= 100", 120)
+        self.assertIn("Hidden", browser.run("return document.getElementById('badge').textContent;"))
+        browser.wait("document.querySelector('#path svg')")
+        path = browser.run("return document.querySelector('#path svg').getAttribute('aria-label');")
+        self.assertIn("Only ", path)
+        self.assertEqual(path.count("→"), 5)  # you, three hops, theirs, peer
+        browser.wait("document.querySelectorAll('#peers tr td.n').length >= 7")
+        self.assertIn("hidden, behind",
+                      browser.run("return document.getElementById('peers').textContent;"))
+        browser.picture(PICTURES / "watch.png")
+        # A jump to a part that is not there yet: the browser waits, then shows it.
+        browser.run("const v = document.getElementById('video'); v.currentTime = 36;")
+        browser.wait("!document.getElementById('video').seeking && "
+                     "document.getElementById('video').readyState >= 2", 120)
+        self.assertGreaterEqual(browser.run("return document.getElementById('video').currentTime;"),
+                                36)
+        self.accessible(browser, "watch")
+
+    def keyboard(self, browser):
+        browser.run("document.getElementById('main').focus();")
+        before = browser.run("return document.getElementById('video').paused;")
+        browser.keys("k")
+        browser.wait("document.getElementById('video').paused !== arguments[0]", 10, before)
+        browser.keys("m")
+        browser.wait("document.getElementById('video').muted", 10)
+        browser.run("document.activeElement.blur(); document.getElementById('link').value = '';"
+                    "document.getElementById('link').focus();")
+        browser.keys("mk")  # in a field these are letters
+        self.assertEqual(browser.run("return document.getElementById('link').value;"), "mk")
+        reached = set()
+        for _ in range(40):
+            browser.keys(TAB)
+            reached.add(browser.run("const e = document.activeElement;"
+                                    "return e.id || e.getAttribute('href') || e.className;"))
+        self.assertLessEqual({"toggle", "seek", "mute", "volume", "full", "extern", "copy", "stop",
+                              "#share", "#network", "#settings"}, reached)
+
+    def views(self, browser):
+        for view in ("share", "network", "settings"):
+            browser.run(f"location.hash = '#{view}';")
+            browser.wait(f"!document.getElementById('{view}').hidden")
+            browser.wait("document.querySelectorAll('#numbers dd').length > 0 || "
+                         "document.getElementById('network').hidden")
+            self.accessible(browser, view)
+            browser.picture(PICTURES / f"{view}.png")
+        for theme in ("dark", "light"):
+            browser.run(f"const t = document.getElementById('theme'); t.value = '{theme}';"
+                        "t.dispatchEvent(new Event('change'));")
+            browser.run("location.hash = '#watch';")
+            browser.wait("!document.getElementById('watch').hidden")
+            self.accessible(browser, theme)
+            browser.picture(PICTURES / f"{theme}.png")
+        for language in LANGUAGES:
+            browser.run("const l = document.getElementById('language'); l.value = arguments[0];"
+                        "l.dispatchEvent(new Event('change'));", language)
+            browser.wait("document.documentElement.lang === arguments[0]", 10, language)
+            tab = json.loads((WEB / "i18n" / f"{language}.json").read_text())["tab_network"]
+            browser.wait("document.querySelector('nav a[href=\"#network\"]').textContent === "
+                         "arguments[0]", 10, tab)
+
+    def node_goes(self, browser):
+        self.village.node.end()
+        browser.wait("document.getElementById('badge').dataset.state === 'lost'", 60)
+        self.assertTrue(browser.run("return !document.getElementById('trouble').hidden;"))
+        browser.picture(PICTURES / "lost.png")
+
+
+class Words(unittest.TestCase):
+    def test_every_language_says_everything(self):
+        words = {code: json.loads((WEB / "i18n" / f"{code}.json").read_text())
+                 for code in LANGUAGES}
+        source = "".join((WEB / name).read_text() for name in
+                         ("index.html", "app.js", "views.js", "player.js"))
+        for code, table in words.items():
+            self.assertEqual(set(table), set(words["en"]), code)
+            for key, text in table.items():
+                places = {part.split("}")[0].split("|")[0] for part in text.split("{")[1:]}
+                known = {part.split("}")[0].split("|")[0]
+                         for part in words["en"][key].split("{")[1:]}
+                self.assertLessEqual(places, known, (code, key))
+                self.assertTrue(text.strip(), (code, key))
+        for key in words["en"]:
+            self.assertTrue(f'"{key}"' in source or key.endswith("_chart"), f"nobody says {key}")
+
+    def test_size(self):
+        import gzip
+        packed = sum(len(gzip.compress(f.read_bytes(), 9)) for f in WEB.rglob("*")
+                     if f.suffix in (".html", ".css", ".js") or f.name == "en.json")
+        self.assertLess(packed, 150 * 1024)
+
+
+if __name__ == "__main__":
+    sys.argv, rest = sys.argv[:2], sys.argv[2:]
+    DHT, PACKAGES, PICTURES = rest[0], pathlib.Path(rest[1]), pathlib.Path(rest[2])
+    PICTURES.mkdir(exist_ok=True)
+    done = subprocess.run([str(WEB.parent.parent / "scripts" / "npm-package"),
+                           str(pathlib.Path(__file__).parent / "packages.lock"), str(PACKAGES)],
+                          check=False)
+    if done.returncode:
+        sys.exit("the browser test's packages could not be fetched")
+    programs.main()
