@@ -9,12 +9,8 @@
 #include "base/trace.h"
 #include "tunnel/clientstate.h"
 
-/* A relay that failed is not tried again, not even for want of others, for so
- * long; doubled each time. */
-#define HOLD     CV_MSEC(250)
-#define HOLD_MAX CV_SEC(16)
-#define STALE    CV_SEC(600) /* no new use of circuits older than this */
-#define SHUN     CV_SEC(30)
+#define STALE CV_SEC(600) /* no new use of circuits older than this */
+#define SHUN  CV_SEC(30)
 /* For a circuit that is being built: six times what others took, within these. */
 #define PATIENCE_MIN CV_SEC(1)
 #define PATIENCE_MAX CV_SEC(6)
@@ -114,44 +110,40 @@ cv_usec tun_client_patience(const struct tunnel *t) {
     return p < PATIENCE_MIN ? PATIENCE_MIN : p > PATIENCE_MAX ? PATIENCE_MAX : p;
 }
 
-/* This hop did not answer. */
-static void shun(struct tun_client *c, const struct tun_lane *lane, unsigned at, cv_usec time) {
+static void later(cv_usec *until, cv_usec than) {
+    if (*until < than)
+        *until = than;
+}
+
+/* This hop did not answer us. Guards are not avoided for long: there are two. */
+static void shun(struct tun_client *c, const struct tun_lane *lane, unsigned at, cv_usec time,
+                 bool gone) {
     const uint8_t *who = lane->hop[at];
     struct tun_relay *r = tun_directory_find(c->dir, who, lane->day[at]);
     struct tun_guard *g = at == 0 ? tun_guards_find_first(&c->guards, who) : NULL;
     if (g && time > SHUN / 6)
         time = SHUN / 6;
     cv_usec until = cv_usec_add(now(c), time);
-    if (g && g->shunned_until < until)
-        g->shunned_until = until;
-    if (r && r->shunned_until < until)
-        r->shunned_until = until;
+    if (g)
+        later(&g->shunned_until, until);
+    if (r)
+        later(gone ? &r->gone_until : &r->shunned_until, until);
     tun_client_by(c, now(c));
-}
-
-/* Nobody is asked again and again as fast as he refuses, nor by all whom he
- * refused at once. */
-static void hold(struct tun_client *c, const struct tun_lane *lane, unsigned at) {
-    struct tun_relay *r = tun_directory_find(c->dir, lane->hop[at], lane->day[at]);
-    if (!r)
-        return;
-    cv_usec wait = HOLD << (r->refusals < 6 ? r->refusals : 6);
-    wait = wait < HOLD_MAX ? wait : HOLD_MAX;
-    r->refusals = (uint8_t)(r->refusals < 6 ? r->refusals + 1 : 6);
-    r->held_until =
-        cv_usec_add(now(c), cv_rng_between(tun_client_rng(c), wait - wait / 4, wait + wait / 4));
 }
 
 /* This hop has just answered, whatever was thought of it before. */
 static void forgive(struct tun_client *c, const struct tun_lane *lane, unsigned at) {
     struct tun_relay *r = tun_directory_find(c->dir, lane->hop[at], lane->day[at]);
     struct tun_guard *g = at == 0 ? tun_guards_find_first(&c->guards, lane->hop[0]) : NULL;
-    if (r) {
-        r->shunned_until = r->held_until = 0;
-        r->refusals = 0;
-    }
+    if (r)
+        r->shunned_until = r->gone_until = 0;
     if (g)
         g->shunned_until = 0;
+}
+
+/* Whom hop `at` of a lane was to be reached through; NULL: by us. */
+static const uint8_t *before(const struct tun_lane *lane, unsigned at) {
+    return at ? lane->hop[at - 1] : NULL;
 }
 
 void tun_client_failed(struct tunnel *t, const struct cv_now *at, cv_handle circuit,
@@ -161,10 +153,11 @@ void tun_client_failed(struct tunnel *t, const struct cv_now *at, cv_handle circ
     if (!lane)
         return;
     c->now = *at;
-    if (built < lane->n) {
-        shun(c, lane, built, SHUN);
-        hold(c, lane, built);
-    }
+    if (built == 0)
+        shun(c, lane, 0, SHUN, /* gone= */ false);
+    if (built < lane->n)
+        tun_refusals_note(&c->refusals, before(lane, built), lane->hop[built], now(c),
+                          tun_client_rng(c));
     tun_ahead_forget(c, lane);
 }
 
@@ -251,7 +244,7 @@ static bool silent(const struct tun_lane *lane, unsigned *ret) {
 static void judge(struct tun_client *c, struct tun_lane *lane) {
     unsigned at;
     if (silent(lane, &at)) {
-        shun(c, lane, at, SHUN);
+        shun(c, lane, at, SHUN, /* gone= */ true);
         lane->dead = true;
     }
     lane->suspect = lane->doubted = false;
@@ -267,13 +260,13 @@ static void doubt_due(struct tun_client *c, struct tun_lane *lane) {
         return;
     lane->doubted = true;
     if (silent(lane, &at))
-        shun(c, lane, at, lane->suspect_until - now(c));
+        shun(c, lane, at, lane->suspect_until - now(c), /* gone= */ true);
 }
 
-static bool has_shunned(const struct tun_client *c, const struct tun_lane *lane) {
+static bool has_gone(const struct tun_client *c, const struct tun_lane *lane) {
     for (unsigned i = 0; i < lane->n; i++) {
         const struct tun_relay *r = tun_directory_find(c->dir, lane->hop[i], lane->day[i]);
-        if (r && r->shunned_until > now(c))
+        if (r && r->gone_until > now(c))
             return true;
     }
     return false;
@@ -282,7 +275,7 @@ static bool has_shunned(const struct tun_client *c, const struct tun_lane *lane)
 bool tun_client_avoids(const struct tunnel *t, cv_handle circuit) {
     struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
     const struct tun_lane *lane = tun_ahead_lane(c, circuit);
-    return lane && has_shunned(c, lane);
+    return lane && has_gone(c, lane);
 }
 
 /* ---- EXTEND's ERROR(differs) ---- */
@@ -328,8 +321,10 @@ static enum cv_err build_ahead(struct tun_client *c) {
         if (c->lane[i].ahead)
             memcpy(last[n++], c->lane[i].hop[c->lane[i].n - 1], CV_KEY);
     }
-    struct tun_path_request req = {
-        .purpose = TUN_PURPOSE_GENERAL, .avoid = (const uint8_t(*)[CV_KEY])last, .avoids = n};
+    struct tun_path_request req = {.purpose = TUN_PURPOSE_GENERAL,
+                                   .avoid = (const uint8_t(*)[CV_KEY])last,
+                                   .avoids = n,
+                                   .refusals = &c->refusals};
     struct tun_path path;
     enum cv_err err = tun_path_choose(&path, c->dir, &c->guards, &req, &c->now, tun_client_rng(c));
     if (err == CV_ERR_UNREACHABLE && n > 0) {
@@ -359,7 +354,7 @@ void tun_ahead_work(struct tun_client *c) {
             i++;
         } else if (!lane->ahead) {
             i++;
-        } else if (lane->ready_at && has_shunned(c, lane)) {
+        } else if (lane->ready_at && has_gone(c, lane)) {
             ahead_close(c, lane); /* it goes through somebody who is gone */
         } else if (!tun_due(end, now(c))) {
             tun_client_by(c, end);
@@ -391,8 +386,10 @@ void tun_ahead_work(struct tun_client *c) {
 }
 
 static void forgive_all(struct tun_client *c, const struct tun_lane *lane) {
-    for (unsigned i = 0; i < lane->n; i++)
+    for (unsigned i = 0; i < lane->n; i++) {
         forgive(c, lane, i);
+        tun_refusals_forget(&c->refusals, before(lane, i), lane->hop[i]);
+    }
 }
 
 void tun_client_built(struct tunnel *t, const struct cv_now *at, cv_handle circuit) {
@@ -453,7 +450,7 @@ static bool serves(struct tun_client *c, const struct tun_lane *lane,
     size_t size = network_size(c);
     unsigned flag = tun_path_flag(req->purpose);
     *ret_more = NULL;
-    if (!lane_path(c, lane, path) || !tun_path_ok(path, &c->guards, size) || has_shunned(c, lane))
+    if (!lane_path(c, lane, path) || !tun_path_ok(path, &c->guards, size) || has_gone(c, lane))
         return false;
     for (unsigned i = 0; i < lane->n; i++) {
         if (req->without && memcmp(lane->hop[i], req->without, CV_KEY) == 0)
@@ -466,8 +463,11 @@ static bool serves(struct tun_client *c, const struct tun_lane *lane,
 
     /* Only a named relay is worth a hop more: what we choose freely is chosen
      * together with the rest. */
-    if (!req->named || !req->named->confirmed || req->named->liar || req->named->raw_len == 0 ||
-        req->named->held_until > now(c))
+    if (!req->named || !req->named->confirmed || req->named->liar || req->named->raw_len == 0)
+        return false;
+    const struct tun_refusal *f =
+        tun_refusals_find(&c->refusals, lane->hop[lane->n - 1], req->named->desc.identity);
+    if (f && f->avoided_until > now(c))
         return false;
     *ret_more = req->named;
     return tun_path_extend(path, req->named, /* named= */ true, req->purpose, &c->guards, size);
@@ -516,6 +516,9 @@ enum cv_err tun_client_open(struct tunnel *t, const struct cv_now *at,
         return CV_ERR_OK;
     }
     struct tun_path path;
-    enum cv_err err = tun_path_choose(&path, c->dir, &c->guards, req, &c->now, tun_client_rng(c));
+    struct tun_path_request asked = *req;
+    asked.refusals = &c->refusals;
+    enum cv_err err =
+        tun_path_choose(&path, c->dir, &c->guards, &asked, &c->now, tun_client_rng(c));
     return err ? err : build(c, &path, user, /* ahead= */ false, ret);
 }

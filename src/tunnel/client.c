@@ -69,11 +69,8 @@ enum cv_err tun_client_learn(struct tun_client *c, const void *raw, size_t len,
         tell_proof(c, r);
     if (err == CV_ERR_OK) {
         c->need_pause = 0;
-        if (c->relay && !r->reached) {
-            /* Passed on only after it answered us at its own address. */
-            for (unsigned i = 0; i < r->desc.addrs; i++)
-                (void)tun_contact_add(c, &r->desc.addr[i], /* guard= */ false);
-        }
+        if (c->relay && !r->reached)
+            tun_contact_reach(c, r); /* passed on only after it answered us */
     }
     if (ret)
         *ret = r;
@@ -356,6 +353,7 @@ enum cv_err tun_client_attach(struct tunnel *t, const struct cv_now *at, const v
     c->hurry = cfg->hurry;
     c->attached_at = at->mono;
     tun_describe_net_init(&c->net, cfg->network_id);
+    tun_questions_init(&c->questions, tun_rng(t));
     cv_tokenbucket_init(&c->answers, 500, 2000, at->mono);
     c->dir = tun_directory_new(cfg->network_id, tun_rng(t));
     if (!c->dir) {

@@ -13,15 +13,20 @@
 #include "tunnel/directory.h"
 #include "tunnel/engine.h"
 #include "tunnel/guard.h"
+#include "tunnel/questions.h"
+#include "tunnel/refusal.h"
 #include "tunnel/relaycmd.h"
 
 /* An address that is or will be asked for its descriptor. */
 struct tun_address {
     struct cv_addr addr;
     bool guard; /* of a first hop of ours: asked until it answers */
+    bool named; /* the descriptor of `whose` says that it lives here; nobody else does */
     bool asked; /* `question` is under way */
     uint8_t tries;
-    cv_usec at; /* when to ask (again), or to forget it */
+    cv_usec at;      /* when to ask (again), or to forget it */
+    cv_usec sent_at; /* the last question */
+    uint8_t whose[CV_KEY];
     struct tun_describe question;
 };
 
@@ -48,7 +53,11 @@ struct tun_sync {
     uint8_t command; /* the question, for repeating */
     uint16_t body_len;
     uint8_t body[4 + 4 + TUN_IDENTITIES_MAX * CV_KEY];
-    uint8_t expected; /* descriptors still to come for this question */
+    uint8_t expected;  /* descriptors still to come for this question */
+    uint8_t fruitless; /* questions for descriptors in a row that brought none */
+    bool paused;       /* paging goes on once descriptors of what was named are here, */
+    bool gained;       /* and one is */
+    cv_usec until;     /* whatever it still has to say */
 
     bool complete; /* once went through to its end */
     uint32_t rounds;
@@ -88,8 +97,10 @@ struct tun_client {
     struct cv_now now; /* of the step under way */
     bool relay, hurry;
     struct tun_describe_net net;
+    struct tun_questions questions;
     struct tun_directory *dir;
     struct tun_guards guards;
+    struct tun_refusals refusals;
     bool guards_saved;  /* this run began with guards of an earlier one */
     bool guards_change; /* SAVE is due */
 
@@ -151,6 +162,8 @@ enum cv_err tun_client_learn(struct tun_client *c, const void *raw, size_t len,
 
 /* contact.c */
 enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bool guard);
+/* Its addresses are asked, one at a time, until one of them answers. */
+void tun_contact_reach(struct tun_client *c, const struct tun_relay *r);
 bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const uint8_t *buf);
 void tun_contact_work(struct tun_client *c);
 void tun_contact_on_link(struct tun_client *c, const struct tun_event *ev);

@@ -6,6 +6,8 @@
 
 /* How long an address that answered, or never did, is not asked again. */
 #define REST CV_SEC(60)
+/* For so long a question keeps others from the same IP address. */
+#define FLIGHT CV_MSEC(500)
 
 static cv_usec now(const struct tun_client *c) {
     return c->now.mono;
@@ -199,23 +201,43 @@ void tun_contact_done(struct tun_client *c) {
         address_drop(&c->address[i]);
 }
 
+/* A new one, or NULL when there is no room. */
+static struct tun_address *address_new(struct tun_client *c, const struct cv_addr *addr) {
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++) {
+        struct tun_address *a = &c->address[i];
+        if (a->addr.family)
+            continue;
+        *a = (struct tun_address){.addr = *addr, .at = now(c)};
+        tun_client_by(c, now(c));
+        return a;
+    }
+    return NULL;
+}
+
 enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bool guard) {
     if (!tun_address_ok(c->t, addr))
         return CV_ERR_DENIED;
     struct tun_address *a = address_find(c, addr);
-    if (a) {
-        a->guard |= guard;
-        return CV_ERR_OK;
-    }
-    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++) {
-        a = &c->address[i];
-        if (a->addr.family)
+    if (!a)
+        a = address_new(c, addr);
+    if (!a)
+        return CV_ERR_LIMIT;
+    a->guard |= guard;
+    a->named = false; /* somebody else says so too */
+    return CV_ERR_OK;
+}
+
+void tun_contact_reach(struct tun_client *c, const struct tun_relay *r) {
+    for (unsigned i = 0; i < r->desc.addrs; i++) {
+        const struct cv_addr *addr = &r->desc.addr[i];
+        if (!tun_address_ok(c->t, addr) || address_find(c, addr))
             continue;
-        *a = (struct tun_address){.addr = *addr, .guard = guard, .at = now(c)};
-        tun_client_by(c, now(c));
-        return CV_ERR_OK;
+        struct tun_address *a = address_new(c, addr);
+        if (!a)
+            return;
+        a->named = true;
+        memcpy(a->whose, r->desc.identity, CV_KEY);
     }
-    return CV_ERR_LIMIT;
 }
 
 static bool spent(const struct tun_address *a) {
@@ -223,8 +245,12 @@ static bool spent(const struct tun_address *a) {
 }
 
 /* Not asked any more, but remembered, so that the DHT's next answer does not
- * begin it all again. */
+ * begin it all again. What only a descriptor names must not take the DHT's room. */
 static void address_rest(struct tun_client *c, struct tun_address *a) {
+    if (a->named) {
+        address_drop(a);
+        return;
+    }
     if (a->asked)
         tun_describe_done(&a->question);
     a->asked = false;
@@ -238,6 +264,7 @@ static void ask(struct tun_client *c, struct tun_address *a) {
         tun_describe_done(&a->question);
     tun_describe_ask(&a->question, &c->net, tun_client_rng(c), datagram);
     a->asked = true;
+    a->sent_at = now(c);
     /* 250 ms, doubling; a guard is asked for as long as it is one. */
     unsigned shift = a->tries < 6 ? a->tries : 6;
     a->at = cv_usec_add(now(c), CV_MSEC(250) << shift);
@@ -281,6 +308,29 @@ static unsigned neighbours(const struct tun_client *c) {
     return n;
 }
 
+/* Another address of this IP address, or of this descriptor, was asked a moment
+ * ago. Nobody may aim more than one question at a time. Until when, or 0. */
+static cv_usec flying(const struct tun_client *c, const struct tun_address *a) {
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++) {
+        const struct tun_address *b = &c->address[i];
+        unsigned bits = a->addr.family == 4 ? 32 : 128;
+        bool same_ip =
+            b->addr.family == a->addr.family && cv_addr_common_bits(&a->addr, &b->addr) >= bits;
+        bool same_relay = a->named && b->named && memcmp(a->whose, b->whose, CV_KEY) == 0;
+        cv_usec until = cv_usec_add(b->sent_at, FLIGHT);
+        if (b != a && b->asked && (same_ip || same_relay) && !tun_due(until, now(c)))
+            return until;
+    }
+    return 0;
+}
+
+/* Only its descriptor names this address, and the relay answered at another. */
+static bool found_elsewhere(const struct tun_client *c, const struct tun_address *a) {
+    const struct tun_relay *r =
+        a->named ? tun_directory_find_now(c->dir, a->whose, c->now.wall) : NULL;
+    return r && r->reached;
+}
+
 /* A first question now? */
 static bool wanted(const struct tun_client *c, const struct tun_address *a) {
     if (a->guard)
@@ -302,7 +352,17 @@ static void address_work(struct tun_client *c, struct tun_address *a) {
     }
     if (a->tries == 0 && !wanted(c, a))
         return; /* looked at again whenever something changes */
-    if (a->tries >= TUN_TRIES && !a->guard) {
+    if (!a->guard &&
+        (a->tries >= (a->named ? TUN_NAMED_TRIES : TUN_TRIES) || found_elsewhere(c, a))) {
+        address_rest(c, a);
+        return;
+    }
+    cv_usec until = a->guard ? 0 : flying(c, a);
+    if (until) {
+        tun_client_by(c, until);
+        return;
+    }
+    if (!a->guard && !tun_questions_take(&c->questions, &a->addr, now(c))) {
         address_rest(c, a);
         return;
     }
@@ -370,10 +430,13 @@ bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const 
     bool good =
         (err == CV_ERR_OK || err == CV_ERR_EXIST) && tun_descriptor_has_addr(&r->desc, from);
     struct cv_addr addr = a->addr;
+    if (!a->guard)
+        tun_questions_answered(&c->questions, &addr, now(c));
     address_rest(c, a);
     if (!good)
         return true;
     r->reached = true;
+    r->reached_at = addr;
     if (neighbour_wanted(c, r))
         tun_contact_neighbour_add(c, r, &addr);
     return true;

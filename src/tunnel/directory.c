@@ -11,7 +11,9 @@
 struct tun_directory {
     uint8_t network_id[TUN_NETWORK_ID];
     uint8_t hash_key[CV_SIPHASH_KEY];
-    struct cv_map *relays; /* struct key to struct tun_relay, owned */
+    struct cv_map *relays;        /* struct key to struct tun_relay, owned */
+    TAILQ_HEAD(, tun_relay) bare; /* those without a descriptor, oldest first */
+    size_t bares;
     uint8_t proof[TUN_DESCRIPTOR_MAX];
     size_t proof_len;
     uint8_t own[CV_KEY];
@@ -38,6 +40,7 @@ struct tun_directory *tun_directory_new(const uint8_t network_id[TUN_NETWORK_ID]
     if (!dir)
         return NULL;
     memcpy(dir->network_id, network_id, TUN_NETWORK_ID);
+    TAILQ_INIT(&dir->bare);
     cv_rng_fill(rng, dir->hash_key, sizeof dir->hash_key);
     dir->relays = cv_map_new(sizeof(struct key), TUN_DIRECTORY_MAX, cv_siphash_map, dir->hash_key);
     return dir->relays ? dir : tun_directory_free(dir);
@@ -91,28 +94,91 @@ struct tun_relay *tun_directory_find_now(const struct tun_directory *dir,
     return NULL;
 }
 
-/* The entry, made when it is not there. */
-static enum cv_err entry(struct tun_directory *dir, int64_t wall, const uint8_t identity[CV_KEY],
-                         uint32_t day, struct tun_relay **ret) {
-    struct tun_relay *r = tun_directory_find(dir, identity, day);
-    if (!r) {
-        r = calloc(1, sizeof *r);
-        if (!r)
-            return CV_ERR_NOMEM;
-        memcpy(r->desc.identity, identity, CV_KEY);
-        r->desc.day = day;
-        r->first_seen = wall;
-        r->ours = dir->has_own && memcmp(identity, dir->own, CV_KEY) == 0;
-        struct key k = key_of(identity, day);
-        enum cv_err err = cv_map_put(dir->relays, &k, r);
-        if (err) {
-            free(r);
-            return err;
-        }
+/* ---- entries and their number ---- */
+
+static void bare_remove(struct tun_directory *dir, struct tun_relay *r) {
+    TAILQ_REMOVE(&dir->bare, r, bare);
+    dir->bares--;
+}
+
+static void forget(struct tun_directory *dir, struct tun_relay *r) {
+    struct key k = key_of(r->desc.identity, r->desc.day);
+    cv_map_del(dir->relays, &k);
+    if (r->raw_len == 0)
+        bare_remove(dir, r);
+    free(r);
+}
+
+/* How many names without a descriptor we have from this relay. */
+static size_t bares_of(const struct tun_directory *dir, const uint8_t by[CV_KEY]) {
+    const struct tun_relay *r;
+    size_t n = 0;
+    TAILQ_FOREACH(r, &dir->bare, bare)
+    n += memcmp(r->named_by, by, CV_KEY) == 0;
+    return n;
+}
+
+/* The oldest that nobody vouches for: neither two others nor our own question. */
+static struct tun_relay *oldest_unproven(const struct tun_directory *dir) {
+    void *cursor = NULL;
+    struct tun_relay *r;
+    while ((r = cv_map_next(dir->relays, &cursor, NULL))) {
+        if (!r->confirmed && !r->reached && !r->ours)
+            return r;
     }
+    return NULL;
+}
+
+/* Whoever fills the directory with what he invents loses that first. */
+static void make_room(struct tun_directory *dir) {
+    if (cv_map_count(dir->relays) < TUN_DIRECTORY_MAX)
+        return;
+    struct tun_relay *r = dir->bares ? TAILQ_FIRST(&dir->bare) : oldest_unproven(dir);
+    if (r)
+        forget(dir, r);
+}
+
+/* A new entry, bare until somebody fills in its descriptor. */
+static enum cv_err entry_new(struct tun_directory *dir, int64_t wall,
+                             const uint8_t identity[CV_KEY], uint32_t day, struct tun_relay **ret) {
+    make_room(dir);
+    struct tun_relay *r = calloc(1, sizeof *r);
+    if (!r)
+        return CV_ERR_NOMEM;
+    memcpy(r->desc.identity, identity, CV_KEY);
+    r->desc.day = day;
+    r->first_seen = wall;
+    r->ours = dir->has_own && memcmp(identity, dir->own, CV_KEY) == 0;
+    struct key k = key_of(identity, day);
+    enum cv_err err = cv_map_put(dir->relays, &k, r);
+    if (err) {
+        free(r);
+        return err;
+    }
+    TAILQ_INSERT_TAIL(&dir->bare, r, bare);
+    dir->bares++;
     *ret = r;
     return CV_ERR_OK;
 }
+
+/* The entry, made when it is not there and `by` may name more. */
+static enum cv_err entry_named(struct tun_directory *dir, int64_t wall,
+                               const uint8_t identity[CV_KEY], uint32_t day,
+                               const uint8_t by[CV_KEY], struct tun_relay **ret) {
+    *ret = tun_directory_find(dir, identity, day);
+    if (*ret)
+        return CV_ERR_OK;
+    if (bares_of(dir, by) >= TUN_BARE_OF_ONE)
+        return CV_ERR_LIMIT;
+    if (dir->bares >= TUN_BARE_MAX)
+        forget(dir, TAILQ_FIRST(&dir->bare));
+    enum cv_err err = entry_new(dir, wall, identity, day, ret);
+    if (!err)
+        memcpy((*ret)->named_by, by, CV_KEY);
+    return err;
+}
+
+/* ---- who may stand beside whom ---- */
 
 static bool in_family(const struct tun_descriptor *a, const struct tun_descriptor *b) {
     for (unsigned i = 0; i < a->families; i++) {
@@ -188,8 +254,9 @@ enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const voi
     if (!tun_descriptor_is_current(desc.day, wall))
         return CV_ERR_STALE;
 
-    struct tun_relay *r;
-    err = entry(dir, wall, desc.identity, desc.day, &r);
+    struct tun_relay *r = tun_directory_find(dir, desc.identity, desc.day);
+    if (!r)
+        err = entry_new(dir, wall, desc.identity, desc.day, &r);
     if (err)
         return err;
     if (ret)
@@ -202,6 +269,7 @@ enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const voi
         dir->proof_len = len;
         return CV_ERR_DIFFERS;
     }
+    bare_remove(dir, r);
     r->desc = desc;
     memcpy(r->raw, raw, len);
     r->raw_len = (uint16_t)len;
@@ -255,7 +323,7 @@ enum cv_err tun_directory_claim(struct tun_directory *dir, int64_t wall,
     if (!anything_of(dir, by, day))
         return CV_ERR_NOENT;
     struct tun_relay *r;
-    enum cv_err err = entry(dir, wall, identity, day, &r);
+    enum cv_err err = entry_named(dir, wall, identity, day, by, &r);
     if (err)
         return err;
     if (r->raw_len > 0 && memcmp(r->desc.digest, d, TUN_DIGEST) != 0) {
@@ -284,8 +352,6 @@ static bool matches(const struct tun_relay *r, uint32_t day, enum tun_directory_
         return r->raw_len > 0;
     case TUN_DIRECTORY_REACHED:
         return r->raw_len > 0 && r->reached;
-    case TUN_DIRECTORY_WANTED:
-        return r->raw_len == 0 || r->disputed;
     case TUN_DIRECTORY_CONFIRMED:
         return r->raw_len > 0 && r->confirmed;
     }
@@ -321,6 +387,29 @@ size_t tun_directory_count(const struct tun_directory *dir, uint32_t day,
     return n;
 }
 
+/* Over a link or circuit to itself a relay is asked for what it claimed. */
+static bool is_missing(const struct tun_relay *r, const uint8_t source[CV_KEY]) {
+    if (r->raw_len > 0)
+        return r->disputed && memcmp(r->disputed_by, source, CV_KEY) == 0;
+    for (unsigned i = 0; i < r->claims; i++) {
+        if (memcmp(r->claim[i].by, source, CV_KEY) == 0)
+            return true;
+    }
+    return false;
+}
+
+size_t tun_directory_missing(const struct tun_directory *dir, uint32_t day,
+                             const uint8_t source[CV_KEY], struct tun_relay **ret, size_t cap) {
+    void *cursor = NULL;
+    struct tun_relay *r;
+    size_t n = 0;
+    while (n < cap && (r = cv_map_next(dir->relays, &cursor, NULL))) {
+        if (r->desc.day == day && !r->liar && is_missing(r, source))
+            ret[n++] = r;
+    }
+    return n;
+}
+
 ssize_t tun_directory_bucket(const struct tun_directory *dir, uint32_t day, unsigned level,
                              uint16_t bucket, enum tun_directory_which which, size_t from,
                              uint8_t ret_hash[16], uint16_t *ret_total, struct tun_pair *ret_pairs,
@@ -353,15 +442,11 @@ ssize_t tun_directory_bucket(const struct tun_directory *dir, uint32_t day, unsi
 
 void tun_directory_expire(struct tun_directory *dir, int64_t wall) {
     void *cursor = NULL;
-    const void *key;
     struct tun_relay *r;
-    while ((r = cv_map_next(dir->relays, &cursor, &key))) {
-        if (tun_descriptor_is_current(r->desc.day, wall))
-            continue;
-        struct key k;
-        memcpy(&k, key, sizeof k);
-        cv_map_del(dir->relays, &k);
-        free(r);
+    while ((r = cv_map_next(dir->relays, &cursor, NULL))) {
+        bool old = r->raw_len == 0 && (wall < r->first_seen || wall - r->first_seen > TUN_BARE_S);
+        if (old || !tun_descriptor_is_current(r->desc.day, wall))
+            forget(dir, r);
     }
 }
 
@@ -373,6 +458,10 @@ void tun_relay_ref_fill(struct tun_relay_ref *ret, const struct tun_relay *r, in
     memcpy(ret->d, r->desc.digest, TUN_DIGEST);
     memcpy(ret->link_key, r->desc.link_key, CV_KEY);
     memcpy(ret->onion_key, r->desc.onion_key[tun_onion_key_newest(r->desc.day, wall)], CV_KEY);
+    if (r->reached && r->reached_at.family) {
+        ret->addr[0] = r->reached_at;
+        return;
+    }
     size_t n = 0;
     for (unsigned i = 0; i < r->desc.addrs && n < 2; i++)
         ret->addr[n++] = r->desc.addr[i];

@@ -9,9 +9,13 @@
  * day)"; claims may come before the descriptor does. Two signed descriptors for
  * one (identity, day) prove equivocation and end the relay's use for that day.
  *
- * At most TUN_DIRECTORY_MAX entries, then new ones are refused; days that are
- * over make room. Pointers to entries stay valid until tun_directory_expire()
- * or _free(). Not for sharing between threads.
+ * Names cost nothing to invent, so entries without a descriptor are few and
+ * pass: TUN_BARE_MAX in all, TUN_BARE_OF_ONE that one relay named first, none
+ * older than TUN_BARE_S. Of the TUN_DIRECTORY_MAX entries the oldest bare one
+ * makes room for a new one, then the oldest that nobody confirmed and we did not
+ * reach; never one that was. A pointer to an entry stays valid until the next
+ * tun_directory_add(), _claim(), _expire() or _free(), for confirmed and reached
+ * ones until _expire() or _free(). Not for sharing between threads.
  */
 #ifndef CULVERT_TUNNEL_DIRECTORY_H
 #define CULVERT_TUNNEL_DIRECTORY_H
@@ -19,6 +23,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "base/err.h"
 #include "base/rng.h"
@@ -54,14 +59,16 @@ struct tun_relay {
     bool disputed;  /* `disputed_by` names another D: ask it for that descriptor */
     bool liar;      /* signed two descriptors for this day: neither used nor passed on */
     uint8_t disputed_by[CV_KEY];
-    bool ours;          /* it is ourselves: chosen as hop never (path.h, guard.h) */
-    int64_t first_seen; /* Unix seconds */
+    bool ours;                   /* it is ourselves: chosen as hop never (path.h, guard.h) */
+    int64_t first_seen;          /* Unix seconds */
+    uint8_t named_by[CV_KEY];    /* while raw_len is 0: who brought us the name, */
+    TAILQ_ENTRY(tun_relay) bare; /* and its place among such entries, oldest first */
 
-    bool reached;          /* (user) answered our DESCRIBE at its own address */
-    cv_usec shunned_until; /* (user) paths avoid it when they can; 0 = not */
-    cv_usec held_until;    /* (user) and until then even when they cannot */
-    uint8_t refusals;      /* (user) circuits that failed at it in a row */
-    cv_usec asked_at;      /* (user) when its descriptor was last asked for */
+    bool reached;              /* (user) answered our DESCRIBE at its own address, */
+    struct cv_addr reached_at; /* (user) at this one; none for ourselves */
+    cv_usec shunned_until;     /* (user) paths avoid it when they can; 0 = not */
+    cv_usec gone_until; /* (user) it was silent to our PING: circuits through it are given up */
+    cv_usec asked_at;   /* (user) when its descriptor was last asked for */
 };
 
 /* NULL only when out of memory. Borrows `rng` during the call. */
@@ -91,7 +98,9 @@ const uint8_t *tun_directory_proof(const struct tun_directory *dir, size_t *ret_
  * was asked, n of them (0 for a link of our own): nobody confirms what may be
  * an invention of its own, so that a claim about `by` or about a relay on the
  * path, its network or its family is ignored (OK). NOENT: `by` is not known.
- * DIFFERS: noted; it contradicts the descriptor that we hold. LIMIT, NOMEM.
+ * DIFFERS: noted; it contradicts the descriptor that we hold. LIMIT: a new name,
+ * and `by` has TUN_BARE_OF_ONE without a descriptor here; ask it for some of
+ * these first. LIMIT too when all entries are confirmed or reached. NOMEM.
  */
 enum cv_err tun_directory_claim(struct tun_directory *dir, int64_t wall,
                                 const uint8_t identity[CV_KEY], uint32_t day,
@@ -111,7 +120,6 @@ struct tun_relay *tun_directory_find_now(const struct tun_directory *dir,
 enum tun_directory_which {
     TUN_DIRECTORY_KNOWN,    /* have a descriptor and are no liars */
     TUN_DIRECTORY_REACHED,  /* of these, whom we reached ourselves: what relays pass on */
-    TUN_DIRECTORY_WANTED,   /* claimed, but without descriptor, or disputed */
     TUN_DIRECTORY_CONFIRMED /* known and confirmed */
 };
 
@@ -120,6 +128,11 @@ size_t tun_directory_list(const struct tun_directory *dir, uint32_t day,
                           enum tun_directory_which which, struct tun_relay **ret, size_t cap);
 size_t tun_directory_count(const struct tun_directory *dir, uint32_t day,
                            enum tun_directory_which which);
+
+/* Entries of a day whose descriptor `source` claims to have and we have not, or
+ * not that one. In order of age; how many were written (<= cap). */
+size_t tun_directory_missing(const struct tun_directory *dir, uint32_t day,
+                             const uint8_t source[CV_KEY], struct tun_relay **ret, size_t cap);
 
 /*
  * A bucket as two nodes compare it: BLAKE2b-128 over its sorted (identity, D)
@@ -131,14 +144,16 @@ ssize_t tun_directory_bucket(const struct tun_directory *dir, uint32_t day, unsi
                              uint8_t ret_hash[16], uint16_t *ret_total, struct tun_pair *ret_pairs,
                              size_t cap);
 
-/* Forgets entries of days that nobody uses any more. */
+/* Forgets entries of days that nobody uses any more, and old bare ones. */
 void tun_directory_expire(struct tun_directory *dir, int64_t wall);
 
 /* The same relay, network (/16 of v4, /32 of v6) or family (named by both):
  * never both in one path. */
 bool tun_relay_conflict(const struct tun_descriptor *a, const struct tun_descriptor *b);
 
-/* What a circuit needs to know of a relay; its newest onion key at `wall`. */
+/* What a circuit needs to know of a relay; its newest onion key at `wall`. Of
+ * its addresses only the one that answered us, if one did: the others are what
+ * it says, and may be anybody's. */
 void tun_relay_ref_fill(struct tun_relay_ref *ret, const struct tun_relay *r, int64_t wall);
 
 #endif

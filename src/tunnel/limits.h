@@ -99,10 +99,14 @@ enum {
     /* --- directory, guards, paths (tunnel.md section 5) --- */
     TUN_DIRECTORY_MAX = 4096, /* entries; relays times days */
     TUN_CLAIMS_MAX = 6,       /* kept of one entry */
+    TUN_BARE_MAX = 1024,      /* of the entries: named by somebody, descriptor not seen */
+    TUN_BARE_OF_ONE = 256,    /* of these, named first by one relay */
+    TUN_BARE_S = 600,         /* and how long they are kept */
     TUN_SECOND_MAX = 4,       /* second-layer guards L: min(4, max(2, n / 4)) */
     TUN_SPARE_FROM = 8,       /* relays: a third guard in reserve */
     TUN_GUARDS_APART = 16,    /* relays: guards stand nowhere else in paths we choose */
     TUN_WEIGHTS_FROM = 100,   /* relays: bandwidth counts, nobody above a twentieth */
+    TUN_REFUSALS_MAX = 64,    /* pairs of which one did not extend to the other */
     TUN_PATH_DRAWS = 64,      /* tried for one place of a path in a large network */
     TUN_GUARD_DAYS_MIN = 60,
     TUN_GUARD_DAYS_MAX = 120,
@@ -114,7 +118,10 @@ enum {
     TUN_ADDRESSES_MAX = 64, /* found in the DHT and not yet asked */
     TUN_CONTACTS_MAX = 8,   /* relays asked from our own address, guards included */
     TUN_CONTACTS_WANTED = 4,
-    TUN_AHEAD = 3, /* circuits built before anybody wants one */
+    TUN_NAMED_TRIES = 3,            /* an address that only a descriptor names is asked so often */
+    TUN_QUESTIONS_BURST = 16,       /* DESCRIBEs that a network leaves unanswered, then */
+    TUN_QUESTIONS_EVERY_MS = 15000, /* one in so long */
+    TUN_AHEAD = 3,                  /* circuits built before anybody wants one */
 
     /* --- hidden swarms (tunnel.md section 7) --- */
     TUN_CONTACT_LIFE_MAX_S = 3 * 3600, /* a contact that says more is not believed */

@@ -115,6 +115,12 @@ struct search {
     size_t lasts, middles;
     unsigned shared_max; /* relays of `apart` that the path may have */
     bool held;           /* somebody was left out who refused a moment ago */
+    cv_usec now;
+    enum pick {
+        ANY,
+        NOT_SHUNNED
+    } pick; /* how picky this round is: what failed lately is left out as long as something remains
+             */
     struct tun_path path;
 };
 
@@ -132,16 +138,19 @@ static bool listed(const uint8_t (*list)[CV_KEY], size_t n, const struct tun_rel
     return false;
 }
 
-/* How picky a round of the search is: what failed lately is left out as long
- * as something remains. */
-enum pick { ANY, NOT_SHUNNED };
+static bool unwanted(const struct search *s, const struct tun_relay *r, cv_usec shunned) {
+    return s->pick == NOT_SHUNNED && (shunned > s->now || r->gone_until > s->now);
+}
 
-static bool unwanted(struct search *s, enum pick pick, const struct tun_relay *r, cv_usec shunned,
-                     cv_usec now) {
-    if (pick == NOT_SHUNNED)
-        return shunned > now;
-    s->held |= r->held_until > now;
-    return r->held_until > now;
+/* Did `by` (NULL: we ourselves) fail to reach `to` lately? */
+static bool refused(struct search *s, const struct tun_relay *by, const struct tun_relay *to) {
+    const struct tun_refusal *f =
+        tun_refusals_find(s->req->refusals, by ? by->desc.identity : NULL, to->desc.identity);
+    if (!f)
+        return false;
+    bool held = f->held_until > s->now;
+    s->held |= held;
+    return held || (s->pick == NOT_SHUNNED && f->avoided_until > s->now);
 }
 
 /* No more of what should be kept apart, among the hops 0..at-1 and `last`, than
@@ -166,13 +175,15 @@ static bool finish_path(struct search *s) {
     struct tun_path *p = &s->path;
     unsigned n = tun_path_length(s->req->purpose);
     for (size_t i = 0; i < s->lasts; i++) {
-        if (!fits(p, 2, s->last[i]) || !apart(s, 2, s->req->named ? NULL : s->last[i]))
+        if (!fits(p, 2, s->last[i]) || (n == 3 && refused(s, p->hop[1], s->last[i])) ||
+            !apart(s, 2, s->req->named ? NULL : s->last[i]))
             continue;
         p->hop[n - 1] = s->last[i];
         if (n == 3)
             return true;
         for (size_t k = 0; k < s->middles; k++) {
-            if (fits(p, 2, s->middle[k]) &&
+            if (fits(p, 2, s->middle[k]) && !refused(s, p->hop[1], s->middle[k]) &&
+                !refused(s, s->middle[k], s->last[i]) &&
                 !tun_relay_conflict(&s->middle[k]->desc, &s->last[i]->desc)) {
                 p->hop[2] = s->middle[k];
                 if (apart(s, 3, s->req->named ? NULL : s->last[i]))
@@ -188,7 +199,8 @@ static bool search_path(struct search *s) {
         s->path.hop[0] = s->first[g];
         for (size_t l = 0; l < s->seconds; l++) {
             s->path.hop[1] = s->second[l];
-            if (fits(&s->path, 1, s->second[l]) && apart(s, 2, NULL) && finish_path(s))
+            if (fits(&s->path, 1, s->second[l]) && !refused(s, s->first[g], s->second[l]) &&
+                apart(s, 2, NULL) && finish_path(s))
                 return true;
         }
     }
@@ -208,7 +220,7 @@ static bool search_apart(struct search *s) {
 /* Guards that are up, then the others, then the spare: it is there for when the
  * two are of no use, not to see us as often as they do. */
 static void gather_firsts(struct search *s, const struct tun_directory *dir,
-                          const struct cv_now *now, enum pick pick, const struct cv_rng *rng) {
+                          const struct cv_now *now, const struct cv_rng *rng) {
     unsigned order[2] = {0, 1};
     if (cv_rng_below(rng, 2)) {
         order[0] = 1;
@@ -222,15 +234,15 @@ static void gather_firsts(struct search *s, const struct tun_directory *dir,
             if (!g->set || (pass < 2 && g->up != (pass == 0)))
                 continue;
             struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
-            if (r && !r->liar && !excluded(s, r) &&
-                !unwanted(s, pick, r, g->shunned_until, now->mono))
+            if (r && !r->liar && !excluded(s, r) && !unwanted(s, r, g->shunned_until) &&
+                !refused(s, NULL, r))
                 s->first[s->firsts++] = r;
         }
     }
 }
 
 static void gather_seconds(struct search *s, const struct tun_directory *dir,
-                           const struct cv_now *now, enum pick pick, const struct cv_rng *rng) {
+                           const struct cv_now *now, const struct cv_rng *rng) {
     s->seconds = 0;
     for (unsigned i = 0; i < TUN_SECOND_MAX; i++) {
         const struct tun_guard *g = &s->guards->second[i];
@@ -239,19 +251,19 @@ static void gather_seconds(struct search *s, const struct tun_directory *dir,
         struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
         if (!r || r->liar || !r->confirmed || excluded(s, r))
             continue;
-        if (!unwanted(s, pick, r, r->shunned_until, now->mono))
+        if (!unwanted(s, r, r->shunned_until))
             s->second[s->seconds++] = r;
     }
     shuffle(s->second, s->seconds, rng);
 }
 
 static void gather_rest(struct search *s, struct tun_relay *const *all, size_t n,
-                        const struct cv_now *now, enum pick pick, const struct cv_rng *rng) {
+                        const struct cv_rng *rng) {
     unsigned flag = tun_path_flag(s->req->purpose);
     s->lasts = s->middles = 0;
     for (size_t i = 0; i < n; i++) {
         struct tun_relay *r = all[i];
-        if (excluded(s, r) || unwanted(s, pick, r, r->shunned_until, now->mono))
+        if (excluded(s, r) || unwanted(s, r, r->shunned_until))
             continue;
         if (s->relays >= TUN_GUARDS_APART && tun_guards_is_first(s->guards, r->desc.identity))
             continue;
@@ -281,12 +293,10 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
                             const struct cv_now *now, const struct cv_rng *rng) {
     uint32_t day = tun_descriptor_day(now->wall);
     size_t n = tun_directory_count(dir, day, TUN_DIRECTORY_CONFIRMED);
-    struct search s = {.req = req, .guards = guards, .relays = n};
+    struct search s = {.req = req, .guards = guards, .relays = n, .now = now->mono};
     enum cv_err err = check_named(&s);
     if (err)
         return err;
-    if (req->named && req->named->held_until > now->mono)
-        return CV_ERR_AGAIN;
 
     struct tun_relay **all = calloc(3 * (n + 1), sizeof(struct tun_relay *));
     if (!all)
@@ -303,9 +313,10 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
     for (int pick = NOT_SHUNNED; pick >= ANY && err == CV_ERR_UNREACHABLE; pick--) {
         if (pick == ANY && req->alive)
             break;
-        gather_firsts(&s, dir, now, (enum pick)pick, rng);
-        gather_seconds(&s, dir, now, (enum pick)pick, rng);
-        gather_rest(&s, all, n, now, (enum pick)pick, rng);
+        s.pick = (enum pick)pick;
+        gather_firsts(&s, dir, now, rng);
+        gather_seconds(&s, dir, now, rng);
+        gather_rest(&s, all, n, rng);
         if (pick == ANY && (s.firsts == 0 || s.seconds == 0))
             err = CV_ERR_AGAIN;
         else if (search_apart(&s))

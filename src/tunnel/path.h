@@ -22,6 +22,7 @@
 #include "tunnel/circuit.h"
 #include "tunnel/directory.h"
 #include "tunnel/guard.h"
+#include "tunnel/refusal.h"
 
 struct tun_path_request {
     enum tun_purpose purpose;
@@ -36,6 +37,7 @@ struct tun_path_request {
     bool alive; /* rather no path than one through whoever failed lately */
     /* Nowhere: what a confirmation is about must not carry it. Identity or NULL. */
     const uint8_t *without;
+    const struct tun_refusals *refusals; /* or NULL */
 };
 
 struct tun_path {
@@ -52,10 +54,10 @@ unsigned tun_path_length(enum tun_purpose purpose);
 unsigned tun_path_flag(enum tun_purpose purpose);
 
 /*
- * AGAIN: no guards or no second layer yet, or everybody is held (directory.h) for
- * a moment. UNREACHABLE: no path keeps the rules
- * with the relays there are. DENIED: the named relay is not confirmed, a liar,
- * or does not do this. NOMEM. *ret untouched then.
+ * AGAIN: no guards or no second layer yet, or what is left is held
+ * (refusal.h) for a moment. UNREACHABLE: no path keeps the rules with the relays
+ * there are. DENIED: the named relay is not confirmed, a liar, or does not do
+ * this. NOMEM. *ret untouched then.
  */
 enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *dir,
                             const struct tun_guards *guards, const struct tun_path_request *req,

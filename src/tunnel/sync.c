@@ -13,6 +13,9 @@
 
 /* A relay remembers 16 cells of answers; what it repeats must be among them. */
 #define ASK_MAX 12
+/* Who names relays and does not show their descriptors is heard out soon. */
+#define FRUITLESS_MAX 4
+#define ROUND_MAX     CV_SEC(300)
 
 static cv_usec now(const struct tun_client *c) {
     return c->now.mono;
@@ -85,29 +88,14 @@ static void finish(struct tun_client *c, struct tun_sync *s, bool complete) {
     tun_client_by(c, now(c));
 }
 
-/* Has this source something that we miss? Over a link or circuit to itself a
- * relay is asked for what it claimed. */
-static bool can_give(const struct tun_sync *s, const struct tun_relay *r) {
-    if (r->raw_len > 0)
-        return r->disputed && memcmp(r->disputed_by, s->source, CV_KEY) == 0;
-    for (unsigned i = 0; i < r->claims; i++) {
-        if (memcmp(r->claim[i].by, s->source, CV_KEY) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void ask_descriptors(struct tun_client *c, struct tun_sync *s) {
-    struct tun_relay *missing[256];
-    size_t n = tun_directory_list(c->dir, s->day, TUN_DIRECTORY_WANTED, missing,
-                                  sizeof missing / sizeof *missing);
+    struct tun_relay *missing[TUN_BARE_OF_ONE];
+    size_t n = tun_directory_missing(c->dir, s->day, s->source, missing, TUN_BARE_OF_ONE);
     uint8_t ids[ASK_MAX * CV_KEY];
     size_t asked = 0;
     bool others = false;
     for (size_t i = 0; i < n && asked < ASK_MAX; i++) {
         struct tun_relay *r = missing[i];
-        if (!can_give(s, r))
-            continue;
         /* Somebody else was asked a moment ago: let him answer. */
         if (r->asked_at && cv_usec_since(now(c), r->asked_at) < CV_MSEC(400)) {
             others = true;
@@ -120,8 +108,12 @@ static void ask_descriptors(struct tun_client *c, struct tun_sync *s) {
     }
     s->phase = TUN_SYNC_FETCH;
     s->expected = (uint8_t)asked;
-    if (asked == 0 && !others) {
-        finish(c, s, true);
+    bool over = s->fruitless >= FRUITLESS_MAX || tun_due(s->until, now(c));
+    if (over || (asked == 0 && !others)) {
+        if (s->paused && s->gained && !over)
+            ask_bucket(c, s);
+        else
+            finish(c, s, true);
         return;
     }
     if (asked == 0) {
@@ -135,6 +127,7 @@ static void ask_descriptors(struct tun_client *c, struct tun_sync *s) {
     tun_descriptors_write(
         &w, &(struct tun_descriptors){
                 .transaction = s->transaction, .day = s->day, .identities = ids, .n = asked});
+    s->fruitless++;
     question(c, s, TUN_CMD_DESCRIPTORS, &w);
 }
 
@@ -142,6 +135,8 @@ void tun_sync_begin(struct tun_client *c, struct tun_sync *s, uint32_t day,
                     const uint8_t source[CV_KEY]) {
     s->day = day;
     s->from = 0;
+    s->fruitless = 0;
+    s->until = cv_usec_add(now(c), ROUND_MAX);
     if (source != s->source)
         memcpy(s->source, source, CV_KEY);
     ask_bucket(c, s);
@@ -149,10 +144,10 @@ void tun_sync_begin(struct tun_client *c, struct tun_sync *s, uint32_t day,
 
 /* ---- what comes back ---- */
 
-static void claim(struct tun_client *c, const struct tun_sync *s, const uint8_t identity[CV_KEY],
-                  const uint8_t d[TUN_DIGEST]) {
-    (void)tun_directory_claim(c->dir, c->now.wall, identity, s->day, d, s->source,
-                              (const uint8_t(*)[CV_KEY])s->path, s->path_n);
+static enum cv_err claim(struct tun_client *c, const struct tun_sync *s,
+                         const uint8_t identity[CV_KEY], const uint8_t d[TUN_DIGEST]) {
+    return tun_directory_claim(c->dir, c->now.wall, identity, s->day, d, s->source,
+                               (const uint8_t(*)[CV_KEY])s->path, s->path_n);
 }
 
 /* One hash said it all: every pair that we hold is claimed. */
@@ -164,7 +159,7 @@ static void claim_all(struct tun_client *c, const struct tun_sync *s) {
         return; /* page through them: rare, and it is the same claims */
     n = tun_directory_list(c->dir, s->day, ours(c), all, n);
     for (; seen < n; seen++)
-        claim(c, s, all[seen]->desc.identity, all[seen]->desc.digest);
+        (void)claim(c, s, all[seen]->desc.identity, all[seen]->desc.digest);
 }
 
 static void on_bucket(struct tun_client *c, struct tun_sync *s, struct cv_rd *rd) {
@@ -180,9 +175,16 @@ static void on_bucket(struct tun_client *c, struct tun_sync *s, struct cv_rd *rd
         finish(c, s, true);
         return;
     }
+    s->paused = false;
     for (size_t i = 0; i < a.n; i++) {
         const uint8_t *pair = a.pairs + i * (CV_KEY + TUN_DIGEST);
-        claim(c, s, pair, pair + CV_KEY);
+        s->paused |= claim(c, s, pair, pair + CV_KEY) == CV_ERR_LIMIT;
+    }
+    if (s->paused) {
+        /* Enough names; this page again when some of them have a descriptor. */
+        s->gained = false;
+        ask_descriptors(c, s);
+        return;
     }
     unsigned next = s->from + (unsigned)a.n;
     if (a.n == 0 || next >= a.count || next >= TUN_DIRECTORY_MAX / 2) {
@@ -197,8 +199,10 @@ static void on_descriptor(struct tun_client *c, struct tun_sync *s, struct cv_rd
     struct tun_bytes a;
     if (tun_bytes_read(rd, &a))
         return;
-    if (a.len > 0)
-        (void)tun_client_learn(c, a.data, a.len, NULL);
+    if (a.len > 0 && tun_client_learn(c, a.data, a.len, NULL) == CV_ERR_OK) {
+        s->fruitless = 0;
+        s->gained = true;
+    }
     if (a.len == 0 || s->expected <= 1)
         ask_descriptors(c, s);
     else
@@ -448,7 +452,23 @@ static void near_work(struct tun_client *c, struct tun_neighbour *n, bool begin)
         tun_client_by(c, s->at);
 }
 
+/* One that nobody of ours reached yet is looked for again. */
+static void reach_somebody(struct tun_client *c) {
+    struct tun_relay *all[TUN_DIRECTORY_MAX / 8];
+    size_t n = tun_directory_list(c->dir, tun_descriptor_day(c->now.wall), TUN_DIRECTORY_KNOWN, all,
+                                  sizeof all / sizeof *all);
+    size_t start = n ? cv_rng_below(tun_client_rng(c), n) : 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct tun_relay *r = all[(start + i) % n];
+        if (!r->reached) {
+            tun_contact_reach(c, r);
+            return;
+        }
+    }
+}
+
 static void relay_turn(struct tun_client *c) {
+    reach_somebody(c);
     /* A neighbour that told everything makes room for another. */
     for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
         struct tun_neighbour *n = &c->neighbour[i];
@@ -465,12 +485,8 @@ static void relay_turn(struct tun_client *c) {
     if (n == 0)
         return;
     const struct tun_relay *r = all[cv_rng_below(tun_client_rng(c), n)];
-    for (unsigned i = 0; i < r->desc.addrs; i++) {
-        if (tun_address_ok(c->t, &r->desc.addr[i])) {
-            tun_contact_neighbour_add(c, r, &r->desc.addr[i]);
-            return;
-        }
-    }
+    if (tun_address_ok(c->t, &r->reached_at)) /* not so for ourselves */
+        tun_contact_neighbour_add(c, r, &r->reached_at);
 }
 
 void tun_sync_work(struct tun_client *c) {

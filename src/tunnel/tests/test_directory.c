@@ -12,6 +12,12 @@ static enum cv_err claim(struct population *p, unsigned of, unsigned by, const u
                                0);
 }
 
+static size_t missing(const struct population *p, unsigned source) {
+    struct tun_relay *all[2 * TUN_BARE_OF_ONE];
+    return tun_directory_missing(p->dir, POPULATION_DAY, p->relay[source]->desc.identity, all,
+                                 sizeof all / sizeof *all);
+}
+
 /* 0..5 in networks of their own, 6 in the network of 0, 7 and 8 a family with 1. */
 static void village(struct population *p) {
     population_init(p, 7);
@@ -87,11 +93,11 @@ Test(tun_directory, claims_before_the_descriptor_count_when_it_comes) {
                                          POPULATION_DAY, digest, p.relay[by]->desc.identity, NULL,
                                          0),
                      CV_ERR_OK);
-    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_WANTED), 1);
+    cr_expect_eq(missing(&p, 0), 1);
     struct tun_relay *r;
     cr_assert_eq(tun_directory_add(p.dir, POPULATION_WALL, raw, len, &r, NULL), CV_ERR_OK);
     cr_expect(r->confirmed);
-    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_WANTED), 0);
+    cr_expect_eq(missing(&p, 0), 0);
     cr_expect_eq(tun_directory_add(p.dir, POPULATION_WALL, raw, len, &r, NULL), CV_ERR_EXIST);
     population_done(&p);
 }
@@ -228,5 +234,91 @@ Test(tun_directory, it_does_not_grow_without_end) {
                                   p.relay[0]->desc.identity, NULL, 0);
     }
     cr_expect_eq(err, CV_ERR_LIMIT);
+    population_done(&p);
+}
+
+/* ---- what is invented ---- */
+
+static const uint8_t some_d[TUN_DIGEST] = {9};
+
+static enum cv_err invent(struct population *p, unsigned by, unsigned number) {
+    uint8_t identity[CV_KEY] = {(uint8_t)(by + 1), 0xee};
+    memcpy(identity + 4, &number, sizeof number);
+    return tun_directory_claim(p->dir, POPULATION_WALL, identity, POPULATION_DAY, some_d,
+                               p->relay[by]->desc.identity, NULL, 0);
+}
+
+Test(tun_directory, one_relay_names_only_so_many_without_showing_their_descriptors) {
+    struct population p;
+    village(&p);
+    for (unsigned i = 0; i < TUN_BARE_OF_ONE; i++)
+        cr_assert_eq(invent(&p, 0, i), CV_ERR_OK);
+    cr_expect_eq(invent(&p, 0, TUN_BARE_OF_ONE), CV_ERR_LIMIT);
+    cr_expect_eq(invent(&p, 0, 3), CV_ERR_OK, "said again is nothing new");
+    cr_expect_eq(invent(&p, 1, 0), CV_ERR_OK, "another has a quota of its own");
+    cr_expect_eq(missing(&p, 0), TUN_BARE_OF_ONE);
+
+    tun_directory_expire(p.dir, POPULATION_WALL + TUN_BARE_S);
+    cr_expect_eq(missing(&p, 0), TUN_BARE_OF_ONE);
+    tun_directory_expire(p.dir, POPULATION_WALL + TUN_BARE_S + 1);
+    cr_expect_eq(missing(&p, 0), 0, "nobody showed a descriptor");
+    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_KNOWN), 9);
+    cr_expect_eq(invent(&p, 0, TUN_BARE_OF_ONE), CV_ERR_OK, "and names again");
+    population_done(&p);
+}
+
+Test(tun_directory, however_many_invent_names_an_honest_one_is_heard) {
+    struct population p;
+    village(&p);
+    for (unsigned by = 0; by < 8; by++) {
+        for (unsigned i = 0; i < TUN_BARE_OF_ONE; i++)
+            cr_assert_eq(invent(&p, by, i), CV_ERR_OK);
+    }
+    size_t bare = 0;
+    for (unsigned by = 0; by < 8; by++)
+        bare += missing(&p, by);
+    cr_expect_eq(bare, TUN_BARE_MAX, "the oldest went");
+    cr_expect_eq(invent(&p, 8, 0), CV_ERR_OK);
+    cr_expect_eq(missing(&p, 8), 1);
+    struct tun_descriptor d = {.flags = 1, .suites = 1, .addrs = 1};
+    d.addr[0] = population_addr4(0x7000, 1);
+    population_add(&p, &d);
+    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_KNOWN), 10);
+    population_done(&p);
+}
+
+/* A descriptor of a relay that nobody else knows of. */
+static enum cv_err stranger(struct population *p, unsigned number, struct tun_relay **ret) {
+    struct cv_ed25519_secret secret;
+    uint8_t seed[CV_KEY] = {0xdd}, raw[TUN_DESCRIPTOR_MAX];
+    struct tun_descriptor d = {.flags = 1, .suites = 1, .addrs = 1, .day = POPULATION_DAY};
+    memcpy(seed + 4, &number, sizeof number);
+    memcpy(d.network_id, population_network, TUN_NETWORK_ID);
+    d.addr[0] = population_addr4(0x8000 + number % 0x4000, 1);
+    cv_ed25519_from_seed(&secret, seed);
+    ssize_t len = tun_descriptor_sign(&d, &secret, raw, sizeof raw);
+    return tun_directory_add(p->dir, POPULATION_WALL, raw, (size_t)len, ret, NULL);
+}
+
+Test(tun_directory, a_full_one_forgets_what_nobody_vouches_for) {
+    struct population p;
+    village(&p);
+    population_confirm(&p);
+    struct tun_relay *r, *reached;
+    cr_assert_eq(stranger(&p, 0, &reached), CV_ERR_OK);
+    reached->reached = true;
+    for (unsigned i = 1; i < TUN_DIRECTORY_MAX - 9; i++)
+        cr_assert_eq(stranger(&p, i, &r), CV_ERR_OK, "%u", i);
+    cr_assert_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_KNOWN),
+                 TUN_DIRECTORY_MAX);
+    cr_expect_eq(invent(&p, 0, 0), CV_ERR_OK);
+    cr_expect_eq(stranger(&p, TUN_DIRECTORY_MAX, &r), CV_ERR_OK);
+    cr_expect_eq(missing(&p, 0), 0, "the bare one goes first");
+    for (unsigned i = 0; i < 20; i++)
+        cr_expect_eq(stranger(&p, TUN_DIRECTORY_MAX + 1 + i, &r), CV_ERR_OK);
+    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_CONFIRMED), 9);
+    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_REACHED), 1);
+    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_KNOWN),
+                 TUN_DIRECTORY_MAX);
     population_done(&p);
 }

@@ -153,7 +153,7 @@ static unsigned add(struct world *w, const struct tun_config *cfg, bool relay) {
     struct world_node *n = &w->node[w->nodes];
     n->world = w;
     n->cfg = cfg ? *cfg : (struct tun_config){.gate = true};
-    n->addr = sim_addr(w->nodes, 4000);
+    n->addr = w->one_machine ? sim_addr(0, (uint16_t)(4000 + w->nodes)) : sim_addr(w->nodes, 4000);
     n->id = sim_add(w->sim, &node_ops, n);
     assert(n->id == w->nodes);
     enum cv_err err = sim_bind(w->sim, n->id, 0, &n->addr);

@@ -38,7 +38,8 @@ struct world_node {
 
 struct world {
     struct sim *sim;
-    bool whole; /* with client and hidden swarms; set it before adding nodes */
+    bool whole;       /* with client and hidden swarms; set it before adding nodes */
+    bool one_machine; /* all at one IP address; the same */
     struct world_node node[WORLD_NODES];
     unsigned nodes;
 };
