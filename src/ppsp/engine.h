@@ -95,7 +95,8 @@ struct ppsp {
     struct ppsp_goodbye goodbyes[PPSP_GOODBYES];
     uint32_t goodbye_count;
 
-    struct ppsp_event events[PPSP_EVENTS]; /* ring */
+    TAILQ_HEAD(ppsp_due, ppsp_swarm) due;  /* have something to tell that is told once */
+    struct ppsp_event events[PPSP_EVENTS]; /* ring of the rest */
     uint32_t event_head, event_count;
     uint32_t asked_count; /* PPSP_EVENT_ASKED among them */
 
@@ -107,8 +108,16 @@ struct ppsp {
 
 #define PPSP_COUNT(p, name) ((p)->counters.name++)
 
+/* ---- event.c ---------------------------------------------------------------- */
+
 /* False: lost, too many wait. */
 bool ppsp_event_push(struct ppsp *p, const struct ppsp_event *event);
+/* COMPLETE, SIZE_KNOWN, STORE_ERROR, LIVE_TUNED, LIVE_ENDED: never lost; what they say
+ * of the swarm is read when they are taken. */
+void ppsp_event_once(struct ppsp_swarm *s, enum ppsp_event_type type, enum cv_err err);
+/* The owner is not interested any more. */
+void ppsp_event_forget(struct ppsp_swarm *s);
+
 bool ppsp_banned(const struct ppsp *p, const struct cv_endpoint *ep, cv_usec now);
 
 /* ---- swarm ---------------------------------------------------------------- */
@@ -162,6 +171,10 @@ struct ppsp_swarm {
 
     struct ppsp_want_entry wants[PPSP_WANTS];
     ppsp_want_id last_want;
+
+    uint32_t events_due; /* bits by type, of those told once */
+    enum cv_err size_err, store_err;
+    TAILQ_ENTRY(ppsp_swarm) in_due; /* while events_due is not 0 */
 
     uint32_t slots; /* 0: everybody is served */
     cv_usec slots_at, luck_at;
@@ -304,6 +317,7 @@ struct ppsp_channel {
     uint32_t window;    /* chunks to ask for at a time */
     cv_usec data_at;    /* when the last chunk came, or was asked for from nothing */
     cv_usec ask_at;     /* not before: demoted, or the download limit */
+    uint32_t doubted;   /* chunks without their hashes since one was verified */
     cv_usec idle_until; /* nothing to ask it for was found; not before that or news */
     uint32_t stalls, stalls_running;
     uint64_t block; /* rarest first: where it is reading; NONE */

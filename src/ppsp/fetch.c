@@ -176,10 +176,25 @@ static void arrived(struct ppsp_channel *c, cv_usec now, const struct ppsp_data 
     }
     c->data_at = now;
     c->stalls_running = 0;
+    c->doubted = 0;
     c->down += data->len;
     ppsp_rate_add(&c->down_rate, now, data->len);
     grow_window(c, now);
     ack_add(c, now, data->chunk, data->timestamp);
+}
+
+/* Its hashes got lost, and with them, over circuits, a whole group's: it is asked for
+ * again at once, and they come with it. A group at most, until something is verified:
+ * whoever sends chunks without hashes is waited for like one who sends nothing. */
+static void doubt(struct ppsp_channel *c, uint64_t chunk) {
+    struct ppsp_swarm *s = c->swarm;
+    if (c->doubted >= PPSP_GROUP_CHUNKS || !ppsp_flight_has(&c->asked, chunk))
+        return;
+    for (uint64_t i = c->asked.head; i < c->asked.tail; i++)
+        ppsp_fetch_give_up(c, i, ppsp_run_part(ppsp_flight_at(&c->asked, i), chunk, chunk));
+    c->doubted++;
+    PPSP_COUNT(s->p, requests_expired);
+    ppsp_swarm_wake(s);
 }
 
 enum cv_err ppsp_fetch_data(struct ppsp_channel *c, cv_usec now, const struct ppsp_data *data) {
@@ -210,6 +225,7 @@ enum cv_err ppsp_fetch_data(struct ppsp_channel *c, cv_usec now, const struct pp
     if (err == CV_ERR_NOENT) {
         PPSP_COUNT(p, drop_data_unverifiable);
         waste(s, data);
+        doubt(c, data->chunk);
         return CV_ERR_OK;
     }
     if (!err)

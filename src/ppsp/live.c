@@ -82,13 +82,6 @@ static void slide(struct ppsp_swarm *s) {
         slide_to(s, whole_munros(l, s->chunks - window));
 }
 
-static void tell(struct ppsp_swarm *s, enum ppsp_event_type type, uint64_t first, uint64_t last) {
-    ppsp_event_push(
-        s->p,
-        &(struct ppsp_event){
-            .type = type, .swarm = s->handle, .first = first, .last = last, .edge = s->chunks});
-}
-
 /* The first chunk from `at` on whose munro may be known still. */
 static uint64_t remembered(const struct ppsp_live *l, uint64_t at) {
     const struct ppsp_munros *m = &l->munros;
@@ -137,7 +130,11 @@ static void drop_to_edge(struct ppsp_swarm *s, cv_usec now) {
     l->cursor = to;
     s->p->counters.live_dropped += to - from;
     give_up_old(s);
-    tell(s, PPSP_EVENT_LIVE_DROPPED, from, to - 1);
+    ppsp_event_push(s->p, &(struct ppsp_event){.type = PPSP_EVENT_LIVE_DROPPED,
+                                               .swarm = s->handle,
+                                               .first = from,
+                                               .last = to - 1,
+                                               .edge = s->chunks});
     l->cursor = ppsp_chunkset_gap(&s->have, l->cursor);
 }
 
@@ -147,8 +144,8 @@ void ppsp_live_edge(struct ppsp_swarm *s, cv_usec now, uint64_t end) {
         s->chunks = end;
         if (!l->tuned) {
             l->tuned = true;
-            l->cursor = whole_munros(l, end - 1);
-            tell(s, PPSP_EVENT_LIVE_TUNED, l->cursor, end - 1);
+            l->tuned_at = l->cursor = whole_munros(l, end - 1);
+            ppsp_event_once(s, PPSP_EVENT_LIVE_TUNED, CV_ERR_OK);
         }
         slide(s);
         drop_to_edge(s, now);
@@ -176,11 +173,11 @@ static void settle(struct ppsp_swarm *s) {
         l->end_told = true;
         if (!s->octets_sure)
             ppsp_swarm_size_exact(s, s->config.chunk_size); /* a short one told by itself */
-        tell(s, PPSP_EVENT_LIVE_ENDED, l->cursor, s->chunks);
+        ppsp_event_once(s, PPSP_EVENT_LIVE_ENDED, CV_ERR_OK);
     }
     if (!s->complete && l->end_told && l->tuned && !l->config.sign && l->cursor >= s->chunks) {
         s->complete = true;
-        tell(s, PPSP_EVENT_COMPLETE, 0, 0);
+        ppsp_event_once(s, PPSP_EVENT_COMPLETE, CV_ERR_OK);
     }
 }
 

@@ -35,6 +35,7 @@ struct ppsp_live {
     uint64_t newest_ntp; /* of all accepted munros */
     uint64_t first;      /* oldest chunk kept */
     bool tuned;          /* cursor is set */
+    uint64_t tuned_at;   /* where it was then */
     uint64_t cursor;     /* the first chunk that is missing, in order */
     bool ended;          /* swarm.chunks does not grow any more */
     bool end_told;       /* .. and is the number of chunks of all */

@@ -25,6 +25,7 @@ struct ppsp *ppsp_new(const struct ppsp_config *config, const struct cv_rng *rng
     cv_rng_fill(rng, p->map_key, sizeof p->map_key);
     TAILQ_INIT(&p->ready);
     TAILQ_INIT(&p->staged);
+    TAILQ_INIT(&p->due);
     uint32_t swarms = p->config.swarms_max, channels = p->config.channels_max;
     cv_heap_init(&p->timers, swarms + channels);
     p->swarms = calloc(swarms, sizeof(struct ppsp_swarm *));
@@ -59,36 +60,6 @@ struct ppsp *ppsp_free(struct ppsp *p) {
 static void check(struct ppsp *p, struct cv_now now) {
     assert(now.mono >= p->last_now);
     p->last_now = now.mono;
-}
-
-/* ---- events ------------------------------------------------------------------ */
-
-bool ppsp_event_push(struct ppsp *p, const struct ppsp_event *event) {
-    if (p->event_count) {
-        struct ppsp_event *last = &p->events[(p->event_head + p->event_count - 1) % PPSP_EVENTS];
-        if (event->type == PPSP_EVENT_CHUNKS_READY && last->type == event->type &&
-            last->swarm == event->swarm && last->last + 1 == event->first) {
-            last->last = event->last;
-            last->edge = event->edge;
-            return true;
-        }
-    }
-    if (p->event_count == PPSP_EVENTS) {
-        PPSP_COUNT(p, events_lost);
-        return false;
-    }
-    p->events[(p->event_head + p->event_count++) % PPSP_EVENTS] = *event;
-    return true;
-}
-
-bool ppsp_poll_event(struct ppsp *p, struct ppsp_event *ret) {
-    if (p->event_count == 0)
-        return false;
-    *ret = p->events[p->event_head];
-    p->event_head = (p->event_head + 1) % PPSP_EVENTS;
-    p->event_count--;
-    p->asked_count -= ret->type == PPSP_EVENT_ASKED;
-    return true;
 }
 
 /* ---- peers ------------------------------------------------------------------- */

@@ -277,6 +277,8 @@ struct ppsp_event {
     size_t id_len;
 };
 
+/* Of an owner who does not drain them, SIZE_KNOWN, COMPLETE, STORE_ERROR, LIVE_TUNED
+ * and LIVE_ENDED wait for ever, the others in a ring that loses what does not fit. */
 bool ppsp_poll_event(struct ppsp *p, struct ppsp_event *ret);
 
 /* ---- looking in --------------------------------------------------------- */

@@ -58,8 +58,7 @@ static void pause_fetching(struct ppsp_swarm *s, enum cv_err err) {
         ppsp_fetch_release(c);
     }
     if (!s->paused)
-        ppsp_event_push(s->p, &(struct ppsp_event){
-                                  .type = PPSP_EVENT_STORE_ERROR, .err = err, .swarm = s->handle});
+        ppsp_event_once(s, PPSP_EVENT_STORE_ERROR, err);
     s->paused = true;
 }
 
@@ -103,8 +102,7 @@ static void stored(struct ppsp_swarm *s, cv_usec now, uint64_t first, uint64_t l
     if (s->complete || s->uncommitted >= PPSP_COMMIT_OCTETS)
         s->commit_at = now;
     if (s->complete && !s->live)
-        ppsp_event_push(s->p,
-                        &(struct ppsp_event){.type = PPSP_EVENT_COMPLETE, .swarm = s->handle});
+        ppsp_event_once(s, PPSP_EVENT_COMPLETE, CV_ERR_OK);
 }
 
 void ppsp_stage_commit(struct ppsp_swarm *s, cv_usec now) {

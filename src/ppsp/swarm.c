@@ -209,17 +209,6 @@ struct ppsp_swarm *ppsp_swarm_find(const struct ppsp *p, cv_handle handle) {
     return p->swarms[i];
 }
 
-/* Its owner is not interested any more. */
-static void forget_events(struct ppsp *p, cv_handle swarm) {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < p->event_count; i++) {
-        struct ppsp_event e = p->events[(p->event_head + i) % PPSP_EVENTS];
-        if (e.swarm != swarm)
-            p->events[(p->event_head + kept++) % PPSP_EVENTS] = e;
-    }
-    p->event_count = kept;
-}
-
 void ppsp_swarm_close(struct ppsp *p, struct cv_now now, cv_handle swarm) {
     struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
     if (!s)
@@ -237,7 +226,7 @@ void ppsp_swarm_close(struct ppsp *p, struct cv_now now, cv_handle swarm) {
     ppsp_id_key(s->config.id, s->config.id_len, key);
     (void)cv_map_del(p->by_id, key);
     p->swarms[(uint32_t)swarm] = NULL;
-    forget_events(p, swarm);
+    ppsp_event_forget(s);
     swarm_free(s);
 }
 
@@ -255,16 +244,14 @@ void ppsp_swarm_withdraw(struct ppsp_swarm *s, enum cv_err why) {
     s->config.serve = false;
     TAILQ_FOREACH(c, &s->channels, of_swarm)
     c->queued = 0;
-    ppsp_event_push(
-        s->p, &(struct ppsp_event){.type = PPSP_EVENT_STORE_ERROR, .err = why, .swarm = s->handle});
+    ppsp_event_once(s, PPSP_EVENT_STORE_ERROR, why);
 }
 
 cv_usec ppsp_swarm_unreadable(struct ppsp_swarm *s, enum cv_err why) {
     if (why == CV_ERR_AGAIN || why == CV_ERR_NOMEM)
         return PPSP_STORE_RETRY;
     if (!s->unreadable)
-        ppsp_event_push(s->p, &(struct ppsp_event){
-                                  .type = PPSP_EVENT_STORE_ERROR, .err = why, .swarm = s->handle});
+        ppsp_event_once(s, PPSP_EVENT_STORE_ERROR, why);
     s->unreadable = true;
     return PPSP_STORE_REREAD;
 }
@@ -365,20 +352,13 @@ size_t ppsp_swarm_chunk_len(const struct ppsp_swarm *s, uint64_t chunk) {
     return 0;
 }
 
-static void tell_size(struct ppsp_swarm *s, enum cv_err err) {
-    ppsp_event_push(s->p, &(struct ppsp_event){.type = PPSP_EVENT_SIZE_KNOWN,
-                                               .err = err,
-                                               .swarm = s->handle,
-                                               .octets = s->octets});
-}
-
 bool ppsp_swarm_size_proven(struct ppsp_swarm *s, cv_usec now, uint64_t chunks) {
     (void)now;
     if (s->chunks && s->chunks != chunks) {
         /* Without domain separation a tree of another height can be made up from
          * this one: a trusted length wins over proven peaks. */
         if (!s->size_differs_told)
-            tell_size(s, CV_ERR_DIFFERS);
+            ppsp_event_once(s, PPSP_EVENT_SIZE_KNOWN, CV_ERR_DIFFERS);
         s->size_differs_told = true;
         return false;
     }
@@ -401,7 +381,7 @@ void ppsp_swarm_size_exact(struct ppsp_swarm *s, size_t len) {
     s->spec.octets = octets;
     struct ppsp_store_size size = {.chunks = s->chunks, .octets = octets};
     (void)s->config.store->set_size(s->config.store_ctx, &size);
-    tell_size(s, differs ? CV_ERR_DIFFERS : CV_ERR_OK);
+    ppsp_event_once(s, PPSP_EVENT_SIZE_KNOWN, differs ? CV_ERR_DIFFERS : CV_ERR_OK);
 }
 
 /* ---- time ---------------------------------------------------------------------- */

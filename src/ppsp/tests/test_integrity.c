@@ -595,3 +595,32 @@ Test(ppsp_integrity, replayed_and_reordered_datagrams_do_no_harm) {
     cr_expect_gt(raw_counters(b.raw)->drop_data_duplicate, 60);
     end(&b);
 }
+
+/* ---- hashes that got lost on a circuit ---- */
+
+static bool lose_hashes_once(struct rig *r, unsigned from, unsigned to, uint8_t *data, size_t len) {
+    bool *lost = r->tap_ctx;
+    (void)to;
+    if (from != 0 || *lost || len < 5 || data[4] != PPSP_MSG_INTEGRITY || len >= 1040)
+        return true;
+    *lost = true;
+    return false;
+}
+
+/* The hashes of a group travel ahead of it in a cell of their own: without them its
+ * chunks say nothing, and are asked for again when that is seen, not after a timeout. */
+Test(ppsp_integrity, a_group_whose_hashes_got_lost_is_asked_for_again_at_once) {
+    struct rig *r = rig_new(1, 16 * 1024, 1024, CV_SHA256);
+    bool lost = false;
+    r->circuits = true;
+    r->tap = lose_hashes_once;
+    r->tap_ctx = &lost;
+    rig_add(r, true);
+    rig_add(r, false);
+    rig_connect(r, 1, 0, true);
+    rig_connect(r, 0, 1, false);
+    cr_expect(rig_run_complete(r, 1, CV_MSEC(300)));
+    cr_expect(lost);
+    cr_expect_gt(ppsp_counters(r->engine[1])->drop_data_unverifiable, 0);
+    rig_free(r);
+}
