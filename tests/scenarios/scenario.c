@@ -33,6 +33,8 @@ const struct scenario scenarios[] = {
      scenario_ledbat_plus, 2},
     {"limits", "upload and download limits hold within 3 %", scenario_limits, 4},
     {"forger", "a forger's data never reaches the store", scenario_forger, 20},
+    {"hostile", "eleven hostile peers, each with a habit, among four honest ones: byte-equal",
+     scenario_hostile, 20},
     {"crash_resume", "crashes with lost and torn writes: resumes, byte-equal",
      scenario_crash_resume, 30},
     {"live",
