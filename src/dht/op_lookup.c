@@ -184,8 +184,11 @@ static bool begin_sweep(struct dht *d, cv_usec now, struct dht_operation *op, un
     if (!sweep)
         return false;
     unsigned bits = op->sweeps[side]++;
-    for (double n = DHT_K; n * 2 <= l->size.high && bits < 64; n *= 2)
+    double n = DHT_K;
+    while (n * 2 <= l->size.high && bits < 64) {
+        n *= 2;
         bits++;
+    }
     struct dht_id target = dht_id_random_at(&op->target, bits, d->rng);
     dht_lookup_init(sweep, &target, l->size);
     dht_lookup_shun(sweep, &crowd);

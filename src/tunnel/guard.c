@@ -262,7 +262,7 @@ enum cv_err tun_guards_load(struct tun_guards *ret, const void *blob, size_t len
     const uint8_t *p = blob;
     if (len < sizeof magic + 8 + 1 + 16 || len > TUN_GUARDS_BLOB_MAX)
         return CV_ERR_CORRUPT;
-    if (memcmp(p, magic, 3) == 0 && p[3] != magic[3])
+    if (memcmp(p, magic, 3) == 0 && p[3] != (uint8_t)magic[3])
         return CV_ERR_VERSION;
     uint8_t hash[16];
     CV_BLAKE2B(hash, sizeof hash, NULL, 0, {p, len - 16});

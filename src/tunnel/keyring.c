@@ -39,8 +39,8 @@ static void secret_of(struct cv_x25519_secret *ret, const uint8_t seed[32], cons
 
 static void derive(const struct tun_keyring *k, struct held_day *d) {
     secret_of(&d->pub.link_secret, d->seed, "link", 0);
-    for (uint8_t i = 0; i < TUN_ONION_KEYS; i++)
-        secret_of(&d->pub.onion_secret[i], d->seed, "onion", i);
+    for (unsigned i = 0; i < TUN_ONION_KEYS; i++)
+        secret_of(&d->pub.onion_secret[i], d->seed, "onion", (uint8_t)i);
     tun_linkhs_peer_init(&d->pub.peer, d->pub.link_secret.public_key, k->cfg.network_id);
 }
 

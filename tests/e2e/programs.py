@@ -13,6 +13,7 @@ import unittest
 
 CULVERT = None  # set by main()
 LEDGER = None
+SECONDS = 120  # until something counts as never happening, on the slowest machine
 
 
 def options(folder, name):
@@ -29,7 +30,7 @@ class Program:
         self.buffer = b""
         self.events = []
 
-    def wait_for(self, name, seconds=60, count=1):
+    def wait_for(self, name, seconds=SECONDS, count=1):
         """The first event of a name, once there are `count` of them."""
         limit = time.monotonic() + seconds
         while True:
@@ -50,14 +51,14 @@ class Program:
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
-            _, err = self.process.communicate(timeout=30)
+            _, err = self.process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             _, err = self.process.communicate()
         return self.process.returncode, err.decode(errors="replace")
 
 
-def run(*args, timeout=60):
+def run(*args, timeout=SECONDS):
     """A program that ends by itself: status, standard output, standard error."""
     done = subprocess.run([CULVERT, *map(str, args)], capture_output=True, timeout=timeout,
                           check=False)
@@ -93,6 +94,8 @@ class Case(unittest.TestCase):
 def main():
     global CULVERT, LEDGER
     CULVERT = os.path.abspath(sys.argv.pop(1))  # tests change the folder
+    # What a shell starts in the background ignores it, and so would all our children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         LEDGER = sys.argv.pop(1)
     unittest.main()

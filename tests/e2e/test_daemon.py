@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import pathlib
 import signal
 import socket
 import stat
@@ -25,9 +26,8 @@ class Daemon(programs.Case):
         return json.loads(out)["swarms"]
 
     def eventually(self, what, want):
-        for _ in range(100):
-            if what() == want:
-                return
+        limit = time.monotonic() + programs.SECONDS
+        while what() != want and time.monotonic() < limit:
             time.sleep(0.1)
         self.assertEqual(what(), want)
 
@@ -74,6 +74,124 @@ class Daemon(programs.Case):
         link = next(json.loads(text) for text in out.splitlines() if '"link"' in text)["url"]
         self.assertEqual((self.folder / "asked").read_text().strip(), link)
         self.assertEqual((self.folder / "played").read_bytes(), film.read_bytes())
+
+    def passed_on(self, viewer, *more):
+        """Somebody watches through a running node; the copy a second one gets of that, if any."""
+        self.node(viewer)
+        seeder = self.start("share", *programs.options(self.folder, viewer + "-s"), "--direct",
+                            self.film(200_000, viewer + "-film"))
+        shared = seeder.wait_for("shared")
+        play = self.start("play", "--state", self.folder / viewer, "--direct", "--json",
+                          "--no-player", *more, "--peer", shared["address"], shared["uri"])
+        play.wait_for("complete")
+        self.assertEqual(seeder.end()[0], 0)
+        status, out, err = programs.run("status", "--state", self.folder / viewer, "--json")
+        self.assertEqual(status, 0, err)
+        return self.start("get", *programs.options(self.folder, viewer + "-w"), "--direct",
+                          "--peer", json.loads(out)["sockets"]["direct"]["address"], "-o",
+                          self.folder / (viewer + "-copy"), shared["uri"])
+
+    def test_no_share_goes_with_the_command(self):
+        self.passed_on("generous").wait_for("complete")
+        with self.assertRaisesRegex(AssertionError, "no 'first_chunk'"):
+            self.passed_on("mean", "--no-share").wait_for("first_chunk", seconds=3)
+
+    def test_the_network_is_that_of_the_node(self):
+        self.node("s")
+        s = ["--state", self.folder / "s", "--direct", "--json"]
+        status, _, err = programs.run("share", *s, "--network", "other", self.film(1000))
+        self.assertEqual((status, self.lines(err)),
+                         (2, ["culvert: the node on this folder is of another network; name another "
+                              "folder with --state"]))
+        self.assertEqual(self.swarms("s"), [])
+        for more in ([], ["--network", "e2e"]):
+            share = self.start("share", *s, *more, self.film(1000))
+            share.wait_for("shared")
+            self.assertEqual(share.end()[0], 0)
+
+    def test_the_player_can_be_interrupted(self):
+        self.node("s")
+        _, v = self.node("v")
+        shared = self.start("share", "--state", self.folder / "s", "--direct", "--json",
+                            self.film(1000)).wait_for("shared")
+        player, number = self.folder / "player", self.folder / "number"
+        # Not a shell, which would unblock its signals by itself.
+        player.write_text("#!/usr/bin/python3\nimport os, signal, time\n"
+                          "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+                          f"with open('{number}.new', 'w') as f:\n"
+                          "    f.write(str(os.getpid()))\n"
+                          f"os.rename('{number}.new', '{number}')\ntime.sleep(1000)\n")
+        player.chmod(0o755)
+        play = self.start("play", *v, "--peer", shared["address"], "--player", player,
+                          shared["uri"])
+        play.wait_for("link")
+        self.eventually(number.exists, True)
+        own = int(number.read_text())
+        os.kill(own, signal.SIGINT)  # with Ctrl-C the terminal sends it to both
+        try:
+            self.eventually(play.process.poll, 0)
+        finally:
+            self.gone(own)
+
+    def gone(self, number):
+        """Ends a player that a failed test left behind."""
+        try:
+            if bytes(self.folder) in pathlib.Path(f"/proc/{number}/cmdline").read_bytes():
+                os.kill(number, signal.SIGKILL)
+        except FileNotFoundError:
+            pass
+
+    def test_the_socket_of_another_user(self):
+        """Who may write to the folder of the socket could otherwise name the program to start."""
+        state = self.folder / "s"
+        state.mkdir(mode=0o700)
+        trap = socket.socket(socket.AF_UNIX)
+        self.addCleanup(trap.close)
+        trap.bind(str(state / "api.sock"))
+        os.seteuid(65534)  # the kernel notes who listens; needs root
+        try:
+            trap.listen(16)
+        finally:
+            os.seteuid(0)
+        trap.settimeout(0)
+        args = ["share", "--state", state, "--direct", "--json", self.film(1000)]
+        status, out, err = programs.run(*args)
+        self.assertEqual((status, out, self.lines(err)), (3, "", [
+            f"culvert: {state}/api.sock: another node listens there; stop it, or name a folder "
+            "with --state"]))
+        asked = 0
+        while True:  # it called, to see who is there, and said nothing
+            try:
+                link, _ = trap.accept()
+            except BlockingIOError:
+                break
+            with link:
+                link.settimeout(programs.SECONDS)
+                self.assertEqual(link.recv(1000), b"")
+                asked += 1
+        self.assertGreater(asked, 0)
+
+    def test_a_slow_reader_misses_nothing(self):
+        """Only progress may be left out for one who does not read."""
+        files = 600
+        films = [self.film(1, f"{i:04}".ljust(240)) for i in range(files)]
+        self.node("s")
+        ask = json.dumps({"verb": "share", "argument": str(films[0]),
+                          "arguments": list(map(str, films)), "folder": "/", "options": {"direct": "yes"}}).encode()
+        link = socket.socket(socket.AF_UNIX)
+        self.addCleanup(link.close)
+        link.connect(str(self.folder / "s" / "api.sock"))
+        link.sendall(b"POST /api/tasks HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(ask) + ask)
+        # Each shared file has a folder before its line is written; the last line may be late.
+        self.eventually(lambda: len(list((self.folder / "s").glob("shared--*"))), files)
+        link.settimeout(programs.SECONDS)
+        text = b""
+        while text.count(b'"shared"') < files:
+            data = link.recv(1 << 20)
+            self.assertTrue(data, text[-500:])
+            text += data
+        # It was more than sockets and the backlog for progress hold.
+        self.assertGreater(len(text), 600_000)
 
     def test_what_goes_wrong(self):
         node, s = self.node("s")

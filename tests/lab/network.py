@@ -93,7 +93,7 @@ class Network:
                 stderr=subprocess.PIPE)
             self.captures.append((host, path, process))
         for _, path, process in self.captures:
-            limit = time.monotonic() + 10
+            limit = time.monotonic() + 60
             while not path.exists() or path.stat().st_size < 24:
                 if time.monotonic() > limit or process.poll() is not None:
                     raise RuntimeError(f"no capture at {path}")

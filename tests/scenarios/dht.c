@@ -144,7 +144,8 @@ static int by_value(const void *a, const void *b) {
 
 static double median(unsigned *v, unsigned n) {
     qsort(v, n, sizeof *v, by_value);
-    return n == 0 ? 0 : n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2.0;
+    unsigned half = n / 2;
+    return n == 0 ? 0 : n % 2 ? v[half] : (v[half - 1] + v[half]) / 2.0;
 }
 
 static void sum_trials(const struct run *r, struct sums *s) {

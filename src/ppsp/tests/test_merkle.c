@@ -34,7 +34,7 @@ static void naive_init(struct naive *n, uint64_t chunks) {
     for (uint64_t step = 1; step < n->width; step *= 2)
         for (uint64_t b = 2 * step - 1; b < 2 * n->width; b += 4 * step) {
             const uint8_t *l = n->node[b - step], *r = n->node[b + step];
-            if (memcmp(l, zeros, H) || memcmp(r, zeros, H))
+            if (memcmp(l, zeros, H) != 0 || memcmp(r, zeros, H) != 0)
                 cv_sha2(CV_SHA256, n->node[b], l, H, r, H);
         }
 }

@@ -132,7 +132,7 @@ static void expect_same_sums(const struct rep_store *file, const uint8_t me[CV_K
     cr_assert_eq(file->edge_load(file->ctx, &edges, &n), CV_ERR_OK);
     uint64_t ours = 0;
     for (size_t i = 0; i < n; i++) {
-        if (memcmp(edges[i].giver, me, CV_KEY) && memcmp(edges[i].taker, me, CV_KEY))
+        if (memcmp(edges[i].giver, me, CV_KEY) != 0 && memcmp(edges[i].taker, me, CV_KEY) != 0)
             continue;
         uint64_t want = 0;
         if (m->edge_get(m->ctx, edges[i].giver, edges[i].taker, &e) == CV_ERR_OK)

@@ -169,7 +169,7 @@ static void pendings(struct both *t, unsigned step) {
     cr_assert_eq(n_x, n_y);
     for (size_t i = 0; i < n_x; i++) { /* peers may come in another order */
         size_t j = 0;
-        while (j < n_y && memcmp(&x[i], &y[j], sizeof *x))
+        while (j < n_y && memcmp(&x[i], &y[j], sizeof *x) != 0)
             j++;
         cr_assert_lt(j, n_y, "step %u", step);
         if (i && memcmp(x[i - 1].peer, x[i].peer, CV_KEY) == 0)
