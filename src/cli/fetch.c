@@ -29,24 +29,6 @@ static void say(struct fetch *g, const char *name, const char *sentence, json_t 
     cli_progress_event(&g->t.progress, name, sentence, fields);
 }
 
-static void say_peer(struct fetch *g, const struct node_event *ev) {
-    struct node_peer_status p;
-    char sentence[160];
-    for (size_t i = 0; node_peer_status(node_of(g), g->t.swarm, i, &p); i++) {
-        if (!cv_endpoint_equal(&p.endpoint, &ev->u.peer.endpoint))
-            continue;
-        snprintf(sentence, sizeof sentence,
-                 !p.hidden    ? "Connected DIRECTLY: %u hops"
-                 : g->t.s->at ? "Path ready: %u hops, the last one shares it"
-                              : "Path ready: %u hops to the meeting point",
-                 (unsigned)p.hops);
-        json_t *hops = json_array();
-        for (size_t j = 0; j < p.hops; j++)
-            json_array_append_new(hops, json_string(p.path[j]));
-        say(g, "peer_up", sentence, json_pack("{s:i, s:o}", "hops", (int)p.hops, "path", hops));
-    }
-}
-
 static void on_complete(struct fetch *g) {
     say(g, "complete", "Complete and verified", NULL);
     if (g->t.s->verb != CLI_PLAY)
@@ -70,7 +52,7 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
     struct fetch *g = (struct fetch *)t;
     switch ((int)ev->kind) {
     case NODE_EVENT_PEER_UP:
-        say_peer(g, ev);
+        cli_progress_peer(&t->progress, node_of(g), t->swarm, &ev->u.peer.endpoint);
         break;
     case NODE_EVENT_PEER_DOWN:
         say(g, "peer_down", "A peer left", NULL);
@@ -122,13 +104,6 @@ static void wake(void *ctx) { /* in the store's thread */
 }
 
 /* ---- beginning ---- */
-
-static void say_link(struct fetch *g) {
-    char link[GW_LINK_MAX], sentence[GW_LINK_MAX + 32];
-    gateway_link(g->t.c->gateway, &g->uri, link);
-    snprintf(sentence, sizeof sentence, "Player link: %s", link);
-    say(g, "link", sentence, json_pack("{s:s}", "url", link));
-}
 
 /* A name a stranger chose, made harmless: no folder, no leading dot. */
 static void file_name(const struct node_uri *uri, char *out, size_t cap) {
@@ -223,9 +198,8 @@ int cli_link_check(const struct cli_settings *s, const uint8_t network_id[8], st
         io_why_set(why, "bad link: %s", wrong);
         return CLI_USAGE;
     }
-    if (ret->kind == NODE_URI_LIVE && (!s->direct || s->verb != CLI_GET)) {
-        io_why_set(why, "live streams go directly and into a file or pipe only, so far: culvert "
-                        "get --direct --peer IP:PORT -o - URI | PLAYER -");
+    if (ret->kind == NODE_URI_LIVE && s->at) {
+        io_why_set(why, "a relay shares files only under its own name: leave out --at");
         return CLI_USAGE;
     }
     if (s->direct && !s->peers_count) {
@@ -269,7 +243,7 @@ static void begin(struct cli_task *t) {
     if (!open_store(g) || !open_swarm(g))
         return;
     if (!is_bare(t->s))
-        say_link(g);
+        cli_progress_link(&t->progress, t->c->gateway, &g->uri);
     struct node_swarm_status st;
     for (size_t i = 0; node_swarm_status(node_of(g), i, &st); i++)
         if (st.swarm == t->swarm && st.length && st.have == st.length)

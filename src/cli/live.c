@@ -45,7 +45,7 @@ struct live {
     struct io_timer *timer;
     uint8_t chunk[CHUNK_SIZE];
     size_t filled;
-    bool ended;
+    bool said, ended;
     struct cli_offer recorded;
 };
 
@@ -158,15 +158,25 @@ static bool next_number(struct live *l, uint64_t *ret) {
 
 /* ---- the broadcast ---------------------------------------------------------------------- */
 
+static enum node_swarm_mode mode_of(const struct live *l) {
+    return l->t.s->direct ? NODE_SWARM_DIRECT : NODE_SWARM_HIDDEN;
+}
+
 static void say_live(struct live *l) {
     char text[NODE_URI_MAX], sentence[NODE_URI_MAX + CV_ADDR_TEXT + 64], address[CV_ADDR_TEXT];
-    struct cv_addr at = io_host_bound(l->t.c->host, NODE_SOCKET_DIRECT);
-    if (node_uri_write(&l->uri, text, sizeof text) < 0)
+    if (l->said || node_uri_write(&l->uri, text, sizeof text) < 0)
         return;
-    cv_addr_text(&at, address);
-    snprintf(sentence, sizeof sentence, "Live DIRECTLY at %s, hides nothing:\n%s", address, text);
-    cli_progress_event(&l->t.progress, "live", sentence,
-                       json_pack("{s:s, s:s}", "uri", text, "address", address));
+    l->said = true;
+    json_t *fields = json_pack("{s:s}", "uri", text);
+    if (l->t.s->direct) {
+        struct cv_addr at = io_host_bound(l->t.c->host, NODE_SOCKET_DIRECT);
+        json_object_set_new(fields, "address", json_string(cv_addr_text(&at, address)));
+        snprintf(sentence, sizeof sentence, "Live DIRECTLY at %s, hides nothing:\n%s", address,
+                 text);
+    } else {
+        snprintf(sentence, sizeof sentence, "Live, hidden:\n%s", text);
+    }
+    cli_progress_event(&l->t.progress, "live", sentence, fields);
 }
 
 /* The recording is static content from now on, with the same tree. */
@@ -178,7 +188,7 @@ static void share_recording(struct live *l) {
     l->recorded.s = l->t.s;
     l->recorded.path = l->t.s->record;
     int status = cli_offer_hash(&l->recorded, &why) == CV_ERR_OK
-                     ? cli_offer_open(&l->recorded, NODE_SWARM_DIRECT, &why)
+                     ? cli_offer_open(&l->recorded, mode_of(l), &why)
                      : CLI_FILE;
     if (status) {
         cli_task_fail(&l->t, status, "%s", why.text);
@@ -299,7 +309,9 @@ static void on_timer(void *ctx) {
 }
 
 static void on_event(struct cli_task *t, const struct node_event *ev) {
-    if (ev->kind == NODE_EVENT_PEER_UP)
+    if (ev->kind == NODE_EVENT_SHARED) /* hidden: it can be found from now on */
+        say_live((struct live *)t);
+    else if (ev->kind == NODE_EVENT_PEER_UP)
         cli_progress_event(&t->progress, "peer_up", "A viewer came", NULL);
     else if (ev->kind == NODE_EVENT_PEER_DOWN)
         cli_progress_event(&t->progress, "peer_down", "A viewer left", NULL);
@@ -377,7 +389,7 @@ static bool open_swarm(struct live *l) {
     struct node_swarm_config sw = {.uri = l->uri,
                                    .store = &io_ring_ops,
                                    .store_ctx = l->ring,
-                                   .mode = NODE_SWARM_DIRECT,
+                                   .mode = mode_of(l),
                                    .complete = true,
                                    .upload_limit = l->t.s->upload_limit,
                                    .live = {.window = window,
@@ -409,7 +421,8 @@ static void begin(struct cli_task *t) {
                       t->s->argument ? t->s->argument : "-");
         return;
     }
-    say_live(l);
+    if (t->s->direct)
+        say_live(l);
     pump(l);
 }
 

@@ -68,6 +68,42 @@ static void draw(struct cli_progress *p, const json_t *o) {
     p->drawn = true;
 }
 
+static bool is_open(const struct node *n, cv_handle swarm) {
+    struct node_swarm_status s;
+    for (size_t i = 0; node_swarm_status(n, i, &s); i++)
+        if (s.swarm == swarm)
+            return s.mode == NODE_SWARM_OPEN;
+    return false;
+}
+
+void cli_progress_peer(struct cli_progress *p, struct node *n, cv_handle swarm,
+                       const struct cv_endpoint *endpoint) {
+    struct node_peer_status peer;
+    char sentence[160];
+    for (size_t i = 0; node_peer_status(n, swarm, i, &peer); i++) {
+        if (!cv_endpoint_equal(&peer.endpoint, endpoint))
+            continue;
+        snprintf(sentence, sizeof sentence,
+                 !peer.hidden        ? "Connected DIRECTLY: %u hops"
+                 : is_open(n, swarm) ? "Path ready: %u hops, the last one shares it"
+                                     : "Path ready: %u hops to the meeting point",
+                 (unsigned)peer.hops);
+        json_t *hops = json_array();
+        for (size_t j = 0; j < peer.hops; j++)
+            json_array_append_new(hops, json_string(peer.path[j]));
+        cli_progress_event(p, "peer_up", sentence,
+                           json_pack("{s:i, s:o}", "hops", (int)peer.hops, "path", hops));
+    }
+}
+
+void cli_progress_link(struct cli_progress *p, const struct gateway *gateway,
+                       const struct node_uri *uri) {
+    char link[GW_LINK_MAX], sentence[GW_LINK_MAX + 32];
+    gateway_link(gateway, uri, link);
+    snprintf(sentence, sizeof sentence, "Player link: %s", link);
+    cli_progress_event(p, "link", sentence, json_pack("{s:s}", "url", link));
+}
+
 void cli_progress_show(struct cli_progress *p, json_t *o) {
     const char *event = json_string_value(json_object_get(o, "event"));
     const char *say = json_string_value(json_object_get(o, "say"));
@@ -99,7 +135,8 @@ void cli_progress_swarm(struct cli_progress *p, struct node *n, cv_handle swarm)
         if (s.swarm != swarm)
             continue;
         emit(p, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "event", "progress", "have",
-                          (json_int_t)s.have, "length", (json_int_t)s.length, "received",
+                          (json_int_t)s.have, "length",
+                          (json_int_t)(s.length == UINT64_MAX ? 0 : s.length), "received",
                           (json_int_t)s.received, "sent", (json_int_t)s.sent, "rate_down",
                           (json_int_t)s.rate_down, "rate_up", (json_int_t)s.rate_up, "peers",
                           (int)s.peers));

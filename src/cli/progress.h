@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "gateway/gateway.h"
 #include "io/host.h"
 
 /* Gets what is said; the reference of `o` is taken. */
@@ -37,6 +38,14 @@ void cli_progress_swarm(struct cli_progress *p, struct node *n, cv_handle swarm)
  * `fields` is a jansson object (its reference is taken) or NULL. */
 void cli_progress_event(struct cli_progress *p, const char *name, const char *sentence,
                         json_t *fields);
+
+/* A peer of the swarm came: by which hops. */
+void cli_progress_peer(struct cli_progress *p, struct node *n, cv_handle swarm,
+                       const struct cv_endpoint *endpoint);
+
+/* The player link of a swarm (event "link"). */
+void cli_progress_link(struct cli_progress *p, const struct gateway *gateway,
+                       const struct node_uri *uri);
 
 /* Shows one object that was said, here or elsewhere. Takes the reference. */
 void cli_progress_show(struct cli_progress *p, json_t *o);

@@ -177,11 +177,6 @@ static int by_ourselves(struct own *own, const struct cli_settings *with) {
 static int check(const struct cli_settings *s, struct node_uri *uri, struct io_why *why) {
     uint8_t network[8];
     node_network_id(s->network, network);
-    if (s->verb == CLI_LIVE && !s->direct) {
-        io_why_set(why,
-                   "live streams go directly only, so far: pass --direct, which hides nothing");
-        return CLI_USAGE;
-    }
     if (s->verb & (CLI_SHARE | CLI_LIVE))
         return cli_kind_read(s, uri, why);
     return cli_link_check(s, network, uri, why);

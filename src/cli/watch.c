@@ -1,5 +1,6 @@
-/* get of a live swarm: what is broadcast from now on goes to a file or, with
- * `-o -`, to standard output, in order, until it ends. */
+/* get and play of a live swarm: what is broadcast from now on goes to a file or,
+ * with `-o -`, to standard output, in order, until it ends; play gives it to
+ * whoever opens the player link. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,7 +19,7 @@ struct watch {
     struct cli_task t;
     struct node_uri uri;
     struct io_ring *ring;
-    int out;
+    int out;                   /* -1: nowhere (play) */
     struct io_watch *writable; /* standard output */
     bool tuned, ended;
     uint64_t at, end; /* next octet of the broadcast; its length, once ended */
@@ -51,8 +52,14 @@ static bool write_piece(struct watch *w) {
     return true;
 }
 
+static void end(struct watch *w) {
+    cli_progress_event(&w->t.progress, "complete", "The broadcast has ended", NULL);
+    if (w->out >= 0) /* a player may still have to show the last of it */
+        cli_task_end(&w->t, CLI_OK);
+}
+
 static void pump(struct watch *w) {
-    while (w->tuned && !w->t.ended && write_piece(w)) {
+    while (w->out >= 0 && w->tuned && !w->t.ended && write_piece(w)) {
         ssize_t got =
             node_read(io_host_node(w->t.c->host), w->t.swarm, w->at, w->piece, sizeof w->piece);
         if (got == CV_ERR_AGAIN)
@@ -66,10 +73,8 @@ static void pump(struct watch *w) {
         w->filled = (size_t)got;
         w->at += (size_t)got;
     }
-    if (w->ended && w->at >= w->end && w->filled == 0 && !w->t.ended) {
-        cli_progress_event(&w->t.progress, "complete", "The broadcast has ended", NULL);
-        cli_task_end(&w->t, CLI_OK);
-    }
+    if (w->out >= 0 && w->ended && w->at >= w->end && w->filled == 0 && !w->t.ended)
+        end(w);
 }
 
 static void on_dropped(struct watch *w, const struct node_event *ev) {
@@ -87,7 +92,8 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
     struct watch *w = (struct watch *)t;
     switch ((int)ev->kind) {
     case NODE_EVENT_PEER_UP:
-        cli_progress_event(&w->t.progress, "peer_up", "Connected DIRECTLY: 0 hops", NULL);
+        cli_progress_peer(&w->t.progress, io_host_node(w->t.c->host), w->t.swarm,
+                          &ev->u.peer.endpoint);
         break;
     case NODE_EVENT_PEER_DOWN:
         cli_progress_event(&w->t.progress, "peer_down", "A peer left", NULL);
@@ -103,6 +109,12 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
     case NODE_EVENT_LIVE_ENDED:
         w->ended = true;
         w->end = ev->u.count;
+        if (w->out < 0)
+            end(w);
+        break;
+    case NODE_EVENT_NOBODY:
+        cli_progress_event(&w->t.progress, "nobody",
+                           "Nobody broadcasts this right now; still looking", NULL);
         break;
     case NODE_EVENT_STORE_ERROR:
         if (ev->u.err != CV_ERR_AGAIN)
@@ -134,6 +146,13 @@ static void on_writable(void *ctx, unsigned ready) {
 }
 
 static bool open_output(struct watch *w) {
+    if (w->t.s->verb == CLI_PLAY) {
+        if (w->t.s->output)
+            cli_task_fail(&w->t, CLI_USAGE,
+                          "a live stream that is played is not kept; leave out "
+                          "-o, or use 'culvert get -o FILE'");
+        return !w->t.s->output;
+    }
     if (!w->t.s->output) {
         cli_task_fail(&w->t, CLI_USAGE,
                       "a live stream has no end to keep; say where it goes with -o FILE, or -o - "
@@ -173,8 +192,9 @@ static bool open_swarm(struct watch *w) {
     struct node_swarm_config sw = {.uri = w->uri,
                                    .store = &io_ring_ops,
                                    .store_ctx = w->ring,
-                                   .mode = NODE_SWARM_DIRECT,
+                                   .mode = w->t.s->direct ? NODE_SWARM_DIRECT : NODE_SWARM_HIDDEN,
                                    .fetch_all = true,
+                                   .no_share = w->t.s->no_share,
                                    .upload_limit = w->t.s->upload_limit,
                                    .live = {.window = window, .latency = NODE_LIVE_LATENCY}};
     enum cv_err err =
@@ -198,8 +218,11 @@ static void begin(struct cli_task *t) {
     int status = cli_link_check(t->s, t->c->network_id, &w->uri, &why);
     if (status)
         cli_task_fail(t, status, "%s", why.text);
-    else if (open_output(w) && open_swarm(w))
+    else if (open_output(w) && open_swarm(w)) {
+        if (w->out < 0)
+            cli_progress_link(&w->t.progress, t->c->gateway, &w->uri);
         call_peers(w);
+    }
 }
 
 static void close_watch(struct cli_task *t) {

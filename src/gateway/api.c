@@ -119,6 +119,8 @@ json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
             (json_int_t)s.rate_down, "rate_up", (json_int_t)s.rate_up, "peers", (int)s.peers);
         if (o)
             json_object_set_new(o, "ranges", ranges(host, &s));
+        if (o && s.uri.kind == NODE_URI_LIVE)
+            json_object_set_new(o, "live", json_true());
         if (o && node_uri_write(&s.uri, uri, sizeof uri) > 0)
             json_object_set_new(o, "uri", json_string(uri));
         if (o && gateway)

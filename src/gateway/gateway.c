@@ -171,32 +171,56 @@ static void send_head(struct evhttp_request *req, int status, uint64_t octets) {
     evhttp_send_reply(req, status, NULL, NULL);
 }
 
+/* NULL: it was refused. */
+static struct gw_media *start_media(struct gateway *g, struct gw_media_config *cfg) {
+    if (g->media_count == GW_RESPONSES_MAX) {
+        refuse(cfg->req, 503, "Too many players");
+        return NULL;
+    }
+    cfg->host = g->host;
+    cfg->idle_seconds = GW_TIMEOUT_SECONDS;
+    cfg->sent = &g->sent;
+    cfg->done = on_media_done;
+    cfg->done_ctx = g;
+    struct gw_media *m = gw_media_start(cfg);
+    if (!m) {
+        refuse(cfg->req, 503, "Swarm is closing");
+        return NULL;
+    }
+    g->media[g->media_count++] = m;
+    return m;
+}
+
 static void start_body(struct gateway *g, struct evhttp_request *req, cv_handle swarm, int status,
                        uint64_t first, uint64_t last) {
     char text[24];
-    if (g->media_count == GW_RESPONSES_MAX) {
-        refuse(req, 503, "Too many players");
-        return;
-    }
     snprintf(text, sizeof text, "%" PRIu64, last - first + 1);
-    set(req, "Content-Length", text);
-    struct gw_media *m =
-        gw_media_start(&(struct gw_media_config){.host = g->host,
-                                                 .req = req,
-                                                 .swarm = swarm,
-                                                 .first = first,
-                                                 .last = last,
-                                                 .idle_seconds = GW_TIMEOUT_SECONDS,
-                                                 .status = status,
-                                                 .sent = &g->sent,
-                                                 .done = on_media_done,
-                                                 .done_ctx = g});
-    if (!m) {
-        refuse(req, 503, "Swarm is closing");
+    if (g->media_count < GW_RESPONSES_MAX)
+        set(req, "Content-Length", text);
+    struct gw_media *m = start_media(
+        g, &(struct gw_media_config){
+               .req = req, .swarm = swarm, .first = first, .last = last, .status = status});
+    if (m)
+        gw_media_ready(m, swarm);
+}
+
+/* A broadcast has no length, no parts and no tag: it is sent as it comes. */
+static void serve_live(struct gateway *g, struct evhttp_request *req,
+                       const struct node_swarm_status *swarm) {
+    set_common(req);
+    set(req, "Content-Type", "video/mp2t"); /* what encoders make of live pictures */
+    set(req, "Accept-Ranges", "none");
+    if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD) {
+        evhttp_send_reply(req, 200, NULL, NULL);
         return;
     }
-    g->media[g->media_count++] = m;
-    gw_media_ready(m, swarm);
+    struct gw_media *m = start_media(
+        g,
+        &(struct gw_media_config){.req = req, .swarm = swarm->swarm, .live = true, .status = 200});
+    if (m && swarm->length != UINT64_MAX)
+        gw_media_ended(m, swarm->swarm, swarm->length);
+    else if (m)
+        gw_media_ready(m, swarm->swarm);
 }
 
 static void serve_media(struct gateway *g, struct evhttp_request *req, const char *path) {
@@ -214,6 +238,10 @@ static void serve_media(struct gateway *g, struct evhttp_request *req, const cha
         return;
     }
 
+    if (s.uri.kind == NODE_URI_LIVE) {
+        serve_live(g, req, &s);
+        return;
+    }
     if (!s.length) { /* asked for by its root hash alone, and nothing came yet */
         refuse(req, 503, "Service Unavailable");
         return;
@@ -316,12 +344,17 @@ static void on_request(struct evhttp_request *req, void *arg) {
 
 static void on_node_event(void *ctx, const struct node_event *ev) {
     struct gateway *g = ctx;
-    if (ev->kind != NODE_EVENT_CHUNKS_READY)
-        return;
     /* A reply that ends moves the last one into its place: walk backwards. */
-    for (size_t i = g->media_count; i-- > 0;)
-        if (i < g->media_count)
+    for (size_t i = g->media_count; i-- > 0;) {
+        if (i >= g->media_count)
+            continue;
+        if (ev->kind == NODE_EVENT_CHUNKS_READY)
             gw_media_ready(g->media[i], ev->swarm);
+        else if (ev->kind == NODE_EVENT_LIVE_DROPPED)
+            gw_media_skip(g->media[i], ev->swarm, ev->u.range.last + 1);
+        else if (ev->kind == NODE_EVENT_LIVE_ENDED)
+            gw_media_ended(g->media[i], ev->swarm, ev->u.count);
+    }
 }
 
 /* ---- life ---- */

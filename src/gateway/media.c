@@ -12,6 +12,7 @@ struct gw_media {
     uint64_t at;   /* next octet to send */
     uint64_t want; /* the wish at the node */
     bool wanted, waiting;
+    bool begun; /* live: `at` is known */
 };
 
 static void drop_wish(struct gw_media *m) {
@@ -57,22 +58,60 @@ static void on_flushed(struct evhttp_connection *conn, void *arg) {
     produce(arg);
 }
 
+/* The newest part without holes, or the end of it. */
+static void begin_live(struct gw_media *m) {
+    struct node *n = io_host_node(m->cfg.host);
+    uint64_t first, end, last = 0, from = 0;
+    if (!node_live_span(n, m->cfg.swarm, &from, &end))
+        return;
+    while (node_range(n, m->cfg.swarm, from, &first, &last)) {
+        m->at = last + 1 - first > GW_LIVE_BEHIND ? last + 1 - GW_LIVE_BEHIND : first;
+        m->begun = true;
+        from = last + 1;
+    }
+}
+
+/* Where the next octet of a live stream is read; false: nowhere yet. */
+static bool find_live(struct gw_media *m) {
+    uint64_t first, end;
+    if (!m->begun)
+        begin_live(m);
+    else if (node_live_span(io_host_node(m->cfg.host), m->cfg.swarm, &first, &end) && m->at < first)
+        m->at = first; /* it was too slow, and the window has moved on */
+    return m->begun;
+}
+
+/* MPEG-TS has packets of 188 octets that begin with 0x47; a demultiplexer that
+ * gets them from the first octet on has less to guess. 0: it is something else. */
+static size_t before_sync(const uint8_t *data, size_t len) {
+    enum { PACKET = 188, SYNC = 0x47 };
+    for (size_t i = 0; i < PACKET && i + 2 * PACKET < len; i++)
+        if (data[i] == SYNC && data[i + PACKET] == SYNC && data[i + 2 * PACKET] == SYNC)
+            return i;
+    return 0;
+}
+
 /* One piece into the evbuffer; octets read, AGAIN, or an error. */
 static ssize_t fill_piece(struct gw_media *m) {
-    uint64_t left = m->cfg.last - m->at + 1;
     struct evbuffer_iovec v;
+    bool first = m->cfg.live && !m->begun;
+    if (m->cfg.live && !find_live(m))
+        return CV_ERR_AGAIN;
+    uint64_t left = m->cfg.last - m->at + 1;
     if (evbuffer_reserve_space(m->piece, GW_PIECE, &v, 1) != 1)
         return CV_ERR_NOMEM;
     size_t n = left < GW_PIECE ? (size_t)left : GW_PIECE;
     ssize_t got = node_read(io_host_node(m->cfg.host), m->cfg.swarm, m->at, v.iov_base, n);
     v.iov_len = got > 0 ? (size_t)got : 0;
+    size_t skip = first && got > 0 ? before_sync(v.iov_base, (size_t)got) : 0;
     evbuffer_commit_space(m->piece, &v, 1);
+    evbuffer_drain(m->piece, skip);
     return got;
 }
 
 static void produce(struct gw_media *m) {
     m->waiting = false;
-    if (m->at > m->cfg.last) {
+    if (m->at > m->cfg.last) { /* also of a live stream that has ended */
         end_reply(m);
         return;
     }
@@ -93,7 +132,7 @@ static void produce(struct gw_media *m) {
 }
 
 struct gw_media *gw_media_start(const struct gw_media_config *cfg) {
-    assert(cfg->first <= cfg->last);
+    assert(cfg->live || cfg->first <= cfg->last);
     struct gw_media *m = calloc(1, sizeof *m);
     struct evbuffer *piece = m ? evbuffer_new() : NULL;
     if (!piece) {
@@ -103,13 +142,14 @@ struct gw_media *gw_media_start(const struct gw_media_config *cfg) {
     m->cfg = *cfg;
     m->piece = piece;
     m->at = cfg->first;
-    if (node_want(io_host_node(cfg->host), io_host_now(cfg->host), cfg->swarm, cfg->first,
-                  cfg->last, 0, &m->want) != CV_ERR_OK) {
+    m->cfg.last = cfg->live ? UINT64_MAX - 1 : cfg->last;
+    if (!cfg->live && node_want(io_host_node(cfg->host), io_host_now(cfg->host), cfg->swarm,
+                                cfg->first, cfg->last, 0, &m->want) != CV_ERR_OK) {
         evbuffer_free(piece);
         free(m);
         return NULL;
     }
-    m->wanted = true;
+    m->wanted = !cfg->live;
     io_host_kick(cfg->host);
     struct evhttp_connection *conn = evhttp_request_get_connection(cfg->req);
     evhttp_connection_set_closecb(conn, on_close, m);
@@ -123,6 +163,21 @@ struct gw_media *gw_media_start(const struct gw_media_config *cfg) {
 void gw_media_ready(struct gw_media *m, cv_handle swarm) {
     if (m->waiting && m->cfg.swarm == swarm)
         produce(m);
+}
+
+void gw_media_skip(struct gw_media *m, cv_handle swarm, uint64_t to) {
+    if (!m->cfg.live || m->cfg.swarm != swarm)
+        return;
+    if (m->begun && m->at < to)
+        m->at = to;
+    gw_media_ready(m, swarm);
+}
+
+void gw_media_ended(struct gw_media *m, cv_handle swarm, uint64_t length) {
+    if (!m->cfg.live || m->cfg.swarm != swarm)
+        return;
+    m->cfg.last = length ? length - 1 : 0;
+    gw_media_ready(m, swarm);
 }
 
 void gw_media_abort(struct gw_media *m) {

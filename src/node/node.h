@@ -129,7 +129,7 @@ struct node_swarm_config {
     bool no_share;         /* do not become a seeder of it */
     uint64_t upload_limit; /* octets a second, 0 = none */
     /* A live swarm (uri.kind): window, latency, and of a source, which is `complete`
-     * from the first moment, the rest. Only DIRECT. */
+     * from the first moment, the rest. Not OPEN. */
     struct ppsp_live_config live;
 };
 
@@ -139,7 +139,7 @@ struct node_swarm_config {
 /* CV_ERR_EXIST when the swarm is open (the modes exclude each other for good),
  * CV_ERR_DIFFERS when the URI belongs to another network, CV_ERR_INVAL when the
  * mode is not possible here (DIRECT without its socket, OPEN and complete on
- * what is no relay, live but not DIRECT), CV_ERR_LIMIT, CV_ERR_NOMEM, or the store's error. */
+ * what is no relay, OPEN and live), CV_ERR_LIMIT, CV_ERR_NOMEM, or the store's error. */
 enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node_swarm_config *cfg,
                             cv_handle *ret_swarm);
 void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm);
@@ -155,6 +155,10 @@ enum cv_err node_inject(struct node *n, struct cv_now now, cv_handle swarm, cons
 enum cv_err node_inject_end(struct node *n, struct cv_now now, cv_handle swarm);
 uint64_t node_inject_next(const struct node *n, cv_handle swarm);
 bool node_live_root(const struct node *n, cv_handle swarm, uint8_t ret[CV_SHA_MAX]);
+
+/* A viewer of a live swarm: what is kept of it lies in octets [first, end), not
+ * all of it verified. False: nothing came yet, or not live. */
+bool node_live_span(const struct node *n, cv_handle swarm, uint64_t *ret_first, uint64_t *ret_end);
 
 /* Octets first..last (inclusive) are wanted from `now` on at `rate` octets a
  * second (0: all at once). *ret_want names the wish; overlapping wishes share
@@ -261,7 +265,7 @@ struct node_swarm_status {
     struct node_uri uri;
     enum node_swarm_mode mode;
     bool sharing;
-    uint64_t have, length; /* octets verified */
+    uint64_t have, length; /* octets verified; of a broadcast UINT64_MAX until it ends */
     uint64_t received, sent;
     uint64_t rate_down, rate_up; /* octets a second */
     uint32_t peers;

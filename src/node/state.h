@@ -31,6 +31,7 @@ struct node_swarm {
     cv_handle view, share; /* hidden swarms: the tunnel's side, 0 = not (yet) */
     cv_handle circuit;     /* open swarms, viewer: to the relay, 0 = not (yet) */
     uint32_t transaction;  /* of the OPEN that was asked there, 0 = none */
+    uint64_t edge;         /* live swarms, viewer: one behind the newest verified chunk */
     bool complete;         /* everything is verified */
     bool worth_sharing;    /* enough is there to be a seeder too */
     bool shared;           /* SHARED was said */

@@ -62,7 +62,7 @@ static void meet(struct node *n, struct cv_now now, struct node_swarm *s) {
         node_openly_dial(n, now, s);
     if (s->cfg.mode != NODE_SWARM_HIDDEN)
         return;
-    if (!s->complete && !s->view)
+    if (!s->complete && !s->cfg.complete && !s->view) /* a live source needs nobody's chunks */
         tun_hidden_view(n->client, &now, u->swarm_id, u->swarm_id_len, secret, &s->view);
     bool give = s->cfg.complete || (!n->cfg.no_share && !s->cfg.no_share && s->worth_sharing);
     if (give && !s->share)
@@ -104,7 +104,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         return CV_ERR_DIFFERS;
     bool live = u->kind == NODE_URI_LIVE;
     if (!engine || u->kind > NODE_URI_LIVE || u->swarm_id_len > PPSP_ID_MAX ||
-        (live && cfg->mode != NODE_SWARM_DIRECT))
+        (live && cfg->mode == NODE_SWARM_OPEN))
         return CV_ERR_INVAL;
     enum cv_err err;
     struct node_swarm *s = free_slot(n, cfg, &err);
@@ -220,25 +220,17 @@ void node_unwant(struct node *n, struct cv_now now, cv_handle swarm, uint64_t wa
         ppsp_unwant(s->engine, now, s->ppsp, (ppsp_want_id)want);
 }
 
-/* That of a broadcast is known when it has ended. */
-static uint64_t length_of(const struct node_swarm *s) {
-    struct ppsp_stats st;
-    if (s->cfg.uri.kind == NODE_URI_LIVE && !ppsp_stats(s->engine, s->ppsp, &st) && st.octets)
-        return st.octets;
-    return s->cfg.uri.length;
-}
-
 uint64_t node_available(struct node *n, cv_handle swarm, uint64_t offset) {
     struct node_swarm *s = node_swarm_get(n, swarm);
-    if (!s || offset >= length_of(s))
+    if (!s || offset >= s->cfg.uri.length)
         return 0;
     uint64_t size = s->cfg.uri.chunk_size;
     uint64_t missing = ppsp_first_missing(s->engine, s->ppsp, offset / size);
     if (missing == UINT64_MAX)
         return 0;
     uint64_t end = missing * size;
-    if (end > length_of(s))
-        end = length_of(s);
+    if (end > s->cfg.uri.length)
+        end = s->cfg.uri.length;
     return end > offset ? end - offset : 0;
 }
 
@@ -253,6 +245,16 @@ bool node_range(struct node *n, cv_handle swarm, uint64_t offset, uint64_t *ret_
         return false;
     *ret_first = chunk * size > offset ? chunk * size : offset;
     *ret_last = *ret_first + node_available(n, swarm, *ret_first) - 1;
+    return true;
+}
+
+bool node_live_span(const struct node *n, cv_handle swarm, uint64_t *ret_first, uint64_t *ret_end) {
+    const struct node_swarm *s = node_swarm_get(n, swarm);
+    if (!s || s->cfg.uri.kind != NODE_URI_LIVE || !s->edge)
+        return false;
+    uint64_t window = s->cfg.live.window;
+    *ret_first = s->edge > window ? (s->edge - window) * s->cfg.uri.chunk_size : 0;
+    *ret_end = s->edge * s->cfg.uri.chunk_size;
     return true;
 }
 
@@ -290,6 +292,7 @@ static void on_ready(struct node *n, struct cv_now now, struct node_swarm *s,
                      const struct ppsp_event *ev) {
     uint64_t size = s->cfg.uri.chunk_size;
     uint64_t last = (ev->last + 1) * size - 1;
+    s->edge = ev->last + 1 > s->edge ? ev->last + 1 : s->edge;
     if (last >= s->cfg.uri.length)
         last = s->cfg.uri.length - 1;
     node_event_push(n, &(struct node_event){.kind = NODE_EVENT_CHUNKS_READY,
@@ -316,13 +319,14 @@ static void on_asked(struct node *n, const struct ppsp_event *ev) {
     node_event_push(n, &out);
 }
 
-static void on_live(struct node *n, const struct node_swarm *s, const struct ppsp_event *ev) {
+static void on_live(struct node *n, struct node_swarm *s, const struct ppsp_event *ev) {
     uint64_t size = s->cfg.uri.chunk_size;
     struct node_event out = {.swarm = node_swarm_handle(n, s)};
     struct ppsp_stats st;
     if (ev->type == PPSP_EVENT_LIVE_ENDED) {
         out.kind = NODE_EVENT_LIVE_ENDED;
         out.u.count = ppsp_stats(s->engine, s->ppsp, &st) ? 0 : st.octets;
+        s->cfg.uri.length = out.u.count;
     } else {
         out.kind =
             ev->type == PPSP_EVENT_LIVE_TUNED ? NODE_EVENT_LIVE_TUNED : NODE_EVENT_LIVE_DROPPED;

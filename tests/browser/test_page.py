@@ -8,7 +8,6 @@ at by axe-core.
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import unittest
@@ -18,9 +17,9 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
 import programs  # noqa: E402
+from village import Village  # noqa: E402
 from webdriver import Browser  # noqa: E402
 
-RELAYS = 5
 LANGUAGES = ("en", "de", "es", "fr", "it", "nl")
 WEB = pathlib.Path(__file__).parent.parent.parent / "src" / "web"
 TAB, ENTER = "\ue004", "\ue007"
@@ -46,42 +45,17 @@ def ask(url, **headers):
         return error.code, error.read().decode(errors="replace")
 
 
-class Village:
-    """A small network on loopback: one DHT node, relays, a hidden seeder, and the
-    node whose page is looked at."""
-
-    def __init__(self, case, dht):
-        self.case = case
-        self.dht = subprocess.Popen([dht, "serve", "--listen", "127.10.0.1:0", "--json"],
-                                    stdout=subprocess.PIPE, text=True)
-        self.contact = json.loads(self.dht.stdout.readline())["address"]
-        relays = [self.start("relay", f"relay{i}", f"127.{11 + i}.0.1") for i in range(RELAYS)]
-        for relay in relays:
-            relay.wait_for("relay_ready", 120)
-        path = case.folder / "film.mp4"
-        film(path)
-        self.seeder = self.start("share", "seeder", "127.30.0.1", "--upload-limit", "400k", path)
-        self.uri = self.seeder.wait_for("shared", 120)["uri"]
-        self.node = self.start("node", "node", "127.31.0.1")
-        self.page = self.node.wait_for("page")["url"]
-        self.node.wait_for("client_ready", 120)
-
-    def start(self, verb, name, address, *args):
-        return self.case.start(verb, "--state", self.case.folder / name, "--listen",
-                               f"{address}:0", "--bootstrap", self.contact, "--network", "page",
-                               "--quick-start", "--json", *args)
-
-    def end(self):
-        self.dht.send_signal(signal.SIGINT)
-        self.dht.wait(30)
-        self.dht.stdout.close()
-
-
 class Page(programs.Case):
     def setUp(self):
         super().setUp()
         self.village = Village(self, DHT)
-        self.addCleanup(self.village.end)
+        path = self.folder / "film.mp4"
+        film(path)
+        seeder = self.village.start("share", "seeder", "--upload-limit", "400k", path)
+        self.uri = seeder.wait_for("shared", 120)["uri"]
+        self.node = self.village.start("node", "node")
+        self.page = self.node.wait_for("page")["url"]
+        self.node.wait_for("client_ready", 120)
         self.axe = (PACKAGES / "axe-core" / "axe.min.js").read_text()
 
     def accessible(self, browser, what):
@@ -101,7 +75,7 @@ class Page(programs.Case):
 
     def strangers(self):
         """Who has no token, or comes from elsewhere, sees and does nothing."""
-        page, token = self.village.page.split("?t=")
+        page, token = self.page.split("?t=")
         bearer = {"Authorization": f"Bearer {token}"}
         self.assertEqual((self.folder / "node" / "token").read_text(), token)
         self.assertEqual(os.stat(self.folder / "node" / "token").st_mode & 0o777, 0o600)
@@ -133,11 +107,11 @@ class Page(programs.Case):
             self.assertNotIn(token, text if path != "api/page" else "")
 
     def watch(self, browser):
-        browser.go(self.village.page)
+        browser.go(self.page)
         self.assertNotIn("t=", browser.run("return location.href;"))
         self.assertEqual(browser.run("return document.cookie;"), "")  # HttpOnly
         browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
-        browser.type("#link", self.village.uri + ENTER)
+        browser.type("#link", self.uri + ENTER)
         browser.wait("document.getElementById('video').readyState >= 2", 120)
         browser.wait("document.getElementById('video').getVideoPlaybackQuality()"
                      ".totalVideoFrames >= 100", 120)
@@ -201,7 +175,7 @@ class Page(programs.Case):
                          "arguments[0]", 10, tab)
 
     def node_goes(self, browser):
-        self.village.node.end()
+        self.node.end()
         browser.wait("document.getElementById('badge').dataset.state === 'lost'", 60)
         self.assertTrue(browser.run("return !document.getElementById('trouble').hidden;"))
         browser.picture(PICTURES / "lost.png")

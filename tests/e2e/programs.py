@@ -24,9 +24,9 @@ def options(folder, name):
 class Program:
     """A program that prints a JSON object a line on its standard output."""
 
-    def __init__(self, *args):
-        self.process = subprocess.Popen([CULVERT, *map(str, args)], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE)
+    def __init__(self, *args, stdin=None):
+        self.process = subprocess.Popen([CULVERT, *map(str, args)], stdin=stdin,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.buffer = b""
         self.events = []
 

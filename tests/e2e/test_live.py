@@ -4,7 +4,6 @@ then on, the channel keeps its link over restarts, and what was recorded is shar
 as a file with the root hash that the broadcast ended with."""
 import os
 import signal
-import subprocess
 import time
 import unittest
 
@@ -15,12 +14,8 @@ class Live(programs.Case):
     def source(self, name, *more):
         """A broadcast whose standard input we write."""
         read, write = os.pipe()
-        program = programs.Program.__new__(programs.Program)
-        program.process = subprocess.Popen(
-            [programs.CULVERT, "live", "--direct", *programs.options(self.folder, name),
-             *map(str, more), "-"],
-            stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        program.buffer, program.events = b"", []
+        program = programs.Program("live", "--direct", *programs.options(self.folder, name),
+                                   *more, "-", stdin=read)
         os.close(read)
         self.running.append(program)
         return program, os.fdopen(write, "wb", buffering=0)
@@ -91,7 +86,6 @@ class Live(programs.Case):
         loose.write_text("x")
         loose.chmod(0o644)
         rows = [
-            (("live", *folder, "-"), 2, "--direct"),
             (("live", "--direct", *folder, "--algorithm", "rot13", "-"), 2, "rot13"),
             (("live", "--direct", *folder, "--key", loose, "-"), 5, "chmod 600"),
             (("live", "--direct", *folder, "--window", "1k", "-"), 2, "window"),
