@@ -55,6 +55,15 @@ uint32_t rep_walks_hits(const struct rep_walks *w, uint32_t i) {
     return i < w->count ? w->hits[i] : 0;
 }
 
+void rep_walks_via(const struct rep_walks *w, uint32_t target, uint32_t *via) {
+    for (uint32_t number = 0; number < w->cfg.walks; number++) {
+        const uint32_t *list = &w->nodes[(size_t)number * REP_WALK_STEPS];
+        for (unsigned i = 0; i < w->len[number]; i++)
+            if (list[i] == target)
+                via[list[0]]++;
+    }
+}
+
 uint32_t rep_walks_repaired(const struct rep_walks *w) {
     return w->repaired;
 }

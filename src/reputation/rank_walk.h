@@ -39,6 +39,10 @@ enum cv_err rep_walks_update(struct rep_walks *w, struct rep_graph *g, uint32_t 
  * were added since. */
 uint32_t rep_walks_hits(const struct rep_walks *w, uint32_t i);
 
+/* Of the walks that came by `target`, by which node each met first: adds them
+ * to via[i], i < the count of the last update. That node is a neighbour of ego. */
+void rep_walks_via(const struct rep_walks *w, uint32_t target, uint32_t *via);
+
 /* How many walks the last update walked again. */
 uint32_t rep_walks_repaired(const struct rep_walks *w);
 

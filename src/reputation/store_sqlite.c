@@ -10,10 +10,10 @@
 
 #include "reputation/gate.h"
 
-extern const char rep_schema_1[];
+extern const char rep_schema_1[], rep_schema_2[];
 
 /* Migration i brings a file from version i to i + 1. */
-static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1};
+static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_schema_2};
 
 #define BLOCK_COLUMNS                                                                              \
     "SELECT b.seq, b.ver, b.type, b.flags, p.pk, b.peer_seq, b.peer_hash, b.prev, b.hash, "        \
@@ -62,6 +62,8 @@ static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1};
     X(BAN_GET, "SELECT banned FROM peer WHERE pk = ?1") \
     X(SCORE_PUT, "INSERT OR REPLACE INTO score(ego, peer, metric, value, gen) " \
       "VALUES(?1, ?2, 1, ?3, ?4)") \
+    X(NAME_GET, "SELECT name = CAST(?2 AS TEXT) FROM name WHERE peer = ?1") \
+    X(NAME_PUT, "INSERT INTO name(peer, name) VALUES(?1, CAST(?2 AS TEXT))") \
     X(META_GET, "SELECT value FROM meta WHERE name = ?1") \
     X(META_PUT, "INSERT INTO meta(name, value) VALUES(?1, ?2)")
 /* clang-format on */
@@ -607,6 +609,22 @@ static enum cv_err score_put(void *ctx, const uint8_t ego[CV_KEY], const uint8_t
     rc = sqlite3_step(st);
     end(st);
     return map_error(rc);
+}
+
+enum cv_err rep_store_sqlite_name(struct rep_store_sqlite *s, const uint8_t key[CV_KEY],
+                                  const char *name, size_t len) {
+    int64_t id;
+    sqlite3_stmt *st;
+    enum cv_err err = peer_id(s, key, &id);
+    if (!err)
+        err = FIRST(s, S_NAME_GET, &st, NUMBER(id), OCTETS(name, (int)len));
+    if (err == CV_ERR_NOENT)
+        return RUN(s, S_NAME_PUT, NUMBER(id), OCTETS(name, (int)len));
+    if (err)
+        return err;
+    bool same = sqlite3_column_int(st, 0) != 0;
+    end(st);
+    return same ? CV_ERR_OK : CV_ERR_EXIST;
 }
 
 /* ---- opening ---- */

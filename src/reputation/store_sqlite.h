@@ -16,7 +16,7 @@
 
 enum {
     REP_SQLITE_APPLICATION_ID = 0x63766c67, /* "cvlg" */
-    REP_SQLITE_VERSION = 1,                 /* newest schema this program knows */
+    REP_SQLITE_VERSION = 2,                 /* newest schema this program knows */
 };
 
 enum rep_sqlite_sync {
@@ -43,6 +43,11 @@ enum cv_err rep_store_sqlite_open(const char *path, const uint8_t network_id[REP
 /* Rolls back what is not committed, moves the WAL into the file and removes
  * it, so that the file alone is whole. NULL is allowed; always returns NULL. */
 struct rep_store_sqlite *rep_store_sqlite_close(struct rep_store_sqlite *s);
+
+/* What imported data calls a relay; inside a transaction. The same again changes
+ * nothing; CV_ERR_EXIST: another relay is called so, or this one otherwise. */
+enum cv_err rep_store_sqlite_name(struct rep_store_sqlite *s, const uint8_t key[CV_KEY],
+                                  const char *name, size_t len);
 
 /* The function table over `s`; valid as long as `s` is. */
 const struct rep_store *rep_store_sqlite_ops(struct rep_store_sqlite *s);

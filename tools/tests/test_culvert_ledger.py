@@ -5,7 +5,9 @@ implementation of the record format, here. It must leave no trace.
 
 Usage: test_culvert_ledger.py CULVERT_LEDGER MAKE_LEDGER
 """
+import csv
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -15,12 +17,17 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from xml.etree import ElementTree
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 TOOL, MAKE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 NETWORK = b'testnet1'
+WALL = int(time.time()) // 86400 * 86400
 failed = 0
 
 
@@ -61,14 +68,14 @@ def octets(row):
                         prev, given, taken, epoch, flags) + sig)
 
 
-def check_records(db):
+def check_records(db, network=NETWORK):
     """All half-blocks: 232 octets, hash and signature as documented."""
     rows = sqlite3.connect(db).execute(f'SELECT {COLUMNS} {FROM}').fetchall()
     for row in rows:
         record = octets(row)
         expect(len(record) == 232, 'a record has 232 octets')
         expect(hashlib.blake2b(record, digest_size=32).digest() == row[13], 'hash of a record')
-        signed = b'culvert record 1' + NETWORK + record[:168]
+        signed = b'culvert record 1' + network + record[:168]
         try:
             Ed25519PublicKey.from_public_bytes(row[0]).verify(row[12], signed)
         except InvalidSignature:
@@ -116,11 +123,368 @@ def check_values(db):
         v = value(db, 'verify', *deep)
         expect(v['ok'] and v['half_blocks'] == 60 and v['findings'] == [], f'verify: {v}')
         expect(v['signatures'] == (60 if deep else 0), f'verify {deep}: signatures')
-    for command in (['stats'], ['peers'], ['chain', me], ['pair', me, other], ['verify']):
+    for command in (['stats'], ['peers'], ['rank'], ['show', me], ['why', other], ['chain', me], ['pair', me, other],
+                    ['privacy-check'], ['verify']):
         status, out, err = run('--db', db, *command)
         expect(status == 0 and err == '' and out.endswith('\n') and '{' not in out,
                f'{command}: a table for people')
     return me, other
+
+
+def check_more_values(db, folder, me, other):
+    rank = value(db, 'rank')
+    expect(len(rank) == 3 and all(set(r) == {'id', 'score'} for r in rank), f'rank: {rank}')
+    expect(me not in [r['id'] for r in rank], 'rank: all others')
+    expect(rank == [{'id': p['id'], 'score': p['score']} for p in value(db, 'peers') if p['id'] != me],
+           'rank: as peers has it')
+    expect(value(db, 'rank', '--top', '1') == rank[:1], 'rank --top')
+    expect(value(db, 'rank', '--ego', me) == rank, 'rank --ego: the default is whose ledger it is')
+    flows = value(db, 'rank', '--metric', 'flow2')
+    expect(all(set(r) == {'id', 'in', 'out'} for r in flows), f'flow2: {flows}')
+
+    why = value(db, 'why', other)
+    score = next(r['score'] for r in rank if r['id'] == other)
+    expect(why['score'] == score == why['hits'] / why['walks'], f'why: the score of rank, {why}')
+    expect(sum(w['walks'] for w in why['ways']) == why['hits'], 'why: each walk had one way')
+    pair = value(db, 'pair', me, other)
+    expect(why['took_from_ego'] == pair['a_gave_b'] and why['gave_ego'] == pair['b_gave_a'], 'why: rows')
+
+    show = value(db, 'show', other)
+    expect(show['id'] == show['key'] == other and show['half_blocks'] == 15, f'show: {show}')
+    peer = next(p for p in value(db, 'peers') if p['id'] == other)
+    expect((show['given'], show['taken']) == (peer['given'], peer['taken']), 'show: as peers has it')
+
+    for b in value(db, 'chain', me)[:3]:
+        block = value(db, 'block', b['hash'][:16])
+        record = bytes.fromhex(block['octets'])
+        expect(hashlib.blake2b(record, digest_size=32).hexdigest() == b['hash'], 'block: its octets')
+        expect(b.items() <= block.items(), 'block: as chain has it')
+    expect(value(db, 'forks') == [], 'forks: none')
+    p = value(db, 'privacy-check')
+    expect(p == {'ok': True, 'half_blocks': 60, 'found': 0, 'findings': []}, f'privacy-check: {p}')
+
+    same = os.path.join(folder, 'same.db')
+    shutil.copy(db, same)
+    expect(value(db, 'diff', same)['same'], 'diff: the same')
+    less = altered(db, folder, 'less.db', "DELETE FROM block WHERE seq = 15; DELETE FROM edge WHERE giver = 1")
+    status, out, err = run('--db', db, '--json', 'diff', less)
+    d = json.loads(out)
+    expect(status == 1 and d['only_first'] == 7 and d['only_second'] == d['different'] == 0,
+           f'diff: 4 half-blocks and 3 rows less: {d}')
+    status, out, err = run('--db', less, '--json', 'diff', db)
+    expect(status == 1 and json.loads(out)['only_second'] == 7, 'diff: the other way round')
+    one = altered(db, folder, 'one.db', 'DELETE FROM edge WHERE giver = 2 AND taker = 1')
+    d = json.loads(run('--db', db, '--json', 'diff', one)[1])
+    expect((d['only_first'], d['only_second'], d['different']) == (1, 0, 0), f'diff: one row less: {d}')
+    amount = altered(db, folder, 'amount.db', 'UPDATE edge SET bytes = bytes + 1 WHERE giver = 2')
+    expect(json.loads(run('--db', db, '--json', 'diff', amount)[1])['different'] == 3, 'diff: rows')
+
+
+def check_privacy(db, folder, me, other):
+    """Each kind of offender is found, by its name, and by nothing else."""
+    key = f"x'{me}'"
+    rows = [
+        ('time finer than a day', 'UPDATE peer SET first_seen = 86401 WHERE id = 1'),
+        ('time finer than a day', f'INSERT INTO account VALUES(randomblob(32), 1, 1, {WALL} + 1, 0, 2)'),
+        ('accounts kept too long', 'INSERT INTO account VALUES(randomblob(32), 1, 1, 86400, 0, 2)'),
+        ("a client known by its relay's key", f'INSERT INTO account VALUES({key}, 1, 1, {WALL}, 0, 2)'),
+        ('a column or table that no node needs', 'ALTER TABLE block ADD COLUMN role INTEGER'),
+        ('a column or table that no node needs', 'CREATE TABLE circuit(id INTEGER)'),
+        ('flags or content that no node writes', 'UPDATE block SET flags = 2 WHERE seq = 5'),
+    ]
+    for i, (kind, sql) in enumerate(rows):
+        path = altered(db, folder, f'tells{i}.db', sql)
+        status, out, err = run('--db', path, '--json', 'privacy-check')
+        found = {f['kind'] for f in json.loads(out)['findings']}
+        expect(status == 1 and found == {kind}, f'{kind}: status {status}, found {found} {err}')
+        expect(run('--db', path, 'privacy-check')[0] == 1, f'{kind}: for people')
+
+
+def check_sybil(db, folder):
+    """What theory says of each measure, in a graph with honest ways round the attacker."""
+    rows = [('ego', 'mallory', 40), ('mallory', 'ego', 90), ('ego', 'ann', 50), ('ann', 'bea', 60),
+            ('bea', 'mallory', 20), ('bea', 'ego', 30), ('ann', 'carl', 70), ('carl', 'dora', 10)]
+    path, sybil = os.path.join(folder, 'sybil.csv'), os.path.join(folder, 'sybil.db')
+    with open(path, 'w', encoding='utf-8') as f:
+        f.writelines(f'{a},{b},{n}000000000\n' for a, b, n in rows)
+    value(sybil, 'import', '--csv', path)
+    before = open(sybil, 'rb').read()
+    for shape in ('star', 'cycle', 'clique'):
+        for fakes in (1, 30):
+            attack = lambda *more: value(sybil, 'simulate-sybil', 'mallory', '--ego', 'ego', '--fakes', str(fakes),
+                                         '--shape', shape, *more)
+            walk = attack('--exact')
+            expect(abs(walk['gain'] - 1) < 1e-9, f'{shape} {fakes}: walks count once, {walk}')
+            expect(walk['total_gain'] < 1 / .15 and walk['best_fake'] < walk['after'], f'{shape} {fakes}: {walk}')
+            ppr = attack('--metric', 'ppr')
+            expect(shape != 'star' or ppr['gain'] > 1.05, f'{shape} {fakes}: PageRank pays, {ppr}')
+            expect(ppr['total_gain'] < 1 / .15, f'{shape} {fakes}: but within bounds, {ppr}')
+            flow = attack('--metric', 'netflow')
+            expect(flow['gain'] == 1 and flow['best_fake'] <= flow['after'], f'{shape} {fakes}: {flow}')
+    expect(value(sybil, 'simulate-sybil', 'mallory', '--ego', 'ego', '--metric', 'maxflow')['total_gain'] > 50,
+           'max flow: every fake inherits it')
+    expect(open(sybil, 'rb').read() == before, 'simulated only')
+
+
+def check_prune(db, folder, me):
+    """Agreed rows stay and stay provable; what is ours stays; heads stay."""
+    path = os.path.join(folder, 'pruned.db')
+    shutil.copy(db, path)
+    last = value(db, 'stats')['last_epoch']
+    expect(value(path, 'prune', '--before', '0') == {'removed': 0, 'left': 60}, 'prune: nothing so old')
+    rows, rank = value(path, 'export')['rows'], value(path, 'rank')
+    got = value(path, 'prune', '--before', str(last))
+    # Three relays besides ours: three pairs of four older epochs, two halves each.
+    expect(got == {'removed': 24, 'left': 36}, f'prune: {got}')
+    expect(value(path, 'export')['rows'] == rows and value(path, 'rank') == rank, 'prune: rows stay')
+    expect(value(path, 'verify', '--deep')['ok'], 'prune: rows stay provable')
+    expect(value(path, 'chain', me) == value(db, 'chain', me), 'prune: ours stays')
+    for peer in value(db, 'peers'):
+        expect(value(path, 'show', peer['id'])['last_seq'] == value(db, 'show', peer['id'])['last_seq'], 'heads')
+    expect(value(path, 'prune', '--before', str(last))['removed'] == 0, 'prune: once is enough')
+    value(path, 'import', '--ndjson', os.path.join(folder, 'a.ndjson'))
+    expect(run('--db', path, 'export')[1] == run('--db', db, 'export')[1], 'prune: they can come back')
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute('PRAGMA journal_mode=WAL')
+    writer.execute('BEGIN IMMEDIATE')
+    status, out, err = run('--db', path, 'prune', '--before', str(last))
+    expect((status, err) == (3, f'culvert-ledger: {path}: in use; stop the node first\n'), f'prune: {err}')
+    writer.execute('ROLLBACK')
+    writer.close()
+
+
+# ---- import and export ----
+
+class Relay:
+    """Signs half-blocks of its own."""
+    def __init__(self, seed):
+        self.secret = Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
+        self.key = self.secret.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+    def record(self, peer, seq, prev, given, taken, epoch=100, answer=None):
+        kind, answered, peer_hash = (2, *answer) if answer else (1, 0, bytes(32))
+        body = struct.pack('<BB32sQ32sQ32s32sQQIH', 1, kind, self.key, seq, peer.key, answered, peer_hash,
+                           prev, given, taken, epoch, 0)
+        return body + self.secret.sign(b'culvert record 1' + NETWORK + body)
+
+
+def digest(record):
+    return hashlib.blake2b(record, digest_size=32).digest()
+
+
+def ndjson(folder, name, *lines, identity=bytes(32)):
+    path = os.path.join(folder, name)
+    head = {'culvert_ledger': 1, 'network': NETWORK.hex(), 'identity': identity.hex()}
+    with open(path, 'w', encoding='utf-8') as f:
+        for line in [head, *lines]:
+            f.write((line if isinstance(line, str) else json.dumps(line)) + '\n')
+    return path
+
+
+def check_round_trip(db, folder):
+    """Out, in, and out again: the same octets, forks too."""
+    first, copy = os.path.join(folder, 'a.ndjson'), os.path.join(folder, 'copy.db')
+    expect(run('--db', db, 'export', '-o', first)[0] == 0, 'export')
+    got = value(copy, 'import', '--ndjson', first)
+    expect(got == {'half_blocks': 60, 'known': 0, 'forks': 0, 'refused': 0}, f'import: {got}')
+    text = open(first, encoding='utf-8').read()
+    expect(run('--db', copy, 'export')[1] == text, 'export of the import: the same octets')
+    expect(value(copy, 'verify', '--deep')['signatures'] == 60, 'the import verifies')
+    expect(value(copy, 'import', '--ndjson', first)['known'] == 60, 'once more changes nothing')
+    expect(value(copy, 'rank') == value(db, 'rank'), 'the import ranks alike')
+    shuffled = os.path.join(folder, 'shuffled.ndjson')
+    lines = text.splitlines()
+    with open(shuffled, 'w', encoding='utf-8') as f:
+        f.write('\n'.join([lines[0], *reversed(lines[1:])]) + '\n')
+    other = os.path.join(folder, 'shuffled.db')
+    value(other, 'import', '--ndjson', shuffled)
+    expect(run('--db', other, 'export')[1] == text, 'in any order')
+    for name in ('csv', 'json', 'dot', 'graphml'):
+        status, out, err = run('--db', db, 'export', '--format', name)
+        expect(status == 0 and run('--db', copy, 'export', '--format', name)[1] == out, f'export {name}')
+    rows = list(csv.DictReader(io.StringIO(run('--db', db, 'export', '--format', 'csv')[1])))
+    expect(len(rows) == 12 and sum(int(r['bytes']) for r in rows) == value(db, 'stats')['octets'], 'csv')
+    whole = value(db, 'export')
+    expect(len(whole['records']) == 60 and len(whole['rows']) == 12, 'export --json')
+    xml = ElementTree.fromstring(run('--db', db, 'export', '--format', 'graphml')[1])
+    expect(len(xml.findall('.//{*}edge')) == 12 and len(xml.findall('.//{*}node')) == 4, 'graphml')
+
+
+def check_forks(folder):
+    """Contradictions become proofs, wherever they come from, and stay."""
+    a, b = Relay(1), Relay(2)
+    one = a.record(b, 1, bytes(32), 4096, 0)
+    answer = b.record(a, 1, bytes(32), 0, 4096, answer=(1, digest(one)))
+    twin = a.record(b, 1, bytes(32), 8192, 0)
+    fallen = a.record(b, 2, digest(one), 1024, 0)
+    after = a.record(b, 2, digest(one), 8192, 0)
+    record = lambda r: {'record': r.hex()}
+    for name, bad, kind in (('twin', twin, 'two versions'), ('fallen', fallen, 'claim falls')):
+        db = os.path.join(folder, name + '.db')
+        path = ndjson(folder, name + '.ndjson', record(one), record(answer), record(bad), record(after))
+        status, out, err = run('--db', db, '--json', 'import', '--ndjson', path)
+        expect(status == 1 and json.loads(out) == {'half_blocks': 2, 'known': 0, 'forks': 1, 'refused': 2},
+               f'{name}: {status} {out} {err}')
+        forks = value(db, 'forks')
+        expect([f['kind'] for f in forks] == [kind] and forks[0]['owner'] == a.key.hex(), f'{name}: {forks}')
+        expect(forks[0]['banned_until'] > WALL, f'{name}: banned')
+        expect(value(db, 'verify', '--deep')['forks'] == 1, f'{name}: the proof verifies')
+        expect(value(db, 'rank', '--ego', b.key.hex())[0]['score'] == 0, f'{name}: no score')
+        expect(value(db, 'why', a.key.hex(), '--ego', b.key.hex())['forger'], f'{name}: why')
+        out = run('--db', db, 'export')[1]
+        again = os.path.join(folder, name + '-again.db')
+        path = os.path.join(folder, name + '-again.ndjson')
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(out)
+        value(again, 'import', '--ndjson', path)
+        expect(run('--db', again, 'export')[1] == out, f'{name}: the proof goes on to the octet')
+        late = ndjson(folder, 'late.ndjson', record(after))
+        got = run('--db', again, '--json', 'import', '--ndjson', late)
+        expect(got[0] == 1 and json.loads(got[1])['refused'] == 1, f'{name}: nothing more of the forger')
+
+    # An older agreement that somebody brings later lowers nothing.
+    two = a.record(b, 2, digest(one), 16384, 0, epoch=101)
+    newer = b.record(a, 2, digest(answer), 0, 16384, epoch=101, answer=(2, digest(two)))
+    db = os.path.join(folder, 'older.db')
+    for records in ((two, newer), (one, answer)):
+        value(db, 'import', '--ndjson', ndjson(folder, 'older.ndjson', *map(record, records)))
+        expect(value(db, 'pair', a.key.hex(), b.key.hex())['a_gave_b'] == 16384, 'never lower')
+
+    # What a node of the network may not write.
+    odd = os.path.join(folder, 'odd.db')
+    r = [a.record(b, 1, bytes(32), 4097, 0)]
+    r.append(a.record(b, 2, digest(r[0]), 8193, 0))
+    r.append(a.record(b, 3, digest(r[1]), 16385, 0, epoch=101))
+    value(odd, 'import', '--ndjson', ndjson(folder, 'odd.ndjson', *map(record, r)))
+    found = json.loads(run('--db', odd, '--json', 'privacy-check')[1])['findings']
+    expect([f['kind'] for f in found] == ['odd amount', 'several releases in an epoch'], f'odd: {found}')
+
+
+def check_csv(folder):
+    db, path = os.path.join(folder, 'csv.db'), os.path.join(folder, 'rows.csv')
+
+    def write(text):
+        with open(path, 'wb') as f:
+            f.write(text if isinstance(text, bytes) else text.encode())
+        return path
+    write('giver,taker,bytes,time\r\n"Müller, ""Ltd""",b,100,0\nb,"Müller, ""Ltd""",7,0\n'
+          '\nb,c,5,1700000000\n"Müller, ""Ltd""",b,1,1700000000.5\nc,d,0\n')
+    got = value(db, 'import', '--csv', path)
+    expect(got['half_blocks'] == 6, f'csv: {got}')
+    ids = sorted(p['id'] for p in value(db, 'peers'))
+    expect(ids == ['Müller, "Ltd"', 'b', 'c', 'd'], f'csv: ids come back as given, {ids}')
+    rows = {(r['giver'], r['taker']): r['bytes'] for r in value(db, 'export')['rows']}
+    expect(rows == {('Müller, "Ltd"', 'b'): 101, ('b', 'Müller, "Ltd"'): 7, ('b', 'c'): 5}, f'csv: {rows}')
+    expect(value(db, 'verify', '--deep')['ok'], 'csv: signed')
+    expect(check_records(db, network=hashlib.blake2b(b'culvert-ledger import', digest_size=8).digest()) == 6,
+           'csv: half-blocks as documented')
+    out = run('--db', db, 'export', '--format', 'csv')[1]
+    again = os.path.join(folder, 'csv-again.db')
+    write(out)
+    value(again, 'import', '--csv', path)
+    expect(run('--db', again, 'export', '--format', 'csv')[1] == out, 'csv: out, in, out')
+    nd = os.path.join(folder, 'csv.ndjson')
+    run('--db', db, 'export', '-o', nd)
+    copy = os.path.join(folder, 'csv-copy.db')
+    value(copy, 'import', '--ndjson', nd)
+    expect(run('--db', copy, 'export')[1] == open(nd, encoding='utf-8').read(), 'csv: names travel along')
+    write('c,b,3\n')
+    value(db, 'import', '--csv', path)
+    expect(value(db, 'pair', 'c', 'b')['a_gave_b'] == 3 and value(db, 'pair', 'c', 'b')['b_gave_a'] == 5,
+           'csv: a second file continues the first')
+
+    before = open(db, 'rb').read()
+    nothing = '; nothing was imported'
+    rows = [
+        ('a,b\n', '1: 2 fields; give giver,taker,bytes[,time]'),
+        ('a,b,1\na,b,x\n', "2: bytes 'x': not a whole number"),
+        ('a,b,1.5\n', "1: bytes '1.5': not a whole number"),
+        ('a,b,-1\n', "1: bytes '-1': not a whole number"),
+        ('a,b,99999999999999999999\n', "1: bytes '99999999999999999999': too large"),
+        ('a,b,1,monday\n', "1: time 'monday': not a whole number"),
+        ('a,b,1,2,3\n', '1: more than four fields; give giver,taker,bytes[,time]'),
+        ('a,a,1\n', "1: 'a' gives to itself"),
+        (',b,1\n', '1: an empty identifier'),
+        ('a' * 256 + ',b,1\n', '1: an identifier of 256 octets; at most 255 are allowed'),
+        (b'\xff,b,1\n', '1: an identifier that is not UTF-8'),
+        ('"a,b,1\n', '1: a quote that is not closed'),
+        ('"a"x,b,1\n', '1: text after a closing quote'),
+        (b'a,b\x00,1\n', '1: a NUL octet; this is not a text file'),
+        ('a,b,4611686018427387903\na,b,1\n', '2: what two relays gave each other adds up to more than '
+         '2^62 octets'),
+    ]
+    for text, line in rows:
+        status, out, err = run('--db', db, 'import', '--csv', write(text))
+        expect((status, out, err) == (7, '', f'culvert-ledger: {path}:{line}{nothing}\n'), f'{line}: {status} {err}')
+        expect(open(db, 'rb').read() == before, f'{line}: the ledger is as it was')
+        absent = os.path.join(folder, 'absent.db')
+        status, out, err = run('--db', absent, 'import', '--csv', path)
+        expect(status == 7 and not os.path.exists(absent), f'{line}: no ledger is made')
+
+
+def check_ndjson_lines(db, folder):
+    a, b = Relay(3), Relay(4)
+    good = a.record(b, 1, bytes(32), 4096, 0)
+    forged = good[:-1] + bytes([good[-1] ^ 1])
+    two = a.record(b, 2, digest(good), 4096, 0)
+    nothing = '; nothing was imported'
+    rows = [
+        ('{"record":"00"}', '3: record: not 232 octets in hexadecimal'),
+        ({'record': forged.hex()}, "3: record: the signature is not its owner's, or of another network"),
+        ({'record': 'ff' * 232}, '3: record: version not supported'),
+        ({'fork': [good.hex()]}, '3: fork: not two times 232 octets in hexadecimal'),
+        ({'fork': [good.hex(), two.hex()]}, '3: fork: proves nothing (argument out of range)'),
+        ({'fork': [good.hex(), forged.hex()]}, '3: fork: proves nothing (authentication failed)'),
+        ('{', '3: not a JSON object'),
+        ('[]', '3: not a JSON object'),
+        ('{"x":1}', '3: neither record, fork nor id'),
+        ({'id': '', 'key': '00' * 32}, '3: id and key: not a name and 32 octets in hexadecimal'),
+    ]
+    made = os.path.join(folder, 'lines.db')
+    for line, says in rows:
+        path = ndjson(folder, 'lines.ndjson', {'record': good.hex()}, line)
+        status, out, err = run('--db', made, 'import', '--ndjson', path)
+        expect((status, out, err) == (7, '', f'culvert-ledger: {path}:{says}{nothing}\n'), f'{says}: {status} {err}')
+        expect(not os.path.exists(made), f'{says}: no ledger is made')
+    path = os.path.join(folder, 'lines.ndjson')
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write('{"culvert_ledger":2}\n')
+    status, out, err = run('--db', made, 'import', '--ndjson', path)
+    expect((status, err) == (7, f'culvert-ledger: {path}:1: not an export; make one with culvert-ledger export '
+                             f'--format ndjson{nothing}\n'), err)
+    foreign = os.path.join(folder, 'csv.csv')
+    with open(foreign, 'w', encoding='utf-8') as f:
+        f.write('a,b,1\n')
+    status, out, err = run('--db', db, 'import', '--csv', foreign)
+    expect((status, err) == (4, f'culvert-ledger: {db}: the ledger of another network; import into a new file '
+                             '(--db)\n'), f'{status} {err}')
+
+
+def check_watch(folder):
+    """A half-block that is added while it looks is told, and no other."""
+    a, b = Relay(5), Relay(6)
+    one = a.record(b, 1, bytes(32), 4096, 0)
+    two = a.record(b, 2, digest(one), 8192, 0, epoch=101)
+    db = os.path.join(folder, 'watched.db')
+    value(db, 'import', '--ndjson', ndjson(folder, 'w.ndjson', {'record': one.hex()}))
+    p = subprocess.Popen([TOOL, '--db', db, '--json', 'watch', '--seconds', '600'], stdout=subprocess.PIPE,
+                         text=True)
+    line = []
+    reader = threading.Thread(target=lambda: line.append(p.stdout.readline()))
+    reader.start()
+    seq, last = 2, two
+    while reader.is_alive() and seq < 500:  # it may not have looked for the first time yet
+        run('--db', db, 'import', '--ndjson', ndjson(folder, 'w.ndjson', {'record': last.hex()}))
+        seq += 1
+        last = a.record(b, seq, digest(last), 8192, 0, epoch=101)
+        reader.join(1)
+    p.terminate()
+    p.wait()
+    reader.join()
+    told = json.loads(line[0])
+    expect(told['owner'] == a.key.hex() and told['seq'] >= 2, f'watch: {told}')
+    status, out, err = run('--db', db, 'watch', '--seconds', '1')
+    expect((status, out, err) == (0, '', ''), 'watch: nothing new, nothing told')
 
 
 # ---- what is wrong ----
@@ -205,7 +569,7 @@ def check_lines(db, folder, me):
         (['--db', empty, 'stats'], 4, f'{empty}: not a culvert ledger; name one with --db'),
         (['--db', foreign, 'peers'], 4, f'{foreign}: not a culvert ledger; name one with --db'),
         (['--db', newer, 'verify'], 5,
-         f'{newer}: written by a newer version of culvert (schema 7, this one knows up to 1); '
+         f'{newer}: written by a newer version of culvert (schema 7, this one knows up to 2); '
          "use that version's culvert-ledger"),
         (['--db', headless, 'stats'], 4,
          f'{headless}: damaged (no such table: meta); restore a backup'),
@@ -223,13 +587,35 @@ def check_lines(db, folder, me):
         (['--db', db, 'chain'], 2, 'chain: takes 1 relays, not 0; see --help'),
         (['--db', db, 'pair', me], 2, 'pair: takes 2 relays, not 1; see --help'),
         (['--db', db, 'stats', me], 2, 'stats: takes 0 relays, not 1; see --help'),
-        (['--db', db, 'dance'], 2, 'dance: no such command; give stats, peers, chain, pair or verify'),
+        (['--db', db, 'dance'], 2, 'dance: no such command; see --help'),
         (['stats'], 3, '/nowhere/.local/state/culvert/ledger.db: no such file; name a ledger with --db'),
         (['--db', db, 'pair', me, me, me], 2, f'{me}: too many arguments\n' + hint[:-1]),
-        (['--db', db, 'peers', '--metric', 'luck'], 2, '--metric luck: give walk or ppr\n' + hint[:-1]),
+        (['--db', db, 'peers', '--metric', 'luck'], 2, '--metric luck: give walk, ppr, ppr-difference, '
+         'netflow, flow2, maxflow or bartercast\n' + hint[:-1]),
+        (['--db', db, 'rank', '--hops', 'all'], 2, '--hops all: give a number from 0 on\n' + hint[:-1]),
+        (['--db', db, 'rank', '--ego', 'ffffffff'], 6, f'ffffffff: no such relay in {db}'),
+        (['--db', db, 'block', 'xyz'], 2, 'xyz: not a hash; give 4 to 64 hexadecimal digits'),
+        (['--db', db, 'block', 'ffffffffff'], 6, f'ffffffffff: no such half-block in {db}'),
+        (['--db', db, 'block'], 2, 'block: takes 1 hashes, not 0; see --help'),
+        (['--db', db, 'export', '--format', 'xls'], 2,
+         '--format xls: give csv, json, ndjson, dot or graphml'),
+        (['--db', db, 'export', '-o', folder], 3, f'{folder}: cannot be written (EISDIR)'),
+        (['--db', db, 'simulate-sybil', me], 2, f'{me}: cannot attack itself; name another --ego'),
+        (['--db', db, 'simulate-sybil', me, '--shape', 'torus'], 2,
+         '--shape torus: give star, cycle or clique'),
+        (['--db', db, 'simulate-sybil', me, '--fakes', '0'], 2,
+         '--fakes 0: give a number from 1 on\n' + hint[:-1]),
+        (['--db', db, 'prune'], 2, 'prune: give --before EPOCH (culvert-ledger stats tells epochs)'),
+        (['--db', missing, 'prune', '--before', '1'], 3,
+         f'{missing}: no such file; name a ledger with --db'),
+        (['--db', db, 'diff', missing], 3, f'{missing}: no such file; name a ledger with --db'),
+        (['--db', db, 'import'], 2, 'import: give either --csv FILE or --ndjson FILE'),
+        (['--db', db, 'import', '--csv', missing], 3,
+         f'{missing}: no such file; name a file or - for standard input'),
         (['--db', db, 'peers', '--top', '0'], 2, '--top 0: give a number from 1 on\n' + hint[:-1]),
         (['--db', db, 'peers', '--top', '3x'], 2, '--top 3x: give a number from 1 on\n' + hint[:-1]),
-        ([], 2, 'give a command: stats, peers, chain, pair or verify\n' + hint[:-1]),
+        ([], 2, 'give a command: stats, peers, rank, show, chain, block, pair, verify, forks, '
+         'why, simulate-sybil, diff, export, import, prune, watch or privacy-check\n' + hint[:-1]),
     ]
     for args, want, line in rows:
         status, out, err = run(*args)
@@ -241,7 +627,7 @@ def check_lines(db, folder, me):
     for command in ('stats', 'peers', 'verify'):
         status, out, err = run('--db', torn, command)
         expect(status in (1, 4) and err.count('\n') <= 1, f'torn, {command}: {status} {err!r}')
-    for command in ([], ['stats'], ['peers'], ['chain'], ['pair'], ['verify']):
+    for command in ([], ['stats'], ['rank'], ['chain'], ['import'], ['verify']):
         status, out, err = run(*command, '--help')
         expect(status == 0 and 'Exit status' in out and err == '', f'{command} --help')
 
@@ -298,7 +684,16 @@ def main():
         db = os.path.join(folder, 'ledger.db')
         subprocess.run([MAKE, db], check=True)
         os.chmod(db, 0o644)
-        me, _ = check_values(db)
+        me, other = check_values(db)
+        check_more_values(db, folder, me, other)
+        check_privacy(db, folder, me, other)
+        check_round_trip(db, folder)
+        check_sybil(db, folder)
+        check_prune(db, folder, me)
+        check_forks(folder)
+        check_csv(folder)
+        check_ndjson_lines(db, folder)
+        check_watch(folder)
         check_findings(db, folder, me)
         check_lines(db, folder, me)
         check_read_only(db, folder)

@@ -253,6 +253,25 @@ Test(rep_rank, kept_walks_are_the_same_as_new_ones) {
     rep_graph_free(g);
 }
 
+/* Ego, two ways out, and everything behind the second one. */
+Test(rep_rank, which_way_walks_came) {
+    struct rep_graph *g = rep_graph_new(1000, hash_key);
+    struct rep_walk_config cfg = {.walks = 1000, .alpha_permille = 850, .seed = 1};
+    struct rep_walks *w = rep_walks_new(&cfg);
+    uint32_t via[4] = {0};
+    set(g, 0, 1, 1000);
+    set(g, 0, 2, 1000);
+    set(g, 2, 3, 1000);
+    cr_assert_eq(rep_walks_update(w, g, node(g, 0)), CV_ERR_OK);
+    rep_walks_via(w, node(g, 3), via);
+    cr_expect_eq(via[0] + via[3], 0);
+    cr_expect_gt(via[2], via[1], "others turned round at the first");
+    cr_expect_gt(via[1], 0);
+    cr_expect_eq(via[1] + via[2], rep_walks_hits(w, node(g, 3)));
+    rep_walks_free(w);
+    rep_graph_free(g);
+}
+
 Test(rep_rank, same_seed_same_hits) {
     struct cv_rng_seeded dice;
     double w[SMALL][SMALL];

@@ -272,7 +272,7 @@ static void overwrite(const char *path, off_t at, const char *with, size_t len) 
 }
 
 static void newer(const char *path) {
-    sql(path, "PRAGMA user_version=2");
+    sql(path, "PRAGMA user_version=3");
 }
 static void foreign(const char *path) {
     unlink(path);
@@ -315,7 +315,7 @@ static const struct {
 } opens[] = {
     { "untouched",        untouched,        CV_ERR_OK,      "" },
     { "empty file",       empty,            CV_ERR_OK,      "" },
-    { "newer version",    newer,            CV_ERR_VERSION, "written by a newer version of culvert (schema 2, this one knows up to 1); install that version or name another file" },
+    { "newer version",    newer,            CV_ERR_VERSION, "written by a newer version of culvert (schema 3, this one knows up to 2); install that version or name another file" },
     { "another program",  foreign,          CV_ERR_DIFFERS, "a database, but not a culvert ledger; name another file" },
     { "no mark",          foreign_unmarked, CV_ERR_DIFFERS, "a database, but not a culvert ledger; name another file" },
     { "another identity", other_identity,   CV_ERR_DIFFERS, "the ledger of another identity; name another file or move this one away" },
@@ -452,4 +452,26 @@ Test(rep_store_sqlite, a_full_disk_loses_nothing_that_was_committed) {
     }
     rep_store_sqlite_close(s);
     remove_all();
+}
+
+/* A file of version 1 has no names; opening it brings it up to date. */
+Test(rep_store_sqlite, names_and_files_of_version_1) {
+    char path[300];
+    uint8_t a[CV_KEY], b[CV_KEY];
+    key(1, a);
+    key(2, b);
+    rep_store_sqlite_close(open_store(path_of("names.db", path)));
+    sql(path, "DROP TABLE name; PRAGMA user_version=1");
+    for (unsigned round = 0; round < 2; round++) {
+        struct rep_store_sqlite *s = open_store(path);
+        const struct rep_store *ops = rep_store_sqlite_ops(s);
+        cr_assert_eq(ops->begin(ops->ctx, 0), CV_ERR_OK);
+        cr_expect_eq(rep_store_sqlite_name(s, a, "alice", 5), CV_ERR_OK, "%u", round);
+        cr_expect_eq(rep_store_sqlite_name(s, a, "alice", 5), CV_ERR_OK, "the same again");
+        cr_expect_eq(rep_store_sqlite_name(s, a, "bob", 3), CV_ERR_EXIST, "called otherwise");
+        cr_expect_eq(rep_store_sqlite_name(s, b, "alice", 5), CV_ERR_EXIST, "taken");
+        cr_expect_eq(rep_store_sqlite_name(s, b, "bob", 3), CV_ERR_OK);
+        cr_expect_eq(ops->commit(ops->ctx), CV_ERR_OK);
+        rep_store_sqlite_close(s);
+    }
 }

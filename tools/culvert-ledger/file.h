@@ -3,13 +3,14 @@
  * not even the files that SQLite keeps beside one. Errors are one line on
  * standard error and an exit status.
  */
-#ifndef CULVERT_TOOLS_LEDGER_FILE_H
-#define CULVERT_TOOLS_LEDGER_FILE_H
+#ifndef CULVERT_TOOLS_CULVERT_LEDGER_FILE_H
+#define CULVERT_TOOLS_CULVERT_LEDGER_FILE_H
 
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/map.h"
 #include "crypto/keys.h"
 #include "reputation/limits.h"
 #include "reputation/record.h"
@@ -17,12 +18,14 @@
 /* Stable: scripts rely on them, and the help text lists them. */
 enum {
     LEDGER_OK = 0,
-    LEDGER_WRONG = 1,    /* verify found something */
-    LEDGER_USAGE = 2,    /* the command line */
-    LEDGER_NO_FILE = 3,  /* missing or unreadable */
-    LEDGER_NOT_ONE = 4,  /* not a ledger, or damaged */
-    LEDGER_NEWER = 5,    /* written by a newer version */
-    LEDGER_NOT_THERE = 6 /* no such relay in it */
+    LEDGER_WRONG =
+        1, /* verify or privacy-check found something, diff a difference, import a forgery */
+    LEDGER_USAGE = 2,     /* the command line */
+    LEDGER_NO_FILE = 3,   /* missing or unreadable */
+    LEDGER_NOT_ONE = 4,   /* not a ledger, or damaged */
+    LEDGER_NEWER = 5,     /* written by a newer version */
+    LEDGER_NOT_THERE = 6, /* no such relay or half-block in it */
+    LEDGER_BAD_INPUT = 7, /* a line of what was to be imported */
 };
 
 struct ledger_file {
@@ -32,6 +35,7 @@ struct ledger_file {
     int64_t version;
     uint8_t network_id[REP_NETWORK_ID];
     uint8_t identity[CV_KEY];
+    struct cv_map *names; /* by key, to text: what imported relays were called */
 };
 
 /* Exits with a line and LEDGER_NO_FILE, LEDGER_NOT_ONE or LEDGER_NEWER. */
@@ -53,9 +57,16 @@ __attribute__((noreturn, format(printf, 2, 3))) void ledger_die(int status, cons
 /* Makes text out of the file fit for a line: control characters become '?'. */
 char *ledger_one_line(char *text);
 
-/* The relay a key or the beginning of one (4 hex digits or more) names. Exits
- * with LEDGER_NOT_THERE when there is none or more than one. */
+/* What a relay is called: the identifier it was imported under, else its key in
+ * hexadecimal, written to `hex`. */
+const char *ledger_id(const struct ledger_file *f, const uint8_t key[CV_KEY],
+                      char hex[2 * CV_KEY + 1]);
+
+/* The relay (row of `peer`) that an imported identifier, a key or the beginning
+ * of one (4 hex digits or more) names. Exits with LEDGER_NOT_THERE when there is
+ * none or more than one. */
 int64_t ledger_relay(struct ledger_file *f, const char *text);
+void ledger_relay_key(struct ledger_file *f, const char *text, uint8_t ret[CV_KEY]);
 
 /* Columns of LEDGER_BLOCK from `column` on, as a record; false: damaged. */
 #define LEDGER_BLOCK                                                                               \

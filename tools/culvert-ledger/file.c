@@ -1,4 +1,4 @@
-#include "ledger_file.h"
+#include "culvert-ledger/file.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "crypto/siphash.h"
 #include "reputation/store_sqlite.h"
 
 char *ledger_one_line(char *text) {
@@ -101,6 +102,31 @@ static void identify(struct ledger_file *f) {
     meta(f, "SELECT value FROM meta WHERE name = 'identity'", f->identity, CV_KEY);
 }
 
+/* Identifiers of imported relays; version 1 had none. */
+static void load_names(struct ledger_file *f) {
+    static const uint8_t hash_key[CV_SIPHASH_KEY] = {2};
+    f->names = cv_map_new(CV_KEY, SIZE_MAX, cv_siphash_map, hash_key);
+    if (!f->names)
+        ledger_die(LEDGER_NO_FILE, "%s: out of memory", f->path);
+    if (f->version < 2)
+        return;
+    sqlite3_stmt *st =
+        ledger_query(f, "SELECT p.pk, n.name FROM name n JOIN peer p ON p.id = n.peer");
+    while (ledger_step(f, st)) {
+        const char *text = (const char *)sqlite3_column_text(st, 1);
+        char *copy = text ? strdup(text) : NULL;
+        if (!copy || sqlite3_column_bytes(st, 0) != CV_KEY ||
+            cv_map_put(f->names, sqlite3_column_blob(st, 0), copy) != CV_ERR_OK)
+            ledger_die(LEDGER_NOT_ONE, "%s: damaged (a relay's name); restore a backup", f->path);
+    }
+}
+
+const char *ledger_id(const struct ledger_file *f, const uint8_t key[CV_KEY],
+                      char hex[2 * CV_KEY + 1]) {
+    const char *name = cv_map_get(f->names, key);
+    return name ? name : cv_hex(key, CV_KEY, hex);
+}
+
 void ledger_open(struct ledger_file *f, const char *path) {
     struct stat st;
     memset(f, 0, sizeof *f);
@@ -130,9 +156,15 @@ void ledger_open(struct ledger_file *f, const char *path) {
     if (rc != SQLITE_OK)
         damaged(f, rc);
     identify(f);
+    load_names(f);
 }
 
 void ledger_close(struct ledger_file *f) {
+    void *cursor = NULL;
+    char *name;
+    while ((name = cv_map_next(f->names, &cursor, NULL)))
+        free(name);
+    cv_map_free(f->names);
     sqlite3_close(f->db);
     f->db = NULL;
 }
@@ -169,9 +201,29 @@ int64_t ledger_number(struct ledger_file *f, const char *sql) {
     return n;
 }
 
+/* Row of the relay that was imported under this identifier, 0: none. */
+static int64_t named(struct ledger_file *f, const char *text) {
+    int64_t id = 0;
+    if (f->version < 2)
+        return 0;
+    sqlite3_stmt *st = ledger_query(f, "SELECT peer FROM name WHERE name = ?1");
+    sqlite3_bind_text(st, 1, text, -1, SQLITE_STATIC);
+    if (ledger_step(f, st)) {
+        id = sqlite3_column_int64(st, 0);
+        sqlite3_finalize(st);
+    }
+    return id;
+}
+
 int64_t ledger_relay(struct ledger_file *f, const char *text) {
     size_t len = strlen(text);
-    if (len < 4 || len > 2 * CV_KEY || strspn(text, "0123456789abcdefABCDEF") != len)
+    int64_t id = named(f, text);
+    if (id)
+        return id;
+    bool is_key = len >= 4 && len <= 2 * CV_KEY && strspn(text, "0123456789abcdefABCDEF") == len;
+    if (!is_key && cv_map_count(f->names))
+        ledger_die(LEDGER_NOT_THERE, "%s: no such relay in %s", text, f->path);
+    if (!is_key)
         ledger_die(LEDGER_USAGE, "%s: not a relay's key; give 4 to 64 hexadecimal digits", text);
     sqlite3_stmt *st =
         ledger_query(f, "SELECT id FROM peer WHERE substr(lower(hex(pk)), 1, ?2) = lower(?1)");
@@ -179,11 +231,21 @@ int64_t ledger_relay(struct ledger_file *f, const char *text) {
     sqlite3_bind_int64(st, 2, (sqlite3_int64)len);
     if (!ledger_step(f, st))
         ledger_die(LEDGER_NOT_THERE, "%s: no such relay in %s", text, f->path);
-    int64_t id = sqlite3_column_int64(st, 0);
+    id = sqlite3_column_int64(st, 0);
     if (ledger_step(f, st))
         ledger_die(LEDGER_NOT_THERE, "%s: several relays begin so in %s; give more digits", text,
                    f->path);
     return id;
+}
+
+void ledger_relay_key(struct ledger_file *f, const char *text, uint8_t ret[CV_KEY]) {
+    int64_t id = ledger_relay(f, text);
+    sqlite3_stmt *st = ledger_query(f, "SELECT pk FROM peer WHERE id = ?1");
+    sqlite3_bind_int64(st, 1, id);
+    if (!ledger_step(f, st) || sqlite3_column_bytes(st, 0) != CV_KEY)
+        ledger_die(LEDGER_NOT_ONE, "%s: damaged (a relay's key); restore a backup", f->path);
+    memcpy(ret, sqlite3_column_blob(st, 0), CV_KEY);
+    sqlite3_finalize(st);
 }
 
 static bool octets(sqlite3_stmt *st, int column, void *ret, int len) {

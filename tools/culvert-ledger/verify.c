@@ -4,13 +4,12 @@
  * database's own indices.
  */
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
-#include "ledger_show.h"
+#include "culvert-ledger/show.h"
 #include "reputation/forkproof.h"
 
 enum { TOLD_MAX = 1000 }; /* findings listed; all are counted */
@@ -173,14 +172,14 @@ static json_t *summary(const struct verify *v) {
     return o;
 }
 
-bool ledger_verify(struct ledger_file *f, bool deep, bool json) {
-    struct verify v = {.f = f, .deep = deep, .json = json, .told = json_array()};
+int ledger_verify(struct ledger_file *f, const struct ledger_request *q) {
+    struct verify v = {.f = f, .deep = q->deep, .json = q->json, .told = json_array()};
     check_database(&v);
     check_chains(&v);
     check_monotone(&v);
     check_rows(&v);
     check_forks(&v);
-    if (json) {
+    if (q->json) {
         json_t *o = summary(&v);
         json_dumpf(o, stdout, JSON_INDENT(2));
         putchar('\n');
@@ -193,5 +192,5 @@ bool ledger_verify(struct ledger_file *f, bool deep, bool json) {
                v.wrong);
     }
     json_decref(v.told);
-    return v.wrong == 0;
+    return v.wrong ? LEDGER_WRONG : LEDGER_OK;
 }

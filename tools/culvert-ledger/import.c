@@ -1,0 +1,534 @@
+/*
+ * culvert-ledger import: the only command that writes rows. All of a file or,
+ * when a line of it is wrong, nothing of it.
+ *
+ * --ndjson FILE: what `export --format ndjson` wrote. Half-blocks and proofs go
+ * the way of a stranger's: signatures verified, chains and counters checked,
+ * contradictions kept as proofs.
+ *
+ * --csv FILE: giver,taker,bytes[,time] from anywhere. Each identifier gets a key
+ * made from it, and both halves of every row are signed with these keys: that
+ * makes a ledger to rank and look at, not evidence, so it has a network name of
+ * its own and is never mixed with a node's. Rows of a pair add up per week
+ * (time is in Unix seconds); without time everything is of one week.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "crypto/hash.h"
+#include "crypto/siphash.h"
+#include "culvert-ledger/print.h"
+#include "culvert-ledger/show.h"
+#include "culvert-ledger/signatures.h"
+#include "reputation/chain.h"
+#include "reputation/store_sqlite.h"
+
+enum { ID_MAX = 255, FIELDS = 4, BATCH = 4096 };
+
+/* Where in which file, for messages. */
+struct input {
+    const char *path;
+    FILE *from;
+    char *line;
+    size_t cap;
+    unsigned long number;
+};
+
+#define BAD(in, ...) bad((in), __VA_ARGS__)
+__attribute__((noreturn, format(printf, 2, 3))) static void bad(const struct input *in,
+                                                                const char *format, ...) {
+    char what[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    ledger_die(LEDGER_BAD_INPUT, "%s:%lu: %s; nothing was imported", in->path, in->number, what);
+}
+
+static void open_input(struct input *in, const char *path) {
+    memset(in, 0, sizeof *in);
+    in->path = path;
+    in->from = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
+    if (!in->from)
+        ledger_die(LEDGER_NO_FILE, "%s: %s; name a file or - for standard input", path,
+                   errno == ENOENT ? "no such file" : "cannot be read");
+}
+
+/* The next line, its end cut off; false at the end of the file. */
+static bool next_line(struct input *in) {
+    ssize_t len = getline(&in->line, &in->cap, in->from);
+    if (len < 0) {
+        if (ferror(in->from))
+            ledger_die(LEDGER_NO_FILE, "%s: cannot be read", in->path);
+        return false;
+    }
+    in->number++;
+    if (memchr(in->line, '\0', (size_t)len))
+        BAD(in, "a NUL octet; this is not a text file");
+    while (len > 0 && (in->line[len - 1] == '\n' || in->line[len - 1] == '\r'))
+        in->line[--len] = '\0';
+    return true;
+}
+
+static void close_input(struct input *in) {
+    if (in->from != stdin)
+        fclose(in->from);
+    free(in->line);
+}
+
+/* ---- what both kinds write to ---- */
+
+struct batch;
+
+struct target {
+    const char *path;
+    struct rep_store_sqlite *file;
+    const struct rep_store *s;
+    uint8_t network_id[REP_NETWORK_ID];
+    int64_t now;
+    uint64_t added, known, forged, refused;
+    bool is_new;
+    json_t *line; /* ndjson: the one being read */
+    struct batch *batch;
+};
+
+__attribute__((noreturn)) static void undo(struct target *t) {
+    json_decref(t->line);
+    free(t->batch);
+    rep_store_sqlite_close(t->file);
+    if (t->is_new)
+        unlink(t->path);
+    exit(LEDGER_BAD_INPUT);
+}
+
+/* Lines of an open target are told before everything is undone. */
+#define UNDO(t, in, ...)                                                                           \
+    do {                                                                                           \
+        char said[1024];                                                                           \
+        snprintf(said, sizeof said, __VA_ARGS__);                                                  \
+        fprintf(stderr, "culvert-ledger: %s:%lu: %s; nothing was imported\n", (in)->path,          \
+                (in)->number, ledger_one_line(said));                                              \
+        undo(t);                                                                                   \
+    } while (0)
+
+static void must(struct target *t, enum cv_err err, const char *what) {
+    if (!err)
+        return;
+    rep_store_sqlite_close(t->file);
+    if (t->is_new)
+        unlink(t->path);
+    ledger_die(err == CV_ERR_CORRUPT ? LEDGER_NOT_ONE : LEDGER_NO_FILE, "%s: %s (%s)", t->path,
+               what, cv_strerror(err));
+}
+
+/* Opens or makes it and begins the one transaction. `identity`: of a new one. */
+static void open_target(struct target *t, const char *path,
+                        const uint8_t network_id[REP_NETWORK_ID], const uint8_t identity[CV_KEY]) {
+    char why[1024];
+    struct ledger_file f;
+    uint8_t owner[CV_KEY];
+    memset(t, 0, sizeof *t);
+    t->path = path;
+    t->now = (int64_t)time(NULL);
+    t->is_new = access(path, F_OK) != 0;
+    memcpy(owner, identity, CV_KEY);
+    memcpy(t->network_id, network_id, REP_NETWORK_ID);
+    if (!t->is_new) {
+        ledger_open(&f, path);
+        memcpy(owner, f.identity, CV_KEY);
+        bool same = memcmp(f.network_id, network_id, REP_NETWORK_ID) == 0;
+        ledger_close(&f);
+        if (!same)
+            ledger_die(LEDGER_NOT_ONE,
+                       "%s: the ledger of another network; import into a new file (--db)", path);
+    }
+    enum cv_err err =
+        rep_store_sqlite_open(path, network_id, owner, REP_SQLITE_FULL, &t->file, why, sizeof why);
+    if (err)
+        ledger_die(err == CV_ERR_CORRUPT ? LEDGER_NOT_ONE : LEDGER_NO_FILE, "%s", why);
+    t->s = rep_store_sqlite_ops(t->file);
+    must(t, t->s->begin(t->s->ctx, t->now), "cannot be written; does a node use it?");
+}
+
+static int finish(struct target *t, const struct ledger_request *q) {
+    must(t, t->s->commit(t->s->ctx), "cannot be written");
+    rep_store_sqlite_close(t->file);
+    if (q->json) {
+        json_t *o = json_object();
+        json_object_set_new(o, "half_blocks", ledger_json_octets(t->added));
+        json_object_set_new(o, "known", ledger_json_octets(t->known));
+        json_object_set_new(o, "forks", ledger_json_octets(t->forged));
+        json_object_set_new(o, "refused", ledger_json_octets(t->refused));
+        ledger_print_json(o);
+    } else {
+        printf("%s: %" PRIu64 " half-blocks imported, %" PRIu64 " known already, %" PRIu64
+               " forks proven, %" PRIu64 " refused\n",
+               t->path, t->added, t->known, t->forged, t->refused);
+    }
+    return t->forged || t->refused ? LEDGER_WRONG : LEDGER_OK;
+}
+
+/* ---- csv ---- */
+
+struct id {
+    struct cv_ed25519_secret secret;
+    char *text;
+    bool named; /* in the store */
+};
+
+struct amount {
+    uint32_t epoch, low, high; /* places in ids */
+    bool up;                   /* low gave high */
+    uint64_t octets;
+    size_t order;
+};
+
+struct csv {
+    struct input in;
+    struct cv_map *by_seed; /* to place + 1 */
+    struct id *ids;
+    struct amount *v;
+    size_t id_n, id_cap, n, cap;
+};
+
+static void *more(const struct input *in, void *old, size_t n, size_t *cap, size_t size) {
+    if (n < *cap)
+        return old;
+    *cap = *cap ? *cap * 2 : 256;
+    void *grown = realloc(old, *cap * size);
+    if (!grown)
+        BAD(in, "out of memory");
+    return grown;
+}
+
+static bool is_utf8(const char *text) {
+    json_t *s = json_string(text);
+    json_decref(s);
+    return s != NULL;
+}
+
+/* The key is the identifier's own, whichever file it stands in. */
+static uint32_t id_of(struct csv *c, const char *text) {
+    uint8_t seed[CV_KEY];
+    size_t len = strlen(text);
+    if (len == 0)
+        BAD(&c->in, "an empty identifier");
+    if (len > ID_MAX)
+        BAD(&c->in, "an identifier of %zu octets; at most %d are allowed", len, ID_MAX);
+    if (!is_utf8(text))
+        BAD(&c->in, "an identifier that is not UTF-8");
+    CV_BLAKE2B(seed, sizeof seed, NULL, 0, {"culvert-ledger import id", 24}, {text, len});
+    uintptr_t place = (uintptr_t)cv_map_get(c->by_seed, seed);
+    if (place)
+        return (uint32_t)(place - 1);
+    c->ids = more(&c->in, c->ids, c->id_n, &c->id_cap, sizeof *c->ids);
+    struct id *id = &c->ids[c->id_n];
+    memset(id, 0, sizeof *id);
+    cv_ed25519_from_seed(&id->secret, seed);
+    id->text = strdup(text);
+    if (!id->text || cv_map_put(c->by_seed, seed, (void *)(c->id_n + 1)) != CV_ERR_OK)
+        BAD(&c->in, "out of memory");
+    return (uint32_t)c->id_n++;
+}
+
+/* Splits the line in place, quotes as in RFC 4180 (no line breaks in fields). */
+static unsigned split(const struct input *in, char *fields[FIELDS]) {
+    char *p = in->line;
+    unsigned n = 0;
+    for (;;) {
+        if (n == FIELDS)
+            BAD(in, "more than four fields; give giver,taker,bytes[,time]");
+        bool quoted = *p == '"';
+        char *out = fields[n++] = p;
+        p += quoted;
+        while (*p && (quoted || *p != ',')) {
+            if (quoted && *p == '"' && *++p != '"') {
+                quoted = false;
+                break;
+            }
+            *out++ = *p++;
+        }
+        if (quoted)
+            BAD(in, "a quote that is not closed");
+        if (*p && *p != ',')
+            BAD(in, "text after a closing quote");
+        bool last = *p == '\0';
+        *out = '\0';
+        if (last)
+            return n;
+        p++;
+    }
+}
+
+static uint64_t number_of(const struct input *in, const char *what, const char *text) {
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end)
+        BAD(in, "%s '%.40s': not a whole number", what, text);
+    if (errno || n > REP_AMOUNT_MAX)
+        BAD(in, "%s '%.40s': too large", what, text);
+    return n;
+}
+
+/* Seconds; a fraction is allowed and ignored. */
+static uint32_t epoch_of(const struct input *in, char *text) {
+    char *dot = strchr(text, '.');
+    if (dot && dot != text && dot[1] && strspn(dot + 1, "0123456789") == strlen(dot + 1))
+        *dot = '\0';
+    uint64_t epoch = number_of(in, "time", text) / REP_EPOCH_SECONDS;
+    if (epoch > UINT32_MAX)
+        BAD(in, "time '%.40s': too large; give Unix seconds", text);
+    return (uint32_t)epoch;
+}
+
+static void csv_line(struct csv *c) {
+    char *field[FIELDS];
+    unsigned n = split(&c->in, field);
+    if (n < 3)
+        BAD(&c->in, "%u fields; give giver,taker,bytes[,time]", n);
+    if (c->in.number == 1 && !strpbrk(field[2], "0123456789"))
+        return; /* a header */
+    struct amount a = {.octets = number_of(&c->in, "bytes", field[2]), .order = c->n};
+    if (n == 4 && field[3][0])
+        a.epoch = epoch_of(&c->in, field[3]);
+    uint32_t giver = id_of(c, field[0]), taker = id_of(c, field[1]);
+    if (giver == taker)
+        BAD(&c->in, "'%.40s' gives to itself", field[0]);
+    a.up = giver < taker;
+    a.low = a.up ? giver : taker;
+    a.high = a.up ? taker : giver;
+    c->v = more(&c->in, c->v, c->n, &c->cap, sizeof *c->v);
+    c->v[c->n++] = a;
+}
+
+static int by_epoch_and_pair(const void *x, const void *y) {
+    const struct amount *a = x, *b = y;
+    if (a->epoch != b->epoch)
+        return a->epoch < b->epoch ? -1 : 1;
+    if (a->low != b->low)
+        return a->low < b->low ? -1 : 1;
+    if (a->high != b->high)
+        return a->high < b->high ? -1 : 1;
+    return (a->order > b->order) - (a->order < b->order);
+}
+
+static void add_half(struct target *t, const struct id *by, struct rep_record *r) {
+    struct rep_chain_result result;
+    rep_record_sign(r, &by->secret, t->network_id);
+    must(t, rep_chain_add(t->s, t->network_id, r, true, t->now, &result), "cannot be written");
+    t->added++;
+}
+
+static void raise_claims(struct target *t, const struct csv *c, struct rep_record *r,
+                         uint64_t given, uint64_t taken) {
+    if (given > REP_AMOUNT_MAX - r->given || taken > REP_AMOUNT_MAX - r->taken)
+        UNDO(t, &c->in, "what two relays gave each other adds up to more than 2^62 octets");
+    r->given += given;
+    r->taken += taken;
+}
+
+static void name(struct target *t, struct id *id) {
+    if (id->named)
+        return;
+    must(t, rep_store_sqlite_name(t->file, id->secret.public_key, id->text, strlen(id->text)),
+         "cannot be written");
+    id->named = true;
+}
+
+/* One release of a pair: the lower one proposes, the other agrees. */
+static void add_release(struct target *t, const struct csv *c, const struct amount *a, uint64_t up,
+                        uint64_t down) {
+    struct id *low = &c->ids[a->low], *high = &c->ids[a->high];
+    struct rep_record p, g;
+    name(t, low);
+    name(t, high);
+    if (up == 0 && down == 0)
+        return;
+    must(t, rep_chain_next(t->s, low->secret.public_key, high->secret.public_key, &p), "read");
+    p.type = REP_PROPOSAL;
+    p.epoch = a->epoch;
+    raise_claims(t, c, &p, up, down);
+    add_half(t, low, &p);
+    must(t, rep_chain_next(t->s, high->secret.public_key, low->secret.public_key, &g), "read");
+    g.type = REP_AGREEMENT;
+    g.epoch = a->epoch;
+    g.peer_seq = p.seq;
+    memcpy(g.peer_hash, p.hash, REP_HASH);
+    raise_claims(t, c, &g, down, up);
+    add_half(t, high, &g);
+}
+
+static void add_all(struct target *t, struct csv *c) {
+    qsort(c->v, c->n, sizeof *c->v, by_epoch_and_pair);
+    for (size_t i = 0; i < c->n;) {
+        const struct amount *a = &c->v[i];
+        uint64_t sum[2] = {0, 0};
+        for (; i < c->n && c->v[i].epoch == a->epoch && c->v[i].low == a->low &&
+               c->v[i].high == a->high;
+             i++)
+            if (__builtin_add_overflow(sum[c->v[i].up], c->v[i].octets, &sum[c->v[i].up]))
+                sum[c->v[i].up] = UINT64_MAX;
+        add_release(t, c, a, sum[1], sum[0]);
+    }
+}
+
+static int import_csv(const char *path, const struct ledger_request *q) {
+    static const uint8_t hash_key[CV_SIPHASH_KEY] = {3};
+    struct csv c = {.by_seed = cv_map_new(CV_KEY, SIZE_MAX, cv_siphash_map, hash_key)};
+    struct cv_ed25519_secret nobody;
+    struct target t;
+    uint8_t seed[CV_KEY], network[REP_NETWORK_ID];
+    if (!c.by_seed)
+        ledger_die(LEDGER_NO_FILE, "%s: out of memory", path);
+    open_input(&c.in, q->csv);
+    while (next_line(&c.in))
+        if (c.in.line[0])
+            csv_line(&c);
+    CV_BLAKE2B(network, sizeof network, NULL, 0, {"culvert-ledger import", 21});
+    CV_BLAKE2B(seed, sizeof seed, NULL, 0, {"culvert-ledger import owner", 27});
+    cv_ed25519_from_seed(&nobody, seed);
+    open_target(&t, path, network, nobody.public_key);
+    add_all(&t, &c);
+    close_input(&c.in);
+    for (size_t i = 0; i < c.id_n; i++)
+        free(c.ids[i].text);
+    free(c.ids);
+    free(c.v);
+    cv_map_free(c.by_seed);
+    return finish(&t, q);
+}
+
+/* ---- ndjson ---- */
+
+static bool unhex(const json_t *value, void *ret, size_t len) {
+    const char *text = json_string_value(value);
+    return text && cv_unhex(text, ret, len) == CV_ERR_OK;
+}
+
+/* Half-blocks wait here until their signatures are verified together. */
+struct batch {
+    struct rep_record record[BATCH];
+    unsigned long line[BATCH];
+    bool good[BATCH];
+    size_t n;
+};
+
+static void add_record(struct target *t, const struct rep_record *r) {
+    struct rep_chain_result result;
+    enum cv_err err = rep_chain_add(t->s, t->network_id, r, true, t->now, &result);
+    t->forged += result.forked;
+    if (err == CV_ERR_OK)
+        t->added++;
+    else if (err == CV_ERR_EXIST)
+        t->known++;
+    else if (err == CV_ERR_DIFFERS || err == CV_ERR_DENIED)
+        t->refused++;
+    else
+        must(t, err, "cannot be written");
+}
+
+static void add_batch(struct target *t, struct input *in, struct batch *b) {
+    struct signatures job;
+    signatures_start(&job, b->record, b->n, t->network_id, b->good);
+    signatures_finish(&job);
+    for (size_t i = 0; i < b->n; i++) {
+        if (!b->good[i]) {
+            in->number = b->line[i];
+            UNDO(t, in, "record: the signature is not its owner's, or of another network");
+        }
+        add_record(t, &b->record[i]);
+    }
+    b->n = 0;
+}
+
+static void take_record(struct target *t, struct input *in, struct batch *b, const json_t *hex) {
+    uint8_t octets[REP_RECORD];
+    if (!unhex(hex, octets, sizeof octets))
+        UNDO(t, in, "record: not 232 octets in hexadecimal");
+    enum cv_err err = rep_record_read(octets, &b->record[b->n]);
+    if (err)
+        UNDO(t, in, "record: %s", cv_strerror(err));
+    b->line[b->n++] = in->number;
+    if (b->n == BATCH)
+        add_batch(t, in, b);
+}
+
+static void take_fork(struct target *t, const struct input *in, const json_t *two) {
+    struct rep_fork fork;
+    if (!unhex(json_array_get(two, 0), fork.a, REP_RECORD) ||
+        !unhex(json_array_get(two, 1), fork.b, REP_RECORD) || json_array_size(two) != 2)
+        UNDO(t, in, "fork: not two times 232 octets in hexadecimal");
+    enum cv_err err = rep_chain_add_fork(t->s, t->network_id, &fork, t->now);
+    if (err == CV_ERR_EXIST)
+        t->known++;
+    else if (err == CV_ERR_STORE || err == CV_ERR_FULL || err == CV_ERR_CORRUPT)
+        must(t, err, "cannot be written");
+    else if (err)
+        UNDO(t, in, "fork: proves nothing (%s)", cv_strerror(err));
+}
+
+static void take_name(struct target *t, const struct input *in, const json_t *line) {
+    uint8_t key[CV_KEY];
+    const char *id = json_string_value(json_object_get(line, "id"));
+    if (!unhex(json_object_get(line, "key"), key, CV_KEY) || !id || !id[0] || strlen(id) > ID_MAX)
+        UNDO(t, in, "id and key: not a name and 32 octets in hexadecimal");
+    enum cv_err err = rep_store_sqlite_name(t->file, key, id, strlen(id));
+    if (err == CV_ERR_EXIST)
+        UNDO(t, in, "id '%.40s': another relay has it already", id);
+    must(t, err, "cannot be written");
+}
+
+static json_t *parse(const struct input *in) {
+    json_error_t error;
+    json_t *line = json_loads(in->line, JSON_REJECT_DUPLICATES, &error);
+    return json_is_object(line) ? line : (json_decref(line), NULL);
+}
+
+static int import_ndjson(const char *path, const struct ledger_request *q) {
+    struct input in;
+    struct target t;
+    uint8_t network[REP_NETWORK_ID], identity[CV_KEY];
+    open_input(&in, q->ndjson);
+    json_t *line = next_line(&in) ? parse(&in) : NULL;
+    if (json_integer_value(json_object_get(line, "culvert_ledger")) != 1 ||
+        !unhex(json_object_get(line, "network"), network, sizeof network) ||
+        !unhex(json_object_get(line, "identity"), identity, sizeof identity))
+        BAD(&in, "not an export; make one with culvert-ledger export --format ndjson");
+    json_decref(line);
+    open_target(&t, path, network, identity);
+    t.batch = calloc(1, sizeof *t.batch);
+    must(&t, t.batch ? CV_ERR_OK : CV_ERR_NOMEM, "not imported");
+    while (next_line(&in)) {
+        if (!(t.line = line = parse(&in)))
+            UNDO(&t, &in, "not a JSON object");
+        if (json_object_get(line, "record"))
+            take_record(&t, &in, t.batch, json_object_get(line, "record"));
+        else if (json_object_get(line, "fork")) {
+            add_batch(&t, &in, t.batch);
+            take_fork(&t, &in, json_object_get(line, "fork"));
+        } else if (json_object_get(line, "id"))
+            take_name(&t, &in, line);
+        else
+            UNDO(&t, &in, "neither record, fork nor id");
+        json_decref(line);
+        t.line = NULL;
+    }
+    add_batch(&t, &in, t.batch);
+    free(t.batch);
+    close_input(&in);
+    return finish(&t, q);
+}
+
+int ledger_import(const char *path, const struct ledger_request *q) {
+    if ((q->csv != NULL) == (q->ndjson != NULL))
+        ledger_die(LEDGER_USAGE, "import: give either --csv FILE or --ndjson FILE");
+    return q->csv ? import_csv(path, q) : import_ndjson(path, q);
+}
