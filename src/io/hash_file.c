@@ -16,12 +16,12 @@
 /*
  * Blocks are taken in order; block b uses slot b % slots, so a thread waits
  * until the block that had its slot before was handed on. Memory is a block of
- * data a thread, and slots blocks of groups' roots. A block is whole groups.
+ * data a thread, and slots blocks of groups' nodes. A block is whole groups.
  */
 struct slot {
     uint64_t block;
     bool full;
-    uint8_t *roots;
+    uint8_t *nodes;
 };
 
 struct pool {
@@ -75,11 +75,10 @@ static struct slot *take(struct pool *p) {
     return slot;
 }
 
-/* The root of the group that begins with data, or of the whole tree when there is no
- * other group. */
-static void hash_group(const struct pool *p, const uint8_t *data, uint64_t len, uint8_t *root) {
+/* The group that begins with data. */
+static void hash_group(const struct pool *p, const uint8_t *data, uint64_t len, uint8_t *nodes) {
     const struct io_hash_job *job = p->job;
-    uint8_t leaves[PPSP_BUILD_GROUP * CV_SHA_MAX], nodes[PPSP_BUILD_RUN * CV_SHA_MAX];
+    uint8_t leaves[PPSP_BUILD_GROUP * CV_SHA_MAX];
     unsigned count = 0;
     for (uint64_t at = 0; at < len && count < PPSP_BUILD_GROUP; at += job->chunk_size) {
         uint64_t left = len - at;
@@ -88,9 +87,6 @@ static void hash_group(const struct pool *p, const uint8_t *data, uint64_t len, 
                         leaves + count++ * p->hash_len);
     }
     ppsp_build_group(job->alg, leaves, count, nodes);
-    bool alone = job->octets <= (uint64_t)PPSP_BUILD_GROUP * job->chunk_size;
-    ppsp_bin top = alone ? ppsp_bin_root(count) : PPSP_BUILD_GROUP - 1;
-    memcpy(root, nodes + top * p->hash_len, p->hash_len);
 }
 
 static bool hash_block(struct pool *p, struct slot *slot, uint8_t *data) {
@@ -103,7 +99,7 @@ static bool hash_block(struct pool *p, struct slot *slot, uint8_t *data) {
     }
     uint64_t step = (uint64_t)PPSP_BUILD_GROUP * job->chunk_size, group = 0;
     for (uint64_t at = 0; at < len; at += step, group++)
-        hash_group(p, data + at, len - at, slot->roots + group * p->hash_len);
+        hash_group(p, data + at, len - at, slot->nodes + group * PPSP_BUILD_RUN * p->hash_len);
     return true;
 }
 
@@ -135,7 +131,7 @@ static void hand_on(struct pool *p) {
         if (err != CV_ERR_OK)
             return;
 
-        err = p->job->groups(p->job->ctx, block * (p->block_chunks / PPSP_BUILD_GROUP), slot->roots,
+        err = p->job->groups(p->job->ctx, block * (p->block_chunks / PPSP_BUILD_GROUP), slot->nodes,
                              groups_in(p, block));
         if (err != CV_ERR_OK) {
             fail(p, err, 0);
@@ -193,15 +189,15 @@ enum cv_err io_hash_file(const struct io_hash_job *job, struct io_why *why) {
     unsigned threads = thread_count(&p);
     p.slot_count = 2 * threads;
     p.slots = calloc(p.slot_count, sizeof *p.slots);
-    size_t of_slot = (size_t)(p.block_chunks / PPSP_BUILD_GROUP) * p.hash_len;
-    uint8_t *roots = malloc(p.slot_count * of_slot);
-    if (!p.slots || !roots) {
+    size_t of_slot = (size_t)(p.block_chunks / PPSP_BUILD_GROUP) * PPSP_BUILD_RUN * p.hash_len;
+    uint8_t *nodes = malloc(p.slot_count * of_slot);
+    if (!p.slots || !nodes) {
         free(p.slots);
-        free(roots);
+        free(nodes);
         return CV_ERR_NOMEM;
     }
     for (unsigned i = 0; i < p.slot_count; i++)
-        p.slots[i].roots = roots + i * of_slot;
+        p.slots[i].nodes = nodes + i * of_slot;
     pthread_mutex_init(&p.mutex, NULL);
     pthread_cond_init(&p.changed, NULL);
     (void)posix_fadvise(job->fd, 0, (off_t)job->octets, POSIX_FADV_SEQUENTIAL);
@@ -210,7 +206,7 @@ enum cv_err io_hash_file(const struct io_hash_job *job, struct io_why *why) {
 
     pthread_mutex_destroy(&p.mutex);
     pthread_cond_destroy(&p.changed);
-    free(roots);
+    free(nodes);
     free(p.slots);
     return explain(&p, why);
 }

@@ -1,7 +1,8 @@
 /*
  * The hash tree of a file up to the roots of groups of 16 chunks, by all
  * processors, through bounded memory: threads read and hash blocks ahead, the
- * caller's thread gets the roots in order (for ppsp_build_add_group()).
+ * caller's thread gets the groups in order (their roots are for
+ * ppsp_build_add_group()).
  */
 #ifndef CULVERT_IO_HASH_FILE_H
 #define CULVERT_IO_HASH_FILE_H
@@ -19,9 +20,9 @@ struct io_hash_job {
     uint32_t chunk_size; /* at most IO_CHUNK_MAX */
     enum cv_sha alg;
     unsigned threads; /* 0: one a processor */
-    /* `count` roots in a row, of the groups first, first + 1, ...; an error ends
-     * the job with it. Of a file that has but one group: the root of its tree. */
-    enum cv_err (*groups)(void *ctx, uint64_t first, const uint8_t *roots, size_t count);
+    /* `count` groups in a row: first, first + 1, ...; of each PPSP_BUILD_RUN hashes, as
+     * ppsp_build_group() made them. An error ends the job with it. */
+    enum cv_err (*groups)(void *ctx, uint64_t first, const uint8_t *nodes, size_t count);
     void *ctx;
 };
 

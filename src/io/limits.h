@@ -28,6 +28,7 @@ enum {
     IO_STORE_UNCOMMITTED_MAX = 16 << 20,
     IO_STORE_COMMIT_AT = 8 << 20, /* a commit begins by itself */
 
+    IO_TREE_SHARE = 100, /* a hash tree of less than 1 / so much of the content is kept whole */
     IO_TREE_BLOCKS = 16, /* of the hash tree in memory, 128 hashes each .. */
     IO_TREE_PAGES = 64,  /* .. and groups of 16 chunks that were just written */
 

@@ -55,14 +55,22 @@ static enum cv_err identify(const struct io_share_config *cfg, uint8_t id[IO_STO
 struct building {
     const struct io_share_config *cfg;
     struct ppsp_build build;
-    size_t hash_len;
+    struct io_store *store;
     uint64_t octets;
 };
 
-static enum cv_err add_groups(void *ctx, uint64_t first, const uint8_t *roots, size_t count) {
+static enum cv_err add_group(struct building *b, uint64_t group, const uint8_t *nodes) {
+    uint64_t chunks = b->store->header.chunks;
+    bool alone = chunks <= PPSP_BUILD_GROUP; /* its root is the tree's */
+    ppsp_bin root = alone ? ppsp_bin_root(chunks) : PPSP_BUILD_GROUP - 1;
+    enum cv_err err = io_tree_keep(b->store, group, nodes);
+    return err ? err : ppsp_build_add_group(&b->build, nodes + root * b->store->hash_len);
+}
+
+static enum cv_err add_groups(void *ctx, uint64_t first, const uint8_t *nodes, size_t count) {
     struct building *b = ctx;
     for (size_t i = 0; i < count; i++) {
-        enum cv_err err = ppsp_build_add_group(&b->build, roots + i * b->hash_len);
+        enum cv_err err = add_group(b, first + i, nodes + i * PPSP_BUILD_RUN * b->store->hash_len);
         if (err != CV_ERR_OK)
             return err;
     }
@@ -78,7 +86,7 @@ static enum cv_err hash_all(struct io_store *s, const struct io_share_config *cf
     struct building *b = calloc(1, sizeof *b);
     if (!b)
         return CV_ERR_NOMEM;
-    *b = (struct building){.cfg = cfg, .hash_len = s->hash_len, .octets = s->header.octets};
+    *b = (struct building){.cfg = cfg, .store = s, .octets = s->header.octets};
     ppsp_build_init(&b->build, cfg->alg, &io_store_ops, s);
     struct io_hash_job job = {.fd = s->data,
                               .path = cfg->path,
@@ -128,16 +136,20 @@ static enum cv_err make(struct io_store *s, const struct io_share_config *cfg,
     if (flock(s->have, LOCK_EX | LOCK_NB) != 0)
         return io_store_busy(s, why);
     io_tree_drop(s);
-    if (ftruncate(s->have, 0) != 0 || ftruncate(s->tree, 0) != 0)
+    enum cv_err err = io_tree_whole(s) ? io_store_open_leaves(s, why) : CV_ERR_OK;
+    if (err != CV_ERR_OK)
+        return err;
+    if (ftruncate(s->have, 0) != 0 || ftruncate(s->tree, 0) != 0 ||
+        (s->leaves >= 0 && ftruncate(s->leaves, 0) != 0))
         return io_why_errno(why, s->where, errno);
-    enum cv_err err = hash_all(s, cfg, why);
+    err = hash_all(s, cfg, why);
     if (err == CV_ERR_OK && !io_store_unchanged(&s->header, s->data)) {
         io_why_set(why, "%s: changed while it was read; try again", cfg->path);
         err = CV_ERR_DIFFERS;
     }
     if (err != CV_ERR_OK)
         return err;
-    if (fdatasync(s->tree) != 0)
+    if (fdatasync(s->tree) != 0 || (s->leaves >= 0 && fdatasync(s->leaves) != 0))
         return io_why_errno(why, s->where, errno);
     err = io_store_put_header(s);
     if (err != CV_ERR_OK)
@@ -176,6 +188,8 @@ enum cv_err io_store_share(struct io_state *state, const struct io_share_config 
     if (io_store_load_header(s, NULL) != CV_ERR_OK || !s->header.shared ||
         !io_store_unchanged(&s->header, s->data))
         err = cfg->only_known ? refuse(cfg, why) : make(s, cfg, &st, id, why);
+    else if (io_tree_whole(s))
+        err = io_store_open_leaves(s, why);
     if (err != CV_ERR_OK) {
         io_store_close(s);
         return err;

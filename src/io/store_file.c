@@ -125,6 +125,12 @@ enum cv_err io_store_grow(struct io_store *s, uint64_t chunks) {
     return CV_ERR_OK;
 }
 
+enum cv_err io_store_open_leaves(struct io_store *s, struct io_why *why) {
+    if (s->leaves < 0)
+        s->leaves = open_inside(s, "leaves");
+    return s->leaves < 0 ? io_why_errno(why, s->where, errno) : CV_ERR_OK;
+}
+
 /* What the marks are about: the file at a path (in the header's root, which only
  * shared files need otherwise), or zeros: `data` in the store's folder. */
 static bool place_of(const char *path, uint8_t ret[CV_SHA_MAX]) {
@@ -302,9 +308,9 @@ static enum cv_err resume(struct io_store *s, const struct io_store_config *cfg,
     err = open_data(s, cfg->data_path, fresh, why);
     if (err != CV_ERR_OK)
         return err;
-    s->leaves = open_inside(s, "leaves");
-    if (s->leaves < 0)
-        return io_why_errno(why, s->where, errno);
+    err = io_store_open_leaves(s, why);
+    if (err != CV_ERR_OK)
+        return err;
     if (!fresh)
         return load_bits(s, cfg->data_path, cfg->pinned || s->header.pinned, why);
     s->header = (struct io_store_header){
@@ -342,7 +348,8 @@ enum cv_err io_store_open(struct io_state *state, const struct io_store_config *
 
 /* Complete content needs none: they are made from it. */
 static void drop_leaves(const struct io_store *s) {
-    if (s->header.chunks && s->verified == s->header.chunks)
+    if (!s->header.shared && !io_tree_whole(s) && s->header.chunks &&
+        s->verified == s->header.chunks)
         (void)ftruncate(s->leaves, 0);
 }
 

@@ -89,6 +89,9 @@ enum cv_err io_store_put_header(struct io_store *s);
 enum cv_err io_store_begin(struct io_state *state, const char *name, struct io_store **ret,
                            struct io_why *why);
 
+/* Opens `leaves`, once: stores of files that are shared usually need none. */
+enum cv_err io_store_open_leaves(struct io_store *s, struct io_why *why);
+
 /* EXIST: this process has it open for writing, or we want to and others have it. */
 enum cv_err io_store_busy(const struct io_store *s, struct io_why *why);
 

@@ -139,12 +139,16 @@ bool io_tree_complete(const struct io_store *s, uint64_t group) {
     return first / 64 < s->word_count && (s->words[first / 64] >> first % 64 & all) == all;
 }
 
+bool io_tree_whole(const struct io_store *s) {
+    return s->header.chunks > GROUP && 2 * s->hash_len * IO_TREE_SHARE <= s->header.chunk_size;
+}
+
 static enum cv_err write_page(struct io_store *s, unsigned i) {
     struct io_tree_slot *p = &s->tree_memory.pages[i];
     if (!p->dirty)
         return CV_ERR_OK;
     uint64_t group = p->name - 1;
-    if (!io_tree_complete(s, group) &&
+    if ((io_tree_whole(s) || !io_tree_complete(s, group)) &&
         io_file_pwrite(s->leaves, page_data(s, i), NODES * s->hash_len,
                        group * 2 * GROUP * s->hash_len) != 0)
         return failed(s, s->where);
@@ -221,13 +225,8 @@ static enum cv_err make_nodes(struct io_store *s, uint64_t group, const uint8_t 
     return CV_ERR_CORRUPT;
 }
 
-static enum cv_err nodes_of(struct io_store *s, uint64_t group, uint8_t *nodes) {
-    uint8_t root[CV_SHA_MAX];
-    enum cv_err err = upper_get(s, group * 2 * GROUP + ROOT, root);
-    if (err)
-        return err;
-    if (io_tree_complete(s, group))
-        return make_nodes(s, group, root, nodes);
+/* What was put of a group's nodes. */
+static enum cv_err stored_nodes(struct io_store *s, uint64_t group, uint8_t *nodes) {
     unsigned i = page_find(s, group);
     if (i < IO_TREE_PAGES) {
         memcpy(nodes, page_data(s, i), NODES * s->hash_len);
@@ -240,8 +239,31 @@ static enum cv_err nodes_of(struct io_store *s, uint64_t group, uint8_t *nodes) 
     } else { /* shared, and behind the end */
         memset(nodes, 0, NODES * s->hash_len);
     }
-    memcpy(nodes + ROOT * s->hash_len, root, s->hash_len);
     return CV_ERR_OK;
+}
+
+/* No node over a chunk is missing. */
+static bool all_known(const struct io_store *s, uint64_t group, const uint8_t *nodes) {
+    uint64_t count = chunks_of(s, group);
+    for (uint64_t bin = 0; bin < NODES; bin++)
+        if (ppsp_bin_first(bin) < count &&
+            memcmp(nodes + bin * s->hash_len, zeros, s->hash_len) == 0)
+            return false;
+    return true;
+}
+
+static enum cv_err nodes_of(struct io_store *s, uint64_t group, uint8_t *nodes) {
+    uint8_t root[CV_SHA_MAX];
+    bool complete = io_tree_complete(s, group), whole = io_tree_whole(s);
+    enum cv_err err = upper_get(s, group * 2 * GROUP + ROOT, root);
+    if (!err && (whole || !complete)) {
+        err = stored_nodes(s, group, nodes);
+        memcpy(nodes + ROOT * s->hash_len, root, s->hash_len);
+    }
+    /* Where the whole tree is kept, it may have been lost: then it is made as well. */
+    if (!err && complete && !(whole && all_known(s, group, nodes)))
+        err = make_nodes(s, group, root, nodes);
+    return err;
 }
 
 /* ---- both ------------------------------------------------------------------------- */
@@ -283,6 +305,10 @@ enum cv_err io_tree_put(struct io_store *s, uint64_t bin, uint32_t count, const 
             return err;
     }
     return page_put(s, bin / (2 * GROUP), hashes, count);
+}
+
+enum cv_err io_tree_keep(struct io_store *s, uint64_t group, const uint8_t *nodes) {
+    return io_tree_whole(s) ? page_put(s, group, nodes, NODES) : CV_ERR_OK;
 }
 
 enum cv_err io_tree_write(struct io_store *s) {

@@ -1,12 +1,14 @@
 /*
- * The hash tree of a store, in 1/16 of its size (docs/decisions/0050):
+ * The hash tree of a store, in 1/16 of its size (docs/decisions/0050), unless even the
+ * whole of it is small beside the content, as with large chunks (0057):
  *
  *   tree     nodes from the root of a group of 16 chunks upwards, a flat file by
  *            bin number: bin b of a level of 4 or more is hash number b >> 4
  *   leaves   the 31 nodes of groups that are not complete, group g at g * 32
- *            hashes; sparse, and empty once the content is complete
+ *            hashes; sparse, and empty once the content is complete. Of a whole
+ *            tree the nodes of every group
  *
- * The lower nodes of a complete group are not stored: they are made from its
+ * The lower nodes of a complete group that are not stored are made from its
  * chunks when asked for, and must lead to the group's stored root. So content
  * that was changed behind our back is noticed before its hashes are given away.
  *
@@ -27,6 +29,13 @@ struct io_store;
  * group is not what it was. */
 enum cv_err io_tree_get(struct io_store *s, uint64_t bin, uint32_t count, uint8_t *hashes);
 enum cv_err io_tree_put(struct io_store *s, uint64_t bin, uint32_t count, const uint8_t *hashes);
+
+/* The whole tree is kept: it takes at most 1 / IO_TREE_SHARE of the content. */
+bool io_tree_whole(const struct io_store *s);
+
+/* The 31 nodes of a complete group of a file that is being shared, which need not be made
+ * later; of a tree that is not kept whole only what is given to tree_put remains. */
+enum cv_err io_tree_keep(struct io_store *s, uint64_t group, const uint8_t *nodes);
 
 /* Writes what is in memory only, for a flush to make durable. On error it may
  * be called again. */

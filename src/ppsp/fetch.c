@@ -5,12 +5,16 @@
 
 #include "ppsp/engine.h"
 
-enum { ACK_EVERY = 16, STALL_DOUBLINGS = 3 };
+/* What may arrive before it is acknowledged: 16 KiB, at least the two datagrams of
+ * RFC 6817. Not a number of chunks: of large ones a few fill the sender's window, and
+ * it would wait for ACK_DELAY with each. */
+enum { ACK_OCTETS = 1 << 14, ACK_LEAST = 2, STALL_DOUBLINGS = 3 };
 
 #define ACK_DELAY            CV_MSEC(2)
 #define ACK_DELAY_HIDDEN     CV_MSEC(8)  /* an eighth of the round trip, at least and .. */
 #define ACK_DELAY_HIDDEN_MAX CV_MSEC(40) /* .. at most */
 #define STALL_MIN            CV_MSEC(400)
+#define STALL_END            CV_MSEC(30)
 #define REORDER_MIN          CV_MSEC(4)
 #define REORDER_MAX          CV_MSEC(250)
 #define RTT_UNKNOWN          CV_MSEC(300)
@@ -123,6 +127,11 @@ static cv_usec ack_delay(const struct ppsp_channel *c) {
                                          : part;
 }
 
+static uint32_t ack_every(const struct ppsp_channel *c) {
+    uint32_t n = ACK_OCTETS / c->swarm->config.chunk_size;
+    return n < ACK_LEAST ? ACK_LEAST : n;
+}
+
 static void ack_add(struct ppsp_channel *c, cv_usec now, uint64_t chunk, uint64_t timestamp) {
     uint64_t delay = ppsp_channel_clock(c, now) - timestamp;
     struct ppsp_ack_due *last = c->ack_count ? &c->acks[c->ack_count - 1] : NULL;
@@ -133,7 +142,7 @@ static void ack_add(struct ppsp_channel *c, cv_usec now, uint64_t chunk, uint64_
         c->acks[c->ack_count++] = (struct ppsp_ack_due){{chunk, chunk}, delay};
     } /* else: the next ACK's biggest interval covers it, or HAVE tells later */
     c->ack_chunks++;
-    if (c->ack_chunks >= ACK_EVERY || c->ack_count == PPSP_ACKS)
+    if (c->ack_chunks >= ack_every(c) || c->ack_count == PPSP_ACKS)
         c->ack_at = now;
     else if (c->ack_at == CV_USEC_NEVER)
         c->ack_at = cv_usec_add(now, ack_delay(c));
@@ -320,10 +329,18 @@ static cv_usec rtt_guess(const struct ppsp_channel *c) {
     return c->rtt ? c->rtt : RTT_UNKNOWN;
 }
 
+/* What is lost at the very end is overtaken by nothing: silence is all that shows it.
+ * If only one peer is left to ask, asking it again costs a datagram. */
+static bool at_the_end(const struct ppsp_channel *c) {
+    const struct ppsp_swarm *s = c->swarm;
+    return s->open_count == 1 && c->stalls_running == 0 && c->rtt && !s->live &&
+           s->taken.count == s->chunks;
+}
+
 static cv_usec stall_at(const struct ppsp_channel *c) {
     if (ppsp_flight_empty(&c->asked))
         return CV_USEC_NEVER;
-    cv_usec wait = STALL_MIN + 3 * rtt_guess(c);
+    cv_usec wait = (at_the_end(c) ? STALL_END : STALL_MIN) + 3 * rtt_guess(c);
     unsigned doublings = c->stalls_running < STALL_DOUBLINGS ? c->stalls_running : STALL_DOUBLINGS;
     return cv_usec_add(c->data_at, wait << doublings);
 }

@@ -28,6 +28,7 @@ void ppsp_ledbat_init(struct ppsp_ledbat *l, uint32_t mss, cv_usec target, cv_us
     l->ssthresh = UINT64_MAX;
     l->cto = CTO_INIT;
     l->cto_at = CV_USEC_NEVER;
+    l->credit = (uint64_t)PACE_BURST * mss; /* the first window leaves at once */
     l->credit_at = now;
     for (unsigned i = 0; i < LEDBAT_BASE_HISTORY; i++)
         l->base[i] = FAR;

@@ -8,7 +8,11 @@
 #include "io/store_file.h"
 #include "support/folder.h"
 
-enum { CHUNK = 1024, BATCH_CHUNKS = 64 };
+#ifndef FIXTURE_CHUNK /* a test may have larger ones */
+#define FIXTURE_CHUNK 1024
+#endif
+
+enum { CHUNK = FIXTURE_CHUNK, BATCH_CHUNKS = 64 };
 
 struct store_fixture {
     char top[256];

@@ -1,4 +1,4 @@
-/* Roots of groups by several threads against hashing one chunk after the other. */
+/* Groups hashed by several threads against hashing one chunk after the other. */
 #include "support/suite.h"
 
 #include <fcntl.h>
@@ -7,6 +7,7 @@
 #include "crypto/rng_seeded.h"
 #include "io/hash_file.h"
 #include "io/limits.h"
+#include "ppsp/build.h"
 #include "support/folder.h"
 
 CV_SUITE(io_hash_file, .init = cv_crypto_init, .timeout = 60);
@@ -14,14 +15,15 @@ CV_SUITE(io_hash_file, .init = cv_crypto_init, .timeout = 60);
 struct seen {
     uint64_t next;
     size_t hash_len;
-    uint8_t *hashes;
+    uint8_t *nodes;
     uint64_t stop_at;
 };
 
-static enum cv_err collect(void *ctx, uint64_t first, const uint8_t *hashes, size_t count) {
+static enum cv_err collect(void *ctx, uint64_t first, const uint8_t *nodes, size_t count) {
     struct seen *s = ctx;
+    size_t of_group = PPSP_BUILD_RUN * s->hash_len;
     cr_assert_eq(first, s->next, "out of order");
-    memcpy(s->hashes + first * s->hash_len, hashes, count * s->hash_len);
+    memcpy(s->nodes + first * of_group, nodes, count * of_group);
     s->next += count;
     return s->next > s->stop_at ? CV_ERR_FULL : CV_ERR_OK;
 }
@@ -94,7 +96,7 @@ Test(io_hash_file, equals_one_thread_and_one_chunk_at_a_time) {
         uint64_t size = 16 * (uint64_t)rows[i].chunk_size;
         uint64_t groups = (rows[i].octets + size - 1) / size;
         struct seen seen = {.hash_len = cv_sha_len(rows[i].alg), .stop_at = UINT64_MAX};
-        seen.hashes = calloc(groups, seen.hash_len);
+        seen.nodes = calloc(groups, PPSP_BUILD_RUN * seen.hash_len);
         struct io_hash_job job = {.fd = m.fd,
                                   .path = m.path,
                                   .octets = rows[i].octets,
@@ -110,9 +112,13 @@ Test(io_hash_file, equals_one_thread_and_one_chunk_at_a_time) {
             size_t left = rows[i].octets - g * size;
             naive_root(rows[i].alg, m.data + g * size, left < size ? left : size,
                        rows[i].chunk_size, groups > 1 ? 16 : 1, want);
-            cr_assert_arr_eq(seen.hashes + g * seen.hash_len, want, seen.hash_len, "row %zu", i);
+            ppsp_bin root =
+                groups > 1 ? 15
+                           : ppsp_bin_root((left + rows[i].chunk_size - 1) / rows[i].chunk_size);
+            cr_assert_arr_eq(seen.nodes + (g * PPSP_BUILD_RUN + root) * seen.hash_len, want,
+                             seen.hash_len, "row %zu", i);
         }
-        free(seen.hashes);
+        free(seen.nodes);
         unmake(&m);
     }
 }
@@ -123,7 +129,7 @@ Test(io_hash_file, ends_when_told_and_when_the_file_is_shorter) {
     char want[400];
     make(&m, 9 * IO_HASH_BLOCK);
     struct seen seen = {.hash_len = 32, .stop_at = 125};
-    seen.hashes = calloc(20 * IO_HASH_BLOCK / 1024, 32);
+    seen.nodes = calloc(20 * IO_HASH_BLOCK / 1024 / 16, PPSP_BUILD_RUN * 32);
     struct io_hash_job job = {.fd = m.fd,
                               .path = m.path,
                               .octets = 9 * IO_HASH_BLOCK,
@@ -139,6 +145,6 @@ Test(io_hash_file, ends_when_told_and_when_the_file_is_shorter) {
     cr_expect_eq(io_hash_file(&job, &why), CV_ERR_DIFFERS);
     snprintf(want, sizeof want, "%s: became shorter while it was read; try again", m.path);
     cr_expect_str_eq(why.text, want);
-    free(seen.hashes);
+    free(seen.nodes);
     unmake(&m);
 }

@@ -175,7 +175,7 @@ static inline bool raw_call(struct raw *w) {
 static inline bool raw_be_called(struct raw *w) {
     struct ppsp_options o;
     struct ppsp_peer_props props = {
-        .mtu = w->rig->circuits ? 1101 : 1400, .hidden = w->rig->circuits, .initiate = true};
+        .mtu = rig_mtu(w->rig), .hidden = w->rig->circuits, .initiate = true};
     raw_clear(w);
     if (ppsp_peer_add(w->rig->engine[w->engine], rig_now(w->rig), w->rig->swarm[w->engine], &w->us,
                       &props))

@@ -284,10 +284,14 @@ static inline unsigned rig_add(struct rig *r, bool seeder) {
     return i;
 }
 
+/* What fits into a datagram between peers of the rig. */
+static inline uint16_t rig_mtu(const struct rig *r) {
+    return (uint16_t)(r->circuits ? 1101 : r->config.chunk_size > 1024 ? 8000 : 1400);
+}
+
 static inline enum cv_err rig_connect(struct rig *r, unsigned from, unsigned to, bool initiate) {
     struct cv_endpoint ep = rig_endpoint(r, to);
-    struct ppsp_peer_props props = {
-        .mtu = r->circuits ? 1101 : 1400, .hidden = r->circuits, .initiate = initiate};
+    struct ppsp_peer_props props = {.mtu = rig_mtu(r), .hidden = r->circuits, .initiate = initiate};
     return ppsp_peer_add(r->engine[from], rig_now(r), r->swarm[from], &ep, &props);
 }
 

@@ -51,6 +51,47 @@ static void acknowledge(struct bench *b, uint64_t chunk) {
     cr_assert_eq(raw_send(b->raw, &d), CV_ERR_OK);
 }
 
+/* Section 3.1.1: what came with the answer to our handshake is served with datagram 3,
+ * and what comes with datagram 3 at once, without a further round trip. */
+Test(ppsp_serve, content_leaves_with_the_third_datagram_or_in_answer_to_it) {
+    struct bench b = {.rig = rig_new(1, CHUNKS * 1024, 1024, CV_SHA256)};
+    struct ppsp_peer_props props = {.mtu = 1400, .initiate = true};
+    struct ppsp_options o;
+    uint8_t octets[1024];
+    rig_add(b.rig, true);
+    b.raw = raw_new(b.rig, 0);
+    cr_assert_eq(
+        ppsp_peer_add(b.rig->engine[0], rig_now(b.rig), b.rig->swarm[0], &b.raw->us, &props),
+        CV_ERR_OK);
+    raw_listen(b.raw);
+    b.raw->theirs = raw_handshake_in(b.raw, 0, &o);
+    cr_assert_neq(b.raw->theirs, 0);
+    struct cv_wr d = cv_wr_init(octets, sizeof octets);
+    cv_wr_be32(&d, b.raw->theirs);
+    cv_wr_u8(&d, PPSP_MSG_HANDSHAKE);
+    cv_wr_be32(&d, b.raw->ours);
+    o = raw_options(b.raw);
+    ppsp_options_write(&d, &o);
+    raw_put_range(b.raw, &d, PPSP_MSG_REQUEST, 0, 0);
+    raw_clear(b.raw);
+    cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK);
+    raw_listen(b.raw);
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_DATA), 1, "with datagram 3");
+    end(&b);
+
+    b = (struct bench){.rig = rig_new(1, CHUNKS * 1024, 1024, CV_SHA256)};
+    rig_add(b.rig, true);
+    b.raw = raw_new(b.rig, 0);
+    cr_assert(raw_call(b.raw));
+    raw_clear(b.raw);
+    d = raw_datagram(b.raw);
+    raw_put_range(b.raw, &d, PPSP_MSG_REQUEST, 0, 0);
+    cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK);
+    raw_listen(b.raw);
+    cr_expect_eq(raw_count(b.raw, PPSP_MSG_DATA), 1, "in answer to datagram 3");
+    end(&b);
+}
+
 static cv_usec rtt(const struct bench *b) {
     struct ppsp_peer_stats st = {0};
     cr_assert_eq(ppsp_peers(b->rig->engine[0], b->rig->swarm[0], &st, 1), 1);
