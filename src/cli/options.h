@@ -43,7 +43,8 @@ struct cli_settings {
     const char *hash, *addressing;        /* names; NULL = default */
     const char *key, *algorithm, *record; /* live: key file, name, FILE to keep it in */
     const char *network;
-    bool json, quiet, direct, secret, private_network, gate_off, no_share, no_player, quick_start;
+    bool json, quiet, direct, secret, private_network, gate_off, no_share, no_player, quick_start,
+        ledbat_plus;
     struct cv_addr listen, own, http;
     struct cv_addr bootstrap[CLI_BOOTSTRAP_MAX];
     size_t bootstrap_count;

@@ -256,6 +256,7 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
                                           .epoch_minimum = s->epoch_minimum,
                                           .gate_off = s->gate_off,
                                           .no_share = s->no_share,
+                                          .ledbat_plus = s->ledbat_plus,
                                           .quick_start = s->quick_start}};
     memcpy(cfg.node.network_id, c->network_id, sizeof cfg.node.network_id);
     memcpy(cfg.node.bootstrap, s->bootstrap, sizeof s->bootstrap);

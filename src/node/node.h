@@ -80,6 +80,7 @@ struct node_config {
     const struct rep_store *ledger_store; /* borrowed; NULL: no ledger */
     bool gate_off;                        /* every link in one class (comparison runs) */
     bool no_share;                        /* viewers do not become seeders */
+    bool ledbat_plus;                     /* ppsp_config.ledbat_plus */
     bool quick_start;                     /* a fresh network: publish and confirm without waiting */
 
     struct node_blob saved[NODE_SAVED_KINDS]; /* read during node_new only */

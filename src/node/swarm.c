@@ -9,6 +9,7 @@
 
 struct ppsp *node_swarm_engine(struct node *n, enum node_swarm_mode mode) {
     struct ppsp_config cfg = ppsp_defaults;
+    cfg.ledbat_plus = n->cfg.ledbat_plus;
     cfg.tell_asked = mode == NODE_SWARM_DIRECT;
     if (mode != NODE_SWARM_DIRECT)
         cfg.mtu = TUN_MTU_RENDEZVOUS; /* the least that any circuit carries */

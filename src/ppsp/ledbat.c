@@ -171,7 +171,8 @@ static void plan_slowdown(struct ppsp_ledbat *l, cv_usec now) {
  * the old window, and so to the old shares; this sheds the queue in proportion,
  * while all grow alike: shares draw nearer each time. */
 static uint64_t without_queue(const struct ppsp_ledbat *l) {
-    uint64_t w = l->cwnd * l->rtt_min / l->srtt, half = l->cwnd / 2;
+    cv_usec queue = l->queuing_delay < l->srtt ? l->queuing_delay : l->srtt;
+    uint64_t w = l->cwnd * (l->srtt - queue) / l->srtt, half = l->cwnd / 2;
     w = w < half ? half : w < l->cwnd ? w : l->cwnd;
     return w < least_window(l) ? least_window(l) : w;
 }

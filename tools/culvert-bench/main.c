@@ -192,7 +192,7 @@ int main(int argc, char **argv) {
         {"viewers", 'v', "N", 0, "viewers at once of 'ppsp'", 0},
         {"vs", 'V', "PEER", 0, "'ppsp' once more by libtorrent (TCP) or libtorrent-utp", 0},
         {"hashes", 'k', "N", 0, "keys that 'dht' stores 500 peers each for", 0},
-        {"minutes", 't', "N", 0, "simulated minutes of 'sim'", 0},
+        {"minutes", 't', "N", 0, "simulated minutes of 'sim' (default 10)", 0},
         {"json", 'j', NULL, 0, "one JSON object (there is no other form)", 0},
         {0}};
     static const struct argp argp = {options,
@@ -204,7 +204,7 @@ int main(int argc, char **argv) {
                                      NULL};
     struct line l = {.bench = -1,
                      .o = {.runs = 5,
-                           .minutes = 3,
+                           .minutes = 10, /* so that the first minutes do not decide */
                            .records = 20000,
                            .hashes = 2000,
                            .chunk_size = 1024,

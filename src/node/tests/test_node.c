@@ -5,6 +5,7 @@
 #include "crypto/keys.h"
 #include "crypto/rng_seeded.h"
 #include "node/state.h"
+#include "ppsp/engine.h"
 #include "support/suite.h"
 
 CV_SUITE(node_node);
@@ -29,6 +30,19 @@ static struct node *make(bool relay, int64_t wall) {
     while (node_poll_event(n, &ev))
         ;
     return n;
+}
+
+Test(node_node, every_engine_of_swarms_sends_as_the_node_was_told_to) {
+    for (unsigned plus = 0; plus < 2; plus++) {
+        struct node *n = make(false, 1000000);
+        n->cfg.ledbat_plus = plus;
+        for (enum node_swarm_mode m = NODE_SWARM_HIDDEN; m <= NODE_SWARM_DIRECT; m++) {
+            struct ppsp *p = node_swarm_engine(n, m);
+            cr_expect_eq(p->config.ledbat_plus, plus, "mode %u", m);
+            ppsp_free(p);
+        }
+        node_free(n);
+    }
 }
 
 /* ---- events ---- */

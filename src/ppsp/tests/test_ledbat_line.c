@@ -129,6 +129,20 @@ Test(ppsp_ledbat_line, clocks_that_drift_apart_are_no_queue) {
     }
 }
 
+/* On a short way acknowledgements that wait are most of the round trip, and no queue:
+ * coming back from a slowdown must not count them. */
+Test(ppsp_ledbat_line, with_plus_late_acknowledgements_are_no_queue) {
+    struct line *n = line_new(100000000, 200, CV_MSEC(500));
+    struct line_flow *f = ledbat(n, CV_MSEC(90), true, 0);
+    f->stall_every = CV_MSEC(5);
+    f->stall_for = CV_MSEC(4);
+    line_run(n, CV_SEC(10));
+    line_measure(n);
+    line_run(n, CV_SEC(20));
+    cr_expect_geq(line_share(n, 0), 0.8, "%.2f", line_share(n, 0));
+    free(n);
+}
+
 /* A process that waits for a processor reads in a heap, and by one clock, what
  * arrived meanwhile. */
 Test(ppsp_ledbat_line, a_busy_receiver_is_no_queue) {
