@@ -7,7 +7,7 @@ enum cli_exit {
     CLI_FAILED = 1,  /* did not work out; the line on standard error says why */
     CLI_USAGE = 2,   /* wrong option, damaged link, missing argument */
     CLI_STATE = 3,   /* state folder: in use, wrong permissions, damaged, too new */
-    CLI_NETWORK = 4, /* nobody answered, port in use, too few relays */
+    CLI_NETWORK = 4, /* nobody answered, port in use, clock days off */
     CLI_FILE = 5,    /* file missing, unreadable, empty; disk full */
     CLI_INTERRUPTED = 130,
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/daemon.h"
@@ -125,6 +126,26 @@ void cli_session_say(struct cli_session *c, const char *name, const char *senten
     cli_progress_event(&c->progress, name, sentence, fields);
 }
 
+/* Nothing hidden works in another day than everybody else's. What would wait in
+ * vain ends; a node or relay goes on and finds out when the clock was set. */
+static void clock_off(struct cli_session *c, int64_t seconds) {
+    char text[200], here[16], there[16];
+    time_t now = (time_t)io_clock_now().wall, right = now + (time_t)seconds;
+    struct tm tm;
+    long long days = (long long)((seconds < 0 ? -seconds : seconds) / 86400);
+    strftime(here, sizeof here, "%Y-%m-%d", gmtime_r(&now, &tm));
+    strftime(there, sizeof there, "%Y-%m-%d", gmtime_r(&right, &tm));
+    snprintf(text, sizeof text,
+             "this machine's clock is %lld day%s %s: it says %s, the relays that answered say %s "
+             "(UTC); set the clock",
+             days, days == 1 ? "" : "s", seconds > 0 ? "slow" : "fast", here, there);
+    cli_session_say(c, "clock_off", text, json_pack("{s:I}", "seconds", (json_int_t)seconds));
+    if (c->s->verb & (CLI_PLAY | CLI_GET | CLI_SHARE) && !c->s->direct && !c->client_ready)
+        cli_session_fail(c, CLI_NETWORK, "%s", text);
+    else
+        complain(text);
+}
+
 static void on_node_event(void *ctx, const struct node_event *ev) {
     struct cli_session *c = ctx;
     char text[160];
@@ -157,10 +178,7 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
                         json_pack("{s:I}", "missing", (json_int_t)ev->u.count));
         break;
     case NODE_EVENT_CLOCK_OFF:
-        snprintf(text, sizeof text, "This machine's clock is off by %lld seconds; set it",
-                 (long long)ev->u.seconds);
-        cli_session_say(c, "clock_off", text,
-                        json_pack("{s:I}", "seconds", (json_int_t)ev->u.seconds));
+        clock_off(c, ev->u.seconds);
         break;
     case NODE_EVENT_LEDGER_FAILED:
         snprintf(text, sizeof text, "The ledger stopped: %s; see 'culvert-ledger verify'",

@@ -43,6 +43,10 @@ static uint16_t own_bucket(const struct node *n, uint32_t day, uint8_t level) {
 
 /* ---- finding relays ---- */
 
+static bool wants_lookup(const struct node *n) {
+    return n->dht_ready && !n->relay_lookup && (n->contacts_wanted[0] || n->contacts_wanted[1]);
+}
+
 static uint64_t jittered(struct node *n, cv_usec period) {
     return period * 3 / 4 + cv_rng_below(n->rng, period / 2);
 }
@@ -54,6 +58,30 @@ void node_discovery_need(struct node *n, struct cv_now now, bool relay, uint32_t
     if (!n->relay_lookup && n->dht_ready &&
         (n->relay_lookup_at == CV_USEC_NEVER || n->relay_lookup_at < now.mono))
         n->relay_lookup_at = now.mono;
+}
+
+/* 1, -1, 2, -2, ... up to the reach of a clock that somebody set wrong by hand. */
+enum { OTHER_DAYS = 2 * 31 };
+
+static int other_day(unsigned i) {
+    int days = (int)(i / 2) + 1;
+    return i % 2 ? -days : days;
+}
+
+static bool seeks_other_days(const struct node *n) {
+    return n->other_days < OTHER_DAYS && !n->client_ready &&
+           n->relays_known <= (n->relay != NULL) && /* a relay finds itself */
+           wants_lookup(n);
+}
+
+/* No relay is announced under today's key: perhaps it is not today. Whoever is
+ * found under another day's says so himself (tunnel/calendar.h). */
+static void start_other_day(struct node *n, struct cv_now now) {
+    uint32_t day = relay_day(now.wall) + (uint32_t)other_day(n->other_days++);
+    struct dht_id key = relay_key(n, day, 0, 0);
+    if (dht_find_peers(n->dht, now, &key, &n->relay_lookup) != CV_ERR_OK)
+        n->relay_lookup = 0;
+    n->other_days_at = cv_usec_add(now.mono, CV_MSEC(100));
 }
 
 static void start_relay_lookup(struct node *n, struct cv_now now) {
@@ -283,6 +311,7 @@ void node_discovery_on_dht(struct node *n, struct cv_now now, const struct dht_e
     case DHT_EVENT_READY:
         n->dht_ready = true;
         n->relay_lookup_at = now.mono;
+        n->other_days_at = cv_usec_add(now.mono, NODE_OTHER_DAYS_AFTER);
         if (n->relay)
             n->announce_at = now.mono;
         node_event_push(n, &(struct node_event){.kind = NODE_EVENT_DHT_READY});
@@ -320,10 +349,6 @@ void node_discovery_on_dht(struct node *n, struct cv_now now, const struct dht_e
 
 /* ---- time ---- */
 
-static bool wants_lookup(const struct node *n) {
-    return n->dht_ready && !n->relay_lookup && (n->contacts_wanted[0] || n->contacts_wanted[1]);
-}
-
 void node_discovery_save(struct node *n) {
     uint8_t buf[DHT_SAVE_MAX];
     size_t len = dht_save(n->dht, buf, sizeof buf);
@@ -338,6 +363,7 @@ static void watch_client(struct node *n, struct cv_now now) {
     if (n->client_ready)
         return;
     tun_client_status(n->client, &now, &s);
+    n->relays_known = s.known;
     if (s.ready) {
         n->client_ready = true;
         node_event_push(n, &(struct node_event){.kind = NODE_EVENT_CLIENT_READY});
@@ -353,6 +379,8 @@ void node_discovery_on_timeout(struct node *n, struct cv_now now) {
     watch_client(n, now);
     if (wants_lookup(n) && now.mono >= n->relay_lookup_at)
         start_relay_lookup(n, now);
+    else if (seeks_other_days(n) && now.mono >= n->other_days_at)
+        start_other_day(n, now);
     if (n->dht_ready && n->relay && now.mono >= n->announce_at)
         announce(n, now);
     if (now.mono >= n->dht_save_at) {
@@ -365,6 +393,8 @@ cv_usec node_discovery_next(const struct node *n) {
     cv_usec at = n->dht_save_at;
     if (wants_lookup(n))
         at = cv_usec_min(at, n->relay_lookup_at);
+    if (seeks_other_days(n))
+        at = cv_usec_min(at, n->other_days_at);
     if (n->dht_ready && n->relay)
         at = cv_usec_min(at, n->announce_at);
     return at;

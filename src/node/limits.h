@@ -9,6 +9,7 @@
 #define NODE_LOOKUP_WAIT_MAX   CV_SEC(600)
 #define NODE_ANNOUNCE_EVERY    CV_SEC(1500) /* entries live 30 to 45 minutes */
 #define NODE_ANNOUNCE_RETRY    CV_SEC(1)
+#define NODE_OTHER_DAYS_AFTER  CV_SEC(4) /* without any relay: is our clock wrong? */
 #define NODE_TOO_FEW_AFTER     CV_SEC(10)
 #define NODE_SWARM_RETRY       CV_SEC(5)
 #define NODE_DIAL_WAIT         CV_MSEC(50) /* until a relay is known; costs no datagram */

@@ -76,6 +76,9 @@ struct node {
     dht_op relay_lookup;         /* running look-up of relays */
     cv_usec relay_lookup_at;     /* when the next may start */
     cv_usec relay_lookup_wait;
+    cv_usec other_days_at; /* when the next look-up under another day's key may start */
+    uint8_t other_days;    /* how many were tried */
+    uint32_t relays_known; /* with a descriptor of today, when last looked at */
     cv_usec announce_at;
     dht_op announce_ops[NODE_ANNOUNCES_MAX];
     uint32_t announce_met[NODE_ANNOUNCES_MAX]; /* relays met under that key last time */

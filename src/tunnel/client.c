@@ -21,27 +21,14 @@ static uint32_t today(const struct tun_client *c) {
 
 /* ---- descriptors ---- */
 
-/* The clock is what is wrong when everybody lives on another day. */
-static void note_stale(struct tun_client *c, uint32_t day) {
-    if (c->stale < sizeof c->stale_days / sizeof *c->stale_days)
-        c->stale_days[c->stale++] = (int64_t)day - (int64_t)today(c);
-    bool nobody = tun_directory_count(c->dir, today(c), TUN_DIRECTORY_KNOWN) == 0;
-    if (!nobody || c->stale < 2 ||
-        (c->stale_told_at && cv_usec_since(now(c), c->stale_told_at) < CV_SEC(60)))
-        return;
-    int64_t v[5];
-    memcpy(v, c->stale_days, sizeof v);
-    for (unsigned i = 1; i < c->stale; i++) {
-        for (unsigned k = i; k > 0 && v[k] < v[k - 1]; k--) {
-            int64_t swap = v[k];
-            v[k] = v[k - 1];
-            v[k - 1] = swap;
-        }
-    }
+void tun_client_day(struct tun_client *c, const struct cv_addr *from, uint32_t day) {
+    tun_calendar_note(&c->calendar, from, day, c->now.wall);
     struct tun_event ev = {.kind = TUN_EVENT_CLOCK_OFF};
-    ev.clock_off.seconds = v[c->stale / 2] * 86400;
-    c->stale_told_at = now(c);
-    c->stale = 0;
+    ev.clock_off.seconds = tun_calendar_off(&c->calendar) * 86400;
+    if (ev.clock_off.seconds == 0 ||
+        (c->calendar_told_at && cv_usec_since(now(c), c->calendar_told_at) < CV_SEC(60)))
+        return;
+    c->calendar_told_at = now(c);
     tun_event_push(c->t, &ev);
 }
 
@@ -61,10 +48,7 @@ static void tell_proof(struct tun_client *c, const struct tun_relay *r) {
 enum cv_err tun_client_learn(struct tun_client *c, const void *raw, size_t len,
                              struct tun_relay **ret) {
     struct tun_relay *r = NULL;
-    uint32_t day = 0;
-    enum cv_err err = tun_directory_add(c->dir, c->now.wall, raw, len, &r, &day);
-    if (err == CV_ERR_STALE)
-        note_stale(c, day);
+    enum cv_err err = tun_directory_add(c->dir, c->now.wall, raw, len, &r, NULL);
     if (err == CV_ERR_DIFFERS)
         tell_proof(c, r);
     if (err == CV_ERR_OK) {

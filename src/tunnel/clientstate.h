@@ -8,6 +8,7 @@
 #define CULVERT_TUNNEL_CLIENTSTATE_H
 
 #include "base/tokenbucket.h"
+#include "tunnel/calendar.h"
 #include "tunnel/client.h"
 #include "tunnel/describe.h"
 #include "tunnel/directory.h"
@@ -120,9 +121,8 @@ struct tun_client {
     cv_usec need_at, need_pause;
     uint32_t need_known;
 
-    int64_t stale_days[5];
-    uint8_t stale;
-    cv_usec stale_told_at;
+    struct tun_calendar calendar;
+    cv_usec calendar_told_at; /* 0: not yet */
 
     cv_usec expire_at, own_at;
     struct cv_tokenbucket answers; /* cells of descriptors for others, a second */
@@ -159,6 +159,8 @@ static inline void tun_client_by(struct tun_client *c, cv_usec at) {
 /* A signed descriptor came from somewhere; *ret may be NULL. */
 enum cv_err tun_client_learn(struct tun_client *c, const void *raw, size_t len,
                              struct tun_relay **ret);
+/* A relay answered us at `from`, an address of its own, with the descriptor of `day`. */
+void tun_client_day(struct tun_client *c, const struct cv_addr *from, uint32_t day);
 
 /* contact.c */
 enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bool guard);

@@ -426,9 +426,14 @@ bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const 
         return true;
 
     struct tun_relay *r = NULL;
-    enum cv_err err = tun_client_learn(c, raw, len, &r);
-    bool good =
-        (err == CV_ERR_OK || err == CV_ERR_EXIST) && tun_descriptor_has_addr(&r->desc, from);
+    struct tun_descriptor desc;
+    enum cv_err err = tun_descriptor_open(raw, len, tun_config(c->t)->network_id, &desc);
+    bool good = !err && tun_descriptor_has_addr(&desc, from);
+    if (good) {
+        tun_client_day(c, from, desc.day);
+        err = tun_client_learn(c, raw, len, &r);
+        good = err == CV_ERR_OK || err == CV_ERR_EXIST;
+    }
     struct cv_addr addr = a->addr;
     if (!a->guard)
         tun_questions_answered(&c->questions, &addr, now(c));

@@ -118,6 +118,8 @@ enum {
     TUN_ADDRESSES_MAX = 64, /* found in the DHT and not yet asked */
     TUN_CONTACTS_MAX = 8,   /* relays asked from our own address, guards included */
     TUN_CONTACTS_WANTED = 4,
+    TUN_CALENDAR_MIN = 3,           /* networks that must answer before our clock is doubted, */
+    TUN_CALENDAR_MAX = 5,           /* and of which the median counts */
     TUN_NAMED_TRIES = 3,            /* an address that only a descriptor names is asked so often */
     TUN_QUESTIONS_BURST = 16,       /* DESCRIBEs that a network leaves unanswered, then */
     TUN_QUESTIONS_EVERY_MS = 15000, /* one in so long */

@@ -377,6 +377,30 @@ Test(tun_hidden, a_clock_that_is_days_off_is_noticed) {
     village_free(v);
 }
 
+/* The relay that lies about the day is the first that a new client hears of. */
+Test(tun_hidden, one_relay_of_another_day_talks_nobody_into_it) {
+    for (uint64_t seed = 95; seed < 99; seed++) {
+        struct village *v = village_new(&(struct sim_config){.seed = seed}, 1);
+        sim_path_default(v->w->sim, &near);
+        sim_wall_skew(v->w->sim, 0, seed % 2 ? 40 * 86400 : -2 * 86400);
+        world_run(v->w, CV_SEC(65)); /* it signs a descriptor of its day */
+        unsigned viewer = village_client(v);
+        world_run(v->w, CV_SEC(5));
+        for (unsigned i = 0; i < 6; i++)
+            village_relay(v);
+        world_run(v->w, CV_SEC(70));
+        cr_expect(status(v, viewer).ready);
+        for (unsigned i = 1; i < v->w->nodes; i++)
+            cr_expect_null(world_find(v->w, i, TUN_EVENT_CLOCK_OFF, 0), "seed %lu, node %u", seed,
+                           i);
+        struct world_event *e = world_find(v->w, 0, TUN_EVENT_CLOCK_OFF, 0);
+        cr_expect(e && (seed % 2 ? e->ev.clock_off.seconds == -40 * 86400
+                                 : e->ev.clock_off.seconds == 2 * 86400),
+                  "seed %lu: the relay itself was not told", seed);
+        village_free(v);
+    }
+}
+
 Test(tun_hidden, too_few_relays_are_an_error_with_a_number) {
     struct village *v = village_new(&(struct sim_config){.seed = 93}, 3);
     sim_path_default(v->w->sim, &near);

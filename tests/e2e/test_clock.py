@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""A clock that is days off, on either side: the whole line, the exit status, and
+that a command with the right clock is not talked into it by one wrong relay.
+
+Debian's faketime moves the wall clock of one process; its monotonic clock stays."""
+import datetime
+import os
+import pathlib
+import re
+import select
+import subprocess
+import time
+import unittest
+
+import programs
+
+FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+RELAYS = 4
+WAIT = 150  # seconds; a few on a machine with nothing else to do
+
+
+def environment(days):
+    """As on a machine whose clock is so many days ahead (or behind, below 0)."""
+    env = dict(os.environ, FAKETIME=f"{days:+d}d", FAKETIME_DONT_FAKE_MONOTONIC="1",
+               FAKETIME_NO_CACHE="1")
+    needed = subprocess.run(["ldd", programs.CULVERT], capture_output=True, text=True, check=True)
+    asan = re.search(r"libasan\S* => (\S+)", needed.stdout)
+    # A sanitizer must be the first library of all.
+    env["LD_PRELOAD"] = " ".join([*([asan[1]] if asan else []), str(FAKETIME)])
+    return env
+
+
+def line(days):
+    """What a machine says whose clock is so many days ahead. Read at once before
+    and after a run: midnight may lie between."""
+    right = datetime.datetime.now(datetime.timezone.utc).date()
+    here = right + datetime.timedelta(days=days)
+    far = f"{abs(days)} day{'s' if abs(days) != 1 else ''} {'fast' if days > 0 else 'slow'}"
+    return (f"culvert: this machine's clock is {far}: it says {here}, the relays that answered "
+            f"say {right} (UTC); set the clock")
+
+
+class Clock(programs.Case):
+    def setUp(self):
+        super().setUp()
+        self.first = None
+        # From 21:00 UTC to 08:00 descriptors of two days serve side by side, and
+        # a clock that is one day off is of no consequence.
+        for i in range(RELAYS):
+            relay = self.start("relay", *self.state(f"r{i}", 40 + i))
+            at = relay.wait_for("listening")["address"]
+            self.first = self.first or at
+        for relay in self.running:
+            relay.wait_for("relay_ready", WAIT)
+
+    def state(self, name, net):
+        boot = ["--bootstrap", self.first] if self.first else []
+        return ["--state", str(self.folder / name), "--listen", f"127.{net}.0.1:0", "--network",
+                "e2e", "--json", "--quick-start", *boot]
+
+    def command(self, days, *args):
+        return subprocess.Popen([programs.CULVERT, *map(str, args)], env=environment(days),
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def ends(self, days, *args):
+        """Status and standard error of a command that ends by itself."""
+        with self.command(days, *args) as process:
+            self.addCleanup(process.kill)
+            _, err = process.communicate(timeout=WAIT)
+            return process.returncode, err
+
+    def is_told(self, relay):
+        """The first line on its standard error; the relay is ended after the test."""
+        self.addCleanup(relay.communicate)
+        self.addCleanup(relay.kill)
+        ready, _, _ = select.select([relay.stderr], [], [], WAIT)
+        self.assertTrue(ready, "no word about the clock")
+        return relay.stderr.readline()
+
+    def test_clocks(self):
+        film = self.film(50_000)
+        rows = [(-3, "get"), (2, "get"), (-20, "share"), (9, "share")]
+        seeder = self.start("share", "--direct", "--state", self.folder / "d", "--listen",
+                            "127.0.0.1:0", "--network", "e2e", "--json", film)
+        uri = seeder.wait_for("shared")["uri"]
+        for i, (days, verb) in enumerate(rows):
+            with self.subTest(verb=verb, days=days):
+                what = [uri, "-o", self.folder / f"copy{i}"] if verb == "get" else [film]
+                args = [verb, *self.state(f"c{i}", 50 + i), *what]
+                before = line(days)
+                got = self.ends(days, *args)
+                self.assertIn(got, [(4, before + "\n"), (4, line(days) + "\n")])
+
+    def test_a_relay_says_so_and_stays(self):
+        before = line(5)
+        relay = self.command(5, "relay", *self.state("late", 60))
+        self.assertIn(self.is_told(relay), [before + "\n", line(5) + "\n"])
+        time.sleep(1)
+        self.assertIsNone(relay.poll(), "a relay waits until its clock is set")
+        relay.terminate()
+        self.assertEqual(relay.wait(60), 0)
+
+    def test_one_wrong_relay_convinces_nobody(self):
+        wrong = self.command(-3, "relay", *self.state("wrong", 61))
+        self.is_told(wrong)
+        node = self.start("node", *self.state("n", 62))
+        node.wait_for("dht_ready", WAIT)
+        time.sleep(8)
+        status, err = node.end()
+        self.running.remove(node)
+        self.assertEqual((status, err), (0, ""))
+        self.assertNotIn("clock_off", [event.get("event") for event in node.events])
+
+
+if __name__ == "__main__":
+    programs.main()
