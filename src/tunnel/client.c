@@ -123,8 +123,8 @@ static void choose_second(struct tun_client *c) {
 }
 
 static void guards_work(struct tun_client *c) {
-    if (c->ready_at && tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) > 0)
-        c->guards_change |= tun_guards_retire(&c->guards, c->dir, c->now.wall);
+    if (tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) > 0)
+        c->guards_change |= tun_guards_retire(&c->guards, c->dir, c->ready_at > 0, c->now.wall);
     choose_first(c);
     choose_second(c);
     if (!c->guards_change)
@@ -347,7 +347,7 @@ enum cv_err tun_client_attach(struct tunnel *t, const struct cv_now *at, const v
     if (!c->relay && cfg->identity)
         tun_directory_own(c->dir, cfg->identity->public_key);
     if (!c->relay && guards && tun_guards_load(&c->guards, guards, guards_len) == CV_ERR_OK)
-        c->guards_saved = c->guards.first[0].set;
+        c->guards_saved = tun_guards_sampled(&c->guards) > 0;
     tun_attach(t, TUN_USER_CLIENT, &ops, c);
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
         const struct tun_guard *g = &c->guards.first[i];

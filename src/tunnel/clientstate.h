@@ -102,7 +102,7 @@ struct tun_client {
     struct tun_directory *dir;
     struct tun_guards guards;
     struct tun_refusals refusals;
-    bool guards_saved;  /* this run began with guards of an earlier one */
+    bool guards_saved;  /* this run began with guards or contacts of an earlier one */
     bool guards_change; /* SAVE is due */
 
     struct tun_address address[TUN_ADDRESSES_MAX];

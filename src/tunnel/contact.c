@@ -8,6 +8,10 @@
 #define REST CV_SEC(60)
 /* For so long a question keeps others from the same IP address. */
 #define FLIGHT CV_MSEC(500)
+/* How long who answered but cannot be linked to is tried: a relay's neighbour, and
+ * a client's contact while it has no first hops. */
+#define HOPE        CV_SEC(4)
+#define HOPE_CLIENT CV_SEC(10)
 
 static cv_usec now(const struct tun_client *c) {
     return c->now.mono;
@@ -54,7 +58,7 @@ static void neighbour_up(struct tun_client *c, struct tun_neighbour *n) {
     n->retry_wait = 0;
     if (c->first_link_at == 0)
         c->first_link_at = now(c);
-    struct tun_guard *g = tun_guards_find_first(&c->guards, n->identity);
+    struct tun_guard *g = tun_guards_find_sampled(&c->guards, n->identity);
     if (g) {
         g->up = true;
         tun_guard_heard(g);
@@ -72,7 +76,7 @@ static void neighbour_down(struct tun_client *c, struct tun_neighbour *n) {
     if (n->retry_wait > CV_SEC(60))
         n->retry_wait = CV_SEC(60);
     n->retry_at = cv_usec_add(now(c), n->retry_wait);
-    struct tun_guard *g = tun_guards_find_first(&c->guards, n->identity);
+    struct tun_guard *g = tun_guards_find_sampled(&c->guards, n->identity);
     if (g) {
         g->up = false;
         tun_guard_silent(g, c->now.wall);
@@ -142,42 +146,52 @@ void tun_contact_on_link(struct tun_client *c, const struct tun_event *ev) {
 
 /* ---- which relays become neighbours ---- */
 
-/* A client lets few relays see its address; a relay speaks to as many as there
- * is room for, and takes turns. */
-static bool neighbour_wanted(const struct tun_client *c, const struct tun_relay *r) {
-    if (tun_guards_is_first(&c->guards, r->desc.identity))
-        return true;
+static unsigned neighbours(const struct tun_client *c) {
     unsigned n = 0;
-    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
-        if (!c->neighbour[i].set)
-            continue;
-        n++;
-        const struct tun_relay *other =
-            tun_directory_find_now(c->dir, c->neighbour[i].identity, c->now.wall);
-        if (!c->relay && other && tun_relay_conflict(&other->desc, &r->desc))
-            return false;
-    }
-    return n < TUN_CONTACTS_WANTED;
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++)
+        n += c->neighbour[i].set;
+    return n;
+}
+
+/* A client lets few relays see its address, and the same for months; a relay
+ * speaks to as many as there is room for, and takes turns. */
+static bool neighbour_wanted(struct tun_client *c, const struct tun_relay *r,
+                             const struct cv_addr *addr) {
+    if (c->relay)
+        return neighbours(c) < TUN_CONTACTS_WANTED;
+    return tun_guards_sample(&c->guards, r, addr, c->dir, c->now.wall, tun_client_rng(c),
+                             &c->guards_change);
+}
+
+static unsigned guards_up(const struct tun_client *c) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_GUARD_SPARE; i++)
+        n += c->guards.first[i].set && c->guards.first[i].up;
+    return n;
+}
+
+static bool has_guards(const struct tun_client *c) {
+    return c->guards.first[0].set && c->guards.first[1].set;
 }
 
 static cv_usec strangers_patience(const struct tun_client *c) {
     return tun_client_pause(c, CV_SEC(3), CV_SEC(1));
 }
 
-/* May addresses of the DHT be asked? With guards of an earlier run only when
- * these do not answer: they are there so that few relays ever see us. */
+/* Did those of an earlier run have the time to answer, and two first hops did not? */
+static bool sample_due(const struct tun_client *c) {
+    return !c->guards_saved ||
+           (guards_up(c) < TUN_GUARD_SPARE &&
+            (!has_guards(c) ||
+             tun_due(cv_usec_add(c->attached_at, strangers_patience(c)), now(c))));
+}
+
+/* May addresses of the DHT be asked? Only as long as the sample is not full:
+ * whoever of it is dead is asked again, so that few relays ever see us. */
 static bool strangers_wanted(const struct tun_client *c) {
     if (c->relay)
         return true;
-    unsigned n = 0, guards_up = 0;
-    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++)
-        n += c->neighbour[i].set;
-    for (unsigned i = 0; i < TUN_GUARD_SPARE; i++)
-        guards_up += c->guards.first[i].set && c->guards.first[i].up;
-    if (!c->guards_saved)
-        return n < TUN_CONTACTS_WANTED;
-    return guards_up < TUN_GUARD_SPARE && n < TUN_CONTACTS_WANTED &&
-           tun_due(cv_usec_add(c->attached_at, strangers_patience(c)), now(c));
+    return tun_guards_sampled(&c->guards) < TUN_CONTACTS_WANTED && sample_due(c);
 }
 
 /* ---- addresses ---- */
@@ -301,13 +315,6 @@ static unsigned asking(const struct tun_client *c) {
     return n;
 }
 
-static unsigned neighbours(const struct tun_client *c) {
-    unsigned n = 0;
-    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++)
-        n += c->neighbour[i].set;
-    return n;
-}
-
 /* Another address of this IP address, or of this descriptor, was asked a moment
  * ago. Nobody may aim more than one question at a time. Until when, or 0. */
 static cv_usec flying(const struct tun_client *c, const struct tun_address *a) {
@@ -338,7 +345,8 @@ static bool wanted(const struct tun_client *c, const struct tun_address *a) {
     unsigned busy = asking(c);
     if (c->relay)
         return busy < TUN_CONTACTS_MAX;
-    return strangers_wanted(c) && neighbours(c) + busy < TUN_CONTACTS_WANTED && !network_busy(c, a);
+    return strangers_wanted(c) && tun_guards_sampled(&c->guards) + busy < TUN_CONTACTS_WANTED &&
+           !network_busy(c, a);
 }
 
 static void address_work(struct tun_client *c, struct tun_address *a) {
@@ -395,9 +403,12 @@ static void neighbours_work(struct tun_client *c) {
             neighbour_up(c, n);
             continue;
         }
-        /* Whoever cannot be linked to makes room for another, unless it is a guard. */
-        bool guard = tun_guards_is_first(&c->guards, n->identity);
-        if (!guard && cv_usec_since(now(c), n->since) > CV_SEC(4)) {
+        /* Whoever cannot be linked to makes room for another; at a client only as
+         * long as it has no first hops. */
+        bool hopeless = cv_usec_since(now(c), n->since) > (c->relay ? HOPE : HOPE_CLIENT);
+        if (hopeless && (c->relay || !has_guards(c)) &&
+            !tun_guards_is_first(&c->guards, n->identity)) {
+            c->guards_change |= tun_guards_drop_contact(&c->guards, n->identity);
             memset(n, 0, sizeof *n);
             continue;
         }
@@ -406,7 +417,26 @@ static void neighbours_work(struct tun_client *c) {
     }
 }
 
+/* Contacts of an earlier run are asked when first hops are silent, for as long as
+ * that takes; without first hops, only for a moment. */
+static void sample_work(struct tun_client *c) {
+    bool over = !has_guards(c) && tun_due(cv_usec_add(c->attached_at, HOPE_CLIENT), now(c));
+    for (unsigned i = 0; i < TUN_CONTACTS_WANTED; i++) {
+        struct tun_guard *g = &c->guards.contact[i];
+        if (!g->set || tun_contact_neighbour(c, g->identity))
+            continue;
+        if (over) {
+            memset(g, 0, sizeof *g);
+            c->guards_change = true;
+        } else if (!address_find(c, &g->addr)) {
+            (void)tun_contact_add(c, &g->addr, /* guard= */ true);
+        }
+    }
+}
+
 void tun_contact_work(struct tun_client *c) {
+    if (!c->relay && c->guards_saved && sample_due(c))
+        sample_work(c);
     cv_usec patience = cv_usec_add(c->attached_at, strangers_patience(c));
     if (c->guards_saved && !tun_due(patience, now(c)))
         tun_client_by(c, patience);
@@ -442,7 +472,7 @@ bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const 
         return true;
     r->reached = true;
     r->reached_at = addr;
-    if (neighbour_wanted(c, r))
+    if (neighbour_wanted(c, r, &addr))
         tun_contact_neighbour_add(c, r, &addr);
     return true;
 }

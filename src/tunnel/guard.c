@@ -43,6 +43,35 @@ struct tun_guard *tun_guards_find_first(struct tun_guards *g, const uint8_t iden
     return NULL;
 }
 
+static struct tun_guard *find_contact(struct tun_guards *g, const uint8_t identity[CV_KEY]) {
+    for (unsigned i = 0; i < TUN_CONTACTS_WANTED; i++) {
+        if (is(&g->contact[i], identity))
+            return &g->contact[i];
+    }
+    return NULL;
+}
+
+struct tun_guard *tun_guards_find_sampled(struct tun_guards *g, const uint8_t identity[CV_KEY]) {
+    struct tun_guard *first = tun_guards_find_first(g, identity);
+    return first ? first : find_contact(g, identity);
+}
+
+unsigned tun_guards_sampled(const struct tun_guards *g) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++)
+        n += g->first[i].set;
+    for (unsigned i = 0; i < TUN_CONTACTS_WANTED; i++)
+        n += g->contact[i].set;
+    return n;
+}
+
+bool tun_guards_drop_contact(struct tun_guards *g, const uint8_t identity[CV_KEY]) {
+    struct tun_guard *c = find_contact(g, identity);
+    if (c)
+        memset(c, 0, sizeof *c);
+    return c != NULL;
+}
+
 static int64_t days(const struct cv_rng *rng, unsigned lo, unsigned hi) {
     return (int64_t)cv_rng_between(rng, (uint64_t)lo * DAY_S, (uint64_t)hi * DAY_S);
 }
@@ -66,6 +95,31 @@ static bool first_fits(const struct tun_guards *g, const struct tun_directory *d
         if (other && tun_relay_conflict(&other->desc, &r->desc))
             return false;
     }
+    return true;
+}
+
+bool tun_guards_sample(struct tun_guards *g, const struct tun_relay *r, const struct cv_addr *addr,
+                       const struct tun_directory *dir, int64_t wall, const struct cv_rng *rng,
+                       bool *changed) {
+    if (tun_guards_find_sampled(g, r->desc.identity))
+        return true;
+    if (r->ours || tun_guards_sampled(g) >= TUN_CONTACTS_WANTED)
+        return false;
+    struct tun_guard *room = NULL;
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS + TUN_CONTACTS_WANTED; i++) {
+        struct tun_guard *e =
+            i < TUN_GUARD_FIRSTS ? &g->first[i] : &g->contact[i - TUN_GUARD_FIRSTS];
+        const struct tun_relay *other =
+            e->set ? tun_directory_find_now(dir, e->identity, wall) : NULL;
+        if (other && tun_relay_conflict(&other->desc, &r->desc))
+            return false;
+        if (!e->set && i >= TUN_GUARD_FIRSTS && !room)
+            room = e;
+    }
+    assert(room);
+    place(room, r, wall, days(rng, TUN_GUARD_DAYS_MIN, TUN_GUARD_DAYS_MAX));
+    room->addr = *addr;
+    *changed = true;
     return true;
 }
 
@@ -97,6 +151,7 @@ bool tun_guards_choose_first(struct tun_guards *g, const struct tun_guard_contac
             if (memcmp(contacts[k].relay->desc.identity, r->desc.identity, CV_KEY) == 0)
                 g->first[i].addr = contacts[k].addr;
         }
+        (void)tun_guards_drop_contact(g, r->desc.identity);
         changed = true;
     }
     return changed;
@@ -166,8 +221,27 @@ bool tun_guards_choose_second(struct tun_guards *g, const struct tun_directory *
     return changed;
 }
 
-bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, int64_t wall) {
-    bool changed = false;
+/* One contact at most, when none was drawn for a day. */
+static bool contacts_retire(struct tun_guards *g, int64_t wall) {
+    struct tun_guard *worst = NULL;
+    for (unsigned i = 0; i < TUN_CONTACTS_WANTED; i++) {
+        struct tun_guard *c = &g->contact[i];
+        if (!c->set)
+            continue;
+        if (wall - c->chosen < DAY_S)
+            return false;
+        bool silent = c->silent_since && wall - c->silent_since > DAY_S;
+        if (wall >= c->until || silent)
+            worst = c;
+    }
+    if (worst)
+        memset(worst, 0, sizeof *worst);
+    return worst != NULL;
+}
+
+bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, bool complete,
+                       int64_t wall) {
+    bool changed = contacts_retire(g, wall);
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
         struct tun_guard *f = &g->first[i];
         if (!f->set)
@@ -181,7 +255,7 @@ bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, in
             changed = true;
         }
     }
-    for (unsigned i = 0; i < TUN_SECOND_MAX; i++) {
+    for (unsigned i = 0; i < TUN_SECOND_MAX && complete; i++) {
         struct tun_guard *s = &g->second[i];
         if (!s->set)
             continue;
@@ -204,7 +278,15 @@ void tun_guard_silent(struct tun_guard *g, int64_t wall) {
         g->silent_since = wall;
 }
 
-static const char magic[4] = {'C', 'V', 'G', '1'};
+static const char magic[4] = {'C', 'V', 'G', '2'};
+
+/* Places of the saved form. */
+static struct tun_guard *at_place(struct tun_guards *g, unsigned i) {
+    if (i < TUN_GUARD_FIRSTS)
+        return &g->first[i];
+    i -= TUN_GUARD_FIRSTS;
+    return i < TUN_SECOND_MAX ? &g->second[i] : &g->contact[i - TUN_SECOND_MAX];
+}
 
 size_t tun_guards_save(const struct tun_guards *g, uint8_t out[TUN_GUARDS_BLOB_MAX]) {
     struct cv_wr w = cv_wr_init(out, TUN_GUARDS_BLOB_MAX);
@@ -212,9 +294,9 @@ size_t tun_guards_save(const struct tun_guards *g, uint8_t out[TUN_GUARDS_BLOB_M
     cv_wr_le64(&w, (uint64_t)g->replaced_at);
     uint8_t *count = cv_wr_skip(&w, 1);
     *count = 0;
-    for (unsigned i = 0; i < TUN_GUARD_FIRSTS + TUN_SECOND_MAX; i++) {
-        const struct tun_guard *e =
-            i < TUN_GUARD_FIRSTS ? &g->first[i] : &g->second[i - TUN_GUARD_FIRSTS];
+    struct tun_guards copy = *g;
+    for (unsigned i = 0; i < TUN_GUARD_PLACES; i++) {
+        const struct tun_guard *e = at_place(&copy, i);
         if (!e->set)
             continue;
         (*count)++;
@@ -244,14 +326,16 @@ static bool entry_read(struct cv_rd *r, struct tun_guards *g) {
     e.addr.family = cv_rd_u8(r);
     cv_rd_copy(r, e.addr.ip, sizeof e.addr.ip);
     e.addr.port = cv_rd_le16(r);
-    if (r->err || at >= TUN_GUARD_FIRSTS + TUN_SECOND_MAX)
+    if (r->err || at >= TUN_GUARD_PLACES)
         return false;
-    bool first = at < TUN_GUARD_FIRSTS;
-    if (first ? e.addr.family != 4 && e.addr.family != 6 : e.addr.family != 0)
+    bool sampled = at < TUN_GUARD_FIRSTS || at >= TUN_GUARD_FIRSTS + TUN_SECOND_MAX;
+    if (sampled ? e.addr.family != 4 && e.addr.family != 6 : e.addr.family != 0)
         return false;
-    if (tun_guards_is_first(g, e.identity) || tun_guards_is_second(g, e.identity))
+    /* A contact may stand behind our guards too. */
+    if (tun_guards_find_sampled(g, e.identity) ||
+        (tun_guards_is_second(g, e.identity) && at < TUN_GUARD_FIRSTS + TUN_SECOND_MAX))
         return false;
-    struct tun_guard *slot = first ? &g->first[at] : &g->second[at - TUN_GUARD_FIRSTS];
+    struct tun_guard *slot = at_place(g, at);
     if (slot->set)
         return false;
     *slot = e;
@@ -262,11 +346,11 @@ enum cv_err tun_guards_load(struct tun_guards *ret, const void *blob, size_t len
     const uint8_t *p = blob;
     if (len < sizeof magic + 8 + 1 + 16 || len > TUN_GUARDS_BLOB_MAX)
         return CV_ERR_CORRUPT;
-    if (memcmp(p, magic, 3) == 0 && p[3] != (uint8_t)magic[3])
+    if (memcmp(p, magic, 3) == 0 && p[3] != (uint8_t)magic[3] && p[3] != '1')
         return CV_ERR_VERSION;
     uint8_t hash[16];
     CV_BLAKE2B(hash, sizeof hash, NULL, 0, {p, len - 16});
-    if (memcmp(p, magic, sizeof magic) != 0 || !cv_equal(hash, p + len - 16, 16))
+    if (memcmp(p, magic, 3) != 0 || !cv_equal(hash, p + len - 16, 16))
         return CV_ERR_CORRUPT;
 
     struct tun_guards g = {0};

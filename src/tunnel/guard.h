@@ -1,9 +1,15 @@
 /*
  * Guards: the few relays that ever see our address (docs/protocol/tunnel.md,
- * guards). Two first hops and, from TUN_SPARE_FROM relays on, a spare; they
+ * guards). All of them are a sample of TUN_CONTACTS_WANTED relays that is drawn
+ * once: out of it come two first hops and, from TUN_SPARE_FROM relays on, a spare; they
  * stay for 60 to 120 days. Behind them the second layer L, two to four relays
  * that stay up to 22 days, so that whoever sits at the end of our circuits sees
  * the same few relays before him and not our guards.
+ *
+ * Those of the sample that are no first hops are contacts: they confirm what the
+ * others say, and the next first hop is one of them. Whoever of the sample dies
+ * is asked again, not replaced: not before a day of silence, and one in a day.
+ * Else somebody who can break our links learns who we are from everybody.
  *
  * A plain struct; what must survive a restart goes through _save and _load as
  * a flat blob that node keeps. Wall-clock times: Unix seconds.
@@ -40,6 +46,7 @@ enum { TUN_GUARD_SPARE = 2, TUN_GUARD_FIRSTS = 3 };
 struct tun_guards {
     struct tun_guard first[TUN_GUARD_FIRSTS];
     struct tun_guard second[TUN_SECOND_MAX];
+    struct tun_guard contact[TUN_CONTACTS_WANTED];
     int64_t replaced_at; /* when a silent first hop was last given up: once a week */
 };
 
@@ -49,6 +56,18 @@ unsigned tun_guards_seconds(size_t n);
 bool tun_guards_is_first(const struct tun_guards *g, const uint8_t identity[CV_KEY]);
 bool tun_guards_is_second(const struct tun_guards *g, const uint8_t identity[CV_KEY]);
 struct tun_guard *tun_guards_find_first(struct tun_guards *g, const uint8_t identity[CV_KEY]);
+
+/* A first hop or a contact. */
+struct tun_guard *tun_guards_find_sampled(struct tun_guards *g, const uint8_t identity[CV_KEY]);
+/* First hops and contacts: how many there are. */
+unsigned tun_guards_sampled(const struct tun_guards *g);
+/* Is `r`, which answered at `addr`, of the sample? It is drawn into it when there
+ * is room and it is in conflict with nobody there; *changed is set then. */
+bool tun_guards_sample(struct tun_guards *g, const struct tun_relay *r, const struct cv_addr *addr,
+                       const struct tun_directory *dir, int64_t wall, const struct cv_rng *rng,
+                       bool *changed);
+/* A contact that never could be linked to, while there are no first hops. */
+bool tun_guards_drop_contact(struct tun_guards *g, const uint8_t identity[CV_KEY]);
 
 /*
  * Fills missing first hops from `contacts`: relays with a descriptor that
@@ -70,22 +89,27 @@ bool tun_guards_choose_second(struct tun_guards *g, const struct tun_directory *
                               const struct cv_rng *rng);
 
 /* Gives up what is over its time; second-layer guards that have no confirmed
- * descriptor of the day (call it only when the directory is complete); and at
- * most once a week a first hop that was silent for a day. True: changed. */
-bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, int64_t wall);
+ * descriptor of the day (only when the directory is `complete`); at most once a
+ * week a first hop, and at most once a day a contact, that was silent for a day.
+ * Call it only when others live in our day: a wrong clock must cost no guard.
+ * True: changed. */
+bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, bool complete,
+                       int64_t wall);
 
 /* A first hop answered, or did not. */
 void tun_guard_heard(struct tun_guard *g);
 void tun_guard_silent(struct tun_guard *g, int64_t wall);
 
 /*
- * "CVG1" | replaced_at u64 | count u8 | entries | BLAKE2b-128 of all before.
+ * "CVG2" | replaced_at u64 | count u8 | entries | BLAKE2b-128 of all before.
  * Entry: place u8 | identity 32 | chosen u64 | until u64 | silent_since u64 |
- * family u8 | address 16 | port u16. Little-endian.
+ * family u8 | address 16 | port u16. Little-endian. Places: first hops, second
+ * layer, contacts. CVG1, without contacts, is read too.
  */
 enum {
+    TUN_GUARD_PLACES = TUN_GUARD_FIRSTS + TUN_SECOND_MAX + TUN_CONTACTS_WANTED,
     TUN_GUARD_ENTRY = 1 + CV_KEY + 8 + 8 + 8 + 1 + 16 + 2,
-    TUN_GUARDS_BLOB_MAX = 4 + 8 + 1 + (TUN_GUARD_FIRSTS + TUN_SECOND_MAX) * TUN_GUARD_ENTRY + 16
+    TUN_GUARDS_BLOB_MAX = 4 + 8 + 1 + TUN_GUARD_PLACES * TUN_GUARD_ENTRY + 16
 };
 
 size_t tun_guards_save(const struct tun_guards *g, uint8_t out[TUN_GUARDS_BLOB_MAX]);

@@ -45,6 +45,7 @@ struct world {
     struct cv_rng rng;
     struct tun_directory *dir;
     struct tun_guards guards;
+    struct tun_refusals refusals;
     struct cv_ed25519_secret identity[NODE];
     int64_t wall;
 };
@@ -100,12 +101,27 @@ static void guards(struct world *w) {
            k = 0;
     for (; k < n && k < TUN_CONTACTS_MAX; k++)
         contacts[k] = (struct tun_guard_contact){.relay = all[k], .addr = all[k]->desc.addr[0]};
+    for (size_t i = 0; i < k; i++) {
+        bool changed = false;
+        unsigned before = tun_guards_sampled(&w->guards);
+        bool is = tun_guards_sample(&w->guards, all[i], &contacts[i].addr, w->dir, w->wall, &w->rng,
+                                    &changed);
+        assert(tun_guards_sampled(&w->guards) == before + changed);
+        assert(is == (tun_guards_find_sampled(&w->guards, all[i]->desc.identity) != NULL));
+        assert(!changed || before < TUN_CONTACTS_WANTED);
+    }
     (void)tun_guards_choose_first(&w->guards, contacts, k, n, w->dir, w->wall, &w->rng);
     (void)tun_guards_choose_second(&w->guards, w->dir, w->wall, &w->rng);
     if (w->guards.first[0].set)
         tun_guard_silent(&w->guards.first[0], w->wall);
     if (w->guards.first[1].set)
         tun_guard_heard(&w->guards.first[1]);
+    for (unsigned i = 0; i < TUN_CONTACTS_WANTED; i += 2)
+        tun_guard_silent(&w->guards.contact[i], w->wall);
+    uint8_t blob[TUN_GUARDS_BLOB_MAX];
+    struct tun_guards back;
+    assert(tun_guards_load(&back, blob, tun_guards_save(&w->guards, blob)) == CV_ERR_OK);
+    assert(tun_guards_sampled(&back) == tun_guards_sampled(&w->guards));
 }
 
 static void path(struct world *w, struct cv_rd *r) {
@@ -120,6 +136,7 @@ static void path(struct world *w, struct cv_rd *r) {
         req.without = w->identity[what >> 4].public_key;
     req.apart = req.avoid = (const uint8_t(*)[CV_KEY])w->identity[what >> 4].public_key;
     req.aparts = req.avoids = named >> 7;
+    req.refusals = &w->refusals;
     if (tun_path_choose(&p, w->dir, &w->guards, &req, &now, &w->rng))
         return;
     size_t n = tun_directory_count(w->dir, day, TUN_DIRECTORY_CONFIRMED);
@@ -129,6 +146,16 @@ static void path(struct world *w, struct cv_rd *r) {
         struct tun_relay_ref ref;
         tun_relay_ref_fill(&ref, p.hop[i], w->wall);
         assert(ref.day == p.hop[i]->desc.day);
+    }
+    if (named & 32) {
+        unsigned at = what % p.n;
+        const uint8_t *by = at ? p.hop[at - 1]->desc.identity : NULL;
+        tun_refusals_note(&w->refusals, by, p.hop[at]->desc.identity, now.mono, &w->rng);
+        struct tun_path other;
+        if (tun_path_choose(&other, w->dir, &w->guards, &req, &now, &w->rng) == CV_ERR_OK)
+            assert(other.hop[at] != p.hop[at] || (at && other.hop[at - 1] != p.hop[at - 1]));
+        if (what & 8)
+            tun_refusals_forget(&w->refusals, by, p.hop[at]->desc.identity);
     }
     longer = p;
     if (tun_path_extend(&longer, p.hop[0], true, TUN_PURPOSE_JOIN, &w->guards, n))
@@ -193,7 +220,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         case 7:
             w.wall += 3600 * (cv_rd_u8(&r) % 16);
             tun_directory_expire(w.dir, w.wall);
-            (void)tun_guards_retire(&w.guards, w.dir, w.wall);
+            (void)tun_guards_retire(&w.guards, w.dir, true, w.wall);
             break;
         }
         check(&w);

@@ -6,6 +6,7 @@ import hmac
 import struct
 
 OVERLAY = 1232
+SAMPLE = 4  # TUN_CONTACTS_WANTED
 
 
 class World:
@@ -115,6 +116,22 @@ def only_first_hops(world, captures):
     return bad
 
 
+def few_first_hops(world, captures):
+    """Whatever dies, no more relays than a client's sample receive a handshake or
+    cell from the address of a viewer or seeder."""
+    bad = []
+    for name in world.hidden:
+        met = []
+        for p in captures.get(name, []):
+            other = world.name.get(p.target)
+            if p.source == world.address[name] and other in world.relays and is_overlay(p) \
+                    and not is_question(world, p) and other not in met:
+                met.append(other)
+                if len(met) > SAMPLE:
+                    bad.append(words(world, p, f"after {', '.join(met[:-1])}: one relay too many"))
+    return bad
+
+
 def no_content_key(world, captures):
     """No DHT message of a viewer or seeder carries a key of the content."""
     bad = []
@@ -199,5 +216,5 @@ def contacts_come_by_dht(world, captures):
     return bad
 
 
-CLAIMS = [strangers_never_meet, only_first_hops, no_content_key, nothing_in_clear, one_size,
-          nothing_else, contacts_come_by_dht]
+CLAIMS = [strangers_never_meet, only_first_hops, few_first_hops, no_content_key,
+          nothing_in_clear, one_size, nothing_else, contacts_come_by_dht]

@@ -244,6 +244,9 @@ class Lab:
              f"{dont}s.sendto(os.urandom(1232), ('{at['seeder']}', 7))"),
             (claims.only_first_hops, "viewer",
              f"{dont}s.sendto(os.urandom(1232), ('{at[stranger]}', 7000))"),
+            (claims.few_first_hops, "viewer",
+             f"{dont}[s.sendto(os.urandom(1232), (a, 7000)) for a in "
+             f"{[at[r] for r in self.relays[:5]]!r}]"),
             (claims.no_content_key, "viewer", f"s.sendto({dht}, ('{at['bootstrap']}', 7))"),
             (claims.nothing_in_clear, "relay1",
              f"s.sendto(os.urandom(600)+{MARKER!r}+os.urandom(616), ('{at['relay2']}', 7000))"),

@@ -78,12 +78,12 @@ Test(tun_guard, a_choice_stays_until_its_time_is_over) {
     population_confirm(&p);
     population_guards(&p, &g);
     before = g;
-    cr_expect_not(tun_guards_retire(&g, p.dir, POPULATION_WALL + 10));
+    cr_expect_not(tun_guards_retire(&g, p.dir, true, POPULATION_WALL + 10));
     cr_expect_not(tun_guards_choose_second(&g, p.dir, POPULATION_WALL, &p.rng));
     cr_expect_eq(memcmp(&g, &before, sizeof g), 0);
     g.second[0].until = POPULATION_WALL;
     g.first[1].until = POPULATION_WALL;
-    cr_expect(tun_guards_retire(&g, p.dir, POPULATION_WALL));
+    cr_expect(tun_guards_retire(&g, p.dir, true, POPULATION_WALL));
     cr_expect_not(g.second[0].set);
     cr_expect_not(g.first[1].set);
     cr_expect(g.first[0].set);
@@ -101,11 +101,12 @@ Test(tun_guard, a_silent_guard_is_given_up_after_a_day_and_one_a_week) {
     tun_guard_silent(&g.first[0], POPULATION_WALL - 3600);
     tun_guard_silent(&g.first[1], POPULATION_WALL - 90000);
     tun_guard_silent(&g.first[1], POPULATION_WALL); /* since when counts */
-    cr_expect(tun_guards_retire(&g, p.dir, POPULATION_WALL));
+    cr_expect(tun_guards_retire(&g, p.dir, true, POPULATION_WALL));
     cr_expect(g.first[0].set);
     cr_expect_not(g.first[1].set);
     tun_guard_silent(&g.first[0], POPULATION_WALL - 3600);
-    cr_expect_not(tun_guards_retire(&g, p.dir, POPULATION_WALL + 2 * 86400 - 86400), "one a week");
+    cr_expect_not(tun_guards_retire(&g, p.dir, true, POPULATION_WALL + 2 * 86400 - 86400),
+                  "one a week");
     cr_expect(g.first[0].set);
     tun_guard_heard(&g.first[0]);
     cr_expect_eq(g.first[0].silent_since, 0);
@@ -157,5 +158,72 @@ Test(tun_guard, a_damaged_blob_is_refused_whole) {
         cr_assert_eq(tun_guards_load(&back, blob, i), CV_ERR_CORRUPT, "cut at %zu", i);
     }
     cr_expect_eq(back.replaced_at, 99, "result clobbered on failure");
+    population_done(&p);
+}
+
+/* ---- the sample ---- */
+
+static bool sample(struct population *p, struct tun_guards *g, unsigned i, int64_t wall) {
+    bool changed = false, had = tun_guards_find_sampled(g, p->relay[i]->desc.identity);
+    bool is = tun_guards_sample(g, p->relay[i], &p->relay[i]->desc.addr[0], p->dir, wall, &p->rng,
+                                &changed);
+    cr_expect_eq(changed, is && !had);
+    return is;
+}
+
+Test(tun_guard, a_sample_is_drawn_once) {
+    struct population p;
+    struct tun_guards g = {.replaced_at = 0};
+    population_init(&p, 20);
+    for (unsigned k = 0; k < 10; k++)
+        population_simple(&p, 0x1000 + 0x100 * (k == 1 ? 0 : k)); /* 0 and 1 in one network */
+    population_confirm(&p);
+    cr_expect(sample(&p, &g, 0, POPULATION_WALL));
+    cr_expect_not(sample(&p, &g, 1, POPULATION_WALL), "the network of 0");
+    for (unsigned k = 2; k < 5; k++)
+        cr_expect(sample(&p, &g, k, POPULATION_WALL));
+    for (unsigned k = 5; k < 10; k++)
+        cr_expect_not(sample(&p, &g, k, POPULATION_WALL), "no room");
+    cr_expect(sample(&p, &g, 3, POPULATION_WALL), "again the same");
+
+    /* First hops come out of it and stay in it. */
+    struct tun_guard_contact two[2] = {{.relay = p.relay[2]}, {.relay = p.relay[4]}};
+    two[0].addr = two[1].addr = p.relay[2]->desc.addr[0];
+    cr_expect(tun_guards_choose_first(&g, two, 2, 6, p.dir, POPULATION_WALL, &p.rng));
+    cr_expect_eq(firsts(&g), 2);
+    cr_expect_eq(tun_guards_sampled(&g), 4);
+    cr_expect_not(sample(&p, &g, 7, POPULATION_WALL));
+
+    /* and all of it is there after a restart */
+    uint8_t blob[TUN_GUARDS_BLOB_MAX];
+    struct tun_guards back;
+    cr_assert_eq(tun_guards_load(&back, blob, tun_guards_save(&g, blob)), CV_ERR_OK);
+    cr_expect_eq(tun_guards_sampled(&back), 4);
+    for (unsigned k = 0; k < 10; k++)
+        cr_expect_eq(sample(&p, &back, k, POPULATION_WALL), k == 0 || (k > 1 && k < 5), "%u", k);
+    population_done(&p);
+}
+
+Test(tun_guard, a_contact_is_replaced_after_a_day_of_silence_and_one_a_day) {
+    struct population p;
+    struct tun_guards g = {.replaced_at = 0};
+    const int64_t day = 86400;
+    population_init(&p, 21);
+    for (unsigned k = 0; k < 8; k++)
+        population_simple(&p, 0x1000 + 0x100 * k);
+    population_confirm(&p);
+    for (unsigned k = 0; k < 4; k++)
+        cr_assert(sample(&p, &g, k, POPULATION_WALL));
+    for (unsigned k = 0; k < 4; k++)
+        tun_guard_silent(&g.contact[k], POPULATION_WALL + day);
+    cr_expect_not(tun_guards_retire(&g, p.dir, true, POPULATION_WALL + 2 * day), "not a day yet");
+    cr_expect(tun_guards_retire(&g, p.dir, true, POPULATION_WALL + 2 * day + 1));
+    cr_expect_eq(tun_guards_sampled(&g), 3);
+    cr_expect(sample(&p, &g, 5, POPULATION_WALL + 2 * day + 1));
+    cr_expect_not(tun_guards_retire(&g, p.dir, true, POPULATION_WALL + 3 * day), "one a day");
+    cr_expect(tun_guards_retire(&g, p.dir, true, POPULATION_WALL + 3 * day + 2));
+    for (unsigned k = 0; k < 4; k++)
+        tun_guard_heard(&g.contact[k]);
+    cr_expect_not(tun_guards_retire(&g, p.dir, true, POPULATION_WALL + 9 * day), "back again");
     population_done(&p);
 }

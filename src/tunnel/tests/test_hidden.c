@@ -366,6 +366,44 @@ Test(tun_hidden, few_relays_ever_see_an_address_and_the_same_after_a_restart) {
     village_free(v);
 }
 
+struct seen_by {
+    unsigned by[2]; /* clients */
+    bool node[WORLD_NODES];
+};
+
+static enum sim_verdict watch(void *ctx, const struct sim_datagram *d) {
+    struct seen_by *s = ctx;
+    if ((d->from_node == s->by[0] || d->from_node == s->by[1]) && d->to_node < WORLD_NODES)
+        s->node[d->to_node] = true;
+    return SIM_PASS;
+}
+
+/* Half of six relays die, twice over, and the client starts anew in between: it
+ * stays with the few that knew its address already. */
+Test(tun_hidden, dying_relays_make_no_others_see_an_address) {
+    for (unsigned gone = 0; gone < 6; gone++) {
+        struct village *v = six(200 + gone);
+        unsigned client = village_client(v);
+        struct seen_by seen = {.by = {client, client}};
+        sim_hook(v->w->sim, watch, &seen);
+        (void)village_view(v, client, "film");
+        world_run(v->w, CV_SEC(5));
+        cr_assert(status(v, client).ready);
+        for (unsigned i = 0; i < 3; i++)
+            sim_crash(v->w->sim, (gone + i) % 6);
+        world_run(v->w, CV_SEC(120));
+        seen.by[1] = village_client_with(v, v->guards[client], v->guards_len[client]);
+        sim_crash(v->w->sim, client);
+        (void)village_view(v, seen.by[1], "film");
+        world_run(v->w, CV_SEC(120));
+        unsigned n = 0;
+        for (unsigned i = 0; i < 6; i++)
+            n += seen.node[i];
+        cr_expect_leq(n, TUN_CONTACTS_WANTED, "from %u on: %u of six relays", gone, n);
+        village_free(v);
+    }
+}
+
 Test(tun_hidden, a_clock_that_is_days_off_is_noticed) {
     struct village *v = six(92);
     unsigned viewer = village_client(v);
