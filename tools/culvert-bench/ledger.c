@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "crypto/rng_seeded.h"
@@ -59,6 +60,13 @@ static int by_value(const void *a, const void *b) {
 static double median(double *v, unsigned n) {
     qsort(v, n, sizeof *v, by_value);
     return v[n / 2];
+}
+
+/* Of all threads of this process: a busy machine changes it little. */
+static double cpu_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* ---- half-blocks ---- */
@@ -285,13 +293,17 @@ static void bench_file(json_t *o, uint32_t records) {
     json_object_set_new(o, "import_single_s_1e6",
                         json_real(import_single(&w, sample) * 1e6 / sample));
     struct rep_store_sqlite *file = open_db(&w);
+    double cpu = cpu_now();
     json_object_set_new(o, "import_s_1e6",
                         json_real(import_pool(&w, rep_store_sqlite_ops(file), w.n) * million));
     rep_store_sqlite_close(file);
+    json_object_set_new(o, "import_cpu_s_1e6", json_real((cpu_now() - cpu) * million));
     if (stat(db_path(), &st))
         bench_die("%s: is gone", db_path());
     json_object_set_new(o, "octets_per_record", json_real((double)st.st_size / w.n));
+    cpu = cpu_now();
     json_object_set_new(o, "cold_rank_s_1e6", json_real(cold_rank(&w, &open_s) * million));
+    json_object_set_new(o, "cold_rank_cpu_s_1e6", json_real((cpu_now() - cpu) * million));
     json_object_set_new(o, "cold_open_s_1e6", json_real(open_s * million));
     file = open_db(&w);
     json_object_set_new(o, "durable_records_per_s",

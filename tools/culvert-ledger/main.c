@@ -44,7 +44,8 @@ static const struct argp_option options[] = {
     {"metric", KEY_METRIC, "NAME", 0,
      "peers, rank: walk (default), ppr, ppr-difference, netflow, flow2, maxflow or bartercast", 0},
     {"ego", KEY_EGO, "PK", 0,
-     "peers, rank, why: whose view (default: whose ledger it is; of an imported one the relay "
+     "peers, rank, why, html: whose view (default: whose ledger it is; of an imported one the "
+     "relay "
      "that gave and took most)",
      0},
     {"hops", KEY_HOPS, "K", 0,
@@ -56,7 +57,7 @@ static const struct argp_option options[] = {
     {"deep", KEY_DEEP, NULL, 0, "verify: every signature and index too", 0},
     {"format", KEY_FORMAT, "NAME", 0,
      "export: ndjson (default; all of it, for import), json, csv, dot or graphml", 0},
-    {"output", KEY_OUTPUT, "FILE", 0, "export: where to (default: standard output)", 0},
+    {"output", KEY_OUTPUT, "FILE", 0, "export, html: where to (default: standard output)", 0},
     {"csv", KEY_CSV, "FILE", 0, "import: giver,taker,bytes[,time] rows, - for standard input", 0},
     {"ndjson", KEY_NDJSON, "FILE", 0, "import: what export wrote, - for standard input", 0},
     {"seconds", KEY_SECONDS, "N", 0, "watch: for so long (default: until interrupted)", 0},
@@ -81,6 +82,7 @@ static const char doc[] =
     "  why PK         what makes a relay's walk score: which neighbours lead to it\n"
     "  simulate-sybil PK  what fake identities would gain PK, by any --metric\n"
     "  diff FILE      what another ledger has more, less or differently\n"
+    "  html           one page that loads nothing: graph over time, charts, scores\n"
     "  export         half-blocks or agreed rows, in five formats\n"
     "  import         half-blocks of an export (--ndjson), or rows (--csv)\n"
     "  prune          removes half-blocks of others that later ones make superfluous\n"
@@ -200,7 +202,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         return 0;
     case ARGP_KEY_NO_ARGS:
         argp_error(state, "give a command: stats, peers, rank, show, chain, block, pair, verify, "
-                          "forks, why, simulate-sybil, diff, export, import, prune, watch or "
+                          "forks, why, simulate-sybil, html, diff, export, import, prune, watch or "
                           "privacy-check");
         return 0;
     default:
@@ -239,6 +241,7 @@ static const struct command {
     {"forks", 0, "relays", ledger_forks, NULL, NULL},
     {"why", 1, "relays", ledger_why, NULL, NULL},
     {"simulate-sybil", 1, "relays", ledger_sybil, NULL, NULL},
+    {"html", 0, "arguments", ledger_html, NULL, NULL},
     {"export", 0, "arguments", ledger_export, NULL, NULL},
     {"verify", 0, "relays", NULL, ledger_verify, NULL},
     {"privacy-check", 0, "arguments", NULL, ledger_privacy, NULL},

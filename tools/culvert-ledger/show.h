@@ -44,6 +44,8 @@ void ledger_print_record(const struct ledger_file *f, const struct rep_record *r
 void ledger_peers(struct ledger_file *f, const struct ledger_request *q);
 void ledger_rank(struct ledger_file *f, const struct ledger_request *q);
 void ledger_why(struct ledger_file *f, const struct ledger_request *q);
+/* html.c */
+void ledger_html(struct ledger_file *f, const struct ledger_request *q);
 /* sybil.c */
 void ledger_sybil(struct ledger_file *f, const struct ledger_request *q);
 

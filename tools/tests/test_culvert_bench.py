@@ -11,7 +11,7 @@ KEYS = {
     "ppsp": ["mib_per_s", "cpu_s_per_gib", "cpu_s_per_gib_seeder", "rate_ratio", "cpu_ratio", "rss_mib_seeder", "rss_mib_viewer", "first_chunk_ms"],
     "tunnel": CARRIED,
     "hidden": CARRIED,
-    "ledger": ["import_s_1e6", "import_single_s_1e6", "cold_rank_s_1e6", "cold_open_s_1e6", "rerank_ms", "gate_us",
+    "ledger": ["import_s_1e6", "import_cpu_s_1e6", "cold_rank_cpu_s_1e6", "import_single_s_1e6", "cold_rank_s_1e6", "cold_open_s_1e6", "rerank_ms", "gate_us",
                "flow_ms", "maxflow_s", "octets_per_record", "durable_records_per_s", "signed_per_s",
                "verified_per_s", "walk_ms", "ppr_ms"],
     "dht": ["queries_per_s_engine", "queries_per_s_loopback", "rss_mib_full", "answered_percent_engine",

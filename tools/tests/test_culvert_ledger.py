@@ -253,6 +253,50 @@ def check_prune(db, folder, me):
     writer.close()
 
 
+def page_data(page):
+    """What a page holds, which must load nothing."""
+    expect("default-src 'none'" in page, 'html: its policy')
+    for word in ('src=', 'href=', '@import', 'url(', 'https:', 'fetch(', 'XMLHttpRequest'):
+        expect(word not in page, f'html: {word}')
+    expect(page.count('http:') == page.count('http://www.w3.org/2000/svg') == 1, 'html: a namespace only')
+    expect(page.count('<script') == page.count('</script') == 1, 'html: one script')
+    start = page.index('const data = ') + len('const data = ')
+    return json.JSONDecoder().raw_decode(page[start:])[0]
+
+
+def check_html(db, folder):
+    path = os.path.join(folder, 'page.html')
+    expect(run('--db', db, 'html', '-o', path) == (0, '', ''), 'html -o')
+    page = open(path, encoding='utf-8').read()
+    expect(run('--db', db, 'html')[1] == page, 'html: the same on standard output')
+    data = page_data(page)
+    relays = {r['id']: r for r in data['relays']}
+    peers = value(db, 'peers')
+    expect(data['count'] == len(relays) == 4 and data['pairs'] == 12, f'html: {data["count"]}')
+    for p in peers:
+        r = relays[p['id']]
+        expect((r['score'], r['given'], r['taken']) == (p['score'], p['given'], p['taken']), f'html: {r} {p}')
+        expect(sum(walks for _, walks in r['ways']) == r['hits'] and r['degree'] == 3, f'html: ways of {r}')
+    most = {}
+    for giver, taker, epoch, octets in data['rows']:
+        expect(data['epochs'][0] <= epoch <= data['epochs'][1], 'html: epochs')
+        pair = (data['relays'][giver]['id'], data['relays'][taker]['id'])
+        most[pair] = max(most.get(pair, 0), octets)
+    rows = {(r['giver'], r['taker']): r['bytes'] for r in value(db, 'export')['rows']}
+    expect(most == rows, 'html: the last of each pair is its row')
+    expect([r[2] for r in data['rows']] == sorted(r[2] for r in data['rows']), 'html: rows by epoch')
+    expect(data['coverage'] == [1] * 8, f'html: everybody is a neighbour, {data["coverage"]}')
+
+    odd, path = os.path.join(folder, 'odd-names.db'), os.path.join(folder, 'odd-names.csv')
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write('</script><script>alert(1)//,<!--,5\n<!--,c,7\nc,d,8\n')
+    value(odd, 'import', '--csv', path)
+    data = page_data(run('--db', odd, 'html', '--ego', 'd')[1])
+    expect(data['relays'][data['ego']]['id'] == 'd', 'html --ego')
+    expect({r['id'] for r in data['relays']} == {'</script><script>alert(1)//', '<!--', 'c', 'd'}, 'html: names')
+    expect(data['coverage'] == [.5, 10 / 12] + [1] * 6, f'html: a chain of four, {data["coverage"]}')
+
+
 # ---- import and export ----
 
 class Relay:
@@ -615,7 +659,7 @@ def check_lines(db, folder, me):
         (['--db', db, 'peers', '--top', '0'], 2, '--top 0: give a number from 1 on\n' + hint[:-1]),
         (['--db', db, 'peers', '--top', '3x'], 2, '--top 3x: give a number from 1 on\n' + hint[:-1]),
         ([], 2, 'give a command: stats, peers, rank, show, chain, block, pair, verify, forks, '
-         'why, simulate-sybil, diff, export, import, prune, watch or privacy-check\n' + hint[:-1]),
+         'why, simulate-sybil, html, diff, export, import, prune, watch or privacy-check\n' + hint[:-1]),
     ]
     for args, want, line in rows:
         status, out, err = run(*args)
@@ -689,6 +733,7 @@ def main():
         check_privacy(db, folder, me, other)
         check_round_trip(db, folder)
         check_sybil(db, folder)
+        check_html(db, folder)
         check_prune(db, folder, me)
         check_forks(folder)
         check_csv(folder)
