@@ -309,3 +309,56 @@ Test(tun_hop, contributors_get_more_from_a_saturated_relay) {
     saturate(true, false, got);
     cr_expect_gt(got[0], 9000000, "alone: %lu", got[0]);
 }
+
+/* ---- headers ---- */
+
+/* A relay that writes into its headers what it wants, with its own keys. */
+struct scribe {
+    struct world *w;
+    unsigned written, passed;
+    bool copied;
+};
+
+/* The keys under which relay `from` seals for `to` now. */
+static const struct tun_link_secret *sealed_by(struct world *w, unsigned from, unsigned to) {
+    const struct tun_link *l =
+        cv_map_get(w->node[from].t->links_by_identity, w->node[to].identity_secret.public_key);
+    return l ? &l->now.tx_secret : NULL;
+}
+
+static enum sim_verdict scribble(void *ctx, const struct sim_datagram *d) {
+    struct scribe *s = ctx;
+    bool first = d->from_node == 0 && d->to_node == 1;
+    bool second = d->from_node == 1 && d->to_node == 2;
+    const struct tun_link_secret *key =
+        first || second ? sealed_by(s->w, d->from_node, d->to_node) : NULL;
+    struct tun_header h;
+    if (!key || d->len != TUN_DATAGRAM || !tun_cell_open(d->buf, key, &h) ||
+        h.command != TUN_LINKCMD_RELAY)
+        return SIM_PASS;
+    if (first) {
+        h.layer = 0x5a5a5a5a; /* "this is the one", in the only field that is free forward */
+        tun_cell_seal(d->buf, &h, key);
+        s->written++;
+    } else {
+        s->copied |= h.layer != 0;
+        s->passed++;
+    }
+    return SIM_PASS;
+}
+
+/* A mark in a header ends at the next honest relay. */
+Test(tun_hop, nothing_of_a_header_is_copied_to_the_next) {
+    struct world *w = five(1);
+    cv_handle c = world_circuit(w, 4, chain, 3);
+    struct scribe s = {.w = w};
+    sim_hook(w->sim, scribble, &s);
+    for (unsigned i = 0; i < 50; i++) {
+        cr_assert_eq(world_send(w, 4, c, "0123456789", 10), CV_ERR_OK);
+        world_run(w, CV_MSEC(10));
+    }
+    cr_expect_geq(s.written, 50);
+    cr_expect_geq(s.passed, 50);
+    cr_expect_not(s.copied);
+    world_free(w);
+}
