@@ -5,7 +5,7 @@ import sys
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
 # Fixtures are wrong on purpose; a lint is pointed at one by its argument.
-SKIPPED = re.compile(r'(^|/)(\.git|build[^/]*|node_modules|__pycache__|tests/lint/fixtures)$')
+SKIPPED = re.compile(r'(^|/)(\.git|build[^/]*|node_modules|web-packages|__pycache__|tests/lint/fixtures)$')
 
 
 class Lint:

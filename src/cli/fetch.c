@@ -186,6 +186,13 @@ static bool is_bare(const struct cli_settings *s) {
     return s->verb == CLI_GET && cli_kind_is_hash(s->argument);
 }
 
+bool cli_link_is_live(const struct cli_settings *s) {
+    struct node_uri uri;
+    const char *wrong;
+    return s->verb & (CLI_GET | CLI_PLAY) && !is_bare(s) &&
+           node_uri_read(s->argument, &uri, &wrong) == CV_ERR_OK && uri.kind == NODE_URI_LIVE;
+}
+
 int cli_link_check(const struct cli_settings *s, const uint8_t network_id[8], struct node_uri *ret,
                    struct io_why *why) {
     const char *wrong;
@@ -230,10 +237,6 @@ static void begin(struct cli_task *t) {
     if (!status && memcmp(t->c->network_id, g->uri.network_id, sizeof t->c->network_id) != 0) {
         io_why_set(&why, "the link belongs to another network than '%.60s'; name it with --network",
                    t->c->s->network);
-        status = CLI_USAGE;
-    }
-    if (!status && g->uri.kind == NODE_URI_LIVE) {
-        io_why_set(&why, "a live stream is watched by the command's own node");
         status = CLI_USAGE;
     }
     if (status) {

@@ -1,6 +1,6 @@
 /* share, get, play, live: the command's side. A node that runs on the state folder
- * does it while we show how it goes; without one, and for live streams, whose one
- * end is a pipe of ours, we run a node ourselves. */
+ * does it while we show how it goes; without one, and for what has one end in a pipe
+ * of ours, we run a node ourselves. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -187,7 +187,8 @@ static const struct cli_task_ops *own_ops(const struct cli_settings *s,
                                           const struct node_uri *uri) {
     if (s->verb == CLI_LIVE)
         return &cli_live_ops;
-    return uri->kind == NODE_URI_LIVE ? &cli_watch_ops : NULL;
+    bool piped = s->output && strcmp(s->output, "-") == 0;
+    return uri->kind == NODE_URI_LIVE && piped ? &cli_watch_ops : NULL;
 }
 
 int cli_run(const struct cli_settings *s) {

@@ -5,9 +5,11 @@
 #include <stdlib.h>
 
 #include "cli/session.h"
+#include "cli/verbs.h"
 
 struct cli_task *cli_task_new(const struct cli_task_config *cfg) {
     const struct cli_task_ops *ops = cfg->ops                      ? cfg->ops
+                                     : cli_link_is_live(cfg->s)    ? &cli_watch_ops
                                      : cfg->s->verb != CLI_SHARE   ? &cli_fetch_ops
                                      : cfg->s->arguments_count > 1 ? &cli_shelf_ops
                                                                    : &cli_share_ops;

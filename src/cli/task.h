@@ -23,9 +23,9 @@ struct cli_task_ops {
 };
 
 extern const struct cli_task_ops cli_share_ops, cli_shelf_ops, cli_fetch_ops;
-/* live and watch (get of a live stream) are done by the command's own node only:
- * one end of them is a descriptor of the command. */
-extern const struct cli_task_ops cli_live_ops, cli_watch_ops;
+extern const struct cli_task_ops cli_watch_ops; /* get and play of a live stream */
+/* Done by the command's own node only: one end of it is a descriptor of the command. */
+extern const struct cli_task_ops cli_live_ops;
 
 struct cli_task {
     const struct cli_task_ops *ops;
@@ -44,7 +44,7 @@ struct cli_task {
 enum { CLI_TASKS_MAX = 32 };
 
 struct cli_task_config {
-    const struct cli_task_ops *ops; /* NULL: share, shelf or fetch, as the settings say */
+    const struct cli_task_ops *ops; /* NULL: share, shelf, fetch or watch, as the settings say */
     struct cli_session *c;          /* borrowed, open */
     const struct cli_settings *s;   /* borrowed */
     struct cli_progress progress;

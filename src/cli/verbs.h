@@ -9,7 +9,7 @@
 /* node, relay: run until told to stop. */
 int cli_node(const struct cli_settings *s);
 /* share, get, play: in the node that runs on the state folder, else in one of
- * our own; live, and get of a live stream: always in one of our own. */
+ * our own; live, and get of a live stream into a pipe: always in one of our own. */
 int cli_run(const struct cli_settings *s);
 /* status, peers, path: asks the node that runs on the state folder. */
 int cli_show(const struct cli_settings *s);
@@ -19,5 +19,8 @@ int cli_show(const struct cli_settings *s);
  * or the exit status with one line in *why. */
 int cli_link_check(const struct cli_settings *s, const uint8_t network_id[8], struct node_uri *ret,
                    struct io_why *why);
+
+/* get or play of a live swarm's link. */
+bool cli_link_is_live(const struct cli_settings *s);
 
 #endif

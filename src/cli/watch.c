@@ -159,6 +159,10 @@ static bool open_output(struct watch *w) {
                       "for a player's pipe");
         return false;
     }
+    if (strcmp(w->t.s->output, "-") == 0 && w->t.away) {
+        cli_task_fail(&w->t, CLI_USAGE, "output '-': a node has no pipe to write to; name a file");
+        return false;
+    }
     if (strcmp(w->t.s->output, "-") == 0) {
         w->out = STDOUT_FILENO;
         if (fcntl(w->out, F_SETFL, fcntl(w->out, F_GETFL) | O_NONBLOCK) == 0)

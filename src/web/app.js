@@ -106,7 +106,8 @@ function watchSwarm(swarm, controller = null) {
   $("extern").href = ours(swarm.link);
   $("stage").hidden = false;
   location.hash = "#watch";
-  app.player.open(ours(swarm.link));
+  if (swarm.live) app.player.openLive(ours(swarm.link));
+  else app.player.open(ours(swarm.link));
   show();
 }
 
@@ -130,7 +131,7 @@ async function watchLink(uri) {
 async function openLink(url, controller) {
   for (let i = 0; i < 50 && app.playing?.controller === controller; i++) {
     const swarm = app.state?.swarms.find((s) => s.link === url);
-    if (swarm?.length) {
+    if (swarm?.length || swarm?.live) {
       watchSwarm(swarm, controller);
       return;
     }

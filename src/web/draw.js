@@ -28,9 +28,9 @@ export function bar(canvas, swarm, video) {
   context.fillStyle = colour("--hole");
   context.fillRect(0, 0, width, height);
   context.fillStyle = colour("--have");
-  for (const [first, last] of swarm?.ranges ?? [])
+  for (const [first, last] of (swarm?.length && swarm.ranges) || [])
     context.fillRect((first / swarm.length) * width, 0, Math.max(1, ((last - first + 1) / swarm.length) * width), height);
-  if (!video.duration) return;
+  if (!Number.isFinite(video.duration) || !video.duration) return;
   context.fillStyle = colour("--ink");
   for (let i = 0; i < video.buffered.length; i++) {
     const from = (video.buffered.start(i) / video.duration) * width;

@@ -7,9 +7,23 @@ import * as draw from "./draw.js";
 const $ = (id) => document.getElementById(id);
 const SEEK_STEPS = 1000;
 
+// On first use; null when the build had no such package.
+async function loadMpegts() {
+  if (window.mpegts) return window.mpegts;
+  const script = document.createElement("script");
+  script.src = "/packages/mpegts.js/mpegts.js";
+  const loaded = await new Promise((resolve) => {
+    script.onload = () => resolve(true);
+    script.onerror = () => resolve(false);
+    document.head.append(script);
+  });
+  return loaded ? window.mpegts : null;
+}
+
 export class Player {
   constructor(say) {
     this.video = $("video");
+    this.live = null; // what feeds the video a broadcast
     this.say = say;
     this.swarm = null;
     const v = this.video;
@@ -17,26 +31,48 @@ export class Player {
       v.addEventListener(name, () => this.show());
     v.addEventListener("waiting", () => this.stall(true));
     for (const name of ["playing", "canplay", "seeked", "emptied"]) v.addEventListener(name, () => this.stall(false));
-    v.addEventListener("error", () => v.getAttribute("src") && this.say(t("cannot_play"), true));
+    v.addEventListener("error", () => v.getAttribute("src") && !this.live && this.say(t("cannot_play"), true));
     v.addEventListener("click", () => this.toggle());
     $("toggle").addEventListener("click", () => this.toggle());
     $("mute").addEventListener("click", () => (v.muted = !v.muted));
     $("volume").addEventListener("input", () => (v.volume = $("volume").value / 100));
     $("full").addEventListener("click", () => this.fullScreen());
     $("seek").addEventListener("input", () => {
-      if (v.duration) v.currentTime = ($("seek").value / SEEK_STEPS) * v.duration;
+      if (Number.isFinite(v.duration)) v.currentTime = ($("seek").value / SEEK_STEPS) * v.duration;
     });
     document.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.show()).observe($("bar"));
   }
 
   open(link) {
+    this.close();
     this.video.src = link;
     this.video.play().catch(() => {}); // a browser may want a click first
     this.show();
   }
 
+  // A broadcast is an endless MPEG-TS stream, which browsers cannot read by
+  // themselves. Near its newest end: who falls behind jumps.
+  async openLive(link) {
+    this.close();
+    const mpegts = await loadMpegts();
+    if (!mpegts) {
+      this.say(t("no_live_player"), true);
+      return;
+    }
+    this.live = mpegts.createPlayer(
+      { type: "mpegts", isLive: true, url: new URL(link, location).href },
+      { enableStashBuffer: false, liveSync: true, autoCleanupSourceBuffer: true });
+    this.live.on(mpegts.Events.ERROR, () => this.say(t("cannot_play"), true));
+    this.live.attachMediaElement(this.video);
+    this.live.load();
+    this.video.play().catch(() => {});
+    this.show();
+  }
+
   close() {
+    this.live?.destroy();
+    this.live = null;
     this.video.removeAttribute("src");
     this.video.load();
     this.swarm = null;
@@ -91,7 +127,7 @@ export class Player {
     if (document.activeElement !== $("volume")) $("volume").value = v.volume * 100;
     const text = `${clock(v.currentTime)} / ${clock(v.duration)}`;
     if ($("clock").textContent !== text) $("clock").textContent = text;
-    $("seek").value = v.duration ? (v.currentTime / v.duration) * SEEK_STEPS : 0;
+    $("seek").value = Number.isFinite(v.duration) && v.duration ? (v.currentTime / v.duration) * SEEK_STEPS : 0;
     $("seek").setAttribute("aria-valuetext", text);
     draw.bar($("bar"), this.swarm, v);
   }

@@ -76,6 +76,11 @@ export function path(swarm, rows) {
 }
 
 export function pieces(swarm) {
+  $("pieces").hidden = swarm.live === true;
+  if (swarm.live) {
+    $("pieces_text").textContent = t("pieces_live", { have: octets(swarm.have) });
+    return;
+  }
   const part = swarm.length ? Math.floor((swarm.have / swarm.length) * 100) : 0;
   $("pieces_text").textContent = t("pieces_text", { have: octets(swarm.have), length: octets(swarm.length), part });
   $("pieces").setAttribute("aria-label", $("pieces_text").textContent);
@@ -98,7 +103,7 @@ export function swarms(list, actions) {
     }
     known.delete(swarm.swarm);
     card.querySelector("strong").textContent = swarm.name || swarm.swarm;
-    const text = t(swarm.direct ? "swarm_direct" : swarm.sharing ? "swarm_sharing" : "swarm_fetching", {
+    const text = t(swarm.live ? "swarm_live" : swarm.direct ? "swarm_direct" : swarm.sharing ? "swarm_sharing" : "swarm_fetching", {
       have: octets(swarm.have), length: octets(swarm.length), n: swarm.peers,
       down: octets(swarm.rate_down), up: octets(swarm.rate_up),
     });

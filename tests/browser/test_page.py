@@ -64,6 +64,33 @@ class Page(programs.Case):
                             "return r.violations.map((v) => v.id + ': ' + v.nodes[0].html);")
         self.assertEqual(found, [], what)
 
+    def test_a_broadcast(self):
+        read, write = os.pipe()
+        camera = subprocess.Popen(
+            ["ffmpeg", "-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i",
+             "testsrc2=size=320x180:rate=25", "-c:v", "libx264", "-preset", "ultrafast", "-tune",
+             "zerolatency", "-g", "25", "-b:v", "600k", "-pix_fmt", "yuv420p", "-f", "mpegts", "-"],
+            stdout=write, stderr=subprocess.DEVNULL)
+        self.addCleanup(camera.wait)
+        self.addCleanup(camera.kill)
+        os.close(write)
+        source = programs.Program("live", *self.village.options("source"), "-", stdin=read)
+        os.close(read)
+        self.running.append(source)
+        uri = source.wait_for("live", 120)["uri"]
+        with Browser() as browser:
+            browser.go(self.page)
+            browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
+            browser.type("#link", uri + ENTER)
+            browser.wait("document.getElementById('video').getVideoPlaybackQuality()"
+                         ".totalVideoFrames >= 75", 120)
+            browser.wait("document.getElementById('pieces_text').textContent.startsWith('Live')")
+            self.accessible(browser, "live")
+            browser.picture(PICTURES / "live.png")
+            browser.click("#stop")
+            browser.wait("document.getElementById('stage').hidden")
+            self.assertEqual(browser.log(), [])
+
     def test_everything(self):
         with Browser() as browser:
             self.strangers()

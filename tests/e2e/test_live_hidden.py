@@ -22,7 +22,8 @@ def camera(pipe):
     return subprocess.Popen(
         ["ffmpeg", "-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i",
          "testsrc2=size=320x180:rate=25", "-c:v", "libx264", "-preset", "ultrafast", "-tune",
-         "zerolatency", "-g", "25", "-b:v", "600k", "-f", "mpegts", "-"], stdout=pipe)
+         "zerolatency", "-g", "25", "-b:v", "600k", "-f", "mpegts", "-"],
+        stdout=pipe, stderr=subprocess.DEVNULL)
 
 
 class LiveHidden(programs.Case):
