@@ -7,8 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "crypto/rng_seeded.h"
 #include "io/limits.h"
@@ -285,6 +288,37 @@ Test(io_store_file, marks_behind_the_end_of_a_cut_file_are_forgotten) {
     cr_expect_eq(io_store_stats(f.store).verified, 96);
     cr_expect_eq(io_store_stats(f.store).chunks_lost, CHUNKS - 96);
     cr_expect(content_right(f.store, 95, OCTETS));
+    fixture_done(&f);
+}
+
+/* It was found cut, and then kill -9 came before anything was written: when the file has
+ * its old length again (the hole reads as zeros), what was forgotten stays forgotten. */
+Test(io_store_file, what_was_forgotten_stays_so_after_kill_dash_nine) {
+    struct store_fixture f;
+    filled(&f);
+    overwrite(&f, "data", 100 * CHUNK + 5, NULL);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        struct io_why why;
+        struct io_store *store;
+        struct io_state *state;
+        if (io_state_open(f.top, &state, &why) || io_store_open(state, &f.cfg, &store, &why))
+            _exit(1);
+        kill(getpid(), SIGKILL);
+    }
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status));
+    overwrite(&f, "data", OCTETS, NULL);
+    fixture_open(&f);
+    cr_expect_eq(io_store_stats(f.store).verified, 96);
+    cr_expect_eq(io_store_stats(f.store).chunks_lost, 0, "they were forgotten before");
+    uint64_t *words = calloc((CHUNKS + 63) / 64, sizeof *words);
+    cr_assert_eq(io_store_ops.have_load(f.store, words, (CHUNKS + 63) / 64), CV_ERR_OK);
+    for (uint64_t i = 0; i < CHUNKS; i++)
+        cr_assert_eq(has_bit(words, i), i < 96, "chunk %lu", (unsigned long)i);
+    free(words);
     fixture_done(&f);
 }
 

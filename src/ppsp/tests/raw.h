@@ -142,14 +142,15 @@ static inline enum cv_err raw_send_handshake(struct raw *w, uint32_t to, uint32_
     return raw_send(w, &d);
 }
 
-/* Source channel ID of a handshake that was heard; 0: it is none. */
+/* Source channel ID of a handshake that was heard; 0: it is none, or something stands
+ * behind it. */
 static inline uint32_t raw_handshake_in(const struct raw *w, unsigned i, struct ppsp_options *o) {
     struct cv_rd r = cv_rd_init(w->heard[i], w->lens[i]);
     (void)cv_rd_be32(&r);
     if (cv_rd_u8(&r) != PPSP_MSG_HANDSHAKE)
         return 0;
     uint32_t from = cv_rd_be32(&r);
-    return !r.err && !ppsp_options_read(&r, o) ? from : 0;
+    return !r.err && !ppsp_options_read(&r, o) && !cv_rd_left(&r) ? from : 0;
 }
 
 static inline uint32_t raw_to(const struct raw *w, unsigned i) {

@@ -796,6 +796,40 @@ Test(ppsp_rules, optimistic_acks_are_losses) {
     cr_expect_geq(caught, 6, "%u of 8", caught);
 }
 
+/* The chunk that was left out may have come from somebody else, and then the ACK of
+ * the biggest interval (R4.3.2) covers it: docs/decisions/0052. The channel goes on. */
+Test(ppsp_rules, an_honest_ack_of_a_withheld_chunk_ends_no_channel) {
+    struct bench b = {.rig = rig_new(3, 2000 * 1024, 1024, CV_SHA256)};
+    rig_add(b.rig, true);
+    b.raw = raw_new(b.rig, 0);
+    cr_assert(raw_call(b.raw));
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000000 000007cf"), CV_ERR_OK);
+    uint64_t got = 0; /* all before it came, or were from elsewhere */
+    unsigned gaps = 0;
+    while (got < 1900) {
+        struct raw_message m;
+        raw_clear(b.raw);
+        raw_wait(b.raw, CV_MSEC(5));
+        for (unsigned i = 0; raw_find(b.raw, PPSP_MSG_DATA, i, &m); i++) {
+            gaps += m.range.first > got;
+            got = m.range.first + 1;
+        }
+        struct cv_wr d = raw_datagram(b.raw);
+        ppsp_ack_write(&d, &chunk32, &(struct ppsp_ack){{0, got ? got - 1 : 0}, 1000});
+        cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK, "at chunk %lu", (unsigned long)got);
+    }
+    cr_expect_gt(gaps, 0, "nothing was left out");
+    cr_expect_eq(raw_counters(b.raw)->drop_ack_false, gaps);
+    struct ppsp_peer_stats ps;
+    cr_assert_eq(ppsp_peers(b.rig->engine[0], b.rig->swarm[0], &ps, 1), 1);
+    cr_expect_eq(ps.state, PPSP_PEER_OPEN);
+    raw_clear(b.raw);
+    cr_assert_eq(raw_send_hex(b.raw, "08 00000005 00000005"), CV_ERR_OK);
+    raw_wait(b.raw, CV_SEC(1));
+    cr_expect_geq(raw_count(b.raw, PPSP_MSG_DATA), 1);
+    end(&b);
+}
+
 /* One that acknowledges what it gets, and asks again for what it misses, is not. */
 Test(ppsp_rules, honest_peers_are_never_found_out) {
     for (uint64_t seed = 1; seed <= 4; seed++) {
