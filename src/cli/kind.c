@@ -30,8 +30,25 @@ static int refuse(struct io_why *why, const char *option, const char *value, con
     return CLI_USAGE;
 }
 
+bool cli_kind_unprotected(const struct cli_settings *s) {
+    return s->integrity && strcasecmp(s->integrity, "none") == 0;
+}
+
+int cli_kind_of_link(const struct cli_settings *s, const struct node_uri *uri, struct io_why *why) {
+    bool none = uri->integrity == PPSP_INTEGRITY_NONE;
+    if (none && !(s->direct && cli_kind_unprotected(s))) {
+        io_why_set(why, "nothing protects what this link names: whoever serves it decides what it "
+                        "contains; add --direct --integrity none if that is meant");
+        return CLI_USAGE;
+    }
+    if (s->integrity && none != cli_kind_unprotected(s))
+        return refuse(why, "integrity", s->integrity, "is not what the link says");
+    return CLI_OK;
+}
+
 int cli_kind_read(const struct cli_settings *s, struct node_uri *uri, struct io_why *why) {
     int hash = word(s->hash, hashes, CV_SHA256);
+    bool unprotected = cli_kind_unprotected(s);
     int method = word(s->addressing, methods, PPSP_ADDRESSING_CHUNK32);
     uint64_t size = s->chunk_size ? s->chunk_size : CHUNK_SIZE;
     char text[24];
@@ -46,12 +63,17 @@ int cli_kind_read(const struct cli_settings *s, struct node_uri *uri, struct io_
     if (method < 0)
         return refuse(why, "addressing", s->addressing,
                       "is not bin32, byte64, chunk32, bin64 or chunk64");
+    if (s->integrity && !unprotected && strcasecmp(s->integrity, "merkle") != 0)
+        return refuse(why, "integrity", s->integrity, "is not merkle or none");
+    if (unprotected && !s->direct)
+        return refuse(why, "integrity", s->integrity,
+                      "what strangers send is always checked; none needs --direct");
     if (size < PPSP_CHUNK_SIZE_MIN || size > PPSP_CHUNK_SIZE_MAX)
         return refuse(why, "chunk-size", text, "is not between 512 and 65000 octets");
     if (size > CHUNK_SIZE && !s->direct)
         return refuse(why, "chunk-size", text,
                       "a cell of a circuit carries 1024 octets; larger chunks need --direct");
-    uri->integrity = PPSP_INTEGRITY_MERKLE;
+    uri->integrity = unprotected ? PPSP_INTEGRITY_NONE : PPSP_INTEGRITY_MERKLE;
     uri->hash = (uint8_t)hash;
     uri->addressing = (uint8_t)method;
     uri->chunk_size = (uint32_t)size;
@@ -70,6 +92,9 @@ int cli_kind_of_hash(const struct cli_settings *s, const uint8_t network_id[8],
     int status = cli_kind_read(s, uri, why);
     if (status)
         return status;
+    if (cli_kind_unprotected(s))
+        return refuse(why, "root hash", s->argument,
+                      "only the link says how long unprotected content is");
     if (!s->direct)
         return refuse(why, "root hash", s->argument,
                       "only a direct swarm is found by its root hash; add --direct or give a link");

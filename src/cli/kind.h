@@ -9,6 +9,12 @@
 #include "io/why.h"
 #include "node/uri.h"
 
+/* --integrity none. */
+bool cli_kind_unprotected(const struct cli_settings *s);
+
+/* A link of unprotected content is followed only when that is asked for. */
+int cli_kind_of_link(const struct cli_settings *s, const struct node_uri *uri, struct io_why *why);
+
 /* Fills integrity, hash, addressing, chunk size and the length of the swarm ID.
  * CLI_OK, or CLI_USAGE with one clear line in *why. */
 int cli_kind_read(const struct cli_settings *s, struct node_uri *uri, struct io_why *why);

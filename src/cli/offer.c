@@ -63,6 +63,7 @@ int cli_offer_open(struct cli_offer *o, enum node_swarm_mode mode, struct io_why
                                    .store_ctx = o->store,
                                    .mode = mode,
                                    .complete = true,
+                                   .unprotected = cli_kind_unprotected(o->s),
                                    .upload_limit = o->s->upload_limit};
     enum cv_err err = node_swarm_open(n, io_host_now(o->c->host), &sw, &o->swarm);
     io_host_kick(o->c->host);

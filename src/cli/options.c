@@ -52,6 +52,7 @@ static const struct {
     { "peer",     "IP:PORT", 'p', CLI_GET | CLI_PLAY | SWARM, ADDRESSES, AT(peers), AT(peers_count), NULL, "a peer of a direct swarm" },
     { "hash",     "NAME",    'y', CLI_SHARE | CLI_GET | SWARM, TEXT, AT(hash), 0, NULL, "sha1, sha224, sha256 (default), sha384 or sha512" },
     { "chunk-size","OCTETS", 'c', CLI_SHARE | CLI_GET | SWARM, SIZE, AT(chunk_size), 0, NULL, "512 to 1024 (default), with --direct to 65000" },
+    { "integrity","NAME",    'I', CLI_SHARE | CLI_GET | SWARM, TEXT, AT(integrity), 0, NULL, "merkle (default), or with --direct none: NOTHING THAT COMES IS CHECKED" },
     { "addressing","NAME",   'A', CLI_SHARE | CLI_GET | SWARM, TEXT, AT(addressing), 0, NULL, "how chunks are named: bin32, byte64, chunk32 (default), bin64 or chunk64" },
     { "key",      "FILE",    'K', CLI_LIVE, TEXT, AT(key), 0, NULL, "the channel's private key (PEM); made when it is not there (default: in the state folder)" },
     { "algorithm","NAME",   'g', CLI_LIVE, TEXT, AT(algorithm), 0, NULL, "what signs: ed25519 (default), rsasha1, rsasha256, ecdsap256sha256, ecdsap384sha384" },

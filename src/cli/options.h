@@ -40,8 +40,8 @@ struct cli_settings {
     const char *open; /* relay: FILE to share under its own name */
     const char *at;   /* viewer: identity of such a relay, in hex */
     const char *player;
-    const char *hash, *addressing;        /* names; NULL = default */
-    const char *key, *algorithm, *record; /* live: key file, name, FILE to keep it in */
+    const char *hash, *addressing, *integrity; /* names; NULL = default */
+    const char *key, *algorithm, *record;      /* live: key file, name, FILE to keep it in */
     const char *network;
     bool json, quiet, direct, secret, private_network, gate_off, no_share, no_player, quick_start,
         ledbat_plus;

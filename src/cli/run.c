@@ -204,6 +204,9 @@ int cli_run(const struct cli_settings *s) {
     }
     if (s->direct)
         fprintf(stderr, "culvert: --direct hides nothing: your address is shown to every peer\n");
+    if (cli_kind_unprotected(s))
+        fprintf(stderr, "culvert: --integrity none checks nothing: whoever answers decides what "
+                        "the content is\n");
     own.run = (struct run){.s = s, .progress = cli_progress_init(s->json, s->quiet), .status = -1};
     own.ops = own_ops(s, &uri);
     if (own.ops && s->output && strcmp(s->output, "-") == 0)

@@ -128,6 +128,7 @@ struct node_swarm_config {
     bool complete;         /* everything is in the store: we share it */
     bool fetch_all;        /* get: fetch without being asked for ranges */
     bool no_share;         /* do not become a seeder of it */
+    bool unprotected;      /* DIRECT only: integrity method 0 is meant (ppsp.h) */
     uint64_t upload_limit; /* octets a second, 0 = none */
     /* A live swarm (uri.kind): window, latency, and of a source, which is `complete`
      * from the first moment, the rest. Not OPEN. */
@@ -140,7 +141,8 @@ struct node_swarm_config {
 /* CV_ERR_EXIST when the swarm is open (the modes exclude each other for good),
  * CV_ERR_DIFFERS when the URI belongs to another network, CV_ERR_INVAL when the
  * mode is not possible here (DIRECT without its socket, OPEN and complete on
- * what is no relay, OPEN and live), CV_ERR_LIMIT, CV_ERR_NOMEM, or the store's error. */
+ * what is no relay, OPEN and live, no integrity protection but not meant so),
+ * CV_ERR_LIMIT, CV_ERR_NOMEM, or the store's error. */
 enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node_swarm_config *cfg,
                             cv_handle *ret_swarm);
 void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm);

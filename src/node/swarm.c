@@ -105,7 +105,9 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         return CV_ERR_DIFFERS;
     bool live = u->kind == NODE_URI_LIVE;
     if (!engine || u->kind > NODE_URI_LIVE || u->swarm_id_len > PPSP_ID_MAX ||
-        (live && cfg->mode == NODE_SWARM_OPEN))
+        (live && cfg->mode == NODE_SWARM_OPEN) ||
+        (u->integrity == PPSP_INTEGRITY_NONE &&
+         !(cfg->unprotected && cfg->mode == NODE_SWARM_DIRECT)))
         return CV_ERR_INVAL;
     enum cv_err err;
     struct node_swarm *s = free_slot(n, cfg, &err);
@@ -126,6 +128,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         .open = cfg->mode == NODE_SWARM_DIRECT,
         .pex = cfg->mode == NODE_SWARM_DIRECT,
         .fetch_all = cfg->fetch_all,
+        .unprotected = cfg->unprotected,
         .live = live ? &cfg->live : NULL,
     };
     memcpy(p.id, u->swarm_id, u->swarm_id_len);

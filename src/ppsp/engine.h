@@ -195,6 +195,9 @@ void ppsp_swarm_chunkset(const struct ppsp_swarm *s, struct ppsp_chunkset *set);
 enum cv_err ppsp_swarm_mark(struct ppsp_swarm *s, cv_usec now, struct ppsp_chunkset *set,
                             uint64_t first, uint64_t last);
 
+/* Unprotected content is nothing for the open Internet (erratum 4880), nor for circuits. */
+bool ppsp_swarm_meets(const struct ppsp_swarm *s, const struct cv_endpoint *ep);
+
 struct ppsp_swarm *ppsp_swarm_find(const struct ppsp *p, cv_handle handle);
 void ppsp_swarm_on_timeout(struct ppsp_swarm *s, cv_usec now);
 void ppsp_swarm_reschedule(struct ppsp_swarm *s);

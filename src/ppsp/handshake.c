@@ -63,6 +63,8 @@ static void write_handshake(struct cv_wr *w, const struct ppsp_swarm *s, uint32_
         .messages = (uint16_t)(OUR_MESSAGES | (c->pex ? PEX_MESSAGES : 0)),
         .chunk_size = c->chunk_size,
     };
+    if (c->integrity == PPSP_INTEGRITY_NONE) /* nothing is hashed */
+        o.present &= ~BIT(PPSP_OPT_HASH);
     if (s->live) {
         o.present |= BIT(PPSP_OPT_SIGNATURE) | BIT(PPSP_OPT_DISCARD_WINDOW);
         o.signature = c->id[0];
@@ -94,7 +96,7 @@ static bool live_ok(const struct ppsp_swarm *s, const struct ppsp_options *o) {
 /* Section 7.6: demanded with a Merkle tree only. That of a live tree is in the
  * link, so it may be missing; without a tree it means nothing. */
 static bool hash_ok(const struct ppsp_swarm_config *c, const struct ppsp_options *o) {
-    if (c->integrity == PPSP_INTEGRITY_SIGN_ALL)
+    if (c->integrity == PPSP_INTEGRITY_SIGN_ALL || c->integrity == PPSP_INTEGRITY_NONE)
         return true;
     if (!ppsp_options_has(o, PPSP_OPT_HASH))
         return c->integrity == PPSP_INTEGRITY_UNIFIED;
@@ -178,7 +180,7 @@ static struct ppsp_half_open *half_open_for(struct ppsp *p, cv_usec now,
 static enum cv_err may_call(struct ppsp *p, cv_usec now, const struct cv_endpoint *from,
                             const struct ppsp_swarm *s, uint32_t remote) {
     struct ppsp_channel *c = ppsp_channel_find(p, from, s);
-    if (!c && !(s->config.open && from->kind == CV_ENDPOINT_UDP)) {
+    if (!c && !(s->config.open && from->kind == CV_ENDPOINT_UDP && ppsp_swarm_meets(s, from))) {
         PPSP_COUNT(p, drop_handshake_swarm);
         return CV_ERR_DENIED;
     }

@@ -38,7 +38,7 @@ void ppsp_pex_response(struct ppsp_channel *c, cv_usec now, const struct cv_addr
     struct ppsp_swarm *s = c->swarm;
     struct cv_endpoint ep = cv_endpoint_udp(addr);
     bool good = may(c) && c->pex_expected > 0 && fits(addr, &c->endpoint.addr) &&
-                !ppsp_banned(s->p, &ep, now);
+                !ppsp_banned(s->p, &ep, now) && ppsp_swarm_meets(s, &ep);
     if (good) {
         c->pex_expected--;
         if (ppsp_channel_find(s->p, &ep, s))

@@ -72,6 +72,8 @@ enum cv_err ppsp_peer_add(struct ppsp *p, struct cv_now now, cv_handle swarm,
         return CV_ERR_NOENT;
     if (!ppsp_mtu_fits(s, props->mtu))
         return CV_ERR_INVAL;
+    if (!ppsp_swarm_meets(s, endpoint))
+        return CV_ERR_DENIED;
     if (ppsp_channel_find(p, endpoint, s))
         return CV_ERR_EXIST;
     if (ppsp_banned(p, endpoint, now.mono))

@@ -20,9 +20,9 @@
  * except into the store (ppsp/store.h), and no store function may call ppsp.
  *
  * Supported: Merkle-tree protected static content (method 1) with any of the
- * five hash functions, live streams (methods 2 and 3) with any of the five
- * signature algorithms, the five ways to name chunks, fixed chunk sizes.
- * docs/protocol/ppsp-profile.md tells the rest and every deviation.
+ * five hash functions, unprotected static content where that is asked for, live streams (methods 2
+ * and 3) with any of the five signature algorithms, the five ways to name chunks, fixed chunk
+ * sizes. docs/protocol/ppsp-profile.md tells the rest and every deviation.
  */
 #ifndef CULVERT_PPSP_PPSP_H
 #define CULVERT_PPSP_PPSP_H
@@ -69,7 +69,7 @@ struct ppsp *ppsp_free(struct ppsp *p);
 
 /* Values are those of protocol option 3 (RFC 7574 section 7.5). */
 enum ppsp_integrity {
-    PPSP_INTEGRITY_NONE = 0, /* refused */
+    PPSP_INTEGRITY_NONE = 0, /* refused unless `unprotected` */
     PPSP_INTEGRITY_MERKLE = 1,
     PPSP_INTEGRITY_SIGN_ALL = 2, /* live, a signature a chunk: in benign networks only */
     PPSP_INTEGRITY_UNIFIED = 3,  /* live, Unified Merkle Tree */
@@ -128,7 +128,12 @@ struct ppsp_swarm_config {
     bool open;                             /* accept handshakes from any UDP endpoint */
     bool pex;                              /* tell UDP peers of each other, and call whom they
                                               name; they learn addresses: never hidden swarms */
-    bool fetch_all;                        /* fetch everything; else only what is wanted */
+    /* Allows integrity method 0: nothing that comes is checked, whoever gives it decides
+     * what the content is. For experiments between machines of one owner: UDP peers
+     * without a public address only. The id is a root hash all the same (erratum 4724), nobody
+     * compares with it; `length`, or a store that has all, must say how long the content is. */
+    bool unprotected;
+    bool fetch_all; /* fetch everything; else only what is wanted */
 
     /* Integrity methods 2 and 3: borrowed during the call. Then `length` and wants
      * mean nothing: a viewer fetches from the newest munro on, in order. */
@@ -220,6 +225,7 @@ struct ppsp_peer_props {
  * once; without, that endpoint may open one channel for that swarm and for
  * no other (anything else it asks for gets silence). CV_ERR_EXIST: it is one
  * already; CV_ERR_DENIED: it was dropped for sending bad data not long ago;
+ * or it must not be met, because nothing protects the content;
  * CV_ERR_INVAL: mtu too small for a chunk of this swarm and its hash;
  * CV_ERR_NOENT: unknown swarm; CV_ERR_LIMIT; CV_ERR_NOMEM.
  */

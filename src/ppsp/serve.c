@@ -477,6 +477,10 @@ static enum cv_err burst(struct ppsp_channel *c, cv_usec now, struct cv_batch *b
     /* Alone: hashes and chunk in one datagram, if they fit (section 5.3). Not what
      * pacing singles out: it would carry hashes that went with its group already. */
     bool small = c->cc.cwnd < (uint64_t)(SINGLY + 1) * c->cc.mss;
+    if (s->config.integrity == PPSP_INTEGRITY_NONE) {
+        nodes.count = 0;
+        return send_chunks(c, now, b, room, first, n, false, &nodes, ret_sent);
+    }
     size_t munro = s->live ? ppsp_live_munro_len(s) : 0;
     bool munro_fits = s->live && c->cc.mss + munro <= room;
     if (s->live && s->live->sign_all) {

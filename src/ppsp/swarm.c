@@ -12,9 +12,10 @@ static bool is_live(const struct ppsp_swarm_config *c) {
 }
 
 static bool config_ok(const struct ppsp_swarm_config *c) {
-    bool id_ok = is_live(c)
-                     ? c->id_len >= 2 && c->id_len <= PPSP_ID_MAX
-                     : c->integrity == PPSP_INTEGRITY_MERKLE && cv_sha_len(c->hash) == c->id_len;
+    bool method_ok = c->integrity == PPSP_INTEGRITY_MERKLE ||
+                     (c->integrity == PPSP_INTEGRITY_NONE && c->unprotected);
+    bool id_ok = is_live(c) ? c->id_len >= 2 && c->id_len <= PPSP_ID_MAX
+                            : method_ok && cv_sha_len(c->hash) == c->id_len;
     return id_ok && cv_sha_len(c->hash) > 0 && ppsp_spec_len(c->addressing) > 0 &&
            c->chunk_size >= PPSP_CHUNK_SIZE_MIN && c->chunk_size <= PPSP_CHUNK_SIZE_MAX && c->store;
 }
@@ -53,12 +54,31 @@ static enum cv_err load_have(struct ppsp_swarm *s) {
     return err;
 }
 
+/* No tree says how long unprotected content is: its owner does, and no peer. */
+static enum cv_err load_unprotected(struct ppsp_swarm *s, const struct ppsp_store_size *size) {
+    uint64_t octets = size->octets ? size->octets : s->config.length;
+    uint64_t chunk_size = s->config.chunk_size;
+    uint64_t chunks = octets / chunk_size + (octets % chunk_size != 0);
+    if (!count_ok(s, chunks) || (s->config.length && s->config.length != octets))
+        return CV_ERR_INVAL;
+    set_chunks(s, chunks);
+    s->octets = s->spec.octets = octets;
+    s->octets_sure = true;
+    struct ppsp_store_size sure = {.chunks = chunks, .octets = octets};
+    enum cv_err err =
+        size->octets ? load_have(s) : s->config.store->set_size(s->config.store_ctx, &sure);
+    s->complete = s->have.count == s->chunks;
+    return err;
+}
+
 /* What the store has counts only when its tree is the tree of this swarm. */
 static enum cv_err load(struct ppsp_swarm *s) {
     struct ppsp_store_size size = {0};
     enum cv_err err = s->config.store->size(s->config.store_ctx, &size);
     if (err)
         return err;
+    if (s->config.integrity == PPSP_INTEGRITY_NONE)
+        return load_unprotected(s, &size);
     uint64_t length = s->config.length, chunk_size = s->config.chunk_size;
     uint64_t chunks = length / chunk_size + (length % chunk_size != 0);
     if (size.chunks == 0) {
@@ -89,6 +109,11 @@ static enum cv_err load(struct ppsp_swarm *s) {
 /* Ids are long, some of them: the table goes by their hash. */
 void ppsp_id_key(const uint8_t *id, size_t len, uint8_t ret[PPSP_ID_KEY]) {
     CV_BLAKE2B(ret, PPSP_ID_KEY, NULL, 0, {id, len});
+}
+
+bool ppsp_swarm_meets(const struct ppsp_swarm *s, const struct cv_endpoint *ep) {
+    return s->config.integrity != PPSP_INTEGRITY_NONE ||
+           (ep->kind == CV_ENDPOINT_UDP && !cv_addr_is_public(&ep->addr));
 }
 
 void ppsp_swarm_chunkset(const struct ppsp_swarm *s, struct ppsp_chunkset *set) {

@@ -55,6 +55,33 @@ class Direct(programs.Case):
         self.fetch("six", self.film(100_000), "--hash", "sha1", "--addressing", "bin32",
                    listen="[::1]:0", by="uri")
 
+    def test_unprotected_only_where_it_is_meant(self):
+        path = self.film(50_001)
+        shared = self.fetch("none", path, "--integrity", "none", by="uri")
+        protected = self.fetch("merkle", path, "--integrity", "merkle", by="uri")
+        asked = ["--direct", "--peer", "127.0.0.1:9"]
+        meant = ("nothing protects what this link names: whoever serves it decides what it "
+                 "contains; add --direct --integrity none if that is meant")
+        rows = [
+            (["get", *asked, shared["uri"]], meant),
+            (["get", shared["uri"]], meant),
+            (["play", *asked, shared["uri"]], meant),
+            (["get", "--integrity", "none", shared["uri"]], meant),
+            (["get", *asked, "--integrity", "none", protected["uri"]],
+             "integrity 'none': is not what the link says"),
+            (["get", *asked, "--integrity", "none", shared["root_hash"]],
+             f"root hash '{shared['root_hash']}': only the link says how long unprotected "
+             "content is"),
+            (["share", "--integrity", "none", path],
+             "integrity 'none': what strangers send is always checked; none needs --direct"),
+            (["share", "--direct", "--integrity", "some", path],
+             "integrity 'some': is not merkle or none"),
+        ]
+        for args, line in rows:
+            with self.subTest(line):
+                got, _, err = programs.run(args[0], *self.options("x"), *args[1:])
+                self.assertEqual((got, err.splitlines()), (2, [f"culvert: {line}"]))
+
     def test_refused(self):
         path = self.film(1000)
         rows = [

@@ -299,6 +299,31 @@ class Files(unittest.TestCase):
             fetch(swarm, content, data)
         all_at_once(job, [(512, 1), (4096, 2), (8192, 1)])
 
+    def test_without_integrity(self):
+        """Method 0, where it is asked for: nothing is hashed, and all of it arrives, with loss too."""
+        none = ['--integrity', 'none']
+
+        def job(addressing, size):
+            data = octets(size)
+
+            def made():
+                return static_swarm(data, 2, addressing, integrity=wire.NONE)
+            c, address = Culvert.share(data, *options(addressing, 2), *none)
+            try:
+                for loss in (0.0, 0.15):
+                    swarm = made()[0]
+                    swarm.addressing.length = size  # it has no peaks to learn it from
+                    peer = leech(address, data, swarm, loss)
+                    if peer.counts['hashes']:
+                        raise AssertionError(f'hashes came: {peer.counts}')
+                c.stop()
+            finally:
+                c.kill()
+            for loss in (0.0, 0.15):
+                swarm, content = made()
+                fetch(swarm, content, data, loss, args=none)
+        all_at_once(job, [(0, 33000), (1, 7162), (2, 16384), (3, 1025), (4, 1)])
+
     def test_ipv6(self):
         data = octets(9999)
         c, address = Culvert.share(data, listen='[::1]:0')

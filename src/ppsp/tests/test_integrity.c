@@ -66,10 +66,10 @@ static uint64_t have(const struct bench *b) {
 
 /* A receiver that only follows the text: it keeps the hashes it was sent and
  * those it computed on the way to a peak, and takes a chunk only if that reaches
- * a peak. Works for any datagram sequence. */
+ * a peak, or what led to one before. Works for any datagram sequence. */
 struct naive {
     uint64_t chunks;
-    bool known[4096];
+    bool known[4096], proven[4096];
     uint8_t hash[4096][32];
 };
 
@@ -90,8 +90,8 @@ static bool naive_take(struct naive *n, const struct raw_message *m) {
     for (;; k++) {
         ppsp_bin parent = ppsp_bin_parent(b), sib = ppsp_bin_sibling(b);
         bins[k] = b;
-        if (n->known[b] || ppsp_bin_last(parent) >= n->chunks)
-            break; /* known already, or b is a peak */
+        if (n->proven[b] || ppsp_bin_last(parent) >= n->chunks)
+            break; /* proven already, or b is a peak */
         if (!n->known[sib])
             return false;
         if (ppsp_bin_is_left(b))
@@ -102,8 +102,10 @@ static bool naive_take(struct naive *n, const struct raw_message *m) {
     }
     if (!n->known[b] || memcmp(n->hash[b], way[k], 32) != 0)
         return false;
-    while (k-- > 0)
+    while (k-- > 0) {
         naive_learn(n, bins[k], way[k]);
+        n->proven[bins[k]] = n->proven[ppsp_bin_sibling(bins[k])] = true;
+    }
     return true;
 }
 
