@@ -13,6 +13,10 @@ static enum rep_role role_of(uint8_t role) {
 }
 
 void node_accounts_on_tunnel(struct node *n, struct cv_now now, const struct tun_event *ev) {
+    if (ev->kind == TUN_EVENT_LINK_UP && ev->link_up.role == TUN_ROLE_RELAY)
+        node_favour_link_up(n, ev->link_up.link, &ev->link_up.addr);
+    else if (ev->kind == TUN_EVENT_LINK_DOWN)
+        node_favour_link_down(n, now, ev->link_down.link);
     if (!n->ledger)
         return;
     if (ev->kind == TUN_EVENT_LINK_UP) {
@@ -48,6 +52,7 @@ bool node_accounts_settle(struct node *n, struct cv_now now) {
         case REP_EVENT_WEIGHT: {
             uint32_t w = ev.weight / WEIGHT_RATIO;
             tun_link_weight(n->relay, ev.link, w < 1 ? 1 : w > 100 ? 100 : w);
+            node_favour_weight(n, now, ev.link, ev.weight);
             break;
         }
         case REP_EVENT_BANNED:

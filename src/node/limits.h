@@ -31,7 +31,12 @@ enum node_limits {
     NODE_SHARE_FROM_CHUNKS = 64, /* a viewer that has so many becomes a seeder */
     NODE_FIRST_HOPS_MAX = 32,    /* remembered for status */
     NODE_PEERS_SHOWN = 64,       /* of one swarm in peers and path */
-    NODE_SETTLE_ROUNDS = 1000,   /* more is put off to the next step */
+    NODE_NEIGHBOURS_MAX = 256,   /* relays with a link, known by address; beyond: unknown */
+    NODE_RANKED_MAX = 128,       /* peers of a swarm, as many as ppsp has */
+    NODE_SLOTS_MIN = 4,          /* peers served at a time by a swarm whose upload is limited, */
+    NODE_SLOTS_MAX = 64,         /* .. at most, and one for each so many octets a second */
+    NODE_SLOT_OCTETS_S = 65536,
+    NODE_SETTLE_ROUNDS = 1000, /* more is put off to the next step */
 };
 
 #endif

@@ -47,6 +47,13 @@ struct node_errand {
     struct dht_item item; /* newest found so far */
 };
 
+/* A relay that proved who it is, while it has a link with ours. */
+struct node_neighbour {
+    cv_handle link;
+    struct cv_addr addr;
+    uint32_t weight; /* REP_WEIGHT_.. */
+};
+
 struct node {
     struct node_config cfg;
     const struct cv_rng *rng;
@@ -68,6 +75,9 @@ struct node {
     struct node_first_hop first_hops[NODE_FIRST_HOPS_MAX];
     cv_handle first_links[NODE_FIRST_HOPS_MAX];
     size_t first_hops_count;
+
+    struct node_neighbour neighbours[NODE_NEIGHBOURS_MAX];
+    size_t neighbours_count;
 
     /* discovery */
     bool dht_ready, relay_ready, client_ready;
@@ -120,6 +130,14 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
                         const struct ppsp_event *ev);
 /* Views and shares that could not begin for want of room are tried again. */
 void node_swarm_retry(struct node *n, struct cv_now now);
+
+/* favour.c: whom to serve first */
+uint32_t node_favour_slots(uint64_t upload_limit);
+void node_favour_peer(struct node *n, struct cv_now now, const struct node_swarm *s,
+                      const struct cv_endpoint *ep);
+void node_favour_link_up(struct node *n, cv_handle link, const struct cv_addr *addr);
+void node_favour_weight(struct node *n, struct cv_now now, cv_handle link, uint32_t weight);
+void node_favour_link_down(struct node *n, struct cv_now now, cv_handle link);
 
 /* route.c */
 void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_event *ev);

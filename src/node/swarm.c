@@ -141,6 +141,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
                              .cfg = *cfg,
                              .engine = engine,
                              .ppsp = handle};
+    ppsp_swarm_slots(engine, now, handle, node_favour_slots(cfg->upload_limit));
     if (live) /* nobody knows; every offset may come */
         s->cfg.uri.length = UINT64_MAX;
     struct ppsp_stats st;
@@ -362,6 +363,8 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
         out.kind = ev->type == PPSP_EVENT_PEER_UP ? NODE_EVENT_PEER_UP : NODE_EVENT_PEER_DOWN;
         out.u.peer.endpoint = ev->endpoint;
         node_event_push(n, &out);
+        if (ev->type == PPSP_EVENT_PEER_UP)
+            node_favour_peer(n, now, s, &ev->endpoint);
         if (ev->type == PPSP_EVENT_PEER_DOWN && s->circuit) {
             node_openly_hang_up(n, now, s);
         } else if (ev->type == PPSP_EVENT_PEER_DOWN && s->cfg.mode == NODE_SWARM_HIDDEN) {

@@ -374,6 +374,7 @@ enum cv_err ppsp_stats(const struct ppsp *p, cv_handle swarm, struct ppsp_stats 
         .octets = s->octets,
         .chunk_size = s->config.chunk_size,
         .peers = s->open_count,
+        .slots = s->slots,
         .up = s->up,
         .down = s->down,
         .up_rate = ppsp_rate_get(&s->up_rate, p->last_now),
@@ -425,6 +426,7 @@ size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats 
             .cwnd = c->cc.cwnd,
             .queuing_delay = c->cc.queuing_delay,
             .chunks_have = c->have.count,
+            .rank = c->rank,
             .requests = (uint32_t)c->asked.chunks,
             .stalls = c->stalls,
         };

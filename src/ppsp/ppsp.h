@@ -295,6 +295,7 @@ struct ppsp_stats {
     uint64_t octets;      /* of the content; 0: not known exactly yet */
     uint32_t chunk_size;
     uint32_t peers;              /* with an open channel */
+    uint32_t slots;              /* ppsp_swarm_slots() */
     uint64_t up, down;           /* octets of content sent, and received and verified */
     uint64_t up_rate, down_rate; /* the same in octets a second, over the last second */
     uint64_t wasted;             /* octets of content received in vain (duplicates, unverifiable) */
@@ -331,6 +332,7 @@ struct ppsp_peer_stats {
     uint64_t cwnd;         /* octets we may have in flight */
     cv_usec queuing_delay; /* LEDBAT's current estimate */
     uint64_t chunks_have;  /* that it said it has */
+    uint32_t rank;         /* ppsp_peer_rank() */
     uint32_t requests;     /* chunks we asked it for and wait for */
     uint32_t stalls;       /* times it did not serve */
 };

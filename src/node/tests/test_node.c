@@ -183,6 +183,109 @@ Test(node_node, a_handle_never_names_a_later_swarm) {
     node_free(n);
 }
 
+/* ---- whom to serve first ---- */
+
+/* A peer at an address that calls our direct swarm. */
+static struct ppsp *caller(struct node *n, const struct cv_addr *at, const struct node_uri *uri) {
+    static uint8_t arena[64 * 1500];
+    struct cv_run runs[64];
+    struct cv_batch b = cv_batch_init(arena, 64, 1500, 0, runs, 64);
+    struct ppsp *p = ppsp_new(NULL, &rng);
+    struct cv_addr here;
+    cr_assert_eq(cv_addr_parse("127.0.0.1:4001", &here), CV_ERR_OK);
+    struct cv_endpoint there = cv_endpoint_udp(&here);
+    struct ppsp_swarm_config c = {.id_len = uri->swarm_id_len,
+                                  .integrity = PPSP_INTEGRITY_MERKLE,
+                                  .hash = CV_SHA256,
+                                  .addressing = PPSP_ADDRESSING_CHUNK32,
+                                  .chunk_size = 1024,
+                                  .length = uri->length,
+                                  .store = &empty_store};
+    cv_handle h;
+    memcpy(c.id, uri->swarm_id, c.id_len);
+    cr_assert_eq(ppsp_swarm_open(p, n->now, &c, &h), CV_ERR_OK);
+    struct ppsp_peer_props props = {.mtu = 1400, .initiate = true};
+    cr_assert_eq(ppsp_peer_add(p, n->now, h, &there, &props), CV_ERR_OK);
+    for (int i = 0; i < 3; i++) {
+        cv_batch_clear(&b);
+        (void)ppsp_poll_transmit(p, n->now, &b);
+        for (uint32_t r = 0; r < b.runs_used; r++)
+            for (uint16_t k = 0; k < runs[r].count; k++)
+                node_on_datagram(n, n->now, NODE_SOCKET_DIRECT, at, cv_batch_at(&b, &runs[r], k),
+                                 runs[r].size);
+        cv_batch_clear(&b);
+        node_poll_transmit(n, n->now, NODE_SOCKET_DIRECT, &b);
+        for (uint32_t r = 0; r < b.runs_used; r++)
+            for (uint16_t k = 0; k < runs[r].count && cv_addr_equal(&runs[r].to.addr, at); k++)
+                (void)ppsp_on_datagram(p, n->now, &there, cv_batch_at(&b, &runs[r], k),
+                                       runs[r].size);
+    }
+    return p;
+}
+
+static uint32_t rank_at(const struct node *n, cv_handle swarm, const struct cv_addr *at) {
+    struct ppsp_peer_stats ps[8];
+    const struct node_swarm *s = &n->swarms[(uint32_t)swarm];
+    size_t count = ppsp_peers(s->engine, s->ppsp, ps, 8);
+    for (size_t i = 0; i < count; i++)
+        if (ps[i].state == PPSP_PEER_OPEN && cv_addr_equal(&ps[i].endpoint.addr, at))
+            return ps[i].rank;
+    cr_assert(false, "not connected");
+    return 0;
+}
+
+static void link_event(struct node *n, bool up, cv_handle link, uint8_t role, const char *at) {
+    struct tun_event ev = {.kind = up ? TUN_EVENT_LINK_UP : TUN_EVENT_LINK_DOWN};
+    if (up) {
+        ev.link_up.link = link;
+        ev.link_up.role = role;
+        cr_assert_eq(cv_addr_parse(at, &ev.link_up.addr), CV_ERR_OK);
+    } else {
+        ev.link_down.link = link;
+    }
+    node_accounts_on_tunnel(n, n->now, &ev);
+}
+
+Test(node_node, what_a_relay_carried_is_its_rank_in_direct_swarms) {
+    struct node *n = make(false, 1000000);
+    struct node_swarm_config c = swarm(n, 1);
+    struct cv_addr relay, client, stranger;
+    struct ppsp_stats st;
+    cv_handle h;
+    cr_assert_eq(cv_addr_parse("127.0.0.7:5000", &relay), CV_ERR_OK);
+    cr_assert_eq(cv_addr_parse("127.0.0.8:5000", &client), CV_ERR_OK);
+    cr_assert_eq(cv_addr_parse("127.0.0.9:5000", &stranger), CV_ERR_OK);
+    c.upload_limit = 8 * NODE_SLOT_OCTETS_S;
+    cr_assert_eq(node_swarm_open(n, n->now, &c, &h), CV_ERR_OK);
+    const struct node_swarm *s = &n->swarms[(uint32_t)h];
+    cr_assert_eq(ppsp_stats(s->engine, s->ppsp, &st), CV_ERR_OK);
+    cr_expect_eq(st.slots, 8);
+
+    link_event(n, true, 11, TUN_ROLE_RELAY, "127.0.0.7:4000");
+    link_event(n, true, 12, TUN_ROLE_CLIENT, "127.0.0.8:4000");
+    node_favour_weight(n, n->now, 11, 300);
+    node_favour_weight(n, n->now, 12, 300); /* clients have no weight */
+    struct ppsp *callers[] = {caller(n, &relay, &c.uri), caller(n, &client, &c.uri),
+                              caller(n, &stranger, &c.uri)};
+    cr_expect_eq(rank_at(n, h, &relay), 250);
+    cr_expect_eq(rank_at(n, h, &client), 0);
+    cr_expect_eq(rank_at(n, h, &stranger), 0);
+    node_favour_weight(n, n->now, 11, 120);
+    cr_expect_eq(rank_at(n, h, &relay), 70);
+    link_event(n, false, 11, 0, NULL);
+    cr_expect_eq(rank_at(n, h, &relay), 0);
+    for (int i = 0; i < 3; i++)
+        ppsp_free(callers[i]);
+    node_free(n);
+}
+
+Test(node_node, slots_follow_the_upload_limit) {
+    cr_expect_eq(node_favour_slots(0), 0, "everybody is served");
+    cr_expect_eq(node_favour_slots(1), NODE_SLOTS_MIN);
+    cr_expect_eq(node_favour_slots(10 * NODE_SLOT_OCTETS_S), 10);
+    cr_expect_eq(node_favour_slots(UINT64_MAX), NODE_SLOTS_MAX);
+}
+
 /* A link may claim any length: looking for what is there must not take longer. */
 Test(node_node, nothing_is_found_in_no_time_in_a_link_of_terabytes, .timeout = 30) {
     struct node *n = make(false, 1000000);
