@@ -332,6 +332,7 @@ static enum cv_err relay_up(struct rep_ledger *l, struct cv_now now, struct rep_
     TAILQ_INSERT_HEAD(&k->peer->links, k, of_owner);
     k->weight = 0; /* so that the first one is told */
     rep_standing_weigh(l, k);
+    rep_standing_dirty(l, now); /* one more competes */
     rep_settle_link_up(l, now, k->peer);
     rep_ask_link_up(l, now, k->peer);
     return CV_ERR_OK;
@@ -397,6 +398,7 @@ void rep_ledger_link_down(struct rep_ledger *l, struct cv_now now, cv_handle lin
         return;
     if (k->peer) {
         TAILQ_REMOVE(&k->peer->links, k, of_owner);
+        rep_standing_dirty(l, now);
         forget_stranger(l, k->peer);
     }
     rep_account_close(l, k);

@@ -15,6 +15,15 @@ struct rep_walks {
     uint32_t stamp, ego, repaired;
     uint64_t version; /* of the graph that was walked */
     bool walked;
+    struct rival *rivals; /* by node */
+    uint32_t rival_n;
+};
+
+/* One of those that compete, and its row without the others. */
+struct rival {
+    uint32_t node;
+    uint64_t *sum;    /* as in the row, others add nothing */
+    uint64_t version; /* of the graph it was summed up in; 0: not yet */
 };
 
 /* splitmix64: good enough to walk by, and the same everywhere. */
@@ -40,6 +49,12 @@ struct rep_walks *rep_walks_new(const struct rep_walk_config *cfg) {
     return w->len && w->nodes ? w : rep_walks_free(w);
 }
 
+static void free_rivals(struct rival *v, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++)
+        free(v[i].sum);
+    free(v);
+}
+
 struct rep_walks *rep_walks_free(struct rep_walks *w) {
     if (!w)
         return NULL;
@@ -47,6 +62,7 @@ struct rep_walks *rep_walks_free(struct rep_walks *w) {
     free(w->nodes);
     free(w->hits);
     free(w->seen);
+    free_rivals(w->rivals, w->rival_n);
     free(w);
     return NULL;
 }
@@ -68,17 +84,96 @@ uint32_t rep_walks_repaired(const struct rep_walks *w) {
     return w->repaired;
 }
 
+/* ---- rivals ---- */
+
+static int by_node(const void *a, const void *b) {
+    const struct rival *x = a, *y = b;
+    return (x->node > y->node) - (x->node < y->node);
+}
+
+static struct rival *find_rival(const struct rep_walks *w, uint32_t node) {
+    struct rival key = {.node = node};
+    return w->rival_n ? bsearch(&key, w->rivals, w->rival_n, sizeof key, by_node) : NULL;
+}
+
+enum cv_err rep_walks_rivals(struct rep_walks *w, const uint32_t *nodes, uint32_t n) {
+    struct rival *v = calloc((size_t)n + 1, sizeof *v);
+    if (!v)
+        return CV_ERR_NOMEM;
+    for (uint32_t i = 0; i < n; i++)
+        v[i].node = nodes[i];
+    qsort(v, n, sizeof *v, by_node);
+    bool same = n == w->rival_n;
+    for (uint32_t i = 0; same && i < n; i++)
+        same = v[i].node == w->rivals[i].node;
+    if (same) {
+        free(v);
+        return CV_ERR_OK;
+    }
+    free_rivals(w->rivals, w->rival_n);
+    w->rivals = v;
+    w->rival_n = n;
+    w->walked = false;
+    return CV_ERR_OK;
+}
+
+/* Sums up the rows of rivals that changed. A node is marked when its row or
+ * that of a neighbour's exclusion changed, so nothing else can be stale. */
+static enum cv_err sum_rivals(struct rep_walks *w, struct rep_graph *g) {
+    for (uint32_t i = 0; i < w->rival_n; i++) {
+        struct rival *r = &w->rivals[i];
+        uint32_t n;
+        uint64_t total, below = 0, sum = 0;
+        if (r->sum && rep_graph_changed(g, r->node) <= r->version)
+            continue;
+        const struct rep_half *row = rep_graph_row(g, r->node, &n, &total);
+        uint64_t *more = realloc(r->sum, ((size_t)n + 1) * sizeof *more);
+        if (!more)
+            return CV_ERR_NOMEM;
+        r->sum = more;
+        for (uint32_t j = 0; j < n; j++) {
+            if (!find_rival(w, row[j].to))
+                sum += row[j].sum - below;
+            below = row[j].sum;
+            r->sum[j] = sum;
+        }
+        r->version = rep_graph_version(g);
+    }
+    return CV_ERR_OK;
+}
+
+/* ---- walking ---- */
+
+/* A row to go on by: sums in it, or beside it for a rival. */
+struct way {
+    const struct rep_half *row;
+    const uint64_t *sum; /* NULL: those of the row */
+    uint32_t n;
+    uint64_t total;
+};
+
+static struct way way_from(const struct rep_walks *w, struct rep_graph *g, uint32_t node) {
+    struct way way = {0};
+    way.row = rep_graph_row(g, node, &way.n, &way.total);
+    const struct rival *r = find_rival(w, node);
+    if (r && way.n) {
+        way.sum = r->sum;
+        way.total = r->sum[way.n - 1];
+    }
+    return way;
+}
+
 /* The neighbour whose share of the row holds `at` (< total). */
-static uint32_t pick(const struct rep_half *row, uint32_t n, uint64_t at) {
-    uint32_t lo = 0, hi = n - 1;
+static uint32_t pick(const struct way *way, uint64_t at) {
+    uint32_t lo = 0, hi = way->n - 1;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
-        if (row[mid].sum > at)
+        if ((way->sum ? way->sum[mid] : way->row[mid].sum) > at)
             hi = mid;
         else
             lo = mid + 1;
     }
-    return row[lo].to;
+    return way->row[lo].to;
 }
 
 static void walk(struct rep_walks *w, struct rep_graph *g, uint32_t number) {
@@ -89,12 +184,10 @@ static void walk(struct rep_walks *w, struct rep_graph *g, uint32_t number) {
     uint8_t len = 0;
     w->seen[at] = ++w->stamp;
     for (unsigned step = 0; step < REP_WALK_STEPS && next(&state) >> 32 < go_on; step++) {
-        uint32_t n;
-        uint64_t sum;
-        const struct rep_half *row = rep_graph_row(g, at, &n, &sum);
-        if (sum == 0)
+        struct way way = way_from(w, g, at);
+        if (way.total == 0)
             break;
-        at = pick(row, n, (uint64_t)((rep_u128)next(&state) * sum >> 64));
+        at = pick(&way, (uint64_t)((rep_u128)next(&state) * way.total >> 64));
         if (w->seen[at] != w->stamp) {
             w->seen[at] = w->stamp;
             w->hits[at]++;
@@ -143,6 +236,8 @@ enum cv_err rep_walks_update(struct rep_walks *w, struct rep_graph *g, uint32_t 
     assert(ego < count);
     assert(count >= w->count);
     enum cv_err err = grow(w, count);
+    if (!err)
+        err = sum_rivals(w, g);
     if (err)
         return err;
     if (w->stamp > UINT32_MAX - w->cfg.walks) { /* stamps begin anew */

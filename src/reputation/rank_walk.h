@@ -31,6 +31,15 @@ struct rep_walks;
 struct rep_walks *rep_walks_new(const struct rep_walk_config *cfg);
 struct rep_walks *rep_walks_free(struct rep_walks *w);
 
+/*
+ * Who competes for the same thing, and is scored for it: what two of them say
+ * about each other counts for nothing (DropEdge, by Seuken and others), so that
+ * no report of theirs moves either. `nodes` of the graph of the updates, ego
+ * not among them. All walks are walked anew when the set changes. CV_ERR_NOMEM:
+ * as before.
+ */
+enum cv_err rep_walks_rivals(struct rep_walks *w, const uint32_t *nodes, uint32_t n);
+
 /* Brings all walks from `ego` up to date with `g`, which must be the graph of
  * the update before. CV_ERR_NOMEM: as they were. */
 enum cv_err rep_walks_update(struct rep_walks *w, struct rep_graph *g, uint32_t ego);

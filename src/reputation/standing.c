@@ -103,9 +103,26 @@ static void hand_out(struct rep_ledger *l, struct cv_now now) {
     }
 }
 
+/* Relays with links to us compete for the same scheduler. */
+static enum cv_err set_rivals(struct rep_ledger *l) {
+    uint32_t n = 0, *nodes = calloc(cv_map_count(l->peers) + 1, sizeof *nodes);
+    void *cursor = NULL;
+    const struct rep_peer *p;
+    if (!nodes)
+        return CV_ERR_NOMEM;
+    while ((p = cv_map_next(l->peers, &cursor, NULL))) {
+        uint32_t i = rep_graph_find(l->graph, p->key);
+        if (i != REP_NO_NODE && !TAILQ_EMPTY(&p->links))
+            nodes[n++] = i;
+    }
+    enum cv_err err = rep_walks_rivals(l->walks, nodes, n);
+    free(nodes);
+    return err;
+}
+
 void rep_standing_rank(struct rep_ledger *l, struct cv_now now) {
     l->rerank_at = CV_USEC_NEVER;
-    if (rep_walks_update(l->walks, l->graph, l->ego)) {
+    if (set_rivals(l) || rep_walks_update(l->walks, l->graph, l->ego)) {
         rep_standing_dirty(l, now); /* out of memory: the old weights stay for now */
         return;
     }

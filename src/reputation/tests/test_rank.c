@@ -272,6 +272,87 @@ Test(rep_rank, which_way_walks_came) {
     rep_graph_free(g);
 }
 
+/* The chances are those of a graph without rows between rivals. */
+Test(rep_rank, rows_between_rivals_do_not_count) {
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        static const unsigned who[] = {2, 5, 9};
+        struct cv_rng_seeded dice;
+        double w[SMALL][SMALL];
+        uint32_t rivals[3];
+        cv_rng_seeded_init(&dice, seed);
+        struct cv_rng rng = cv_rng_seeded(&dice);
+        struct rep_graph *g = random_graph(&rng, w);
+        struct rep_walk_config cfg = {.walks = WALKS, .alpha_permille = 850, .seed = seed};
+        struct rep_walks *walks = rep_walks_new(&cfg);
+        for (unsigned i = 0; i < 3; i++) {
+            rivals[i] = node(g, who[i]);
+            set(g, who[i], who[(i + 1) % 3], UINT64_C(1) << 21); /* praise in a circle */
+            for (unsigned j = 0; j < 3; j++)
+                w[who[i]][who[j]] = 0;
+        }
+        cr_assert_eq(rep_walks_rivals(walks, rivals, 3), CV_ERR_OK);
+        cr_assert_eq(rep_walks_update(walks, g, node(g, 0)), CV_ERR_OK);
+        for (unsigned t = 1; t < SMALL; t++) {
+            double share = (double)rep_walks_hits(walks, node(g, t)) / WALKS;
+            double want = first_visit(w, 0, t), deviation = sqrt(want * (1 - want) / WALKS);
+            cr_expect(fabs(share - want) < 5 * deviation + 1e-9, "seed %lu, %u: %f, exact %f",
+                      (unsigned long)seed, t, share, want);
+        }
+        rep_walks_free(walks);
+        rep_graph_free(g);
+    }
+}
+
+/* Whatever rivals say about each other, nobody's hits move by one. */
+Test(rep_rank, no_report_about_a_rival_moves_anything) {
+    struct cv_rng_seeded dice;
+    double w[SMALL][SMALL];
+    uint32_t before[SMALL], rivals[3];
+    cv_rng_seeded_init(&dice, 9);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    struct rep_graph *g = random_graph(&rng, w);
+    struct rep_walk_config cfg = {.walks = 5000, .alpha_permille = 850, .seed = 1};
+    struct rep_walks *kept = rep_walks_new(&cfg);
+    for (unsigned i = 0; i < 3; i++)
+        rivals[i] = node(g, 3 + i);
+    for (unsigned i = 0; i < 3; i++) /* whoever is not known yet changes the order of a row */
+        set(g, 3 + i, 3 + (i + 1) % 3, 1);
+    cr_assert_eq(rep_walks_rivals(kept, rivals, 3), CV_ERR_OK);
+    cr_assert_eq(rep_walks_update(kept, g, node(g, 0)), CV_ERR_OK);
+    for (unsigned t = 0; t < SMALL; t++)
+        before[t] = rep_walks_hits(kept, node(g, t));
+    for (unsigned step = 0; step < 20; step++) {
+        unsigned a = 3 + step % 3, b = 3 + (step + 1 + step / 3 % 2) % 3;
+        set(g, a, b, cv_rng_below(&rng, UINT64_C(1) << 40));
+        cr_assert_eq(rep_walks_update(kept, g, node(g, 0)), CV_ERR_OK);
+        for (unsigned t = 0; t < SMALL; t++)
+            cr_assert_eq(rep_walks_hits(kept, node(g, t)), before[t], "step %u, %u", step, t);
+    }
+    /* Rows with others do count, and the set may change. */
+    set(g, 3, 1, UINT64_C(1) << 41);
+    for (unsigned round = 0; round < 4; round++) {
+        static const struct {
+            unsigned who[3], n;
+        } sets[] = {{{3, 4, 5}, 3}, {{0}, 0}, {{3, 4}, 2}, {{4, 5}, 2}};
+        for (unsigned i = 0; i < sets[round].n; i++)
+            rivals[i] = node(g, sets[round].who[i]);
+        struct rep_walks *anew = rep_walks_new(&cfg);
+        cr_assert_eq(rep_walks_rivals(kept, rivals, sets[round].n), CV_ERR_OK);
+        cr_assert_eq(rep_walks_rivals(anew, rivals, sets[round].n), CV_ERR_OK);
+        cr_assert_eq(rep_walks_update(kept, g, node(g, 0)), CV_ERR_OK);
+        cr_assert_eq(rep_walks_update(anew, g, node(g, 0)), CV_ERR_OK);
+        bool moved = false;
+        for (unsigned t = 0; t < SMALL; t++) {
+            moved |= rep_walks_hits(kept, node(g, t)) != before[t];
+            cr_assert_eq(rep_walks_hits(kept, node(g, t)), rep_walks_hits(anew, node(g, t)));
+        }
+        cr_assert(moved);
+        rep_walks_free(anew);
+    }
+    rep_walks_free(kept);
+    rep_graph_free(g);
+}
+
 Test(rep_rank, same_seed_same_hits) {
     struct cv_rng_seeded dice;
     double w[SMALL][SMALL];
