@@ -2,17 +2,20 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
 #include "cli/exitcode.h"
 #include "cli/kind.h"
 #include "cli/session.h"
 #include "cli/task.h"
+#include "cli/unpack.h"
 #include "cli/verbs.h"
+#include "gateway/folder.h"
 #include "io/store_file.h"
 #include "ppsp/ppsp.h"
 
-enum { ROOM_TO_GO_ON = 16 << 20 };
+enum { ROOM_TO_GO_ON = 16 << 20, FIRST_OF_INDEX = 64 << 10 };
 
 struct fetch {
     struct cli_task t;
@@ -20,6 +23,11 @@ struct fetch {
     struct io_store *store;
     struct io_wake *flushed; /* the store has written: what it refused goes on */
     bool first_seen, full;
+    /* Of a folder: its index, once that is verified; a wish for it until then. */
+    struct io_folder *folder;
+    uint64_t want, wanted;     /* octets; 0: none */
+    struct cli_unpack *unpack; /* get: its files get their names */
+    bool forget;               /* what is in the store is of no use any more */
 };
 
 static struct node *node_of(struct fetch *g) {
@@ -34,20 +42,151 @@ static void say(struct fetch *g, const char *name, const char *sentence, json_t 
     cli_progress_event(&g->t.progress, name, sentence, fields);
 }
 
-static void on_complete(struct fetch *g) {
+static void say_link(struct fetch *g) {
+    char link[GW_LINK_MAX], sentence[GW_LINK_MAX + 48];
+    if (!g->folder) {
+        cli_progress_link(&g->t.progress, g->t.c->gateway, &g->uri);
+        return;
+    }
+    gateway_link(g->t.c->gateway, &g->uri, link);
+    snprintf(sentence, sizeof sentence, "Player link of %zu files: %s", g->folder->count, link);
+    say(g, "link", sentence,
+        json_pack("{s:s, s:I}", "url", link, "files", (json_int_t)g->folder->count));
+}
+
+/* A name a stranger chose, made harmless: no folder, no leading dot. */
+static void file_name(const struct node_uri *uri, char *out, size_t cap) {
+    const char *base = strrchr(uri->name, '/');
+    base = base ? base + 1 : uri->name;
+    size_t n = 0;
+    for (; *base && n + 1 < cap; base++)
+        out[n++] = (uint8_t)*base < 32 || *base == 127 ? '_' : *base;
+    out[n] = 0;
+    if (!n)
+        snprintf(out, cap, "video");
+    if (out[0] == '.')
+        out[0] = '_';
+}
+
+/* --output, or its own name in the folder that the command was given in. */
+static const char *output_path(const struct fetch *g, char out[CLI_PATH_MAX]) {
+    char name[NODE_URI_NAME_MAX + 1];
+    if (g->t.s->output)
+        return g->t.s->output;
+    file_name(&g->uri, name, sizeof name);
+    if (g->t.s->folder)
+        snprintf(out, CLI_PATH_MAX, "%s/%s", g->t.s->folder, name);
+    else
+        snprintf(out, CLI_PATH_MAX, "%s", name);
+    return out;
+}
+
+/* What nobody checked is never taken for what was: another name. */
+static void store_id(const struct fetch *g, uint8_t id[IO_STORE_ID]) {
+    CV_BLAKE2B(id, IO_STORE_ID, NULL, 0, {g->uri.swarm_id, g->uri.swarm_id_len},
+               {"unprotected", unchecked(g) ? 11 : 0});
+}
+
+static void end_complete(struct fetch *g) {
     say(g, "complete", unchecked(g) ? "Complete, NOTHING WAS CHECKED" : "Complete and verified",
         NULL);
     if (g->t.s->verb != CLI_PLAY)
         cli_task_end(&g->t, CLI_OK);
 }
 
+static void say_full(struct fetch *g) {
+    if (!g->full)
+        say(g, "disk_full", "The disk is full: fetching pauses until there is room", NULL);
+    g->full = true;
+}
+
+/* Its files have their names, or could not get them. */
+static void on_unpacked(void *ctx, enum cv_err err, const char *why) {
+    struct fetch *g = ctx;
+    g->forget = err == CV_ERR_OK;
+    if (g->forget)
+        end_complete(g);
+    else if (err == CV_ERR_FULL)
+        say_full(g); /* it is tried again when there is room */
+    else
+        cli_task_fail(&g->t, CLI_FILE, "%s", why);
+}
+
+static void on_complete(struct fetch *g) {
+    if (!g->uri.folder || g->t.s->verb == CLI_PLAY) {
+        end_complete(g);
+        return;
+    }
+    if (g->unpack || !g->folder)
+        return;
+    char path[CLI_PATH_MAX];
+    g->unpack = cli_unpack_new(&(struct cli_unpack_config){.loop = g->t.c->loop,
+                                                           .store = g->store,
+                                                           .folder = g->folder,
+                                                           .path = output_path(g, path),
+                                                           .done = on_unpacked,
+                                                           .ctx = g});
+    if (!g->unpack)
+        cli_task_fail(&g->t, CLI_FAILED, "out of memory");
+}
+
+/* ---- the index of a folder ---- */
+
+static bool is_complete(struct fetch *g) {
+    struct node_swarm_status st;
+    for (size_t i = 0; node_swarm_status(node_of(g), i, &st); i++)
+        if (st.swarm == g->t.swarm)
+            return st.length && st.have == st.length;
+    return false;
+}
+
+static void drop_want(struct fetch *g) {
+    if (g->wanted)
+        node_unwant(node_of(g), io_host_now(g->t.c->host), g->t.swarm, g->want);
+    g->wanted = 0;
+}
+
+/* The index before everything else: nothing can be played without it. */
+static void want_index(struct fetch *g) {
+    uint8_t head[IO_FOLDER_HEAD];
+    uint64_t octets = FIRST_OF_INDEX, id;
+    if (node_read(node_of(g), g->t.swarm, 0, head, sizeof head) == sizeof head)
+        octets = io_folder_index_octets(head);
+    octets = octets < g->uri.length ? octets : g->uri.length;
+    if (octets <= g->wanted || node_want(node_of(g), io_host_now(g->t.c->host), g->t.swarm, 0,
+                                         octets - 1, 0, &id) != CV_ERR_OK)
+        return;
+    drop_want(g);
+    g->want = id;
+    g->wanted = octets;
+    io_host_kick(g->t.c->host);
+}
+
+/* Tried whenever chunks came, until it is there. */
+static void look_for_index(struct fetch *g) {
+    struct io_why why = {.text = ""};
+    enum cv_err err = gw_folder_load(node_of(g), g->t.swarm, &g->folder, &why);
+    if (err == CV_ERR_AGAIN) {
+        want_index(g);
+        return;
+    }
+    drop_want(g);
+    if (err) {
+        const char *text = *why.text ? why.text : io_store_why(g->store);
+        g->forget = err == CV_ERR_MALFORMED;
+        cli_task_fail(&g->t, CLI_FILE, "%s", *text ? text : cv_strerror(err));
+        return;
+    }
+    say_link(g);
+    if (is_complete(g))
+        on_complete(g);
+}
+
 static void on_store_error(struct fetch *g, enum cv_err err) {
     if (err == CV_ERR_AGAIN)
         return;
     if (err == CV_ERR_FULL) {
-        if (!g->full)
-            say(g, "disk_full", "The disk is full: fetching pauses until there is room", NULL);
-        g->full = true;
+        say_full(g);
         return;
     }
     const char *why = io_store_why(g->store);
@@ -71,6 +210,8 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
             say(g, "first_chunk", unchecked(g) ? "First chunk came" : "First chunk verified", NULL);
         g->first_seen = true;
         g->full = false;
+        if (g->uri.folder && !g->folder)
+            look_for_index(g);
         break;
     case NODE_EVENT_COMPLETE:
         on_complete(g);
@@ -97,8 +238,11 @@ static void ready(struct fetch *g) {
 static void on_tick(struct cli_task *t) {
     struct fetch *g = (struct fetch *)t;
     cli_progress_swarm(&t->progress, node_of(g), t->swarm);
-    if (g->full && io_store_room(g->store, ROOM_TO_GO_ON))
-        ready(g);
+    if (!g->full || !io_store_room(g->store, ROOM_TO_GO_ON))
+        return;
+    ready(g);
+    if (g->unpack && cli_unpack_again(g->unpack))
+        g->full = false;
 }
 
 static void on_flushed(void *ctx) {
@@ -111,50 +255,43 @@ static void wake(void *ctx) { /* in the store's thread */
 
 /* ---- beginning ---- */
 
-/* A name a stranger chose, made harmless: no folder, no leading dot. */
-static void file_name(const struct node_uri *uri, char *out, size_t cap) {
-    const char *base = strrchr(uri->name, '/');
-    base = base ? base + 1 : uri->name;
-    size_t n = 0;
-    for (; *base && n + 1 < cap; base++)
-        out[n++] = (uint8_t)*base < 32 || *base == 127 ? '_' : *base;
-    out[n] = 0;
-    if (!n)
-        snprintf(out, cap, "video");
-    if (out[0] == '.')
-        out[0] = '_';
+/* What an earlier run left. */
+static void say_opened(struct fetch *g) {
+    char sentence[96];
+    struct io_store_stats st = io_store_stats(g->store);
+    uint64_t have = st.verified * g->uri.chunk_size;
+    have = g->uri.length && have > g->uri.length ? g->uri.length : have;
+    snprintf(sentence, sizeof sentence, "%" PRIu64 " of %" PRIu64 " octets are here already", have,
+             g->uri.length);
+    say(g, "opened", sentence,
+        json_pack("{s:I, s:I}", "have", (json_int_t)have, "length", (json_int_t)g->uri.length));
 }
 
-/* Where the content is kept: --output, or for get its own name in the folder
- * that the command was given in. */
-static const char *data_path(const struct fetch *g, char out[CLI_PATH_MAX]) {
-    char name[NODE_URI_NAME_MAX + 1];
-    if (g->t.s->output)
-        return g->t.s->output;
-    if (g->t.s->verb == CLI_PLAY)
-        return NULL;
-    file_name(&g->uri, name, sizeof name);
-    if (g->t.s->folder)
-        snprintf(out, CLI_PATH_MAX, "%s/%s", g->t.s->folder, name);
-    else
-        snprintf(out, CLI_PATH_MAX, "%s", name);
-    return out;
-}
-
+/* Where the content is kept while it is fetched. A folder that was asked for is kept
+ * by us until its files have their names. */
 static bool open_store(struct fetch *g) {
     char path[CLI_PATH_MAX];
+    struct stat st;
     struct io_why why = {.text = ""};
+    bool get = g->t.s->verb != CLI_PLAY, kept = get || g->t.s->output;
     struct io_store_config cfg = {.chunk_size = g->uri.chunk_size,
                                   .alg = (enum cv_sha)g->uri.hash,
-                                  .data_path = data_path(g, path)};
-    /* What nobody checked is never taken for what was: another name. */
-    CV_BLAKE2B(cfg.id, sizeof cfg.id, NULL, 0, {g->uri.swarm_id, g->uri.swarm_id_len},
-               {"unprotected", unchecked(g) ? 11 : 0});
+                                  .data_path = kept && !g->uri.folder ? output_path(g, path) : NULL,
+                                  .pinned = get && g->uri.folder};
+    if (cfg.pinned && lstat(output_path(g, path), &st) == 0 && !S_ISDIR(st.st_mode)) {
+        cli_task_fail(&g->t, CLI_FILE,
+                      "%s: exists already and is no folder; choose another name "
+                      "or move it away",
+                      output_path(g, path));
+        return false;
+    }
+    store_id(g, cfg.id);
     enum cv_err err = io_store_open(g->t.c->state, &cfg, &g->store, &why);
     if (err) {
         cli_task_fail(&g->t, CLI_FILE, "%s", why.text);
         return false;
     }
+    say_opened(g);
     g->flushed = io_wake_new(g->t.c->loop, on_flushed, g);
     if (g->flushed)
         io_store_notify(g->store, wake, g->flushed);
@@ -222,6 +359,14 @@ int cli_link_check(const struct cli_settings *s, const uint8_t network_id[8], st
         io_why_set(why, "a relay shares files only under its own name: leave out --at");
         return CLI_USAGE;
     }
+    if (ret->folder && ret->kind != NODE_URI_VOD) {
+        io_why_set(why, "bad link: a live stream is no folder");
+        return CLI_USAGE;
+    }
+    if (ret->folder && s->verb == CLI_PLAY && s->output) {
+        io_why_set(why, "play keeps a folder in the cache; fetch it with get -o FOLDER");
+        return CLI_USAGE;
+    }
     if (s->direct && !s->peers_count) {
         io_why_set(why, "a direct swarm needs somebody to ask: --peer IP:PORT");
         return CLI_USAGE;
@@ -258,21 +403,37 @@ static void begin(struct cli_task *t) {
     }
     if (!open_store(g) || !open_swarm(g))
         return;
+    if (g->uri.folder) {
+        look_for_index(g);
+        return;
+    }
     if (!is_bare(t->s))
-        cli_progress_link(&t->progress, t->c->gateway, &g->uri);
-    struct node_swarm_status st;
-    for (size_t i = 0; node_swarm_status(node_of(g), i, &st); i++)
-        if (st.swarm == t->swarm && st.length && st.have == st.length)
-            on_complete(g);
+        say_link(g);
+    if (is_complete(g))
+        on_complete(g);
+}
+
+/* The files are where they were wanted, or there are none: what they come from goes. */
+static void forget_content(struct fetch *g) {
+    uint8_t id[IO_STORE_ID];
+    struct io_why why = {.text = ""};
+    store_id(g, id);
+    if (io_store_remove(g->t.c->state, id, &why) != CV_ERR_OK)
+        fprintf(stderr, "culvert: %s\n", why.text);
 }
 
 static void close_fetch(struct cli_task *t) {
     struct fetch *g = (struct fetch *)t;
+    cli_unpack_free(g->unpack);
     if (t->swarm) {
+        drop_want(g);
         node_swarm_close(node_of(g), io_host_now(t->c->host), t->swarm);
         io_host_flush(t->c->host);
     }
     io_store_close(g->store); /* its last flush still wakes the loop */
+    if (g->forget)
+        forget_content(g);
+    io_folder_free(g->folder);
     io_wake_free(g->flushed);
     cli_cache_trim(t->c);
 }

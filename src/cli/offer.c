@@ -1,6 +1,7 @@
 #include "cli/offer.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -11,12 +12,15 @@
 
 void cli_offer_describe(struct cli_offer *o) {
     const struct cli_settings *node = o->c->s;
-    const char *base = strrchr(o->path, '/');
-    base = base ? base + 1 : o->path;
+    char *real = realpath(o->path, NULL); /* "." and "films/" have a name, too */
+    const char *path = real ? real : o->path, *base = strrchr(path, '/');
+    base = base ? base + 1 : path;
     struct node_uri *u = &o->uri;
     u->kind = NODE_URI_VOD;
     memcpy(u->network_id, o->c->network_id, sizeof u->network_id);
     node_uri_name(u, base, strlen(base));
+    free(real);
+    u->folder = io_store_is_folder(o->store);
     u->length = io_store_stats(o->store).octets;
     for (size_t i = 0; i < node->bootstrap_count && i < NODE_URI_CONTACTS_MAX; i++)
         u->contacts[u->contacts_count++] = node->bootstrap[i];

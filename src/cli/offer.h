@@ -1,4 +1,4 @@
-/* A file that is shared: hashed or loaded, described by a link, open as a swarm. */
+/* A file or folder that is shared: hashed or loaded, described by a link, open as a swarm. */
 #ifndef CULVERT_CLI_OFFER_H
 #define CULVERT_CLI_OFFER_H
 

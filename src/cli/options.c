@@ -79,8 +79,8 @@ static const struct {
     const char *help;
 } verbs[] = {
     { "play",   CLI_PLAY,   "URI",  "watch: find the swarm, print the player link, start a player" },
-    { "get",    CLI_GET,    "URI",  "fetch a file whole; with --direct also by its root hash" },
-    { "share",  CLI_SHARE,  "FILE...", "share a file, or with --direct several; prints culvert: links" },
+    { "get",    CLI_GET,    "URI",  "fetch a file or a folder whole; with --direct a file also by its root hash" },
+    { "share",  CLI_SHARE,  "FILE...", "share a file or a folder, or with --direct several; prints culvert: links" },
     { "live",   CLI_LIVE,   "[FILE|-]", "broadcast what comes from a pipe or a file that grows; prints its culvert: link" },
     { "node",   CLI_NODE,   NULL,   "run a node that others' programs talk to" },
     { "relay",  CLI_RELAY,  NULL,   "volunteer: run a node that carries others' circuits" },

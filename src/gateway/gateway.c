@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "crypto/hash.h"
 #include "crypto/keys.h"
+#include "gateway/folder.h"
 #include "gateway/guard.h"
 #include "gateway/media.h"
 #include "gateway/page.h"
@@ -31,6 +32,7 @@ struct gateway {
     struct evhttp *http;
     struct gw_media *media[GW_RESPONSES_MAX];
     size_t media_count;
+    struct gw_folder folder;
     uint64_t sent;
     uint16_t port;
     struct gw_self self;
@@ -54,16 +56,25 @@ static void token_text(const struct gateway *g, const struct node_uri *uri,
     cv_hex(token, sizeof token, out);
 }
 
-const char *gateway_link(const struct gateway *g, const struct node_uri *uri,
-                         char out[GW_LINK_MAX]) {
-    char id[2 * ID_OCTETS + 1], token[2 * TOKEN_OCTETS + 1];
+/* Without the token. */
+static void base_text(const struct gateway *g, const struct node_uri *uri, char out[GW_LINK_MAX]) {
+    char id[2 * ID_OCTETS + 1];
     swarm_id_text(uri, id);
-    token_text(g, uri, token);
     char *name = evhttp_uriencode(uri->name[0] ? uri->name : "video", -1, 0);
-    int n = snprintf(out, GW_LINK_MAX, "http://%s/s/%s/%.768s?k=%s", g->self.hosts[0], id,
-                     name ? name : "video", token);
+    int n = snprintf(out, GW_LINK_MAX, "http://%s/s/%s/%.768s", g->self.hosts[0], id,
+                     name ? name : "video");
     assert(n > 0 && n < GW_LINK_MAX);
     free(name);
+}
+
+const char *gateway_link(const struct gateway *g, const struct node_uri *uri,
+                         char out[GW_LINK_MAX]) {
+    char token[2 * TOKEN_OCTETS + 1];
+    base_text(g, uri, out);
+    token_text(g, uri, token);
+    size_t len = strlen(out);
+    int n = snprintf(out + len, GW_LINK_MAX - len, "?k=%s", token);
+    assert(n > 0 && (size_t)n < GW_LINK_MAX - len);
     return out;
 }
 
@@ -147,14 +158,23 @@ static bool token_ok(const struct gateway *g, struct evhttp_request *req,
     return query_is(req, "k", want);
 }
 
-static const char *content_type(struct gateway *g, const struct node_swarm_status *s) {
+/* A file at the link: a whole content, or a part of a folder's. */
+struct served {
+    const char *name;
+    uint64_t at, length; /* in the content */
+    size_t number;       /* of a folder's file, from 1 on; 0: the whole */
+};
+
+static const char *content_type(struct gateway *g, const struct node_swarm_status *s,
+                                const struct served *f) {
     uint8_t head[GW_SNIFF_OCTETS];
-    ssize_t n = node_read(io_host_node(g->host), s->swarm, 0, head, sizeof head);
+    size_t want = f->length < sizeof head ? (size_t)f->length : sizeof head;
+    ssize_t n = node_read(io_host_node(g->host), s->swarm, f->at, head, want);
     if (n > 0)
         return gw_sniff(head, (size_t)n);
     /* Nothing verified yet: players sniff by themselves, and the name's ending
      * is good enough as a hint between video containers. */
-    const char *dot = strrchr(s->uri.name, '.');
+    const char *dot = strrchr(f->name, '.');
     if (dot && (!strcasecmp(dot, ".mkv")))
         return "video/x-matroska";
     if (dot && (!strcasecmp(dot, ".webm")))
@@ -223,6 +243,99 @@ static void serve_live(struct gateway *g, struct evhttp_request *req,
         gw_media_ready(m, swarm->swarm);
 }
 
+static void serve_file(struct gateway *g, struct evhttp_request *req,
+                       const struct node_swarm_status *s, const struct served *file) {
+    char etag[2 * CV_SHA_MAX + 24], hex[2 * CV_SHA_MAX + 1], part[24] = "", text[80];
+    size_t tag_len = s->uri.swarm_id_len < CV_SHA_MAX ? s->uri.swarm_id_len : CV_SHA_MAX;
+    if (file->number)
+        snprintf(part, sizeof part, ".%zu", file->number);
+    snprintf(etag, sizeof etag, "\"%s%s\"", cv_hex(s->uri.swarm_id, tag_len, hex), part);
+    const struct evkeyvalq *in = evhttp_request_get_input_headers(req);
+    set_common(req);
+    set(req, "ETag", etag);
+    set(req, "Accept-Ranges", "bytes");
+    const char *none_match = evhttp_find_header(in, "If-None-Match");
+    if (none_match && (strstr(none_match, etag) || strcmp(none_match, "*") == 0)) {
+        evhttp_send_reply(req, 304, "Not Modified", NULL);
+        return;
+    }
+    set(req, "Content-Type", content_type(g, s, file));
+
+    if (!file->length) {
+        send_head(req, 200, 0);
+        return;
+    }
+    uint64_t first = 0, last = file->length - 1;
+    const char *if_range = evhttp_find_header(in, "If-Range");
+    const char *range = evhttp_find_header(in, "Range");
+    if (if_range && strcmp(if_range, etag) != 0)
+        range = NULL;
+    enum gw_range kind = gw_range_parse(range, file->length, &first, &last);
+    if (kind == GW_RANGE_UNSATISFIABLE) {
+        snprintf(text, sizeof text, "bytes */%" PRIu64, file->length);
+        set(req, "Content-Range", text);
+        /* Not refuse(): that would drop the headers. */
+        evhttp_send_reply(req, 416, "Range Not Satisfiable", NULL);
+        return;
+    }
+    if (kind == GW_RANGE_PART) {
+        snprintf(text, sizeof text, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first, last,
+                 file->length);
+        set(req, "Content-Range", text);
+    }
+    int status = kind == GW_RANGE_PART ? 206 : 200;
+    if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD)
+        send_head(req, status, last - first + 1);
+    else
+        start_body(g, req, s->swarm, status, file->at + first, file->at + last);
+}
+
+/* The folder's playlist, when the folder itself was asked for. */
+static void serve_playlist(struct gateway *g, struct evhttp_request *req,
+                           const struct node_uri *uri, const struct io_folder *folder) {
+    char base[GW_LINK_MAX], token[2 * TOKEN_OCTETS + 1];
+    struct evbuffer *out = evbuffer_new();
+    if (!out) {
+        refuse(req, 503, "Service Unavailable");
+        return;
+    }
+    base_text(g, uri, base);
+    token_text(g, uri, token);
+    gw_folder_playlist(folder, base, token, out);
+    set_common(req);
+    set(req, "Content-Type", "audio/x-mpegurl");
+    if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD)
+        send_head(req, 200, evbuffer_get_length(out));
+    else
+        evhttp_send_reply(req, 200, "OK", out);
+    evbuffer_free(out);
+}
+
+/* False: it was answered already. */
+static bool find_file(struct gateway *g, struct evhttp_request *req,
+                      const struct node_swarm_status *s, const char *behind_id,
+                      struct served *ret) {
+    const struct io_folder *folder;
+    enum cv_err err = gw_folder_get(&g->folder, io_host_node(g->host), s->swarm, &folder);
+    char *path = err ? NULL : gw_folder_path(behind_id);
+    const struct io_folder_file *file = path ? io_folder_find(folder, path) : NULL;
+    bool whole = path && !*path;
+    free(path);
+    if (err) {
+        refuse(req, 503, "The folder's index is not there yet");
+    } else if (whole) {
+        serve_playlist(g, req, &s->uri, folder);
+    } else if (!file) {
+        refuse(req, 404, "Not Found");
+    } else {
+        *ret = (struct served){.name = file->path,
+                               .at = file->offset,
+                               .length = file->octets,
+                               .number = (size_t)(file - folder->files) + 1};
+    }
+    return file != NULL;
+}
+
 static void serve_media(struct gateway *g, struct evhttp_request *req, const char *path) {
     char id[2 * ID_OCTETS + 1];
     struct node_swarm_status s;
@@ -246,44 +359,9 @@ static void serve_media(struct gateway *g, struct evhttp_request *req, const cha
         refuse(req, 503, "Service Unavailable");
         return;
     }
-
-    char etag[2 * CV_SHA_MAX + 3], hex[2 * CV_SHA_MAX + 1], text[80];
-    size_t tag_len = s.uri.swarm_id_len < CV_SHA_MAX ? s.uri.swarm_id_len : CV_SHA_MAX;
-    snprintf(etag, sizeof etag, "\"%s\"", cv_hex(s.uri.swarm_id, tag_len, hex));
-    const struct evkeyvalq *in = evhttp_request_get_input_headers(req);
-    set_common(req);
-    set(req, "ETag", etag);
-    set(req, "Accept-Ranges", "bytes");
-    const char *none_match = evhttp_find_header(in, "If-None-Match");
-    if (none_match && (strstr(none_match, etag) || strcmp(none_match, "*") == 0)) {
-        evhttp_send_reply(req, 304, "Not Modified", NULL);
-        return;
-    }
-    set(req, "Content-Type", content_type(g, &s));
-
-    uint64_t first = 0, last = s.length - 1;
-    const char *if_range = evhttp_find_header(in, "If-Range");
-    const char *range = evhttp_find_header(in, "Range");
-    if (if_range && strcmp(if_range, etag) != 0)
-        range = NULL;
-    enum gw_range kind = gw_range_parse(range, s.length, &first, &last);
-    if (kind == GW_RANGE_UNSATISFIABLE) {
-        snprintf(text, sizeof text, "bytes */%" PRIu64, s.length);
-        set(req, "Content-Range", text);
-        /* Not refuse(): that would drop the headers. */
-        evhttp_send_reply(req, 416, "Range Not Satisfiable", NULL);
-        return;
-    }
-    if (kind == GW_RANGE_PART) {
-        snprintf(text, sizeof text, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first, last,
-                 s.length);
-        set(req, "Content-Range", text);
-    }
-    int status = kind == GW_RANGE_PART ? 206 : 200;
-    if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD)
-        send_head(req, status, last - first + 1);
-    else
-        start_body(g, req, s.swarm, status, first, last);
+    struct served file = {.name = s.uri.name, .length = s.length};
+    if (!s.uri.folder || find_file(g, req, &s, path + 2 * ID_OCTETS, &file))
+        serve_file(g, req, &s, &file);
 }
 
 /* ---- page and interface ---- */
@@ -423,6 +501,7 @@ struct gateway *gateway_free(struct gateway *g) {
     io_host_unlisten(g->host, on_node_event, g);
     while (g->media_count)
         gw_media_abort(g->media[g->media_count - 1]);
+    gw_folder_drop(&g->folder);
     evhttp_free(g->http);
     cv_wipe(g->cfg.secret, sizeof g->cfg.secret);
     cv_wipe(g->self.token, sizeof g->self.token);

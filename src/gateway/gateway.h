@@ -3,6 +3,7 @@
  * page, and the local interface for it.
  *
  *     http://127.0.0.1:PORT/s/ID/NAME?k=TOKEN     a file
+ *     http://127.0.0.1:PORT/s/ID/NAME/PATH?k=TOKEN     a file of a folder (folder.h)
  *     http://127.0.0.1:PORT/                      the page (page.h)
  *     http://127.0.0.1:PORT/?t=TOKEN              the page; the token becomes a cookie
  *     http://127.0.0.1:PORT/api/...               the interface (api.h)
@@ -60,7 +61,7 @@ const char *gateway_token(const struct gateway *g);
 
 uint16_t gateway_port(const struct gateway *g);
 
-/* The link of an open swarm's file; returns `out`. */
+/* The link of an open swarm's file, or of a folder's playlist; returns `out`. */
 const char *gateway_link(const struct gateway *g, const struct node_uri *uri,
                          char out[GW_LINK_MAX]);
 

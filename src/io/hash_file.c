@@ -92,9 +92,11 @@ static void hash_group(const struct pool *p, const uint8_t *data, uint64_t len, 
 static bool hash_block(struct pool *p, struct slot *slot, uint8_t *data) {
     const struct io_hash_job *job = p->job;
     uint64_t len = block_octets(p, slot->block), begin = slot->block * p->block_chunks;
-    ssize_t n = io_file_pread(job->fd, data, (size_t)len, begin * job->chunk_size);
+    ssize_t n = job->folder
+                    ? io_folder_view_read(job->folder, data, (size_t)len, begin * job->chunk_size)
+                    : io_file_pread(job->fd, data, (size_t)len, begin * job->chunk_size);
     if (n < 0 || (uint64_t)n < len) {
-        fail(p, n < 0 ? CV_ERR_STORE : CV_ERR_DIFFERS, errno);
+        fail(p, n < 0 && errno != ESTALE ? CV_ERR_STORE : CV_ERR_DIFFERS, errno);
         return false;
     }
     uint64_t step = (uint64_t)PPSP_BUILD_GROUP * job->chunk_size, group = 0;
@@ -172,7 +174,7 @@ static void run(struct pool *p, unsigned threads) {
 static enum cv_err explain(const struct pool *p, struct io_why *why) {
     const char *path = p->job->path;
     if (p->err == CV_ERR_DIFFERS)
-        io_why_set(why, "%s: became shorter while it was read; try again", path);
+        io_why_set(why, "%s: changed while it was read; try again", path);
     else if (p->error)
         io_why_errno(why, path, p->error);
     return p->err;
@@ -200,7 +202,8 @@ enum cv_err io_hash_file(const struct io_hash_job *job, struct io_why *why) {
         p.slots[i].nodes = nodes + i * of_slot;
     pthread_mutex_init(&p.mutex, NULL);
     pthread_cond_init(&p.changed, NULL);
-    (void)posix_fadvise(job->fd, 0, (off_t)job->octets, POSIX_FADV_SEQUENTIAL);
+    if (!job->folder)
+        (void)posix_fadvise(job->fd, 0, (off_t)job->octets, POSIX_FADV_SEQUENTIAL);
 
     run(&p, threads);
 

@@ -11,10 +11,12 @@
 #include <stdint.h>
 
 #include "crypto/hash.h"
+#include "io/folder_view.h"
 #include "io/why.h"
 
 struct io_hash_job {
-    int fd; /* borrowed; only pread */
+    int fd;                              /* borrowed; only pread; of a folder: -1, and .. */
+    const struct io_folder_view *folder; /* .. this; else NULL */
     const char *path;
     uint64_t octets;     /* to hash, > 0; a shorter file is DIFFERS */
     uint32_t chunk_size; /* at most IO_CHUNK_MAX */

@@ -35,6 +35,13 @@ enum {
     IO_LIBRARY_FILES = 100000,    /* of one library */
     IO_RING_OCTETS_MAX = 1 << 30, /* of a live swarm's window */
 
+    /* Of a folder as one swarm (folder_index.h). */
+    IO_FOLDER_FILES = 10000,
+    IO_FOLDER_INDEX = 4 << 20, /* octets */
+    IO_FOLDER_PATH_MAX = 1024,
+    IO_FOLDER_PART_MAX = 255, /* of a path: what file systems take */
+    IO_FOLDER_DEPTH = 32,
+
     IO_CHUNK_MAX = 1 << 20,  /* octets of a chunk */
     IO_HASH_BLOCK = 1 << 20, /* octets a hashing thread reads at once; a group at least */
     IO_HASH_THREADS_MAX = 16,

@@ -18,7 +18,9 @@ static int64_t mtime_ns(const struct stat *st) {
     return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
 }
 
-static enum cv_err open_file(const char *path, int *ret, struct stat *ret_st, struct io_why *why) {
+/* A file, or a folder. */
+static enum cv_err open_source(const char *path, int *ret, struct stat *ret_st,
+                               struct io_why *why) {
     struct stat st = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0 || fstat(fd, &st) != 0) {
@@ -27,10 +29,11 @@ static enum cv_err open_file(const char *path, int *ret, struct stat *ret_st, st
             close(fd);
         return err;
     }
-    if (!S_ISREG(st.st_mode) || st.st_size == 0) {
+    if (!S_ISDIR(st.st_mode) && (!S_ISREG(st.st_mode) || st.st_size == 0)) {
         io_why_set(why, "%s: %s", path,
-                   S_ISREG(st.st_mode) ? "is empty; there is nothing to share"
-                                       : "is not a plain file; only plain files can be shared");
+                   S_ISREG(st.st_mode)
+                       ? "is empty; there is nothing to share"
+                       : "is neither a file nor a folder; nothing else can be shared");
         close(fd);
         return CV_ERR_MALFORMED;
     }
@@ -89,6 +92,7 @@ static enum cv_err hash_all(struct io_store *s, const struct io_share_config *cf
     *b = (struct building){.cfg = cfg, .store = s, .octets = s->header.octets};
     ppsp_build_init(&b->build, cfg->alg, &io_store_ops, s);
     struct io_hash_job job = {.fd = s->data,
+                              .folder = s->view,
                               .path = cfg->path,
                               .octets = s->header.octets,
                               .chunk_size = cfg->chunk_size,
@@ -107,16 +111,48 @@ static enum cv_err hash_all(struct io_store *s, const struct io_share_config *cf
     return err;
 }
 
-bool io_store_unchanged(const struct io_store_header *h, int fd) {
+/* Size and time of what is shared, as the header keeps them. */
+static bool current(const struct io_store *s, uint64_t *ret_octets, int64_t *ret_time) {
     struct stat st;
-    return fstat(fd, &st) == 0 && h->file_octets == (uint64_t)st.st_size &&
-           h->file_mtime_ns == mtime_ns(&st);
+    if (s->view) {
+        *ret_octets = io_folder_view_octets(s->view);
+        *ret_time = (int64_t)io_folder_view_digest(s->view);
+        return true;
+    }
+    if (fstat(s->data, &st) != 0)
+        return false;
+    *ret_octets = (uint64_t)st.st_size;
+    *ret_time = mtime_ns(&st);
+    return true;
+}
+
+bool io_store_unchanged(const struct io_store *s) {
+    uint64_t octets;
+    int64_t time;
+    return current(s, &octets, &time) && s->header.file_octets == octets &&
+           s->header.file_mtime_ns == time;
+}
+
+/* The folder is looked at again, so that a file that came meanwhile counts, too. */
+static bool still_the_same(struct io_store *s, const struct io_share_config *cfg) {
+    struct io_folder_view *again = NULL;
+    if (s->view) {
+        int fd = open(cfg->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 || io_folder_look(fd, cfg->path, cfg->chunk_size, &again, NULL) != CV_ERR_OK)
+            return false;
+        io_folder_view_free(s->view);
+        s->view = again;
+    }
+    return io_store_unchanged(s);
 }
 
 /* Hashes, then writes the header, so that only a whole tree is ever believed. */
 static enum cv_err make(struct io_store *s, const struct io_share_config *cfg,
-                        const struct stat *st, const uint8_t id[IO_STORE_ID], struct io_why *why) {
-    uint64_t octets = (uint64_t)st->st_size, sequence = s->header.sequence;
+                        const uint8_t id[IO_STORE_ID], struct io_why *why) {
+    uint64_t octets = 0, sequence = s->header.sequence;
+    int64_t time = 0;
+    if (!current(s, &octets, &time))
+        return io_why_errno(why, cfg->path, errno);
     uint64_t chunks = (octets + cfg->chunk_size - 1) / cfg->chunk_size;
     if (chunks > IO_STORE_CHUNKS_MAX) {
         io_why_set(why, "%s: too large; choose larger chunks", cfg->path);
@@ -129,7 +165,7 @@ static enum cv_err make(struct io_store *s, const struct io_share_config *cfg,
                                          .alg = (uint32_t)cfg->alg,
                                          .shared = true,
                                          .file_octets = octets,
-                                         .file_mtime_ns = mtime_ns(st)};
+                                         .file_mtime_ns = time};
     memcpy(s->header.id, id, IO_STORE_ID);
     s->hash_len = cv_sha_len(cfg->alg);
 
@@ -143,7 +179,7 @@ static enum cv_err make(struct io_store *s, const struct io_share_config *cfg,
         (s->leaves >= 0 && ftruncate(s->leaves, 0) != 0))
         return io_why_errno(why, s->where, errno);
     err = hash_all(s, cfg, why);
-    if (err == CV_ERR_OK && !io_store_unchanged(&s->header, s->data)) {
+    if (err == CV_ERR_OK && !still_the_same(s, cfg)) {
         io_why_set(why, "%s: changed while it was read; try again", cfg->path);
         err = CV_ERR_DIFFERS;
     }
@@ -163,6 +199,10 @@ static enum cv_err refuse(const struct io_share_config *cfg, struct io_why *why)
     return CV_ERR_DIFFERS;
 }
 
+bool io_store_is_folder(const struct io_store *s) {
+    return s->view != NULL;
+}
+
 enum cv_err io_store_share(struct io_state *state, const struct io_share_config *cfg,
                            struct io_store **ret, uint8_t *ret_root, struct io_why *why) {
     uint8_t id[IO_STORE_ID];
@@ -170,7 +210,7 @@ enum cv_err io_store_share(struct io_state *state, const struct io_share_config 
     struct io_store *s;
     struct stat st = {0};
     int fd = -1;
-    enum cv_err err = open_file(cfg->path, &fd, &st, why);
+    enum cv_err err = open_source(cfg->path, &fd, &st, why);
     if (err == CV_ERR_OK)
         err = identify(cfg, id, why);
     if (err == CV_ERR_OK) {
@@ -182,12 +222,18 @@ enum cv_err io_store_share(struct io_state *state, const struct io_share_config 
             close(fd);
         return err;
     }
-    s->data = fd;
     snprintf(s->data_where, sizeof s->data_where, "%s", cfg->path);
+    if (S_ISDIR(st.st_mode))
+        err = io_folder_look(fd, cfg->path, cfg->chunk_size, &s->view, why);
+    else
+        s->data = fd;
+    if (err != CV_ERR_OK) {
+        io_store_close(s);
+        return err;
+    }
     /* Whatever is wrong with what was remembered: hashing again heals it. */
-    if (io_store_load_header(s, NULL) != CV_ERR_OK || !s->header.shared ||
-        !io_store_unchanged(&s->header, s->data))
-        err = cfg->only_known ? refuse(cfg, why) : make(s, cfg, &st, id, why);
+    if (io_store_load_header(s, NULL) != CV_ERR_OK || !s->header.shared || !io_store_unchanged(s))
+        err = cfg->only_known ? refuse(cfg, why) : make(s, cfg, id, why);
     else if (io_tree_whole(s))
         err = io_store_open_leaves(s, why);
     if (err != CV_ERR_OK) {

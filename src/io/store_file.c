@@ -371,6 +371,7 @@ struct io_store *io_store_close(struct io_store *s) {
     pthread_cond_destroy(&s->flusher.changed);
     free(s->flusher.queue.all);
     io_tree_drop(s);
+    io_folder_view_free(s->view);
     free(s->words);
     free(s->dirty);
     free(s);

@@ -96,7 +96,7 @@ bool io_store_room(const struct io_store *s, uint64_t octets);
 enum cv_err io_store_remove(struct io_state *state, const uint8_t id[IO_STORE_ID],
                             struct io_why *why);
 
-/* ---- sharing a file of the user's (share.c) ---- */
+/* ---- sharing a file or folder of the user's (share.c) ---- */
 
 struct io_share_config {
     const char *path;
@@ -110,13 +110,17 @@ struct io_share_config {
 };
 
 /*
- * Hashes the file (or finds that it was hashed before and has not changed) and
- * opens it as a complete store; `ret_root` has room for the hash's length. The
+ * Hashes the file or folder (or finds that it was hashed before and has not changed)
+ * and opens it as a complete store; `ret_root` has room for the hash's length. The
  * file is streamed through a few MiB of memory and all processors.
- *   NOENT, DENIED  cannot be read; MALFORMED: empty, or not a plain file
+ *   NOENT, DENIED  cannot be read; MALFORMED: empty, or neither file nor folder, or a
+ *                  folder that holds what cannot be shared (folder_view.h)
  *   DIFFERS        it changed while it was read, or only_known and it is not
  */
 enum cv_err io_store_share(struct io_state *state, const struct io_share_config *cfg,
                            struct io_store **ret, uint8_t *ret_root, struct io_why *why);
+
+/* What is shared is a folder (folder_view.h). */
+bool io_store_is_folder(const struct io_store *s);
 
 #endif

@@ -74,7 +74,7 @@ static uint64_t octets_of(const struct io_store *s, uint64_t first, uint32_t cou
 
 /* Asked after each read: a writer changes a file's time before its content. */
 static enum cv_err still_shared(struct io_store *s) {
-    if (s->header.shared && !s->changed && !io_store_unchanged(&s->header, s->data))
+    if (s->header.shared && !s->view && !s->changed && !io_store_unchanged(s))
         s->changed = true;
     if (!s->changed)
         return CV_ERR_OK;
@@ -90,7 +90,12 @@ static enum cv_err op_read_chunks(void *ctx, uint64_t first, uint32_t count, uin
     uint64_t len = octets_of(s, first, count);
     if (len > cap)
         return CV_ERR_NOBUFS;
-    ssize_t n = io_file_pread(s->data, buf, (size_t)len, first * s->header.chunk_size);
+    uint64_t at = first * s->header.chunk_size;
+    ssize_t n = s->view ? io_folder_view_read(s->view, buf, (size_t)len, at)
+                        : io_file_pread(s->data, buf, (size_t)len, at);
+    s->changed = s->changed || (n < 0 && s->view && errno == ESTALE);
+    if (s->changed)
+        return still_shared(s);
     if (n < 0)
         return failed(s, s->data_where, errno);
     bool last_of_unknown_length = s->header.octets == 0 && first + count == s->header.chunks;

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "io/folder_view.h"
 #include "io/limits.h"
 #include "io/store_file.h"
 #include "io/store_tree.h"
@@ -52,6 +53,7 @@ struct io_store {
     char where[IO_PATH_MAX]; /* its folder, for messages */
     char data_where[IO_PATH_MAX];
     int folder, data, tree, leaves, have; /* -1: none */
+    struct io_folder_view *view; /* shared: the content is this folder; NULL: it is `data` */
     size_t hash_len;
     struct io_store_header header;
     uint64_t *words; /* verified chunks; word_count of them */
@@ -98,8 +100,9 @@ enum cv_err io_store_busy(const struct io_store *s, struct io_why *why);
 /* Reads the header. NOENT: there is none yet. */
 enum cv_err io_store_load_header(struct io_store *s, struct io_why *why);
 
-/* Whether the file is still the one that was hashed, as far as its size and time tell. */
-bool io_store_unchanged(const struct io_store_header *h, int fd);
+/* Whether the file is still the one that was hashed, as far as its size and time tell;
+ * of a folder: as it was when it was looked at. */
+bool io_store_unchanged(const struct io_store *s);
 
 /* Queues what is fresh; a store operation, see ppsp/store.h. */
 enum cv_err io_store_commit(struct io_store *s);

@@ -38,7 +38,7 @@ class BadInput(programs.Case):
         rows = [
             (missing, f"{missing}: No such file or directory"),
             (empty, f"{empty}: is empty; there is nothing to share"),
-            (folder, f"{folder}: is not a plain file; only plain files can be shared"),
+            (folder, f"{folder}: holds no file; there is nothing to share"),
         ]
         for path, line in rows:
             with self.subTest(path=path.name):

@@ -143,7 +143,7 @@ Test(io_hash_file, ends_when_told_and_when_the_file_is_shorter) {
     seen.next = 0;
     seen.stop_at = UINT64_MAX;
     cr_expect_eq(io_hash_file(&job, &why), CV_ERR_DIFFERS);
-    snprintf(want, sizeof want, "%s: became shorter while it was read; try again", m.path);
+    snprintf(want, sizeof want, "%s: changed while it was read; try again", m.path);
     cr_expect_str_eq(why.text, want);
     free(seen.nodes);
     unmake(&m);

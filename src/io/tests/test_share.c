@@ -198,6 +198,52 @@ Test(io_share, half_a_tree_is_never_believed) {
     done(&f);
 }
 
+/* Somebody else who shares the same file while it is hashed. */
+static bool share_again(void *ctx, uint64_t octets_done, uint64_t octets) {
+    struct shared *f = ctx;
+    struct io_share_config cfg = f->cfg;
+    struct io_store *s = NULL;
+    struct io_why why = {""};
+    uint8_t root[CV_SHA_MAX];
+    cfg.progress = NULL;
+    (void)octets_done;
+    (void)octets;
+    cr_expect_eq(io_store_share(f->state, &cfg, &s, root, &why), CV_ERR_EXIST, "call %u", f->calls);
+    cr_expect(strstr(why.text, ": is in use by this node already") != NULL, "%s", why.text);
+    io_store_close(s);
+    f->calls++;
+    return true;
+}
+
+Test(io_share, two_hashings_of_one_file_exclude_each_other) {
+    enum { OCTETS = 9 << 20 };
+    struct shared f;
+    struct io_store *s = NULL, *reader = NULL;
+    struct io_why why = {""};
+    uint8_t root[CV_SHA_MAX], want[32], other[CV_SHA_MAX];
+    init(&f);
+    uint8_t *data = write_file(f.path, OCTETS, 3);
+    naive_root(data, OCTETS, want);
+    f.cfg.progress = share_again;
+    cr_assert_eq(io_store_share(f.state, &f.cfg, &s, root, &why), CV_ERR_OK, "%s", why.text);
+    cr_expect_gt(f.calls, 0);
+    cr_expect_arr_eq(root, want, 32);
+    /* Once it is hashed there may be several who read .. */
+    f.cfg.progress = NULL;
+    cr_assert_eq(io_store_share(f.state, &f.cfg, &reader, other, &why), CV_ERR_OK, "%s", why.text);
+    cr_expect_arr_eq(other, want, 32);
+    /* .. and while they do, a file that changed is not hashed over their heads. */
+    free(write_file(f.path, OCTETS / 2, 4));
+    struct io_store *late = NULL;
+    cr_expect_eq(io_store_share(f.state, &f.cfg, &late, other, &why), CV_ERR_EXIST);
+    io_store_close(s);
+    io_store_close(reader);
+    cr_expect_eq(io_store_share(f.state, &f.cfg, &late, other, &why), CV_ERR_OK, "%s", why.text);
+    io_store_close(late);
+    free(data);
+    done(&f);
+}
+
 Test(io_share, what_cannot_be_shared) {
     struct shared f;
     struct io_store *s = NULL;
@@ -214,9 +260,10 @@ Test(io_share, what_cannot_be_shared) {
     snprintf(want, sizeof want, "%s: is empty; there is nothing to share", f.path);
     cr_expect_str_eq(why.text, want);
 
-    f.cfg.path = f.top;
+    f.cfg.path = "/dev/null";
     cr_expect_eq(io_store_share(f.state, &f.cfg, &s, root, &why), CV_ERR_MALFORMED);
-    snprintf(want, sizeof want, "%s: is not a plain file; only plain files can be shared", f.top);
+    snprintf(want, sizeof want,
+             "/dev/null: is neither a file nor a folder; nothing else can be shared");
     cr_expect_str_eq(why.text, want);
     cr_expect_null(s);
     cr_expect_eq(root[0], 7);

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""What kill -9 costs, counted on the wire: two processes in a network of their own,
+one of which is killed again and again, and the octets that its loopback carried.
+
+    test_kill.py CULVERT [MIB [KILLS]]
+
+Between two kills no more may cross the wire than what is there afterwards and was not
+before, with the overhead of an undisturbed run, and 16 MiB (IO_STORE_UNCOMMITTED_MAX).
+"""
+import ctypes
+import json
+import os
+import pathlib
+import random
+import select
+import subprocess
+import sys
+import time
+import unittest
+
+import programs
+
+MIB, KILLS = 96, 3  # of the film; both may be given
+LOST_MAX = 16 << 20
+# A busy machine loses datagrams, which are asked for again: that is not the store's.
+NOISE, ODDMENTS = 1.1, 6 << 20
+CLONE_NEWNET = 0x40000000
+
+
+def alone():
+    """Into a network namespace whose loopback nobody else uses."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "needs root: a network of its own")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def on_the_wire():
+    for line in pathlib.Path("/proc/net/dev").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name.strip() == "lo":
+            return int(rest.split()[0])
+    raise AssertionError("no loopback")
+
+
+class Kill(programs.Case):
+    def setUp(self):
+        super().setUp()
+        self.path = self.film(MIB << 20)
+        self.seeder = self.start("share", "--direct", *programs.options(self.folder, "seeder"),
+                                 self.path)
+        self.shared = self.seeder.wait_for("shared", 600)
+
+    def args(self, name):
+        return ["get", "--direct", "--peer", self.shared["address"],
+                *programs.options(self.folder, name), "-o", self.folder / f"copy-{name}",
+                self.shared["uri"]]
+
+    def run_until(self, viewer, octets):
+        """Kills it when so many octets have crossed the wire; the event `opened`, and the
+        time until it came. None: it was complete before that."""
+        began, opened, ready = time.monotonic(), None, None
+        while on_the_wire() < octets:
+            if select.select([viewer.process.stdout], [], [], 0.001)[0]:
+                data = os.read(viewer.process.stdout.fileno(), 65536)
+                if not data:
+                    break
+                viewer.buffer += data
+                *lines, viewer.buffer = viewer.buffer.split(b"\n")
+                viewer.events += [json.loads(line) for line in lines]
+            if opened is None:
+                opened = next((e for e in viewer.events if e["event"] == "opened"), None)
+                ready = time.monotonic() - began
+        viewer.process.kill()
+        viewer.process.communicate()
+        done = any(e["event"] == "complete" for e in viewer.events)
+        return opened, ready, done
+
+    def test_what_is_fetched_again(self):
+        size = self.path.stat().st_size
+        before = on_the_wire()
+        status, _, err = programs.run(*self.args("once"), timeout=1200)
+        self.assertEqual(status, 0, err)
+        overhead = (on_the_wire() - before) / size
+        self.assertGreater(overhead, 1, "the wire is not looked at")
+        self.assertLess(overhead, 1.2)
+
+        dice = random.Random(os.environ.get("CULVERT_SEED", "1"))
+        start, have, readies, rows = on_the_wire(), 0, [], []
+        for kill in range(KILLS):
+            # The first time late enough for a store that forgets to be noticed.
+            leg = dice.randrange(1 << 20, size // KILLS) if kill else size // KILLS
+            at = on_the_wire() + leg
+            opened, ready, done = self.run_until(programs.Program(*self.args("killed")), at)
+            if done:
+                break
+            readies.append(ready)
+            rows.append((opened["have"], on_the_wire() - start))
+            start = on_the_wire()
+        self.assertEqual(len(rows), KILLS, "it was not killed often enough")
+        last = self.start(*self.args("killed"))
+        opened = last.wait_for("opened", 60)
+        last.wait_for("complete", 1200)
+        rows.append((opened["have"], on_the_wire() - start))
+        costs = []
+        for (have, wire), (after, _) in zip(rows, rows[1:]):
+            costs.append(wire - (after - have) * overhead)
+            self.assertLessEqual(costs[-1], LOST_MAX * overhead * NOISE + ODDMENTS, rows)
+        # And all that was there when it was opened for the last time was not fetched again.
+        self.assertLessEqual(rows[-1][1], (size - rows[-1][0]) * overhead * NOISE + ODDMENTS, rows)
+        self.assertGreater(rows[-1][0], 0)
+        self.assertEqual((self.folder / "copy-killed").read_bytes(), self.path.read_bytes())
+        print(f"{MIB} MiB: overhead {overhead:.4f}, fetched again after each kill (MiB): "
+              f"{[round(c / 2**20, 1) for c in costs]}, ready after (s): "
+              f"{[round(r, 3) for r in readies]}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        MIB = int(sys.argv.pop(2))
+    if len(sys.argv) > 2:
+        KILLS = int(sys.argv.pop(2))
+    alone()
+    programs.main()
