@@ -44,7 +44,8 @@ struct live {
     struct io_watch *watch;
     struct io_timer *timer;
     uint8_t chunk[CHUNK_SIZE];
-    size_t filled;
+    size_t filled, kept; /* octets of the chunk; of them, in the recording */
+    bool full;           /* the recording's disk */
     bool said, ended;
     struct cli_offer recorded;
 };
@@ -229,26 +230,36 @@ static void end(struct live *l) {
         io_timer_at(l->timer, io_clock_now().mono, cv_usec_add(io_clock_now().mono, LINGER));
 }
 
+/* The chunk into the recording; false: the rest of it has to wait, or all is over. */
 static bool keep(struct live *l) {
-    for (size_t at = 0; l->record >= 0 && at < l->filled;) {
-        ssize_t n = write(l->record, l->chunk + at, l->filled - at);
+    while (l->record >= 0 && l->kept < l->filled) {
+        ssize_t n = write(l->record, l->chunk + l->kept, l->filled - l->kept);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0) {
-            cli_task_fail(&l->t, CLI_FILE, "%s: %s", l->t.s->record,
-                          errno == ENOSPC ? "the disk is full" : "cannot be written");
+        if (n < 0 && (errno == ENOSPC || errno == EDQUOT)) {
+            if (!l->full)
+                cli_progress_event(&l->t.progress, "disk_full",
+                                   "The disk is full: the broadcast pauses until there is room",
+                                   NULL);
+            l->full = true;
             return false;
         }
-        at += (size_t)n;
+        if (n < 0) {
+            cli_task_fail(&l->t, CLI_FILE, "%s: cannot be written", l->t.s->record);
+            return false;
+        }
+        l->kept += (size_t)n;
     }
+    l->full = false;
     return true;
 }
 
-/* Gives a chunk to the swarm; false when it has to wait, or all is over. */
+/* Gives a chunk to the recording and the swarm; false when it has to wait, or all is
+ * over. In this order: what is broadcast is in the recording. */
 static bool inject(struct live *l) {
     struct node *n = io_host_node(l->t.c->host);
     uint64_t next = node_inject_next(n, l->t.swarm);
-    if (next + RESERVE / 2 > l->reserved && !reserve(l, l->reserved + RESERVE))
+    if (!keep(l) || (next + RESERVE / 2 > l->reserved && !reserve(l, l->reserved + RESERVE)))
         return false;
     enum cv_err err = node_inject(n, io_host_now(l->t.c->host), l->t.swarm, l->chunk, l->filled);
     if (err == CV_ERR_AGAIN)
@@ -258,9 +269,7 @@ static bool inject(struct live *l) {
                       *io_ring_why(l->ring) ? io_ring_why(l->ring) : cv_strerror(err));
         return false;
     }
-    if (!keep(l))
-        return false;
-    l->filled = 0;
+    l->filled = l->kept = 0;
     return true;
 }
 
@@ -291,7 +300,9 @@ static void pump(struct live *l) {
     }
     io_host_kick(l->t.c->host);
     cv_usec now = io_clock_now().mono;
-    if (!l->ended && (more || l->grows || l->filled == CHUNK_SIZE))
+    if (l->watch) /* what cannot be taken need not be told of */
+        io_watch_set(l->watch, l->full ? 0 : IO_READABLE);
+    if (!l->ended && (more || l->grows || l->full || l->filled == CHUNK_SIZE))
         io_timer_at(l->timer, now, more ? now : cv_usec_add(now, LOOK_AGAIN));
 }
 

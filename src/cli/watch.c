@@ -25,7 +25,16 @@ struct watch {
     uint64_t at, end; /* next octet of the broadcast; its length, once ended */
     uint8_t piece[PIECE];
     size_t filled, written; /* of the piece */
+    bool full;              /* the disk; tried again every second */
 };
+
+/* What is broadcast meanwhile stays in the window, and is lost behind it. */
+static void say_full(struct watch *w) {
+    if (!w->full)
+        cli_progress_event(&w->t.progress, "disk_full",
+                           "The disk is full: writing pauses until there is room", NULL);
+    w->full = true;
+}
 
 /* True when the piece is out; else it has to wait, or nobody reads any more. */
 static bool write_piece(struct watch *w) {
@@ -33,6 +42,10 @@ static bool write_piece(struct watch *w) {
         ssize_t n = write(w->out, w->piece + w->written, w->filled - w->written);
         if (n > 0) {
             w->written += (size_t)n;
+            w->full = false;
+        } else if (n < 0 && (errno == ENOSPC || errno == EDQUOT)) {
+            say_full(w);
+            return false;
         } else if (errno == EAGAIN) {
             if (w->writable)
                 io_watch_set(w->writable, IO_WRITABLE);
@@ -41,8 +54,7 @@ static bool write_piece(struct watch *w) {
             cli_task_end(&w->t, CLI_OK);
             return false;
         } else if (errno != EINTR) {
-            cli_task_fail(&w->t, CLI_FILE, "%s: %s", w->t.s->output,
-                          errno == ENOSPC ? "the disk is full" : "cannot be written");
+            cli_task_fail(&w->t, CLI_FILE, "%s: cannot be written", w->t.s->output);
             return false;
         }
     }
@@ -138,6 +150,8 @@ static void on_tick(struct cli_task *t) {
     struct watch *w = (struct watch *)t;
     cli_progress_swarm(&w->t.progress, io_host_node(w->t.c->host), w->t.swarm);
     call_peers(w);
+    if (w->full)
+        pump(w);
 }
 
 static void on_writable(void *ctx, unsigned ready) {

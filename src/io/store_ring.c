@@ -49,6 +49,13 @@ enum cv_err io_ring_open(struct io_state *state, uint32_t chunk_size, size_t has
         free(r);
         return err;
     }
+    /* All of it at once: a broadcast is no time to find the disk full. */
+    int error = posix_fallocate(r->fd, 0, (off_t)(slots * (chunk_size + 2 * hash_len)));
+    if (error == ENOSPC || error == EDQUOT) {
+        enum cv_err err = io_why_errno(why, r->where, error);
+        io_ring_close(r);
+        return err;
+    }
     *ret = r;
     return CV_ERR_OK;
 }

@@ -26,8 +26,9 @@ extern const struct ppsp_store_ops io_ring_ops;
 
 /*
  * For a window of `window` chunks of `chunk_size` octets and hashes of
- * `hash_len`. LIMIT: larger than IO_RING_OCTETS_MAX; or an error of the file
- * system; *why says it in a line.
+ * `hash_len`. LIMIT: larger than IO_RING_OCTETS_MAX; FULL: the disk has no room for
+ * it, which is taken at once; or another error of the file system; *why says it in a
+ * line.
  */
 enum cv_err io_ring_open(struct io_state *state, uint32_t chunk_size, size_t hash_len,
                          uint64_t window, struct io_ring **ret, struct io_why *why);

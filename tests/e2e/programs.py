@@ -72,13 +72,22 @@ class Case(unittest.TestCase):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="culvert-e2e-"))
         self.running = []
 
+    def release(self):
+        """What must be done before the folder can be removed."""
+
     def tearDown(self):
+        try:
+            self.end_all()
+        finally:
+            self.release()
+            shutil.rmtree(self.folder)
+
+    def end_all(self):
         for program in reversed(self.running):
             status, err = program.end()
             # Sanitizers end a program with a status of their own.
             self.assertNotIn("Sanitizer", err)
             self.assertIn(status, (0, 130, -signal.SIGKILL), err)
-        shutil.rmtree(self.folder)
 
     def start(self, *args):
         program = Program(*args)

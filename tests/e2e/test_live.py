@@ -10,7 +10,9 @@ import unittest
 import programs
 
 
-class Live(programs.Case):
+class Source(programs.Case):
+    """A broadcast from a pipe of ours."""
+
     def source(self, name, *more):
         """A broadcast whose standard input we write."""
         read, write = os.pipe()
@@ -20,6 +22,16 @@ class Live(programs.Case):
         self.running.append(program)
         return program, os.fdopen(write, "wb", buffering=0)
 
+    def say(self, pipe, octets, pieces):
+        """Some of a film, in time for those who listen."""
+        data = os.urandom(octets)
+        for i in range(pieces):
+            pipe.write(data[i * octets // pieces:(i + 1) * octets // pieces])
+            time.sleep(0.1)
+        return data
+
+
+class Live(Source):
     def watch(self, live, out):
         return self.start("get", "--direct", "--peer", live["address"], "-o", out,
                           *programs.options(self.folder, "viewer"), live["uri"])
@@ -28,14 +40,6 @@ class Live(programs.Case):
         """To the end; it then leaves by itself, and a signal on its way out would kill it."""
         viewer.wait_for("complete")
         self.assertEqual(viewer.process.wait(30), 0)
-
-    def say(self, pipe, octets, pieces):
-        """Some of a film, in time for those who listen."""
-        data = os.urandom(octets)
-        for i in range(pieces):
-            pipe.write(data[i * octets // pieces:(i + 1) * octets // pieces])
-            time.sleep(0.1)
-        return data
 
     def test_a_broadcast_is_watched_ends_and_becomes_a_file(self):
         record, out = self.folder / "record.ts", self.folder / "out.ts"

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""A full disk pauses and resumes, whatever is under way: a small file system is
+mounted, filled, and given room again. Needs root."""
+import os
+import subprocess
+import time
+import unittest
+
+import programs
+from test_live import Source
+
+
+class Full(Source):
+    def setUp(self):
+        super().setUp()
+        self.small = self.folder / "small"
+        self.small.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=0700", "none", self.small],
+                       check=True)
+
+    def release(self):
+        subprocess.run(["umount", "-l", self.small], check=False)
+
+    def give_room(self):
+        subprocess.run(["mount", "-o", "remount,size=64m", self.small], check=True)
+
+    def share(self, what):
+        seeder = self.start("share", "--direct", *programs.options(self.folder, "seeder"), what)
+        return seeder.wait_for("shared")
+
+    def test_play(self):
+        big = self.film(12_000_000)
+        shared = self.share(big)
+        viewer = self.start("play", "--no-player", "--direct", "--peer", shared["address"],
+                            *programs.options(self.small, "viewer"), "--cache-limit", "1G",
+                            shared["uri"])
+        viewer.wait_for("disk_full")
+        self.give_room()
+        viewer.wait_for("complete")
+        data, = self.small.glob("viewer/content-*/data")
+        self.assertEqual(data.read_bytes(), big.read_bytes())
+
+    def test_get_of_a_folder(self):
+        top = self.folder / "films"
+        top.mkdir()
+        for i in range(6):
+            (top / str(i)).write_bytes(os.urandom(2_000_000))
+        shared = self.share(top)
+        viewer = self.start("get", "--direct", "--peer", shared["address"],
+                            *programs.options(self.folder, "viewer"), "-o", self.small / "out",
+                            shared["uri"])
+        viewer.wait_for("disk_full")
+        self.assertIsNone(viewer.process.poll())
+        self.give_room()
+        viewer.wait_for("complete")
+        self.assertEqual(viewer.process.wait(60), 0)
+        done = subprocess.run(["diff", "-r", top, self.small / "out"], check=False)
+        self.assertEqual(done.returncode, 0)
+
+    def wait_until_full(self, path):
+        limit = time.monotonic() + 60
+        while os.statvfs(self.small).f_bavail and time.monotonic() < limit:
+            time.sleep(0.05)
+        self.assertLessEqual(path.stat().st_size, 6 << 20)
+
+    def test_a_viewer_of_a_broadcast(self):
+        """What is broadcast meanwhile is in the window, so that nothing is lost."""
+        program, pipe = self.source("source")
+        live = program.wait_for("live")
+        out = self.small / "out"
+        viewer = self.start("get", "--direct", "--peer", live["address"], "-o", out,
+                            *programs.options(self.folder, "viewer"), live["uri"])
+        said = self.say(pipe, 64 * 1024, 4)
+        viewer.wait_for("tuned")
+        said += self.say(pipe, 8 << 20, 40)
+        viewer.wait_for("disk_full")
+        self.wait_until_full(out)
+        self.give_room()
+        said += self.say(pipe, 100_000, 2)
+        pipe.close()
+        viewer.wait_for("complete")
+        self.assertEqual(viewer.process.wait(60), 0)
+        got = out.read_bytes()
+        self.assertGreater(len(got), 8 << 20)
+        self.assertTrue(said.endswith(got))
+        self.assertFalse([e for e in viewer.events if e["event"] == "dropped"])
+
+    def test_a_recording(self):
+        """The broadcast waits for its recording; its input waits in the pipe."""
+        record = self.small / "record"
+        program, pipe = self.source("source", "--record", record)
+        program.wait_for("live")
+        data = os.urandom(8 << 20)
+        child = os.fork()
+        if child == 0:
+            try:
+                pipe.write(data)
+            finally:
+                os._exit(0)
+        pipe.close()
+        program.wait_for("disk_full")
+        self.wait_until_full(record)
+        self.assertIsNone(program.process.poll())
+        self.give_room()
+        ended, recorded = program.wait_for("ended"), program.wait_for("recorded")
+        os.waitpid(child, 0)
+        self.assertEqual(record.read_bytes(), data)
+        self.assertEqual(ended["root"], recorded["root"])
+
+    def test_a_window_that_cannot_be_kept(self):
+        """A ring is allocated at once: it is refused, and never full later."""
+        status, _, err = programs.run(
+            "live", "--direct", *programs.options(self.small, "source"), "--window", "16M",
+            "/dev/null")
+        self.assertEqual(status, 5, err)
+        lines = [text for text in err.splitlines() if "--direct hides nothing" not in text]
+        self.assertEqual(len(lines), 1, err)
+        self.assertIn("No space left on device", lines[0])
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        raise SystemExit("needs root: a small file system is mounted")
+    programs.main()
