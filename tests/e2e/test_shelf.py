@@ -1,6 +1,8 @@
 """Many files shared at once: none is open before somebody asks for it."""
 import os
 import random
+import socket
+import struct
 
 import programs
 
@@ -31,6 +33,64 @@ class Shelf(programs.Case):
             self.assertEqual(status, 0, err)
             self.assertEqual(out.read_bytes(), contents[name])
             self.assertLessEqual(self.descriptors(seeder), asleep + 4 * 64)
+
+    def hello(self, root):
+        """RFC 7574's first datagram: a HANDSHAKE of version 1 for a swarm of 32-bit chunk
+        ranges, SHA-256 and chunks of 1024 octets."""
+        options = (b"\0\1" b"\1\1" + b"\2" + struct.pack(">H", len(root)) + root +
+                   b"\3\1" b"\4\2" b"\6\2" b"\x09" + struct.pack(">I", 1024) + b"\xff")
+        return bytes(4) + b"\0" + struct.pack(">I", random.getrandbits(32) | 1) + options
+
+    def first_chunk(self, s, root):
+        """Shakes hands, asks for chunk 0 and waits for it; both are repeated, as one does."""
+        channel = None
+        for _ in range(400):
+            s.settimeout(0.05)
+            s.send(self.hello(root) if channel is None else
+                   channel + b"\x08" + struct.pack(">II", 0, 0))
+            try:
+                while True:
+                    answer = s.recv(2000)
+                    if answer[4:5] == b"\0" and len(answer) > 9:
+                        channel = answer[5:9]
+                        break
+                    data = answer.find(b"\x01" + struct.pack(">II", 0, 0), 4)
+                    if data >= 0:
+                        s.send(channel + b"\0" + bytes(4) + b"\xff")  # goodbye
+                        return answer[data + 17:]
+            except TimeoutError:
+                continue
+        return None
+
+    def test_more_are_asked_for_at_once_than_can_be_open(self):
+        """Many strangers call within a moment, again and again: files are closed for others
+        while they are being opened."""
+        films = {}
+        for i in range(self.FILES):
+            films[f"film-{i}"] = os.urandom(3000)
+            (self.folder / f"film-{i}").write_bytes(films[f"film-{i}"])
+        seeder = self.start("share", "--direct", *programs.options(self.folder, "seeder"),
+                            *(self.folder / f"film-{i}" for i in range(self.FILES)))
+        seeder.wait_for("shared", 120, count=self.FILES)
+        links = [e for e in seeder.events if e["event"] == "shared"]
+        contents = {link["root_hash"]: films[link["uri"].split("n=")[1].split("&")[0]][:1024]
+                    for link in links}
+        ip, port = links[0]["address"].rsplit(":", 1)
+        sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(20)]
+        for _ in range(4):
+            random.shuffle(links)
+            for i, link in enumerate(links):
+                sockets[i % 20].sendto(self.hello(bytes.fromhex(link["root_hash"])),
+                                       (ip, int(port)))
+        for s in sockets:
+            s.close()
+        # Whatever is open now and whatever is not: everybody who asks is answered.
+        for link in links:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                s.connect((ip, int(port)))
+                self.assertEqual(self.first_chunk(s, bytes.fromhex(link["root_hash"])),
+                                 contents[link["root_hash"]], "other octets, or none")
+        self.assertIsNone(seeder.process.poll(), "it fell over")
 
     def test_a_running_node_shares_them_whatever_their_kind(self):
         kind = ["--hash", "sha1", "--chunk-size", "4096", "--addressing", "bin64"]
