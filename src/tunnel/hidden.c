@@ -125,6 +125,12 @@ size_t tun_road_relays(const struct tun_road *r, uint8_t ret[][CV_KEY]) {
     return info.hops;
 }
 
+void tun_road_last(const struct tun_road *r, uint8_t ret[CV_KEY]) {
+    struct tun_circuit_info info;
+    if (r->kind && tun_circuit_info(r->owner->all->t, r->circuit, &info) == CV_ERR_OK)
+        memcpy(ret, tun_circuit_hop(r->owner->all->t, r->circuit, info.hops - 1)->identity, CV_KEY);
+}
+
 void tun_road_hello(struct tun_road *r) {
     struct tun_hiddens *all = r->owner->all;
     uint8_t hello[TUN_E2E_OVERHEAD];
@@ -426,7 +432,7 @@ static void on_reply(struct tun_hiddens *all, const struct tun_event *ev) {
         tun_seeder_on_reply(r->owner, r, ev);
         break;
     case TUN_ROAD_PUBLISH:
-        tun_publish_on_reply(r->owner, r->part, ev);
+        tun_publish_on_reply(r->owner, r->part, r, ev);
         break;
     case TUN_ROAD_NONE:
         break;

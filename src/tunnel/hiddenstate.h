@@ -65,7 +65,8 @@ struct tun_search {
     uint32_t transaction[2];
     uint8_t keys[2];
     struct tun_search_key key[2][TUN_LOOKUP_KEYS_MAX];
-    uint8_t missing; /* results still to come */
+    uint8_t missing;      /* results still to come */
+    uint8_t last[CV_KEY]; /* where it ends, or ended in this round */
     cv_usec asked_at, until;
 };
 
@@ -109,7 +110,7 @@ struct tun_meet {
 
 struct tun_viewer {
     struct tun_search search[2];
-    uint32_t rounds; /* of searching; odd ones ask all sixteen slots */
+    uint32_t rounds; /* of searching: few slots, then one half of all, then the other */
     bool searching;
     cv_usec round_ended_at, search_pause;
     struct tun_known known[TUN_KNOWN_CONTACTS_MAX];
@@ -140,22 +141,36 @@ struct tun_point {
     uint32_t ping; /* transaction of a PING under way; 0: none */
 };
 
-enum tun_publication_state {
-    TUN_PUBLICATION_IDLE = 0,
-    TUN_PUBLICATION_BUILDING,
-    TUN_PUBLICATION_READING,
-    TUN_PUBLICATION_WRITING,
+/* Of the two ways. */
+enum tun_copy_state {
+    TUN_COPY_IDLE = 0, /* nothing to do, written, or given up */
+    TUN_COPY_BUILDING,
+    TUN_COPY_READING,
+    TUN_COPY_READ, /* waits for the other to have read */
+    TUN_COPY_WRITING,
+    TUN_COPY_REFUSED, /* something newer is there, says the last hop */
+};
+
+/* One slot is read and written through two circuits that end apart. */
+struct tun_copy {
+    enum tun_copy_state state;
+    struct tun_road road;
+    uint8_t last[CV_KEY]; /* where it ends, or ended */
+    bool written;
+    uint8_t tries;
+    cv_usec asked_at, until, retry_at;
 };
 
 /* One slot being written. */
 struct tun_publication {
-    enum tun_publication_state state;
-    struct tun_road road;
+    struct tun_copy copy[2];
     uint32_t period;
     uint8_t slot;
     bool written; /* holds our contacts, in `period` */
-    uint8_t tries;
-    cv_usec asked_at, until, retry_at;
+    uint8_t again;
+    bool found, ready;    /* `old` holds something, `item` what is to be put */
+    struct tun_item old;  /* the newest that either way has read */
+    struct tun_item item; /* the same for both */
 };
 
 enum tun_join_state { TUN_JOIN_IDLE = 0, TUN_JOIN_BUILDING, TUN_JOIN_JOINING, TUN_JOIN_UP };
@@ -260,6 +275,8 @@ void tun_road_suspect(struct tun_road *r);
 /* Identities of the relays it goes along, built or not; how many, at most
  * TUN_HOPS_MAX. Named last hops included. */
 size_t tun_road_relays(const struct tun_road *r, uint8_t ret[][CV_KEY]);
+/* Of the relay it ends at; untouched without a circuit. */
+void tun_road_last(const struct tun_road *r, uint8_t ret[CV_KEY]);
 /* An empty datagram to the other end of a joined road. Seeders answer with one. */
 void tun_road_hello(struct tun_road *r);
 bool tun_road_stuck(const struct tun_road *r); /* takes too long to build */
@@ -302,7 +319,7 @@ unsigned tun_seeder_contacts(const struct tun_hidden *h, struct tun_contact *ret
 
 /* publish.c */
 void tun_publish_work(struct tun_hidden *h);
-void tun_publish_on_reply(struct tun_hidden *h, struct tun_publication *p,
+void tun_publish_on_reply(struct tun_hidden *h, struct tun_publication *p, const struct tun_road *r,
                           const struct tun_event *ev);
 void tun_publish_done(struct tun_hidden *h);
 

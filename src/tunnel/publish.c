@@ -1,8 +1,10 @@
 /*
  * A seeder writes its contacts: slot 0 when there is room, and two slots at
  * random, again every 30 to 60 minutes and when its points change. Each slot
- * through a circuit of its own: what is there is read, opened, completed,
- * signed and put with cas; so no last hop learns two slots of a swarm. See
+ * through two circuits of its own that end apart, so that no last hop learns two
+ * slots of a swarm, and none alone decides what the slot is said to hold or
+ * whether it is written: what is there is read through both, the newest that
+ * verifies is opened, completed, signed, and put through both with cas. See
  * hiddenstate.h.
  */
 #include <string.h>
@@ -11,6 +13,7 @@
 #include "tunnel/hiddenstate.h"
 
 #define ANSWER CV_SEC(15) /* a look-up or a put in the DHT */
+#define OTHER  CV_SEC(2)  /* what one way read is enough, when the other takes longer */
 #define TRIES  4
 /* Somebody who knows the swarm can sign far into the future, and nobody writes
  * that slot again in its period. */
@@ -20,10 +23,23 @@ static cv_usec now(const struct tun_hidden *h) {
     return tun_hidden_now(h);
 }
 
+static void copy_idle(struct tun_copy *c) {
+    tun_road_close(&c->road);
+    c->state = TUN_COPY_IDLE;
+}
+
 static void publication_idle(struct tun_publication *p) {
-    tun_road_close(&p->road);
-    p->state = TUN_PUBLICATION_IDLE;
-    p->retry_at = CV_USEC_NEVER;
+    for (unsigned i = 0; i < 2; i++)
+        copy_idle(&p->copy[i]);
+}
+
+/* Reads and writes anew, from the beginning. */
+static void publication_begin(struct tun_publication *p, cv_usec at) {
+    for (unsigned i = 0; i < 2; i++) {
+        tun_road_close(&p->copy[i].road);
+        p->copy[i] = (struct tun_copy){.state = TUN_COPY_BUILDING, .retry_at = at};
+    }
+    p->found = p->ready = false;
 }
 
 static void count_slots(struct tun_hidden *h) {
@@ -51,21 +67,41 @@ static uint8_t another_slot(struct tun_hidden *h) {
     }
 }
 
-static void fail(struct tun_hidden *h, struct tun_publication *p, bool elsewhere) {
-    tun_road_close(&p->road);
-    if (++p->tries >= TRIES) {
-        publication_idle(p);
-        /* The DHT does not want it now: later, all slots once more. */
-        struct tun_seeder *s = h->seeder;
-        cv_usec again = cv_usec_add(now(h), tun_hidden_pause(h, CV_SEC(60), CV_SEC(3)));
-        s->publish_at = cv_usec_min(s->publish_at, again);
+/* The DHT does not want it now: later, all slots once more. */
+static void publication_failed(struct tun_hidden *h, struct tun_publication *p) {
+    publication_idle(p);
+    struct tun_seeder *s = h->seeder;
+    cv_usec again = cv_usec_add(now(h), tun_hidden_pause(h, CV_SEC(60), CV_SEC(3)));
+    s->publish_at = cv_usec_min(s->publish_at, again);
+}
+
+/* Somebody else wrote it in between, or it cannot be written: read it again, or
+ * another one. */
+static void publication_again(struct tun_hidden *h, struct tun_publication *p, bool elsewhere) {
+    if (++p->again >= TRIES) {
+        publication_failed(h, p);
         return;
     }
     if (elsewhere && p->slot != 0)
         p->slot = another_slot(h);
-    p->state = TUN_PUBLICATION_BUILDING;
-    p->retry_at = cv_usec_add(now(h), CV_MSEC(200) << p->tries);
-    tun_hidden_by(h, p->retry_at);
+    publication_begin(p, cv_usec_add(now(h), CV_MSEC(200) << p->again));
+    tun_hidden_by(h, now(h));
+}
+
+/* This way did not lead there: another one, or the other alone. */
+static void copy_failed(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c) {
+    tun_road_close(&c->road);
+    if (++c->tries < TRIES) {
+        c->state = TUN_COPY_BUILDING;
+        c->retry_at = cv_usec_add(now(h), CV_MSEC(200) << c->tries);
+        tun_hidden_by(h, c->retry_at);
+        return;
+    }
+    c->state = TUN_COPY_IDLE;
+    tun_hidden_by(h, now(h));
+    const struct tun_copy *other = &p->copy[c == p->copy];
+    if (other->state == TUN_COPY_IDLE && !other->written)
+        publication_failed(h, p);
 }
 
 /* ---- reading ---- */
@@ -75,7 +111,7 @@ static void slot_key(const struct tun_hidden *h, const struct tun_publication *p
     tun_slot_key(ret, &h->swarm_secret, p->period, p->slot);
 }
 
-static void read_slot(struct tun_hidden *h, struct tun_publication *p) {
+static void read_slot(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c) {
     struct cv_ed25519_secret slot_secret;
     slot_key(h, p, &slot_secret);
     struct tun_body b;
@@ -84,14 +120,14 @@ static void read_slot(struct tun_hidden *h, struct tun_publication *p) {
     tun_lookup_write(&b.w, &(struct tun_lookup){
                                .kind = TUN_LOOKUP_ITEMS, .n = 1, .keys = slot_secret.public_key});
     cv_wipe(slot_secret.seed, sizeof slot_secret.seed);
-    if (tun_road_request(&p->road, TUN_CMD_LOOKUP, tun_body_data(&b), tun_body_len(&b),
+    if (tun_road_request(&c->road, TUN_CMD_LOOKUP, tun_body_data(&b), tun_body_len(&b),
                          &transaction)) {
-        fail(h, p, /* elsewhere= */ false);
+        copy_failed(h, p, c);
         return;
     }
-    p->state = TUN_PUBLICATION_READING;
-    p->asked_at = now(h);
-    p->until = cv_usec_add(now(h), ANSWER);
+    c->state = TUN_COPY_READING;
+    c->asked_at = now(h);
+    c->until = cv_usec_add(now(h), ANSWER);
 }
 
 /* What the slot holds, verified; false when there is nothing or a lie. */
@@ -110,64 +146,77 @@ static bool result_item(const struct tun_hidden *h, const struct tun_publication
     return tun_item_verify(ret);
 }
 
+/* The newer one is what the slot holds. */
+static void on_result(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c,
+                      const struct tun_result *r) {
+    struct tun_item item;
+    if (result_item(h, p, r, &item) && (!p->found || item.seq > p->old.seq)) {
+        p->found = true;
+        p->old = item;
+    }
+    c->state = TUN_COPY_READ;
+    c->until = cv_usec_add(now(h), OTHER);
+}
+
 /* ---- writing ---- */
 
-static void put(struct tun_hidden *h, struct tun_publication *p, const struct tun_slot *slot,
-                const struct tun_item *old) {
-    struct tun_item item;
+static void make_item(struct tun_hidden *h, struct tun_publication *p,
+                      const struct tun_slot *slot) {
+    struct tun_item *item = &p->item;
     struct tun_period_secret period_secret;
     struct cv_ed25519_secret slot_secret;
     tun_period_derive(&period_secret, &h->swarm_secret, p->period);
-    tun_slot_seal(item.value, slot, &period_secret, tun_hidden_rng(h));
+    tun_slot_seal(item->value, slot, &period_secret, tun_hidden_rng(h));
     cv_wipe(&period_secret, sizeof period_secret);
-    item.seq = h->all->now.wall;
-    if (old && old->seq >= item.seq)
-        item.seq = old->seq + 1;
+    item->seq = h->all->now.wall;
+    if (p->found && p->old.seq >= item->seq)
+        item->seq = p->old.seq + 1;
     slot_key(h, p, &slot_secret);
-    tun_item_sign(&item, &slot_secret);
+    tun_item_sign(item, &slot_secret);
     cv_wipe(&slot_secret, sizeof slot_secret);
+    p->ready = true;
+}
 
+static void put(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c) {
     uint8_t value[4 + TUN_SLOT_VALUE];
     memcpy(value, "900:", 4);
-    memcpy(value + 4, item.value, TUN_SLOT_VALUE);
-    struct tun_put msg = {.seq = (uint64_t)item.seq,
-                          .has_cas = old != NULL,
-                          .cas = old ? (uint64_t)old->seq : 0,
+    memcpy(value + 4, p->item.value, TUN_SLOT_VALUE);
+    struct tun_put msg = {.seq = (uint64_t)p->item.seq,
+                          .has_cas = p->found,
+                          .cas = p->found ? (uint64_t)p->old.seq : 0,
                           .value = value,
                           .value_len = sizeof value};
-    memcpy(msg.public_key, item.key, CV_KEY);
-    memcpy(msg.signature, item.sig, CV_SIGNATURE);
+    memcpy(msg.public_key, p->item.key, CV_KEY);
+    memcpy(msg.signature, p->item.sig, CV_SIGNATURE);
     struct tun_body b;
     uint32_t transaction;
     tun_body_init(&b);
     tun_put_write(&b.w, &msg);
-    if (b.w.err || tun_road_request(&p->road, TUN_CMD_PUT, tun_body_data(&b), tun_body_len(&b),
+    if (b.w.err || tun_road_request(&c->road, TUN_CMD_PUT, tun_body_data(&b), tun_body_len(&b),
                                     &transaction)) {
-        fail(h, p, /* elsewhere= */ false);
+        copy_failed(h, p, c);
         return;
     }
-    p->state = TUN_PUBLICATION_WRITING;
-    p->asked_at = now(h);
-    p->until = cv_usec_add(now(h), ANSWER);
+    c->state = TUN_COPY_WRITING;
+    c->asked_at = now(h);
+    c->until = cv_usec_add(now(h), ANSWER);
 }
 
-static void write_slot(struct tun_hidden *h, struct tun_publication *p,
-                       const struct tun_result *r) {
-    struct tun_item old;
+/* Enough was read: what shall stand there? */
+static void decide(struct tun_hidden *h, struct tun_publication *p) {
     struct tun_slot slot = {0};
-    bool found = result_item(h, p, r, &old);
-    if (found && old.seq > h->all->now.wall + AHEAD_S) {
+    if (p->found && p->old.seq > h->all->now.wall + AHEAD_S) {
         if (p->slot == 0)
             publication_idle(p);
         else
-            fail(h, p, /* elsewhere= */ true);
+            publication_again(h, p, /* elsewhere= */ true);
         return;
     }
-    if (found) {
+    if (p->found) {
         struct tun_period_secret period_secret;
         tun_period_derive(&period_secret, &h->swarm_secret, p->period);
         /* Nonsense under a good signature is written over. */
-        (void)tun_slot_open(&slot, old.value, TUN_SLOT_VALUE, &period_secret);
+        (void)tun_slot_open(&slot, p->old.value, TUN_SLOT_VALUE, &period_secret);
         cv_wipe(&period_secret, sizeof period_secret);
     }
     struct tun_contact ours[TUN_INTRO_POINTS];
@@ -177,71 +226,132 @@ static void write_slot(struct tun_hidden *h, struct tun_publication *p,
         publication_idle(p); /* no room in slot 0: others are there already */
         return;
     }
-    put(h, p, &slot, found ? &old : NULL);
+    make_item(h, p, &slot);
 }
 
-void tun_publish_on_reply(struct tun_hidden *h, struct tun_publication *p,
+static void on_put_done(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c,
+                        const struct tun_put_done *done) {
+    if (done->stored > 0 && !done->error) {
+        c->written = true;
+        copy_idle(c);
+        p->written = true;
+        count_slots(h);
+    } else if (done->error == 301 || done->error == 302) {
+        tun_road_close(&c->road);
+        c->state = TUN_COPY_REFUSED;
+    } else {
+        copy_failed(h, p, c);
+    }
+}
+
+void tun_publish_on_reply(struct tun_hidden *h, struct tun_publication *p, const struct tun_road *r,
                           const struct tun_event *ev) {
+    struct tun_copy *c = &p->copy[r == &p->copy[1].road];
     struct tun_body b;
     struct cv_rd rd = tun_body_rd(&b, ev->reply.transaction, ev->reply.body, ev->reply.len);
-    if (p->state == TUN_PUBLICATION_READING) {
-        struct tun_result r;
+    if (c->state == TUN_COPY_READING) {
+        struct tun_result result;
         if (ev->reply.err)
-            fail(h, p, /* elsewhere= */ false);
-        else if (ev->reply.command == TUN_CMD_RESULT && tun_result_read(&rd, &r) == CV_ERR_OK)
-            write_slot(h, p, &r);
-    } else if (p->state == TUN_PUBLICATION_WRITING) {
+            copy_failed(h, p, c);
+        else if (ev->reply.command == TUN_CMD_RESULT && tun_result_read(&rd, &result) == CV_ERR_OK)
+            on_result(h, p, c, &result);
+    } else if (c->state == TUN_COPY_WRITING) {
         struct tun_put_done done;
         if (ev->reply.err)
-            fail(h, p, /* elsewhere= */ false);
+            copy_failed(h, p, c);
         else if (ev->reply.command == TUN_CMD_RESULT)
             return; /* the look-up's, once more */
-        else if (tun_put_done_read(&rd, &done) || done.error || done.stored == 0)
-            fail(h, p, /* elsewhere= */ false);
-        else {
-            p->written = true;
-            publication_idle(p);
-            count_slots(h);
-        }
+        else if (tun_put_done_read(&rd, &done))
+            copy_failed(h, p, c);
+        else
+            on_put_done(h, p, c, &done);
     }
 }
 
 /* ---- when ---- */
 
-static void publication_step(struct tun_hidden *h, struct tun_publication *p) {
-    if (p->state == TUN_PUBLICATION_IDLE)
-        return;
-    if (tun_road_stuck(&p->road)) {
-        (void)tun_road_give_up(&p->road);
-        fail(h, p, /* elsewhere= */ false);
-        return;
+/* Where the other way ends, or ended, this one does not. */
+static void copy_open(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c) {
+    const struct tun_copy *other = &p->copy[c == p->copy];
+    struct tun_path_request req = {
+        .purpose = TUN_PURPOSE_PUBLISH, .avoid = &other->last, .avoids = 1};
+    enum cv_err err = tun_road_open(h, &c->road, TUN_ROAD_PUBLISH, p, &req);
+    if (!err) {
+        tun_road_last(&c->road, c->last);
+    } else if (err == CV_ERR_UNREACHABLE && other->written) {
+        copy_idle(c); /* there are no two */
+    } else {
+        c->retry_at = cv_usec_add(now(h), CV_MSEC(200));
+        tun_hidden_by(h, c->retry_at);
     }
-    if (p->state == TUN_PUBLICATION_BUILDING && p->road.kind == TUN_ROAD_NONE) {
-        if (p->retry_at > now(h)) {
-            tun_hidden_by(h, p->retry_at);
-            return;
-        }
-        struct tun_path_request req = {.purpose = TUN_PURPOSE_PUBLISH};
-        if (tun_road_open(h, &p->road, TUN_ROAD_PUBLISH, p, &req)) {
-            p->retry_at = cv_usec_add(now(h), CV_MSEC(200));
-            tun_hidden_by(h, p->retry_at);
-            return;
-        }
-    }
-    if (p->state == TUN_PUBLICATION_BUILDING && p->road.ready) {
-        read_slot(h, p);
+}
+
+/* Who says that something newer stands there may lie, unless the other way did
+ * not get it written either. */
+static void copy_refused(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c) {
+    const struct tun_copy *other = &p->copy[c == p->copy];
+    if (other->written)
+        copy_failed(h, p, c);
+    else if (other->state == TUN_COPY_IDLE || other->state == TUN_COPY_REFUSED)
+        publication_again(h, p, /* elsewhere= */ false);
+}
+
+static void copy_step(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c) {
+    bool asked = c->state == TUN_COPY_READING || c->state == TUN_COPY_WRITING;
+    if (c->state == TUN_COPY_IDLE)
         return;
-    }
-    if (p->state == TUN_PUBLICATION_READING || p->state == TUN_PUBLICATION_WRITING) {
-        if (p->road.kind && tun_road_dead(&p->road, p->asked_at))
-            tun_road_close(&p->road);
-        if (now(h) >= p->until)
-            tun_road_suspect(&p->road);
-        if (p->road.kind == TUN_ROAD_NONE)
-            fail(h, p, /* elsewhere= */ false);
+    if (tun_road_stuck(&c->road)) {
+        (void)tun_road_give_up(&c->road);
+        copy_failed(h, p, c);
+    } else if (c->state == TUN_COPY_BUILDING && c->road.kind == TUN_ROAD_NONE) {
+        if (c->retry_at <= now(h))
+            copy_open(h, p, c);
         else
-            tun_hidden_by(h, p->until);
+            tun_hidden_by(h, c->retry_at);
+    } else if (c->state == TUN_COPY_BUILDING && c->road.ready) {
+        if (p->ready)
+            put(h, p, c); /* the other has read, and waited long enough */
+        else
+            read_slot(h, p, c);
+    } else if (c->state == TUN_COPY_REFUSED) {
+        copy_refused(h, p, c);
+    } else if (c->state == TUN_COPY_READ) {
+        if (c->road.kind == TUN_ROAD_NONE)
+            c->state = TUN_COPY_BUILDING; /* lost while it waited */
+        else if (p->ready)
+            put(h, p, c);
+    } else if (asked) {
+        if (c->road.kind && tun_road_dead(&c->road, c->asked_at))
+            tun_road_close(&c->road);
+        if (now(h) >= c->until)
+            tun_road_suspect(&c->road);
+        if (c->road.kind == TUN_ROAD_NONE)
+            copy_failed(h, p, c);
+        else
+            tun_hidden_by(h, c->until);
     }
+}
+
+/* Both ways have read, or one and the other takes too long. */
+static bool may_decide(struct tun_hidden *h, const struct tun_publication *p) {
+    bool read = false, waiting = false, over = false;
+    for (unsigned i = 0; i < 2 && !p->ready; i++) {
+        const struct tun_copy *c = &p->copy[i];
+        waiting |= c->state == TUN_COPY_BUILDING || c->state == TUN_COPY_READING;
+        if (c->state != TUN_COPY_READ)
+            continue;
+        read = true;
+        over = now(h) >= c->until;
+        tun_hidden_by(h, c->until);
+    }
+    return read && (!waiting || over);
+}
+
+static void publication_step(struct tun_hidden *h, struct tun_publication *p) {
+    if (may_decide(h, p))
+        decide(h, p);
+    for (unsigned i = 0; i < 2; i++)
+        copy_step(h, p, &p->copy[i]);
 }
 
 static void begin(struct tun_hidden *h) {
@@ -249,16 +359,15 @@ static void begin(struct tun_hidden *h) {
     uint32_t period = s->now.keys.period;
     for (unsigned i = 0; i < TUN_PUBLICATIONS; i++) {
         struct tun_publication *p = &s->publication[i];
-        tun_road_close(&p->road);
+        publication_idle(p);
         /* The two slots stay ours for a period: whoever knows the swarm learns
          * no more from two than from all. */
         if (p->period != period) {
             *p = (struct tun_publication){.period = period};
             p->slot = i == 0 ? 0 : another_slot(h);
         }
-        p->state = TUN_PUBLICATION_BUILDING;
-        p->tries = 0;
-        p->retry_at = now(h);
+        p->again = 0;
+        publication_begin(p, now(h));
     }
     s->changed = false;
     s->publish_at = cv_usec_add(now(h), CV_SEC(cv_rng_between(tun_hidden_rng(h), 1800, 3600)));
@@ -295,5 +404,5 @@ void tun_publish_work(struct tun_hidden *h) {
 
 void tun_publish_done(struct tun_hidden *h) {
     for (unsigned i = 0; i < TUN_PUBLICATIONS; i++)
-        tun_road_close(&h->seeder->publication[i].road);
+        publication_idle(&h->seeder->publication[i]);
 }

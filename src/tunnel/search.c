@@ -1,9 +1,11 @@
 /*
- * A viewer reads slots: slot 0 and two at random, the same through the last
- * hops of two circuits that end apart, so that neither of them alone decides
- * what we see; when that finds nobody, all sixteen. Everything is verified here
- * (slot.h): what a last hop may do is withhold. See hiddenstate.h.
+ * A viewer reads slots: slot 0 and two at random; when that finds nobody, all
+ * sixteen, in two halves. Each slot is asked for through the last hops of two
+ * circuits that end apart, so that neither of them alone decides what we see.
+ * Everything is verified here (slot.h): what a last hop may do is to withhold, or
+ * to show what was there before; the newer answer wins. See hiddenstate.h.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "tunnel/bodies.h"
@@ -36,6 +38,16 @@ unsigned tun_search_current(struct tun_hidden *h) {
     return n;
 }
 
+/* Its seeder said something else later. */
+static bool says_newer(const struct tun_viewer *v, const struct tun_contact *c, int64_t seq) {
+    for (unsigned i = 0; i < v->knowns; i++) {
+        const struct tun_known *k = &v->known[i];
+        if (k->seq > seq && memcmp(k->contact.service, c->service, CV_KEY) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void learn(struct tun_hidden *h, const struct tun_contact *c, uint32_t period, int64_t seq) {
     struct tun_viewer *v = h->viewer;
     if (!tun_contact_current(c, h->all->now.wall) || tun_hidden_is_ours(h, c))
@@ -51,6 +63,7 @@ static void learn(struct tun_hidden *h, const struct tun_contact *c, uint32_t pe
         /* The same key said differently: both are kept, or whoever copies a
          * contact with nonsense in it would make the true one unreachable. */
     }
+    bool outdated = says_newer(v, c, seq);
     unsigned at = v->knowns;
     if (at == TUN_KNOWN_CONTACTS_MAX) {
         /* Full: at the cost of the one that failed most, or of a random one. */
@@ -62,10 +75,12 @@ static void learn(struct tun_hidden *h, const struct tun_contact *c, uint32_t pe
     } else {
         v->knowns++;
     }
-    v->known[at] = (struct tun_known){.contact = *c, .period = period, .seq = seq};
+    v->known[at] = (struct tun_known){
+        .contact = *c, .period = period, .seq = seq, .fails = outdated ? TUN_KNOWN_OUTDATED : 0};
 }
 
-/* What a seeder once said and does not say any more is tried last. */
+/* What a seeder once said and does not say any more is tried last, in whichever
+ * order the two come. */
 static void outdate(struct tun_viewer *v, const struct tun_slot *slot, int64_t seq) {
     for (unsigned i = 0; i < v->knowns; i++) {
         struct tun_known *k = &v->known[i];
@@ -181,10 +196,12 @@ static void plan_few(struct tun_hidden *h, const uint32_t *period, unsigned peri
     }
 }
 
-/* All sixteen, eight for each circuit. */
-static void plan_all(struct tun_hidden *h, uint32_t period) {
-    for (unsigned slot = 0; slot < TUN_SLOTS; slot++)
-        key_add(&h->viewer->search[slot % 2], slot / 2 / TUN_LOOKUP_KEYS_MAX, period, slot);
+/* One half of all sixteen, for both circuits. */
+static void plan_half(struct tun_hidden *h, uint32_t period, unsigned half) {
+    static_assert(TUN_SLOTS == 2 * 2 * TUN_LOOKUP_KEYS_MAX, "a half is two LOOKUPs");
+    for (unsigned k = 0; k < TUN_SLOTS / 2; k++)
+        for (unsigned i = 0; i < 2; i++)
+            key_add(&h->viewer->search[i], k / TUN_LOOKUP_KEYS_MAX, period, 2 * k + half);
 }
 
 static void round_begin(struct tun_hidden *h) {
@@ -197,31 +214,27 @@ static void round_begin(struct tun_hidden *h) {
         keys_clear(&v->search[i]);
         v->search[i].active = true;
         v->search[i].tries = 0;
+        memset(v->search[i].last, 0, sizeof v->search[i].last);
         v->search[i].until = cv_usec_add(now(h), RESULTS + CV_SEC(8));
     }
-    if (v->rounds % 2 == 0)
+    if (v->rounds % 3 == 0)
         plan_few(h, period, periods);
     else
-        plan_all(h, period[v->rounds / 2 % periods]);
+        plan_half(h, period[v->rounds / 3 % periods], v->rounds % 3 - 1);
     v->rounds++;
     v->searching = true;
 }
 
-/* Where the other circuit ends, this one does not. */
+/* Where the other circuit ends, or ended, this one does not. */
 static enum cv_err search_open(struct tun_hidden *h, struct tun_search *s) {
     const struct tun_search *other = &h->viewer->search[s == h->viewer->search];
-    uint8_t last[1][CV_KEY];
-    struct tun_path_request req = {.purpose = TUN_PURPOSE_GENERAL};
-    struct tun_circuit_info info;
-    if (other->road.kind && tun_circuit_info(h->all->t, other->road.circuit, &info) == CV_ERR_OK) {
-        memcpy(last[0], tun_circuit_hop(h->all->t, other->road.circuit, info.hops - 1)->identity,
-               CV_KEY);
-        req.avoid = (const uint8_t(*)[CV_KEY])last;
-        req.avoids = 1;
-    }
+    struct tun_path_request req = {
+        .purpose = TUN_PURPOSE_GENERAL, .avoid = &other->last, .avoids = 1};
     enum cv_err err = tun_road_open(h, &s->road, TUN_ROAD_SEARCH, s, &req);
-    if (!err)
+    if (!err) {
+        tun_road_last(&s->road, s->last);
         s->tries++;
+    }
     return err;
 }
 
@@ -312,7 +325,7 @@ static void round_end(struct tun_hidden *h) {
     v->round_ended_at = now(h);
     cv_usec max = tun_hidden_pause(h, CV_SEC(60), CV_SEC(5));
     bool found = tun_search_current(h) > 0 && !v->missed;
-    if (found || v->rounds == 1)
+    if (found || v->rounds <= 2)
         v->search_pause = 0; /* or all sixteen at once */
     else if (v->search_pause == 0)
         v->search_pause = tun_hidden_pause(h, CV_SEC(2), CV_MSEC(500));

@@ -22,6 +22,7 @@ class World:
         self.marker = marker  # stands in every 64 octets of the content
         self.first_hops = {}  # hidden host: names of relays
         self.content_keys = content_keys(swarm_id, self.network_id)
+        self.relay_keys = relay_keys(self.network_id)
 
 
 def blake(data, size, key=b""):
@@ -45,6 +46,15 @@ def content_keys(swarm_id, network_id):
             keys.add(public)
             keys.add(hashlib.sha1(public).digest())
     return keys
+
+
+def relay_keys(network_id):
+    """Every key under which relays announce themselves, yesterday, today and tomorrow."""
+    import time
+    today = int(time.time()) // 86400
+    return {blake(b"culvert relay" + network_id + struct.pack("<IBH", day, level, bucket), 20)
+            for day in (today - 1, today, today + 1)
+            for level in (0, 4, 8) for bucket in range(1 << level)}
 
 
 # ---- kinds of datagrams
@@ -142,6 +152,41 @@ def no_content_key(world, captures):
     return bad
 
 
+def hidden_ones_only_read(world, captures):
+    """Viewers and seeders are no nodes of the DHT: they ask, saying so (BEP 43),
+    answer nobody, and neither announce nor put anything."""
+    bad = []
+    for name in world.hidden:
+        me = world.address[name]
+        for p in captures.get(name, []):
+            if not is_dht(p) or p.source != me:
+                continue
+            if not p.payload.endswith(b"1:y1:qe") or b"2:roi1e" not in p.payload:
+                bad.append(words(world, p, "not the question of a read-only node"))
+            elif b"1:q13:announce_peer" in p.payload or b"1:q3:put" in p.payload:
+                bad.append(words(world, p, "it stores something"))
+    return bad
+
+
+def relays_announce_themselves(world, captures):
+    """Whoever announces something is a relay, under a relay key and its own port,
+    and nobody asks for peers of anything else."""
+    bad = []
+    for name, packets in captures.items():
+        me = world.address[name]
+        for p in packets:
+            if not is_dht(p) or p.source != me or not p.payload.endswith(b"1:y1:qe"):
+                continue
+            _, found, rest = p.payload.partition(b"9:info_hash20:")
+            if found and rest[:20] not in world.relay_keys:
+                bad.append(words(world, p, "asks or announces under a key that is no relay key"))
+            if b"1:q13:announce_peer" not in p.payload:
+                continue
+            if name not in world.relays or b"4:porti%de" % p.sport not in p.payload:
+                bad.append(words(world, p, "announces somebody else"))
+    return bad
+
+
 def nothing_in_clear(world, captures):
     """No swarm id (raw, hex or base32), PPSPP handshake or content anywhere."""
     raw = world.swarm_id
@@ -217,4 +262,5 @@ def contacts_come_by_dht(world, captures):
 
 
 CLAIMS = [strangers_never_meet, only_first_hops, few_first_hops, no_content_key,
-          nothing_in_clear, one_size, nothing_else, contacts_come_by_dht]
+          hidden_ones_only_read, relays_announce_themselves, nothing_in_clear, one_size,
+          nothing_else, contacts_come_by_dht]

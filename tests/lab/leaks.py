@@ -239,7 +239,13 @@ class Lab:
         key = self.world.swarm_id[:20]
         dont = "s.setsockopt(socket.IPPROTO_IP, 10, 2); "
         dht = f"b'd1:ad2:id20:'+bytes(20)+b'9:info_hash20:'+bytes.fromhex('{key.hex()}')+b'ee'"
+        own = f"b'd1:ad2:id20:'+bytes(20)+b'e1:q4:ping1:t1:x1:y1:qe'"
+        announce = (f"b'd1:ad2:id20:'+bytes(20)+b'9:info_hash20:'+bytes.fromhex('{key.hex()}')"
+                    "+b'4:porti7000ee1:q13:announce_peer1:t1:x1:y1:qe'")
         rows = [
+            (claims.hidden_ones_only_read, "viewer", f"s.sendto({own}, ('{at['bootstrap']}', 7))"),
+            (claims.relays_announce_themselves, "relay1",
+             f"s.sendto({announce}, ('{at['bootstrap']}', 7))"),
             (claims.strangers_never_meet, "viewer",
              f"{dont}s.sendto(os.urandom(1232), ('{at['seeder']}', 7))"),
             (claims.only_first_hops, "viewer",

@@ -395,3 +395,61 @@ Test(node_node, two_days_are_announced_while_they_overlap) {
     cr_expect_eq(announcing(day + 3 * 3600), 3);
     cr_expect_eq(announcing(day + 12 * 3600), 3);
 }
+
+/* ---- part of the DHT or only its guest ---- */
+
+/* Every DHT datagram that leaves: how many questions, with and without `ro`, and
+ * answers. */
+struct left {
+    unsigned questions, read_only, answers;
+};
+
+static bool ends_with(const uint8_t *b, size_t len, const char *end) {
+    size_t n = strlen(end);
+    return len >= n && memcmp(b + len - n, end, n) == 0;
+}
+
+static struct left leave(struct node *n, struct cv_now now) {
+    static uint8_t arena[64 * TUN_DATAGRAM];
+    struct cv_run runs[64];
+    struct left l = {0};
+    for (enum node_socket socket = NODE_SOCKET_MAIN; socket < NODE_SOCKETS; socket++) {
+        struct cv_batch batch = cv_batch_init(arena, 64, TUN_DATAGRAM, 0, runs, 64);
+        node_poll_transmit(n, now, socket, &batch);
+        for (uint32_t i = 0; i < batch.runs_used; i++)
+            for (uint16_t k = 0; k < runs[i].count; k++) {
+                const uint8_t *b = cv_batch_at(&batch, &runs[i], k);
+                bool question = ends_with(b, runs[i].size, "1:y1:qe");
+                l.questions += question;
+                l.read_only += question && memmem(b, runs[i].size, "2:roi1e", 7);
+                l.answers += ends_with(b, runs[i].size, "1:y1:re");
+            }
+    }
+    return l;
+}
+
+/* One of loopback with a contact, after a second, once it has been asked. */
+static struct left asked(bool relay) {
+    static const char ping[] = "d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe";
+    struct node *n = make(relay, 1000000);
+    struct cv_now now = n->now;
+    struct cv_addr from;
+    cr_assert_eq(cv_addr_parse("127.0.0.1:9", &from), CV_ERR_OK);
+    cr_assert_eq(dht_bootstrap_add(n->dht, now, &from), CV_ERR_OK);
+    now.mono += 1000000;
+    node_on_timeout(n, now);
+    node_on_datagram(n, now, NODE_SOCKET_MAIN, &from, (const uint8_t *)ping, strlen(ping));
+    struct left l = leave(n, now);
+    node_free(n);
+    return l;
+}
+
+Test(node_node, who_does_not_relay_only_reads_the_dht) {
+    struct left relay = asked(true), viewer = asked(false);
+    cr_expect_geq(relay.questions, 1);
+    cr_expect_eq(relay.read_only, 0);
+    cr_expect_eq(relay.answers, 1);
+    cr_expect_geq(viewer.questions, 1);
+    cr_expect_eq(viewer.read_only, viewer.questions);
+    cr_expect_eq(viewer.answers, 0, "who answers is in others' tables");
+}

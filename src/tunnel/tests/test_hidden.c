@@ -2,7 +2,9 @@
  * Hidden swarms end to end, in a village of six relays (tests/village.h): real
  * engines, real cryptography, virtual time.
  */
+#include "crypto/rng_seeded.h"
 #include "support/suite.h"
+#include "tunnel/hiddenstate.h"
 #include "tunnel/tests/village.h"
 
 CV_SUITE(tun_hidden);
@@ -291,6 +293,201 @@ Test(tun_hidden, when_the_dht_forgets_it_is_asked_again) {
     village_free(v);
 }
 
+/* ---- last hops that lie ---- */
+
+static void slot_public(uint8_t ret[CV_KEY], uint32_t period, unsigned slot) {
+    struct tun_swarm_secret s;
+    struct cv_ed25519_secret key;
+    tun_swarm_derive(&s, (const uint8_t *)"testnet\0", "film", 4, NULL);
+    tun_slot_key(&key, &s, period, slot);
+    memcpy(ret, key.public_key, CV_KEY);
+}
+
+static uint32_t period_now(struct village *v, unsigned node) {
+    struct tun_swarm_secret s;
+    tun_swarm_derive(&s, (const uint8_t *)"testnet\0", "film", 4, NULL);
+    return tun_swarm_period(&s, world_now(v->w, node).wall);
+}
+
+/* Slots of a period that the table holds. */
+static unsigned slots_of(struct village *v, uint32_t period) {
+    unsigned n = 0;
+    uint8_t key[CV_KEY];
+    for (unsigned j = 0; j < TUN_SLOTS; j++) {
+        slot_public(key, period, j);
+        n += village_item(v, key) != NULL;
+    }
+    return n;
+}
+
+static unsigned slots_held(struct village *v, unsigned node) {
+    return slots_of(v, period_now(v, node));
+}
+
+/* Seeders with a contact in slot 0, but for the seeder 7 of written(). */
+static unsigned seeders_in_slot_0(struct village *v, unsigned node) {
+    struct tun_swarm_secret s;
+    struct tun_period_secret keys;
+    struct tun_slot slot;
+    uint8_t key[CV_KEY];
+    tun_swarm_derive(&s, (const uint8_t *)"testnet\0", "film", 4, NULL);
+    tun_period_derive(&keys, &s, period_now(v, node));
+    slot_public(key, period_now(v, node), 0);
+    const struct tun_item *item = village_item(v, key);
+    if (!item || tun_slot_open(&slot, item->value, TUN_SLOT_VALUE, &keys) != CV_ERR_OK)
+        return 0;
+    unsigned n = 0;
+    for (unsigned i = 0; i < slot.count; i++) {
+        bool first = slot.contact[i].service[0] != 7 || slot.contact[i].service[1] != 7;
+        for (unsigned k = 0; k < i; k++)
+            first &= memcmp(slot.contact[k].service, slot.contact[i].service, CV_KEY) != 0;
+        n += first;
+    }
+    return n;
+}
+
+/* The state of the only swarm that a node views. */
+static const struct tun_viewer *hidden_viewer(struct village *v, unsigned node) {
+    const struct tun_hiddens *all = tun_attached(v->w->node[node].t, TUN_USER_HIDDEN);
+    uint32_t cursor = 0;
+    const struct tun_hidden *h = tun_handles_next(&all->swarms, &cursor);
+    return h->viewer;
+}
+
+static struct village *eight(uint64_t seed) {
+    struct village *v = village_new(&(struct sim_config){.seed = seed}, 8);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(3));
+    return v;
+}
+
+/* An item with one contact of the seeder 7, at a point that is not there. */
+static struct tun_item written(uint32_t period, int64_t seq, uint8_t point, uint32_t expiry) {
+    struct tun_swarm_secret s;
+    struct tun_period_secret keys;
+    struct cv_ed25519_secret key;
+    struct cv_rng_seeded dice;
+    struct tun_slot slot = {.count = 1};
+    struct tun_item item = {.seq = seq};
+    cv_rng_seeded_init(&dice, (uint64_t)seq);
+    const struct cv_rng rng = cv_rng_seeded(&dice);
+    memset(slot.contact[0].ip, point, CV_KEY);
+    memset(slot.contact[0].auth, point, CV_KEY);
+    memset(slot.contact[0].service, 7, CV_KEY);
+    slot.contact[0].expiry = expiry;
+    tun_swarm_derive(&s, (const uint8_t *)"testnet\0", "film", 4, NULL);
+    tun_period_derive(&keys, &s, period);
+    tun_slot_seal(item.value, &slot, &keys, &rng);
+    tun_slot_key(&key, &s, period, 0);
+    tun_item_sign(&item, &key);
+    return item;
+}
+
+static unsigned fewest_stores(struct village *v, unsigned node) {
+    unsigned least = WORLD_NODES;
+    uint8_t key[CV_KEY];
+    for (unsigned j = 0; j < TUN_SLOTS; j++) {
+        slot_public(key, period_now(v, node), j);
+        unsigned n = village_relays_stored(v, key);
+        if (village_item(v, key) && n < least)
+            least = n;
+    }
+    return least;
+}
+
+/* One of eight relays lies as a last hop: all three slots are written all the
+ * same, a second seeder writes over nobody, a viewer meets somebody at once. */
+static void one_lies(enum village_manner manner, unsigned bad, uint64_t seed) {
+    struct village *v = eight(seed);
+    v->manner[bad] = manner;
+    unsigned seeder = village_client(v), other = village_client(v), viewer = village_client(v);
+    int64_t wall = world_now(v->w, viewer).wall;
+    v->stale = written(period_now(v, viewer), wall - 100, 1, (uint32_t)wall + 3600);
+    (void)village_share(v, seeder, "film", false);
+    world_run(v->w, CV_SEC(4));
+    cr_expect_eq(slots_held(v, seeder), 3, "manner %u of relay %u: %u slots written", manner, bad,
+                 slots_held(v, seeder));
+    (void)village_share(v, other, "film", false);
+    world_run(v->w, CV_SEC(4));
+    cr_expect_eq(seeders_in_slot_0(v, seeder), 2, "manner %u of relay %u: %u seeders", manner, bad,
+                 seeders_in_slot_0(v, seeder));
+    cr_expect_eq(v->refused, 0, "manner %u of relay %u: %u puts refused", manner, bad, v->refused);
+    cr_expect(manner != VILLAGE_REFUSE || fewest_stores(v, seeder) >= 2,
+              "who refuses, relay %u, is believed", bad);
+    cv_handle view = village_view(v, viewer, "film");
+    cr_expect(village_meet(v, viewer, view, 1, CV_SEC(3)), "manner %u of relay %u", manner, bad);
+    village_free(v);
+}
+
+Test(tun_hidden, no_last_hop_alone_hides_a_swarm) {
+    static const enum village_manner manners[] = {VILLAGE_CENSOR, VILLAGE_SILENT, VILLAGE_STALE,
+                                                  VILLAGE_REFUSE};
+    for (unsigned m = 0; m < sizeof manners / sizeof *manners; m++) {
+        for (unsigned bad = 0; bad < 8; bad += 2)
+            one_lies(manners[m], bad, 500 + 8 * m + bad);
+    }
+}
+
+/* Every key is asked for at two relays, and every slot is put through two. */
+Test(tun_hidden, two_last_hops_are_asked_for_every_slot) {
+    for (uint64_t seed = 540; seed < 548; seed++) {
+        struct village *v = six(seed);
+        cv_handle share;
+        unsigned viewer = village_client(v);
+        (void)village_view(v, viewer, "film");
+        world_run(v->w, CV_SEC(4));
+        uint8_t key[CV_KEY];
+        for (unsigned j = 0; j < TUN_SLOTS; j++) {
+            slot_public(key, period_now(v, viewer), j);
+            cr_expect(village_asked_twice(v, key), "seed %lu: slot %u", seed, j);
+        }
+        v->logged = 0;
+        (void)seeded(v, &share);
+        unsigned slots = 0;
+        for (unsigned j = 0; j < TUN_SLOTS; j++) {
+            slot_public(key, period_now(v, viewer), j);
+            if (!village_item(v, key))
+                continue;
+            slots++;
+            cr_expect_geq(village_relays_stored(v, key), 2, "seed %lu: slot %u", seed, j);
+        }
+        cr_expect_eq(slots, 3);
+        village_free(v);
+    }
+}
+
+/* What was there before counts less than what is there, in whichever order the
+ * two last hops answer. */
+Test(tun_hidden, a_stale_item_loses_to_the_newer) {
+    unsigned both = 0;
+    for (uint64_t seed = 550; seed < 562; seed++) {
+        struct village *v = eight(seed);
+        unsigned viewer = village_client(v);
+        int64_t wall = world_now(v->w, viewer).wall;
+        for (unsigned i = 0; i < 4; i++)
+            v->manner[2 * i + seed % 2] = VILLAGE_STALE;
+        v->stale = written(period_now(v, viewer), wall - 100, 1, (uint32_t)wall + 3600);
+        v->item[v->items++] = written(period_now(v, viewer), wall - 50, 2, (uint32_t)wall + 3600);
+        (void)village_view(v, viewer, "film");
+        world_run(v->w, CV_SEC(1));
+        const struct tun_viewer *s = hidden_viewer(v, viewer);
+        const struct tun_known *old = NULL, *new = NULL;
+        for (unsigned i = 0; i < s->knowns; i++)
+            *(s->known[i].contact.ip[0] == 1 ? &old : &new) = &s->known[i];
+        if (old && new) { /* else two of a kind were asked */
+            both++;
+            cr_expect_geq(old->fails, TUN_KNOWN_OUTDATED, "seed %lu", seed);
+            cr_expect_eq(new->fails, 0, "seed %lu", seed);
+        }
+        /* and a seeder completes the newer one */
+        (void)village_share(v, village_client(v), "film", false);
+        world_run(v->w, CV_SEC(3));
+        cr_expect_eq(v->refused, 0, "seed %lu: %u puts refused", seed, v->refused);
+        village_free(v);
+    }
+    cr_expect_geq(both, 3);
+}
+
 /* ---- what is seen ---- */
 
 /* The keys that were answered are not asked for again on the next circuit; they
@@ -484,7 +681,12 @@ Test(tun_hidden, a_period_turns_and_everybody_stays) {
     unsigned early = village_client(v);
     cv_handle view = village_view(v, early, "film");
     cr_assert(village_meet(v, early, view, 2, CV_SEC(10)), "before the turn");
+    uint32_t before = period_now(v, early);
+    cr_expect_eq(slots_of(v, before), 3);
+    cr_expect_eq(slots_of(v, before + 1), 0);
     world_run(v->w, CV_SEC(90));
+    cr_expect_eq(period_now(v, early), before + 1);
+    cr_expect_eq(slots_of(v, before + 1), 3, "written under the keys of the new day");
     cr_expect_geq(village_up(v, early, view), 1, "those who met stay");
     unsigned late = village_client(v);
     view = village_view(v, late, "film");

@@ -17,6 +17,52 @@ static struct tun_item *find(struct village *v, const uint8_t *key) {
     return NULL;
 }
 
+const struct tun_item *village_item(const struct village *v, const uint8_t *key) {
+    return find((struct village *)(uintptr_t)v, key);
+}
+
+static void write_down(struct village *v, const uint8_t *key, unsigned relay, bool put,
+                       bool stored) {
+    if (v->logged == VILLAGE_LOG)
+        return;
+    struct village_asked *a = &v->log[v->logged++];
+    *a = (struct village_asked){.relay = relay, .put = put, .stored = stored};
+    memcpy(a->key, key, CV_KEY);
+}
+
+unsigned village_relays_stored(const struct village *v, const uint8_t *key) {
+    bool seen[WORLD_NODES] = {false};
+    unsigned n = 0;
+    for (unsigned i = 0; i < v->logged; i++) {
+        const struct village_asked *a = &v->log[i];
+        if (!a->stored || seen[a->relay] || memcmp(a->key, key, CV_KEY) != 0)
+            continue;
+        seen[a->relay] = true;
+        n++;
+    }
+    return n;
+}
+
+bool village_asked_twice(const struct village *v, const uint8_t *key) {
+    unsigned n = 0, before = 0;
+    for (unsigned i = 0; i < v->logged; i++) {
+        const struct village_asked *a = &v->log[i];
+        if (a->put || memcmp(a->key, key, CV_KEY) != 0)
+            continue;
+        if (n++ % 2 == 1 && before == a->relay)
+            return false;
+        before = a->relay;
+    }
+    return n >= 2;
+}
+
+/* What this relay says is there. */
+static const struct tun_item *said(struct village *v, unsigned relay, const uint8_t *key) {
+    if (v->forgets || v->manner[relay] == VILLAGE_CENSOR)
+        return NULL;
+    return v->manner[relay] == VILLAGE_STALE ? &v->stale : find(v, key);
+}
+
 static void lookup(struct village *v, struct world_node *n, const struct cv_now *now,
                    const struct tun_event *ev, struct cv_rd *rd) {
     struct tun_lookup q;
@@ -24,8 +70,10 @@ static void lookup(struct village *v, struct world_node *n, const struct cv_now 
         return;
     v->lookups++;
     v->asked = n->id;
+    bool silent = v->manner[n->id] == VILLAGE_SILENT;
     for (unsigned i = 0; i < (v->stingy ? 1 : q.n); i++) {
-        const struct tun_item *item = v->forgets ? NULL : find(v, q.keys + i * CV_KEY);
+        write_down(v, q.keys + i * CV_KEY, n->id, false, false);
+        const struct tun_item *item = said(v, n->id, q.keys + i * CV_KEY);
         uint8_t value[4 + TUN_SLOT_VALUE] = "900:";
         struct tun_result r = {.kind = TUN_LOOKUP_ITEMS, .key = (uint8_t)i, .found = item != NULL};
         if (item) {
@@ -39,29 +87,23 @@ static void lookup(struct village *v, struct world_node *n, const struct cv_now 
         tun_body_init(&b);
         tun_result_write(&b.w, &r);
         assert(!b.w.err);
-        (void)tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_RESULT,
-                         tun_body_data(&b), tun_body_len(&b));
+        if (!silent)
+            (void)tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_RESULT,
+                             tun_body_data(&b), tun_body_len(&b));
     }
 }
 
-static void put(struct village *v, struct world_node *n, const struct cv_now *now,
-                const struct tun_event *ev, struct cv_rd *rd) {
-    struct tun_put q;
-    if (tun_put_read(rd, &q))
-        return;
-    v->puts++;
+/* Stores it as a node of the DHT would: what it says of it. */
+static struct tun_put_done table_put(struct village *v, const struct tun_put *q,
+                                     const struct tun_item *fresh) {
     struct tun_put_done done = {.stored = 8};
-    struct tun_item *item = find(v, q.public_key), fresh = {.seq = (int64_t)q.seq};
-    assert(q.value_len == 4 + TUN_SLOT_VALUE);
-    memcpy(fresh.key, q.public_key, CV_KEY);
-    memcpy(fresh.sig, q.signature, CV_SIGNATURE);
-    memcpy(fresh.value, q.value + 4, TUN_SLOT_VALUE);
-    assert(tun_item_verify(&fresh));
+    struct tun_item *item = find(v, fresh->key);
+    bool same = item && item->seq == fresh->seq && memcmp(item, fresh, sizeof *item) == 0;
     if (v->forgets)
         done.stored = 0;
-    else if (item && q.has_cas && (int64_t)q.cas != item->seq)
+    else if (item && !same && q->has_cas && (int64_t)q->cas != item->seq)
         done.error = 301;
-    else if (item && (int64_t)q.seq <= item->seq)
+    else if (item && !same && fresh->seq <= item->seq)
         done.error = 302;
     if (done.error)
         done.stored = 0;
@@ -70,7 +112,30 @@ static void put(struct village *v, struct world_node *n, const struct cv_now *no
         item = &v->item[v->items++];
     assert(v->items <= VILLAGE_ITEMS);
     if (done.stored)
-        *item = fresh;
+        *item = *fresh;
+    return done;
+}
+
+static void put(struct village *v, struct world_node *n, const struct cv_now *now,
+                const struct tun_event *ev, struct cv_rd *rd) {
+    struct tun_put q;
+    if (tun_put_read(rd, &q))
+        return;
+    v->puts++;
+    struct tun_item fresh = {.seq = (int64_t)q.seq};
+    assert(q.value_len == 4 + TUN_SLOT_VALUE);
+    memcpy(fresh.key, q.public_key, CV_KEY);
+    memcpy(fresh.sig, q.signature, CV_SIGNATURE);
+    memcpy(fresh.value, q.value + 4, TUN_SLOT_VALUE);
+    assert(tun_item_verify(&fresh));
+    struct tun_put_done done = {.stored = 8};
+    if (v->manner[n->id] == VILLAGE_SILENT)
+        return;
+    if (v->manner[n->id] == VILLAGE_REFUSE)
+        done = (struct tun_put_done){.error = 301};
+    else if (v->manner[n->id] == VILLAGE_HONEST)
+        done = table_put(v, &q, &fresh);
+    write_down(v, q.public_key, n->id, true, done.stored > 0 && v->manner[n->id] == VILLAGE_HONEST);
     struct tun_body b;
     tun_body_init(&b);
     tun_put_done_write(&b.w, &done);

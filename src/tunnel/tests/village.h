@@ -14,6 +14,23 @@
 
 #define VILLAGE_ITEMS 64
 #define VILLAGE_PEERS 32
+#define VILLAGE_LOG   1024 /* what comes after that is not written down */
+
+/* What a relay does as the last hop of look-ups and puts. */
+enum village_manner {
+    VILLAGE_HONEST = 0,
+    VILLAGE_CENSOR, /* finds nothing; says that it stored, and does not */
+    VILLAGE_SILENT, /* answers neither */
+    VILLAGE_STALE,  /* finds what village.stale holds; stores like a censor */
+    VILLAGE_REFUSE, /* says of every put that something newer is there */
+};
+
+/* A key, and the relay that was asked to look it up or store under it. */
+struct village_asked {
+    uint8_t key[CV_KEY];
+    unsigned relay;
+    bool put, stored;
+};
 
 struct village {
     struct world *w;
@@ -22,6 +39,10 @@ struct village {
     bool forgets;                           /* look-ups find nothing, puts fail */
     bool stingy;                            /* only the first key of a look-up is answered */
     unsigned asked;                         /* the relay that was asked last */
+    enum village_manner manner[WORLD_NODES];
+    struct tun_item stale; /* for all keys; its own is the only one it verifies under */
+    struct village_asked log[VILLAGE_LOG];
+    unsigned logged;
     struct village_peer {
         unsigned node;
         cv_handle hidden;
@@ -46,6 +67,13 @@ unsigned village_client_with(struct village *v, const void *guards, size_t len);
 
 cv_handle village_view(struct village *v, unsigned node, const char *swarm);
 cv_handle village_share(struct village *v, unsigned node, const char *swarm, bool viewer);
+
+/* How many relays stored under a key. */
+unsigned village_relays_stored(const struct village *v, const uint8_t *key);
+/* A key is looked up twice, time and again: always at two relays. */
+bool village_asked_twice(const struct village *v, const uint8_t *key);
+/* What the table holds under a key; NULL: nothing. */
+const struct tun_item *village_item(const struct village *v, const uint8_t *key);
 
 /* How many peers of this swarm are up at a node. */
 unsigned village_up(const struct village *v, unsigned node, cv_handle hidden);
