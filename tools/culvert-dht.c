@@ -19,7 +19,8 @@
 #include "dht_options.h"
 #include "dht_session.h"
 
-#define HEX_ID (2 * DHT_ID + 1)
+#define HEX_ID    (2 * DHT_ID + 1)
+#define ASK_AGAIN CV_SEC(10) /* get-peers --wait */
 
 /* One command while it runs. */
 struct run {
@@ -30,6 +31,7 @@ struct run {
     json_t *list; /* nodes, peers or samples in it */
     struct dht_crawl *crawl;
     bool over, no_bootstrap, has_item;
+    unsigned peers; /* shown */
     unsigned tried;
     struct dht_done done;
     struct dht_item item;
@@ -66,6 +68,7 @@ static void show_node(struct run *r, const struct dht_node *v) {
 
 static void show_peer(struct run *r, const struct cv_addr *a) {
     char text[CV_ADDR_TEXT];
+    r->peers++;
     if (r->o->json)
         json_array_append_new(r->list, json_addr(a));
     else
@@ -364,6 +367,25 @@ static enum cv_err start(struct run *r, struct dht_item *item) {
     return CV_ERR_INVAL;
 }
 
+/* Why nodes would not store it, in words. */
+static void show_refusals(const struct dht_done *d) {
+    const struct {
+        unsigned n;
+        const char *why;
+    } rows[] = {
+        {d->refused_token, "did not accept the token, or the message (203)"},
+        {d->refused_value, "find the value too big (205)"},
+        {d->refused_sig, "find the signature bad (206)"},
+        {d->refused_salt, "find the salt too big (207)"},
+        {d->refused_cas, "hold another sequence number than --cas: get it again (301)"},
+        {d->refused_seq, "hold something as new or newer (302)"},
+        {d->refused_other, "refused for another reason: full, or they do not know how to store"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].n)
+            fprintf(stderr, "culvert-dht: %u %s\n", rows[i].n, rows[i].why);
+}
+
 /* What came of it, in words or as the rest of the JSON object. */
 static void show_done(struct run *r, const struct dht_item *item) {
     const struct dht_options *o = r->o;
@@ -379,10 +401,11 @@ static void show_done(struct run *r, const struct dht_item *item) {
         if (stores)
             json_object_update_new(
                 r->out,
-                json_pack("{si si si si si si si}", "stored", (int)d->stored, "refused",
-                          (int)d->refused, "refused_token", (int)d->refused_token, "refused_big",
-                          (int)d->refused_big, "refused_sig", (int)d->refused_sig, "refused_cas",
-                          (int)d->refused_cas, "refused_seq", (int)d->refused_seq));
+                json_pack("{si si si si si si si si si}", "stored", (int)d->stored, "refused",
+                          (int)d->refused, "refused_token", (int)d->refused_token, "refused_value",
+                          (int)d->refused_value, "refused_sig", (int)d->refused_sig, "refused_salt",
+                          (int)d->refused_salt, "refused_cas", (int)d->refused_cas, "refused_seq",
+                          (int)d->refused_seq, "refused_other", (int)d->refused_other));
         if (o->command == DHT_CMD_SCRAPE)
             json_object_update_new(r->out, json_pack("{si si}", "seeds", (int)d->scrape_seeds,
                                                      "peers", (int)d->scrape_peers));
@@ -396,11 +419,7 @@ static void show_done(struct run *r, const struct dht_item *item) {
         printf("about %u seeds, %u peers\n", d->scrape_seeds, d->scrape_peers);
     if (stores)
         printf("stored at %u nodes, refused by %u\n", d->stored, d->refused);
-    if (d->refused_cas)
-        fprintf(stderr, "culvert-dht: %u hold another sequence number than --cas: get it again\n",
-                d->refused_cas);
-    if (d->refused_seq)
-        fprintf(stderr, "culvert-dht: %u hold something as new or newer\n", d->refused_seq);
+    show_refusals(d);
 }
 
 static const char *words(enum cv_err err, enum dht_command command) {
@@ -433,12 +452,23 @@ static enum dht_exit ask(struct run *r) {
         return fail(DHT_EXIT_USAGE, "--public-key: give 64 hexadecimal digits");
     if (err)
         return fail(DHT_EXIT_USAGE, words(err, r->o->command));
-    struct cv_now now = dht_session_now();
-    while (!r->over && dht_session_now().mono < now.mono + CV_SEC(r->o->timeout_s))
-        if (dht_session_run(r->s, now.mono + CV_SEC(r->o->timeout_s)))
+    cv_usec until = dht_session_now().mono + CV_SEC(r->o->wait_s);
+    for (;;) {
+        struct cv_now now = dht_session_now();
+        while (!r->over && dht_session_now().mono < now.mono + CV_SEC(r->o->timeout_s))
+            if (dht_session_run(r->s, now.mono + CV_SEC(r->o->timeout_s)))
+                return fail(DHT_EXIT_FAILED, "interrupted");
+        if (!r->over)
+            r->done.err = CV_ERR_TIMEDOUT;
+        if (!r->over || r->o->command != DHT_CMD_GET_PEERS || r->peers || now.mono >= until)
+            break;
+        /* Nobody yet: the same node asks again. */
+        if (dht_session_run(r->s, dht_session_now().mono + ASK_AGAIN))
             return fail(DHT_EXIT_FAILED, "interrupted");
-    if (!r->over)
-        r->done.err = CV_ERR_TIMEDOUT;
+        r->over = false;
+        if (start(r, &item))
+            break;
+    }
     show_done(r, &item);
     if (r->no_bootstrap && r->done.err) {
         fprintf(stderr,

@@ -22,7 +22,10 @@ static const struct argp_option table[] = {
     {"salt", 'S', "TEXT", 0, "put, point, get: salt of a mutable item", 0},
     {"seq", 'n', "N", 0, "put, point: sequence number (default: the time in seconds)", 0},
     {"cas", 'c', "N", 0, "put, point: only where the stored sequence number is N", 0},
-    {"wait", 'w', "SECONDS", 0, "table: look around for so long first (default 2)", 0},
+    {"wait", 'w', "SECONDS", 0,
+     "table: look around for so long first (default 2); get-peers: ask again and again for so "
+     "long, until somebody is found",
+     0},
     {"timeout", 't', "SECONDS", 0, "Give up after (default 30)", 0},
     {"json", 'j', NULL, 0, "One JSON object on standard output (serve: one a line)", 0},
     {0},
@@ -125,6 +128,8 @@ static void finish(struct argp_state *state, struct parsing *p) {
             argp_error(state, "serve: say where with --listen IP:PORT");
         break;
     case DHT_CMD_TABLE:
+        o->wait_s = o->has_wait ? o->wait_s : 2;
+        break;
     case DHT_CMD_CRAWL:
         break;
     case DHT_CMD_PING:
@@ -201,6 +206,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         return 0;
     case 'w':
         o->wait_s = (unsigned)number(state, "--wait", arg, 3600);
+        o->has_wait = true;
         return 0;
     case 't':
         o->timeout_s = (unsigned)number(state, "--timeout", arg, 3600);
@@ -224,7 +230,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 void dht_options_parse(int argc, char **argv, struct dht_options *ret) {
     static const struct argp argp = {
         .options = table, .parser = parse, .args_doc = "COMMAND [ARGUMENT...]", .doc = doc};
-    *ret = (struct dht_options){.timeout_s = 30, .wait_s = 2};
+    *ret = (struct dht_options){.timeout_s = 30};
     struct parsing p = {.o = ret};
     argp_err_exit_status = DHT_EXIT_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &p))

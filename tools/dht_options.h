@@ -40,7 +40,7 @@ struct dht_options {
     unsigned bootstrap_count;
     const char *state, *key_file, *public_key, *salt;
     int64_t seq, cas;
-    bool read_only, private_network, json, has_seq, has_cas;
+    bool read_only, private_network, json, has_seq, has_cas, has_wait;
     unsigned timeout_s, wait_s;
 
     /* Arguments of the command */

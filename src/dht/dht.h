@@ -236,11 +236,13 @@ struct dht_done {
     unsigned answered;      /* of these, answered */
     unsigned stored;        /* nodes that confirmed storing */
     unsigned refused;       /* nodes that answered a store with an error; of these: */
-    unsigned refused_token; /* 203 and other generic errors */
-    unsigned refused_big;   /* 205, 207 */
+    unsigned refused_token; /* 203: bad token, or what they take for a malformed query */
+    unsigned refused_value; /* 205: the value is too big for them */
     unsigned refused_sig;   /* 206 */
+    unsigned refused_salt;  /* 207: the salt is too big for them */
     unsigned refused_cas;   /* 301: re-read, try again */
     unsigned refused_seq;   /* 302: something newer is stored */
+    unsigned refused_other; /* any other code: 201, 202 (full), 204 (does not know puts) ... */
     unsigned steps;         /* from us to the farthest-fetched of the closest nodes */
     unsigned scrape_seeds;  /* dht_scrape(): estimates, 0 when unknown */
     unsigned scrape_peers;

@@ -12,6 +12,18 @@ static void finish_stores(struct dht *d, cv_usec now, struct dht_operation *op) 
                                      : CV_ERR_UNREACHABLE);
 }
 
+static void count_refusal(struct dht_done *done, int64_t code) {
+    unsigned *of = code == DHT_CODE_PROTOCOL    ? &done->refused_token
+                   : code == DHT_CODE_VALUE_BIG ? &done->refused_value
+                   : code == DHT_CODE_SIGNATURE ? &done->refused_sig
+                   : code == DHT_CODE_SALT_BIG  ? &done->refused_salt
+                   : code == DHT_CODE_CAS       ? &done->refused_cas
+                   : code == DHT_CODE_SEQ       ? &done->refused_seq
+                                                : &done->refused_other;
+    done->refused++;
+    (*of)++;
+}
+
 /* Are we ourselves among the nodes closest to the key? Then an item belongs
  * here, too. */
 static void store_at_home(struct dht *d, cv_usec now, struct dht_operation *op) {
@@ -29,9 +41,8 @@ static void store_at_home(struct dht *d, cv_usec now, struct dht_operation *op) 
         int code = dht_itemstore_put(&d->items, now, &s->table.own, &me, op->item,
                                      op->has_cas ? &op->cas : NULL);
         op->done.stored += code == 0;
-        op->done.refused += code != 0;
-        op->done.refused_cas += code == DHT_CODE_CAS;
-        op->done.refused_seq += code == DHT_CODE_SEQ;
+        if (code)
+            count_refusal(&op->done, code);
         return;
     }
 }
@@ -98,20 +109,6 @@ static bool settle(struct dht_operation *op, const struct dht_query *q) {
         return false;
     c->stored = true;
     return true;
-}
-
-static void count_refusal(struct dht_done *done, int64_t code) {
-    done->refused++;
-    if (code == DHT_CODE_VALUE_BIG || code == DHT_CODE_SALT_BIG)
-        done->refused_big++;
-    else if (code == DHT_CODE_SIGNATURE)
-        done->refused_sig++;
-    else if (code == DHT_CODE_CAS)
-        done->refused_cas++;
-    else if (code == DHT_CODE_SEQ)
-        done->refused_seq++;
-    else
-        done->refused_token++;
 }
 
 void dht_op_store_answer(struct dht *d, cv_usec now, struct dht_operation *op,

@@ -137,6 +137,8 @@ class Network(unittest.TestCase):
         self.assertEqual((status, got['text'], got['seq'], got['key']), (0, 'one', 5, PUBLIC))
         out, status = ask('put', 'old', *mutable, '--seq', '4')
         self.assertEqual((status, out['refused_seq'] > 0), (1, True))
+        plain = run('put', 'old', *mutable, '--seq', '4', '--bootstrap', address(0))
+        self.assertIn('hold something as new or newer (302)', plain.stderr)
         out, status = ask('put', 'new', *mutable, '--seq', '6', '--cas', '3')
         self.assertEqual((status, out['refused_cas'] > 0), (1, True))
         self.assertEqual(ask('put', 'new', *mutable, '--seq', '6', '--cas', '5')[1], 0)
@@ -152,6 +154,33 @@ class Network(unittest.TestCase):
         self.assertEqual((status, got['points_to'], got['seq']), (0, HASH[::-1], 2))
         plain = run('get', '--public-key', PUBLIC, '--salt', 'latest', '--bootstrap', address(0))
         self.assertEqual(plain.stdout.splitlines()[-1], 'points to ' + HASH[::-1])
+
+    def test_every_command_has_json(self):
+        """One object with `ok` on standard output, also when it fails."""
+        key = os.path.join(self.folder.name, 'json-key')
+        with open(key, 'w') as f:
+            f.write(SEED + '\n')
+        for args, ok in [(['ping', address(2)], True), (['find-node', HASH], True),
+                         (['get-peers', HASH], True), (['scrape', HASH], True),
+                         (['announce', HASH, '7'], True), (['put', 'some text'], True),
+                         (['put', 'signed', '--key', key, '--salt', 'json'], True),
+                         (['point', HASH, '--key', key, '--salt', 'json2'], True),
+                         (['get', '--public-key', PUBLIC, '--salt', 'json'], True),
+                         (['sample', address(3)], True), (['table', '--wait', '1'], True),
+                         (['crawl'], True), (['get', HASH[::-1]], False),
+                         (['ping', '127.99.99.1:9'], False)]:
+            with self.subTest(args=args[:2]):
+                out, status = ask(*args)
+                self.assertEqual((out['ok'], status == 0), (ok, ok), out)
+
+    def test_asking_until_somebody_is_found(self):
+        wanted = HASH[1:] + 'f'
+        waiting = subprocess.Popen([TOOL, 'get-peers', wanted, '--bootstrap', address(0), '--json',
+                                    '--wait', '300'], stdout=subprocess.PIPE, text=True)
+        time.sleep(2)  # it has asked once, in vain
+        self.assertEqual(ask('announce', wanted, '7778')[1], 0)
+        out = json.loads(waiting.communicate(timeout=120)[0])
+        self.assertEqual(out['peers'], ['127.0.0.1:7778'])
 
     def test_nothing_there(self):
         done = run('get', HASH[::-1], '--bootstrap', address(0))

@@ -131,13 +131,34 @@ Test(dht_hostile, sybils_of_one_network) {
     net_free(n);
 }
 
-/* Fifty ports of one IP: never two of them in one table. */
+/* Entries of an honest answer that name one of the attacker's addresses; the most
+ * there were in one. */
+static unsigned handed_out;
+
+static bool count_handed_out(struct net *n, struct switch_datagram *dg) {
+    struct attacker *a = n->filter_ctx;
+    struct dht_msg m;
+    if (!attacker_at(a, &dg->from) && dht_msg_read(dg->data, dg->len, &m) == CV_ERR_OK &&
+        m.kind == DHT_ANSWER) {
+        unsigned here = 0;
+        for (size_t i = 0; i + 26 <= m.nodes.n; i += 26) {
+            struct cv_addr named;
+            here += dht_compact_read((struct dht_span){m.nodes.p + i + DHT_ID, 6}, &named) &&
+                    attacker_at(a, &named);
+        }
+        handed_out = here > handed_out ? here : handed_out;
+    }
+    return hostile_filter(n, dg);
+}
+
+/* Fifty ports of one IP: never two of them in one table or in one answer. */
 Test(dht_hostile, fifty_identities_behind_one_address) {
     struct net *n = net_of(22, 20, false);
     struct attacker a = {.target = {{0x42}}};
     for (unsigned i = 0; i < 50; i++)
         a.addrs[a.count++] = switch_v4(60, 60, 60, 1, 1000 + i);
-    n->filter = hostile_filter;
+    n->filter = count_handed_out;
+    handed_out = 0;
     n->filter_ctx = &a;
     net_run(n, CV_SEC(5));
     for (unsigned i = 0; i < 10; i++) {
@@ -147,6 +168,13 @@ Test(dht_hostile, fifty_identities_behind_one_address) {
     unsigned most;
     (void)in_tables(n, &a, &most);
     cr_expect_leq(most, 1, "%u in one table", most);
+    for (unsigned i = 0; i < 20; i++) {
+        struct dht_id key = dht_id_random_at(&a.target, i, &n->rng);
+        dht_op op;
+        cr_assert_eq(dht_find_node(n->v[i].d, n->now, &key, &op), CV_ERR_OK);
+        cr_assert(net_wait(n, &n->v[i], op, CV_SEC(30)));
+    }
+    cr_expect_leq(handed_out, 1, "%u in one answer", handed_out);
     net_free(n);
 }
 

@@ -1,6 +1,7 @@
 /* Whole networks of honest nodes, in virtual time. */
 #include "support/suite.h"
 
+#include "dht/krpc.h"
 #include "dht/tests/switch.h"
 
 CV_SUITE(dht_network);
@@ -297,6 +298,109 @@ Test(dht_network, items_are_put_and_got) {
     e = net_wait(n, &n->v[11], op, CV_SEC(5));
     cr_expect_eq(e->done.err, CV_ERR_NOENT);
     cr_expect_not(net_event(&n->v[11], DHT_EVENT_ITEM, op));
+    net_free(n);
+}
+
+/* Every store is answered with this error. */
+static bool refuse_stores(struct net *n, struct switch_datagram *dg) {
+    struct dht_msg q;
+    if (dht_msg_read(dg->data, dg->len, &q) || q.kind != DHT_QUERY ||
+        (q.method != DHT_METHOD_PUT && q.method != DHT_METHOD_ANNOUNCE))
+        return true;
+    uint8_t buf[256];
+    struct cv_wr w = cv_wr_init(buf, sizeof buf);
+    dht_msg_write(&w, &(struct dht_msg){.kind = DHT_ERROR,
+                                        .t = q.t,
+                                        .code = *(const int *)n->filter_ctx,
+                                        .text = {(const uint8_t *)"no", 2}});
+    struct cv_addr from = dg->to, to = dg->from;
+    net_send(n, &from, &to, buf, cv_wr_len(&w));
+    return false;
+}
+
+/* clang-format off */
+static const struct {
+    int code;
+    size_t offset; /* of its counter */
+} refusals[] = {
+    {203, offsetof(struct dht_done, refused_token)}, {205, offsetof(struct dht_done, refused_value)},
+    {206, offsetof(struct dht_done, refused_sig)},   {207, offsetof(struct dht_done, refused_salt)},
+    {301, offsetof(struct dht_done, refused_cas)},   {302, offsetof(struct dht_done, refused_seq)},
+    {201, offsetof(struct dht_done, refused_other)}, {202, offsetof(struct dht_done, refused_other)},
+    {204, offsetof(struct dht_done, refused_other)},
+};
+/* clang-format on */
+
+Test(dht_network, callers_see_why_nodes_would_not_store) {
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        struct net *n = net_of(60 + i, 12, true);
+        int code = refusals[i].code;
+        net_run(n, CV_SEC(3));
+        n->filter = refuse_stores;
+        n->filter_ctx = &code;
+        struct dht_config cfg = {.ipv4 = true, .scope = DHT_SCOPE_LOOPBACK, .read_only = true};
+        struct cv_addr addr = switch_loopback(40);
+        struct switch_node *v = net_add(n, &cfg, &addr); /* keeps nothing itself */
+        dht_bootstrap_add(v->d, n->now, &n->v[0].addr);
+        struct dht_item item = item_of("one", 1, 7);
+        dht_op op;
+        cr_assert_eq(dht_put(v->d, n->now, &item, NULL, &op), CV_ERR_OK);
+        const struct switch_event *e = net_wait(n, v, op, CV_SEC(10));
+        cr_assert(e);
+        cr_expect_eq(e->done.err, CV_ERR_DENIED, "%d", code);
+        cr_expect_eq(e->done.stored, 0, "%d", code);
+        cr_expect_geq(e->done.refused, 8, "%d", code);
+        cr_expect_eq(*(const unsigned *)(const void *)((const char *)&e->done + refusals[i].offset),
+                     e->done.refused, "%d", code);
+        net_free(n);
+    }
+}
+
+/* BEP 45: an engine of both families has two ids, far apart, and each of them
+ * answers on its own address and fits that. */
+Test(dht_network, two_families_have_two_ids) {
+    struct net *n = net_new(70);
+    struct cv_addr four = switch_public(1), six = switch_v6(1), asker = switch_v6(2);
+    struct dht_config cfg = {
+        .ipv4 = true, .ipv6 = true, .scope = DHT_SCOPE_PUBLIC, .external4 = four, .external6 = six};
+    struct switch_node *v = net_add(n, &cfg, &four);
+    struct dht_status st;
+    dht_status(v->d, &st);
+    cr_expect(dht_id_fits_address(&st.ipv4.id, &four));
+    cr_expect(dht_id_fits_address(&st.ipv6.id, &six));
+    cr_expect_lt(dht_id_common_bits(&st.ipv4.id, &st.ipv6.id), 16);
+    static const char ping[] = "d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe";
+    cr_expect_eq(dht_on_datagram(v->d, n->now, &asker, (const uint8_t *)ping, sizeof ping - 1),
+                 CV_ERR_OK);
+    uint8_t arena[4 * DHT_DATAGRAM_MAX];
+    struct cv_run runs[4];
+    struct cv_batch b = cv_batch_init(arena, 4, DHT_DATAGRAM_MAX, 0, runs, 4);
+    dht_poll_transmit(v->d, n->now, &b);
+    bool answered = false;
+    for (uint32_t i = 0; i < b.runs_used; i++) {
+        struct dht_msg m;
+        cr_assert_eq(dht_msg_read(cv_batch_at(&b, &runs[i], 0), runs[i].size, &m), CV_ERR_OK);
+        answered |= m.kind == DHT_ANSWER && memcmp(m.id.p, st.ipv6.id.b, DHT_ID) == 0 &&
+                    cv_addr_equal(&runs[i].to.addr, &asker);
+    }
+    cr_expect(answered);
+    net_free(n);
+}
+
+/* Alone it asks ever more rarely: at most once a minute in the end. */
+Test(dht_network, backs_off_when_alone) {
+    struct net *n = net_new(71);
+    struct dht_config cfg = {.ipv4 = true, .scope = DHT_SCOPE_LOOPBACK};
+    struct cv_addr me = switch_loopback(0), gone = switch_loopback(1);
+    struct switch_node *v = net_add(n, &cfg, &me);
+    cr_assert_eq(dht_bootstrap_add(v->d, n->now, &gone), CV_ERR_OK);
+    net_run(n, CV_SEC(600));
+    uint64_t before = n->sent;
+    net_run(n, CV_SEC(3600));
+    cr_expect_geq(n->sent - before, 30, "%lu: it must go on trying",
+                  (unsigned long)(n->sent - before));
+    cr_expect_leq(n->sent - before, 150, "%lu datagrams in an hour",
+                  (unsigned long)(n->sent - before));
     net_free(n);
 }
 

@@ -345,6 +345,37 @@ Test(dht_serve, flood_of_one_host_is_cut, .init = setup, .fini = teardown) {
     cr_expect(ask(&other, rows[0].query));
 }
 
+/* Who flooded us, or was made to seem so, still answers what we ask him. */
+Test(dht_serve, answers_to_our_own_queries_are_not_limited, .init = setup, .fini = teardown) {
+    struct cv_addr from = switch_public(5);
+    for (unsigned i = 0; i < 1000; i++)
+        (void)ask(&from, rows[0].query);
+    cr_expect_not(ask(&from, rows[0].query), "its queries are");
+    dht_op op;
+    cr_assert_eq(dht_ping(node->d, net->now, &from, &op), CV_ERR_OK);
+    uint8_t arena[8 * DHT_DATAGRAM_MAX], buf[256];
+    struct cv_run runs[8];
+    struct cv_batch b = cv_batch_init(arena, 8, DHT_DATAGRAM_MAX, 0, runs, 8);
+    dht_poll_transmit(node->d, net->now, &b);
+    unsigned answered = 0;
+    for (uint32_t i = 0; i < b.runs_used; i++) {
+        struct dht_msg q;
+        cr_assert_eq(dht_msg_read(cv_batch_at(&b, &runs[i], 0), runs[i].size, &q), CV_ERR_OK);
+        if (q.kind != DHT_QUERY || !cv_addr_equal(&runs[i].to.addr, &from))
+            continue;
+        struct cv_wr w = cv_wr_init(buf, sizeof buf);
+        dht_msg_write(&w, &(struct dht_msg){.kind = DHT_ANSWER, .t = q.t, .id = span(ID)});
+        cr_expect_eq(dht_on_datagram(node->d, net->now, &from, buf, cv_wr_len(&w)), CV_ERR_OK);
+        answered++;
+    }
+    cr_assert_geq(answered, 1);
+    struct dht_event e;
+    bool done = false;
+    while (dht_poll_event(node->d, &e))
+        done |= e.kind == DHT_EVENT_DONE && e.op == op && e.done.err == CV_ERR_OK;
+    cr_expect(done);
+}
+
 Test(dht_serve, echo_and_bad_sources_are_ignored, .init = setup, .fini = teardown) {
     struct dht_status st;
     dht_status(node->d, &st);
