@@ -278,7 +278,7 @@ static void copy_open(struct tun_hidden *h, struct tun_publication *p, struct tu
     enum cv_err err = tun_road_open(h, &c->road, TUN_ROAD_PUBLISH, p, &req);
     if (!err) {
         tun_road_last(&c->road, c->last);
-    } else if (err == CV_ERR_UNREACHABLE && other->written) {
+    } else if (err == CV_ERR_UNREACHABLE && (other->written || other->state == TUN_COPY_REFUSED)) {
         copy_idle(c); /* there are no two */
     } else {
         c->retry_at = cv_usec_add(now(h), CV_MSEC(200));

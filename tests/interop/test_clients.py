@@ -9,9 +9,8 @@ tables, find (and call) a listener that ours announced under it, and announce
 themselves so that ours find them. One transmission speaks both families; aria2
 binds what it sends to one address, so there are two. Fails when it cannot make
 its namespace; it never skips.
-Usage: test_clients.py CULVERT_DHT [--slow]
-Without --slow only what clients do within seconds; the rest waits for their own
-timers, minutes.
+Usage: test_clients.py CULVERT_DHT
+Takes a minute and a half, nearly all of it waiting for transmission's timers.
 """
 import hashlib
 import json
@@ -28,9 +27,6 @@ if os.environ.get('CULVERT_INTEROP_NETNS') != 'inside':
     os.environ['CULVERT_INTEROP_NETNS'] = 'inside'
     os.execvp('unshare', ['unshare', '--net', sys.executable, *sys.argv])
 
-SLOW = '--slow' in sys.argv
-if SLOW:
-    sys.argv.remove('--slow')
 TOOL = os.path.abspath(sys.argv.pop(1))
 OURS = 12  # transmission does not look for anything before it knows nine nodes
 PORT, PEER_PORT, LISTENER_PORT = 6881, 6999, 7001
@@ -184,10 +180,9 @@ def setUpModule():
     for family in FAMILIES:
         network.start_aria2(family)
     network.start_transmission()
-    if SLOW:
-        network.searches = {family: subprocess.Popen(
-            command(family, 'get-peers', hash_of('transmission alone'), '--wait', str(CLIENTS)),
-            stdout=subprocess.PIPE, text=True) for family in FAMILIES}
+    network.searches = {family: subprocess.Popen(
+        command(family, 'get-peers', hash_of('transmission alone'), '--wait', str(CLIENTS)),
+        stdout=subprocess.PIPE, text=True) for family in FAMILIES}
 
 
 class Clients:
@@ -226,7 +221,7 @@ class IPv6(Clients, unittest.TestCase):
     family = 6
 
 
-class Patience:
+class Alone(unittest.TestCase):
     """First of all, while nobody else asks: whoever does, as a new node each time, makes
     transmission look for these nodes when they have ended, and put its announcement off.
     It asks under a hash that nobody but transmission has."""
@@ -239,11 +234,6 @@ class Patience:
     def test_transmission_finds_what_ours_announced(self):
         for family, listener in network.listeners.items():
             wait(lambda: ip(family, TRANSMISSION) in listener.accept(), CLIENTS, 'it never called')
-
-
-if SLOW:
-    class Alone(Patience, unittest.TestCase):
-        pass
 
 
 if __name__ == '__main__':

@@ -389,6 +389,25 @@ Test(dht_serve, echo_and_bad_sources_are_ignored, .init = setup, .fini = teardow
     cr_expect_not(ask_msg(&private, &q), "not a public address");
 }
 
+/* Twenty ask us, and do not answer our questions: nobody is told of them. */
+Test(dht_serve, who_never_answered_is_not_handed_out, .init = setup, .fini = teardown) {
+    struct dht_id target;
+    memcpy(target.b, TARGET, DHT_ID);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 20; i++) {
+            struct cv_addr from = switch_public(i);
+            struct dht_id id = dht_id_random_at(&target, 20 + i, &net->rng);
+            struct dht_msg q = {.kind = DHT_QUERY, .method = DHT_METHOD_PING, .id = {id.b, DHT_ID}};
+            cr_assert(ask_msg(&from, &q));
+        }
+        net->now.mono += CV_SEC(10);
+        dht_on_timeout(node->d, net->now);
+    }
+    struct cv_addr asker = switch_public(50);
+    cr_assert(ask(&asker, "d1:ad2:id20:" ID "6:target20:" TARGET "e1:q9:find_node1:t2:aa1:y1:qe"));
+    cr_expect_eq(msg.nodes.n, 0, "%zu octets of nodes", msg.nodes.n);
+}
+
 /* Mutations of valid queries: alive, small, and quiet towards what is no query. */
 Test(dht_serve, thousands_of_damaged_datagrams, .init = setup, .fini = teardown) {
     for (unsigned i = 0; i < 20000; i++) {
