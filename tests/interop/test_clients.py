@@ -189,20 +189,21 @@ class Clients:
     """The tests, for each family."""
     family = None
 
-    def in_table(self, client, port):
+    def joined(self, client, port):
+        """Whoever crawls the network from one of ours is told of it, and it answers."""
         wait(lambda: address(self.family, client, port) in
-             {n['address'] for n in tool(self.family, 'table', '--wait', '2').get('nodes', [])}, CLIENTS,
-             'it stands in no table of ours')
+             {n['address'] for n in tool(self.family, 'crawl').get('nodes', [])}, CLIENTS,
+             'nobody names it')
 
     def called(self, client):
         wait(lambda: ip(self.family, client) in network.listeners[self.family].accept(), CLIENTS,
              'it never called')
 
     def test_a_transmission_joins_through_ours(self):
-        self.in_table(TRANSMISSION, PEER_PORT)
+        self.joined(TRANSMISSION, PEER_PORT)
 
     def test_a_aria2_joins_through_ours(self):
-        self.in_table(ARIA2, PORT)
+        self.joined(ARIA2, PORT)
 
     def test_b_aria2_finds_what_ours_announced(self):
         self.called(ARIA2)
