@@ -49,12 +49,15 @@ def content_keys(swarm_id, network_id):
 
 
 def relay_keys(network_id):
-    """Every key under which relays announce themselves, yesterday, today and tomorrow."""
+    """Every key under which relays announce themselves, yesterday, today and tomorrow;
+    and those of all relays of the days among which a node that finds nobody looks for
+    the right one."""
     import time
     today = int(time.time()) // 86400
-    return {blake(b"culvert relay" + network_id + struct.pack("<IBH", day, level, bucket), 20)
-            for day in (today - 1, today, today + 1)
-            for level in (0, 4, 8) for bucket in range(1 << level)}
+    keys = [(day, level, bucket) for day in (today - 1, today, today + 1)
+            for level in (0, 4, 8) for bucket in range(1 << level)]
+    keys += [(day, 0, 0) for day in range(today - 33, today + 34)]
+    return {blake(b"culvert relay" + network_id + struct.pack("<IBH", *key), 20) for key in keys}
 
 
 # ---- kinds of datagrams
