@@ -288,7 +288,9 @@ static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_
                               size_t *ret_len) {
     const struct tun_client *c = ctx;
     const struct tun_relay *r = tun_directory_find(c->dir, identity, day);
-    if (!r || r->raw_len == 0 || r->liar)
+    /* Whoever asks for EXTEND may have signed it himself: only an address that
+     * answered us is sent a link handshake. */
+    if (!r || r->raw_len == 0 || r->liar || !r->reached)
         return CV_ERR_NOENT;
     tun_relay_ref_fill(ret, r, c->now.wall);
     if (ret_descriptor) {

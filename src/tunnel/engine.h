@@ -38,8 +38,8 @@ struct tun_user_ops {
     void (*on_timeout)(void *ctx, struct tunnel *t, const struct cv_now *now);
     cv_usec (*next_timeout)(const void *ctx);
     /* Relay: the verified descriptor of this relay and day, for EXTEND. NOENT
-     * when unknown. *ret_descriptor (borrowed, may be NULL) is what ERROR(differs)
-     * sends back. Client's ops only. */
+     * when unknown, or when it did not answer us at its address. *ret_descriptor (borrowed, may be
+     * NULL) is what ERROR(differs) sends back. Client's ops only. */
     enum cv_err (*find_relay)(void *ctx, const uint8_t identity[CV_KEY], uint32_t day,
                               struct tun_relay_ref *ret, const uint8_t **ret_descriptor,
                               size_t *ret_len);

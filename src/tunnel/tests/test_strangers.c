@@ -34,6 +34,7 @@ static struct tun_relay *pretend(struct village *v, unsigned node, unsigned numb
     memcpy(seed + 4, &number, sizeof number);
     memcpy(d.network_id, tun_config(v->w->node[node].t)->network_id, TUN_NETWORK_ID);
     d.day = tun_descriptor_day(now.wall);
+    memset(d.link_key, 9, sizeof d.link_key);
     d.addrs = (uint8_t)addrs;
     memcpy(d.addr, addr, addrs * sizeof *addr);
     cv_ed25519_from_seed(&secret, seed);
@@ -121,6 +122,58 @@ Test(tun_strangers, somebody_elses_address_gets_few_questions) {
                      x.together[i], x.datagrams[i]);
     }
     cr_expect_gt(all, 0, "nobody asked: the test tests nothing");
+    village_free(v);
+}
+
+static cv_handle circuit_to(struct village *v, unsigned node, unsigned *ret_last) {
+    struct cv_now now = world_now(v->w, node);
+    cv_handle c;
+    if (tun_circuit_open(v->w->node[node].t, &now, TUN_PURPOSE_GENERAL, NULL, &c))
+        return 0;
+    sim_touch(v->w->sim, node);
+    world_run(v->w, CV_SEC(1));
+    struct tun_circuit_info info;
+    if (tun_circuit_info(v->w->node[node].t, c, &info) || !info.ready)
+        return 0;
+    const uint8_t *last = tun_circuit_hop(v->w->node[node].t, c, info.hops - 1)->identity;
+    for (*ret_last = 0; *ret_last < v->w->nodes; ++*ret_last)
+        if (memcmp(v->w->node[*ret_last].identity_secret.public_key, last, CV_KEY) == 0)
+            return c;
+    return 0;
+}
+
+/* A client asks last hops to extend to relays of its own invention. */
+Test(tun_strangers, extend_sends_no_handshake_to_who_never_answered) {
+    struct village *v = village(3, 6);
+    struct victim x = {.ip = sim_addr(500, 0)};
+    unsigned client = village_client(v), asked = 0, last;
+    world_run(v->w, CV_SEC(4));
+    sim_hook(v->w->sim, count, &x);
+    for (unsigned i = 0; i < 40; i++) {
+        cv_handle c = circuit_to(v, client, &last);
+        if (!c)
+            continue;
+        struct cv_addr addr = sim_addr(500, (uint16_t)(1 + i));
+        struct tun_relay *r = pretend(v, last, i, &addr, 1);
+        struct tun_extend m = {.day = r->desc.day, .flight = (const uint8_t *)"junk"};
+        m.flight_len = 4;
+        r->reached = false;
+        memcpy(m.identity, r->desc.identity, sizeof m.identity);
+        memcpy(m.digest, r->desc.digest, sizeof m.digest);
+        uint8_t body[512];
+        struct cv_wr wr = cv_wr_init(body, sizeof body);
+        tun_extend_write(&wr, &m);
+        (void)world_request(v->w, client, c, TUN_CMD_EXTEND, body + 4, cv_wr_len(&wr) - 4);
+        world_run(v->w, CV_SEC(1));
+        asked++;
+    }
+    world_run(v->w, CV_SEC(10));
+    unsigned all = 0;
+    for (unsigned i = 0; i < 6; i++)
+        all += x.datagrams[i];
+    cr_expect_gt(asked, 20, "%u circuits", asked);
+    /* DESCRIBE, now and then, by relays that look for whom they did not reach */
+    cr_expect_leq(all, 2 * asked, "%u datagrams for %u EXTENDs", all, asked);
     village_free(v);
 }
 
