@@ -115,19 +115,17 @@ static void later(cv_usec *until, cv_usec than) {
         *until = than;
 }
 
-/* This hop did not answer us. Guards are not avoided for long: there are two. */
+/* This hop did not answer us. As guards they are not avoided for long: there are
+ * two. Elsewhere they are like anybody. */
 static void shun(struct tun_client *c, const struct tun_lane *lane, unsigned at, cv_usec time,
                  bool gone) {
     const uint8_t *who = lane->hop[at];
     struct tun_relay *r = tun_directory_find(c->dir, who, lane->day[at]);
     struct tun_guard *g = at == 0 ? tun_guards_find_first(&c->guards, who) : NULL;
-    if (g && time > SHUN / 6)
-        time = SHUN / 6;
-    cv_usec until = cv_usec_add(now(c), time);
     if (g)
-        later(&g->shunned_until, until);
+        later(&g->shunned_until, cv_usec_add(now(c), time < SHUN / 6 ? time : SHUN / 6));
     if (r)
-        later(gone ? &r->gone_until : &r->shunned_until, until);
+        later(gone ? &r->gone_until : &r->shunned_until, cv_usec_add(now(c), time));
     tun_client_by(c, now(c));
 }
 

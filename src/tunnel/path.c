@@ -138,8 +138,8 @@ static bool listed(const uint8_t (*list)[CV_KEY], size_t n, const struct tun_rel
     return false;
 }
 
-static bool unwanted(const struct search *s, const struct tun_relay *r, cv_usec shunned) {
-    return s->pick == NOT_SHUNNED && (shunned > s->now || r->gone_until > s->now);
+static bool unwanted(const struct search *s, const struct tun_relay *r) {
+    return s->pick == NOT_SHUNNED && (r->shunned_until > s->now || r->gone_until > s->now);
 }
 
 /* Did `by` (NULL: we ourselves) fail to reach `to` lately? */
@@ -148,9 +148,10 @@ static bool refused(struct search *s, const struct tun_relay *by, const struct t
         tun_refusals_find(s->req->refusals, by ? by->desc.identity : NULL, to->desc.identity);
     if (!f)
         return false;
-    bool held = f->held_until > s->now;
-    s->held |= held;
-    return held || (s->pick == NOT_SHUNNED && f->avoided_until > s->now);
+    if (s->pick == NOT_SHUNNED)
+        return f->avoided_until > s->now;
+    s->held |= f->held_until > s->now;
+    return f->held_until > s->now;
 }
 
 /* No more of what should be kept apart, among the hops 0..at-1 and `last`, than
@@ -234,8 +235,8 @@ static void gather_firsts(struct search *s, const struct tun_directory *dir,
             if (!g->set || (pass < 2 && g->up != (pass == 0)))
                 continue;
             struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
-            if (r && !r->liar && !excluded(s, r) && !unwanted(s, r, g->shunned_until) &&
-                !refused(s, NULL, r))
+            if (r && !r->liar && !excluded(s, r) &&
+                !(s->pick == NOT_SHUNNED && g->shunned_until > s->now) && !refused(s, NULL, r))
                 s->first[s->firsts++] = r;
         }
     }
@@ -251,7 +252,7 @@ static void gather_seconds(struct search *s, const struct tun_directory *dir,
         struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
         if (!r || r->liar || !r->confirmed || excluded(s, r))
             continue;
-        if (!unwanted(s, r, r->shunned_until))
+        if (!unwanted(s, r))
             s->second[s->seconds++] = r;
     }
     shuffle(s->second, s->seconds, rng);
@@ -263,7 +264,7 @@ static void gather_rest(struct search *s, struct tun_relay *const *all, size_t n
     s->lasts = s->middles = 0;
     for (size_t i = 0; i < n; i++) {
         struct tun_relay *r = all[i];
-        if (excluded(s, r) || unwanted(s, r, r->shunned_until))
+        if (excluded(s, r) || unwanted(s, r))
             continue;
         if (s->relays >= TUN_GUARDS_APART && tun_guards_is_first(s->guards, r->desc.identity))
             continue;
