@@ -10,17 +10,19 @@ class Output(programs.Case):
     def setUp(self):
         super().setUp()
         self.big = self.film(3_000_000, "big")
-        self.seeder = self.start("share", "--direct", *programs.options(self.folder, "s"),
-                                 "--upload-limit", "1M", self.big)
-        self.shared = self.seeder.wait_for("shared")
+        self.fast, self.slow = [
+            self.start("share", "--direct", *programs.options(self.folder, name), *more,
+                       self.big).wait_for("shared")
+            for name, *more in (["fast"], ["slow", "--upload-limit", "50k"])]
 
-    def args(self, out):
-        return ["get", "--direct", "--peer", self.shared["address"],
-                *programs.options(self.folder, "v"), "-o", out, self.shared["uri"]]
+    def args(self, out, shared=None):
+        shared = shared or self.fast
+        return ["get", "--direct", "--peer", shared["address"],
+                *programs.options(self.folder, "v"), "-o", out, shared["uri"]]
 
     def begun(self, out):
         """A fetch into `out` that was interrupted after its first chunks."""
-        get = programs.Program(*self.args(out))
+        get = programs.Program(*self.args(out, self.slow))
         get.wait_for("first_chunk")
         self.assertEqual(get.end()[0], 130)
 

@@ -28,7 +28,7 @@ class PlayerLink(programs.Case):
         return v, urllib.parse.urlsplit(v.wait_for("link")["url"])
 
     def ask(self, link, method="GET", path=None, **headers):
-        connection = http.client.HTTPConnection(link.hostname, link.port, timeout=30)
+        connection = http.client.HTTPConnection(link.hostname, link.port, timeout=programs.SECONDS)
         connection.request(method, path or f"{link.path}?{link.query}",
                            headers={k.replace("_", "-"): v for k, v in headers.items()})
         answer = connection.getresponse()
@@ -109,7 +109,7 @@ class PlayerLink(programs.Case):
         connection = socket.create_connection((link.hostname, link.port))
         connection.sendall(f"GET {link.path}?{link.query} HTTP/1.1\r\nHost: {link.netloc}\r\n"
                            "Range: bytes=100-\r\n\r\n".encode())
-        connection.settimeout(10)
+        connection.settimeout(programs.SECONDS)
         head = connection.recv(65536)
         self.assertTrue(head.startswith(b"HTTP/1.1 206"), head)
         self.assertTrue(head.endswith(b"\r\n\r\n"), "octets came from nowhere")
@@ -122,7 +122,7 @@ class PlayerLink(programs.Case):
         again[again.index("127.0.0.1:0")] = at
         seeder = self.start("share", "--direct", *again, self.path)
         seeder.wait_for("shared")
-        connection.settimeout(60)
+        connection.settimeout(programs.SECONDS)
         body = bytearray()
         while len(body) < self.SIZE - 100:
             data = connection.recv(65536)
@@ -152,7 +152,7 @@ class PlayerLink(programs.Case):
         connection = socket.create_connection((link.hostname, link.port))
         head = f"GET {link.path}?{link.query} HTTP/1.1\r\nHost: {link.netloc}\r\n\r\n".encode()
         connection.sendall(head)
-        connection.settimeout(10)
+        connection.settimeout(programs.SECONDS)
         self.assertTrue(connection.recv(65536).startswith(b"HTTP/1.1 200"))
         connection.settimeout(2)
         sent, many = 0, head * 2000
@@ -168,7 +168,7 @@ class PlayerLink(programs.Case):
         _, link = self.viewer()
         for host, status in ((f"Host: {link.netloc}\r\n", b"200"), ("", b"421")):
             connection = socket.create_connection((link.hostname, link.port))
-            connection.settimeout(60)
+            connection.settimeout(programs.SECONDS)
             connection.sendall(f"GET {link.path}?{link.query} HTTP/1.0\r\n{host}\r\n".encode())
             answer = b""
             while data := connection.recv(65536):

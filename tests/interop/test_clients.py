@@ -53,7 +53,7 @@ def command(family, *args):
 
 def tool(family, *args):
     done = subprocess.run(command(family, *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True, timeout=120)
+                          text=True, timeout=180)
     if not done.stdout:
         raise AssertionError(f'culvert-dht {args[0]}: status {done.returncode}: {done.stderr}')
     return json.loads(done.stdout)

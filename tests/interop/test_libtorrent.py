@@ -77,7 +77,7 @@ class Ours:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=120)
         return self.process.returncode
 
 
@@ -151,7 +151,7 @@ class Interop:
         while True:
             p = subprocess.run([TOOL, *args, '--listen', self.client, '--bootstrap',
                                 self.family.address(1), '--json'],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=180)
             if p.returncode == 0 or time.monotonic() > end:
                 return json.loads(p.stdout), p.stderr
             time.sleep(1)
@@ -249,7 +249,7 @@ class Interop:
             p = subprocess.run([TOOL, 'put', 'moved', '--key', key, '--salt', 'cv', '--seq', '9',
                                 '--listen', self.client, '--bootstrap', self.family.address(2),
                                 '--json'], input=SEED.hex(), stdout=subprocess.PIPE, text=True,
-                               timeout=60)
+                               timeout=180)
             if p.returncode == 0 or time.monotonic() > end:
                 break
         self.assertGreaterEqual(json.loads(p.stdout)['stored'], 4)

@@ -20,7 +20,9 @@ class World:
         self.relays = relays
         self.swarm_id = swarm_id
         self.marker = marker  # stands in every 64 octets of the content
-        self.first_hops = {}  # hidden host: names of relays
+        self.first_hops = {}  # hidden host: names of relays, as it tells of its links
+        self.dead = {}  # host: when its program had ended for good
+        self.ended = {}  # host: when programs of it were killed
         self.content_keys = content_keys(swarm_id, self.network_id)
         self.relay_keys = relay_keys(self.network_id)
 
@@ -116,6 +118,10 @@ def only_first_hops(world, captures):
             other = world.name.get(p.target if p.source == me else p.source, "?")
             if other in world.first_hops.get(name, ()):
                 continue
+            if other in world.relays and p.time >= world.dead.get(other, float("inf")):
+                continue  # received by nobody
+            if any(end - 3 < p.time <= end for end in world.ended.get(name, ())):
+                continue  # killed before it could tell of this one
             if p.source == me and is_question(world, p):
                 asked[other] = asked.get(other, 0) + 1
                 if asked[other] > 12:

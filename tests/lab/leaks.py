@@ -28,6 +28,7 @@ RELAYS = 6
 NAME = "lab"
 MARKER = b"culvert-lab-mark"
 OCTETS = 6 * 1024 * 1024
+SECONDS = 300  # until something counts as never happening, on the slowest machine
 
 
 class Failed(Exception):
@@ -53,7 +54,7 @@ class Program:
                     continue
                 self.changed.notify_all()
 
-    def wait_for(self, name, seconds):
+    def wait_for(self, name, seconds=SECONDS):
         limit = time.monotonic() + seconds
         with self.changed:
             while True:
@@ -68,7 +69,7 @@ class Program:
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
-            self.process.wait(10)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -100,16 +101,33 @@ class Lab:
         return program
 
     def status(self, name, what="path"):
-        # The control socket is a file: no need to be in the host's namespace.
-        out = subprocess.run([self.culvert, what, "--state", str(self.folder / name), "--json"],
-                             capture_output=True, check=True)
-        return json.loads(out.stdout)
+        # The control socket is a file: no need to be in the host's namespace. It may not be there
+        # yet when the program was started a moment ago.
+        limit = time.monotonic() + SECONDS
+        while True:
+            out = subprocess.run([self.culvert, what, "--state", str(self.folder / name), "--json"],
+                                 capture_output=True, check=False)
+            if out.returncode == 0:
+                return json.loads(out.stdout)
+            if time.monotonic() > limit or self.programs[name].process.poll() is not None:
+                raise Failed(f"{name}: no {what}: {out.stderr.decode()}")
+            time.sleep(0.1)
 
     def first_hops(self, world, name):
         """By what the node says of its links; what the wires say must agree."""
         known = {row["address"].rsplit(":", 1)[0] for row in
                  self.status(name, "status")["first_hops"]}
         world.first_hops.setdefault(name, set()).update(world.name[a] for a in known)
+
+    def end(self, name, how=signal.SIGKILL):
+        """Ends a program, and notes when: a handshake of a moment ago may never be a link that it
+        could tell of, and nobody receives what is sent to a relay that is gone."""
+        if name in self.hidden:
+            self.first_hops(self.world, name)
+        before = time.time()
+        self.programs.pop(name).stop(how)
+        self.world.ended.setdefault(name, []).append(time.time())
+        self.world.dead[name] = before
 
     def bring_up(self):
         numbers = {"bootstrap": 10, **{r: 20 + i for i, r in enumerate(self.relays)},
@@ -123,11 +141,11 @@ class Lab:
         for relay in self.relays:
             self.start(relay, "relay", "7000")
         for relay in self.relays:
-            self.programs[relay].wait_for("relay_ready", 60)
+            self.programs[relay].wait_for("relay_ready")
 
     def share(self):
         seeder = self.start("seeder", "share", "", "--upload-limit", "4M", self.film)
-        uri = seeder.wait_for("shared", 90)["uri"]
+        uri = seeder.wait_for("shared")["uri"]
         import base64
         text = uri.split("x=")[1].split("&")[0].upper()
         raw = base64.b32decode(text + "=" * (-len(text) % 8))
@@ -158,18 +176,14 @@ class Lab:
         self.bring_up()
         self.uri = self.share()
         viewer = self.view("viewer", self.uri)
-        viewer.wait_for("complete", 120)
+        viewer.wait_for("complete")
         self.whole("viewer")
-        for name in ("seeder", "viewer"):
-            self.first_hops(self.world, name)
-        self.programs.pop("seeder").stop()
+        self.end("seeder", signal.SIGINT)
         second = self.view("viewer2", self.uri)
-        second.wait_for("complete", 120)
+        second.wait_for("complete")
         self.whole("viewer2")
         for name in ("viewer", "viewer2"):
-            self.first_hops(self.world, name)
-        for name in ("viewer", "viewer2"):
-            self.programs.pop(name).stop()
+            self.end(name, signal.SIGINT)
         captures = self.net.stop_captures()
         total = sum(len(p) for p in captures.values())
         for name in self.hidden:
@@ -186,15 +200,15 @@ class Lab:
         dice = random.Random(7)
         self.net.start_captures("closed")
         seeder = self.start("seeder", "share", "", "--upload-limit", "500k", self.film)
-        seeder.wait_for("shared", 90)
+        seeder.wait_for("shared")
         shutil.rmtree(self.folder / "viewer", ignore_errors=True)
         (self.folder / "viewer.bin").unlink()
         viewer = self.view("viewer", self.uri)
-        viewer.wait_for("first_chunk", 60)
+        viewer.wait_for("first_chunk")
         self.first_hops(self.world, "viewer")
         self.first_hops(self.world, "seeder")
         for relay in dice.sample(self.relays, 3):
-            self.programs.pop(relay).stop(signal.SIGKILL)
+            self.end(relay)
             time.sleep(1)
             self.first_hops(self.world, "viewer")
             self.first_hops(self.world, "seeder")
@@ -204,15 +218,12 @@ class Lab:
         self.net.inside(self.net.hosts["viewer"].space, "ip", "route", "replace", "default", "via",
                         self.net.hosts["viewer"].gateway)
         time.sleep(2)
-        self.first_hops(self.world, "viewer")
-        self.first_hops(self.world, "seeder")
-        self.programs.pop("viewer").stop(signal.SIGKILL)
+        self.end("viewer")
         viewer = self.view("viewer", self.uri)
         time.sleep(3)
-        self.first_hops(self.world, "viewer")
-        self.first_hops(self.world, "seeder")
-        self.programs.pop("seeder").stop(signal.SIGKILL)
+        self.end("seeder")
         time.sleep(1)
+        self.end("viewer")
         # Who knew whom before these captures began is not in them.
         self.check(self.net.stop_captures(), "fail closed",
                    [c for c in claims.CLAIMS if c is not claims.contacts_come_by_dht])
