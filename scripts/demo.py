@@ -27,6 +27,7 @@ import time
 import urllib.parse
 
 RELAYS = 6
+SECONDS = 180  # until something counts as never happening, on the slowest machine
 NETWORK = "culvert-demo"
 
 
@@ -65,7 +66,7 @@ class Process:
             self.events.append({"event": "ended", "at": time.monotonic() - self.started})
             self.changed.notify_all()
 
-    def wait_for(self, name, seconds):
+    def wait_for(self, name, seconds=SECONDS):
         """The first event of that name."""
         limit = time.monotonic() + seconds
         with self.changed:
@@ -90,7 +91,7 @@ class Process:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
-                self.process.wait(5)
+                self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -283,7 +284,7 @@ class Demo:
 
     def ready(self, name):
         """Ends when the relay's descriptor is out."""
-        self.find(name).wait_for("relay_ready", 30)
+        self.find(name).wait_for("relay_ready")
 
     def find(self, name):
         return next(p for p in self.processes if p.name == name)
@@ -300,7 +301,7 @@ class Demo:
 
         bootstrap = self.start("bootstrap",
                                [self.dht, "serve", "--listen", "127.10.0.1:0", "--json"])
-        self.contact = bootstrap.wait_for("listening", 10)["address"]
+        self.contact = bootstrap.wait_for("listening")["address"]
         for i in range(1, RELAYS + 1):
             self.start(f"relay{i}", [self.culvert, "relay",
                                      *self.node_options(f"relay{i}", f"127.{10 + i}.0.1")])
@@ -312,11 +313,11 @@ class Demo:
         seeder = self.start("seeder", [self.culvert, "share",
                                        *self.node_options("seeder", "127.20.0.1"),
                                        "--upload-limit", str(limit), str(video)])
-        uri = seeder.wait_for("shared", 60)["uri"]
+        uri = seeder.wait_for("shared")["uri"]
         say(f"Seeder: hidden, shares at most {limit * 8 / 1e6:.1f} Mbit/s\n        {uri}")
 
         viewer = self.start("viewer", self.viewer_command("viewer", "127.21.0.1", uri))
-        recorder = Recorder(viewer.wait_for("link", 20)["url"], self.folder / "received")
+        recorder = Recorder(viewer.wait_for("link")["url"], self.folder / "received")
         self.play_first(viewer, recorder, size, duration)
         self.play_through(viewer, recorder, size)
         self.show_relays()
@@ -344,8 +345,8 @@ class Demo:
     def play_first(self, viewer, recorder, size, duration):
         log = open(self.folder / "player.log", "wb")
         player = Player(recorder.url(), log, "-re")
-        path = viewer.wait_for("peer_up", 30)
-        first = player.wait_first_frame(30) + (player.started - viewer.started)
+        path = viewer.wait_for("peer_up")
+        first = player.wait_first_frame(SECONDS) + (player.started - viewer.started)
         self.summary["path_ms"] = round(path["at"] * 1000)
         self.summary["first_frame_ms"] = round(first * 1000)
         self.paths()
@@ -359,7 +360,7 @@ class Demo:
         missing = not any(first <= place <= last for first, last in have)
         player.stop()
         seeker = Player(recorder.url(), log, "-ss", f"{duration * target:.2f}", seconds=1)
-        took = seeker.wait_first_frame(30)
+        took = seeker.wait_first_frame(SECONDS)
         seeker.stop()
         self.summary["seek_ms"] = round(took * 1000)
         self.summary["seek_was_missing"] = missing
@@ -368,13 +369,18 @@ class Demo:
         if not missing:
             raise Failed("the part sought was there already: nothing was shown by it")
 
+    def meetings(self):
+        """The ways of viewer and seeder to each rendezvous that both are at now."""
+        mine, theirs = self.ask("viewer", "path"), self.ask("seeder", "path")
+        return [(m["path"], t["path"]) for m in mine for t in theirs
+                if m["hidden"] and t["hidden"] and m["path"][-1] == t["path"][-1]]
+
     def paths(self):
-        # Viewer and seeder may meet at several rendezvous points; show one.
-        pairs = [(m["path"], t["path"])
-                 for m in self.ask("viewer", "path") for t in self.ask("seeder", "path")
-                 if m["hidden"] and t["hidden"] and m["path"][-1] == t["path"][-1]]
-        if not pairs:
-            raise Failed("viewer and seeder have no rendezvous in common")
+        limit = time.monotonic() + SECONDS
+        while not (pairs := self.meetings()):  # a way may just be replaced by another
+            if time.monotonic() > limit:
+                raise Failed("viewer and seeder have no rendezvous in common")
+            time.sleep(0.2)
         mine, theirs = pairs[0]
         self.summary["viewer_hops"] = len(mine)
         self.summary["seeder_hops"] = len(theirs) - 1
@@ -388,7 +394,7 @@ class Demo:
     def play_through(self, viewer, recorder, size):
         log = open(self.folder / "player.log", "ab")
         player = Player(recorder.url(), log)
-        player.wait_end(180)
+        player.wait_end(3 * SECONDS)
         # Containers have octets that no player reads: take them as a player's
         # connection would, by Range, so that the hash covers the whole file.
         end = 0
@@ -396,7 +402,7 @@ class Demo:
             if first > end:
                 self.fetch(recorder.url(), end, first - 1)
             end = max(end, last)
-        complete = viewer.wait_for("complete", 120)
+        complete = viewer.wait_for("complete")
         self.summary["goodput_mb_s"] = round(size / (complete["at"] -
                                                      self.summary["path_ms"] / 1000) / 1e6, 3)
         received, stored = recorder.sha256(), sha256_file(self.folder / "viewer.mp4")
@@ -420,7 +426,7 @@ class Demo:
     def second_viewer(self, uri, size):
         before = self.ask("viewer", "status")["swarms"][0]["sent"]
         second = self.start("viewer2", self.viewer_command("viewer2", "127.22.0.1", uri))
-        second.wait_for("complete", 120)
+        second.wait_for("complete")
         stored = sha256_file(self.folder / "viewer2.mp4")
         given = self.ask("viewer", "status")["swarms"][0]["sent"] - before
         self.summary["second_viewer_from_viewer"] = stored == self.sha and given >= size
@@ -439,13 +445,17 @@ class Demo:
             raise Failed("fewer than five relays carried anything")
 
     def show_ledger(self):
-        time.sleep(8)  # one epoch of the demo network and its release
-        rows, pending, released = 0, 0, 0
-        for i in range(1, RELAYS + 1):
-            status = self.ask(f"relay{i}", "status")["ledger"]
-            rows += status["rows"]
-            pending += status["pending"]
-            released += status["given"] + status["taken"]
+        limit = time.monotonic() + SECONDS
+        while True:  # until an epoch of the demo network and its release have passed
+            rows, pending, released = 0, 0, 0
+            for i in range(1, RELAYS + 1):
+                status = self.ask(f"relay{i}", "status")["ledger"]
+                rows += status["rows"]
+                pending += status["pending"]
+                released += status["given"] + status["taken"]
+            if (rows and released) or time.monotonic() > limit:
+                break
+            time.sleep(0.5)
         self.summary["ledger"] = {"rows": rows, "pending": pending, "released": released}
         say(f"Ledger: {rows} rows between relays, {pending} octets pending, {released} released")
         for i in range(1, RELAYS + 1):

@@ -39,7 +39,7 @@ class Live(Source):
     def watched(self, viewer):
         """To the end; it then leaves by itself, and a signal on its way out would kill it."""
         viewer.wait_for("complete")
-        self.assertEqual(viewer.process.wait(30), 0)
+        self.assertEqual(viewer.process.wait(programs.SECONDS), 0)
 
     def test_a_broadcast_is_watched_ends_and_becomes_a_file(self):
         record, out = self.folder / "record.ts", self.folder / "out.ts"

@@ -1,8 +1,10 @@
 """Network namespaces: one host a node, a /16 apart, behind one router, every
 link captured at the router's side. Needs root; fails, never skips, without."""
+import fcntl
 import pathlib
 import struct
 import subprocess
+import tempfile
 import time
 
 
@@ -37,15 +39,24 @@ class Network:
         self.captures = []
 
     def __enter__(self):
+        # Two of one prefix on a machine would remove each other's: the second waits.
+        self.lock = open(pathlib.Path(tempfile.gettempdir()) / f"{self.prefix}.lock", "w")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.remove()
         run("ip", "netns", "add", self.router)
         self.inside(self.router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
         self.inside(self.router, "ip", "link", "set", "lo", "up")
         return self
 
-    def __exit__(self, *_):
-        self.stop_captures()
+    def __exit__(self, failed, *_):
+        if failed:  # say that, not what else is missing because of it
+            for _, _, process in self.captures:
+                process.kill()
+                process.wait()
+        else:
+            self.stop_captures()
         self.remove()
+        self.lock.close()
 
     def inside(self, space, *command):
         return run("ip", "netns", "exec", space, *command)
@@ -96,7 +107,8 @@ class Network:
             limit = time.monotonic() + 60
             while not path.exists() or path.stat().st_size < 24:
                 if time.monotonic() > limit or process.poll() is not None:
-                    raise RuntimeError(f"no capture at {path}")
+                    process.kill()
+                    raise RuntimeError(f"no capture at {path}: {process.communicate()[1].decode()}")
                 time.sleep(0.02)
 
     def stop_captures(self):
