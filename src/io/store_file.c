@@ -165,8 +165,9 @@ static void forget_behind(struct io_store *s, uint64_t file_octets) {
     uint64_t whole = file_octets / s->header.chunk_size;
     if (s->header.octets && file_octets >= s->header.octets)
         whole = s->header.chunks;
-    else if (!s->header.octets && file_octets % s->header.chunk_size)
-        whole++; /* the last chunk may be short */
+    else if (!s->header.octets && whole + 1 == s->header.chunks &&
+             file_octets % s->header.chunk_size)
+        whole++; /* the last chunk may be short, and no other */
     if (whole < s->header.chunks && io_tree_complete(s, whole / IO_GROUP_CHUNKS))
         whole -= whole % IO_GROUP_CHUNKS;
     for (uint64_t word = whole / 64; word < s->word_count; word++) {

@@ -279,6 +279,28 @@ Test(io_store_file, a_damaged_bitmap_page_costs_its_chunks_only) {
     fixture_done(&f);
 }
 
+/* The last chunk may be short while the content's length is not known; no other may. */
+Test(io_store_file, half_a_chunk_is_kept_at_the_end_of_the_content_only) {
+    static const struct {
+        off_t cut;
+        unsigned kept;
+    } rows[] = {{2 * CHUNK - 48, 1}, {5 * CHUNK + 1, 5}, {20 * CHUNK - 1, 14}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct store_fixture f;
+        fixture_init(&f);
+        fixture_open(&f);
+        fixture_size(&f, 20, 0);
+        cr_assert_eq(content_write(f.store, 0, 10, 0), CV_ERR_OK);
+        cr_assert_eq(content_write(f.store, 16, 4, 0), CV_ERR_OK);
+        fixture_close(&f);
+        overwrite(&f, "data", rows[i].cut, NULL);
+        fixture_open(&f);
+        cr_expect_eq(io_store_stats(f.store).verified, rows[i].kept, "cut to %lld octets",
+                     (long long)rows[i].cut);
+        fixture_done(&f);
+    }
+}
+
 Test(io_store_file, marks_behind_the_end_of_a_cut_file_are_forgotten) {
     struct store_fixture f;
     filled(&f);
