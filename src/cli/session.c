@@ -312,9 +312,11 @@ static enum cv_err open_gateway(struct cli_session *c, struct io_why *why) {
     struct gateway_config cfg = {.listen = c->s->http};
     enum cv_err err =
         io_state_key(c->state, "gateway", cv_rng_system(), cfg.secret, sizeof cfg.secret, why);
+    cv_rng_fill(cv_rng_system(), cfg.token, sizeof cfg.token);
     if (!err)
         err = gateway_new(c->host, &cfg, &c->gateway, why);
     cv_wipe(cfg.secret, sizeof cfg.secret);
+    cv_wipe(cfg.token, sizeof cfg.token);
     if (!err) { /* for programs: Authorization: Bearer TOKEN */
         const char *token = gateway_token(c->gateway);
         err = io_state_write(c->state, "token", (const uint8_t *)token, strlen(token), why);

@@ -92,6 +92,8 @@ static void pump(struct watch *w) {
 static void on_dropped(struct watch *w, const struct node_event *ev) {
     char sentence[128];
     uint64_t last = ev->u.range.last + 1;
+    if (w->out < 0) /* nothing is read here */
+        w->at = ev->u.range.first;
     if (last <= w->at)
         return;
     snprintf(sentence, sizeof sentence, "Too slow: %" PRIu64 " octets were skipped", last - w->at);
@@ -236,7 +238,7 @@ static void begin(struct cli_task *t) {
     int status = cli_link_check(t->s, t->c->network_id, &w->uri, &why);
     if (status)
         cli_task_fail(t, status, "%s", why.text);
-    else if (open_output(w) && open_swarm(w)) {
+    else if (open_swarm(w) && open_output(w)) {
         if (w->out < 0)
             cli_progress_link(&w->t.progress, t->c->gateway, &w->uri);
         call_peers(w);

@@ -114,9 +114,10 @@ json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
         json_t *o = json_pack(
             "{s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "swarm", id, "name",
             s.uri.name, "direct", s.mode == NODE_SWARM_DIRECT, "open", s.mode == NODE_SWARM_OPEN,
-            "sharing", (int)s.sharing, "have", (json_int_t)s.have, "length", (json_int_t)s.length,
-            "received", (json_int_t)s.received, "sent", (json_int_t)s.sent, "rate_down",
-            (json_int_t)s.rate_down, "rate_up", (json_int_t)s.rate_up, "peers", (int)s.peers);
+            "sharing", (int)s.sharing, "have", (json_int_t)s.have, "length",
+            (json_int_t)(s.length == UINT64_MAX ? 0 : s.length), "received", (json_int_t)s.received,
+            "sent", (json_int_t)s.sent, "rate_down", (json_int_t)s.rate_down, "rate_up",
+            (json_int_t)s.rate_up, "peers", (int)s.peers);
         if (o)
             json_object_set_new(o, "ranges", ranges(host, &s));
         if (o && s.uri.kind == NODE_URI_LIVE)

@@ -5,6 +5,9 @@
 #include <event2/http.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
+
+#include "gateway/gateway.h"
 
 struct listener {
     struct gw_events *events;
@@ -95,7 +98,8 @@ bool gw_events_listen(struct gw_events *e, struct evhttp_request *req) {
     *l = (struct listener){.events = e, .req = req, .behind = true};
     struct evhttp_connection *conn = evhttp_request_get_connection(req);
     evhttp_connection_set_closecb(conn, on_close, l);
-    bufferevent_set_timeouts(evhttp_connection_get_bufferevent(conn), NULL, NULL);
+    bufferevent_set_timeouts(evhttp_connection_get_bufferevent(conn), NULL,
+                             &(struct timeval){.tv_sec = GW_READER_SECONDS});
     evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", "text/event-stream");
     evhttp_send_reply_start(req, 200, "OK");
     on_tick(e);

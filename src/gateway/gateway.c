@@ -38,6 +38,7 @@ struct gateway {
     struct gw_self self;
     gw_api_fn *api;
     void *api_ctx;
+    struct io_timer *sweep;
 };
 
 /* ---- links ---- */
@@ -79,7 +80,7 @@ const char *gateway_link(const struct gateway *g, const struct node_uri *uri,
 }
 
 const char *gateway_page(const struct gateway *g, char out[GW_LINK_MAX]) {
-    snprintf(out, GW_LINK_MAX, "http://%s/?t=%s", g->self.hosts[0], g->self.token);
+    snprintf(out, GW_LINK_MAX, "http://%s/#t=%s", g->self.hosts[0], g->self.token);
     return out;
 }
 
@@ -97,7 +98,6 @@ static enum gw_verdict judge(const struct gateway *g, struct evhttp_request *req
                                       .origin = evhttp_find_header(in, "Origin"),
                                       .fetch_site = evhttp_find_header(in, "Sec-Fetch-Site"),
                                       .fetch_mode = evhttp_find_header(in, "Sec-Fetch-Mode"),
-                                      .cookie = evhttp_find_header(in, "Cookie"),
                                       .authorization = evhttp_find_header(in, "Authorization")});
 }
 
@@ -204,10 +204,14 @@ static struct gw_media *start_media(struct gateway *g, struct gw_media_config *c
     cfg->done_ctx = g;
     struct gw_media *m = gw_media_start(cfg);
     if (!m) {
-        refuse(cfg->req, 503, "Swarm is closing");
+        refuse(cfg->req, 503, "Swarm is closing, or has too many players");
         return NULL;
     }
     g->media[g->media_count++] = m;
+    if (g->media_count == 1) {
+        cv_usec now = io_host_now(g->host).mono;
+        io_timer_at(g->sweep, now, cv_usec_add(now, GW_SWEEP));
+    }
     return m;
 }
 
@@ -366,21 +370,11 @@ static void serve_media(struct gateway *g, struct evhttp_request *req, const cha
 
 /* ---- page and interface ---- */
 
-static bool serve_page(struct gateway *g, struct evhttp_request *req, const char *path) {
+static bool serve_page(struct evhttp_request *req, const char *path) {
     set(req, "X-Content-Type-Options", "nosniff");
     set(req, "Cross-Origin-Resource-Policy", "same-origin");
     set(req, "Referrer-Policy", "no-referrer");
-    if (strcmp(path, "/") != 0 || !query_is(req, "t", g->self.token))
-        return gw_page_serve(req, path);
-    /* Who comes with the token gets it as a cookie and an address without it. */
-    char text[GW_COOKIE_MAX + sizeof g->self.token + 64];
-    snprintf(text, sizeof text, "%s=%s; Path=/; HttpOnly; SameSite=Strict", g->self.cookie,
-             g->self.token);
-    set(req, "Set-Cookie", text);
-    set(req, "Cache-Control", "no-store");
-    set(req, "Location", "/");
-    evhttp_send_reply(req, 303, "See Other", NULL);
-    return true;
+    return gw_page_serve(req, path);
 }
 
 static void serve_api(struct gateway *g, struct evhttp_request *req, const char *path) {
@@ -416,8 +410,20 @@ static void on_request(struct evhttp_request *req, void *arg) {
         refuse(req, 405, "Method Not Allowed");
     else if (area == GW_AREA_MEDIA && path)
         serve_media(g, req, path + 3);
-    else if (area != GW_AREA_PAGE || !serve_page(g, req, path))
+    else if (area != GW_AREA_PAGE || !serve_page(req, path))
         refuse(req, 404, "Not Found");
+}
+
+/* Who waits is looked at now and then: its swarm may have been closed, or the
+ * player have gone behind more than we read ahead. */
+static void on_sweep(void *ctx) {
+    struct gateway *g = ctx;
+    for (size_t i = g->media_count; i-- > 0;)
+        if (i < g->media_count)
+            gw_media_sweep(g->media[i]);
+    cv_usec now = io_host_now(g->host).mono;
+    if (g->media_count)
+        io_timer_at(g->sweep, now, cv_usec_add(now, GW_SWEEP));
 }
 
 static void on_node_event(void *ctx, const struct node_event *ev) {
@@ -456,11 +462,7 @@ static enum cv_err listen_on(struct gateway *g, struct io_why *why) {
     struct gw_self *self = &g->self;
     snprintf(self->hosts[0], GW_HOST_MAX, at->family == 4 ? "%.24s:%u" : "[%.22s]:%u", ip, g->port);
     snprintf(self->hosts[1], GW_HOST_MAX, "localhost:%u", g->port);
-    snprintf(self->hosts[2], GW_HOST_MAX, "127.0.0.1:%u", g->port);
-    snprintf(self->cookie, GW_COOKIE_MAX, "culvert-%u", g->port);
-    uint8_t token[TOKEN_OCTETS];
-    CV_BLAKE2B(token, sizeof token, g->cfg.secret, GW_SECRET, {"page token", 10});
-    cv_hex(token, sizeof token, self->token);
+    cv_hex(g->cfg.token, sizeof g->cfg.token, self->token);
     return CV_ERR_OK;
 }
 
@@ -476,12 +478,14 @@ enum cv_err gateway_new(struct io_host *host, const struct gateway_config *cfg,
     g->host = host;
     g->cfg = *cfg;
     g->http = evhttp_new(io_loop_base(io_host_loop(host)));
-    enum cv_err err = g->http ? listen_on(g, why) : CV_ERR_NOMEM;
+    g->sweep = io_timer_new(io_host_loop(host), on_sweep, g);
+    enum cv_err err = g->http && g->sweep ? listen_on(g, why) : CV_ERR_NOMEM;
     if (!err)
         err = io_host_listen(host, on_node_event, g);
     if (err) {
         if (g->http)
             evhttp_free(g->http);
+        io_timer_free(g->sweep);
         free(g);
         return err;
     }
@@ -503,6 +507,8 @@ struct gateway *gateway_free(struct gateway *g) {
         gw_media_abort(g->media[g->media_count - 1]);
     gw_folder_drop(&g->folder);
     evhttp_free(g->http);
+    io_timer_free(g->sweep);
+    cv_wipe(g->cfg.token, sizeof g->cfg.token);
     cv_wipe(g->cfg.secret, sizeof g->cfg.secret);
     cv_wipe(g->self.token, sizeof g->self.token);
     free(g);

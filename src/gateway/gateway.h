@@ -5,7 +5,8 @@
  *     http://127.0.0.1:PORT/s/ID/NAME?k=TOKEN     a file
  *     http://127.0.0.1:PORT/s/ID/NAME/PATH?k=TOKEN     a file of a folder (folder.h)
  *     http://127.0.0.1:PORT/                      the page (page.h)
- *     http://127.0.0.1:PORT/?t=TOKEN              the page; the token becomes a cookie
+ *     http://127.0.0.1:PORT/#t=TOKEN              the page, with every right: what is
+ *                                                 behind # stays in the browser
  *     http://127.0.0.1:PORT/api/...               the interface (api.h)
  *
  * ID names the swarm, TOKEN lets whoever has the link read this file and do
@@ -35,12 +36,17 @@ enum {
     GW_WANTED_MAX = 8 << 20, /* octets of a wish: it may name thousands of files */
     GW_AHEAD_MAX = 65536,    /* octets of further requests, sent before the answer */
     GW_TIMEOUT_SECONDS = 10, /* for the head of a request */
+    GW_READER_SECONDS = 60,  /* for a reader of events or of a task to take what waits */
     GW_RESPONSES_MAX = 64,   /* bodies under way */
 };
 
+/* Between looks at players that wait. */
+#define GW_SWEEP CV_SEC(2)
+
 struct gateway_config {
     struct cv_addr listen;     /* loopback only; port 0 = any */
-    uint8_t secret[GW_SECRET]; /* makes the tokens */
+    uint8_t secret[GW_SECRET]; /* makes the files' tokens */
+    uint8_t token[16];         /* of the interface: anew at every start */
 };
 
 /* Borrows the host. On failure *why holds one clear line. */

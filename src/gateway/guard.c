@@ -17,24 +17,11 @@ static bool host_is_us(const struct gw_self *self, const char *host) {
     return false;
 }
 
-static bool origin_is_us(const struct gw_self *self, const char *origin) {
+/* The Host is ours already. */
+static bool origin_is_host(const char *origin, const char *host) {
     static const char scheme[] = "http://";
     return strncasecmp(origin, scheme, sizeof scheme - 1) == 0 &&
-           host_is_us(self, origin + sizeof scheme - 1);
-}
-
-/* "a=1; b=2": the value of our cookie. */
-static bool cookie_ok(const struct gw_self *self, const char *cookies) {
-    size_t name = strlen(self->cookie);
-    for (const char *at = cookies; at && *at;) {
-        at += strspn(at, "; ");
-        size_t len = strcspn(at, ";");
-        if (len > name && at[name] == '=' && strncmp(at, self->cookie, name) == 0 &&
-            gw_token_is(at + name + 1, len - name - 1, self->token))
-            return true;
-        at += len;
-    }
-    return false;
+           strcasecmp(origin + sizeof scheme - 1, host) == 0;
 }
 
 static bool bearer_ok(const struct gw_self *self, const char *authorization) {
@@ -55,10 +42,9 @@ enum gw_verdict gw_guard(const struct gw_self *self, enum gw_area area,
                          const struct gw_head *head) {
     if (!host_is_us(self, head->host))
         return GW_MISDIRECTED;
-    if ((head->origin && !origin_is_us(self, head->origin)) || !site_ok(area, head))
+    if ((head->origin && !origin_is_host(head->origin, head->host)) || !site_ok(area, head))
         return GW_FOREIGN;
-    if (area == GW_AREA_API && !cookie_ok(self, head->cookie) &&
-        !bearer_ok(self, head->authorization))
+    if (area == GW_AREA_API && !bearer_ok(self, head->authorization))
         return GW_NO_TOKEN;
     return GW_PASS;
 }

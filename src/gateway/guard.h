@@ -4,11 +4,12 @@
  * is judged by its head before anything else happens:
  *
  *     Host            is one of ours: a name that was rebound to 127.0.0.1 is not
- *     Origin          when there is one, is ours: forms and scripts of other pages
+ *     Origin          when there is one, is that Host: forms and scripts of other pages
  *     Sec-Fetch-Site  when there is one, says that the page asking is ours or that
  *                     a person did; a link on a foreign page may open ours
  *     token           of the interface: whoever can read the state folder has it.
- *                     In a cookie of ours, or as Authorization: Bearer
+ *                     As Authorization: Bearer, never in a cookie: a browser gives
+ *                     cookies to every server on this host, whatever its port
  *
  * Media have tokens of their own in the link (players cannot set headers). Pure.
  */
@@ -33,16 +34,15 @@ enum gw_verdict {
 
 /* Texts of the request's head; NULL: not there. */
 struct gw_head {
-    const char *host, *origin, *fetch_site, *fetch_mode, *cookie, *authorization;
+    const char *host, *origin, *fetch_site, *fetch_mode, *authorization;
 };
 
-enum { GW_HOSTS = 3, GW_HOST_MAX = 32, GW_COOKIE_MAX = 24 };
+enum { GW_HOSTS = 2, GW_HOST_MAX = 32, GW_TOKEN_TEXT = 33 };
 
 /* What this gateway knows of itself. */
 struct gw_self {
     char hosts[GW_HOSTS][GW_HOST_MAX]; /* Host headers that mean us */
-    char cookie[GW_COOKIE_MAX];        /* name of our cookie: cookies do not know ports */
-    char token[33];                    /* 128 bits in hex */
+    char token[GW_TOKEN_TEXT];         /* 128 bits in hex */
 };
 
 enum gw_verdict gw_guard(const struct gw_self *self, enum gw_area area, const struct gw_head *head);

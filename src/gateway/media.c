@@ -6,13 +6,17 @@
 #include <event2/http.h>
 #include <stdlib.h>
 
+#include "gateway/gateway.h"
+
 struct gw_media {
     struct gw_media_config cfg;
     struct evbuffer *piece;
     uint64_t at;   /* next octet to send */
     uint64_t want; /* the wish at the node */
     bool wanted, waiting;
-    bool begun; /* live: `at` is known */
+    bool begun;      /* live: `at` is known */
+    uint64_t stuck;  /* live: `at` when it was last swept, */
+    unsigned sweeps; /* and so often since */
 };
 
 static void drop_wish(struct gw_media *m) {
@@ -95,8 +99,12 @@ static size_t before_sync(const uint8_t *data, size_t len) {
 static ssize_t fill_piece(struct gw_media *m) {
     struct evbuffer_iovec v;
     bool first = m->cfg.live && !m->begun;
-    if (m->cfg.live && !find_live(m))
-        return CV_ERR_AGAIN;
+    if (m->cfg.live && !find_live(m)) {
+        uint8_t any;
+        return node_read(io_host_node(m->cfg.host), m->cfg.swarm, 0, &any, 1) == CV_ERR_NOENT
+                   ? CV_ERR_NOENT
+                   : CV_ERR_AGAIN;
+    }
     uint64_t left = m->cfg.last - m->at + 1;
     if (evbuffer_reserve_space(m->piece, GW_PIECE, &v, 1) != 1)
         return CV_ERR_NOMEM;
@@ -176,8 +184,35 @@ void gw_media_skip(struct gw_media *m, cv_handle swarm, uint64_t to) {
 void gw_media_ended(struct gw_media *m, cv_handle swarm, uint64_t length) {
     if (!m->cfg.live || m->cfg.swarm != swarm)
         return;
+    uint64_t first, end;
     m->cfg.last = length ? length - 1 : 0;
+    if (!m->begun && !node_live_span(io_host_node(m->cfg.host), swarm, &first, &end)) {
+        m->begun = true; /* it ended before anything came */
+        m->at = m->cfg.last + 1;
+    }
     gw_media_ready(m, swarm);
+}
+
+/* What the source of a broadcast said is told once, and may be lost on the way. */
+static void step_over(struct gw_media *m) {
+    uint64_t first, last;
+    m->sweeps = m->stuck == m->at ? m->sweeps + 1 : 0;
+    m->stuck = m->at;
+    if (m->begun && m->sweeps >= GW_LIVE_PATIENCE &&
+        node_range(io_host_node(m->cfg.host), m->cfg.swarm, m->at, &first, &last))
+        m->at = first;
+}
+
+void gw_media_sweep(struct gw_media *m) {
+    struct evhttp_connection *conn = evhttp_request_get_connection(m->cfg.req);
+    struct evbuffer *in = bufferevent_get_input(evhttp_connection_get_bufferevent(conn));
+    if (evbuffer_get_length(in) >= GW_AHEAD_MAX) {
+        gw_media_abort(m);
+        return;
+    }
+    if (m->cfg.live && m->waiting)
+        step_over(m);
+    gw_media_ready(m, m->cfg.swarm);
 }
 
 void gw_media_abort(struct gw_media *m) {

@@ -18,6 +18,7 @@ struct gw_media;
 
 enum {
     GW_PIECE = 65536,
+    GW_LIVE_PATIENCE = 3,       /* sweeps until a hole in a live stream is left out */
     GW_LIVE_BEHIND = 256 << 10, /* octets of a live stream that a player gets at once */
 };
 
@@ -43,6 +44,11 @@ struct gw_media *gw_media_start(const struct gw_media_config *cfg);
 
 /* Octets of `swarm` became readable: goes on if it waits. */
 void gw_media_ready(struct gw_media *m, cv_handle swarm);
+
+/* Now and then: ends a reply whose swarm is gone, or whose player sends without
+ * reading (it may have hung up: we would not notice); brings a live stream over
+ * a hole that nothing fills. */
+void gw_media_sweep(struct gw_media *m);
 
 /* Octets before `to` of a live swarm do not come any more. */
 void gw_media_skip(struct gw_media *m, cv_handle swarm, uint64_t to);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include "gateway/gateway.h"
 
@@ -44,7 +45,8 @@ struct gw_stream *gw_stream_new(struct evhttp_request *req) {
     *s = (struct gw_stream){.req = req, .line = line};
     struct evhttp_connection *conn = evhttp_request_get_connection(req);
     evhttp_connection_set_closecb(conn, on_close, s);
-    bufferevent_set_timeouts(evhttp_connection_get_bufferevent(conn), NULL, NULL);
+    bufferevent_set_timeouts(evhttp_connection_get_bufferevent(conn), NULL,
+                             &(struct timeval){.tv_sec = GW_READER_SECONDS});
     evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type",
                       "application/x-ndjson");
     evhttp_send_reply_start(req, 200, "OK");
@@ -74,7 +76,9 @@ void gw_stream_end(struct gw_stream *s) {
     if (!s)
         return;
     struct evhttp_request *req = s->req;
-    evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
+    struct evhttp_connection *conn = evhttp_request_get_connection(req);
+    evhttp_connection_set_closecb(conn, NULL, NULL);
+    evhttp_connection_set_timeout(conn, GW_TIMEOUT_SECONDS);
     stream_free(s);
     evhttp_send_reply_end(req);
 }

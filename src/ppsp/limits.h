@@ -28,7 +28,7 @@ enum {
     PPSP_SPARSE_MAX = 32,      /* intervals before a chunk set becomes a bitmap */
     PPSP_PEER_SET_OCTETS = 1 << 20, /* of the bitmap of a peer's chunks: 8 Mi chunks; .. */
     PPSP_PEER_INTERVALS = 4096,     /* .. of longer content so many intervals are known */
-    PPSP_WANTS = 32,                /* wants of one swarm */
+    PPSP_WANTS = 64,                /* wants of one swarm: as many as the gateway has players */
     PPSP_EVENTS = 1024,
     PPSP_ASKED = 16,      /* calls of swarms that are not open, waiting to be told */
     PPSP_HALF_OPEN = 256, /* handshakes answered but not proven */

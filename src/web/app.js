@@ -1,6 +1,6 @@
 // The page: one state from the node, shown in four views.
 
-import { listen, task } from "./api.js";
+import { listen, takeToken, task } from "./api.js";
 import { Player } from "./player.js";
 import { LANGUAGES, preferredLanguage, setLanguage, t } from "./text.js";
 import * as views from "./views.js";
@@ -11,6 +11,7 @@ const SECONDS_SHOWN = 120;
 
 const app = {
   state: null,
+  lost: null, // why nothing comes; what is shown is old then
   history: { down: [], up: [] },
   playing: null, // {swarm or null until it is known, controller}
 };
@@ -47,7 +48,8 @@ function view() {
 function show() {
   const state = app.state;
   if (!state) return;
-  views.badge(state);
+  if (app.lost) showLost();
+  else views.badge(state);
   const swarm = state.swarms.find((s) => s.swarm === app.playing?.swarm);
   if (swarm && !$("watch").hidden) {
     app.player.update(swarm);
@@ -59,8 +61,14 @@ function show() {
   if (!$("network").hidden) views.network(state, app.history);
 }
 
+function showLost() {
+  $("badge").dataset.state = "lost";
+  $("badge").textContent = t("badge_lost");
+}
+
 function onState(state) {
   app.state = state;
+  app.lost = null;
   say("", true);
   for (const [key, rate] of [["down", "rate_down"], ["up", "rate_up"]]) {
     app.history[key].push(state.swarms.reduce((sum, s) => sum + s[rate], 0));
@@ -70,9 +78,9 @@ function onState(state) {
 }
 
 function onLost(reason) {
-  $("badge").dataset.state = "lost";
-  $("badge").textContent = t("badge_lost");
-  say(t(reason === "token" ? "no_token" : "node_away"), true);
+  app.lost = reason;
+  showLost();
+  say(t({ token: "no_token", many: "too_many_pages" }[reason] ?? "node_away"), true);
 }
 
 // ---- what can be done
@@ -113,6 +121,11 @@ function watchSwarm(swarm, controller = null) {
 
 async function watchLink(uri) {
   stop();
+  const open = app.state?.swarms.find((s) => s.uri === uri);
+  if (open) {
+    watchSwarm(open);
+    return;
+  }
   const controller = new AbortController();
   app.playing = { swarm: null, controller };
   try {
@@ -121,7 +134,8 @@ async function watchLink(uri) {
       else if (event.say) say(event.say);
       if (event.event === "link") openLink(event.url, controller);
     }, controller);
-    if (status) stop();
+    if (status === null) say(t("too_many_tasks"), true);
+    if (status !== 0) stop();
   } catch (error) {
     if (error.name !== "AbortError") say(String(error.message), true);
   }
@@ -141,10 +155,11 @@ async function openLink(url, controller) {
 
 async function share(path) {
   try {
-    await task({ verb: "share", argument: path }, (event) => {
+    const status = await task({ verb: "share", argument: path }, (event) => {
       if (event.event === "error") say(event.text, true);
       else if (event.say) say(event.say);
     }, new AbortController());
+    if (status === null) say(t("too_many_tasks"), true);
   } catch (error) {
     say(String(error.message), true);
   }
@@ -159,6 +174,7 @@ function theme(name) {
 }
 
 async function begin() {
+  takeToken();
   const language = remember("language") ?? preferredLanguage();
   for (const [code, name] of Object.entries(LANGUAGES)) $("language").append(new Option(name, code, false, code === language));
   await setLanguage(language);
@@ -174,6 +190,7 @@ async function begin() {
     remember("language", $("language").value);
     await setLanguage($("language").value);
     $("swarms").replaceChildren();
+    if (!app.state) $("badge").textContent = t(app.lost ? "badge_lost" : "badge_waiting");
     show();
   });
   $("open").addEventListener("submit", (event) => {

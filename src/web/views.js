@@ -103,10 +103,12 @@ export function swarms(list, actions) {
     }
     known.delete(swarm.swarm);
     card.querySelector("strong").textContent = swarm.name || swarm.swarm;
-    const text = t(swarm.live ? "swarm_live" : swarm.direct ? "swarm_direct" : swarm.sharing ? "swarm_sharing" : "swarm_fetching", {
+    const values = {
       have: octets(swarm.have), length: octets(swarm.length), n: swarm.peers,
       down: octets(swarm.rate_down), up: octets(swarm.rate_up),
-    });
+    };
+    const kind = swarm.live ? "swarm_live" : swarm.direct ? "swarm_direct" : swarm.sharing ? "swarm_sharing" : "swarm_fetching";
+    const text = (swarm.live && swarm.direct ? `${t("badge_direct")} · ` : "") + t(kind, values);
     if (card.querySelector("span").textContent !== text) card.querySelector("span").textContent = text;
   }
   for (const gone of known.values()) gone.remove();

@@ -102,7 +102,7 @@ class Page(programs.Case):
 
     def strangers(self):
         """Who has no token, or comes from elsewhere, sees and does nothing."""
-        page, token = self.page.split("?t=")
+        page, token = self.page.split("#t=")
         bearer = {"Authorization": f"Bearer {token}"}
         self.assertEqual((self.folder / "node" / "token").read_text(), token)
         self.assertEqual(os.stat(self.folder / "node" / "token").st_mode & 0o777, 0o600)
@@ -120,7 +120,8 @@ class Page(programs.Case):
             ("api/nothing", bearer, 404),
             ("", {}, 200),
             ("", {"Host": "evil.example"}, 421),
-            ("?t=" + "0" * 32, {}, 200),
+            ("api/status", {"Cookie": f"t={token}; culvert={token}"}, 401),
+            (f"api/status?t={token}", {}, 401),
             ("app.js", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
             ("app.js", {"method": "POST"}, 405),
             ("../token", {}, 404),
@@ -136,7 +137,8 @@ class Page(programs.Case):
     def watch(self, browser):
         browser.go(self.page)
         self.assertNotIn("t=", browser.run("return location.href;"))
-        self.assertEqual(browser.run("return document.cookie;"), "")  # HttpOnly
+        # A cookie would go to every server on this machine.
+        self.assertEqual(browser.run("return document.cookie;"), "")
         browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
         browser.type("#link", self.uri + ENTER)
         browser.wait("document.getElementById('video').readyState >= 2", 120)
@@ -204,6 +206,10 @@ class Page(programs.Case):
     def node_goes(self, browser):
         self.node.end()
         browser.wait("document.getElementById('badge').dataset.state === 'lost'", 60)
+        browser.run("location.hash = '#share';")  # what is old must not look new
+        browser.wait("!document.getElementById('share').hidden")
+        self.assertEqual(browser.run("return document.getElementById('badge').dataset.state;"),
+                         "lost")
         self.assertTrue(browser.run("return !document.getElementById('trouble').hidden;"))
         browser.picture(PICTURES / "lost.png")
 
