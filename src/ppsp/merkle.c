@@ -25,6 +25,13 @@ struct ppsp_page {
     uint8_t hash[];
 };
 
+/* What was known of a page that gave its slot to another: proven, though nothing
+ * under it may be there yet, so the store alone would not count. */
+struct ppsp_page_left {
+    uint64_t name;
+    uint32_t known;
+};
+
 struct place {
     unsigned tier;
     uint64_t index; /* of the page in its tier */
@@ -76,6 +83,8 @@ void ppsp_tree_end(struct ppsp_tree *t, uint64_t chunks) {
 void ppsp_tree_idle(struct ppsp_tree *t) {
     free(t->pages);
     t->pages = NULL;
+    free(t->left);
+    t->left = NULL;
     memset(t->dirty, 0, sizeof t->dirty);
 }
 
@@ -164,12 +173,36 @@ static bool counts(const struct ppsp_tree *t, ppsp_bin bin) {
     return t->proven || t->holds(t->holds_ctx, 0, t->chunks - 1);
 }
 
+static struct ppsp_page_left *left_find(const struct ppsp_tree *t, uint64_t name) {
+    for (unsigned i = 0; t->left && i < PPSP_PAGES; i++)
+        if (t->left[i].name == name)
+            return &t->left[i];
+    return NULL;
+}
+
+/* Without memory for it the hashes come again with their chunks. */
+static void leave(struct ppsp_tree *t, const struct ppsp_page *page) {
+    if (!page->known || t->munros)
+        return;
+    if (!t->left && !(t->left = calloc(PPSP_PAGES, sizeof *t->left)))
+        return;
+    struct ppsp_page_left *l = left_find(t, page->name);
+    if (!l)
+        l = &t->left[t->left_next++ % PPSP_PAGES];
+    *l = (struct ppsp_page_left){.name = page->name, .known = page->known};
+}
+
+static bool was_known(const struct ppsp_tree *t, const struct ppsp_page *page, unsigned at) {
+    const struct ppsp_page_left *l = left_find(t, page->name);
+    return l && l->known >> at & 1;
+}
+
 /* A hash came from the store. */
 static void note_known(const struct ppsp_tree *t, struct ppsp_page *page, unsigned at,
                        ppsp_bin bin) {
     if (memcmp(hash_at(t, page, at), zeros, t->hash_len) == 0)
         return;
-    if (counts(t, bin))
+    if (counts(t, bin) || was_known(t, page, at))
         page->known |= (uint32_t)1 << at;
     else
         memset(hash_at(t, page, at), 0, t->hash_len);
@@ -215,6 +248,7 @@ static enum cv_err page_for(struct ppsp_tree *t, const struct place *at, unsigne
                 return err;
             t->dirty[i / 64] &= ~((uint64_t)1 << (i & 63));
         }
+        leave(t, page);
         memset(page, 0, t->page_size);
         page->name = name;
     }

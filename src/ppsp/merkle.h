@@ -41,6 +41,8 @@ struct ppsp_tree {
     ppsp_bin root_bin;       /* valid when chunks is not 0 */
     struct ppsp_page *pages; /* PPSP_PAGES of them, or NULL while idle */
     size_t page_size;
+    struct ppsp_page_left *left; /* what PPSP_PAGES others were, or NULL */
+    unsigned left_next;
     uint64_t dirty[PPSP_PAGES / 64]; /* pages to be written */
 };
 
@@ -55,7 +57,8 @@ void ppsp_tree_done(struct ppsp_tree *t);
  * committed: a node without its sibling, or worse. A node of the store is
  * therefore known only when a chunk under its parent is held, because then it
  * was committed with it, and because exactly then a peer that heard of that
- * chunk will not send the node again.
+ * chunk will not send the node again. What was proven since the tree was opened and gave
+ * its slot to another page counts, too: its chunks are on their way.
  */
 void ppsp_tree_trust(struct ppsp_tree *t, ppsp_tree_holds_fn *holds, const void *ctx);
 

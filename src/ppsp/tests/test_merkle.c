@@ -348,3 +348,68 @@ Test(ppsp_merkle, pages_of_all_tiers) {
     rig_store_done(&st);
     cv_crypto_thread_done();
 }
+
+/* ---- what is proven ahead of its chunks ----------------------------------------- */
+
+static bool holds_nothing(const void *ctx, uint64_t first, uint64_t last) {
+    (void)ctx, (void)first, (void)last;
+    return false;
+}
+
+/* All hashes of a group, as they come ahead of its chunks. */
+static void prove_group(struct ppsp_tree *from, struct ppsp_tree *to, uint64_t group) {
+    struct ppsp_pending *p = calloc(1, sizeof *p);
+    const uint8_t *h;
+    ppsp_bin way[64];
+    unsigned n = 0;
+    for (ppsp_bin b = ppsp_bin_at(4, group); b != from->root_bin; b = ppsp_bin_parent(b))
+        way[n++] = ppsp_bin_sibling(b);
+    while (n) {
+        cr_assert_eq(ppsp_tree_get(from, way[--n], &h), CV_ERR_OK);
+        ppsp_pending_add(p, way[n], h, H);
+    }
+    for (unsigned level = 4; level-- > 0;)
+        for (uint64_t i = 0; i < 16u >> level; i++) {
+            ppsp_bin b = ppsp_bin_at(level, (group << (4 - level)) + i);
+            cr_assert_eq(ppsp_tree_get(from, b, &h), CV_ERR_OK);
+            ppsp_pending_add(p, b, h, H);
+        }
+    cr_assert_eq(ppsp_pending_resolve(p, to), CV_ERR_OK);
+    free(p);
+}
+
+/* Two peers send at once, from stretches whose pages share a slot. */
+Test(ppsp_merkle, what_is_proven_outlives_its_page_until_the_chunks_come) {
+    enum { MANY = 8192, SIZE = 8, APART = 48 };
+    struct rig_store full, empty;
+    struct ppsp_tree from, to;
+    struct ppsp_pending none = {0};
+    uint8_t root[CV_SHA_MAX], leaf[H];
+    uint8_t *content = calloc(MANY, SIZE);
+    const uint8_t *h;
+    cv_crypto_init();
+    for (size_t i = 0; i < MANY; i++)
+        memcpy(content + i * SIZE, &i, SIZE);
+    rig_store_init(&full, SIZE, H, MANY * SIZE);
+    rig_store_fill(&full, CV_SHA256, content, MANY * SIZE, root);
+    rig_store_init(&empty, SIZE, H, MANY * SIZE);
+    ppsp_tree_init(&from, CV_SHA256, root, &rig_store_ops, &full);
+    ppsp_tree_init(&to, CV_SHA256, root, &rig_store_ops, &empty);
+    ppsp_tree_trust(&to, holds_nothing, NULL);
+    ppsp_tree_size(&from, MANY);
+    ppsp_tree_size(&to, MANY);
+    from.proven = to.proven = true;
+
+    prove_group(&from, &to, 0);
+    prove_group(&from, &to, APART);
+    for (uint64_t chunk = 0; chunk < 16; chunk++) {
+        cr_assert_eq(ppsp_tree_get(&from, ppsp_bin_leaf(chunk), &h), CV_ERR_OK);
+        memcpy(leaf, h, H);
+        cr_expect_eq(ppsp_tree_check(&to, &none, chunk, leaf), CV_ERR_OK);
+    }
+    ppsp_tree_done(&from);
+    ppsp_tree_done(&to);
+    rig_store_done(&full);
+    rig_store_done(&empty);
+    free(content);
+}
