@@ -6,13 +6,19 @@ export const LANGUAGES = {
 
 let words = {};
 let language = "en";
+let turn = 0;
 
+// The choice that was made last counts, whichever answer comes last.
 export async function setLanguage(wanted) {
-  language = LANGUAGES[wanted] ? wanted : "en";
-  const answer = await fetch(`/i18n/${language}.json`);
-  if (!answer.ok) throw new Error(`/i18n/${language}.json: ${answer.status}`);
-  words = await answer.json();
-  document.documentElement.lang = language;
+  const mine = ++turn;
+  const code = LANGUAGES[wanted] ? wanted : "en";
+  const answer = await fetch(`/i18n/${code}.json`);
+  if (!answer.ok) throw new Error(`/i18n/${code}.json: ${answer.status}`);
+  const table = await answer.json();
+  if (mine !== turn) return;
+  words = table;
+  language = code;
+  document.documentElement.lang = code;
   for (const e of document.querySelectorAll("[data-text]")) e.textContent = t(e.dataset.text);
   for (const e of document.querySelectorAll("[data-label]")) e.setAttribute("aria-label", t(e.dataset.label));
 }

@@ -165,9 +165,9 @@ class Page(programs.Case):
         browser.run("document.getElementById('main').focus();")
         before = browser.run("return document.getElementById('video').paused;")
         browser.keys("k")
-        browser.wait("document.getElementById('video').paused !== arguments[0]", 10, before)
+        browser.wait("document.getElementById('video').paused !== arguments[0]", 60, before)
         browser.keys("m")
-        browser.wait("document.getElementById('video').muted", 10)
+        browser.wait("document.getElementById('video').muted", 60)
         browser.run("document.activeElement.blur(); document.getElementById('link').value = '';"
                     "document.getElementById('link').focus();")
         browser.keys("mk")  # in a field these are letters
@@ -195,13 +195,17 @@ class Page(programs.Case):
             browser.wait("!document.getElementById('watch').hidden")
             self.accessible(browser, theme)
             browser.picture(PICTURES / f"{theme}.png")
+        browser.run("const l = document.getElementById('language');"
+                    "for (l.value of ['fr', 'nl', 'de', 'es', 'it'])"
+                    "  l.dispatchEvent(new Event('change'));")
+        browser.wait("document.documentElement.lang === 'it'")
         for language in LANGUAGES:
             browser.run("const l = document.getElementById('language'); l.value = arguments[0];"
                         "l.dispatchEvent(new Event('change'));", language)
-            browser.wait("document.documentElement.lang === arguments[0]", 10, language)
+            browser.wait("document.documentElement.lang === arguments[0]", 60, language)
             tab = json.loads((WEB / "i18n" / f"{language}.json").read_text())["tab_network"]
             browser.wait("document.querySelector('nav a[href=\"#network\"]').textContent === "
-                         "arguments[0]", 10, tab)
+                         "arguments[0]", 60, tab)
 
     def node_goes(self, browser):
         self.node.end()
