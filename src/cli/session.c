@@ -349,7 +349,7 @@ static enum cv_err open_api(struct cli_session *c, struct io_why *why) {
         return err;
     gw_api_on_status(c->api, add_status, c);
     cli_daemon_serve(c);
-    return err;
+    return CV_ERR_OK;
 }
 
 int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32_t direct_chunk) {

@@ -209,7 +209,7 @@ static bool read_contact(const char *p, size_t n, struct node_uri *uri) {
 /* One parameter; a static sentence when it is bad. */
 static const char *read_param(char key, const char *p, size_t n, struct node_uri *uri,
                               unsigned *seen, enum cv_err *err) {
-    unsigned bit = 1u << ((unsigned)key & 31);
+    unsigned bit = key >= 'a' && key <= 'z' ? 1u << (key - 'a') : 0; /* others are for later */
     if (key != 'b' && (*seen & bit))
         return "a parameter appears twice";
     *seen |= bit;
@@ -251,7 +251,7 @@ static enum cv_err read_params(const char *p, const char *end, struct node_uri *
         }
         p += n + (p + n < end);
     }
-    if (!(seen & 1u << ('x' & 31)) || !(seen & 1u << ('l' & 31))) {
+    if (!(seen & 1u << ('x' - 'a')) || !(seen & 1u << ('l' - 'a'))) {
         *why = "the swarm description (x=) or the length (l=) is missing";
         return CV_ERR_MALFORMED;
     }

@@ -22,7 +22,7 @@ void tun_calendar_note(struct tun_calendar *c, const struct cv_addr *from, uint3
 }
 
 int64_t tun_calendar_off(const struct tun_calendar *c) {
-    int64_t v[TUN_CALENDAR_MAX];
+    int64_t v[TUN_CALENDAR_MAX] = {0};
     if (c->voices < TUN_CALENDAR_MIN)
         return 0;
     for (unsigned i = 0; i < c->voices; i++) {
