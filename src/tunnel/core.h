@@ -64,8 +64,8 @@ struct tun_session {
     struct tun_window window;
     uint64_t sent; /* last link sequence used */
     uint32_t local_index, remote_index;
-    cv_usec born;
     bool live;
+    bool used; /* something went over it that is not there for its own sake */
     uint8_t hash[CV_NOISE_HASH];
 };
 
@@ -329,6 +329,10 @@ enum cv_err tun_epoch_on_answer(struct tunnel *t, const struct cv_now *now, stru
                                 const uint8_t *buf);
 enum cv_err tun_epoch_on_flight_1(struct tunnel *t, const struct cv_now *now,
                                   const struct cv_addr *from, const uint8_t *buf);
+/* The session of a link begins: from here until it is used, its time is long. */
+void tun_epoch_fresh(struct tunnel *t, const struct cv_now *now, struct tun_link *l);
+/* It carries something: the time of its keys begins. */
+void tun_epoch_used(struct tunnel *t, cv_usec now, struct tun_link *l);
 /* The first valid cell in link->next. */
 void tun_epoch_confirm(struct tunnel *t, const struct cv_now *now, struct tun_link *l);
 /* CONTINUE arrived on `l`, in its session now. True: `l` is gone, its session

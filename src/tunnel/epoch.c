@@ -22,18 +22,34 @@ void tun_session_drop(struct tunnel *t, struct tun_session *s) {
     cv_aead_forget();
 }
 
-static void session_start(struct tun_session *s, const struct tun_linkhs *hs, cv_usec now) {
+static void session_start(struct tun_session *s, const struct tun_linkhs *hs) {
     memset(s, 0, sizeof *s);
     tun_linkhs_finish(hs, &s->tx_secret, &s->rx_secret, s->hash);
     s->local_index = hs->local_index;
     s->remote_index = hs->remote_index;
-    s->born = now;
     s->live = true;
 }
 
-static cv_usec rekey_due(struct tunnel *t, cv_usec now) {
-    /* jitter, so that links made together do not renew together */
-    return now + CV_MSEC(TUN_REKEY_MS) - cv_rng_below(&t->fast, CV_SEC(10));
+/* Earlier by some seconds, so that links made together do not renew together. */
+static cv_usec due(struct tunnel *t, cv_usec now, uint64_t ms) {
+    return now + CV_MSEC(ms) - cv_rng_below(&t->fast, CV_SEC(10));
+}
+
+/* Keys that only said "I am here" protect nothing: a handshake would cost both
+ * sides a hundred times what such a link does otherwise. */
+void tun_epoch_fresh(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
+    l->rekey_at = l->ours ? due(t, now->mono, TUN_REKEY_IDLE_MS) : CV_USEC_NEVER;
+    l->give_up_at = now->mono + CV_MSEC(TUN_REKEY_IDLE_MS) + TUN_REJECT_AFTER;
+}
+
+void tun_epoch_used(struct tunnel *t, cv_usec now, struct tun_link *l) {
+    if (l->now.used)
+        return;
+    l->now.used = true;
+    l->give_up_at = cv_usec_min(l->give_up_at, now + TUN_REJECT_AFTER);
+    if (l->ours && !l->making)
+        l->rekey_at = cv_usec_min(l->rekey_at, due(t, now, TUN_REKEY_MS));
+    tun_link_schedule(t, l);
 }
 
 /* ---- initiator ---- */
@@ -111,12 +127,11 @@ static void introduce_ourselves(struct tunnel *t, const struct cv_now *now, stru
 }
 
 static void first_epoch(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
-    session_start(&l->now, &l->making->hs, now->mono);
+    session_start(&l->now, &l->making->hs);
     memcpy(l->first_hash, l->now.hash, sizeof l->first_hash);
     making_free(t, l, true);
     l->state = TUN_STATE_OPEN;
-    l->rekey_at = rekey_due(t, now->mono);
-    l->give_up_at = now->mono + TUN_REJECT_AFTER;
+    tun_epoch_fresh(t, now, l);
     l->heard_at = l->sent_at = now->mono;
     introduce_ourselves(t, now, l);
     tun_link_opened(t, now, l);
@@ -124,7 +139,7 @@ static void first_epoch(struct tunnel *t, const struct cv_now *now, struct tun_l
 
 static void next_epoch(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
     struct tun_making *m = l->making;
-    session_start(&l->next, &m->hs, now->mono);
+    session_start(&l->next, &m->hs);
     m->answered = true;
     m->tries = 1;
     m->wait = TUN_RETRY_FIRST;
@@ -163,8 +178,7 @@ void tun_epoch_confirm(struct tunnel *t, const struct cv_now *now, struct tun_li
     l->now = l->next;
     cv_wipe(&l->next, sizeof l->next);
     making_free(t, l, true);
-    l->rekey_at = rekey_due(t, now->mono);
-    l->give_up_at = now->mono + TUN_REJECT_AFTER;
+    tun_epoch_fresh(t, now, l);
     tun_link_schedule(t, l);
 }
 
@@ -231,7 +245,7 @@ static enum cv_err answer(struct tunnel *t, const struct cv_now *now, const stru
         return err;
     }
     hs->local_index = index;
-    session_start(&l->now, hs, now->mono);
+    session_start(&l->now, hs);
     memcpy(l->first_hash, l->now.hash, sizeof l->first_hash);
     l->state = TUN_STATE_ANSWERED;
     l->give_up_at = now->mono + TUN_HALF_OPEN_TIME;
@@ -322,7 +336,7 @@ bool tun_epoch_continue(struct tunnel *t, const struct cv_now *now, struct tun_l
     into->now = l->now;
     into->addr = l->addr; /* the handshake went there and back */
     into->heard_at = now->mono;
-    into->give_up_at = now->mono + TUN_REJECT_AFTER;
+    tun_epoch_fresh(t, now, into);
     tun_rxindex_move(t->rx, into->now.local_index, into);
     cv_wipe(&l->now, sizeof l->now);
     tun_link_free(t, l);

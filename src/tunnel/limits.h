@@ -31,14 +31,15 @@ enum {
     TUN_WRAP_ROOM = TUN_CELL + TUN_FILLER * (TUN_HOPS_MAX - 1),
 
     /* --- numbers --- */
-    TUN_WINDOW = 2048,          /* entries of every replay window */
-    TUN_EPOCH_BITS = 20,        /* keys of a layer ratchet every 2^20 numbers */
-    TUN_SEQUENCE_BITS = 31,     /* of a layer sequence, on the wire */
-    TUN_SEQUENCE_CAP = 1 << 30, /* cells of one direction of one hop */
-    TUN_OLD_EPOCH_MS = 5000,    /* the previous epoch is still accepted for so long */
-    TUN_EPOCHS_AHEAD = 4,       /* a receiver looks for keys so far ahead */
-    TUN_REKEY_CELLS = 1 << 20,  /* new link handshake after so many, or */
-    TUN_REKEY_MS = 120000,      /* after so long */
+    TUN_WINDOW = 2048,           /* entries of every replay window */
+    TUN_EPOCH_BITS = 20,         /* keys of a layer ratchet every 2^20 numbers */
+    TUN_SEQUENCE_BITS = 31,      /* of a layer sequence, on the wire */
+    TUN_SEQUENCE_CAP = 1 << 30,  /* cells of one direction of one hop */
+    TUN_OLD_EPOCH_MS = 5000,     /* the previous epoch is still accepted for so long */
+    TUN_EPOCHS_AHEAD = 4,        /* a receiver looks for keys so far ahead */
+    TUN_REKEY_CELLS = 1 << 20,   /* new link handshake after so many, or */
+    TUN_REKEY_MS = 120000,       /* so long after they first carried something, or */
+    TUN_REKEY_IDLE_MS = 3600000, /* so long after the last one, though they carried nothing */
 
     /* --- handshakes --- */
     TUN_PARAMS_MAX = 64,    /* padded parameters of a circuit handshake */

@@ -661,6 +661,7 @@ static void heard(struct tunnel *t, const struct cv_now *now, struct tun_link *l
                   const struct cv_addr *from) {
     bool newest = h->sequence == s->window.top;
     bool data = h->command != TUN_LINKCMD_KEEPALIVE && h->command != TUN_LINKCMD_PADDING;
+    bool current = s == &l->now || s == &l->next; /* or in a moment */
     l->heard_at = now->mono;
     l->waiting_at = 0;
     if (data && !l->unanswered_at) {
@@ -674,6 +675,8 @@ static void heard(struct tunnel *t, const struct cv_now *now, struct tun_link *l
         spare_used(t, l, index);
     if (s == &l->now && l->old_until == CV_USEC_NEVER && h->command != TUN_LINKCMD_CONTINUE)
         epoch_settled(t, now, l);
+    if (data && current && h->command != TUN_LINKCMD_CONTINUE)
+        tun_epoch_used(t, now->mono, l);
     if (newest && !cv_addr_equal(from, &l->addr))
         challenge(t, now, l, from);
     if (l->now.window.top >= TUN_REKEY_CELLS)
@@ -683,7 +686,7 @@ static void heard(struct tunnel *t, const struct cv_now *now, struct tun_link *l
 static void open_half(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
     l->state = TUN_STATE_OPEN;
     t->halves--;
-    l->give_up_at = now->mono + TUN_REJECT_AFTER;
+    tun_epoch_fresh(t, now, l);
     l->heard_at = l->sent_at = now->mono;
     tun_link_opened(t, now, l);
     tun_link_give_spares(t, l);

@@ -307,8 +307,46 @@ Test(tun_link, an_idle_link_says_little_and_lives) {
     world_run(w, CV_SEC(3600));
     cr_expect_eq(tun_counters(w->node[relay].t)->links, 1);
     uint64_t sent = sim_counters(w->sim)->sent - before;
-    /* two sides, one in 25 s each, and 31 renewals of a few */
-    cr_expect_leq(sent, 2 * 144 + 32 * 6, "%lu", sent);
+    /* two sides, one in 25 s each; renewed after what made it, and after an hour */
+    cr_expect_leq(sent, 2 * 144 + 2 * 6, "%lu", sent);
+    cr_expect_leq(tun_counters(w->node[relay].t)->handshakes_in, 3);
+    world_free(w);
+}
+
+/* Handshakes that the relay answered while time passes. */
+static uint64_t renewals(struct world *w, unsigned relay, cv_usec in) {
+    uint64_t before = tun_counters(w->node[relay].t)->handshakes_in;
+    world_run(w, in);
+    return tun_counters(w->node[relay].t)->handshakes_in - before;
+}
+
+Test(tun_link, the_time_of_keys_begins_when_they_carry_something) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
+    cv_handle c = linked(w, client, relay);
+    struct cv_now now = world_now(w, client);
+    tun_circuit_close(w->node[client].t, &now, c);
+    sim_touch(w->sim, client);
+    world_run(w, CV_SEC(200));
+    for (unsigned side = 0; side < 2; side++) { /* whoever says something */
+        struct tun_link *l = only_link(w, side ? relay : client);
+        cr_expect_eq(renewals(w, relay, CV_SEC(600)), 0, "keys that carried nothing");
+        cr_expect(!only_link(w, client)->now.used && !only_link(w, relay)->now.used);
+        now = world_now(w, side ? relay : client);
+        tun_link_control(side ? w->node[relay].t : w->node[client].t, l, TUN_LINKCMD_LEDGER, 0, "x",
+                         1);
+        sim_touch(w->sim, side ? relay : client);
+        cr_expect_eq(renewals(w, relay, CV_MSEC(TUN_REKEY_MS) - CV_SEC(12)), 0, "not at once");
+        cr_expect_eq(renewals(w, relay, CV_SEC(14)), 1, "side %u", side);
+        cr_expect_eq(renewals(w, relay, CV_SEC(60)), 0, "once");
+    }
+    /* and when they cannot be renewed, they end as keys in use do */
+    now = world_now(w, client);
+    tun_link_control(w->node[client].t, only_link(w, client), TUN_LINKCMD_LEDGER, 0, "x", 1);
+    sim_touch(w->sim, client);
+    world_run(w, CV_SEC(1));
+    cr_expect_leq(only_link(w, client)->give_up_at, now.mono + CV_SEC(1) + TUN_REJECT_AFTER);
+    cr_expect_leq(only_link(w, relay)->give_up_at, now.mono + CV_SEC(1) + TUN_REJECT_AFTER);
     world_free(w);
 }
 
