@@ -33,6 +33,9 @@ void node_accounts_on_tunnel(struct node *n, struct cv_now now, const struct tun
                ev->link_message.command == TUN_LINKCMD_LEDGER) {
         rep_ledger_on_message(n->ledger, now, ev->link_message.link, ev->link_message.body,
                               ev->link_message.len);
+    } else if (ev->kind == TUN_EVENT_LINK_MESSAGE &&
+               ev->link_message.command == TUN_LINKCMD_TOKEN) {
+        node_priority_on_token(n, now, ev);
     }
 }
 

@@ -12,6 +12,9 @@
 #define NODE_OTHER_DAYS_AFTER  CV_SEC(4) /* without any relay: is our clock wrong? */
 #define NODE_TOO_FEW_AFTER     CV_SEC(10)
 #define NODE_SWARM_RETRY       CV_SEC(5)
+#define NODE_PRIORITY_EVERY    CV_SEC(60) /* what a relay does about its tokens; in a hurry */
+#define NODE_PRIORITY_HURRY    CV_SEC(1)
+#define NODE_PRIORITY_REPEAT   CV_SEC(2)   /* a token is said again: links lose cells */
 #define NODE_DIAL_WAIT         CV_MSEC(50) /* until a relay is known; costs no datagram */
 
 enum node_limits {
@@ -36,6 +39,8 @@ enum node_limits {
     NODE_SLOTS_MIN = 4,          /* peers served at a time by a swarm whose upload is limited, */
     NODE_SLOTS_MAX = 64,         /* .. at most, and one for each so many octets a second */
     NODE_SLOT_OCTETS_S = 65536,
+    NODE_PRIORITY_LINKS = 4, /* first hops with a token shown at a time */
+    NODE_PRIORITY_TRIES = 3,
     NODE_SETTLE_ROUNDS = 1000, /* more is put off to the next step */
 };
 

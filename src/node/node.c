@@ -93,6 +93,8 @@ static void on_relay(struct node *n, struct cv_now now, const struct tun_event *
     case TUN_EVENT_REQUEST:
         if (ev->request.command == TUN_CMD_OPEN)
             node_openly_on_request(n, now, ev);
+        else if (ev->request.command == TUN_CMD_TOKEN_REQUEST)
+            node_priority_on_request(n, now, ev);
         else
             node_discovery_on_request(n, now, ev);
         break;
@@ -191,7 +193,10 @@ static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool
         .relay = relay,
         .relay_flags = TUN_RELAY_RELAY | TUN_RELAY_INTRO | TUN_RELAY_RENDEZVOUS | TUN_RELAY_DHT,
         .address_class = (uint8_t)tunnel_class(cfg),
-        .identity = &cfg->identity_secret,
+        /* A relay's own links are nameless: it spends tokens on them, and has no
+         * account that would tell whose they are (priority.c). */
+        .identity = relay || !cfg->relay || !cfg->ledger_store ? &cfg->identity_secret : NULL,
+        .tokens = relay && cfg->ledger_store,
         .bandwidth_kib_s = cfg->relay_bandwidth_kib,
         .send_octets_s = relay ? cfg->relay_octets_s : 0,
         .gate = !cfg->gate_off,
@@ -242,6 +247,7 @@ static enum cv_err make_ledger(struct node *n, struct cv_now now) {
     if (cfg->epoch_minimum)
         r.minimum_octets = cfg->epoch_minimum;
     r.seed = cv_rng_u64(n->rng);
+    r.tokens_at_once = cfg->quick_start;
     enum cv_err err = rep_ledger_new(&r, cfg->ledger_store, n->rng, now, &n->ledger);
     cv_wipe(&r.identity_secret, sizeof r.identity_secret);
     return err;
@@ -268,6 +274,7 @@ enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, st
     n->scratch = cv_batch_init(arena, NODE_SCRATCH_SLOTS, NODE_SCRATCH_STRIDE, 0, n->scratch_runs,
                                NODE_SCRATCH_RUNS);
     n->announce_at = n->relay_lookup_at = CV_USEC_NEVER;
+    n->priority.at = cfg->relay && cfg->ledger_store ? now.mono : CV_USEC_NEVER;
     n->too_few_at = cv_usec_add(now.mono, NODE_TOO_FEW_AFTER);
     n->swarm_retry_at = cv_usec_add(now.mono, NODE_SWARM_RETRY);
     n->dial_at = CV_USEC_NEVER;
@@ -379,6 +386,7 @@ void node_on_timeout(struct node *n, struct cv_now now) {
         node_swarm_retry(n, now);
     }
     node_openly_on_timeout(n, now);
+    node_priority_on_timeout(n, now);
     n->unsettled = false;
     node_settle(n, now);
 }
@@ -424,5 +432,6 @@ cv_usec node_next_timeout(const struct node *n) {
         at = cv_usec_min(at, rep_ledger_next_timeout(n->ledger));
     at = cv_usec_min(at, n->swarm_retry_at);
     at = cv_usec_min(at, n->dial_at);
+    at = cv_usec_min(at, n->priority.at);
     return cv_usec_min(at, node_discovery_next(n));
 }

@@ -76,6 +76,7 @@ void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_ev
     case TUN_EVENT_CIRCUIT_DOWN:
     case TUN_EVENT_REPLY:
         node_openly_on_circuit(n, now, ev);
+        node_priority_on_circuit(n, now, ev);
         break;
     default:
         break;

@@ -9,6 +9,7 @@
  *     openly.c     swarms that a relay shares under its own name: both ends
  *     discovery.c  DHT <-> tunnel: relays found and announced, look-ups done for others
  *     accounts.c   tunnel <-> ledger: octets of links in, classes of links out
+ *     priority.c   tunnel <-> ledger: tokens, as a guard and of our own
  */
 #ifndef CULVERT_NODE_STATE_H
 #define CULVERT_NODE_STATE_H
@@ -19,7 +20,7 @@
 #include "node/limits.h"
 #include "node/node.h"
 #include "ppsp/ppsp.h"
-#include "reputation/ledger.h"
+#include "reputation/priority.h"
 #include "tunnel/tunnel.h"
 
 struct node_swarm {
@@ -54,6 +55,22 @@ struct node_neighbour {
     uint32_t weight; /* REP_WEIGHT_.. */
 };
 
+/* Tokens: one guard is asked at a time, one token shown at a time. */
+struct node_priority {
+    cv_usec at; /* when to look again; NEVER: no ledger */
+    uint8_t issuer[CV_KEY];
+    uint32_t week, transaction;
+    cv_handle circuit; /* to the issuer; 0: nobody is asked */
+    uint8_t request[REP_TOKEN_REQUEST];
+    struct node_shown {
+        cv_handle link;    /* 0: free */
+        cv_usec until;     /* the hour is over */
+        cv_usec repeat_at; /* not acknowledged: said three times */
+        uint8_t tries;
+        uint8_t shown[REP_TOKEN_SHOWN];
+    } shown[NODE_PRIORITY_LINKS];
+};
+
 struct node {
     struct node_config cfg;
     const struct cv_rng *rng;
@@ -75,6 +92,8 @@ struct node {
     struct node_first_hop first_hops[NODE_FIRST_HOPS_MAX];
     cv_handle first_links[NODE_FIRST_HOPS_MAX];
     size_t first_hops_count;
+
+    struct node_priority priority;
 
     struct node_neighbour neighbours[NODE_NEIGHBOURS_MAX];
     size_t neighbours_count;
@@ -164,5 +183,12 @@ cv_usec node_discovery_next(const struct node *n);
 /* accounts.c: events of the relay engine's links, events of the ledger */
 void node_accounts_on_tunnel(struct node *n, struct cv_now now, const struct tun_event *ev);
 bool node_accounts_settle(struct node *n, struct cv_now now);
+
+/* priority.c: as a guard ... */
+void node_priority_on_request(struct node *n, struct cv_now now, const struct tun_event *ev);
+void node_priority_on_token(struct node *n, struct cv_now now, const struct tun_event *ev);
+/* ... and of our own */
+void node_priority_on_circuit(struct node *n, struct cv_now now, const struct tun_event *ev);
+void node_priority_on_timeout(struct node *n, struct cv_now now);
 
 #endif

@@ -167,4 +167,5 @@ void rep_account_expire(struct rep_ledger *l, struct cv_now now) {
         rep_ledger_fail(l, err);
     else
         rep_ledger_touch(l, now, 1);
+    rep_token_expire(l, now);
 }

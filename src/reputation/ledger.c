@@ -32,7 +32,8 @@ static enum cv_err check_config(const struct rep_config *cfg) {
     if (cfg->minimum_octets == 0 || cfg->minimum_octets > REP_AMOUNT_MAX)
         return CV_ERR_INVAL;
     if (memcmp(cfg->network_id, world, sizeof world) == 0 &&
-        (cfg->epoch_seconds < REP_EPOCH_SECONDS || cfg->minimum_octets < REP_MINIMUM_OCTETS))
+        (cfg->epoch_seconds < REP_EPOCH_SECONDS || cfg->minimum_octets < REP_MINIMUM_OCTETS ||
+         cfg->tokens_at_once))
         return CV_ERR_DENIED;
     return CV_ERR_OK;
 }
@@ -64,6 +65,8 @@ enum cv_err rep_ledger_new(const struct rep_config *cfg, const struct rep_store 
     l->last_mono = now.mono;
     l->commit_at = l->rerank_at = CV_USEC_NEVER;
     cv_rng_fill(rng, l->hash_key, sizeof l->hash_key);
+    cv_tokenbucket_init(&l->issues, REP_TOKEN_ISSUES_S, 2 * REP_TOKEN_ISSUES_S, now.mono);
+    cv_tokenbucket_init(&l->redeems, REP_TOKEN_TRIES_S, 2 * REP_TOKEN_TRIES_S, now.mono);
     TAILQ_INIT(&l->dirty_rows);
     TAILQ_INIT(&l->dirty_clients);
     TAILQ_INIT(&l->changed);
@@ -77,6 +80,8 @@ enum cv_err rep_ledger_new(const struct rep_config *cfg, const struct rep_store 
         err = rep_counter_load(l, now);
     if (!err)
         err = rep_standing_load(l);
+    if (!err)
+        err = rep_wallet_load(l, now);
     if (err) {
         rep_ledger_free(l);
         return err;
@@ -125,6 +130,7 @@ struct rep_ledger *rep_ledger_free(struct rep_ledger *l) {
     free_all(l->clients);
     free_all(l->links);
     free_all(l->networks);
+    rep_wallet_free(l);
     rep_walks_free(l->walks);
     rep_graph_free(l->graph);
     free_sends(&l->ready);
@@ -578,6 +584,7 @@ static void pending(const struct rep_peer *p, uint64_t *given, uint64_t *taken) 
 
 void rep_ledger_stats(const struct rep_ledger *l, struct rep_stats *ret) {
     *ret = l->stats;
+    ret->tokens_left = rep_ledger_tokens_left(l);
     void *cursor = NULL;
     const struct rep_peer *p;
     while ((p = cv_map_next(l->peers, &cursor, NULL))) {

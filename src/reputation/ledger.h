@@ -55,6 +55,7 @@ struct rep_config {
     uint32_t epoch_seconds;                   /* REP_EPOCH_SECONDS unless a private network */
     uint64_t minimum_octets;                  /* REP_MINIMUM_OCTETS; less in an epoch counts 0 */
     uint64_t seed;                            /* of the ranking's walks */
+    bool tokens_at_once; /* private networks: asked for and shown without the waits of priority.h */
     struct rep_gate_config gate;
 };
 
@@ -91,7 +92,7 @@ struct rep_event {
  * pending counts and the graph, so that nothing is forgotten over a restart.
  * CV_ERR_INVAL: an epoch or limit out of range. CV_ERR_DENIED: on the network
  * "culvert" epoch and minimum may not be below their defaults (smaller ones
- * would tell who was where). CV_ERR_NOMEM, and the store's errors.
+ * would tell who was where), and tokens wait. CV_ERR_NOMEM, and the store's errors.
  */
 enum cv_err rep_ledger_new(const struct rep_config *cfg, const struct rep_store *store,
                            const struct cv_rng *rng, struct cv_now now, struct rep_ledger **ret);
@@ -151,7 +152,10 @@ struct rep_stats {
     uint64_t proposals, agreements;          /* half-blocks we signed since the start */
     uint64_t blocks_taken, blocks_refused;   /* half-blocks of others since the start */
     uint64_t messages_refused, forks, commits;
-    uint64_t relays_ranked; /* relays with a score */
+    uint64_t relays_ranked;                  /* relays with a score */
+    uint64_t tokens_issued, tokens_redeemed; /* as a guard since the start; batches, tokens */
+    uint64_t tokens_refused;                 /* shown to us, and not or no longer worth anything */
+    uint64_t tokens_left;                    /* of our own */
 };
 
 void rep_ledger_stats(const struct rep_ledger *l, struct rep_stats *ret);

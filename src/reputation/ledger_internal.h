@@ -6,6 +6,8 @@
  *   ask.c       half-blocks of direct neighbours, asked for and answered
  *   account.c   private accounts of clients and their class
  *   standing.c  the ranking and the weights of relays' links
+ *   issue.c     tokens as a guard: issued to relays, redeemed by nobody in particular
+ *   wallet.c    tokens of our own
  */
 #ifndef CULVERT_REPUTATION_LEDGER_INTERNAL_H
 #define CULVERT_REPUTATION_LEDGER_INTERNAL_H
@@ -20,6 +22,7 @@
 #include "reputation/graph.h"
 #include "reputation/ledger.h"
 #include "reputation/message.h"
+#include "reputation/priority.h"
 #include "reputation/rank_walk.h"
 
 enum rep_timer_kind { REP_TIMER_ROW, REP_TIMER_ASK, REP_TIMER_GRANT };
@@ -68,6 +71,13 @@ struct rep_peer {
     uint32_t hits;                 /* of the last ranking */
 };
 
+/* A batch of our own tokens, and when to ask for it. */
+struct rep_batch {
+    struct rep_purse secret;
+    cv_usec ask_at;
+    bool refused; /* the issuer's key changed within the week */
+};
+
 /* A client's account while it has a link or unwritten octets. */
 struct rep_client {
     struct rep_account a;
@@ -88,7 +98,8 @@ struct rep_link {
     struct rep_peer *peer;     /* RELAY */
     struct rep_client *client; /* CLIENT, unless served as nameless */
     struct cv_addr network;    /* /24 or /56 */
-    struct rep_timer grant;    /* queued: it redeemed a token */
+    struct rep_timer grant;    /* queued: it redeemed a token, */
+    uint8_t token[REP_TOKEN];  /* this one last */
     enum rep_class gate_class;
     uint32_t weight;
     bool changed; /* in ledger->changed: class or weight not told yet */
@@ -134,6 +145,12 @@ struct rep_ledger {
     cv_usec rerank_at;
     uint64_t generation; /* of rankings */
     uint64_t hits_mean;  /* of neighbours that have any */
+
+    struct rep_batch *batches; /* REP_PURSES; NULL: none yet */
+    uint32_t batches_n;
+    struct cv_voprf_secret token_secret[2]; /* of the weeks below; as an issuer */
+    uint32_t token_week[2];
+    struct cv_tokenbucket issues, redeems;
 
     struct rep_sends ready, held; /* held: until what they say is committed */
     uint32_t queued;
@@ -213,6 +230,19 @@ void rep_account_expire(struct rep_ledger *l, struct cv_now now);
 /* Tells the class of a link, token included, when it changed. */
 void rep_account_class(struct rep_ledger *l, struct rep_link *k);
 void rep_account_forget(struct rep_ledger *l, struct rep_client *c);
+
+/* ---- issue.c ---- */
+
+/* The week that runs, by the descriptor in use; false while the clock is unknown. */
+bool rep_token_week(struct cv_now now, uint32_t *ret);
+/* Forgets what belongs to weeks that are over. Once a day. */
+void rep_token_expire(struct rep_ledger *l, struct cv_now now);
+
+/* ---- wallet.c ---- */
+
+enum cv_err rep_wallet_load(struct rep_ledger *l, struct cv_now now);
+void rep_wallet_expire(struct rep_ledger *l, uint32_t week); /* memory of weeks before */
+void rep_wallet_free(struct rep_ledger *l);
 
 /* ---- standing.c ---- */
 

@@ -36,6 +36,15 @@ enum {
     REP_ASK_TRIES = 5,                /* unanswered asks before it is left for later */
     REP_SENDS_QUEUED = 4096,          /* messages waiting to be polled; more wait for a repeat */
 
+    REP_TOKENS = 16,          /* priority tokens in a batch: one a week for an identity */
+    REP_TOKEN_BATCHES = 4096, /* a guard issues in one week */
+    REP_TOKEN_HITS = 10,      /* walks of REP_WALKS that a score needs for a batch, */
+    REP_TOKEN_HITS_PART = 4,  /* and this part of the mean neighbour's */
+    REP_TOKEN_TRIES_S = 50,   /* tokens shown to a guard, looked at in a second; burst twice */
+    REP_TOKEN_ISSUES_S = 10,  /* requests for batches, the same */
+    REP_TOKEN_LAST_HOURS = 6, /* of a week: nobody asks for its tokens any more */
+    REP_PURSES = 64,          /* batches of our own: guards times weeks */
+
     REP_WALKS = 10000,        /* walks of one ranking */
     REP_ALPHA_PERMILLE = 850, /* a walk goes on with this probability */
     REP_WALK_STEPS = 64,      /* 0.85^64 = 3e-5: longer walks change nothing */
@@ -53,6 +62,10 @@ enum {
 #define REP_ASK_WAIT       CV_SEC(2)         /* for an answer */
 #define REP_ASK_FIRST_MAX  CV_SEC(30)        /* after a link came up, at random */
 #define REP_RERANK_WAIT    CV_SEC(1)         /* changes are gathered before a ranking */
+#define REP_TOKEN_TIME     CV_SEC(3600)      /* in class 0, that a token buys */
+#define REP_TOKEN_AGAIN    CV_SEC(21600)     /* after a refusal, until a batch is asked for again */
+#define REP_TOKEN_RETRY    CV_SEC(60)        /* after no answer */
+#define REP_TOKEN_SPREAD   86400             /* s: the first question of a week, at random within */
 #define REP_AMOUNT_MAX     (UINT64_MAX >> 2) /* a cumulative counter; fits SQLite's integers */
 
 #endif

@@ -22,6 +22,7 @@
 
 #include "base/err.h"
 #include "reputation/record.h"
+#include "reputation/token.h"
 
 enum rep_seek {
     REP_SEEK_BELOW, /* the highest with seq < the one given */
@@ -101,6 +102,21 @@ struct rep_store {
     enum cv_err (*fork_load)(void *ctx, uint8_t **ret, size_t *ret_n);
     enum cv_err (*ban_put)(void *ctx, const uint8_t peer[CV_KEY], int64_t until);
     enum cv_err (*ban_get)(void *ctx, const uint8_t peer[CV_KEY], int64_t *ret_until);
+
+    /* Tokens (priority.h). Issued to an identity in a week: the hash of what it
+     * asked for. issued_put of a known one is EXIST. */
+    enum cv_err (*issued_put)(void *ctx, uint32_t week, const uint8_t identity[CV_KEY],
+                              const uint8_t request[REP_HASH]);
+    enum cv_err (*issued_get)(void *ctx, uint32_t week, const uint8_t identity[CV_KEY],
+                              uint8_t ret_request[REP_HASH]);
+    enum cv_err (*issued_count)(void *ctx, uint32_t week, uint64_t *ret);
+    /* Spent: EXIST when it was before. */
+    enum cv_err (*spent_put)(void *ctx, uint32_t week, const uint8_t token[REP_TOKEN]);
+    enum cv_err (*purse_put)(void *ctx, const struct rep_purse *p); /* inserts or replaces */
+    /* All of them; wipe and free() the array. */
+    enum cv_err (*purse_load)(void *ctx, struct rep_purse **ret, size_t *ret_n);
+    /* Everything of weeks before this one. */
+    enum cv_err (*token_prune)(void *ctx, uint32_t week);
 
     /* The score the ranking last gave a neighbour, for whoever inspects the file. */
     enum cv_err (*score_put)(void *ctx, const uint8_t ego[CV_KEY], const uint8_t peer[CV_KEY],

@@ -12,7 +12,7 @@ struct table {
     size_t n, cap;
 };
 
-enum { BLOCK, EDGE, PENDING, ACCOUNT, FORK, BAN, SCORE, TABLES };
+enum { BLOCK, EDGE, PENDING, ACCOUNT, FORK, BAN, SCORE, ISSUED, SPENT, PURSE, TABLES };
 
 struct block_row {
     uint8_t key[CV_KEY + 8]; /* owner | seq, big-endian */
@@ -44,6 +44,18 @@ struct score_row {
     uint64_t generation;
 };
 
+struct issued_row {
+    uint8_t key[4 + CV_KEY]; /* week, big-endian | identity */
+    uint8_t request[REP_HASH];
+};
+struct spent_row {
+    uint8_t key[4 + REP_TOKEN]; /* week, big-endian | token */
+};
+struct purse_row {
+    uint8_t key[4 + CV_KEY]; /* week, big-endian | issuer */
+    struct rep_purse p;
+};
+
 /* What a write replaced, so that it can be taken back. */
 struct undo {
     struct undo *before;
@@ -69,6 +81,9 @@ static const struct table shapes[TABLES] = {
     [FORK] = {.key = CV_KEY + 8, .size = sizeof(struct fork_row)},
     [BAN] = {.key = CV_KEY, .size = sizeof(struct ban_row)},
     [SCORE] = {.key = 2 * CV_KEY, .size = sizeof(struct score_row)},
+    [ISSUED] = {.key = 4 + CV_KEY, .size = sizeof(struct issued_row)},
+    [SPENT] = {.key = 4 + REP_TOKEN, .size = sizeof(struct spent_row)},
+    [PURSE] = {.key = 4 + CV_KEY, .size = sizeof(struct purse_row)},
 };
 
 static void put_be(uint8_t *at, uint64_t v, size_t n) {
@@ -445,6 +460,94 @@ static enum cv_err score_put(void *ctx, const uint8_t ego[CV_KEY], const uint8_t
     return put(ctx, SCORE, &row);
 }
 
+/* ---- tokens ---- */
+
+static void week_key(uint8_t key[4 + CV_KEY], uint32_t week, const uint8_t octets[CV_KEY]) {
+    put_be(key, week, 4);
+    memcpy(key + 4, octets, CV_KEY);
+}
+static_assert(REP_TOKEN == CV_KEY, "one shape of key");
+
+static enum cv_err issued_put(void *ctx, uint32_t week, const uint8_t identity[CV_KEY],
+                              const uint8_t request[REP_HASH]) {
+    struct rep_store_memory *m = ctx;
+    struct issued_row row;
+    week_key(row.key, week, identity);
+    memcpy(row.request, request, REP_HASH);
+    return get(&m->tables[ISSUED], row.key) ? CV_ERR_EXIST : put(m, ISSUED, &row);
+}
+
+static enum cv_err issued_get(void *ctx, uint32_t week, const uint8_t identity[CV_KEY],
+                              uint8_t ret_request[REP_HASH]) {
+    struct rep_store_memory *m = ctx;
+    uint8_t key[4 + CV_KEY];
+    week_key(key, week, identity);
+    const struct issued_row *row = get(&m->tables[ISSUED], key);
+    if (!row)
+        return CV_ERR_NOENT;
+    memcpy(ret_request, row->request, REP_HASH);
+    return CV_ERR_OK;
+}
+
+/* Index of the first row of a week or a later one. */
+static size_t from_week(const struct table *t, uint64_t week) {
+    uint8_t key[4 + CV_KEY] = {0};
+    if (week > UINT32_MAX)
+        return t->n;
+    put_be(key, week, 4);
+    return lower(t, key);
+}
+
+static enum cv_err issued_count(void *ctx, uint32_t week, uint64_t *ret) {
+    struct rep_store_memory *m = ctx;
+    const struct table *t = &m->tables[ISSUED];
+    *ret = from_week(t, (uint64_t)week + 1) - from_week(t, week);
+    return CV_ERR_OK;
+}
+
+static enum cv_err spent_put(void *ctx, uint32_t week, const uint8_t token[REP_TOKEN]) {
+    struct rep_store_memory *m = ctx;
+    struct spent_row row;
+    week_key(row.key, week, token);
+    return get(&m->tables[SPENT], row.key) ? CV_ERR_EXIST : put(m, SPENT, &row);
+}
+
+static enum cv_err purse_put(void *ctx, const struct rep_purse *p) {
+    struct purse_row row;
+    memset(&row, 0, sizeof row);
+    week_key(row.key, p->week, p->issuer);
+    row.p = *p;
+    return put(ctx, PURSE, &row);
+}
+
+static enum cv_err purse_load(void *ctx, struct rep_purse **ret, size_t *ret_n) {
+    struct rep_store_memory *m = ctx;
+    const struct table *t = &m->tables[PURSE];
+    struct rep_purse *all = t->n ? malloc(t->n * sizeof *all) : NULL;
+    if (t->n && !all)
+        return CV_ERR_NOMEM;
+    for (size_t i = 0; i < t->n; i++)
+        all[i] = ((const struct purse_row *)row_at(t, i))->p;
+    *ret = all;
+    *ret_n = t->n;
+    return CV_ERR_OK;
+}
+
+static enum cv_err token_prune(void *ctx, uint32_t week) {
+    struct rep_store_memory *m = ctx;
+    for (int table = ISSUED; table <= PURSE; table++) {
+        const struct table *t = &m->tables[table];
+        for (size_t i = from_week(t, week); i-- > 0;) {
+            uint8_t key[4 + CV_KEY];
+            memcpy(key, row_at(t, i), sizeof key);
+            enum cv_err err = del(m, table, key);
+            if (err)
+                return err;
+        }
+    }
+    return CV_ERR_OK;
+}
+
 /* ---- the store ---- */
 
 struct rep_store_memory *rep_store_memory_new(void) {
@@ -476,6 +579,13 @@ struct rep_store_memory *rep_store_memory_new(void) {
         .ban_put = ban_put,
         .ban_get = ban_get,
         .score_put = score_put,
+        .issued_put = issued_put,
+        .issued_get = issued_get,
+        .issued_count = issued_count,
+        .spent_put = spent_put,
+        .purse_put = purse_put,
+        .purse_load = purse_load,
+        .token_prune = token_prune,
     };
     return m;
 }

@@ -10,10 +10,11 @@
 
 #include "reputation/gate.h"
 
-extern const char rep_schema_1[], rep_schema_2[];
+extern const char rep_schema_1[], rep_schema_2[], rep_schema_3[];
 
 /* Migration i brings a file from version i to i + 1. */
-static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_schema_2};
+static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_schema_2,
+                                                           rep_schema_3};
 
 #define BLOCK_COLUMNS                                                                              \
     "SELECT b.seq, b.ver, b.type, b.flags, p.pk, b.peer_seq, b.peer_hash, b.prev, b.hash, "        \
@@ -62,6 +63,16 @@ static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_sch
     X(BAN_GET, "SELECT banned FROM peer WHERE pk = ?1") \
     X(SCORE_PUT, "INSERT OR REPLACE INTO score(ego, peer, metric, value, gen) " \
       "VALUES(?1, ?2, 1, ?3, ?4)") \
+    X(ISSUED_PUT, "INSERT INTO issued(week, identity, request) VALUES(?1, ?2, ?3)") \
+    X(ISSUED_GET, "SELECT request FROM issued WHERE week = ?1 AND identity = ?2") \
+    X(ISSUED_COUNT, "SELECT count(*) FROM issued WHERE week = ?1") \
+    X(SPENT_PUT, "INSERT INTO spent(week, token) VALUES(?1, ?2)") \
+    X(PURSE_PUT, "INSERT OR REPLACE INTO purse(issuer, week, remains, had, seed, key, from_at, output) " \
+      "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)") \
+    X(PURSE_LOAD, "SELECT issuer, week, remains, had, seed, key, from_at, output FROM purse") \
+    X(ISSUED_PRUNE, "DELETE FROM issued WHERE week < ?1") \
+    X(SPENT_PRUNE, "DELETE FROM spent WHERE week < ?1") \
+    X(PURSE_PRUNE, "DELETE FROM purse WHERE week < ?1") \
     X(NAME_GET, "SELECT name = CAST(?2 AS TEXT) FROM name WHERE peer = ?1") \
     X(NAME_PUT, "INSERT INTO name(peer, name) VALUES(?1, CAST(?2 AS TEXT))") \
     X(META_GET, "SELECT value FROM meta WHERE name = ?1") \
@@ -611,6 +622,80 @@ static enum cv_err score_put(void *ctx, const uint8_t ego[CV_KEY], const uint8_t
     return map_error(rc);
 }
 
+/* ---- tokens ---- */
+
+static enum cv_err issued_put(void *ctx, uint32_t week, const uint8_t identity[CV_KEY],
+                              const uint8_t request[REP_HASH]) {
+    return RUN(ctx, S_ISSUED_PUT, NUMBER(week), OCTETS(identity, CV_KEY),
+               OCTETS(request, REP_HASH));
+}
+
+static enum cv_err issued_get(void *ctx, uint32_t week, const uint8_t identity[CV_KEY],
+                              uint8_t ret_request[REP_HASH]) {
+    sqlite3_stmt *st;
+    uint8_t request[REP_HASH];
+    enum cv_err err = FIRST(ctx, S_ISSUED_GET, &st, NUMBER(week), OCTETS(identity, CV_KEY));
+    if (err)
+        return err;
+    bool ok = octets(st, 0, request, REP_HASH);
+    end(st);
+    if (!ok)
+        return CV_ERR_CORRUPT;
+    memcpy(ret_request, request, REP_HASH);
+    return CV_ERR_OK;
+}
+
+static enum cv_err issued_count(void *ctx, uint32_t week, uint64_t *ret) {
+    sqlite3_stmt *st;
+    enum cv_err err = FIRST(ctx, S_ISSUED_COUNT, &st, NUMBER(week));
+    if (err)
+        return err;
+    bool ok = number(st, 0, INT64_MAX, ret);
+    end(st);
+    return ok ? CV_ERR_OK : CV_ERR_CORRUPT;
+}
+
+static enum cv_err spent_put(void *ctx, uint32_t week, const uint8_t token[REP_TOKEN]) {
+    return RUN(ctx, S_SPENT_PUT, NUMBER(week), OCTETS(token, REP_TOKEN));
+}
+
+static enum cv_err purse_put(void *ctx, const struct rep_purse *p) {
+    return no_exist(RUN(ctx, S_PURSE_PUT, OCTETS(p->issuer, CV_KEY), NUMBER(p->week),
+                        NUMBER(p->left), NUMBER(p->had), OCTETS(p->seed, sizeof p->seed),
+                        OCTETS(p->key, sizeof p->key), NUMBER(p->from),
+                        OCTETS(p->output, sizeof p->output)));
+}
+
+static bool read_purse(sqlite3_stmt *st, void *row) {
+    struct rep_purse *p = row;
+    uint64_t had, left;
+    if (!(octets(st, 0, p->issuer, CV_KEY) && number32(st, 1, &p->week) &&
+          number(st, 2, (UINT64_C(1) << REP_TOKENS) - 1, &left) && number(st, 3, 1, &had) &&
+          octets(st, 4, p->seed, sizeof p->seed) && octets(st, 5, p->key, sizeof p->key) &&
+          date(st, 6, &p->from) && octets(st, 7, p->output, sizeof p->output)))
+        return false;
+    p->left = (uint32_t)left;
+    p->had = (uint8_t)had;
+    return p->had || p->left == 0;
+}
+
+static enum cv_err purse_load(void *ctx, struct rep_purse **ret, size_t *ret_n) {
+    void *all = NULL;
+    enum cv_err err = load(ctx, S_PURSE_LOAD, sizeof **ret, read_purse, &all, ret_n);
+    if (!err)
+        *ret = all;
+    return err;
+}
+
+static enum cv_err token_prune(void *ctx, uint32_t week) {
+    enum cv_err err = RUN(ctx, S_ISSUED_PRUNE, NUMBER(week));
+    if (!err)
+        err = RUN(ctx, S_SPENT_PRUNE, NUMBER(week));
+    return err ? err : RUN(ctx, S_PURSE_PRUNE, NUMBER(week));
+}
+
+/* ---- names ---- */
+
 enum cv_err rep_store_sqlite_name(struct rep_store_sqlite *s, const uint8_t key[CV_KEY],
                                   const char *name, size_t len) {
     int64_t id;
@@ -830,6 +915,13 @@ static void fill_ops(struct rep_store_sqlite *s) {
         .ban_put = ban_put,
         .ban_get = ban_get,
         .score_put = score_put,
+        .issued_put = issued_put,
+        .issued_get = issued_get,
+        .issued_count = issued_count,
+        .spent_put = spent_put,
+        .purse_put = purse_put,
+        .purse_load = purse_load,
+        .token_prune = token_prune,
     };
 }
 

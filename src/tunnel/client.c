@@ -414,6 +414,28 @@ enum cv_err tun_circuit_open(struct tunnel *t, const struct cv_now *at, enum tun
     return CV_ERR_OK;
 }
 
+bool tun_client_guard(const struct tunnel *t, const struct cv_now *at, size_t i,
+                      struct tun_client_guard *ret) {
+    static const uint8_t none[CV_KEY];
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    for (unsigned k = 0; c && k < TUN_GUARD_FIRSTS; k++) {
+        const struct tun_guard *g = &c->guards.first[k];
+        if (!g->set || i-- > 0)
+            continue;
+        const struct tun_neighbour *nb = tun_contact_neighbour(c, g->identity);
+        uint32_t day = tun_descriptor_day(at->wall);
+        const struct tun_relay *r = tun_directory_find(c->dir, g->identity, day);
+        *ret = (struct tun_client_guard){.link = nb && nb->up ? nb->link : 0, .day = day};
+        memcpy(ret->identity, g->identity, CV_KEY);
+        if (r && r->raw_len && r->confirmed && !r->liar) {
+            ret->issues = memcmp(r->desc.token_key, none, CV_KEY) != 0;
+            memcpy(ret->token_key, r->desc.token_key, CV_KEY);
+        }
+        return true;
+    }
+    return false;
+}
+
 void tun_client_status(const struct tunnel *t, const struct cv_now *at,
                        struct tun_client_status *ret) {
     const struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);

@@ -53,6 +53,19 @@ struct tun_client_status {
 void tun_client_status(const struct tunnel *t, const struct cv_now *now,
                        struct tun_client_status *ret);
 
+/* A first hop of ours, as far as priority tokens go. */
+struct tun_client_guard {
+    uint8_t identity[CV_KEY];
+    cv_handle link;            /* 0: none is up */
+    bool issues;               /* its confirmed descriptor of the day in use names a key: */
+    uint8_t token_key[CV_KEY]; /* this one */
+    uint32_t day;
+};
+
+/* The i-th; false when there are no more. */
+bool tun_client_guard(const struct tunnel *t, const struct cv_now *now, size_t i,
+                      struct tun_client_guard *ret);
+
 /* Is a saved blob of guards sound? CV_ERR_CORRUPT or VERSION when it is not;
  * tun_new() would begin with new guards then, which is worth a word to a person. */
 enum cv_err tun_guards_blob_check(const void *blob, size_t len);

@@ -6,6 +6,7 @@
 
 #include "base/cursor.h"
 #include "crypto/hash.h"
+#include "crypto/tokenkey.h"
 
 enum {
     DAYS = 4, /* yesterday, today, tomorrow, and one while they change */
@@ -64,6 +65,13 @@ static void forget(struct tun_keyring *k, struct held_day *d) {
     cv_wipe(d, sizeof *d);
 }
 
+static void name_token_key(const struct tun_keyring *k, struct tun_descriptor *desc) {
+    struct cv_voprf_secret token_secret;
+    cv_token_key(&token_secret, k->cfg.identity, k->cfg.network_id, cv_token_week(desc->day));
+    memcpy(desc->token_key, token_secret.public_key, CV_KEY);
+    cv_wipe(&token_secret, sizeof token_secret);
+}
+
 /* True when a new descriptor was signed. */
 static bool sign(struct tun_keyring *k, uint32_t day) {
     if (day <= k->over || find_day(k, day))
@@ -83,6 +91,8 @@ static bool sign(struct tun_keyring *k, uint32_t day) {
     memcpy(desc.link_key, d->pub.link_secret.public_key, CV_KEY);
     for (unsigned i = 0; i < TUN_ONION_KEYS; i++)
         memcpy(desc.onion_key[i], d->pub.onion_secret[i].public_key, CV_KEY);
+    if (k->cfg.tokens)
+        name_token_key(k, &desc);
     desc.flags = k->cfg.flags;
     desc.suites = 1;
     desc.bandwidth = k->cfg.bandwidth;

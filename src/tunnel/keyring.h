@@ -32,6 +32,7 @@ struct tun_keyring_config {
     uint8_t addrs;
     uint16_t flags;
     uint32_t bandwidth;
+    bool tokens; /* issues priority tokens: the descriptor names the week's key */
 };
 
 /* One day. */

@@ -753,6 +753,8 @@ enum cv_err tun_link_send(struct tunnel *t, const struct cv_now *now, cv_handle 
         return CV_ERR_NOENT;
     if (len > TUN_CONTROL_MAX || command == TUN_LINKCMD_RELAY)
         return CV_ERR_INVAL;
+    if (command == TUN_LINKCMD_TOKEN && (l->auth_tries || l->auth_signed))
+        return CV_ERR_DENIED; /* tokens are nobody's: not beside a name */
     return tun_link_control(t, l, command, 0, body, len);
 }
 

@@ -23,7 +23,8 @@ static size_t index_slots(const struct tun_config *cfg) {
 static enum cv_err new_keyring(struct tunnel *t, const struct cv_now *now) {
     struct tun_keyring_config cfg = {.identity = &t->identity_secret,
                                      .flags = t->cfg.relay_flags,
-                                     .bandwidth = t->cfg.bandwidth_kib_s};
+                                     .bandwidth = t->cfg.bandwidth_kib_s,
+                                     .tokens = t->cfg.tokens};
     memcpy(cfg.network_id, t->cfg.network_id, sizeof cfg.network_id);
     for (unsigned i = 0; i < 2; i++)
         if (t->cfg.addr[i].family)

@@ -69,6 +69,7 @@ struct tun_config {
     uint32_t bandwidth_kib_s; /* published in the descriptor */
     uint64_t send_octets_s;   /* shape all sending to this; 0 = as fast as asked */
     bool gate;                /* obey link classes; false: every link weighs the same */
+    bool tokens;              /* relay: issues priority tokens (crypto/tokenkey.h) */
 
     /* Limits; 0 = the default of limits.h. */
     uint32_t links_max, hops_max, circuits_max;
@@ -307,7 +308,8 @@ void tun_saved(struct tunnel *t, const struct cv_now *now, enum tun_blob which);
 
 /* ---- links ---- */
 
-/* A node's own message on a link (LEDGER, TOKEN): up to TUN_CONTROL_MAX octets. */
+/* A node's own message on a link (LEDGER, TOKEN): up to TUN_CONTROL_MAX octets.
+ * DENIED: a TOKEN on a link that says whose it is. */
 enum cv_err tun_link_send(struct tunnel *t, const struct cv_now *now, cv_handle link,
                           uint8_t command, const void *body, size_t len);
 /* A client's link: class 0 (first) to 3 of the gate; new links are class 2. */

@@ -50,6 +50,8 @@ const struct scenario scenarios[] = {
      scenario_relay_dies_8, 4},
     {"fair_relay", "a saturated relay: contributor 3 : 1 free-rider, 1 : 1 with the gate off",
      scenario_fair_relay, 2},
+    {"tokens", "a relay with a score watches: tokens through circuits, spent on nameless links",
+     scenario_tokens, 2},
     {"same_run", "whole nodes, crash and restart: same seed, same run", scenario_same_run, 2},
     {"village", "sixty relays find each other, and a film goes over the hidden path",
      scenario_village, 1},

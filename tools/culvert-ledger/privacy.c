@@ -120,7 +120,10 @@ static const struct {
      "'fork.owner','fork.seq','fork.a','fork.b','link.peer','link.epoch','link.pending_out',"
      "'link.pending_in','link.release_at','link.proposal','account.client','account.given',"
      "'account.taken','account.last_seen','account.debt_since','account.class','score.ego',"
-     "'score.peer','score.metric','score.value','score.gen','name.peer','name.name')"},
+     "'score.peer','score.metric','score.value','score.gen','name.peer','name.name',"
+     "'issued.week','issued.identity','issued.request','spent.week','spent.token','purse.issuer',"
+     "'purse.week','purse.remains','purse.had','purse.seed','purse.key','purse.from_at',"
+     "'purse.output')"},
 };
 
 int ledger_privacy(struct ledger_file *f, const struct ledger_request *q) {

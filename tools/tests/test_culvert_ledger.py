@@ -613,7 +613,7 @@ def check_lines(db, folder, me):
         (['--db', empty, 'stats'], 4, f'{empty}: not a culvert ledger; name one with --db'),
         (['--db', foreign, 'peers'], 4, f'{foreign}: not a culvert ledger; name one with --db'),
         (['--db', newer, 'verify'], 5,
-         f'{newer}: written by a newer version of culvert (schema 7, this one knows up to 2); '
+         f'{newer}: written by a newer version of culvert (schema 7, this one knows up to 3); '
          "use that version's culvert-ledger"),
         (['--db', headless, 'stats'], 4,
          f'{headless}: damaged (no such table: meta); restore a backup'),

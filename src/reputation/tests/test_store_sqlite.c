@@ -5,6 +5,7 @@
  */
 #include "support/suite.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -219,6 +220,46 @@ static void forgers(struct both *t, unsigned step) {
     SAME(a->score_put(a->ctx, who, who, 0.5, 1), b->score_put(b->ctx, who, who, 0.5, 1), a, b, 0);
 }
 
+static void tokens(struct both *t, unsigned step) {
+    const struct rep_store *a = t->a, *b = t->b;
+    uint8_t who[CV_KEY], request[REP_HASH], x[REP_HASH], y[REP_HASH];
+    uint64_t n_x = 0, n_y = 0;
+    struct rep_purse p, *all_x, *all_y;
+    size_t len_x, len_y;
+    uint32_t week = (uint32_t)cv_rng_below(&t->rng, 5);
+    key((unsigned)cv_rng_below(&t->rng, PEOPLE), who);
+    cv_rng_fill(&t->rng, request, sizeof request);
+    SAME(a->issued_put(a->ctx, week, who, request), b->issued_put(b->ctx, week, who, request), a, b,
+         0);
+    SAME(a->issued_get(a->ctx, week / 2, who, x), b->issued_get(b->ctx, week / 2, who, y), x, y,
+         sizeof x);
+    SAME(a->issued_count(a->ctx, week, &n_x), b->issued_count(b->ctx, week, &n_y), &n_x, &n_y,
+         sizeof n_x);
+    SAME(a->spent_put(a->ctx, week, who), b->spent_put(b->ctx, week, who), a, b, 0);
+    memset(&p, 0, sizeof p);
+    memcpy(p.issuer, who, CV_KEY);
+    cv_rng_fill(&t->rng, p.seed, sizeof p.seed);
+    cv_rng_fill(&t->rng, p.output, sizeof p.output);
+    p.week = week;
+    p.had = 1;
+    p.left = (uint32_t)cv_rng_below(&t->rng, 1 << REP_TOKENS);
+    p.from = step;
+    SAME(a->purse_put(a->ctx, &p), b->purse_put(b->ctx, &p), a, b, 0);
+    if (cv_rng_below(&t->rng, 4) == 0)
+        SAME(a->token_prune(a->ctx, week), b->token_prune(b->ctx, week), a, b, 0);
+    cr_assert_eq(a->purse_load(a->ctx, &all_x, &len_x), CV_ERR_OK);
+    cr_assert_eq(b->purse_load(b->ctx, &all_y, &len_y), CV_ERR_OK);
+    cr_assert_eq(len_x, len_y);
+    for (size_t i = 0; i < len_x; i++) { /* in another order */
+        size_t j = 0;
+        while (j < len_y && memcmp(&all_x[i], &all_y[j], sizeof p) != 0)
+            j++;
+        cr_assert_lt(j, len_y, "step %u", step);
+    }
+    free(all_x);
+    free(all_y);
+}
+
 Test(rep_store_sqlite, same_as_memory) {
     char path[300];
     cv_crypto_init();
@@ -231,12 +272,12 @@ Test(rep_store_sqlite, same_as_memory) {
         struct both t = {.a = rep_store_sqlite_ops(sql),
                          .b = rep_store_memory_ops(memory),
                          .rng = cv_rng_seeded(&dice)};
-        static void (*const acts[])(struct both *, unsigned) = {blocks, edges, pendings, accounts,
-                                                                forgers};
+        static void (*const acts[])(struct both *, unsigned) = {blocks,   edges,   pendings,
+                                                                accounts, forgers, tokens};
         for (unsigned step = 0; step < 400;) {
             SAME(t.a->begin(t.a->ctx, 86400 * 3 + 7), t.b->begin(t.b->ctx, 0), &t, &t, 0);
             for (uint64_t n = cv_rng_below(&t.rng, 30); n > 0; n--)
-                acts[cv_rng_below(&t.rng, 5)](&t, step++);
+                acts[cv_rng_below(&t.rng, 6)](&t, step++);
             if (cv_rng_below(&t.rng, 3)) {
                 SAME(t.a->commit(t.a->ctx), t.b->commit(t.b->ctx), &t, &t, 0);
             } else {
@@ -272,7 +313,7 @@ static void overwrite(const char *path, off_t at, const char *with, size_t len) 
 }
 
 static void newer(const char *path) {
-    sql(path, "PRAGMA user_version=3");
+    sql(path, "PRAGMA user_version=99");
 }
 static void foreign(const char *path) {
     unlink(path);
@@ -306,7 +347,13 @@ static void a_folder(const char *path) {
     cr_assert_eq(mkdir(path, 0700), 0);
 }
 
+static_assert(REP_SQLITE_VERSION == 3, "and NEWEST below");
+
 /* clang-format off */
+#define STR_(x) #x
+#define STR(x)  STR_(x)
+#define NEWEST  3
+
 static const struct {
     const char *name;
     void (*harm)(const char *path);
@@ -315,7 +362,7 @@ static const struct {
 } opens[] = {
     { "untouched",        untouched,        CV_ERR_OK,      "" },
     { "empty file",       empty,            CV_ERR_OK,      "" },
-    { "newer version",    newer,            CV_ERR_VERSION, "written by a newer version of culvert (schema 3, this one knows up to 2); install that version or name another file" },
+    { "newer version",    newer,            CV_ERR_VERSION, "written by a newer version of culvert (schema 99, this one knows up to " STR(NEWEST) "); install that version or name another file" },
     { "another program",  foreign,          CV_ERR_DIFFERS, "a database, but not a culvert ledger; name another file" },
     { "no mark",          foreign_unmarked, CV_ERR_DIFFERS, "a database, but not a culvert ledger; name another file" },
     { "another identity", other_identity,   CV_ERR_DIFFERS, "the ledger of another identity; name another file or move this one away" },
@@ -461,7 +508,8 @@ Test(rep_store_sqlite, names_and_files_of_version_1) {
     key(1, a);
     key(2, b);
     rep_store_sqlite_close(open_store(path_of("names.db", path)));
-    sql(path, "DROP TABLE name; PRAGMA user_version=1");
+    sql(path, "DROP TABLE name; DROP TABLE issued; DROP TABLE spent; DROP TABLE purse;"
+              "PRAGMA user_version=1");
     for (unsigned round = 0; round < 2; round++) {
         struct rep_store_sqlite *s = open_store(path);
         const struct rep_store *ops = rep_store_sqlite_ops(s);

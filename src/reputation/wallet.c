@@ -1,0 +1,176 @@
+/*
+ * Priority tokens of our own: a batch of each guard and week, asked for at a
+ * random time, kept with its secrets, spent one by one. What is asked for and
+ * what is spent is in the store before anybody sees it: a second request with
+ * other blinds would be refused, a token shown twice too.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reputation/ledger_internal.h"
+
+/* Unix seconds at which a week begins: its first descriptor comes into use. */
+static int64_t begin_of(uint32_t week) {
+    return (int64_t)week * 7 * 86400 + 3 * 3600;
+}
+
+enum cv_err rep_wallet_load(struct rep_ledger *l, struct cv_now now) {
+    struct rep_purse *all = NULL;
+    size_t n = 0;
+    l->batches = calloc(REP_PURSES, sizeof *l->batches);
+    enum cv_err err = l->batches ? CV_ERR_OK : CV_ERR_NOMEM;
+    if (!err)
+        err = l->store->purse_load(l->store->ctx, &all, &n);
+    for (size_t i = 0; !err && i < n && l->batches_n < REP_PURSES; i++)
+        l->batches[l->batches_n++] = (struct rep_batch){.secret = all[i], .ask_at = now.mono};
+    if (all)
+        cv_wipe(all, n * sizeof *all);
+    free(all);
+    return err;
+}
+
+void rep_wallet_free(struct rep_ledger *l) {
+    if (l->batches)
+        cv_wipe(l->batches, REP_PURSES * sizeof *l->batches);
+    free(l->batches);
+}
+
+void rep_wallet_expire(struct rep_ledger *l, uint32_t week) {
+    for (uint32_t i = l->batches_n; i-- > 0;)
+        if (l->batches[i].secret.week < week)
+            l->batches[i] = l->batches[--l->batches_n];
+}
+
+static struct rep_batch *find(struct rep_ledger *l, const uint8_t issuer[CV_KEY], uint32_t week) {
+    for (uint32_t i = 0; i < l->batches_n; i++)
+        if (l->batches[i].secret.week == week &&
+            memcmp(l->batches[i].secret.issuer, issuer, CV_KEY) == 0)
+            return &l->batches[i];
+    return NULL;
+}
+
+/* The batch as it is now, for good. */
+static enum cv_err keep(struct rep_ledger *l, struct cv_now now, const struct rep_batch *b) {
+    if (!rep_ledger_begin(l, now))
+        return l->failed;
+    enum cv_err err = l->store->purse_put(l->store->ctx, &b->secret);
+    if (err) {
+        rep_ledger_fail(l, err);
+        return err;
+    }
+    rep_ledger_touch(l, now, 1);
+    return rep_ledger_flush(l, now);
+}
+
+/* ---- asking ---- */
+
+static cv_usec some_time(const struct rep_ledger *l, struct cv_now now) {
+    if (l->cfg.tokens_at_once)
+        return now.mono;
+    return cv_usec_add(now.mono, CV_SEC(cv_rng_below(l->rng, REP_TOKEN_SPREAD)));
+}
+
+static enum cv_err begin(struct rep_ledger *l, struct cv_now now, const uint8_t issuer[CV_KEY],
+                         const uint8_t key[CV_VOPRF_ELEMENT], uint32_t week,
+                         struct rep_batch **ret) {
+    if (l->batches_n == REP_PURSES)
+        return CV_ERR_LIMIT;
+    struct rep_batch *b = &l->batches[l->batches_n];
+    memset(b, 0, sizeof *b);
+    memcpy(b->secret.issuer, issuer, CV_KEY);
+    memcpy(b->secret.key, key, CV_VOPRF_ELEMENT);
+    b->secret.week = week;
+    cv_rng_fill(l->rng, b->secret.seed, sizeof b->secret.seed);
+    /* Drawn now, so that nothing about it hangs on when we ask. */
+    if (!l->cfg.tokens_at_once)
+        b->secret.from = begin_of(week + 1) + (int64_t)cv_rng_below(l->rng, 86400);
+    b->ask_at = some_time(l, now);
+    enum cv_err err = keep(l, now, b);
+    if (err)
+        return err;
+    l->batches_n++;
+    *ret = b;
+    return CV_ERR_OK;
+}
+
+enum cv_err rep_ledger_token_ask(struct rep_ledger *l, struct cv_now now,
+                                 const uint8_t issuer[CV_KEY], const uint8_t key[CV_VOPRF_ELEMENT],
+                                 uint32_t week, uint8_t ret[REP_TOKEN_REQUEST]) {
+    uint32_t running;
+    if (l->failed)
+        return l->failed;
+    if (!rep_token_week(now, &running) || running != week)
+        return CV_ERR_AGAIN; /* a descriptor of yesterday or tomorrow */
+    if (!l->cfg.tokens_at_once && now.wall >= begin_of(week + 1) - REP_TOKEN_LAST_HOURS * 3600)
+        return CV_ERR_AGAIN;
+    struct rep_batch *b = find(l, issuer, week);
+    enum cv_err err = b ? CV_ERR_OK : begin(l, now, issuer, key, week, &b);
+    if (err)
+        return err;
+    if (b->secret.had)
+        return CV_ERR_EXIST;
+    if (memcmp(b->secret.key, key, CV_VOPRF_ELEMENT) != 0)
+        b->refused = true;
+    if (b->refused)
+        return CV_ERR_DIFFERS;
+    if (now.mono < b->ask_at)
+        return CV_ERR_AGAIN;
+    b->ask_at = cv_usec_add(now.mono, REP_TOKEN_RETRY);
+    rep_token_request_write(&b->secret, &l->identity_secret, l->cfg.network_id, ret);
+    return CV_ERR_OK;
+}
+
+enum cv_err rep_ledger_token_answer(struct rep_ledger *l, struct cv_now now,
+                                    const uint8_t issuer[CV_KEY], uint32_t week,
+                                    const uint8_t *reply, size_t len) {
+    struct rep_batch *b = find(l, issuer, week);
+    if (l->failed)
+        return l->failed;
+    if (!b || b->secret.had)
+        return CV_ERR_NOENT;
+    enum cv_err err = reply ? rep_token_take(&b->secret, reply, len) : CV_ERR_DENIED;
+    if (err) { /* a proof that is wrong today is no better in a minute */
+        b->ask_at =
+            cv_usec_add(now.mono, l->cfg.tokens_at_once ? REP_TOKEN_RETRY / 60 : REP_TOKEN_AGAIN);
+        return err;
+    }
+    return keep(l, now, b);
+}
+
+/* ---- spending ---- */
+
+static bool may_show(const struct rep_batch *b, struct cv_now now, uint32_t week) {
+    return b->secret.left != 0 && now.wall >= b->secret.from && b->secret.week + 1 >= week;
+}
+
+enum cv_err rep_ledger_token_spend(struct rep_ledger *l, struct cv_now now,
+                                   const uint8_t issuer[CV_KEY],
+                                   const uint8_t link_hash[REP_LINK_HASH],
+                                   uint8_t ret[REP_TOKEN_SHOWN]) {
+    uint32_t week;
+    if (l->failed)
+        return l->failed;
+    if (!rep_token_week(now, &week))
+        return CV_ERR_NOENT;
+    for (uint32_t i = 0; i < l->batches_n; i++) {
+        struct rep_batch *b = &l->batches[i];
+        if (memcmp(b->secret.issuer, issuer, CV_KEY) != 0 || !may_show(b, now, week))
+            continue;
+        unsigned which = (unsigned)__builtin_ctz(b->secret.left);
+        b->secret.left &= ~(1u << which);
+        enum cv_err err = keep(l, now, b);
+        if (err)
+            return err;
+        rep_token_show(&b->secret, which, link_hash, ret);
+        return CV_ERR_OK;
+    }
+    return CV_ERR_NOENT;
+}
+
+unsigned rep_ledger_tokens_left(const struct rep_ledger *l) {
+    unsigned n = 0;
+    for (uint32_t i = 0; i < l->batches_n; i++)
+        n += (unsigned)__builtin_popcount(l->batches[i].secret.left);
+    return n;
+}
