@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
+#include "cli/authority.h"
 #include "cli/exitcode.h"
 #include "cli/kind.h"
 #include "cli/session.h"
@@ -20,6 +21,7 @@ enum { ROOM_TO_GO_ON = 16 << 20, FIRST_OF_INDEX = 64 << 10 };
 struct fetch {
     struct cli_task t;
     struct node_uri uri;
+    struct cli_authority authority;
     struct io_store *store;
     struct io_wake *flushed; /* the store has written: what it refused goes on */
     bool first_seen, full;
@@ -312,6 +314,7 @@ static bool open_swarm(struct fetch *g) {
                                    .no_share = s->no_share,
                                    .unprotected = cli_kind_unprotected(s),
                                    .upload_limit = s->upload_limit};
+    cli_authority_give(&g->authority, &sw);
     if (s->at)
         cv_unhex(s->at, sw.at, sizeof sw.at);
     enum cv_err err = node_swarm_open(node_of(g), io_host_now(host), &sw, &g->t.swarm);
@@ -397,6 +400,10 @@ static void begin(struct cli_task *t) {
                    t->c->s->network);
         status = CLI_USAGE;
     }
+    if (!status)
+        status = cli_authority_open(&g->authority, t->s, &why);
+    if (!status)
+        status = cli_authority_join(&g->authority, &g->uri, &why);
     if (status) {
         cli_task_fail(t, status, "%s", why.text);
         return;
@@ -430,6 +437,7 @@ static void close_fetch(struct cli_task *t) {
         node_swarm_close(node_of(g), io_host_now(t->c->host), t->swarm);
         io_host_flush(t->c->host);
     }
+    cli_authority_close(&g->authority);
     io_store_close(g->store); /* its last flush still wakes the loop */
     if (g->forget)
         forget_content(g);

@@ -13,12 +13,12 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "cli/authority.h"
 #include "cli/exitcode.h"
+#include "cli/key.h"
 #include "cli/offer.h"
 #include "cli/task.h"
-#include "crypto/dnssec_generate.h"
 #include "io/clock.h"
-#include "io/keyfile.h"
 #include "io/store_ring.h"
 
 enum {
@@ -36,6 +36,7 @@ struct live {
     struct cli_task t;
     struct node_uri uri;
     struct cv_dnssec_secret *secret;
+    struct cli_authority authority;
     struct io_ring *ring;
     char state_name[STATE_NAME];
     uint64_t reserved; /* numbers below it are written down as used */
@@ -67,24 +68,7 @@ static size_t sign(void *ctx, const uint8_t *msg, size_t len,
 
 /* ---- the key ---------------------------------------------------------------------- */
 
-static bool make_key(struct live *l, enum cv_dnssec_alg alg, const char *path) {
-    static char pem[CV_DNSSEC_PEM_MAX];
-    struct io_why why = {.text = ""};
-    enum cv_err err = cv_dnssec_generate(alg, &l->secret);
-    if (!err)
-        err = cv_dnssec_secret_to_pem(l->secret, pem, sizeof pem);
-    if (err)
-        io_why_set(&why, "%s: no key could be made: %s", path, cv_strerror(err));
-    else
-        err = io_keyfile_create(path, pem, &why);
-    cv_wipe(pem, sizeof pem);
-    if (err)
-        cli_task_fail(&l->t, CLI_FILE, "%s", why.text);
-    return !err;
-}
-
 static bool load_key(struct live *l) {
-    static char pem[CV_DNSSEC_PEM_MAX];
     char path[CLI_PATH_MAX];
     struct io_why why = {.text = ""};
     const char *name = l->t.s->algorithm ? l->t.s->algorithm : algorithms[0].name;
@@ -102,18 +86,8 @@ static bool load_key(struct live *l) {
         snprintf(path, sizeof path, "%s", l->t.s->key);
     else
         snprintf(path, sizeof path, "%s/live-%s.pem", io_state_path(l->t.c->state), name);
-    enum cv_err err = io_keyfile_read(path, pem, sizeof pem, &why);
-    if (err == CV_ERR_NOENT)
-        return make_key(l, algorithms[i].alg, path);
-    if (!err) {
-        err = cv_dnssec_secret_from_pem(algorithms[i].alg, pem, strlen(pem), &l->secret);
-        if (err)
-            io_why_set(&why, "%s: %s", path,
-                       err == CV_ERR_DIFFERS
-                           ? "holds a key for another algorithm; name it with --algorithm"
-                           : "is not a private key in PEM; name another file with --key");
-    }
-    cv_wipe(pem, sizeof pem);
+    enum cv_err err =
+        cli_key_open(path, algorithms[i].alg, "--algorithm or --key", &l->secret, &why);
     if (err)
         cli_task_fail(&l->t, CLI_FILE, "%s", why.text);
     return !err;
@@ -188,6 +162,7 @@ static void share_recording(struct live *l) {
     l->recorded.c = l->t.c;
     l->recorded.s = l->t.s;
     l->recorded.path = l->t.s->record;
+    l->recorded.authority = &l->authority;
     int status = cli_offer_hash(&l->recorded, &why) == CV_ERR_OK
                      ? cli_offer_open(&l->recorded, mode_of(l), &why)
                      : CLI_FILE;
@@ -387,6 +362,13 @@ static bool open_swarm(struct live *l) {
     uint64_t octets = l->t.s->window ? l->t.s->window : WINDOW_DEFAULT, next;
     uint64_t window = octets / CHUNK_SIZE;
     describe(l);
+    int status = cli_authority_open(&l->authority, l->t.s, &why);
+    if (!status)
+        status = cli_authority_join(&l->authority, &l->uri, &why);
+    if (status) {
+        cli_task_fail(&l->t, status, "%s", why.text);
+        return false;
+    }
     if (!next_number(l, &next))
         return false;
     if (window < PPSP_LIVE_WINDOW_MIN) {
@@ -409,6 +391,7 @@ static bool open_swarm(struct live *l) {
                                             .sign_ctx = l,
                                             .munro_chunks = 32,
                                             .next_chunk = next}};
+    cli_authority_give(&l->authority, &sw);
     l->reserved = next;
     enum cv_err err =
         node_swarm_open(io_host_node(l->t.c->host), io_host_now(l->t.c->host), &sw, &l->t.swarm);
@@ -449,6 +432,7 @@ static void close_live(struct cli_task *t) {
     }
     cli_offer_close(&l->recorded);
     io_ring_close(l->ring);
+    cli_authority_close(&l->authority);
     cv_dnssec_secret_free(l->secret);
     if (l->record >= 0)
         close(l->record);

@@ -22,6 +22,8 @@ void cli_offer_describe(struct cli_offer *o) {
     free(real);
     u->folder = io_store_is_folder(o->store);
     u->length = io_store_stats(o->store).octets;
+    memcpy(u->authority, o->authority->id, o->authority->id_len);
+    u->authority_len = o->authority->id_len;
     for (size_t i = 0; i < node->bootstrap_count && i < NODE_URI_CONTACTS_MAX; i++)
         u->contacts[u->contacts_count++] = node->bootstrap[i];
 }
@@ -61,6 +63,9 @@ enum cv_err cli_offer_hash(struct cli_offer *o, struct io_why *why) {
 int cli_offer_open(struct cli_offer *o, enum node_swarm_mode mode, struct io_why *why) {
     if (add_secret(o, why) != CV_ERR_OK)
         return CLI_FILE;
+    int status = cli_authority_join(o->authority, &o->uri, why);
+    if (status)
+        return status;
     struct node *n = io_host_node(o->c->host);
     struct node_swarm_config sw = {.uri = o->uri,
                                    .store = &io_store_ops,
@@ -69,6 +74,7 @@ int cli_offer_open(struct cli_offer *o, enum node_swarm_mode mode, struct io_why
                                    .complete = true,
                                    .unprotected = cli_kind_unprotected(o->s),
                                    .upload_limit = o->s->upload_limit};
+    cli_authority_give(o->authority, &sw);
     enum cv_err err = node_swarm_open(n, io_host_now(o->c->host), &sw, &o->swarm);
     io_host_kick(o->c->host);
     if (err)

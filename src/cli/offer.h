@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "cli/authority.h"
 #include "cli/session.h"
 #include "node/node.h"
 
@@ -13,6 +14,7 @@ struct cli_offer {
     struct cli_session *c;
     const struct cli_settings *s; /* of who shares */
     const char *path;
+    const struct cli_authority *authority; /* borrowed; outlives the swarm */
     struct node_uri uri;
     struct io_store *store;
     cv_handle swarm; /* 0: not open */

@@ -11,7 +11,7 @@
 
 #include "cli/exitcode.h"
 
-enum kind { FLAG, TEXT, ADDRESS, ADDRESSES, SIZE, PERIOD, COUNT };
+enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, PERIOD, COUNT };
 
 /* Verbs that run a node of their own. */
 enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE };
@@ -47,7 +47,7 @@ static const struct {
     { "upload-limit", "SIZE",'u', RUNS | SWARM, SIZE, AT(upload_limit), 0, "share.upload_limit", "octets a second that leave for peers of a swarm (k, M, G)" },
     { "ledbat-plus", NULL,   'M', RUNS, FLAG, AT(ledbat_plus), 0, "share.ledbat_plus", "share a line fairly with senders like us that came before (LEDBAT++ instead of RFC 6817); slower on a fast line" },
     { "no-share", NULL,      'n', CLI_GET | CLI_PLAY | CLI_NODE | SWARM, FLAG, AT(no_share), 0, "share.off", "do not pass on what was watched" },
-    { "output",   "FILE",    'o', CLI_GET | CLI_PLAY | SWARM, TEXT, AT(output), 0, NULL, "where the content is kept" },
+    { "output",   "FILE",    'o', CLI_GET | CLI_PLAY | SWARM, PATH, AT(output), 0, NULL, "where the content is kept" },
     { "direct",   NULL,      'D', CLI_NODE | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | SWARM, FLAG, AT(direct), 0, NULL, "plain PPSPP without circuits: HIDES NOTHING" },
     { "peer",     "IP:PORT", 'p', CLI_GET | CLI_PLAY | SWARM, ADDRESSES, AT(peers), AT(peers_count), NULL, "a peer of a direct swarm" },
     { "hash",     "NAME",    'y', CLI_SHARE | CLI_GET | SWARM, TEXT, AT(hash), 0, NULL, "sha1, sha224, sha256 (default), sha384 or sha512" },
@@ -56,6 +56,9 @@ static const struct {
     { "addressing","NAME",   'A', CLI_SHARE | CLI_GET | SWARM, TEXT, AT(addressing), 0, NULL, "how chunks are named: bin32, byte64, chunk32 (default), bin64 or chunk64" },
     { "key",      "FILE",    'K', CLI_LIVE, TEXT, AT(key), 0, NULL, "the channel's private key (PEM); made when it is not there (default: in the state folder)" },
     { "algorithm","NAME",   'g', CLI_LIVE, TEXT, AT(algorithm), 0, NULL, "what signs: ed25519 (default), rsasha1, rsasha256, ecdsap256sha256, ecdsap384sha384" },
+    { "pex-key",  "FILE",    'z', CLI_SHARE | CLI_LIVE | SWARM, PATH, AT(pex_key), 0, NULL, "with --direct: peers name each other by certificates that this Ed25519 key (PEM) signs, and no other way; made when it is not there" },
+    { "pex-authority","HEX", 'Z', CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | SWARM, TEXT, AT(pex_authority), 0, NULL, "with --direct: who signs such certificates, where no link says so (algorithm and public key)" },
+    { "pex-certificate","FILE",'Y', CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | SWARM, PATH, AT(pex_certificate), 0, NULL, "with --direct: what that authority says of ourselves (X.509 in DER)" },
     { "window",   "SIZE",    'W', CLI_LIVE | CLI_GET, SIZE, AT(window), 0, "live.window", "octets of a live stream that are kept behind the newest (default 16M)" },
     { "record",   "FILE",    'R', CLI_LIVE, TEXT, AT(record), 0, NULL, "keep the broadcast in FILE, and share that when it has ended" },
     { "secret",   NULL,      'k', CLI_SHARE | SWARM, FLAG, AT(secret), 0, NULL, "a secret link: relays cannot recognise look-ups for it" },
@@ -159,6 +162,7 @@ static bool apply(size_t i, const char *value, struct cli_settings *s, char why[
         *(bool *)at = !value || !strcasecmp(value, "yes") || !strcmp(value, "1");
         return true;
     case TEXT:
+    case PATH:
         *(const char **)at = value;
         return true;
     case ADDRESS:
@@ -190,8 +194,13 @@ static void apply_or_exit(size_t i, const char *value, struct cli_settings *s) {
 
 /* ---- to a running node and back ---- */
 
-/* The value as text, as it could have been given; NULL: not given. */
-static json_t *given(size_t i, const struct cli_settings *s) {
+static json_t *absolute(const char *folder, const char *name) {
+    return *name == '/' ? json_string(name) : json_sprintf("%s/%s", folder, name);
+}
+
+/* The value as text, as it could have been given in any folder; NULL: not given, or
+ * not UTF-8. */
+static json_t *given(size_t i, const struct cli_settings *s, const char *folder) {
     const char *base = (const char *)s;
     const void *at = base + options[i].offset;
     char text[CV_ADDR_TEXT];
@@ -201,6 +210,8 @@ static json_t *given(size_t i, const struct cli_settings *s) {
         return *(const bool *)at ? json_string("yes") : NULL;
     case TEXT:
         return *(const char *const *)at ? json_string(*(const char *const *)at) : NULL;
+    case PATH:
+        return *(const char *const *)at ? absolute(folder, *(const char *const *)at) : NULL;
     case ADDRESS:
         return ((const struct cv_addr *)at)->family ? json_string(cv_addr_text(at, text)) : NULL;
     case ADDRESSES:
@@ -218,8 +229,17 @@ static json_t *given(size_t i, const struct cli_settings *s) {
     return NULL;
 }
 
-static json_t *absolute(const char *folder, const char *name) {
-    return *name == '/' ? json_string(name) : json_sprintf("%s/%s", folder, name);
+/* A name that was given and could not be said. */
+static const char *unsaid(const json_t *list, const struct cli_settings *s) {
+    for (size_t i = 0; i < OPTIONS; i++) {
+        const char *name =
+            options[i].kind == PATH
+                ? *(const char *const *)(const void *)((const char *)s + options[i].offset)
+                : NULL;
+        if (name && options[i].verbs & s->verb && !json_object_get(list, options[i].name))
+            return name;
+    }
+    return NULL;
 }
 
 json_t *cli_options_give(const struct cli_settings *s, char why[CLI_TEXT_MAX]) {
@@ -231,15 +251,13 @@ json_t *cli_options_give(const struct cli_settings *s, char why[CLI_TEXT_MAX]) {
     json_t *list = json_object();
     for (size_t i = 0; i < OPTIONS; i++) {
         bool ours = options[i].verbs & SWARM && options[i].verbs & s->verb;
-        json_t *value = ours ? given(i, s) : NULL;
+        json_t *value = ours ? given(i, s, folder) : NULL;
         if (value)
             json_object_set_new(list, options[i].name, value);
     }
     size_t v = 0;
     while (verbs[v].verb != s->verb)
         v++;
-    if (s->output)
-        json_object_set_new(list, "output", absolute(folder, s->output));
     json_t *o =
         json_pack("{s:s, s:o*, s:s*, s:o}", "verb", verbs[v].name, "argument",
                   s->verb == CLI_SHARE ? absolute(folder, s->argument) : json_string(s->argument),
@@ -252,9 +270,10 @@ json_t *cli_options_give(const struct cli_settings *s, char why[CLI_TEXT_MAX]) {
             json_object_del(o, "argument");
     if (files)
         json_object_set_new(o, "arguments", files);
-    if (!json_object_get(o, "argument") || !json_object_get(o, "folder") ||
-        (s->output && !json_object_get(list, "output"))) {
-        wrong(why, "name", s->argument, "is not UTF-8, so the running node cannot be told of it");
+    const char *name = unsaid(list, s);
+    if (!json_object_get(o, "argument") || !json_object_get(o, "folder") || name) {
+        wrong(why, "name", name ? name : s->argument,
+              "is not UTF-8, so the running node cannot be told of it");
         json_decref(o);
         return NULL;
     }
@@ -323,7 +342,9 @@ bool cli_options_take(const json_t *o, struct cli_settings *ret, char why[CLI_TE
         if (!take_option(name, value, ret, why))
             return false;
     }
-    if ((v == CLI_SHARE && *ret->argument != '/') || (ret->output && *ret->output != '/'))
+    if ((v == CLI_SHARE && *ret->argument != '/') || (ret->output && *ret->output != '/') ||
+        (ret->pex_key && *ret->pex_key != '/') ||
+        (ret->pex_certificate && *ret->pex_certificate != '/'))
         return wrong(why, "request", verb, "needs absolute names");
     return v != CLI_SHARE || take_arguments(json_object_get(o, "arguments"), ret, why);
 }

@@ -42,6 +42,7 @@ struct cli_settings {
     const char *player;
     const char *hash, *addressing, *integrity; /* names; NULL = default */
     const char *key, *algorithm, *record;      /* live: key file, name, FILE to keep it in */
+    const char *pex_key, *pex_authority, *pex_certificate; /* direct: cli/authority.h */
     const char *network;
     bool json, quiet, direct, secret, private_network, gate_off, no_share, no_player, quick_start,
         ledbat_plus;

@@ -9,6 +9,7 @@
 
 struct share {
     struct cli_task t;
+    struct cli_authority authority;
     struct cli_offer offer;
     /* Hashing takes as long as reading the file, and the node goes on meanwhile. */
     pthread_t thread;
@@ -53,6 +54,12 @@ static void begin(struct cli_task *t) {
     g->offer.c = t->c;
     g->offer.s = t->s;
     g->offer.path = t->s->argument;
+    g->offer.authority = &g->authority;
+    int status = cli_authority_open(&g->authority, t->s, &g->why);
+    if (status) {
+        cli_task_fail(t, status, "%s", g->why.text);
+        return;
+    }
     g->hashed = io_wake_new(t->c->loop, on_hashed, g);
     g->hashing = g->hashed && pthread_create(&g->thread, NULL, hash, g) == 0;
     if (!g->hashing)
@@ -102,6 +109,7 @@ static void close_share(struct cli_task *t) {
     }
     io_wake_free(g->hashed);
     cli_offer_close(&g->offer);
+    cli_authority_close(&g->authority);
 }
 
 const struct cli_task_ops cli_share_ops = {.size = sizeof(struct share),

@@ -24,6 +24,7 @@ struct place {
 
 struct shelf {
     struct cli_task t;
+    struct cli_authority authority;
     struct io_library *library;
     struct place *open; /* OPEN_MAX */
     /* Files are hashed one after the other in a thread, which knows only this: */
@@ -57,6 +58,7 @@ static void hash_next(struct shelf *g) {
     g->offer.c = g->t.c;
     g->offer.s = g->t.s;
     g->offer.path = g->t.s->arguments[g->done];
+    g->offer.authority = &g->authority;
     g->offer.uri = (struct node_uri){.contacts_count = 0};
     g->hashing = pthread_create(&g->thread, NULL, hash, g) == 0;
     if (!g->hashing)
@@ -95,6 +97,11 @@ static void on_hashed(void *ctx) {
 static void begin(struct cli_task *t) {
     struct shelf *g = (struct shelf *)t;
     t->several = true;
+    int status = cli_authority_open(&g->authority, t->s, &g->why);
+    if (status) {
+        cli_task_fail(t, status, "%s", g->why.text);
+        return;
+    }
     g->library = io_library_new(t->c->state, cv_rng_system());
     g->open = calloc(OPEN_MAX, sizeof *g->open);
     g->hashed = io_wake_new(t->c->loop, on_hashed, g);
@@ -153,7 +160,8 @@ static void take_down(struct shelf *g, const struct io_library_file *file) {
     if (!p)
         return; /* all are in use: it will ask again */
     struct cli_offer *o = &p->offer;
-    *o = (struct cli_offer){.c = g->t.c, .s = g->t.s, .path = file->path};
+    *o = (struct cli_offer){
+        .c = g->t.c, .s = g->t.s, .path = file->path, .authority = &g->authority};
     p->quiet_since = io_host_now(g->t.c->host).mono;
     int status = cli_kind_read(g->t.s, &o->uri, &why);
     if (!status && io_library_open(g->library, file, &o->store, &why) != CV_ERR_OK)
@@ -218,6 +226,7 @@ static void close_shelf(struct cli_task *t) {
     for (size_t i = 0; g->open && i < OPEN_MAX; i++)
         put_back(&g->open[i]);
     free(g->open);
+    cli_authority_close(&g->authority);
     io_library_free(g->library);
 }
 

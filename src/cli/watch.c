@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/authority.h"
 #include "cli/exitcode.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
@@ -18,6 +19,7 @@ enum { PIECE = 65536, WINDOW_DEFAULT = 16 << 20 };
 struct watch {
     struct cli_task t;
     struct node_uri uri;
+    struct cli_authority authority;
     struct io_ring *ring;
     int out;                   /* -1: nowhere (play) */
     struct io_watch *writable; /* standard output */
@@ -217,6 +219,7 @@ static bool open_swarm(struct watch *w) {
                                    .no_share = w->t.s->no_share,
                                    .upload_limit = w->t.s->upload_limit,
                                    .live = {.window = window, .latency = NODE_LIVE_LATENCY}};
+    cli_authority_give(&w->authority, &sw);
     enum cv_err err =
         node_swarm_open(io_host_node(w->t.c->host), io_host_now(w->t.c->host), &sw, &w->t.swarm);
     if (err == CV_ERR_DIFFERS)
@@ -236,6 +239,10 @@ static void begin(struct cli_task *t) {
     struct io_why why = {.text = ""};
     w->out = -1;
     int status = cli_link_check(t->s, t->c->network_id, &w->uri, &why);
+    if (!status)
+        status = cli_authority_open(&w->authority, t->s, &why);
+    if (!status)
+        status = cli_authority_join(&w->authority, &w->uri, &why);
     if (status)
         cli_task_fail(t, status, "%s", why.text);
     else if (open_swarm(w) && open_output(w)) {
@@ -252,6 +259,7 @@ static void close_watch(struct cli_task *t) {
         io_host_flush(t->c->host);
     }
     io_watch_free(w->writable);
+    cli_authority_close(&w->authority);
     io_ring_close(w->ring);
     if (w->out > STDOUT_FILENO)
         close(w->out);

@@ -156,6 +156,20 @@ enum cv_err cv_dnssec_public_new(enum cv_dnssec_alg number, const uint8_t *publi
     return CV_ERR_OK;
 }
 
+enum cv_dnssec_alg cv_dnssec_public_alg(const struct cv_dnssec_public *k) {
+    return k->alg->number;
+}
+
+static EVP_PKEY *shared(EVP_PKEY *pkey) {
+    return EVP_PKEY_up_ref(pkey) == 1 ? pkey : NULL;
+}
+
+EVP_PKEY *cv_dnssec_public_pkey(const struct cv_dnssec_public *k) {
+    if (k->alg->kind == ED_KEY)
+        return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, k->ed, CV_KEY);
+    return shared(k->pkey);
+}
+
 struct cv_dnssec_public *cv_dnssec_public_free(struct cv_dnssec_public *k) {
     if (k)
         EVP_PKEY_free(k->pkey);
@@ -295,10 +309,14 @@ enum cv_err cv_dnssec_secret_from_pem(enum cv_dnssec_alg number, const char *pem
     return pkey ? cv_dnssec_secret_adopt(number, pkey, ret) : CV_ERR_MALFORMED;
 }
 
-enum cv_err cv_dnssec_secret_to_pem(const struct cv_dnssec_secret *k, char *ret, size_t cap) {
-    EVP_PKEY *pkey = k->pkey;
+EVP_PKEY *cv_dnssec_secret_pkey(const struct cv_dnssec_secret *k) {
     if (k->alg->kind == ED_KEY)
-        pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, k->ed_secret.seed, CV_KEY);
+        return EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, k->ed_secret.seed, CV_KEY);
+    return shared(k->pkey);
+}
+
+enum cv_err cv_dnssec_secret_to_pem(const struct cv_dnssec_secret *k, char *ret, size_t cap) {
+    EVP_PKEY *pkey = cv_dnssec_secret_pkey(k);
     BIO *bio = BIO_new(BIO_s_secmem());
     enum cv_err err = CV_ERR_NOMEM;
     char *text;
@@ -311,8 +329,7 @@ enum cv_err cv_dnssec_secret_to_pem(const struct cv_dnssec_secret *k, char *ret,
         }
     }
     BIO_free(bio);
-    if (pkey != k->pkey)
-        EVP_PKEY_free(pkey);
+    EVP_PKEY_free(pkey);
     return err;
 }
 

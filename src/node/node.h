@@ -124,11 +124,16 @@ struct node_swarm_config {
     const struct ppsp_store_ops *store; /* borrowed until node_swarm_close */
     void *store_ctx;
     enum node_swarm_mode mode;
-    uint8_t at[CV_KEY];    /* OPEN: the relay that shares it; not read when complete */
-    bool complete;         /* everything is in the store: we share it */
-    bool fetch_all;        /* get: fetch without being asked for ranges */
-    bool no_share;         /* do not become a seeder of it */
-    bool unprotected;      /* DIRECT only: integrity method 0 is meant (ppsp.h) */
+    uint8_t at[CV_KEY]; /* OPEN: the relay that shares it; not read when complete */
+    bool complete;      /* everything is in the store: we share it */
+    bool fetch_all;     /* get: fetch without being asked for ranges */
+    bool no_share;      /* do not become a seeder of it */
+    bool unprotected;   /* DIRECT only: integrity method 0 is meant (ppsp.h) */
+    /* DIRECT only, where uri.authority names one: its private key, if we are it (outlives
+     * the swarm), and what it says of us, if anything (read during the call). */
+    const struct cv_dnssec_secret *authority_key;
+    const uint8_t *certificate;
+    size_t certificate_len;
     uint64_t upload_limit; /* octets a second, 0 = none */
     /* A live swarm (uri.kind): window, latency, and of a source, which is `complete`
      * from the first moment, the rest. Not OPEN. */

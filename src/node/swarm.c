@@ -114,6 +114,12 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
     if (!s)
         return err;
 
+    struct ppsp_authority authority = {.id = u->authority,
+                                       .id_len = u->authority_len,
+                                       .key = cfg->authority_key,
+                                       .certificate = cfg->certificate,
+                                       .certificate_len = cfg->certificate_len};
+    bool direct = cfg->mode == NODE_SWARM_DIRECT;
     struct ppsp_swarm_config p = {
         .id_len = u->swarm_id_len,
         .integrity = (enum ppsp_integrity)u->integrity,
@@ -125,8 +131,9 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         .store_ctx = cfg->store_ctx,
         .upload_limit = cfg->upload_limit,
         .serve = cfg->complete || !(n->cfg.no_share || cfg->no_share),
-        .open = cfg->mode == NODE_SWARM_DIRECT,
-        .pex = cfg->mode == NODE_SWARM_DIRECT,
+        .open = direct,
+        .pex = direct,
+        .authority = direct && u->authority_len ? &authority : NULL,
         .fetch_all = cfg->fetch_all,
         .unprotected = cfg->unprotected,
         .live = live ? &cfg->live : NULL,

@@ -76,6 +76,10 @@ ssize_t node_uri_write(const struct node_uri *uri, char *out, size_t cap) {
         put(&w, "&k=");
         put(&w, cv_base32(uri->secret, sizeof uri->secret, text));
     }
+    if (uri->authority_len) {
+        put(&w, "&a=");
+        put(&w, cv_base32(uri->authority, uri->authority_len, text));
+    }
     for (size_t i = 0; i < uri->contacts_count; i++) {
         char addr[CV_ADDR_TEXT];
         put(&w, "&b=");
@@ -197,6 +201,12 @@ static enum cv_err read_x(const char *p, size_t n, struct node_uri *uri) {
     return CV_ERR_OK;
 }
 
+static bool read_authority(const char *p, size_t n, struct node_uri *uri) {
+    ssize_t len = cv_unbase32(p, n, uri->authority, sizeof uri->authority);
+    uri->authority_len = len > 0 ? (size_t)len : 0;
+    return len > 0;
+}
+
 static bool read_contact(const char *p, size_t n, struct node_uri *uri) {
     char text[CV_ADDR_TEXT];
     if (n >= sizeof text || uri->contacts_count == NODE_URI_CONTACTS_MAX)
@@ -229,6 +239,8 @@ static const char *read_param(char key, const char *p, size_t n, struct node_uri
     case 'k':
         uri->has_secret = cv_unbase32(p, n, uri->secret, sizeof uri->secret) == 32;
         return uri->has_secret ? NULL : "the secret (k=) is damaged";
+    case 'a':
+        return read_authority(p, n, uri) ? NULL : "the authority (a=) is damaged";
     case 'b':
         return read_contact(p, n, uri) ? NULL : "a contact (b=) is not IP:PORT";
     default:

@@ -1,7 +1,7 @@
 /*
  * The culvert: URI, which names a swarm completely:
  *
- *     culvert:?x=BASE32&n=NAME&l=LENGTH[&f=1][&k=SECRET][&b=IP:PORT...]&c=CHECK
+ *     culvert:?x=BASE32&n=NAME&l=LENGTH[&f=1][&k=SECRET][&a=BASE32][&b=IP:PORT...]&c=CHECK
  *
  * x  version 1 | kind u8 | network id 8 | integrity u8 | hash u8 |
  *    addressing u8 | chunk size u32 (big-endian) | swarm id
@@ -9,6 +9,8 @@
  * l  content length in octets: HTTP must state it before the last chunk is there
  * f  1: a folder as one swarm
  * k  32 secret octets of a secret link, base32
+ * a  of a direct swarm: who certifies its peers, base32 of the number of a signature
+ *    algorithm and a public key (RFC 7574 section 12.2.2: part of the metadata)
  * b  up to 3 DHT contacts (never the seeder's)
  * c  base32 of the first 5 octets of BLAKE2b of everything before "&c=": a cut
  *    or a change anywhere is noticed
@@ -30,7 +32,8 @@ enum {
     NODE_URI_NAME_MAX = 255, /* octets of the decoded name */
     NODE_URI_CONTACTS_MAX = 3,
     NODE_URI_SWARM_ID_MAX = 600, /* RSA-4096 key of a live swarm fits */
-    NODE_URI_MAX = 4096,         /* octets of the text */
+    NODE_URI_AUTHORITY_MAX = 300,
+    NODE_URI_MAX = 4096, /* octets of the text */
 };
 
 enum node_uri_kind { NODE_URI_VOD = 0, NODE_URI_LIVE = 1 };
@@ -46,6 +49,8 @@ struct node_uri {
     uint64_t length;
     bool folder, has_secret;
     uint8_t secret[32];
+    uint8_t authority[NODE_URI_AUTHORITY_MAX];
+    size_t authority_len; /* 0: none */
     struct cv_addr contacts[NODE_URI_CONTACTS_MAX];
     size_t contacts_count;
 };

@@ -157,6 +157,7 @@ void ppsp_channel_free(struct ppsp_channel *c, bool goodbye) {
     s->channel_count--;
     s->p->channels--;
     ppsp_chunkset_done(&c->have);
+    ppsp_member_done(&c->member);
     free(c);
     if (s->open_count == 0 && s->tree.pages && !ppsp_tree_flush(&s->tree))
         ppsp_tree_idle(&s->tree); /* nobody to serve: costs nothing */

@@ -21,6 +21,7 @@
 #include "ppsp/ledbat.h"
 #include "ppsp/limits.h"
 #include "ppsp/live.h"
+#include "ppsp/membership.h"
 #include "ppsp/merkle.h"
 #include "ppsp/message.h"
 #include "ppsp/options.h"
@@ -74,6 +75,7 @@ struct ppsp {
     const struct cv_rng *rng;
     uint8_t map_key[CV_SIPHASH_KEY];
     cv_usec last_now; /* to assert that time does not go back */
+    int64_t wall;     /* of this step; 0: nobody knows */
 
     struct ppsp_swarm **swarms; /* swarms_max slots */
     uint32_t *generations;
@@ -142,7 +144,8 @@ struct ppsp_swarm {
     TAILQ_HEAD(ppsp_channels, ppsp_channel) channels;
     uint32_t channel_count, open_count;
 
-    struct ppsp_live *live; /* NULL: static content */
+    struct ppsp_membership membership; /* authority NULL: plain addresses */
+    struct ppsp_live *live;            /* NULL: static content */
     struct ppsp_tree tree;
     uint64_t chunks;  /* 0: unknown. Equals tree.chunks, but in live swarms: live.h */
     uint64_t octets;  /* 0: not known exactly */
@@ -338,7 +341,8 @@ struct ppsp_channel {
     cv_usec tell_again_at, tell_wait;
 
     /* Peer exchange. */
-    bool from_pex;         /* another peer named it */
+    bool from_pex; /* another peer named it */
+    struct ppsp_member member;
     bool pex_asked;        /* it waits for addresses */
     uint8_t pex_expected;  /* addresses it may still tell us */
     cv_usec pex_ask_at;    /* not before */
@@ -417,6 +421,7 @@ void ppsp_fetch_give_up(struct ppsp_channel *c, uint64_t run, uint64_t mask);
 
 void ppsp_pex_request(struct ppsp_channel *c, cv_usec now);
 void ppsp_pex_response(struct ppsp_channel *c, cv_usec now, const struct cv_addr *addr);
+void ppsp_pex_certificate(struct ppsp_channel *c, cv_usec now, const struct ppsp_pex_cert *cert);
 bool ppsp_pex_due(const struct ppsp_channel *c, cv_usec now);
 cv_usec ppsp_pex_next(const struct ppsp_channel *c);
 void ppsp_pex_put(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, size_t spare);

@@ -14,9 +14,6 @@
      1u << PPSP_MSG_INTEGRITY | 1u << PPSP_MSG_REQUEST | 1u << PPSP_MSG_CANCEL |                   \
      1u << PPSP_MSG_CHOKE | 1u << PPSP_MSG_UNCHOKE)
 
-/* Where addresses are exchanged. */
-#define PEX_MESSAGES (1u << PPSP_MSG_PEX_REQ | 1u << PPSP_MSG_PEX_RESV4 | 1u << PPSP_MSG_PEX_RESV6)
-
 #define BIT(code) (1u << (code))
 
 /* ---- what we say ------------------------------------------------------------ */
@@ -25,6 +22,15 @@
  * when nothing is discarded, and what does not fit is as good. */
 static uint64_t window_unit(const struct ppsp_swarm *s) {
     return s->config.addressing == PPSP_ADDRESSING_BYTE64 ? s->config.chunk_size : 1;
+}
+
+/* Where peers are named at all: by certificates where there is an authority, else plainly. */
+static uint16_t pex_messages(const struct ppsp_swarm *s) {
+    if (!s->config.pex)
+        return 0;
+    return 1u << PPSP_MSG_PEX_REQ |
+           (s->membership.authority ? 1u << PPSP_MSG_PEX_RESCERT
+                                    : 1u << PPSP_MSG_PEX_RESV4 | 1u << PPSP_MSG_PEX_RESV6);
 }
 
 static uint64_t window_ones(const struct ppsp_swarm *s) {
@@ -60,7 +66,7 @@ static void write_handshake(struct cv_wr *w, const struct ppsp_swarm *s, uint32_
         .integrity = (uint8_t)c->integrity,
         .hash = (uint8_t)c->hash,
         .addressing = (uint8_t)c->addressing,
-        .messages = (uint16_t)(OUR_MESSAGES | (c->pex ? PEX_MESSAGES : 0)),
+        .messages = (uint16_t)(OUR_MESSAGES | pex_messages(s)),
         .chunk_size = c->chunk_size,
     };
     if (c->integrity == PPSP_INTEGRITY_NONE) /* nothing is hashed */

@@ -36,6 +36,11 @@ enum {
     PPSP_PEX_ANSWER = 8, /* addresses told, and believed, at a time */
     PPSP_PEX_PEERS = 32, /* peers of a swarm that other peers named */
 
+    /* Membership certificates (section 12.2.1), in seconds of the calendar. */
+    PPSP_MEMBER_TIME = 86400, /* that ours are good for */
+    PPSP_MEMBER_LEFT = 600,   /* of which so much must be left when they are given */
+    PPSP_MEMBER_SKEW = 600,   /* that the issuer's clock may be ahead */
+
     PPSP_WINDOW_MIN = 32,    /* chunks asked of one peer at a time, at least .. */
     PPSP_WINDOW_MAX = 16384, /* .. and at most */
     PPSP_FLIGHT_RUNS = 2048, /* runs of <= 64 chunks in flight per direction */

@@ -179,9 +179,13 @@ enum cv_err ppsp_pex_read(struct cv_rd *r, enum ppsp_message_type type, struct c
     return CV_ERR_OK;
 }
 
-void ppsp_pex_write(struct cv_wr *w, const struct cv_addr *addr) {
+enum ppsp_message_type ppsp_pex_type(const struct cv_addr *addr) {
     assert(addr->family == 4 || addr->family == 6);
-    cv_wr_u8(w, addr->family == 4 ? PPSP_MSG_PEX_RESV4 : PPSP_MSG_PEX_RESV6);
+    return addr->family == 4 ? PPSP_MSG_PEX_RESV4 : PPSP_MSG_PEX_RESV6;
+}
+
+void ppsp_pex_write(struct cv_wr *w, const struct cv_addr *addr) {
+    cv_wr_u8(w, (uint8_t)ppsp_pex_type(addr));
     cv_wr_bytes(w, addr->ip, addr->family == 4 ? 4 : 16);
     cv_wr_be16(w, addr->port);
 }

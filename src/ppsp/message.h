@@ -126,12 +126,15 @@ void ppsp_bare_write(struct cv_wr *w, enum ppsp_message_type type);
 /* `type` says which family. */
 enum cv_err ppsp_pex_read(struct cv_rd *r, enum ppsp_message_type type, struct cv_addr *ret);
 /* The address's family (4 or 6) says which type. */
+enum ppsp_message_type ppsp_pex_type(const struct cv_addr *addr);
 void ppsp_pex_write(struct cv_wr *w, const struct cv_addr *addr);
 
 struct ppsp_pex_cert {
     const uint8_t *der; /* X.509 v3 certificate; borrowed */
     size_t len;         /* at most 65535 */
 };
+
+#define PPSP_PEX_CERT_LEN(der_len) (1 + 2 + (size_t)(der_len))
 
 enum cv_err ppsp_pex_cert_read(struct cv_rd *r, struct ppsp_pex_cert *ret);
 void ppsp_pex_cert_write(struct cv_wr *w, const struct ppsp_pex_cert *cert);

@@ -60,6 +60,7 @@ struct ppsp *ppsp_free(struct ppsp *p) {
 static void check(struct ppsp *p, struct cv_now now) {
     assert(now.mono >= p->last_now);
     p->last_now = now.mono;
+    p->wall = now.wall;
 }
 
 /* ---- peers ------------------------------------------------------------------- */
@@ -129,10 +130,10 @@ static enum cv_err pex(struct ppsp_channel *c, cv_usec now, enum ppsp_message_ty
     enum cv_err err = CV_ERR_OK;
     if (type == PPSP_MSG_PEX_REQ) {
         ppsp_pex_request(c, now);
-    } else if (type == PPSP_MSG_PEX_RESCERT) { /* nobody's certificates are known: read over */
+    } else if (type == PPSP_MSG_PEX_RESCERT) {
         err = ppsp_pex_cert_read(r, &cert);
         if (!err)
-            PPSP_COUNT(c->swarm->p, drop_pex);
+            ppsp_pex_certificate(c, now, &cert);
     } else {
         err = ppsp_pex_read(r, type, &addr);
         if (!err)

@@ -110,6 +110,16 @@ struct ppsp_live_config {
                               number ever used, and a multiple of munro_chunks */
 };
 
+/* Who says who takes part in a swarm (membership.h). */
+struct ppsp_authority {
+    const uint8_t *id; /* algorithm and public key, in the form of a live swarm's id */
+    size_t id_len;
+    const struct cv_dnssec_secret *key; /* of who is it, and makes certificates for those
+                                           that it speaks with; must outlive the swarm. NULL */
+    const uint8_t *certificate;         /* in DER: what it says of ourselves */
+    size_t certificate_len;             /* 0: nothing */
+};
+
 struct ppsp_swarm_config {
     /* Metadata; must be the same at every peer and come from a trusted place. */
     uint8_t id[PPSP_ID_MAX];
@@ -128,6 +138,9 @@ struct ppsp_swarm_config {
     bool open;                             /* accept handshakes from any UDP endpoint */
     bool pex;                              /* tell UDP peers of each other, and call whom they
                                               name; they learn addresses: never hidden swarms */
+    /* With pex, where not everybody is benign: borrowed during the call. Peers are then
+     * named by certificates and no other way. NULL: by plain addresses. */
+    const struct ppsp_authority *authority;
     /* Allows integrity method 0: nothing that comes is checked, whoever gives it decides
      * what the content is. For experiments between machines of one owner: UDP peers
      * without a public address only. The id is a root hash all the same (erratum 4724), nobody
@@ -142,9 +155,10 @@ struct ppsp_swarm_config {
 
 /*
  * Opens a swarm and loads what its store has. *ret names it from now on.
- * CV_ERR_INVAL: metadata not supported; CV_ERR_EXIST: a swarm with that id is
- * open; CV_ERR_LIMIT; CV_ERR_NOMEM; CV_ERR_CORRUPT: the store holds a tree of
- * something else (discard it and try again); or an error of the store.
+ * CV_ERR_INVAL: metadata not supported, or authority, its key and our certificate do not
+ * belong together; CV_ERR_EXIST: a swarm with that id is open; CV_ERR_LIMIT; CV_ERR_NOMEM;
+ * CV_ERR_CORRUPT: the store holds a tree of something else (discard it and try again); or an error
+ * of the store.
  */
 enum cv_err ppsp_swarm_open(struct ppsp *p, struct cv_now now,
                             const struct ppsp_swarm_config *config, cv_handle *ret);
@@ -377,6 +391,7 @@ size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats 
     X(drop_ack_false)         /* ack of a chunk that was withheld: taken for a loss */             \
     X(drop_choke)             /* stray UNCHOKE */                                                  \
     X(drop_pex)               /* peer addresses: not asked for, not usable, or asked too often */  \
+    X(drop_pex_certificate)   /* a defective one: the rest of that answer is discarded */          \
     X(requests_expired)       /* chunks asked for again */                                         \
     X(peers_dropped_bad)      /* for bad data */                                                   \
     X(events_lost)            /* owner did not drain */

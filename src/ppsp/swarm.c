@@ -189,6 +189,7 @@ static enum cv_err load_live(struct ppsp_swarm *s) {
 
 static void swarm_free(struct ppsp_swarm *s) {
     ppsp_live_done(s);
+    ppsp_membership_done(&s->membership);
     ppsp_tree_done(&s->tree);
     ppsp_chunkset_done(&s->have);
     ppsp_chunkset_done(&s->taken);
@@ -213,7 +214,12 @@ enum cv_err ppsp_swarm_open(struct ppsp *p, struct cv_now now,
     struct ppsp_swarm *s = swarm_new(p, config, now.mono);
     if (!s)
         return CV_ERR_NOMEM;
-    enum cv_err err = is_live(config) ? load_live(s) : load(s);
+    s->config.authority = NULL; /* what it said is in s->membership */
+    enum cv_err err = CV_ERR_OK;
+    if (config->authority)
+        err = ppsp_membership_init(&s->membership, config->authority, config->id, config->id_len);
+    if (!err)
+        err = is_live(config) ? load_live(s) : load(s);
     if (!err)
         err = cv_map_put(p->by_id, key, s);
     if (err) {

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Direct swarms of every kind: the file arrives by link and by root hash, over
 IPv4 and IPv6, and what does not fit a circuit is refused elsewhere."""
+import base64
+import re
 import unittest
 
 import programs
@@ -81,6 +83,53 @@ class Direct(programs.Case):
             with self.subTest(line):
                 got, _, err = programs.run(args[0], *self.options("x"), *args[1:])
                 self.assertEqual((got, err.splitlines()), (2, [f"culvert: {line}"]))
+
+    def test_authority(self):
+        """What does not belong together is said before anything is shared or fetched."""
+        path = self.film(1000)
+        key, other = self.folder / "key.pem", self.folder / "other.pem"
+        seeder = self.start("share", "--direct", *self.options("as"), "--pex-key", key, path)
+        uri = seeder.wait_for("shared")["uri"]
+        self.assertEqual(key.stat().st_mode & 0o777, 0o600)
+        text = re.search("&a=([a-z2-7]+)", uri)[1]
+        hexadecimal = base64.b32decode(text.upper() + "=" * (-len(text) % 8)).hex()
+        other.write_text("no key")
+        other.chmod(0o600)
+        asked = ["--direct", "--peer", "127.0.0.1:9"]
+        form = ("is not the number of a signature algorithm (08, 0d, 0e or 0f) and its public "
+                "key, in hexadecimal digits")
+        rows = [
+            (2, ["share", "--pex-key", key, path],
+             "pex-key: peers name each other in direct swarms only; add --direct"),
+            (2, ["get", "--pex-authority", hexadecimal, uri],
+             "pex-authority: peers name each other in direct swarms only; add --direct"),
+            (5, ["share", "--direct", "--pex-key", other, path],
+             f"{other}: is not a private key in PEM; name another file with --pex-key"),
+            (2, ["share", "--direct", "--pex-authority", "0f00", path],
+             f"pex-authority '0f00': {form}"),
+            (2, ["share", "--direct", "--pex-authority", "05" + hexadecimal[2:], path],
+             f"pex-authority '05{hexadecimal[2:]}': {form}"),
+            (2, ["share", "--direct", "--pex-key", key, "--pex-authority",
+                 hexadecimal[:-2] + "00", path],
+             f"pex-authority '{hexadecimal[:-2]}00': is not the public key of --pex-key"),
+            (2, ["get", *asked, "--pex-authority", "0f" + "11" * 32, uri],
+             "the link names another authority than --pex-authority"),
+            (2, ["get", *asked, "--pex-certificate", path, uri],
+             f"pex-certificate '{path}': is not an X.509 certificate in DER whose critical "
+             "subject alternative name is one URI"),
+            (5, ["get", *asked, "--pex-certificate", self.folder / "none", uri],
+             f"{self.folder / 'none'}: cannot be read"),
+        ]
+        for wanted, args, line in rows:
+            with self.subTest(line):
+                got, _, err = programs.run(args[0], *self.options("x"), *args[1:])
+                lines = [text for text in err.splitlines() if "hides nothing" not in text]
+                self.assertEqual((got, lines), (wanted, [f"culvert: {line}"]))
+        seeder.end()
+        # the same key again: the same link
+        seeder = self.start("share", "--direct", *self.options("as"), "--pex-key", key, path)
+        self.assertEqual(seeder.wait_for("shared")["uri"], uri)
+        seeder.end()
 
     def test_refused(self):
         path = self.film(1000)

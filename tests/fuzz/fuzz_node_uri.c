@@ -32,6 +32,8 @@ static void again(const struct node_uri *u) {
     assert(u->integrity == got.integrity && u->addressing == got.addressing);
     assert(u->folder == got.folder && u->has_secret == got.has_secret);
     assert(memcmp(u->secret, got.secret, sizeof u->secret) == 0);
+    assert(u->authority_len == got.authority_len);
+    assert(memcmp(u->authority, got.authority, u->authority_len) == 0);
     assert(u->contacts_count == got.contacts_count);
     for (size_t i = 0; i < u->contacts_count; i++)
         assert(cv_addr_equal(&u->contacts[i], &got.contacts[i]));

@@ -1,8 +1,9 @@
 /*
  * An engine and a script of what a peer, the clock, the store and the owner do.
  * First octet: bit 0 the engine has everything, bit 1 circuits, bit 2 the length
- * is known, bits 3, 6 and 7 how chunks are named, bits 4-5 the hash function. Then
- * operations: one octet of kind, arguments behind it (see step()).
+ * is known, bits 3, 6 and 7 how chunks are named (three of their values with an
+ * authority), bits 4-5 the hash function. Then operations: one octet of kind, arguments behind it
+ * (see step()).
  *
  * Property: no crash and no assertion; what is in the store is the content,
  * octet for octet, whatever was said; after the engine was served, its next
@@ -10,6 +11,7 @@
  */
 #include <assert.h>
 
+#include "ppsp/membership.h"
 #include "ppsp/tests/raw.h"
 
 enum { OCTETS = 69 * 512 + 100, CHUNKS = 70, OPERATIONS_MAX = 400 };
@@ -20,6 +22,11 @@ struct world {
     struct rig_store full;
     struct cv_rd script;
     ppsp_want_id want;
+    struct ppsp_authority authority; /* id NULL: there is none */
+    uint8_t authority_id[1 + CV_DNSSEC_PUBLIC_MAX];
+    struct cv_dnssec_secret *key;
+    struct ppsp_membership membership;
+    struct ppsp_member own;
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -118,6 +125,24 @@ static void reopen(struct world *w) {
     w->want = 0;
 }
 
+/* A certificate for some address: of the authority, or damaged. */
+static void certify(struct world *w, uint8_t k) {
+    struct cv_addr addr = {.ip = {10, 0, 0, k >> 6}, .port = 1, .family = 4};
+    struct ppsp_member m = {0};
+    struct cv_wr d = raw_datagram(w->raw);
+    const struct ppsp_swarm_config *c = &w->rig->config;
+    if (k & 16)
+        addr = w->raw->us.addr;
+    if (!w->authority.id ||
+        ppsp_membership_issue(&w->membership, rig_now(w->rig).wall, &w->rig->rng[RIG_ENGINES],
+                              c->id, c->id_len, &addr, &m))
+        return;
+    m.der[m.len / 2] ^= k >> 5 & 1;
+    ppsp_pex_cert_write(&d, &(struct ppsp_pex_cert){m.der, m.len});
+    (void)raw_send(w->raw, &d);
+    ppsp_member_done(&m);
+}
+
 static void owner(struct world *w) {
     struct rig *r = w->rig;
     struct ppsp *p = r->engine[0];
@@ -145,6 +170,8 @@ static void owner(struct world *w) {
         reopen(w);
         break;
     default: {
+        if (k & 8)
+            certify(w, k);
         struct ppsp_peer_stats rows[4];
         struct ppsp_stats st;
         (void)ppsp_peers(p, r->swarm[0], rows, 4);
@@ -208,6 +235,35 @@ static void step(struct world *w) {
     serve(w);
 }
 
+/* Peers are named by certificates. */
+static void begin_authority(struct world *w, bool is_it) {
+    uint8_t seed[CV_KEY] = {7};
+    const struct ppsp_swarm_config *c = &w->rig->config;
+    struct cv_addr us = {.ip = {10, 0, 0, 9}, .port = 9, .family = 4};
+    enum cv_err err = cv_dnssec_secret_from_seed(seed, &w->key);
+    assert(!err);
+    w->authority_id[0] = CV_DNSSEC_ED25519;
+    w->authority.id = w->authority_id;
+    w->authority.id_len = 1 + cv_dnssec_public_of(w->key, w->authority_id + 1);
+    w->authority.key = w->key;
+    err = ppsp_membership_init(&w->membership, &w->authority, c->id, c->id_len);
+    assert(!err);
+    err = ppsp_membership_issue(&w->membership, rig_now(w->rig).wall, &w->rig->rng[RIG_ENGINES],
+                                c->id, c->id_len, &us, &w->own);
+    assert(!err);
+    (void)err;
+    w->authority.key = is_it ? w->key : NULL;
+    w->authority.certificate = w->own.der;
+    w->authority.certificate_len = w->own.len;
+    w->rig->config.authority = &w->authority;
+}
+
+static void end_authority(struct world *w) {
+    ppsp_member_done(&w->own);
+    ppsp_membership_done(&w->membership);
+    cv_dnssec_secret_free(w->key);
+}
+
 static void expect_content(const struct world *w) {
     const struct rig_store *st = &w->rig->store[0];
     for (uint64_t i = 0; i < CHUNKS; i++)
@@ -229,8 +285,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     w.rig = rig_new(1, OCTETS, 512, hashes[kind >> 4 & 3]);
     w.rig->circuits = kind & 2;
     w.rig->config.length = kind & 4 ? OCTETS : 0;
-    w.rig->config.addressing = methods[(kind >> 3 & 1) | (kind >> 5 & 6)];
+    unsigned how = (kind >> 3 & 1) | (kind >> 5 & 6);
+    w.rig->config.addressing = methods[how];
     w.rig->config.pex = true;
+    if (how > 4)
+        begin_authority(&w, kind & 1);
     rig_add(w.rig, kind & 1);
     w.raw = raw_new(w.rig, 0);
     rig_store_init(&w.full, 512, w.rig->config.id_len, OCTETS);
@@ -241,5 +300,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     rig_store_done(&w.full);
     free(w.raw);
     rig_free(w.rig);
+    end_authority(&w);
     return 0;
 }

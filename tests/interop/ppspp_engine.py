@@ -31,6 +31,7 @@ import ipaddress
 import random
 import struct
 
+import ppspp_sign as sign
 import ppspp_wire as wire
 from ppspp_integrity import content_of
 from ppspp_wire import Invalid, Message
@@ -71,11 +72,12 @@ class Channel:
 
 class Peer:
     def __init__(self, swarm, content=None, rng=None, quirks=(), window=None, count=None,
-                 certificate=None):
+                 certificate=None, issuer=None):
         self.swarm = swarm
         self.content = content or content_of(swarm)
         self.rng = rng or random.Random(1)
         self.quirks, self.window, self.certificate = set(quirks), window, certificate
+        self.issuer = issuer      # private key of the swarm's authority (section 12.2.2)
         self.channels = {}
         self.next_short = 1
         self.out = []
@@ -484,9 +486,15 @@ class Peer:
             other.haves.append((start, end))
 
     def exchange(self, c, now):
-        """Sections 3.10 and 8.13, in the benign network of a test."""
+        """Sections 3.10 and 8.13: plain addresses in the benign network of a test, but
+        certificates for those whose authority we are."""
         for other in self.channels.values():
             if other is c or now - other.heard > 60:
+                continue
+            if self.issuer:
+                if wire.PEX_RESCERT in c.supported:
+                    der = sign.membership_certificate(self.issuer, *other.address, self.swarm.id, now)
+                    c.extra.append(Message(wire.PEX_RESCERT, body=der))
                 continue
             ip = ipaddress.ip_address(other.address[0])
             kind = wire.PEX_RESV4 if ip.version == 4 else wire.PEX_RESV6

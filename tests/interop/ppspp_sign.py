@@ -106,3 +106,14 @@ def read_certificate(der):
     extension = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(
         x509.SubjectAlternativeName)
     return extension.value.get_values_for_type(x509.UniformResourceIdentifier)[0], extension.critical
+
+
+def certificate_holds(der, public, when):
+    """Whether an Ed25519 authority signed it and it is good at that time."""
+    c = x509.load_der_x509_certificate(der)
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(c.signature, c.tbs_certificate_bytes)
+    except InvalidSignature:
+        return False
+    now = datetime.datetime.utcfromtimestamp(when)
+    return c.version == x509.Version.v3 and c.not_valid_before <= now <= c.not_valid_after

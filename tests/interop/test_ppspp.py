@@ -44,14 +44,20 @@ def octets(n, seed=1):
     return random.Random(seed).randbytes(n)
 
 
-def uri(swarm, length, kind=0):
+def b32(o):
+    return base64.b32encode(o).decode().lower().rstrip('=')
+
+
+def unb32(text):
+    return base64.b32decode(text.upper() + '=' * (-len(text) % 8))
+
+
+def uri(swarm, length, kind=0, authority=b''):
     """docs/protocol: the link of a direct swarm, of the network 'culvert'."""
     network = hashlib.blake2b(b'culvert', digest_size=8).digest()
     x = bytes([1, kind]) + network + struct.pack('>BBBI', swarm.integrity, swarm.hash, swarm.addressing.method,
                                                  swarm.chunk_size) + swarm.id
-    def b32(o):
-        return base64.b32encode(o).decode().lower().rstrip('=')
-    text = f'culvert:?x={b32(x)}&n=f&l={length}'
+    text = f'culvert:?x={b32(x)}&n=f&l={length}' + (f'&a={b32(authority)}' if authority else '')
     return text + '&c=' + b32(hashlib.blake2b(text.encode(), digest_size=32).digest()[:5])
 
 
@@ -397,6 +403,99 @@ class PeerExchange(unittest.TestCase):
         finally:
             knows.close()
             has.close()
+            c.kill()
+
+
+    def ask(self, asker, c, *others):
+        """Asks culvert for peers until it names one; the others show that they are alive."""
+        for channel in asker.peer.channels.values():
+            channel.pex_wanted = True
+
+        def found():
+            for other in others:
+                other.step(0)
+            return asker.peer.found
+        run(asker, found, c.said)
+        return asker.peer.found[0]
+
+    def test_culvert_certifies(self):
+        """Who has the authority's key makes certificates for the peers it speaks with, and
+        names nobody otherwise; its link says whose they are."""
+        data = octets(300 * 1024)
+        c, address = Culvert.share(data, '--pex-key', os.path.join(FOLDER, 'authority.pem'))
+        swarm = static_swarm(data)[0]
+        first, second = (Node(Peer(swarm)) for _ in range(2))
+        try:
+            for node in (first, second):
+                node.peer.connect(address, time.time())
+                run(node, lambda: node.peer.counts['chunks'] > 2, c.said)
+            kind, der = self.ask(second, c, first)
+            self.assertEqual(kind, wire.PEX_RESCERT)
+            self.assertEqual(sign.read_certificate(der), (f'file://{spoken(first.address)}/{swarm.id.hex()}', True))
+            authority = unb32(re.search('&a=([a-z2-7]+)', c.event('shared')['uri'])[1])
+            self.assertEqual(authority[0], sign.ED25519)
+            self.assertTrue(sign.certificate_holds(der, authority[1:], time.time()))
+            c.stop()
+        finally:
+            first.close()
+            second.close()
+            c.kill()
+
+    def test_culvert_believes_certificates(self):
+        """One of its peers names a trap with a certificate of his own, another one who has
+        everything with one of the authority's."""
+        data = octets(50 * 1024)
+        swarm, content = static_swarm(data)
+        key = sign.make_key(sign.ED25519)
+        liar = Node(Peer(static_swarm(data)[0], issuer=sign.make_key(sign.ED25519)))
+        knows = Node(Peer(static_swarm(data)[0], issuer=key))
+        has, trap = Node(Peer(swarm, content)), Node(Peer(swarm, content))
+        for node in (liar, knows):
+            node.peer.wanted = lambda channel: []
+        has.peer.connect(knows.address, time.time())
+        trap.peer.connect(liar.address, time.time())
+        asked, waiting = [], []  # the truth waits until the lie was told
+        lies, tells = liar.peer.exchange, knows.peer.exchange
+        liar.peer.exchange = lambda channel, now: (asked.append(channel), lies(channel, now))
+        knows.peer.exchange = lambda channel, now: waiting.append(channel)
+        out = os.path.join(FOLDER, 'certified')
+        c = Culvert('get', '--listen', '127.0.0.1:0', '--peer', spoken(liar.address), '--peer', spoken(knows.address),
+                    '-o', out, uri(swarm, len(data), authority=sign.swarm_id(sign.ED25519, key)))
+        try:
+            end = time.monotonic() + SECONDS
+            while c.alive():
+                self.assertLess(time.monotonic(), end, c.said())
+                for node in (liar, knows, has, trap):
+                    node.step(0.01)
+                if asked and waiting:
+                    tells(waiting.pop(), time.time())
+            self.assertEqual(c.stop(), 0)
+            with open(out, 'rb') as f:
+                self.assertEqual(f.read(), data)
+            self.assertEqual({ch.address for ch in trap.peer.channels.values()}, {liar.address})
+        finally:
+            for node in (liar, knows, has, trap):
+                node.close()
+            c.kill()
+
+    def test_culvert_shows_its_own_certificate(self):
+        """Section 12.2.2: what the authority said of it, which it does not make itself."""
+        data = octets(20 * 1024)
+        swarm = static_swarm(data)[0]
+        key = sign.make_key(sign.ED25519)
+        der = sign.membership_certificate(key, '127.0.0.1', 7001, swarm.id, time.time(), 3600)
+        with open(os.path.join(FOLDER, 'own.der'), 'wb') as f:
+            f.write(der)
+        c, address = Culvert.share(data, '--pex-authority', sign.swarm_id(sign.ED25519, key).hex(),
+                                   '--pex-certificate', os.path.join(FOLDER, 'own.der'))
+        asker = Node(Peer(swarm))
+        try:
+            asker.peer.connect(address, time.time())
+            run(asker, lambda: asker.peer.counts['chunks'] > 2, c.said)
+            self.assertEqual(self.ask(asker, c), (wire.PEX_RESCERT, der))
+            c.stop()
+        finally:
+            asker.close()
             c.kill()
 
 

@@ -19,6 +19,8 @@ static struct node_uri sample(void) {
                          .swarm_id_len = 32,
                          .length = 15728640,
                          .has_secret = true,
+                         .authority = {15, 1, 2, 3},
+                         .authority_len = 33,
                          .contacts_count = 2};
     memset(u.swarm_id, 0xa5, 32);
     memset(u.secret, 0x5a, 32);
@@ -41,6 +43,8 @@ Test(node_uri, write_then_read_is_identity) {
     cr_expect_arr_eq(got.swarm_id, u.swarm_id, 32);
     cr_expect_arr_eq(got.secret, u.secret, 32);
     cr_expect_arr_eq(got.network_id, u.network_id, 8);
+    cr_expect_eq(got.authority_len, 33);
+    cr_expect_arr_eq(got.authority, u.authority, 33);
     cr_expect_eq(got.contacts_count, 2);
     cr_expect(cv_addr_equal(&got.contacts[1], &u.contacts[1]));
     cr_expect_eq(got.chunk_size, 1024u);
@@ -106,6 +110,8 @@ Test(node_uri, table_of_bad_parameters) {
         {"four contacts", "culvert:?x=", "&l=1&b=1.2.3.4:5&b=1.2.3.4:6&b=1.2.3.4:7&b=1.2.3.4:8",
          CV_ERR_MALFORMED},
         {"secret too short", "culvert:?x=", "&l=1&k=aaaa", CV_ERR_MALFORMED},
+        {"authority of nothing", "culvert:?x=", "&l=1&a=", CV_ERR_MALFORMED},
+        {"authority is no base32", "culvert:?x=", "&l=1&a=!!", CV_ERR_MALFORMED},
         {"other scheme", "magnet:?x=", "&l=1", CV_ERR_MALFORMED},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -198,7 +198,7 @@ struct raw_message {
     unsigned datagram;
     uint8_t type;
     struct ppsp_range range; /* also of DATA, INTEGRITY and ACK */
-    const uint8_t *content;  /* of DATA; hash of INTEGRITY; signature */
+    const uint8_t *content;  /* of DATA; hash of INTEGRITY; signature; certificate */
     size_t len;
     uint64_t stamp;      /* of DATA and SIGNED_INTEGRITY; delay of ACK */
     struct cv_addr addr; /* of PEX_RESv4 and v6 */
@@ -221,6 +221,7 @@ static inline size_t raw_messages(const struct raw *w, struct raw_message *out) 
             struct ppsp_ack ack;
             struct ppsp_integrity_hash node;
             struct ppsp_signed_integrity sig;
+            struct ppsp_pex_cert cert;
             if (m.type == PPSP_MSG_HANDSHAKE)
                 break;
             if (m.type == PPSP_MSG_DATA) {
@@ -239,6 +240,10 @@ static inline size_t raw_messages(const struct raw *w, struct raw_message *out) 
                 m.content = node.hash;
             } else if (m.type == PPSP_MSG_PEX_RESV4 || m.type == PPSP_MSG_PEX_RESV6) {
                 err = ppsp_pex_read(&r, (enum ppsp_message_type)m.type, &m.addr);
+            } else if (m.type == PPSP_MSG_PEX_RESCERT) {
+                err = ppsp_pex_cert_read(&r, &cert);
+                m.content = cert.der;
+                m.len = cert.len;
             } else if (m.type == PPSP_MSG_SIGNED_INTEGRITY) {
                 size_t sig_len =
                     cv_dnssec_signature_len((enum cv_dnssec_alg)c->id[0], c->id + 1, c->id_len - 1);
