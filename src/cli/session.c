@@ -10,6 +10,7 @@
 
 #include "cli/daemon.h"
 #include "cli/exitcode.h"
+#include "crypto/aes.h"
 #include "crypto/rng_system.h"
 #include "io/clock.h"
 #include "io/limits.h"
@@ -272,6 +273,7 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
                                           .relay_bandwidth_kib = (uint32_t)s->bandwidth_kib,
                                           .epoch_seconds = (uint32_t)s->epoch_seconds,
                                           .epoch_minimum = s->epoch_minimum,
+                                          .aes = cv_aes_is_fast(),
                                           .gate_off = s->gate_off,
                                           .no_share = s->no_share,
                                           .ledbat_plus = s->ledbat_plus,

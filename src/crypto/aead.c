@@ -3,6 +3,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "crypto/aes_priv.h"
 #include "crypto/stream.h"
 
 /*
@@ -121,4 +122,5 @@ void cv_hchacha20(uint8_t out[32], const uint8_t in[16], const uint8_t key[CV_AE
 
 void cv_aead_forget(void) {
     cv_stream_forget();
+    cv_aes_forget();
 }

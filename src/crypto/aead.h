@@ -44,8 +44,8 @@ void cv_chacha20_xor(uint8_t *data, size_t len, const uint8_t nonce[CV_AEAD_NONC
 void cv_chacha20_xor_at(uint8_t *data, size_t len, uint32_t block,
                         const uint8_t nonce[CV_AEAD_NONCE], const uint8_t key[CV_AEAD_KEY]);
 
-/* A thread's cipher context keeps the key it used last until it uses another one.
- * To be called where keys end. */
+/* A thread's cipher contexts, also those of aes.h, keep the key they used last until
+ * they use another one. To be called where keys end. */
 void cv_aead_forget(void);
 
 /* HChaCha20: 32 octets from a 16-octet input; a fast PRF for header masks. */

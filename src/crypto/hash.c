@@ -5,6 +5,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+#include "crypto/aes_priv.h"
 #include "crypto/stream.h"
 
 enum { ALGS = 5 };
@@ -31,6 +32,7 @@ void cv_crypto_init(void) {
     assert(sodium >= 0 && "libsodium does not start");
     (void)sodium;
     cv_stream_init();
+    cv_aes_init();
     for (int i = ALGS - 1; i >= 0; i--) { /* [0] last: it says that all are there */
         fetched[i] = EVP_MD_fetch(NULL, algs[i].name, NULL);
         assert(fetched[i] && "libcrypto offers no SHA");
@@ -39,6 +41,7 @@ void cv_crypto_init(void) {
 
 void cv_crypto_thread_done(void) {
     cv_stream_thread_done();
+    cv_aes_thread_done();
     for (int i = 0; i < ALGS; i++) {
         EVP_MD_CTX_free(contexts[i]);
         contexts[i] = NULL;

@@ -199,6 +199,7 @@ static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool
         .tokens = relay && cfg->ledger_store,
         .bandwidth_kib_s = cfg->relay_bandwidth_kib,
         .send_octets_s = relay ? cfg->relay_octets_s : 0,
+        .aes = cfg->aes,
         .gate = !cfg->gate_off,
         .hurry = cfg->quick_start,
     };

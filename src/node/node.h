@@ -78,6 +78,7 @@ struct node_config {
     uint32_t epoch_seconds;               /* ledger release period */
     uint64_t epoch_minimum;               /* octets below which an epoch releases nothing */
     const struct rep_store *ledger_store; /* borrowed; NULL: no ledger */
+    bool aes;                             /* cv_aes_is_fast(): AES with first hops that have it */
     bool gate_off;                        /* every link in one class (comparison runs) */
     bool no_share;                        /* viewers do not become seeders */
     bool ledbat_plus;                     /* ppsp_config.ledbat_plus */

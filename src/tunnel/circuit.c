@@ -19,7 +19,7 @@ static unsigned last_hop(const struct tun_circuit *c) {
 /* ---- timers ---- */
 
 static void schedule(struct tunnel *t, struct tun_circuit *c) {
-    cv_usec at = c->tick_at;
+    cv_usec at = cv_usec_min(c->tick_at, c->turn_at);
     if (c->state == TUN_CIRCUIT_LINKING || c->state == TUN_CIRCUIT_CREATING)
         at = cv_usec_min(at, c->create_at);
     struct tun_asking *a;
@@ -117,6 +117,8 @@ static enum cv_err send_cell(struct tunnel *t, const struct cv_now *now, struct 
         memcpy(tun_onion_data(cell->octets, target), data, len);
     enum cv_err err = tun_onion_wrap(&c->onion, &t->fast, cell->octets, target, command, len);
     if (err) {
+        c->spent = true; /* ends at its next timeout: nobody above us expects it to vanish now */
+        tun_timer_set(t, &c->timer, now->mono);
         tun_sched_release(&t->sched, cell);
         return err;
     }
@@ -215,9 +217,17 @@ void tun_circuit_forget(struct tunnel *t, cv_handle circuit, uint32_t transactio
 
 /* ---- building ---- */
 
+/* AES with the first hop only, which sees our address anyway; and not from a relay,
+ * whose links carry what others chose. */
+static uint8_t suite_for(const struct tunnel *t, const struct tun_circuit *c,
+                         const struct tun_relay_ref *to) {
+    bool aes = t->cfg.aes && !t->cfg.relay && c->onion.hops == 0;
+    return aes && (to->suites & TUN_SUITES_AES) ? TUN_SUITE_AES : TUN_SUITE_CHACHA;
+}
+
 static enum cv_err start_handshake(struct tunnel *t, struct tun_circuit *c) {
     const struct tun_relay_ref *to = &c->plan.hop[c->onion.hops];
-    struct tun_params params = {.suite = TUN_SUITE_CHACHA, .version = TUN_VERSION};
+    struct tun_params params = {.suite = suite_for(t, c, to), .version = TUN_VERSION};
     uint8_t flight[TUN_FLIGHT1];
     assert(!c->handshake);
     c->handshake = calloc(1, sizeof *c->handshake);
@@ -282,7 +292,7 @@ enum cv_err tun_circuit_build(struct tunnel *t, const struct cv_now *now,
     c->next_transaction = cv_rng_u32(&t->fast);
     c->opened_at = c->heard_at = c->sent_at = now->mono;
     c->expires_at = now->mono + cv_rng_between(&t->fast, CV_SEC(2400), CV_SEC(3600));
-    c->tick_at = CV_USEC_NEVER;
+    c->tick_at = c->turn_at = CV_USEC_NEVER;
     c->create_at = now->mono + CV_SEC(10);
     err = tun_handles_put(&t->circuits, c, &c->handle);
     if (err) {
@@ -349,17 +359,18 @@ static bool add_hop(struct tunnel *t, const struct cv_now *now, struct tun_circu
         return false;
     struct tun_params params;
     struct tun_layer_secret secret;
-    if (tun_handshake_consume_2(c->handshake, flight, len, &params, &secret))
-        return false;
-    handshake_free(c);
-    if (params.suite != TUN_SUITE_CHACHA || params.version != TUN_VERSION) {
-        cv_wipe(&secret, sizeof secret);
-        tun_circuit_fail(t, now, c, CV_ERR_VERSION);
+    enum cv_err err = tun_handshake_consume_2(c->handshake, flight, len, &params, &secret);
+    if (err == CV_ERR_VERSION) {
+        tun_circuit_fail(t, now, c, err);
         return true;
     }
+    if (err)
+        return false;
+    handshake_free(c);
     memcpy(c->binding[c->onion.hops], secret.binding, sizeof secret.binding);
     tun_onion_add(&c->onion, &secret);
     cv_wipe(&secret, sizeof secret);
+    c->turn_at = tun_onion_turn(&c->onion, &t->fast, now->mono);
     if (c->onion.hops == c->plan.hops)
         ready(t, now, c);
     else
@@ -492,6 +503,10 @@ void tun_circuit_on_cell(struct tunnel *t, const struct cv_now *now, struct tun_
         t->count.bad_backward++;
         return;
     }
+    if (tun_onion_wipe_at(&c->onion) < c->turn_at) { /* a hop began an epoch */
+        c->turn_at = tun_onion_wipe_at(&c->onion);
+        schedule(t, c);
+    }
     t->count.own_cells_in++;
     c->cells_in++;
     c->heard_at = now->mono;
@@ -608,6 +623,12 @@ static bool tick_due(struct tunnel *t, const struct cv_now *now, struct tun_circ
 }
 
 void tun_circuit_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c) {
+    if (c->spent) {
+        tun_circuit_fail(t, now, c, CV_ERR_LIMIT);
+        return;
+    }
+    if (now->mono >= c->turn_at)
+        c->turn_at = tun_onion_turn(&c->onion, &t->fast, now->mono);
     if (c->state == TUN_CIRCUIT_LINKING || c->state == TUN_CIRCUIT_CREATING)
         if (!create_due(t, now, c))
             return;

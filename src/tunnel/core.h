@@ -173,12 +173,13 @@ struct tun_circuit {
     cv_handle handle;
     struct tun_leg leg;
     struct tun_timer timer;
-    cv_usec tick_at;
+    cv_usec tick_at, turn_at; /* turn: key epochs */
     struct tun_onion onion;
     struct tun_circuit_plan plan;
     uint8_t binding[TUN_HOPS_MAX][32];
     uint8_t state; /* enum tun_circuit_state */
     uint8_t ttl, pings, create_tries;
+    bool spent;                      /* a hop has seen all the cells it may: no more */
     struct tun_handshake *handshake; /* with hop onion.hops */
     cv_usec create_at, create_wait;
     struct tun_askings askings;
@@ -217,7 +218,8 @@ struct tun_hop {
     uint32_t extending; /* transaction of the EXTEND under way */
     struct tun_memo *memos;
     uint8_t memo_count;
-    cv_usec heard_at;
+    bool spent; /* backward: as many cells as one key chain may carry */
+    cv_usec heard_at, turn_at;
 
     /* CREATE of the next hop, under way */
     uint8_t *flight;

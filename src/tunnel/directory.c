@@ -457,6 +457,7 @@ void tun_relay_ref_fill(struct tun_relay_ref *ret, const struct tun_relay *r, in
     ret->day = r->desc.day;
     memcpy(ret->d, r->desc.digest, TUN_DIGEST);
     memcpy(ret->link_key, r->desc.link_key, CV_KEY);
+    ret->suites = r->desc.suites;
     memcpy(ret->onion_key, r->desc.onion_key[tun_onion_key_newest(r->desc.day, wall)], CV_KEY);
     if (r->reached && r->reached_at.family) {
         ret->addr[0] = r->reached_at;

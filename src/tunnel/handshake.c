@@ -76,6 +76,7 @@ enum cv_err tun_handshake_create_1(struct tun_handshake *hs, uint8_t flight1[TUN
     cv_x25519_from_seed(&hs->x_secret, seed);
     memcpy(hs->identity, identity, CV_KEY);
     memcpy(hs->onion_key, onion_key, CV_KEY);
+    hs->params = *params;
 
     if (cv_x25519(hs->xb_secret, hs->x_secret.scalar, onion_key)) {
         params_key(k1, hs->xb_secret, identity, onion_key, hs->x_secret.public_key);
@@ -111,7 +112,12 @@ enum cv_err tun_handshake_consume_2(const struct tun_handshake *hs, const uint8_
     err = open_params(flight2 + CV_KEY + CONFIRM, &params, y, CV_KEY, key);
     if (err)
         goto out;
-    tun_layer_secret_derive(ret, prk);
+    /* what was asked for, or nothing: no relay makes it less */
+    if (params.suite != hs->params.suite || params.version != hs->params.version) {
+        err = CV_ERR_VERSION;
+        goto out;
+    }
+    tun_layer_secret_derive(ret, prk, params.suite);
     *ret_params = params;
 out:
     cv_wipe(xy, sizeof xy);
@@ -177,7 +183,7 @@ enum cv_err tun_handshake_create_2(const struct tun_handshake_in *in, uint8_t fl
     CV_BLAKE2B(key, sizeof key, prk, 32, LABEL(label_answer));
     seal_params(flight2 + CV_KEY + CONFIRM, params, flight2, CV_KEY, key);
     confirm(flight2 + CV_KEY, prk, in->flight1, flight2);
-    tun_layer_secret_derive(ret, prk);
+    tun_layer_secret_derive(ret, prk, params->suite);
     err = CV_ERR_OK;
 out:
     cv_wipe(seed, sizeof seed);

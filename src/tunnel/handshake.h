@@ -43,6 +43,7 @@ struct tun_handshake {
     uint8_t xb_secret[32];
     uint8_t identity[CV_KEY];
     uint8_t onion_key[CV_KEY];
+    struct tun_params params; /* asked for */
     uint8_t flight1[TUN_FLIGHT1];
 };
 
@@ -52,7 +53,8 @@ enum cv_err tun_handshake_create_1(struct tun_handshake *hs, uint8_t flight1[TUN
                                    const struct tun_params *params, const struct cv_rng *rng);
 
 /* CV_ERR_AUTH: not an answer of the relay we meant to this flight 1; hs may
- * still receive the real one. The caller decides on the parameters. */
+ * still receive the real one. CV_ERR_VERSION: it is one, but not with the suite
+ * and version that were asked for: a hop is never taken with less. */
 enum cv_err tun_handshake_consume_2(const struct tun_handshake *hs, const uint8_t *flight2,
                                     size_t len, struct tun_params *ret_params,
                                     struct tun_layer_secret *ret);

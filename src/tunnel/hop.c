@@ -17,7 +17,7 @@ struct tun_sched_group *tun_hop_group(const struct tun_hop *h) {
 }
 
 void tun_hop_schedule(struct tunnel *t, struct tun_hop *h) {
-    cv_usec at = h->heard_at + TUN_HOP_IDLE;
+    cv_usec at = cv_usec_min(h->heard_at + TUN_HOP_IDLE, h->turn_at);
     if (h->flight)
         at = cv_usec_min(at, h->create_at);
     if (h->joined)
@@ -99,6 +99,13 @@ static void memo_expire(struct tunnel *t, const struct cv_now *now, struct tun_h
 
 /* ---- sending ---- */
 
+/* All the cells that this direction may carry are carried: the circuit ends at its
+ * next timeout. */
+static void spend(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
+    h->spent = true;
+    tun_timer_set(t, &h->timer, now->mono);
+}
+
 enum cv_err tun_hop_send(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                          uint8_t command, const void *body, size_t len) {
     assert(len <= TUN_BACKWARD_MAX);
@@ -109,6 +116,7 @@ enum cv_err tun_hop_send(struct tunnel *t, const struct cv_now *now, struct tun_
         memcpy(tun_layer_data(c->octets), body, len);
     enum cv_err err = tun_layer_originate(&h->layer, &t->fast, c->octets, command, len, &c->layer);
     if (err) {
+        spend(t, now, h);
         tun_sched_release(&t->sched, c);
         return err;
     }
@@ -247,9 +255,16 @@ static void send_created(struct tunnel *t, struct tun_hop *h) {
                      sizeof h->created);
 }
 
+/* AES belongs to owners' first hops: who passes a circuit on asks for it by mistake. */
+static bool has_suite(const struct tunnel *t, const struct tun_link *l, uint8_t suite) {
+    if (suite == TUN_SUITE_AES)
+        return t->cfg.aes && !l->ours && l->role != TUN_ROLE_RELAY;
+    return suite == TUN_SUITE_CHACHA;
+}
+
 /* Answers the handshake into a new hop, or says why not. */
-static enum cv_err shake(struct tunnel *t, const struct cv_now *now, const struct tun_create *m,
-                         struct tun_hop *h) {
+static enum cv_err shake(struct tunnel *t, const struct cv_now *now, const struct tun_link *l,
+                         const struct tun_create *m, struct tun_hop *h) {
     const struct cv_x25519_secret *keys[3 * TUN_ONION_KEYS];
     size_t n = tun_keyring_onion(t->keyring, now->wall, keys, sizeof keys / sizeof *keys);
     struct tun_handshake_in in;
@@ -257,9 +272,9 @@ static enum cv_err shake(struct tunnel *t, const struct cv_now *now, const struc
                                               t->identity_secret.public_key, keys, n);
     if (err)
         return err;
-    struct tun_params params = {.suite = TUN_SUITE_CHACHA, .version = TUN_VERSION};
+    struct tun_params params = {.suite = in.params.suite, .version = TUN_VERSION};
     struct tun_layer_secret secret;
-    if (in.params.suite != TUN_SUITE_CHACHA || in.params.version < TUN_VERSION)
+    if (!has_suite(t, l, in.params.suite) || in.params.version < TUN_VERSION)
         err = CV_ERR_VERSION;
     else
         err = tun_handshake_create_2(&in, h->created, &params, &t->rng, &secret);
@@ -291,7 +306,7 @@ static enum cv_err create(struct tunnel *t, const struct cv_now *now, struct tun
         return CV_ERR_NOMEM;
     err = tun_handles_put(&t->hops, h, &h->handle);
     if (!err)
-        err = shake(t, now, &m, h);
+        err = shake(t, now, l, &m, h);
     if (!err) {
         tun_flow_init(&h->prev.flow, l->group, &h->prev, TUN_FLOW_CELLS);
         tun_flow_init(&h->next.flow, l->group, &h->next, TUN_FLOW_CELLS);
@@ -310,6 +325,7 @@ static enum cv_err create(struct tunnel *t, const struct cv_now *now, struct tun
     h->timer.kind = TUN_TIMER_HOP;
     h->ttl = m.params.ttl;
     h->heard_at = now->mono;
+    h->turn_at = tun_layer_turn(&h->layer, &t->fast, now->mono);
     cv_tokenbucket_init(&h->lookups, 1, 20, now->mono); /* a look-up takes 10 */
     cv_tokenbucket_init(&h->introductions, TUN_INTRODUCTIONS_S, 4 * TUN_INTRODUCTIONS_S, now->mono);
     send_created(t, h);
@@ -491,10 +507,12 @@ static void create_due(struct tunnel *t, const struct cv_now *now, struct tun_ho
 }
 
 void tun_hop_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
-    if (now->mono >= h->heard_at + TUN_HOP_IDLE) {
+    if (h->spent || now->mono >= h->heard_at + TUN_HOP_IDLE) {
         tun_hop_destroy(t, h, NULL);
         return;
     }
+    if (now->mono >= h->turn_at)
+        h->turn_at = tun_layer_turn(&h->layer, &t->fast, now->mono);
     cv_handle handle = h->handle;
     if (h->flight)
         create_due(t, now, h);
@@ -621,6 +639,10 @@ void tun_hop_on_forward(struct tunnel *t, const struct cv_now *now, struct tun_h
     }
     h->heard_at = now->mono;
     h->spoken = true;
+    if (tun_layer_wipe_at(&h->layer) < h->turn_at) { /* the owner began an epoch */
+        h->turn_at = tun_layer_wipe_at(&h->layer);
+        tun_hop_schedule(t, h);
+    }
     if (in.command) {
         on_command(t, now, h, &in);
         tun_sched_release(&t->sched, c);
@@ -641,6 +663,7 @@ void tun_hop_on_backward(struct tunnel *t, const struct cv_now *now, struct tun_
         return;
     memcpy(c->octets, cell, TUN_CELL);
     if (tun_layer_transit(&h->layer, &t->fast, c->octets, layer, &c->layer)) {
+        spend(t, now, h);
         tun_sched_release(&t->sched, c);
         return;
     }

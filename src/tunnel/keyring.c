@@ -94,7 +94,7 @@ static bool sign(struct tun_keyring *k, uint32_t day) {
     if (k->cfg.tokens)
         name_token_key(k, &desc);
     desc.flags = k->cfg.flags;
-    desc.suites = 1;
+    desc.suites = k->cfg.suites;
     desc.bandwidth = k->cfg.bandwidth;
     desc.addrs = k->cfg.addrs;
     memcpy(desc.addr, k->cfg.addr, sizeof desc.addr);

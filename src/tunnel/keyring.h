@@ -31,6 +31,7 @@ struct tun_keyring_config {
     struct cv_addr addr[TUN_ADDRS_MAX];
     uint8_t addrs;
     uint16_t flags;
+    uint8_t suites; /* bits, params.h */
     uint32_t bandwidth;
     bool tokens; /* issues priority tokens: the descriptor names the week's key */
 };

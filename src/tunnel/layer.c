@@ -8,8 +8,10 @@
 #include "crypto/hash.h"
 #include "crypto/keys.h"
 #include "tunnel/layerbits.h"
+#include "tunnel/suite.h"
 
-void tun_layer_secret_derive(struct tun_layer_secret *ret, const uint8_t prk[32]) {
+void tun_layer_secret_derive(struct tun_layer_secret *ret, const uint8_t prk[32], uint8_t suite) {
+    assert(suite == TUN_SUITE_CHACHA || suite == TUN_SUITE_AES);
     uint32_t start[2];
     const struct {
         const char *label;
@@ -31,6 +33,7 @@ void tun_layer_secret_derive(struct tun_layer_secret *ret, const uint8_t prk[32]
         CV_BLAKE2B(keys[i].to, keys[i].len, prk, 32, {keys[i].label, strlen(keys[i].label)});
     ret->forward_start = tun_le32((const uint8_t *)&start[0]) & INT32_MAX;
     ret->backward_start = tun_le32((const uint8_t *)&start[1]) & INT32_MAX;
+    ret->suite = suite;
 }
 
 void tun_layer_init(struct tun_layer *h, const struct tun_layer_secret *secret) {
@@ -46,12 +49,18 @@ void tun_layer_init(struct tun_layer *h, const struct tun_layer_secret *secret) 
     memcpy(h->forward_filler_key, secret->forward_filler_key, sizeof h->forward_filler_key);
     memcpy(h->forward_salt, secret->forward_salt, sizeof h->forward_salt);
     memcpy(h->backward_salt, secret->backward_salt, sizeof h->backward_salt);
+    h->suite = secret->suite;
     cv_wipe(&keys, sizeof keys);
 }
 
 void tun_layer_done(struct tun_layer *h) {
     cv_wipe(h, sizeof *h);
     cv_aead_forget();
+}
+
+cv_usec tun_layer_turn(struct tun_layer *h, const struct cv_rng *rng, cv_usec now) {
+    tun_ratchet_expire(&h->forward, now);
+    return cv_usec_min(tun_ratchet_turn(&h->backward, rng, now), tun_layer_wipe_at(h));
 }
 
 enum cv_err tun_layer_forward(struct tun_layer *h, cv_usec now, const uint8_t *cell, uint8_t *out,
@@ -65,8 +74,8 @@ enum cv_err tun_layer_forward(struct tun_layer *h, cv_usec now, const uint8_t *c
         return err;
     uint8_t nonce[CV_AEAD_NONCE];
     tun_layer_nonce(nonce, h->forward_salt, number);
-    if (!cv_aead_open(out, body, TUN_FORWARD_PLAIN, tag, NULL, 0, nonce,
-                      p.keys->key[TUN_KEY_ORIGIN])) {
+    if (!tun_suite_open(h->suite, out, body, TUN_FORWARD_PLAIN, tag, nonce,
+                        p.keys->key[TUN_KEY_ORIGIN])) {
         tun_ratchet_drop(&p);
         return CV_ERR_AUTH;
     }
@@ -91,7 +100,7 @@ enum cv_err tun_layer_transit(struct tun_layer *h, const struct cv_rng *rng, uin
     memmove(cell + 4, cell, 12); /* the last slot falls out */
     tun_put_le32(cell, layer & ~TUN_WROTE_IT);
     tun_layer_nonce(nonce, h->backward_salt, s);
-    cv_chacha20_xor(cell, TUN_CELL, nonce, h->backward.secret.key[TUN_KEY_TRANSIT]);
+    tun_suite_xor(h->suite, cell, TUN_CELL, nonce, h->backward.secret.key[TUN_KEY_TRANSIT]);
     *ret_layer = s;
     return CV_ERR_OK;
 }
@@ -111,12 +120,12 @@ enum cv_err tun_layer_originate(struct tun_layer *h, const struct cv_rng *rng,
     tun_layer_nonce(nonce, h->backward_salt, s);
     memcpy(cell, dice, 16);
     cell[3] |= 0x80;
-    cv_chacha20_xor(cell, 16, nonce, h->backward.secret.key[TUN_KEY_TRANSIT]);
+    tun_suite_xor(h->suite, cell, 16, nonce, h->backward.secret.key[TUN_KEY_TRANSIT]);
 
     uint8_t *tag = cell + 16, *plain = cell + TUN_BACKWARD_HEAD;
     tun_inner_write(plain, command, len, TUN_BACKWARD_PLAIN);
-    cv_aead_seal(plain, tag, plain, TUN_BACKWARD_PLAIN, NULL, 0, nonce,
-                 h->backward.secret.key[TUN_KEY_ORIGIN]);
+    tun_suite_seal(h->suite, plain, tag, plain, TUN_BACKWARD_PLAIN, nonce,
+                   h->backward.secret.key[TUN_KEY_ORIGIN]);
     *ret_layer = s;
     return CV_ERR_OK;
 }

@@ -44,10 +44,11 @@ struct tun_layer_secret {
     uint32_t forward_start;  /* 31 bits */
     uint32_t backward_start; /* 31 bits */
     uint8_t binding[32];     /* names this hop of this circuit in signatures (ESTABLISH_INTRO) */
+    uint8_t suite;           /* params.h */
 };
 
 /* Derives all of it from the first half of the handshake's PRK, by label. */
-void tun_layer_secret_derive(struct tun_layer_secret *ret, const uint8_t prk[32]);
+void tun_layer_secret_derive(struct tun_layer_secret *ret, const uint8_t prk[32], uint8_t suite);
 
 /* What a cell for us says. `data` is borrowed: it lies inside the cell. */
 struct tun_inner {
@@ -62,10 +63,21 @@ struct tun_layer {
     uint8_t forward_mask_key[16];
     uint8_t forward_filler_key[32];
     uint8_t forward_salt[8], backward_salt[8];
+    uint8_t suite;
 };
 
 void tun_layer_init(struct tun_layer *h, const struct tun_layer_secret *secret);
 void tun_layer_done(struct tun_layer *h); /* wipes */
+
+/* Key epochs: leaves ours when it is time, wipes the owner's last one 5 s after
+ * its end. Returns when to call again; a cell that begins an epoch of the owner's
+ * moves that to tun_layer_wipe_at(). */
+cv_usec tun_layer_turn(struct tun_layer *h, const struct cv_rng *rng, cv_usec now);
+
+/* CV_USEC_NEVER: no key of an epoch before is held. */
+static inline cv_usec tun_layer_wipe_at(const struct tun_layer *h) {
+    return h->forward.old_until ? h->forward.old_until : CV_USEC_NEVER;
+}
 
 /*
  * One forward step. `cell` has TUN_CELL octets and is only read; `out` receives

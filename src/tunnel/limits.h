@@ -35,11 +35,14 @@ enum {
     TUN_EPOCH_BITS = 20,         /* keys of a layer ratchet every 2^20 numbers */
     TUN_SEQUENCE_BITS = 31,      /* of a layer sequence, on the wire */
     TUN_SEQUENCE_CAP = 1 << 30,  /* cells of one direction of one hop */
+    TUN_EPOCH_MS_MIN = 60000,    /* or earlier: each sender draws how long, */
+    TUN_EPOCH_MS_MAX = 180000,   /* again and again */
     TUN_OLD_EPOCH_MS = 5000,     /* the previous epoch is still accepted for so long */
     TUN_EPOCHS_AHEAD = 4,        /* a receiver looks for keys so far ahead */
     TUN_REKEY_CELLS = 1 << 20,   /* new link handshake after so many, or */
     TUN_REKEY_MS = 120000,       /* so long after they first carried something, or */
     TUN_REKEY_IDLE_MS = 3600000, /* so long after the last one, though they carried nothing */
+    TUN_REJECT_CELLS = 1 << 26,  /* nothing is sealed or taken beyond, renewed or not */
 
     /* --- handshakes --- */
     TUN_PARAMS_MAX = 64,    /* padded parameters of a circuit handshake */

@@ -549,6 +549,12 @@ static void message(struct tunnel *t, struct tun_link *l, enum tun_user user, ui
     tun_event_to(t, user, &ev);
 }
 
+/* Its first datagram from there was answered with a challenge: one is enough for an
+ * address that proved nothing. Whoever asks repeats it. */
+static bool just_challenged(const struct tun_link *l, cv_usec now, const struct cv_addr *from) {
+    return l->challenged_at == now && cv_addr_equal(from, &l->new_addr);
+}
+
 static void on_control(struct tunnel *t, const struct cv_now *now, struct tun_link *l,
                        const struct tun_header *h, const struct cv_addr *from, const uint8_t *body,
                        size_t len) {
@@ -576,7 +582,7 @@ static void on_control(struct tunnel *t, const struct cv_now *now, struct tun_li
         on_new_index(t, l, body, len);
         break;
     case TUN_LINKCMD_PATH_CHALLENGE:
-        if (len == sizeof l->challenge)
+        if (len == sizeof l->challenge && !just_challenged(l, now->mono, from))
             tun_link_control_to(t, l, TUN_LINKCMD_PATH_RESPONSE, 0, body, len, from, false);
         break;
     case TUN_LINKCMD_PATH_RESPONSE:
@@ -622,6 +628,10 @@ void tun_link_sent_relay(struct tunnel *t, const struct cv_now *now, struct tun_
     mark_dirty(t, now, l);
     if (l->now.sent >= TUN_REKEY_CELLS)
         renew_soon(t, now, l);
+    if (l->now.sent >= TUN_REJECT_CELLS) { /* whoever keeps it from being renewed ends it */
+        l->give_up_at = now->mono;
+        tun_link_schedule(t, l);
+    }
 }
 
 static enum cv_err on_relay(struct tunnel *t, const struct cv_now *now, struct tun_link *l,
@@ -729,7 +739,8 @@ enum cv_err tun_link_on_datagram(struct tunnel *t, const struct cv_now *now, str
         t->count.bad_tag++;
         return CV_ERR_AUTH;
     }
-    enum cv_err err = tun_window_check(&s->window, h.sequence);
+    enum cv_err err =
+        h.sequence > TUN_REJECT_CELLS ? CV_ERR_STALE : tun_window_check(&s->window, h.sequence);
     if (err) {
         t->count.bad_window++;
         return err;

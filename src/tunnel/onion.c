@@ -6,6 +6,7 @@
 #include "crypto/aead.h"
 #include "crypto/keys.h"
 #include "tunnel/layerbits.h"
+#include "tunnel/suite.h"
 
 static_assert(TUN_TAIL == TUN_FILLER * (TUN_HOPS_MAX - 1), "the last hop's forced tail");
 static_assert(TUN_FORWARD_PLAIN + TUN_FILLER == TUN_CELL, "a step keeps the size");
@@ -21,6 +22,7 @@ void tun_onion_done(struct tun_onion *o) {
 
 void tun_onion_add(struct tun_onion *o, const struct tun_layer_secret *secret) {
     assert(o->hops < TUN_HOPS_MAX);
+    assert(o->hops == 0 || secret->suite == TUN_SUITE_CHACHA); /* xor_tail() knows no other */
     struct tun_onion_hop *h = &o->hop[o->hops++];
     struct tun_keys_secret keys;
     memset(&keys, 0, sizeof keys);
@@ -33,7 +35,27 @@ void tun_onion_add(struct tun_onion *o, const struct tun_layer_secret *secret) {
     memcpy(h->forward_filler_key, secret->forward_filler_key, sizeof h->forward_filler_key);
     memcpy(h->forward_salt, secret->forward_salt, sizeof h->forward_salt);
     memcpy(h->backward_salt, secret->backward_salt, sizeof h->backward_salt);
+    h->suite = secret->suite;
     cv_wipe(&keys, sizeof keys);
+}
+
+/* ---- key epochs ---- */
+
+cv_usec tun_onion_wipe_at(const struct tun_onion *o) {
+    cv_usec at = CV_USEC_NEVER;
+    for (unsigned i = 0; i < o->hops; i++)
+        if (o->hop[i].backward.old_until)
+            at = cv_usec_min(at, o->hop[i].backward.old_until);
+    return at;
+}
+
+cv_usec tun_onion_turn(struct tun_onion *o, const struct cv_rng *rng, cv_usec now) {
+    cv_usec at = CV_USEC_NEVER;
+    for (unsigned i = 0; i < o->hops; i++) {
+        tun_ratchet_expire(&o->hop[i].backward, now);
+        at = cv_usec_min(at, tun_ratchet_turn(&o->hop[i].forward, rng, now));
+    }
+    return cv_usec_min(at, tun_onion_wipe_at(o));
 }
 
 /* ---- forward ---- */
@@ -104,8 +126,8 @@ enum cv_err tun_onion_wrap(struct tun_onion *o, const struct cv_rng *rng,
         const struct tun_onion_hop *h = &o->hop[i];
         uint8_t *head = cell + i * TUN_LAYER_HEAD;
         uint8_t *tag = head + 4, *body = head + TUN_LAYER_HEAD;
-        cv_aead_seal(body, tag, body, TUN_FORWARD_PLAIN, NULL, 0, nonce[i],
-                     h->forward.secret.key[TUN_KEY_ORIGIN]);
+        tun_suite_seal(h->suite, body, tag, body, TUN_FORWARD_PLAIN, nonce[i],
+                       h->forward.secret.key[TUN_KEY_ORIGIN]);
         tun_put_le32(head, number[i] ^ tun_number_mask(h->forward_mask_key, tag));
     }
     return CV_ERR_OK;
@@ -137,13 +159,13 @@ enum cv_err tun_onion_unwrap(struct tun_onion *o, cv_usec now, uint8_t cell[TUN_
         uint8_t nonce[CV_AEAD_NONCE];
         tun_layer_nonce(nonce, h->backward_salt, layer);
         const uint8_t *transit = pick[i].keys->key[TUN_KEY_TRANSIT];
-        cv_chacha20_xor(cell, last ? 16 : TUN_CELL, nonce, transit);
+        tun_suite_xor(h->suite, cell, last ? 16 : TUN_CELL, nonce, transit);
         layer = tun_le32(cell);
         if (layer & TUN_WROTE_IT) {
             if (!last)
-                cv_chacha20_xor(cell, TUN_CELL, nonce, transit);
-            if (!cv_aead_open(plain, plain, TUN_BACKWARD_PLAIN, tag, NULL, 0, nonce,
-                              pick[i].keys->key[TUN_KEY_ORIGIN])) {
+                tun_suite_xor(h->suite, cell, TUN_CELL, nonce, transit);
+            if (!tun_suite_open(h->suite, plain, plain, TUN_BACKWARD_PLAIN, tag, nonce,
+                                pick[i].keys->key[TUN_KEY_ORIGIN])) {
                 err = CV_ERR_AUTH;
                 break;
             }

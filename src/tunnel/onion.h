@@ -22,6 +22,7 @@ struct tun_onion_hop {
     uint8_t forward_mask_key[16];
     uint8_t forward_filler_key[32];
     uint8_t forward_salt[8], backward_salt[8];
+    uint8_t suite; /* TUN_SUITE_AES: hop 0 only */
 };
 
 struct tun_onion {
@@ -31,6 +32,10 @@ struct tun_onion {
 
 void tun_onion_init(struct tun_onion *o);
 void tun_onion_done(struct tun_onion *o); /* wipes */
+
+/* Key epochs of all hops, as tun_layer_turn() for one. */
+cv_usec tun_onion_turn(struct tun_onion *o, const struct cv_rng *rng, cv_usec now);
+cv_usec tun_onion_wipe_at(const struct tun_onion *o);
 
 /* One hop further. Asserts that there is room: path lengths are ours. */
 void tun_onion_add(struct tun_onion *o, const struct tun_layer_secret *secret);

@@ -5,7 +5,7 @@
  *
  *     1 ttl u8      how many hops may still follow; in CREATE, written by
  *                   whoever sends it, never inside the onion
- *     2 suite u8    1 = ChaCha20-Poly1305; end to end
+ *     2 suite u8    1 = ChaCha20-Poly1305, 2 = AES-256-GCM (suite.h); end to end
  *     3 version u8  end to end
  */
 #ifndef CULVERT_TUNNEL_PARAMS_H
@@ -17,6 +17,9 @@
 #include "base/cursor.h"
 
 enum { TUN_SUITE_CHACHA = 1, TUN_SUITE_AES = 2, TUN_VERSION = 1 };
+
+/* The same as bits of a descriptor's `suites`. */
+enum { TUN_SUITES_CHACHA = 1, TUN_SUITES_AES = 2 };
 
 /* 0 = absent, for each. */
 struct tun_params {

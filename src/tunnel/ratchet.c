@@ -42,11 +42,23 @@ enum cv_err tun_ratchet_next(struct tun_ratchet_tx *t, uint8_t dice, uint32_t *r
 }
 
 void tun_ratchet_jump(struct tun_ratchet_tx *t) {
-    uint64_t next = ((t->n >> TUN_EPOCH_BITS) + 1) << TUN_EPOCH_BITS;
-    if (next > TUN_SEQUENCE_CAP)
-        return; /* next() will say so */
+    uint64_t first = (uint64_t)t->epoch << TUN_EPOCH_BITS;
+    uint64_t next = first + (UINT64_C(1) << TUN_EPOCH_BITS);
+    if (t->n < first || t->n == 0 || next > TUN_SEQUENCE_CAP)
+        return; /* nothing was sent under these keys, or next() will say so */
     t->n = next - 1;
     enter(t, next);
+    cv_aead_forget();
+}
+
+cv_usec tun_ratchet_turn(struct tun_ratchet_tx *t, const struct cv_rng *rng, cv_usec now) {
+    if (t->jump_at != 0 && now < t->jump_at)
+        return t->jump_at;
+    if (t->jump_at != 0)
+        tun_ratchet_jump(t);
+    cv_usec wait = cv_rng_between(rng, CV_MSEC(TUN_EPOCH_MS_MIN), CV_MSEC(TUN_EPOCH_MS_MAX));
+    t->jump_at = cv_usec_add(now, wait);
+    return t->jump_at;
 }
 
 /* ---- receiver ---- */

@@ -36,6 +36,7 @@ struct tun_ratchet_tx {
     uint64_t n; /* last number used; 0 = none yet */
     uint32_t epoch;
     uint32_t start;
+    cv_usec jump_at; /* 0: not drawn yet */
     struct tun_keys_secret secret;
 };
 
@@ -50,9 +51,14 @@ void tun_ratchet_tx_init(struct tun_ratchet_tx *t, uint32_t start,
  */
 enum cv_err tun_ratchet_next(struct tun_ratchet_tx *t, uint8_t dice, uint32_t *ret_wire);
 
-/* The next number will be the first of a new epoch: wipes what is behind us.
- * The caller does this at its own random times, 60-180 s apart. */
+/* The next number will be the first of a new epoch: wipes what is behind us. An
+ * epoch in which nothing was sent is not left: there is nothing to protect, and a
+ * receiver that hears nothing must not fall behind by more than it looks ahead. */
 void tun_ratchet_jump(struct tun_ratchet_tx *t);
+
+/* Jumps when it is time, at random 60-180 s after the last time. Returns when to
+ * call again; any call before does nothing. */
+cv_usec tun_ratchet_turn(struct tun_ratchet_tx *t, const struct cv_rng *rng, cv_usec now);
 
 /* Receiver. */
 struct tun_ratchet_rx {

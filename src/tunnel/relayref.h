@@ -17,6 +17,7 @@ struct tun_relay_ref {
     uint8_t d[16];             /* BLAKE2b-128 of the descriptor */
     uint8_t link_key[CV_KEY];  /* X25519 */
     uint8_t onion_key[CV_KEY]; /* the newest valid now; owners only */
+    uint8_t suites;            /* bits as in the descriptor */
     struct cv_addr addr[2];    /* family 0 = none */
 };
 

@@ -23,8 +23,11 @@ static size_t index_slots(const struct tun_config *cfg) {
 static enum cv_err new_keyring(struct tunnel *t, const struct cv_now *now) {
     struct tun_keyring_config cfg = {.identity = &t->identity_secret,
                                      .flags = t->cfg.relay_flags,
+                                     .suites = TUN_SUITES_CHACHA,
                                      .bandwidth = t->cfg.bandwidth_kib_s,
                                      .tokens = t->cfg.tokens};
+    if (t->cfg.aes)
+        cfg.suites |= TUN_SUITES_AES;
     memcpy(cfg.network_id, t->cfg.network_id, sizeof cfg.network_id);
     for (unsigned i = 0; i < 2; i++)
         if (t->cfg.addr[i].family)
@@ -440,7 +443,7 @@ static void send_outgoing(struct tunnel *t, cv_usec now, const struct tun_outgoi
     }
     struct tun_link *l = tun_link_get(t, o->link);
     struct tun_session *s = !l ? NULL : o->next_epoch ? &l->next : &l->now;
-    if (!s || !s->live)
+    if (!s || !s->live || s->sent >= TUN_REJECT_CELLS)
         return; /* it ended while this waited */
     if (o->len)
         memcpy(tun_cell_control_body(slot), o->octets, o->len);
@@ -459,6 +462,10 @@ static void send_cell(struct tunnel *t, const struct cv_now *now, struct tun_flo
     struct tun_link *l = leg->link;
     struct tun_session *s = &l->now;
     assert(s->live);
+    if (s->sent >= TUN_REJECT_CELLS) { /* the link ends at its next timeout */
+        tun_sched_release(&t->sched, c);
+        return;
+    }
     memcpy(slot + TUN_HEADER, c->octets, TUN_CELL);
     struct tun_header h = {.sequence = ++s->sent,
                            .index = s->remote_index,

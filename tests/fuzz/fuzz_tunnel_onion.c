@@ -12,6 +12,7 @@
 #include "crypto/rng_seeded.h"
 #include "tunnel/layer.h"
 #include "tunnel/onion.h"
+#include "tunnel/params.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -168,7 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct tun_layer_secret secret;
         uint8_t prk[32];
         memset(prk, (int)i, sizeof prk);
-        tun_layer_secret_derive(&secret, prk);
+        tun_layer_secret_derive(&secret, prk, TUN_SUITE_CHACHA);
         tun_layer_init(&w.hop[i], &secret);
         tun_onion_add(&w.owner, &secret);
     }

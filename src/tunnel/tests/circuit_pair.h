@@ -5,6 +5,7 @@
 #include "crypto/rng_seeded.h"
 #include "tunnel/layer.h"
 #include "tunnel/onion.h"
+#include "tunnel/params.h"
 
 struct circuit_pair {
     struct cv_rng_seeded seeded;
@@ -14,18 +15,23 @@ struct circuit_pair {
     struct tun_layer_secret secret[TUN_HOPS_MAX];
 };
 
-/* In place: rng points into it. */
-static inline void circuit_pair_init(struct circuit_pair *c, unsigned hops, uint64_t seed) {
+/* In place: rng points into it. `first` is the suite of the first hop. */
+static inline void circuit_pair_init_suite(struct circuit_pair *c, unsigned hops, uint64_t seed,
+                                           uint8_t first) {
     cv_rng_seeded_init(&c->seeded, seed);
     c->rng = cv_rng_seeded(&c->seeded);
     tun_onion_init(&c->owner);
     for (unsigned i = 0; i < hops; i++) {
         uint8_t prk[32];
         cv_rng_fill(&c->rng, prk, sizeof prk);
-        tun_layer_secret_derive(&c->secret[i], prk);
+        tun_layer_secret_derive(&c->secret[i], prk, i ? TUN_SUITE_CHACHA : first);
         tun_layer_init(&c->hop[i], &c->secret[i]);
         tun_onion_add(&c->owner, &c->secret[i]);
     }
+}
+
+static inline void circuit_pair_init(struct circuit_pair *c, unsigned hops, uint64_t seed) {
+    circuit_pair_init_suite(c, hops, seed, TUN_SUITE_CHACHA);
 }
 
 #endif

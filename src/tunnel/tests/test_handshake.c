@@ -102,6 +102,33 @@ Test(tunnel_handshake, every_bit_of_flight_2) {
     end(&w);
 }
 
+/* A relay that holds the onion key answers with what was not asked for. */
+Test(tunnel_handshake, never_less_than_was_asked_for) {
+    static const struct tun_params answers[] = {
+        {.suite = TUN_SUITE_CHACHA, .version = TUN_VERSION},  /* asked: AES */
+        {.suite = TUN_SUITE_AES, .version = TUN_VERSION + 1}, /* a version that we lack */
+        {.suite = TUN_SUITE_AES, .version = TUN_VERSION},     /* this */
+    };
+    static const struct tun_params asked = {.suite = TUN_SUITE_AES, .version = TUN_VERSION};
+    for (unsigned i = 0; i < 3; i++) {
+        struct world w;
+        begin(&w);
+        tun_handshake_done(&w.client);
+        cr_assert_eq(tun_handshake_create_1(&w.client, w.f1, w.identity, w.b_secret.public_key,
+                                            &asked, &w.rng),
+                     CV_ERR_OK);
+        cr_assert_eq(consume_1(&w, w.f1, sizeof w.f1), CV_ERR_OK);
+        cr_assert_eq(w.relay.params.suite, TUN_SUITE_AES);
+        cr_assert_eq(tun_handshake_create_2(&w.relay, w.f2, &answers[i], &w.rng, &w.theirs),
+                     CV_ERR_OK);
+        w.got = (struct tun_params){9, 9, 9};
+        enum cv_err err = tun_handshake_consume_2(&w.client, w.f2, sizeof w.f2, &w.got, &w.mine);
+        cr_expect_eq(err, i < 2 ? CV_ERR_VERSION : CV_ERR_OK, "%u: %s", i, cv_strerror(err));
+        cr_expect_eq(w.got.suite, i < 2 ? 9 : TUN_SUITE_AES);
+        end(&w);
+    }
+}
+
 Test(tunnel_handshake, only_the_relay_that_was_meant) {
     struct world w;
     begin(&w);

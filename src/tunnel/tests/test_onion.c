@@ -1,13 +1,15 @@
 #include "tunnel/onion.h"
+#include "tunnel/params.h"
 
 #include <string.h>
 
 #include "circuit_pair.h"
+#include "crypto/hash.h"
 #include "crypto/rng_seeded.h"
 #include "support/suite.h"
 #include "tape.h"
 
-CV_SUITE(tunnel_onion);
+CV_SUITE(tunnel_onion, .init = cv_crypto_init);
 
 enum { CMD = 1 };
 
@@ -47,7 +49,7 @@ Test(tunnel_onion, forward_every_length_and_target) {
     struct circuit_pair c;
     uint8_t buf[STAGE];
     for (unsigned hops = 1; hops <= TUN_HOPS_MAX; hops++) {
-        circuit_pair_init(&c, hops, hops);
+        circuit_pair_init_suite(&c, hops, hops, hops % 2 ? TUN_SUITE_CHACHA : TUN_SUITE_AES);
         for (unsigned i = 0; i < 40; i++) {
             unsigned target = i % hops;
             size_t len = lens[i % 7];
@@ -80,7 +82,7 @@ Test(tunnel_onion, backward_from_every_hop) {
     struct circuit_pair c;
     uint8_t cell[TUN_CELL];
     for (unsigned hops = 1; hops <= TUN_HOPS_MAX; hops++) {
-        circuit_pair_init(&c, hops, 100 + hops);
+        circuit_pair_init_suite(&c, hops, 100 + hops, hops % 2 ? TUN_SUITE_AES : TUN_SUITE_CHACHA);
         for (unsigned i = 0; i < 40; i++) {
             unsigned from = i % hops, who = 99;
             size_t len = lens[i % 4];
@@ -100,6 +102,24 @@ Test(tunnel_onion, backward_from_every_hop) {
 }
 
 /* ---- attacks ---- */
+
+Test(tunnel_onion, any_changed_octet_dies_at_a_first_hop_with_aes_too) {
+    struct circuit_pair c;
+    circuit_pair_init_suite(&c, 2, 23, TUN_SUITE_AES);
+    uint8_t buf[STAGE], bad[STAGE];
+    for (unsigned at = 0; at < TUN_CELL; at++) {
+        fill_pattern(tun_onion_data(buf, 1), 500, at);
+        cr_assert_eq(tun_onion_wrap(&c.owner, &c.rng, buf, 1, CMD, 500), CV_ERR_OK);
+        memcpy(bad, buf, TUN_CELL);
+        bad[at] ^= (uint8_t)(1u << (at % 8));
+        struct tun_layer before = c.hop[0];
+        struct outcome o = carry(&c, 0, bad);
+        cr_assert_eq(o.hop, 0);
+        cr_assert_neq(o.err, CV_ERR_OK, "octet %u", at);
+        cr_assert_arr_eq(&c.hop[0], &before, sizeof before, "octet %u changed state", at);
+        cr_assert_eq(carry(&c, 0, buf).err, CV_ERR_OK);
+    }
+}
 
 Test(tunnel_onion, any_changed_octet_dies_at_the_next_honest_hop) {
     struct circuit_pair c;
@@ -166,6 +186,28 @@ Test(tunnel_onion, hostile_guard_replays_backward) {
     /* Under a number of its own that is new. */
     cr_assert_eq(tun_layer_transit(&c.hop[0], &c.rng, again, layer, &s), CV_ERR_OK);
     cr_assert_eq(tun_onion_unwrap(&c.owner, 0, again, s, &who, &inner), CV_ERR_REPLAY);
+}
+
+/* The last hop gives its neighbour one sealed cell twice, which passes it on under
+ * two numbers: a watermark for whoever counts at the other end. */
+Test(tunnel_onion, last_hop_says_it_twice) {
+    struct circuit_pair c;
+    circuit_pair_init(&c, 3, 22);
+    uint8_t cell[2][TUN_CELL];
+    uint32_t origin, layer;
+    unsigned who;
+    struct tun_inner inner;
+    cr_assert_eq(tun_layer_originate(&c.hop[2], &c.rng, cell[0], CMD, 5, &origin), CV_ERR_OK);
+    memcpy(cell[1], cell[0], TUN_CELL);
+    for (unsigned i = 0; i < 2; i++) {
+        layer = origin;
+        for (unsigned h = 2; h-- > 0;)
+            cr_assert_eq(tun_layer_transit(&c.hop[h], &c.rng, cell[i], layer, &layer), CV_ERR_OK);
+        struct tun_onion before = c.owner;
+        cr_expect_eq(tun_onion_unwrap(&c.owner, 0, cell[i], layer, &who, &inner),
+                     i ? CV_ERR_REPLAY : CV_ERR_OK);
+        cr_expect_eq(memcmp(&before, &c.owner, sizeof before) != 0, i == 0);
+    }
 }
 
 Test(tunnel_onion, backward_changes_are_dropped_and_move_nothing) {
@@ -360,7 +402,7 @@ Test(tunnel_onion, vectors) {
     tun_onion_init(&owner);
     for (unsigned i = 0; i < TUN_HOPS_MAX; i++) {
         octets(prk, 50 * i, sizeof prk);
-        tun_layer_secret_derive(&secret, prk);
+        tun_layer_secret_derive(&secret, prk, TUN_SUITE_CHACHA);
         tun_layer_init(&hop[i], &secret);
         tun_onion_add(&owner, &secret);
     }
@@ -388,7 +430,7 @@ Test(tunnel_onion, key_vectors) {
     struct tun_layer_secret s;
     uint8_t prk[32], starts[8];
     octets(prk, 0, sizeof prk);
-    tun_layer_secret_derive(&s, prk);
+    tun_layer_secret_derive(&s, prk, TUN_SUITE_CHACHA);
     expect_vector("layer", "forward_key", s.forward_key, 32);
     expect_vector("layer", "mask", s.forward_mask_key, 16);
     expect_vector("layer", "filler", s.forward_filler_key, 32);
@@ -406,6 +448,8 @@ Test(tunnel_onion, key_vectors) {
     struct tun_onion o;
     tun_onion_init(&o);
     tun_onion_add(&o, &s);
+    uint32_t wire;
+    cr_assert_eq(tun_ratchet_next(&o.hop[0].forward, 1, &wire), CV_ERR_OK);
     tun_ratchet_jump(&o.hop[0].forward);
     expect_vector("layer", "ratchet", o.hop[0].forward.secret.key[TUN_KEY_ORIGIN], 32);
 }

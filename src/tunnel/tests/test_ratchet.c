@@ -59,6 +59,34 @@ Test(tunnel_ratchet, both_keys_turn_and_the_old_cannot_be_had) {
     cr_assert_eq(wire, 1u << TUN_EPOCH_BITS);
 }
 
+/* A day of silence: the receiver looks four epochs ahead and no further. */
+Test(tunnel_ratchet, a_sender_that_says_nothing_stays_where_it_is) {
+    struct cv_rng_seeded seeded;
+    cv_rng_seeded_init(&seeded, 1);
+    struct cv_rng rng = cv_rng_seeded(&seeded);
+    struct tun_ratchet_tx tx;
+    struct tun_ratchet_rx rx;
+    struct tun_ratchet_pick p;
+    uint32_t wire;
+    tun_ratchet_tx_init(&tx, 7, &keys);
+    tun_ratchet_rx_init(&rx, 7, &keys);
+    cv_usec now = CV_SEC(1), at = tun_ratchet_turn(&tx, &rng, now);
+    for (unsigned cell = 0; cell < 3; cell++) {
+        for (unsigned i = 0; i < 700; i++) {
+            cr_assert_geq(at - now, CV_SEC(60));
+            cr_assert_leq(at - now, CV_SEC(180));
+            cr_assert_eq(tun_ratchet_turn(&tx, &rng, at - 1), at, "too early");
+            now = at;
+            at = tun_ratchet_turn(&tx, &rng, now);
+        }
+        cr_expect_eq(tx.epoch, cell, "one for each that was used");
+        cr_assert_eq(tun_ratchet_next(&tx, 1, &wire), CV_ERR_OK);
+        cr_assert_eq(tun_ratchet_pick(&rx, now, wire, &p), CV_ERR_OK, "cell %u", cell);
+        tun_ratchet_commit(&rx, now, &p);
+        cr_expect_arr_eq(&rx.secret, &tx.secret, sizeof tx.secret);
+    }
+}
+
 Test(tunnel_ratchet, dice_move_by_one_or_two) {
     struct tun_ratchet_tx tx;
     uint32_t wire;
