@@ -395,6 +395,12 @@ void tun_hop_spliced_datagram(struct tunnel *t, const struct cv_now *now, struct
 void tun_hop_joined_again(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
 void tun_hop_rendezvous_done(struct tunnel *t, struct tun_hop *h);
 
+/* A circuit that ends here gets one role, for good: passed on, introduction,
+ * rendezvous, joined to another, or open to a swarm. */
+static inline bool tun_hop_is_free(const struct tun_hop *h) {
+    return !h->next.link && !h->is_intro && !h->is_rendezvous && !h->spliced && !h->open;
+}
+
 static inline void tun_put(struct tunnel *t, struct tun_leg *leg, struct tun_cell *c, cv_usec now) {
     tun_sched_put(&t->sched, &leg->flow, c, now);
 }

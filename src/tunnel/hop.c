@@ -419,7 +419,7 @@ static void extend(struct tunnel *t, const struct cv_now *now, struct tun_hop *h
         tun_hop_error(t, now, h, m.transaction, TUN_ERROR_LIMIT, NULL, 0);
         return;
     }
-    if (h->next.link || h->spliced || h->is_intro || h->is_rendezvous) {
+    if (!tun_hop_is_free(h)) {
         tun_hop_error(t, now, h, m.transaction, TUN_ERROR_REFUSED, NULL, 0);
         return;
     }
@@ -581,9 +581,14 @@ static void on_request(struct tunnel *t, const struct cv_now *now, struct tun_ho
         else
             tun_hop_error(t, now, h, transaction, TUN_ERROR_BUSY, NULL, 0);
         break;
+    case TUN_CMD_OPEN:
+        if (tun_hop_is_free(h) || h->open)
+            ask_node(t, now, h, in->command, transaction, &r);
+        else
+            tun_hop_error(t, now, h, transaction, TUN_ERROR_REFUSED, NULL, 0);
+        break;
     case TUN_CMD_LOOKUP:
     case TUN_CMD_PUT:
-    case TUN_CMD_OPEN:
     case TUN_CMD_TOKEN_REQUEST:
         ask_node(t, now, h, in->command, transaction, &r);
         break;

@@ -22,8 +22,8 @@ void tun_hop_establish_intro(struct tunnel *t, const struct cv_now *now, struct 
         tun_hop_error(t, now, h, cv_rd_le32(&first), TUN_ERROR_MALFORMED, NULL, 0);
         return;
     }
-    bool role = (t->cfg.relay_flags & TUN_RELAY_INTRO) && !h->next.link && !h->is_intro &&
-                !h->is_rendezvous && !h->spliced && h->intro_tries < TUN_TRIES;
+    bool role =
+        (t->cfg.relay_flags & TUN_RELAY_INTRO) && tun_hop_is_free(h) && h->intro_tries < TUN_TRIES;
     h->intro_tries = (uint8_t)(h->intro_tries + role); /* each costs us a signature check */
     if (!role || !tun_establish_intro_verify(&m, h->binding)) {
         tun_hop_error(t, now, h, m.transaction, TUN_ERROR_REFUSED, NULL, 0);

@@ -44,7 +44,7 @@ struct tun_layer_secret {
     uint32_t forward_start;  /* 31 bits */
     uint32_t backward_start; /* 31 bits */
     uint8_t binding[32];     /* names this hop of this circuit in signatures (ESTABLISH_INTRO) */
-    uint8_t suite;           /* params.h */
+    uint32_t suite;          /* params.h; a word, so that nothing here is padding */
 };
 
 /* Derives all of it from the first half of the handshake's PRK, by label. */

@@ -35,7 +35,7 @@ void tun_onion_add(struct tun_onion *o, const struct tun_layer_secret *secret) {
     memcpy(h->forward_filler_key, secret->forward_filler_key, sizeof h->forward_filler_key);
     memcpy(h->forward_salt, secret->forward_salt, sizeof h->forward_salt);
     memcpy(h->backward_salt, secret->backward_salt, sizeof h->backward_salt);
-    h->suite = secret->suite;
+    h->suite = (uint8_t)secret->suite;
     cv_wipe(&keys, sizeof keys);
 }
 

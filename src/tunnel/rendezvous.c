@@ -30,17 +30,12 @@ static bool read_body(struct tunnel *t, const struct cv_now *now, struct tun_hop
     return false;
 }
 
-/* One role a circuit, for good. */
-static bool is_free(const struct tun_hop *h) {
-    return !h->next.link && !h->is_intro && !h->is_rendezvous && !h->spliced && !h->open;
-}
-
 void tun_hop_establish_rendezvous(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                                   const struct tun_inner *in) {
     struct tun_rendezvous m;
     if (!read_body(t, now, h, in, &m))
         return;
-    if (!(t->cfg.relay_flags & TUN_RELAY_RENDEZVOUS) || !is_free(h)) {
+    if (!(t->cfg.relay_flags & TUN_RELAY_RENDEZVOUS) || !tun_hop_is_free(h)) {
         tun_hop_error(t, now, h, m.transaction, TUN_ERROR_REFUSED, NULL, 0);
         return;
     }
@@ -96,7 +91,7 @@ void tun_hop_join(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
     struct tun_rendezvous m;
     if (!read_body(t, now, h, in, &m))
         return;
-    if (!is_free(h)) {
+    if (!tun_hop_is_free(h)) {
         tun_hop_error(t, now, h, m.transaction, TUN_ERROR_REFUSED, NULL, 0);
         return;
     }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "crypto/hash.h"
 #include "crypto/rng_seeded.h"
 #include "tunnel/layer.h"
 #include "tunnel/onion.h"
@@ -161,6 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct cv_rng_seeded seeded;
     if (size > STEPS_MAX * 2)
         return 0;
+    cv_crypto_init();
     memset(&w, 0, sizeof w);
     cv_rng_seeded_init(&seeded, 1);
     w.rng = cv_rng_seeded(&seeded);
@@ -169,7 +171,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct tun_layer_secret secret;
         uint8_t prk[32];
         memset(prk, (int)i, sizeof prk);
-        tun_layer_secret_derive(&secret, prk, TUN_SUITE_CHACHA);
+        tun_layer_secret_derive(&secret, prk, i ? TUN_SUITE_CHACHA : TUN_SUITE_AES);
         tun_layer_init(&w.hop[i], &secret);
         tun_onion_add(&w.owner, &secret);
     }
