@@ -40,7 +40,7 @@ struct live {
     struct io_ring *ring;
     char state_name[STATE_NAME];
     uint64_t reserved; /* numbers below it are written down as used */
-    int in, record;    /* descriptors; record -1: none */
+    int in, record;    /* descriptors; -1: none */
     bool grows;        /* a plain file: its end is not the end */
     struct io_watch *watch;
     struct io_timer *timer;
@@ -309,21 +309,29 @@ static void on_tick(struct cli_task *t) {
 
 /* ---- beginning ---------------------------------------------------------------------------- */
 
+/* A descriptor of our own is another one of the same; of another process's pipe we open
+ * the same end, which only its owner can. */
+static int open_named(const char *from) {
+    char ours[32];
+    int n = snprintf(ours, sizeof ours, "/proc/%ld/fd/", (long)getpid());
+    if (strncmp(from, ours, (size_t)n) != 0)
+        return open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    char *end;
+    int fd = fcntl((int)strtoul(from + n, &end, 10), F_DUPFD_CLOEXEC, 0);
+    if (fd >= 0)
+        (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    return fd;
+}
+
 static bool open_input(struct live *l) {
     struct stat st;
     const char *from = l->t.s->argument;
-    if (!from || strcmp(from, "-") == 0)
-        l->in = STDIN_FILENO;
-    else
-        l->in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    l->in = open_named(from);
     if (l->in < 0 || fstat(l->in, &st) != 0) {
-        cli_task_fail(&l->t, CLI_FILE, "%.300s: cannot be opened; name a pipe or a file",
-                      from ? from : "-");
+        cli_task_fail(&l->t, CLI_FILE, "%.300s: cannot be opened; name a pipe or a file", from);
         return false;
     }
     l->grows = S_ISREG(st.st_mode);
-    if (!l->grows)
-        (void)fcntl(l->in, F_SETFL, fcntl(l->in, F_GETFL) | O_NONBLOCK);
     if (l->t.s->record) {
         l->record = open(l->t.s->record, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
         if (l->record < 0) {
@@ -338,8 +346,7 @@ static bool open_input(struct live *l) {
 
 static void describe(struct live *l) {
     struct node_uri *u = &l->uri;
-    const char *name =
-        l->t.s->argument && strcmp(l->t.s->argument, "-") != 0 ? l->t.s->argument : "live";
+    const char *name = l->t.s->name ? l->t.s->name : l->t.s->argument;
     const char *base = strrchr(name, '/');
     base = base ? base + 1 : name;
     u->kind = NODE_URI_LIVE;
@@ -396,7 +403,8 @@ static bool open_swarm(struct live *l) {
     enum cv_err err =
         node_swarm_open(io_host_node(l->t.c->host), io_host_now(l->t.c->host), &sw, &l->t.swarm);
     if (err) {
-        cli_task_fail(&l->t, CLI_FAILED, "the live swarm cannot be opened: %s", cv_strerror(err));
+        status = cli_swarm_refused(l->uri.name, mode_of(l), err, &why);
+        cli_task_fail(&l->t, status, "%s", why.text);
         return false;
     }
     return reserve(l, next + RESERVE);
@@ -404,7 +412,7 @@ static bool open_swarm(struct live *l) {
 
 static void begin(struct cli_task *t) {
     struct live *l = (struct live *)t;
-    l->record = -1;
+    l->in = l->record = -1;
     if (!open_input(l) || !load_key(l) || !open_swarm(l))
         return;
     l->timer = io_timer_new(t->c->loop, on_timer, l);
@@ -412,7 +420,7 @@ static void begin(struct cli_task *t) {
         l->watch = io_watch_new(t->c->loop, l->in, on_readable, l);
     if (!l->timer || (!l->grows && !l->watch)) {
         cli_task_fail(t, CLI_FILE, "%.300s: cannot be waited for; name a pipe or a file",
-                      t->s->argument ? t->s->argument : "-");
+                      t->s->argument);
         return;
     }
     if (t->s->direct)
@@ -434,6 +442,8 @@ static void close_live(struct cli_task *t) {
     io_ring_close(l->ring);
     cli_authority_close(&l->authority);
     cv_dnssec_secret_free(l->secret);
+    if (l->in >= 0)
+        close(l->in);
     if (l->record >= 0)
         close(l->record);
 }

@@ -11,11 +11,14 @@
 
 #include "cli/exitcode.h"
 
+/* PATH: of a file or folder; absolute on its way to a running node. */
 enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, PERIOD, COUNT };
 
 /* Verbs that run a node of their own. */
 enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE };
 enum { ASKS = CLI_STATUS | CLI_PEERS | CLI_PATH };
+/* What they are given is a file. */
+enum { FILES = CLI_SHARE | CLI_LIVE };
 /* Not a verb: the option is about a swarm, not about the node, and goes with the
  * command to a node that runs already. */
 enum { SWARM = 1 << 30 };
@@ -54,13 +57,14 @@ static const struct {
     { "chunk-size","OCTETS", 'c', CLI_SHARE | CLI_GET | SWARM, SIZE, AT(chunk_size), 0, NULL, "512 to 1024 (default), with --direct to 65000" },
     { "integrity","NAME",    'I', CLI_SHARE | CLI_GET | SWARM, TEXT, AT(integrity), 0, NULL, "merkle (default), or with --direct none: NOTHING THAT COMES IS CHECKED" },
     { "addressing","NAME",   'A', CLI_SHARE | CLI_GET | SWARM, TEXT, AT(addressing), 0, NULL, "how chunks are named: bin32, byte64, chunk32 (default), bin64 or chunk64" },
-    { "key",      "FILE",    'K', CLI_LIVE, TEXT, AT(key), 0, NULL, "the channel's private key (PEM); made when it is not there (default: in the state folder)" },
-    { "algorithm","NAME",   'g', CLI_LIVE, TEXT, AT(algorithm), 0, NULL, "what signs: ed25519 (default), rsasha1, rsasha256, ecdsap256sha256, ecdsap384sha384" },
+    { "key",      "FILE",    'K', CLI_LIVE | SWARM, PATH, AT(key), 0, NULL, "the channel's private key (PEM); made when it is not there (default: in the state folder)" },
+    { "algorithm","NAME",   'g', CLI_LIVE | SWARM, TEXT, AT(algorithm), 0, NULL, "what signs: ed25519 (default), rsasha1, rsasha256, ecdsap256sha256, ecdsap384sha384" },
     { "pex-key",  "FILE",    'z', CLI_SHARE | CLI_LIVE | SWARM, PATH, AT(pex_key), 0, NULL, "with --direct: peers name each other by certificates that this Ed25519 key (PEM) signs, and no other way; made when it is not there" },
     { "pex-authority","HEX", 'Z', CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | SWARM, TEXT, AT(pex_authority), 0, NULL, "with --direct: who signs such certificates, where no link says so (algorithm and public key)" },
     { "pex-certificate","FILE",'Y', CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | SWARM, PATH, AT(pex_certificate), 0, NULL, "with --direct: what that authority says of ourselves (X.509 in DER)" },
-    { "window",   "SIZE",    'W', CLI_LIVE | CLI_GET, SIZE, AT(window), 0, "live.window", "octets of a live stream that are kept behind the newest (default 16M)" },
-    { "record",   "FILE",    'R', CLI_LIVE, TEXT, AT(record), 0, NULL, "keep the broadcast in FILE, and share that when it has ended" },
+    { "window",   "SIZE",    'W', CLI_LIVE | CLI_GET | SWARM, SIZE, AT(window), 0, "live.window", "octets of a live stream that are kept behind the newest (default 16M)" },
+    { "record",   "FILE",    'R', CLI_LIVE | SWARM, PATH, AT(record), 0, NULL, "keep the broadcast in FILE, and share that when it has ended" },
+    { "name",     "NAME",    't', CLI_LIVE | SWARM, TEXT, AT(name), 0, NULL, "what the link calls the broadcast (default: the file's name, or live)" },
     { "secret",   NULL,      'k', CLI_SHARE | SWARM, FLAG, AT(secret), 0, NULL, "a secret link: relays cannot recognise look-ups for it" },
     { "open",     "FILE",    'F', CLI_RELAY, TEXT, AT(open), 0, "relay.open", "share FILE under this relay's own name; its viewers stay hidden" },
     { "at",       "HEX",     'a', CLI_GET | CLI_PLAY | SWARM, TEXT, AT(at), 0, NULL, "identity of a relay that shares it under its own name" },
@@ -84,7 +88,7 @@ static const struct {
     { "play",   CLI_PLAY,   "URI",  "watch: find the swarm, print the player link, start a player" },
     { "get",    CLI_GET,    "URI",  "fetch a file or a folder whole; with --direct a file also by its root hash" },
     { "share",  CLI_SHARE,  "FILE...", "share a file or a folder, or with --direct several; prints culvert: links" },
-    { "live",   CLI_LIVE,   "[FILE|-]", "broadcast what comes from a pipe or a file that grows; prints its culvert: link" },
+    { "live",   CLI_LIVE,   "[SOURCE]", "broadcast a pipe (-), a file that grows, or what an encoder pushes to udp://, tcp:// or rtmp://IP:PORT; prints its culvert: link" },
     { "node",   CLI_NODE,   NULL,   "run a node that others' programs talk to" },
     { "relay",  CLI_RELAY,  NULL,   "volunteer: run a node that carries others' circuits" },
     { "status", CLI_STATUS, NULL,   "what the running node does" },
@@ -232,11 +236,11 @@ static json_t *given(size_t i, const struct cli_settings *s, const char *folder)
 /* A name that was given and could not be said. */
 static const char *unsaid(const json_t *list, const struct cli_settings *s) {
     for (size_t i = 0; i < OPTIONS; i++) {
+        bool sent = options[i].verbs & SWARM && options[i].verbs & s->verb &&
+                    (options[i].kind == PATH || options[i].kind == TEXT);
         const char *name =
-            options[i].kind == PATH
-                ? *(const char *const *)(const void *)((const char *)s + options[i].offset)
-                : NULL;
-        if (name && options[i].verbs & s->verb && !json_object_get(list, options[i].name))
+            sent ? *(const char *const *)(const void *)((const char *)s + options[i].offset) : NULL;
+        if (name && !json_object_get(list, options[i].name))
             return name;
     }
     return NULL;
@@ -260,7 +264,7 @@ json_t *cli_options_give(const struct cli_settings *s, char why[CLI_TEXT_MAX]) {
         v++;
     json_t *o =
         json_pack("{s:s, s:o*, s:s*, s:o}", "verb", verbs[v].name, "argument",
-                  s->verb == CLI_SHARE ? absolute(folder, s->argument) : json_string(s->argument),
+                  s->verb & FILES ? absolute(folder, s->argument) : json_string(s->argument),
                   "folder", folder, "options", list);
     if (strcmp(s->network, "culvert") != 0) /* asked for: not any will do */
         json_object_set_new(o, "network", json_string(s->network));
@@ -304,6 +308,8 @@ static bool take_option(const char *name, const json_t *value, struct cli_settin
                 json_string_value(json_is_array(value) ? json_array_get(value, j) : value);
             if (!text)
                 return wrong(why, "option", name, "has no text for a value");
+            if (options[i].kind == PATH && *text != '/')
+                return wrong(why, "request", name, "needs absolute names");
             if (!apply(i, text, s, why))
                 return false;
         }
@@ -331,7 +337,7 @@ bool cli_options_take(const json_t *o, struct cli_settings *ret, char why[CLI_TE
     const char *verb = json_string_value(json_object_get(o, "verb")), *name;
     enum cli_verb v = verb ? cli_verb_find(verb) : (enum cli_verb)0;
     json_t *value;
-    if (!(v & (CLI_SHARE | CLI_GET | CLI_PLAY)))
+    if (!(v & (CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE)))
         return wrong(why, "verb", verb ? verb : "", "is nothing that a running node does");
     defaults(v, ret);
     ret->argument = json_string_value(json_object_get(o, "argument"));
@@ -342,9 +348,7 @@ bool cli_options_take(const json_t *o, struct cli_settings *ret, char why[CLI_TE
         if (!take_option(name, value, ret, why))
             return false;
     }
-    if ((v == CLI_SHARE && *ret->argument != '/') || (ret->output && *ret->output != '/') ||
-        (ret->pex_key && *ret->pex_key != '/') ||
-        (ret->pex_certificate && *ret->pex_certificate != '/'))
+    if (v & FILES && *ret->argument != '/')
         return wrong(why, "request", verb, "needs absolute names");
     return v != CLI_SHARE || take_arguments(json_object_get(o, "arguments"), ret, why);
 }

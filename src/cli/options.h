@@ -31,7 +31,7 @@ struct cli_settings {
     enum cli_verb verb;
     const char *state;    /* state folder; NULL = XDG */
     const char *config;   /* configuration file; NULL = XDG */
-    const char *argument; /* FILE or URI: the first, .. */
+    const char *argument; /* FILE, URI or SOURCE: the first, .. */
     const char **arguments;
     size_t arguments_count; /* .. and all of them, when they are files */
     const char *folder;     /* where relative names stand; NULL = the working folder */
@@ -43,6 +43,7 @@ struct cli_settings {
     const char *hash, *addressing, *integrity; /* names; NULL = default */
     const char *key, *algorithm, *record;      /* live: key file, name, FILE to keep it in */
     const char *pex_key, *pex_authority, *pex_certificate; /* direct: cli/authority.h */
+    const char *name; /* live: in its link; NULL = the file's */
     const char *network;
     bool json, quiet, direct, secret, private_network, gate_off, no_share, no_player, quick_start,
         ledbat_plus;

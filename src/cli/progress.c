@@ -98,10 +98,16 @@ void cli_progress_peer(struct cli_progress *p, struct node *n, cv_handle swarm,
 
 void cli_progress_link(struct cli_progress *p, const struct gateway *gateway,
                        const struct node_uri *uri) {
-    char link[GW_LINK_MAX], sentence[GW_LINK_MAX + 32];
+    char link[GW_LINK_MAX], hls[GW_LINK_MAX], sentence[2 * GW_LINK_MAX + 64];
     gateway_link(gateway, uri, link);
-    snprintf(sentence, sizeof sentence, "Player link: %s", link);
-    cli_progress_event(p, "link", sentence, json_pack("{s:s}", "url", link));
+    json_t *fields = json_pack("{s:s}", "url", link);
+    int n = snprintf(sentence, sizeof sentence, "Player link: %s", link);
+    if (uri->kind == NODE_URI_LIVE) {
+        gateway_hls(gateway, uri, hls);
+        snprintf(sentence + n, sizeof sentence - (size_t)n, "\nIn segments (HLS): %s", hls);
+        json_object_set_new(fields, "hls", json_string(hls));
+    }
+    cli_progress_event(p, "link", sentence, fields);
 }
 
 void cli_progress_show(struct cli_progress *p, json_t *o) {

@@ -1,6 +1,7 @@
 /* share, get, play, live: the command's side. A node that runs on the state folder
- * does it while we show how it goes; without one, and for what has one end in a pipe
- * of ours, we run a node ourselves. */
+ * does it while we show how it goes; without one, and to write to a pipe of ours, we
+ * run a node ourselves. What is started besides (a player, an encoder's other end) is
+ * a process of this one. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 
 #include "cli/ask.h"
 #include "cli/exitcode.h"
+#include "cli/ingest.h"
 #include "cli/kind.h"
 #include "cli/player.h"
 #include "cli/session.h"
@@ -21,8 +23,32 @@ struct run {
     const struct cli_settings *s;
     struct cli_progress progress;
     struct cli_player player;
+    struct cli_ingest ingest;
     int status; /* -1: goes on */
 };
+
+/* Once a second: what we started. False: it is over, with r->status. */
+static bool look(struct run *r) {
+    struct io_why why = {.text = ""};
+    char sentence[CLI_INGEST_TEXT + 64];
+    bool again;
+    if (cli_player_ended(&r->player)) {
+        r->status = CLI_OK;
+        return false;
+    }
+    if (!cli_ingest_look(&r->ingest, &again, &why)) {
+        cli_progress_done(&r->progress);
+        fprintf(stderr, "culvert: %s\n", why.text);
+        r->status = CLI_FAILED;
+        return false;
+    }
+    if (again) {
+        snprintf(sentence, sizeof sentence, "Waiting for an encoder at %s", r->ingest.url);
+        cli_progress_event(&r->progress, "ingest", sentence,
+                           json_pack("{s:s}", "url", r->ingest.url));
+    }
+    return true;
+}
 
 /* What the task says, wherever it runs. */
 static void on_line(void *ctx, json_t *o) {
@@ -88,8 +114,8 @@ static int follow(struct run *r, FILE *f) {
         int n = ppoll(&p, 1, &(struct timespec){.tv_sec = 1}, &none);
         if (stopped)
             return r->s->verb == CLI_GET ? CLI_INTERRUPTED : CLI_OK;
-        if (cli_player_ended(&r->player))
-            return CLI_OK;
+        if (!look(r))
+            return r->status;
         if (n <= 0)
             continue;
         ssize_t got = read(fd, buf + len, sizeof buf - len);
@@ -105,9 +131,9 @@ static int follow(struct run *r, FILE *f) {
     return r->status;
 }
 
-static int by_node(struct run *r, int fd) {
+static int by_node(struct run *r, const struct cli_settings *with, int fd) {
     char why[CLI_TEXT_MAX];
-    json_t *wanted = cli_options_give(r->s, why);
+    json_t *wanted = cli_options_give(with, why);
     if (!wanted) {
         close(fd);
         fprintf(stderr, "culvert: %s\n", why);
@@ -145,25 +171,28 @@ static void on_look(void *ctx) {
     struct own *own = ctx;
     cv_usec now = io_host_now(own->session.host).mono;
     io_timer_at(own->look, now, cv_usec_add(now, CV_SEC(1)));
-    if (cli_player_ended(&own->run.player))
-        cli_session_end(&own->session, CLI_OK);
+    if (!look(&own->run))
+        cli_session_end(&own->session, own->run.status);
 }
 
-static int by_ourselves(struct own *own, const struct cli_settings *with) {
+static int by_ourselves(struct own *own, struct cli_settings *with, const struct node_uri *uri) {
     struct cli_session *c = &own->session;
     struct cli_task *task = NULL;
+    for (size_t i = 0; i < uri->contacts_count && with->bootstrap_count < CLI_BOOTSTRAP_MAX; i++)
+        with->bootstrap[with->bootstrap_count++] = uri->contacts[i];
+    own->direct_chunk = uri->chunk_size;
     int status = cli_session_open(c, with, own->direct_chunk);
     if (status == CLI_OK) {
         struct cli_progress progress = {.sink = on_line, .ctx = &own->run};
         own->look = io_timer_new(c->loop, on_look, own);
-        if (own->look)
-            on_look(own);
         task = cli_task_new(&(struct cli_task_config){.ops = own->ops,
                                                       .c = c,
                                                       .s = with,
                                                       .progress = progress,
                                                       .on_end = on_own_end,
                                                       .ctx = own});
+        if (own->look && !c->ending)
+            on_look(own);
         status = task && own->look ? cli_session_run(c) : CLI_FAILED;
         cli_progress_done(&own->run.progress);
     }
@@ -185,8 +214,6 @@ static int check(const struct cli_settings *s, struct node_uri *uri, struct io_w
 /* What only our own node can do; NULL: any node can. */
 static const struct cli_task_ops *own_ops(const struct cli_settings *s,
                                           const struct node_uri *uri) {
-    if (s->verb == CLI_LIVE)
-        return &cli_live_ops;
     bool piped = s->output && strcmp(s->output, "-") == 0;
     return uri->kind == NODE_URI_LIVE && piped ? &cli_watch_ops : NULL;
 }
@@ -211,13 +238,16 @@ int cli_run(const struct cli_settings *s) {
     own.ops = own_ops(s, &uri);
     if (own.ops && s->output && strcmp(s->output, "-") == 0)
         own.run.progress.out = stderr; /* the other one is for the stream */
-    int fd =
-        !own.ops && cli_session_socket(s, path, &why) == CV_ERR_OK ? cli_ask_connect(path) : -1;
-    if (fd >= 0)
-        return by_node(&own.run, fd);
     with = *s;
-    for (size_t i = 0; i < uri.contacts_count && with.bootstrap_count < CLI_BOOTSTRAP_MAX; i++)
-        with.bootstrap[with.bootstrap_count++] = uri.contacts[i];
-    own.direct_chunk = uri.chunk_size;
-    return by_ourselves(&own, &with);
+    own.run.ingest = (struct cli_ingest){.read = -1, .write = -1};
+    status = s->verb == CLI_LIVE ? cli_ingest_open(&own.run.ingest, &with, &why) : CLI_OK;
+    int fd = !status && !own.ops && cli_session_socket(s, path, &why) == CV_ERR_OK
+                 ? cli_ask_connect(path)
+                 : -1;
+    if (status)
+        fprintf(stderr, "culvert: %s\n", why.text);
+    else
+        status = fd >= 0 ? by_node(&own.run, &with, fd) : by_ourselves(&own, &with, &uri);
+    cli_ingest_close(&own.run.ingest);
+    return status;
 }

@@ -9,6 +9,7 @@
 
 struct cli_task *cli_task_new(const struct cli_task_config *cfg) {
     const struct cli_task_ops *ops = cfg->ops                      ? cfg->ops
+                                     : cfg->s->verb == CLI_LIVE    ? &cli_live_ops
                                      : cli_link_is_live(cfg->s)    ? &cli_watch_ops
                                      : cfg->s->verb != CLI_SHARE   ? &cli_fetch_ops
                                      : cfg->s->arguments_count > 1 ? &cli_shelf_ops

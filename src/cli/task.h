@@ -1,5 +1,5 @@
 /*
- * What share, get and play do in a running node: open a swarm, say how it goes,
+ * What share, get, play and live do in a running node: open a swarm, say how it goes,
  * close it. The node may be this process's own or a daemon that another process
  * asked over its socket; a task cannot tell, it only speaks through `progress`.
  */
@@ -24,8 +24,8 @@ struct cli_task_ops {
 
 extern const struct cli_task_ops cli_share_ops, cli_shelf_ops, cli_fetch_ops;
 extern const struct cli_task_ops cli_watch_ops; /* get and play of a live stream */
-/* Done by the command's own node only: one end of it is a descriptor of the command. */
-extern const struct cli_task_ops cli_live_ops;
+extern const struct cli_task_ops cli_live_ops;  /* the source of one; its argument is a file's
+                                                   name (ingest.h) */
 
 struct cli_task {
     const struct cli_task_ops *ops;
@@ -44,9 +44,10 @@ struct cli_task {
 enum { CLI_TASKS_MAX = 32 };
 
 struct cli_task_config {
-    const struct cli_task_ops *ops; /* NULL: share, shelf, fetch or watch, as the settings say */
-    struct cli_session *c;          /* borrowed, open */
-    const struct cli_settings *s;   /* borrowed */
+    const struct cli_task_ops
+        *ops;              /* NULL: share, shelf, fetch, watch or live, as the settings say */
+    struct cli_session *c; /* borrowed, open */
+    const struct cli_settings *s; /* borrowed */
     struct cli_progress progress;
     bool away;
     /* The task has ended with an exit status: free it, but not from in here. */

@@ -126,6 +126,8 @@ json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
             json_object_set_new(o, "uri", json_string(uri));
         if (o && gateway)
             json_object_set_new(o, "link", json_string(gateway_link(gateway, &s.uri, link)));
+        if (o && gateway && s.uri.kind == NODE_URI_LIVE)
+            json_object_set_new(o, "hls", json_string(gateway_hls(gateway, &s.uri, link)));
         json_array_append_new(list, o);
     }
     return list;

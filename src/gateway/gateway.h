@@ -4,6 +4,7 @@
  *
  *     http://127.0.0.1:PORT/s/ID/NAME?k=TOKEN     a file
  *     http://127.0.0.1:PORT/s/ID/NAME/PATH?k=TOKEN     a file of a folder (folder.h)
+ *     http://127.0.0.1:PORT/s/ID/NAME/hls.m3u8?k=TOKEN a broadcast in segments (hls.h)
  *     http://127.0.0.1:PORT/                      the page (page.h)
  *     http://127.0.0.1:PORT/#t=TOKEN              the page, with every right: what is
  *                                                 behind # stays in the browser
@@ -70,6 +71,9 @@ uint16_t gateway_port(const struct gateway *g);
 /* The link of an open swarm's file, or of a folder's playlist; returns `out`. */
 const char *gateway_link(const struct gateway *g, const struct node_uri *uri,
                          char out[GW_LINK_MAX]);
+
+/* The link of a broadcast's playlist for players of segments; returns `out`. */
+const char *gateway_hls(const struct gateway *g, const struct node_uri *uri, char out[GW_LINK_MAX]);
 
 /* Octets sent to players since the start. */
 uint64_t gateway_sent(const struct gateway *g);

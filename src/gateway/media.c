@@ -124,7 +124,7 @@ static void produce(struct gw_media *m) {
         return;
     }
     ssize_t got = fill_piece(m);
-    if (got == CV_ERR_AGAIN) {
+    if (got == CV_ERR_AGAIN && !m->cfg.stored) {
         m->waiting = true;
         return;
     }
@@ -151,19 +151,24 @@ struct gw_media *gw_media_start(const struct gw_media_config *cfg) {
     m->piece = piece;
     m->at = cfg->first;
     m->cfg.last = cfg->live ? UINT64_MAX - 1 : cfg->last;
-    if (!cfg->live && node_want(io_host_node(cfg->host), io_host_now(cfg->host), cfg->swarm,
-                                cfg->first, cfg->last, 0, &m->want) != CV_ERR_OK) {
+    bool asks = !cfg->live && !cfg->stored;
+    if (asks && node_want(io_host_node(cfg->host), io_host_now(cfg->host), cfg->swarm, cfg->first,
+                          cfg->last, 0, &m->want) != CV_ERR_OK) {
         evbuffer_free(piece);
         free(m);
         return NULL;
     }
-    m->wanted = !cfg->live;
+    m->wanted = asks;
     io_host_kick(cfg->host);
     struct evhttp_connection *conn = evhttp_request_get_connection(cfg->req);
     evhttp_connection_set_closecb(conn, on_close, m);
     /* A body may wait long for its chunks, and a player may pause for hours. */
     bufferevent_set_timeouts(evhttp_connection_get_bufferevent(conn), NULL, NULL);
     evhttp_send_reply_start(cfg->req, cfg->status, cfg->status == 206 ? "Partial Content" : "OK");
+    if (cfg->head) {
+        evbuffer_add(m->piece, cfg->head, cfg->head_len);
+        m->cfg.head = NULL;
+    }
     m->waiting = true;
     return m;
 }

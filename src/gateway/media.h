@@ -29,7 +29,10 @@ struct gw_media_config {
     struct io_host *host;
     struct evhttp_request *req;
     cv_handle swarm;
-    bool live;            /* first and last mean nothing */
+    bool live;           /* first and last mean nothing */
+    bool stored;         /* all of it is there: nothing is asked for or waited for */
+    const uint8_t *head; /* octets that go ahead of it; copied. NULL: none */
+    size_t head_len;
     uint64_t first, last; /* inclusive */
     int idle_seconds;     /* the connection's time limit again after this reply */
     int status;           /* 200 or 206; headers are already set on req */

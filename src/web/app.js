@@ -114,7 +114,7 @@ function watchSwarm(swarm, controller = null) {
   $("extern").href = ours(swarm.link);
   $("stage").hidden = false;
   location.hash = "#watch";
-  if (swarm.live) app.player.openLive(ours(swarm.link));
+  if (swarm.live) app.player.openLive(ours(swarm.link), swarm.hls && ours(swarm.hls));
   else app.player.open(ours(swarm.link));
   show();
 }

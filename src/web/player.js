@@ -53,11 +53,13 @@ export class Player {
 
   // A broadcast is an endless MPEG-TS stream, which browsers cannot read by
   // themselves. Near its newest end: who falls behind jumps.
-  async openLive(link) {
+  async openLive(link, hls) {
     this.close();
     const mpegts = await loadMpegts();
     if (!mpegts) {
-      this.say(t("no_live_player"), true);
+      // Some browsers read playlists of segments by themselves, some seconds behind.
+      if (hls && this.video.canPlayType("application/vnd.apple.mpegurl")) this.open(hls);
+      else this.say(t("no_live_player"), true);
       return;
     }
     this.live = mpegts.createPlayer(

@@ -7,7 +7,6 @@ one of which is killed again and again, and the octets that its loopback carried
 Between two kills no more may cross the wire than what is there afterwards and was not
 before, with the overhead of an undisturbed run, and 16 MiB (IO_STORE_UNCOMMITTED_MAX).
 """
-import ctypes
 import json
 import os
 import pathlib
@@ -24,15 +23,6 @@ MIB, KILLS = 96, 3  # of the film; both may be given
 LOST_MAX = 16 << 20
 # A busy machine loses datagrams, which are asked for again: that is not the store's.
 NOISE, ODDMENTS = 1.1, 6 << 20
-CLONE_NEWNET = 0x40000000
-
-
-def alone():
-    """Into a network namespace whose loopback nobody else uses."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "needs root: a network of its own")
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 def on_the_wire():
@@ -120,5 +110,5 @@ if __name__ == "__main__":
         MIB = int(sys.argv.pop(2))
     if len(sys.argv) > 2:
         KILLS = int(sys.argv.pop(2))
-    alone()
+    programs.alone()
     programs.main()

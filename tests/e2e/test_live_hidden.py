@@ -47,6 +47,37 @@ class LiveHidden(programs.Case):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(sum(not line.startswith(b"#") for line in done.stdout.splitlines()), count)
 
+    def playlist(self, url):
+        """Its lines, and the names of the segments."""
+        with urllib.request.urlopen(url, timeout=120) as answer:
+            self.assertEqual(answer.headers["Content-Type"], "application/vnd.apple.mpegurl")
+            lines = answer.read().decode().splitlines()
+        self.assertEqual(lines[0], "#EXTM3U")
+        return lines, [line for line in lines if not line.startswith("#")]
+
+    def segments(self, hls):
+        """The same broadcast for players of segments: a second each, from key frames on."""
+        lines, names = self.playlist(hls)
+        self.assertIn("#EXT-X-TARGETDURATION:1", lines)
+        self.assertNotIn("#EXT-X-ENDLIST", lines)
+        self.assertGreaterEqual(len(names), 2)
+        for before, after in zip(names, names[1:]):
+            self.assertEqual(before.split(".")[0].split("-")[1], after.split("-")[0])
+        for line in lines:
+            if line.startswith("#EXTINF:"):
+                self.assertAlmostEqual(float(line[8:-1]), 1, delta=0.1)
+        with urllib.request.urlopen(urllib.parse.urljoin(hls, names[-1]), timeout=60) as answer:
+            self.assertEqual(answer.headers["Content-Type"], "video/mp2t")
+            data = answer.read()
+            self.assertEqual(len(data), int(answer.headers["Content-Length"]))
+        self.assertEqual({data[i] for i in range(0, len(data), 188)}, {0x47})
+        first = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries",
+                                "packet=flags", "-of", "csv=p=0", "-"], input=data,
+                               capture_output=True, check=True).stdout.split()
+        self.assertTrue(first[0].startswith(b"K"), first[0])
+        self.assertIn(len(first), (24, 25, 26))
+        self.frames(hls, 50)
+
     def test_a_camera_is_watched_by_two(self):
         pipe, uri = self.broadcast()
         ffmpeg = camera(pipe)
@@ -54,7 +85,8 @@ class LiveHidden(programs.Case):
         self.addCleanup(ffmpeg.kill)
         os.close(pipe)
         viewer = self.village.start("play", "viewer", "--no-player", uri)
-        link = viewer.wait_for("link")["url"]
+        links = viewer.wait_for("link")
+        link, hls = links["url"], links["hls"]
         self.assertEqual(len(viewer.wait_for("peer_up", 120)["path"]), 3)
         viewer.wait_for("tuned", 120)
         with urllib.request.urlopen(link, timeout=60) as answer:
@@ -63,6 +95,7 @@ class LiveHidden(programs.Case):
             head = answer.read(188 * 3)
             self.assertEqual([head[0], head[188], head[376]], [0x47] * 3)
         self.frames(link, 50)
+        self.segments(hls)
         out = self.folder / "kept.ts"
         keeper = self.village.start("get", "keeper", "-o", out, uri)
         keeper.wait_for("tuned", 120)
@@ -75,10 +108,17 @@ class LiveHidden(programs.Case):
         # What is over still ends for a player, instead of keeping it waiting.
         with urllib.request.urlopen(link, timeout=60) as answer:
             self.assertGreater(len(answer.read()), 0)
-        # Nobody gets in without the token.
-        bare = urllib.parse.urlsplit(link)._replace(query="k=" + "0" * 32).geturl()
-        with self.assertRaises(urllib.error.HTTPError):
-            urllib.request.urlopen(bare, timeout=60)
+        lines, names = self.playlist(hls)
+        self.assertEqual(lines[-1], "#EXT-X-ENDLIST")
+        # Nobody gets in without the token, or gets what is not in the stream.
+        segment = urllib.parse.urljoin(hls, names[-1])
+        rows = [(link.replace("k=", "k=0"), 403), (hls.replace("k=", "k=0"), 403),
+                (segment.replace("k=", "k=0"), 403), (segment.replace(".ts", "0000.ts"), 404),
+                (segment.replace(".ts", ".mp4"), 404)]
+        for url, status in rows:
+            with self.assertRaises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(url, timeout=60)
+            self.assertEqual(refused.exception.code, status, url)
 
     def test_bad_input(self):
         _, uri = self.broadcast()

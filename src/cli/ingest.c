@@ -1,0 +1,201 @@
+#include "cli/ingest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/exitcode.h"
+#include "io/clock.h"
+#include "io/sockaddr.h"
+
+enum {
+    EARLY_MAX = 3,   /* ends so often at once: it will not get better */
+    NO_FFMPEG = 127, /* as a shell says it */
+};
+
+#define LASTED CV_SEC(3) /* ran for so long: it could listen */
+
+static const struct {
+    const char *scheme;
+    int type;
+} kinds[] = {{"udp://", SOCK_DGRAM}, {"tcp://", SOCK_STREAM}, {"rtmp://", SOCK_STREAM}};
+
+enum { KINDS = sizeof kinds / sizeof *kinds, RTMP = 2 };
+
+static size_t kind_of(const char *argument) {
+    size_t i = 0;
+    while (i < KINDS && strncmp(argument, kinds[i].scheme, strlen(kinds[i].scheme)) != 0)
+        i++;
+    return i;
+}
+
+bool cli_ingest_is_url(const char *argument) {
+    return argument && kind_of(argument) < KINDS;
+}
+
+static int refuse(struct io_why *why, const char *url, const char *what) {
+    io_why_set(why, "%.120s: %s", url, what);
+    return CLI_USAGE;
+}
+
+/* The whole address is read here and written anew for ffmpeg, whose URLs can say much more. */
+static int read_url(struct cli_ingest *g, const char *url, struct cv_addr *at, struct io_why *why) {
+    size_t kind = kind_of(url);
+    const char *rest = url + strlen(kinds[kind].scheme), *path = strchr(rest, '/');
+    char host[CV_ADDR_TEXT] = "", text[CV_ADDR_TEXT];
+    size_t len = path ? (size_t)(path - rest) : strlen(rest);
+    if (len < sizeof host)
+        memcpy(host, rest, len);
+    if (cv_addr_parse(host, at) || !at->port)
+        return refuse(why, url, "needs IP:PORT, such as 127.0.0.1:1935, with a port of its own");
+    if (!cv_addr_is_loopback(at))
+        return refuse(why, url, "is listened to on loopback only, such as 127.0.0.1");
+    if (path && path[1] && kind != RTMP)
+        return refuse(why, url, "has a path, which only rtmp:// can");
+    path = path && path[1] ? path : kind == RTMP ? "/live" : "";
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789/._-";
+    if (strlen(path) > 128 || path[strspn(path, allowed)])
+        return refuse(why, url, "has a path of something else than letters, digits, / . _ and -");
+    snprintf(g->url, sizeof g->url, "%s%s%s", kinds[kind].scheme, cv_addr_text(at, text), path);
+    return CLI_OK;
+}
+
+static int try_port(const char *url, const struct cv_addr *at, struct io_why *why) {
+    union io_sockaddr sa;
+    socklen_t len = io_sockaddr_from(at, &sa);
+    int fd = socket(sa.any.sa_family, kinds[kind_of(url)].type | SOCK_CLOEXEC, 0), one = 1;
+    bool ok = fd >= 0;
+    if (ok && kinds[kind_of(url)].type == SOCK_STREAM)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    ok = ok && bind(fd, &sa.any, len) == 0 &&
+         (kinds[kind_of(url)].type == SOCK_DGRAM || listen(fd, 1) == 0);
+    bool used = errno == EADDRINUSE;
+    if (fd >= 0)
+        close(fd);
+    if (ok)
+        return CLI_OK;
+    io_why_set(why, "%.120s: cannot be listened to%s; name another port", url,
+               used ? ", it is in use" : "");
+    return CLI_NETWORK;
+}
+
+static bool make_pipe(struct cli_ingest *g, struct io_why *why) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        io_why_set(why, "no pipe could be made: too many open files?");
+        return false;
+    }
+    g->read = ends[0];
+    g->write = ends[1];
+    return true;
+}
+
+int cli_ingest_open(struct cli_ingest *g, struct cli_settings *s, struct io_why *why) {
+    const char *from = s->argument;
+    struct cv_addr at;
+    *g = (struct cli_ingest){.read = -1, .write = -1};
+    bool piped = !from || strcmp(from, "-") == 0;
+    if (!piped && !cli_ingest_is_url(from))
+        return CLI_OK; /* a file: the node opens that */
+    if (!s->name)
+        s->name = "live";
+    int status = piped ? CLI_OK : read_url(g, from, &at, why);
+    if (!status && !piped)
+        status = try_port(g->url, &at, why);
+    if (!status && !piped && !make_pipe(g, why))
+        status = CLI_FAILED;
+    if (status)
+        return status;
+    snprintf(g->name, sizeof g->name, "/proc/%ld/fd/%d", (long)getpid(),
+             piped ? STDIN_FILENO : g->read);
+    s->argument = g->name;
+    return CLI_OK;
+}
+
+static void run_ffmpeg(const struct cli_ingest *g) {
+    char after[32], input[CLI_INGEST_TEXT + 32];
+    bool rtmp = kind_of(g->url) == RTMP;
+    snprintf(input, sizeof input, "%s%s", g->url,
+             kinds[kind_of(g->url)].type == SOCK_DGRAM ? "?overrun_nonfatal=1"
+             : rtmp                                    ? ""
+                                                       : "?listen=1");
+    /* Every ffmpeg begins to count time anew; viewers go on. */
+    snprintf(after, sizeof after, "%.3f", (double)(g->started - g->begun) / 1e6);
+    /* It looks at no more than a second of it before it passes it on (the default is
+     * seven for MPEG-TS, kept back meanwhile), and does not measure its frame rate. */
+    const char *args[32] = {
+        "ffmpeg",           "-v",      "error",         "-nostdin", "-fflags", "nobuffer",
+        "-analyzeduration", "1000000", "-fpsprobesize", "0"};
+    size_t n = 10;
+    args[n++] = rtmp ? "-listen" : "-f";
+    args[n++] = rtmp ? "1" : "mpegts";
+    const char *const rest[] = {
+        "-i", input,   "-c", "copy", "-f", "mpegts", "-output_ts_offset", after, "-flush_packets",
+        "1",  "pipe:1"};
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
+        args[n++] = rest[i];
+    execvp(args[0], (char *const *)(uintptr_t)args);
+    _exit(NO_FFMPEG);
+}
+
+static void start(struct cli_ingest *g) {
+    pid_t parent = getpid();
+    g->started = io_clock_now().mono;
+    if (!g->begun)
+        g->begun = g->started;
+    pid_t pid = fork();
+    if (pid != 0) {
+        g->pid = pid > 0 ? pid : 0;
+        return;
+    }
+    sigset_t none; /* run.c blocks signals but while it waits; a mask outlives exec */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it must not keep the port when we are killed */
+    if (getppid() != parent || dup2(g->write, STDOUT_FILENO) < 0)
+        _exit(1);
+    run_ffmpeg(g);
+}
+
+bool cli_ingest_look(struct cli_ingest *g, bool *again, struct io_why *why) {
+    int status = 0;
+    *again = false;
+    if (!g->url[0] || (g->pid && waitpid(g->pid, &status, WNOHANG) == 0))
+        return true;
+    bool ended = g->pid != 0;
+    g->lasted |= ended && io_clock_now().mono - g->started >= LASTED;
+    g->early += ended && !g->lasted;
+    g->pid = 0;
+    if (ended && WIFEXITED(status) && WEXITSTATUS(status) == NO_FFMPEG) {
+        io_why_set(why, "%.120s: is received by ffmpeg, which is not there; install it", g->url);
+        return false;
+    }
+    if (g->early == EARLY_MAX) {
+        io_why_set(why, "%.120s: ffmpeg cannot receive there, see above", g->url);
+        return false;
+    }
+    start(g);
+    *again = true;
+    return true;
+}
+
+void cli_ingest_close(struct cli_ingest *g) {
+    if (g->pid) {
+        kill(g->pid, SIGKILL); /* it has nothing to save */
+        while (waitpid(g->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    if (g->read >= 0)
+        close(g->read);
+    if (g->write >= 0)
+        close(g->write);
+    *g = (struct cli_ingest){.read = -1, .write = -1};
+}

@@ -1,0 +1,264 @@
+#include "gateway/hls.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/http.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/gateway.h"
+#include "gateway/media.h"
+#include "gateway/segments.h"
+
+struct waiting {
+    struct gw_hls *hls;
+    struct evhttp_request *req; /* NULL: free */
+    cv_handle swarm;
+    char suffix[GW_HLS_SUFFIX];
+};
+
+struct stream {
+    cv_handle swarm; /* 0: free */
+    bool begun;      /* `at` is known */
+    uint64_t at;     /* next octet to read */
+    uint64_t length; /* UINT64_MAX: it goes on */
+    uint64_t stuck;  /* as gw_media has it */
+    unsigned sweeps;
+    struct gw_ts ts;
+    struct gw_segments segments;
+};
+
+struct gw_hls {
+    struct io_host *host;
+    struct stream *streams[GW_HLS_STREAMS];
+    struct waiting waiting[GW_HLS_WAITING];
+    uint8_t piece[GW_PIECE];
+};
+
+struct gw_hls *gw_hls_new(struct io_host *host) {
+    struct gw_hls *h = calloc(1, sizeof *h);
+    if (h)
+        h->host = host;
+    return h;
+}
+
+static struct stream *find(const struct gw_hls *h, cv_handle swarm) {
+    for (size_t i = 0; i < GW_HLS_STREAMS; i++)
+        if (h->streams[i] && h->streams[i]->swarm == swarm)
+            return h->streams[i];
+    return NULL;
+}
+
+static bool is_open(const struct gw_hls *h, cv_handle swarm) {
+    uint8_t any;
+    return node_read(io_host_node(h->host), swarm, 0, &any, 1) != CV_ERR_NOENT;
+}
+
+static struct stream *make(struct gw_hls *h, cv_handle swarm) {
+    size_t free_at = 0;
+    while (free_at < GW_HLS_STREAMS && h->streams[free_at])
+        free_at++;
+    struct stream *s = free_at < GW_HLS_STREAMS ? calloc(1, sizeof *s) : NULL;
+    if (!s)
+        return NULL;
+    s->swarm = swarm;
+    s->length = UINT64_MAX;
+    h->streams[free_at] = s;
+    return s;
+}
+
+/* ---- answers ---- */
+
+static void on_close(struct evhttp_connection *conn, void *arg) {
+    (void)conn;
+    struct waiting *w = arg;
+    struct evhttp_request *req = w->req;
+    w->req = NULL;
+    /* evhttp takes a request that is still answered off a connection that the
+     * other side closed: it is ours then. */
+    if (!evhttp_request_get_connection(req))
+        evhttp_request_free(req);
+}
+
+static void answer(const struct stream *s, struct evhttp_request *req, const char *suffix) {
+    char *text = gw_segments_playlist(&s->segments, suffix), len[24];
+    if (!text) {
+        evhttp_send_error(req, 503, "Service Unavailable");
+        return;
+    }
+    struct evkeyvalq *head = evhttp_request_get_output_headers(req);
+    evhttp_add_header(head, "Content-Type", "application/vnd.apple.mpegurl");
+    if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD) {
+        snprintf(len, sizeof len, "%zu", strlen(text));
+        evhttp_add_header(head, "Content-Length", len);
+    } else {
+        evbuffer_add(evhttp_request_get_output_buffer(req), text, strlen(text));
+    }
+    evhttp_send_reply(req, 200, "OK", NULL);
+    free(text);
+}
+
+/* It is not watched over any more; its connection goes on. */
+static struct evhttp_request *release(struct waiting *w) {
+    struct evhttp_request *req = w->req;
+    struct evhttp_connection *conn = evhttp_request_get_connection(req);
+    evhttp_connection_set_closecb(conn, NULL, NULL);
+    evhttp_connection_set_timeout(conn, GW_TIMEOUT_SECONDS);
+    w->req = NULL;
+    return req;
+}
+
+static void answer_waiting(struct gw_hls *h, const struct stream *s) {
+    for (size_t i = 0; i < GW_HLS_WAITING && gw_segments_ready(&s->segments); i++) {
+        struct waiting *w = &h->waiting[i];
+        if (w->req && w->swarm == s->swarm)
+            answer(s, release(w), w->suffix);
+    }
+}
+
+static bool wait_for(struct gw_hls *h, const struct stream *s, struct evhttp_request *req,
+                     const char *suffix) {
+    size_t i = 0;
+    while (i < GW_HLS_WAITING && h->waiting[i].req)
+        i++;
+    if (i == GW_HLS_WAITING)
+        return false;
+    h->waiting[i] = (struct waiting){.hls = h, .req = req, .swarm = s->swarm};
+    snprintf(h->waiting[i].suffix, sizeof h->waiting[i].suffix, "%s", suffix);
+    struct evhttp_connection *conn = evhttp_request_get_connection(req);
+    evhttp_connection_set_closecb(conn, on_close, &h->waiting[i]);
+    /* It may take long until somebody broadcasts. */
+    bufferevent_set_timeouts(evhttp_connection_get_bufferevent(conn), NULL, NULL);
+    return true;
+}
+
+/* ---- reading ---- */
+
+static void jump(struct stream *s, uint64_t to) {
+    s->at = to;
+    gw_ts_begin(&s->ts, to);
+    gw_segments_hole(&s->segments);
+}
+
+static void feed(struct stream *s, const uint8_t *data, size_t len) {
+    struct gw_ts_point p;
+    gw_ts_feed(&s->ts, data, len);
+    while (gw_ts_next(&s->ts, &p))
+        gw_segments_add(&s->segments, &p);
+    s->at += len;
+}
+
+/* Where to read; false: nowhere yet. */
+static bool place(struct gw_hls *h, struct stream *s) {
+    struct node *n = io_host_node(h->host);
+    uint64_t first, end, last;
+    if (!node_live_span(n, s->swarm, &first, &end))
+        return false;
+    gw_segments_forget(&s->segments, first);
+    if (s->begun && s->at < first)
+        jump(s, first);
+    if (!s->begun && node_range(n, s->swarm, first, &first, &last)) {
+        s->begun = true;
+        s->at = first;
+        gw_ts_begin(&s->ts, first);
+    }
+    return s->begun;
+}
+
+/* Reads what is there, from the beginning of the window on. */
+static void advance(struct gw_hls *h, struct stream *s) {
+    ssize_t got;
+    while (place(h, s) &&
+           (got = node_read(io_host_node(h->host), s->swarm, s->at, h->piece, sizeof h->piece)) > 0)
+        feed(s, h->piece, (size_t)got);
+    if (s->at >= s->length || (s->length != UINT64_MAX && !s->begun))
+        gw_segments_end(&s->segments, s->length);
+}
+
+bool gw_hls_playlist(struct gw_hls *h, struct evhttp_request *req, cv_handle swarm, uint64_t length,
+                     const char *suffix) {
+    struct stream *s = find(h, swarm);
+    if (!s)
+        s = make(h, swarm);
+    if (!s)
+        return false;
+    s->length = length;
+    advance(h, s);
+    if (!gw_segments_ready(&s->segments))
+        return wait_for(h, s, req, suffix);
+    answer(s, req, suffix);
+    return true;
+}
+
+const uint8_t *gw_hls_tables(const struct gw_hls *h, cv_handle swarm) {
+    const struct stream *s = find(h, swarm);
+    return s && s->ts.have_tables ? s->ts.tables : NULL;
+}
+
+void gw_hls_ready(struct gw_hls *h, cv_handle swarm) {
+    struct stream *s = find(h, swarm);
+    if (!s)
+        return;
+    advance(h, s);
+    answer_waiting(h, s);
+}
+
+void gw_hls_skip(struct gw_hls *h, cv_handle swarm, uint64_t to) {
+    struct stream *s = find(h, swarm);
+    if (s && s->begun && s->at < to)
+        jump(s, to);
+    gw_hls_ready(h, swarm);
+}
+
+void gw_hls_ended(struct gw_hls *h, cv_handle swarm, uint64_t length) {
+    struct stream *s = find(h, swarm);
+    if (s)
+        s->length = length;
+    gw_hls_ready(h, swarm);
+}
+
+static void close_stream(struct gw_hls *h, size_t i) {
+    for (size_t j = 0; j < GW_HLS_WAITING; j++)
+        if (h->waiting[j].req && h->waiting[j].swarm == h->streams[i]->swarm)
+            evhttp_send_error(release(&h->waiting[j]), 503, "Swarm is closing");
+    free(h->streams[i]);
+    h->streams[i] = NULL;
+}
+
+/* A hole that nothing fills is stepped over, as a player of the plain stream does. */
+static void step_over(struct gw_hls *h, struct stream *s) {
+    uint64_t first, last;
+    s->sweeps = s->stuck == s->at ? s->sweeps + 1 : 0;
+    s->stuck = s->at;
+    if (s->begun && s->sweeps >= GW_LIVE_PATIENCE &&
+        node_range(io_host_node(h->host), s->swarm, s->at, &first, &last) && first > s->at)
+        jump(s, first);
+}
+
+bool gw_hls_sweep(struct gw_hls *h) {
+    bool any = false;
+    for (size_t i = 0; i < GW_HLS_STREAMS; i++) {
+        struct stream *s = h->streams[i];
+        if (!s)
+            continue;
+        if (!is_open(h, s->swarm)) {
+            close_stream(h, i);
+            continue;
+        }
+        any = true;
+        step_over(h, s);
+        gw_hls_ready(h, s->swarm);
+    }
+    return any;
+}
+
+struct gw_hls *gw_hls_free(struct gw_hls *h) {
+    if (!h)
+        return NULL;
+    for (size_t i = 0; i < GW_HLS_STREAMS; i++)
+        if (h->streams[i])
+            close_stream(h, i);
+    free(h);
+    return NULL;
+}

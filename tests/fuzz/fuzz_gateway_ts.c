@@ -1,0 +1,99 @@
+/*
+ * A transport stream as a stranger broadcasts it, cut into the segments of a playlist
+ * (gateway/ts.h, gateway/segments.h). Input: one octet that says in which pieces the
+ * stream comes and where octets are missing, then the stream.
+ *
+ * Property: the same pictures in whatever pieces it comes; each begins at a sync octet,
+ * behind the one before; segments lie one behind the other and say when they do not
+ * join; none is longer than the playlist promises; every name in the playlist reads as
+ * the octets of its segment.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/segments.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct run {
+    struct gw_ts ts;
+    struct gw_segments segments;
+    struct gw_ts_point last;
+    size_t points;
+    uint64_t sum; /* over all points, to compare runs by */
+};
+
+static void take(struct run *r, const uint8_t *stream, size_t len) {
+    struct gw_ts_point p;
+    while (gw_ts_next(&r->ts, &p)) {
+        assert(p.at < len && stream[p.at] == 0x47 && p.time < GW_TS_WRAP);
+        assert(!r->points || p.at > r->last.at);
+        r->last = p;
+        r->points++;
+        r->sum = r->sum * 31 + p.at * 7 + p.time * 2 + p.key;
+        gw_segments_add(&r->segments, &p);
+    }
+}
+
+static void read_stream(struct run *r, const uint8_t *stream, size_t len, size_t piece,
+                        size_t hole) {
+    for (size_t at = 0; at < len; at += piece) {
+        if (hole && at / piece % hole == hole - 1) {
+            gw_segments_hole(&r->segments);
+            gw_ts_begin(&r->ts, at + piece);
+            continue;
+        }
+        gw_ts_feed(&r->ts, stream + at, len - at < piece ? len - at : piece);
+        take(r, stream, len);
+    }
+}
+
+static void check_list(const struct gw_segments *s) {
+    const struct gw_segment *before = NULL;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct gw_segment *g = &s->list[(s->oldest + i) % GW_SEGMENTS_MAX];
+        assert(g->first < g->end && g->time > 0);
+        assert(!before || (g->first >= before->end && (g->gap || g->first == before->end)));
+        assert(!s->target || (g->time + GW_TS_CLOCK / 2) / GW_TS_CLOCK <= s->target);
+        before = g;
+    }
+}
+
+static void check_playlist(const struct gw_segments *s) {
+    char *text = gw_segments_playlist(s, ""), *rest = text, *line;
+    size_t i = 0;
+    if (!text)
+        abort();
+    while ((line = strsep(&rest, "\n")) != NULL) {
+        uint64_t first, end;
+        if (line[0] == '#' || !line[0])
+            continue;
+        const struct gw_segment *g = &s->list[(s->oldest + i++) % GW_SEGMENTS_MAX];
+        assert(gw_segment_parse(line, &first, &end) && first == g->first && end == g->end);
+    }
+    assert(i == s->count);
+    free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static struct run whole, pieces;
+    if (size < 1)
+        return 0;
+    const uint8_t *stream = data + 1;
+    size_t len = size - 1, piece = 1 + (data[0] & 0x3f) * 7, hole = data[0] >> 6;
+    memset(&whole, 0, sizeof whole);
+    memset(&pieces, 0, sizeof pieces);
+    read_stream(&whole, stream, len, len ? len : 1, 0);
+    read_stream(&pieces, stream, len, hole ? 1000 : piece, hole ? hole + 2 : 0);
+    assert(hole || (whole.points == pieces.points && whole.sum == pieces.sum));
+    check_list(&pieces.segments);
+    check_playlist(&pieces.segments);
+    gw_segments_forget(&pieces.segments, len / 2);
+    check_list(&pieces.segments);
+    gw_segments_end(&pieces.segments, len);
+    check_list(&pieces.segments);
+    check_playlist(&pieces.segments);
+    assert(gw_segments_ready(&pieces.segments));
+    return 0;
+}
