@@ -48,7 +48,7 @@ static const struct {
     { "private",  NULL,      'P', RUNS, FLAG, AT(private_network), 0, "network.private", "a network of private addresses" },
     { "quick-start", NULL,   'Q', RUNS, FLAG, AT(quick_start), 0, "network.quick_start", "a new, small network: publish and confirm without waiting" },
     { "upload-limit", "SIZE",'u', RUNS | SWARM, SIZE, AT(upload_limit), 0, "share.upload_limit", "octets a second that leave for peers of a swarm (k, M, G)" },
-    { "ledbat-plus", NULL,   'M', RUNS, FLAG, AT(ledbat_plus), 0, "share.ledbat_plus", "share a line fairly with senders like us that came before (LEDBAT++ instead of RFC 6817); slower on a fast line" },
+    { "ledbat-plus", NULL,   'M', RUNS, FLAG, AT(ledbat_plus), 0, "share.ledbat_plus", "share a line fairly with senders like us that came before, and keep its queue nearly empty (LEDBAT++ instead of RFC 6817); a tenth slower alone on a line with a long queue" },
     { "no-share", NULL,      'n', CLI_GET | CLI_PLAY | CLI_NODE | SWARM, FLAG, AT(no_share), 0, "share.off", "do not pass on what was watched" },
     { "output",   "FILE",    'o', CLI_GET | CLI_PLAY | SWARM, PATH, AT(output), 0, NULL, "where the content is kept" },
     { "direct",   NULL,      'D', CLI_NODE | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | SWARM, FLAG, AT(direct), 0, NULL, "plain PPSPP without circuits: HIDES NOTHING" },

@@ -143,9 +143,21 @@ void ppsp_ledbat_rtt(struct ppsp_ledbat *l, cv_usec rtt) {
         l->filter[l->filter_at].rtt = rtt;
 }
 
+/* ---- slow start ------------------------------------------------------------- */
+
+/* Leaves slow start before it hurts; false: not yet. What is seen now was caused a round
+ * trip ago, by half of this window. */
+static bool leaves_slow_start(struct ppsp_ledbat *l) {
+    if (l->rising_delay <= l->target / 2)
+        return false;
+    uint64_t half = l->cwnd / 2, least = least_window(l);
+    l->cwnd = l->ssthresh = half < least ? least : half;
+    return true;
+}
+
 /* ---- LEDBAT++ --------------------------------------------------------------- */
 
-enum { SLOW_ROUNDS = 2, SLOW_SHARE = 9 };
+enum { SLOW_ROUNDS = 2, SLOW_SHARE = 9, SLOW_FLOOR = 32 };
 
 /* Growth is divided by this: the window of a short line must not grow faster in
  * time than that of one where the target is half the round trip. */
@@ -156,7 +168,9 @@ static uint64_t gain_divisor(const struct ppsp_ledbat *l) {
     return d < 1 ? 1 : d > 16 ? 16 : d;
 }
 
-/* A slowdown is over: nine times as long at pace, so that it costs a tenth. */
+/* A slowdown is over: nine times as long at pace, so that it costs a tenth. Where no
+ * queue is seen by then it is put off until there is one: everybody sees the line as it
+ * is, and a line that nobody fills, or a short one, gives all it has. */
 static void at_pace(struct ppsp_ledbat *l, cv_usec now) {
     l->slowdown = LEDBAT_AT_PACE;
     l->slow_at = cv_usec_add(now, SLOW_SHARE * cv_usec_since(now, l->slow_began));
@@ -179,6 +193,8 @@ static uint64_t without_queue(const struct ppsp_ledbat *l) {
 
 static void slowdown(struct ppsp_ledbat *l, cv_usec now) {
     if (l->slowdown == LEDBAT_AT_PACE && l->slow_at && now >= l->slow_at && l->srtt) {
+        if (l->queuing_delay < l->target / SLOW_FLOOR)
+            return; /* nothing to drain */
         l->slowdown = LEDBAT_SLOW;
         l->slow_began = now;
         l->slow_until = cv_usec_add(now, SLOW_ROUNDS * l->srtt);
@@ -191,25 +207,16 @@ static void slowdown(struct ppsp_ledbat *l, cv_usec now) {
     }
 }
 
-/* False: the window stays in slow start. */
-static bool leaves_slow_start(struct ppsp_ledbat *l, cv_usec now) {
-    if (l->rising_delay <= l->target * 3 / 4)
-        return false;
-    l->ssthresh = l->cwnd;
-    plan_slowdown(l, now);
-    return true;
-}
-
 static void grow_plus(struct ppsp_ledbat *l, cv_usec now, uint64_t octets) {
     uint64_t in_use = l->paced && l->flight < l->cwnd ? l->cwnd : l->flight;
-    uint64_t divisor = gain_divisor(l);
     slowdown(l, now);
     if (l->slowdown == LEDBAT_SLOW)
         return;
-    if (l->cwnd < l->ssthresh && !leaves_slow_start(l, now)) {
-        /* On the way back the line is known; nothing is gained by going slowly. */
+    if (l->cwnd < l->ssthresh && !leaves_slow_start(l)) {
+        /* Not divided by the gain, as the draft has it: the slowdown behind it takes back
+         * what was too much, and a sixteenth of it never finds the pace of a short line. */
         if (in_use * 2 >= l->cwnd)
-            l->cwnd += l->slowdown == LEDBAT_RAMP ? octets : octets / divisor + 1;
+            l->cwnd += octets;
         if (l->ssthresh != UINT64_MAX && l->cwnd > l->ssthresh)
             l->cwnd = l->ssthresh;
         return;
@@ -224,7 +231,7 @@ static void grow_plus(struct ppsp_ledbat *l, cv_usec now, uint64_t octets) {
         return;
     }
     /* Additive whatever the distance to the target, and only of what is used. */
-    l->plus_gained += octets * l->mss / divisor;
+    l->plus_gained += octets * l->mss / gain_divisor(l);
     uint64_t gain = l->plus_gained / l->cwnd;
     l->plus_gained -= gain * l->cwnd;
     uint64_t cwnd = l->cwnd + gain, allowed = in_use + (uint64_t)LEDBAT_ALLOWED_INCREASE * l->mss;
@@ -239,18 +246,11 @@ static void grow(struct ppsp_ledbat *l, uint64_t octets) {
      * old, long one and pacing holds back more than the window: that counts as used,
      * or the window would never grow. */
     uint64_t in_use = l->paced && l->flight < l->cwnd ? l->cwnd : l->flight;
-    if (l->cwnd < l->ssthresh) {
-        if (l->rising_delay > l->target / 2) {
-            /* Leave slow start before it hurts. What is seen now was caused a round
-             * trip ago, by half of this window. */
-            uint64_t half = l->cwnd / 2, least = (uint64_t)LEDBAT_MIN_CWND * l->mss;
-            l->cwnd = l->ssthresh = half < least ? least : half;
-        } else {
-            /* Only what is used may grow (section 2.4.2's max_allowed_cwnd). */
-            if (in_use * 2 >= l->cwnd)
-                l->cwnd += octets;
-            return;
-        }
+    if (l->cwnd < l->ssthresh && !leaves_slow_start(l)) {
+        /* Only what is used may grow (section 2.4.2's max_allowed_cwnd). */
+        if (in_use * 2 >= l->cwnd)
+            l->cwnd += octets;
+        return;
     }
     /* GAIN 1, in integers: off_target is a fraction of the target. */
     int64_t off = (int64_t)l->target - (int64_t)l->queuing_delay;

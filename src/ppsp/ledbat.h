@@ -7,9 +7,9 @@
  * A flow that comes late takes the queue of the first for the line's own delay and
  * shares unfairly with it for as long as both run. ppsp_ledbat_plus() switches on
  * what LEDBAT++ (draft-irtf-iccrg-ledbat-plus-plus) has against that: growth slower
- * than Reno's where the line is short, a decrease in proportion to the window, and
- * every now and then two round trips of next to nothing, in which the queue drains
- * and everybody sees the line as it is. They cost at most a tenth of the time.
+ * than Reno's where the line is short, a decrease in proportion to the window, and,
+ * while there is a queue, every now and then two round trips of next to nothing, in which
+ * it drains and everybody sees the line as it is. They cost at most a tenth of the time.
  */
 #ifndef CULVERT_PPSP_LEDBAT_H
 #define CULVERT_PPSP_LEDBAT_H

@@ -51,8 +51,8 @@ struct ppsp_config {
     uint16_t mtu;          /* UDP payload towards peers that call us (open swarms) */
     bool tell_asked;       /* PPSP_EVENT_ASKED: for who shares more than is open at once */
     /* LEDBAT with the remedies of LEDBAT++ (ledbat.h) on every channel: flows that
-     * come late share fairly and the queue stays nearly empty, for about a twelfth
-     * of the rate of a line that one has to himself. */
+     * come late share fairly and the queue stays nearly empty, for up to a tenth of
+     * the rate of a line with a long queue that one has to himself. */
     bool ledbat_plus;
 };
 

@@ -37,6 +37,7 @@ struct line_flow {
     struct line_cubic c;
     struct line_packet p[LINE_SLOTS];
     uint64_t head, tail;
+    uint64_t passed;          /* LEDBAT: all before it were acknowledged or lost */
     uint64_t delivered, lost; /* datagrams */
     /* Its receiver is away for so long, every so often, and reads in a heap then, by
      * one clock, what arrived meanwhile: 0 = never. */
@@ -123,44 +124,70 @@ static inline void line_cubic_acked(struct line *n, struct line_flow *f, cv_usec
 
 /* ---- time ---- */
 
-static inline cv_usec line_patience(const struct line *n, const struct line_flow *f) {
-    return f->cubic ? 2 * n->one_way + n->queue_max + CV_MSEC(50) : ppsp_ledbat_patience(&f->l);
+/* In the order in which they were sent: what is lost is seen when something behind it is
+ * acknowledged. */
+static inline void line_cubic_acks(struct line *n, struct line_flow *f) {
+    for (; f->head != f->tail; f->head++) {
+        const struct line_packet *p = &f->p[f->head % LINE_SLOTS];
+        if (p->acked_at > n->now)
+            break;
+        if (p->acked_at) {
+            f->delivered++;
+            line_cubic_acked(n, f, n->now - p->sent);
+            continue;
+        }
+        bool passed = n->now >= p->sent + 2 * n->one_way + n->queue_max + CV_MSEC(50);
+        for (uint64_t i = f->head + 1; i < f->tail && i < f->head + 64 && !passed; i++) {
+            const struct line_packet *o = &f->p[i % LINE_SLOTS];
+            passed = o->acked_at && o->acked_at <= n->now;
+        }
+        if (!passed)
+            break;
+        f->lost++;
+        line_cubic_lost(n, f, p->sent);
+    }
+}
+
+static inline void line_ledbat_acked(struct line *n, struct line_flow *f,
+                                     const struct line_packet *p) {
+    cv_usec phase = f->stall_every ? p->acked_at % f->stall_every : 0;
+    cv_usec late = phase < f->stall_for ? f->stall_for - phase : 0;
+    f->delivered++;
+    ppsp_ledbat_delay(&f->l, n->now, p->delay + late);
+    ppsp_ledbat_rtt(&f->l, n->now - p->sent);
+    ppsp_ledbat_acked(&f->l, n->now, LINE_MSS);
+}
+
+/* As the engine does it: acknowledgements count at once, what they passed by is lost
+ * after the patience of ledbat.h. */
+static inline void line_ledbat_acks(struct line *n, struct line_flow *f) {
+    for (uint64_t i = f->passed; i < f->tail; i++) {
+        const struct line_packet *p = &f->p[i % LINE_SLOTS];
+        if (p->acked_at > n->now)
+            break;
+        if (p->acked_at == 0)
+            continue;
+        line_ledbat_acked(n, f, p);
+        f->passed = i + 1;
+    }
+    for (; f->head < f->passed; f->head++) {
+        const struct line_packet *p = &f->p[f->head % LINE_SLOTS];
+        if (p->acked_at)
+            continue;
+        if (n->now < p->sent + ppsp_ledbat_patience(&f->l))
+            break;
+        f->lost++;
+        ppsp_ledbat_lost(&f->l, n->now, p->sent, LINE_MSS);
+    }
 }
 
 static inline void line_acks(struct line *n, struct line_flow *f) {
-    bool stalled = f->stall_every && n->now % f->stall_every < f->stall_for;
-    while (f->head != f->tail && !stalled) {
-        struct line_packet *p = &f->p[f->head % LINE_SLOTS];
-        if (p->acked_at == 0) {
-            /* seen when what was sent after it is acknowledged */
-            bool passed = false;
-            for (uint64_t i = f->head + 1; i < f->tail && i < f->head + 64 && !passed; i++) {
-                const struct line_packet *o = &f->p[i % LINE_SLOTS];
-                passed = o->acked_at && o->acked_at <= n->now;
-            }
-            if (!(passed && f->cubic) && n->now < p->sent + line_patience(n, f))
-                break;
-            f->lost++;
-            if (f->cubic)
-                line_cubic_lost(n, f, p->sent);
-            else
-                ppsp_ledbat_lost(&f->l, n->now, p->sent, LINE_MSS);
-        } else {
-            if (n->now < p->acked_at)
-                break;
-            f->delivered++;
-            if (f->cubic) {
-                line_cubic_acked(n, f, n->now - p->sent);
-            } else {
-                cv_usec phase = f->stall_every ? p->acked_at % f->stall_every : 0;
-                cv_usec late = phase < f->stall_for ? f->stall_for - phase : 0;
-                ppsp_ledbat_delay(&f->l, n->now, p->delay + late);
-                ppsp_ledbat_rtt(&f->l, n->now - p->sent);
-                ppsp_ledbat_acked(&f->l, n->now, LINE_MSS);
-            }
-        }
-        f->head++;
-    }
+    if (f->stall_every && n->now % f->stall_every < f->stall_for)
+        return;
+    if (f->cubic)
+        line_cubic_acks(n, f);
+    else
+        line_ledbat_acks(n, f);
 }
 
 static inline void line_step(struct line *n) {
@@ -176,7 +203,7 @@ static inline void line_step(struct line *n) {
         }
         if (n->now >= f->l.cto_at) {
             ppsp_ledbat_timeout(&f->l, n->now);
-            f->head = f->tail;
+            f->head = f->passed = f->tail;
         }
         cv_usec at;
         for (uint64_t k = ppsp_ledbat_allowance(&f->l, n->now, &at); k >= LINE_MSS; k -= LINE_MSS) {
