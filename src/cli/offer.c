@@ -10,6 +10,13 @@
 #include "crypto/rng_system.h"
 #include "io/store_file.h"
 
+/* Whatever is not shared by hand (a relay's open swarm, what a node finds on its
+ * shelf) has none. */
+static const struct cli_authority *authority_of(const struct cli_offer *o) {
+    static const struct cli_authority none;
+    return o->authority ? o->authority : &none;
+}
+
 void cli_offer_describe(struct cli_offer *o) {
     const struct cli_settings *node = o->c->s;
     char *real = realpath(o->path, NULL); /* "." and "films/" have a name, too */
@@ -22,8 +29,8 @@ void cli_offer_describe(struct cli_offer *o) {
     free(real);
     u->folder = io_store_is_folder(o->store);
     u->length = io_store_stats(o->store).octets;
-    memcpy(u->authority, o->authority->id, o->authority->id_len);
-    u->authority_len = o->authority->id_len;
+    memcpy(u->authority, authority_of(o)->id, authority_of(o)->id_len);
+    u->authority_len = authority_of(o)->id_len;
     for (size_t i = 0; i < node->bootstrap_count && i < NODE_URI_CONTACTS_MAX; i++)
         u->contacts[u->contacts_count++] = node->bootstrap[i];
 }
@@ -63,7 +70,7 @@ enum cv_err cli_offer_hash(struct cli_offer *o, struct io_why *why) {
 int cli_offer_open(struct cli_offer *o, enum node_swarm_mode mode, struct io_why *why) {
     if (add_secret(o, why) != CV_ERR_OK)
         return CLI_FILE;
-    int status = cli_authority_join(o->authority, &o->uri, why);
+    int status = cli_authority_join(authority_of(o), &o->uri, why);
     if (status)
         return status;
     struct node *n = io_host_node(o->c->host);
@@ -74,7 +81,7 @@ int cli_offer_open(struct cli_offer *o, enum node_swarm_mode mode, struct io_why
                                    .complete = true,
                                    .unprotected = cli_kind_unprotected(o->s),
                                    .upload_limit = o->s->upload_limit};
-    cli_authority_give(o->authority, &sw);
+    cli_authority_give(authority_of(o), &sw);
     enum cv_err err = node_swarm_open(n, io_host_now(o->c->host), &sw, &o->swarm);
     io_host_kick(o->c->host);
     if (err)

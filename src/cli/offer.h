@@ -14,7 +14,7 @@ struct cli_offer {
     struct cli_session *c;
     const struct cli_settings *s; /* of who shares */
     const char *path;
-    const struct cli_authority *authority; /* borrowed; outlives the swarm */
+    const struct cli_authority *authority; /* borrowed; outlives the swarm. NULL: none */
     struct node_uri uri;
     struct io_store *store;
     cv_handle swarm; /* 0: not open */

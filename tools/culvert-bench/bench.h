@@ -15,8 +15,10 @@ struct bench_options {
     unsigned minutes;    /* simulated, of `sim` */
     unsigned records;    /* of `ledger` */
     unsigned hashes;     /* that `dht` stores 500 peers each for */
+    unsigned circuits;   /* through the relay of `relay` */
     unsigned chunk_size; /* of `ppsp`, octets */
     unsigned viewers;    /* of `ppsp`, at once */
+    unsigned streams;    /* viewers of `tunnel` and `hidden`, at once */
     const char *vs;      /* of `ppsp`: "libtorrent", "libtorrent-utp" or NULL */
 };
 
@@ -27,6 +29,7 @@ json_t *bench_hidden(const struct bench_options *o);
 json_t *bench_ledger(const struct bench_options *o);
 json_t *bench_dht_node(const struct bench_options *o);
 json_t *bench_sim(const struct bench_options *o);
+json_t *bench_relay(const struct bench_options *o);
 
 /* A folder of this run in memory (/dev/shm where there is one), removed at the
  * end; a file of incompressible octets in it; SHA-256 of a file in hex.

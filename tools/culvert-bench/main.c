@@ -126,6 +126,7 @@ static const struct {
 } benches[] = {
     {"ppsp", bench_ppsp, 1024},  {"tunnel", bench_tunnel, 256}, {"hidden", bench_hidden, 128},
     {"ledger", bench_ledger, 0}, {"sim", bench_sim, 0},         {"dht", bench_dht_node, 0},
+    {"relay", bench_relay, 0},
 };
 enum { BENCHES = sizeof benches / sizeof *benches };
 
@@ -152,6 +153,9 @@ static error_t on_option(int key, char *arg, struct argp_state *state) {
     case 'k':
         l->o.hashes = (unsigned)strtoul(arg, NULL, 10);
         return 0;
+    case 'C':
+        l->o.circuits = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
     case 't':
         l->o.minutes = (unsigned)strtoul(arg, NULL, 10);
         return 0;
@@ -160,6 +164,9 @@ static error_t on_option(int key, char *arg, struct argp_state *state) {
         return 0;
     case 'v':
         l->o.viewers = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
+    case 's':
+        l->o.streams = (unsigned)strtoul(arg, NULL, 10);
         return 0;
     case 'V':
         l->o.vs = arg;
@@ -190,14 +197,17 @@ int main(int argc, char **argv) {
         {"records", 'n', "N", 0, "half-blocks of 'ledger'", 0},
         {"chunk-size", 'c', "N", 0, "octets of a chunk of 'ppsp'", 0},
         {"viewers", 'v', "N", 0, "viewers at once of 'ppsp'", 0},
+        {"streams", 's', "N", 0, "viewers at once of 'tunnel' and 'hidden', each with its circuit",
+         0},
         {"vs", 'V', "PEER", 0, "'ppsp' once more by libtorrent (TCP) or libtorrent-utp", 0},
         {"hashes", 'k', "N", 0, "keys that 'dht' stores 500 peers each for", 0},
+        {"circuits", 'C', "N", 0, "circuits through the relay of 'relay' (default 50000)", 0},
         {"minutes", 't', "N", 0, "simulated minutes of 'sim' (default 10)", 0},
         {"json", 'j', NULL, 0, "one JSON object (there is no other form)", 0},
         {0}};
     static const struct argp argp = {options,
                                      on_option,
-                                     "ppsp | tunnel | hidden | ledger | sim | dht",
+                                     "ppsp | tunnel | hidden | relay | ledger | sim | dht",
                                      "Measures; docs/performance.md explains the figures.",
                                      NULL,
                                      NULL,
@@ -207,8 +217,10 @@ int main(int argc, char **argv) {
                            .minutes = 10, /* so that the first minutes do not decide */
                            .records = 20000,
                            .hashes = 2000,
+                           .circuits = 50000,
                            .chunk_size = 1024,
-                           .viewers = 1}};
+                           .viewers = 1,
+                           .streams = 1}};
     argp_err_exit_status = 2;
     argp_parse(&argp, argc, argv, 0, NULL, &l);
     if (!l.o.mib)

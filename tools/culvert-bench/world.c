@@ -41,7 +41,9 @@ void world_begin(struct world *w, const struct bench_options *o, const char *ope
 }
 
 static double all_cpu(const struct world *w) {
-    double sum = spawn_cpu(w->viewer);
+    double sum = 0;
+    for (unsigned i = 0; i < w->streams; i++)
+        sum += spawn_cpu(w->viewer[i]);
     for (size_t i = 0; i < w->count; i++)
         sum += spawn_cpu(w->p[i]);
     return sum;
@@ -76,21 +78,66 @@ static void count(struct world *w) {
         snprintf(state, sizeof state, "%s/%s%d", bench_folder(), w->p[i]->name, (int)i);
         add_counts(w->counts, state);
     }
-    add_counts(w->counts, w->viewer_state);
+    for (unsigned i = 0; i < w->streams; i++)
+        add_counts(w->counts, w->viewer_state[i]);
 }
 
-/* The rest of the file; `at`: when its first chunk was there. */
-static void fetch_whole(struct world *w, const char *in, const char *out, double at) {
-    char sum_in[65];
-    double before = all_cpu(w);
-    json_decref(spawn_wait(w->viewer, "complete", 900));
+static void copy_name(char out[300], unsigned i) {
+    snprintf(out, 300, "%s/copy%u", bench_folder(), i);
+}
+
+static void view(struct world *w, unsigned i, const char *more[]) {
+    char out[300];
+    const char *argv[16] = {"--no-player", "--no-share", "--output", out};
+    copy_name(out, i);
+    for (size_t j = 0; j < 11 && more[j]; j++)
+        argv[4 + j] = more[j];
+    w->viewer[i] = start(w, "play", "viewer", w->viewer_state[i], argv);
+}
+
+/* Milliseconds from its start to its peer, and from there to the first chunk. */
+static void begun(struct world *w, unsigned i, double *build_ms, double *first_ms) {
+    json_t *up = spawn_wait(w->viewer[i], "peer_up", 60);
+    *build_ms = (bench_now() - w->viewer[i]->started) * 1e3;
+    w->hops = (int)json_integer_value(json_object_get(up, "hops"));
+    json_decref(up);
+    json_decref(spawn_wait(w->viewer[i], "first_chunk", 60));
+    *first_ms = (bench_now() - w->viewer[i]->started) * 1e3 - *build_ms;
+}
+
+static void leave(struct world *w, unsigned i) {
+    char out[300];
+    copy_name(out, i);
+    spawn_stop(w->viewer[i]);
+    w->viewer[i] = NULL;
+    unlink(out);
+}
+
+/* The clock runs from the first chunk that any of them has to the moment when the
+ * last of them has everything. */
+static void fetch_whole(struct world *w, const char *in, const char *more[], double *build_ms,
+                        double *first_ms) {
+    char sum_in[65], out[300];
+    double unused[2];
+    for (unsigned i = 0; i < w->streams; i++)
+        view(w, i, more);
+    begun(w, 0, build_ms, first_ms);
+    double at = bench_now(), before = all_cpu(w);
+    for (unsigned i = 1; i < w->streams; i++)
+        begun(w, i, &unused[0], &unused[1]);
+    for (unsigned i = 0; i < w->streams; i++)
+        json_decref(spawn_wait(w->viewer[i], "complete", 900));
     w->seconds = bench_now() - at;
     w->cpu_s = all_cpu(w) - before;
     count(w);
     bench_sha256(in, sum_in);
-    bench_sha256(out, w->sha256);
-    if (strcmp(sum_in, w->sha256) != 0)
-        bench_die("what arrived is not what was shared");
+    for (unsigned i = 0; i < w->streams; i++) {
+        copy_name(out, i);
+        bench_sha256(out, w->sha256);
+        if (strcmp(sum_in, w->sha256) != 0)
+            bench_die("what arrived is not what was shared");
+        leave(w, i);
+    }
 }
 
 static int compare(const void *a, const void *b) {
@@ -104,29 +151,17 @@ static unsigned runs_of(const struct bench_options *o) {
 
 void world_view(struct world *w, const struct bench_options *o, const char *file,
                 const char *more[], unsigned pause_s) {
-    char out[300];
     unsigned runs = runs_of(o);
-    for (unsigned i = 0; i < runs; i++) {
-        if (i > 0 && pause_s)
+    if (o->streams < 1 || o->streams > WORLD_STREAMS_MAX)
+        bench_die("--streams: 1 to %d", WORLD_STREAMS_MAX);
+    w->streams = o->streams;
+    fetch_whole(w, file, more, &w->build_ms[0], &w->first_ms[0]);
+    for (unsigned i = 1; i < runs; i++) {
+        if (pause_s)
             sleep(pause_s);
-        const char *argv[16] = {"--no-player", "--no-share", "--output", out};
-        snprintf(out, sizeof out, "%s/copy%u", bench_folder(), i);
-        for (size_t j = 0; j < 11 && more[j]; j++)
-            argv[4 + j] = more[j];
-        w->viewer = start(w, "play", "viewer", w->viewer_state, argv);
-        double began = w->viewer->started;
-        json_t *up = spawn_wait(w->viewer, "peer_up", 60);
-        w->build_ms[i] = (bench_now() - began) * 1e3;
-        w->hops = (int)json_integer_value(json_object_get(up, "hops"));
-        json_decref(up);
-        json_decref(spawn_wait(w->viewer, "first_chunk", 60));
-        double at = bench_now();
-        w->first_ms[i] = (at - began) * 1e3 - w->build_ms[i];
-        if (i == 0) /* the file once; further viewers are for the medians */
-            fetch_whole(w, file, out, at);
-        spawn_stop(w->viewer);
-        w->viewer = NULL;
-        unlink(out);
+        view(w, 0, more);
+        begun(w, 0, &w->build_ms[i], &w->first_ms[i]);
+        leave(w, 0);
     }
     qsort(w->build_ms, runs, sizeof *w->build_ms, compare);
     qsort(w->first_ms, runs, sizeof *w->first_ms, compare);
@@ -135,11 +170,12 @@ void world_view(struct world *w, const struct bench_options *o, const char *file
 json_t *world_end(struct world *w, const struct bench_options *o, int hops) {
     while (w->count)
         spawn_stop(w->p[--w->count]);
-    double mb = o->mib * 1.048576;
+    double mb = o->mib * 1.048576 * w->streams;
     unsigned mid = runs_of(o) / 2;
-    return json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:s, s:i, s:o}", "hops", hops, "mb_per_s",
-                     mb / w->seconds, "cpu_s_per_gb", w->cpu_s * 1000 / mb, "build_ms_median",
-                     w->build_ms[mid], "build_ms_max", w->build_ms[runs_of(o) - 1],
-                     "first_octet_ms_median", w->first_ms[mid], "sha256", w->sha256, "processes",
-                     WORLD_RELAYS + 2 + (hops > 3), "counts", w->counts);
+    return json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:s, s:i, s:o}", "hops", hops, "streams",
+                     (int)w->streams, "mb_per_s", mb / w->seconds, "cpu_s_per_gb",
+                     w->cpu_s * 1000 / mb, "build_ms_median", w->build_ms[mid], "build_ms_max",
+                     w->build_ms[runs_of(o) - 1], "first_octet_ms_median", w->first_ms[mid],
+                     "sha256", w->sha256, "processes",
+                     WORLD_RELAYS + 1 + (int)w->streams + (hops > 3), "counts", w->counts);
 }

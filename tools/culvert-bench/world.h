@@ -8,18 +8,19 @@
 
 #include "culvert-bench/bench.h"
 
-enum { WORLD_RELAYS = 6, WORLD_NODES_MAX = 16, WORLD_RUNS_MAX = 64 };
+enum { WORLD_RELAYS = 6, WORLD_NODES_MAX = 16, WORLD_RUNS_MAX = 64, WORLD_STREAMS_MAX = 8 };
 
 struct world {
     struct spawn *p[WORLD_NODES_MAX]; /* all but viewers; the DHT node first */
     size_t count;
     int numbers; /* of addresses given away */
     char bootstrap[32], buffer[16];
-    struct spawn *viewer;
-    char viewer_state[300];
+    struct spawn *viewer[WORLD_STREAMS_MAX]; /* those of a run */
+    char viewer_state[WORLD_STREAMS_MAX][300];
 
     double build_ms[WORLD_RUNS_MAX], first_ms[WORLD_RUNS_MAX]; /* sorted by world_view() */
-    double seconds, cpu_s;                                     /* of the file, all processes */
+    unsigned streams;                                          /* viewers of the first run */
+    double seconds, cpu_s;                                     /* of it, all processes */
     int hops;                                                  /* of the viewer's circuit */
     char sha256[65];
     json_t *counts; /* datagrams, system calls and cells of all nodes since their start */
@@ -32,8 +33,9 @@ void world_begin(struct world *w, const struct bench_options *o, const char *ope
 /* One more node that stays: `verb` with the arguments `more` (NULL-terminated). */
 struct spawn *world_start(struct world *w, const char *verb, const char *name, const char *more[]);
 
-/* `runs` viewers one after the other with the arguments `more`, `pause_s` seconds
- * between them; the first one fetches the whole file, which must equal `file`. */
+/* `runs` times viewers with the arguments `more`, `pause_s` seconds between them.
+ * First `streams` at once, each of which fetches the whole file, which must equal
+ * `file`; then one at a time, for the medians. */
 void world_view(struct world *w, const struct bench_options *o, const char *file,
                 const char *more[], unsigned pause_s);
 

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 
-CARRIED = ["hops", "mb_per_s", "cpu_s_per_gb", "build_ms_median", "build_ms_max",
+CARRIED = ["hops", "streams", "mb_per_s", "cpu_s_per_gb", "build_ms_median", "build_ms_max",
            "first_octet_ms_median"]
 KEYS = {
     "ppsp": ["mib_per_s", "cpu_s_per_gib", "cpu_s_per_gib_seeder", "rate_ratio", "cpu_ratio", "rss_mib_seeder", "rss_mib_viewer", "first_chunk_ms"],
@@ -16,6 +16,8 @@ KEYS = {
                "verified_per_s", "walk_ms", "ppr_ms"],
     "dht": ["queries_per_s_engine", "queries_per_s_loopback", "rss_mib_full", "answered_percent_engine",
             "answered_percent_loopback", "hashes", "peers", "items", "table", "queries"],
+    "relay": ["cells_per_s_per_core", "cells_per_s_per_core_few", "forward_us", "backward_us",
+              "bytes_per_circuit", "rss_mib_50k", "cost_ratio_50k", "cost_ratio_50k_scattered"],
     "sim": ["node_hours_per_cpu_minute", "node_hours_per_cpu_minute_idle"],
 }
 DESCRIBED = ["commit", "suite", "kernel", "cores"]

@@ -1,0 +1,173 @@
+#include "culvert-bench/relay_process.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "crypto/keys.h"
+#include "crypto/rng_seeded.h"
+#include "culvert-bench/bench.h"
+#include "tunnel/engine.h"
+
+/* One octet each. The end of the pipe is no sign: later processes hold it open. */
+static const char STEP = 's', END = 'e';
+
+struct relay {
+    struct tunnel *t;
+    struct relay_post *post;
+    struct cv_rng_seeded dice;
+    struct cv_rng rng;
+    cv_usec next;
+};
+
+static double cpu(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_t day,
+                              struct tun_relay_ref *ret, const uint8_t **ret_descriptor,
+                              size_t *ret_len) {
+    const struct relay *r = ctx;
+    (void)day;
+    (void)ret_descriptor;
+    (void)ret_len;
+    for (unsigned i = 0; i < r->post->nexts; i++) {
+        if (memcmp(r->post->next[i].identity, identity, CV_KEY) == 0) {
+            *ret = r->post->next[i];
+            return CV_ERR_OK;
+        }
+    }
+    return CV_ERR_NOENT;
+}
+
+static const struct tun_user_ops ops = {.find_relay = find_relay};
+
+static void events(struct relay *r) {
+    struct tun_event ev;
+    while (tun_poll_event(r->t, &ev))
+        if (ev.kind == TUN_EVENT_SAVE)
+            tun_saved(r->t, &r->post->now, ev.save.which);
+}
+
+static void step(struct relay *r) {
+    struct relay_post *p = r->post;
+    struct cv_batch b = cv_batch_init(p->arena, RELAY_SLOTS, TUN_DATAGRAM, 0, p->run, RELAY_SLOTS);
+    double began = cpu();
+    for (unsigned i = 0; i < p->in; i++)
+        (void)tun_on_datagram(r->t, &p->now, &p->from[i], p->datagram[i], TUN_DATAGRAM);
+    if (r->next <= p->now.mono)
+        tun_on_timeout(r->t, &p->now);
+    p->more = tun_poll_transmit(r->t, &p->now, &b);
+    events(r);
+    r->next = tun_next_timeout(r->t);
+    p->cpu_s += cpu() - began;
+    p->runs = b.runs_used;
+    p->relayed = tun_counters(r->t)->relayed_cells;
+    p->hops = tun_counters(r->t)->hops;
+}
+
+static void descriptor(struct relay *r) {
+    struct relay_post *p = r->post;
+    events(r);
+    const uint8_t *own = tun_own_descriptor(r->t, p->now.wall, &p->descriptor_len);
+    if (own)
+        memcpy(p->descriptor, own, p->descriptor_len);
+}
+
+static _Noreturn void serve(struct relay_process *at, const struct cv_addr *addr, uint32_t hops_max,
+                            const uint8_t network_id[8], pid_t parent) {
+    static struct relay r;
+    struct cv_ed25519_secret identity_secret;
+    uint8_t seed[CV_KEY] = "relay";
+    char command;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(EXIT_FAILURE);
+    r.post = at->post;
+    cv_rng_seeded_init(&r.dice, 1);
+    r.rng = cv_rng_seeded(&r.dice);
+    cv_ed25519_from_seed(&identity_secret, seed);
+    struct tun_config cfg = {
+        .relay = true, .identity = &identity_secret, .gate = true, .hops_max = hops_max};
+    memcpy(cfg.network_id, network_id, sizeof cfg.network_id);
+    cfg.addr[0] = *addr;
+    r.t = tun_bare_new(&cfg, &r.rng, &r.post->now);
+    if (!r.t)
+        _exit(EXIT_FAILURE);
+    tun_attach(r.t, TUN_USER_CLIENT, &ops, &r);
+    descriptor(&r);
+    while (write(at->back, "", 1) == 1 && read(at->to, &command, 1) == 1 && command == STEP)
+        step(&r);
+    tun_free(r.t);
+    _exit(EXIT_SUCCESS);
+}
+
+static void wait_for(struct relay_process *p) {
+    char done;
+    if (read(p->back, &done, 1) != 1)
+        bench_die("the relay's process ended");
+}
+
+void relay_process_start(struct relay_process *p, const struct cv_addr *addr, uint32_t hops_max,
+                         struct cv_now now, const uint8_t network_id[8]) {
+    int to[2], back[2];
+    pid_t parent = getpid();
+    p->post =
+        mmap(NULL, sizeof *p->post, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (p->post == MAP_FAILED || pipe(to) != 0 || pipe(back) != 0)
+        bench_die("no memory or pipes for a relay");
+    p->post->now = now;
+    p->pid = fork();
+    if (p->pid < 0)
+        bench_die("cannot start a process");
+    if (p->pid == 0) {
+        close(to[1]);
+        close(back[0]);
+        serve(&(struct relay_process){.post = p->post, .to = to[0], .back = back[1]}, addr,
+              hops_max, network_id, parent);
+    }
+    close(to[0]);
+    close(back[1]);
+    p->to = to[1];
+    p->back = back[0];
+    wait_for(p);
+}
+
+void relay_process_step(struct relay_process *p) {
+    if (write(p->to, &STEP, 1) != 1)
+        bench_die("the relay's process ended");
+    wait_for(p);
+}
+
+double relay_process_rss(const struct relay_process *p) {
+    char path[64], line[256];
+    unsigned long kib = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)p->pid);
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, "RssAnon:", 8) == 0)
+            kib = strtoul(line + 8, NULL, 10);
+    if (!f || fclose(f) != 0 || kib == 0)
+        bench_die("%s: cannot be read", path);
+    return (double)kib * 1024;
+}
+
+void relay_process_end(struct relay_process *p) {
+    int status;
+    if (write(p->to, &END, 1) != 1)
+        bench_die("the relay's process ended");
+    if (waitpid(p->pid, &status, 0) != p->pid || status != 0)
+        bench_die("the relay's process did not end well");
+    close(p->to);
+    close(p->back);
+    munmap(p->post, sizeof *p->post);
+}
