@@ -31,6 +31,7 @@ enum {
     IO_TREE_SHARE = 100, /* a hash tree of less than 1 / so much of the content is kept whole */
     IO_TREE_BLOCKS = 16, /* of the hash tree in memory, 128 hashes each .. */
     IO_TREE_PAGES = 64,  /* .. and groups of 16 chunks that were just written */
+    IO_LEAVES_OCTETS = 3 << 20, /* of leaf hashes that need not be made again, a store */
 
     IO_LIBRARY_FILES = 100000,    /* of one library */
     IO_RING_OCTETS_MAX = 1 << 30, /* of a live swarm's window */

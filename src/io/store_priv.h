@@ -8,6 +8,7 @@
 #include "io/folder_view.h"
 #include "io/limits.h"
 #include "io/store_file.h"
+#include "io/store_leaves.h"
 #include "io/store_tree.h"
 
 struct io_store_page {
@@ -47,6 +48,7 @@ struct io_tree_memory {
     struct io_tree_slot *blocks; /* of `tree`: IO_TREE_BLOCKS, or NULL */
     struct io_tree_slot *pages;  /* of groups that were written: IO_TREE_PAGES, or NULL */
     uint64_t clock;
+    struct io_leaves made; /* of complete groups whose lower nodes are not stored */
 };
 
 struct io_store {

@@ -33,6 +33,7 @@ void io_tree_drop(struct io_store *s) {
     free(s->tree_memory.pages);
     s->tree_memory.blocks = NULL;
     s->tree_memory.pages = NULL;
+    io_leaves_drop(&s->tree_memory.made);
 }
 
 /* ---- from a group's root upwards ------------------------------------------------ */
@@ -143,14 +144,41 @@ bool io_tree_whole(const struct io_store *s) {
     return s->header.chunks > GROUP && 2 * s->hash_len * IO_TREE_SHARE <= s->header.chunk_size;
 }
 
+/* No node over a chunk is missing. */
+static bool all_known(const struct io_store *s, uint64_t group, const uint8_t *nodes) {
+    uint64_t count = chunks_of(s, group);
+    for (uint64_t bin = 0; bin < NODES; bin++)
+        if (ppsp_bin_first(bin) < count &&
+            memcmp(nodes + bin * s->hash_len, zeros, s->hash_len) == 0)
+            return false;
+    return true;
+}
+
+/* So that nobody has to make them. */
+static void remember(struct io_store *s, uint64_t group, const uint8_t *leaves) {
+    uint64_t groups = (s->header.chunks + GROUP - 1) / GROUP;
+    io_leaves_put(&s->tree_memory.made, groups, GROUP * s->hash_len, group, leaves);
+}
+
+static void remember_page(struct io_store *s, uint64_t group, const uint8_t *nodes) {
+    uint8_t leaves[GROUP * CV_SHA_MAX];
+    if (!all_known(s, group, nodes))
+        return;
+    for (unsigned i = 0; i < GROUP; i++)
+        memcpy(leaves + i * s->hash_len, nodes + 2 * i * s->hash_len, s->hash_len);
+    remember(s, group, leaves);
+}
+
 static enum cv_err write_page(struct io_store *s, unsigned i) {
     struct io_tree_slot *p = &s->tree_memory.pages[i];
     if (!p->dirty)
         return CV_ERR_OK;
     uint64_t group = p->name - 1;
-    if ((io_tree_whole(s) || !io_tree_complete(s, group)) &&
-        io_file_pwrite(s->leaves, page_data(s, i), NODES * s->hash_len,
-                       group * 2 * GROUP * s->hash_len) != 0)
+    bool stored = io_tree_whole(s) || !io_tree_complete(s, group);
+    if (!stored)
+        remember_page(s, group, page_data(s, i));
+    if (stored && io_file_pwrite(s->leaves, page_data(s, i), NODES * s->hash_len,
+                                 group * 2 * GROUP * s->hash_len) != 0)
         return failed(s, s->where);
     p->dirty = false;
     return CV_ERR_OK;
@@ -205,21 +233,40 @@ static enum cv_err make_leaves(struct io_store *s, uint64_t group, uint8_t *leav
     return err;
 }
 
-/* The nodes of a complete group, checked against the stored root. */
-static enum cv_err make_nodes(struct io_store *s, uint64_t group, const uint8_t *root,
-                              uint8_t *nodes) {
-    uint8_t leaves[GROUP * CV_SHA_MAX];
+/* The leaves of a complete group, if they need not be made; valid until the next call. */
+static const uint8_t *remembered(struct io_store *s, uint64_t group) {
+    unsigned i = page_find(s, group);
+    if (i < IO_TREE_PAGES && !io_tree_whole(s))
+        remember_page(s, group, page_data(s, i));
+    return io_leaves_get(&s->tree_memory.made, group);
+}
+
+/* The nodes over leaves, if they lead to the stored root. */
+static bool nodes_over(const struct io_store *s, uint64_t group, const uint8_t *leaves,
+                       const uint8_t *root, uint8_t *nodes) {
     unsigned count = (unsigned)chunks_of(s, group);
-    enum cv_err err = make_leaves(s, group, leaves);
-    if (err)
-        return err;
     ppsp_build_group((enum cv_sha)s->header.alg, leaves, count, nodes);
     bool alone = s->header.chunks <= GROUP; /* then a group's root may lie above the tree's */
     const uint8_t *made = nodes + (alone ? ppsp_bin_root(count) : ROOT) * s->hash_len;
     /* The root hash of small content is known to whoever fetches it, not to us. */
     bool known = memcmp(root, zeros, s->hash_len) != 0;
-    if (known ? memcmp(root, made, s->hash_len) == 0 : alone)
+    return known ? memcmp(root, made, s->hash_len) == 0 : alone;
+}
+
+/* The nodes of a complete group, checked against the stored root. */
+static enum cv_err make_nodes(struct io_store *s, uint64_t group, const uint8_t *root,
+                              uint8_t *nodes) {
+    uint8_t fresh[GROUP * CV_SHA_MAX] = {0};
+    const uint8_t *leaves = remembered(s, group);
+    if (leaves && nodes_over(s, group, leaves, root, nodes))
         return CV_ERR_OK;
+    enum cv_err err = make_leaves(s, group, fresh);
+    if (err)
+        return err;
+    if (nodes_over(s, group, fresh, root, nodes)) {
+        remember(s, group, fresh);
+        return CV_ERR_OK;
+    }
     io_why_set(&s->why, "%s: was changed by somebody else; %s", s->data_where,
                s->header.shared ? "share it again" : "fetch it again");
     return CV_ERR_CORRUPT;
@@ -240,16 +287,6 @@ static enum cv_err stored_nodes(struct io_store *s, uint64_t group, uint8_t *nod
         memset(nodes, 0, NODES * s->hash_len);
     }
     return CV_ERR_OK;
-}
-
-/* No node over a chunk is missing. */
-static bool all_known(const struct io_store *s, uint64_t group, const uint8_t *nodes) {
-    uint64_t count = chunks_of(s, group);
-    for (uint64_t bin = 0; bin < NODES; bin++)
-        if (ppsp_bin_first(bin) < count &&
-            memcmp(nodes + bin * s->hash_len, zeros, s->hash_len) == 0)
-            return false;
-    return true;
 }
 
 static enum cv_err nodes_of(struct io_store *s, uint64_t group, uint8_t *nodes) {

@@ -10,7 +10,8 @@
  *
  * The lower nodes of a complete group that are not stored are made from its
  * chunks when asked for, and must lead to the group's stored root. So content
- * that was changed behind our back is noticed before its hashes are given away.
+ * that was changed behind our back is noticed before its hashes are given away. The
+ * leaves are remembered as far as store_leaves.h has room for them.
  *
  * Both files are written through a few blocks and pages in memory, which
  * io_tree_write() puts to the files: one system call for some hundred nodes.

@@ -137,6 +137,27 @@ Test(io_store_tree, sees_that_a_shared_file_was_changed) {
     }
 }
 
+/* Hashed once for all who ask; a group that nobody asked for is hashed when somebody does. */
+Test(io_store_tree, of_a_shared_file_is_hashed_once) {
+    enum { OCTETS = 100 * CHUNK };
+    struct sharing f;
+    struct stat st;
+    uint8_t *data = random_octets(OCTETS, 1), first[31 * H], again[31 * H];
+    share_begin(&f);
+    write_at(f.path, 0, data, OCTETS);
+    share_file(&f);
+    cr_assert_eq(io_store_ops.tree_get(f.store, 32 * 5, 31, first), CV_ERR_OK);
+    cr_assert_eq(stat(f.path, &st), 0);
+    write_at(f.path, 70 * CHUNK, "changed", 7);
+    write_at(f.path, 90 * CHUNK, "changed", 7);
+    cr_assert_eq(utimensat(AT_FDCWD, f.path, (struct timespec[2]){st.st_mtim, st.st_mtim}, 0), 0);
+    cr_expect_eq(io_store_ops.tree_get(f.store, 32 * 5, 31, again), CV_ERR_OK);
+    cr_expect_arr_eq(first, again, sizeof first);
+    cr_expect_eq(io_store_ops.tree_get(f.store, 32 * 4, 31, again), CV_ERR_CORRUPT);
+    free(data);
+    share_end(&f);
+}
+
 /* ---- content that arrives ----------------------------------------------------------- */
 
 struct arriving {
@@ -224,6 +245,8 @@ Test(io_store_tree, of_arriving_content_knows_what_was_put) {
     arriving_run(9001 * CHUNK + 9, 5, 300, 2);
 }
 
+/* What has just arrived, or was asked for before, is not hashed again; a new process
+ * hashes once. */
 Test(io_store_tree, sees_that_what_was_fetched_was_changed) {
     struct arriving a = {.octets = 64 * CHUNK, .chunks = 64};
     uint8_t nodes[31 * H];
@@ -237,6 +260,11 @@ Test(io_store_tree, sees_that_what_was_fetched_was_changed) {
     arrive(&a, 0, 64);
     snprintf(path, sizeof path, "%s/content-abababababababababababababababab/data", a.f.top);
     write_at(path, 20 * CHUNK, "changed", 7);
+    model_compare(&a.m, a.f.store, 1);
+    cr_assert_eq(io_store_flush(a.f.store), CV_ERR_OK);
+    model_compare(&a.m, a.f.store, 1);
+    fixture_close(&a.f);
+    fixture_open(&a.f);
     cr_expect_eq(io_store_ops.tree_get(a.f.store, 0, 31, nodes), CV_ERR_OK);
     cr_expect_eq(io_store_ops.tree_get(a.f.store, 32, 31, nodes), CV_ERR_CORRUPT);
     cr_expect(strstr(io_store_why(a.f.store), "was changed by somebody else; fetch it again"));
