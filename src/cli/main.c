@@ -37,6 +37,14 @@ int main(int argc, char **argv) {
     case CLI_GET:
     case CLI_PLAY:
         return cli_run(&s);
+    case CLI_LINK:
+        return cli_link(&s);
+    case CLI_DOCTOR:
+        return cli_doctor(&s);
+    case CLI_TOP:
+        return cli_top(&s);
+    case CLI_COMPLETION:
+        return cli_completion(&s);
     case CLI_STATUS:
     case CLI_PEERS:
     case CLI_PATH:

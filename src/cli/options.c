@@ -15,8 +15,10 @@
 enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, PERIOD, COUNT };
 
 /* Verbs that run a node of their own. */
-enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE };
-enum { ASKS = CLI_STATUS | CLI_PEERS | CLI_PATH };
+enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | CLI_DOCTOR };
+enum { ASKS = CLI_STATUS | CLI_PEERS | CLI_PATH | CLI_TOP };
+/* Verbs that need no node at all. */
+enum { ALONE = CLI_LINK | CLI_COMPLETION };
 /* What they are given is a file. */
 enum { FILES = CLI_SHARE | CLI_LIVE };
 /* Not a verb: the option is about a swarm, not about the node, and goes with the
@@ -35,10 +37,10 @@ static const struct {
     const char *help;
 } options[] = {
 #define AT(field) offsetof(struct cli_settings, field)
-    { "state",    "DIR",     's', RUNS | ASKS, TEXT, AT(state), 0, NULL, "state folder (default: $XDG_STATE_HOME/culvert)" },
-    { "config",   "FILE",    'C', RUNS | ASKS, TEXT, AT(config), 0, NULL, "configuration file (default: $XDG_CONFIG_HOME/culvert/culvert.conf)" },
-    { "json",     NULL,      'j', RUNS | ASKS, FLAG, AT(json), 0, NULL, "machine-readable output, one JSON object a line" },
-    { "trace",    "FILE",    'T', RUNS, TEXT, AT(trace), 0, NULL, "write what the engines do to FILE, one JSON object a line" },
+    { "state",    "DIR",     's', RUNS | ASKS, PATH, AT(state), 0, NULL, "state folder (default: $XDG_STATE_HOME/culvert)" },
+    { "config",   "FILE",    'C', RUNS | ASKS | ALONE, PATH, AT(config), 0, NULL, "configuration file (default: $XDG_CONFIG_HOME/culvert/culvert.conf)" },
+    { "json",     NULL,      'j', RUNS | ASKS | ALONE, FLAG, AT(json), 0, NULL, "machine-readable output, one JSON object a line" },
+    { "trace",    "FILE",    'T', RUNS, PATH, AT(trace), 0, NULL, "write what the engines do to FILE, one JSON object a line" },
     { "quiet",    NULL,      'q', RUNS, FLAG, AT(quiet), 0, NULL, "no progress" },
     { "listen",   "IP:PORT", 'l', RUNS, ADDRESS, AT(listen), 0, "node.listen", "address of the node (relay and DHT); port 0 = any" },
     { "own",      "IP:PORT", 'O', RUNS, ADDRESS, AT(own), 0, "node.own", "address that own circuits leave from (default: that of --listen, any port)" },
@@ -66,9 +68,10 @@ static const struct {
     { "record",   "FILE",    'R', CLI_LIVE | SWARM, PATH, AT(record), 0, NULL, "keep the broadcast in FILE, and share that when it has ended" },
     { "name",     "NAME",    't', CLI_LIVE | SWARM, TEXT, AT(name), 0, NULL, "what the link calls the broadcast (default: the file's name, or live)" },
     { "secret",   NULL,      'k', CLI_SHARE | SWARM, FLAG, AT(secret), 0, NULL, "a secret link: relays cannot recognise look-ups for it" },
-    { "open",     "FILE",    'F', CLI_RELAY, TEXT, AT(open), 0, "relay.open", "share FILE under this relay's own name; its viewers stay hidden" },
+    { "open",     "FILE",    'F', CLI_RELAY, PATH, AT(open), 0, "relay.open", "share FILE under this relay's own name; its viewers stay hidden" },
+    { "qr",       NULL,      'r', CLI_SHARE | CLI_LIVE | CLI_LINK, FLAG, AT(qr), 0, NULL, "show the link as a QR code, too" },
     { "at",       "HEX",     'a', CLI_GET | CLI_PLAY | SWARM, TEXT, AT(at), 0, NULL, "identity of a relay that shares it under its own name" },
-    { "player",   "PROGRAM", 'x', CLI_PLAY, TEXT, AT(player), 0, "play.player", "player to start (default: mpv, vlc or ffplay, whichever is there)" },
+    { "player",   "PROGRAM", 'x', CLI_PLAY | CLI_DOCTOR, TEXT, AT(player), 0, "play.player", "player to start (default: mpv, vlc or ffplay, whichever is there)" },
     { "no-player",NULL,      'X', CLI_PLAY, FLAG, AT(no_player), 0, NULL, "only print the link" },
     { "cache-limit", "SIZE", 'L', CLI_NODE | CLI_SHARE | CLI_GET | CLI_PLAY, SIZE, AT(cache_limit), 0, "cache.limit", "what play may leave in the state folder; beyond it the least recently watched goes (default 20G, or a tenth of the disk if that is less)" },
     { "epoch",    "PERIOD",  'e', RUNS, PERIOD, AT(epoch_seconds), 0, "ledger.epoch", "how often the ledger releases sums (s, m, h, d)" },
@@ -94,6 +97,10 @@ static const struct {
     { "status", CLI_STATUS, NULL,   "what the running node does" },
     { "peers",  CLI_PEERS,  NULL,   "who the running node exchanges chunks with" },
     { "path",   CLI_PATH,   NULL,   "the hops between us and each peer" },
+    { "top",    CLI_TOP,    NULL,   "the running node on a full screen, every second" },
+    { "link",   CLI_LINK,   "URI",  "what a culvert: link says, without asking anybody" },
+    { "doctor", CLI_DOCTOR, NULL,   "look for what keeps a node from working well: state folder, keys, network, clock, NAT, leaks; each with what to do" },
+    { "completion", CLI_COMPLETION, "SHELL", "completion of command lines for bash, zsh or fish" },
 };
 /* clang-format on */
 
@@ -470,6 +477,33 @@ static void run_argp(struct line *l, int argc, char **argv) {
     argp_parse(&argp, argc, argv, 0, NULL, l);
 }
 
+bool cli_verb_info(size_t i, struct cli_verb_info *ret) {
+    if (i >= VERBS)
+        return false;
+    *ret = (struct cli_verb_info){.verb = verbs[i].verb,
+                                  .name = verbs[i].name,
+                                  .arg = verbs[i].arg,
+                                  .help = verbs[i].help,
+                                  .words = verbs[i].verb == CLI_COMPLETION ? "bash zsh fish" : NULL,
+                                  .file = verbs[i].verb & FILES};
+    return true;
+}
+
+bool cli_option_info(size_t i, unsigned of, struct cli_option_info *ret) {
+    size_t at = 0;
+    while (at < OPTIONS && (!(options[at].verbs & of & ~(unsigned)SWARM) || i-- > 0))
+        at++;
+    if (at == OPTIONS)
+        return false;
+    *ret = (struct cli_option_info){.name = options[at].name,
+                                    .arg = options[at].arg,
+                                    .help = options[at].help,
+                                    .key = options[at].key,
+                                    .file = options[at].kind == PATH,
+                                    .many = options[at].kind == ADDRESSES};
+    return true;
+}
+
 enum cli_verb cli_verb_find(const char *name) {
     for (size_t i = 0; i < VERBS; i++)
         if (strcmp(verbs[i].name, name) == 0)
@@ -481,7 +515,7 @@ void cli_verbs_print(void) {
     puts("Usage: culvert VERB [OPTION...] [ARGUMENT]\n\n"
          "Watch and share video with each other; nobody sees who watches what.\n");
     for (size_t i = 0; i < VERBS; i++)
-        printf("  %-7s %-8s %s\n", verbs[i].name, verbs[i].arg ? verbs[i].arg : "", verbs[i].help);
+        printf("  %-10s %-8s %s\n", verbs[i].name, verbs[i].arg ? verbs[i].arg : "", verbs[i].help);
     puts("\n'culvert VERB --help' lists a verb's options. Exit status: 0 done, 1 failed, 2 usage,\n"
          "3 state folder, 4 network, 5 file or disk, 130 interrupted.");
 }

@@ -23,6 +23,10 @@ enum cli_verb {
     CLI_PEERS = 1 << 6,
     CLI_PATH = 1 << 7,
     CLI_LIVE = 1 << 8,
+    CLI_LINK = 1 << 9,
+    CLI_DOCTOR = 1 << 10,
+    CLI_COMPLETION = 1 << 11,
+    CLI_TOP = 1 << 12,
 };
 
 enum { CLI_BOOTSTRAP_MAX = 16, CLI_PEERS_MAX = 16, CLI_TEXT_MAX = 256 };
@@ -46,7 +50,7 @@ struct cli_settings {
     const char *name; /* live: in its link; NULL = the file's */
     const char *network;
     bool json, quiet, direct, secret, private_network, gate_off, no_share, no_player, quick_start,
-        ledbat_plus;
+        ledbat_plus, qr;
     struct cv_addr listen, own, http;
     struct cv_addr bootstrap[CLI_BOOTSTRAP_MAX];
     size_t bootstrap_count;
@@ -78,6 +82,22 @@ bool cli_options_take(const json_t *o, struct cli_settings *ret, char why[CLI_TE
 
 /* The verb of a name, 0 when there is none. */
 enum cli_verb cli_verb_find(const char *name);
+
+/* The table, for those who describe it in another way: the i-th verb, and the i-th option
+ * that any of `verbs` takes; false: there are no more. */
+struct cli_verb_info {
+    enum cli_verb verb;
+    const char *name, *arg, *help; /* arg NULL: takes none */
+    const char *words;             /* what the argument can be; NULL: anything */
+    bool file;                     /* the argument is a file */
+};
+struct cli_option_info {
+    const char *name, *arg, *help; /* arg NULL: a flag */
+    char key;
+    bool file, many; /* the value is a file or folder; may be given several times */
+};
+bool cli_verb_info(size_t i, struct cli_verb_info *ret);
+bool cli_option_info(size_t i, unsigned verbs, struct cli_option_info *ret);
 
 /* The list of verbs for `culvert --help`. */
 void cli_verbs_print(void);

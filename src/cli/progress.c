@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gateway/qr.h"
+
 enum { BAR = 16 }; /* the line fits 80 columns, else it would not be drawn over */
 
 struct cli_progress cli_progress_init(bool json, bool quiet) {
@@ -108,6 +110,18 @@ void cli_progress_link(struct cli_progress *p, const struct gateway *gateway,
         json_object_set_new(fields, "hls", json_string(hls));
     }
     cli_progress_event(p, "link", sentence, fields);
+}
+
+void cli_progress_qr(FILE *out, const char *link) {
+    static struct gw_qr code;
+    const char *plain = getenv("NO_COLOR");
+    bool colour = isatty(fileno(out)) && !(plain && *plain);
+    char *text = gw_qr_make(link, &code) ? gw_qr_text(&code, colour) : NULL;
+    if (text)
+        fputs(text, out);
+    else
+        fputs("The link is too long for a QR code that a camera could read\n", out);
+    free(text);
 }
 
 void cli_progress_show(struct cli_progress *p, json_t *o) {

@@ -47,6 +47,9 @@ void cli_progress_peer(struct cli_progress *p, struct node *n, cv_handle swarm,
 void cli_progress_link(struct cli_progress *p, const struct gateway *gateway,
                        const struct node_uri *uri);
 
+/* The link as a QR code on a terminal. */
+void cli_progress_qr(FILE *out, const char *link);
+
 /* Shows one object that was said, here or elsewhere. Takes the reference. */
 void cli_progress_show(struct cli_progress *p, json_t *o);
 

@@ -65,6 +65,11 @@ static void on_line(void *ctx, json_t *o) {
         cli_progress_done(&r->progress);
         fprintf(stderr, "culvert: %s\n", text);
     }
+    const char *uri = json_string_value(json_object_get(o, "uri"));
+    bool shown = event && uri && r->s->qr && r->progress.terminal &&
+                 (!strcmp(event, "shared") || !strcmp(event, "live"));
+    if (shown)
+        cli_progress_qr(r->progress.out, uri);
     if (event && !strcmp(event, "link") && url && r->s->verb == CLI_PLAY && !r->s->no_player)
         cli_player_start(&r->player, r->s->player, url);
     if (event && !strcmp(event, "error") && r->progress.terminal)

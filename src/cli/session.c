@@ -131,6 +131,7 @@ void cli_session_say(struct cli_session *c, const char *name, const char *senten
  * vain ends; a node or relay goes on and finds out when the clock was set. */
 static void clock_off(struct cli_session *c, int64_t seconds) {
     char text[200], here[16], there[16];
+    c->clock_off = seconds;
     time_t now = (time_t)io_clock_now().wall, right = now + (time_t)seconds;
     struct tm tm;
     long long days = (long long)((seconds < 0 ? -seconds : seconds) / 86400);
@@ -157,7 +158,9 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
     case NODE_EVENT_NO_BOOTSTRAP:
         /* Direct swarms have their peers named, and somebody must be the first
          * relay of a new network: it waits for the others. */
-        if (!c->s->direct && !(c->s->verb == CLI_RELAY && ev->u.count == 0))
+        if (c->s->verb == CLI_DOCTOR) /* it says so by itself */
+            cli_session_end(c, CLI_OK);
+        else if (!c->s->direct && !(c->s->verb == CLI_RELAY && ev->u.count == 0))
             cli_session_fail(c, CLI_NETWORK,
                              "no bootstrap node answered (tried %llu); pass --bootstrap IP:PORT",
                              (unsigned long long)ev->u.count);
@@ -328,6 +331,7 @@ static enum cv_err open_gateway(struct cli_session *c, struct io_why *why) {
 
 static void add_status(void *ctx, json_t *status) {
     struct cli_session *c = ctx;
+    json_object_set_new(status, "clock_off", json_integer(c->clock_off));
     if (c->gateway)
         json_object_set_new(status, "cache", cli_cache_status(c));
 }

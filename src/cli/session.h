@@ -39,6 +39,7 @@ struct cli_session {
     uint8_t identity[CV_KEY]; /* public key */
     int status;
     bool ending, client_ready;
+    int64_t clock_off; /* seconds, as relays said; 0: they agreed, or none did */
 };
 
 /* CLI_OK, or the exit status after one clear line on standard error. Close in

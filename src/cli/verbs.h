@@ -11,6 +11,11 @@ int cli_node(const struct cli_settings *s);
 /* share, get, play: in the node that runs on the state folder, else in one of
  * our own; live, and get of a live stream into a pipe: always in one of our own. */
 int cli_run(const struct cli_settings *s);
+/* What a link says. */
+int cli_link(const struct cli_settings *s);
+int cli_doctor(const struct cli_settings *s);
+int cli_top(const struct cli_settings *s);
+int cli_completion(const struct cli_settings *s);
 /* status, peers, path: asks the node that runs on the state folder. */
 int cli_show(const struct cli_settings *s);
 

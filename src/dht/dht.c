@@ -208,6 +208,10 @@ static void side_status(const struct dht_side *s, cv_usec now, struct dht_side_s
         return;
     ret->id = s->table.own;
     ret->external = s->external;
+    ret->same_port = s->external.family != 0;
+    for (unsigned i = 0; i < s->vote_count; i++)
+        if (cv_addr_same_ip(&s->votes[i].claimed, &s->external))
+            ret->same_port &= s->votes[i].claimed.port == s->external.port;
     ret->nodes_good = dht_table_count_good(&s->table, now);
     ret->nodes_total = dht_table_count(&s->table);
     ret->buckets = s->table.bucket_count;

@@ -296,6 +296,7 @@ struct dht_side_status {
     bool enabled;
     struct dht_id id;
     struct cv_addr external; /* family 0 = unknown */
+    bool same_port;          /* all who see it at that address see the same port */
     unsigned nodes_good, nodes_total, buckets;
 };
 

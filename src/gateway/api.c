@@ -3,6 +3,8 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/http.h>
+#include <event2/http_struct.h>
+#include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,8 @@
 
 #include "base/text.h"
 #include "gateway/events.h"
+#include "gateway/metrics.h"
+#include "gateway/qr.h"
 
 enum { RANGES_MAX = 256 };
 
@@ -57,6 +61,7 @@ json_t *gw_api_status(struct io_host *host) {
     json_object_set_new(o, "dht_good", octets(s.dht_good));
     json_object_set_new(o, "dht_nodes", octets(s.dht_nodes));
     json_object_set_new(o, "relays_known", octets(s.relays_known));
+    json_object_set_new(o, "relays_missing", octets(s.relays_missing));
     json_object_set_new(o, "guards", octets(s.guards));
     json_object_set_new(o, "circuits", octets(s.circuits));
     json_object_set_new(o, "links", octets(s.links));
@@ -88,6 +93,12 @@ json_t *gw_api_status(struct io_host *host) {
         json_object_set_new(sockets, names[i], row);
     }
     json_object_set_new(o, "sockets", sockets);
+    if (s.external.family) {
+        char seen[CV_ADDR_TEXT];
+        json_object_set_new(o, "external",
+                            json_pack("{s:s, s:b}", "address", cv_addr_text(&s.external, seen),
+                                      "same_port", (int)s.external_same_port));
+    }
     json_object_set_new(o, "first_hops", first_hops(host));
     return o;
 }
@@ -165,6 +176,7 @@ static json_t *peer_row(const struct node_swarm_status *s, const struct node_pee
                   "rate_down", (json_int_t)p->rate_down, "rate_up", (json_int_t)p->rate_up,
                   "rtt_ms", (json_int_t)(p->rtt / 1000), "have", (json_int_t)p->have);
     if (o) {
+        json_object_set_new(o, "direct", json_boolean(s->mode == NODE_SWARM_DIRECT));
         json_object_set_new(o, "address", p->hidden ? json_null() : json_string(addr));
         json_object_set_new(o, "path", path_of(p));
     }
@@ -187,11 +199,25 @@ json_t *gw_api_path(struct io_host *host) {
 
 /* ---- the socket ---- */
 
+static void send_text(struct evhttp_request *req, int status, const char *reason, const char *type,
+                      const char *text) {
+    evbuffer_add(evhttp_request_get_output_buffer(req), text, strlen(text));
+    evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", type);
+    evhttp_send_reply(req, status, reason, NULL);
+}
+
+/* Not evhttp_send_error(): that would drop the headers that are set. */
+static void refuse(struct evhttp_request *req, int status, const char *reason) {
+    char text[128];
+    snprintf(text, sizeof text, "{\"error\":\"%s\"}\n", reason);
+    send_text(req, status, reason, "application/json", text);
+}
+
 static void answer(struct evhttp_request *req, json_t *o) {
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     if (!text) {
-        evhttp_send_error(req, 500, "out of memory");
+        refuse(req, 500, "out of memory");
         return;
     }
     evbuffer_add_printf(evhttp_request_get_output_buffer(req), "%s\n", text);
@@ -218,47 +244,109 @@ static json_t *state(void *ctx) {
                      gw_api_swarms(a->host, a->gateway), "peers", gw_api_peers(a->host));
 }
 
+/* ---- what there is to ask for: docs/openapi.json says the same ---- */
+
 /* Something to do, described by a JSON object; the answer is a stream. */
-static void wanted(struct gw_api *a, struct evhttp_request *req) {
+static void serve_tasks(struct gw_api *a, struct evhttp_request *req) {
     struct evbuffer *in = evhttp_request_get_input_buffer(req);
     size_t len = evbuffer_get_length(in);
     const char *body = (const char *)evbuffer_pullup(in, -1);
     json_t *o = body ? json_loadb(body, len, 0, NULL) : NULL;
-    if (!json_is_object(o)) {
+    if (!json_is_object(o) || !a->on_wanted) {
+        refuse(req, 400, a->on_wanted ? "Not a JSON object" : "The node is stopping");
         json_decref(o);
-        evhttp_send_error(req, 400, "Not a JSON object");
         return;
     }
     struct gw_stream *stream = gw_stream_new(req);
     if (!stream)
-        evhttp_send_error(req, 500, "out of memory");
+        refuse(req, 500, "out of memory");
     else if (!a->on_wanted(a->wanted_ctx, o, stream))
         gw_stream_end(stream);
     json_decref(o);
 }
 
+static void serve_status(struct gw_api *a, struct evhttp_request *req) {
+    answer(req, status_of(a));
+}
+
+static void serve_swarms(struct gw_api *a, struct evhttp_request *req) {
+    answer(req, gw_api_swarms(a->host, a->gateway));
+}
+
+static void serve_peers(struct gw_api *a, struct evhttp_request *req) {
+    answer(req, gw_api_peers(a->host));
+}
+
+static void serve_path(struct gw_api *a, struct evhttp_request *req) {
+    answer(req, gw_api_path(a->host));
+}
+
+static void serve_page(struct gw_api *a, struct evhttp_request *req) {
+    answer(req, page_of(a));
+}
+
+static void serve_events(struct gw_api *a, struct evhttp_request *req) {
+    if (!gw_events_listen(a->events, req))
+        refuse(req, 503, "Too many listeners");
+}
+
+static void serve_qr(struct gw_api *a, struct evhttp_request *req) {
+    (void)a;
+    static struct gw_qr code;
+    struct evkeyvalq query = {NULL};
+    const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(req));
+    const char *of = text && evhttp_parse_query_str(text, &query) == 0
+                         ? evhttp_find_header(&query, "text")
+                         : NULL;
+    if (of && gw_qr_make(of, &code)) {
+        json_t *rows = json_array();
+        for (size_t y = 0; y < code.side; y++) {
+            char row[GW_QR_SIDE];
+            for (size_t x = 0; x < code.side; x++)
+                row[x] = code.dark[y][x] ? '1' : '0';
+            json_array_append_new(rows, json_stringn(row, code.side));
+        }
+        answer(req, json_pack("{s:o}", "rows", rows));
+    } else {
+        refuse(req, 400, "text is missing or too long");
+    }
+    evhttp_clear_headers(&query);
+}
+
+static void serve_metrics(struct gw_api *a, struct evhttp_request *req) {
+    char *text = gw_metrics(a->host, a->gateway ? gateway_sent(a->gateway) : 0);
+    if (text)
+        send_text(req, 200, "OK", GW_METRICS_TYPE, text);
+    else
+        refuse(req, 500, "out of memory");
+    free(text);
+}
+
+static const struct {
+    enum evhttp_cmd_type method;
+    const char *path;
+    void (*serve)(struct gw_api *a, struct evhttp_request *req);
+} routes[] = {
+    {EVHTTP_REQ_GET, "/api/status", serve_status}, {EVHTTP_REQ_GET, "/api/swarms", serve_swarms},
+    {EVHTTP_REQ_GET, "/api/peers", serve_peers},   {EVHTTP_REQ_GET, "/api/path", serve_path},
+    {EVHTTP_REQ_GET, "/api/page", serve_page},     {EVHTTP_REQ_GET, "/api/events", serve_events},
+    {EVHTTP_REQ_GET, "/api/qr", serve_qr},         {EVHTTP_REQ_POST, "/api/tasks", serve_tasks},
+    {EVHTTP_REQ_GET, "/metrics", serve_metrics},
+};
+
 /* The same for the socket and, after its checks, the gateway. */
 static void serve(void *ctx, struct evhttp_request *req, const char *path) {
-    struct gw_api *a = ctx;
-    bool tasks = strcmp(path, "/api/tasks") == 0 && a->on_wanted;
-    if (tasks && evhttp_request_get_command(req) == EVHTTP_REQ_POST)
-        wanted(a, req);
-    else if (tasks || evhttp_request_get_command(req) != EVHTTP_REQ_GET)
-        evhttp_send_error(req, 405, "Method Not Allowed");
-    else if (strcmp(path, "/api/status") == 0)
-        answer(req, status_of(a));
-    else if (strcmp(path, "/api/swarms") == 0)
-        answer(req, gw_api_swarms(a->host, a->gateway));
-    else if (strcmp(path, "/api/peers") == 0)
-        answer(req, gw_api_peers(a->host));
-    else if (strcmp(path, "/api/path") == 0)
-        answer(req, gw_api_path(a->host));
-    else if (strcmp(path, "/api/page") == 0)
-        answer(req, page_of(a));
-    else if (strcmp(path, "/api/events") != 0)
-        evhttp_send_error(req, 404, "Not Found");
-    else if (!gw_events_listen(a->events, req))
-        evhttp_send_error(req, 503, "Too many listeners");
+    bool known = false;
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        if (strcmp(routes[i].path, path) != 0)
+            continue;
+        known = true;
+        if (routes[i].method == evhttp_request_get_command(req)) {
+            routes[i].serve(ctx, req);
+            return;
+        }
+    }
+    refuse(req, known ? 405 : 404, known ? "Method Not Allowed" : "Not Found");
 }
 
 static void on_request(struct evhttp_request *req, void *arg) {

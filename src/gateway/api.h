@@ -8,9 +8,12 @@
  *     GET /api/peers    every peer of every swarm: endpoint or pseudonyms, rates
  *     GET /api/path     the hops of every circuit that a swarm uses
  *     GET /api/page     {"page": the link that opens the page}
+ *     GET /api/qr?text=LINK  {"rows": ["1011...", ...]}: a QR code, 1 for dark, without
+ *                       its border
  *     GET /api/events   all of status, swarms and peers, again when it changed, at
  *                       most once a second: Server-Sent Events (events.h)
- *     POST /api/tasks   {"verb": "share", "get" or "play", "argument": FILE or URI,
+ *     GET /metrics      counters for monitoring, OpenMetrics (metrics.h)
+ *     POST /api/tasks   {"verb": "share", "get", "play" or "live", "argument": FILE or URI,
  *                       "folder": where relative names stand, "options": {NAME: TEXT
  *                       or [TEXT...]}}, paths absolute: does it as long as the
  *                       connection stays, and answers with what the command prints,

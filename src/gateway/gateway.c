@@ -133,8 +133,9 @@ static void on_request(struct evhttp_request *req, void *arg) {
     bufferevent_setwatermark(evhttp_connection_get_bufferevent(evhttp_request_get_connection(req)),
                              EV_READ, 0, GW_AHEAD_MAX);
     enum gw_area area = !path || strncmp(path, "/s/", 3) == 0 ? GW_AREA_MEDIA
-                        : strncmp(path, "/api/", 5) == 0      ? GW_AREA_API
-                                                              : GW_AREA_PAGE;
+                        : strncmp(path, "/api/", 5) == 0 || !strcmp(path, "/metrics")
+                            ? GW_AREA_API
+                            : GW_AREA_PAGE;
     enum gw_verdict verdict = judge(g, req, area);
     enum evhttp_cmd_type cmd = evhttp_request_get_command(req);
     bool reads = cmd == EVHTTP_REQ_GET || cmd == EVHTTP_REQ_HEAD;

@@ -8,7 +8,7 @@
  *     http://127.0.0.1:PORT/                      the page (page.h)
  *     http://127.0.0.1:PORT/#t=TOKEN              the page, with every right: what is
  *                                                 behind # stays in the browser
- *     http://127.0.0.1:PORT/api/...               the interface (api.h)
+ *     http://127.0.0.1:PORT/api/..., /metrics     the interface (api.h)
  *
  * ID names the swarm, TOKEN lets whoever has the link read this file and do
  * nothing else (players cannot set headers). Both are stable across restarts as
@@ -55,7 +55,7 @@ enum cv_err gateway_new(struct io_host *host, const struct gateway_config *cfg,
                         struct gateway **ret, struct io_why *why);
 struct gateway *gateway_free(struct gateway *g);
 
-/* Gets requests whose path begins with /api/ after the gateway's own checks
+/* Gets requests for /api/... and /metrics after the gateway's own checks
  * (guard.h). NULL: there is no such thing. Borrows ctx. */
 typedef void gw_api_fn(void *ctx, struct evhttp_request *req, const char *path);
 void gateway_on_api(struct gateway *g, gw_api_fn *fn, void *ctx);

@@ -266,6 +266,8 @@ struct node_status {
     uint64_t dropped;       /* datagrams that were nobody's */
     uint64_t ledger_pending, ledger_given, ledger_taken;
     uint32_t ledger_rows;
+    struct cv_addr external; /* how DHT nodes see MAIN; family 0: not known */
+    bool external_same_port; /* all of them see one port: no NAT, or one that keeps it */
 };
 void node_status(const struct node *n, struct node_status *ret);
 

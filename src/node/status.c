@@ -17,6 +17,8 @@ void node_status(const struct node *n, struct node_status *ret) {
     memset(ret, 0, sizeof *ret);
     ret->dht_good = d.ipv4.nodes_good + d.ipv6.nodes_good;
     ret->dht_nodes = d.ipv4.nodes_total + d.ipv6.nodes_total;
+    ret->external = d.ipv4.external.family ? d.ipv4.external : d.ipv6.external;
+    ret->external_same_port = d.ipv4.external.family ? d.ipv4.same_port : d.ipv6.same_port;
     struct tun_client_status c;
     tun_client_status(n->client, &n->now, &c);
     ret->relays_known = c.known;

@@ -204,6 +204,39 @@ Test(dht_network, external_address_by_vote_and_id_that_fits_it) {
     net_free(n);
 }
 
+/* Behind a NAT that gives every peer another port (the last node), and none (the others). */
+static bool symmetric_nat(struct net *n, struct switch_datagram *dg) {
+    const struct cv_addr *inside = &n->v[11].addr;
+    if (cv_addr_same_ip(&dg->from, inside))
+        dg->from.port = (uint16_t)(20000 + dg->to.ip[1]);
+    if (cv_addr_same_ip(&dg->to, inside))
+        dg->to.port = inside->port;
+    return true;
+}
+
+Test(dht_network, a_port_that_differs_from_peer_to_peer_is_seen) {
+    struct net *n = net_new(14);
+    for (unsigned i = 0; i < 12; i++) {
+        struct dht_config cfg = {.ipv4 = true, .scope = DHT_SCOPE_PUBLIC};
+        struct cv_addr addr = switch_public(i);
+        struct switch_node *v = net_add(n, &cfg, &addr);
+        struct dht_status st;
+        dht_status(v->d, &st);
+        cr_expect_not(st.ipv4.same_port, "nobody has said anything yet");
+        if (i)
+            dht_bootstrap_add(v->d, n->now, &n->v[0].addr);
+    }
+    n->filter = symmetric_nat;
+    net_run(n, CV_SEC(30));
+    for (unsigned i = 0; i < 12; i++) {
+        struct dht_status st;
+        dht_status(n->v[i].d, &st);
+        cr_expect(cv_addr_same_ip(&st.ipv4.external, &n->v[i].addr), "node %u", i);
+        cr_expect_eq(st.ipv4.same_port, i != 11, "node %u", i);
+    }
+    net_free(n);
+}
+
 Test(dht_network, both_families) {
     struct net *n = net_new(10);
     /* A dual-stack node is one engine with two addresses: the switch knows it

@@ -1,0 +1,153 @@
+#!/usr/bin/python3
+"""The local interface is what docs/openapi.json says: every path and method of either is
+in the other, and every answer has the form that is written there. What monitoring reads is
+OpenMetrics, and nothing in it identifies a swarm, a peer or the node itself.
+
+    test_api.py CULVERT ROOT-OF-THE-SOURCE"""
+import http.client
+import json
+import pathlib
+import re
+import socket
+import sys
+import unittest
+import urllib.parse
+
+import jsonschema
+from prometheus_client.openmetrics import parser
+
+import programs
+
+class Unix(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("culvert", timeout=programs.SECONDS)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+
+def connection(case, where):
+    """A new one to a unix socket or HOST:PORT, closed after the test."""
+    made = (Unix(where) if isinstance(where, pathlib.Path)
+            else http.client.HTTPConnection(where, timeout=programs.SECONDS))
+    case.addCleanup(made.close)
+    return made
+
+
+class Interface(programs.Case):
+    def setUp(self):
+        super().setUp()
+        self.description = json.loads((ROOT / "docs" / "openapi.json").read_text())
+        node = self.start("node", *programs.options(self.folder, "node"), "--direct")
+        self.page = node.wait_for("page")["url"]
+        self.secrets = [node.wait_for("listening")["address"].split(":")[0]]
+        film = self.film(300_000, "secret-film.bin")
+        share = self.start("share", "--state", self.folder / "node", "--network", "e2e",
+                           "--direct", "--json", film).wait_for("shared")
+        self.start("get", *programs.options(self.folder, "viewer"), "--direct", "--peer",
+                   share["address"], "-o", self.folder / "copy", share["uri"]).wait_for("complete")
+        self.live = self.start("live", "--state", self.folder / "node", "--network", "e2e",
+                               "--direct", "--json", film).wait_for("live")
+        self.secrets += [share["root_hash"], share["uri"], "secret-film", "e2e"]
+
+    def operations(self):
+        for path, item in self.description["paths"].items():
+            for method, operation in item.items():
+                yield path, method.upper(), operation
+
+    def request(self, to, path, method, operation, **headers):
+        query = {p["name"]: p["example"] for p in operation.get("parameters", [])}
+        if query:
+            path += "?" + urllib.parse.urlencode(query)
+        body = operation.get("requestBody")
+        if body:
+            body = json.dumps(body["content"]["application/json"]["example"])
+        to.request(method, path, body, headers)
+        return to.getresponse()
+
+    def check(self, operation, answer):
+        """The answer of a request that is right."""
+        self.assertEqual(answer.status, 200)
+        content = operation["responses"]["200"]["content"]
+        kind = answer.headers["Content-Type"].split(";")[0]
+        self.assertIn(kind, content)
+        if kind == "application/json":
+            schema = {**content[kind]["schema"], "components": self.description["components"]}
+            value = json.loads(answer.read())
+            jsonschema.Draft202012Validator(schema).validate(value)
+            if schema.get("type") == "array" and "items" in schema:
+                return value
+        return None
+
+    def test_every_path_is_described_and_every_description_is_true(self):
+        routes = set(re.findall(r'\{EVHTTP_REQ_([A-Z]+), "([^"]+)"',
+                                (ROOT / "src" / "gateway" / "api.c").read_text()))
+        self.assertEqual(routes, {(method, path) for path, method, _ in self.operations()})
+        self.assertGreaterEqual(len(routes), 9)
+        host = urllib.parse.urlsplit(self.page).netloc
+        path_of_socket = self.folder / "node" / "api.sock"
+        token = {"Authorization": "Bearer " + self.page.split("#t=")[1]}
+        for path, method, operation in self.operations():
+            with self.subTest(path):
+                for where, headers in ((path_of_socket, {}), (host, token)):
+                    answer = self.request(connection(self, where), path, method, operation,
+                                          **headers)
+                    rows = self.check(operation, answer)
+                    self.assertTrue(path != "/api/swarms" or len(rows) == 2)
+                    answer.close()
+                answer = self.request(connection(self, host), path, method, operation)
+                self.assertEqual(answer.status, 401)
+                answer.close()
+                for other in ("GET", "POST", "DELETE"):
+                    if (other, path) not in routes:
+                        self.refused(connection(self, path_of_socket), other, path, 405)
+        self.refused(connection(self, host), "GET", "/api/nothing", 404, token)
+        self.refused(connection(self, host), "POST", "/api/tasks", 400, token)
+
+    def refused(self, to, method, path, status, headers=None):
+        """By an answer of the form that is described, with the headers of every answer."""
+        to.request(method, path, headers=headers or {})
+        answer = to.getresponse()
+        self.assertEqual(answer.status, status, (method, path))
+        error = self.description["components"]["responses"]["Error"]["content"]
+        jsonschema.validate(json.loads(answer.read()), error["application/json"]["schema"])
+        if headers:
+            self.assertEqual(answer.headers["X-Content-Type-Options"], "nosniff")
+
+    def metrics(self, name):
+        to = connection(self, self.folder / name / "api.sock")
+        to.request("GET", "/metrics")
+        return to.getresponse().read().decode()
+
+    def test_metrics_identify_nobody(self):
+        text = self.metrics("node")
+        families = {f.name: f for f in parser.text_string_to_metric_families(text)}
+        self.assertEqual(families["culvert_swarms"].samples[0].value, 2)
+        self.assertGreater(families["culvert_datagrams"].samples[0].value +
+                           families["culvert_datagrams"].samples[-1].value, 0)
+        allowed = {"socket": {"main", "own", "direct"}, "direction": {"in", "out"}}
+        for family in families.values():
+            self.assertTrue(family.documentation)
+            for sample in family.samples:
+                for label, value in sample.labels.items():
+                    self.assertIn(value, allowed.get(label, ()), sample)
+        # Neither what is known to be secret, nor anything of the form of it.
+        for secret in self.secrets:
+            self.assertNotIn(secret, text)
+        for line in text.splitlines():
+            name = re.sub(r"culvert_\w+", "", line) if line.startswith("#") else line
+            self.assertNotRegex(name, r"\d+\.\d+\.\d+\.\d+|[0-9a-f]{12}|culvert:|[0-9A-Za-z_-]{40}")
+        # The same shape whatever the node does: no row appears for a swarm or a peer.
+        empty = self.start("node", *programs.options(self.folder, "empty"), "--direct")
+        empty.wait_for("listening")
+        shape = [line.split(" ")[0] for line in text.splitlines() if line[0] != "#"]
+        self.assertEqual(shape, [line.split(" ")[0] for line in self.metrics("empty").splitlines()
+                                 if line[0] != "#"])
+
+
+if __name__ == "__main__":
+    ROOT = pathlib.Path(sys.argv.pop(2)).resolve()
+    programs.main()

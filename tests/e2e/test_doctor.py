@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""doctor finds what is wrong, says what to do, and finds nothing wrong in a good node; link
+says what a link says.
+
+    test_doctor.py CULVERT CULVERT-DHT"""
+import json
+import os
+import socket
+import sys
+import unittest
+
+import programs
+from village import Village
+
+
+class Doctor(programs.Case):
+    def doctor(self, *args):
+        """Exit status, and (result, remedy) of every check by name."""
+        status, out, err = programs.run("doctor", "--json", *args)
+        self.assertIn(status, (0, 1), err)
+        found = {}
+        for row in json.loads(out):
+            self.assertEqual("remedy" in row, row["result"] != "ok" and "remedy" in row)
+            found.setdefault(row["check"], []).append(row)
+        return status, found
+
+    def results(self, found, check):
+        return {row["result"] for row in found[check]}
+
+    def test_a_node_that_runs_and_what_can_be_wrong_with_it(self):
+        village = Village(self, DHT, relays=6)
+        node = village.start("node", "node")
+        node.wait_for("client_ready", 120)
+        state = self.folder / "node"
+        status, found = self.doctor("--state", state)
+        self.assertEqual(status, 0, found)
+        for check in ("state", "keys", "dht", "relays", "clock", "ports", "leaks"):
+            self.assertEqual(self.results(found, check), {"ok"}, found[check])
+        # A key that others may read.
+        (state / "identity").chmod(0o644)
+        status, found = self.doctor("--state", state)
+        self.assertEqual(status, 1)
+        bad = [row for row in found["keys"] if row["result"] == "bad"]
+        self.assertEqual(len(bad), 1)
+        self.assertIn("chmod 600", bad[0]["remedy"])
+        # For people: the same in words.
+        status, out, _ = programs.run("doctor", "--state", state)
+        self.assertEqual(status, 1)
+        self.assertIn("-> chmod 600", out)
+        self.assertIn("Something is bad", out)
+
+    def test_without_a_node_one_is_run(self):
+        # A contact where nobody answers.
+        quiet = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(quiet.close)
+        quiet.bind(("127.0.0.1", 0))
+        status, found = self.doctor("--state", self.folder / "new", "--listen", "127.0.0.1:0",
+                                    "--bootstrap", "127.0.0.1:%d" % quiet.getsockname()[1])
+        self.assertEqual(status, 1)
+        self.assertEqual(self.results(found, "dht"), {"bad"})
+        self.assertIn("--bootstrap", found["dht"][0]["remedy"])
+        self.assertEqual(self.results(found, "leaks"), {"ok"})
+
+    def test_link(self):
+        film = self.film(5000, "a film.bin")
+        share = self.start("share", *programs.options(self.folder, "s"), "--direct", film)
+        uri = share.wait_for("shared")["uri"]
+        status, out, err = programs.run("link", "--json", uri)
+        self.assertEqual(status, 0, err)
+        said = json.loads(out)
+        self.assertEqual((said["name"], said["kind"], said["length"], said["secret"]),
+                         ("a film.bin", "file", 5000, False))
+        status, out, _ = programs.run("link", "--qr", uri)
+        self.assertEqual(status, 0)
+        rows = [line for line in out.splitlines() if line and set(line) <= set(" ▀▄█")]
+        self.assertEqual(len({len(row) for row in rows}), 1)
+        self.assertEqual((len(rows[0]) + 1) // 2, len(rows))
+        status, _, err = programs.run("link", uri[:-1])
+        self.assertEqual(status, 2)
+        self.assertIn("bad link", err)
+
+
+if __name__ == "__main__":
+    DHT = sys.argv.pop(2)
+    programs.main()
