@@ -10,12 +10,12 @@
 
 #include "cli/daemon.h"
 #include "cli/exitcode.h"
+#include "cli/ledger.h"
 #include "crypto/aes.h"
 #include "crypto/rng_system.h"
 #include "io/clock.h"
 #include "io/limits.h"
 #include "io/trace_sink.h"
-#include "reputation/store_sqlite.h"
 
 static const char *const saved_names[NODE_SAVED_KINDS] = {
     [NODE_SAVED_DHT] = "dht",
@@ -247,14 +247,6 @@ static enum cv_err read_saved(struct cli_session *c, struct node_blob *blobs, ui
     return CV_ERR_OK;
 }
 
-static enum cv_err open_ledger(struct cli_session *c, const struct cv_ed25519_secret *identity,
-                               struct io_why *why) {
-    char path[CLI_PATH_MAX];
-    snprintf(path, sizeof path, "%s/ledger.db", io_state_path(c->state));
-    return rep_store_sqlite_open(path, c->network_id, identity->public_key, REP_SQLITE_FULL,
-                                 &c->ledger, why->text, sizeof why->text);
-}
-
 /* The address own circuits leave from: that of --listen, another port. */
 static struct cv_addr own_address(const struct cli_settings *s) {
     if (s->own.family)
@@ -300,11 +292,11 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
     memcpy(c->identity, cfg.node.identity_secret.public_key, sizeof c->identity);
     cv_wipe(seed, sizeof seed);
     if (!err && relay)
-        err = open_ledger(c, &cfg.node.identity_secret, why);
+        err = cli_ledger_open(c, c->identity, &c->ledger, why);
     if (!err)
         err = read_saved(c, cfg.node.saved, bufs, why);
     if (c->ledger)
-        cfg.node.ledger_store = rep_store_sqlite_ops(c->ledger);
+        cfg.node.ledger_store = cli_ledger_store(c->ledger);
     if (!err)
         err = io_host_new(c->loop, &cfg, &c->host, why);
     for (size_t i = 0; i < NODE_SAVED_KINDS; i++)
@@ -437,7 +429,7 @@ void cli_session_close(struct cli_session *c) {
     gateway_free(c->gateway);
     io_timer_free(c->tick);
     io_host_free(c->host);
-    rep_store_sqlite_close(c->ledger);
+    cli_ledger_close(c->ledger);
     io_state_close(c->state);
     io_loop_free(c->loop);
     io_trace_close();

@@ -18,13 +18,13 @@
 enum { CLI_PATH_MAX = 4096 };
 
 struct cli_visitor;
-struct rep_store_sqlite;
+struct cli_ledger;
 
 struct cli_session {
     const struct cli_settings *s;
     struct io_loop *loop;
     struct io_state *state;
-    struct rep_store_sqlite *ledger;
+    struct cli_ledger *ledger; /* relays */
     struct io_host *host;
     struct gateway *gateway;
     struct gw_api *api;

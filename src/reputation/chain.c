@@ -59,19 +59,35 @@ static enum cv_err found(enum cv_err err, bool *ret) {
 
 static enum cv_err look_around(const struct rep_store *s, const struct rep_record *r,
                                struct around *a) {
-    enum cv_err err = found(s->block_get(s->ctx, r->owner, r->seq, &a->same), &a->has_same);
-    if (err || a->has_same)
+    struct rep_record from;
+    bool has_from;
+    /* Most come in order: then nothing of the owner is at this place or above. */
+    enum cv_err err =
+        found(s->block_seek(s->ctx, r->owner, NULL, r->seq, REP_SEEK_FROM, &from), &has_from);
+    if (err)
         return err;
-    err = found(s->block_seek(s->ctx, r->owner, r->peer, r->seq, REP_SEEK_BELOW, &a->pair_below),
-                &a->has_pair_below);
-    if (!err)
-        err = found(s->block_seek(s->ctx, r->owner, r->peer, r->seq, REP_SEEK_FROM, &a->pair_above),
-                    &a->has_pair_above);
-    if (!err)
-        err = found(s->block_get(s->ctx, r->owner, r->seq - 1, &a->before), &a->has_before);
-    if (!err)
-        err = found(s->block_get(s->ctx, r->owner, r->seq + 1, &a->after), &a->has_after);
-    return err;
+    a->has_same = has_from && from.seq == r->seq;
+    a->has_before = a->has_after = a->has_pair_below = a->has_pair_above = false;
+    if (a->has_same) {
+        a->same = from;
+        return CV_ERR_OK;
+    }
+    err = found(s->block_get(s->ctx, r->owner, r->seq - 1, &a->before), &a->has_before);
+    if (!err && a->has_before && memcmp(a->before.peer, r->peer, CV_KEY) == 0) {
+        a->pair_below = a->before;
+        a->has_pair_below = true;
+    } else if (!err) {
+        err =
+            found(s->block_seek(s->ctx, r->owner, r->peer, r->seq, REP_SEEK_BELOW, &a->pair_below),
+                  &a->has_pair_below);
+    }
+    if (err || !has_from)
+        return err;
+    a->has_after = from.seq == r->seq + 1;
+    if (a->has_after)
+        a->after = from;
+    return found(s->block_seek(s->ctx, r->owner, r->peer, r->seq, REP_SEEK_FROM, &a->pair_above),
+                 &a->has_pair_above);
 }
 
 /* Raises one direction of an agreed pair. Never lowers: of two agreements the

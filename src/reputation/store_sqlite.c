@@ -76,7 +76,11 @@ static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_sch
     X(NAME_GET, "SELECT name = CAST(?2 AS TEXT) FROM name WHERE peer = ?1") \
     X(NAME_PUT, "INSERT INTO name(peer, name) VALUES(?1, CAST(?2 AS TEXT))") \
     X(META_GET, "SELECT value FROM meta WHERE name = ?1") \
-    X(META_PUT, "INSERT INTO meta(name, value) VALUES(?1, ?2)")
+    X(META_PUT, "INSERT INTO meta(name, value) VALUES(?1, ?2)") \
+    X(CLEAN_GET, "SELECT count(*) FROM meta WHERE name = 'clean'") \
+    X(CLEAN_PUT, "INSERT OR REPLACE INTO meta(name, value) VALUES('clean', x'01')") \
+    X(CLEAN_DEL, "DELETE FROM meta WHERE name = 'clean'") \
+    X(FORK_ANY, "SELECT EXISTS(SELECT 1 FROM fork)")
 /* clang-format on */
 
 enum statement {
@@ -99,6 +103,8 @@ struct rep_store_sqlite {
     sqlite3 *db;
     sqlite3_stmt *prepared[STATEMENT_COUNT];
     int64_t wall;
+    bool open, checked, damaged;
+    bool forks; /* there may be proofs; false: there are none, so nobody need look */
     /* Row ids of relays met lately; a rollback forgets them. id 0: empty. */
     struct {
         uint8_t key[CV_KEY];
@@ -192,6 +198,10 @@ static enum cv_err first(struct rep_store_sqlite *s, enum statement which, const
     }
     end(st);
     return rc == SQLITE_DONE ? CV_ERR_NOENT : map_error(rc);
+}
+
+static enum cv_err run_first(struct rep_store_sqlite *s, enum statement which, sqlite3_stmt **ret) {
+    return first(s, which, NULL, 0, ret);
 }
 
 #define FIRST(s, which, ret, ...)                                                                  \
@@ -290,7 +300,7 @@ static enum cv_err no_exist(enum cv_err err) {
 static enum cv_err begin(void *ctx, int64_t wall) {
     struct rep_store_sqlite *s = ctx;
     s->wall = wall;
-    return run(s, S_BEGIN, NULL, 0);
+    return s->damaged ? CV_ERR_CORRUPT : run(s, S_BEGIN, NULL, 0);
 }
 
 static enum cv_err commit(void *ctx) {
@@ -545,11 +555,13 @@ static enum cv_err account_expire(void *ctx, int64_t before) {
 
 static enum cv_err fork_put(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq,
                             const struct rep_fork *f) {
+    struct rep_store_sqlite *s = ctx;
     int64_t id;
-    enum cv_err err = peer_id(ctx, owner, &id);
+    enum cv_err err = peer_id(s, owner, &id);
     if (err)
         return err;
-    return RUN(ctx, S_FORK_PUT, NUMBER(id), NUMBER(seq), OCTETS(f->a, REP_RECORD),
+    s->forks = true;
+    return RUN(s, S_FORK_PUT, NUMBER(id), NUMBER(seq), OCTETS(f->a, REP_RECORD),
                OCTETS(f->b, REP_RECORD));
 }
 
@@ -557,6 +569,8 @@ static enum cv_err fork_get(void *ctx, const uint8_t owner[CV_KEY], struct rep_f
     int64_t id;
     sqlite3_stmt *st;
     struct rep_fork f;
+    if (!((const struct rep_store_sqlite *)ctx)->forks)
+        return CV_ERR_NOENT;
     enum cv_err err = peer_find(ctx, owner, &id);
     if (!err)
         err = FIRST(ctx, S_FORK_GET, &st, NUMBER(id));
@@ -749,9 +763,9 @@ static int one_number(struct rep_store_sqlite *s, const char *sql, int64_t *ret)
 }
 
 /* *ret_sound: the file says "ok" about itself. */
-static int quick_check(struct rep_store_sqlite *s, bool *ret_sound) {
+static int quick_check(sqlite3 *db, bool *ret_sound) {
     sqlite3_stmt *st;
-    int rc = sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &st, NULL);
+    int rc = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &st, NULL);
     if (rc != SQLITE_OK)
         return rc;
     rc = sqlite3_step(st);
@@ -870,16 +884,43 @@ static enum cv_err check_owner(struct rep_store_sqlite *s, const struct why *w,
     return CV_ERR_DIFFERS;
 }
 
+/* Did whoever wrote last close it? What cannot be read was not. */
+static bool was_closed(struct rep_store_sqlite *s) {
+    sqlite3_stmt *st;
+    if (run_first(s, S_CLEAN_GET, &st))
+        return false;
+    bool closed = sqlite3_column_int(st, 0) != 0;
+    end(st);
+    return closed;
+}
+
+/* From now on it is in use: the mark goes, on disk, before anything else. */
+static enum cv_err begin_use(struct rep_store_sqlite *s, const struct why *w) {
+    sqlite3_stmt *st;
+    enum cv_err err = run(s, S_CLEAN_DEL, NULL, 0);
+    if (!err)
+        err = run_first(s, S_FORK_ANY, &st);
+    if (err) {
+        SAY(w, "%s: cannot be used: %s", w->path, sqlite3_errmsg(s->db));
+        return err;
+    }
+    s->forks = sqlite3_column_int(st, 0) != 0;
+    end(st);
+    s->open = true;
+    return CV_ERR_OK;
+}
+
 static enum cv_err prepare(struct rep_store_sqlite *s, const struct why *w,
                            enum rep_sqlite_sync sync) {
     int64_t version = 0;
-    bool sound;
+    bool sound = true;
     enum cv_err err = identify(s, w, &version);
     if (err)
         return err;
     int rc = settings(s, sync);
-    if (rc == SQLITE_OK)
-        rc = quick_check(s, &sound);
+    s->checked = version == 0 || !was_closed(s);
+    if (rc == SQLITE_OK && s->checked)
+        rc = quick_check(s->db, &sound);
     if (rc != SQLITE_OK)
         return say_sqlite(s, w, rc);
     if (!sound) {
@@ -954,6 +995,8 @@ enum cv_err rep_store_sqlite_open(const char *path, const uint8_t network_id[REP
     enum cv_err err = rc == SQLITE_OK ? prepare(s, &w, sync) : say_sqlite(s, &w, rc);
     if (!err)
         err = check_owner(s, &w, network_id, identity);
+    if (!err)
+        err = begin_use(s, &w);
     if (err) {
         one_line(why);
         rep_store_sqlite_close(s);
@@ -968,6 +1011,8 @@ struct rep_store_sqlite *rep_store_sqlite_close(struct rep_store_sqlite *s) {
         return NULL;
     if (s->db) {
         rollback(s);
+        if (s->open && !s->damaged)
+            (void)run(s, S_CLEAN_PUT, NULL, 0); /* else the next opening takes a little longer */
         for (int i = 0; i < STATEMENT_COUNT; i++)
             sqlite3_finalize(s->prepared[i]);
         sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
@@ -975,6 +1020,50 @@ struct rep_store_sqlite *rep_store_sqlite_close(struct rep_store_sqlite *s) {
     }
     free(s);
     return NULL;
+}
+
+bool rep_store_sqlite_checked(const struct rep_store_sqlite *s) {
+    return s->checked;
+}
+
+void rep_store_sqlite_distrust(struct rep_store_sqlite *s) {
+    s->damaged = true;
+}
+
+void rep_store_sqlite_bulk(struct rep_store_sqlite *s) {
+    sqlite3_exec(s->db, "PRAGMA cache_size=-262144; PRAGMA wal_autocheckpoint=65536;", NULL, NULL,
+                 NULL); /* refused: it only takes longer */
+}
+
+static int stop_check(void *stop) {
+    return atomic_load((const atomic_bool *)stop);
+}
+
+enum cv_err rep_store_sqlite_check(const char *path, const atomic_bool *stop, char *why,
+                                   size_t why_cap) {
+    const struct why w = {.text = why, .cap = why_cap, .path = path};
+    struct rep_store_sqlite s = {.db = NULL};
+    bool sound = true;
+    int rc = sqlite3_open_v2(path, &s.db, SQLITE_OPEN_READONLY, NULL);
+    if (rc == SQLITE_OK) {
+        atomic_bool *flag = (atomic_bool *)(uintptr_t)stop;
+        sqlite3_busy_timeout(s.db, 2000);
+        sqlite3_exec(s.db, "PRAGMA cell_size_check=ON", NULL, NULL, NULL);
+        sqlite3_progress_handler(s.db, 100000, stop_check, flag);
+        rc = quick_check(s.db, &sound);
+    }
+    enum cv_err err = CV_ERR_OK;
+    if ((rc & 0xff) == SQLITE_INTERRUPT)
+        err = CV_ERR_AGAIN;
+    else if (rc != SQLITE_OK)
+        err = say_sqlite(&s, &w, rc);
+    else if (!sound) {
+        SAY(&w, "%s: damaged; restore a backup or move it away", path);
+        err = CV_ERR_CORRUPT;
+    }
+    one_line(why);
+    sqlite3_close(s.db);
+    return err;
 }
 
 const struct rep_store *rep_store_sqlite_ops(struct rep_store_sqlite *s) {

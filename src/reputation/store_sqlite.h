@@ -10,6 +10,8 @@
 #ifndef CULVERT_REPUTATION_STORE_SQLITE_H
 #define CULVERT_REPUTATION_STORE_SQLITE_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "reputation/store.h"
@@ -28,7 +30,9 @@ struct rep_store_sqlite;
 
 /*
  * Opens `path`, creating (mode 0600) or migrating as needed; ":memory:" is
- * allowed. Runs a quick check of the whole file first. On failure `why`
+ * allowed. A file that was not closed by us is checked as a whole first, which
+ * takes 2 s for a million half-blocks; one that was is opened at once, and its
+ * check is left to rep_store_sqlite_check() beside it. On failure `why`
  * (why_cap octets) is one line for the operator that says what, where and what
  * to do:
  * CV_ERR_VERSION   written by a newer version
@@ -39,6 +43,26 @@ struct rep_store_sqlite;
 enum cv_err rep_store_sqlite_open(const char *path, const uint8_t network_id[REP_NETWORK_ID],
                                   const uint8_t identity[CV_KEY], enum rep_sqlite_sync sync,
                                   struct rep_store_sqlite **ret, char *why, size_t why_cap);
+
+/* Was the whole file checked when it was opened? */
+bool rep_store_sqlite_checked(const struct rep_store_sqlite *s);
+
+/*
+ * Checks the whole file at `path` through a connection of its own that only
+ * reads: from any thread, while the store is in use. OK: sound. CORRUPT: damaged,
+ * `why` says so in a line; tell rep_store_sqlite_distrust(). AGAIN: *stop became
+ * true. Or it cannot be read just now (STORE, NOMEM).
+ */
+enum cv_err rep_store_sqlite_check(const char *path, const atomic_bool *stop, char *why,
+                                   size_t why_cap);
+
+/* The file is damaged: the next transaction and all later ones are CORRUPT, and the
+ * next opening checks it. */
+void rep_store_sqlite_distrust(struct rep_store_sqlite *s);
+
+/* For an import: more memory (256 MiB) and fewer moves of the WAL into the file, so
+ * that pages are written once. Until it is closed. */
+void rep_store_sqlite_bulk(struct rep_store_sqlite *s);
 
 /* Rolls back what is not committed, moves the WAL into the file and removes
  * it, so that the file alone is whole. NULL is allowed; always returns NULL. */

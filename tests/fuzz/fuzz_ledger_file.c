@@ -2,9 +2,9 @@
  * A database file that somebody damaged. A sound one is made once; the input
  * says which of its octets change: records of 4 octets, place u24 and value;
  * or, beginning with "SQLite format 3", it is the whole file.
- * Property: opening says why it refuses, in one line; what opens is read through
- * without a crash, every half-block it gives is one that read() accepts, and a
- * ledger over it boots or says why not.
+ * Property: opening, and the check beside it, say why they refuse, in one line; what opens is read
+ * through without a crash, every half-block it gives is one that read() accepts, and a ledger over
+ * it boots or says why not.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -71,6 +71,38 @@ static void add(const struct rep_store *s, unsigned owner, struct rep_record *r)
     last[owner] = *r;
 }
 
+enum { WEEK = 2810 };
+
+/* Of each table of tokens a row, in so many weeks. */
+static enum cv_err put_tokens(const struct rep_store *s, uint32_t week) {
+    struct rep_purse purse = {.week = week, .had = 1, .left = 7};
+    memcpy(purse.issuer, people[1].public_key, CV_KEY);
+    enum cv_err err = s->purse_put(s->ctx, &purse);
+    if (!err)
+        err = s->issued_put(s->ctx, week, people[2].public_key, people[1].public_key);
+    return err ? err : s->spent_put(s->ctx, week, people[2].public_key);
+}
+
+static void read_tokens(const struct rep_store *s) {
+    uint8_t request[REP_HASH];
+    uint64_t n;
+    struct rep_purse *all = NULL;
+    size_t len = 0;
+    for (uint32_t week = WEEK; week < WEEK + 3; week++) {
+        (void)s->issued_get(s->ctx, week, people[2].public_key, request);
+        (void)s->issued_count(s->ctx, week, &n);
+    }
+    if (s->purse_load(s->ctx, &all, &len) == CV_ERR_OK)
+        for (size_t i = 0; i < len; i++)
+            assert(all[i].had <= 1 && (all[i].had || !all[i].left));
+    free(all);
+    if (s->begin(s->ctx, 1) == CV_ERR_OK) {
+        (void)put_tokens(s, WEEK + 2);
+        (void)s->token_prune(s->ctx, WEEK + 1);
+        s->rollback(s->ctx);
+    }
+}
+
 static void fill(const struct rep_store *s) {
     enum cv_err err = s->begin(s->ctx, 1700000000);
     assert(err == CV_ERR_OK);
@@ -90,6 +122,9 @@ static void fill(const struct rep_store *s) {
     err = s->pending_put(s->ctx, &pending);
     assert(err == CV_ERR_OK);
     err = s->account_put(s->ctx, &account);
+    assert(err == CV_ERR_OK);
+    for (uint32_t week = WEEK; !err && week < WEEK + 2; week++)
+        err = put_tokens(s, week);
     assert(err == CV_ERR_OK);
     err = s->commit(s->ctx);
     assert(err == CV_ERR_OK);
@@ -135,6 +170,7 @@ static void make_sound(void) {
 static void read_all(const struct rep_store *s) {
     struct rep_record r, back;
     uint8_t buf[REP_RECORD];
+    read_tokens(s);
     for (unsigned i = 0; i < PEOPLE; i++)
         for (uint64_t seq = 0; seq < 2 * ROUNDS; seq++) {
             for (int how = REP_SEEK_BELOW; how <= REP_SEEK_FROM; how++)
@@ -209,6 +245,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     }
     read_all(rep_store_sqlite_ops(s));
+    atomic_bool stop = false;
+    enum cv_err err = rep_store_sqlite_check(path, &stop, why, sizeof why);
+    assert(err != CV_ERR_CORRUPT || strncmp(why, path, strlen(path)) == 0);
+    assert(strchr(why, '\n') == NULL);
+    if (rep_store_sqlite_checked(s))
+        rep_store_sqlite_bulk(s);
+    else if (err == CV_ERR_CORRUPT && size % 2)
+        rep_store_sqlite_distrust(s);
     live(rep_store_sqlite_ops(s));
     rep_store_sqlite_close(s);
     return 0;

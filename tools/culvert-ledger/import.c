@@ -151,6 +151,8 @@ static void open_target(struct target *t, const char *path,
     }
     enum cv_err err =
         rep_store_sqlite_open(path, network_id, owner, REP_SQLITE_FULL, &t->file, why, sizeof why);
+    if (!err)
+        rep_store_sqlite_bulk(t->file);
     if (err)
         ledger_die(err == CV_ERR_CORRUPT ? LEDGER_NOT_ONE : LEDGER_NO_FILE, "%s", why);
     t->s = rep_store_sqlite_ops(t->file);

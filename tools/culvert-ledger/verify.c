@@ -10,9 +10,13 @@
 
 #include "base/text.h"
 #include "culvert-ledger/show.h"
+#include "culvert-ledger/signatures.h"
 #include "reputation/forkproof.h"
 
-enum { TOLD_MAX = 1000 }; /* findings listed; all are counted */
+enum {
+    TOLD_MAX = 1000, /* findings listed; all are counted */
+    BATCH = 8192,    /* signatures verified by a pool while the next are read */
+};
 
 struct verify {
     struct ledger_file *f;
@@ -39,9 +43,48 @@ static void wrong_record(struct verify *v, const char *check, const struct rep_r
     wrong(v, check, about);
 }
 
+/* Half-blocks whose signatures are verified while others are read. */
+struct later {
+    struct rep_record record[2][BATCH];
+    bool good[2][BATCH];
+    struct signatures job;
+    size_t n;
+    unsigned filling;
+    bool running;
+};
+
+static void finish_job(struct verify *v, struct later *w) {
+    if (!w->running)
+        return;
+    unsigned done = !w->filling;
+    signatures_finish(&w->job);
+    w->running = false;
+    for (size_t i = 0; i < w->job.n; i++)
+        if (!w->good[done][i])
+            wrong_record(v, "signature", &w->record[done][i]);
+}
+
+static void start_job(struct verify *v, struct later *w) {
+    finish_job(v, w);
+    signatures_start(&w->job, w->record[w->filling], w->n, v->f->network_id, w->good[w->filling]);
+    w->running = true;
+    w->filling = !w->filling;
+    w->n = 0;
+}
+
+static void check_signature(struct verify *v, struct later *w, const struct rep_record *r) {
+    v->signatures++;
+    w->record[w->filling][w->n++] = *r;
+    if (w->n == BATCH)
+        start_job(v, w);
+}
+
 /* Each owner's half-blocks in order: content, signature, links. */
 static void check_chains(struct verify *v) {
     struct rep_record last, r;
+    struct later *signed_ones = v->deep ? calloc(1, sizeof *signed_ones) : NULL;
+    if (v->deep && !signed_ones)
+        ledger_die(LEDGER_NO_FILE, "%s: out of memory", v->f->path);
     memset(&last, 0, sizeof last);
     sqlite3_stmt *st = ledger_query(v->f, "SELECT " LEDGER_BLOCK "ORDER BY b.owner, b.seq");
     while (ledger_step(v->f, st)) {
@@ -52,11 +95,8 @@ static void check_chains(struct verify *v) {
             wrong(v, "content", about);
             continue;
         }
-        if (v->deep) {
-            v->signatures++;
-            if (!rep_record_verify(&r, v->f->network_id))
-                wrong_record(v, "signature", &r);
-        }
+        if (v->deep)
+            check_signature(v, signed_ones, &r);
         bool same = memcmp(last.owner, r.owner, CV_KEY) == 0;
         if (same && r.seq == last.seq + 1 && memcmp(r.prev, last.hash, REP_HASH) != 0)
             wrong_record(v, "previous hash", &r);
@@ -67,6 +107,12 @@ static void check_chains(struct verify *v) {
         }
         last = r;
     }
+    if (v->deep) {
+        start_job(v, signed_ones);
+        start_job(v, signed_ones); /* of nothing: ends the one before */
+        finish_job(v, signed_ones);
+    }
+    free(signed_ones);
 }
 
 /* Within a pair neither claim falls. */

@@ -384,6 +384,12 @@ Test(rep_store_sqlite, what_is_no_ledger_is_refused_in_one_line) {
         opens[i].harm(path);
         enum cv_err err =
             rep_store_sqlite_open(path, network, me, REP_SQLITE_FULL, &s, why, sizeof why);
+        if (!err) { /* what opening left to a check beside it */
+            atomic_bool stop = false;
+            err = rep_store_sqlite_check(path, &stop, why, sizeof why);
+            if (err)
+                s = rep_store_sqlite_close(s);
+        }
         cr_expect_eq(err, opens[i].want, "%s: got '%s' (%s)", opens[i].name, cv_strerror(err), why);
         size_t head = strlen(path);
         if (err) {
@@ -395,6 +401,51 @@ Test(rep_store_sqlite, what_is_no_ledger_is_refused_in_one_line) {
         }
         rep_store_sqlite_close(s);
     }
+    remove_all();
+}
+
+/* Damage where opening does not look: found before use when nobody closed the file,
+ * else by the check beside it, after which nothing is written any more. */
+Test(rep_store_sqlite, a_damaged_file_is_noticed) {
+    uint8_t me[CV_KEY];
+    char path[300], why[256] = "";
+    atomic_bool stop = false;
+    key(0, me);
+    struct rep_store_sqlite *s = open_store(path_of("clean.db", path));
+    cr_expect(rep_store_sqlite_checked(s), "a new file");
+    const struct rep_store *ops = rep_store_sqlite_ops(s);
+    cr_assert_eq(ops->begin(ops->ctx, 1), CV_ERR_OK);
+    struct rep_account a = {.given = 1};
+    for (unsigned i = 0; i < 2000; i++) {
+        memcpy(a.client, &i, sizeof i);
+        cr_assert_eq(ops->account_put(ops->ctx, &a), CV_ERR_OK);
+    }
+    cr_assert_eq(ops->commit(ops->ctx), CV_ERR_OK);
+    rep_store_sqlite_close(s);
+    s = open_store(path);
+    cr_expect(!rep_store_sqlite_checked(s), "closed, so not checked again");
+    rep_store_sqlite_close(s);
+
+    struct stat st;
+    cr_assert_eq(stat(path, &st), 0);
+    static const char junk[4096] = {9};
+    overwrite(path, (st.st_size / 4096 - 2) * 4096, junk, sizeof junk);
+    s = open_store(path);
+    ops = rep_store_sqlite_ops(s);
+    stop = true;
+    enum cv_err err = rep_store_sqlite_check(path, &stop, why, sizeof why);
+    cr_expect(err == CV_ERR_AGAIN || err == CV_ERR_CORRUPT);
+    stop = false;
+    cr_expect_eq(rep_store_sqlite_check(path, &stop, why, sizeof why), CV_ERR_CORRUPT);
+    cr_expect(strstr(why, "damaged") != NULL, "says '%s'", why);
+    rep_store_sqlite_distrust(s);
+    cr_expect_eq(ops->begin(ops->ctx, 1), CV_ERR_CORRUPT);
+    rep_store_sqlite_close(s);
+
+    s = NULL;
+    cr_expect_eq(rep_store_sqlite_open(path, network, me, REP_SQLITE_FULL, &s, why, sizeof why),
+                 CV_ERR_CORRUPT, "not closed as sound, yet opened");
+    cr_expect(s == NULL);
     remove_all();
 }
 
