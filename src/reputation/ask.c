@@ -65,6 +65,11 @@ void rep_ask_due(struct rep_ledger *l, struct cv_now now, struct rep_peer *p) {
     if (l->failed || p->banned || TAILQ_EMPTY(&p->links))
         return;
     struct rep_message m = {.kind = REP_MESSAGE_ASK};
+    if (p->wants.asked && now.mono < p->wants.until) {
+        wait(l, p, p->wants.until); /* gossip waits for an answer */
+        return;
+    }
+    p->wants.asked = false;
     if (p->ask_tries++ == REP_ASK_TRIES) {
         rest(l, now, p);
         return;
@@ -126,8 +131,6 @@ enum cv_err rep_ask_answer(struct rep_ledger *l, struct cv_now now, struct rep_p
     uint8_t buf[REP_RECORDS_PER_MESSAGE * REP_RECORD];
     struct rep_message answer = {.kind = REP_MESSAGE_RECORDS, .records = buf};
     bool ours = memcmp(m->owner, l->identity_secret.public_key, CV_KEY) == 0;
-    if (!ours && memcmp(m->owner, p->key, CV_KEY) != 0)
-        return CV_ERR_DENIED;
     if (!cv_tokenbucket_take(&p->answers, now.mono, 1))
         return CV_ERR_LIMIT;
     enum cv_err err = collect(l, m->owner, m->from, ours, buf, &answer.count);
@@ -166,7 +169,8 @@ static enum cv_err read_all(struct rep_ledger *l, const struct rep_peer *p,
             return err;
         if (l->epoch == 0 || ret->r[i].epoch > l->epoch + 1)
             return CV_ERR_STALE; /* tomorrow's octets have not been carried */
-        if (!about_us(l, p, &ret->r[i]) && !belongs_to_answer(p, &ret->r[i]))
+        if (!about_us(l, p, &ret->r[i]) && !belongs_to_answer(p, &ret->r[i]) &&
+            !rep_gossip_wanted(p, &ret->r[i]))
             return CV_ERR_DENIED;
     }
     return CV_ERR_OK;
@@ -202,9 +206,13 @@ static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer
     if (memcmp(r->owner, l->identity_secret.public_key, CV_KEY) == 0)
         return our_own(l, r);
     if (!belongs_to_answer(p, r)) {
+        if (!about_us(l, p, r) && !rep_gossip_near(l, r))
+            return CV_ERR_EXIST; /* too far away: as if we had it */
         struct rep_record known;
         bool is_new = l->store->block_get(l->store->ctx, r->owner, r->seq, &known) != CV_ERR_OK;
-        if (is_new && !may_push(l, p))
+        bool may =
+            about_us(l, p, r) ? !is_new || may_push(l, p) : !is_new || rep_gossip_may_take(l, p);
+        if (!may)
             return CV_ERR_LIMIT;
     }
     if (!rep_ledger_begin(l, now))
@@ -233,6 +241,8 @@ enum cv_err rep_ask_records(struct rep_ledger *l, struct cv_now now, struct rep_
     unsigned fresh = 0;
     bool answer = p->asked && m->count == 0;
     enum cv_err err = l->failed ? CV_ERR_DENIED : read_all(l, p, m, &b);
+    if (err)
+        b.n = 0;
     for (unsigned i = 0; !err && i < b.n; i++) {
         if (p->asked && memcmp(b.r[i].owner, p->asked_owner, CV_KEY) == 0)
             answer = answer || !about_us(l, p, &b.r[i]) || b.n > 1 || b.r[i].seq == p->ask_from;
@@ -243,5 +253,7 @@ enum cv_err rep_ask_records(struct rep_ledger *l, struct cv_now now, struct rep_
     }
     if (answer && !l->failed)
         go_on(l, now, p, err ? 0 : fresh);
+    if (!l->failed)
+        rep_gossip_records(l, now, p, b.r, b.n, fresh, err);
     return err;
 }

@@ -147,6 +147,7 @@ void rep_counter_epoch(struct rep_ledger *l, struct cv_now now) {
     uint32_t epoch = rep_release_epoch(now.wall, l->cfg.epoch_seconds);
     int64_t end = ((int64_t)epoch + 1) * l->cfg.epoch_seconds;
     l->epoch_look = cv_usec_add(now.mono, CV_SEC((uint64_t)(end - now.wall)));
+    l->epoch_end = end;
     if (epoch == l->epoch)
         return;
     l->epoch = epoch;

@@ -77,6 +77,8 @@ enum cv_err rep_ledger_new(const struct rep_config *cfg, const struct rep_store 
     if (!make_tables(l))
         err = CV_ERR_NOMEM;
     if (!err)
+        err = rep_gossip_init(l);
+    if (!err)
         err = rep_counter_load(l, now);
     if (!err)
         err = rep_standing_load(l);
@@ -131,6 +133,7 @@ struct rep_ledger *rep_ledger_free(struct rep_ledger *l) {
     free_all(l->links);
     free_all(l->networks);
     rep_wallet_free(l);
+    rep_gossip_done(l);
     rep_walks_free(l->walks);
     rep_graph_free(l->graph);
     free_sends(&l->ready);
@@ -341,6 +344,7 @@ static enum cv_err relay_up(struct rep_ledger *l, struct cv_now now, struct rep_
     rep_standing_dirty(l, now); /* one more competes */
     rep_settle_link_up(l, now, k->peer);
     rep_ask_link_up(l, now, k->peer);
+    rep_gossip_link_up(l, now, k->peer);
     return CV_ERR_OK;
 }
 
@@ -424,7 +428,8 @@ void rep_ledger_carried(struct rep_ledger *l, struct cv_now now, cv_handle link,
     struct rep_link *k = cv_map_get(l->links, &link);
     if (!k)
         return;
-    if (l->epoch_look <= now.mono || l->epoch == 0)
+    /* By the calendar: seconds of the other clock have fractions of their own. */
+    if (l->epoch_look <= now.mono || now.wall >= l->epoch_end)
         rep_counter_epoch(l, now);
     if (k->peer) {
         l->stats.given += out;
@@ -449,9 +454,9 @@ void rep_ledger_grant(struct rep_ledger *l, struct cv_now now, cv_handle link, c
 
 /* ---- half-blocks ---- */
 
-/* The owner forged: no score, no links, no more half-blocks of it. */
-static void ban(struct rep_ledger *l, struct cv_now now, const uint8_t owner[CV_KEY]) {
+void rep_ledger_banned(struct rep_ledger *l, struct cv_now now, const uint8_t owner[CV_KEY]) {
     l->stats.forks++;
+    rep_gossip_soon(l, now);
     (void)rep_graph_exclude(l->graph, owner); /* out of memory: after a restart */
     rep_standing_dirty(l, now);
     rep_ledger_touch(l, now, 1);
@@ -484,11 +489,14 @@ enum cv_err rep_ledger_add(struct rep_ledger *l, struct cv_now now, const struct
                            bool ours, struct rep_chain_result *ret) {
     assert(l->in_transaction);
     enum cv_err err = rep_chain_add(l->store, l->cfg.network_id, r, ours, now.wall, ret);
-    if (ret->forked)
-        ban(l, now, r->owner);
+    if (ret->forked) {
+        rep_ledger_banned(l, now, r->owner);
+        rep_gossip_fork(l, &ret->fork, REP_FORK_TTL, NULL);
+    }
     if (err == CV_ERR_OK) {
         l->stats.blocks_taken += !ours;
         rep_ledger_touch(l, now, 1);
+        rep_gossip_news(l, now, r->owner);
         for (unsigned i = 0; ret->agreed && i < 2; i++)
             on_edge(l, now, &ret->ab[i]);
     } else if (err == CV_ERR_STORE || err == CV_ERR_FULL || err == CV_ERR_CORRUPT ||
@@ -517,6 +525,10 @@ enum cv_err rep_ledger_on_message(struct rep_ledger *l, struct cv_now now, cv_ha
         err = rep_ask_records(l, now, k->peer, &m);
     else if (!err && m.kind == REP_MESSAGE_ASK)
         err = rep_ask_answer(l, now, k->peer, &m);
+    else if (!err && m.kind == REP_MESSAGE_FORK)
+        err = rep_gossip_on_fork(l, now, k->peer, &m);
+    else if (!err)
+        err = rep_gossip_digest(l, now, k->peer, &m);
     l->stats.messages_refused += err != CV_ERR_OK;
     end_step(l, now);
     return err;
@@ -548,6 +560,8 @@ void rep_ledger_on_timeout(struct rep_ledger *l, struct cv_now now) {
         fire(l, now, t);
     if (l->rerank_at <= now.mono)
         rep_standing_rank(l, now);
+    if (l->gossip.at <= now.mono)
+        rep_gossip_due(l, now);
     if (l->expire_at <= now.mono)
         rep_account_expire(l, now);
     end_step(l, now);
@@ -557,6 +571,7 @@ cv_usec rep_ledger_next_timeout(const struct rep_ledger *l) {
     cv_usec at = cv_usec_min(l->commit_at, l->epoch_look);
     at = cv_usec_min(at, cv_heap_next(&l->timers));
     at = cv_usec_min(at, l->rerank_at);
+    at = cv_usec_min(at, l->gossip.at);
     return cv_usec_min(at, l->expire_at);
 }
 

@@ -4,6 +4,7 @@
  *   counter.c   octets per relay and epoch, from carried() to a closed row
  *   settle.c    a closed row becomes two half-blocks: counters, proposal, agreement
  *   ask.c       half-blocks of direct neighbours, asked for and answered
+ *   gossip.c    half-blocks and proofs of forgery from farther away
  *   account.c   private accounts of clients and their class
  *   standing.c  the ranking and the weights of relays' links
  *   issue.c     tokens as a guard: issued to relays, redeemed by nobody in particular
@@ -50,6 +51,37 @@ struct rep_open_row {
 TAILQ_HEAD(rep_rows, rep_open_row);
 TAILQ_HEAD(rep_links, rep_link);
 
+/* A chain that a neighbour knows further than we do. */
+struct rep_want {
+    uint8_t owner[CV_KEY];
+    uint64_t from, back; /* back: how far to go back when it does not fit */
+    uint8_t backs;
+};
+
+/* What one neighbour is asked for, in order; the first is asked now. */
+struct rep_wants {
+    struct rep_want list[REP_WANTS];
+    unsigned n, tries;
+    bool asked;
+    cv_usec until;         /* of the answer */
+    uint32_t epoch, taken; /* new half-blocks of others it brought in that epoch */
+};
+
+struct rep_known;
+
+struct rep_gossip {
+    struct cv_map *known;    /* by owner, to struct rep_known */
+    struct rep_known **near; /* by distance; REP_GOSSIP_OWNERS */
+    uint32_t near_n, close_n, near_at, close_at;
+    uint64_t generation;
+    bool forks;                       /* the store had proofs when we started */
+    uint8_t fresh[REP_FRESH][CV_KEY]; /* owners of what was new lately */
+    uint32_t fresh_at;
+    struct rep_digest vain[REP_VAIN];
+    uint32_t vain_near; /* near_n when these were in vain */
+    cv_usec at, wait;
+};
+
 /* A relay we have counted with. Stays until the ledger is freed. */
 struct rep_peer {
     uint8_t key[CV_KEY];
@@ -67,6 +99,7 @@ struct rep_peer {
     uint8_t asked_owner[CV_KEY]; /* whose chain the answer we wait for is about */
     bool asked;                  /* an answer is due: its half-blocks are taken */
     struct cv_tokenbucket answers;
+    struct rep_wants wants;
     uint32_t pushed_epoch, pushed; /* half-blocks it pushed, and when */
     uint32_t hits;                 /* of the last ranking */
 };
@@ -125,12 +158,14 @@ struct rep_ledger {
     cv_usec last_mono;
     uint32_t epoch;     /* the running one; 0: clock unknown so far */
     cv_usec epoch_look; /* when the next may have begun */
+    int64_t epoch_end;  /* Unix seconds; 0: clock unknown so far */
 
     struct cv_map *peers;    /* by key, to struct rep_peer */
     struct cv_map *clients;  /* by key, to struct rep_client */
     struct cv_map *links;    /* by handle, to struct rep_link */
     struct cv_map *networks; /* by cv_addr, to struct rep_network */
     struct cv_heap timers;
+    struct rep_gossip gossip;
     struct rep_graph *graph;
     struct rep_walks *walks;
     uint32_t ego;
@@ -175,6 +210,9 @@ void rep_ledger_fail(struct rep_ledger *l, enum cv_err err);
 void rep_ledger_send(struct rep_ledger *l, const struct rep_peer *p, const struct rep_message *m,
                      bool durable);
 void rep_ledger_changed(struct rep_ledger *l, struct rep_link *k);
+
+/* The owner is proven to have forged: no score, no links, no half-blocks of it. */
+void rep_ledger_banned(struct rep_ledger *l, struct cv_now now, const uint8_t owner[CV_KEY]);
 /* Finds or makes. */
 enum cv_err rep_ledger_peer(struct rep_ledger *l, const uint8_t key[CV_KEY], struct rep_peer **ret);
 /* Takes a half-block in and does what follows for graph, stats and bans. */
@@ -217,6 +255,33 @@ enum cv_err rep_ask_answer(struct rep_ledger *l, struct cv_now now, struct rep_p
                            const struct rep_message *m);
 enum cv_err rep_ask_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
                             const struct rep_message *m);
+
+/* ---- gossip.c ---- */
+
+enum cv_err rep_gossip_init(struct rep_ledger *l);
+void rep_gossip_done(struct rep_ledger *l);
+void rep_gossip_link_up(struct rep_ledger *l, struct cv_now now, struct rep_peer *p);
+void rep_gossip_due(struct rep_ledger *l, struct cv_now now);
+/* A half-block of `owner` was new to us. */
+void rep_gossip_news(struct rep_ledger *l, struct cv_now now, const uint8_t owner[CV_KEY]);
+/* The next exchange is due soon. */
+void rep_gossip_soon(struct rep_ledger *l, struct cv_now now);
+enum cv_err rep_gossip_digest(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                              const struct rep_message *m);
+/* Is `r` of the chain that `p` was asked for? And near enough to be kept? */
+bool rep_gossip_wanted(const struct rep_peer *p, const struct rep_record *r);
+bool rep_gossip_near(const struct rep_ledger *l, const struct rep_record *r);
+/* One more half-block of others by `p`, within its quota? */
+bool rep_gossip_may_take(struct rep_ledger *l, struct rep_peer *p);
+/* BLOCKS came from `p`: n half-blocks, `fresh` of them new, the last one `err`. */
+void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                        const struct rep_record *first, unsigned n, unsigned fresh,
+                        enum cv_err err);
+/* Tells neighbours of a proof; `from` (or NULL) knows it. */
+void rep_gossip_fork(struct rep_ledger *l, const struct rep_fork *f, uint8_t ttl,
+                     const struct rep_peer *from);
+enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                               const struct rep_message *m);
 
 /* ---- account.c ---- */
 

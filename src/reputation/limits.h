@@ -36,6 +36,18 @@ enum {
     REP_ASK_TRIES = 5,                /* unanswered asks before it is left for later */
     REP_SENDS_QUEUED = 4096,          /* messages waiting to be polled; more wait for a repeat */
 
+    REP_DIGEST_HASH = 8, /* octets of a head's hash in a digest */
+    REP_DIGEST = 32 + 8 + REP_DIGEST_HASH,
+    REP_DIGESTS_PER_MESSAGE = 24,
+    REP_GOSSIP_OWNERS = 4096,     /* chains near us that gossip keeps up with */
+    REP_GOSSIP_PER_EPOCH = 65536, /* new half-blocks of others that a neighbour may bring */
+    REP_FRESH = 8,                /* chains with news, told of first */
+    REP_VAIN = 256,               /* claims about chains too far away, not asked for again */
+    REP_WANTS = 32,               /* chains that a neighbour is to be asked for */
+    REP_FORK_FANOUT = 25,         /* neighbours told of a proof at once, .. */
+    REP_FORK_TTL = 3,             /* .. and so many times on */
+    REP_FORKS_TOLD = 16,          /* to a new neighbour */
+
     REP_TOKENS = 16,          /* priority tokens in a batch: one a week for an identity */
     REP_TOKEN_BATCHES = 4096, /* a guard issues in one week */
     REP_TOKEN_HITS = 10,      /* walks of REP_WALKS that a score needs for a batch, */
@@ -61,6 +73,8 @@ enum {
 #define REP_RETRY_MAX      CV_SEC(60)
 #define REP_ASK_WAIT       CV_SEC(2)         /* for an answer */
 #define REP_ASK_FIRST_MAX  CV_SEC(30)        /* after a link came up, at random */
+#define REP_GOSSIP_FIRST   CV_SEC(2)         /* between two digests, when there is news, .. */
+#define REP_GOSSIP_MAX     CV_SEC(120)       /* .. doubled up to */
 #define REP_RERANK_WAIT    CV_SEC(1)         /* changes are gathered before a ranking */
 #define REP_TOKEN_TIME     CV_SEC(3600)      /* in class 0, that a token buys */
 #define REP_TOKEN_AGAIN    CV_SEC(21600)     /* after a refusal, until a batch is asked for again */

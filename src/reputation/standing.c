@@ -33,6 +33,7 @@ enum cv_err rep_standing_load(struct rep_ledger *l) {
     free(edges);
     if (!err)
         err = l->store->fork_load(l->store->ctx, &forgers, &forger_n);
+    l->gossip.forks = !err && forger_n > 0;
     for (size_t i = 0; !err && i < forger_n; i++)
         err = rep_graph_exclude(l->graph, forgers + i * CV_KEY);
     free(forgers);

@@ -33,6 +33,7 @@ const struct scenario scenarios[] = {
      scenario_ledbat_plus, 2},
     {"limits", "upload and download limits hold within 3 %", scenario_limits, 4},
     {"forger", "a forger's data never reaches the store", scenario_forger, 20},
+    {"fork", "a forged half-block is known to half of 100 relays within 30 s", scenario_fork, 3},
     {"hostile", "eleven hostile peers, each with a habit, among four honest ones: byte-equal",
      scenario_hostile, 20},
     {"crash_resume", "crashes with lost and torn writes: resumes, byte-equal",

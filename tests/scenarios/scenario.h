@@ -44,6 +44,7 @@ bool scenario_ledbat_outage(const struct scenario_args *args, struct scenario_re
 bool scenario_ledbat_plus(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_limits(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_forger(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_fork(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hostile(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_crash_resume(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret);

@@ -1,0 +1,460 @@
+/*
+ * What relays tell each other of rows between others, and of forgers.
+ *
+ * Now and then a relay sends one neighbour, drawn at random, how far it knows the
+ * chains of some owners: those near it in the graph of rows, in turn, and a few of
+ * any distance. The neighbour answers with what it knows further, or otherwise,
+ * and each then asks the other for what it lacks (ASK and BLOCKS, as of direct
+ * neighbours' chains). A half-block is taken only when it was asked for, its
+ * signature and chain are right, it is of an owner within three rows or leads on
+ * from somebody within two, and the neighbour has not used up what it may bring
+ * in an epoch.
+ *
+ * Two ends of a fork meet where two neighbours know one chain otherwise: whoever
+ * sees it asks back until the half-blocks that contradict each other are there.
+ * The proof is told to all neighbours at once, and goes on for three hops.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/trace.h"
+#include "reputation/ledger_internal.h"
+
+enum {
+    NEAR_HOPS = 3,      /* chains are told of so far away */
+    CLOSE_HOPS = 2,     /* and the other end of what leads farther */
+    CLOSE_ENTRIES = 10, /* of a digest: owners within CLOSE_HOPS */
+    LOOK_AHEAD = 64,    /* half-blocks a cursor moves at a time */
+    BACK_MAX = 12,      /* questions back along a chain that does not fit */
+};
+
+/* How far we know the chain of one owner, and how far away it is. */
+struct rep_known {
+    uint8_t owner[CV_KEY];
+    uint64_t upto; /* all half-blocks 1..upto are known */
+    uint8_t head[REP_DIGEST_HASH];
+    uint32_t hops;
+    uint64_t generation; /* of the neighbourhood it was last seen in */
+};
+
+/* ---- the neighbourhood ---- */
+
+static struct rep_known *known(const struct rep_ledger *l, const uint8_t owner[CV_KEY]) {
+    return cv_map_get(l->gossip.known, owner);
+}
+
+static void place(struct rep_ledger *l, const uint8_t owner[CV_KEY], uint32_t hops) {
+    struct rep_gossip *g = &l->gossip;
+    struct rep_known *k = known(l, owner);
+    if (k && k->generation == g->generation)
+        return; /* nearer already */
+    if (!k) {
+        k = cv_map_count(g->known) < REP_GOSSIP_OWNERS ? calloc(1, sizeof *k) : NULL;
+        if (!k)
+            return; /* farther ones are not told of */
+        memcpy(k->owner, owner, CV_KEY);
+        if (cv_map_put(g->known, k->owner, k)) {
+            free(k);
+            return;
+        }
+    }
+    k->hops = hops;
+    k->generation = g->generation;
+    if (g->near_n < REP_GOSSIP_OWNERS)
+        g->near[g->near_n++] = k;
+}
+
+static void forget_far(struct rep_gossip *g) {
+    void *cursor = NULL;
+    struct rep_known *k, *far[64];
+    unsigned n = 0;
+    while (n < 64 && (k = cv_map_next(g->known, &cursor, NULL)))
+        if (k->generation != g->generation)
+            far[n++] = k;
+    for (unsigned i = 0; i < n; i++) {
+        cv_map_del(g->known, far[i]->owner);
+        free(far[i]);
+    }
+}
+
+/* Us, relays with links, and whoever shares rows with these, by distance. */
+static void survey(struct rep_ledger *l) {
+    struct rep_gossip *g = &l->gossip;
+    void *cursor = NULL;
+    const struct rep_peer *p;
+    g->generation++;
+    g->near_n = 0;
+    place(l, l->identity_secret.public_key, 0);
+    while ((p = cv_map_next(l->peers, &cursor, NULL)))
+        if (!TAILQ_EMPTY(&p->links) && !p->banned)
+            place(l, p->key, 1);
+    for (uint32_t at = 0; at < g->near_n; at++) {
+        uint32_t i = rep_graph_find(l->graph, g->near[at]->owner), n = 0;
+        uint32_t hops = g->near[at]->hops + 1;
+        uint64_t total;
+        if (i == REP_NO_NODE || hops > NEAR_HOPS || rep_graph_excluded(l->graph, i))
+            continue;
+        const struct rep_half *row = rep_graph_row(l->graph, i, &n, &total);
+        for (uint32_t j = 0; j < n; j++)
+            place(l, rep_graph_key(l->graph, row[j].to), hops);
+    }
+    g->close_n = 0;
+    while (g->close_n < g->near_n && g->near[g->close_n]->hops <= CLOSE_HOPS)
+        g->close_n++;
+    forget_far(g);
+}
+
+/* Moves the cursor behind what is known by now. */
+static enum cv_err look(struct rep_ledger *l, struct rep_known *k) {
+    struct rep_record r;
+    for (unsigned i = 0; i < LOOK_AHEAD; i++) {
+        enum cv_err err = l->store->block_get(l->store->ctx, k->owner, k->upto + 1, &r);
+        if (err == CV_ERR_NOENT)
+            return CV_ERR_OK;
+        if (err)
+            return err;
+        k->upto++;
+        memcpy(k->head, r.hash, sizeof k->head);
+    }
+    return CV_ERR_OK;
+}
+
+/* ---- wants ---- */
+
+static void ask_next(struct rep_ledger *l, struct cv_now now, struct rep_peer *p) {
+    struct rep_wants *w = &p->wants;
+    /* One question to a neighbour at a time, of whatever kind: an answer without
+     * half-blocks does not say what it answers. */
+    if (p->asked || (w->asked && now.mono < w->until))
+        return;
+    if (w->asked && ++w->tries >= REP_ASK_TRIES) {
+        w->n--; /* no answer: for another day */
+        memmove(w->list, w->list + 1, w->n * sizeof *w->list);
+        w->tries = 0;
+    }
+    w->asked = w->n > 0;
+    if (!w->asked)
+        return;
+    struct rep_message m = {.kind = REP_MESSAGE_ASK, .from = w->list[0].from};
+    memcpy(m.owner, w->list[0].owner, CV_KEY);
+    w->until = cv_usec_add(now.mono, REP_ASK_WAIT);
+    rep_ledger_send(l, p, &m, false);
+}
+
+/* Asked for in vain before, and no nearer since? Remembers that it was asked for. */
+static bool in_vain(struct rep_ledger *l, const struct rep_digest *d) {
+    struct rep_gossip *g = &l->gossip;
+    struct rep_digest *slot = &g->vain[d->owner[0] % REP_VAIN];
+    if (g->vain_near != g->near_n)
+        memset(g->vain, 0, sizeof g->vain);
+    g->vain_near = g->near_n;
+    if (memcmp(slot, d, sizeof *d) == 0)
+        return true;
+    *slot = *d;
+    return false;
+}
+
+static void want(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                 const uint8_t owner[CV_KEY], uint64_t from) {
+    struct rep_wants *w = &p->wants;
+    for (unsigned i = 0; i < w->n; i++)
+        if (memcmp(w->list[i].owner, owner, CV_KEY) == 0)
+            return;
+    if (w->n == REP_WANTS || memcmp(owner, l->identity_secret.public_key, CV_KEY) == 0)
+        return;
+    w->list[w->n] = (struct rep_want){.from = from, .back = 1};
+    memcpy(w->list[w->n++].owner, owner, CV_KEY);
+    ask_next(l, now, p);
+}
+
+/* May this neighbour bring more half-blocks of others in this epoch? */
+static bool has_room(struct rep_ledger *l, struct rep_peer *p) {
+    if (p->wants.epoch != l->epoch) {
+        p->wants.epoch = l->epoch;
+        p->wants.taken = 0;
+    }
+    return p->wants.taken < REP_GOSSIP_PER_EPOCH;
+}
+
+/* ---- telling of proofs ---- */
+
+static void tell_fork(struct rep_ledger *l, const struct rep_peer *to, const struct rep_fork *f,
+                      uint8_t ttl) {
+    struct rep_message m = {.kind = REP_MESSAGE_FORK, .ttl = ttl, .records = f->a};
+    static_assert(offsetof(struct rep_fork, b) == REP_RECORD, "both in a row");
+    rep_ledger_send(l, to, &m, true);
+}
+
+/* Some of the proofs we know, from a random one on. */
+static void tell_forks(struct rep_ledger *l, const struct rep_peer *to, unsigned most) {
+    uint8_t *owners = NULL;
+    size_t n = 0;
+    struct rep_fork f;
+    if (l->stats.forks == 0 && !l->gossip.forks)
+        return;
+    if (l->store->fork_load(l->store->ctx, &owners, &n))
+        return; /* the next write will say why */
+    size_t first = n ? (size_t)cv_rng_below(l->rng, n) : 0;
+    for (size_t i = 0; i < n && i < most; i++)
+        if (l->store->fork_get(l->store->ctx, owners + (first + i) % n * CV_KEY, &f) == CV_ERR_OK)
+            tell_fork(l, to, &f, 0);
+    free(owners);
+}
+
+/* ---- digests ---- */
+
+static bool listed(const struct rep_message *m, const uint8_t owner[CV_KEY]) {
+    for (unsigned i = 0; i < m->count; i++)
+        if (memcmp(m->digest[i].owner, owner, CV_KEY) == 0)
+            return true;
+    return false;
+}
+
+static bool list(struct rep_ledger *l, struct rep_message *m, struct rep_known *k) {
+    if (m->count == REP_DIGESTS_PER_MESSAGE || listed(m, k->owner))
+        return true;
+    enum cv_err err = look(l, k);
+    if (err) {
+        rep_ledger_fail(l, err);
+        return false;
+    }
+    struct rep_digest *d = &m->digest[m->count++];
+    memcpy(d->owner, k->owner, CV_KEY);
+    memcpy(d->head, k->head, sizeof d->head);
+    d->upto = k->upto;
+    return true;
+}
+
+/* What is new, then the near in turn, the close ones more often. */
+static bool fill(struct rep_ledger *l, struct rep_message *m) {
+    struct rep_gossip *g = &l->gossip;
+    for (unsigned i = 0; i < REP_FRESH; i++) {
+        struct rep_known *k = known(l, g->fresh[i]);
+        if (k && !list(l, m, k))
+            return false;
+    }
+    for (unsigned i = 0; i < CLOSE_ENTRIES && i < g->close_n; i++)
+        if (!list(l, m, g->near[g->close_at++ % g->close_n]))
+            return false;
+    for (unsigned i = 0; i < REP_DIGESTS_PER_MESSAGE && i < g->near_n; i++)
+        if (!list(l, m, g->near[g->near_at++ % g->near_n]))
+            return false;
+    return true;
+}
+
+static void send_digest(struct rep_ledger *l, struct rep_peer *p, struct rep_message *m) {
+    if (m->count)
+        rep_ledger_send(l, p, m, true);
+}
+
+static struct rep_peer *any_neighbour(struct rep_ledger *l) {
+    struct rep_peer *p, *chosen = NULL;
+    void *cursor = NULL;
+    uint64_t n = 0;
+    while ((p = cv_map_next(l->peers, &cursor, NULL)))
+        if (!TAILQ_EMPTY(&p->links) && !p->banned && cv_rng_below(l->rng, ++n) == 0)
+            chosen = p;
+    return chosen;
+}
+
+static void later(struct rep_ledger *l, struct cv_now now) {
+    cv_usec wait = l->gossip.wait;
+    l->gossip.at = cv_usec_add(now.mono, wait / 2 + cv_rng_below(l->rng, wait));
+}
+
+void rep_gossip_soon(struct rep_ledger *l, struct cv_now now) {
+    if (l->gossip.wait == REP_GOSSIP_FIRST)
+        return;
+    l->gossip.wait = REP_GOSSIP_FIRST;
+    if (l->gossip.at != CV_USEC_NEVER)
+        later(l, now);
+}
+
+/* Something new is known here: others may lack it, and who told it may have more. */
+void rep_gossip_news(struct rep_ledger *l, struct cv_now now, const uint8_t owner[CV_KEY]) {
+    struct rep_gossip *g = &l->gossip;
+    bool there = false;
+    for (unsigned i = 0; i < REP_FRESH; i++)
+        there |= memcmp(g->fresh[i], owner, CV_KEY) == 0;
+    if (!there)
+        memcpy(g->fresh[g->fresh_at++ % REP_FRESH], owner, CV_KEY);
+    rep_gossip_soon(l, now);
+}
+
+void rep_gossip_due(struct rep_ledger *l, struct cv_now now) {
+    struct rep_message m = {.kind = REP_MESSAGE_DIGEST};
+    struct rep_peer *p = l->failed ? NULL : any_neighbour(l);
+    l->gossip.at = CV_USEC_NEVER;
+    if (!p)
+        return; /* begins again with the next link */
+    survey(l);
+    if (fill(l, &m))
+        send_digest(l, p, &m);
+    tell_forks(l, p, 1);
+    ask_next(l, now, p);
+    later(l, now);
+    l->gossip.wait = cv_usec_min(l->gossip.wait * 2, REP_GOSSIP_MAX);
+}
+
+enum cv_err rep_gossip_digest(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                              const struct rep_message *m) {
+    struct rep_message answer = {.kind = REP_MESSAGE_DIGEST_ANSWER};
+    if (l->failed)
+        return CV_ERR_DENIED;
+    if (!cv_tokenbucket_take(&p->answers, now.mono, 1))
+        return CV_ERR_LIMIT;
+    if (l->gossip.near_n == 0)
+        survey(l);
+    for (unsigned i = 0; i < m->count; i++) {
+        const struct rep_digest *d = &m->digest[i];
+        struct rep_known unknown = {.upto = 0}, *k = known(l, d->owner);
+        memcpy(unknown.owner, d->owner, CV_KEY);
+        if (!k && in_vain(l, d))
+            continue;
+        enum cv_err err = look(l, k ? k : (k = &unknown));
+        if (err) {
+            rep_ledger_fail(l, err);
+            return err;
+        }
+        bool otherwise = d->upto == k->upto && memcmp(d->head, k->head, sizeof d->head) != 0;
+        if (d->upto > k->upto && has_room(l, p))
+            want(l, now, p, d->owner, k->upto + 1);
+        else if (otherwise)
+            want(l, now, p, d->owner, k->upto);
+        if ((k->upto > d->upto || otherwise) && !list(l, &answer, k))
+            return l->failed;
+    }
+    if (m->kind == REP_MESSAGE_DIGEST && fill(l, &answer))
+        send_digest(l, p, &answer);
+    return l->failed;
+}
+
+/* ---- half-blocks of others ---- */
+
+bool rep_gossip_wanted(const struct rep_peer *p, const struct rep_record *r) {
+    /* The other halves come with the neighbour's own. */
+    return p->wants.asked && (memcmp(r->owner, p->wants.list[0].owner, CV_KEY) == 0 ||
+                              memcmp(r->peer, p->wants.list[0].owner, CV_KEY) == 0);
+}
+
+bool rep_gossip_near(const struct rep_ledger *l, const struct rep_record *r) {
+    const struct rep_known *owner = known(l, r->owner), *peer = known(l, r->peer);
+    return owner || (peer && peer->hops <= CLOSE_HOPS);
+}
+
+bool rep_gossip_may_take(struct rep_ledger *l, struct rep_peer *p) {
+    return has_room(l, p) && p->wants.taken++ < REP_GOSSIP_PER_EPOCH;
+}
+
+void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                        const struct rep_record *first, unsigned n, unsigned fresh,
+                        enum cv_err err) {
+    struct rep_wants *w = &p->wants;
+    if (!w->asked) {
+        ask_next(l, now, p); /* the neighbour is free */
+        return;
+    }
+    if (n && memcmp(first->owner, w->list[0].owner, CV_KEY) != 0)
+        return;
+    struct rep_want *at = &w->list[0];
+    w->asked = false;
+    w->tries = 0;
+    if (err == CV_ERR_DIFFERS && ++at->backs <= BACK_MAX && at->from > 1) {
+        /* It goes on from something that we know otherwise, or not: further back. */
+        at->back *= 2;
+        at->from = at->from > at->back ? at->from - at->back : 1;
+    } else if (!err && n && fresh && has_room(l, p)) {
+        for (unsigned i = 0; i < n; i++)
+            if (memcmp(first[i].owner, at->owner, CV_KEY) == 0 && first[i].seq >= at->from)
+                at->from = first[i].seq + 1;
+    } else {
+        w->n--;
+        memmove(w->list, w->list + 1, w->n * sizeof *w->list);
+    }
+    ask_next(l, now, p);
+}
+
+/* ---- proofs ---- */
+
+void rep_gossip_fork(struct rep_ledger *l, const struct rep_fork *f, uint8_t ttl,
+                     const struct rep_peer *from) {
+    struct rep_peer *p, *to[REP_FORK_FANOUT];
+    void *cursor = NULL;
+    uint64_t seen = 0;
+    unsigned n = 0;
+    while ((p = cv_map_next(l->peers, &cursor, NULL))) {
+        if (p == from || TAILQ_EMPTY(&p->links) || p->banned)
+            continue;
+        if (n < REP_FORK_FANOUT) {
+            to[n++] = p;
+        } else { /* any of them with the same chance */
+            uint64_t i = cv_rng_below(l->rng, ++seen + REP_FORK_FANOUT);
+            if (i < REP_FORK_FANOUT)
+                to[i] = p;
+        }
+    }
+    for (unsigned i = 0; i < n; i++)
+        tell_fork(l, to[i], f, ttl);
+}
+
+enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
+                               const struct rep_message *m) {
+    struct rep_record a;
+    struct rep_fork f, known_one;
+    if (l->failed)
+        return CV_ERR_DENIED;
+    memcpy(f.a, m->records, REP_RECORD);
+    memcpy(f.b, m->records + REP_RECORD, REP_RECORD);
+    enum cv_err err = rep_record_read(f.a, &a);
+    if (err)
+        return err;
+    if (memcmp(a.owner, l->identity_secret.public_key, CV_KEY) == 0)
+        return CV_ERR_DENIED; /* we would know, and ban ourselves */
+    err = l->store->fork_get(l->store->ctx, a.owner, &known_one);
+    if (err != CV_ERR_NOENT)
+        return err ? err : CV_ERR_EXIST;
+    if (!cv_tokenbucket_take(&p->answers, now.mono, 1))
+        return CV_ERR_LIMIT;
+    if (!rep_ledger_begin(l, now))
+        return CV_ERR_DENIED;
+    err = rep_chain_add_fork(l->store, l->cfg.network_id, &f, now.wall);
+    if (err == CV_ERR_STORE || err == CV_ERR_FULL || err == CV_ERR_CORRUPT || err == CV_ERR_NOMEM)
+        rep_ledger_fail(l, err);
+    if (err)
+        return err;
+    rep_ledger_banned(l, now, a.owner);
+    if (m->ttl > 0)
+        rep_gossip_fork(l, &f, (uint8_t)(m->ttl - 1), p);
+    return CV_ERR_OK;
+}
+
+/* ---- life ---- */
+
+enum cv_err rep_gossip_init(struct rep_ledger *l) {
+    struct rep_gossip *g = &l->gossip;
+    g->known = cv_map_new(CV_KEY, REP_GOSSIP_OWNERS, cv_siphash_map, l->hash_key);
+    g->near = calloc(REP_GOSSIP_OWNERS, sizeof *g->near);
+    g->at = CV_USEC_NEVER;
+    g->wait = REP_GOSSIP_FIRST;
+    return g->known && g->near ? CV_ERR_OK : CV_ERR_NOMEM;
+}
+
+void rep_gossip_done(struct rep_ledger *l) {
+    void *cursor = NULL;
+    struct rep_known *k;
+    while (l->gossip.known && (k = cv_map_next(l->gossip.known, &cursor, NULL)))
+        free(k);
+    cv_map_free(l->gossip.known);
+    free(l->gossip.near);
+}
+
+/* A new neighbour hears of forgers that we know, some of them at least. */
+void rep_gossip_link_up(struct rep_ledger *l, struct cv_now now, struct rep_peer *p) {
+    if (l->gossip.at == CV_USEC_NEVER) {
+        l->gossip.wait = REP_GOSSIP_FIRST;
+        later(l, now);
+    }
+    if (!l->failed)
+        tell_forks(l, p, REP_FORKS_TOLD);
+}
