@@ -467,8 +467,9 @@ static void on_message(struct tunnel *t, const struct cv_now *now, struct tun_ci
                        unsigned hop, const struct tun_inner *in) {
     if (in->command == TUN_CMD_PADDING)
         return;
+    bool unasked = c->state == TUN_CIRCUIT_READY && hop == last_hop(c);
     if (in->command == TUN_CMD_INTRODUCTION) {
-        if (hop == last_hop(c))
+        if (unasked)
             reply(t, c, 0, in->command, in->data, in->len);
         return;
     }
@@ -477,7 +478,7 @@ static void on_message(struct tunnel *t, const struct cv_now *now, struct tun_ci
     if (r.err)
         return;
     struct tun_asking *a = asking_find(c, transaction);
-    bool pushed = in->command == TUN_CMD_JOINED && hop == last_hop(c);
+    bool pushed = in->command == TUN_CMD_JOINED && unasked;
     if ((!a || a->hop != hop) && !pushed)
         return;
     if (a && a->internal) {

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 """The tunnel's formats, written down a second time from docs/protocol/tunnel.md
 with hashlib, PyNaCl and python3-cryptography (HChaCha20, SipHash and Noise NK by
-hand): shares nothing with src/tunnel. Prints tunnel.hex; compare:
+hand): shares nothing with src/tunnel. Prints tunnel.hex, or reads what is printed
+there as receivers do, with the receivers' half of each format:
 
     tests/vectors/tunnel.py | diff - tests/vectors/tunnel.hex
+    tests/vectors/tunnel.py --check tests/vectors/tunnel.hex
 
 Where a sender throws dice, both implementations read the octets 3, 10, 17, ...
 (tape below) in the order in which the sections state them. Regenerate tunnel.hex
@@ -12,14 +14,17 @@ only together with a reason: it is what two builds must agree on.
 import hashlib
 import hmac
 import struct
+import sys
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey, Ed25519PublicKey)
 from cryptography.hazmat.primitives.asymmetric.x25519 import (
     X25519PrivateKey, X25519PublicKey)
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt
+from nacl.bindings import (crypto_aead_xchacha20poly1305_ietf_decrypt,
+                           crypto_aead_xchacha20poly1305_ietf_encrypt)
 
 DATAGRAM, CELL = 1232, 1204
 RAW = (Encoding.Raw, PublicFormat.Raw)
@@ -175,7 +180,10 @@ def cells():
 # ---- onion ----
 
 class Layer:
-    def __init__(self, prk):
+    """One hop, as owner and hop know it after their handshake."""
+
+    def __init__(self, prk, suite=1):
+        self.suite = suite
         def key(label, size=32):
             return blake2b(size, label, prk)
         self.forward_key, self.mask = key(b"forward key"), key(b"forward mask", 16)
@@ -187,12 +195,43 @@ class Layer:
         self.n_forward = self.n_backward = 0
 
     def next_forward(self, dice):
+        before = self.n_forward
         self.n_forward += 2 if dice & 15 == 0 else 1
+        if self.n_forward >> 20 > before >> 20:
+            self.forward_key = ratchet(self.forward_key)
         return (self.forward_start + self.n_forward) & MASK31
 
     def next_backward(self, dice):
+        before = self.n_backward
         self.n_backward += 2 if dice & 15 == 0 else 1
+        if self.n_backward >> 20 > before >> 20:
+            self.origin, self.transit = ratchet(self.origin), ratchet(self.transit)
         return (self.backward_start + self.n_backward) & MASK31
+
+    def jump(self):
+        """The next number of either direction begins an epoch."""
+        self.n_forward |= (1 << 20) - 1
+        self.n_backward |= (1 << 20) - 1
+
+    def seal(self, key, nonce, plain):
+        """tag | ciphertext"""
+        out = (AESGCM if self.suite == 2 else ChaCha20Poly1305)(key).encrypt(nonce, plain, None)
+        return out[-16:] + out[:-16]
+
+    def open(self, key, nonce, sealed):
+        aead = (AESGCM if self.suite == 2 else ChaCha20Poly1305)(key)
+        return aead.decrypt(nonce, sealed[16:] + sealed[:16], None)
+
+    def stream(self, key, nonce, data):
+        if self.suite == 2:
+            return Cipher(algorithms.AES(key), modes.CTR(nonce + bytes(4))).encryptor().update(data)
+        return chacha20(key, nonce, data)
+
+
+def ratchet(key, times=1):
+    for _ in range(times):
+        key = blake2b(32, b"ratchet", key)
+    return key
 
 
 def wrap(layers, target, command, data, tape):
@@ -208,15 +247,16 @@ def wrap(layers, target, command, data, tape):
     forced = b""
     for i in range(target + 1):
         nonce = layers[i].forward_salt + struct.pack("<I", numbers[i])
-        stream = chacha20(layers[i].forward_key, nonce, bytes(1184), 1)
-        forced = xor(forced, stream[1184 - len(forced):])
+        if forced: # behind a first hop, which alone may speak suite 2
+            stream = chacha20(layers[i].forward_key, nonce, bytes(1184), 1)
+            forced = xor(forced, stream[1184 - len(forced):])
         if i < target:
             forced += fillers[i]
     plain = (struct.pack("<BH", command, len(data)) + data).ljust(1124, b"\0")
     plain += tail[:60 - len(forced)] + forced
     for i in range(target, -1, -1):
         nonce = layers[i].forward_salt + struct.pack("<I", numbers[i])
-        sealed = seal(layers[i].forward_key, nonce, plain)
+        sealed = layers[i].seal(layers[i].forward_key, nonce, plain)
         mask = siphash(layers[i].mask, sealed[:16]) & 0xffffffff
         cell = struct.pack("<I", numbers[i] ^ mask) + sealed
         if i > 0:
@@ -232,14 +272,44 @@ def originate(layer, command, data, tape):
     slots[3] |= 0x80
     nonce = layer.backward_salt + struct.pack("<I", s)
     plain = (struct.pack("<BH", command, len(data)) + data).ljust(1172, b"\0")
-    return chacha20(layer.transit, nonce, bytes(slots)) + seal(layer.origin, nonce, plain), s
+    return (layer.stream(layer.transit, nonce, bytes(slots))
+            + layer.seal(layer.origin, nonce, plain), s)
 
 
 def transit(layer, cell, number, tape):
     s = layer.next_backward(tape(1)[0])
     nonce = layer.backward_salt + struct.pack("<I", s)
     cell = struct.pack("<I", number & MASK31) + cell[:12] + cell[16:]
-    return chacha20(layer.transit, nonce, cell), s
+    return layer.stream(layer.transit, nonce, cell), s
+
+
+def rebuild(start, wire):
+    """n from its 31 bits, for who has seen nothing yet."""
+    return (wire - start) & MASK31
+
+
+def peel(layer, cell):
+    """A hop's step: (for me?, what it passes on or reads)."""
+    number = struct.unpack("<I", cell[:4])[0] ^ siphash(layer.mask, cell[4:20]) & 0xffffffff
+    n = rebuild(layer.forward_start, number & MASK31)
+    nonce = layer.forward_salt + struct.pack("<I", number)
+    plain = layer.open(ratchet(layer.forward_key, n >> 20), nonce, cell[4:])
+    if number >> 31:
+        return True, plain
+    return False, plain + hchacha20(layer.filler, struct.pack("<I", number) + bytes(12))[:20]
+
+
+def unwrap(layers, cell, s):
+    """The owner's: (number of the hop that wrote it, plaintext)."""
+    for i, layer in enumerate(layers):
+        epoch = rebuild(layer.backward_start, s) >> 20
+        nonce = layer.backward_salt + struct.pack("<I", s)
+        clear = layer.stream(ratchet(layer.transit, epoch), nonce, cell)
+        s = struct.unpack("<I", clear[:4])[0]
+        if s >> 31:
+            return i, layer.open(ratchet(layer.origin, epoch), nonce, cell[16:])
+        cell = clear[4:16] + bytes(4) + clear[16:]
+    raise ValueError("nobody wrote it")
 
 
 def onions():
@@ -260,6 +330,51 @@ def onions():
         for i in range(origin - 1, -1, -1):
             cell, s = transit(layers[i], cell, s, tape)
         show("backward%d" % origin, struct.pack("<I", s) + cell)
+
+
+# ---- whole datagrams, link by link ----
+
+def path_layers(suite, hops):
+    return [Layer(octets(50 * i + hops), suite if i == 0 else 1) for i in range(hops)]
+
+
+def path_link(j):
+    """What link j of a path uses: its keys, and what stands in its headers."""
+    return link_keys(octets(11 * j + 1, 64)), 0x01020300 + j, 70 + j, 0x80000010 + j
+
+
+def paths():
+    """Forward to the last hop and back from it, as each link carries it. Hop i is in
+    its epoch i, both ways: before, one number is used and left i times (die 1)."""
+    section("path")
+    for suite in (1, 2):
+        for hops in (1, 2, 3, 4):
+            layers = path_layers(suite, hops)
+            for i, layer in enumerate(layers):
+                for _ in range(i):
+                    layer.next_forward(1), layer.next_backward(1)
+                    layer.jump()
+            tape = Tape()
+            name = "%d.%d." % (suite, hops)
+            cell = wrap(layers, hops - 1, 1, octets(hops, 1045), tape)
+            for j in range(hops):
+                keys, index, sequence, circuit = path_link(j)
+                wire = link_header(index, sequence, circuit, 1, 0, cell, keys)
+                show(name + "forward%d" % j, wire if j == 0 else blake2b(32, wire))
+                _, cell = peel(path_layers(suite, hops)[j], cell)
+            show(name + "plain", cell)
+            cell, s = originate(layers[-1], 1, octets(hops, 1100), tape)
+            for j in range(hops - 1, -1, -1):
+                keys, index, sequence, circuit = path_link(j)
+                wire = link_header(index, sequence, circuit, 1, s, cell, keys)
+                show(name + "backward%d" % j, wire if j == 0 else blake2b(32, wire))
+                if j > 0:
+                    cell, s = transit(layers[j - 1], cell, s, tape)
+    section("epochs")
+    layer = Layer(octets(0))
+    for e in range(4):
+        show("epoch%d" % e, ratchet(layer.forward_key, e) + ratchet(layer.origin, e)
+             + ratchet(layer.transit, e))
 
 
 # ---- circuit handshake ----
@@ -428,9 +543,198 @@ def signatures():
     show("intro", signer.public + signer.sign(b"culvert intro 1" + octets(6)))
 
 
+def derivations():
+    """What nothing above uses: names of links and accounts, and a bucket's hash."""
+    section("derivations")
+    show("continue", blake2b(32, b"culvert link continue" + octets(9, 64), octets(5, 64)))
+    guard = Signer(bytes([1]) + bytes(31))
+    seed = blake2b(32, b"guard account" + guard.public, bytes([9]) + bytes(31))
+    show("account", Signer(seed).public)
+    pairs = sorted(octets(3 * i, 32) + octets(70 + i, 16) for i in (90, 2, 40))
+    show("pairs", b"".join(pairs))
+    show("bucket", blake2b(16, b"".join(pairs)))
+
+
+# ---- the receivers' half ----
+
+class Read:
+    """tunnel.hex: read.path["1.3.plain"]"""
+
+    def __init__(self, name):
+        section_of = None
+        for line in open(name):
+            if line.startswith("# "):
+                section_of = line[2:].strip()
+                setattr(self, section_of, {})
+            else:
+                label, _, value = line.partition(" ")
+                getattr(self, section_of)[label] = bytes.fromhex(value)
+
+
+def open_header(datagram, keys):
+    mac_key, header_key, _ = keys
+    tag, cell = datagram[20:28], datagram[28:]
+    plain = xor(datagram[4:20], hchacha20(header_key, tag + cell[:8])[:16])
+    assert struct.pack("<Q", siphash(mac_key, datagram[:4] + plain + cell[:16])) == tag
+    circuit, command, zero, layer = struct.unpack("<IBBI", plain[6:])
+    assert zero == 0
+    return int.from_bytes(plain[:6], "little"), circuit, command, layer, cell
+
+
+def open_control(datagram, keys):
+    sequence, circuit, command, layer, cell = open_header(datagram, keys)
+    ad = datagram[:4] + struct.pack("<IBBI", circuit, command, 0, layer)
+    plain = ChaCha20Poly1305(keys[2]).decrypt(bytes(6) + sequence.to_bytes(6, "little"),
+                                              cell[16:] + cell[:16], ad)
+    (size,) = struct.unpack("<H", plain[:2])
+    assert not any(plain[2 + size:])
+    return command, plain[2:2 + size]
+
+
+def inner(plain):
+    command, size = struct.unpack("<BH", plain[:3])
+    return command, plain[3:3 + size]
+
+
+def check_cells(read):
+    keys = link_keys(octets(1, 64))
+    assert open_header(read.link["relay"], keys)[:4] == (0xa1b2c3d4e5f6, 0x80000007, 1,
+                                                          0x7abbccdd)
+    assert open_control(read.link["create"], keys) == (2, octets(40, 123))
+    for suite in (1, 2):
+        for hops in (1, 2, 3, 4):
+            name = "%d.%d." % (suite, hops)
+            layers = path_layers(suite, hops)
+            keys, index, sequence, circuit = path_link(0)
+            wire = read.path[name + "forward0"]
+            assert wire[:4] == struct.pack("<I", index) and len(wire) == DATAGRAM
+            got = open_header(wire, keys)
+            assert got[:4] == (sequence, circuit, 1, 0)
+            cell = got[4]
+            for j, layer in enumerate(layers):
+                mine, cell = peel(layer, cell)
+                assert mine == (j == hops - 1)
+            assert inner(cell) == (1, octets(hops, 1045)) and cell == read.path[name + "plain"]
+            got = open_header(read.path[name + "backward0"], keys)
+            who, plain = unwrap(layers, got[4], got[3])
+            assert who == hops - 1 and inner(plain) == (1, octets(hops, 1100))
+    layers = [Layer(octets(50 * i)) for i in range(4)]
+    for i in range(4):
+        cell = read.onion["forward%d" % i]
+        for j in range(i + 1):
+            mine, cell = peel(layers[j], cell)
+        assert mine and inner(cell) == (1, octets(i, 1000))
+        back = read.onion["backward%d" % i]
+        who, plain = unwrap(layers, back[4:], struct.unpack("<I", back[:4])[0])
+        assert who == i and inner(plain) == (1, octets(i, 1100))
+
+
+def check_handshake(read):
+    """The relay from flight 1, the owner from flight 2."""
+    flight1, flight2 = read.handshake["flight1"], read.handshake["flight2"]
+    b, identity = Key(octets(200)), octets(90)
+    assert flight1[32:40] == b.public[:8]
+    xb = b.dh(flight1[:32])
+    k1 = blake2b(32, xb + identity + b.public + flight1[:32] + b"culvert hop v1 parameters")
+    params = ChaCha20Poly1305(k1).decrypt(bytes(12), flight1[56:] + flight1[40:56], flight1[:40])
+    assert params == bytes([2, 1, 1, 3, 1, 1]).ljust(64, b"\0")
+    x = Key(Tape()(32))
+    prk = blake2b(64, x.dh(flight2[:32]) + x.dh(b.public) + identity + b.public + x.public
+                  + flight2[:32] + b"culvert hop v1")
+    assert flight2[32:64] == blake2b(32, b"confirm" + flight1 + flight2[:32] + flight2[64:],
+                                     prk[32:])
+    answer = ChaCha20Poly1305(blake2b(32, b"parameters", prk[:32])).decrypt(
+        bytes(12), flight2[80:] + flight2[64:80], flight2[:32])
+    assert answer == params
+    assert Layer(prk[:32]).forward_key == read.handshake["forward_key"]
+
+
+def check_linkhs(read):
+    """The responder from flight 1, the initiator from flight 2 and the cookie."""
+    network, static = octets(7, 8), Key(octets(150))
+
+    def key(label):
+        return blake2b(32, b"culvert " + label + network + static.public)
+
+    def flight1(datagram, cookie):
+        mac2 = datagram[16:32]
+        assert blake2b(16, datagram[16:128], key(b"link mac1")) == datagram[:16]
+        plain = bytearray(chacha20(key(b"link mask"), mac2[:12], datagram[32:68]) + datagram[68:])
+        plain[35] &= 0x7f
+        if cookie:
+            assert mac2 == blake2b(16, bytes(plain[:96]), cookie)
+        noise = Noise(b"culvert link\1" + network, static.public)
+        e = bytes(plain[4:36])
+        noise.mix_hash(e)
+        noise.ck, secret = noise.hkdf(static.dh(e))
+        payload = ChaCha20Poly1305(secret[:32]).decrypt(bytes(12), bytes(plain[36:]), noise.h)
+        noise.mix_hash(bytes(plain[36:]))
+        assert payload[:4] == bytes(plain[:4])
+        return noise, payload[:4]
+
+    datagram = read.linkhs["flight1"]
+    noise, index = flight1(datagram, None)
+    mine = Key(Tape()(32)) # the initiator's
+    answer = read.linkhs["flight2"]
+    assert answer[:4] == index
+    e = bytearray(xor(answer[4:36], blake2b(32, b"flight 2 mask", noise.h)))
+    e[31] &= 0x7f
+    noise.mix_hash(bytes(e))
+    noise.ck, secret = noise.hkdf(mine.dh(bytes(e)))
+    assert ChaCha20Poly1305(secret[:32]).decrypt(bytes(12), answer[36:], noise.h)[:4] == \
+        struct.pack("<I", 0x0a0b0c0d)
+    noise.mix_hash(answer[36:])
+    assert noise.h == read.linkhs["hash"]
+    forth, back = noise.hkdf(b"")
+    assert b"".join(link_keys(forth)) == read.linkhs["forth"]
+    assert b"".join(link_keys(back)) == read.linkhs["back"]
+    box = read.linkhs["cookie"]
+    cookie = crypto_aead_xchacha20poly1305_ietf_decrypt(box[28:], datagram[:16], box[4:28],
+                                                        key(b"link cookie"))[:16]
+    flight1(read.linkhs["again"], cookie)
+
+
+def check_describe(read):
+    """The asker opens the answer and verifies who signed what is in it."""
+    network = octets(7, 8)
+    question, answer = read.describe["question"], read.describe["answer"]
+    assert question[36:52] == blake2b(16, question[:36] + question[52:128],
+                                      blake2b(32, b"culvert describe mac" + network))
+
+    def point(datagram):
+        mask = hchacha20(blake2b(32, b"culvert describe mask" + network),
+                         datagram[:4] + datagram[52:64])
+        out = bytearray(xor(datagram[4:36], mask))
+        out[31] &= 0x7f
+        return bytes(out)
+    x = Key(Tape()(32))
+    assert point(question) == x.public
+    assert answer[36:52] == blake2b(16, answer[:36] + answer[52:68],
+                                    blake2b(32, network + question[36:52]))
+    y = point(answer)
+    key = blake2b(32, b"culvert describe box" + x.dh(y) + x.public + y)
+    plain = ChaCha20Poly1305(key).decrypt(bytes(12), answer[52:], None)
+    found = plain[2:2 + struct.unpack("<H", plain[:2])[0]]
+    assert found == read.descriptor["descriptor"]
+    Ed25519PublicKey.from_public_bytes(found[9:41]).verify(
+        found[-64:], b"culvert descriptor 1" + found[:-64])
+    auth = read.signatures["auth"]
+    Ed25519PublicKey.from_public_bytes(auth[1:33]).verify(
+        auth[33:], b"culvert link auth v1" + auth[:1] + octets(5, 64))
+    intro = read.signatures["intro"]
+    Ed25519PublicKey.from_public_bytes(intro[:32]).verify(intro[32:],
+                                                          b"culvert intro 1" + octets(6))
+
+
+if len(sys.argv) == 3 and sys.argv[1] == "--check":
+    for check in (check_cells, check_handshake, check_linkhs, check_describe):
+        check(Read(sys.argv[2]))
+    sys.exit(0)
 cells()
 onions()
 handshakes()
 linkhs()
 describe(descriptors())
 signatures()
+paths()
+derivations()

@@ -2,6 +2,7 @@
  * The directory: what is believed about a relay and when, equivocation, and the
  * buckets by which two nodes compare what they know.
  */
+#include "support/vectors.h"
 #include "tunnel/tests/population.h"
 
 CV_SUITE(tun_directory, .init = cv_crypto_init);
@@ -221,6 +222,33 @@ Test(tun_directory, the_hash_of_a_bucket_says_whether_two_know_the_same) {
     cr_expect_arr_eq(ha, hb, 16);
     population_done(&a);
     population_done(&b);
+}
+
+/* Over all pairs, sorted by identity; the same as a second implementation says. */
+Test(tun_directory, the_hash_of_a_bucket_is_over_its_sorted_pairs) {
+    struct population p;
+    struct tun_pair pairs[TUN_BUCKET_PAIRS_MAX];
+    uint8_t hash[16], want[16], raw[3 * sizeof *pairs];
+    uint16_t total;
+    population_init(&p, 3);
+    for (unsigned i = 0; i < 9; i++)
+        population_simple(&p, 0x1000 + i);
+    cr_assert_eq(tun_directory_bucket(p.dir, POPULATION_DAY, 0, 0, TUN_DIRECTORY_KNOWN, 0, hash,
+                                      &total, pairs, TUN_BUCKET_PAIRS_MAX),
+                 9);
+    CV_BLAKE2B(want, sizeof want, NULL, 0, {pairs, 9 * sizeof *pairs});
+    cr_expect_arr_eq(hash, want, sizeof want);
+    population_done(&p);
+
+    cr_assert_eq(
+        cv_test_vector(CV_VECTORS "/tunnel.hex", "derivations", "pairs", 0, raw, sizeof raw),
+        sizeof raw);
+    cr_expect_lt(memcmp(raw, raw + sizeof *pairs, CV_KEY), 0);
+    CV_BLAKE2B(hash, sizeof hash, NULL, 0, {raw, sizeof raw});
+    cr_assert_eq(
+        cv_test_vector(CV_VECTORS "/tunnel.hex", "derivations", "bucket", 0, want, sizeof want),
+        16);
+    cr_expect_arr_eq(hash, want, sizeof want);
 }
 
 Test(tun_directory, it_does_not_grow_without_end) {

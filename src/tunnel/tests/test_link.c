@@ -4,6 +4,7 @@
  */
 #include "crypto/rng_seeded.h"
 #include "support/suite.h"
+#include "tunnel/tests/tape.h"
 #include "tunnel/tests/world.h"
 
 CV_SUITE(tun_link);
@@ -92,6 +93,7 @@ Test(tun_link, names_are_proved_and_a_clients_differ_from_guard_to_guard) {
     cr_expect_eq(relays, 1);
     cr_expect(memcmp(seen[0], seen[1], CV_KEY) != 0);
     cr_expect(memcmp(seen[0], account_secret.public_key, CV_KEY) != 0);
+    expect_vector("derivations", "account", seen[0], CV_KEY);
     world_free(w);
 }
 
@@ -199,6 +201,13 @@ Test(tun_link, nobody_continues_a_link_whose_keys_it_does_not_hold) {
     uint32_t transaction = world_request(w, client, c, TUN_CMD_PING, NULL, 0);
     world_run(w, CV_MSEC(100));
     cr_expect_not_null(world_reply(w, client, transaction));
+
+    /* and whoever does, does: the proof of the vectors */
+    octets(victim->now.hash, 5, sizeof victim->now.hash);
+    octets(half->now.hash, 9, sizeof half->now.hash);
+    cr_assert_eq(cv_test_vector(TUNNEL_VECTORS, "derivations", "continue", 0, body + 4, 32), 32);
+    cr_expect(tun_epoch_continue(w->node[relay].t, &now, half, body, sizeof body, &into));
+    cr_expect_eq(into, victim);
     world_free(w);
 }
 

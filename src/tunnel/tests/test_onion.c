@@ -1,6 +1,7 @@
 #include "tunnel/onion.h"
 #include "tunnel/params.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "circuit_pair.h"
@@ -8,6 +9,7 @@
 #include "crypto/rng_seeded.h"
 #include "support/suite.h"
 #include "tape.h"
+#include "tunnel/cell.h"
 
 CV_SUITE(tunnel_onion, .init = cv_crypto_init);
 
@@ -423,6 +425,102 @@ Test(tunnel_onion, vectors) {
             got[j] = (uint8_t)(s >> (8 * j));
         back[8] = (char)('0' + i);
         expect_vector("onion", back, got, sizeof got);
+    }
+}
+
+/* One datagram, as link `j` of a path carries it; whole for the first link, a hash
+ * for the others. */
+static void expect_on_link(const char *name, unsigned j, const uint8_t cell[TUN_CELL],
+                           uint32_t layer) {
+    uint8_t direction[64], wire[TUN_DATAGRAM], digest[32];
+    struct tun_link_secret key;
+    char label[32];
+    octets(direction, 11 * j + 1, sizeof direction);
+    tun_link_secret_derive(&key, direction);
+    memcpy(wire + TUN_HEADER, cell, TUN_CELL);
+    struct tun_header h = {.index = 0x01020300 + j,
+                           .sequence = 70 + j,
+                           .circuit = 0x80000010 + j,
+                           .command = 1,
+                           .layer = layer};
+    tun_cell_seal(wire, &h, &key);
+    CV_BLAKE2B(digest, sizeof digest, NULL, 0, {wire, sizeof wire});
+    snprintf(label, sizeof label, "%s%u", name, j);
+    expect_vector("path", label, j ? digest : wire, j ? sizeof digest : sizeof wire);
+}
+
+/* Paths of one to four hops, both suites at the first, hop i in its epoch i. */
+Test(tunnel_onion, path_vectors) {
+    for (uint8_t suite = 1; suite <= 2; suite++)
+        for (unsigned hops = 1; hops <= TUN_HOPS_MAX; hops++) {
+            struct tun_onion owner;
+            struct tun_layer hop[TUN_HOPS_MAX];
+            uint32_t at = 0, s, who;
+            struct cv_rng rng = tape_rng(&at);
+            uint8_t buf[STAGE], *cell = buf;
+            struct tun_inner inner;
+            char name[32];
+            tun_onion_init(&owner);
+            for (unsigned i = 0; i < hops; i++) {
+                struct tun_layer_secret secret;
+                uint8_t prk[32];
+                octets(prk, 50 * i + hops, sizeof prk);
+                tun_layer_secret_derive(&secret, prk, i ? TUN_SUITE_CHACHA : suite);
+                tun_layer_init(&hop[i], &secret);
+                tun_onion_add(&owner, &secret);
+                for (unsigned e = 0; e < i; e++) {
+                    cr_assert_eq(tun_ratchet_next(&owner.hop[i].forward, 1, &s), CV_ERR_OK);
+                    cr_assert_eq(tun_ratchet_next(&hop[i].backward, 1, &s), CV_ERR_OK);
+                    tun_ratchet_jump(&owner.hop[i].forward);
+                    tun_ratchet_jump(&hop[i].backward);
+                }
+            }
+            octets(tun_onion_data(buf, hops - 1), hops, 1045);
+            cr_assert_eq(tun_onion_wrap(&owner, &rng, buf, hops - 1, CMD, 1045), CV_ERR_OK);
+            snprintf(name, sizeof name, "%u.%u.forward", suite, hops);
+            for (unsigned j = 0; j < hops; j++, cell += TUN_LAYER_HEAD) {
+                expect_on_link(name, j, cell, 0);
+                cr_assert_eq(tun_layer_forward(&hop[j], 0, cell, cell + TUN_LAYER_HEAD, &inner),
+                             CV_ERR_OK);
+            }
+            snprintf(name, sizeof name, "%u.%u.plain", suite, hops);
+            expect_vector("path", name, cell, TUN_FORWARD_PLAIN);
+
+            octets(tun_layer_data(buf), hops, 1100);
+            cr_assert_eq(tun_layer_originate(&hop[hops - 1], &rng, buf, CMD, 1100, &s), CV_ERR_OK);
+            snprintf(name, sizeof name, "%u.%u.backward", suite, hops);
+            for (unsigned j = hops; j-- > 0;) {
+                expect_on_link(name, j, buf, s);
+                if (j)
+                    cr_assert_eq(tun_layer_transit(&hop[j - 1], &rng, buf, s, &s), CV_ERR_OK);
+            }
+            cr_assert_eq(tun_onion_unwrap(&owner, 0, buf, s, &who, &inner), CV_ERR_OK);
+            cr_expect_eq(who, hops - 1);
+        }
+}
+
+Test(tunnel_onion, epoch_vectors) {
+    struct tun_layer_secret secret;
+    struct tun_onion o;
+    struct tun_layer h;
+    uint8_t prk[32], all[96];
+    uint32_t wire;
+    octets(prk, 0, sizeof prk);
+    tun_layer_secret_derive(&secret, prk, TUN_SUITE_CHACHA);
+    tun_onion_init(&o);
+    tun_onion_add(&o, &secret);
+    tun_layer_init(&h, &secret);
+    for (unsigned e = 0; e < 4; e++) {
+        char label[] = "epoch0";
+        label[5] = (char)('0' + e);
+        memcpy(all, o.hop[0].forward.secret.key[TUN_KEY_ORIGIN], 32);
+        memcpy(all + 32, h.backward.secret.key[TUN_KEY_ORIGIN], 32);
+        memcpy(all + 64, h.backward.secret.key[TUN_KEY_TRANSIT], 32);
+        expect_vector("epochs", label, all, sizeof all);
+        cr_assert_eq(tun_ratchet_next(&o.hop[0].forward, 1, &wire), CV_ERR_OK);
+        cr_assert_eq(tun_ratchet_next(&h.backward, 1, &wire), CV_ERR_OK);
+        tun_ratchet_jump(&o.hop[0].forward);
+        tun_ratchet_jump(&h.backward);
     }
 }
 

@@ -403,3 +403,162 @@ Test(tun_states, of_circuits_at_a_relay) {
                              body_names[b], got, roles[r].answers[b]);
         }
 }
+
+/* ---- what hops say to an owner ---- */
+
+enum about { NOTHING, SOMETHING_ELSE, WHAT_WAS_ASKED, ABOUTS };
+static const char *const about_names[ABOUTS] = {"empty", "an unknown transaction",
+                                                "what was asked"};
+
+static void all_the_way(struct scene *s) {
+    s->circuit = world_circuit(s->w, ONE, (const unsigned[]){0, 1, 2}, 3);
+    cr_assert_neq(s->circuit, 0);
+}
+
+static void ready_first(struct scene *s) {
+    all_the_way(s);
+    s->hop = s->relay = 0;
+}
+
+static void ready_last(struct scene *s) {
+    all_the_way(s);
+    s->hop = s->relay = 2;
+}
+
+static void owner_extending(struct scene *s) {
+    sim_path(s->w->sim, 0, 1, &(struct sim_path){.cut = true});
+    s->circuit = world_open(s->w, ONE, (const unsigned[]){0, 1}, 2);
+    world_run(s->w, CV_MSEC(40));
+    s->hop = s->relay = 0;
+    cr_assert_eq(circuit_of(s, ONE, s->circuit)->state, TUN_CIRCUIT_EXTENDING);
+}
+
+/* The link is up, CREATE came, CREATED got lost. */
+static void owner_creating(struct scene *s) {
+    cr_assert_neq(world_circuit(s->w, ONE, (const unsigned[]){1}, 1), 0);
+    sim_path(s->w->sim, 1, ONE, &(struct sim_path){.cut = true});
+    s->circuit = world_open(s->w, ONE, (const unsigned[]){1}, 1);
+    world_run(s->w, CV_MSEC(40));
+    sim_path(s->w->sim, 1, ONE, &(struct sim_path){.delay = CV_MSEC(2)});
+    s->hop = 0;
+    s->relay = 1;
+    cr_assert_eq(circuit_of(s, ONE, s->circuit)->state, TUN_CIRCUIT_CREATING);
+}
+
+/* . nothing  r REPLY  d DATAGRAM  ! the circuit is given up */
+/* clang-format off */
+static const struct {
+    const char *name;
+    void (*reach)(struct scene *);
+    const char *answers[ABOUTS];
+} owners[] = {
+    { "creating", owner_creating, {
+        ".............................",
+        ".............................",
+        "............................." } },
+    { "extending", owner_extending, {
+        ".............................",
+        ".............................",
+        "..!..................!......." } },
+    { "ready, first hop", ready_first, {
+        ".............................",
+        ".............................",
+        ".rrrrrrrrrrrr.rrrrrr.rrrrrrrr" } },
+    { "ready, last hop", ready_last, {
+        "d............r...............",
+        "d............r...r...........",
+        "drrrrrrrrrrrrrrrrrrr.rrrrrrrr" } },
+};
+/* clang-format on */
+
+/* The hop that belongs to the circuit of the scene, the newest at that relay. */
+static struct tun_hop *newest_hop(struct scene *s) {
+    struct tun_hop *h, *last = NULL;
+    uint32_t cursor = 0;
+    while ((h = tun_handles_next(&s->w->node[s->relay].t->hops, &cursor)) != NULL)
+        last = h;
+    return last;
+}
+
+static uint32_t transaction_of(struct scene *s, enum about about) {
+    struct tun_circuit *c = circuit_of(s, ONE, s->circuit);
+    uint32_t transaction = 0xdeadbeef;
+    if (about != WHAT_WAS_ASKED || c->state == TUN_CIRCUIT_CREATING)
+        return transaction;
+    if (c->state == TUN_CIRCUIT_EXTENDING)
+        return c->building;
+    struct cv_now now = world_now(s->w, ONE);
+    cr_assert_eq(tun_circuit_request(s->w->node[ONE].t, &now, s->circuit, s->hop, TUN_CMD_LOOKUP,
+                                     "x", 1, &transaction),
+                 CV_ERR_OK);
+    return transaction;
+}
+
+static char owner_outcome(struct scene *s, uint8_t command, enum about about) {
+    uint8_t body[40] = {0};
+    uint32_t transaction = transaction_of(s, about);
+    memcpy(body, &transaction, 4);
+    unsigned replies = world_count(s->w, ONE, TUN_EVENT_REPLY);
+    uint64_t datagrams = s->w->node[ONE].datagrams;
+    struct cv_now now = world_now(s->w, s->relay);
+    cr_assert_eq(tun_hop_send(s->w->node[s->relay].t, &now, newest_hop(s), command, body,
+                              about == NOTHING ? 0 : sizeof body),
+                 CV_ERR_OK);
+    sim_touch(s->w->sim, s->relay);
+    world_run(s->w, CV_MSEC(30));
+    if (!circuit_of(s, ONE, s->circuit))
+        return '!';
+    if (s->w->node[ONE].datagrams != datagrams)
+        return 'd';
+    return world_count(s->w, ONE, TUN_EVENT_REPLY) != replies ? 'r' : '.';
+}
+
+Test(tun_states, of_circuits_of_an_owner) {
+    for (size_t r = 0; r < sizeof owners / sizeof *owners; r++)
+        for (enum about about = NOTHING; about < ABOUTS; about++) {
+            char got[COMMANDS + 1] = {0};
+            for (uint8_t command = 1; command <= COMMANDS; command++) {
+                static struct scene s;
+                begin(&s);
+                owners[r].reach(&s);
+                got[command - 1] = owner_outcome(&s, command, about);
+                world_free(s.w);
+            }
+            cr_expect_str_eq(got, owners[r].answers[about], "%s, %s:\n got %s\nwant %s",
+                             owners[r].name, about_names[about], got, owners[r].answers[about]);
+        }
+}
+
+/* Link commands for a circuit that is being made or is there. */
+Test(tun_states, of_circuits_told_by_the_link) {
+    static const struct {
+        uint8_t command, len;
+        char want[4]; /* creating, extending, ready twice */
+    } rows[] = {
+        {TUN_LINKCMD_CREATE, 100, "...."},  {TUN_LINKCMD_CREATED, 0, "...."},
+        {TUN_LINKCMD_CREATED, 144, "...."}, {TUN_LINKCMD_DESTROY, 0, "!!!!"},
+        {TUN_LINKCMD_PADDING, 100, "...."}, {TUN_LINKCMD_CONTINUE, 36, "...."},
+        {TUN_LINKCMD_CREATED, 200, "...."},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (size_t r = 0; r < sizeof owners / sizeof *owners; r++) {
+            static struct scene s;
+            uint8_t body[256] = {7};
+            begin(&s);
+            owners[r].reach(&s);
+            unsigned first = r == 0 ? 1 : 0; /* where the guard is */
+            struct tunnel *t = s.w->node[first].t;
+            uint32_t cursor = 0, id = circuit_of(&s, ONE, s.circuit)->leg.id;
+            struct tun_link *l;
+            while ((l = tun_handles_next(&t->links, &cursor)) != NULL && l->ours)
+                ;
+            cr_assert_not_null(l);
+            cr_assert_eq(tun_link_control(t, l, rows[i].command, id, body, rows[i].len), CV_ERR_OK);
+            sim_touch(s.w->sim, first);
+            world_run(s.w, CV_MSEC(30));
+            char got = circuit_of(&s, ONE, s.circuit) ? '.' : '!';
+            cr_expect_eq(got, rows[i].want[r], "command %u of %u octets, %s", rows[i].command,
+                         rows[i].len, owners[r].name);
+            world_free(s.w);
+        }
+}

@@ -1,0 +1,221 @@
+/*
+ * What costs nothing to send: junk, handshakes, CREATEs, introductions, and circuits
+ * that say just enough to be kept. Each of them at a relay with a stream going
+ * through it; what the relay holds afterwards is counted, piece by piece, and the
+ * stream is still there.
+ */
+#include "crypto/rng_seeded.h"
+#include "support/suite.h"
+#include "tunnel/tests/world.h"
+
+CV_SUITE(tun_floods);
+
+enum { RELAY, FAR, STREAM, FLOODER, HOPS_MAX = 300, LINKS_MAX = 64, QUEUE = 2 << 20 };
+
+struct scene {
+    struct world *w;
+    cv_handle stream;
+    unsigned sent;
+    struct cv_rng_seeded seed;
+    struct cv_rng rng;
+};
+
+static void echo(struct world_node *n, const struct cv_now *now, const struct tun_event *ev) {
+    if (ev->kind == TUN_EVENT_REQUEST && ev->request.command == TUN_CMD_OPEN)
+        tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_OPENED, NULL, 0);
+    if (ev->kind == TUN_EVENT_HOP_DATAGRAM) {
+        uint8_t copy[TUN_DATAGRAM];
+        memcpy(copy, ev->hop_datagram.buf, ev->hop_datagram.len);
+        (void)tun_send(n->t, now, &ev->hop_datagram.from, copy, ev->hop_datagram.len);
+    }
+}
+
+static void begin(struct scene *s) {
+    *s = (struct scene){.w = world_new(&(struct sim_config){.seed = 1})};
+    struct tun_config tight = {
+        .gate = true, .hops_max = HOPS_MAX, .links_max = LINKS_MAX, .queue_octets_max = QUEUE};
+    world_relay(s->w, &tight);
+    world_relay(s->w, NULL);
+    world_client(s->w, NULL);
+    world_client(s->w, NULL);
+    sim_path_default(s->w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
+    s->w->node[FAR].on_event = echo;
+    s->stream = world_circuit(s->w, STREAM, (const unsigned[]){RELAY, FAR}, 2);
+    cr_assert_neq(s->stream, 0);
+    world_request(s->w, STREAM, s->stream, TUN_CMD_OPEN, "\x01\0a", 3);
+    world_run(s->w, CV_SEC(1));
+    cv_rng_seeded_init(&s->seed, 3);
+    s->rng = cv_rng_seeded(&s->seed);
+}
+
+static void stream(struct scene *s) {
+    cr_assert_eq(world_send(s->w, STREAM, s->stream, "x", 1), CV_ERR_OK);
+    s->sent++;
+}
+
+/* Everything at the relay that a stranger can make grow. */
+static void is_bounded(struct scene *s, const char *what) {
+    struct tunnel *t = s->w->node[RELAY].t;
+    cr_expect_leq(t->links.count, LINKS_MAX, "%s", what);
+    cr_expect_leq(t->hops.count, HOPS_MAX, "%s", what);
+    cr_expect_leq(t->halves, TUN_HALF_OPEN_MAX, "%s", what);
+    cr_expect_leq(tun_rxindex_count(t->rx), LINKS_MAX * (TUN_SPARES + 4), "%s", what);
+    cr_expect_leq((uint64_t)t->sched.blocks_used * 64 * sizeof(struct tun_cell), QUEUE, "%s", what);
+    cr_expect_leq(t->memo_octets, (uint64_t)HOPS_MAX * TUN_MEMOS_MAX * TUN_DATAGRAM, "%s", what);
+    cr_expect_leq(cv_map_count(t->intros) + cv_map_count(t->cookies), HOPS_MAX, "%s", what);
+}
+
+static void end(struct scene *s, const char *what) {
+    is_bounded(s, what);
+    world_run(s->w, CV_SEC(2));
+    cr_expect_eq(s->w->node[STREAM].datagrams, s->sent, "%s: %lu of %u came back", what,
+                 s->w->node[STREAM].datagrams, s->sent);
+    world_free(s->w);
+}
+
+Test(tun_floods, junk) {
+    static struct scene s;
+    begin(&s);
+    struct tunnel *t = s.w->node[RELAY].t;
+    uint32_t links = t->links.count;
+    size_t indexes = tun_rxindex_count(t->rx);
+    for (unsigned i = 0; i < 20000; i++) {
+        uint8_t buf[1400];
+        cv_rng_fill(&s.rng, buf, sizeof buf);
+        struct cv_addr from = sim_addr(1000 + i % 5000, (uint16_t)(1 + i % 60000));
+        if (i % 3 == 0) { /* with an index that exists */
+            uint32_t cursor = 0;
+            struct cv_wr wr = cv_wr_init(buf, 4);
+            cv_wr_le32(&wr,
+                       ((struct tun_link *)tun_handles_next(&t->links, &cursor))->now.local_index);
+        }
+        sim_inject(s.w->sim, &from, &s.w->node[RELAY].addr, buf,
+                   i % 7 ? (size_t)TUN_DATAGRAM : i % 1400);
+        if (i % 50 == 0) {
+            stream(&s);
+            world_run(s.w, CV_MSEC(1));
+        }
+    }
+    cr_expect_eq(t->links.count, links);
+    cr_expect_eq(tun_rxindex_count(t->rx), indexes);
+    end(&s, "junk");
+}
+
+Test(tun_floods, handshakes_of_forged_addresses) {
+    static struct scene s;
+    begin(&s);
+    struct tun_relay_ref ref;
+    struct tun_linkhs_peer peer;
+    world_ref(s.w, RELAY, &ref);
+    tun_linkhs_peer_init(&peer, ref.link_key, s.w->node[RELAY].cfg.network_id);
+    for (unsigned i = 0; i < 3000; i++) {
+        struct tun_linkhs hs;
+        uint8_t flight[TUN_DATAGRAM];
+        cr_assert_eq(tun_linkhs_create_1(&hs, &peer, i, NULL, &s.rng, flight), CV_ERR_OK);
+        tun_linkhs_done(&hs);
+        struct cv_addr from = sim_addr(1000 + i, 5000);
+        sim_inject(s.w->sim, &from, &s.w->node[RELAY].addr, flight, sizeof flight);
+        if (i % 20 == 0) {
+            stream(&s);
+            is_bounded(&s, "handshakes");
+            world_run(s.w, CV_MSEC(1));
+        }
+    }
+    world_run(s.w, CV_SEC(15)); /* half-open ones time out */
+    cr_expect_leq(s.w->node[RELAY].t->links.count, 3);
+    end(&s, "handshakes");
+}
+
+/* CREATE after CREATE over one link, more than there is room for. */
+Test(tun_floods, creates) {
+    static struct scene s;
+    begin(&s);
+    unsigned opened = 0;
+    for (unsigned round = 0; round < 30; round++) {
+        for (unsigned i = 0; i < 60; i++)
+            opened += world_open(s.w, FLOODER, (const unsigned[]){RELAY}, 1) != 0;
+        stream(&s);
+        world_run(s.w, CV_MSEC(500));
+        is_bounded(&s, "creates");
+    }
+    cr_expect_gt(opened, HOPS_MAX);
+    cr_expect_gt(tun_counters(s.w->node[RELAY].t)->rate_limited, 0);
+    cr_expect_geq(s.w->node[RELAY].t->hops.count, HOPS_MAX - 10, "the table was never full: %u",
+                  s.w->node[RELAY].t->hops.count);
+    end(&s, "creates");
+}
+
+/* One authentication key, introduced to as fast as a circuit carries. */
+Test(tun_floods, introductions) {
+    static struct scene s;
+    begin(&s);
+    struct cv_ed25519_secret auth;
+    uint8_t binding[32], body[256];
+    cv_ed25519_from_seed(&auth, (const uint8_t[CV_KEY]){42});
+    cv_handle seeder = world_circuit(s.w, STREAM, (const unsigned[]){RELAY}, 1);
+    cr_assert_eq(tun_circuit_binding(s.w->node[STREAM].t, seeder, 0, binding), CV_ERR_OK);
+    struct tun_establish_intro establish;
+    tun_establish_intro_sign(&establish, &auth, binding);
+    struct cv_wr wr = cv_wr_init(body, sizeof body);
+    tun_establish_intro_write(&wr, &establish);
+    world_request(s.w, STREAM, seeder, TUN_CMD_ESTABLISH_INTRO, body + 4, cv_wr_len(&wr) - 4);
+    world_run(s.w, CV_SEC(1));
+    cr_assert_eq(cv_map_count(s.w->node[RELAY].t->intros), 1);
+
+    cv_handle flooder = world_circuit(s.w, FLOODER, (const unsigned[]){RELAY}, 1);
+    struct tun_introduce m = {.flight = body + 200, .flight_len = 50};
+    memcpy(m.auth_key, auth.public_key, CV_KEY);
+    unsigned before = world_count(s.w, STREAM, TUN_EVENT_REPLY);
+    enum { SECONDS = 20 };
+    for (unsigned ms = 0; ms < SECONDS * 1000; ms += 2) {
+        m.transaction = ms;
+        wr = cv_wr_init(body, 200);
+        tun_introduce_write(&wr, &m);
+        struct cv_now now = world_now(s.w, FLOODER);
+        (void)tun_circuit_send(s.w->node[FLOODER].t, &now, flooder, TUN_CMD_INTRODUCE, body,
+                               cv_wr_len(&wr));
+        sim_touch(s.w->sim, FLOODER);
+        if (ms % 200 == 0) {
+            stream(&s);
+            is_bounded(&s, "introductions");
+        }
+        world_run(s.w, CV_MSEC(2));
+    }
+    unsigned passed = world_count(s.w, STREAM, TUN_EVENT_REPLY) - before;
+    cr_expect_geq(passed, SECONDS * TUN_INTRODUCTIONS_S);
+    cr_expect_leq(passed, (SECONDS + 1) * TUN_INTRODUCTIONS_S + 4 * TUN_INTRODUCTIONS_S, "%u",
+                  passed);
+    end(&s, "introductions");
+}
+
+/* As many circuits as there is room for, each kept by a cell every 170 s: they hold
+ * what a circuit at rest holds and nothing else, for as long as somebody pays for
+ * it, and the stream that was there stays. */
+Test(tun_floods, slow_drip) {
+    static struct scene s;
+    begin(&s);
+    static cv_handle drip[HOPS_MAX];
+    unsigned n = 0;
+    for (unsigned round = 0; round < 12; round++) {
+        for (unsigned i = 0; i < 40 && n < HOPS_MAX; i++)
+            drip[n] = world_open(s.w, FLOODER, (const unsigned[]){RELAY}, 1), n += drip[n] != 0;
+        world_run(s.w, CV_SEC(1));
+    }
+    struct tunnel *t = s.w->node[RELAY].t;
+    cr_expect_geq(t->hops.count, HOPS_MAX - 2);
+    for (unsigned minute = 0; minute < 30; minute += 2) {
+        for (unsigned i = 0; i < n; i++)
+            (void)world_send(s.w, FLOODER, drip[i], "x", 1);
+        stream(&s);
+        is_bounded(&s, "slow drip");
+        world_run(s.w, CV_SEC(120));
+        cr_expect_eq(t->sched.cells_queued, 0);
+        cr_expect_eq(t->memo_octets, 0);
+    }
+    /* nobody pays any more: nothing is left but the stream */
+    sim_crash(s.w->sim, FLOODER);
+    world_run(s.w, CV_SEC(120));
+    cr_expect_eq(t->hops.count, 1);
+    cr_expect_eq(t->links.count, 2);
+    end(&s, "slow drip");
+}

@@ -1,0 +1,312 @@
+/*
+ * Every (state x message) cell of a link: seven states, on either side of a
+ * handshake, and every datagram that can come to one: each link command, sealed
+ * under the keys of the session and of the one before it; cells; both flights,
+ * cookies, replays and junk. The table says what becomes of the link and what is
+ * answered; afterwards the link carries what it carried before.
+ */
+#include "crypto/rng_seeded.h"
+#include "support/suite.h"
+#include "tunnel/tests/world.h"
+
+CV_SUITE(tun_link_states);
+
+enum { RELAY, CLIENT };
+
+/* Messages: link commands 1..15 and 16 (none), then those without a link. */
+enum {
+    COMMANDS = TUN_LINKCMD_CONTINUE + 1,
+    FLIGHT_1 = COMMANDS + 1, /* a new one */
+    FLIGHT_1_AGAIN,          /* that of this link */
+    FLIGHT_2,                /* that of this link, again */
+    FLIGHT_2_FORGED,
+    COOKIE_FORGED,
+    CELL_AGAIN, /* the last one that came */
+    JUNK,       /* under this link's index */
+    MESSAGES = JUNK,
+};
+
+struct scene {
+    struct world *w;
+    unsigned at; /* the side that is looked at */
+    uint8_t flight_1[TUN_DATAGRAM], flight_2[TUN_DATAGRAM], cell[TUN_DATAGRAM];
+    bool has_1, has_2, has_cell;
+    unsigned out; /* sent by that side */
+    uint8_t said; /* the last command among them, if it opens; 0xff: a flight */
+    bool mute;    /* nothing goes through: only counted */
+};
+
+static struct tun_link *link_at(struct world *w, unsigned node) {
+    uint32_t cursor = 0;
+    return tun_handles_next(&w->node[node].t->links, &cursor);
+}
+
+static enum sim_verdict watch(void *ctx, const struct sim_datagram *d) {
+    struct scene *s = ctx;
+    if (d->from_node == s->at && d->len == TUN_DATAGRAM) {
+        struct tun_header h;
+        struct tun_link *l = link_at(s->w, s->at);
+        s->out++;
+        s->said = 0xff;
+        for (unsigned i = 0; l && i < 3; i++) {
+            struct tun_session *one = i == 0 ? &l->now : i == 1 ? &l->next : &l->old;
+            if (one->live && tun_cell_open(d->buf, &one->tx_secret, &h))
+                s->said = h.command;
+        }
+    }
+    if (d->from_node == CLIENT && !s->has_1) {
+        memcpy(s->flight_1, d->buf, TUN_DATAGRAM);
+        s->has_1 = true;
+    } else if (d->from_node == RELAY && !s->has_2) {
+        memcpy(s->flight_2, d->buf, TUN_DATAGRAM);
+        s->has_2 = true;
+    } else if (d->to_node == s->at && d->len == TUN_DATAGRAM) {
+        memcpy(s->cell, d->buf, TUN_DATAGRAM);
+        s->has_cell = true;
+    }
+    return s->mute ? SIM_DROP : SIM_PASS;
+}
+
+/* ---- states ---- */
+
+static void open_link(struct scene *s) {
+    static const unsigned relay = RELAY;
+    cr_assert_neq(world_open(s->w, CLIENT, &relay, 1), 0);
+}
+
+static void making(struct scene *s) { /* flight 1 is out */
+    s->at = CLIENT;
+    sim_path(s->w->sim, CLIENT, RELAY, &(struct sim_path){.cut = true});
+    open_link(s);
+    world_run(s->w, CV_MSEC(20));
+}
+
+static void answered(struct scene *s) { /* flight 2 is out, and lost */
+    s->at = RELAY;
+    sim_path(s->w->sim, RELAY, CLIENT, &(struct sim_path){.cut = true});
+    open_link(s);
+    world_run(s->w, CV_MSEC(20));
+}
+
+static void open_initiator(struct scene *s) {
+    s->at = CLIENT;
+    open_link(s);
+    world_run(s->w, CV_SEC(8));
+}
+
+static void open_responder(struct scene *s) {
+    s->at = RELAY;
+    open_link(s);
+    world_run(s->w, CV_SEC(8));
+}
+
+static void renew(struct scene *s) {
+    struct tun_link *l = link_at(s->w, CLIENT);
+    l->rekey_at = sim_now(s->w->sim);
+    struct cv_now now = world_now(s->w, CLIENT);
+    l->rekey_at = now.mono;
+    tun_epoch_on_timeout(s->w->node[CLIENT].t, &now, l);
+    sim_touch(s->w->sim, CLIENT);
+}
+
+static void renewing(struct scene *s) { /* flight 1 of the next session is out */
+    open_initiator(s);
+    sim_path(s->w->sim, CLIENT, RELAY, &(struct sim_path){.cut = true});
+    renew(s);
+    world_run(s->w, CV_MSEC(20));
+}
+
+static void continuing(struct scene *s) { /* flight 2 came, CONTINUE is not answered */
+    open_initiator(s);
+    renew(s);
+    world_run(s->w, CV_MSEC(6));
+    sim_path(s->w->sim, CLIENT, RELAY, &(struct sim_path){.cut = true});
+    world_run(s->w, CV_MSEC(30));
+    cr_assert(link_at(s->w, CLIENT)->next.live);
+}
+
+static void renewed(struct scene *s) { /* the responder moved; the initiator did not hear */
+    open_responder(s);
+    renew(s);
+    world_run(s->w, CV_MSEC(11));
+    sim_path(s->w->sim, RELAY, CLIENT, &(struct sim_path){.cut = true});
+    world_run(s->w, CV_MSEC(30));
+    cr_assert(link_at(s->w, RELAY)->old.live);
+}
+
+/* ---- messages ---- */
+
+static void give(struct scene *s, const uint8_t buf[TUN_DATAGRAM]) {
+    struct cv_now now = world_now(s->w, s->at);
+    (void)tun_on_datagram(s->w->node[s->at].t, &now, &s->w->node[!s->at].addr, buf, TUN_DATAGRAM);
+    sim_touch(s->w->sim, s->at);
+}
+
+/* A body that is read, where there is one. */
+static size_t body_of(uint8_t command, uint8_t body[64]) {
+    memset(body, 0, 64);
+    switch (command) {
+    case TUN_LINKCMD_PATH_CHALLENGE:
+    case TUN_LINKCMD_PATH_RESPONSE:
+        return 8;
+    case TUN_LINKCMD_NEW_INDEX:
+        body[0] = 1;
+        return 5;
+    case TUN_LINKCMD_CONTINUE:
+        return TUN_CONTINUE;
+    case TUN_LINKCMD_DESTROY:
+    case TUN_LINKCMD_KEEPALIVE:
+        return 0;
+    default:
+        return 40;
+    }
+}
+
+/* False: nobody on the other side could say it. */
+static bool sealed(struct scene *s, uint8_t command) {
+    uint8_t buf[TUN_DATAGRAM] = {0}, body[64];
+    struct tun_link *peer = link_at(s->w, !s->at);
+    if (!peer || !peer->now.live)
+        return false;
+    struct tun_session *from = &peer->now;
+    struct tun_header h = {.sequence = ++from->sent,
+                           .index = from->remote_index,
+                           .circuit = 77 | (s->at == RELAY ? TUN_CIRCUIT_INITIATOR : 0),
+                           .command = command};
+    size_t len = body_of(command, body);
+    if (command == TUN_LINKCMD_RELAY) {
+        tun_cell_seal(buf, &h, &from->tx_secret);
+    } else {
+        memcpy(tun_cell_control_body(buf), body, len);
+        tun_cell_seal_control(buf, &h, &from->tx_secret, len);
+    }
+    give(s, buf);
+    return true;
+}
+
+static uint32_t index_of(struct scene *s) {
+    struct tun_link *l = link_at(s->w, s->at);
+    bool waits = l->making && !l->making->answered;
+    return waits ? l->making->hs.local_index : l->now.local_index;
+}
+
+static bool say(struct scene *s, unsigned message) {
+    uint8_t buf[TUN_DATAGRAM];
+    struct tun_relay_ref ref;
+    struct tun_linkhs_peer peer;
+    struct tun_linkhs hs;
+    cv_rng_fill(sim_rng(s->w->sim), buf, sizeof buf);
+    if (message <= COMMANDS)
+        return sealed(s, (uint8_t)message);
+    switch (message) {
+    case FLIGHT_1:
+        world_ref(s->w, RELAY, &ref);
+        tun_linkhs_peer_init(&peer, ref.link_key, s->w->node[RELAY].cfg.network_id);
+        cr_assert_eq(tun_linkhs_create_1(&hs, &peer, 5, NULL, sim_rng(s->w->sim), buf), CV_ERR_OK);
+        tun_linkhs_done(&hs);
+        break;
+    case FLIGHT_1_AGAIN:
+        memcpy(buf, s->flight_1, sizeof buf);
+        break;
+    case FLIGHT_2:
+        if (!s->has_2)
+            return false;
+        memcpy(buf, s->flight_2, sizeof buf);
+        break;
+    case CELL_AGAIN:
+        if (!s->has_cell)
+            return false;
+        memcpy(buf, s->cell, sizeof buf);
+        break;
+    default: { /* of the forged ones the index is right and nothing else */
+        struct cv_wr w = cv_wr_init(buf, 4);
+        cv_wr_le32(&w, index_of(s));
+        break;
+    }
+    }
+    give(s, buf);
+    return true;
+}
+
+/*
+ * What the side that is looked at sends within 5 ms, and whether its link opened:
+ *   .  nothing    k  KEEPALIVE   c  CREATED    d  DESTROY   r  PATH_RESPONSE
+ *   n  NEW_INDEX  o  opened (and said what a new link says)   f  a flight
+ *   -  cannot be said in this state
+ */
+/* clang-format off */
+static const struct {
+    const char *name;
+    void (*reach)(struct scene *);
+    /* commands 1..16, flight 1 (new, again), flight 2 (again, forged), cookie, replay, junk */
+    const char *answers;
+} states[] = {
+    { "making",                making,         "----------------" "..-..-." },
+    { "answered",              answered,       "oooooooooooooo.o" "ff...o." },
+    { "open, initiator",       open_initiator, "d.......r.....k." "......." },
+    { "open, responder",       open_responder, "dd......r.....k." "ff....." },
+    { "renewing, initiator",   renewing,       "d.......r.....k." "......." },
+    { "continuing, initiator", continuing,     "d.......r.....k." "......." },
+    { "renewed, responder",    renewed,        "dd......r.....k." "ff....." },
+};
+/* clang-format on */
+
+static char letter(const struct scene *s, uint8_t before) {
+    struct tun_link *l = link_at(s->w, s->at);
+    if (before == TUN_STATE_ANSWERED && l && l->state == TUN_STATE_OPEN)
+        return 'o';
+    if (!s->out)
+        return '.';
+    switch (s->said) {
+    case TUN_LINKCMD_KEEPALIVE:
+        return 'k';
+    case TUN_LINKCMD_CREATED:
+        return 'c';
+    case TUN_LINKCMD_DESTROY:
+        return 'd';
+    case TUN_LINKCMD_PATH_RESPONSE:
+        return 'r';
+    case TUN_LINKCMD_NEW_INDEX:
+        return 'n';
+    case 0xff:
+        return 'f';
+    default:
+        return '?';
+    }
+}
+
+Test(tun_link_states, of_links) {
+    for (size_t r = 0; r < sizeof states / sizeof *states; r++) {
+        char got[MESSAGES + 1] = {0};
+        for (unsigned m = 1; m <= MESSAGES; m++) {
+            static struct scene s;
+            s = (struct scene){.w = world_new(&(struct sim_config){.seed = 1})};
+            world_relay(s.w, NULL);
+            world_client(s.w, NULL);
+            sim_path_default(s.w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
+            sim_hook(s.w->sim, watch, &s);
+            states[r].reach(&s);
+            if (states[r].reach == answered) { /* whoever holds the keys can speak */
+                struct cv_now now = world_now(s.w, CLIENT);
+                sim_path(s.w->sim, CLIENT, RELAY, &(struct sim_path){.cut = true});
+                (void)tun_on_datagram(s.w->node[CLIENT].t, &now, &s.w->node[RELAY].addr, s.flight_2,
+                                      TUN_DATAGRAM);
+                sim_touch(s.w->sim, CLIENT);
+                world_run(s.w, CV_MSEC(5));
+            }
+            s.mute = true;
+            s.out = 0;
+            uint8_t before = link_at(s.w, s.at)->state;
+            uint64_t heard = tun_counters(s.w->node[s.at].t)->datagrams_in;
+            bool said = say(&s, m);
+            world_run(s.w, CV_MSEC(4));
+            got[m - 1] = said ? letter(&s, before) : '-';
+            cr_expect_leq(s.out, tun_counters(s.w->node[s.at].t)->datagrams_in - heard + 3);
+            cr_expect_not_null(link_at(s.w, s.at), "%s, message %u: the link ended", states[r].name,
+                               m);
+            world_free(s.w);
+        }
+        cr_expect_str_eq(got, states[r].answers, "%s:\n got %s\nwant %s", states[r].name, got,
+                         states[r].answers);
+    }
+}
