@@ -1,0 +1,204 @@
+/*
+ * Every (state x message) cell of a hidden swarm's own machines: a viewer's meeting,
+ * told through the rendezvous and through the introduction point, a seeder's
+ * introduction point and its visit to a rendezvous. What arrives is an answer of any
+ * command with a body that means nothing, a refusal, or silence; only the one answer
+ * that a state waits for moves it. The relays' side is in test_states.c.
+ */
+#include "support/suite.h"
+#include "tunnel/hiddenstate.h"
+#include "tunnel/tests/village.h"
+
+CV_SUITE(tun_hidden_states);
+
+enum {
+    COMMANDS = TUN_CMD_OPENED + 1, /* the last does not exist */
+    REFUSED,
+    SILENCE,
+    MESSAGES = SILENCE,
+    ASKED = 77, /* transaction of a PING under way */
+};
+static_assert(MESSAGES == 31, "a new command needs a column");
+
+struct scene {
+    struct village *v;
+    struct tun_hidden *viewer, *seeder;
+};
+
+static struct tun_hidden *hidden_of(struct village *v, unsigned node, cv_handle handle) {
+    struct tun_hiddens *all = v->w->node[node].t->user[TUN_USER_HIDDEN];
+    struct tun_hidden *h = tun_handles_get(&all->swarms, handle);
+    cr_assert_not_null(h);
+    return h;
+}
+
+static void begin(struct scene *s) {
+    s->v = village_new(&(struct sim_config){.seed = 3}, 6);
+    sim_path_default(s->v->w->sim, &(struct sim_path){.delay = CV_MSEC(1)});
+    world_run(s->v->w, CV_SEC(3));
+    unsigned seeder = village_client(s->v);
+    cv_handle share = village_share(s->v, seeder, "film", false);
+    world_run(s->v->w, CV_SEC(3));
+    unsigned viewer = village_client(s->v);
+    cv_handle view = village_view(s->v, viewer, "film");
+    cr_assert(village_meet(s->v, viewer, view, 1, CV_SEC(20)));
+    s->viewer = hidden_of(s->v, viewer, view);
+    s->seeder = hidden_of(s->v, seeder, share);
+}
+
+static struct tun_event message(unsigned m, uint32_t transaction) {
+    static const uint8_t nothing[40];
+    struct tun_event ev = {.kind = TUN_EVENT_REPLY,
+                           .reply = {.command = (uint8_t)m,
+                                     .transaction = transaction,
+                                     .body = nothing,
+                                     .len = sizeof nothing}};
+    if (m == REFUSED) {
+        ev.reply.command = TUN_CMD_ERROR;
+        ev.reply.err = CV_ERR_DENIED;
+        ev.reply.code = TUN_ERROR_REFUSED;
+    } else if (m == SILENCE) {
+        ev.reply.command = TUN_CMD_PING; /* what was asked */
+        ev.reply.err = CV_ERR_TIMEDOUT;
+        ev.reply.body = NULL;
+        ev.reply.len = 0;
+    }
+    return ev;
+}
+
+/* ---- a viewer's meeting ---- */
+
+#define NOTHING "..............................."
+
+/* clang-format off */
+static const struct {
+    const char *name;
+    struct tun_meet at; /* the fields that make a state */
+    const char *by_rendezvous, *by_introduction; /* commands 1..29, refused, silence */
+} meetings[] = {
+    /* . nothing  e established  w waits for the seeder  n tries another */
+    { "asked",       { .state = TUN_MEET_BUILDING },
+      "...............e.............nn",
+      NOTHING },
+    { "established", { .state = TUN_MEET_BUILDING, .established = true },
+      NOTHING, NOTHING },
+    { "introduced",  { .state = TUN_MEET_BUILDING, .established = true, .introduced = true },
+      NOTHING,
+      "nnnnnnnnnnnnwnnnnnnnnnnnnnnnnnn" },
+    { "waiting",     { .state = TUN_MEET_WAITING, .established = true, .introduced = true },
+      NOTHING, NOTHING },
+    { "up",          { .state = TUN_MEET_UP, .established = true, .introduced = true, .came = true },
+      NOTHING, NOTHING },
+};
+/* clang-format on */
+
+static char meeting(struct scene *s, const struct tun_meet *at, bool by_rendezvous, unsigned m) {
+    static struct tun_meet meet; /* of nobody: what it opens is closed below */
+    meet = *at;
+    meet.contact = s->viewer->viewer->known[0].contact;
+    meet.period = s->viewer->viewer->known[0].period;
+    struct tun_event ev = message(m, ASKED);
+    tun_meet_on_reply(s->viewer, &meet, by_rendezvous ? &meet.rp : &meet.ip, &ev);
+    char got = '.';
+    if (meet.came && !at->came)
+        got = 'c';
+    else if (meet.established && !at->established)
+        got = 'e';
+    else if (meet.state == TUN_MEET_WAITING && at->state != TUN_MEET_WAITING)
+        got = 'w';
+    else if (meet.state != at->state || meet.tries != at->tries ||
+             meet.established != at->established || meet.introduced != at->introduced ||
+             meet.retry_at || meet.rp.kind || meet.ip.kind)
+        got = 'n';
+    tun_road_close(&meet.rp);
+    tun_road_close(&meet.ip);
+    return got;
+}
+
+Test(tun_hidden_states, of_a_viewers_meeting) {
+    struct scene s;
+    begin(&s);
+    for (size_t i = 0; i < sizeof meetings / sizeof *meetings; i++)
+        for (unsigned way = 0; way < 2; way++) {
+            char got[MESSAGES + 1] = {0};
+            for (unsigned m = 1; m <= MESSAGES; m++)
+                got[m - 1] = meeting(&s, &meetings[i].at, way == 0, m);
+            const char *want = way ? meetings[i].by_introduction : meetings[i].by_rendezvous;
+            cr_expect_str_eq(got, want, "%s, by %s:\n got %s\nwant %s", meetings[i].name,
+                             way ? "introduction" : "rendezvous", got, want);
+        }
+    village_free(s.v);
+}
+
+/* ---- a seeder ---- */
+
+/* . nothing  u up  p the PING is answered  x given up: another is opened */
+/* clang-format off */
+static const struct {
+    const char *name;
+    enum tun_point_state at;
+    bool pinged;
+    const char *answers;
+} points[] = {
+    { "building",     TUN_POINT_BUILDING,     false, NOTHING },
+    { "establishing", TUN_POINT_ESTABLISHING, false, "xxxxxxxxxxuxx.xxxxxxxxxxxxxxxxx" },
+    { "up",           TUN_POINT_UP,           false, NOTHING },
+    { "up, pinged",   TUN_POINT_UP,           true,  "ppppppppppppp.ppppppppppppppp.." },
+    { "leaving",      TUN_POINT_LEAVING,      false, NOTHING },
+};
+static const struct {
+    const char *name;
+    enum tun_join_state at;
+    const char *answers;
+} joins[] = {
+    { "building", TUN_JOIN_BUILDING, NOTHING },
+    { "joining",  TUN_JOIN_JOINING,  "xxxxxxxxxxxxxxxxxuxxxxxxxxxxxxx" },
+    { "up",       TUN_JOIN_UP,       NOTHING },
+};
+/* clang-format on */
+
+static char point(struct scene *s, enum tun_point_state at, bool pinged, unsigned m) {
+    static struct tun_point p; /* of nobody */
+    p = (struct tun_point){.state = at, .ping = pinged ? ASKED : 0};
+    struct tun_road road = {.kind = TUN_ROAD_POINT, .part = &p, .owner = s->seeder};
+    struct tun_event ev = message(m, ASKED);
+    uint32_t before = s->seeder->info.introductions;
+    tun_seeder_on_reply(s->seeder, &road, &ev);
+    cr_expect_eq(s->seeder->info.introductions, before, "an introduction of nothing");
+    if (p.state == TUN_POINT_UP && at != TUN_POINT_UP)
+        return 'u';
+    if (p.state != at)
+        return 'x';
+    return pinged && p.ping == 0 ? 'p' : '.';
+}
+
+static char join(struct scene *s, enum tun_join_state at, unsigned m) {
+    static struct tun_join j; /* of nobody */
+    j = (struct tun_join){.state = at};
+    struct tun_road road = {.kind = TUN_ROAD_JOIN, .part = &j, .owner = s->seeder};
+    struct tun_event ev = message(m, ASKED);
+    tun_seeder_on_reply(s->seeder, &road, &ev);
+    if (j.state == TUN_JOIN_UP && at != TUN_JOIN_UP)
+        return 'u';
+    return j.state == at ? '.' : 'x';
+}
+
+Test(tun_hidden_states, of_a_seeder) {
+    struct scene s;
+    begin(&s);
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        char got[MESSAGES + 1] = {0};
+        for (unsigned m = 1; m <= MESSAGES; m++)
+            got[m - 1] = point(&s, points[i].at, points[i].pinged, m);
+        cr_expect_str_eq(got, points[i].answers, "point, %s:\n got %s\nwant %s", points[i].name,
+                         got, points[i].answers);
+    }
+    for (size_t i = 0; i < sizeof joins / sizeof *joins; i++) {
+        char got[MESSAGES + 1] = {0};
+        for (unsigned m = 1; m <= MESSAGES; m++)
+            got[m - 1] = join(&s, joins[i].at, m);
+        cr_expect_str_eq(got, joins[i].answers, "join, %s:\n got %s\nwant %s", joins[i].name, got,
+                         joins[i].answers);
+    }
+    village_free(s.v);
+}
