@@ -726,15 +726,20 @@ def check_describe(read):
                                                           b"culvert intro 1" + octets(6))
 
 
-if len(sys.argv) == 3 and sys.argv[1] == "--check":
-    for check in (check_cells, check_handshake, check_linkhs, check_describe):
-        check(Read(sys.argv[2]))
-    sys.exit(0)
-cells()
-onions()
-handshakes()
-linkhs()
-describe(descriptors())
-signatures()
-paths()
-derivations()
+def main():
+    if len(sys.argv) == 3 and sys.argv[1] == "--check":
+        for check in (check_cells, check_handshake, check_linkhs, check_describe):
+            check(Read(sys.argv[2]))
+        return
+    cells()
+    onions()
+    handshakes()
+    linkhs()
+    describe(descriptors())
+    signatures()
+    paths()
+    derivations()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "crypto/aead.h"
 #include "crypto/hash.h"
 #include "crypto/rng_seeded.h"
 #include "support/suite.h"
@@ -46,6 +47,40 @@ static void answer(struct world *w) {
 static void end(struct world *w) {
     tun_linkhs_done(&w->i);
     tun_linkhs_done(&w->r);
+}
+
+/* Flight 1 by somebody who speaks another version, written out here. */
+static void flight_of_version(struct world *w, uint8_t version, uint8_t out[TUN_DATAGRAM]) {
+    enum { NOISE = 36, PAYLOAD = TUN_DATAGRAM - NOISE - CV_NOISE_OVERHEAD, MASKED = 36 };
+    uint8_t prologue[21], payload[PAYLOAD] = {4, 3, 2, 1};
+    struct cv_noise n;
+    memcpy(prologue, "culvert link", 12);
+    prologue[12] = version;
+    octets(prologue + 13, 7, TUN_NETWORK_ID);
+    cv_noise_init_initiator(&n, CV_NOISE_NK, prologue, sizeof prologue, w->peer.link_key, NULL,
+                            &w->rng);
+    memcpy(out + 32, payload, 4);
+    cr_assert_eq(cv_noise_create_1(&n, out + NOISE, payload, sizeof payload), CV_ERR_OK);
+    cv_noise_done(&n);
+    octets(out + 16, version, 16); /* no cookie: dice */
+    cv_chacha20_xor(out + 32, MASKED, out + 16, w->peer.mask_key);
+    CV_BLAKE2B(out, 16, w->peer.mac_key, 32, {out + 16, 112});
+}
+
+/* The version stands in the prologue: who speaks another is not understood, and nobody
+ * in between can make two that speak more speak less. */
+Test(tunnel_linkhs, version_is_in_the_handshake) {
+    struct world w;
+    begin(&w);
+    for (unsigned version = 0; version < 256; version += version < 3 ? 1 : 61) {
+        uint8_t f1[TUN_DATAGRAM];
+        flight_of_version(&w, (uint8_t)version, f1);
+        cr_assert(tun_linkhs_is_flight_1(&w.peer, f1));
+        enum cv_err err = consume_1(&w, f1);
+        cr_expect_eq(err, version == TUN_LINK_VERSION ? CV_ERR_OK : CV_ERR_AUTH, "version %u: %s",
+                     version, cv_strerror(err));
+    }
+    end(&w);
 }
 
 static void join(uint8_t out[80], const struct tun_link_secret *k) {
