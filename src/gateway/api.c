@@ -18,6 +18,7 @@
 #include "gateway/events.h"
 #include "gateway/metrics.h"
 #include "gateway/qr.h"
+#include "gateway/reply.h"
 
 enum { RANGES_MAX = 256 };
 
@@ -355,7 +356,7 @@ static void on_request(struct evhttp_request *req, void *arg) {
     if (path)
         serve(arg, req, path);
     else
-        evhttp_send_error(req, 404, "Not Found");
+        gw_refuse(req, 404, "Not Found");
 }
 
 static bool answers(const struct sockaddr_un *at) {

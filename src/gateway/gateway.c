@@ -93,27 +93,10 @@ static enum gw_verdict judge(const struct gateway *g, struct evhttp_request *req
                                       .authorization = evhttp_find_header(in, "Authorization")});
 }
 
-void gw_refuse(struct evhttp_request *req, int code, const char *reason) {
-    evhttp_send_error(req, code, reason);
-}
-
-void gw_set(struct evhttp_request *req, const char *key, const char *value) {
-    evhttp_add_header(evhttp_request_get_output_headers(req), key, value);
-}
-
-void gw_set_common(struct evhttp_request *req) {
-    gw_set(req, "Cache-Control", "private, no-store"); /* what was watched stays out of caches */
-    gw_set(req, "X-Content-Type-Options", "nosniff");
-    gw_set(req, "Cross-Origin-Resource-Policy", "same-origin");
-    gw_set(req, "Referrer-Policy", "no-referrer");
-}
-
 /* ---- page and interface ---- */
 
 static bool serve_page(struct evhttp_request *req, const char *path) {
-    gw_set(req, "X-Content-Type-Options", "nosniff");
-    gw_set(req, "Cross-Origin-Resource-Policy", "same-origin");
-    gw_set(req, "Referrer-Policy", "no-referrer");
+    gw_set_protected(req);
     return gw_page_serve(req, path);
 }
 

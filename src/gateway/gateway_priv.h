@@ -7,6 +7,7 @@
 #include "gateway/guard.h"
 #include "gateway/hls.h"
 #include "gateway/media.h"
+#include "gateway/reply.h"
 
 struct evhttp;
 
@@ -34,11 +35,6 @@ void gw_id_text(const struct node_uri *uri, char out[GW_ID_TEXT]);
 void gw_token_text(const struct gateway *g, const struct node_uri *uri,
                    char out[GW_MEDIA_TOKEN_TEXT]);
 void gw_base_text(const struct gateway *g, const struct node_uri *uri, char out[GW_LINK_MAX]);
-
-/* Answers. refuse() drops the headers that were set. */
-void gw_refuse(struct evhttp_request *req, int code, const char *reason);
-void gw_set(struct evhttp_request *req, const char *key, const char *value);
-void gw_set_common(struct evhttp_request *req);
 
 /* A GET or HEAD of what stands behind /s/. */
 void gw_serve(struct gateway *g, struct evhttp_request *req, const char *path);

@@ -9,6 +9,7 @@
 
 #include "gateway/gateway.h"
 #include "gateway/media.h"
+#include "gateway/reply.h"
 #include "gateway/segments.h"
 
 struct waiting {
@@ -84,7 +85,7 @@ static void on_close(struct evhttp_connection *conn, void *arg) {
 static void answer(const struct stream *s, struct evhttp_request *req, const char *suffix) {
     char *text = gw_segments_playlist(&s->segments, suffix), len[24];
     if (!text) {
-        evhttp_send_error(req, 503, "Service Unavailable");
+        gw_refuse(req, 503, "Service Unavailable");
         return;
     }
     struct evkeyvalq *head = evhttp_request_get_output_headers(req);
@@ -221,7 +222,7 @@ void gw_hls_ended(struct gw_hls *h, cv_handle swarm, uint64_t length) {
 static void close_stream(struct gw_hls *h, size_t i) {
     for (size_t j = 0; j < GW_HLS_WAITING; j++)
         if (h->waiting[j].req && h->waiting[j].swarm == h->streams[i]->swarm)
-            evhttp_send_error(release(&h->waiting[j]), 503, "Swarm is closing");
+            gw_refuse(release(&h->waiting[j]), 503, "Swarm is closing");
     free(h->streams[i]);
     h->streams[i] = NULL;
 }

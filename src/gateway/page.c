@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway/reply.h"
+
 static const struct gw_page_file *find(const char *path) {
     if (strcmp(path, "/") == 0)
         path = "/index.html";
@@ -14,23 +16,19 @@ static const struct gw_page_file *find(const char *path) {
     return NULL;
 }
 
-static void set(struct evhttp_request *req, const char *key, const char *value) {
-    evhttp_add_header(evhttp_request_get_output_headers(req), key, value);
-}
-
 bool gw_page_serve(struct evhttp_request *req, const char *path) {
     const struct gw_page_file *f = find(path);
     if (!f)
         return false;
     const struct evkeyvalq *in = evhttp_request_get_input_headers(req);
-    set(req, "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        "media-src 'self' blob:; connect-src 'self'; font-src 'self'; frame-ancestors 'none'; "
-        "base-uri 'none'; form-action 'self'");
-    set(req, "Cross-Origin-Opener-Policy", "same-origin");
-    set(req, "Cache-Control", "no-cache"); /* asked again each time, answered 304 */
-    set(req, "Vary", "Accept-Encoding");
-    set(req, "ETag", f->etag);
+    gw_set(req, "Content-Security-Policy",
+           "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+           "media-src 'self' blob:; connect-src 'self'; font-src 'self'; frame-ancestors 'none'; "
+           "base-uri 'none'; form-action 'self'");
+    gw_set(req, "Cross-Origin-Opener-Policy", "same-origin");
+    gw_set(req, "Cache-Control", "no-cache"); /* asked again each time, answered 304 */
+    gw_set(req, "Vary", "Accept-Encoding");
+    gw_set(req, "ETag", f->etag);
     const char *known = evhttp_find_header(in, "If-None-Match");
     if (known && strstr(known, f->etag)) {
         evhttp_send_reply(req, 304, "Not Modified", NULL);
@@ -39,13 +37,13 @@ bool gw_page_serve(struct evhttp_request *req, const char *path) {
     const char *accepts = evhttp_find_header(in, "Accept-Encoding");
     bool gzip = accepts && strstr(accepts, "gzip");
     if (gzip)
-        set(req, "Content-Encoding", "gzip");
-    set(req, "Content-Type", f->type);
+        gw_set(req, "Content-Encoding", "gzip");
+    gw_set(req, "Content-Type", f->type);
     size_t len = gzip ? f->gzip_len : f->data_len;
     if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD) {
         char text[24];
         snprintf(text, sizeof text, "%zu", len);
-        set(req, "Content-Length", text);
+        gw_set(req, "Content-Length", text);
     } else {
         evbuffer_add_reference(evhttp_request_get_output_buffer(req), gzip ? f->gzip : f->data, len,
                                NULL, NULL);

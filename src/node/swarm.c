@@ -372,9 +372,11 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
         node_event_push(n, &out);
         if (ev->type == PPSP_EVENT_PEER_UP)
             node_favour_peer(n, now, s, &ev->endpoint);
-        if (ev->type == PPSP_EVENT_PEER_DOWN && s->circuit) {
+        if (ev->type == PPSP_EVENT_PEER_UP || ev->err == CV_ERR_AGAIN)
+            break; /* the way to it is still used */
+        if (s->circuit) {
             node_openly_hang_up(n, now, s);
-        } else if (ev->type == PPSP_EVENT_PEER_DOWN && s->cfg.mode == NODE_SWARM_HIDDEN) {
+        } else if (s->cfg.mode == NODE_SWARM_HIDDEN) {
             /* The way to it still stands and would be held for a peer: whoever is
              * needed comes, or is met, anew. What ppsp has to say goodbye with first. */
             node_route_pump(n, now, n->hidden);

@@ -125,6 +125,12 @@ static void reset(struct ppsp_channel *c) {
     c->shown = c->newest_told = c->newest_heard = 0;
 }
 
+/* What is waited for follows from it: whoever was asleep must not wait as long again. */
+void ppsp_channel_rtt(struct ppsp_channel *c, cv_usec rtt) {
+    rtt = cv_usec_min(rtt ? rtt : 1, PPSP_RTT_MAX);
+    c->rtt = c->rtt ? cv_usec_min(c->rtt, rtt) : rtt;
+}
+
 void ppsp_channel_rest(struct ppsp_channel *c) {
     ppsp_flight_rest(&c->sent);
     ppsp_flight_rest(&c->gone);
@@ -209,6 +215,45 @@ void ppsp_channel_call(struct ppsp_channel *c, cv_usec now) {
     ppsp_channel_wake(c);
 }
 
+/* The conversation ends, the peer stays. */
+static void tell_anew(const struct ppsp_channel *c) {
+    ppsp_event_push(c->swarm->p, &(struct ppsp_event){.type = PPSP_EVENT_PEER_DOWN,
+                                                      .err = CV_ERR_AGAIN,
+                                                      .swarm = c->swarm->handle,
+                                                      .endpoint = c->endpoint});
+}
+
+/*
+ * Two ends may differ about a channel for a long time: whoever was called forgets a call
+ * that is not confirmed in time, and a peer that crashed and came back knows nothing of
+ * it, while the other end asks and asks, until it is dead by section 3.12, after three
+ * minutes. A new call settles it, and it costs two datagrams: whoever does know the
+ * channel finds that the peer began anew. Ever later, as some peers have nothing to say.
+ */
+static cv_usec silent_at(const struct ppsp_channel *c) {
+    bool asks = !c->confirmed || c->stalls_running > 0;
+    if (c->state != PPSP_PEER_OPEN || !asks || c->sent_unheard < PPSP_DEAD_DATAGRAMS)
+        return CV_USEC_NEVER;
+    cv_usec silent = cv_usec_add(c->heard_at, PPSP_SILENT << (c->anew < 4 ? c->anew : 4));
+    cv_usec answer = cv_usec_add(c->third_at, PPSP_DEAD_ANSWER);
+    return silent > answer ? silent : answer;
+}
+
+bool ppsp_channel_silent(const struct ppsp_channel *c, cv_usec now) {
+    return now >= silent_at(c);
+}
+
+void ppsp_channel_anew(struct ppsp_channel *c, cv_usec now) {
+    cv_usec heard_at = c->heard_at;
+    PPSP_COUNT(c->swarm->p, channels_anew);
+    CV_TRACE(PPSP, peer_anew, now, "channel=%u", c->local);
+    tell_anew(c);
+    reset(c);
+    ppsp_channel_call(c, now);
+    c->heard_at = heard_at; /* calling is no sign of life */
+    c->anew++;
+}
+
 void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32_t remote,
                      uint16_t messages) {
     struct ppsp_swarm *s = c->swarm;
@@ -217,10 +262,7 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
         bool was_open = c->state == PPSP_PEER_OPEN; /* the peer began anew */
         reset(c);
         if (was_open)
-            ppsp_event_push(p, &(struct ppsp_event){.type = PPSP_EVENT_PEER_DOWN,
-                                                    .err = CV_ERR_CLOSED,
-                                                    .swarm = s->handle,
-                                                    .endpoint = c->endpoint});
+            tell_anew(c);
         if (cv_map_put(p->by_local, &local, c))
             return; /* no memory: the peer will call again */
         c->local = local;
@@ -250,6 +292,8 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     c->tell_again_at = CV_USEC_NEVER;
     c->tell_wait = PPSP_HAVE_AGAIN;
     c->confirmed = true;
+    c->stalls_running = 0;
+    c->doubted = 0;
     c->pex_asked = false;
     c->pex_expected = 0;
     c->pex_ask_at = now;
@@ -293,6 +337,7 @@ void ppsp_channel_schedule(struct ppsp_channel *c) {
         at = cv_usec_min(at, c->retry_at);
         at = cv_usec_min(at, ppsp_serve_next(c));
         at = cv_usec_min(at, ppsp_fetch_next(c));
+        at = cv_usec_min(at, silent_at(c));
     } else {
         at = CV_USEC_NEVER;
     }

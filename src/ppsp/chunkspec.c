@@ -112,14 +112,19 @@ static void write_bin(struct cv_wr *w, size_t len, const struct ppsp_range *rang
     cv_wr_be(w, bin, len);
 }
 
+/* Last octet of a chunk; of all that can be named, if it lies beyond. */
+static uint64_t end_of(const struct ppsp_chunkspec *s, uint64_t chunk) {
+    uint64_t begin = chunk * s->chunk_size, rest = s->chunk_size - 1;
+    return begin > UINT64_MAX - rest ? UINT64_MAX : begin + rest;
+}
+
 void ppsp_spec_write_node(struct cv_wr *w, const struct ppsp_chunkspec *s,
                           const struct ppsp_range *leaves) {
     size_t len = ppsp_spec_len(s->method);
     if (!ppsp_spec_joins(s))
         write_bin(w, len, leaves);
     else if (s->method == PPSP_ADDRESSING_BYTE64)
-        write_pair(w, len, leaves->first * s->chunk_size,
-                   leaves->last * s->chunk_size + (s->chunk_size - 1));
+        write_pair(w, len, leaves->first * s->chunk_size, end_of(s, leaves->last));
     else
         write_pair(w, len, leaves->first, leaves->last);
 }
@@ -130,9 +135,8 @@ void ppsp_spec_write(struct cv_wr *w, const struct ppsp_chunkspec *s,
         ppsp_spec_write_node(w, s, range);
         return;
     }
-    uint64_t first = range->first * s->chunk_size;
-    uint64_t last = range->last * s->chunk_size + (s->chunk_size - 1);
-    if (first < s->octets && last >= s->octets)
-        last = s->octets - 1;
-    write_pair(w, 16, first, last);
+    uint64_t last = end_of(s, range->last);
+    if (range->last * s->chunk_size < s->octets && last >= s->octets)
+        last = s->octets - 1; /* the last chunk; what lies beyond it stays what it was */
+    write_pair(w, 16, range->first * s->chunk_size, last);
 }

@@ -279,9 +279,11 @@ struct ppsp_channel {
     bool retried;
     bool confirm_due;      /* datagram 3: proves that we exist, even if empty */
     bool confirmed;        /* we heard the peer since: it need not be sent again */
+    bool called_us;        /* it began the conversation */
+    uint32_t anew;         /* times we called anew since it was heard */
     uint64_t clock_offset; /* of the clock we show this peer */
     int32_t clock_skew;    /* parts per million */
-    cv_usec rtt;           /* least request-to-answer time; 0: unknown */
+    cv_usec rtt;           /* least request-to-answer time, <= PPSP_RTT_MAX; 0: unknown */
 
     /* What the peer has. */
     struct ppsp_chunkset have;
@@ -372,8 +374,14 @@ void ppsp_channel_down(struct ppsp_channel *c, cv_usec now, enum cv_err why, boo
 void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32_t remote,
                      uint16_t messages);
 void ppsp_channel_call(struct ppsp_channel *c, cv_usec now);
+/* It answers nothing, though something was asked: perhaps it does not know this channel
+ * (any more). Then it is called anew. */
+bool ppsp_channel_silent(const struct ppsp_channel *c, cv_usec now);
+void ppsp_channel_anew(struct ppsp_channel *c, cv_usec now);
 uint32_t ppsp_local_id(struct ppsp *p);
 
+/* It answered after so long. */
+void ppsp_channel_rtt(struct ppsp_channel *c, cv_usec rtt);
 /* Nothing was sent for a while: gives memory back that only a busy channel needs. */
 void ppsp_channel_rest(struct ppsp_channel *c);
 void ppsp_channel_wake(struct ppsp_channel *c);     /* has perhaps something to send */

@@ -184,9 +184,8 @@ static void arrived(struct ppsp_channel *c, cv_usec now, const struct ppsp_data 
     } else {
         if (t.newest > c->asked_passed)
             c->asked_passed = t.newest;
-        cv_usec rtt = cv_usec_since(now, t.at) | 1;
-        if (!t.again && (c->rtt == 0 || rtt < c->rtt))
-            c->rtt = rtt;
+        if (!t.again)
+            ppsp_channel_rtt(c, cv_usec_since(now, t.at));
     }
     c->data_at = now;
     c->stalls_running = 0;
@@ -345,9 +344,16 @@ static bool at_the_end(const struct ppsp_channel *c) {
 static cv_usec stall_at(const struct ppsp_channel *c) {
     if (ppsp_flight_empty(&c->asked))
         return CV_USEC_NEVER;
-    cv_usec wait = (at_the_end(c) ? STALL_END : STALL_MIN) + 3 * rtt_guess(c);
+    cv_usec since = c->data_at, wait = STALL_MIN + 3 * rtt_guess(c);
+    if (at_the_end(c)) {
+        /* Nothing else is under way that would show that the peer is there: so from the
+         * last request on, or a request would end in the silence before it. */
+        cv_usec asked = ppsp_flight_at(&c->asked, c->asked.tail - 1)->at;
+        since = asked > since ? asked : since;
+        wait = STALL_END + 3 * rtt_guess(c);
+    }
     unsigned doublings = c->stalls_running < STALL_DOUBLINGS ? c->stalls_running : STALL_DOUBLINGS;
-    return cv_usec_add(c->data_at, wait << doublings);
+    return cv_usec_add(since, wait << doublings);
 }
 
 static cv_usec reorder_time(const struct ppsp_channel *c) {

@@ -293,6 +293,8 @@ struct ppsp_channel *ppsp_half_open_proven(struct ppsp *p, cv_usec now, uint32_t
     }
     ppsp_channel_up(c, now, was.local, was.remote, was.messages);
     c->their_window = was.window;
+    c->called_us = true;
+    c->confirm_due = true; /* the caller waits for a word, or it says this again and again */
     return c->state == PPSP_PEER_OPEN ? c : NULL;
 }
 
@@ -354,11 +356,12 @@ enum cv_err ppsp_handshake_answer(struct ppsp_channel *c, cv_usec now, struct cv
         return CV_ERR_DIFFERS;
     }
     if (!c->retried)
-        c->rtt = cv_usec_since(now, c->called_at) | 1;
+        ppsp_channel_rtt(c, cv_usec_since(now, c->called_at));
     ppsp_channel_up(c, now, c->local, remote, messages_of(&o));
     c->their_window = window_heard(c->swarm, &o);
     if (c->rtt)
         ppsp_ledbat_rtt(&c->cc, c->rtt);
+    c->called_us = false;
     c->confirm_due = true; /* the peer waits for proof (section 12.1) */
     c->confirmed = false;
     c->retry_wait = PPSP_HANDSHAKE_RETRY;

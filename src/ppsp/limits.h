@@ -60,10 +60,12 @@ enum {
 
 #define PPSP_HANDSHAKE_RETRY     CV_MSEC(250) /* doubles up to .. */
 #define PPSP_HANDSHAKE_RETRY_MAX CV_SEC(8)
+#define PPSP_RTT_MAX             CV_SEC(2)   /* more is a machine that slept */
 #define PPSP_KEEPALIVE           CV_SEC(25)  /* under the 30 s of common NATs */
 #define PPSP_DEAD                CV_SEC(180) /* section 3.12, with .. */
 #define PPSP_DEAD_DATAGRAMS      3           /* .. so many sent in vain */
 #define PPSP_DEAD_ANSWER         CV_SEC(5)   /* .. the last of them so long ago */
+#define PPSP_SILENT              CV_SEC(10)  /* asked in vain so long: called anew; doubles */
 #define PPSP_HALF_OPEN_TIME      CV_SEC(10)
 #define PPSP_BAN_TIME            CV_SEC(600)
 #define PPSP_HAVE_DELAY          CV_MSEC(20) /* news are gathered so long */

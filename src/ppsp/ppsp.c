@@ -14,6 +14,7 @@ const struct ppsp_config ppsp_defaults = {
     .mtu = 1400,
 };
 
+static_assert(PPSP_CHUNKS_MAX <= UINT64_MAX / PPSP_CHUNK_SIZE_MAX, "octets fit 64 bits");
 static_assert((int)PPSP_STAGE_OCTETS >= (int)PPSP_CHUNK_SIZE_MAX, "one chunk fits");
 
 struct ppsp *ppsp_new(const struct ppsp_config *config, const struct cv_rng *rng) {
@@ -267,8 +268,13 @@ enum cv_err ppsp_on_datagram(struct ppsp *p, struct cv_now now, const struct cv_
         c->confirmed = true;
         c->retry_at = CV_USEC_NEVER;
     }
-    if (cv_rd_left(&r) == 0)
+    if (!handshake)
+        c->anew = 0;
+    if (cv_rd_left(&r) == 0) {
         PPSP_COUNT(p, keepalives_in);
+        /* Datagram 3 again: our answer to it was lost. */
+        c->confirm_due |= c->called_us && now.mono >= cv_usec_add(c->sent_at, PPSP_HANDSHAKE_RETRY);
+    }
     ppsp_channel_wake(c);
     if (handshake) {
         (void)cv_rd_u8(&r);
@@ -281,12 +287,15 @@ enum cv_err ppsp_on_datagram(struct ppsp *p, struct cv_now now, const struct cv_
 
 /* ---- out ------------------------------------------------------------------------- */
 
+static enum ppsp_out serve_calling(struct ppsp_channel *c, cv_usec now, struct cv_batch *b) {
+    if (now < c->retry_at)
+        return PPSP_OUT_DONE;
+    return ppsp_handshake_call(c, now, b) ? PPSP_OUT_DONE : PPSP_OUT_FULL;
+}
+
 static enum ppsp_out serve_channel(struct ppsp_channel *c, cv_usec now, struct cv_batch *b) {
-    if (c->state == PPSP_PEER_HANDSHAKING) {
-        if (now < c->retry_at)
-            return PPSP_OUT_DONE;
-        return ppsp_handshake_call(c, now, b) ? PPSP_OUT_DONE : PPSP_OUT_FULL;
-    }
+    if (c->state == PPSP_PEER_HANDSHAKING)
+        return serve_calling(c, now, b);
     if (c->state != PPSP_PEER_OPEN)
         return PPSP_OUT_DONE;
     if (!c->confirmed && now >= c->retry_at) { /* datagram 3 may have been lost */
@@ -296,6 +305,10 @@ static enum ppsp_out serve_channel(struct ppsp_channel *c, cv_usec now, struct c
     }
     ppsp_serve_check(c, now);
     ppsp_fetch_check(c, now);
+    if (ppsp_channel_silent(c, now)) {
+        ppsp_channel_anew(c, now);
+        return serve_calling(c, now, b);
+    }
     enum ppsp_out out = ppsp_control_out(c, now, b);
     if (out != PPSP_OUT_DONE)
         return out;

@@ -275,7 +275,9 @@ enum ppsp_event_type {
     PPSP_EVENT_PEER_DOWN,    /* a peer is forgotten; err tells why: TIMEDOUT, CLOSED
                                 (it said goodbye), MALFORMED (nonsense), DIFFERS (not
                                  our swarm's metadata), AUTH (bad data), DENIED (it acknowledged what
-                                 was never sent) */
+                                 was never sent). AGAIN: it is not forgotten, but the two
+                                 begin anew, as it called once more, or is called because it
+                                 was silent: PEER_UP follows, or PEER_DOWN */
     PPSP_EVENT_ASKED,        /* with config.tell_asked: somebody called a swarm that is
                                  not open: `id`. Open it now, and the caller's next
                                  attempt, a moment later, is answered */
@@ -289,7 +291,8 @@ struct ppsp_event {
     enum ppsp_event_type type;
     enum cv_err err;
     cv_handle swarm;
-    uint64_t first, last;        /* CHUNKS_READY, LIVE_ */
+    uint64_t first, last;        /* CHUNKS_READY, LIVE_: below 2^48, so that times the chunk
+                                    size they are octets of 64 bits */
     uint64_t edge;               /* CHUNKS_READY, LIVE_: chunks of the content so far */
     uint64_t octets;             /* SIZE_KNOWN */
     struct cv_endpoint endpoint; /* PEER_UP, PEER_DOWN, ASKED (unproven) */
@@ -393,6 +396,7 @@ size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats 
     X(drop_pex)               /* peer addresses: not asked for, not usable, or asked too often */  \
     X(drop_pex_certificate)   /* a defective one: the rest of that answer is discarded */          \
     X(requests_expired)       /* chunks asked for again */                                         \
+    X(channels_anew)          /* a silent peer was called anew */                                  \
     X(peers_dropped_bad)      /* for bad data */                                                   \
     X(events_lost)            /* owner did not drain */
 

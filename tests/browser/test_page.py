@@ -39,10 +39,12 @@ def ask(url, **headers):
     """Status and text of an answer, whatever it is."""
     request = urllib.request.Request(url, headers=headers, method=headers.pop("method", "GET"))
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, answer.read().decode()
+        answer = urllib.request.urlopen(request, timeout=30)
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode(errors="replace")
+        answer = error
+    with answer:
+        assert answer.headers["X-Content-Type-Options"] == "nosniff", (url, answer.headers)
+        return answer.status, answer.read().decode(errors="replace")
 
 
 class Page(programs.Case):

@@ -37,10 +37,19 @@ class PlayerLink(programs.Case):
         connection.close()
         return answer, body
 
+    def protected(self, answer):
+        """What every answer says, and an error above all."""
+        for name, want in (("X-Content-Type-Options", "nosniff"),
+                           ("Cross-Origin-Resource-Policy", "same-origin"),
+                           ("Referrer-Policy", "no-referrer"),
+                           ("Cache-Control", "private, no-store")):
+            self.assertEqual(answer.getheader(name), want)
+
     def test_ranges_tags_and_heads(self):
         _, link = self.viewer()
         answer, body = self.ask(link)
         self.assertEqual((answer.status, body), (200, self.data))
+        self.protected(answer)
         self.assertEqual(answer.getheader("Accept-Ranges"), "bytes")
         self.assertIn("no-store", answer.getheader("Cache-Control"))
         tag = answer.getheader("ETag")
@@ -98,8 +107,14 @@ class PlayerLink(programs.Case):
                 self.assertEqual(answer.status, status)
                 self.assertNotIn(self.data[:32], body)
                 self.assertIsNone(answer.getheader("Access-Control-Allow-Origin"))
-        answer, _ = self.ask(link, "POST")
-        self.assertEqual(answer.status, 405)
+                self.protected(answer)
+        for method in ("POST", "DELETE"):
+            answer, _ = self.ask(link, method)
+            self.assertEqual(answer.status, 405)
+            self.protected(answer)
+        answer, body = self.ask(link, "HEAD", path="/film")
+        self.assertEqual((answer.status, body), (404, b""))
+        self.protected(answer)
         answer, _ = self.ask(link, X="y" * 9000)
         self.assertIn(answer.status, (400, 413, 431))
 

@@ -191,7 +191,7 @@ struct rig {
     uint64_t octets_content;
     struct ppsp_swarm_config config;
 
-    struct ppsp_event events[RIG_ENGINES][RIG_EVENTS];
+    struct ppsp_event *events[RIG_ENGINES]; /* the first RIG_EVENTS of each */
     unsigned event_count[RIG_ENGINES];
     uint8_t *arena;
     struct cv_run runs[RIG_SLOTS];
@@ -251,6 +251,7 @@ static inline void rig_free(struct rig *r) {
     for (unsigned i = 0; i < r->engines; i++) {
         ppsp_free(r->engine[i]);
         rig_store_done(&r->store[i]);
+        free(r->events[i]);
     }
     while (r->head) {
         struct rig_datagram *d = r->head;
@@ -337,9 +338,16 @@ static inline void rig_drain(struct rig *r, unsigned i) {
         }
     } while (more);
     struct ppsp_event e;
-    while (ppsp_poll_event(r->engine[i], &e))
-        if (r->event_count[i] < RIG_EVENTS)
-            r->events[i][r->event_count[i]++] = e;
+    while (ppsp_poll_event(r->engine[i], &e)) {
+        unsigned n = r->event_count[i];
+        if (n == RIG_EVENTS)
+            continue;
+        if ((n & (n - 1)) == 0) { /* 0 or a power of two: full */
+            r->events[i] = realloc(r->events[i], (n ? 2 * n : 1) * sizeof e);
+            assert(r->events[i]);
+        }
+        r->events[i][r->event_count[i]++] = e;
+    }
 }
 
 static inline void rig_deliver(struct rig *r) {

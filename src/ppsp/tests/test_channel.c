@@ -378,6 +378,66 @@ Test(ppsp_channel, datagram_3_is_repeated_until_something_is_heard) {
     rig_free(r);
 }
 
+/* Who is called answers datagram 3 in any case, or the caller would not know that it came. */
+Test(ppsp_channel, datagram_3_is_answered) {
+    struct rig *r = rig_new(2, 3000, 1024, CV_SHA256);
+    rig_add(r, false); /* has nothing to tell */
+    struct raw *w = raw_new(r, 0);
+    cr_assert(raw_call(w));
+    raw_clear(w);
+    cr_assert_eq(raw_send_hex(w, "03 00000000 00000000"), CV_ERR_OK);
+    raw_listen(w);
+    cr_expect_geq(w->count, 1);
+    raw_wait(w, CV_SEC(1));
+    raw_clear(w);
+    cr_assert_eq(raw_send_hex(w, ""), CV_ERR_OK);
+    raw_listen(w);
+    cr_expect_eq(w->count, 1, "the answer was lost");
+    raw_clear(w);
+    cr_assert_eq(raw_send_hex(w, ""), CV_ERR_OK);
+    raw_listen(w);
+    cr_expect_eq(w->count, 0, "not for each of many");
+    free(w);
+    rig_free(r);
+}
+
+/* A peer that does not know our channel (any more) says nothing; a call settles it. */
+Test(ppsp_channel, who_answers_nothing_is_called_anew_and_ever_later) {
+    struct rig *r = rig_new(2, 3000, 1024, CV_SHA256);
+    rig_add(r, false);
+    struct raw *w = raw_new(r, 0);
+    cr_assert(raw_be_called(w));
+    uint32_t first = w->theirs;
+    for (unsigned round = 0; round < 3; round++) {
+        cv_usec before = r->now;
+        struct ppsp_options o = raw_options(w);
+        uint32_t from = 0;
+        while (!from && r->now < before + CV_SEC(100)) {
+            raw_clear(w);
+            raw_wait(w, CV_MSEC(100));
+            for (unsigned i = 0; i < w->count && !from; i++)
+                from = raw_handshake_in(w, i, &o);
+        }
+        cr_assert_neq(from, 0);
+        cr_expect_neq(from, first, "under another channel ID");
+        cv_usec want = PPSP_SILENT << round;
+        cr_expect(r->now >= before + want && r->now <= before + want + CV_SEC(1), "%.1f s",
+                  (double)(r->now - before) / 1e6);
+        w->theirs = from;
+        (void)raw_send_handshake(w, w->theirs, ++w->ours, &o);
+    }
+    cr_expect_eq(raw_counters(w)->channels_anew, 3);
+    raw_listen(w);
+    cr_assert_eq(raw_send_hex(w, "03 00000000 00000000"), CV_ERR_OK); /* it was heard */
+    rig_drain(r, 0);
+    cr_expect_eq(rig_events(r, 0, PPSP_EVENT_PEER_UP), 4);
+    cr_expect_eq(rig_events(r, 0, PPSP_EVENT_PEER_DOWN), 3);
+    raw_wait(w, CV_SEC(9));
+    cr_expect_eq(raw_counters(w)->channels_anew, 3);
+    free(w);
+    rig_free(r);
+}
+
 Test(ppsp_channel, R3_1_10_answers_to_other_channels_are_dropped) {
     struct bench b = begin(false, false);
     struct ppsp_options o;

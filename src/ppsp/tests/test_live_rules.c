@@ -431,6 +431,49 @@ Test(ppsp_live_rules, HAVE_of_a_liar_stops_no_stream_that_is_signed_chunk_by_chu
     leave(&g);
 }
 
+/* Chunk numbers times the chunk size are octets of 64 bits to whoever reads (the node, its
+ * players), so nobody's numbers count beyond PPSP_CHUNKS_MAX: not even the owner's. */
+Test(ppsp_live_rules, no_owner_counts_beyond_what_octets_can_be) {
+    cr_expect_leq(PPSP_CHUNKS_MAX, UINT64_MAX / PPSP_CHUNK_SIZE_MAX);
+    static const uint64_t ends[] = {PPSP_CHUNKS_MAX, (uint64_t)1 << 63, UINT64_MAX - WIDTH + 1};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        struct stage g = {.l = live_new(17, CV_DNSSEC_ED25519, WIDTH, 4096)};
+        uint8_t hash[32] = {1};
+        g.l->rig->config.addressing = PPSP_ADDRESSING_CHUNK64;
+        rig_add(g.l->rig, false);
+        g.w = raw_new(g.l->rig, 0);
+        open_channel(&g);
+        struct ppsp_chunkspec spec = live_spec(g.l);
+        struct cv_wr d = raw_datagram(g.w);
+        ppsp_integrity_write(&d, &spec, 32,
+                             &(struct ppsp_integrity_hash){{ends[i], ends[i] + (WIDTH - 1)}, hash});
+        live_put_signed(g.l, &d, ends[i], ends[i] + (WIDTH - 1), ppsp_ntp(WALL), hash, 32);
+        cr_expect_eq(raw_send(g.w, &d), CV_ERR_OK);
+        cr_expect_eq(live_counters(g.l, 0)->drop_munro, 1);
+        cr_expect_eq(edge(&g), 0);
+        leave(&g);
+    }
+    struct stage g = {.l = live_new(18, CV_DNSSEC_ED25519, WIDTH, 4096)};
+    g.l->rig->config.integrity = PPSP_INTEGRITY_SIGN_ALL;
+    g.l->rig->config.addressing = PPSP_ADDRESSING_CHUNK64;
+    rig_add(g.l->rig, false);
+    g.w = raw_new(g.l->rig, 0);
+    open_channel(&g);
+    say_range(&g, PPSP_MSG_HAVE, PPSP_CHUNKS_MAX, UINT64_MAX);
+    raw_clear(g.w);
+    raw_wait(g.w, CV_SEC(2));
+    cr_expect_eq(raw_count(g.w, PPSP_MSG_REQUEST), 0);
+    say_range(&g, PPSP_MSG_HAVE, PPSP_CHUNKS_MAX - 8, UINT64_MAX);
+    raw_clear(g.w);
+    raw_wait(g.w, CV_SEC(2));
+    struct raw_message m;
+    cr_assert(raw_find(g.w, PPSP_MSG_REQUEST, 0, &m));
+    cr_expect(m.range.first == PPSP_CHUNKS_MAX - 1 && m.range.last == PPSP_CHUNKS_MAX - 1);
+    say_chunk(&g, PPSP_CHUNKS_MAX);
+    cr_expect_eq(edge(&g), 0);
+    leave(&g);
+}
+
 /* ---- discard windows (6.2) ----------------------------------------------------------------- */
 
 static struct ppsp_options handshake_of(struct stage *g) {

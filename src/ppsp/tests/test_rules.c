@@ -773,6 +773,32 @@ Test(ppsp_rules, ranges_that_wrap_or_end_nowhere_change_counters_only) {
     }
 }
 
+/* Woken late, a viewer asks again for what was overtaken while the rest is still under
+ * way: that request has its time, too, and ends not in the silence before it. */
+Test(ppsp_rules, REQUEST_the_last_request_is_waited_for) {
+    struct bench b = viewer();
+    for (uint64_t i = 0; i < 96; i++) {
+        if (i < 60)
+            raw_listen(b.raw); /* by now everything was asked for */
+        if (i != 5)
+            cr_assert_eq(give(&b, i, i == 0), CV_ERR_OK);
+    }
+    raw_listen(b.raw);
+    b.rig->now += CV_MSEC(50);
+    raw_clear(b.raw);
+    raw_listen(b.raw);
+    struct raw_message m;
+    bool again = false;
+    for (unsigned i = 0; raw_find(b.raw, PPSP_MSG_REQUEST, i, &m); i++)
+        again |= m.range.first <= 5 && m.range.last >= 5;
+    cr_expect(again);
+    cr_expect_gt(ppsp_next_timeout(b.rig->engine[0]), b.rig->now);
+    uint64_t expired = raw_counters(b.raw)->requests_expired;
+    raw_wait(b.raw, CV_MSEC(20));
+    cr_expect_eq(raw_counters(b.raw)->requests_expired, expired);
+    end(&b);
+}
+
 /* One that acknowledges everything it asked for, unseen, is taken to have lost some. */
 Test(ppsp_rules, optimistic_acks_are_losses) {
     unsigned caught = 0;

@@ -1,0 +1,30 @@
+#include "gateway/reply.h"
+
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+
+void gw_set(struct evhttp_request *req, const char *key, const char *value) {
+    evhttp_add_header(evhttp_request_get_output_headers(req), key, value);
+}
+
+void gw_set_protected(struct evhttp_request *req) {
+    gw_set(req, "X-Content-Type-Options", "nosniff");
+    gw_set(req, "Cross-Origin-Resource-Policy", "same-origin");
+    gw_set(req, "Referrer-Policy", "no-referrer");
+}
+
+void gw_set_common(struct evhttp_request *req) {
+    gw_set(req, "Cache-Control", "private, no-store"); /* what was watched leaves no trace */
+    gw_set_protected(req);
+}
+
+void gw_refuse(struct evhttp_request *req, int code, const char *reason) {
+    evhttp_clear_headers(evhttp_request_get_output_headers(req));
+    gw_set_common(req);
+    gw_set(req, "Content-Type", "text/plain; charset=utf-8");
+    gw_set(req, "Connection", "close");
+    if (evhttp_request_get_command(req) != EVHTTP_REQ_HEAD)
+        evbuffer_add_printf(evhttp_request_get_output_buffer(req), "%d %s\n", code, reason);
+    evhttp_send_reply(req, code, reason, NULL);
+}
