@@ -6,8 +6,8 @@
  * (see step()).
  *
  * Property: no crash and no assertion; what is in the store is the content,
- * octet for octet, whatever was said; after the engine was served, its next
- * deadline lies in the future; what leaves fits the endpoint.
+ * octet for octet, whatever was said, and whatever became of its tree; after the engine was served,
+ * its next deadline lies in the future; what leaves fits the endpoint.
  */
 #include <assert.h>
 
@@ -111,6 +111,15 @@ static void faults(struct world *w) {
     st->write_err = errs[k & 7];
     st->read_err = errs[k >> 3 & 7] == CV_ERR_FULL ? CV_ERR_OK : errs[k >> 3 & 7];
     st->tree_err = k & 64 ? CV_ERR_AGAIN : CV_ERR_OK;
+    if (k & 128) /* the tree file is not what it was */
+        st->tree[cv_rd_be16(&w->script) % (2 * st->cap * st->hash_len)] ^= (uint8_t)(k | 1);
+}
+
+/* What its owner does with a store whose tree leads nowhere. */
+static void discard(struct rig_store *st) {
+    memset(&st->size, 0, sizeof st->size);
+    memset(st->have, 0, st->cap / 64 * sizeof *st->have);
+    memset(st->tree, 0, 2 * st->cap * st->hash_len);
 }
 
 static void reopen(struct world *w) {
@@ -120,6 +129,10 @@ static void reopen(struct world *w) {
     r->store[0].tree_err = CV_ERR_OK;
     ppsp_swarm_close(r->engine[0], rig_now(r), r->swarm[0]);
     enum cv_err err = ppsp_swarm_open(r->engine[0], rig_now(r), &config, &r->swarm[0]);
+    if (err == CV_ERR_CORRUPT) {
+        discard(&r->store[0]);
+        err = ppsp_swarm_open(r->engine[0], rig_now(r), &config, &r->swarm[0]);
+    }
     assert(!err);
     (void)err;
     w->want = 0;

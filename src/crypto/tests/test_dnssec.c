@@ -6,7 +6,7 @@
 #include "support/suite.h"
 #include "support/vectors.h"
 
-CV_SUITE(dnssec, .init = cv_crypto_init);
+CV_SUITE(crypto_dnssec, .init = cv_crypto_init);
 
 #define FILE_OF_VECTORS CV_VECTORS "/dnssec.txt"
 
@@ -30,7 +30,7 @@ static const struct {
     {CV_DNSSEC_ED25519, "ED25519", 1, true, true, 32, 64},
 };
 
-Test(dnssec, R7_7_2_examples_of_the_rfcs_verify_and_changed_ones_do_not) {
+Test(crypto_dnssec, R7_7_2_examples_of_the_rfcs_verify_and_changed_ones_do_not) {
     for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
         uint8_t msg[512], key[600], sig[600];
         const char *s = examples[i].section;
@@ -57,7 +57,7 @@ Test(dnssec, R7_7_2_examples_of_the_rfcs_verify_and_changed_ones_do_not) {
     }
 }
 
-Test(dnssec, R7_7_2_private_keys_of_the_rfcs_sign) {
+Test(crypto_dnssec, R7_7_2_private_keys_of_the_rfcs_sign) {
     for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
         if (!examples[i].pem)
             continue;
@@ -86,7 +86,7 @@ Test(dnssec, R7_7_2_private_keys_of_the_rfcs_sign) {
     }
 }
 
-Test(dnssec, new_keys_sign_survive_their_pem_and_fit_no_other_algorithm) {
+Test(crypto_dnssec, new_keys_sign_survive_their_pem_and_fit_no_other_algorithm) {
     static char pem[CV_DNSSEC_PEM_MAX], again[CV_DNSSEC_PEM_MAX];
     for (size_t i = 0; i < ALL; i++) {
         struct cv_dnssec_secret *k = NULL, *read = NULL;
@@ -130,7 +130,7 @@ static size_t rsa_key(uint8_t *key, bool three, unsigned e, unsigned n) {
     return at + e + n;
 }
 
-Test(dnssec, what_has_not_the_form_of_a_key_is_refused) {
+Test(crypto_dnssec, what_has_not_the_form_of_a_key_is_refused) {
     static uint8_t key[2048];
     static const struct {
         bool three;

@@ -192,7 +192,8 @@ static size_t channel_octets(const struct rig *r, unsigned i) {
     const struct ppsp_swarm *s = ppsp_swarm_find(r->engine[i], r->swarm[i]);
     const struct ppsp_channel *c = TAILQ_FIRST(&s->channels);
     size_t runs = c->sent.cap + c->gone.cap + c->asked.cap + c->late.cap;
-    return sizeof *c + runs * sizeof(struct ppsp_run) + (c->pending ? sizeof *c->pending : 0);
+    return sizeof *c + runs * sizeof(struct ppsp_run) + (c->pending ? sizeof *c->pending : 0) +
+           CV_CERTIFICATE_MAX;
 }
 
 Test(ppsp_peers, a_channel_without_anything_to_do_costs_12_kib_at_most) {

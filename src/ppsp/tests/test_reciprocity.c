@@ -124,7 +124,7 @@ static size_t to_us(const struct raw *w, uint8_t type) {
     return k;
 }
 
-Test(ppsp_reciprocity, a_choked_peer_gets_nothing_and_is_told_once_a_second) {
+Test(ppsp_reciprocity, CHOKE_1_a_choked_peer_gets_nothing_and_is_told_again_when_it_asks) {
     struct rig *r = swarm(0, 4000 * 1024);
     rig_run(r, CV_MSEC(200)); /* all are there, and for long not done */
     struct raw *w = raw_new(r, 0);

@@ -392,6 +392,7 @@ Test(ppsp_rules, REQUEST_1_floods_are_bounded) {
                           (i * 7 + k * 2) % CHUNKS);
         cr_assert_eq(raw_send(b.raw, &d), CV_ERR_OK);
     }
+    cr_expect_gt(raw_counters(b.raw)->drop_request_full, 0, "what is queued has a limit");
     raw_clear(b.raw);
     raw_wait(b.raw, CV_MSEC(500));
     cr_expect_leq(b.raw->count, 64, "without an ACK hardly anything leaves");
