@@ -183,6 +183,12 @@ static struct ppsp_half_open *half_open_for(struct ppsp *p, cv_usec now,
     return oldest;
 }
 
+/* Section 12.6.1: strangers who call, however many, leave places for those that we call. */
+static bool full_for_strangers(const struct ppsp_swarm *s) {
+    uint32_t all = s->p->config.channels_max, ours = s->p->config.peers_max;
+    return s->p->channels >= all - all / PPSP_KEPT || s->channel_count >= ours - ours / PPSP_KEPT;
+}
+
 static enum cv_err may_call(struct ppsp *p, cv_usec now, const struct cv_endpoint *from,
                             const struct ppsp_swarm *s, uint32_t remote) {
     struct ppsp_channel *c = ppsp_channel_find(p, from, s);
@@ -194,8 +200,7 @@ static enum cv_err may_call(struct ppsp *p, cv_usec now, const struct cv_endpoin
         PPSP_COUNT(p, drop_handshake_banned);
         return CV_ERR_DENIED;
     }
-    if (!c && (p->channels == p->config.channels_max || s->channel_count == p->config.peers_max ||
-               !ppsp_mtu_fits(s, ppsp_mtu_udp(s)))) {
+    if (!c && (full_for_strangers(s) || !ppsp_mtu_fits(s, ppsp_mtu_udp(s)))) {
         PPSP_COUNT(p, drop_handshake_full);
         return CV_ERR_LIMIT;
     }
@@ -285,7 +290,8 @@ struct ppsp_channel *ppsp_half_open_proven(struct ppsp *p, cv_usec now, uint32_t
     struct ppsp_half_open was = *h;
     half_open_free(p, h);
     struct ppsp_channel *c = ppsp_channel_find(p, from, was.swarm);
-    if (!c && was.swarm->config.open && from->kind == CV_ENDPOINT_UDP)
+    if (!c && was.swarm->config.open && from->kind == CV_ENDPOINT_UDP &&
+        !full_for_strangers(was.swarm))
         c = ppsp_channel_new(was.swarm, now, from, ppsp_mtu_udp(was.swarm), false);
     if (!c) {
         PPSP_COUNT(p, drop_handshake_full);

@@ -32,6 +32,7 @@ enum {
     PPSP_EVENTS = 1024,
     PPSP_ASKED = 16,      /* calls of swarms that are not open, waiting to be told */
     PPSP_HALF_OPEN = 256, /* handshakes answered but not proven */
+    PPSP_KEPT = 8,        /* one place for a peer in so many is not for strangers who call */
     PPSP_BANS = 64,
     PPSP_PEX_ANSWER = 8, /* addresses told, and believed, at a time */
     PPSP_PEX_PEERS = 32, /* peers of a swarm that other peers named */

@@ -294,6 +294,42 @@ Test(ppsp_channel, a_circuit_belongs_to_one_swarm) {
     rig_store_done(&st);
 }
 
+static struct cv_endpoint stranger(unsigned i) {
+    struct cv_addr addr = {.ip = {8, 8, 4, 1}, .port = (uint16_t)(1000 + i), .family = 4};
+    return cv_endpoint_udp(&addr);
+}
+
+/* They call one after the other, or all before any of them is proven. */
+Test(ppsp_channel, HS_1_strangers_leave_places_for_those_that_are_called) {
+    for (unsigned at_once = 0; at_once < 2; at_once++) {
+        enum { ALL = 128, FREE = ALL / PPSP_KEPT };
+        struct bench b = begin(true, false);
+        struct ppsp_peer_props props = {.mtu = 1400, .initiate = true};
+        uint32_t theirs[ALL] = {0};
+        for (unsigned i = 0; i < ALL; i++) {
+            b.raw->us = stranger(i);
+            b.raw->ours = 1 + i;
+            theirs[i] = raw_call(b.raw) ? b.raw->theirs : 0;
+            if (theirs[i] && !at_once)
+                (void)raw_send_hex(b.raw, "");
+        }
+        for (unsigned i = 0; i < ALL && at_once; i++) {
+            b.raw->us = stranger(i);
+            b.raw->theirs = theirs[i];
+            (void)raw_send_hex(b.raw, "");
+        }
+        cr_expect_eq(ppsp_peers(b.rig->engine[0], b.rig->swarm[0], NULL, 0), ALL - FREE);
+        cr_expect_eq(raw_counters(b.raw)->drop_handshake_full, FREE);
+        for (unsigned i = 0; i <= FREE; i++) {
+            struct cv_endpoint ep = stranger(1000 + i);
+            cr_expect_eq(
+                ppsp_peer_add(b.rig->engine[0], rig_now(b.rig), b.rig->swarm[0], &ep, &props),
+                i < FREE ? CV_ERR_OK : CV_ERR_LIMIT);
+        }
+        end(&b);
+    }
+}
+
 /* ---- calling ---- */
 
 Test(ppsp_channel, R3_1_2_calls_channel_0_with_R3_1_3_metadata_and_R3_1_5_nothing_heavy) {
