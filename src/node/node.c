@@ -195,7 +195,8 @@ static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool
         .address_class = (uint8_t)tunnel_class(cfg),
         /* A relay's own links are nameless: it spends tokens on them, and has no
          * account that would tell whose they are (priority.c). */
-        .identity = relay || !cfg->relay || !cfg->ledger_store ? &cfg->identity_secret : NULL,
+        .identity = &cfg->identity_secret,
+        .nameless = !relay && cfg->relay && cfg->ledger_store,
         .tokens = relay && cfg->ledger_store,
         .bandwidth_kib_s = cfg->relay_bandwidth_kib,
         .send_octets_s = relay ? cfg->relay_octets_s : 0,
@@ -248,7 +249,7 @@ static enum cv_err make_ledger(struct node *n, struct cv_now now) {
     if (cfg->epoch_minimum)
         r.minimum_octets = cfg->epoch_minimum;
     r.seed = cv_rng_u64(n->rng);
-    r.tokens_at_once = cfg->quick_start;
+    r.tokens_at_once = cfg->quick_start && !rep_is_world(cfg->network_id);
     enum cv_err err = rep_ledger_new(&r, cfg->ledger_store, n->rng, now, &n->ledger);
     cv_wipe(&r.identity_secret, sizeof r.identity_secret);
     return err;

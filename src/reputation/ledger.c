@@ -24,14 +24,18 @@ void rep_config_init(struct rep_config *ret) {
     ret->gate = rep_gate_defaults;
 }
 
-static enum cv_err check_config(const struct rep_config *cfg) {
+bool rep_is_world(const uint8_t network_id[REP_NETWORK_ID]) {
     uint8_t world[REP_NETWORK_ID];
     CV_BLAKE2B(world, sizeof world, NULL, 0, {"culvert", 7});
+    return memcmp(network_id, world, sizeof world) == 0;
+}
+
+static enum cv_err check_config(const struct rep_config *cfg) {
     if (cfg->epoch_seconds < REP_EPOCH_SECONDS_MIN || cfg->epoch_seconds > REP_EPOCH_SECONDS_MAX)
         return CV_ERR_INVAL;
     if (cfg->minimum_octets == 0 || cfg->minimum_octets > REP_AMOUNT_MAX)
         return CV_ERR_INVAL;
-    if (memcmp(cfg->network_id, world, sizeof world) == 0 &&
+    if (rep_is_world(cfg->network_id) &&
         (cfg->epoch_seconds < REP_EPOCH_SECONDS || cfg->minimum_octets < REP_MINIMUM_OCTETS ||
          cfg->tokens_at_once))
         return CV_ERR_DENIED;

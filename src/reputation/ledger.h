@@ -62,6 +62,9 @@ struct rep_config {
 /* Everything but identity_secret, network_id and seed set to its default. */
 void rep_config_init(struct rep_config *ret);
 
+/* Is it the network "culvert", whose settings are everybody's? */
+bool rep_is_world(const uint8_t network_id[REP_NETWORK_ID]);
+
 enum rep_event_kind {
     REP_EVENT_SEND,   /* send `body` as a LEDGER command on `link` */
     REP_EVENT_CLASS,  /* the link's class is now `gate_class` */

@@ -119,7 +119,7 @@ static void send_continue(struct tunnel *t, struct tun_link *l) {
 }
 
 static void introduce_ourselves(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
-    l->auth_tries = t->cfg.identity ? 3 : 0;
+    l->auth_tries = t->cfg.identity && !t->cfg.nameless ? 3 : 0;
     l->auth_at = l->auth_tries ? now->mono : CV_USEC_NEVER;
     if (!l->auth_tries)
         tun_link_control(t, l, TUN_LINKCMD_KEEPALIVE, 0, NULL, 0);

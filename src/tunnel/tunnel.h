@@ -61,9 +61,10 @@ struct tun_config {
     uint8_t address_class; /* enum tun_address_class */
 
     /* relay: the node's identity, which signs the descriptor and AUTH. client:
-     * the seed of an account key of its own for each guard. NULL on a client:
-     * its links stay nameless. Copied. */
+     * the seed of an account key of its own for each guard, and the relay that no
+     * path of ours contains. NULL on a client: its links stay nameless. Copied. */
     const struct cv_ed25519_secret *identity;
+    bool nameless; /* client: its links stay nameless in spite of an identity */
 
     struct cv_addr addr[2];   /* relay: where others reach us; family 0 = none */
     uint32_t bandwidth_kib_s; /* published in the descriptor */

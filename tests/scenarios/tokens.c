@@ -11,6 +11,8 @@
 #include "node/state.h"
 #include "scenarios/scenario.h"
 #include "scenarios/world.h"
+#include "tunnel/client.h"
+#include "tunnel/guard.h"
 
 enum { RELAYS = 9, GIVER = 7, NOBODY = 8, FILM = 3 * 1000 * 1000 };
 
@@ -61,6 +63,14 @@ static uint64_t accounts(const struct world *w) {
     return ALL(w, links_client);
 }
 
+/* A relay on its own path is a hop that hides nothing. With nine relays, of which
+ * a node keeps at least four, chance alone would bring that about. */
+static bool on_own_paths(const struct world_node *n) {
+    const struct tun_guards *g = tun_client_guards(n->node->client);
+    const uint8_t *me = n->cfg.identity_secret.public_key;
+    return tun_guards_is_first(g, me) || tun_guards_is_second(g, me);
+}
+
 static bool check(struct world *w, struct scenario_result *ret) {
     struct sim *s = w->sim;
     world_relays(w, RELAYS);
@@ -77,6 +87,8 @@ static bool check(struct world *w, struct scenario_result *ret) {
     SCENARIO_CHECK(sim_run_while_not(s, have_tokens, w, CV_SEC(300)), "no tokens: %llu",
                    (unsigned long long)stats(giver).tokens_left);
     sim_run(s, sim_now(s) + CV_SEC(30));
+    for (unsigned i = 0; i < RELAYS; i++)
+        SCENARIO_CHECK(!on_own_paths(w->nodes[i]), "relay %u is on its own paths", i);
     SCENARIO_CHECK(stats(w->nodes[NOBODY]).tokens_left == 0, "tokens without a score");
     SCENARIO_CHECK(ALL(w, tokens_redeemed) == 0, "spent while nobody watches");
 

@@ -6,6 +6,7 @@
 #include "crypto/rng_seeded.h"
 #include "node/state.h"
 #include "ppsp/engine.h"
+#include "reputation/store_memory.h"
 #include "support/suite.h"
 
 CV_SUITE(node_node);
@@ -42,6 +43,24 @@ Test(node_node, every_engine_of_swarms_sends_as_the_node_was_told_to) {
             ppsp_free(p);
         }
         node_free(n);
+    }
+}
+
+/* It hurries in what concerns itself; what others' privacy rests on it does not. */
+Test(node_node, a_relay_may_start_quickly_on_any_network) {
+    static const char *const networks[] = {"test", "culvert"};
+    for (unsigned i = 0; i < 2; i++) {
+        struct rep_store_memory *ledger = rep_store_memory_new();
+        struct node *like = make(true, 1000000), *n = NULL;
+        struct node_config cfg = like->cfg;
+        cfg.quick_start = true;
+        cfg.ledger_store = rep_store_memory_ops(ledger);
+        node_network_id(networks[i], cfg.network_id);
+        enum cv_err err = node_new(&cfg, &rng, (struct cv_now){.mono = 1000, .wall = 1000000}, &n);
+        cr_expect_eq(err, CV_ERR_OK, "%s: %s", networks[i], cv_strerror(err));
+        node_free(n);
+        node_free(like);
+        rep_store_memory_free(ledger);
     }
 }
 

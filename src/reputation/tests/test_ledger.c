@@ -928,15 +928,21 @@ Test(rep_ledger, the_worlds_network_has_the_worlds_settings) {
         uint32_t epoch;
         uint64_t minimum;
         enum cv_err want;
+        bool tokens_at_once;
     } rows[] = {
-        {"defaults", true, REP_EPOCH_SECONDS, REP_MINIMUM_OCTETS, CV_ERR_OK},
-        {"slower and coarser", true, 2 * REP_EPOCH_SECONDS, 2 * REP_MINIMUM_OCTETS, CV_ERR_OK},
-        {"a shorter epoch", true, REP_EPOCH_SECONDS - 1, REP_MINIMUM_OCTETS, CV_ERR_DENIED},
-        {"a smaller minimum", true, REP_EPOCH_SECONDS, REP_MINIMUM_OCTETS - 1, CV_ERR_DENIED},
-        {"seconds elsewhere", false, 10, 1024, CV_ERR_OK},
-        {"no epoch", false, 0, 1024, CV_ERR_INVAL},
-        {"no minimum", false, 10, 0, CV_ERR_INVAL},
-        {"two years", false, 2 * REP_EPOCH_SECONDS_MAX, 1024, CV_ERR_INVAL},
+        {"defaults", true, REP_EPOCH_SECONDS, REP_MINIMUM_OCTETS, CV_ERR_OK, false},
+        {"slower and coarser", true, 2 * REP_EPOCH_SECONDS, 2 * REP_MINIMUM_OCTETS, CV_ERR_OK,
+         false},
+        {"a shorter epoch", true, REP_EPOCH_SECONDS - 1, REP_MINIMUM_OCTETS, CV_ERR_DENIED, false},
+        {"a smaller minimum", true, REP_EPOCH_SECONDS, REP_MINIMUM_OCTETS - 1, CV_ERR_DENIED,
+         false},
+        {"tokens that do not wait", true, REP_EPOCH_SECONDS, REP_MINIMUM_OCTETS, CV_ERR_DENIED,
+         true},
+        {"seconds elsewhere", false, 10, 1024, CV_ERR_OK, false},
+        {"tokens that do not wait elsewhere", false, 10, 1024, CV_ERR_OK, true},
+        {"no epoch", false, 0, 1024, CV_ERR_INVAL, false},
+        {"no minimum", false, 10, 0, CV_ERR_INVAL, false},
+        {"two years", false, 2 * REP_EPOCH_SECONDS_MAX, 1024, CV_ERR_INVAL, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct rep_config cfg = w.node[0].cfg;
@@ -945,6 +951,7 @@ Test(rep_ledger, the_worlds_network_has_the_worlds_settings) {
             memcpy(cfg.network_id, culvert, sizeof culvert);
         cfg.epoch_seconds = rows[i].epoch;
         cfg.minimum_octets = rows[i].minimum;
+        cfg.tokens_at_once = rows[i].tokens_at_once;
         enum cv_err err = rep_ledger_new(&cfg, w.node[0].store, &w.node[0].rng, w.now, &l);
         cr_expect_eq(err, rows[i].want, "%s: '%s'", rows[i].name, cv_strerror(err));
         cr_expect_eq(l != NULL, err == CV_ERR_OK, "%s", rows[i].name);
