@@ -84,8 +84,9 @@ void node_priority_on_circuit(struct node *n, struct cv_now now, const struct tu
     } else if (ev->kind == TUN_EVENT_REPLY && ev->reply.circuit == p->circuit &&
                ev->reply.transaction == p->transaction) {
         bool given = !ev->reply.err && ev->reply.command == TUN_CMD_TOKEN_REPLY;
-        if (ev->reply.err == CV_ERR_TIMEDOUT)
-            hang_up(n, now);
+        bool later = ev->reply.err && ev->reply.code == TUN_ERROR_BUSY;
+        if (ev->reply.err == CV_ERR_TIMEDOUT || later)
+            hang_up(n, now); /* no refusal: soon again */
         else
             answered(n, now, given ? ev->reply.body : NULL, ev->reply.len);
     }

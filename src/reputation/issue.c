@@ -20,9 +20,9 @@ bool rep_token_week(struct cv_now now, uint32_t *ret) {
 /* The key of a week: two are in use, so two are kept. */
 static const struct cv_voprf_secret *key_of(struct rep_ledger *l, uint32_t week) {
     unsigned i = week & 1;
-    if (l->token_week[i] != week) {
+    if (l->token_after[i] != week + 1) {
         cv_token_key(&l->token_secret[i], &l->identity_secret, l->cfg.network_id, week);
-        l->token_week[i] = week;
+        l->token_after[i] = week + 1;
     }
     return &l->token_secret[i];
 }
@@ -87,10 +87,11 @@ enum cv_err rep_ledger_issue(struct rep_ledger *l, struct cv_now now, const uint
         return CV_ERR_STALE;
     if (!has_score(l, m.identity))
         return CV_ERR_DENIED;
-    if (!cv_tokenbucket_take(&l->issues, now.mono, 1))
-        return CV_ERR_AGAIN;
+    /* First: who only claims a name must not use up the turns of those who have one. */
     if (!rep_token_request_verify(body, l->identity_secret.public_key, l->cfg.network_id))
         return CV_ERR_AUTH;
+    if (!cv_tokenbucket_take(&l->issues, now.mono, 1))
+        return CV_ERR_AGAIN;
     /* Made first: a batch that cannot be made must not use up the week's. */
     uint8_t reply[REP_TOKEN_REPLY];
     err = rep_token_reply_write(&m, key_of(l, week), l->rng, reply);
@@ -145,7 +146,9 @@ enum cv_err rep_ledger_redeem(struct rep_ledger *l, struct cv_now now, cv_handle
         return l->failed;
     if (k->role != REP_ROLE_NAMELESS)
         return CV_ERR_DENIED; /* it would say whose token this is */
-    if (!cv_tokenbucket_take(&l->redeems, now.mono, 1) || !rep_token_week(now, &week))
+    /* Its own tries first: one link must not use up those of all. */
+    if (!cv_tokenbucket_take(&k->tries, now.mono, REP_TOKEN_TRY_S) ||
+        !cv_tokenbucket_take(&l->redeems, now.mono, 1) || !rep_token_week(now, &week))
         return CV_ERR_AGAIN;
     enum cv_err err = CV_ERR_AUTH;
     for (uint32_t back = 0; err == CV_ERR_AUTH && back <= 1 && back <= week; back++)

@@ -368,6 +368,7 @@ enum cv_err rep_ledger_link_up(struct rep_ledger *l, struct cv_now now, cv_handl
     k->gate_class = REP_CLASS_NEW;
     k->weight = REP_WEIGHT_MEAN;
     k->grant.kind = REP_TIMER_GRANT;
+    cv_tokenbucket_init(&k->tries, 1, (uint64_t)REP_TOKEN_TRY_S * REP_TOKEN_TRIES_LINK, now.mono);
     enum cv_err err = cv_map_put(l->links, &link, k);
     if (err) {
         free(k);

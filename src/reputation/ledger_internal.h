@@ -133,6 +133,7 @@ struct rep_link {
     struct cv_addr network;    /* /24 or /56 */
     struct rep_timer grant;    /* queued: it redeemed a token, */
     uint8_t token[REP_TOKEN];  /* this one last */
+    struct cv_tokenbucket tries;
     enum rep_class gate_class;
     uint32_t weight;
     bool changed; /* in ledger->changed: class or weight not told yet */
@@ -183,8 +184,8 @@ struct rep_ledger {
 
     struct rep_batch *batches; /* REP_PURSES; NULL: none yet */
     uint32_t batches_n;
-    struct cv_voprf_secret token_secret[2]; /* of the weeks below; as an issuer */
-    uint32_t token_week[2];
+    struct cv_voprf_secret token_secret[2]; /* as an issuer, of the weeks before these: */
+    uint32_t token_after[2];                /* 0: none yet */
     struct cv_tokenbucket issues, redeems;
 
     struct rep_sends ready, held; /* held: until what they say is committed */

@@ -53,7 +53,9 @@ enum {
     REP_TOKEN_HITS = 10,      /* walks of REP_WALKS that a score needs for a batch, */
     REP_TOKEN_HITS_PART = 4,  /* and this part of the mean neighbour's */
     REP_TOKEN_TRIES_S = 50,   /* tokens shown to a guard, looked at in a second; burst twice */
-    REP_TOKEN_ISSUES_S = 10,  /* requests for batches, the same */
+    REP_TOKEN_TRY_S = 30,     /* one link may show one in so long, */
+    REP_TOKEN_TRIES_LINK = 8, /* and so many at once: each is said three times */
+    REP_TOKEN_ISSUES_S = 10,  /* requests for batches that are signed: in a second, burst twice */
     REP_TOKEN_LAST_HOURS = 6, /* of a week: nobody asks for its tokens any more */
     REP_PURSES = 64,          /* batches of our own: guards times weeks */
 

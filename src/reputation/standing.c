@@ -45,12 +45,15 @@ void rep_standing_dirty(struct rep_ledger *l, struct cv_now now) {
         l->rerank_at = cv_usec_add(now.mono, REP_RERANK_WAIT);
 }
 
-/* Mean of the hits of those neighbours that have any. */
+/* Mean of the hits of those neighbours that have any, and a row with us: else
+ * whoever links to us with a crowd behind it could lower the mean at will. */
 static uint64_t mean_hits(struct rep_ledger *l) {
     uint64_t sum = 0, n = 0;
     void *cursor = NULL;
     const struct rep_peer *p;
     while ((p = cv_map_next(l->peers, &cursor, NULL))) {
+        if (!p->released_given && !p->released_taken)
+            continue;
         sum += p->hits;
         n += p->hits != 0;
     }

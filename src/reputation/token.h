@@ -12,7 +12,7 @@
  * A batch is always REP_TOKENS: how many somebody has says nothing of its score.
  * The key of the proof is that of the issuer's confirmed descriptor, the same for
  * everybody: with a key of one's own for each asker the issuer would recognise
- * them. t and blinds of a batch come from one seed, kept until they are spent.
+ * them. t and blinds of a batch come from one seed, kept until nobody takes them any more.
  */
 #ifndef CULVERT_REPUTATION_TOKEN_H
 #define CULVERT_REPUTATION_TOKEN_H

@@ -539,7 +539,7 @@ static void request(struct tunnel *t, struct tun_hop *h, enum tun_user user, uin
 
 static void ask_node(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
                      uint32_t transaction, struct cv_rd *r) {
-    bool costly = command == TUN_CMD_LOOKUP || command == TUN_CMD_PUT;
+    bool costly = command != TUN_CMD_OPEN; /* they make us ask the DHT, or calculate */
     if (costly && !t->cfg.hurry && !cv_tokenbucket_take(&h->lookups, now->mono, 10)) {
         tun_hop_error(t, now, h, transaction, TUN_ERROR_LIMIT, NULL, 0);
         return;

@@ -158,12 +158,12 @@ Test(tun_hop, a_repeated_question_gets_the_remembered_answer) {
     world_free(w);
 }
 
-Test(tun_hop, lookups_have_a_rate) {
+static void has_a_rate(uint8_t command) {
     struct world *w = five(1);
     cv_handle c = world_circuit(w, 4, chain, 3);
     uint32_t transaction[4];
     for (unsigned i = 0; i < 4; i++)
-        transaction[i] = world_request(w, 4, c, TUN_CMD_LOOKUP, "x", 1);
+        transaction[i] = world_request(w, 4, c, command, "x", 1);
     world_run(w, CV_MSEC(200));
     cr_expect_eq(world_count(w, 2, TUN_EVENT_REQUEST), 2);
     for (unsigned i = 2; i < 4; i++) {
@@ -172,10 +172,16 @@ Test(tun_hop, lookups_have_a_rate) {
         cr_expect_eq(e->ev.reply.code, TUN_ERROR_LIMIT);
     }
     world_run(w, CV_SEC(10));
-    world_request(w, 4, c, TUN_CMD_LOOKUP, "x", 1);
+    world_request(w, 4, c, command, "x", 1);
     world_run(w, CV_MSEC(200));
     cr_expect_eq(world_count(w, 2, TUN_EVENT_REQUEST), 3);
     world_free(w);
+}
+
+Test(tun_hop, what_costs_has_a_rate) {
+    has_a_rate(TUN_CMD_LOOKUP);
+    has_a_rate(TUN_CMD_PUT);
+    has_a_rate(TUN_CMD_TOKEN_REQUEST);
 }
 
 Test(tun_hop, cells_of_unknown_circuits_are_answered_with_destroy) {
