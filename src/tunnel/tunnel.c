@@ -424,7 +424,7 @@ static void commit(struct tunnel *t, struct cv_batch *batch, const struct cv_add
 static void note_sent(struct tunnel *t, struct tun_link *l, cv_usec now, bool data) {
     l->sent_at = now;
     l->unanswered_at = 0;
-    if (data)
+    if (data && l->ours) /* the responder waits until it hears: it cannot renew */
         tun_epoch_used(t, now, l);
     if (data && !l->waiting_at) {
         l->waiting_at = now ? now : 1;

@@ -322,6 +322,30 @@ Test(tun_link, an_idle_link_says_little_and_lives) {
     world_free(w);
 }
 
+/* What the responder alone sent begins no time: were it lost, the initiator would
+ * renew later than the responder gives up, or not at all. */
+Test(tun_link, a_lost_word_of_the_responder_ends_no_link) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
+    cv_handle c = linked(w, client, relay);
+    struct cv_now now = world_now(w, client);
+    tun_circuit_close(w->node[client].t, &now, c);
+    sim_touch(w->sim, client);
+    world_run(w, CV_SEC(200)); /* renewed once, and nothing since */
+    sim_path(w->sim, relay, client, &(struct sim_path){.cut = true});
+    tun_link_control(w->node[relay].t, only_link(w, relay), TUN_LINKCMD_LEDGER, 0, "x", 1);
+    sim_touch(w->sim, relay);
+    world_run(w, CV_MSEC(50));
+    sim_path(w->sim, relay, client, &(struct sim_path){.delay = CV_MSEC(5)});
+    /* looks like an answer: the relay does not ask again */
+    tun_link_control(w->node[client].t, only_link(w, client), TUN_LINKCMD_KEEPALIVE, 0, NULL, 0);
+    sim_touch(w->sim, client);
+    world_run(w, TUN_REJECT_AFTER + CV_SEC(30));
+    cr_expect_eq(world_count(w, relay, TUN_EVENT_LINK_DOWN), 0);
+    cr_expect_eq(tun_counters(w->node[relay].t)->links, 1);
+    world_free(w);
+}
+
 /* Handshakes that the relay answered while time passes. */
 static uint64_t renewals(struct world *w, unsigned relay, cv_usec in) {
     uint64_t before = tun_counters(w->node[relay].t)->handshakes_in;
