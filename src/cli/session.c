@@ -256,6 +256,12 @@ static struct cv_addr own_address(const struct cli_settings *s) {
     return a;
 }
 
+static bool is_elsewhere(const struct cv_addr *own, const struct cv_addr *listen) {
+    static const struct cv_addr any;
+    bool chosen = own->family && memcmp(own->ip, any.ip, sizeof any.ip) != 0;
+    return chosen && !cv_addr_same_ip(own, listen);
+}
+
 static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
     const struct cli_settings *s = c->s;
     bool relay = s->verb == CLI_RELAY;
@@ -268,6 +274,7 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
                                           .relay_bandwidth_kib = (uint32_t)s->bandwidth_kib,
                                           .epoch_seconds = (uint32_t)s->epoch_seconds,
                                           .epoch_minimum = s->epoch_minimum,
+                                          .own_elsewhere = is_elsewhere(&s->own, &s->listen),
                                           .aes = cv_aes_is_fast(),
                                           .gate_off = s->gate_off,
                                           .no_share = s->no_share,

@@ -78,11 +78,14 @@ struct node_config {
     uint32_t epoch_seconds;               /* ledger release period */
     uint64_t epoch_minimum;               /* octets below which an epoch releases nothing */
     const struct rep_store *ledger_store; /* borrowed; NULL: no ledger */
-    bool aes;                             /* cv_aes_is_fast(): AES with first hops that have it */
-    bool gate_off;                        /* every link in one class (comparison runs) */
-    bool no_share;                        /* viewers do not become seeders */
-    bool ledbat_plus;                     /* ppsp_config.ledbat_plus */
-    bool quick_start;                     /* a fresh network: publish and confirm without waiting */
+    bool own_elsewhere; /* relay: own circuits leave from an address that its descriptor does not
+                         * name. Then it asks for no tokens: to its guards, who see both, that
+                         * would say whose the other address is. */
+    bool aes;           /* cv_aes_is_fast(): AES with first hops that have it */
+    bool gate_off;      /* every link in one class (comparison runs) */
+    bool no_share;      /* viewers do not become seeders */
+    bool ledbat_plus;   /* ppsp_config.ledbat_plus */
+    bool quick_start;   /* a fresh network: publish and confirm without waiting */
 
     struct node_blob saved[NODE_SAVED_KINDS]; /* read during node_new only */
 };

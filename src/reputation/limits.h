@@ -57,6 +57,7 @@ enum {
     REP_TOKEN_TRIES_LINK = 8, /* and so many at once: each is said three times */
     REP_TOKEN_ISSUES_S = 10,  /* requests for batches that are signed: in a second, burst twice */
     REP_TOKEN_LAST_HOURS = 6, /* of a week: nobody asks for its tokens any more */
+    REP_TOKEN_DOUBLINGS = 9,  /* of the wait for an answer */
     REP_PURSES = 64,          /* batches of our own: guards times weeks */
 
     REP_WALKS = 10000,        /* walks of one ranking */
@@ -80,7 +81,7 @@ enum {
 #define REP_RERANK_WAIT    CV_SEC(1)         /* changes are gathered before a ranking */
 #define REP_TOKEN_TIME     CV_SEC(3600)      /* in class 0, that a token buys */
 #define REP_TOKEN_AGAIN    CV_SEC(21600)     /* after a refusal, until a batch is asked for again */
-#define REP_TOKEN_RETRY    CV_SEC(60)        /* after no answer */
+#define REP_TOKEN_RETRY    CV_SEC(60)        /* after no answer, doubling */
 #define REP_TOKEN_SPREAD   86400             /* s: the first question of a week, at random within */
 #define REP_AMOUNT_MAX     (UINT64_MAX >> 2) /* a cumulative counter; fits SQLite's integers */
 

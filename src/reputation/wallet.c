@@ -116,7 +116,9 @@ enum cv_err rep_ledger_token_ask(struct rep_ledger *l, struct cv_now now,
         return CV_ERR_DIFFERS;
     if (now.mono < b->ask_at)
         return CV_ERR_AGAIN;
-    b->ask_at = cv_usec_add(now.mono, REP_TOKEN_RETRY);
+    cv_usec wait = l->cfg.tokens_at_once ? REP_TOKEN_RETRY : REP_TOKEN_RETRY << b->tries;
+    b->ask_at = cv_usec_add(now.mono, cv_usec_min(wait, REP_TOKEN_AGAIN));
+    b->tries = (uint8_t)(b->tries + (b->tries < REP_TOKEN_DOUBLINGS));
     rep_token_request_write(&b->secret, &l->identity_secret, l->cfg.network_id, ret);
     return CV_ERR_OK;
 }

@@ -64,6 +64,26 @@ Test(node_node, a_relay_may_start_quickly_on_any_network) {
     }
 }
 
+Test(node_node, who_hides_where_its_circuits_leave_from_asks_for_no_tokens) {
+    for (unsigned elsewhere = 0; elsewhere < 2; elsewhere++) {
+        struct rep_store_memory *ledger = rep_store_memory_new();
+        struct node *like = make(true, 1000000), *n = NULL;
+        struct node_config cfg = like->cfg;
+        struct cv_now now = {.mono = 1000, .wall = 1000000};
+        cfg.ledger_store = rep_store_memory_ops(ledger);
+        cfg.own_elsewhere = elsewhere;
+        cr_assert_eq(node_new(&cfg, &rng, now, &n), CV_ERR_OK);
+        for (unsigned i = 0; i < 5; i++) {
+            now.mono += CV_SEC(61);
+            node_on_timeout(n, now);
+        }
+        cr_expect_eq(n->priority.at == CV_USEC_NEVER, elsewhere);
+        node_free(n);
+        node_free(like);
+        rep_store_memory_free(ledger);
+    }
+}
+
 /* ---- events ---- */
 
 Test(node_node, what_must_not_be_lost_is_there_after_a_flood) {

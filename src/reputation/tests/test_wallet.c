@@ -207,6 +207,17 @@ Test(rep_wallet, a_refusal_or_a_wrong_proof_is_asked_again_later) {
     end(at + 9 * 3600);
 }
 
+/* A guard that takes requests and never answers would have a circuit a minute. */
+Test(rep_wallet, no_answer_is_asked_for_ever_more_rarely) {
+    unsigned asked = 0;
+    begin(false);
+    for (int64_t at = 100; at < 3 * 86400; at += 60)
+        asked += ask(at) == CV_ERR_OK;
+    cr_expect_geq(asked, 12);
+    cr_expect_leq(asked, 20, "%u in three days", asked);
+    end(3 * 86400);
+}
+
 Test(rep_wallet, a_token_buys_an_hour_once_on_a_link_that_names_nobody) {
     uint8_t shown[REP_TOKEN_SHOWN], next[REP_TOKEN_SHOWN];
     begin(true);
