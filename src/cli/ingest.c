@@ -120,13 +120,24 @@ int cli_ingest_open(struct cli_ingest *g, struct cli_settings *s, struct io_why 
     return CLI_OK;
 }
 
+/* The URL as ffmpeg listens there. To the host of a udp:// URL it would send: it receives at
+ * all addresses of the machine, unless it is told the one. */
+static void write_input(const struct cli_ingest *g, char *ret, size_t cap) {
+    const char *host = strstr(g->url, "//") + 2;
+    host += *host == '[';
+    if (kind_of(g->url) == RTMP)
+        snprintf(ret, cap, "%s", g->url);
+    else if (kinds[kind_of(g->url)].type == SOCK_STREAM)
+        snprintf(ret, cap, "%s?listen=1", g->url);
+    else
+        snprintf(ret, cap, "%s?overrun_nonfatal=1&localaddr=%.*s", g->url,
+                 (int)strcspn(host, host[-1] == '[' ? "]" : ":"), host);
+}
+
 static void run_ffmpeg(const struct cli_ingest *g) {
-    char after[32], input[CLI_INGEST_TEXT + 32];
+    char after[32], input[CLI_INGEST_TEXT + 96];
     bool rtmp = kind_of(g->url) == RTMP;
-    snprintf(input, sizeof input, "%s%s", g->url,
-             kinds[kind_of(g->url)].type == SOCK_DGRAM ? "?overrun_nonfatal=1"
-             : rtmp                                    ? ""
-                                                       : "?listen=1");
+    write_input(g, input, sizeof input);
     /* Every ffmpeg begins to count time anew; viewers go on. */
     snprintf(after, sizeof after, "%.3f", (double)(g->started - g->begun) / 1e6);
     /* It looks at no more than a second of it before it passes it on (the default is

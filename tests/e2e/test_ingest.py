@@ -106,9 +106,12 @@ class Ingest(programs.Case):
                 self.assertEqual(source.end()[0], 0)
 
     def listened(self, kind):
-        # Only these rows have a port in hexadecimal behind a colon.
+        """The port is open, and to this machine only."""
         with open(f"/proc/net/{kind}", encoding="ascii") as rows:
-            return f":{PORT:04X} " in rows.read()
+            local = [row.split()[1] for row in rows.readlines()[1:]]
+        own = [address for address in local if address.endswith(f":{PORT:04X}")]
+        self.assertEqual({*own} - {f"0100007F:{PORT:04X}"}, set(), "strangers can push, too")
+        return bool(own)
 
     def test_a_pipe_and_a_file_through_a_running_node(self):
         node = self.node()
