@@ -92,10 +92,18 @@ void node_priority_on_circuit(struct node *n, struct cv_now now, const struct tu
     }
 }
 
+/* Who has settled nothing with anybody yet has a score nowhere: sixteen blinds, a
+ * circuit and the guard's work would be for a refusal. */
+static bool may_have_score(const struct node *n) {
+    struct rep_stats s;
+    rep_ledger_stats(n->ledger, &s);
+    return s.released_given + s.released_taken > 0;
+}
+
 static void ask(struct node *n, struct cv_now now, const struct tun_client_guard *g) {
     struct node_priority *p = &n->priority;
     uint32_t week = cv_token_week(g->day);
-    if (p->circuit || !g->issues ||
+    if (p->circuit || !g->issues || !may_have_score(n) ||
         rep_ledger_token_ask(n->ledger, now, g->identity, g->token_key, week, p->request))
         return;
     memcpy(p->issuer, g->identity, CV_KEY);

@@ -10,6 +10,7 @@
 #include "tunnel/clientstate.h"
 
 #define STALE CV_SEC(600) /* no new use of circuits older than this */
+#define IDLE  CV_SEC(600) /* so long without anybody asking for one */
 #define SHUN  CV_SEC(30)
 /* For a circuit that is being built: six times what others took, within these. */
 #define PATIENCE_MIN CV_SEC(1)
@@ -338,8 +339,14 @@ static void ahead_close(struct tun_client *c, struct tun_lane *lane) {
     tun_ahead_forget(c, lane);
 }
 
+/* Whoever lets a node stand all day pays for what nobody takes: a third less. */
+static unsigned ahead_wanted(struct tun_client *c) {
+    cv_usec from = c->wanted_at > c->ready_at ? c->wanted_at : c->ready_at;
+    return c->ready_at && cv_usec_since(now(c), from) >= IDLE ? TUN_AHEAD_IDLE : TUN_AHEAD;
+}
+
 void tun_ahead_work(struct tun_client *c) {
-    unsigned waiting = 0;
+    unsigned waiting = 0, want = ahead_wanted(c);
     for (uint32_t i = 0; i < c->lanes;) {
         struct tun_lane *lane = &c->lane[i];
         cv_usec end = cv_usec_add(lane->ready_at ? lane->ready_at : lane->opened_at,
@@ -368,15 +375,15 @@ void tun_ahead_work(struct tun_client *c) {
             tun_client_failed(c->t, &c->now, circuit, info.built);
         }
     }
-    if (waiting >= TUN_AHEAD)
+    if (waiting >= want)
         return;
     if (!tun_due(c->ahead_at, now(c))) {
         tun_client_by(c, c->ahead_at);
         return;
     }
-    while (waiting < TUN_AHEAD && build_ahead(c) == CV_ERR_OK)
+    while (waiting < want && build_ahead(c) == CV_ERR_OK)
         waiting++;
-    if (waiting < TUN_AHEAD) {
+    if (waiting < want) {
         /* No path yet, or no room: whatever changes calls us again, and so does time. */
         c->ahead_at = cv_usec_add(now(c), c->ready_at ? CV_SEC(1) : CV_MSEC(50));
         tun_client_by(c, c->ahead_at);
@@ -505,6 +512,8 @@ enum cv_err tun_client_open(struct tunnel *t, const struct cv_now *at,
     struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
     assert(c && !c->relay);
     c->now = *at;
+    if (user != TUN_USER_CLIENT)
+        c->wanted_at = at->mono;
     if (take_ahead(c, req, user, ret) == CV_ERR_OK) {
         /* Another is built in its place, a little later: whoever watches the
          * first link should not see the two as one movement. */

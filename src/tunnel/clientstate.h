@@ -116,6 +116,7 @@ struct tun_client {
     struct tun_lane lane[TUN_CIRCUITS_MAX];
     uint32_t lanes;
     cv_usec ahead_at, ahead_pause, ready_at;
+    cv_usec wanted_at;  /* when the node or a hidden swarm last asked for a circuit */
     cv_usec build_time; /* smoothed, of circuits built ahead; 0: none yet */
 
     cv_usec need_at, need_pause;

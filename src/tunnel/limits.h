@@ -127,7 +127,8 @@ enum {
     TUN_NAMED_TRIES = 3,            /* an address that only a descriptor names is asked so often */
     TUN_QUESTIONS_BURST = 16,       /* DESCRIBEs that a network leaves unanswered, then */
     TUN_QUESTIONS_EVERY_MS = 15000, /* one in so long */
-    TUN_AHEAD = 3,                  /* circuits built before anybody wants one */
+    TUN_AHEAD = 3,                  /* circuits built before anybody wants one, */
+    TUN_AHEAD_IDLE = 2,             /* and when nobody has wanted any for ten minutes */
 
     /* --- hidden swarms (tunnel.md section 7) --- */
     TUN_CONTACT_LIFE_MAX_S = 3 * 3600, /* a contact that says more is not believed */

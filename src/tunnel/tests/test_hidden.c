@@ -107,6 +107,31 @@ static cv_usec reach(struct village *v, unsigned node, const uint8_t named[CV_KE
     }
 }
 
+/* The most that wait during a minute. */
+static uint32_t most_ahead(struct village *v, unsigned node) {
+    uint32_t most = 0;
+    for (unsigned i = 0; i < 60; i++) {
+        world_run(v->w, CV_SEC(1));
+        most = status(v, node).ahead > most ? status(v, node).ahead : most;
+    }
+    return most;
+}
+
+Test(tun_hidden, whoever_stands_all_day_keeps_two_circuits_ahead) {
+    struct village *v = village_new(&(struct sim_config){.seed = 3}, 9);
+    unsigned client = village_client(v);
+    world_run(v->w, CV_SEC(30));
+    cr_expect_eq(status(v, client).ahead, TUN_AHEAD, "%u", status(v, client).ahead);
+    world_run(v->w, CV_SEC(660)); /* all were replaced once */
+    uint32_t most = most_ahead(v, client);
+    cr_expect_eq(most, TUN_AHEAD_IDLE, "%u", most);
+    /* and as many as ever once somebody wants one */
+    (void)village_view(v, client, "nobody shares this");
+    most = most_ahead(v, client);
+    cr_expect_eq(most, TUN_AHEAD, "%u", most);
+    village_free(v);
+}
+
 /* Relays that started a moment ago do not know each other yet, so nobody can
  * confirm the one that a viewer was told to ask: it must look again soon. */
 Test(tun_hidden, a_named_relay_of_a_young_network_is_reached_in_two_seconds) {
