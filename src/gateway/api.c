@@ -55,6 +55,30 @@ static json_t *first_hops(struct io_host *host) {
     return list;
 }
 
+/* Those that are not 0. */
+static json_t *counters_of(const struct ppsp_counters *c) {
+    json_t *o = json_object();
+#define X(name)                                                                                    \
+    if (c->name)                                                                                   \
+        json_object_set_new(o, #name, octets(c->name));
+    PPSP_COUNTERS(X)
+#undef X
+    return o;
+}
+
+static json_t *protocol(struct io_host *host) {
+    static const char *const names[] = {
+        [NODE_SWARM_HIDDEN] = "hidden", [NODE_SWARM_DIRECT] = "direct", [NODE_SWARM_OPEN] = "open"};
+    json_t *o = json_object();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct ppsp_counters *c =
+            node_ppsp_counters(io_host_node(host), (enum node_swarm_mode)i);
+        if (c)
+            json_object_set_new(o, names[i], counters_of(c));
+    }
+    return o;
+}
+
 json_t *gw_api_status(struct io_host *host) {
     struct node_status s;
     node_status(io_host_node(host), &s);
@@ -101,6 +125,7 @@ json_t *gw_api_status(struct io_host *host) {
                                       "same_port", (int)s.external_same_port));
     }
     json_object_set_new(o, "first_hops", first_hops(host));
+    json_object_set_new(o, "protocol", protocol(host));
     return o;
 }
 

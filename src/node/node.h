@@ -274,6 +274,10 @@ struct node_status {
 };
 void node_status(const struct node *n, struct node_status *ret);
 
+/* What the peer protocol counted for all swarms of a kind: why datagrams were dropped, and
+ * who was silent. NULL: there is no engine for that kind. */
+const struct ppsp_counters *node_ppsp_counters(const struct node *n, enum node_swarm_mode mode);
+
 struct node_swarm_status {
     cv_handle swarm;
     struct node_uri uri;

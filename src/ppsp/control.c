@@ -285,7 +285,7 @@ enum ppsp_out ppsp_control_out(struct ppsp_channel *c, cv_usec now, struct cv_ba
             ppsp_channel_rest(c);
         ppsp_commit(c, now, b, len);
     }
-    return PPSP_OUT_DONE;
+    return anything_due(c, now) ? PPSP_OUT_MORE : PPSP_OUT_DONE;
 }
 
 cv_usec ppsp_control_next(const struct ppsp_channel *c) {

@@ -205,7 +205,8 @@ struct ppsp_swarm *ppsp_swarm_find(const struct ppsp *p, cv_handle handle);
 void ppsp_swarm_on_timeout(struct ppsp_swarm *s, cv_usec now);
 void ppsp_swarm_reschedule(struct ppsp_swarm *s);
 
-/* The chunk count became proven. False when a trusted length contradicts it. */
+/* The chunk count became proven. False when a trusted length contradicts it, or the
+ * store has no room to note it: then the next peaks prove it again. */
 bool ppsp_swarm_size_proven(struct ppsp_swarm *s, cv_usec now, uint64_t chunks);
 
 /* The last chunk is verified, and so long. */
@@ -246,6 +247,8 @@ bool ppsp_stage_any(const struct ppsp_swarm *s, uint64_t first, uint64_t last);
 void ppsp_stage_flush(struct ppsp_swarm *s, cv_usec now);
 /* Makes it durable when it is time to. */
 void ppsp_stage_commit(struct ppsp_swarm *s, cv_usec now);
+/* The store refused something: again soon, or fetching pauses, with an event. */
+void ppsp_stage_failed(struct ppsp_swarm *s, cv_usec now, enum cv_err err);
 /* Forgets what waits. */
 void ppsp_stage_done(struct ppsp_swarm *s);
 

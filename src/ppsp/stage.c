@@ -62,13 +62,12 @@ static void pause_fetching(struct ppsp_swarm *s, enum cv_err err) {
     s->paused = true;
 }
 
-static void store_failed(struct ppsp_swarm *s, cv_usec now, enum cv_err err) {
-    if (err == CV_ERR_AGAIN || err == CV_ERR_NOMEM) {
+void ppsp_stage_failed(struct ppsp_swarm *s, cv_usec now, enum cv_err err) {
+    if (err == CV_ERR_AGAIN || err == CV_ERR_NOMEM)
         s->retry_at = cv_usec_add(now, PPSP_STORE_RETRY);
-        ppsp_swarm_reschedule(s);
-    } else {
+    else
         pause_fetching(s, err);
-    }
+    ppsp_swarm_reschedule(s);
 }
 
 /* ---- writing -------------------------------------------------------------------- */
@@ -148,7 +147,7 @@ void ppsp_stage_flush(struct ppsp_swarm *s, cv_usec now) {
     while (s->segment_count) {
         enum cv_err err = write_one(s, now);
         if (err) {
-            store_failed(s, now, err);
+            ppsp_stage_failed(s, now, err);
             return;
         }
     }
@@ -192,9 +191,12 @@ enum cv_err ppsp_stage_add(struct ppsp_swarm *s, cv_usec now, uint64_t chunk,
         ppsp_stage_flush(s, now);
     if (s->paused)
         return CV_ERR_FULL;
+    bool asked = ppsp_chunkset_has(&s->taken, chunk); /* else it was given up, and came late */
     enum cv_err err = ppsp_swarm_mark(s, now, &s->taken, chunk, chunk);
     if (!err && !joins(s, youngest(s), chunk))
         err = push(s, chunk);
+    if (err && !asked) /* or nobody would be asked for it again */
+        (void)ppsp_chunkset_remove(&s->taken, chunk, chunk);
     if (err)
         return err;
     if (s->live && len < s->config.chunk_size) /* only the last of all can be */

@@ -384,7 +384,6 @@ size_t ppsp_swarm_chunk_len(const struct ppsp_swarm *s, uint64_t chunk) {
 }
 
 bool ppsp_swarm_size_proven(struct ppsp_swarm *s, cv_usec now, uint64_t chunks) {
-    (void)now;
     if (s->chunks && s->chunks != chunks) {
         /* Without domain separation a tree of another height can be made up from
          * this one: a trusted length wins over proven peaks. */
@@ -397,10 +396,12 @@ bool ppsp_swarm_size_proven(struct ppsp_swarm *s, cv_usec now, uint64_t chunks) 
         return false;
     if (s->chunks == 0)
         set_chunks(s, chunks);
-    s->tree.proven = true;
     struct ppsp_store_size size = {.chunks = chunks};
-    (void)s->config.store->set_size(s->config.store_ctx, &size);
-    return true;
+    enum cv_err err = s->config.store->set_size(s->config.store_ctx, &size);
+    if (err)
+        ppsp_stage_failed(s, now, err);
+    s->tree.proven = !err;
+    return !err;
 }
 
 /* The last chunk is verified: now the length is exact (section 5.6.2). */

@@ -687,7 +687,10 @@ static void heard(struct tunnel *t, const struct cv_now *now, struct tun_link *l
         epoch_settled(t, now, l);
     if (data && current && h->command != TUN_LINKCMD_CONTINUE)
         tun_epoch_used(t, now->mono, l);
-    if (newest && !cv_addr_equal(from, &l->addr))
+    /* A challenge is answered to where it came from, which may be a victim's address that
+     * somebody on the way put there: one datagram for one, so ours waits for the next. */
+    bool answered = h->command == TUN_LINKCMD_PATH_CHALLENGE;
+    if (newest && !answered && !cv_addr_equal(from, &l->addr))
         challenge(t, now, l, from);
     if (l->now.window.top >= TUN_REKEY_CELLS)
         renew_soon(t, now, l);

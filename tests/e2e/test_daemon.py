@@ -20,10 +20,13 @@ class Daemon(programs.Case):
         node.wait_for("listening")
         return node, ["--state", str(self.folder / name), "--direct", "--json"]
 
-    def swarms(self, name):
+    def status(self, name):
         status, out, err = programs.run("status", "--state", self.folder / name, "--json")
         self.assertEqual(status, 0, err)
-        return json.loads(out)["swarms"]
+        return json.loads(out)
+
+    def swarms(self, name):
+        return self.status(name)["swarms"]
 
     def eventually(self, what, want):
         limit = time.monotonic() + programs.SECONDS
@@ -51,6 +54,11 @@ class Daemon(programs.Case):
         self.assertIn("peer_up", events)
         self.assertEqual(events[-1], "complete")
         self.assertEqual((self.folder / "copy").read_bytes(), film.read_bytes())
+        for name in ("s", "v"):
+            counted = self.status(name)["protocol"]["direct"]
+            self.assertGreater(counted["datagrams_in"], 0)
+            self.assertGreater(counted["datagrams_out"], 0)
+            self.assertNotIn("drop_data_bad", counted)
         self.eventually(lambda: self.swarms("v"), [])
         # A swarm lives as long as the command that asked for it.
         self.assertEqual(share.end()[0], 0)

@@ -113,6 +113,17 @@ class Lab:
                 raise Failed(f"{name}: no {what}: {out.stderr.decode()}")
             time.sleep(0.1)
 
+    def say_what_they_know(self):
+        """When something did not happen: what those that still run say of themselves."""
+        for name, program in self.programs.items():
+            if name not in self.hidden or program.process.poll() is not None:
+                continue
+            for what in ("status", "peers", "path"):
+                out = subprocess.run([self.culvert, what, "--state", str(self.folder / name),
+                                      "--json"], capture_output=True, check=False, timeout=30)
+                print(f"{name} {what}: {out.stdout.decode()}{out.stderr.decode()}",
+                      file=sys.stderr)
+
     def first_hops(self, world, name):
         """By what the node says of its links; what the wires say must agree."""
         known = {row["address"].rsplit(":", 1)[0] for row in
@@ -290,6 +301,9 @@ class Lab:
                 self.ordinary_run()
                 self.fail_closed()
                 self.planted_leaks()
+        except Failed:
+            self.say_what_they_know()
+            raise
         finally:
             for program in self.programs.values():
                 program.stop(signal.SIGKILL)

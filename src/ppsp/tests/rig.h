@@ -27,7 +27,7 @@ struct rig_store {
     struct ppsp_store_size size;
     uint8_t *content, *tree;
     uint64_t *have;
-    enum cv_err read_err, write_err, tree_err; /* what the next calls answer */
+    enum cv_err read_err, write_err, tree_err, size_err; /* what the next calls answer */
     unsigned reads, writes, commits;
 };
 
@@ -39,6 +39,8 @@ static inline enum cv_err rig_size(void *ctx, struct ppsp_store_size *ret) {
 static inline enum cv_err rig_set_size(void *ctx, const struct ppsp_store_size *size) {
     struct rig_store *st = ctx;
     assert(size->chunks <= st->cap);
+    if (st->size_err)
+        return st->size_err;
     st->size = *size;
     return CV_ERR_OK;
 }
@@ -71,7 +73,7 @@ static inline enum cv_err rig_write(void *ctx, uint64_t first, uint32_t count, c
     if (st->write_err)
         return st->write_err;
     st->writes++;
-    assert(count >= 1 && count <= 64 && first + count <= st->cap);
+    assert(count >= 1 && count <= 64 && first + count <= st->size.chunks);
     assert(len > (size_t)(count - 1) * st->chunk_size && len <= (size_t)count * st->chunk_size);
     memcpy(st->content + first * st->chunk_size, data, len);
     for (uint64_t i = first; i < first + count; i++)

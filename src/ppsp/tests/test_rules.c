@@ -85,6 +85,28 @@ static unsigned down_for(const struct bench *b, enum cv_err why) {
     return n;
 }
 
+/* Whoever has very many pieces tells of all of them, in as many datagrams as it takes. */
+Test(ppsp_rules, an_overview_of_many_datagrams_goes_out_at_once) {
+    enum { PIECES = 2000 };
+    struct rig *r = rig_new(1, 2 * PIECES * 512, 512, CV_SHA256);
+    rig_add(r, true);
+    r->engine[0] = ppsp_free(r->engine[0]);
+    memset(r->store[0].have, 0x55, r->store[0].cap / 8); /* every second one */
+    struct ppsp_swarm_config config = r->config;
+    config.store_ctx = &r->store[0];
+    cr_assert(r->engine[0] = ppsp_new(NULL, &r->rng[0]));
+    cr_assert_eq(ppsp_swarm_open(r->engine[0], rig_now(r), &config, &r->swarm[0]), CV_ERR_OK);
+    struct raw *w = raw_new(r, 0);
+    cr_assert(raw_call(w));
+    raw_clear(w);
+    cr_assert_eq(raw_send_hex(w, ""), CV_ERR_OK);
+    raw_listen(w);
+    cr_expect_gt(w->count, 9);
+    cr_expect_eq(raw_count(w, PPSP_MSG_HAVE), PIECES);
+    free(w);
+    rig_free(r);
+}
+
 /* ---- section 3 ---- */
 
 Test(ppsp_rules, R3_2_messages_share_a_datagram) {

@@ -1,6 +1,7 @@
 /* A store that is busy, full, broken, cut short, or belongs to something else. */
 #include "support/suite.h"
 
+#include "ppsp/engine.h"
 #include "rig.h"
 
 CV_SUITE(ppsp_store_faults);
@@ -48,6 +49,46 @@ Test(ppsp_store_faults, full_pauses_with_one_event_and_resumes) {
     ppsp_swarm_ready(r->engine[1], rig_now(r), r->swarm[1]);
     cr_expect(rig_run_complete(r, 1, CV_SEC(10)));
     cr_expect(rig_equal(r, 1));
+    rig_free(r);
+}
+
+/* How many chunks there are has to be noted before the first is written. */
+Test(ppsp_store_faults, no_room_for_the_size_pauses_or_is_tried_again) {
+    static const enum cv_err errs[] = {CV_ERR_FULL, CV_ERR_AGAIN};
+    for (size_t i = 0; i < sizeof errs / sizeof *errs; i++) {
+        struct rig *r = pair();
+        r->store[1].size_err = errs[i];
+        rig_run(r, CV_SEC(2));
+        struct ppsp_stats st;
+        cr_assert_eq(ppsp_stats(r->engine[1], r->swarm[1], &st), CV_ERR_OK);
+        cr_expect_eq(st.chunks_have, 0);
+        cr_expect_eq(st.paused, errs[i] == CV_ERR_FULL);
+        cr_expect_eq(rig_events(r, 1, PPSP_EVENT_STORE_ERROR), errs[i] == CV_ERR_FULL);
+        r->store[1].size_err = CV_ERR_OK;
+        if (errs[i] == CV_ERR_FULL)
+            ppsp_swarm_ready(r->engine[1], rig_now(r), r->swarm[1]);
+        cr_expect(rig_run_complete(r, 1, CV_SEC(15)));
+        cr_expect(rig_equal(r, 1));
+        rig_free(r);
+    }
+}
+
+/* A chunk that was given up and comes late finds no room: it is still to be asked for. */
+Test(ppsp_store_faults, a_late_chunk_without_room_is_not_taken_for_asked) {
+    struct rig *r = rig_new(1, 1000 * 1024, 1024, CV_SHA256);
+    rig_add(r, true); /* for its size */
+    rig_add(r, false);
+    struct ppsp_swarm *s = ppsp_swarm_find(r->engine[1], r->swarm[1]);
+    r->config.length = r->octets_content;
+    cr_assert(ppsp_swarm_size_proven(s, r->now, 1000));
+    r->store[1].write_err = CV_ERR_AGAIN;
+    enum cv_err err = CV_ERR_OK;
+    uint64_t chunk = 0;
+    for (; !err && chunk < 1000; chunk += 2)
+        err = ppsp_stage_add(s, r->now, chunk, r->content + chunk * 1024, 1024);
+    cr_assert_eq(err, CV_ERR_AGAIN);
+    cr_expect(!ppsp_chunkset_has(&s->taken, chunk - 2));
+    cr_expect(ppsp_chunkset_has(&s->taken, chunk - 4));
     rig_free(r);
 }
 

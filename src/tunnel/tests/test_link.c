@@ -423,7 +423,8 @@ struct duo {
     struct tunnel *client, *relay;
     struct cv_addr client_addr, relay_addr, sent_to; /* sent_to: the relay's last */
     struct cv_now now;
-    bool deaf; /* what the relay sends to any address but client_addr is lost */
+    bool deaf;          /* what the relay sends to any address but client_addr is lost */
+    unsigned elsewhere; /* datagrams that the relay sent there */
 };
 
 static void carry(struct duo *d, struct tunnel *from, struct tunnel *to,
@@ -439,6 +440,7 @@ static void carry(struct duo *d, struct tunnel *from, struct tunnel *to,
             bool lost = from == d->relay && !cv_addr_equal(&runs[r].to.addr, &d->client_addr);
             if (from == d->relay)
                 d->sent_to = runs[r].to.addr;
+            d->elsewhere += lost ? runs[r].count : 0;
             for (uint16_t i = 0; !lost && i < runs[r].count; i++)
                 (void)tun_on_datagram(to, &d->now, source, cv_batch_at(&b, &runs[r], i),
                                       TUN_DATAGRAM);
@@ -537,6 +539,30 @@ Test(tun_link, is_not_moved_by_who_cannot_answer_a_challenge) {
     cr_expect_gt(cells_in(&d, c), before);
     cr_expect(cv_addr_equal(&d.sent_to, &home));
     world_free(d.w);
+}
+
+/* Somebody on the way puts a victim's address on what he carries: the victim gets one
+ * datagram for each of them at most, whatever is in it. */
+Test(tun_link, a_spoofed_address_gets_no_more_than_it_seems_to_have_sent) {
+    static const uint8_t commands[] = {TUN_LINKCMD_KEEPALIVE,     TUN_LINKCMD_PATH_CHALLENGE,
+                                       TUN_LINKCMD_PATH_RESPONSE, TUN_LINKCMD_CONTINUE,
+                                       TUN_LINKCMD_NEW_INDEX,     TUN_LINKCMD_DESTROY};
+    for (size_t i = 0; i < sizeof commands; i++) {
+        struct duo d = {0};
+        duo(&d);
+        uint32_t cursor = 0;
+        struct tun_link *l = tun_handles_next(&d.client->links, &cursor);
+        struct cv_addr victim = sim_addr(88, 8000);
+        for (unsigned n = 1; n <= 5; n++) {
+            uint8_t body[8] = {(uint8_t)n};
+            tun_link_control(d.client, l, commands[i], 0, body, sizeof body);
+            carry(&d, d.client, d.relay, &victim);
+            carry(&d, d.relay, d.client, &d.relay_addr);
+            cr_expect_leq(d.elsewhere, n, "command %u", commands[i]);
+            d.now.mono += CV_SEC(2);
+        }
+        world_free(d.w);
+    }
 }
 
 Test(tun_link, takes_no_junk) {
