@@ -24,6 +24,7 @@ struct rig_store {
     uint32_t chunk_size;
     size_t hash_len;
     uint64_t cap; /* chunks there is room for */
+    bool live;    /* there is no size to be noted before the first write */
     struct ppsp_store_size size;
     uint8_t *content, *tree;
     uint64_t *have;
@@ -73,7 +74,7 @@ static inline enum cv_err rig_write(void *ctx, uint64_t first, uint32_t count, c
     if (st->write_err)
         return st->write_err;
     st->writes++;
-    assert(count >= 1 && count <= 64 && first + count <= st->size.chunks);
+    assert(count >= 1 && count <= 64 && first + count <= (st->live ? st->cap : st->size.chunks));
     assert(len > (size_t)(count - 1) * st->chunk_size && len <= (size_t)count * st->chunk_size);
     memcpy(st->content + first * st->chunk_size, data, len);
     for (uint64_t i = first; i < first + count; i++)
@@ -275,6 +276,7 @@ static inline unsigned rig_add(struct rig *r, bool seeder) {
     assert(r->engine[i]);
     rig_store_init(&r->store[i], r->config.chunk_size, cv_sha_len(r->config.hash),
                    r->octets_content);
+    r->store[i].live = r->config.live != NULL;
     if (seeder) {
         uint8_t root[CV_SHA_MAX];
         rig_store_fill(&r->store[i], r->config.hash, r->content, r->octets_content, root);
