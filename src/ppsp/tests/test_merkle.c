@@ -6,6 +6,7 @@
 
 #include "ppsp/merkle.h"
 #include "rig.h"
+#include "support/vectors.h"
 
 CV_SUITE(ppsp_merkle);
 
@@ -130,12 +131,6 @@ Test(ppsp_merkle, R5_6_3_peaks_prove_the_size) {
 
 /* Table 1 of section 5.5: the only hashes that a reader in order needs. */
 Test(ppsp_merkle, R5_2_1_table_1_of_the_rfc) {
-    /* clang-format off */
-    static const struct { uint64_t chunk; ppsp_bin sent[4]; unsigned count; } rows[] = {
-        { 0, { 11, 5, 2 }, 3 }, { 1, { 0 }, 0 }, { 2, { 6 }, 1 }, { 3, { 0 }, 0 },
-        { 4, { 13, 10 }, 2 }, { 5, { 0 }, 0 }, { 6, { 14 }, 1 },
-    };
-    /* clang-format on */
     cv_crypto_init();
     struct naive n;
     struct rig_store st;
@@ -143,14 +138,17 @@ Test(ppsp_merkle, R5_2_1_table_1_of_the_rfc) {
     store_init(&st);
     struct ppsp_tree t = tree_of(&n, &st, true);
     struct ppsp_pending p = {0};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (rows[i].chunk == 4) /* hashes missing: 13 and 10 have not come yet */
+    for (unsigned i = 0; i < 7; i++) {
+        uint8_t row[8]; /* chunk, nodes */
+        size_t len = cv_test_vector(CV_VECTORS "/ppsp.hex", "RFC 7574 section 5.5, table 1",
+                                    "chunk", i, row, sizeof row);
+        cr_assert(len > 0 && row[0] == i);
+        if (i == 4) /* hashes missing: 13 and 10 have not come yet */
             cr_expect_eq(ppsp_tree_check(&t, &p, 4, n.node[8]), CV_ERR_NOENT);
-        for (unsigned k = 0; k < rows[i].count; k++)
-            ppsp_pending_add(&p, rows[i].sent[k], n.node[rows[i].sent[k]], H);
+        for (size_t k = 1; k < len; k++)
+            ppsp_pending_add(&p, row[k], n.node[row[k]], H);
         cr_assert_eq(ppsp_pending_resolve(&p, &t), CV_ERR_OK);
-        cr_expect_eq(ppsp_tree_check(&t, &p, rows[i].chunk, n.node[2 * rows[i].chunk]), CV_ERR_OK,
-                     "chunk %lu", (unsigned long)rows[i].chunk);
+        cr_expect_eq(ppsp_tree_check(&t, &p, i, n.node[2 * i]), CV_ERR_OK, "chunk %u", i);
     }
     ppsp_tree_done(&t);
     rig_store_done(&st);
