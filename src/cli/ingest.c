@@ -141,16 +141,27 @@ static void run_ffmpeg(const struct cli_ingest *g) {
     /* Every ffmpeg begins to count time anew; viewers go on. */
     snprintf(after, sizeof after, "%.3f", (double)(g->started - g->begun) / 1e6);
     /* It looks at no more than a second of it before it passes it on (the default is
-     * seven for MPEG-TS, kept back meanwhile), and does not measure its frame rate. */
+     * seven for MPEG-TS, kept back meanwhile), and does not measure its frame rate. Titles
+     * are left out: encoders put file names and the like into them. */
     const char *args[32] = {
         "ffmpeg",           "-v",      "error",         "-nostdin", "-fflags", "nobuffer",
         "-analyzeduration", "1000000", "-fpsprobesize", "0"};
     size_t n = 10;
     args[n++] = rtmp ? "-listen" : "-f";
     args[n++] = rtmp ? "1" : "mpegts";
-    const char *const rest[] = {
-        "-i", input,   "-c", "copy", "-f", "mpegts", "-output_ts_offset", after, "-flush_packets",
-        "1",  "pipe:1"};
+    const char *const rest[] = {"-i",
+                                input,
+                                "-map_metadata",
+                                "-1",
+                                "-c",
+                                "copy",
+                                "-f",
+                                "mpegts",
+                                "-output_ts_offset",
+                                after,
+                                "-flush_packets",
+                                "1",
+                                "pipe:1"};
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         args[n++] = rest[i];
     execvp(args[0], (char *const *)(uintptr_t)args);

@@ -10,6 +10,8 @@
  *
  * IP is a loopback address: nobody but this machine can push. An encoder that leaves
  * may come back: the pipe stays open, and time in the stream goes on as on the clock.
+ * tcp:// and rtmp:// take one encoder at a time; at udp:// what two send is mixed. Every
+ * user of this machine can push.
  */
 #ifndef CULVERT_CLI_INGEST_H
 #define CULVERT_CLI_INGEST_H

@@ -25,7 +25,7 @@ def camera(url, kind):
         ["ffmpeg", "-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i",
          "testsrc2=size=320x180:rate=25", "-re", "-f", "lavfi", "-i", "sine", "-c:v", "libx264",
          "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-pix_fmt", "yuv420p",
-         "-c:a", "aac", "-f", kind, url])
+         "-c:a", "aac", "-metadata", "title=not for viewers", "-f", kind, url])
     try:
         yield
     finally:
@@ -82,6 +82,7 @@ class Ingest(programs.Case):
         with camera(url + "/key", "flv"):
             self.until(lambda: len(self.behind_gap(out)) >= 25, "the second encoder's pictures")
         source.wait_for("ingest", count=3)
+        self.assertNotIn(b"not for viewers", out.read_bytes())
         # Both, one behind the other in time, in the one swarm that there was.
         times = pictures(out)
         self.assertEqual(times, sorted(times))
@@ -102,6 +103,7 @@ class Ingest(programs.Case):
                 self.until(lambda: self.listened(kind), "ffmpeg")
                 with camera(url + options, "mpegts"):
                     self.until(lambda: len(pictures(out)) >= 25, "pictures")
+                self.assertNotIn(b"not for viewers", out.read_bytes())
                 self.assertEqual(viewer.end()[0], 130)
                 self.assertEqual(source.end()[0], 0)
 
