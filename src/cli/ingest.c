@@ -135,11 +135,13 @@ static void write_input(const struct cli_ingest *g, char *ret, size_t cap) {
 }
 
 static void run_ffmpeg(const struct cli_ingest *g) {
-    char after[32], input[CLI_INGEST_TEXT + 96];
+    char after[32], version[8], input[CLI_INGEST_TEXT + 96];
     bool rtmp = kind_of(g->url) == RTMP;
     write_input(g, input, sizeof input);
     /* Every ffmpeg begins to count time anew; viewers go on. */
     snprintf(after, sizeof after, "%.3f", (double)(g->started - g->begun) / 1e6);
+    /* Its tables may say something else than those before: players look again when this does. */
+    snprintf(version, sizeof version, "%u", g->runs % 32);
     /* It looks at no more than a second of it before it passes it on (the default is
      * seven for MPEG-TS, kept back meanwhile), and does not measure its frame rate. Titles
      * are left out: encoders put file names and the like into them. */
@@ -159,6 +161,10 @@ static void run_ffmpeg(const struct cli_ingest *g) {
                                 "mpegts",
                                 "-output_ts_offset",
                                 after,
+                                "-tables_version",
+                                version,
+                                "-mpegts_flags",
+                                "+initial_discontinuity",
                                 "-flush_packets",
                                 "1",
                                 "pipe:1"};
@@ -175,6 +181,7 @@ static void start(struct cli_ingest *g) {
         g->begun = g->started;
     pid_t pid = fork();
     if (pid != 0) {
+        g->runs++;
         g->pid = pid > 0 ? pid : 0;
         return;
     }

@@ -32,6 +32,7 @@ struct cli_ingest {
     int read, write;           /* the pipe; -1: none */
     pid_t pid;                 /* of ffmpeg; 0: it does not run */
     cv_usec begun, started;    /* the first one, this one */
+    unsigned runs;             /* so many were started before */
     bool lasted;               /* one of them ran for a while */
     unsigned early;            /* so many ended early before that */
 };

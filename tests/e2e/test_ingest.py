@@ -6,6 +6,7 @@ a running node does it for the command, and pipes and files, too.
 Runs in a network namespace, where no port is anybody else's."""
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -83,6 +84,9 @@ class Ingest(programs.Case):
             self.until(lambda: len(self.behind_gap(out)) >= 25, "the second encoder's pictures")
         source.wait_for("ingest", count=3)
         self.assertNotIn(b"not for viewers", out.read_bytes())
+        # Programme maps of another version: players look at what the second one sends.
+        versions = re.findall(rb"\x47\x50\x00.\x00\x02\xb0.\x00\x01(.)", out.read_bytes(), re.S)
+        self.assertEqual({*versions}, {b"\xc1", b"\xc3"})
         # Both, one behind the other in time, in the one swarm that there was.
         times = pictures(out)
         self.assertEqual(times, sorted(times))
