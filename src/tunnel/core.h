@@ -137,7 +137,7 @@ struct tun_link {
     uint8_t challenge[8];
     cv_usec challenged_at;
 
-    uint32_t queued;                /* cells waiting; counted only when memory is short */
+    uint32_t queued;                /* cells waiting for it */
     uint64_t out_octets, in_octets; /* RELAY cells, not yet reported */
     bool dirty;
     TAILQ_ENTRY(tun_link) dirty_entry;
@@ -261,7 +261,8 @@ struct tunnel {
     struct tun_link_list dirty;
     uint32_t half_open, halves; /* links that wait for a first cell */
     uint64_t memo_octets;
-    bool memory_short; /* a cell was refused: a circuit has to go */
+    uint32_t link_cells_max; /* that may wait for one link */
+    bool memory_short;       /* a cell was refused, or a link has too many: a circuit has to go */
     cv_usec killed_at;
 
     struct tun_sched sched;
@@ -403,6 +404,8 @@ static inline bool tun_hop_is_free(const struct tun_hop *h) {
 
 static inline void tun_put(struct tunnel *t, struct tun_leg *leg, struct tun_cell *c, cv_usec now) {
     tun_sched_put(&t->sched, &leg->flow, c, now);
+    if (leg->link && leg->link->queued > t->link_cells_max)
+        t->memory_short = true;
 }
 
 static inline struct tun_circuit *tun_leg_circuit(struct tun_leg *leg) {

@@ -159,6 +159,8 @@ void tun_hidden_peer_down(struct tun_hidden *h, const struct tun_road *r) {
     ev.peer_down.endpoint = cv_endpoint_circuit(r->circuit, 0);
     assert(h->info.peers > 0);
     h->info.peers--;
+    if (h->viewer && h->info.peers == 0)
+        h->viewer->lost_at = tun_hidden_now(h);
     tun_event_push(h->all->t, &ev);
     CV_TRACE(TUNNEL, hidden_peer_down, tun_hidden_now(h), "hidden=%u", (unsigned)h->handle);
 }

@@ -113,6 +113,7 @@ struct tun_viewer {
     uint32_t rounds; /* of searching: few slots, then one half of all, then the other */
     bool searching;
     cv_usec round_ended_at, search_pause;
+    cv_usec lost_at; /* when the last peer that was up went; 0: none did */
     struct tun_known known[TUN_KNOWN_CONTACTS_MAX];
     unsigned knowns;
     bool missed; /* somebody did not come, and nobody did since */
@@ -186,6 +187,8 @@ struct tun_join {
     cv_usec until;
     cv_usec look_at;            /* up: when it is next seen whether the visitor is there */
     uint64_t seen_in, seen_out; /* datagrams and cells, when it was last seen */
+    bool talk;                  /* datagrams came then */
+    cv_usec quiet_until;        /* its relays are being asked whether they are there */
 };
 
 /* Keys under which visitors of a period are received. */

@@ -209,15 +209,6 @@ static struct tun_hop *victim(struct tunnel *t) {
     struct tun_hop *h, *found = NULL;
     struct tun_link *l, *heaviest = NULL;
     while ((l = tun_handles_next(&t->links, &cursor)) != NULL)
-        l->queued = 0;
-    cursor = 0;
-    while ((h = tun_handles_next(&t->hops, &cursor)) != NULL) {
-        h->prev.link->queued += h->prev.flow.count;
-        if (h->next.link)
-            h->next.link->queued += h->next.flow.count;
-    }
-    cursor = 0;
-    while ((l = tun_handles_next(&t->links, &cursor)) != NULL)
         if (!heaviest || l->queued > heaviest->queued)
             heaviest = l;
     cv_usec oldest = CV_USEC_NEVER;

@@ -89,7 +89,8 @@ enum {
     TUN_OUTBOX_MAX = 2048,    /* control commands and raw datagrams waiting */
     TUN_FLOW_CELLS = 2048,    /* waiting in one direction of a relayed circuit */
     TUN_OWN_CELLS = 128,      /* waiting in a circuit of ours, before AGAIN */
-    TUN_QUEUE_MIB = 64,       /* of cells, in all queues together */
+    TUN_QUEUE_MIB = 64,       /* of cells, in all queues together, */
+    TUN_QUEUE_LINK = 4,       /* and one part in so many for one link */
     TUN_ASKINGS_MAX = 32,     /* requests under way in one circuit of ours */
     TUN_MEMOS_MAX = 16,       /* answers remembered for one circuit of others */
     TUN_MEMO_MIB = 16,        /* of these, altogether */

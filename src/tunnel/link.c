@@ -103,7 +103,7 @@ static void forget_name(struct tunnel *t, struct tun_link *l) {
 }
 
 void tun_link_free(struct tunnel *t, struct tun_link *l) {
-    assert(l->circuits.count == 0);
+    assert(l->circuits.count == 0 && l->queued == 0);
     if (l->state == TUN_STATE_ANSWERED)
         t->halves--;
     forget_name(t, l);
@@ -252,6 +252,7 @@ enum cv_err tun_leg_attach(struct tunnel *t, struct tun_leg *leg, struct tun_lin
         return err;
     leg->link = l;
     leg->id = id;
+    tun_flow_count(&leg->flow, &l->queued);
     return CV_ERR_OK;
 }
 
@@ -271,6 +272,7 @@ void tun_leg_detach(struct tunnel *t, struct tun_leg *leg) {
     tun_flow_clear(&t->sched, &leg->flow);
     if (!leg->link)
         return;
+    tun_flow_count(&leg->flow, NULL);
     tun_idtable_del(&leg->link->circuits, leg->id);
     leg->link = NULL;
 }

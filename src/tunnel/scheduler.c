@@ -128,6 +128,11 @@ void tun_flow_init(struct tun_flow *f, struct tun_sched_group *g, void *owner, u
     *f = (struct tun_flow){.group = g, .owner = owner, .max = max};
 }
 
+void tun_flow_count(struct tun_flow *f, uint32_t *load) {
+    assert(f->count == 0);
+    f->load = load;
+}
+
 static void flow_unlist(struct tun_sched *s, struct tun_flow *f) {
     if (f->state == TUN_FLOW_FRESH)
         TAILQ_REMOVE(&f->group->fresh, f, entry);
@@ -170,6 +175,8 @@ static struct tun_cell *flow_pop(struct tun_sched *s, struct tun_flow *f) {
         f->tail = NULL;
     f->count--;
     s->cells_queued--;
+    if (f->load)
+        --*f->load;
     return c;
 }
 
@@ -197,6 +204,8 @@ void tun_sched_put(struct tun_sched *s, struct tun_flow *f, struct tun_cell *c, 
     f->tail = c;
     f->count++;
     s->cells_queued++;
+    if (f->load)
+        ++*f->load;
     if (f->state == TUN_FLOW_IDLE)
         flow_list_fresh(s, f);
 }

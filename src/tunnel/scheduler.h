@@ -16,7 +16,7 @@
  * usual 5 ms would starve a delay-based congestion control with a 60 ms
  * target. Drops are at the head. Queue memory comes from one pool that is
  * capped as a whole; flows have caps of their own, beyond which the oldest
- * cell goes.
+ * cell goes. What waits for one link is counted for whoever caps that.
  */
 #ifndef CULVERT_TUNNEL_SCHEDULER_H
 #define CULVERT_TUNNEL_SCHEDULER_H
@@ -69,6 +69,7 @@ struct tun_flow {
     void *owner;                   /* whoever sends its cells */
     struct tun_cell *head, *tail;
     uint32_t count, max;
+    uint32_t *load; /* cells of all flows to the same link; borrowed. NULL: not counted */
     int32_t deficit;
     uint8_t state;    /* enum tun_flow_state */
     bool patient;     /* no CoDel: the sender itself is told to wait */
@@ -110,6 +111,8 @@ void tun_sched_group_set(struct tun_sched *s, struct tun_sched_group *g, unsigne
                          unsigned weight);
 
 void tun_flow_init(struct tun_flow *f, struct tun_sched_group *g, void *owner, uint32_t max);
+/* From now on its cells are counted in *load, too. The flow is empty. */
+void tun_flow_count(struct tun_flow *f, uint32_t *load);
 /* Moves a flow, with its cells, to another group. */
 void tun_flow_move(struct tun_sched *s, struct tun_flow *f, struct tun_sched_group *g);
 /* Drops what waits; afterwards the flow is in no list. */

@@ -12,6 +12,7 @@
 #include "tunnel/hiddenstate.h"
 
 #define RESULTS CV_SEC(12) /* for all results of one circuit */
+#define LOST    CV_SEC(10) /* so long after the last peer went pauses do not grow */
 
 static cv_usec now(const struct tun_hidden *h) {
     return tun_hidden_now(h);
@@ -323,7 +324,11 @@ static void round_end(struct tun_hidden *h) {
     struct tun_viewer *v = h->viewer;
     v->searching = false;
     v->round_ended_at = now(h);
-    cv_usec max = tun_hidden_pause(h, CV_SEC(60), CV_SEC(5));
+    /* A film that has just stopped is worth a few look-ups more: slots say where the
+     * seeder is now as soon as it has noticed, too. */
+    bool lost = v->lost_at && cv_usec_since(now(h), v->lost_at) < LOST;
+    cv_usec max = lost ? tun_hidden_pause(h, CV_SEC(2), CV_MSEC(500))
+                       : tun_hidden_pause(h, CV_SEC(60), CV_SEC(5));
     bool found = tun_search_current(h) > 0 && !v->missed;
     if (found || v->rounds <= 2)
         v->search_pause = 0; /* or all sixteen at once */

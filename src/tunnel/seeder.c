@@ -369,8 +369,10 @@ static void join_ask(struct tun_hidden *h, struct tun_join *j) {
     }
 }
 
-/* Who says something and hears nothing asks his own relays: the visitor will come
- * again, and then no time must be lost with one who is gone. */
+/* Who says something and hears nothing asks his own relays, and so does who heard
+ * something and does not any more: a window that nobody acknowledges is soon full, and
+ * then nothing is said either. The visitor will come again, and no time must be lost
+ * with one who is gone, least of all on the ways to the introduction points. */
 static bool join_dead(struct tun_hidden *h, struct tun_join *j) {
     struct tun_circuit_info info;
     if (tun_client_is_dead(h->all->t, j->road.circuit))
@@ -380,12 +382,17 @@ static bool join_dead(struct tun_hidden *h, struct tun_join *j) {
         return false;
     }
     bool heard = j->road.heard != j->seen_in, said = info.cells_out != j->seen_out;
-    if (said && !heard && j->seen_out)
+    bool silent = !heard && ((said && j->seen_out) || j->talk);
+    if (silent) {
+        j->quiet_until = cv_usec_add(now(h), tun_client_patience(h->all->t));
         tun_client_probe(h->all->t, &h->all->now, j->road.circuit);
+    }
     (void)tun_circuit_info(h->all->t, j->road.circuit, &info);
+    j->talk = heard;
     j->seen_in = j->road.heard;
     j->seen_out = info.cells_out;
-    j->look_at = cv_usec_add(now(h), heard || said ? LOOK : REST);
+    bool busy = heard || said || now(h) < j->quiet_until; /* who was asked may be found gone */
+    j->look_at = cv_usec_add(now(h), busy ? LOOK : REST);
     tun_hidden_by(h, j->look_at);
     return false;
 }

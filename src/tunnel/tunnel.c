@@ -63,6 +63,8 @@ static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
     enum cv_err err = tun_sched_init(&t->sched, cfg->queue_octets_max);
     if (err)
         return err;
+    t->link_cells_max =
+        (uint32_t)(cfg->queue_octets_max / TUN_QUEUE_LINK / sizeof(struct tun_cell));
     t->rx = tun_rxindex_new(index_slots(cfg), cfg->worker, TUN_WORKER_BITS_MAX, &t->rng);
     t->links_by_identity = cv_map_new(CV_KEY, cfg->links_max, cv_siphash_map, t->map_key);
     t->netgroups = cv_map_new(sizeof((struct tun_netgroup *)0)->key, cfg->links_max, cv_siphash_map,

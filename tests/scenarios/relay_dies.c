@@ -1,26 +1,57 @@
 /*
- * A relay of the viewer's way dies in the middle of a film. The source gives
- * 1.2 times the bitrate, the viewer's player has a buffer of five seconds, and
- * never waits. Which relay of the three is the seed's choice.
+ * A relay dies in the middle of a film. The source gives 1.2 times the bitrate, the
+ * viewer's player has a buffer of five seconds, and never waits. Which relay is the
+ * seed's choice: one of the viewer's half of the way (guard, second layer, rendezvous
+ * point), one of the seeder's half (guard, second layer, middle), or the introduction
+ * point through which they met last.
  *
  * With twenty relays both ways can be apart. With eight (relay_dies_8) a relay is
  * in both as often as not, and then all is lost at once: five seconds are what
  * there is to notice it, to meet again by others and to be up to speed.
  */
+#include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/trace.h"
 #include "scenarios/scenario.h"
 #include "scenarios/world.h"
 
 enum { RELAYS = 20, FEW = 8, BITRATE = 125000, BUFFER = 5 * BITRATE, FILM_SECONDS = 60 };
 
-/* Relay `hop` of the way that brought most lately. */
-static struct world_node *victim(const struct world_node *viewer, unsigned hop) {
+static const struct victim {
+    const char *name;
+    bool seeders; /* of the seeder's half */
+    int hop;      /* -1: the introduction point */
+} victims[] = {
+    {"the viewer's guard", false, 0},       {"the viewer's second relay", false, 1},
+    {"the rendezvous point", false, 2},     {"the seeder's guard", true, 0},
+    {"the seeder's second relay", true, 1}, {"the seeder's third relay", true, 2},
+    {"the introduction point", false, -1},
+};
+enum { VICTIMS = sizeof victims / sizeof *victims };
+
+/* Relay `hop` of the way of `n` that carried most. */
+static struct world_node *on_way(const struct world_node *n, unsigned hop) {
     struct node_peer_status best = {0}, p;
-    for (size_t i = 0; node_peer_status(viewer->node, viewer->swarm, i, &p); i++)
-        if (p.hops > hop && p.received >= best.received)
+    for (size_t i = 0; node_peer_status(n->node, n->swarm, i, &p); i++)
+        if (p.hops > hop && p.received + p.sent >= best.received + best.sent)
             best = p;
-    return best.hops ? world_by_pseudonym(viewer->world, best.path[hop]) : NULL;
+    return best.hops ? world_by_pseudonym(n->world, best.path[hop]) : NULL;
+}
+
+/* Nobody but a seeder's trace says which introduction point it was. */
+static void __attribute__((format(printf, 5, 6)))
+on_trace(void *ctx, enum cv_layer layer, const char *event, cv_usec now, const char *fmt, ...) {
+    char *point = ctx;
+    va_list args;
+    (void)now;
+    if (layer != CV_LAYER_TUNNEL || strcmp(event, "introduced") != 0)
+        return;
+    va_start(args, fmt);
+    (void)va_arg(args, unsigned); /* the swarm */
+    snprintf(point, NODE_PSEUDONYM + 1, "%08x", va_arg(args, uint32_t));
+    va_end(args);
 }
 
 static void show(const struct world_node *viewer, const char *when) {
@@ -43,7 +74,8 @@ static bool begun(void *ctx) {
 static bool check(struct world *w, const struct scenario_args *args, unsigned relays,
                   struct scenario_result *ret) {
     struct sim *s = w->sim;
-    unsigned hop = (unsigned)(args->seed % 3);
+    const struct victim *v = &victims[args->seed % VICTIMS];
+    char point[NODE_PSEUDONYM + 1] = "";
     struct world_reader reader;
     world_relays(w, relays);
     struct world_node *seeder = world_node_new(w, &(struct world_node_config){0});
@@ -54,15 +86,19 @@ static bool check(struct world *w, const struct scenario_args *args, unsigned re
     SCENARIO_CHECK(sim_run_while_not(s, world_relays_ready, w, CV_SEC(60)), "relays not ready");
     world_open(seeder, film, WORLD_SEEDER, BITRATE * 6 / 5, false);
     SCENARIO_CHECK(sim_run_while_not(s, world_shared, w, CV_SEC(120)), "not shared");
+    cv_trace_sink = (struct cv_trace_sink){.fn = on_trace, .ctx = point};
     world_open(viewer, film, WORLD_VIEWER, 0, false);
     cv_usec opened = sim_now(s);
     world_read(&reader, viewer, BITRATE, BUFFER);
-    SCENARIO_CHECK(sim_run_while_not(s, begun, &reader, opened + CV_SEC(60)), "never began");
+    bool has_begun = sim_run_while_not(s, begun, &reader, opened + CV_SEC(60));
+    cv_trace_sink = (struct cv_trace_sink){.fn = NULL};
+    SCENARIO_CHECK(has_begun, "never began");
     cv_usec began = sim_now(s);
     sim_run(s, began + CV_SEC(5) + cv_rng_below(sim_rng(s), CV_SEC(10)));
 
-    struct world_node *dies = victim(viewer, hop);
-    SCENARIO_CHECK(dies, "no relay %u in any way", hop);
+    struct world_node *dies = v->hop < 0 ? world_by_pseudonym(w, point)
+                                         : on_way(v->seeders ? seeder : viewer, (unsigned)v->hop);
+    SCENARIO_CHECK(dies, "%s is nowhere", v->name);
     cv_usec killed = sim_now(s);
     uint64_t ahead = node_available(viewer->node, viewer->swarm, reader.at);
     reader.least = ahead;
@@ -80,9 +116,9 @@ static bool check(struct world *w, const struct scenario_args *args, unsigned re
     }
     sim_run(s, began + CV_SEC(FILM_SECONDS) + CV_SEC(20));
     snprintf(ret->note, sizeof ret->note,
-             "hop %u, began after %.1f s, killed at %.1f s with %.1f s ahead, least %.1f s, %u "
+             "%s: began after %.1f s, killed at %.1f s with %.1f s ahead, least %.1f s, %u "
              "waits of %.1f s",
-             hop, (double)(began - opened) / 1e6, (double)(killed - began) / 1e6,
+             v->name, (double)(began - opened) / 1e6, (double)(killed - began) / 1e6,
              (double)ahead / BITRATE, (double)reader.least / BITRATE, reader.waits,
              (double)reader.waited / 1e6);
     SCENARIO_CHECK(!reader.wrong, "wrong octets read");

@@ -176,6 +176,55 @@ Test(tun_hidden, whichever_relay_dies_the_viewer_meets_again) {
     }
 }
 
+/* Of circuits of a purpose that go through a relay behind their guard. */
+static unsigned through(struct village *v, unsigned node, enum tun_purpose purpose,
+                        const uint8_t relay[CV_KEY]) {
+    uint32_t cursor = 0;
+    const struct tun_circuit *c;
+    unsigned n = 0;
+    while ((c = tun_handles_next(&v->w->node[node].t->circuits, &cursor)) != NULL)
+        for (unsigned i = 1; c->plan.purpose == purpose && i < c->plan.hops; i++)
+            n += memcmp(c->plan.hop[i].identity, relay, CV_KEY) == 0;
+    return n;
+}
+
+/* A relay that carries both a visitor and an introduction. */
+static unsigned in_both(struct village *v, unsigned seeder) {
+    for (unsigned i = 0; i < 6; i++) {
+        const uint8_t *id = v->w->node[i].identity_secret.public_key;
+        if (through(v, seeder, TUN_PURPOSE_JOIN, id) && through(v, seeder, TUN_PURPOSE_WAIT, id))
+            return i;
+    }
+    cr_assert_fail("no relay is in both");
+    return 0;
+}
+
+Test(tun_hidden, who_only_listened_leaves_a_dead_introduction_point_soon) {
+    for (uint64_t seed = 80; seed < 88; seed++) {
+        struct village *v = six(seed);
+        cv_handle share;
+        unsigned seeder = seeded(v, &share);
+        unsigned viewer = village_client(v);
+        cv_handle view = village_view(v, viewer, "film");
+        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)));
+        for (unsigned i = 0; i < 20; i++) { /* every way is talked on, by the viewer alone */
+            for (unsigned k = 0; k < 2; k++)
+                (void)village_say(v, viewer, view, k, "more", 4);
+            world_run(v->w, CV_MSEC(100));
+        }
+        unsigned dies = in_both(v, seeder);
+        sim_crash(v->w->sim, dies);
+        cv_usec took = 0;
+        while (took < CV_SEC(10) &&
+               through(v, seeder, TUN_PURPOSE_WAIT, v->w->node[dies].identity_secret.public_key)) {
+            world_run(v->w, CV_MSEC(100));
+            took += CV_MSEC(100);
+        }
+        cr_expect_leq(took, CV_MSEC(2000), "seed %lu: %lu us", seed, took);
+        village_free(v);
+    }
+}
+
 /* ---- who meets whom ---- */
 
 Test(tun_hidden, the_second_viewer_gets_it_from_the_first_alone) {

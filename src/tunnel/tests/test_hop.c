@@ -212,6 +212,37 @@ Test(tun_hop, a_flood_of_creates_is_rationed) {
     world_free(w);
 }
 
+/* Who floods one link does not fill the memory of all. */
+Test(tun_hop, a_link_that_is_flooded_takes_its_part_of_the_queues_and_no_more) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    struct tun_config slow = {
+        .gate = true, .queue_octets_max = 4 << 20, .send_octets_s = 200 * TUN_DATAGRAM};
+    world_relay(w, &slow);
+    for (unsigned i = 0; i < 2; i++)
+        world_relay(w, NULL);
+    unsigned flooder = world_client(w, NULL), other = world_client(w, NULL);
+    cv_handle flood[8], quiet = world_circuit(w, other, (const unsigned[]){0, 2}, 2);
+    for (unsigned i = 0; i < 8; i++)
+        flood[i] = world_circuit(w, flooder, (const unsigned[]){0, 1}, 2);
+    struct tunnel *t = w->node[0].t;
+    uint32_t most = 0, part = (4 << 20) / TUN_QUEUE_LINK / sizeof(struct tun_cell);
+    for (unsigned i = 0; i < 2000; i++) {
+        for (unsigned k = 0; k < 8; k++)
+            (void)world_send(w, flooder, flood[k], "x", 1);
+        if (i % 100 == 0)
+            cr_assert_eq(world_send(w, other, quiet, "y", 1), CV_ERR_OK);
+        world_run(w, CV_MSEC(1));
+        most = t->sched.cells_used > most ? t->sched.cells_used : most;
+    }
+    /* A circuit goes at most every 20 ms: until then what came with it stays. */
+    cr_expect_gt(most, part);
+    cr_expect_lt(most, part + 8 * 25, "%u cells, %u may wait for a link", most, part);
+    cr_expect_geq(tun_counters(t)->circuits_killed, 1);
+    struct tun_circuit_info info;
+    cr_expect_eq(tun_circuit_info(w->node[other].t, quiet, &info), CV_ERR_OK);
+    world_free(w);
+}
+
 /* Two circuits of one client push as fast as they are told nothing. */
 Test(tun_hop, memory_of_queues_is_bounded_whatever_is_pushed) {
     struct world *w = world_new(&(struct sim_config){.seed = 1});
