@@ -13,6 +13,39 @@ static json_int_t num(const json_t *o, const char *key) {
     return json_integer_value(json_object_get(o, key));
 }
 
+static const char *size(json_int_t n, char out[24]) {
+    static const char *const units[] = {"octets", "KiB", "MiB", "GiB", "TiB"};
+    double v = (double)n;
+    size_t i = 0;
+    for (; v >= 1024 && i < 4; i++)
+        v /= 1024;
+    snprintf(out, 24, i ? "%.1f %s" : "%.0f %s", v, units[i]);
+    return out;
+}
+
+/* Two lines: what was given and taken, and where that leaves us. */
+static void print_standing(const json_t *own, const json_t *ledger) {
+    static const struct {
+        const char *name, *text;
+    } stands[] = {
+        {"priority", "a token is spent: first hops serve us before all others"},
+        {"giver", "we give at least what we take: served before newcomers"},
+        {"new", "as anybody new"},
+        {"debtor",
+         "we took much more than we gave: others first where it is full; giving mends it"},
+    };
+    char a[24], b[24], c[24], d[24], e[24];
+    const char *name = json_string_value(json_object_get(own, "stands"));
+    printf("Given     %s and taken %s by our own circuits; for others given %s, taken %s, %s to be "
+           "agreed\n",
+           size(num(own, "given"), a), size(num(own, "taken"), b), size(num(ledger, "given"), c),
+           size(num(ledger, "taken"), d), size(num(ledger, "pending"), e));
+    for (size_t i = 0; name && i < sizeof stands / sizeof *stands; i++)
+        if (!strcmp(stands[i].name, name))
+            printf("Stands    %s; %" JSON_INTEGER_FORMAT " tokens left\n", stands[i].text,
+                   num(own, "tokens"));
+}
+
 static void print_status(const json_t *o, const json_t *swarms) {
     const json_t *ledger = json_object_get(o, "ledger");
     printf("DHT       %" JSON_INTEGER_FORMAT " good of %" JSON_INTEGER_FORMAT " nodes\n",
@@ -22,9 +55,7 @@ static void print_status(const json_t *o, const json_t *swarms) {
     printf("Circuits  %" JSON_INTEGER_FORMAT " of our own, %" JSON_INTEGER_FORMAT
            " carried for others (%" JSON_INTEGER_FORMAT " cells)\n",
            num(o, "circuits"), num(o, "hops_carried"), num(o, "cells_relayed"));
-    printf("Ledger    %" JSON_INTEGER_FORMAT " given, %" JSON_INTEGER_FORMAT
-           " taken, %" JSON_INTEGER_FORMAT " not yet released\n",
-           num(ledger, "given"), num(ledger, "taken"), num(ledger, "pending"));
+    print_standing(json_object_get(o, "own"), ledger);
     const json_t *cache = json_object_get(o, "cache");
     if (cache)
         printf("Cache     %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT

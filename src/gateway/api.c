@@ -97,6 +97,11 @@ json_t *gw_api_status(struct io_host *host) {
                         json_pack("{s:I, s:I, s:I, s:i}", "pending", (json_int_t)s.ledger_pending,
                                   "given", (json_int_t)s.ledger_given, "taken",
                                   (json_int_t)s.ledger_taken, "rows", (int)s.ledger_rows));
+    static const char *const stands[] = {"priority", "giver", "new", "debtor"};
+    json_object_set_new(o, "own",
+                        json_pack("{s:I, s:I, s:s, s:i}", "given", (json_int_t)s.own_given, "taken",
+                                  (json_int_t)s.own_taken, "stands", stands[s.stands], "tokens",
+                                  (int)s.tokens));
     static const char *const names[NODE_SOCKETS] = {"main", "own", "direct"};
     json_t *sockets = json_object();
     for (enum node_socket i = NODE_SOCKET_MAIN; i < NODE_SOCKETS; i++) {

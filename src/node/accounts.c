@@ -39,6 +39,15 @@ void node_accounts_on_tunnel(struct node *n, struct cv_now now, const struct tun
     }
 }
 
+void node_accounts_own(struct node *n, struct cv_now now, uint64_t gave, uint64_t took) {
+    n->own.given += gave;
+    n->own.taken += took;
+    uint8_t was = n->own.gate_class;
+    if (now.wall > 0 &&
+        rep_gate_judge(&rep_gate_defaults, &n->own, n->own_changed, now.wall) != was)
+        n->own_changed = now.wall;
+}
+
 bool node_accounts_settle(struct node *n, struct cv_now now) {
     struct rep_event ev;
     bool any = false;

@@ -276,6 +276,7 @@ enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, st
     n->scratch = cv_batch_init(arena, NODE_SCRATCH_SLOTS, NODE_SCRATCH_STRIDE, 0, n->scratch_runs,
                                NODE_SCRATCH_RUNS);
     n->announce_at = n->relay_lookup_at = CV_USEC_NEVER;
+    n->own.gate_class = REP_CLASS_NEW;
     bool tokens = cfg->relay && cfg->ledger_store && !cfg->own_elsewhere;
     n->priority.at = tokens ? now.mono : CV_USEC_NEVER;
     n->too_few_at = cv_usec_add(now.mono, NODE_TOO_FEW_AFTER);

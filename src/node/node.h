@@ -271,6 +271,16 @@ struct node_status {
     uint32_t ledger_rows;
     struct cv_addr external; /* how DHT nodes see MAIN; family 0: not known */
     bool external_same_port; /* all of them see one port: no NAT, or one that keeps it */
+    uint64_t own_given, own_taken; /* octets of our own circuits, since the start */
+    /* Where we stand with a guard that counts as we do. A relay's own links are
+     * nameless: NEW, or TOKEN while an hour runs. */
+    enum node_standing {
+        NODE_STANDS_TOKEN,
+        NODE_STANDS_GIVER,
+        NODE_STANDS_NEW,
+        NODE_STANDS_DEBT
+    } stands;
+    uint32_t tokens; /* of priority, left */
 };
 void node_status(const struct node *n, struct node_status *ret);
 

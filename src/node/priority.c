@@ -178,3 +178,10 @@ void node_priority_on_timeout(struct node *n, struct cv_now now) {
             p->at = cv_usec_min(p->at, s->repeat_at);
     }
 }
+
+bool node_priority_runs(const struct node *n) {
+    for (size_t i = 0; i < NODE_PRIORITY_LINKS; i++)
+        if (n->priority.shown[i].link && n->now.mono < n->priority.shown[i].until)
+            return true;
+    return false;
+}

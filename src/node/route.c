@@ -69,6 +69,9 @@ void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_ev
     case TUN_EVENT_LINK_DOWN:
         on_link_down(n, ev);
         break;
+    case TUN_EVENT_LINK_CARRIED:
+        node_accounts_own(n, now, ev->link_carried.out_octets, ev->link_carried.in_octets);
+        break;
     case TUN_EVENT_HIDDEN_STATE:
         on_hidden_state(n, ev);
         break;

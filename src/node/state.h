@@ -98,6 +98,11 @@ struct node {
     struct node_neighbour neighbours[NODE_NEIGHBOURS_MAX];
     size_t neighbours_count;
 
+    /* What our own circuits gave to first hops and took, since the start, and the
+     * class that a guard gives such an account (the same rules, by our count). */
+    struct rep_account own;
+    int64_t own_changed;
+
     /* discovery */
     bool dht_ready, relay_ready, client_ready;
     cv_usec too_few_at;          /* when to say so */
@@ -183,6 +188,8 @@ cv_usec node_discovery_next(const struct node *n);
 /* accounts.c: events of the relay engine's links, events of the ledger */
 void node_accounts_on_tunnel(struct node *n, struct cv_now now, const struct tun_event *ev);
 bool node_accounts_settle(struct node *n, struct cv_now now);
+/* Octets of our own circuits on their first links. */
+void node_accounts_own(struct node *n, struct cv_now now, uint64_t gave, uint64_t took);
 
 /* priority.c: as a guard ... */
 void node_priority_on_request(struct node *n, struct cv_now now, const struct tun_event *ev);
@@ -190,5 +197,7 @@ void node_priority_on_token(struct node *n, struct cv_now now, const struct tun_
 /* ... and of our own */
 void node_priority_on_circuit(struct node *n, struct cv_now now, const struct tun_event *ev);
 void node_priority_on_timeout(struct node *n, struct cv_now now);
+/* Does an hour run on one of our first links? */
+bool node_priority_runs(const struct node *n);
 
 #endif

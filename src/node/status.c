@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <string.h>
 
 #include "node/state.h"
@@ -9,6 +10,10 @@ bool node_first_hop(const struct node *n, size_t i, struct node_first_hop *ret) 
     *ret = n->first_hops[i];
     return true;
 }
+
+static_assert((int)NODE_STANDS_TOKEN == (int)REP_CLASS_TOKEN &&
+                  (int)NODE_STANDS_DEBT == (int)REP_CLASS_DEBT,
+              "the gate's classes");
 
 void node_status(const struct node *n, struct node_status *ret) {
     struct dht_status d;
@@ -33,7 +38,13 @@ void node_status(const struct node *n, struct node_status *ret) {
         ret->hops_carried = r->hops;
         ret->cells_relayed = r->relayed_cells;
     }
+    ret->own_given = n->own.given;
+    ret->own_taken = n->own.taken;
+    ret->stands = n->ledger ? NODE_STANDS_NEW : (enum node_standing)n->own.gate_class;
     if (n->ledger) {
+        ret->tokens = rep_ledger_tokens_left(n->ledger);
+        if (node_priority_runs(n))
+            ret->stands = NODE_STANDS_TOKEN;
         struct rep_stats s;
         struct rep_row row;
         void *cursor = NULL;

@@ -120,6 +120,21 @@ static void grow(uint64_t *counter, uint64_t by) {
         *counter = REP_AMOUNT_MAX;
 }
 
+static void tell_why(struct rep_ledger *l, struct cv_now now, const struct rep_account *a,
+                     uint8_t was) {
+    struct rep_why w = {.kind = REP_WHY_CLASS,
+                        .was = was,
+                        .became = a->gate_class,
+                        .given = a->given,
+                        .taken = a->taken};
+    w.cause = a->gate_class == REP_CLASS_GIVER  ? REP_BECAUSE_GIVES
+              : a->gate_class == REP_CLASS_DEBT ? REP_BECAUSE_OWES
+              : was == REP_CLASS_DEBT           ? REP_BECAUSE_REPAID
+                                                : REP_BECAUSE_GIVES_LESS;
+    memcpy(w.who, a->client, CV_KEY);
+    rep_ledger_because(l, now, &w);
+}
+
 void rep_account_carried(struct rep_ledger *l, struct cv_now now, struct rep_link *k, uint64_t out,
                          uint64_t in) {
     struct rep_client *c = k->client;
@@ -130,8 +145,10 @@ void rep_account_carried(struct rep_ledger *l, struct cv_now now, struct rep_lin
     if (now.wall > 0) { /* without a calendar the class stays as it is */
         uint8_t was = c->a.gate_class;
         c->a.last_seen = day_of(now.wall);
-        if (rep_gate_judge(&l->cfg.gate, &c->a, c->changed_at, now.wall) != was)
+        if (rep_gate_judge(&l->cfg.gate, &c->a, c->changed_at, now.wall) != was) {
             c->changed_at = now.wall;
+            tell_why(l, now, &c->a, was);
+        }
         struct rep_link *each;
         if (c->a.gate_class != was)
             TAILQ_FOREACH(each, &c->links, of_owner)
@@ -163,6 +180,8 @@ void rep_account_expire(struct rep_ledger *l, struct cv_now now) {
         return;
     int64_t before = now.wall - REP_ACCOUNT_DAYS * INT64_C(86400);
     enum cv_err err = l->store->account_expire(l->store->ctx, before);
+    if (!err)
+        err = l->store->why_expire(l->store->ctx, before);
     if (err)
         rep_ledger_fail(l, err);
     else

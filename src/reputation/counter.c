@@ -153,7 +153,7 @@ void rep_counter_epoch(struct rep_ledger *l, struct cv_now now) {
     l->epoch = epoch;
     CV_TRACE(LEDGER, epoch, now.mono, "epoch=%u", epoch);
     rep_graph_epoch(l->graph, epoch);
-    rep_standing_dirty(l, now);
+    rep_standing_dirty(l, now, REP_BECAUSE_EPOCH);
 
     void *cursor = NULL;
     struct rep_peer *p;

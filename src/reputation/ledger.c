@@ -94,7 +94,7 @@ enum cv_err rep_ledger_new(const struct rep_config *cfg, const struct rep_store 
     }
     rep_account_expire(l, now);
     rep_counter_epoch(l, now);
-    rep_standing_dirty(l, now);
+    rep_standing_dirty(l, now, REP_BECAUSE_START);
     *ret = l;
     return CV_ERR_OK;
 }
@@ -345,7 +345,7 @@ static enum cv_err relay_up(struct rep_ledger *l, struct cv_now now, struct rep_
     TAILQ_INSERT_HEAD(&k->peer->links, k, of_owner);
     k->weight = 0; /* so that the first one is told */
     rep_standing_weigh(l, k);
-    rep_standing_dirty(l, now); /* one more competes */
+    rep_standing_dirty(l, now, REP_BECAUSE_NEIGHBOURS); /* one more competes */
     rep_settle_link_up(l, now, k->peer);
     rep_ask_link_up(l, now, k->peer);
     rep_gossip_link_up(l, now, k->peer);
@@ -413,7 +413,7 @@ void rep_ledger_link_down(struct rep_ledger *l, struct cv_now now, cv_handle lin
         return;
     if (k->peer) {
         TAILQ_REMOVE(&k->peer->links, k, of_owner);
-        rep_standing_dirty(l, now);
+        rep_standing_dirty(l, now, REP_BECAUSE_NEIGHBOURS);
         forget_stranger(l, k->peer);
     }
     rep_account_close(l, k);
@@ -463,7 +463,7 @@ void rep_ledger_banned(struct rep_ledger *l, struct cv_now now, const uint8_t ow
     l->stats.forks++;
     rep_gossip_soon(l, now);
     (void)rep_graph_exclude(l->graph, owner); /* out of memory: after a restart */
-    rep_standing_dirty(l, now);
+    rep_standing_dirty(l, now, REP_BECAUSE_FORGER);
     rep_ledger_touch(l, now, 1);
     struct rep_peer *p = cv_map_get(l->peers, owner);
     if (!p)
@@ -482,7 +482,7 @@ static void on_edge(struct rep_ledger *l, struct cv_now now, const struct rep_ed
     if (e->octets == 0)
         return;
     (void)rep_graph_set(l->graph, e); /* out of memory: after a restart */
-    rep_standing_dirty(l, now);
+    rep_standing_dirty(l, now, REP_BECAUSE_ROWS);
     struct rep_peer *p;
     if (memcmp(e->giver, me, CV_KEY) == 0 && (p = cv_map_get(l->peers, e->taker)))
         p->released_given = e->octets;

@@ -9,6 +9,7 @@
  *   standing.c  the ranking and the weights of relays' links
  *   issue.c     tokens as a guard: issued to relays, redeemed by nobody in particular
  *   wallet.c    tokens of our own
+ *   why.c       why classes, scores and tokens changed
  */
 #ifndef CULVERT_REPUTATION_LEDGER_INTERNAL_H
 #define CULVERT_REPUTATION_LEDGER_INTERNAL_H
@@ -25,6 +26,7 @@
 #include "reputation/message.h"
 #include "reputation/priority.h"
 #include "reputation/rank_walk.h"
+#include "reputation/why.h"
 
 enum rep_timer_kind { REP_TIMER_ROW, REP_TIMER_ASK, REP_TIMER_GRANT };
 
@@ -180,6 +182,7 @@ struct rep_ledger {
     cv_usec expire_at; /* of old accounts */
 
     cv_usec rerank_at;
+    uint8_t rerank_why;  /* enum rep_why_cause: the dearest of what made it due; 0: none */
     uint64_t generation; /* of rankings */
     uint64_t hits_mean;  /* of neighbours that have any */
 
@@ -215,6 +218,8 @@ void rep_ledger_changed(struct rep_ledger *l, struct rep_link *k);
 
 /* The owner is proven to have forged: no score, no links, no half-blocks of it. */
 void rep_ledger_banned(struct rep_ledger *l, struct cv_now now, const uint8_t owner[CV_KEY]);
+/* A row of why, with its day, unless nothing changed (was = became). */
+void rep_ledger_because(struct rep_ledger *l, struct cv_now now, struct rep_why *w);
 /* Finds or makes. */
 enum cv_err rep_ledger_peer(struct rep_ledger *l, const uint8_t key[CV_KEY], struct rep_peer **ret);
 /* Takes a half-block in and does what follows for graph, stats and bans. */
@@ -314,7 +319,8 @@ void rep_wallet_free(struct rep_ledger *l);
 /* ---- standing.c ---- */
 
 enum cv_err rep_standing_load(struct rep_ledger *l);
-void rep_standing_dirty(struct rep_ledger *l, struct cv_now now);
+/* The ranking is due again, because of something. */
+void rep_standing_dirty(struct rep_ledger *l, struct cv_now now, enum rep_why_cause why);
 void rep_standing_rank(struct rep_ledger *l, struct cv_now now);
 /* Weight of one relay's link from the last ranking. */
 void rep_standing_weigh(struct rep_ledger *l, struct rep_link *k);

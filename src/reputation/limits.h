@@ -60,6 +60,8 @@ enum {
     REP_TOKEN_DOUBLINGS = 9,  /* of the wait for an answer */
     REP_PURSES = 64,          /* batches of our own: guards times weeks */
 
+    REP_WHY_KEPT = 4096, /* rows of why.h */
+
     REP_WALKS = 10000,        /* walks of one ranking */
     REP_ALPHA_PERMILLE = 850, /* a walk goes on with this probability */
     REP_WALK_STEPS = 64,      /* 0.85^64 = 3e-5: longer walks change nothing */

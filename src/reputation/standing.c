@@ -40,7 +40,23 @@ enum cv_err rep_standing_load(struct rep_ledger *l) {
     return err;
 }
 
-void rep_standing_dirty(struct rep_ledger *l, struct cv_now now) {
+/* What says most to whoever asks why a score changed; later ones win. */
+static int weight_of(unsigned cause) {
+    static const uint8_t order[] = {0,
+                                    REP_BECAUSE_NEIGHBOURS,
+                                    REP_BECAUSE_START,
+                                    REP_BECAUSE_EPOCH,
+                                    REP_BECAUSE_ROWS,
+                                    REP_BECAUSE_FORGER};
+    for (int i = 0; i < (int)sizeof order; i++)
+        if (order[i] == cause)
+            return i;
+    return 0;
+}
+
+void rep_standing_dirty(struct rep_ledger *l, struct cv_now now, enum rep_why_cause why) {
+    if (weight_of(why) > weight_of(l->rerank_why))
+        l->rerank_why = (uint8_t)why;
     if (l->rerank_at == CV_USEC_NEVER)
         l->rerank_at = cv_usec_add(now.mono, REP_RERANK_WAIT);
 }
@@ -95,8 +111,17 @@ static void hand_out(struct rep_ledger *l, struct cv_now now) {
         uint32_t i = rep_graph_find(l->graph, p->key);
         uint32_t was = p->hits;
         p->hits = i == REP_NO_NODE ? 0 : rep_walks_hits(l->walks, i);
-        if (p->hits != was)
-            keep_score(l, now, p);
+        if (p->hits == was)
+            continue;
+        keep_score(l, now, p);
+        struct rep_why why = {.kind = REP_WHY_SCORE,
+                              .cause = l->rerank_why,
+                              .was = was,
+                              .became = p->hits,
+                              .given = p->released_given,
+                              .taken = p->released_taken};
+        memcpy(why.who, p->key, CV_KEY);
+        rep_ledger_because(l, now, &why);
     }
     l->hits_mean = mean_hits(l);
     cursor = NULL;
@@ -127,7 +152,7 @@ static enum cv_err set_rivals(struct rep_ledger *l) {
 void rep_standing_rank(struct rep_ledger *l, struct cv_now now) {
     l->rerank_at = CV_USEC_NEVER;
     if (set_rivals(l) || rep_walks_update(l->walks, l->graph, l->ego)) {
-        rep_standing_dirty(l, now); /* out of memory: the old weights stay for now */
+        rep_standing_dirty(l, now, l->rerank_why); /* out of memory: the old weights stay for now */
         return;
     }
     uint32_t count = rep_graph_count(l->graph);
@@ -136,6 +161,7 @@ void rep_standing_rank(struct rep_ledger *l, struct cv_now now) {
     for (uint32_t i = 0; i < count; i++)
         l->stats.relays_ranked += rep_walks_hits(l->walks, i) != 0;
     hand_out(l, now);
+    l->rerank_why = 0;
     CV_TRACE(LEDGER, ranked, now.mono, "relays=%llu generation=%llu walked=%u",
              (unsigned long long)l->stats.relays_ranked, (unsigned long long)l->generation,
              rep_walks_repaired(l->walks));

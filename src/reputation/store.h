@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "reputation/record.h"
 #include "reputation/token.h"
+#include "reputation/why.h"
 
 enum rep_seek {
     REP_SEEK_BELOW, /* the highest with seq < the one given */
@@ -117,6 +118,12 @@ struct rep_store {
     enum cv_err (*purse_load)(void *ctx, struct rep_purse **ret, size_t *ret_n);
     /* Everything of weeks before this one. */
     enum cv_err (*token_prune)(void *ctx, uint32_t week);
+
+    /* Why something changed (why.h): appended; beyond the newest REP_WHY_KEPT the
+     * oldest go, and all before a day. Newest first; free() the array. */
+    enum cv_err (*why_put)(void *ctx, const struct rep_why *w);
+    enum cv_err (*why_expire)(void *ctx, int64_t before);
+    enum cv_err (*why_load)(void *ctx, struct rep_why **ret, size_t *ret_n);
 
     /* The score the ranking last gave a neighbour, for whoever inspects the file. */
     enum cv_err (*score_put)(void *ctx, const uint8_t ego[CV_KEY], const uint8_t peer[CV_KEY],

@@ -12,7 +12,7 @@ struct table {
     size_t n, cap;
 };
 
-enum { BLOCK, EDGE, PENDING, ACCOUNT, FORK, BAN, SCORE, ISSUED, SPENT, PURSE, TABLES };
+enum { BLOCK, EDGE, PENDING, ACCOUNT, FORK, BAN, SCORE, ISSUED, SPENT, PURSE, WHY, TABLES };
 
 struct block_row {
     uint8_t key[CV_KEY + 8]; /* owner | seq, big-endian */
@@ -56,6 +56,11 @@ struct purse_row {
     struct rep_purse p;
 };
 
+struct why_row {
+    uint8_t key[8]; /* number, big-endian */
+    struct rep_why w;
+};
+
 /* What a write replaced, so that it can be taken back. */
 struct undo {
     struct undo *before;
@@ -83,6 +88,7 @@ static const struct table shapes[TABLES] = {
     [SCORE] = {.key = 2 * CV_KEY, .size = sizeof(struct score_row)},
     [ISSUED] = {.key = 4 + CV_KEY, .size = sizeof(struct issued_row)},
     [SPENT] = {.key = 4 + REP_TOKEN, .size = sizeof(struct spent_row)},
+    [WHY] = {.key = 8, .size = sizeof(struct why_row)},
     [PURSE] = {.key = 4 + CV_KEY, .size = sizeof(struct purse_row)},
 };
 
@@ -548,6 +554,54 @@ static enum cv_err token_prune(void *ctx, uint32_t week) {
     return CV_ERR_OK;
 }
 
+/* ---- why ---- */
+
+static enum cv_err why_put(void *ctx, const struct rep_why *w) {
+    struct rep_store_memory *m = ctx;
+    const struct table *t = &m->tables[WHY];
+    struct why_row row;
+    uint8_t key[8];
+    uint64_t number = 1;
+    memset(&row, 0, sizeof row);
+    for (size_t i = 0; t->n && i < 8; i++)
+        number = (i ? number << 8 : 0) | ((const uint8_t *)row_at(t, t->n - 1))[i];
+    put_be(row.key, t->n ? number + 1 : 1, 8);
+    row.w = *w;
+    enum cv_err err = put(m, WHY, &row);
+    while (!err && t->n > REP_WHY_KEPT) {
+        memcpy(key, row_at(t, 0), sizeof key);
+        err = del(m, WHY, key);
+    }
+    return err;
+}
+
+static enum cv_err why_expire(void *ctx, int64_t before) {
+    struct rep_store_memory *m = ctx;
+    const struct table *t = &m->tables[WHY];
+    enum cv_err err = CV_ERR_OK;
+    for (size_t i = t->n; !err && i-- > 0;) {
+        const struct why_row *row = row_at(t, i);
+        uint8_t key[8];
+        memcpy(key, row->key, sizeof key);
+        if (row->w.day < before)
+            err = del(m, WHY, key);
+    }
+    return err;
+}
+
+static enum cv_err why_load(void *ctx, struct rep_why **ret, size_t *ret_n) {
+    struct rep_store_memory *m = ctx;
+    const struct table *t = &m->tables[WHY];
+    struct rep_why *all = t->n ? malloc(t->n * sizeof *all) : NULL;
+    if (t->n && !all)
+        return CV_ERR_NOMEM;
+    for (size_t i = 0; i < t->n; i++)
+        all[i] = ((const struct why_row *)row_at(t, t->n - 1 - i))->w;
+    *ret = all;
+    *ret_n = t->n;
+    return CV_ERR_OK;
+}
+
 /* ---- the store ---- */
 
 struct rep_store_memory *rep_store_memory_new(void) {
@@ -579,6 +633,9 @@ struct rep_store_memory *rep_store_memory_new(void) {
         .ban_put = ban_put,
         .ban_get = ban_get,
         .score_put = score_put,
+        .why_put = why_put,
+        .why_expire = why_expire,
+        .why_load = why_load,
         .issued_put = issued_put,
         .issued_get = issued_get,
         .issued_count = issued_count,

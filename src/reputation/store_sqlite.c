@@ -10,11 +10,11 @@
 
 #include "reputation/gate.h"
 
-extern const char rep_schema_1[], rep_schema_2[], rep_schema_3[];
+extern const char rep_schema_1[], rep_schema_2[], rep_schema_3[], rep_schema_4[];
 
 /* Migration i brings a file from version i to i + 1. */
-static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_schema_2,
-                                                           rep_schema_3};
+static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_schema_2, rep_schema_3,
+                                                           rep_schema_4};
 
 #define BLOCK_COLUMNS                                                                              \
     "SELECT b.seq, b.ver, b.type, b.flags, p.pk, b.peer_seq, b.peer_hash, b.prev, b.hash, "        \
@@ -73,6 +73,12 @@ static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_sch
     X(ISSUED_PRUNE, "DELETE FROM issued WHERE week < ?1") \
     X(SPENT_PRUNE, "DELETE FROM spent WHERE week < ?1") \
     X(PURSE_PRUNE, "DELETE FROM purse WHERE week < ?1") \
+    X(WHY_PUT, "INSERT INTO why(day, kind, cause, was, became, who, given, taken) " \
+      "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)") \
+    X(WHY_TRIM, "DELETE FROM why WHERE id <= (SELECT max(id) FROM why) - ?1") \
+    X(WHY_EXPIRE, "DELETE FROM why WHERE day < ?1") \
+    X(WHY_LOAD, "SELECT day, kind, cause, was, became, who, given, taken FROM why " \
+      "ORDER BY id DESC") \
     X(NAME_GET, "SELECT name = CAST(?2 AS TEXT) FROM name WHERE peer = ?1") \
     X(NAME_PUT, "INSERT INTO name(peer, name) VALUES(?1, CAST(?2 AS TEXT))") \
     X(META_GET, "SELECT value FROM meta WHERE name = ?1") \
@@ -708,6 +714,40 @@ static enum cv_err token_prune(void *ctx, uint32_t week) {
     return err ? err : RUN(ctx, S_PURSE_PRUNE, NUMBER(week));
 }
 
+/* ---- why ---- */
+
+static enum cv_err why_put(void *ctx, const struct rep_why *w) {
+    enum cv_err err =
+        RUN(ctx, S_WHY_PUT, NUMBER(w->day), NUMBER(w->kind), NUMBER(w->cause), NUMBER(w->was),
+            NUMBER(w->became), OCTETS(w->who, CV_KEY), NUMBER(w->given), NUMBER(w->taken));
+    return no_exist(err ? err : RUN(ctx, S_WHY_TRIM, NUMBER(REP_WHY_KEPT)));
+}
+
+static enum cv_err why_expire(void *ctx, int64_t before) {
+    return RUN(ctx, S_WHY_EXPIRE, NUMBER(before));
+}
+
+static bool read_why(sqlite3_stmt *st, void *row) {
+    struct rep_why *w = row;
+    uint64_t kind, cause;
+    if (!(date(st, 0, &w->day) && number(st, 1, UINT8_MAX, &kind) &&
+          number(st, 2, UINT8_MAX, &cause) && number32(st, 3, &w->was) &&
+          number32(st, 4, &w->became) && octets(st, 5, w->who, CV_KEY) &&
+          number(st, 6, REP_AMOUNT_MAX, &w->given) && number(st, 7, REP_AMOUNT_MAX, &w->taken)))
+        return false;
+    w->kind = (uint8_t)kind;
+    w->cause = (uint8_t)cause;
+    return true;
+}
+
+static enum cv_err why_load(void *ctx, struct rep_why **ret, size_t *ret_n) {
+    void *all = NULL;
+    enum cv_err err = load(ctx, S_WHY_LOAD, sizeof **ret, read_why, &all, ret_n);
+    if (!err)
+        *ret = all;
+    return err;
+}
+
 /* ---- names ---- */
 
 enum cv_err rep_store_sqlite_name(struct rep_store_sqlite *s, const uint8_t key[CV_KEY],
@@ -956,6 +996,9 @@ static void fill_ops(struct rep_store_sqlite *s) {
         .ban_put = ban_put,
         .ban_get = ban_get,
         .score_put = score_put,
+        .why_put = why_put,
+        .why_expire = why_expire,
+        .why_load = why_load,
         .issued_put = issued_put,
         .issued_get = issued_get,
         .issued_count = issued_count,

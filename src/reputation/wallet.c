@@ -50,6 +50,17 @@ static struct rep_batch *find(struct rep_ledger *l, const uint8_t issuer[CV_KEY]
     return NULL;
 }
 
+/* Tokens of this issuer became more or fewer. */
+static void tell_why(struct rep_ledger *l, struct cv_now now, const struct rep_batch *b,
+                     unsigned was, enum rep_why_cause cause) {
+    struct rep_why w = {.kind = REP_WHY_TOKENS,
+                        .cause = (uint8_t)cause,
+                        .was = was,
+                        .became = (unsigned)__builtin_popcount(b->secret.left)};
+    memcpy(w.who, b->secret.issuer, CV_KEY);
+    rep_ledger_because(l, now, &w);
+}
+
 /* The batch as it is now, for good. */
 static enum cv_err keep(struct rep_ledger *l, struct cv_now now, const struct rep_batch *b) {
     if (!rep_ledger_begin(l, now))
@@ -137,6 +148,7 @@ enum cv_err rep_ledger_token_answer(struct rep_ledger *l, struct cv_now now,
             cv_usec_add(now.mono, l->cfg.tokens_at_once ? REP_TOKEN_RETRY / 60 : REP_TOKEN_AGAIN);
         return err;
     }
+    tell_why(l, now, b, 0, REP_BECAUSE_ISSUED);
     return keep(l, now, b);
 }
 
@@ -160,7 +172,9 @@ enum cv_err rep_ledger_token_spend(struct rep_ledger *l, struct cv_now now,
         if (memcmp(b->secret.issuer, issuer, CV_KEY) != 0 || !may_show(b, now, week))
             continue;
         unsigned which = (unsigned)__builtin_ctz(b->secret.left);
+        unsigned before = (unsigned)__builtin_popcount(b->secret.left);
         b->secret.left &= ~(1u << which);
+        tell_why(l, now, b, before, REP_BECAUSE_SPENT);
         enum cv_err err = keep(l, now, b);
         if (err)
             return err;

@@ -103,6 +103,15 @@ static void read_tokens(const struct rep_store *s) {
     }
 }
 
+static void read_why(const struct rep_store *s) {
+    struct rep_why *all = NULL;
+    size_t n = 0;
+    if (s->why_load(s->ctx, &all, &n) == CV_ERR_OK)
+        for (size_t i = 0; i < n; i++)
+            (void)rep_why_text(all[i].cause);
+    free(all);
+}
+
 static void fill(const struct rep_store *s) {
     enum cv_err err = s->begin(s->ctx, 1700000000);
     assert(err == CV_ERR_OK);
@@ -123,6 +132,8 @@ static void fill(const struct rep_store *s) {
     assert(err == CV_ERR_OK);
     err = s->account_put(s->ctx, &account);
     assert(err == CV_ERR_OK);
+    struct rep_why why = {.kind = REP_WHY_SCORE, .cause = REP_BECAUSE_ROWS, .became = 3};
+    err = s->why_put(s->ctx, &why);
     for (uint32_t week = WEEK; !err && week < WEEK + 2; week++)
         err = put_tokens(s, week);
     assert(err == CV_ERR_OK);
@@ -171,6 +182,7 @@ static void read_all(const struct rep_store *s) {
     struct rep_record r, back;
     uint8_t buf[REP_RECORD];
     read_tokens(s);
+    read_why(s);
     for (unsigned i = 0; i < PEOPLE; i++)
         for (uint64_t seq = 0; seq < 2 * ROUNDS; seq++) {
             for (int how = REP_SEEK_BELOW; how <= REP_SEEK_FROM; how++)

@@ -80,6 +80,7 @@ static const char doc[] =
     "  forks          proven forgers, and the half-blocks that prove it\n"
     "  rank           all others as --ego sees them, best first\n"
     "  why PK         what makes a relay's walk score: which neighbours lead to it\n"
+    "  history        why classes, scores and tokens changed, newest first (--top N)\n"
     "  simulate-sybil PK  what fake identities would gain PK, by any --metric\n"
     "  diff FILE      what another ledger has more, less or differently\n"
     "  html           one page that loads nothing: graph over time, charts, scores\n"
@@ -240,6 +241,7 @@ static const struct command {
     {"pair", 2, "relays", ledger_pair, NULL, NULL},
     {"forks", 0, "relays", ledger_forks, NULL, NULL},
     {"why", 1, "relays", ledger_why, NULL, NULL},
+    {"history", 0, "arguments", ledger_history, NULL, NULL},
     {"simulate-sybil", 1, "relays", ledger_sybil, NULL, NULL},
     {"html", 0, "arguments", ledger_html, NULL, NULL},
     {"export", 0, "arguments", ledger_export, NULL, NULL},

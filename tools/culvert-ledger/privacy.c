@@ -123,7 +123,8 @@ static const struct {
      "'score.peer','score.metric','score.value','score.gen','name.peer','name.name',"
      "'issued.week','issued.identity','issued.request','spent.week','spent.token','purse.issuer',"
      "'purse.week','purse.remains','purse.had','purse.seed','purse.key','purse.from_at',"
-     "'purse.output')"},
+     "'purse.output','why.id','why.day','why.kind','why.cause','why.was','why.became',"
+     "'why.who','why.given','why.taken')"},
 };
 
 int ledger_privacy(struct ledger_file *f, const struct ledger_request *q) {

@@ -22,6 +22,8 @@ struct ledger_request {
     bool json, deep;
 };
 
+/* history.c */
+void ledger_history(struct ledger_file *f, const struct ledger_request *q);
 /* show.c */
 void ledger_stats(struct ledger_file *f, const struct ledger_request *q);
 void ledger_show(struct ledger_file *f, const struct ledger_request *q);

@@ -123,7 +123,7 @@ def check_values(db):
         v = value(db, 'verify', *deep)
         expect(v['ok'] and v['half_blocks'] == 60 and v['findings'] == [], f'verify: {v}')
         expect(v['signatures'] == (60 if deep else 0), f'verify {deep}: signatures')
-    for command in (['stats'], ['peers'], ['rank'], ['show', me], ['why', other], ['chain', me], ['pair', me, other],
+    for command in (['stats'], ['peers'], ['rank'], ['show', me], ['why', other], ['history'], ['chain', me], ['pair', me, other],
                     ['privacy-check'], ['verify']):
         status, out, err = run('--db', db, *command)
         expect(status == 0 and err == '' and out.endswith('\n') and '{' not in out,
@@ -142,6 +142,10 @@ def check_more_values(db, folder, me, other):
     flows = value(db, 'rank', '--metric', 'flow2')
     expect(all(set(r) == {'id', 'in', 'out'} for r in flows), f'flow2: {flows}')
 
+    history = value(db, 'history')
+    expect(len(history) > 0 and all(r['because'] and r['was'] != r['is'] for r in history), 'history: rows')
+    expect({r['of'] for r in history} == {'score'}, 'history: what a relay without clients and tokens has')
+    expect(value(db, 'history', '--top', '2') == history[:2], 'history: --top')
     why = value(db, 'why', other)
     score = next(r['score'] for r in rank if r['id'] == other)
     expect(why['score'] == score == why['hits'] / why['walks'], f'why: the score of rank, {why}')
@@ -613,7 +617,7 @@ def check_lines(db, folder, me):
         (['--db', empty, 'stats'], 4, f'{empty}: not a culvert ledger; name one with --db'),
         (['--db', foreign, 'peers'], 4, f'{foreign}: not a culvert ledger; name one with --db'),
         (['--db', newer, 'verify'], 5,
-         f'{newer}: written by a newer version of culvert (schema 7, this one knows up to 3); '
+         f'{newer}: written by a newer version of culvert (schema 7, this one knows up to 4); '
          "use that version's culvert-ledger"),
         (['--db', headless, 'stats'], 4,
          f'{headless}: damaged (no such table: meta); restore a backup'),

@@ -84,6 +84,35 @@ Test(node_node, who_hides_where_its_circuits_leave_from_asks_for_no_tokens) {
     }
 }
 
+/* ---- where we stand ---- */
+
+Test(node_node, where_we_stand_follows_what_own_circuits_gave_and_took) {
+    struct node *n = make(false, 1000000);
+    struct node_status st;
+    struct cv_now now = {.mono = 2000, .wall = 1000000};
+    static const struct {
+        int64_t after;
+        uint64_t gave, took;
+        enum node_standing stands;
+    } steps[] = {
+        {0, 0, 0, NODE_STANDS_NEW},
+        {10, 4 << 20, 3 << 20, NODE_STANDS_GIVER},
+        {70, 0, 200 << 20, NODE_STANDS_NEW},
+        {3700, 0, 1 << 20, NODE_STANDS_DEBT},
+        {3800, 300 << 20, 0, NODE_STANDS_GIVER},
+    };
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        now.wall = 1000000 + steps[i].after;
+        node_accounts_own(n, now, steps[i].gave, steps[i].took);
+        node_status(n, &st);
+        cr_expect_eq(st.stands, steps[i].stands, "step %zu: %d", i, (int)st.stands);
+    }
+    cr_expect_eq(st.own_given, UINT64_C(304) << 20);
+    cr_expect_eq(st.own_taken, UINT64_C(204) << 20);
+    cr_expect_eq(st.tokens, 0);
+    node_free(n);
+}
+
 /* ---- events ---- */
 
 Test(node_node, what_must_not_be_lost_is_there_after_a_flood) {

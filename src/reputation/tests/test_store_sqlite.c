@@ -260,6 +260,31 @@ static void tokens(struct both *t, unsigned step) {
     free(all_y);
 }
 
+static void whys(struct both *t, unsigned step) {
+    const struct rep_store *a = t->a, *b = t->b;
+    struct rep_why w, *x, *y;
+    size_t n_x, n_y;
+    memset(&w, 0, sizeof w);
+    w.day = 86400 * (int64_t)cv_rng_below(&t->rng, 50);
+    w.kind = (uint8_t)(1 + cv_rng_below(&t->rng, 3));
+    w.cause = (uint8_t)cv_rng_below(&t->rng, 13);
+    w.became = step;
+    w.given = cv_rng_below(&t->rng, 1 << 30);
+    key((unsigned)cv_rng_below(&t->rng, PEOPLE), w.who);
+    SAME(a->why_put(a->ctx, &w), b->why_put(b->ctx, &w), a, b, 0);
+    if (cv_rng_below(&t->rng, 5) == 0) {
+        int64_t before = 86400 * (int64_t)cv_rng_below(&t->rng, 20);
+        SAME(a->why_expire(a->ctx, before), b->why_expire(b->ctx, before), a, b, 0);
+    }
+    cr_assert_eq(a->why_load(a->ctx, &x, &n_x), CV_ERR_OK);
+    cr_assert_eq(b->why_load(b->ctx, &y, &n_y), CV_ERR_OK);
+    cr_assert_eq(n_x, n_y, "step %u", step);
+    if (n_x)
+        cr_assert_arr_eq(x, y, n_x * sizeof *x, "step %u", step);
+    free(x);
+    free(y);
+}
+
 Test(rep_store_sqlite, same_as_memory) {
     char path[300];
     cv_crypto_init();
@@ -272,12 +297,12 @@ Test(rep_store_sqlite, same_as_memory) {
         struct both t = {.a = rep_store_sqlite_ops(sql),
                          .b = rep_store_memory_ops(memory),
                          .rng = cv_rng_seeded(&dice)};
-        static void (*const acts[])(struct both *, unsigned) = {blocks,   edges,   pendings,
-                                                                accounts, forgers, tokens};
+        static void (*const acts[])(struct both *, unsigned) = {blocks,  edges,  pendings, accounts,
+                                                                forgers, tokens, whys};
         for (unsigned step = 0; step < 400;) {
             SAME(t.a->begin(t.a->ctx, 86400 * 3 + 7), t.b->begin(t.b->ctx, 0), &t, &t, 0);
             for (uint64_t n = cv_rng_below(&t.rng, 30); n > 0; n--)
-                acts[cv_rng_below(&t.rng, 6)](&t, step++);
+                acts[cv_rng_below(&t.rng, 7)](&t, step++);
             if (cv_rng_below(&t.rng, 3)) {
                 SAME(t.a->commit(t.a->ctx), t.b->commit(t.b->ctx), &t, &t, 0);
             } else {
@@ -347,12 +372,12 @@ static void a_folder(const char *path) {
     cr_assert_eq(mkdir(path, 0700), 0);
 }
 
-static_assert(REP_SQLITE_VERSION == 3, "and NEWEST below");
+static_assert(REP_SQLITE_VERSION == 4, "and NEWEST below");
 
 /* clang-format off */
 #define STR_(x) #x
 #define STR(x)  STR_(x)
-#define NEWEST  3
+#define NEWEST  4
 
 static const struct {
     const char *name;
@@ -560,6 +585,7 @@ Test(rep_store_sqlite, names_and_files_of_version_1) {
     key(2, b);
     rep_store_sqlite_close(open_store(path_of("names.db", path)));
     sql(path, "DROP TABLE name; DROP TABLE issued; DROP TABLE spent; DROP TABLE purse;"
+              "DROP TABLE why;"
               "PRAGMA user_version=1");
     for (unsigned round = 0; round < 2; round++) {
         struct rep_store_sqlite *s = open_store(path);
