@@ -17,6 +17,7 @@
 #include "ppsp/ppsp.h"
 
 enum { ROOM_TO_GO_ON = 16 << 20, FIRST_OF_INDEX = 64 << 10 };
+enum { HEAD = 256 << 10, TAIL = 128 << 10 }; /* octets */
 
 struct fetch {
     struct cli_task t;
@@ -29,7 +30,9 @@ struct fetch {
     struct io_folder *folder;
     uint64_t want, wanted;     /* octets; 0: none */
     struct cli_unpack *unpack; /* get: its files get their names */
-    bool forget;               /* what is in the store is of no use any more */
+    uint64_t ends[2];          /* play: wishes for head and tail, while .. */
+    bool ending[2];
+    bool forget; /* what is in the store is of no use any more */
 };
 
 static struct node *node_of(struct fetch *g) {
@@ -195,6 +198,34 @@ static void on_store_error(struct fetch *g, enum cv_err err) {
     cli_task_fail(&g->t, CLI_FILE, "%s", *why ? why : cv_strerror(err));
 }
 
+/* ---- both ends first ---- */
+
+/* Where players look before they show anything: a container's head, and an index at its
+ * end. A browser asks for them one after the other, a round trip each. */
+static void want_ends(struct fetch *g) {
+    uint64_t length = g->uri.length, first[2] = {0, length > TAIL ? length - TAIL : 0};
+    uint64_t last[2] = {(length < HEAD ? length : HEAD) - 1, length - 1};
+    if (g->t.s->verb != CLI_PLAY || g->uri.folder || !length)
+        return;
+    for (size_t i = 0; i < 2; i++)
+        g->ending[i] = node_want(node_of(g), io_host_now(g->t.c->host), g->t.swarm, first[i],
+                                 last[i], 0, &g->ends[i]) == CV_ERR_OK;
+    io_host_kick(g->t.c->host);
+}
+
+static void drop_ends(struct fetch *g) {
+    uint64_t length = g->uri.length, first[2] = {0, length > TAIL ? length - TAIL : 0};
+    uint64_t octets[2] = {length < HEAD ? length : HEAD, length - first[1]};
+    for (size_t i = 0; i < 2; i++) {
+        if (!g->ending[i] || node_available(node_of(g), g->t.swarm, first[i]) < octets[i])
+            continue;
+        node_unwant(node_of(g), io_host_now(g->t.c->host), g->t.swarm, g->ends[i]);
+        g->ending[i] = false;
+    }
+}
+
+/* ---- what happens ---- */
+
 static void on_event(struct cli_task *t, const struct node_event *ev) {
     struct fetch *g = (struct fetch *)t;
     switch ((int)ev->kind) {
@@ -212,6 +243,7 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
             say(g, "first_chunk", unchecked(g) ? "First chunk came" : "First chunk verified", NULL);
         g->first_seen = true;
         g->full = false;
+        drop_ends(g);
         if (g->uri.folder && !g->folder)
             look_for_index(g);
         break;
@@ -410,6 +442,7 @@ static void begin(struct cli_task *t) {
     }
     if (!open_store(g) || !open_swarm(g))
         return;
+    want_ends(g);
     if (g->uri.folder) {
         look_for_index(g);
         return;

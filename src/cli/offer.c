@@ -8,6 +8,7 @@
 #include "cli/exitcode.h"
 #include "cli/kind.h"
 #include "crypto/rng_system.h"
+#include "io/mp4.h"
 #include "io/store_file.h"
 
 /* Whatever is not shared by hand (a relay's open swarm, what a node finds on its
@@ -53,9 +54,32 @@ static bool on_hashed(void *ctx, uint64_t done, uint64_t octets) {
     return !atomic_load(&o->stop);
 }
 
+/* film.mp4 becomes film.faststart.mp4, once. */
+static enum cv_err put_index_in_front(struct cli_offer *o, struct io_why *why) {
+    const char *base = strrchr(o->path, '/'), *dot = strrchr(base ? base : o->path, '.');
+    int stem = (int)(dot ? dot - o->path : (long)strlen(o->path));
+    if (snprintf(o->copy, sizeof o->copy, "%.*s.faststart%s", stem, o->path, dot ? dot : "") >=
+        (int)sizeof o->copy) {
+        io_why_set(why, "%.100s...: path too long", o->path);
+        return CV_ERR_LIMIT;
+    }
+    enum cv_err err =
+        io_mp4_where(o->copy) == IO_MP4_FRONT ? CV_ERR_OK : io_mp4_faststart(o->path, o->copy, why);
+    if (!err)
+        o->path = o->copy;
+    return err;
+}
+
 enum cv_err cli_offer_hash(struct cli_offer *o, struct io_why *why) {
     if (cli_kind_read(o->s, &o->uri, why) != CLI_OK)
         return CV_ERR_INVAL;
+    o->index_at_end = io_mp4_where(o->path) == IO_MP4_END;
+    if (o->index_at_end && o->s->faststart) {
+        enum cv_err failed = put_index_in_front(o, why);
+        if (failed)
+            return failed;
+        o->index_at_end = false;
+    }
     struct io_share_config cfg = {.path = o->path,
                                   .chunk_size = o->uri.chunk_size,
                                   .alg = (enum cv_sha)o->uri.hash,

@@ -16,6 +16,8 @@ struct cli_offer {
     const char *path;
     const struct cli_authority *authority; /* borrowed; outlives the swarm. NULL: none */
     struct node_uri uri;
+    char copy[CLI_PATH_MAX]; /* of a path that was rewritten (--faststart) */
+    bool index_at_end;       /* players need its end before they begin */
     struct io_store *store;
     cv_handle swarm; /* 0: not open */
     /* Of hashing, to be read and set from another thread. */

@@ -67,6 +67,7 @@ static const struct {
     { "window",   "SIZE",    'W', CLI_LIVE | CLI_GET | SWARM, SIZE, AT(window), 0, "live.window", "octets of a live stream that are kept behind the newest (default 16M)" },
     { "record",   "FILE",    'R', CLI_LIVE | SWARM, PATH, AT(record), 0, NULL, "keep the broadcast in FILE, and share that when it has ended" },
     { "name",     "NAME",    't', CLI_LIVE | SWARM, TEXT, AT(name), 0, NULL, "what the link calls the broadcast (default: the file's name, or live)" },
+    { "faststart",NULL,      'f', CLI_SHARE | SWARM, FLAG, AT(faststart), 0, NULL, "of an MP4 whose index is at its end share a copy, made beside it, with the index in front" },
     { "secret",   NULL,      'k', CLI_SHARE | SWARM, FLAG, AT(secret), 0, NULL, "a secret link: relays cannot recognise look-ups for it" },
     { "open",     "FILE",    'F', CLI_RELAY, PATH, AT(open), 0, "relay.open", "share FILE under this relay's own name; its viewers stay hidden" },
     { "qr",       NULL,      'r', CLI_SHARE | CLI_LIVE | CLI_LINK, FLAG, AT(qr), 0, NULL, "show the link as a QR code, too" },

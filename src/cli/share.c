@@ -38,6 +38,11 @@ static void on_hashed(void *ctx) {
         return;
     pthread_join(g->thread, NULL);
     g->hashing = false;
+    if (!g->err && g->offer.index_at_end)
+        cli_progress_event(&g->t.progress, "index_at_end",
+                           "Its index is at its end: players fetch that before they begin; "
+                           "--faststart shares a copy with the index in front",
+                           NULL);
     int status = g->err == CV_ERR_INVAL ? CLI_USAGE : g->err ? CLI_FILE : CLI_OK;
     if (!status)
         status = cli_offer_open(&g->offer, g->t.s->direct ? NODE_SWARM_DIRECT : NODE_SWARM_HIDDEN,

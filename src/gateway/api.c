@@ -321,27 +321,32 @@ static void serve_events(struct gw_api *a, struct evhttp_request *req) {
         refuse(req, 503, "Too many listeners");
 }
 
+static json_t *rows_of(const struct gw_qr *code) {
+    json_t *rows = json_array();
+    for (size_t y = 0; y < code->side; y++) {
+        char row[GW_QR_SIDE];
+        for (size_t x = 0; x < code->side; x++)
+            row[x] = code->dark[y][x] ? '1' : '0';
+        json_array_append_new(rows, json_stringn(row, code->side));
+    }
+    return rows;
+}
+
 static void serve_qr(struct gw_api *a, struct evhttp_request *req) {
     (void)a;
     static struct gw_qr code;
-    struct evkeyvalq query = {NULL};
-    const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(req));
-    const char *of = text && evhttp_parse_query_str(text, &query) == 0
-                         ? evhttp_find_header(&query, "text")
-                         : NULL;
-    if (of && gw_qr_make(of, &code)) {
-        json_t *rows = json_array();
-        for (size_t y = 0; y < code.side; y++) {
-            char row[GW_QR_SIDE];
-            for (size_t x = 0; x < code.side; x++)
-                row[x] = code.dark[y][x] ? '1' : '0';
-            json_array_append_new(rows, json_stringn(row, code.side));
-        }
-        answer(req, json_pack("{s:o}", "rows", rows));
-    } else {
-        refuse(req, 400, "text is missing or too long");
+    struct evkeyvalq query;
+    const char *asked = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(req));
+    bool made = false;
+    if (asked && evhttp_parse_query_str(asked, &query) == 0) {
+        const char *text = evhttp_find_header(&query, "text");
+        made = text && gw_qr_make(text, &code);
+        evhttp_clear_headers(&query);
     }
-    evhttp_clear_headers(&query);
+    if (made)
+        answer(req, json_pack("{s:o}", "rows", rows_of(&code)));
+    else
+        refuse(req, 400, "text is missing or too long");
 }
 
 static void serve_metrics(struct gw_api *a, struct evhttp_request *req) {

@@ -4,6 +4,7 @@
 #include <event2/http.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct source {
     struct node *node;
@@ -79,6 +80,10 @@ void gw_folder_playlist(const struct io_folder *f, const char *base, const char 
                         struct evbuffer *out) {
     evbuffer_add_printf(out, "#EXTM3U\n");
     for (size_t i = 0; i < f->count; i++) {
+        size_t len = strlen(f->files[i].path);
+        const char *ending = f->files[i].path + (len > 4 ? len - 4 : 0);
+        if (!strcasecmp(ending, ".srt") || !strcasecmp(ending, ".vtt"))
+            continue; /* subtitles of another one: nothing to play by itself */
         evbuffer_add_printf(out, "#EXTINF:-1,%s\n%s/", f->files[i].path, base);
         add_path(out, f->files[i].path);
         evbuffer_add_printf(out, "?k=%s\n", token);

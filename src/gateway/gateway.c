@@ -146,7 +146,8 @@ static void on_sweep(void *ctx) {
         if (i < g->media_count)
             gw_media_sweep(g->media[i]);
     g->sweeps = false;
-    if (gw_hls_sweep(g->hls) || g->media_count)
+    bool waits = gw_captions_sweep(g->captions);
+    if (gw_hls_sweep(g->hls) || g->media_count || waits)
         gw_sweep_soon(g);
 }
 
@@ -159,12 +160,14 @@ void gw_sweep_soon(struct gateway *g) {
 
 static void on_node_event(void *ctx, const struct node_event *ev) {
     struct gateway *g = ctx;
-    if (ev->kind == NODE_EVENT_CHUNKS_READY)
+    if (ev->kind == NODE_EVENT_CHUNKS_READY) {
         gw_hls_ready(g->hls, ev->swarm);
-    else if (ev->kind == NODE_EVENT_LIVE_DROPPED)
+        gw_captions_ready(g->captions, ev->swarm);
+    } else if (ev->kind == NODE_EVENT_LIVE_DROPPED) {
         gw_hls_skip(g->hls, ev->swarm, ev->u.range.last + 1);
-    else if (ev->kind == NODE_EVENT_LIVE_ENDED)
+    } else if (ev->kind == NODE_EVENT_LIVE_ENDED) {
         gw_hls_ended(g->hls, ev->swarm, ev->u.count);
+    }
     /* A reply that ends moves the last one into its place: walk backwards. */
     for (size_t i = g->media_count; i-- > 0;) {
         if (i >= g->media_count)
@@ -217,13 +220,16 @@ enum cv_err gateway_new(struct io_host *host, const struct gateway_config *cfg,
     g->http = evhttp_new(io_loop_base(io_host_loop(host)));
     g->sweep = io_timer_new(io_host_loop(host), on_sweep, g);
     g->hls = gw_hls_new(host);
-    enum cv_err err = g->http && g->sweep && g->hls ? listen_on(g, why) : CV_ERR_NOMEM;
+    g->captions = gw_captions_new(host);
+    enum cv_err err =
+        g->http && g->sweep && g->hls && g->captions ? listen_on(g, why) : CV_ERR_NOMEM;
     if (!err)
         err = io_host_listen(host, on_node_event, g);
     if (err) {
         if (g->http)
             evhttp_free(g->http);
         gw_hls_free(g->hls);
+        gw_captions_free(g->captions);
         io_timer_free(g->sweep);
         free(g);
         return err;
@@ -245,6 +251,7 @@ struct gateway *gateway_free(struct gateway *g) {
     while (g->media_count)
         gw_media_abort(g->media[g->media_count - 1]);
     gw_hls_free(g->hls);
+    gw_captions_free(g->captions);
     gw_folder_drop(&g->folder);
     evhttp_free(g->http);
     io_timer_free(g->sweep);

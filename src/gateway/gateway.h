@@ -3,7 +3,8 @@
  * page, and the local interface for it.
  *
  *     http://127.0.0.1:PORT/s/ID/NAME?k=TOKEN     a file
- *     http://127.0.0.1:PORT/s/ID/NAME/PATH?k=TOKEN     a file of a folder (folder.h)
+ *     http://127.0.0.1:PORT/s/ID/NAME/PATH?k=TOKEN     a file of a folder (folder.h);
+ *                                                 of FILE.srt also FILE.vtt (captions.h)
  *     http://127.0.0.1:PORT/s/ID/NAME/hls.m3u8?k=TOKEN a broadcast in segments (hls.h)
  *     http://127.0.0.1:PORT/                      the page (page.h)
  *     http://127.0.0.1:PORT/#t=TOKEN              the page, with every right: what is

@@ -2,6 +2,7 @@
 #ifndef CULVERT_GATEWAY_GATEWAY_PRIV_H
 #define CULVERT_GATEWAY_GATEWAY_PRIV_H
 
+#include "gateway/captions.h"
 #include "gateway/folder.h"
 #include "gateway/gateway.h"
 #include "gateway/guard.h"
@@ -20,6 +21,7 @@ struct gateway {
     struct gw_media *media[GW_RESPONSES_MAX];
     size_t media_count;
     struct gw_hls *hls;
+    struct gw_captions *captions;
     struct gw_folder folder;
     uint64_t sent;
     uint16_t port;

@@ -267,6 +267,26 @@ static void serve_playlist(struct gateway *g, struct evhttp_request *req,
     evbuffer_free(out);
 }
 
+/* What FILE.vtt can be made of: FILE.srt. NULL: nothing. */
+static const struct io_folder_file *captions_of(const struct io_folder *folder, const char *path) {
+    size_t len = strlen(path);
+    char *name = len > 4 && strcasecmp(path + len - 4, ".vtt") == 0 ? strdup(path) : NULL;
+    if (name)
+        memcpy(name + len - 4, ".srt", 4);
+    const struct io_folder_file *file = name ? io_folder_find(folder, name) : NULL;
+    free(name);
+    return file;
+}
+
+static void serve_captions(struct gateway *g, struct evhttp_request *req, cv_handle swarm,
+                           const struct io_folder_file *file) {
+    gw_set_common(req);
+    if (gw_captions_serve(g->captions, req, swarm, file->offset, file->octets))
+        gw_sweep_soon(g);
+    else
+        gw_refuse(req, 503, "Too long, or too many are waited for");
+}
+
 /* False: it was answered already. */
 static bool find_file(struct gateway *g, struct evhttp_request *req,
                       const struct node_swarm_status *s, const char *behind_id,
@@ -275,12 +295,15 @@ static bool find_file(struct gateway *g, struct evhttp_request *req,
     enum cv_err err = gw_folder_get(&g->folder, io_host_node(g->host), s->swarm, &folder);
     char *path = err ? NULL : gw_folder_path(behind_id);
     const struct io_folder_file *file = path ? io_folder_find(folder, path) : NULL;
+    const struct io_folder_file *captions = path && !file ? captions_of(folder, path) : NULL;
     bool whole = path && !*path;
     free(path);
     if (err) {
         gw_refuse(req, 503, "The folder's index is not there yet");
     } else if (whole) {
         serve_playlist(g, req, &s->uri, folder);
+    } else if (captions) {
+        serve_captions(g, req, s->swarm, captions);
     } else if (!file) {
         gw_refuse(req, 404, "Not Found");
     } else {

@@ -15,6 +15,7 @@ static const struct {
     { 4, "ftyp", 4,                 "video/mp4" },
     { 4, "moov", 4,                 "video/mp4" },
     { 0, "OggS", 4,                 "video/ogg" },
+    { 0, "WEBVTT", 6,               "text/vtt" },
     { 0, "FLV\1", 4,                "video/x-flv" },
     { 0, "ID3", 3,                  "audio/mpeg" },
     { 0, "fLaC", 4,                 "audio/flac" },

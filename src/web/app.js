@@ -85,6 +85,9 @@ function onLost(reason) {
 
 // ---- what can be done
 
+const FOLDER = /[&?]f=1(&|$)/;
+const PLAYABLE = /\.(mp4|m4v|mov|webm|mkv|ogv|m4a|mp3|ogg|flac|wav)$/i;
+
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -107,14 +110,31 @@ function ours(link) {
   return url.pathname + url.search;
 }
 
+// A folder's link is a playlist of its files; those that the browser plays are offered.
+async function watchFolder(link) {
+  const lines = (await (await fetch(link)).text()).split("\n");
+  const select = $("files");
+  select.replaceChildren();
+  for (let i = 0; i + 1 < lines.length; i++) {
+    const name = /^#EXTINF:-1,(.*)$/.exec(lines[i])?.[1];
+    if (name !== undefined && PLAYABLE.test(name)) select.append(new Option(name, ours(lines[i + 1])));
+  }
+  $("files_row").hidden = !select.length;
+  if (select.length) app.player.open(select.value, true);
+  else say(t("cannot_play"), true);
+}
+
 function watchSwarm(swarm, controller = null) {
   if (app.playing?.controller !== controller) stop();
+  const folder = FOLDER.test(swarm.uri ?? "");
+  $("files_row").hidden = true;
   app.playing = { swarm: swarm.swarm, controller };
   $("now").textContent = swarm.name || swarm.swarm;
   $("extern").href = ours(swarm.link);
   $("stage").hidden = false;
   location.hash = "#watch";
   if (swarm.live) app.player.openLive(ours(swarm.link), swarm.hls && ours(swarm.hls));
+  else if (folder) watchFolder(ours(swarm.link)).catch((error) => say(String(error.message), true));
   else app.player.open(ours(swarm.link));
   show();
 }
@@ -201,6 +221,7 @@ async function begin() {
     event.preventDefault();
     share($("file").value.trim());
   });
+  $("files").addEventListener("change", () => app.player.open($("files").value, true));
   $("stop").addEventListener("click", stop);
   $("copy").addEventListener("click", () => {
     const swarm = app.state?.swarms.find((s) => s.swarm === app.playing?.swarm);

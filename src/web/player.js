@@ -44,9 +44,21 @@ export class Player {
     new ResizeObserver(() => this.show()).observe($("bar"));
   }
 
-  open(link) {
+  // In a folder, subtitles may stand beside the video: FILE.srt, which the gateway makes
+  // FILE.vtt of, or that.
+  async captions(link) {
+    const beside = link.replace(/\.[^./?]*(\?|$)/, ".vtt$1");
+    const there = await fetch(beside, { method: "HEAD" });
+    if (!there.ok || this.video.getAttribute("src") !== link) return;
+    const track = document.createElement("track");
+    Object.assign(track, { kind: "subtitles", label: t("subtitles"), src: beside, default: true });
+    this.video.append(track);
+  }
+
+  open(link, folder = false) {
     this.close();
     this.video.src = link;
+    if (folder) this.captions(link).catch(() => {});
     this.video.play().catch(() => {}); // a browser may want a click first
     this.show();
   }
@@ -76,6 +88,7 @@ export class Player {
     this.live?.destroy();
     this.live = null;
     this.video.removeAttribute("src");
+    this.video.replaceChildren();
     this.video.load();
     this.swarm = null;
   }

@@ -93,6 +93,28 @@ class Page(programs.Case):
             browser.wait("document.getElementById('stage').hidden")
             self.assertEqual(browser.log(), [])
 
+    def test_a_folder_with_subtitles(self):
+        folder = self.folder / "series"
+        folder.mkdir()
+        (folder / "one.mp4").write_bytes((self.folder / "film.mp4").read_bytes())
+        (folder / "one.srt").write_text("1\n00:00:00,000 --> 00:00:39,000\nSomebody speaks\n")
+        (folder / "notes.txt").write_text("not to be played")
+        share = self.village.start("share", "folder", folder)
+        uri = share.wait_for("shared", 120)["uri"]
+        with Browser() as browser:
+            browser.go(self.page)
+            browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
+            browser.type("#link", uri + ENTER)
+            browser.wait("document.getElementById('video').readyState >= 2", 120)
+            self.assertEqual(browser.run("return [...document.getElementById('files').options]"
+                                         ".map((o) => o.text);"), ["one.mp4"])
+            browser.wait("document.getElementById('video').textTracks[0]?.cues?.length === 1", 120)
+            self.assertEqual(browser.run("return document.getElementById('video').textTracks[0]"
+                                         ".cues[0].text;"), "Somebody speaks")
+            self.accessible(browser, "folder")
+            browser.picture(PICTURES / "folder.png")
+            self.assertEqual(browser.log(), [])
+
     def test_everything(self):
         with Browser() as browser:
             self.strangers()

@@ -113,9 +113,11 @@ class Ingest(programs.Case):
 
     def listened(self, kind):
         """The port is open, and to this machine only."""
+        # Rows of the kernel: number, local and remote address in hexadecimal, state, ...
+        listens = {"tcp": "0A", "udp": "07"}[kind]
         with open(f"/proc/net/{kind}", encoding="ascii") as rows:
-            local = [row.split()[1] for row in rows.readlines()[1:]]
-        own = [address for address in local if address.endswith(f":{PORT:04X}")]
+            fields = [row.split() for row in list(rows)[1:]]
+        own = [row[1] for row in fields if row[1].endswith(f":{PORT:04X}") and row[3] == listens]
         self.assertEqual({*own} - {f"0100007F:{PORT:04X}"}, set(), "strangers can push, too")
         return bool(own)
 

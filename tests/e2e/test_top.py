@@ -65,7 +65,7 @@ class Top(programs.Case):
         self.start("node", *programs.options(self.folder, "node"), "--direct").wait_for("listening")
         self.state = ["--state", self.folder / "node"]
         share = self.start("share", *self.state, "--network", "e2e", "--direct", "--json",
-                           self.film(2_000_000, "a-film-of-ours.bin")).wait_for("shared")
+                           "--upload-limit", "20k", self.film(2_000_000, "a-film-of-ours.bin")).wait_for("shared")
         viewer = self.start("get", *programs.options(self.folder, "viewer"), "--direct", "--peer",
                             share["address"], "-o", self.folder / "copy", share["uri"])
         viewer.wait_for("peer_up")

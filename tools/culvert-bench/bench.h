@@ -29,6 +29,7 @@ json_t *bench_hidden(const struct bench_options *o);
 json_t *bench_ledger(const struct bench_options *o);
 json_t *bench_dht_node(const struct bench_options *o);
 json_t *bench_sim(const struct bench_options *o);
+json_t *bench_gateway(const struct bench_options *o);
 json_t *bench_relay(const struct bench_options *o);
 
 /* A folder of this run in memory (/dev/shm where there is one), removed at the

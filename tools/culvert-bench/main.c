@@ -124,9 +124,10 @@ static const struct {
     json_t *(*run)(const struct bench_options *o);
     unsigned mib; /* when none is asked for */
 } benches[] = {
-    {"ppsp", bench_ppsp, 1024},  {"tunnel", bench_tunnel, 256}, {"hidden", bench_hidden, 128},
-    {"ledger", bench_ledger, 0}, {"sim", bench_sim, 0},         {"dht", bench_dht_node, 0},
-    {"relay", bench_relay, 0},
+    {"ppsp", bench_ppsp, 1024},    {"tunnel", bench_tunnel, 256},
+    {"hidden", bench_hidden, 128}, {"ledger", bench_ledger, 0},
+    {"sim", bench_sim, 0},         {"dht", bench_dht_node, 0},
+    {"relay", bench_relay, 0},     {"gateway", bench_gateway, 1024},
 };
 enum { BENCHES = sizeof benches / sizeof *benches };
 
@@ -205,13 +206,14 @@ int main(int argc, char **argv) {
         {"minutes", 't', "N", 0, "simulated minutes of 'sim' (default 10)", 0},
         {"json", 'j', NULL, 0, "one JSON object (there is no other form)", 0},
         {0}};
-    static const struct argp argp = {options,
-                                     on_option,
-                                     "ppsp | tunnel | hidden | relay | ledger | sim | dht",
-                                     "Measures; docs/performance.md explains the figures.",
-                                     NULL,
-                                     NULL,
-                                     NULL};
+    static const struct argp argp = {
+        options,
+        on_option,
+        "ppsp | tunnel | hidden | relay | ledger | sim | dht | gateway",
+        "Measures; docs/performance.md explains the figures.",
+        NULL,
+        NULL,
+        NULL};
     struct line l = {.bench = -1,
                      .o = {.runs = 5,
                            .minutes = 10, /* so that the first minutes do not decide */

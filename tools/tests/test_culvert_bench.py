@@ -18,6 +18,7 @@ KEYS = {
             "answered_percent_loopback", "hashes", "peers", "items", "table", "queries"],
     "relay": ["cells_per_s_per_core", "cells_per_s_per_core_few", "forward_us", "backward_us",
               "bytes_per_circuit", "rss_mib_50k", "cost_ratio_50k", "cost_ratio_50k_scattered"],
+    "gateway": ["mb_per_s", "cpu_s_per_gib", "slow_readers", "rss_mib"],
     "sim": ["node_hours_per_cpu_minute", "node_hours_per_cpu_minute_idle"],
 }
 DESCRIBED = ["commit", "suite", "kernel", "cores"]
@@ -35,6 +36,8 @@ def main():
     for key in DESCRIBED:
         if not said.get(key):
             sys.exit(f"culvert-bench {name}: {key} is missing")
+    if name == "gateway" and not isinstance(said.get("slow_readers_extra_mib"), float):
+        sys.exit("culvert-bench gateway: slow_readers_extra_mib is missing")
     if name in ("tunnel", "hidden") and said["hops"] != {"tunnel": 3, "hidden": 6}[name]:
         sys.exit(f"culvert-bench {name}: {said['hops']} hops")
     print(f"{name}: keys are there")

@@ -19,6 +19,7 @@ Test(gw_sniff, table) {
          12, "video/quicktime"},
         {"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x84webm", 16, "video/webm"},
         {"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x88matroska", 20, "video/x-matroska"},
+        {"WEBVTT\n\n", 8, "text/vtt"},
         {"<html><script>", 14, "application/octet-stream"},
         {"", 0, "application/octet-stream"},
         {"ftyp", 4, "application/octet-stream"},
