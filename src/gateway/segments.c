@@ -49,7 +49,7 @@ static void begin(struct gw_segments *s, const struct gw_ts_point *p) {
     s->gap = false;
     s->first = p->at;
     s->begun = p->time;
-    s->newest = s->between = 0;
+    s->newest = 0; /* pictures go on to be as far apart as they were */
 }
 
 /* The next one of the same length would be more than was promised. */

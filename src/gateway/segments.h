@@ -16,8 +16,8 @@
 #include "gateway/ts.h"
 
 enum {
-    GW_SEGMENTS_MAX = 1024,                  /* in a playlist; the oldest go first */
-    GW_SEGMENTS_BEGIN = 2,                   /* so many until there is a playlist */
+    GW_SEGMENTS_MAX = 1024, /* in a playlist; the oldest go first */
+    GW_SEGMENTS_BEGIN = 3,  /* so many until there is a playlist: players start so far behind */
     GW_SEGMENT_LEAST = GW_TS_CLOCK * 9 / 10, /* "a second", as encoders count it */
     GW_SEGMENT_MOST = GW_TS_CLOCK * 10,      /* without any key frame */
 };

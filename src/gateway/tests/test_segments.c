@@ -26,16 +26,20 @@ Test(gw_segments, a_second_each_cut_at_key_frames) {
     static struct gw_segments s;
     uint64_t at = 0, time = GW_TS_WRAP - SECOND; /* time turns over meanwhile */
     cr_expect_not(gw_segments_ready(&s));
-    pictures(&s, &at, &time, 51, 25);
+    pictures(&s, &at, &time, 75, 25);
+    cr_expect_not(gw_segments_ready(&s), "players want three");
+    pictures(&s, &at, &time, 1, 25);
     cr_expect(gw_segments_ready(&s));
     expect_text(&s, "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n"
                     "#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n"
-                    "#EXTINF:1.000,\n0-50000.ts?k=1\n#EXTINF:1.000,\n50000-100000.ts?k=1\n");
+                    "#EXTINF:1.000,\n0-50000.ts?k=1\n#EXTINF:1.000,\n50000-100000.ts?k=1\n"
+                    "#EXTINF:1.000,\n100000-150000.ts?k=1\n");
     gw_segments_end(&s, at);
     expect_text(&s, "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n"
                     "#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n"
                     "#EXTINF:1.000,\n0-50000.ts?k=1\n#EXTINF:1.000,\n50000-100000.ts?k=1\n"
-                    "#EXT-X-ENDLIST\n");
+                    "#EXTINF:1.000,\n100000-150000.ts?k=1\n#EXTINF:0.040,\n"
+                    "150000-152000.ts?k=1\n#EXT-X-ENDLIST\n");
 }
 
 Test(gw_segments, frequent_key_frames_are_gathered_and_rare_ones_promised) {
@@ -45,8 +49,8 @@ Test(gw_segments, frequent_key_frames_are_gathered_and_rare_ones_promised) {
     cr_expect_eq(often.count, 4);
     cr_expect_eq(often.target, 1);
     at = 0;
-    pictures(&rare, &at, &time, 201, 100);
-    cr_expect_eq(rare.count, 2);
+    pictures(&rare, &at, &time, 301, 100);
+    cr_expect_eq(rare.count, 3);
     cr_expect_eq(rare.target, 4);
     /* What was promised holds when there are no key frames at all any more. */
     pictures(&rare, &at, &time, 1000, 2000);
@@ -90,13 +94,13 @@ Test(gw_segments, holes_and_encoders_that_begin_anew_are_gaps) {
     cr_expect_eq(s.list[3].end, s.list[4].first);
     time = 998 * SECOND;
     pictures(&s, &at, &time, 26, 25);
-    cr_expect_eq(s.count, 6);
-    cr_expect(s.list[5].gap);
+    cr_expect_eq(s.count, 7); /* one of a single picture, too */
+    cr_expect(s.list[6].gap);
     /* Those that go are counted, and so are their gaps. */
     gw_segments_forget(&s, s.list[3].first);
     cr_expect_eq(s.sequence, 3);
     cr_expect_eq(s.gaps, 1);
-    cr_expect_eq(s.count, 3);
+    cr_expect_eq(s.count, 4);
     gw_segments_forget(&s, at);
     cr_expect_eq(s.count, 0);
     cr_expect_eq(s.gaps, 3);
