@@ -48,6 +48,13 @@ export async function listen(onState, onLost) {
   }
 }
 
+// The rows of a link's QR code, "1" for dark.
+export async function code(text) {
+  const answer = await ask(`/api/qr?text=${encodeURIComponent(text)}`);
+  if (!answer.ok) throw new Error((await answer.json()).error);
+  return (await answer.json()).rows;
+}
+
 let tasks = 0;
 
 // Something the node does for as long as we listen to it: {verb, argument}.

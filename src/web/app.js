@@ -1,6 +1,7 @@
 // The page: one state from the node, shown in four views.
 
-import { listen, takeToken, task } from "./api.js";
+import { code, listen, takeToken, task } from "./api.js";
+import * as draw from "./draw.js";
 import { Player } from "./player.js";
 import { LANGUAGES, preferredLanguage, setLanguage, t } from "./text.js";
 import * as views from "./views.js";
@@ -57,7 +58,7 @@ function show() {
     views.pieces(swarm);
   }
   if (!$("watch").hidden) views.peers(state.peers);
-  if (!$("share").hidden) views.swarms(state.swarms, { play: watchSwarm, copy });
+  if (!$("share").hidden) views.swarms(state.swarms, { play: watchSwarm, copy, code: showCode });
   if (!$("network").hidden) views.network(state, app.history);
 }
 
@@ -94,6 +95,22 @@ async function copy(text) {
     say(t("copied"));
   } catch {
     window.prompt(t("copy_link"), text); // old browsers, and those who forbid it
+  }
+}
+
+// Below its button, until that is pressed again.
+async function showCode(uri, button) {
+  const shown = button.parentElement.nextElementSibling;
+  button.setAttribute("aria-expanded", String(!shown));
+  if (shown) {
+    shown.remove();
+    return;
+  }
+  try {
+    button.parentElement.after(draw.code(await code(uri), t("qr")));
+  } catch (error) {
+    button.setAttribute("aria-expanded", "false");
+    say(String(error.message), true);
   }
 }
 

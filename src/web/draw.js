@@ -100,3 +100,17 @@ export function chart(canvas, values) {
   context.globalAlpha = 1;
   context.lineWidth = 1;
 }
+
+// A QR code of rows of "1" (dark) and "0", with the light border that readers need.
+export function code(rows, label) {
+  const border = 4, side = rows.length + 2 * border;
+  const make = (name, attributes) => {
+    const e = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
+    return e;
+  };
+  const dark = rows.flatMap((row, y) => [...row].flatMap((c, x) => (c === "1" ? `M${x + border} ${y + border}h1v1h-1z` : [])));
+  const svg = make("svg", { class: "code", viewBox: `0 0 ${side} ${side}`, role: "img", "aria-label": label });
+  svg.append(make("rect", { width: side, height: side, fill: "#fff" }), make("path", { d: dark.join(""), fill: "#000" }));
+  return svg;
+}

@@ -95,10 +95,12 @@ export function swarms(list, actions) {
     if (!card) {
       const play = element("button", { type: "button" }, t("play"));
       const copy = element("button", { type: "button" }, t("copy_link"));
+      const code = element("button", { type: "button", "aria-expanded": "false" }, t("qr"));
       play.addEventListener("click", () => actions.play(swarm));
+      code.addEventListener("click", () => actions.code(swarm.uri, code));
       copy.addEventListener("click", () => actions.copy(swarm.uri));
       card = element("li", { "data-swarm": swarm.swarm }, element("strong"), element("span", { class: "hint" }),
-        element("p", { class: "line" }, play, copy));
+        element("p", { class: "line" }, play, copy, code));
       $("swarms").append(card);
     }
     known.delete(swarm.swarm);

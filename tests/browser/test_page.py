@@ -210,6 +210,11 @@ class Page(programs.Case):
             browser.wait(f"!document.getElementById('{view}').hidden")
             browser.wait("document.querySelectorAll('#numbers dd').length > 0 || "
                          "document.getElementById('network').hidden")
+            if view == "share":
+                browser.wait("document.querySelector('#swarms button[aria-expanded]')")
+                browser.run("document.querySelector('#swarms button[aria-expanded]').click();")
+                browser.wait("document.querySelector('#swarms svg.code path')?.getAttribute('d')"
+                             ".length > 1000")
             self.accessible(browser, view)
             browser.picture(PICTURES / f"{view}.png")
         for theme in ("dark", "light"):
