@@ -33,6 +33,9 @@ const struct scenario scenarios[] = {
      scenario_ledbat_plus, 2},
     {"limits", "upload and download limits hold within 3 %", scenario_limits, 4},
     {"forger", "a forger's data never reaches the store", scenario_forger, 20},
+    {"economy",
+     "contributors, free-riders, whitewashers, newcomers, fakes: who is served, who ranks",
+     scenario_economy, 1},
     {"fork", "a forged half-block is known to half of 100 relays within 30 s", scenario_fork, 3},
     {"hostile", "eleven hostile peers, each with a habit, among four honest ones: byte-equal",
      scenario_hostile, 20},
@@ -109,7 +112,7 @@ static uint64_t number(struct argp_state *state, const char *what, const char *t
     return v;
 }
 
-enum { HOSTILE = 256, TOLERATE }; /* no short form */
+enum { HOSTILE = 256, TOLERATE, CSV }; /* no short form */
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
     struct options *o = state->input;
@@ -142,6 +145,11 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case TOLERATE:
         o->tolerated = number(state, "tolerate", arg);
         return 0;
+    case CSV:
+        o->args.csv = fopen(arg, "w");
+        if (!o->args.csv)
+            argp_failure(state, EXIT_FAILURE, errno, "%s", arg);
+        return 0;
     case 'j':
         o->json = true;
         return 0;
@@ -165,6 +173,7 @@ static const struct argp_option option_table[] = {
     {"hostile", HOSTILE, "PERCENT", 0, "Hostile nodes, where the scenario knows such", 0},
     {"tolerate", TOLERATE, "COUNT", 0,
      "So many seeds may fail, for what chance alone can bring about", 0},
+    {"csv", CSV, "FILE", 0, "Rows of single results, where the scenario has such", 0},
     {"json", 'j', NULL, 0, "One JSON object a seed and nothing else on standard output", 0},
     {"list", 'l', NULL, 0, "List the scenarios", 0},
     {"verbose", 'v', NULL, 0, "One line a seed", 0},
@@ -243,5 +252,10 @@ int scenario_main(int argc, char **argv) {
 #ifdef SCENARIO_ASAN
     __sanitizer_set_death_callback(say_current);
 #endif
-    return run(&o);
+    int status = run(&o);
+    if (o.args.csv && fclose(o.args.csv) != 0) {
+        perror("csv");
+        return EXIT_FAILURE;
+    }
+    return status;
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "sim/sim.h"
 
@@ -17,12 +18,13 @@ struct scenario_args {
     unsigned minutes; /* of simulated time; 0: likewise */
     unsigned hostile; /* of a hundred nodes, where the scenario knows such */
     bool verbose;
+    FILE *csv; /* rows of whatever the scenario has rows of; NULL: none wanted */
 };
 
 struct scenario_result {
     uint64_t digest;
     uint64_t node_usec; /* simulated time times nodes */
-    char note[160];     /* figures worth showing, or "" */
+    char note[200];     /* figures worth showing, or "" */
     char json[1024];    /* all of them as a JSON object, or "" */
 };
 
@@ -44,6 +46,7 @@ bool scenario_ledbat_outage(const struct scenario_args *args, struct scenario_re
 bool scenario_ledbat_plus(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_limits(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_forger(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_economy(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fork(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hostile(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_crash_resume(const struct scenario_args *args, struct scenario_result *ret);
