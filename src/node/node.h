@@ -269,8 +269,8 @@ struct node_status {
     uint64_t dropped;       /* datagrams that were nobody's */
     uint64_t ledger_pending, ledger_given, ledger_taken;
     uint32_t ledger_rows;
-    struct cv_addr external; /* how DHT nodes see MAIN; family 0: not known */
-    bool external_same_port; /* all of them see one port: no NAT, or one that keeps it */
+    struct cv_addr external;       /* how DHT nodes see MAIN; family 0: not known */
+    bool external_same_port;       /* all of them see one port: no NAT, or one that keeps it */
     uint64_t own_given, own_taken; /* octets of our own circuits, since the start */
     /* Where we stand with a guard that counts as we do. A relay's own links are
      * nameless: NEW, or TOKEN while an hour runs. */
