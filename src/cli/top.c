@@ -3,6 +3,7 @@
 #include <curses.h>
 #include <jansson.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,7 +39,7 @@ static void forget(struct top *t) {
     t->status = t->swarms = t->peers = NULL;
 }
 
-static bool look(struct top *t) {
+static bool look_now(struct top *t) {
     json_int_t cells = t->status ? num(t->status, "cells_relayed") : 0;
     size_t i;
     json_t *s;
@@ -54,6 +55,17 @@ static bool look(struct top *t) {
     json_array_foreach(t->swarms, i, s) t->down[HISTORY - 1] += num(s, "rate_down");
     t->looks++;
     return true;
+}
+
+/* A terminal that is resized meanwhile would end the question half-way. */
+static bool look(struct top *t) {
+    sigset_t resize, before;
+    sigemptyset(&resize);
+    sigaddset(&resize, SIGWINCH);
+    sigprocmask(SIG_BLOCK, &resize, &before);
+    bool there = look_now(t);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return there;
 }
 
 /* Units of a thousand, as players and networks count. */
