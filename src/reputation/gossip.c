@@ -172,7 +172,7 @@ static void want(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
 static bool has_room(struct rep_ledger *l, struct rep_peer *p) {
     if (p->wants.epoch != l->epoch) {
         p->wants.epoch = l->epoch;
-        p->wants.taken = 0;
+        p->wants.taken = p->wants.strange = 0;
     }
     return p->wants.taken < REP_GOSSIP_PER_EPOCH;
 }
@@ -398,6 +398,23 @@ void rep_gossip_fork(struct rep_ledger *l, const struct rep_fork *f, uint8_t ttl
         tell_fork(l, to[i], f, ttl);
 }
 
+/* A proof stays for good, and keys to forge with cost nothing: of those about somebody
+ * of whom nothing is known here, so that nothing hangs on it, a few are enough. */
+static bool may_accuse(struct rep_ledger *l, struct rep_peer *p, const uint8_t owner[CV_KEY]) {
+    struct rep_gossip *g = &l->gossip;
+    if (rep_graph_find(l->graph, owner) != REP_NO_NODE || cv_map_get(l->peers, owner))
+        return true;
+    (void)has_room(l, p); /* a new epoch begins */
+    if (g->epoch != l->epoch)
+        g->strange = 0;
+    g->epoch = l->epoch;
+    if (p->wants.strange == REP_FORKS_STRANGE || g->strange == REP_FORKS_STRANGE_ALL)
+        return false;
+    p->wants.strange++;
+    g->strange++;
+    return true;
+}
+
 enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
                                const struct rep_message *m) {
     struct rep_record a;
@@ -414,7 +431,7 @@ enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct r
     err = l->store->fork_get(l->store->ctx, a.owner, &known_one);
     if (err != CV_ERR_NOENT)
         return err ? err : CV_ERR_EXIST;
-    if (!cv_tokenbucket_take(&p->answers, now.mono, 1))
+    if (!cv_tokenbucket_take(&p->answers, now.mono, 1) || !may_accuse(l, p, a.owner))
         return CV_ERR_LIMIT;
     if (!rep_ledger_begin(l, now))
         return CV_ERR_DENIED;

@@ -60,7 +60,7 @@ enum cv_err rep_graph_set(struct rep_graph *g, const struct rep_edge *e);
 /* The same between nodes that are known; the keys of `e` are not read. */
 enum cv_err rep_graph_link(struct rep_graph *g, uint32_t giver, uint32_t taker,
                            const struct rep_edge *e);
-/* The same for many. */
+/* The same for many; those with a node too many are left out. */
 enum cv_err rep_graph_load(struct rep_graph *g, const struct rep_edge *e, size_t n);
 
 /* A proven forger: nothing leads there or through it any more. Unknown keys are added. */

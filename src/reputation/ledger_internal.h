@@ -66,7 +66,8 @@ struct rep_wants {
     unsigned n, tries;
     bool asked;
     cv_usec until;         /* of the answer */
-    uint32_t epoch, taken; /* new half-blocks of others it brought in that epoch */
+    uint32_t epoch, taken; /* new half-blocks of others it brought in that epoch, .. */
+    uint32_t strange;      /* .. and proofs about relays that we know nothing of */
 };
 
 struct rep_known;
@@ -80,7 +81,8 @@ struct rep_gossip {
     uint8_t fresh[REP_FRESH][CV_KEY]; /* owners of what was new lately */
     uint32_t fresh_at;
     struct rep_digest vain[REP_VAIN];
-    uint32_t vain_near; /* near_n when these were in vain */
+    uint32_t vain_near;      /* near_n when these were in vain */
+    uint32_t epoch, strange; /* proofs about strangers in that epoch */
     cv_usec at, wait;
 };
 

@@ -47,6 +47,8 @@ enum {
     REP_FORK_FANOUT = 25,         /* neighbours told of a proof at once, .. */
     REP_FORK_TTL = 3,             /* .. and so many times on */
     REP_FORKS_TOLD = 16,          /* to a new neighbour */
+    REP_FORKS_STRANGE = 16,       /* proofs about strangers that a neighbour may bring in .. */
+    REP_FORKS_STRANGE_ALL = 1024, /* .. an epoch, and all together: anybody can invent forgers */
 
     REP_TOKENS = 16,          /* priority tokens in a batch: one a week for an identity */
     REP_TOKEN_BATCHES = 4096, /* a guard issues in one week */

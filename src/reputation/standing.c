@@ -34,8 +34,10 @@ enum cv_err rep_standing_load(struct rep_ledger *l) {
     if (!err)
         err = l->store->fork_load(l->store->ctx, &forgers, &forger_n);
     l->gossip.forks = !err && forger_n > 0;
-    for (size_t i = 0; !err && i < forger_n; i++)
+    for (size_t i = 0; !err && i < forger_n; i++) {
         err = rep_graph_exclude(l->graph, forgers + i * CV_KEY);
+        err = err == CV_ERR_LIMIT ? CV_ERR_OK : err; /* unknown to the graph: nothing to exclude */
+    }
     free(forgers);
     return err;
 }

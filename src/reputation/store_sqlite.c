@@ -138,6 +138,13 @@ static enum cv_err map_error(int rc) {
     }
 }
 
+/* What was met damaged in use is not closed as sound. */
+static enum cv_err result(struct rep_store_sqlite *s, int rc) {
+    enum cv_err err = map_error(rc);
+    s->damaged |= err == CV_ERR_CORRUPT;
+    return err;
+}
+
 /* The statement, ready to be bound; NULL when it cannot be prepared. */
 static sqlite3_stmt *statement(struct rep_store_sqlite *s, enum statement which, int *rc) {
     *rc = SQLITE_OK;
@@ -175,11 +182,11 @@ static enum cv_err run(struct rep_store_sqlite *s, enum statement which, const s
     int rc;
     sqlite3_stmt *st = statement(s, which, &rc);
     if (!st)
-        return map_error(rc);
+        return result(s, rc);
     rc = bind(st, v, n);
     if (rc == SQLITE_OK)
         rc = sqlite3_step(st);
-    enum cv_err err = rc == SQLITE_CONSTRAINT ? CV_ERR_EXIST : map_error(rc);
+    enum cv_err err = rc == SQLITE_CONSTRAINT ? CV_ERR_EXIST : result(s, rc);
     end(st);
     return err;
 }
@@ -194,7 +201,7 @@ static enum cv_err first(struct rep_store_sqlite *s, enum statement which, const
     int rc;
     sqlite3_stmt *st = statement(s, which, &rc);
     if (!st)
-        return map_error(rc);
+        return result(s, rc);
     rc = bind(st, v, n);
     if (rc == SQLITE_OK)
         rc = sqlite3_step(st);
@@ -203,7 +210,7 @@ static enum cv_err first(struct rep_store_sqlite *s, enum statement which, const
         return CV_ERR_OK;
     }
     end(st);
-    return rc == SQLITE_DONE ? CV_ERR_NOENT : map_error(rc);
+    return rc == SQLITE_DONE ? CV_ERR_NOENT : result(s, rc);
 }
 
 static enum cv_err run_first(struct rep_store_sqlite *s, enum statement which, sqlite3_stmt **ret) {

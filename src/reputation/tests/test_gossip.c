@@ -53,17 +53,21 @@ static uint64_t forks(unsigned i) {
     return st.forks;
 }
 
-static struct rep_fork forged(unsigned who, unsigned peer) {
+static struct rep_fork forged_by(const struct cv_ed25519_secret *who, unsigned peer) {
     struct rep_fork f;
     for (unsigned i = 0; i < 2; i++) {
         struct rep_record r = {.version = REP_RECORD_VERSION, .type = REP_PROPOSAL, .seq = 1};
         memcpy(r.peer, world_key(&w, peer), CV_KEY);
         r.given = r.taken = 1000 * (i + 1);
         r.epoch = (uint32_t)(w.now.wall / EPOCH);
-        rep_record_sign(&r, &w.node[who].cfg.identity_secret, w.node[who].cfg.network_id);
+        rep_record_sign(&r, who, w.node[peer].cfg.network_id);
         rep_record_write(&r, i ? f.b : f.a);
     }
     return f;
+}
+
+static struct rep_fork forged(unsigned who, unsigned peer) {
+    return forged_by(&w.node[who].cfg.identity_secret, peer);
 }
 
 Test(rep_gossip, rows_travel_three_rows_and_no_farther) {
@@ -172,6 +176,26 @@ Test(rep_gossip, a_proof_goes_on_to_everybody_once_and_a_false_one_to_nobody) {
     for (unsigned i = 1; i <= 4; i++)
         cr_expect_eq(forks(i), 1, "relay %u", i);
     cr_expect_eq(w.node[4].banned[5], 1, "its neighbour goes on with it");
+    world_done(&w);
+}
+
+/* Proofs are kept for good: who invents forgers fills nobody's disk, and cannot keep
+ * away what is proved of relays that are known. */
+Test(rep_gossip, invented_forgers_are_few) {
+    line(5, 8);
+    uint8_t two[2 * REP_RECORD];
+    struct rep_message m = {.kind = REP_MESSAGE_FORK, .records = two};
+    for (unsigned i = 0; i < 2 * REP_FORKS_STRANGE; i++) {
+        struct cv_ed25519_secret invented;
+        person(100 + i, &invented);
+        struct rep_fork f = forged_by(&invented, 0);
+        memcpy(two, &f, sizeof two);
+        cr_expect_eq(tell(1, 0, &m), i < REP_FORKS_STRANGE ? CV_ERR_OK : CV_ERR_LIMIT, "%u", i);
+    }
+    cr_expect_eq(forks(1), REP_FORKS_STRANGE);
+    struct rep_fork f = forged(3, 2);
+    memcpy(two, &f, sizeof two);
+    cr_expect_eq(tell(1, 0, &m), CV_ERR_OK, "a relay that is known");
     world_done(&w);
 }
 

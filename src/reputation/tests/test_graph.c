@@ -136,6 +136,7 @@ Test(rep_graph, what_it_refuses) {
     cr_expect_eq(at, 77);
     key(3, e.taker);
     cr_expect_eq(rep_graph_set(g, &e), CV_ERR_LIMIT);
+    cr_expect_eq(rep_graph_load(g, &e, 1), CV_ERR_OK, "a ledger with too many is opened, too");
     cr_expect_eq(rep_graph_count(g), 2);
     rep_graph_free(g);
 }

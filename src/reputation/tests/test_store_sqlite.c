@@ -474,6 +474,41 @@ Test(rep_store_sqlite, a_damaged_file_is_noticed) {
     remove_all();
 }
 
+Test(rep_store_sqlite, damage_met_in_use_is_not_closed_as_sound) {
+    char path[300], why[256] = "";
+    uint8_t me[CV_KEY];
+    static const char junk[4096] = {9};
+    struct stat st;
+    struct rep_account a = {.given = 1}, got;
+    enum cv_err err = CV_ERR_OK;
+    key(0, me);
+    struct rep_store_sqlite *s = open_store(path_of("used.db", path));
+    const struct rep_store *ops = rep_store_sqlite_ops(s);
+    cr_assert_eq(ops->begin(ops->ctx, 1), CV_ERR_OK);
+    for (unsigned i = 0; i < 2000; i++) {
+        memcpy(a.client, &i, sizeof i);
+        cr_assert_eq(ops->account_put(ops->ctx, &a), CV_ERR_OK);
+    }
+    cr_assert_eq(ops->commit(ops->ctx), CV_ERR_OK);
+    rep_store_sqlite_close(s);
+    cr_assert_eq(stat(path, &st), 0);
+    overwrite(path, (st.st_size / 4096 - 2) * 4096, junk, sizeof junk);
+
+    s = open_store(path);
+    ops = rep_store_sqlite_ops(s);
+    for (unsigned i = 0; i < 2000 && (!err || err == CV_ERR_NOENT); i++) {
+        memcpy(a.client, &i, sizeof i);
+        err = ops->account_get(ops->ctx, a.client, &got);
+    }
+    cr_assert_eq(err, CV_ERR_CORRUPT, "met: %s", cv_strerror(err));
+    rep_store_sqlite_close(s);
+    s = NULL;
+    cr_expect_eq(rep_store_sqlite_open(path, network, me, REP_SQLITE_FULL, &s, why, sizeof why),
+                 CV_ERR_CORRUPT, "says '%s'", why);
+    rep_store_sqlite_close(s);
+    remove_all();
+}
+
 Test(rep_store_sqlite, nobody_else_can_read_it_and_closing_leaves_one_file) {
     char path[300], wal[320];
     struct stat st;
