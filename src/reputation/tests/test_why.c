@@ -129,7 +129,7 @@ Test(rep_why, nothing_falls_while_one_only_gives) {
                                 .taken = cv_rng_below(&rng, UINT64_C(1) << 30)};
         int64_t wall = 1700000000, changed = 0;
         /* where it stands by what was before */
-        a.gate_class = rep_gate_judge(&rep_gate_defaults, &a, 0, wall);
+        a.gate_class = (uint8_t)rep_gate_judge(&rep_gate_defaults, &a, 0, wall);
         for (unsigned i = 0; i < 300; i++) {
             uint8_t was = a.gate_class;
             wall += (int64_t)cv_rng_below(&rng, 600);
