@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gateway/gateway.h"
+#include "gateway/reply.h"
 #include "gateway/subtitle.h"
 
 struct waiting {
@@ -67,7 +68,7 @@ static void answer(struct evhttp_request *req, const uint8_t *data, size_t len) 
     size_t n = 0;
     char *text = gw_subtitle_vtt(data, len, &n), octets[24];
     if (!text) {
-        evhttp_send_error(req, 503, "Service Unavailable");
+        gw_refuse(req, 503, "No subtitles can be made of it");
         return;
     }
     struct evkeyvalq *head = evhttp_request_get_output_headers(req);
@@ -136,7 +137,7 @@ bool gw_captions_sweep(struct gw_captions *c) {
         struct waiting *w = &c->waiting[i];
         uint8_t first;
         if (w->req && node_read(io_host_node(c->host), w->swarm, 0, &first, 1) == CV_ERR_NOENT)
-            evhttp_send_error(release(w), 503, "Swarm is closing");
+            gw_refuse(release(w), 503, "Swarm is closing");
         any |= w->req != NULL;
     }
     return any;
@@ -147,7 +148,7 @@ struct gw_captions *gw_captions_free(struct gw_captions *c) {
         return NULL;
     for (size_t i = 0; i < GW_CAPTIONS_WAITING; i++)
         if (c->waiting[i].req)
-            evhttp_send_error(release(&c->waiting[i]), 503, "The node is stopping");
+            gw_refuse(release(&c->waiting[i]), 503, "The node is stopping");
     free(c);
     return NULL;
 }

@@ -69,7 +69,8 @@ static const char *content_type(struct gateway *g, const struct node_swarm_statu
     if (n > 0)
         return gw_sniff(head, (size_t)n);
     /* Nothing verified yet: players sniff by themselves, and the name's ending
-     * is good enough as a hint between video containers. */
+     * is good enough as a hint between video containers, and for subtitles, which
+     * no browser runs either. */
     const char *dot = strrchr(f->name, '.');
     if (dot && (!strcasecmp(dot, ".mkv")))
         return "video/x-matroska";
@@ -77,6 +78,8 @@ static const char *content_type(struct gateway *g, const struct node_swarm_statu
         return "video/webm";
     if (dot && (!strcasecmp(dot, ".ts")))
         return "video/mp2t";
+    if (dot && (!strcasecmp(dot, ".vtt")))
+        return "text/vtt";
     return dot && !strcasecmp(dot, ".mp4") ? "video/mp4" : "application/octet-stream";
 }
 
