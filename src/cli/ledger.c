@@ -34,10 +34,9 @@ static void on_checked(void *ctx) {
         return;
     pthread_join(l->thread, NULL);
     l->checking = false;
-    if (l->err != CV_ERR_CORRUPT)
-        return;
-    rep_store_sqlite_distrust(l->file);
-    cli_session_say(l->c, "ledger_damaged", l->why, NULL);
+    rep_store_sqlite_found(l->file, l->err);
+    if (l->err == CV_ERR_CORRUPT)
+        cli_session_say(l->c, "ledger_damaged", l->why, NULL);
 }
 
 enum cv_err cli_ledger_open(struct cli_session *c, const uint8_t identity[CV_KEY],
@@ -56,8 +55,17 @@ enum cv_err cli_ledger_open(struct cli_session *c, const uint8_t identity[CV_KEY
         return err;
     }
     l->checked = io_wake_new(c->loop, on_checked, l);
-    if (!rep_store_sqlite_checked(l->file) && l->checked)
-        l->checking = pthread_create(&l->thread, NULL, check, l) == 0;
+    if (!rep_store_sqlite_checked(l->file)) {
+        l->checking = l->checked && pthread_create(&l->thread, NULL, check, l) == 0;
+        if (!l->checking) { /* then before its use */
+            err = rep_store_sqlite_check(l->path, &l->stop, why->text, sizeof why->text);
+            rep_store_sqlite_found(l->file, err);
+        }
+    }
+    if (err == CV_ERR_CORRUPT) {
+        cli_ledger_close(l);
+        return err;
+    }
     *ret = l;
     return CV_ERR_OK;
 }
@@ -66,10 +74,10 @@ struct cli_ledger *cli_ledger_close(struct cli_ledger *l) {
     if (!l)
         return NULL;
     atomic_store(&l->stop, true);
-    if (l->checking)
+    if (l->checking) {
         pthread_join(l->thread, NULL);
-    if (l->checking && l->err == CV_ERR_CORRUPT)
-        rep_store_sqlite_distrust(l->file);
+        rep_store_sqlite_found(l->file, l->err); /* stopped: the next start checks first */
+    }
     io_wake_free(l->checked);
     rep_store_sqlite_close(l->file);
     free(l);

@@ -174,9 +174,21 @@ enum cv_err rep_account_write(struct rep_ledger *l) {
     return CV_ERR_OK;
 }
 
+/* Did the calendar go on like the other clock since it was looked at last, an hour ago
+ * or more? A wrong one is corrected by a leap. */
+static bool calendar_holds(struct rep_ledger *l, struct cv_now now) {
+    struct cv_now then = l->calendar;
+    int64_t passed = (int64_t)(cv_usec_since(now.mono, then.mono) / CV_SEC(1));
+    l->calendar = now;
+    return now.wall > 0 && then.wall > 0 && passed >= REP_CALENDAR_HOLDS &&
+           now.wall - then.wall >= passed - REP_CALENDAR_SLACK &&
+           now.wall - then.wall <= passed + REP_CALENDAR_SLACK;
+}
+
 void rep_account_expire(struct rep_ledger *l, struct cv_now now) {
-    l->expire_at = cv_usec_add(now.mono, CV_SEC(86400));
-    if (now.wall <= 0 || !rep_ledger_begin(l, now))
+    bool holds = calendar_holds(l, now);
+    l->expire_at = cv_usec_add(now.mono, CV_SEC(holds ? 86400 : REP_CALENDAR_HOLDS));
+    if (!holds || !rep_ledger_begin(l, now))
         return;
     int64_t before = now.wall - REP_ACCOUNT_DAYS * INT64_C(86400);
     enum cv_err err = l->store->account_expire(l->store->ctx, before);

@@ -28,8 +28,10 @@ static const struct cv_voprf_secret *key_of(struct rep_ledger *l, uint32_t week)
 }
 
 void rep_token_expire(struct rep_ledger *l, struct cv_now now) {
+    /* A week that the clock, put back a little, would begin again is not over yet. */
+    struct cv_now late = {.mono = now.mono, .wall = now.wall - REP_CALENDAR_SLACK};
     uint32_t week;
-    if (!rep_token_week(now, &week) || week == 0 || !rep_ledger_begin(l, now))
+    if (!rep_token_week(late, &week) || week == 0 || !rep_ledger_begin(l, now))
         return;
     enum cv_err err = l->store->token_prune(l->store->ctx, week - 1);
     if (err)

@@ -181,7 +181,8 @@ struct rep_ledger {
     uint32_t changes;  /* rows changed since the last commit */
     TAILQ_HEAD(, rep_open_row) dirty_rows;
     TAILQ_HEAD(, rep_client) dirty_clients;
-    cv_usec expire_at; /* of old accounts */
+    cv_usec expire_at;      /* of old accounts, reasons and tokens */
+    struct cv_now calendar; /* when that was looked at last; wall 0: not yet */
 
     cv_usec rerank_at;
     uint8_t rerank_why;  /* enum rep_why_cause: the dearest of what made it due; 0: none */
@@ -300,6 +301,8 @@ void rep_account_close(struct rep_ledger *l, struct rep_link *k);
 void rep_account_carried(struct rep_ledger *l, struct cv_now now, struct rep_link *k, uint64_t out,
                          uint64_t in);
 enum cv_err rep_account_write(struct rep_ledger *l);
+/* Forgets what is old, accounts, reasons and tokens, when the calendar has held for an
+ * hour: what a clock that runs ahead deletes would be missing once it is right. */
 void rep_account_expire(struct rep_ledger *l, struct cv_now now);
 /* Tells the class of a link, token included, when it changed. */
 void rep_account_class(struct rep_ledger *l, struct rep_link *k);
@@ -309,7 +312,7 @@ void rep_account_forget(struct rep_ledger *l, struct rep_client *c);
 
 /* The week that runs, by the descriptor in use; false while the clock is unknown. */
 bool rep_token_week(struct cv_now now, uint32_t *ret);
-/* Forgets what belongs to weeks that are over. Once a day. */
+/* Forgets what belongs to weeks that are over. Once a day, while the calendar holds. */
 void rep_token_expire(struct rep_ledger *l, struct cv_now now);
 
 /* ---- wallet.c ---- */

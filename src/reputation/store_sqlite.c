@@ -110,7 +110,8 @@ struct rep_store_sqlite {
     sqlite3_stmt *prepared[STATEMENT_COUNT];
     int64_t wall;
     bool open, checked, damaged;
-    bool forks; /* there may be proofs; false: there are none, so nobody need look */
+    bool unchecked; /* a check beside the use found damage, or nothing: it did not end */
+    bool forks;     /* there may be proofs; false: there are none, so nobody need look */
     /* Row ids of relays met lately; a rollback forgets them. id 0: empty. */
     struct {
         uint8_t key[CV_KEY];
@@ -1061,7 +1062,7 @@ struct rep_store_sqlite *rep_store_sqlite_close(struct rep_store_sqlite *s) {
         return NULL;
     if (s->db) {
         rollback(s);
-        if (s->open && !s->damaged)
+        if (s->open && !s->damaged && !s->unchecked)
             (void)run(s, S_CLEAN_PUT, NULL, 0); /* else the next opening takes a little longer */
         for (int i = 0; i < STATEMENT_COUNT; i++)
             sqlite3_finalize(s->prepared[i]);
@@ -1076,8 +1077,9 @@ bool rep_store_sqlite_checked(const struct rep_store_sqlite *s) {
     return s->checked;
 }
 
-void rep_store_sqlite_distrust(struct rep_store_sqlite *s) {
-    s->damaged = true;
+void rep_store_sqlite_found(struct rep_store_sqlite *s, enum cv_err check) {
+    s->unchecked = check != CV_ERR_OK;
+    s->damaged |= check == CV_ERR_CORRUPT;
 }
 
 void rep_store_sqlite_bulk(struct rep_store_sqlite *s) {

@@ -50,15 +50,16 @@ bool rep_store_sqlite_checked(const struct rep_store_sqlite *s);
 /*
  * Checks the whole file at `path` through a connection of its own that only
  * reads: from any thread, while the store is in use. OK: sound. CORRUPT: damaged,
- * `why` says so in a line; tell rep_store_sqlite_distrust(). AGAIN: *stop became
- * true. Or it cannot be read just now (STORE, NOMEM).
+ * `why` says so in a line. AGAIN: *stop became true. Or it cannot be read just now
+ * (STORE, NOMEM). Tell rep_store_sqlite_found() what came out, before closing.
  */
 enum cv_err rep_store_sqlite_check(const char *path, const atomic_bool *stop, char *why,
                                    size_t why_cap);
 
-/* The file is damaged: the next transaction and all later ones are CORRUPT, and the
- * next opening checks it. */
-void rep_store_sqlite_distrust(struct rep_store_sqlite *s);
+/* What a check beside the use came to. OK: nothing more to do. CORRUPT: the next
+ * transaction and all later ones are CORRUPT. Anything else: it did not end, or never
+ * began. Unless it is OK, the next opening checks the file first. */
+void rep_store_sqlite_found(struct rep_store_sqlite *s, enum cv_err check);
 
 /* For an import: more memory (256 MiB) and fewer moves of the WAL into the file, so
  * that pages are written once. Until it is closed. */

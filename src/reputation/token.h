@@ -13,6 +13,11 @@
  * The key of the proof is that of the issuer's confirmed descriptor, the same for
  * everybody: with a key of one's own for each asker the issuer would recognise
  * them. t and blinds of a batch come from one seed, kept until nobody takes them any more.
+ *
+ * Weeks are the wall clock's, which may be wrong for a while after a start. What
+ * belongs to a week that is over, spent marks, issued batches and tokens of one's own,
+ * is deleted only when the clock has gone on for an hour without a leap: a clock that
+ * was ahead and is put right within the hour makes nobody spend, or be given, twice.
  */
 #ifndef CULVERT_REPUTATION_TOKEN_H
 #define CULVERT_REPUTATION_TOKEN_H

@@ -264,7 +264,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (rep_store_sqlite_checked(s))
         rep_store_sqlite_bulk(s);
     else if (err == CV_ERR_CORRUPT && size % 2)
-        rep_store_sqlite_distrust(s);
+        rep_store_sqlite_found(s, CV_ERR_CORRUPT);
     live(rep_store_sqlite_ops(s));
     rep_store_sqlite_close(s);
     return 0;

@@ -463,7 +463,7 @@ Test(rep_store_sqlite, a_damaged_file_is_noticed) {
     stop = false;
     cr_expect_eq(rep_store_sqlite_check(path, &stop, why, sizeof why), CV_ERR_CORRUPT);
     cr_expect(strstr(why, "damaged") != NULL, "says '%s'", why);
-    rep_store_sqlite_distrust(s);
+    rep_store_sqlite_found(s, CV_ERR_CORRUPT);
     cr_expect_eq(ops->begin(ops->ctx, 1), CV_ERR_CORRUPT);
     rep_store_sqlite_close(s);
 
@@ -471,6 +471,27 @@ Test(rep_store_sqlite, a_damaged_file_is_noticed) {
     cr_expect_eq(rep_store_sqlite_open(path, network, me, REP_SQLITE_FULL, &s, why, sizeof why),
                  CV_ERR_CORRUPT, "not closed as sound, yet opened");
     cr_expect(s == NULL);
+    remove_all();
+}
+
+/* Who stops a relay before its check has ended must not be believed the next time. */
+Test(rep_store_sqlite, a_check_that_did_not_end_is_made_up_for) {
+    static const enum cv_err came_to[] = {CV_ERR_AGAIN, CV_ERR_NOMEM, CV_ERR_STORE, CV_ERR_OK};
+    char path[300];
+    rep_store_sqlite_close(open_store(path_of("stopped.db", path)));
+    for (size_t i = 0; i < sizeof came_to / sizeof *came_to; i++) {
+        struct rep_store_sqlite *s = open_store(path);
+        cr_expect(!rep_store_sqlite_checked(s), "closed as sound");
+        const struct rep_store *ops = rep_store_sqlite_ops(s);
+        rep_store_sqlite_found(s, came_to[i]);
+        cr_expect_eq(ops->begin(ops->ctx, 1), CV_ERR_OK, "it is used all the same");
+        cr_expect_eq(ops->commit(ops->ctx), CV_ERR_OK);
+        rep_store_sqlite_close(s);
+        s = open_store(path);
+        cr_expect_eq(rep_store_sqlite_checked(s), came_to[i] != CV_ERR_OK, "after '%s'",
+                     cv_strerror(came_to[i]));
+        rep_store_sqlite_close(s);
+    }
     remove_all();
 }
 

@@ -296,7 +296,8 @@ Test(rep_wallet, what_is_spent_is_spent_after_a_kill_and_forgotten_with_its_week
     static const char *const tables[] = {"issued", "spent", "purse"};
     for (unsigned side = GUARD; side <= RELAY; side++) {
         start(side, gw_at(2 * WEEK + 20));
-        stop(side, gw_at(2 * WEEK + 30));
+        rep_ledger_on_timeout(ledger[side], gw_at(2 * WEEK + 20 + REP_CALENDAR_HOLDS));
+        stop(side, gw_at(2 * WEEK + 20 + REP_CALENDAR_HOLDS));
         path_of(side, path);
         sqlite3 *db;
         cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
@@ -312,6 +313,35 @@ Test(rep_wallet, what_is_spent_is_spent_after_a_kill_and_forgotten_with_its_week
         sqlite3_close(db);
     }
     folder_remove(folder);
+}
+
+/* A machine starts with a clock months ahead, which is put right within the hour. */
+Test(rep_wallet, a_clock_that_was_ahead_makes_nobody_spend_or_get_twice) {
+    uint8_t shown[REP_TOKEN_SHOWN];
+    begin(true);
+    fetch();
+    cr_assert_eq(spend(1000, hash_1, shown), CV_ERR_OK);
+    link_up(1, REP_ROLE_NAMELESS, 1000);
+    cr_assert_eq(redeem(1000, 1, shown, hash_1), CV_ERR_OK);
+    for (unsigned side = GUARD; side <= RELAY; side++) {
+        stop(side, gw_at(1100));
+        struct cv_now ahead = gw_at(1200), later = gw_at(1200 + REP_CALENDAR_HOLDS - 1);
+        ahead.wall += 10 * WEEK;
+        later.wall += 10 * WEEK;
+        start(side, ahead);
+        rep_ledger_on_timeout(ledger[side], later);
+        /* Put right, and looked at when it would have been for good. */
+        rep_ledger_on_timeout(ledger[side], gw_at(1200 + REP_CALENDAR_HOLDS));
+    }
+    cr_expect_eq(rep_ledger_tokens_left(ledger[RELAY]), REP_TOKENS - 1, "own tokens are lost");
+    cr_expect_eq(ask(5000), CV_ERR_EXIST, "asked for twice");
+    struct rep_purse other = {.week = W, .seed = {1}};
+    memcpy(other.issuer, secret[GUARD].public_key, CV_KEY);
+    rep_token_request_write(&other, &secret[RELAY], test_network, request);
+    cr_expect_eq(issue(5000), CV_ERR_LIMIT, "issued twice");
+    link_up(2, REP_ROLE_NAMELESS, 5000);
+    cr_expect_eq(redeem(5000, 2, shown, hash_1), CV_ERR_EXIST, "spent twice");
+    end(5000);
 }
 
 Test(rep_wallet, a_disk_that_fails_gives_nothing_away) {
