@@ -36,6 +36,12 @@ struct rep_known {
     uint8_t head[REP_DIGEST_HASH];
     uint32_t hops;
     uint64_t generation; /* of the neighbourhood it was last seen in */
+
+    /* While the neighbourhood is looked at. */
+    struct rep_known *via;         /* the relay one row away that led here */
+    STAILQ_ENTRY(rep_known) turn;  /* in via->ends */
+    STAILQ_HEAD(, rep_known) ends; /* of those one row away: whose rows may lead on */
+    uint32_t node, next;           /* of the graph; which of its row is looked at next */
 };
 
 /* ---- the neighbourhood ---- */
@@ -44,15 +50,17 @@ static struct rep_known *known(const struct rep_ledger *l, const uint8_t owner[C
     return cv_map_get(l->gossip.known, owner);
 }
 
-static void place(struct rep_ledger *l, const uint8_t owner[CV_KEY], uint32_t hops) {
+/* via NULL: it is its own. */
+static void place(struct rep_ledger *l, const uint8_t owner[CV_KEY], uint32_t hops,
+                  struct rep_known *via) {
     struct rep_gossip *g = &l->gossip;
     struct rep_known *k = known(l, owner);
-    if (k && k->generation == g->generation)
-        return; /* nearer already */
+    if (g->near_n == REP_GOSSIP_OWNERS || (k && k->generation == g->generation))
+        return; /* farther ones are not told of; or nearer already */
     if (!k) {
-        k = cv_map_count(g->known) < REP_GOSSIP_OWNERS ? calloc(1, sizeof *k) : NULL;
+        k = calloc(1, sizeof *k);
         if (!k)
-            return; /* farther ones are not told of */
+            return;
         memcpy(k->owner, owner, CV_KEY);
         if (cv_map_put(g->known, k->owner, k)) {
             free(k);
@@ -61,47 +69,84 @@ static void place(struct rep_ledger *l, const uint8_t owner[CV_KEY], uint32_t ho
     }
     k->hops = hops;
     k->generation = g->generation;
-    if (g->near_n < REP_GOSSIP_OWNERS)
-        g->near[g->near_n++] = k;
+    k->via = via ? via : k;
+    STAILQ_INIT(&k->ends);
+    g->near[g->near_n++] = k;
 }
 
+/* Whoever is not near any more makes room for the next time. */
 static void forget_far(struct rep_gossip *g) {
     void *cursor = NULL;
-    struct rep_known *k, *far[64];
-    unsigned n = 0;
-    while (n < 64 && (k = cv_map_next(g->known, &cursor, NULL)))
-        if (k->generation != g->generation)
-            far[n++] = k;
-    for (unsigned i = 0; i < n; i++) {
-        cv_map_del(g->known, far[i]->owner);
-        free(far[i]);
+    struct rep_known *k;
+    while ((k = cv_map_next(g->known, &cursor, NULL))) {
+        if (k->generation == g->generation)
+            continue;
+        cv_map_del(g->known, k->owner);
+        free(k);
     }
 }
 
-/* Us, relays with links, and whoever shares rows with these, by distance. */
+/* One look at where a row behind `first` leads, a row at a time; false: no more. */
+static bool look_farther(struct rep_ledger *l, struct rep_known *first) {
+    struct rep_known *k = STAILQ_FIRST(&first->ends);
+    uint32_t n = 0;
+    uint64_t total;
+    if (!k)
+        return false;
+    STAILQ_REMOVE_HEAD(&first->ends, turn);
+    const struct rep_half *row = rep_graph_row(l->graph, k->node, &n, &total);
+    if (k->next < n)
+        place(l, rep_graph_key(l->graph, row[k->next++].to), k->hops + 1, first);
+    if (k->next < n)
+        STAILQ_INSERT_TAIL(&first->ends, k, turn);
+    return true;
+}
+
+/* Whom the rows of near[from] .. near[upto - 1] lead to, until `most` are placed: those
+ * one row away, near[1] .. near[first_n], take turns, and so do relays behind each, so
+ * that nobody with many rows takes the places of others' neighbours. */
+static void spread(struct rep_ledger *l, uint32_t first_n, uint32_t from, uint32_t most) {
+    struct rep_gossip *g = &l->gossip;
+    for (uint32_t i = from, upto = g->near_n; i < upto; i++) {
+        struct rep_known *k = g->near[i];
+        k->node = rep_graph_find(l->graph, k->owner);
+        k->next = 0;
+        if (k->node != REP_NO_NODE && !rep_graph_excluded(l->graph, k->node))
+            STAILQ_INSERT_TAIL(&k->via->ends, k, turn);
+    }
+    bool more = true;
+    while (more && g->near_n < most) {
+        more = false;
+        for (uint32_t i = 1; i <= first_n && g->near_n < most; i++)
+            more |= look_farther(l, g->near[i]);
+    }
+    for (uint32_t i = 1; i <= first_n; i++)
+        STAILQ_INIT(&g->near[i]->ends);
+}
+
+/* Us, relays with links or a row with us, and whoever shares rows with these, by
+ * distance. */
 static void survey(struct rep_ledger *l) {
     struct rep_gossip *g = &l->gossip;
     void *cursor = NULL;
     const struct rep_peer *p;
+    uint32_t n = 0;
+    uint64_t total;
     g->generation++;
     g->near_n = 0;
-    place(l, l->identity_secret.public_key, 0);
+    place(l, l->identity_secret.public_key, 0, NULL);
     while ((p = cv_map_next(l->peers, &cursor, NULL)))
         if (!TAILQ_EMPTY(&p->links) && !p->banned)
-            place(l, p->key, 1);
-    for (uint32_t at = 0; at < g->near_n; at++) {
-        uint32_t i = rep_graph_find(l->graph, g->near[at]->owner), n = 0;
-        uint32_t hops = g->near[at]->hops + 1;
-        uint64_t total;
-        if (i == REP_NO_NODE || hops > NEAR_HOPS || rep_graph_excluded(l->graph, i))
-            continue;
-        const struct rep_half *row = rep_graph_row(l->graph, i, &n, &total);
-        for (uint32_t j = 0; j < n; j++)
-            place(l, rep_graph_key(l->graph, row[j].to), hops);
-    }
-    g->close_n = 0;
-    while (g->close_n < g->near_n && g->near[g->close_n]->hops <= CLOSE_HOPS)
-        g->close_n++;
+            place(l, p->key, 1, NULL);
+    const struct rep_half *row = rep_graph_row(l->graph, l->ego, &n, &total);
+    for (uint32_t j = 0; j < n; j++)
+        place(l, rep_graph_key(l->graph, row[j].to), 1, NULL);
+    static_assert(NEAR_HOPS == 3 && CLOSE_HOPS == 2, "two distances follow");
+    uint32_t first_n = g->near_n - (g->near_n > 0);
+    /* Half of the room is for those three rows away, however many are nearer. */
+    spread(l, first_n, 1, g->near_n + (REP_GOSSIP_OWNERS - g->near_n) / 2);
+    g->close_n = g->near_n;
+    spread(l, first_n, 1 + first_n, REP_GOSSIP_OWNERS);
     forget_far(g);
 }
 
@@ -450,7 +495,8 @@ enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct r
 
 enum cv_err rep_gossip_init(struct rep_ledger *l) {
     struct rep_gossip *g = &l->gossip;
-    g->known = cv_map_new(CV_KEY, REP_GOSSIP_OWNERS, cv_siphash_map, l->hash_key);
+    /* Those of the last neighbourhood go when the next is known. */
+    g->known = cv_map_new(CV_KEY, 2 * REP_GOSSIP_OWNERS, cv_siphash_map, l->hash_key);
     g->near = calloc(REP_GOSSIP_OWNERS, sizeof *g->near);
     g->at = CV_USEC_NEVER;
     g->wait = REP_GOSSIP_FIRST;

@@ -155,6 +155,68 @@ Test(rep_gossip, invented_relays_come_no_nearer_than_their_inventor) {
     world_done(&w);
 }
 
+static void row_at_0(const uint8_t *giver, const uint8_t *taker) {
+    struct rep_edge e = {
+        .octets = 1 << 20, .recent = 1 << 20, .epoch = (uint32_t)(w.now.wall / EPOCH)};
+    memcpy(e.giver, giver, CV_KEY);
+    memcpy(e.taker, taker, CV_KEY);
+    cr_assert_eq(store_of(0)->edge_put(store_of(0)->ctx, &e), CV_ERR_OK);
+}
+
+/* Does relay 0 take a half-block of `owner`, with a stranger, that `from` brings? */
+static bool takes(unsigned from, unsigned owner) {
+    struct rep_record r = {.version = REP_RECORD_VERSION, .type = REP_PROPOSAL, .seq = 1};
+    struct cv_ed25519_secret stranger;
+    uint8_t octets[REP_RECORD];
+    person(99, &stranger);
+    memcpy(r.peer, stranger.public_key, CV_KEY);
+    r.given = 5000;
+    r.epoch = (uint32_t)(w.now.wall / EPOCH);
+    rep_record_sign(&r, &w.node[owner].cfg.identity_secret, w.node[0].cfg.network_id);
+    rep_record_write(&r, octets);
+    struct rep_message claim = {.kind = REP_MESSAGE_DIGEST_ANSWER, .count = 1};
+    memcpy(claim.digest[0].owner, world_key(&w, owner), CV_KEY);
+    claim.digest[0].upto = 1;
+    cr_assert_eq(tell(0, from, &claim), CV_ERR_OK);
+    struct rep_message m = {.kind = REP_MESSAGE_RECORDS, .count = 1, .records = octets};
+    cr_assert_eq(tell(0, from, &m), CV_ERR_OK);
+    struct rep_message none = {.kind = REP_MESSAGE_RECORDS};
+    (void)tell(0, from, &none);
+    (void)tell(0, from, &none);
+    return has(0, owner, 1);
+}
+
+/* Relay 1 is a neighbour of 0 like 2, which has rows with two more; one of them has
+ * rows with more relays than there is room for. That is no reason to know nothing of
+ * another two rows away, and of one behind that. */
+static void crowd(unsigned of, unsigned close, unsigned behind) {
+    world_init(&w, 6, 9, EPOCH, 1000);
+    cr_assert_eq(store_of(0)->begin(store_of(0)->ctx, w.now.wall), CV_ERR_OK);
+    for (uint32_t i = 0; i < REP_GOSSIP_OWNERS + 100; i++) {
+        uint8_t invented[CV_KEY] = {1};
+        memcpy(invented + 1, &i, sizeof i);
+        row_at_0(world_key(&w, of), invented);
+    }
+    for (unsigned i = 1; i <= 2; i++)
+        row_at_0(world_key(&w, 0), world_key(&w, i));
+    row_at_0(world_key(&w, 2), world_key(&w, 3));
+    row_at_0(world_key(&w, 2), world_key(&w, 5));
+    row_at_0(world_key(&w, close), world_key(&w, behind));
+    cr_assert_eq(store_of(0)->commit(store_of(0)->ctx), CV_ERR_OK);
+    world_crash(&w, 0);
+    for (unsigned i = 1; i <= 2; i++)
+        world_join(&w, 0, i);
+    cr_expect(takes(2, close), "two rows away, crowd of %u", of);
+    cr_expect(takes(2, behind), "three rows away, crowd of %u", of);
+    world_done(&w);
+}
+
+Test(rep_gossip, a_crowd_takes_no_places_of_others) {
+    crowd(1, 3, 4);
+    crowd(3, 5, 4); /* in whatever order 3 and 5 are known */
+    crowd(5, 3, 4);
+}
+
 Test(rep_gossip, a_proof_goes_on_to_everybody_once_and_a_false_one_to_nobody) {
     line(6, 5);
     struct rep_fork f = forged(5, 4), bad = f;
