@@ -42,8 +42,15 @@ struct doctor {
     pid_t pid;              /* of its process */
     bool connected;         /* own node: it found relays */
     enum finding worst;
+    char unknown[128]; /* what could not be found out, in a sentence; "": nothing */
     json_t *findings;
 };
+
+static void note_unknown(struct doctor *d, const char *what) {
+    size_t n = strlen(d->unknown);
+    if (!strstr(d->unknown, what))
+        snprintf(d->unknown + n, sizeof d->unknown - n, "%s%s", n ? ", " : "", what);
+}
 
 __attribute__((format(printf, 4, 5))) static void find(struct doctor *d, enum finding kind,
                                                        const char *what, const char *fmt, ...) {
@@ -54,6 +61,8 @@ __attribute__((format(printf, 4, 5))) static void find(struct doctor *d, enum fi
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     d->worst = kind > d->worst ? kind : d->worst;
+    if (kind == UNKNOWN)
+        note_unknown(d, what);
     if (json_array_size(d->findings) == FINDINGS_MAX)
         return;
     json_t *o = json_pack("{s:s, s:s}", "check", what, "result", words[kind]);
@@ -406,7 +415,10 @@ int cli_doctor(const struct cli_settings *s) {
     } else if (status == CLI_OK) {
         puts(d.worst == BAD    ? "Something is bad: see above."
              : d.worst == WEAK ? "It works, and could be better: see above."
+             : d.unknown[0]    ? "What could be looked at is well."
                                : "All is well.");
+        if (d.unknown[0])
+            printf("It could not be found out: %s.\n", d.unknown);
     }
     json_decref(d.findings);
     json_decref(d.status);

@@ -16,11 +16,17 @@
 #include "io/sockaddr.h"
 
 enum {
-    EARLY_MAX = 3,   /* ends so often at once: it will not get better */
+    BUSY_MAX = 3,    /* the port is somebody else's so often: it will not get better */
     NO_FFMPEG = 127, /* as a shell says it */
 };
 
-#define LASTED CV_SEC(3) /* ran for so long: it could listen */
+#define LASTED    CV_SEC(3) /* ran for so long: it could listen */
+#define PAUSE     CV_SEC(1) /* behind what could not be read, and twice as long each time, */
+#define PAUSE_MAX CV_SEC(4)
+/* Of a read, in microseconds. A connection that says nothing keeps the only place
+ * there is from all others; ffmpeg reads a few times before it gives MPEG-TS up. */
+#define SILENCE_TCP  "5000000"
+#define SILENCE_RTMP "12000000"
 
 static const struct {
     const char *scheme;
@@ -46,7 +52,8 @@ static int refuse(struct io_why *why, const char *url, const char *what) {
 }
 
 /* The whole address is read here and written anew for ffmpeg, whose URLs can say much more. */
-static int read_url(struct cli_ingest *g, const char *url, struct cv_addr *at, struct io_why *why) {
+static int read_url(struct cli_ingest *g, const char *url, struct io_why *why) {
+    struct cv_addr *at = &g->at;
     size_t kind = kind_of(url);
     const char *rest = url + strlen(kinds[kind].scheme), *path = strchr(rest, '/');
     char host[CV_ADDR_TEXT] = "", text[CV_ADDR_TEXT];
@@ -68,9 +75,10 @@ static int read_url(struct cli_ingest *g, const char *url, struct cv_addr *at, s
     return CLI_OK;
 }
 
-static int try_port(const char *url, const struct cv_addr *at, struct io_why *why) {
+static int try_port(const struct cli_ingest *g, struct io_why *why) {
     union io_sockaddr sa;
-    socklen_t len = io_sockaddr_from(at, &sa);
+    const char *url = g->url;
+    socklen_t len = io_sockaddr_from(&g->at, &sa);
     int fd = socket(sa.any.sa_family, kinds[kind_of(url)].type | SOCK_CLOEXEC, 0), one = 1;
     bool ok = fd >= 0;
     if (ok && kinds[kind_of(url)].type == SOCK_STREAM)
@@ -100,16 +108,15 @@ static bool make_pipe(struct cli_ingest *g, struct io_why *why) {
 
 int cli_ingest_open(struct cli_ingest *g, struct cli_settings *s, struct io_why *why) {
     const char *from = s->argument;
-    struct cv_addr at;
     *g = (struct cli_ingest){.read = -1, .write = -1};
     bool piped = !from || strcmp(from, "-") == 0;
     if (!piped && !cli_ingest_is_url(from))
         return CLI_OK; /* a file: the node opens that */
     if (!s->name)
         s->name = "live";
-    int status = piped ? CLI_OK : read_url(g, from, &at, why);
+    int status = piped ? CLI_OK : read_url(g, from, why);
     if (!status && !piped)
-        status = try_port(g->url, &at, why);
+        status = try_port(g, why);
     if (!status && !piped && !make_pipe(g, why))
         status = CLI_FAILED;
     if (status)
@@ -128,7 +135,7 @@ static void write_input(const struct cli_ingest *g, char *ret, size_t cap) {
     if (kind_of(g->url) == RTMP)
         snprintf(ret, cap, "%s", g->url);
     else if (kinds[kind_of(g->url)].type == SOCK_STREAM)
-        snprintf(ret, cap, "%s?listen=1", g->url);
+        snprintf(ret, cap, "%s?listen=1&timeout=" SILENCE_TCP, g->url);
     else
         snprintf(ret, cap, "%s?overrun_nonfatal=1&localaddr=%.*s", g->url,
                  (int)strcspn(host, host[-1] == '[' ? "]" : ":"), host);
@@ -149,6 +156,10 @@ static void run_ffmpeg(const struct cli_ingest *g) {
         "ffmpeg",           "-v",      "error",         "-nostdin", "-fflags", "nobuffer",
         "-analyzeduration", "1000000", "-fpsprobesize", "0"};
     size_t n = 10;
+    if (rtmp) {
+        args[n++] = "-rw_timeout";
+        args[n++] = SILENCE_RTMP;
+    }
     args[n++] = rtmp ? "-listen" : "-f";
     args[n++] = rtmp ? "1" : "mpegts";
     const char *const rest[] = {"-i",
@@ -194,25 +205,40 @@ static void start(struct cli_ingest *g) {
     run_ffmpeg(g);
 }
 
-bool cli_ingest_look(struct cli_ingest *g, bool *again, struct io_why *why) {
+/* It could not open what came, or could not listen: not the same, since anybody on this
+ * machine can send what nobody can read, and does not end the broadcast by that. False:
+ * the port was somebody else's from the beginning. */
+static bool failed(struct cli_ingest *g, enum cli_ingest_news *news, struct io_why *why) {
+    bool busy = try_port(g, why) != CLI_OK;
+    cv_usec now = io_clock_now().mono;
+    g->listened |= !busy || now - g->started >= LASTED;
+    g->busy += busy && !g->listened;
+    g->pause = g->pause ? g->pause * 2 : PAUSE;
+    g->pause = g->pause < PAUSE_MAX ? g->pause : PAUSE_MAX;
+    g->next = cv_usec_add(now, g->pause);
+    *news = busy ? CLI_INGEST_BUSY : CLI_INGEST_UNREAD;
+    return g->busy < BUSY_MAX;
+}
+
+bool cli_ingest_look(struct cli_ingest *g, enum cli_ingest_news *news, struct io_why *why) {
     int status = 0;
-    *again = false;
+    *news = CLI_INGEST_NOTHING;
     if (!g->url[0] || (g->pid && waitpid(g->pid, &status, WNOHANG) == 0))
         return true;
     bool ended = g->pid != 0;
-    g->lasted |= ended && io_clock_now().mono - g->started >= LASTED;
-    g->early += ended && !g->lasted;
     g->pid = 0;
     if (ended && WIFEXITED(status) && WEXITSTATUS(status) == NO_FFMPEG) {
         io_why_set(why, "%.120s: is received by ffmpeg, which is not there; install it", g->url);
         return false;
     }
-    if (g->early == EARLY_MAX) {
-        io_why_set(why, "%.120s: ffmpeg cannot receive there, see above", g->url);
-        return false;
-    }
+    if (ended && status != 0)
+        return failed(g, news, why);
+    if (ended)
+        g->pause = 0;
+    else if (io_clock_now().mono < g->next)
+        return true;
     start(g);
-    *again = true;
+    *news = CLI_INGEST_WAITS;
     return true;
 }
 

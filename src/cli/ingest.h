@@ -10,8 +10,8 @@
  *
  * IP is a loopback address: nobody but this machine can push. An encoder that leaves
  * may come back: the pipe stays open, and time in the stream goes on as on the clock.
- * tcp:// and rtmp:// take one encoder at a time; at udp:// what two send is mixed. Every
- * user of this machine can push.
+ * tcp:// and rtmp:// take one encoder at a time, which has to leave after a silence of
+ * some seconds; at udp:// what two send is mixed. Every user of this machine can push.
  */
 #ifndef CULVERT_CLI_INGEST_H
 #define CULVERT_CLI_INGEST_H
@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "base/endpoint.h"
 #include "base/time.h"
 #include "cli/options.h"
 #include "io/why.h"
@@ -33,8 +34,17 @@ struct cli_ingest {
     pid_t pid;                 /* of ffmpeg; 0: it does not run */
     cv_usec begun, started;    /* the first one, this one */
     unsigned runs;             /* so many were started before */
-    bool lasted;               /* one of them ran for a while */
-    unsigned early;            /* so many ended early before that */
+    struct cv_addr at;         /* of the URL */
+    bool listened;             /* one of them could */
+    unsigned busy;             /* so many could not, before that */
+    cv_usec pause, next;       /* after a failure: how long, until when */
+};
+
+enum cli_ingest_news {
+    CLI_INGEST_NOTHING,
+    CLI_INGEST_WAITS,  /* an encoder can come, now or again */
+    CLI_INGEST_UNREAD, /* what came could not be read; ffmpeg said why */
+    CLI_INGEST_BUSY,   /* another program has taken the port meanwhile */
 };
 
 /* Whether the argument is one of these URLs, by its scheme. */
@@ -47,9 +57,10 @@ bool cli_ingest_is_url(const char *argument);
  */
 int cli_ingest_open(struct cli_ingest *g, struct cli_settings *s, struct io_why *why);
 
-/* Once a second: starts ffmpeg, again when it has ended. `again` is set when an encoder
- * can come, now or again. False: that is hopeless, *why has one line. */
-bool cli_ingest_look(struct cli_ingest *g, bool *again, struct io_why *why);
+/* Once a second: starts ffmpeg, again when it has ended; after a failure, a little later
+ * each time. What comes ends nothing, however wrong. False: that is hopeless, *why has
+ * one line. */
+bool cli_ingest_look(struct cli_ingest *g, enum cli_ingest_news *news, struct io_why *why);
 
 /* Ends ffmpeg. */
 void cli_ingest_close(struct cli_ingest *g);

@@ -27,26 +27,37 @@ struct run {
     int status; /* -1: goes on */
 };
 
+static void say_ingest(struct run *r, enum cli_ingest_news news) {
+    static const struct {
+        const char *event, *before, *after;
+    } all[] = {
+        [CLI_INGEST_WAITS] = {"ingest", "Waiting for an encoder at", ""},
+        [CLI_INGEST_UNREAD] = {"ingest_unread", "What came could not be read, at", ", see above"},
+        [CLI_INGEST_BUSY] = {"ingest_busy", "Another program has taken", ""},
+    };
+    char sentence[CLI_INGEST_TEXT + 64];
+    snprintf(sentence, sizeof sentence, "%s %s%s", all[news].before, r->ingest.url,
+             all[news].after);
+    cli_progress_event(&r->progress, all[news].event, sentence,
+                       json_pack("{s:s}", "url", r->ingest.url));
+}
+
 /* Once a second: what we started. False: it is over, with r->status. */
 static bool look(struct run *r) {
     struct io_why why = {.text = ""};
-    char sentence[CLI_INGEST_TEXT + 64];
-    bool again;
+    enum cli_ingest_news news;
     if (cli_player_ended(&r->player)) {
         r->status = CLI_OK;
         return false;
     }
-    if (!cli_ingest_look(&r->ingest, &again, &why)) {
+    if (!cli_ingest_look(&r->ingest, &news, &why)) {
         cli_progress_done(&r->progress);
         fprintf(stderr, "culvert: %s\n", why.text);
         r->status = CLI_FAILED;
         return false;
     }
-    if (again) {
-        snprintf(sentence, sizeof sentence, "Waiting for an encoder at %s", r->ingest.url);
-        cli_progress_event(&r->progress, "ingest", sentence,
-                           json_pack("{s:s}", "url", r->ingest.url));
-    }
+    if (news != CLI_INGEST_NOTHING)
+        say_ingest(r, news);
     return true;
 }
 

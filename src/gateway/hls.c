@@ -26,23 +26,20 @@ struct stream {
     uint64_t length; /* UINT64_MAX: it goes on */
     uint64_t stuck;  /* as gw_media has it */
     unsigned sweeps;
+    bool behind;     /* there is more to read than a turn allowed */
+    uint64_t barren; /* octets read since the last segment, */
+    uint64_t made;   /* and how many there were then */
     struct gw_ts ts;
     struct gw_segments segments;
 };
 
 struct gw_hls {
     struct io_host *host;
+    struct io_timer *turn; /* goes on reading */
     struct stream *streams[GW_HLS_STREAMS];
     struct waiting waiting[GW_HLS_WAITING];
     uint8_t piece[GW_PIECE];
 };
-
-struct gw_hls *gw_hls_new(struct io_host *host) {
-    struct gw_hls *h = calloc(1, sizeof *h);
-    if (h)
-        h->host = host;
-    return h;
-}
 
 static struct stream *find(const struct gw_hls *h, cv_handle swarm) {
     for (size_t i = 0; i < GW_HLS_STREAMS; i++)
@@ -110,11 +107,31 @@ static struct evhttp_request *release(struct waiting *w) {
     return req;
 }
 
+/* Nothing in it can be made a segment: it is something else, or has no pictures and no
+ * sound that we know. What says so is sent several times a second. */
+static bool is_hopeless(const struct stream *s) {
+    bool over = s->segments.ended && !s->ts.have_tables && s->barren;
+    return over || (!gw_segments_ready(&s->segments) &&
+                    s->barren >= (s->ts.have_tables ? GW_HLS_PICTURE_MAX : GW_HLS_TABLES_MAX));
+}
+
+/* False: that is to come. */
+static bool try_answer(const struct stream *s, struct evhttp_request *req, const char *suffix) {
+    if (is_hopeless(s))
+        gw_refuse(req, 415, "The broadcast is no MPEG-TS with key frames or sound of a known kind");
+    else if (gw_segments_ready(&s->segments) && !s->behind)
+        answer(s, req, suffix);
+    else
+        return false;
+    return true;
+}
+
 static void answer_waiting(struct gw_hls *h, const struct stream *s) {
-    for (size_t i = 0; i < GW_HLS_WAITING && gw_segments_ready(&s->segments); i++) {
+    bool now = is_hopeless(s) || (gw_segments_ready(&s->segments) && !s->behind);
+    for (size_t i = 0; i < GW_HLS_WAITING && now; i++) {
         struct waiting *w = &h->waiting[i];
         if (w->req && w->swarm == s->swarm)
-            answer(s, release(w), w->suffix);
+            try_answer(s, release(w), w->suffix);
     }
 }
 
@@ -148,6 +165,9 @@ static void feed(struct stream *s, const uint8_t *data, size_t len) {
     while (gw_ts_next(&s->ts, &p))
         gw_segments_add(&s->segments, &p);
     s->at += len;
+    uint64_t made = s->segments.sequence + s->segments.count;
+    s->barren = made == s->made ? s->barren + len : 0;
+    s->made = made;
 }
 
 /* Where to read; false: nowhere yet. */
@@ -167,12 +187,22 @@ static bool place(struct gw_hls *h, struct stream *s) {
     return s->begun;
 }
 
-/* Reads what is there, from the beginning of the window on. */
+/* Reads what is there, from the beginning of the window on: so much now, the rest when
+ * others have had their turn. */
 static void advance(struct gw_hls *h, struct stream *s) {
-    ssize_t got;
-    while (place(h, s) &&
-           (got = node_read(io_host_node(h->host), s->swarm, s->at, h->piece, sizeof h->piece)) > 0)
+    ssize_t got = 0;
+    uint64_t read = 0;
+    while (read < GW_HLS_TURN && place(h, s) &&
+           (got = node_read(io_host_node(h->host), s->swarm, s->at, h->piece, sizeof h->piece)) >
+               0) {
         feed(s, h->piece, (size_t)got);
+        read += (uint64_t)got;
+    }
+    s->behind = read >= GW_HLS_TURN;
+    if (s->behind) {
+        cv_usec now = io_host_now(h->host).mono;
+        io_timer_at(h->turn, now, now);
+    }
     if (s->at >= s->length || (s->length != UINT64_MAX && !s->begun))
         gw_segments_end(&s->segments, s->length);
 }
@@ -186,10 +216,7 @@ bool gw_hls_playlist(struct gw_hls *h, struct evhttp_request *req, cv_handle swa
         return false;
     s->length = length;
     advance(h, s);
-    if (!gw_segments_ready(&s->segments))
-        return wait_for(h, s, req, suffix);
-    answer(s, req, suffix);
-    return true;
+    return try_answer(s, req, suffix) || wait_for(h, s, req, suffix);
 }
 
 const uint8_t *gw_hls_tables(const struct gw_hls *h, cv_handle swarm) {
@@ -214,8 +241,10 @@ void gw_hls_skip(struct gw_hls *h, cv_handle swarm, uint64_t to) {
 
 void gw_hls_ended(struct gw_hls *h, cv_handle swarm, uint64_t length) {
     struct stream *s = find(h, swarm);
-    if (s)
+    if (s) {
         s->length = length;
+        s->sweeps = 0; /* patience begins anew */
+    }
     gw_hls_ready(h, swarm);
 }
 
@@ -227,14 +256,22 @@ static void close_stream(struct gw_hls *h, size_t i) {
     h->streams[i] = NULL;
 }
 
-/* A hole that nothing fills is stepped over, as a player of the plain stream does. */
+/* A hole that nothing fills is stepped over, as a player of the plain stream does. When
+ * the broadcast is over and its end is what is missing, the playlist ends before that. */
 static void step_over(struct gw_hls *h, struct stream *s) {
     uint64_t first, last;
     s->sweeps = s->stuck == s->at ? s->sweeps + 1 : 0;
     s->stuck = s->at;
-    if (s->begun && s->sweeps >= GW_LIVE_PATIENCE &&
-        node_range(io_host_node(h->host), s->swarm, s->at, &first, &last) && first > s->at)
+    if (!s->begun || s->sweeps < GW_LIVE_PATIENCE)
+        return;
+    if (!node_range(io_host_node(h->host), s->swarm, s->at, &first, &last)) {
+        if (s->at < s->length && s->length != UINT64_MAX && s->sweeps >= GW_HLS_END_PATIENCE) {
+            gw_segments_end(&s->segments, s->at);
+            s->at = s->length; /* what comes after all is not read */
+        }
+    } else if (first > s->at) {
         jump(s, first);
+    }
 }
 
 bool gw_hls_sweep(struct gw_hls *h) {
@@ -254,12 +291,29 @@ bool gw_hls_sweep(struct gw_hls *h) {
     return any;
 }
 
+static void on_turn(void *ctx) {
+    struct gw_hls *h = ctx;
+    for (size_t i = 0; i < GW_HLS_STREAMS; i++)
+        if (h->streams[i] && h->streams[i]->behind)
+            gw_hls_ready(h, h->streams[i]->swarm);
+}
+
+struct gw_hls *gw_hls_new(struct io_host *host) {
+    struct gw_hls *h = calloc(1, sizeof *h);
+    if (!h)
+        return NULL;
+    h->host = host;
+    h->turn = io_timer_new(io_host_loop(host), on_turn, h);
+    return h->turn ? h : gw_hls_free(h);
+}
+
 struct gw_hls *gw_hls_free(struct gw_hls *h) {
     if (!h)
         return NULL;
     for (size_t i = 0; i < GW_HLS_STREAMS; i++)
         if (h->streams[i])
             close_stream(h, i);
+    io_timer_free(h->turn);
     free(h);
     return NULL;
 }

@@ -7,7 +7,8 @@
  *
  * A stream is read through once from when its playlist is first asked for, and the
  * playlist holds what is in the swarm's window. The first answer waits until there is
- * something to play. Constant memory a stream.
+ * something to play and what is there was read; what cannot be cut into segments is
+ * refused (415). Constant memory a stream, and a bounded part of it read in a turn.
  */
 #ifndef CULVERT_GATEWAY_HLS_H
 #define CULVERT_GATEWAY_HLS_H
@@ -25,6 +26,10 @@ enum {
     GW_HLS_STREAMS = 8,
     GW_HLS_WAITING = 16, /* for their first playlist */
     GW_HLS_SUFFIX = 64,
+    GW_HLS_TURN = 4 << 20,         /* octets of a stream read in one turn of the loop */
+    GW_HLS_TABLES_MAX = 4 << 20,   /* octets without tables: it is no MPEG-TS of ours */
+    GW_HLS_PICTURE_MAX = 64 << 20, /* without a segment: more than ten seconds of any video */
+    GW_HLS_END_PATIENCE = 15,      /* sweeps until lost last octets are given up */
 };
 
 #define GW_HLS_PLAYLIST "hls.m3u8"

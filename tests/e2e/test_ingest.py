@@ -121,6 +121,27 @@ class Ingest(programs.Case):
         self.assertEqual({*own} - {f"0100007F:{PORT:04X}"}, set(), "strangers can push, too")
         return bool(own)
 
+    def test_what_nobody_can_read_and_who_says_nothing_end_nothing(self):
+        for kind, end, garbage in (("rtmp", "flv", 0), ("tcp", "mpegts", 3)):
+            with self.subTest(kind):
+                url = f"{kind}://127.0.0.1:{PORT}" + ("/live" if kind == "rtmp" else "")
+                source = self.start("live", *self.own(kind), url)
+                live = source.wait_for("live")
+                for count in range(1, garbage + 2):
+                    source.wait_for("ingest", count=count)
+                    self.until(lambda: self.listened("tcp"), "ffmpeg")
+                    with socket.create_connection(("127.0.0.1", PORT)) as pushes:
+                        if count <= garbage:  # the last one is silent, and stays
+                            pushes.sendall(b"no encoder ever said this " * 999)
+                            pushes.shutdown(socket.SHUT_WR)
+                        source.wait_for("ingest_unread", count=count)
+                source.wait_for("ingest", count=garbage + 2)
+                _, out = self.watch(live, f"viewer-{kind}")
+                self.until(lambda: self.listened("tcp"), "ffmpeg")
+                with camera(url, end):
+                    self.until(lambda: len(pictures(out)) >= 25, "pictures")
+                self.assertEqual(source.end()[0], 0)
+
     def test_a_pipe_and_a_file_through_a_running_node(self):
         node = self.node()
         read, write = os.pipe()
