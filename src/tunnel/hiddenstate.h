@@ -214,7 +214,9 @@ struct tun_seeder {
     cv_usec before_until;
     struct tun_publication publication[TUN_PUBLICATIONS];
     bool changed; /* contacts differ from what the slots say */
+    bool lost;    /* none of those in the slots leads to us any more */
     cv_usec publish_at, settle_at;
+    cv_usec begun_at;      /* when slots were begun to be written last */
     struct tun_join *join; /* joins_max of them */
     unsigned joins_max;
     struct cv_tokenbucket introductions;

@@ -369,7 +369,8 @@ static void begin(struct tun_hidden *h) {
         p->again = 0;
         publication_begin(p, now(h));
     }
-    s->changed = false;
+    s->changed = s->lost = false;
+    s->begun_at = now(h);
     s->publish_at = cv_usec_add(now(h), CV_SEC(cv_rng_between(tun_hidden_rng(h), 1800, 3600)));
     tun_hidden_by(h, now(h));
 }
@@ -383,15 +384,15 @@ void tun_publish_work(struct tun_hidden *h) {
         publication_step(h, &s->publication[i]);
     if (h->info.points == 0)
         return;
+    cv_usec pace = tun_hidden_pause(h, CV_SEC(5), CV_MSEC(500));
+    /* The slots lead nobody to us. Whoever cuts us off time and again does not make
+     * us write more often than at that pace. */
+    bool urgent = h->info.slots == 0 || (s->lost && cv_usec_since(now(h), s->begun_at) >= pace);
     if (s->changed && s->settle_at == 0) {
         /* All three points, if they come soon; one is better than waiting. */
-        bool first = h->info.slots == 0 && h->info.points < TUN_INTRO_POINTS;
-        cv_usec wait = h->info.points >= TUN_INTRO_POINTS && h->info.slots == 0 ? 0
-                       : first                                                  ? CV_MSEC(500)
-                               : tun_hidden_pause(h, CV_SEC(5), CV_MSEC(500));
-        s->settle_at = cv_usec_add(now(h), wait);
+        s->settle_at = cv_usec_add(now(h), urgent ? CV_MSEC(500) : pace);
     }
-    if (s->changed && h->info.slots == 0 && h->info.points >= TUN_INTRO_POINTS)
+    if (s->changed && urgent && h->info.points >= TUN_INTRO_POINTS)
         s->settle_at = now(h);
     cv_usec due = s->changed ? s->settle_at : s->publish_at;
     if (due <= now(h)) {

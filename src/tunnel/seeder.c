@@ -81,14 +81,26 @@ unsigned tun_seeder_contacts(const struct tun_hidden *h, struct tun_contact *ret
 
 static void point_clear(struct tun_hidden *h, struct tun_point *p) {
     struct tun_seeder *s = h->seeder;
+    bool told = point_up(p) || p->state == TUN_POINT_LEAVING;
     s->changed |= point_up(p);
     tun_road_close(&p->road);
     cv_wipe(p, sizeof *p);
+    for (unsigned i = 0; i < TUN_POINTS; i++)
+        if (point_up(&s->point[i]) || s->point[i].state == TUN_POINT_LEAVING)
+            return;
+    if (told) {
+        s->lost = true;
+        s->settle_at = 0; /* there is more haste than it was set for */
+    }
 }
 
+/* Those that fail at once fail for one reason, a relay that is gone: then the pause
+ * grows once, or the more points it takes, the longer nobody could come. */
 static void point_fail(struct tun_hidden *h, struct tun_point *p) {
     struct tun_seeder *s = h->seeder;
     point_clear(h, p);
+    if (s->point_at > now(h))
+        return;
     s->point_pause = s->point_pause ? s->point_pause * 2 : CV_MSEC(200);
     if (s->point_pause > CV_SEC(30))
         s->point_pause = CV_SEC(30);

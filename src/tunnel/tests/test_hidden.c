@@ -225,6 +225,45 @@ Test(tun_hidden, who_only_listened_leaves_a_dead_introduction_point_soon) {
     }
 }
 
+/* Points of a seeder that can be asked. */
+static unsigned points(struct village *v, unsigned seeder, cv_handle share) {
+    struct tun_hidden_info info;
+    cr_assert_eq(tun_hidden_info(v->w->node[seeder].t, share, &info), CV_ERR_OK);
+    return info.points;
+}
+
+/* One relay may be on the ways to all of them. */
+Test(tun_hidden, who_loses_all_introduction_points_at_once_is_found_again_soon) {
+    for (uint64_t seed = 90; seed < 94; seed++) {
+        struct village *v = six(seed);
+        cv_handle share;
+        unsigned seeder = seeded(v, &share);
+        world_run(v->w, CV_SEC(20));
+        cr_assert_eq(points(v, seeder, share), TUN_INTRO_POINTS);
+        struct tun_hiddens *all = v->w->node[seeder].t->user[TUN_USER_HIDDEN];
+        struct tun_hidden *h = tun_handles_get(&all->swarms, share);
+        for (unsigned i = 0; i < TUN_POINTS; i++)
+            tun_road_close(&h->seeder->point[i].road);
+        tun_hidden_by(h, sim_now(v->w->sim)); /* it is told */
+        sim_touch(v->w->sim, seeder);
+        unsigned puts = v->puts, least = TUN_INTRO_POINTS;
+        cv_usec up = 0, told = 0, took = 0;
+        for (; took < CV_SEC(10) && !told; took += CV_MSEC(10)) {
+            world_run(v->w, CV_MSEC(10));
+            unsigned n = points(v, seeder, share);
+            least = n < least ? n : least;
+            if (!up && least == 0 && n == TUN_INTRO_POINTS)
+                up = took;
+            if (v->puts >= puts + 2)
+                told = took;
+        }
+        cr_expect_eq(least, 0);
+        cr_expect(up && up <= CV_MSEC(400), "seed %lu: points up after %lu us", seed, up);
+        cr_expect(told && told <= CV_MSEC(700), "seed %lu: slots written after %lu us", seed, told);
+        village_free(v);
+    }
+}
+
 /* ---- who meets whom ---- */
 
 Test(tun_hidden, the_second_viewer_gets_it_from_the_first_alone) {
