@@ -551,12 +551,6 @@ static void message(struct tunnel *t, struct tun_link *l, enum tun_user user, ui
     tun_event_to(t, user, &ev);
 }
 
-/* Its first datagram from there was answered with a challenge: one is enough for an
- * address that proved nothing. Whoever asks repeats it. */
-static bool just_challenged(const struct tun_link *l, cv_usec now, const struct cv_addr *from) {
-    return l->challenged_at == now && cv_addr_equal(from, &l->new_addr);
-}
-
 static void on_control(struct tunnel *t, const struct cv_now *now, struct tun_link *l,
                        const struct tun_header *h, const struct cv_addr *from, const uint8_t *body,
                        size_t len) {
@@ -584,7 +578,7 @@ static void on_control(struct tunnel *t, const struct cv_now *now, struct tun_li
         on_new_index(t, l, body, len);
         break;
     case TUN_LINKCMD_PATH_CHALLENGE:
-        if (len == sizeof l->challenge && !just_challenged(l, now->mono, from))
+        if (len == sizeof l->challenge)
             tun_link_control_to(t, l, TUN_LINKCMD_PATH_RESPONSE, 0, body, len, from, false);
         break;
     case TUN_LINKCMD_PATH_RESPONSE:
