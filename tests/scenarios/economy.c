@@ -342,7 +342,8 @@ static double median(const struct relay *r, enum kind kind, unsigned seconds) {
         if (r->client[i].kind == kind)
             v[n++] = r->client[i].window;
     qsort(v, n, sizeof *v, by_number);
-    return n ? (double)v[n / 2] / seconds : 0;
+    size_t median = n / 2;
+    return n ? (double)v[median] / seconds : 0;
 }
 
 static void begin_window(struct relay *r) {

@@ -273,7 +273,7 @@ static void linked(struct scene *s, uint8_t command, unsigned i) {
 Test(tun_amplification, of_every_link_command_from_an_unproved_address) {
     enum { COMMANDS = TUN_LINKCMD_CONTINUE + 2 }; /* the last is one that does not exist */
     unsigned challenged = 0;
-    for (uint8_t command = 0; command <= COMMANDS; command++)
+    for (uint8_t command = 0; command <= (uint8_t)COMMANDS; command++)
         for (unsigned target = RELAY; target <= CLIENT; target++)
             for (unsigned slow = 0; slow < 2; slow++) {
                 static struct scene s;

@@ -140,7 +140,7 @@ static void begin(struct owner *o, uint8_t ttl) {
 }
 
 Test(tun_endless, forty_five_layers_stop_at_hop_8) {
-    for (uint8_t ttl = TUN_TTL_MIN; ttl <= TUN_TTL_MAX; ttl++) {
+    for (uint8_t ttl = TUN_TTL_MIN; ttl <= (uint8_t)TUN_TTL_MAX; ttl++) {
         static struct owner o;
         begin(&o, ttl);
         cr_assert_not_null(hop_of(o.w, 0));

@@ -379,7 +379,7 @@ Test(tun_states, of_circuits_at_a_relay) {
     for (size_t r = 0; r < sizeof roles / sizeof *roles; r++)
         for (enum body b = SHORT; b < BODIES; b++) {
             char got[COMMANDS + 1] = {0};
-            for (uint8_t command = 1; command <= COMMANDS; command++) {
+            for (uint8_t command = 1; command <= (uint8_t)COMMANDS; command++) {
                 static struct scene s;
                 uint8_t body[TUN_FORWARD_MAX];
                 begin(&s);
@@ -517,7 +517,7 @@ Test(tun_states, of_circuits_of_an_owner) {
     for (size_t r = 0; r < sizeof owners / sizeof *owners; r++)
         for (enum about about = NOTHING; about < ABOUTS; about++) {
             char got[COMMANDS + 1] = {0};
-            for (uint8_t command = 1; command <= COMMANDS; command++) {
+            for (uint8_t command = 1; command <= (uint8_t)COMMANDS; command++) {
                 static struct scene s;
                 begin(&s);
                 owners[r].reach(&s);
