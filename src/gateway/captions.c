@@ -3,7 +3,6 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/http.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,28 +65,18 @@ static uint8_t *read_all(struct node *n, cv_handle swarm, uint64_t at, uint64_t 
 
 static void answer(struct evhttp_request *req, const uint8_t *data, size_t len) {
     size_t n = 0;
-    char *text = gw_subtitle_vtt(data, len, &n), octets[24];
+    char *text = gw_subtitle_vtt(data, len, &n);
     if (!text) {
         gw_refuse(req, 503, "No subtitles can be made of it");
         return;
     }
-    struct evkeyvalq *head = evhttp_request_get_output_headers(req);
-    evhttp_add_header(head, "Content-Type", "text/vtt; charset=utf-8");
-    if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD) {
-        snprintf(octets, sizeof octets, "%zu", n);
-        evhttp_add_header(head, "Content-Length", octets);
-    } else {
-        evbuffer_add(evhttp_request_get_output_buffer(req), text, n);
-    }
-    evhttp_send_reply(req, 200, "OK", NULL);
+    gw_answer(req, "text/vtt; charset=utf-8", text, n);
     free(text);
 }
 
 static struct evhttp_request *release(struct waiting *w) {
     struct evhttp_request *req = w->req;
-    struct evhttp_connection *conn = evhttp_request_get_connection(req);
-    evhttp_connection_set_closecb(conn, NULL, NULL);
-    evhttp_connection_set_timeout(conn, GW_TIMEOUT_SECONDS);
+    gw_unwatch(req);
     drop_wish(w);
     w->req = NULL;
     return req;

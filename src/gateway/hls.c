@@ -80,29 +80,19 @@ static void on_close(struct evhttp_connection *conn, void *arg) {
 }
 
 static void answer(const struct stream *s, struct evhttp_request *req, const char *suffix) {
-    char *text = gw_segments_playlist(&s->segments, suffix), len[24];
+    char *text = gw_segments_playlist(&s->segments, suffix);
     if (!text) {
         gw_refuse(req, 503, "Service Unavailable");
         return;
     }
-    struct evkeyvalq *head = evhttp_request_get_output_headers(req);
-    evhttp_add_header(head, "Content-Type", "application/vnd.apple.mpegurl");
-    if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD) {
-        snprintf(len, sizeof len, "%zu", strlen(text));
-        evhttp_add_header(head, "Content-Length", len);
-    } else {
-        evbuffer_add(evhttp_request_get_output_buffer(req), text, strlen(text));
-    }
-    evhttp_send_reply(req, 200, "OK", NULL);
+    gw_answer(req, "application/vnd.apple.mpegurl", text, strlen(text));
     free(text);
 }
 
 /* It is not watched over any more; its connection goes on. */
 static struct evhttp_request *release(struct waiting *w) {
     struct evhttp_request *req = w->req;
-    struct evhttp_connection *conn = evhttp_request_get_connection(req);
-    evhttp_connection_set_closecb(conn, NULL, NULL);
-    evhttp_connection_set_timeout(conn, GW_TIMEOUT_SECONDS);
+    gw_unwatch(req);
     w->req = NULL;
     return req;
 }

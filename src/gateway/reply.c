@@ -3,6 +3,9 @@
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
+#include <stdio.h>
+
+#include "gateway/gateway.h"
 
 void gw_set(struct evhttp_request *req, const char *key, const char *value) {
     evhttp_add_header(evhttp_request_get_output_headers(req), key, value);
@@ -27,4 +30,22 @@ void gw_refuse(struct evhttp_request *req, int code, const char *reason) {
     if (evhttp_request_get_command(req) != EVHTTP_REQ_HEAD)
         evbuffer_add_printf(evhttp_request_get_output_buffer(req), "%d %s\n", code, reason);
     evhttp_send_reply(req, code, reason, NULL);
+}
+
+void gw_answer(struct evhttp_request *req, const char *type, const char *text, size_t len) {
+    gw_set(req, "Content-Type", type);
+    if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD) {
+        char octets[24];
+        snprintf(octets, sizeof octets, "%zu", len);
+        gw_set(req, "Content-Length", octets);
+    } else {
+        evbuffer_add(evhttp_request_get_output_buffer(req), text, len);
+    }
+    evhttp_send_reply(req, 200, "OK", NULL);
+}
+
+void gw_unwatch(struct evhttp_request *req) {
+    struct evhttp_connection *conn = evhttp_request_get_connection(req);
+    evhttp_connection_set_closecb(conn, NULL, NULL);
+    evhttp_connection_set_timeout(conn, GW_TIMEOUT_SECONDS);
 }

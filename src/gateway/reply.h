@@ -6,6 +6,8 @@
 #ifndef CULVERT_GATEWAY_REPLY_H
 #define CULVERT_GATEWAY_REPLY_H
 
+#include <stddef.h>
+
 struct evhttp_request;
 
 /* One header of the answer; both texts are copied. */
@@ -21,5 +23,12 @@ void gw_set_common(struct evhttp_request *req);
  * whatever headers were set before. `reason` is a constant of ours, never the
  * caller's words. */
 void gw_refuse(struct evhttp_request *req, int code, const char *reason);
+
+/* Ends the request with a text that is all there (copied); HEAD gets its length. */
+void gw_answer(struct evhttp_request *req, const char *type, const char *text, size_t len);
+
+/* Before a request that waited is answered: nobody is told of its connection's end
+ * any more, and the common time limit holds again. */
+void gw_unwatch(struct evhttp_request *req);
 
 #endif

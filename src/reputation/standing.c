@@ -154,7 +154,7 @@ static enum cv_err set_rivals(struct rep_ledger *l) {
 void rep_standing_rank(struct rep_ledger *l, struct cv_now now) {
     l->rerank_at = CV_USEC_NEVER;
     if (set_rivals(l) || rep_walks_update(l->walks, l->graph, l->ego)) {
-        rep_standing_dirty(l, now, l->rerank_why); /* out of memory: the old weights stay for now */
+        rep_standing_dirty(l, now, l->rerank_why); /* out of memory: tried again */
         return;
     }
     uint32_t count = rep_graph_count(l->graph);
