@@ -36,11 +36,6 @@ static enum sim_verdict watch(void *ctx, const struct sim_datagram *d) {
     return SIM_PASS;
 }
 
-static struct tun_link *link_of(struct world *w, unsigned node) {
-    uint32_t cursor = 0;
-    return tun_handles_next(&w->node[node].t->links, &cursor);
-}
-
 static void begin(struct scene *s, unsigned target, bool loaded) {
     static const unsigned relay = RELAY;
     *s = (struct scene){.w = world_new(&(struct sim_config){.seed = 1}), .target = target};
@@ -93,7 +88,7 @@ static void stolen_index(struct scene *s, unsigned i) {
     uint8_t buf[TUN_DATAGRAM];
     cv_rng_fill(&s->rng, buf, sizeof buf);
     struct cv_wr wr = cv_wr_init(buf, 4);
-    struct tun_link *l = link_of(s->w, s->target);
+    struct tun_link *l = world_link(s->w, s->target);
     cv_wr_le32(&wr, i & 1 || !l->spares_local ? l->now.local_index : l->spare_local[0]);
     put(s, buf, sizeof buf);
 }
@@ -168,7 +163,7 @@ static void flight_2(struct scene *s, unsigned i) {
     uint8_t buf[TUN_DATAGRAM];
     cv_rng_fill(&s->rng, buf, sizeof buf);
     struct cv_wr wr = cv_wr_init(buf, 4);
-    cv_wr_le32(&wr, link_of(s->w, s->target)->now.local_index + (i & 1));
+    cv_wr_le32(&wr, world_link(s->w, s->target)->now.local_index + (i & 1));
     put(s, buf, sizeof buf);
 }
 
@@ -225,7 +220,7 @@ Test(tun_amplification, of_all_that_strangers_say) {
 static void sealed(struct scene *s, uint8_t command, uint32_t circuit, const void *body,
                    size_t len) {
     uint8_t buf[TUN_DATAGRAM] = {0};
-    struct tun_session *from = &link_of(s->w, !s->target)->now;
+    struct tun_session *from = &world_link(s->w, !s->target)->now;
     struct tun_header h = {.sequence = ++from->sent,
                            .index = from->remote_index,
                            .circuit = circuit,
@@ -246,7 +241,7 @@ static void linked(struct scene *s, uint8_t command, unsigned i) {
     size_t len = i % 3 == 0 ? 8 : i % 3 == 1 ? 200 : 0;
     cv_rng_fill(&s->rng, body, sizeof body);
     uint32_t id, circuit = TUN_CIRCUIT_INITIATOR | i;
-    struct tun_link *l = link_of(s->w, s->target);
+    struct tun_link *l = world_link(s->w, s->target);
     if (i & 1 && tun_idtable_any(&l->circuits, &id))
         circuit = id;
     if (command == TUN_LINKCMD_CREATE) {
@@ -278,8 +273,8 @@ Test(tun_amplification, of_every_link_command_from_an_unproved_address) {
             for (unsigned slow = 0; slow < 2; slow++) {
                 static struct scene s;
                 begin(&s, target, false);
-                for (unsigned i = 0; i < TIMES && link_of(s.w, target) && link_of(s.w, !target);
-                     i++) {
+                for (unsigned i = 0;
+                     i < TIMES && world_link(s.w, target) && world_link(s.w, !target); i++) {
                     linked(&s, command, i);
                     world_run(s.w, slow ? CV_MSEC(400) : CV_MSEC(5));
                 }

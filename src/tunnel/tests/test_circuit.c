@@ -10,31 +10,10 @@ CV_SUITE(tun_circuit);
 
 static const unsigned chain[] = {0, 1, 2, 3};
 
-/* Four relays (0..3) and a client (4). */
-static struct world *five(const struct sim_config *cfg, const struct sim_path *path) {
-    struct world *w = world_new(cfg);
-    for (unsigned i = 0; i < 4; i++)
-        world_relay(w, NULL);
-    world_client(w, NULL);
-    sim_path_default(w->sim, path);
-    return w;
-}
-
-/* A relay that shares openly: says OPENED, returns every datagram. */
-static void echo(struct world_node *n, const struct cv_now *now, const struct tun_event *ev) {
-    if (ev->kind == TUN_EVENT_REQUEST && ev->request.command == TUN_CMD_OPEN)
-        tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_OPENED, NULL, 0);
-    if (ev->kind == TUN_EVENT_HOP_DATAGRAM) {
-        uint8_t copy[TUN_DATAGRAM];
-        memcpy(copy, ev->hop_datagram.buf, ev->hop_datagram.len);
-        (void)tun_send(n->t, now, &ev->hop_datagram.from, copy, ev->hop_datagram.len);
-    }
-}
-
 Test(tun_circuit, every_length_is_built_in_one_round_trip_a_hop) {
     for (unsigned hops = 1; hops <= 4; hops++) {
-        struct world *w =
-            five(&(struct sim_config){.seed = hops}, &(struct sim_path){.delay = CV_MSEC(10)});
+        struct world *w = world_five(&(struct sim_config){.seed = hops},
+                                     &(struct sim_path){.delay = CV_MSEC(10)}, NULL);
         cv_handle c = world_circuit(w, 4, chain, hops);
         cr_assert_neq(c, 0, "%u hops", hops);
         struct world_event *e = world_find(w, 4, TUN_EVENT_CIRCUIT_READY, 0);
@@ -61,8 +40,8 @@ Test(tun_circuit, every_length_is_built_in_one_round_trip_a_hop) {
 
 Test(tun_circuit, datagrams_of_every_size_come_back_unchanged) {
     struct world *w =
-        five(&(struct sim_config){.seed = 1}, &(struct sim_path){.delay = CV_MSEC(5)});
-    w->node[2].on_event = echo;
+        world_five(&(struct sim_config){.seed = 1}, &(struct sim_path){.delay = CV_MSEC(5)}, NULL);
+    w->node[2].on_event = world_echo;
     w->node[4].keep_datagrams = true;
     cv_handle c = world_circuit(w, 4, chain, 3);
     cr_assert_neq(c, 0);
@@ -91,13 +70,14 @@ Test(tun_circuit, datagrams_of_every_size_come_back_unchanged) {
 Test(tun_circuit, is_ready_or_down_whatever_the_network_does) {
     unsigned built = 0;
     for (uint64_t seed = 0; seed < 60; seed++) {
-        struct world *w =
-            five(&(struct sim_config){.seed = seed}, &(struct sim_path){.delay = CV_MSEC(20),
-                                                                        .jitter = CV_MSEC(30),
-                                                                        .loss_ppm = 150000,
-                                                                        .duplicate_ppm = 50000,
-                                                                        .reorder_ppm = 50000,
-                                                                        .reorder = CV_MSEC(80)});
+        struct world *w = world_five(&(struct sim_config){.seed = seed},
+                                     &(struct sim_path){.delay = CV_MSEC(20),
+                                                        .jitter = CV_MSEC(30),
+                                                        .loss_ppm = 150000,
+                                                        .duplicate_ppm = 50000,
+                                                        .reorder_ppm = 50000,
+                                                        .reorder = CV_MSEC(80)},
+                                     NULL);
         world_open(w, 4, chain, 3);
         world_run(w, CV_SEC(40));
         unsigned up = world_count(w, 4, TUN_EVENT_CIRCUIT_READY);
@@ -112,9 +92,10 @@ Test(tun_circuit, is_ready_or_down_whatever_the_network_does) {
 Test(tun_circuit, same_seed_same_run) {
     uint64_t digest[2];
     for (unsigned i = 0; i < 2; i++) {
-        struct world *w =
-            five(&(struct sim_config){.seed = 7},
-                 &(struct sim_path){.delay = CV_MSEC(20), .jitter = CV_MSEC(9), .loss_ppm = 50000});
+        struct world *w = world_five(
+            &(struct sim_config){.seed = 7},
+            &(struct sim_path){.delay = CV_MSEC(20), .jitter = CV_MSEC(9), .loss_ppm = 50000},
+            NULL);
         world_open(w, 4, chain, 3);
         world_run(w, CV_SEC(30));
         digest[i] = sim_digest(w->sim);
@@ -126,9 +107,9 @@ Test(tun_circuit, same_seed_same_run) {
 Test(tun_circuit, lost_requests_are_repeated_and_done_once) {
     unsigned asked = 0, answered = 0;
     for (uint64_t seed = 0; seed < 30; seed++) {
-        struct world *w =
-            five(&(struct sim_config){.seed = seed}, &(struct sim_path){.delay = CV_MSEC(10)});
-        w->node[2].on_event = echo;
+        struct world *w = world_five(&(struct sim_config){.seed = seed},
+                                     &(struct sim_path){.delay = CV_MSEC(10)}, NULL);
+        w->node[2].on_event = world_echo;
         cv_handle c = world_circuit(w, 4, chain, 3);
         cr_assert_neq(c, 0);
         sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(10), .loss_ppm = 80000});
@@ -146,7 +127,7 @@ Test(tun_circuit, lost_requests_are_repeated_and_done_once) {
 
 Test(tun_circuit, a_silent_node_is_reported_after_five_tries) {
     struct world *w =
-        five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)});
+        world_five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)}, NULL);
     cv_handle c = world_circuit(w, 4, chain, 3);
     cr_assert_neq(c, 0);
     uint32_t transaction = world_request(w, 4, c, TUN_CMD_LOOKUP, "x", 1);
@@ -164,7 +145,7 @@ Test(tun_circuit, a_silent_node_is_reported_after_five_tries) {
 
 Test(tun_circuit, an_unknown_command_is_an_error_and_the_circuit_lives) {
     struct world *w =
-        five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)});
+        world_five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)}, NULL);
     cv_handle c = world_circuit(w, 4, chain, 3);
     uint32_t transaction = world_request(w, 4, c, 200, "abc", 3);
     world_run(w, CV_SEC(1));
@@ -182,7 +163,7 @@ Test(tun_circuit, an_unknown_command_is_an_error_and_the_circuit_lives) {
 
 Test(tun_circuit, another_descriptor_ends_the_circuit_and_brings_the_proof) {
     struct world *w =
-        five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)});
+        world_five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)}, NULL);
     struct tun_circuit_plan plan = {.hops = 3};
     for (unsigned i = 0; i < 3; i++)
         world_ref(w, i, &plan.hop[i]);
@@ -209,7 +190,7 @@ Test(tun_circuit, another_descriptor_ends_the_circuit_and_brings_the_proof) {
 
 Test(tun_circuit, closing_frees_every_hop) {
     struct world *w =
-        five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)});
+        world_five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)}, NULL);
     cv_handle c = world_circuit(w, 4, chain, 4);
     for (unsigned i = 0; i < 4; i++)
         cr_expect_eq(tun_counters(w->node[i].t)->hops, 1);
@@ -225,7 +206,7 @@ Test(tun_circuit, closing_frees_every_hop) {
 
 Test(tun_circuit, a_middle_relay_that_dies_takes_its_circuits_along) {
     struct world *w =
-        five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)});
+        world_five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)}, NULL);
     cv_handle c = world_circuit(w, 4, chain, 3);
     sim_crash(w->sim, 1);
     cr_expect_eq(world_send(w, 4, c, "hello", 5), CV_ERR_OK);
@@ -241,7 +222,7 @@ Test(tun_circuit, a_middle_relay_that_dies_takes_its_circuits_along) {
 
 Test(tun_circuit, a_guard_that_dies_takes_the_link_along) {
     struct world *w =
-        five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)});
+        world_five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)}, NULL);
     cv_handle c = world_circuit(w, 4, chain, 3);
     sim_crash(w->sim, 0);
     cr_expect_eq(world_send(w, 4, c, "hello", 5), CV_ERR_OK);
@@ -257,7 +238,7 @@ Test(tun_circuit, a_guard_that_dies_takes_the_link_along) {
 
 Test(tun_circuit, an_idle_circuit_is_kept_by_its_owner_and_else_forgotten) {
     struct world *w =
-        five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)});
+        world_five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)}, NULL);
     cv_handle c = world_circuit(w, 4, chain, 3);
     world_run(w, CV_SEC(1200));
     struct tun_circuit_info info;
@@ -274,7 +255,7 @@ Test(tun_circuit, an_idle_circuit_is_kept_by_its_owner_and_else_forgotten) {
 
 Test(tun_circuit, one_built_ahead_gets_a_hop_more) {
     struct world *w =
-        five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)});
+        world_five(&(struct sim_config){.seed = 3}, &(struct sim_path){.delay = CV_MSEC(10)}, NULL);
     cv_handle c = world_circuit(w, 4, chain, 3);
     struct tun_relay_ref last;
     world_ref(w, 3, &last);
@@ -308,8 +289,8 @@ static enum sim_verdict vandalise(void *ctx, const struct sim_datagram *d) {
 
 Test(tun_circuit, flipped_bits_cost_cells_and_nothing_else) {
     struct world *w =
-        five(&(struct sim_config){.seed = 9}, &(struct sim_path){.delay = CV_MSEC(2)});
-    w->node[2].on_event = echo;
+        world_five(&(struct sim_config){.seed = 9}, &(struct sim_path){.delay = CV_MSEC(2)}, NULL);
+    w->node[2].on_event = world_echo;
     cv_handle c = world_circuit(w, 4, chain, 3);
     world_request(w, 4, c, TUN_CMD_OPEN, "\x04\0abcd", 6);
     world_run(w, CV_SEC(1));
@@ -355,10 +336,10 @@ static enum sim_verdict record(void *ctx, const struct sim_datagram *d) {
 
 Test(tun_circuit, replayed_datagrams_change_counters_only) {
     struct world *w =
-        five(&(struct sim_config){.seed = 9}, &(struct sim_path){.delay = CV_MSEC(2)});
+        world_five(&(struct sim_config){.seed = 9}, &(struct sim_path){.delay = CV_MSEC(2)}, NULL);
     struct recorder *r = calloc(1, sizeof *r);
     cr_assert_not_null(r);
-    w->node[2].on_event = echo;
+    w->node[2].on_event = world_echo;
     sim_hook(w->sim, record, r);
     cv_handle c = world_circuit(w, 4, chain, 3);
     world_request(w, 4, c, TUN_CMD_OPEN, "\x04\0abcd", 6);
@@ -389,7 +370,7 @@ Test(tun_circuit, replayed_datagrams_change_counters_only) {
 
 Test(tun_circuit, a_full_queue_says_again) {
     struct world *w =
-        five(&(struct sim_config){.seed = 9}, &(struct sim_path){.delay = CV_MSEC(2)});
+        world_five(&(struct sim_config){.seed = 9}, &(struct sim_path){.delay = CV_MSEC(2)}, NULL);
     cv_handle c = world_circuit(w, 4, chain, 3);
     struct cv_now now = world_now(w, 4);
     struct cv_endpoint to = cv_endpoint_circuit(c, 0);

@@ -31,14 +31,9 @@ struct owner {
     unsigned hops;
 };
 
-static struct tun_hop *hop_of(struct world *w, unsigned relay) {
-    uint32_t cursor = 0;
-    return tun_handles_next(&w->node[relay].t->hops, &cursor);
-}
-
 /* What a handshake with this hop leaves its owner with. */
 static void learn(struct owner *o, unsigned relay) {
-    const struct tun_layer *l = &hop_of(o->w, relay)->layer;
+    const struct tun_layer *l = &world_hop(o->w, relay)->layer;
     struct layer *to = &o->layer[o->hops++];
     tun_ratchet_tx_init(&to->forward, l->forward.start, &l->forward.secret);
     to->forward.n = l->forward.window.top;
@@ -121,7 +116,7 @@ static void extend(struct owner *o, unsigned target, unsigned relay, uint32_t tr
 static unsigned relays_reached(struct world *w) {
     unsigned n = 0;
     for (unsigned i = 0; i < RELAYS; i++)
-        n += hop_of(w, i) != NULL;
+        n += world_hop(w, i) != NULL;
     return n;
 }
 
@@ -143,12 +138,12 @@ Test(tun_endless, forty_five_layers_stop_at_hop_8) {
     for (uint8_t ttl = TUN_TTL_MIN; ttl <= (uint8_t)TUN_TTL_MAX; ttl++) {
         static struct owner o;
         begin(&o, ttl);
-        cr_assert_not_null(hop_of(o.w, 0));
+        cr_assert_not_null(world_hop(o.w, 0));
         learn(&o, 0);
         /* as far as it goes: each new hop is asked for the next */
         for (unsigned i = 1; i < RELAYS; i++) {
             extend(&o, o.hops - 1, i, 100 + i);
-            if (!hop_of(o.w, i))
+            if (!world_hop(o.w, i))
                 break;
             learn(&o, i);
         }
@@ -186,17 +181,17 @@ Test(tun_endless, a_larger_ttl_opens_nothing) {
     static struct owner o;
     begin(&o, 7);
     learn(&o, 0);
-    hop_of(o.w, 0)->ttl = 100;
+    world_hop(o.w, 0)->ttl = 100;
     extend(&o, 0, 1, 1);
-    cr_expect_null(hop_of(o.w, 1));
+    cr_expect_null(world_hop(o.w, 1));
     cr_expect_eq(relays_reached(o.w), 1);
     world_free(o.w);
 
     begin(&o, 7);
     learn(&o, 0);
-    hop_of(o.w, 0)->ttl = 8; /* writes 7: what it buys itself is a path that begins at it */
+    world_hop(o.w, 0)->ttl = 8; /* writes 7: what it buys itself is a path that begins at it */
     extend(&o, 0, 1, 1);
-    cr_expect_not_null(hop_of(o.w, 1));
-    cr_expect_eq(hop_of(o.w, 1)->ttl, 7);
+    cr_expect_not_null(world_hop(o.w, 1));
+    cr_expect_eq(world_hop(o.w, 1)->ttl, 7);
     world_free(o.w);
 }

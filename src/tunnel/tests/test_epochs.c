@@ -14,30 +14,15 @@ enum { HOPS = 3, CLIENT = 4, CELLS = 3000, EVERY_MS = 200 };
 static const unsigned chain[] = {0, 1, 2, 3};
 
 static struct world *five(uint64_t seed, bool aes) {
-    struct world *w = world_new(&(struct sim_config){.seed = seed});
-    struct tun_config cfg = {.gate = true, .aes = aes};
-    for (unsigned i = 0; i < 4; i++)
-        world_relay(w, &cfg);
-    world_client(w, &cfg);
-    sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(20)});
-    return w;
+    return world_five(&(struct sim_config){.seed = seed}, &(struct sim_path){.delay = CV_MSEC(20)},
+                      &(struct tun_config){.gate = true, .aes = aes});
 }
 
-/* Sends back what came, and remembers the numbers in it. */
+/* The numbers that came back. */
 struct far {
     bool seen[CELLS];
     unsigned twice;
 };
-
-static void echo(struct world_node *n, const struct cv_now *now, const struct tun_event *ev) {
-    if (ev->kind == TUN_EVENT_REQUEST && ev->request.command == TUN_CMD_OPEN)
-        tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_OPENED, NULL, 0);
-    if (ev->kind == TUN_EVENT_HOP_DATAGRAM) {
-        uint8_t copy[TUN_DATAGRAM];
-        memcpy(copy, ev->hop_datagram.buf, ev->hop_datagram.len);
-        (void)tun_send(n->t, now, &ev->hop_datagram.from, copy, ev->hop_datagram.len);
-    }
-}
 
 /* The client: which numbers came back. */
 static void note(struct world_node *n, const struct cv_now *now, const struct tun_event *ev) {
@@ -57,13 +42,6 @@ static struct tun_circuit *owner_of(struct world *w, cv_handle c) {
     return owner;
 }
 
-static struct tun_hop *hop_at(struct world *w, unsigned relay) {
-    uint32_t cursor = 0;
-    struct tun_hop *h = tun_handles_next(&w->node[relay].t->hops, &cursor);
-    cr_assert_not_null(h);
-    return h;
-}
-
 static void send_number(struct world *w, cv_handle c, unsigned i) {
     uint8_t body[2] = {(uint8_t)i, (uint8_t)(i >> 8)};
     cr_assert_eq(world_send(w, CLIENT, c, body, 2), CV_ERR_OK);
@@ -80,14 +58,14 @@ static void nothing_old_is_held(const struct tun_ratchet_rx *rx, cv_usec now, co
 
 static void nothing_old_anywhere(struct world *w, cv_handle c) {
     for (unsigned i = 0; i < HOPS; i++) {
-        nothing_old_is_held(&hop_at(w, i)->layer.forward, world_now(w, i).mono, "relay");
+        nothing_old_is_held(&world_hop(w, i)->layer.forward, world_now(w, i).mono, "relay");
         nothing_old_is_held(&owner_of(w, c)->onion.hop[i].backward, world_now(w, CLIENT).mono,
                             "owner");
     }
 }
 
 static void opened(struct world *w, cv_handle c, struct far *f) {
-    w->node[HOPS - 1].on_event = echo;
+    w->node[HOPS - 1].on_event = world_echo;
     w->node[CLIENT].on_event = note;
     w->node[CLIENT].ctx = f;
     uint32_t transaction = world_request(w, CLIENT, c, TUN_CMD_OPEN, "\x01\0a", 3);
@@ -135,7 +113,7 @@ static void transfer(uint64_t seed, bool aes) {
     for (unsigned i = 0; i < HOPS; i++) {
         cr_expect_eq(tun_counters(w->node[i].t)->bad_cell, 0, "seed %lu relay %u", seed, i);
         const struct tun_onion_hop *o = &owner_of(w, c)->onion.hop[i];
-        const struct tun_layer *l = &hop_at(w, i)->layer;
+        const struct tun_layer *l = &world_hop(w, i)->layer;
         cr_expect(o->forward.epoch >= 3 && o->forward.epoch <= 12, "hop %u forward: %u epochs", i,
                   o->forward.epoch);
         cr_expect(l->backward.epoch >= 3 && l->backward.epoch <= 12, "hop %u backward: %u epochs",
@@ -175,7 +153,7 @@ Test(tun_epochs, no_two_directions_turn_together) {
         world_run(w, CV_MSEC(500));
         for (unsigned k = 0; k < 2 * HOPS; k++) {
             uint32_t e = k < HOPS ? owner_of(w, c)->onion.hop[k].forward.epoch
-                                  : hop_at(w, k - HOPS)->layer.backward.epoch;
+                                  : world_hop(w, k - HOPS)->layer.backward.epoch;
             if (e == epoch[k])
                 continue;
             cr_expect_eq(e, epoch[k] + 1);
@@ -228,7 +206,7 @@ Test(tun_epochs, a_circuit_ends_with_its_numbers) {
         struct far f = {.twice = 0};
         cv_handle c = world_circuit(w, CLIENT, chain, HOPS);
         opened(w, c, &f);
-        exhaust(side ? &hop_at(w, 1)->layer.backward : &owner_of(w, c)->onion.hop[1].forward);
+        exhaust(side ? &world_hop(w, 1)->layer.backward : &owner_of(w, c)->onion.hop[1].forward);
         for (unsigned i = 0; i < 4 && !world_count(w, CLIENT, TUN_EVENT_CIRCUIT_DOWN); i++) {
             (void)world_send(w, CLIENT, c, "\0\0", 2);
             world_run(w, CV_SEC(1));
@@ -240,13 +218,6 @@ Test(tun_epochs, a_circuit_ends_with_its_numbers) {
             cr_expect_eq(tun_counters(w->node[i].t)->hops, 0, "relay %u", i);
         world_free(w);
     }
-}
-
-static struct tun_link *first_link(struct world *w, unsigned node) {
-    uint32_t cursor = 0;
-    struct tun_link *l = tun_handles_next(&w->node[node].t->links, &cursor);
-    cr_assert_not_null(l);
-    return l;
 }
 
 /* Somebody on the wire lets cells through and no handshake. */
@@ -267,7 +238,7 @@ Test(tun_epochs, a_link_that_cannot_be_renewed_ends_in_time_and_with_its_numbers
         sim_hook(w->sim, no_renewal, w);
         cv_usec began = sim_now(w->sim);
         if (by_count)
-            first_link(w, CLIENT)->now.sent = TUN_REJECT_CELLS - 20;
+            world_link(w, CLIENT)->now.sent = TUN_REJECT_CELLS - 20;
         for (unsigned i = 0; i < 400 && !world_count(w, CLIENT, TUN_EVENT_LINK_DOWN); i++) {
             (void)world_send(w, CLIENT, c, "\0\0", 2);
             world_run(w, CV_SEC(1));
@@ -290,7 +261,7 @@ Test(tun_epochs, nothing_is_taken_beyond_a_links_numbers) {
     cv_handle c = world_circuit(w, CLIENT, chain, HOPS);
     opened(w, c, &f);
     /* a sender that does not stop by itself */
-    struct tun_session *s = &first_link(w, CLIENT)->now;
+    struct tun_session *s = &world_link(w, CLIENT)->now;
     const uint64_t sequence[] = {TUN_REJECT_CELLS, TUN_REJECT_CELLS + 1};
     for (unsigned i = 0; i < 2; i++) {
         uint8_t buf[TUN_DATAGRAM] = {0};

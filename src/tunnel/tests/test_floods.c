@@ -20,16 +20,6 @@ struct scene {
     struct cv_rng rng;
 };
 
-static void echo(struct world_node *n, const struct cv_now *now, const struct tun_event *ev) {
-    if (ev->kind == TUN_EVENT_REQUEST && ev->request.command == TUN_CMD_OPEN)
-        tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_OPENED, NULL, 0);
-    if (ev->kind == TUN_EVENT_HOP_DATAGRAM) {
-        uint8_t copy[TUN_DATAGRAM];
-        memcpy(copy, ev->hop_datagram.buf, ev->hop_datagram.len);
-        (void)tun_send(n->t, now, &ev->hop_datagram.from, copy, ev->hop_datagram.len);
-    }
-}
-
 static void begin(struct scene *s) {
     *s = (struct scene){.w = world_new(&(struct sim_config){.seed = 1})};
     struct tun_config tight = {
@@ -39,7 +29,7 @@ static void begin(struct scene *s) {
     world_client(s->w, NULL);
     world_client(s->w, NULL);
     sim_path_default(s->w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
-    s->w->node[FAR].on_event = echo;
+    s->w->node[FAR].on_event = world_echo;
     s->stream = world_circuit(s->w, STREAM, (const unsigned[]){RELAY, FAR}, 2);
     cr_assert_neq(s->stream, 0);
     world_request(s->w, STREAM, s->stream, TUN_CMD_OPEN, "\x01\0a", 3);

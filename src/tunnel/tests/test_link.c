@@ -9,28 +9,11 @@
 
 CV_SUITE(tun_link);
 
-static struct tun_link *only_link(struct world *w, unsigned node) {
-    uint32_t cursor = 0;
-    struct tun_link *l = tun_handles_next(&w->node[node].t->links, &cursor);
-    cr_assert_not_null(l);
-    return l;
-}
-
 /* Opens a link by opening a circuit of one hop. */
 static cv_handle linked(struct world *w, unsigned client, unsigned relay) {
     cv_handle c = world_circuit(w, client, &relay, 1);
     cr_assert_neq(c, 0);
     return c;
-}
-
-static void echo(struct world_node *n, const struct cv_now *now, const struct tun_event *ev) {
-    if (ev->kind == TUN_EVENT_REQUEST && ev->request.command == TUN_CMD_OPEN)
-        tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_OPENED, NULL, 0);
-    if (ev->kind == TUN_EVENT_HOP_DATAGRAM) {
-        uint8_t copy[TUN_DATAGRAM];
-        memcpy(copy, ev->hop_datagram.buf, ev->hop_datagram.len);
-        (void)tun_send(n->t, now, &ev->hop_datagram.from, copy, ev->hop_datagram.len);
-    }
 }
 
 Test(tun_link, is_up_or_down_whatever_the_network_does) {
@@ -180,7 +163,7 @@ Test(tun_link, nobody_continues_a_link_whose_keys_it_does_not_hold) {
     unsigned relay = world_relay(w, NULL), client = world_client(w, NULL),
              thief = world_client(w, NULL);
     cv_handle c = linked(w, client, relay);
-    struct tun_link *victim = only_link(w, relay);
+    struct tun_link *victim = world_link(w, relay);
     /* the thief's own handshake, answered but not used yet */
     sim_path(w->sim, relay, thief, &(struct sim_path){.cut = true});
     world_open(w, thief, &relay, 1);
@@ -243,7 +226,7 @@ Test(tun_link, keys_are_renewed_and_nothing_is_lost_over_it) {
     struct world *w = world_new(&(struct sim_config){.seed = 1});
     unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
     sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(20)});
-    w->node[relay].on_event = echo;
+    w->node[relay].on_event = world_echo;
     cv_handle c = linked(w, client, relay);
     world_request(w, client, c, TUN_CMD_OPEN, "\x01\0a", 3);
     world_run(w, CV_SEC(1));
@@ -287,11 +270,11 @@ Test(tun_link, keys_are_renewed_after_2_20_cells_of_either_side) {
     for (unsigned side = 0; side < 2; side++) {
         struct world *w = world_new(&(struct sim_config){.seed = 1});
         unsigned relay = world_relay(w, NULL), client = world_client(w, NULL);
-        w->node[relay].on_event = echo;
+        w->node[relay].on_event = world_echo;
         cv_handle c = linked(w, client, relay);
         world_request(w, client, c, TUN_CMD_OPEN, "\x01\0a", 3);
         world_run(w, CV_SEC(1));
-        struct tun_link *l = only_link(w, side ? client : relay);
+        struct tun_link *l = world_link(w, side ? client : relay);
         l->now.sent = TUN_REKEY_CELLS - 20;
         for (unsigned i = 0; i < 60; i++) {
             cr_assert_eq(world_send(w, client, c, "x", 1), CV_ERR_OK);
@@ -333,12 +316,12 @@ Test(tun_link, a_lost_word_of_the_responder_ends_no_link) {
     sim_touch(w->sim, client);
     world_run(w, CV_SEC(200)); /* renewed once, and nothing since */
     sim_path(w->sim, relay, client, &(struct sim_path){.cut = true});
-    tun_link_control(w->node[relay].t, only_link(w, relay), TUN_LINKCMD_LEDGER, 0, "x", 1);
+    tun_link_control(w->node[relay].t, world_link(w, relay), TUN_LINKCMD_LEDGER, 0, "x", 1);
     sim_touch(w->sim, relay);
     world_run(w, CV_MSEC(50));
     sim_path(w->sim, relay, client, &(struct sim_path){.delay = CV_MSEC(5)});
     /* looks like an answer: the relay does not ask again */
-    tun_link_control(w->node[client].t, only_link(w, client), TUN_LINKCMD_KEEPALIVE, 0, NULL, 0);
+    tun_link_control(w->node[client].t, world_link(w, client), TUN_LINKCMD_KEEPALIVE, 0, NULL, 0);
     sim_touch(w->sim, client);
     world_run(w, TUN_REJECT_AFTER + CV_SEC(30));
     cr_expect_eq(world_count(w, relay, TUN_EVENT_LINK_DOWN), 0);
@@ -362,9 +345,9 @@ Test(tun_link, the_time_of_keys_begins_when_they_carry_something) {
     sim_touch(w->sim, client);
     world_run(w, CV_SEC(200));
     for (unsigned side = 0; side < 2; side++) { /* whoever says something */
-        struct tun_link *l = only_link(w, side ? relay : client);
+        struct tun_link *l = world_link(w, side ? relay : client);
         cr_expect_eq(renewals(w, relay, CV_SEC(600)), 0, "keys that carried nothing");
-        cr_expect(!only_link(w, client)->now.used && !only_link(w, relay)->now.used);
+        cr_expect(!world_link(w, client)->now.used && !world_link(w, relay)->now.used);
         now = world_now(w, side ? relay : client);
         tun_link_control(side ? w->node[relay].t : w->node[client].t, l, TUN_LINKCMD_LEDGER, 0, "x",
                          1);
@@ -375,11 +358,11 @@ Test(tun_link, the_time_of_keys_begins_when_they_carry_something) {
     }
     /* and when they cannot be renewed, they end as keys in use do */
     now = world_now(w, client);
-    tun_link_control(w->node[client].t, only_link(w, client), TUN_LINKCMD_LEDGER, 0, "x", 1);
+    tun_link_control(w->node[client].t, world_link(w, client), TUN_LINKCMD_LEDGER, 0, "x", 1);
     sim_touch(w->sim, client);
     world_run(w, CV_SEC(1));
-    cr_expect_leq(only_link(w, client)->give_up_at, now.mono + CV_SEC(1) + TUN_REJECT_AFTER);
-    cr_expect_leq(only_link(w, relay)->give_up_at, now.mono + CV_SEC(1) + TUN_REJECT_AFTER);
+    cr_expect_leq(world_link(w, client)->give_up_at, now.mono + CV_SEC(1) + TUN_REJECT_AFTER);
+    cr_expect_leq(world_link(w, relay)->give_up_at, now.mono + CV_SEC(1) + TUN_REJECT_AFTER);
     world_free(w);
 }
 
@@ -399,7 +382,7 @@ Test(tun_link, both_sides_notice_when_the_other_is_gone) {
 Test(tun_link, counters_of_both_ends_agree_and_count_cells_only) {
     struct world *w = world_new(&(struct sim_config){.seed = 1});
     unsigned a = world_relay(w, NULL), b = world_relay(w, NULL), client = world_client(w, NULL);
-    w->node[b].on_event = echo;
+    w->node[b].on_event = world_echo;
     cv_handle c = world_circuit(w, client, (const unsigned[]){a, b}, 2);
     world_request(w, client, c, TUN_CMD_OPEN, "\x01\0a", 3);
     for (unsigned i = 0; i < 500; i++) {

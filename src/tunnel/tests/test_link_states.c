@@ -36,16 +36,11 @@ struct scene {
     bool mute;    /* nothing goes through: only counted */
 };
 
-static struct tun_link *link_at(struct world *w, unsigned node) {
-    uint32_t cursor = 0;
-    return tun_handles_next(&w->node[node].t->links, &cursor);
-}
-
 static enum sim_verdict watch(void *ctx, const struct sim_datagram *d) {
     struct scene *s = ctx;
     if (d->from_node == s->at && d->len == TUN_DATAGRAM) {
         struct tun_header h;
-        struct tun_link *l = link_at(s->w, s->at);
+        struct tun_link *l = world_link(s->w, s->at);
         s->out++;
         s->said = 0xff;
         for (unsigned i = 0; l && i < 3; i++) {
@@ -101,7 +96,7 @@ static void open_responder(struct scene *s) {
 }
 
 static void renew(struct scene *s) {
-    struct tun_link *l = link_at(s->w, CLIENT);
+    struct tun_link *l = world_link(s->w, CLIENT);
     l->rekey_at = sim_now(s->w->sim);
     struct cv_now now = world_now(s->w, CLIENT);
     l->rekey_at = now.mono;
@@ -122,7 +117,7 @@ static void continuing(struct scene *s) { /* flight 2 came, CONTINUE is not answ
     world_run(s->w, CV_MSEC(6));
     sim_path(s->w->sim, CLIENT, RELAY, &(struct sim_path){.cut = true});
     world_run(s->w, CV_MSEC(30));
-    cr_assert(link_at(s->w, CLIENT)->next.live);
+    cr_assert(world_link(s->w, CLIENT)->next.live);
 }
 
 static void renewed(struct scene *s) { /* the responder moved; the initiator did not hear */
@@ -131,7 +126,7 @@ static void renewed(struct scene *s) { /* the responder moved; the initiator did
     world_run(s->w, CV_MSEC(11));
     sim_path(s->w->sim, RELAY, CLIENT, &(struct sim_path){.cut = true});
     world_run(s->w, CV_MSEC(30));
-    cr_assert(link_at(s->w, RELAY)->old.live);
+    cr_assert(world_link(s->w, RELAY)->old.live);
 }
 
 /* ---- messages ---- */
@@ -165,7 +160,7 @@ static size_t body_of(uint8_t command, uint8_t body[64]) {
 /* False: nobody on the other side could say it. */
 static bool sealed(struct scene *s, uint8_t command) {
     uint8_t buf[TUN_DATAGRAM] = {0}, body[64];
-    struct tun_link *peer = link_at(s->w, !s->at);
+    struct tun_link *peer = world_link(s->w, !s->at);
     if (!peer || !peer->now.live)
         return false;
     struct tun_session *from = &peer->now;
@@ -185,7 +180,7 @@ static bool sealed(struct scene *s, uint8_t command) {
 }
 
 static uint32_t index_of(struct scene *s) {
-    struct tun_link *l = link_at(s->w, s->at);
+    struct tun_link *l = world_link(s->w, s->at);
     bool waits = l->making && !l->making->answered;
     return waits ? l->making->hs.local_index : l->now.local_index;
 }
@@ -252,7 +247,7 @@ static const struct {
 /* clang-format on */
 
 static char letter(const struct scene *s, uint8_t before) {
-    struct tun_link *l = link_at(s->w, s->at);
+    struct tun_link *l = world_link(s->w, s->at);
     if (before == TUN_STATE_ANSWERED && l && l->state == TUN_STATE_OPEN)
         return 'o';
     if (!s->out)
@@ -296,14 +291,14 @@ Test(tun_link_states, of_links) {
             }
             s.mute = true;
             s.out = 0;
-            uint8_t before = link_at(s.w, s.at)->state;
+            uint8_t before = world_link(s.w, s.at)->state;
             uint64_t heard = tun_counters(s.w->node[s.at].t)->datagrams_in;
             bool said = say(&s, m);
             world_run(s.w, CV_MSEC(4));
             got[m - 1] = said ? letter(&s, before) : '-';
             cr_expect_leq(s.out, tun_counters(s.w->node[s.at].t)->datagrams_in - heard + 3);
-            cr_expect_not_null(link_at(s.w, s.at), "%s, message %u: the link ended", states[r].name,
-                               m);
+            cr_expect_not_null(world_link(s.w, s.at), "%s, message %u: the link ended",
+                               states[r].name, m);
             world_free(s.w);
         }
         cr_expect_str_eq(got, states[r].answers, "%s:\n got %s\nwant %s", states[r].name, got,

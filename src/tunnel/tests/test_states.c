@@ -37,8 +37,7 @@ static struct tun_circuit *circuit_of(struct scene *s, unsigned node, cv_handle 
 
 static struct tun_hop *hop_of(struct scene *s) {
     /* the first that was made there: that of ONE */
-    uint32_t cursor = 0;
-    return tun_handles_next(&s->w->node[s->relay].t->hops, &cursor);
+    return world_hop(s->w, s->relay);
 }
 
 static char letter(const struct tun_inner *in) {

@@ -269,3 +269,33 @@ uint32_t world_request(struct world *w, unsigned node, cv_handle circuit, uint8_
     sim_touch(w->sim, node);
     return transaction;
 }
+
+struct world *world_five(const struct sim_config *cfg, const struct sim_path *path,
+                         const struct tun_config *tun) {
+    struct world *w = world_new(cfg);
+    for (unsigned i = 0; i < 4; i++)
+        world_relay(w, tun);
+    world_client(w, tun);
+    sim_path_default(w->sim, path);
+    return w;
+}
+
+struct tun_link *world_link(struct world *w, unsigned node) {
+    uint32_t cursor = 0;
+    return tun_handles_next(&w->node[node].t->links, &cursor);
+}
+
+struct tun_hop *world_hop(struct world *w, unsigned relay) {
+    uint32_t cursor = 0;
+    return tun_handles_next(&w->node[relay].t->hops, &cursor);
+}
+
+void world_echo(struct world_node *n, const struct cv_now *now, const struct tun_event *ev) {
+    if (ev->kind == TUN_EVENT_REQUEST && ev->request.command == TUN_CMD_OPEN)
+        tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_OPENED, NULL, 0);
+    if (ev->kind == TUN_EVENT_HOP_DATAGRAM) {
+        uint8_t copy[TUN_DATAGRAM];
+        memcpy(copy, ev->hop_datagram.buf, ev->hop_datagram.len);
+        (void)tun_send(n->t, now, &ev->hop_datagram.from, copy, ev->hop_datagram.len);
+    }
+}

@@ -52,6 +52,10 @@ void world_free(struct world *w);
 unsigned world_relay(struct world *w, const struct tun_config *cfg);
 unsigned world_client(struct world *w, const struct tun_config *cfg);
 
+/* Relays 0 to 3 and client 4, all with `tun` (NULL: the defaults), all `path` apart. */
+struct world *world_five(const struct sim_config *cfg, const struct sim_path *path,
+                         const struct tun_config *tun);
+
 struct cv_now world_now(const struct world *w, unsigned node);
 void world_run(struct world *w, cv_usec for_so_long);
 
@@ -74,5 +78,12 @@ enum cv_err world_send(struct world *w, unsigned node, cv_handle circuit, const 
                        size_t len);
 uint32_t world_request(struct world *w, unsigned node, cv_handle circuit, uint8_t command,
                        const void *body, size_t len);
+
+/* What a node has first, in no order that means something; NULL: it has none. */
+struct tun_link *world_link(struct world *w, unsigned node);
+struct tun_hop *world_hop(struct world *w, unsigned relay);
+
+/* An on_event: a relay that shares openly. Says OPENED, returns every datagram. */
+void world_echo(struct world_node *n, const struct cv_now *now, const struct tun_event *ev);
 
 #endif
