@@ -260,7 +260,7 @@ static void check_buffers(struct doctor *d) {
     if (octets < BUFFER_WANTED)
         find(d, WEAK, "buffers",
              "the system gives sockets %lld KiB; for fast lines: sysctl -w "
-             "net.core.rmem_max=4194304 net.core.wmem_max=4194304, then --buffer 4M",
+             "net.core.rmem_max=4194304 net.core.wmem_max=4194304, then start again",
              (long long)octets >> 10);
     else
         find(d, GOOD, "buffers", "%lld KiB", (long long)octets >> 10);

@@ -93,6 +93,7 @@ json_t *gw_api_status(struct io_host *host) {
     json_object_set_new(o, "hops_carried", octets(s.hops_carried));
     json_object_set_new(o, "cells_relayed", octets(s.cells_relayed));
     json_object_set_new(o, "dropped", octets(s.dropped));
+    json_object_set_new(o, "circuit_full", octets(s.circuit_full));
     json_object_set_new(o, "ledger",
                         json_pack("{s:I, s:I, s:I, s:i}", "pending", (json_int_t)s.ledger_pending,
                                   "given", (json_int_t)s.ledger_given, "taken",

@@ -11,6 +11,9 @@ enum {
     IO_RECV_OCTETS = 65536,
     IO_RECV_SPLIT_MAX = 128,
 
+    /* Asked for a socket's buffers when nobody says otherwise; the system gives less. */
+    IO_BUFFER_WISH = 4 << 20,
+
     /* One send call: so many messages, each a segmented run or one datagram. */
     IO_SEND_MESSAGES = 64,
     IO_SEND_OCTETS = 65487, /* of a segmented send: 65535 - IPv6 and UDP header */

@@ -395,20 +395,26 @@ void node_on_timeout(struct node *n, struct cv_now now) {
     node_settle(n, now);
 }
 
+/* Circuits are emptied before more is put into them: a burst that is longer than a
+ * circuit's queue is no reason to lose its end. `from` may be NULL. */
+static void transmit(struct node *n, struct cv_now now, struct ppsp *from, struct tunnel *t,
+                     struct cv_batch *batch) {
+    bool more = from != NULL;
+    while (!tun_poll_transmit(t, &now, batch) && more)
+        more = node_route_pump_some(n, now, from);
+}
+
 void node_poll_transmit(struct node *n, struct cv_now now, enum node_socket socket,
                         struct cv_batch *batch) {
     settle_if_needed(n, now);
     switch (socket) {
     case NODE_SOCKET_MAIN:
         dht_poll_transmit(n->dht, now, batch);
-        if (n->open)
-            node_route_pump(n, now, n->open);
         if (n->relay)
-            tun_poll_transmit(n->relay, &now, batch);
+            transmit(n, now, n->open, n->relay, batch);
         break;
     case NODE_SOCKET_OWN:
-        node_route_pump(n, now, n->hidden);
-        tun_poll_transmit(n->client, &now, batch);
+        transmit(n, now, n->hidden, n->client, batch);
         break;
     case NODE_SOCKET_DIRECT:
         if (n->direct)

@@ -97,14 +97,17 @@ static void send_run(struct node *n, struct cv_now now, struct tunnel *t,
     }
 }
 
-void node_route_pump(struct node *n, struct cv_now now, struct ppsp *from) {
+bool node_route_pump_some(struct node *n, struct cv_now now, struct ppsp *from) {
     assert(from != n->direct);
     struct tunnel *t = from == n->open ? n->relay : n->client;
-    bool more;
-    do {
-        cv_batch_clear(&n->scratch);
-        more = ppsp_poll_transmit(from, now, &n->scratch);
-        for (uint32_t i = 0; i < n->scratch.runs_used; i++)
-            send_run(n, now, t, &n->scratch.runs[i]);
-    } while (more);
+    cv_batch_clear(&n->scratch);
+    bool more = ppsp_poll_transmit(from, now, &n->scratch);
+    for (uint32_t i = 0; i < n->scratch.runs_used; i++)
+        send_run(n, now, t, &n->scratch.runs[i]);
+    return more;
+}
+
+void node_route_pump(struct node *n, struct cv_now now, struct ppsp *from) {
+    while (node_route_pump_some(n, now, from))
+        continue;
 }

@@ -165,7 +165,10 @@ void node_favour_link_down(struct node *n, struct cv_now now, cv_handle link);
 
 /* route.c */
 void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_event *ev);
-/* Moves what the engine `from` (hidden, or open) wants to send into circuits. */
+/* Moves what the engine `from` (hidden, or open) wants to send into circuits: as much
+ * as a circuit's queue has room for, true: there may be more; or all of it, and what
+ * finds its circuit full is lost. */
+bool node_route_pump_some(struct node *n, struct cv_now now, struct ppsp *from);
 void node_route_pump(struct node *n, struct cv_now now, struct ppsp *from);
 
 /* openly.c: viewer */

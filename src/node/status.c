@@ -32,6 +32,7 @@ void node_status(const struct node *n, struct node_status *ret) {
     ret->circuits = own->circuits;
     ret->links = own->links;
     ret->dropped = n->counters.nobodys;
+    ret->circuit_full = n->counters.circuit_full;
     if (n->relay) {
         const struct tun_counters *r = tun_counters(n->relay);
         ret->links += r->links;
