@@ -339,9 +339,7 @@ static bool open_swarm(struct fetch *g) {
     struct node_swarm_config sw = {.uri = g->uri,
                                    .store = &io_store_ops,
                                    .store_ctx = g->store,
-                                   .mode = s->direct ? NODE_SWARM_DIRECT
-                                           : s->at   ? NODE_SWARM_OPEN
-                                                     : NODE_SWARM_HIDDEN,
+                                   .mode = cli_kind_mode(s, &g->uri),
                                    .fetch_all = true,
                                    .no_share = s->no_share,
                                    .unprotected = cli_kind_unprotected(s),

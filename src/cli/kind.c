@@ -34,11 +34,26 @@ bool cli_kind_unprotected(const struct cli_settings *s) {
     return s->integrity && strcasecmp(s->integrity, "none") == 0;
 }
 
+enum node_swarm_mode cli_kind_mode(const struct cli_settings *s, const struct node_uri *uri) {
+    if (s->direct)
+        return NODE_SWARM_DIRECT;
+    if (s->at)
+        return NODE_SWARM_OPEN;
+    return uri->direct || s->peers_count ? NODE_SWARM_EXIT : NODE_SWARM_HIDDEN;
+}
+
 int cli_kind_of_link(const struct cli_settings *s, const struct node_uri *uri, struct io_why *why) {
     bool none = uri->integrity == PPSP_INTEGRITY_NONE;
     if (none && !(s->direct && cli_kind_unprotected(s))) {
         io_why_set(why, "nothing protects what this link names: whoever serves it decides what it "
                         "contains; add --direct --integrity none if that is meant");
+        return CLI_USAGE;
+    }
+    if (cli_kind_mode(s, uri) == NODE_SWARM_EXIT && uri->chunk_size > CHUNK_SIZE) {
+        io_why_set(why,
+                   "its chunks have %" PRIu32 " octets, and a cell of a circuit carries 1024: "
+                   "it can be fetched with --direct only, which hides nothing",
+                   uri->chunk_size);
         return CLI_USAGE;
     }
     if (s->integrity && none != cli_kind_unprotected(s))
@@ -73,6 +88,7 @@ int cli_kind_read(const struct cli_settings *s, struct node_uri *uri, struct io_
     if (size > CHUNK_SIZE && !s->direct)
         return refuse(why, "chunk-size", text,
                       "a cell of a circuit carries 1024 octets; larger chunks need --direct");
+    uri->direct = s->direct;
     uri->integrity = unprotected ? PPSP_INTEGRITY_NONE : PPSP_INTEGRITY_MERKLE;
     uri->hash = (uint8_t)hash;
     uri->addressing = (uint8_t)method;
@@ -95,9 +111,9 @@ int cli_kind_of_hash(const struct cli_settings *s, const uint8_t network_id[8],
     if (cli_kind_unprotected(s))
         return refuse(why, "root hash", s->argument,
                       "only the link says how long unprotected content is");
-    if (!s->direct)
-        return refuse(why, "root hash", s->argument,
-                      "only a direct swarm is found by its root hash; add --direct or give a link");
+    if (s->at)
+        return refuse(why, "root hash", s->argument, "give the relay's link with --at");
+    uri->direct = true; /* no other swarm is found so */
     if (strlen(s->argument) != 2 * uri->swarm_id_len ||
         cv_unhex(s->argument, uri->swarm_id, uri->swarm_id_len))
         return refuse(why, "root hash", s->argument,

@@ -7,10 +7,16 @@
 
 #include "cli/options.h"
 #include "io/why.h"
+#include "node/node.h"
 #include "node/uri.h"
 
 /* --integrity none. */
 bool cli_kind_unprotected(const struct cli_settings *s);
+
+/* How whoever fetches reaches the peers: at their addresses (--direct), at a relay that
+ * shares it under its own name (--at), through a swarm exit when it is a direct swarm
+ * (the link says so, or peers are named, or the root hash alone), else hidden. */
+enum node_swarm_mode cli_kind_mode(const struct cli_settings *s, const struct node_uri *uri);
 
 /* A link of unprotected content is followed only when that is asked for. */
 int cli_kind_of_link(const struct cli_settings *s, const struct node_uri *uri, struct io_why *why);

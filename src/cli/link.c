@@ -26,6 +26,7 @@ static json_t *describe(const struct node_uri *u) {
                               : "file",
                   "swarm", id, "network", network, "chunk_size", (int)u->chunk_size, "secret",
                   (int)u->has_secret, "contacts", contacts);
+    json_object_set_new(o, "direct", json_boolean(u->direct));
     if (!live)
         json_object_set_new(o, "length", json_integer((json_int_t)u->length));
     if (!live && u->hash < sizeof hashes / sizeof *hashes)
@@ -43,6 +44,8 @@ static void print(const struct node_uri *u, const json_t *o) {
         printf("What      a %s of %" PRIu64 " octets\n", u->folder ? "folder" : "file", u->length);
     printf("Swarm     %s\n", json_string_value(json_object_get(o, "swarm")));
     printf("Network   %s\n", json_string_value(json_object_get(o, "network")));
+    if (u->direct)
+        printf("Peers     have addresses: seen through a swarm exit, or with --direct\n");
     printf("Secret    %s\n", u->has_secret ? "yes: look-ups for it cannot be recognised"
                                            : "no: who knows the link recognises look-ups for it");
     json_array_foreach(json_object_get(o, "contacts"), i, contact)

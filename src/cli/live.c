@@ -350,6 +350,7 @@ static void describe(struct live *l) {
     const char *base = strrchr(name, '/');
     base = base ? base + 1 : name;
     u->kind = NODE_URI_LIVE;
+    u->direct = l->t.s->direct;
     memcpy(u->network_id, l->t.c->network_id, sizeof u->network_id);
     u->integrity = PPSP_INTEGRITY_UNIFIED;
     u->hash = CV_SHA256;

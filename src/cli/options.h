@@ -49,8 +49,8 @@ struct cli_settings {
     const char *pex_key, *pex_authority, *pex_certificate; /* direct: cli/authority.h */
     const char *name; /* live: in its link; NULL = the file's */
     const char *network;
-    bool json, quiet, direct, secret, private_network, gate_off, no_share, no_player, quick_start,
-        ledbat_plus, qr, faststart;
+    bool json, quiet, direct, secret, private_network, gate_off, exit, no_share, no_player,
+        quick_start, ledbat_plus, qr, faststart;
     struct cv_addr listen, own, http;
     struct cv_addr bootstrap[CLI_BOOTSTRAP_MAX];
     size_t bootstrap_count;

@@ -70,26 +70,30 @@ static void draw(struct cli_progress *p, const json_t *o) {
     p->drawn = true;
 }
 
-static bool is_open(const struct node *n, cv_handle swarm) {
+static enum node_swarm_mode mode_of(const struct node *n, cv_handle swarm) {
     struct node_swarm_status s;
     for (size_t i = 0; node_swarm_status(n, i, &s); i++)
         if (s.swarm == swarm)
-            return s.mode == NODE_SWARM_OPEN;
-    return false;
+            return s.mode;
+    return NODE_SWARM_HIDDEN;
 }
 
 void cli_progress_peer(struct cli_progress *p, struct node *n, cv_handle swarm,
                        const struct cv_endpoint *endpoint) {
+    static const char *const ends[NODE_SWARM_MODES] = {
+        [NODE_SWARM_HIDDEN] = " to the meeting point",
+        [NODE_SWARM_DIRECT] = "",
+        [NODE_SWARM_OPEN] = ", the last one shares it",
+        [NODE_SWARM_EXIT] = ", the last one speaks to a peer for us",
+    };
     struct node_peer_status peer;
     char sentence[160];
     for (size_t i = 0; node_peer_status(n, swarm, i, &peer); i++) {
         if (!cv_endpoint_equal(&peer.endpoint, endpoint))
             continue;
-        snprintf(sentence, sizeof sentence,
-                 !peer.hidden        ? "Connected DIRECTLY: %u hops"
-                 : is_open(n, swarm) ? "Path ready: %u hops, the last one shares it"
-                                     : "Path ready: %u hops to the meeting point",
-                 (unsigned)peer.hops);
+        snprintf(sentence, sizeof sentence, "%s: %u hops%s",
+                 peer.hidden ? "Path ready" : "Connected DIRECTLY", (unsigned)peer.hops,
+                 ends[mode_of(n, swarm)]);
         json_t *hops = json_array();
         for (size_t j = 0; j < peer.hops; j++)
             json_array_append_new(hops, json_string(peer.path[j]));

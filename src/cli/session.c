@@ -271,6 +271,7 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
                                  .buffer_octets = (uint32_t)s->buffer,
                                  .node = {.private_network = s->private_network,
                                           .relay = relay,
+                                          .exit = relay && s->exit,
                                           .relay_bandwidth_kib = (uint32_t)s->bandwidth_kib,
                                           .epoch_seconds = (uint32_t)s->epoch_seconds,
                                           .epoch_minimum = s->epoch_minimum,

@@ -102,9 +102,10 @@ static void print_path(const json_t *rows) {
         }
         json_array_foreach(json_object_get(p, "path"), j, hop)
             printf(" -> %s", json_string_value(hop));
-        puts(json_is_true(json_object_get(p, "open"))
-                 ? ", which shares it openly"
-                 : " -> meeting point -> the peer's own hops -> peer");
+        puts(json_is_true(json_object_get(p, "open"))   ? ", which shares it openly"
+             : json_is_true(json_object_get(p, "exit")) ? ", which speaks to the peer for us"
+                                                        : " -> meeting point -> the peer's own "
+                                                          "hops -> peer");
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "cli/authority.h"
 #include "cli/exitcode.h"
+#include "cli/kind.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
 #include "io/store_ring.h"
@@ -214,7 +215,7 @@ static bool open_swarm(struct watch *w) {
     struct node_swarm_config sw = {.uri = w->uri,
                                    .store = &io_ring_ops,
                                    .store_ctx = w->ring,
-                                   .mode = w->t.s->direct ? NODE_SWARM_DIRECT : NODE_SWARM_HIDDEN,
+                                   .mode = cli_kind_mode(w->t.s, &w->uri),
                                    .fetch_all = true,
                                    .no_share = w->t.s->no_share,
                                    .upload_limit = w->t.s->upload_limit,

@@ -67,6 +67,7 @@ static json_t *counters_of(const struct ppsp_counters *c) {
 }
 
 static json_t *protocol(struct io_host *host) {
+    /* What is watched through an exit is counted among the hidden. */
     static const char *const names[] = {
         [NODE_SWARM_HIDDEN] = "hidden", [NODE_SWARM_DIRECT] = "direct", [NODE_SWARM_OPEN] = "open"};
     json_t *o = json_object();
@@ -103,7 +104,9 @@ json_t *gw_api_status(struct io_host *host) {
                         json_pack("{s:I, s:I, s:s, s:i}", "given", (json_int_t)s.own_given, "taken",
                                   (json_int_t)s.own_taken, "stands", stands[s.stands], "tokens",
                                   (int)s.tokens));
-    static const char *const names[NODE_SOCKETS] = {"main", "own", "direct"};
+    static const char *const names[NODE_SOCKETS] = {"main",  "own",   "direct", "exit1",
+                                                    "exit2", "exit3", "exit4",  "exit5",
+                                                    "exit6", "exit7", "exit8"};
     json_t *sockets = json_object();
     for (enum node_socket i = NODE_SOCKET_MAIN; i < NODE_SOCKETS; i++) {
         struct cv_addr at = io_host_bound(host, i);
@@ -162,6 +165,8 @@ json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
             "sent", (json_int_t)s.sent, "rate_down", (json_int_t)s.rate_down, "rate_up",
             (json_int_t)s.rate_up, "peers", (int)s.peers);
         if (o)
+            json_object_set_new(o, "exit", json_boolean(s.mode == NODE_SWARM_EXIT));
+        if (o)
             json_object_set_new(o, "ranges", ranges(host, &s));
         if (o && s.uri.kind == NODE_URI_LIVE)
             json_object_set_new(o, "live", json_true());
@@ -216,9 +221,9 @@ static json_t *peer_row(const struct node_swarm_status *s, const struct node_pee
 }
 
 static json_t *path_row(const struct node_swarm_status *s, const struct node_peer_status *p) {
-    return json_pack("{s:s, s:b, s:b, s:b, s:o}", "name", s->uri.name, "hidden", (int)p->hidden,
-                     "open", s->mode == NODE_SWARM_OPEN, "outgoing", (int)p->outgoing, "path",
-                     path_of(p));
+    return json_pack("{s:s, s:b, s:b, s:b, s:b, s:o}", "name", s->uri.name, "hidden",
+                     (int)p->hidden, "open", s->mode == NODE_SWARM_OPEN, "exit",
+                     s->mode == NODE_SWARM_EXIT, "outgoing", (int)p->outgoing, "path", path_of(p));
 }
 
 json_t *gw_api_peers(struct io_host *host) {

@@ -19,7 +19,9 @@ static void counter(FILE *out, const char *name, const char *help, uint64_t valu
 }
 
 static void sockets(FILE *out, const struct io_host *host) {
-    static const char *const names[NODE_SOCKETS] = {"main", "own", "direct"};
+    static const char *const names[NODE_SOCKETS] = {"main",  "own",   "direct", "exit1",
+                                                    "exit2", "exit3", "exit4",  "exit5",
+                                                    "exit6", "exit7", "exit8"};
     static const struct {
         const char *name, *help;
         size_t in, out;

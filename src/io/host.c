@@ -162,6 +162,7 @@ static enum cv_err make_node(struct io_host *h, const struct io_host_config *cfg
     node.main_family = at.family;
     node.loopback = cv_addr_is_loopback(&at);
     node.direct = h->sockets[NODE_SOCKET_DIRECT].udp != NULL;
+    node.direct_port = io_host_bound(h, NODE_SOCKET_DIRECT).port;
     for (size_t i = 0; i < node.relay_addrs_count; i++)
         if (!node.relay_addrs[i].port)
             node.relay_addrs[i].port = at.port;
@@ -185,9 +186,13 @@ enum cv_err io_host_new(struct io_loop *loop, const struct io_host_config *cfg,
     h->now = io_clock_now();
     h->timer = io_timer_new(loop, on_timer, h);
     enum cv_err err = h->timer ? CV_ERR_OK : CV_ERR_NOMEM;
-    const struct cv_addr *addrs[NODE_SOCKETS] = {&cfg->main, &cfg->own, &cfg->direct};
+    const struct cv_addr *addrs[] = {&cfg->main, &cfg->own, &cfg->direct};
+    struct cv_addr exit_at = cfg->main; /* any ports of the relay's address */
+    exit_at.port = 0;
+    if (!cfg->node.exit)
+        exit_at.family = 0;
     for (enum node_socket i = NODE_SOCKET_MAIN; !err && i < NODE_SOCKETS; i++)
-        err = open_socket(h, i, addrs[i], cfg, why);
+        err = open_socket(h, i, i < NODE_SOCKET_EXIT ? addrs[i] : &exit_at, cfg, why);
     if (!err)
         err = make_node(h, cfg, why);
     if (err) {

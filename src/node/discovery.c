@@ -160,6 +160,24 @@ static void answer_item(struct node *n, struct cv_now now, struct node_errand *e
     answer(n, now, e, TUN_CMD_RESULT, &w);
 }
 
+static void answer_peers(struct node *n, struct cv_now now, struct node_errand *e) {
+    uint8_t buf[TUN_MTU_BACKWARD];
+    struct tun_result r;
+    struct cv_wr w = cv_wr_init(buf, sizeof buf);
+    r = (struct tun_result){.transaction = e->transaction, .kind = TUN_LOOKUP_PEERS};
+    r.peers = e->peer_count;
+    memcpy(r.peer, e->peer, sizeof r.peer);
+    tun_result_write(&w, &r);
+    answer(n, now, e, TUN_CMD_RESULT, &w);
+}
+
+/* Only those that we would speak to: the others are of no use to who asks us. */
+static void note_peers(struct node *n, struct node_errand *e, const struct dht_event *ev) {
+    for (size_t i = 0; i < ev->peers.n && e->peer_count < TUN_PEERS_MAX; i++)
+        if (node_exit_may_call(n, &ev->peers.v[i]))
+            e->peer[e->peer_count++] = ev->peers.v[i];
+}
+
 static void answer_error(struct node *n, struct cv_now now, const struct tun_event *ev,
                          enum tun_cmd_error code) {
     uint8_t body = (uint8_t)code;
@@ -186,6 +204,25 @@ static struct node_errand *errand_new(struct node *n, const struct tun_event *ev
     return e;
 }
 
+/* Peers of a direct swarm: what a swarm exit is asked for, and nobody else. */
+static void do_peers(struct node *n, struct cv_now now, const struct tun_event *ev,
+                     const struct tun_lookup *m) {
+    struct dht_id asked;
+    if (!n->exit) {
+        answer_error(n, now, ev, TUN_ERROR_REFUSED);
+        return;
+    }
+    memcpy(asked.b, m->keys, sizeof asked.b);
+    struct node_errand *e = errand_new(n, ev, 0, false);
+    if (!e || dht_find_peers(n->dht, now, &asked, &e->op) != CV_ERR_OK) {
+        if (e)
+            e->op = 0;
+        answer_error(n, now, ev, TUN_ERROR_BUSY);
+        return;
+    }
+    e->peers = true;
+}
+
 static void do_lookup(struct node *n, struct cv_now now, const struct tun_event *ev,
                       struct cv_rd *r) {
     struct tun_lookup m;
@@ -193,8 +230,8 @@ static void do_lookup(struct node *n, struct cv_now now, const struct tun_event 
         answer_error(n, now, ev, TUN_ERROR_MALFORMED);
         return;
     }
-    if (m.kind != TUN_LOOKUP_ITEMS) {
-        answer_error(n, now, ev, TUN_ERROR_REFUSED); /* peers belong to the swarm exit */
+    if (m.kind == TUN_LOOKUP_PEERS) {
+        do_peers(n, now, ev, &m);
         return;
     }
     for (uint8_t i = 0; i < m.n; i++) {
@@ -275,6 +312,8 @@ static void errand_done(struct node *n, struct cv_now now, struct node_errand *e
         };
         tun_put_done_write(&w, &m);
         answer(n, now, e, TUN_CMD_PUT_DONE, &w);
+    } else if (e->peers) {
+        answer_peers(n, now, e);
     } else {
         answer_item(n, now, e, e->found ? &e->item : NULL);
     }
@@ -307,6 +346,7 @@ static void on_done(struct node *n, struct cv_now now, const struct dht_event *e
 }
 
 void node_discovery_on_dht(struct node *n, struct cv_now now, const struct dht_event *ev) {
+    struct node_errand *e;
     switch (ev->kind) {
     case DHT_EVENT_READY:
         n->dht_ready = true;
@@ -321,6 +361,8 @@ void node_discovery_on_dht(struct node *n, struct cv_now now, const struct dht_e
             n, &(struct node_event){.kind = NODE_EVENT_NO_BOOTSTRAP, .u.count = ev->tried});
         break;
     case DHT_EVENT_PEERS:
+        if ((e = errand_find(n, ev->op)) != NULL && e->peers)
+            note_peers(n, e, ev);
         if (ev->op == n->relay_lookup) {
             for (size_t i = 0; i < ev->peers.n; i++)
                 contact(n, now, &ev->peers.v[i]);
@@ -330,8 +372,8 @@ void node_discovery_on_dht(struct node *n, struct cv_now now, const struct dht_e
                 n->announce_met[i] += (uint32_t)ev->peers.n;
         break;
     case DHT_EVENT_ITEM: {
-        struct node_errand *e = errand_find(n, ev->op);
-        if (e && !e->put) {
+        e = errand_find(n, ev->op);
+        if (e && !e->put && !e->peers) {
             e->found = true;
             e->item = *ev->item; /* the newest: each one reported has a higher seq */
         }

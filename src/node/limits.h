@@ -42,6 +42,40 @@ enum node_limits {
     NODE_PRIORITY_LINKS = 4, /* first hops with a token shown at a time */
     NODE_PRIORITY_TRIES = 3,
     NODE_SETTLE_ROUNDS = 1000, /* more is put off to the next step */
+
+    /* --- a swarm exit (exitfilter.h) --- */
+    NODE_EXITS = 8,            /* its sockets: callers of one peer at a time */
+    NODE_EXIT_OWN_MAX = 4,     /* addresses whose networks are never called, */
+    NODE_EXIT_OWN_BITS_4 = 24, /* so many bits of them */
+    NODE_EXIT_OWN_BITS_6 = 48,
+    NODE_EXIT_FLOWS_MAX = 1024,       /* in all, */
+    NODE_EXIT_OWNER_FLOWS = 16,       /* and of one circuit */
+    NODE_EXIT_OWNERS_MAX = 1024,      /* circuits with flows, or with some a minute ago */
+    NODE_EXIT_OPENS_S = 1,            /* CONNECTs of one circuit a second, */
+    NODE_EXIT_OPENS_BURST = 32,       /* and at once */
+    NODE_EXIT_CALL_MAX = 256,         /* octets of a handshake that calls */
+    NODE_EXIT_CALLS_S = 50,           /* of all circuits, a second; burst four times that */
+    NODE_EXIT_OWNER_CALLS_S = 1,      /* of one circuit, a second, */
+    NODE_EXIT_OWNER_CALLS_BURST = 48, /* and at once: three to each of its flows */
+    NODE_EXIT_ADDRESS_CALLS = 3,      /* without an answer in NODE_EXIT_CALL_WINDOW, */
+    NODE_EXIT_HOST_CALLS = 9,         /* and to all ports of a host (a /64) */
+    NODE_EXIT_CALLED_MAX = 8192,      /* addresses and hosts remembered for that; then nobody new */
+    NODE_EXIT_DATAGRAM_MAX = 1500,    /* octets; what is longer did not come in one piece */
+    NODE_EXIT_OUT_S = 2 << 20,        /* octets a second of one flow, to its peer */
+    NODE_EXIT_IN_S = 32 << 20,        /* and from it */
+    NODE_EXIT_QUEUE = 128,            /* datagrams that wait for one of the sockets */
+
+    /* --- a viewer who uses one (exitway.c) --- */
+    NODE_WAY_PEERS = 32, /* known of one swarm */
+    NODE_WAY_FLOWS = 8,  /* called at a time */
 };
+
+#define NODE_EXIT_CALL_WINDOW CV_SEC(60)
+#define NODE_EXIT_UNANSWERED  CV_SEC(30)  /* a flow that nobody answered */
+#define NODE_EXIT_SILENCE     CV_SEC(120) /* one on which either side is silent */
+#define NODE_EXIT_LOOK_EVERY  CV_SEC(1)
+#define NODE_WAY_WAIT         CV_MSEC(250) /* until a path to an exit is looked for again */
+#define NODE_WAY_PEER_WAIT    CV_SEC(30)   /* until who did not answer is called again */
+#define NODE_WAY_LOOK_EVERY   CV_SEC(120)  /* for peers in the DHT, while there are too few */
 
 #endif

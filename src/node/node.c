@@ -93,13 +93,17 @@ static void on_relay(struct node *n, struct cv_now now, const struct tun_event *
     case TUN_EVENT_REQUEST:
         if (ev->request.command == TUN_CMD_OPEN)
             node_openly_on_request(n, now, ev);
+        else if (ev->request.command == TUN_CMD_CONNECT)
+            node_exit_on_connect(n, now, ev);
         else if (ev->request.command == TUN_CMD_TOKEN_REQUEST)
             node_priority_on_request(n, now, ev);
         else
             node_discovery_on_request(n, now, ev);
         break;
     case TUN_EVENT_HOP_DATAGRAM:
-        if (n->open)
+        if (ev->hop_datagram.from.flow)
+            node_exit_on_cell(n, now, ev);
+        else if (n->open)
             ppsp_on_datagram(n->open, now, &ev->hop_datagram.from, ev->hop_datagram.buf,
                              ev->hop_datagram.len);
         break;
@@ -107,6 +111,7 @@ static void on_relay(struct node *n, struct cv_now now, const struct tun_event *
         struct cv_endpoint ep = cv_endpoint_circuit(ev->hop_down.hop, 0);
         if (n->open)
             ppsp_peer_remove(n->open, now, &ep, /* goodbye= */ false);
+        node_exit_on_hop_down(n, ev->hop_down.hop);
         node_discovery_on_hop_down(n, now, ev->hop_down.hop);
         break;
     }
@@ -191,7 +196,8 @@ static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool
     const struct node_config *cfg = &n->cfg;
     struct tun_config t = {
         .relay = relay,
-        .relay_flags = TUN_RELAY_RELAY | TUN_RELAY_INTRO | TUN_RELAY_RENDEZVOUS | TUN_RELAY_DHT,
+        .relay_flags = (uint16_t)(TUN_RELAY_RELAY | TUN_RELAY_INTRO | TUN_RELAY_RENDEZVOUS |
+                                  TUN_RELAY_DHT | (cfg->exit ? TUN_RELAY_EXIT : 0)),
         .address_class = (uint8_t)tunnel_class(cfg),
         /* A relay's own links are nameless: it spends tokens on them, and has no
          * account that would tell whose they are (priority.c). */
@@ -281,17 +287,18 @@ enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, st
     n->priority.at = tokens ? now.mono : CV_USEC_NEVER;
     n->too_few_at = cv_usec_add(now.mono, NODE_TOO_FEW_AFTER);
     n->swarm_retry_at = cv_usec_add(now.mono, NODE_SWARM_RETRY);
-    n->dial_at = CV_USEC_NEVER;
+    n->dial_at = n->way_at = CV_USEC_NEVER;
     n->dht_save_at = cv_usec_add(now.mono, NODE_DHT_SAVE_EVERY);
 
     n->dht = make_dht(n, now);
     n->client = make_tunnel(n, &now, false);
     n->relay = cfg->relay ? make_tunnel(n, &now, true) : NULL;
+    n->exit = cfg->relay && cfg->exit ? node_exit_new(cfg, rng, now) : NULL;
     n->hidden = node_swarm_engine(n, NODE_SWARM_HIDDEN);
     n->direct = cfg->direct ? node_swarm_engine(n, NODE_SWARM_DIRECT) : NULL;
     enum cv_err err = make_ledger(n, now);
     if (!err && (!n->dht || !n->client || !n->hidden || (cfg->relay && !n->relay) ||
-                 (cfg->direct && !n->direct)))
+                 (cfg->relay && cfg->exit && !n->exit) || (cfg->direct && !n->direct)))
         err = CV_ERR_NOMEM;
     memset(n->cfg.saved, 0, sizeof n->cfg.saved); /* borrowed for this call only */
     if (err) {
@@ -312,8 +319,11 @@ struct node *node_free(struct node *n) {
     ppsp_free(n->hidden);
     ppsp_free(n->direct);
     ppsp_free(n->open);
+    for (size_t i = 0; i < NODE_SWARMS_MAX; i++)
+        free(n->swarms[i].way);
     tun_free(n->client);
     tun_free(n->relay);
+    node_exit_free(n->exit);
     dht_free(n->dht);
     for (size_t i = 0; i < NODE_SAVED_KINDS; i++)
         free(n->saved[i]);
@@ -339,7 +349,7 @@ void node_save(struct node *n) {
 
 void node_on_datagram(struct node *n, struct cv_now now, enum node_socket socket,
                       const struct cv_addr *from, const uint8_t *buf, size_t len) {
-    switch (socket) {
+    switch ((int)socket) {
     case NODE_SOCKET_MAIN:
         if (node_demux_is_tunnel(n, buf, len))
             tun_on_datagram(n->relay, &now, from, buf, len);
@@ -357,7 +367,8 @@ void node_on_datagram(struct node *n, struct cv_now now, enum node_socket socket
             ppsp_on_datagram(n->direct, now, &ep, buf, len);
         }
         break;
-    case NODE_SOCKETS:
+    default: /* EXIT and those behind it */
+        node_exit_on_datagram(n, now, (unsigned)(socket - NODE_SOCKET_EXIT), from, buf, len);
         break;
     }
     n->unsettled = true;
@@ -390,6 +401,8 @@ void node_on_timeout(struct node *n, struct cv_now now) {
         node_swarm_retry(n, now);
     }
     node_openly_on_timeout(n, now);
+    node_way_on_timeout(n, now);
+    node_exit_on_timeout(n, now);
     node_priority_on_timeout(n, now);
     n->unsettled = false;
     node_settle(n, now);
@@ -407,7 +420,7 @@ static void transmit(struct node *n, struct cv_now now, struct ppsp *from, struc
 void node_poll_transmit(struct node *n, struct cv_now now, enum node_socket socket,
                         struct cv_batch *batch) {
     settle_if_needed(n, now);
-    switch (socket) {
+    switch ((int)socket) {
     case NODE_SOCKET_MAIN:
         dht_poll_transmit(n->dht, now, batch);
         if (n->relay)
@@ -420,7 +433,8 @@ void node_poll_transmit(struct node *n, struct cv_now now, enum node_socket sock
         if (n->direct)
             ppsp_poll_transmit(n->direct, now, batch);
         break;
-    case NODE_SOCKETS:
+    default: /* EXIT and those behind it */
+        node_exit_poll_transmit(n, (unsigned)(socket - NODE_SOCKET_EXIT), batch);
         break;
     }
     node_settle(n, now);
@@ -442,6 +456,8 @@ cv_usec node_next_timeout(const struct node *n) {
         at = cv_usec_min(at, rep_ledger_next_timeout(n->ledger));
     at = cv_usec_min(at, n->swarm_retry_at);
     at = cv_usec_min(at, n->dial_at);
+    at = cv_usec_min(at, n->way_at);
+    at = cv_usec_min(at, node_exit_next(n));
     at = cv_usec_min(at, n->priority.at);
     return cv_usec_min(at, node_discovery_next(n));
 }

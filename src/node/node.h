@@ -31,6 +31,8 @@
 #include "base/rng.h"
 #include "base/time.h"
 #include "crypto/keys.h"
+#include "node/exitfilter.h"
+#include "node/limits.h"
 #include "node/uri.h"
 #include "ppsp/ppsp.h"
 #include "ppsp/store.h"
@@ -40,8 +42,15 @@ struct node;
 
 /* The UDP sockets of a node. MAIN: the DHT and, on a relay, links from others.
  * OWN: our own circuits, on another port, so that what we do is not seen on the
- * relay's port. DIRECT: plain PPSPP, only with direct swarms. */
-enum node_socket { NODE_SOCKET_MAIN, NODE_SOCKET_OWN, NODE_SOCKET_DIRECT, NODE_SOCKETS };
+ * relay's port. DIRECT: plain PPSPP, only with direct swarms. EXIT and those behind it,
+ * NODE_EXITS in all: what a swarm exit says to peers of direct swarms for others. */
+enum node_socket {
+    NODE_SOCKET_MAIN,
+    NODE_SOCKET_OWN,
+    NODE_SOCKET_DIRECT,
+    NODE_SOCKET_EXIT,
+    NODE_SOCKETS = NODE_SOCKET_EXIT + NODE_EXITS
+};
 
 /* What must be kept across restarts besides identity, ledger and content:
  * opaque octets, given back in node_config.saved. */
@@ -63,10 +72,12 @@ struct node_config {
     bool private_network; /* [network] private = yes: other address classes too */
     uint8_t main_family;  /* 4 or 6: what MAIN is bound to */
     bool direct;          /* there is a socket DIRECT */
+    uint16_t direct_port; /* what it is bound to; 0: complete swarms are not announced */
 
     struct cv_ed25519_secret identity_secret;
 
     bool relay;                    /* carry others' circuits */
+    bool exit;                     /* and PPSPP of theirs to peers of direct swarms */
     struct cv_addr relay_addrs[2]; /* public addresses of MAIN; relays only */
     size_t relay_addrs_count;
     uint32_t relay_bandwidth_kib; /* advertised, KiB/s; 0 = no statement */
@@ -119,8 +130,16 @@ void node_save(struct node *n);
 
 /* How a swarm reaches its peers. OPEN: a relay shares it under its own name and
  * everybody comes to it by a circuit that ends there. Its viewers stay unknown
- * to it; that it has the content is no secret, and it learns what is asked for. */
-enum node_swarm_mode { NODE_SWARM_HIDDEN, NODE_SWARM_DIRECT, NODE_SWARM_OPEN };
+ * to it; that it has the content is no secret, and it learns what is asked for.
+ * EXIT: a direct swarm, watched through a swarm exit; its peers see the exit's address,
+ * the exit sees the swarm and not who watches. */
+enum node_swarm_mode {
+    NODE_SWARM_HIDDEN,
+    NODE_SWARM_DIRECT,
+    NODE_SWARM_OPEN,
+    NODE_SWARM_EXIT,
+    NODE_SWARM_MODES
+};
 
 /* What it takes to open a swarm; the URI's content plus where the octets live. */
 struct node_swarm_config {
@@ -150,13 +169,13 @@ struct node_swarm_config {
 /* CV_ERR_EXIST when the swarm is open (the modes exclude each other for good),
  * CV_ERR_DIFFERS when the URI belongs to another network, CV_ERR_INVAL when the
  * mode is not possible here (DIRECT without its socket, OPEN and complete on
- * what is no relay, OPEN and live, no integrity protection but not meant so),
+ * what is no relay, OPEN and live, EXIT and complete, no integrity protection but not meant so),
  * CV_ERR_LIMIT, CV_ERR_NOMEM, or the store's error. */
 enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node_swarm_config *cfg,
                             cv_handle *ret_swarm);
 void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm);
 
-/* Direct swarms: a peer given by hand. */
+/* Direct swarms, also through an exit: a peer given by hand. */
 enum cv_err node_swarm_peer(struct node *n, struct cv_now now, cv_handle swarm,
                             const struct cv_addr *addr);
 
@@ -284,6 +303,9 @@ struct node_status {
     uint32_t tokens; /* of priority, left */
 };
 void node_status(const struct node *n, struct node_status *ret);
+
+/* What a swarm exit let through and what not; NULL: we are none. */
+const struct exit_counters *node_exit_counters(const struct node *n);
 
 /* What the peer protocol counted for all swarms of a kind: why datagrams were dropped, and
  * who was silent. NULL: there is no engine for that kind. */

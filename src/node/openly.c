@@ -17,7 +17,7 @@
 
 static struct node_swarm *by_circuit(struct node *n, cv_handle circuit) {
     for (size_t i = 0; circuit && i < NODE_SWARMS_MAX; i++)
-        if (n->swarms[i].used && n->swarms[i].circuit == circuit)
+        if (n->swarms[i].used && !n->swarms[i].way && n->swarms[i].circuit == circuit)
             return &n->swarms[i];
     return NULL;
 }
@@ -52,7 +52,7 @@ static void forget(struct node *n, struct cv_now now, struct node_swarm *s) {
 }
 
 void node_openly_hang_up(struct node *n, struct cv_now now, struct node_swarm *s) {
-    if (!s->circuit)
+    if (!s->circuit || s->way)
         return;
     /* What ppsp has to say goodbye with goes first. */
     node_route_pump(n, now, n->hidden);

@@ -55,6 +55,10 @@ static void on_link_down(struct node *n, const struct tun_event *ev) {
 void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_event *ev) {
     switch ((int)ev->kind) {
     case TUN_EVENT_DATAGRAM:
+        if (ev->datagram.from.flow) {
+            node_way_on_cell(n, now, ev);
+            break;
+        }
         ppsp_on_datagram(n->hidden, now, &ev->datagram.from, ev->datagram.buf, ev->datagram.len);
         break;
     case TUN_EVENT_PEER_UP:
@@ -79,6 +83,7 @@ void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_ev
     case TUN_EVENT_CIRCUIT_DOWN:
     case TUN_EVENT_REPLY:
         node_openly_on_circuit(n, now, ev);
+        node_way_on_circuit(n, now, ev);
         node_priority_on_circuit(n, now, ev);
         break;
     default:
@@ -92,7 +97,9 @@ static void send_run(struct node *n, struct cv_now now, struct tunnel *t,
     assert(run->to.kind == CV_ENDPOINT_CIRCUIT);
     for (uint16_t i = 0; i < run->count; i++) {
         /* A full circuit loses it, as any path may; LEDBAT slows down. */
-        if (tun_send(t, &now, &run->to, cv_batch_at(&n->scratch, run, i), run->size))
+        const uint8_t *at = cv_batch_at(&n->scratch, run, i);
+        if (run->to.flow ? node_way_send(n, now, &run->to, at, run->size)
+                         : tun_send(t, &now, &run->to, at, run->size))
             n->counters.circuit_full++;
     }
 }

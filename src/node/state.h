@@ -6,6 +6,9 @@
  *     demux.c      which engine a datagram of MAIN is for
  *     swarm.c      open swarms, wishes, reading; what there is to see of them
  *     route.c      chunks <-> circuits: the one place where the two engines meet
+ *     directly.c   direct swarms of ours -> DHT
+ *     exit.c       a swarm exit: circuits that end here <-> peers of direct swarms
+ *     exitway.c    direct swarms that we see through one
  *     openly.c     swarms that a relay shares under its own name: both ends
  *     discovery.c  DHT <-> tunnel: relays found and announced, look-ups done for others
  *     accounts.c   tunnel <-> ledger: octets of links in, classes of links out
@@ -30,12 +33,15 @@ struct node_swarm {
     struct ppsp *engine;   /* hidden, direct or open; never changes */
     cv_handle ppsp;        /* the swarm there */
     cv_handle view, share; /* hidden swarms: the tunnel's side, 0 = not (yet) */
-    cv_handle circuit;     /* open swarms, viewer: to the relay, 0 = not (yet) */
-    uint32_t transaction;  /* of the OPEN that was asked there, 0 = none */
-    uint64_t edge;         /* live swarms, viewer: one behind the newest verified chunk */
-    bool complete;         /* everything is verified */
-    bool worth_sharing;    /* enough is there to be a seeder too */
-    bool shared;           /* SHARED was said */
+    cv_handle
+        circuit; /* open swarms, viewer: to the relay; through an exit: to that; 0 = not (yet) */
+    struct node_way *way; /* through an exit; NULL: other modes */
+    uint32_t transaction; /* of the OPEN that was asked there, 0 = none */
+    dht_op announce;      /* direct swarms that we have: kept in the DHT; 0 = not */
+    uint64_t edge;        /* live swarms, viewer: one behind the newest verified chunk */
+    bool complete;        /* everything is verified */
+    bool worth_sharing;   /* enough is there to be a seeder too */
+    bool shared;          /* SHARED was said */
 };
 
 /* A look-up or put that the node's DHT does for somebody else's circuit. */
@@ -45,7 +51,10 @@ struct node_errand {
     uint32_t transaction;
     uint8_t index; /* which of the asked keys */
     bool found, put;
+    bool peers;           /* asked for peers of a direct swarm */
     struct dht_item item; /* newest found so far */
+    struct cv_addr peer[TUN_PEERS_MAX];
+    uint8_t peer_count;
 };
 
 /* A relay that proved who it is, while it has a link with ours. */
@@ -80,6 +89,8 @@ struct node {
     struct dht *dht;
     struct tunnel *client;     /* on OWN */
     struct tunnel *relay;      /* on MAIN; NULL: we carry nobody */
+    struct node_exit *exit;    /* on the EXIT sockets; NULL: we are none */
+    bool draining;             /* nobody new is taken on (node_drain) */
     struct ppsp *hidden;       /* peers are circuits of `client` */
     struct ppsp *direct;       /* peers are UDP addresses; NULL: no socket for it */
     struct ppsp *open;         /* peers are circuits that end at `relay`; NULL: nothing shared so */
@@ -87,6 +98,7 @@ struct node {
 
     struct node_swarm *swarms; /* NODE_SWARMS_MAX */
     cv_usec swarm_retry_at;
+    cv_usec way_at;  /* when exitway.c has something to do */
     cv_usec dial_at; /* when viewers of open swarms without a circuit try again */
 
     struct node_first_hop first_hops[NODE_FIRST_HOPS_MAX];
@@ -170,6 +182,39 @@ void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_ev
  * finds its circuit full is lost. */
 bool node_route_pump_some(struct node *n, struct cv_now now, struct ppsp *from);
 void node_route_pump(struct node *n, struct cv_now now, struct ppsp *from);
+
+/* exit.c: relay */
+struct node_exit *node_exit_new(const struct node_config *cfg, const struct cv_rng *rng,
+                                struct cv_now now);
+struct node_exit *node_exit_free(struct node_exit *x);
+bool node_exit_may_call(const struct node *n, const struct cv_addr *to);
+void node_exit_on_connect(struct node *n, struct cv_now now, const struct tun_event *ev);
+void node_exit_on_cell(struct node *n, struct cv_now now, const struct tun_event *ev);
+void node_exit_on_hop_down(struct node *n, cv_handle hop);
+void node_exit_on_datagram(struct node *n, struct cv_now now, unsigned port,
+                           const struct cv_addr *from, const uint8_t *buf, size_t len);
+void node_exit_poll_transmit(struct node *n, unsigned port, struct cv_batch *batch);
+void node_exit_on_timeout(struct node *n, struct cv_now now);
+cv_usec node_exit_next(const struct node *n);
+
+/* exitway.c: viewer */
+struct node_way *node_way_new(void);
+void node_way_close(struct node *n, struct cv_now now, struct node_swarm *s);
+void node_way_dial(struct node *n, struct cv_now now, struct node_swarm *s);
+enum cv_err node_way_peer(struct node *n, struct cv_now now, struct node_swarm *s,
+                          const struct cv_addr *addr);
+/* The ppsp engine forgot it. */
+void node_way_peer_down(struct node *n, struct cv_now now, struct node_swarm *s,
+                        const struct cv_endpoint *ep);
+void node_way_on_circuit(struct node *n, struct cv_now now, const struct tun_event *ev);
+void node_way_on_cell(struct node *n, struct cv_now now, const struct tun_event *ev);
+enum cv_err node_way_send(struct node *n, struct cv_now now, const struct cv_endpoint *to,
+                          const uint8_t *buf, size_t len);
+void node_way_on_timeout(struct node *n, struct cv_now now);
+
+/* directly.c */
+void node_directly_announce(struct node *n, struct cv_now now, struct node_swarm *s);
+void node_directly_end(struct node *n, struct cv_now now, struct node_swarm *s);
 
 /* openly.c: viewer */
 void node_openly_dial(struct node *n, struct cv_now now, struct node_swarm *s);

@@ -59,8 +59,8 @@ void node_status(const struct node *n, struct node_status *ret) {
 }
 
 const struct ppsp_counters *node_ppsp_counters(const struct node *n, enum node_swarm_mode mode) {
-    const struct ppsp *p = mode == NODE_SWARM_DIRECT   ? n->direct
-                           : mode == NODE_SWARM_HIDDEN ? n->hidden
-                                                       : n->open;
+    const struct ppsp *p = mode == NODE_SWARM_DIRECT ? n->direct
+                           : mode == NODE_SWARM_OPEN ? n->open
+                                                     : n->hidden;
     return p ? ppsp_counters(p) : NULL;
 }

@@ -61,6 +61,8 @@ static void meet(struct node *n, struct cv_now now, struct node_swarm *s) {
     const uint8_t *secret = u->has_secret ? u->secret : NULL;
     if (s->cfg.mode == NODE_SWARM_OPEN && s->engine == n->hidden)
         node_openly_dial(n, now, s);
+    if (s->way)
+        node_way_dial(n, now, s);
     if (s->cfg.mode != NODE_SWARM_HIDDEN)
         return;
     if (!s->complete && !s->cfg.complete && !s->view) /* a live source needs nobody's chunks */
@@ -92,6 +94,8 @@ static struct ppsp *engine_for(struct node *n, const struct node_swarm_config *c
         return n->direct;
     if (cfg->mode == NODE_SWARM_HIDDEN || !cfg->complete)
         return n->hidden;
+    if (cfg->mode == NODE_SWARM_EXIT) /* nobody is called by way of one */
+        return NULL;
     if (n->relay && !n->open)
         n->open = node_swarm_engine(n, NODE_SWARM_OPEN);
     return n->open;
@@ -143,11 +147,17 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
     err = ppsp_swarm_open(engine, now, &p, &handle);
     if (err)
         return err;
+    struct node_way *way = cfg->mode == NODE_SWARM_EXIT ? node_way_new() : NULL;
+    if (cfg->mode == NODE_SWARM_EXIT && !way) {
+        ppsp_swarm_close(engine, now, handle);
+        return CV_ERR_NOMEM;
+    }
     *s = (struct node_swarm){.used = true,
                              .generation = s->generation + 1,
                              .cfg = *cfg,
                              .engine = engine,
-                             .ppsp = handle};
+                             .ppsp = handle,
+                             .way = way};
     ppsp_swarm_slots(engine, now, handle, node_favour_slots(cfg->upload_limit));
     if (live) /* nobody knows; every offset may come */
         s->cfg.uri.length = UINT64_MAX;
@@ -157,6 +167,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         s->cfg.uri.length = st.octets;
     s->worth_sharing = st.chunks_have >= NODE_SHARE_FROM_CHUNKS || s->complete;
     *ret_swarm = node_swarm_handle(n, s);
+    node_directly_announce(n, now, s);
     meet(n, now, s);
     node_settle(n, now);
     return CV_ERR_OK;
@@ -172,6 +183,8 @@ void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm) {
     if (s->share)
         tun_hidden_close(n->client, &now, s->share);
     node_openly_hang_up(n, now, s);
+    node_way_close(n, now, s);
+    node_directly_end(n, now, s);
     s->used = false;
     node_settle(n, now);
 }
@@ -179,6 +192,8 @@ void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm) {
 enum cv_err node_swarm_peer(struct node *n, struct cv_now now, cv_handle swarm,
                             const struct cv_addr *addr) {
     struct node_swarm *s = node_swarm_get(n, swarm);
+    if (s && s->way)
+        return node_way_peer(n, now, s, addr);
     if (!s || s->cfg.mode != NODE_SWARM_DIRECT)
         return s ? CV_ERR_DENIED : CV_ERR_NOENT;
     struct cv_endpoint ep = cv_endpoint_udp(addr);
@@ -374,7 +389,9 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
             node_favour_peer(n, now, s, &ev->endpoint);
         if (ev->type == PPSP_EVENT_PEER_UP || ev->err == CV_ERR_AGAIN)
             break; /* the way to it is still used */
-        if (s->circuit) {
+        if (s->way) {
+            node_way_peer_down(n, now, s, &ev->endpoint);
+        } else if (s->circuit) {
             node_openly_hang_up(n, now, s);
         } else if (s->cfg.mode == NODE_SWARM_HIDDEN) {
             /* The way to it still stands and would be held for a peer: whoever is

@@ -72,6 +72,8 @@ ssize_t node_uri_write(const struct node_uri *uri, char *out, size_t cap) {
     put_u64(&w, uri->length);
     if (uri->folder)
         put(&w, "&f=1");
+    if (uri->direct)
+        put(&w, "&d=1");
     if (uri->has_secret) {
         put(&w, "&k=");
         put(&w, cv_base32(uri->secret, sizeof uri->secret, text));
@@ -235,6 +237,9 @@ static const char *read_param(char key, const char *p, size_t n, struct node_uri
         return read_u64(p, n, &uri->length) ? NULL : "the length (l=) is not a number";
     case 'f':
         uri->folder = n == 1 && *p == '1';
+        return NULL;
+    case 'd':
+        uri->direct = n == 1 && *p == '1';
         return NULL;
     case 'k':
         uri->has_secret = cv_unbase32(p, n, uri->secret, sizeof uri->secret) == 32;

@@ -48,6 +48,7 @@ struct node_uri {
     char name[NODE_URI_NAME_MAX + 1];
     uint64_t length;
     bool folder, has_secret;
+    bool direct; /* a direct swarm: its peers have addresses and no rendezvous */
     uint8_t secret[32];
     uint8_t authority[NODE_URI_AUTHORITY_MAX];
     size_t authority_len; /* 0: none */

@@ -463,11 +463,32 @@ static void on_extend_answer(struct tunnel *t, const struct cv_now *now, struct 
     }
 }
 
+/* A datagram of flow `flow`, or what a swarm exit says of one. */
+static void datagram(struct tunnel *t, struct tun_circuit *c, uint16_t flow, const uint8_t *buf,
+                     size_t len) {
+    struct tun_event ev = {
+        .kind = TUN_EVENT_DATAGRAM,
+        .datagram = {.from = cv_endpoint_circuit(c->handle, flow), .buf = buf, .len = len}};
+    tun_event_to(t, c->plan.user, &ev);
+}
+
+static void on_exit_cell(struct tunnel *t, struct tun_circuit *c, const struct tun_inner *in) {
+    struct cv_rd r = cv_rd_init(in->data, in->len);
+    struct tun_exit m;
+    if (tun_exit_read(&r, &m) == CV_ERR_OK && m.flow != 0)
+        datagram(t, c, m.flow, m.data, m.len);
+}
+
 static void on_message(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
                        unsigned hop, const struct tun_inner *in) {
     if (in->command == TUN_CMD_PADDING)
         return;
     bool unasked = c->state == TUN_CIRCUIT_READY && hop == last_hop(c);
+    if (in->command == TUN_CMD_EXIT) {
+        if (unasked)
+            on_exit_cell(t, c, in);
+        return;
+    }
     if (in->command == TUN_CMD_INTRODUCTION) {
         if (unasked)
             reply(t, c, 0, in->command, in->data, in->len);
@@ -521,10 +542,7 @@ void tun_circuit_on_cell(struct tunnel *t, const struct cv_now *now, struct tun_
     }
     if (hop != last_hop(c) || c->state != TUN_CIRCUIT_READY)
         return;
-    struct tun_event ev = {
-        .kind = TUN_EVENT_DATAGRAM,
-        .datagram = {.from = cv_endpoint_circuit(c->handle, 0), .buf = in.data, .len = in.len}};
-    tun_event_to(t, c->plan.user, &ev);
+    datagram(t, c, 0, in.data, in.len);
 }
 
 /* ---- timeouts ---- */

@@ -214,6 +214,7 @@ struct tun_hop {
     bool spoken;        /* a cell of the owner arrived: CREATED has */
     bool extended;      /* the next hop answered */
     bool open;          /* DATAGRAMs go to the node: OPEN was answered */
+    bool exit;          /* EXITs go to the node: CONNECT was answered */
     bool asked;         /* the node knows this hop */
     uint32_t extending; /* transaction of the EXTEND under way */
     struct tun_memo *memos;
@@ -397,9 +398,10 @@ void tun_hop_joined_again(struct tunnel *t, const struct cv_now *now, struct tun
 void tun_hop_rendezvous_done(struct tunnel *t, struct tun_hop *h);
 
 /* A circuit that ends here gets one role, for good: passed on, introduction,
- * rendezvous, joined to another, or open to a swarm. */
+ * rendezvous, joined to another, open to a swarm, or a swarm exit's. */
 static inline bool tun_hop_is_free(const struct tun_hop *h) {
-    return !h->next.link && !h->is_intro && !h->is_rendezvous && !h->spliced && !h->open;
+    return !h->next.link && !h->is_intro && !h->is_rendezvous && !h->spliced && !h->open &&
+           !h->exit;
 }
 
 static inline void tun_put(struct tunnel *t, struct tun_leg *leg, struct tun_cell *c, cv_usec now) {

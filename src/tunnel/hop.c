@@ -153,12 +153,17 @@ enum cv_err tun_answer(struct tunnel *t, const struct cv_now *now, cv_handle hop
         return CV_ERR_NOENT;
     if (len + 4 > TUN_BACKWARD_MAX)
         return CV_ERR_INVAL;
+    /* it got another role while the node thought about this one */
+    if (command == TUN_CMD_CONNECTED && !h->exit && !tun_hop_is_free(h))
+        return CV_ERR_DENIED;
     uint8_t all[TUN_BACKWARD_MAX];
     struct cv_wr w = cv_wr_init(all, sizeof all);
     cv_wr_le32(&w, transaction);
     cv_wr_bytes(&w, body, len);
     if (command == TUN_CMD_OPENED)
         h->open = true;
+    if (command == TUN_CMD_CONNECTED)
+        h->exit = true;
     tun_hop_answer(t, now, h, command, all, cv_wr_len(&w));
     return CV_ERR_OK;
 }
@@ -530,7 +535,8 @@ static void request(struct tunnel *t, struct tun_hop *h, enum tun_user user, uin
 
 static void ask_node(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
                      uint32_t transaction, struct cv_rd *r) {
-    bool costly = command != TUN_CMD_OPEN; /* they make us ask the DHT, or calculate */
+    /* The others make us ask the DHT, or calculate; of CONNECTs the node counts more than that. */
+    bool costly = command != TUN_CMD_OPEN && command != TUN_CMD_CONNECT;
     if (costly && !t->cfg.hurry && !cv_tokenbucket_take(&h->lookups, now->mono, 10)) {
         tun_hop_error(t, now, h, transaction, TUN_ERROR_LIMIT, NULL, 0);
         return;
@@ -578,6 +584,12 @@ static void on_request(struct tunnel *t, const struct cv_now *now, struct tun_ho
         else
             tun_hop_error(t, now, h, transaction, TUN_ERROR_REFUSED, NULL, 0);
         break;
+    case TUN_CMD_CONNECT:
+        if ((t->cfg.relay_flags & TUN_RELAY_EXIT) && (tun_hop_is_free(h) || h->exit))
+            ask_node(t, now, h, in->command, transaction, &r);
+        else
+            tun_hop_error(t, now, h, transaction, TUN_ERROR_REFUSED, NULL, 0);
+        break;
     case TUN_CMD_LOOKUP:
     case TUN_CMD_PUT:
     case TUN_CMD_TOKEN_REQUEST:
@@ -602,11 +614,28 @@ static void on_request(struct tunnel *t, const struct cv_now *now, struct tun_ho
     }
 }
 
+/* Of a flow of a swarm exit. */
+static void on_exit_cell(struct tunnel *t, struct tun_hop *h, const struct tun_inner *in) {
+    struct cv_rd r = cv_rd_init(in->data, in->len);
+    struct tun_exit m;
+    if (tun_exit_read(&r, &m) || m.flow == 0)
+        return;
+    struct tun_event ev = {.kind = TUN_EVENT_HOP_DATAGRAM,
+                           .hop_datagram = {.from = cv_endpoint_circuit(h->handle, m.flow),
+                                            .buf = m.data,
+                                            .len = m.len}};
+    tun_event_to(t, TUN_USER_NODE, &ev);
+}
+
 /* A cell that ends here. */
 static void on_command(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                        const struct tun_inner *in) {
     if (in->command == TUN_CMD_PADDING)
         return;
+    if (in->command == TUN_CMD_EXIT && h->exit) {
+        on_exit_cell(t, h, in);
+        return;
+    }
     if (in->command != TUN_CMD_DATAGRAM) {
         on_request(t, now, h, in);
         return;

@@ -26,6 +26,7 @@ enum {
     TUN_BACKWARD_MAX = TUN_BACKWARD_PLAIN - TUN_INNER,          /* 1169 */
     TUN_E2E_OVERHEAD = 20,                                      /* masked number and tag */
     TUN_E2E_MAX = TUN_FORWARD_MAX - TUN_E2E_OVERHEAD,           /* 1101 */
+    TUN_EXIT_OVERHEAD = 2,                                      /* flow u16 */
     TUN_HOPS_MAX = 4, /* in any circuit; also the number of backward slots */
     /* Room a cell needs while its owner wraps it (onion.h). */
     TUN_WRAP_ROOM = TUN_CELL + TUN_FILLER * (TUN_HOPS_MAX - 1),

@@ -8,6 +8,7 @@ unsigned tun_path_length(enum tun_purpose purpose) {
     switch (purpose) {
     case TUN_PURPOSE_GENERAL:
     case TUN_PURPOSE_MEET:
+    case TUN_PURPOSE_EXIT:
         return 3;
     case TUN_PURPOSE_INTRODUCE:
     case TUN_PURPOSE_WAIT:
@@ -27,6 +28,8 @@ unsigned tun_path_flag(enum tun_purpose purpose) {
     case TUN_PURPOSE_INTRODUCE:
     case TUN_PURPOSE_WAIT:
         return TUN_RELAY_INTRO;
+    case TUN_PURPOSE_EXIT:
+        return TUN_RELAY_EXIT;
     case TUN_PURPOSE_GENERAL:
     case TUN_PURPOSE_PUBLISH:
     case TUN_PURPOSE_COUNT:

@@ -394,6 +394,23 @@ void tun_open_write(struct cv_wr *w, const struct tun_open *m) {
     cv_wr_bytes(w, m->swarm_id, m->len);
 }
 
+enum cv_err tun_connect_read(struct cv_rd *r, struct tun_connect *ret) {
+    struct tun_connect m;
+    memset(&m, 0, sizeof m);
+    m.transaction = cv_rd_le32(r);
+    m.flow = cv_rd_le16(r);
+    REFUSE_IF(r, m.flow == 0);
+    tun_addr_read(r, &m.addr);
+    DONE(r, m, ret);
+}
+
+void tun_connect_write(struct cv_wr *w, const struct tun_connect *m) {
+    assert(m->flow != 0);
+    cv_wr_le32(w, m->transaction);
+    cv_wr_le16(w, m->flow);
+    tun_addr_write(w, &m->addr);
+}
+
 enum cv_err tun_exit_read(struct cv_rd *r, struct tun_exit *ret) {
     struct tun_exit m = {.flow = cv_rd_le16(r)};
     m.data = rest(r, &m.len);

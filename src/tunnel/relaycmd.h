@@ -54,6 +54,8 @@ enum tun_relay_command {
     TUN_CMD_TOKEN_REQUEST = 26,
     TUN_CMD_TOKEN_REPLY = 27,
     TUN_CMD_OPENED = 28, /* answer to OPEN; flow 0 of the circuit is now that swarm */
+    TUN_CMD_CONNECT = 30,
+    TUN_CMD_CONNECTED = 31, /* answer to CONNECT; EXIT cells of that flow go there now */
 };
 
 /* Codes of ERROR. */
@@ -68,7 +70,7 @@ enum tun_cmd_error {
     TUN_ERROR_BUSY = 8,        /* later */
 };
 
-/* INTRO_ESTABLISHED, RENDEZVOUS_ESTABLISHED, PING, PONG, OPENED, and the
+/* INTRO_ESTABLISHED, RENDEZVOUS_ESTABLISHED, PING, PONG, OPENED, CONNECTED, and the
  * first four octets of every other request. */
 struct tun_transaction {
     uint32_t transaction;
@@ -254,8 +256,17 @@ struct tun_open {
 enum cv_err tun_open_read(struct cv_rd *r, struct tun_open *ret);
 void tun_open_write(struct cv_wr *w, const struct tun_open *m);
 
-/* EXIT: flow u16 | datagram, both directions. (How a flow is opened belongs to
- * the swarm exit.) */
+/* CONNECT: transaction | flow u16, not 0 | address of a peer of a direct swarm. */
+struct tun_connect {
+    uint32_t transaction;
+    uint16_t flow;
+    struct cv_addr addr;
+};
+enum cv_err tun_connect_read(struct cv_rd *r, struct tun_connect *ret);
+void tun_connect_write(struct cv_wr *w, const struct tun_connect *m);
+
+/* EXIT: flow u16 | what the swarm exit and the owner say to each other about it
+ * (docs/protocol/tunnel.md, section 11). No transaction, never repeated. */
 struct tun_exit {
     uint16_t flow;
     const uint8_t *data;

@@ -517,11 +517,28 @@ bool tun_poll_transmit(struct tunnel *t, const struct cv_now *now, struct cv_bat
 
 /* ---- the node's calls ---- */
 
+/* Of a swarm exit: at it, or to it. */
+static enum cv_err send_flow(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                             const struct cv_endpoint *to, const void *buf, size_t len) {
+    uint8_t body[TUN_BACKWARD_MAX];
+    struct cv_wr w = cv_wr_init(body, h ? TUN_BACKWARD_MAX : TUN_FORWARD_MAX);
+    tun_exit_write(&w, &(struct tun_exit){.flow = to->flow, .data = buf, .len = len});
+    if (w.err || (h && !h->exit))
+        return CV_ERR_INVAL;
+    if (!h)
+        return tun_circuit_send(t, now, to->handle, TUN_CMD_EXIT, body, cv_wr_len(&w));
+    if (h->prev.flow.count >= TUN_OWN_CELLS)
+        return CV_ERR_AGAIN;
+    return tun_hop_send(t, now, h, TUN_CMD_EXIT, body, cv_wr_len(&w));
+}
+
 enum cv_err tun_send(struct tunnel *t, const struct cv_now *now, const struct cv_endpoint *to,
                      const void *buf, size_t len) {
     if (to->kind != CV_ENDPOINT_CIRCUIT)
         return CV_ERR_INVAL;
     struct tun_hop *h = tun_hop_get(t, to->handle);
+    if (to->flow)
+        return send_flow(t, now, h, to, buf, len);
     if (h) {
         if (!h->open || len > TUN_BACKWARD_MAX)
             return CV_ERR_INVAL;

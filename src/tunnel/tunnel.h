@@ -41,6 +41,9 @@ struct tunnel;
 #define TUN_MTU_FORWARD    1121
 #define TUN_MTU_BACKWARD   1169
 #define TUN_MTU_RENDEZVOUS 1101
+/* Octets of one EXIT behind its flow. */
+#define TUN_EXIT_FORWARD  (TUN_MTU_FORWARD - TUN_EXIT_OVERHEAD)
+#define TUN_EXIT_BACKWARD (TUN_MTU_BACKWARD - TUN_EXIT_OVERHEAD)
 
 /* What addresses we talk to, extend to and store. A node that listens on
  * loopback speaks to loopback only; PRIVATE allows any unicast address. */
@@ -181,7 +184,7 @@ struct tun_event {
             size_t len;
         } reply;
         /* At a relay: somebody's circuit ends here and asks for something that
-         * the engine itself cannot answer (LOOKUP, PUT, OPEN). Answer with
+         * the engine itself cannot answer (LOOKUP, PUT, OPEN, CONNECT). Answer with
          * tun_answer(); a repeated request is not reported again. */
         struct {
             cv_handle hop;
@@ -191,7 +194,8 @@ struct tun_event {
             size_t len;
         } request;
         /* At a relay that shares openly: a datagram on a circuit that ends here
-         * and was opened with OPEN. Reply with tun_send() to this endpoint. */
+         * and was opened with OPEN; at a swarm exit, with a flow other than 0, one of a
+         * flow that was CONNECTed. Reply with tun_send() to this endpoint. */
         struct {
             struct cv_endpoint from;
             const uint8_t *buf;
@@ -276,12 +280,14 @@ enum tun_purpose {
     TUN_PURPOSE_WAIT,        /* S-G-L-M-IP */
     TUN_PURPOSE_JOIN,        /* S-G-L-M-RP */
     TUN_PURPOSE_PUBLISH,     /* S-G-L-M-X */
+    TUN_PURPOSE_EXIT,        /* V-G-L-E, a swarm exit */
     TUN_PURPOSE_COUNT,
 };
 
 /* A PPSPP datagram to the far end of a circuit: ours (to the last hop or, once
  * joined, through the rendezvous), or at a relay the owner of a circuit that
- * OPENed a flow here. CV_ERR_AGAIN: the circuit's queue is full, drain
+ * OPENed a flow here. A flow other than 0 is one of a swarm exit: between its owner
+ * and the exit, at most TUN_EXIT_FORWARD or TUN_EXIT_BACKWARD octets. CV_ERR_AGAIN: the circuit's queue is full, drain
  * poll_transmit and come back; NOENT: the circuit is gone; INVAL: too long. */
 enum cv_err tun_send(struct tunnel *t, const struct cv_now *now, const struct cv_endpoint *to,
                      const void *buf, size_t len);

@@ -145,9 +145,8 @@ class Direct(programs.Case):
              "hash 'md5': is not sha1, sha224, sha256, sha384 or sha512"),
             (["share", "--direct", "--addressing", "names", path],
              "addressing 'names': is not bin32, byte64, chunk32, bin64 or chunk64"),
-            (["get", "a" * 64],
-             f"root hash '{'a' * 64}': only a direct swarm is found by its root hash; add "
-             "--direct or give a link"),
+            (["get", "--at", "b" * 64, "a" * 64],
+             f"root hash '{'a' * 64}': give the relay's link with --at"),
             (["get", "--direct", "--peer", "127.0.0.1:9", "a" * 40],
              f"root hash '{'a' * 40}': has not the length of that hash function; name it with "
              "--hash"),

@@ -50,6 +50,7 @@ BODY(rendezvous, rendezvous)
 BODY(error, error)
 BODY(open, open)
 BODY(exit, exit)
+BODY(connect, connect)
 BODY(pace, pace)
 BODY(auth, auth)
 BODY(new_index, new_index)
@@ -101,7 +102,7 @@ static void (*const bodies[])(const uint8_t *, size_t) = {
     introduction_body,  introduce_ack_body, rendezvous_body, error_body,
     open_body,          exit_body,          pace_body,       create_body,
     auth_body,          new_index_body,     token_body,      link_descriptors_body,
-    reach_body,
+    reach_body,         connect_body,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -47,6 +47,7 @@ bool scenario_ledbat_plus(const struct scenario_args *args, struct scenario_resu
 bool scenario_limits(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_forger(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_economy(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_exit(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fork(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hostile(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_crash_resume(const struct scenario_args *args, struct scenario_result *ret);

@@ -280,7 +280,9 @@ struct world_node *world_node_new(struct world *w, const struct world_node_confi
     uint8_t seed[CV_KEY];
     n->world = w;
     n->number = sim_add(w->sim, &ops, n);
-    for (unsigned i = 0; i < NODE_SOCKET_DIRECT; i++) {
+    for (unsigned i = 0; i < (cfg->exit ? NODE_SOCKETS : NODE_SOCKET_EXIT); i++) {
+        if (i == NODE_SOCKET_DIRECT && !cfg->direct)
+            continue;
         n->addr[i] = sim_addr(n->number, (uint16_t)(7000 + i));
         enum cv_err err = sim_bind(w->sim, n->number, i, &n->addr[i]);
         assert(err == CV_ERR_OK);
@@ -288,6 +290,9 @@ struct world_node *world_node_new(struct world *w, const struct world_node_confi
     }
     n->cfg = (struct node_config){.main_family = 4,
                                   .relay = cfg->relay,
+                                  .exit = cfg->exit,
+                                  .direct = cfg->direct,
+                                  .direct_port = cfg->direct ? 7000 + NODE_SOCKET_DIRECT : 0,
                                   .relay_octets_s = cfg->relay_octets_s,
                                   .bootstrap = {w->boot->addr},
                                   .bootstrap_count = 1,
@@ -392,6 +397,11 @@ void world_open_at(struct world_node *n, const struct world_film *f, enum world_
     struct node_swarm_config cfg = {.mode = NODE_SWARM_OPEN, .fetch_all = fetch_all};
     memcpy(cfg.at, at->cfg.identity_secret.public_key, sizeof cfg.at);
     open_film(n, f, role, &cfg);
+}
+
+void world_open_as(struct world_node *n, const struct world_film *f, enum world_role role,
+                   enum node_swarm_mode mode) {
+    open_film(n, f, role, &(struct node_swarm_config){.mode = mode, .fetch_all = true});
 }
 
 /* ---- who is who ---- */

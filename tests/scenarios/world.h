@@ -65,6 +65,8 @@ struct world *world_free(struct world *w); /* NULL is allowed */
 
 struct world_node_config {
     bool relay;
+    bool exit;   /* a relay that is a swarm exit, too */
+    bool direct; /* with a socket for direct swarms */
     bool gate_off;
     bool strangers;          /* with all the waits that matter among strangers */
     uint64_t relay_octets_s; /* all it sends as relay; 0: as fast as asked */
@@ -91,6 +93,10 @@ void world_open(struct world_node *n, const struct world_film *f, enum world_rol
  * that relay itself. */
 void world_open_at(struct world_node *n, const struct world_film *f, enum world_role role,
                    const struct world_node *at, bool fetch_all);
+
+/* The same as a direct swarm, or one that is seen through an exit. */
+void world_open_as(struct world_node *n, const struct world_film *f, enum world_role role,
+                   enum node_swarm_mode mode);
 
 /* The relay whose pseudonym (first octets of its identity in hex) is this; NULL: none. */
 struct world_node *world_by_pseudonym(const struct world *w, const char *pseudonym);

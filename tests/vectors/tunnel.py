@@ -555,6 +555,23 @@ def derivations():
     show("bucket", blake2b(16, b"".join(pairs)))
 
 
+EXIT_BODY = 1169 - 2 - 1  # of a datagram in a backward cell: behind flow and part
+
+
+def exits():
+    """CONNECT to both families, and what EXIT says of one flow: whole, in halves, over."""
+    section("exit")
+    show("connect", struct.pack("<IH", 0x01020304, 9) + bytes([4, 192, 0, 2, 7])
+         + struct.pack("<H", 7000))
+    show("connect6", struct.pack("<IH", 0x01020304, 9) + bytes([6]) + octets(70, 16)
+         + struct.pack("<H", 7000))
+    show("whole", struct.pack("<HB", 9, 0) + octets(80, 40))
+    datagram, number = octets(90, 1400), 37
+    show("first", struct.pack("<HB", 9, number << 2 | 1) + datagram[:EXIT_BODY])
+    show("second", struct.pack("<HB", 9, number << 2 | 2) + datagram[EXIT_BODY:])
+    show("over", struct.pack("<H", 9))
+
+
 # ---- the receivers' half ----
 
 class Read:
@@ -726,9 +743,26 @@ def check_describe(read):
                                                           b"culvert intro 1" + octets(6))
 
 
+def check_exit(read):
+    """What the owner of a circuit makes of the cells of one flow, in order."""
+    waiting, got = None, []
+    for label in ("whole", "first", "second", "over"):
+        flow, rest = struct.unpack("<H", read.exit[label][:2])[0], read.exit[label][2:]
+        assert flow == 9
+        if not rest:
+            got.append(None)
+        elif rest[0] & 3 == 0:
+            got.append(rest[1:])
+        elif rest[0] & 3 == 1:
+            waiting = rest[0] >> 2, rest[1:]
+        elif waiting and waiting[0] == rest[0] >> 2:
+            got.append(waiting[1] + rest[1:])
+    assert got == [octets(80, 40), octets(90, 1400), None]
+
+
 def main():
     if len(sys.argv) == 3 and sys.argv[1] == "--check":
-        for check in (check_cells, check_handshake, check_linkhs, check_describe):
+        for check in (check_cells, check_handshake, check_linkhs, check_describe, check_exit):
             check(Read(sys.argv[2]))
         return
     cells()
@@ -739,6 +773,7 @@ def main():
     signatures()
     paths()
     derivations()
+    exits()
 
 
 if __name__ == "__main__":

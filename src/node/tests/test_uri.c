@@ -19,6 +19,7 @@ static struct node_uri sample(void) {
                          .swarm_id_len = 32,
                          .length = 15728640,
                          .has_secret = true,
+                         .direct = true,
                          .authority = {15, 1, 2, 3},
                          .authority_len = 33,
                          .contacts_count = 2};
@@ -48,6 +49,11 @@ Test(node_uri, write_then_read_is_identity) {
     cr_expect_eq(got.contacts_count, 2);
     cr_expect(cv_addr_equal(&got.contacts[1], &u.contacts[1]));
     cr_expect_eq(got.chunk_size, 1024u);
+    cr_expect(got.direct);
+    u.direct = false;
+    cr_assert_gt(node_uri_write(&u, text, sizeof text), 0);
+    cr_assert_eq(node_uri_read(text, &got, NULL), CV_ERR_OK);
+    cr_expect_not(got.direct);
 }
 
 Test(node_uri, every_short_buffer_is_refused) {

@@ -127,6 +127,112 @@ Test(tun_hop, an_unreachable_next_relay_is_reported) {
     world_free(w);
 }
 
+/* ---- swarm exits ---- */
+
+static struct world *with_exit(void) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    for (unsigned i = 0; i < 4; i++)
+        world_relay(w, i == 2 ? &(struct tun_config){.relay_flags = TUN_RELAY_EXIT} : NULL);
+    world_client(w, NULL);
+    sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
+    return w;
+}
+
+/* flow 9, 45.1.2.3:7000 */
+static const uint8_t to_peer[] = {9, 0, 4, 45, 1, 2, 3, 0x58, 0x1b};
+
+static cv_handle hop_that_asked(struct world *w, unsigned relay) {
+    struct world_event *e = world_find(w, relay, TUN_EVENT_REQUEST, 0);
+    return e && e->ev.request.command == TUN_CMD_CONNECT ? e->ev.request.hop : 0;
+}
+
+static enum cv_err send_to(struct world *w, unsigned node, cv_handle handle, uint16_t flow,
+                           const void *buf, size_t len) {
+    struct cv_now now = world_now(w, node);
+    struct cv_endpoint ep = cv_endpoint_circuit(handle, flow);
+    enum cv_err err = tun_send(w->node[node].t, &now, &ep, buf, len);
+    sim_touch(w->sim, node);
+    world_run(w, CV_MSEC(100));
+    return err;
+}
+
+Test(tun_hop, a_swarm_exit_carries_flows_of_a_circuit_once_it_said_so) {
+    struct world *w = with_exit();
+    w->node[2].keep_datagrams = w->node[4].keep_datagrams = true;
+    cv_handle c = world_circuit(w, 4, chain, 3);
+    cr_assert_eq(send_to(w, 4, c, 9, "early", 5), CV_ERR_OK, "nobody knows the flow yet");
+    cr_expect_eq(world_count(w, 2, TUN_EVENT_HOP_DATAGRAM), 0);
+    uint32_t transaction = world_request(w, 4, c, TUN_CMD_CONNECT, to_peer, sizeof to_peer);
+    world_run(w, CV_MSEC(100));
+    cv_handle hop = hop_that_asked(w, 2);
+    cr_assert_neq(hop, 0);
+    cr_expect_eq(send_to(w, 2, hop, 9, "no", 2), CV_ERR_INVAL, "not answered yet");
+    struct cv_now now = world_now(w, 2);
+    cr_assert_eq(tun_answer(w->node[2].t, &now, hop, transaction, TUN_CMD_CONNECTED, NULL, 0),
+                 CV_ERR_OK);
+    sim_touch(w->sim, 2);
+    world_run(w, CV_MSEC(100));
+
+    uint8_t buf[TUN_DATAGRAM] = {1, 2, 3};
+    cr_expect_eq(send_to(w, 4, c, 9, buf, TUN_EXIT_FORWARD), CV_ERR_OK);
+    cr_expect_eq(send_to(w, 4, c, 9, buf, TUN_EXIT_FORWARD + 1), CV_ERR_INVAL);
+    struct world_event *e = world_find(w, 2, TUN_EVENT_HOP_DATAGRAM, 0);
+    cr_assert_not_null(e);
+    cr_expect_eq(e->ev.hop_datagram.from.flow, 9);
+    cr_expect_eq(e->ev.hop_datagram.from.handle, hop);
+    cr_expect_eq(e->ev.hop_datagram.len, TUN_EXIT_FORWARD);
+
+    cr_expect_eq(send_to(w, 2, hop, 9, buf, TUN_EXIT_BACKWARD), CV_ERR_OK);
+    cr_expect_eq(send_to(w, 2, hop, 9, buf, TUN_EXIT_BACKWARD + 1), CV_ERR_INVAL);
+    cr_expect_eq(send_to(w, 2, hop, 9, NULL, 0), CV_ERR_OK, "the flow is over");
+    e = world_find(w, 4, TUN_EVENT_DATAGRAM, 0);
+    cr_assert_not_null(e);
+    cr_expect_eq(e->ev.datagram.from.flow, 9);
+    cr_expect_eq(e->ev.datagram.from.handle, c);
+    cr_expect_eq(e->ev.datagram.len, TUN_EXIT_BACKWARD);
+    e = world_find(w, 4, TUN_EVENT_DATAGRAM, 1);
+    cr_assert_not_null(e);
+    cr_expect_eq(e->ev.datagram.len, 0);
+
+    /* one role: neither passed on nor a rendezvous any more */
+    struct tun_relay_ref ref;
+    world_ref(w, 3, &ref);
+    cr_expect_eq(extend_code(w, c, &ref), TUN_ERROR_REFUSED);
+    world_free(w);
+}
+
+Test(tun_hop, who_is_no_swarm_exit_says_so) {
+    struct world *w = with_exit();
+    cv_handle c = world_circuit(w, 4, (const unsigned[]){0, 1, 3}, 3);
+    uint32_t transaction = world_request(w, 4, c, TUN_CMD_CONNECT, to_peer, sizeof to_peer);
+    world_run(w, CV_MSEC(200));
+    struct world_event *e = world_reply(w, 4, transaction);
+    cr_assert_not_null(e);
+    cr_expect_eq(e->ev.reply.code, TUN_ERROR_REFUSED);
+    cr_expect_eq(world_count(w, 3, TUN_EVENT_REQUEST), 0);
+    world_free(w);
+}
+
+/* The owner asks for both at once; the node's answer comes after the circuit went on. */
+Test(tun_hop, a_circuit_that_went_on_is_no_exits) {
+    struct world *w = with_exit();
+    cv_handle c = world_circuit(w, 4, chain, 3);
+    uint32_t transaction = world_request(w, 4, c, TUN_CMD_CONNECT, to_peer, sizeof to_peer);
+    world_run(w, CV_MSEC(100));
+    cv_handle hop = hop_that_asked(w, 2);
+    struct tun_relay_ref ref;
+    world_ref(w, 3, &ref);
+    struct cv_now now = world_now(w, 4);
+    cr_assert_eq(tun_circuit_extend(w->node[4].t, &now, c, &ref), CV_ERR_OK);
+    sim_touch(w->sim, 4);
+    world_run(w, CV_SEC(1));
+    now = world_now(w, 2);
+    cr_expect_eq(tun_answer(w->node[2].t, &now, hop, transaction, TUN_CMD_CONNECTED, NULL, 0),
+                 CV_ERR_DENIED);
+    cr_expect_eq(send_to(w, 2, hop, 9, "x", 1), CV_ERR_INVAL);
+    world_free(w);
+}
+
 /* Counts REQUESTs; answers nothing. */
 Test(tun_hop, a_repeated_question_gets_the_remembered_answer) {
     struct world *w = five(1);

@@ -26,6 +26,7 @@ CODEC(rendezvous)
 CODEC(error)
 CODEC(open)
 CODEC(exit)
+CODEC(connect)
 CODEC(pace)
 
 /* clang-format off */
@@ -84,6 +85,11 @@ static const struct codec_row rows[] = {
     { "open nothing",        codec_open,        T "0000",                              CV_ERR_MALFORMED },
     { "open 513 octets",     codec_open,        T "0102 00",                           CV_ERR_MALFORMED },
     { "exit",                codec_exit,        "3412 abcd",                           CV_ERR_OK },
+    { "exit, over",          codec_exit,        "3412",                                CV_ERR_OK },
+    { "connect",             codec_connect,     T "0100 04c0000207 9210",              CV_ERR_OK },
+    { "connect, v6",         codec_connect,     T "ffff 06" D16 "bb01",                CV_ERR_OK },
+    { "connect flow 0",      codec_connect,     T "0000 04c0000207 9210",              CV_ERR_MALFORMED },
+    { "connect family 5",    codec_connect,     T "0100 05c0000207 9210",              CV_ERR_MALFORMED },
     { "pace",                codec_pace,        T "04 2c010000",                       CV_ERR_OK },
 };
 /* clang-format on */
@@ -104,6 +110,29 @@ Test(tunnel_relaycmd, intro_signature) {
     cr_assert(tun_establish_intro_verify(&m, binding));
     binding[31] ^= 1;
     cr_assert_not(tun_establish_intro_verify(&m, binding), "replayed on another circuit");
+}
+
+Test(tunnel_relaycmd, connect_and_exit) {
+    uint8_t buf[TUN_BACKWARD_MAX], body[1600];
+    struct tun_connect m = {.transaction = 0x01020304,
+                            .flow = 9,
+                            .addr = {.family = 4, .ip = {192, 0, 2, 7}, .port = 7000}};
+    struct cv_wr w = cv_wr_init(buf, sizeof buf);
+    tun_connect_write(&w, &m);
+    expect_vector("exit", "connect", buf, cv_wr_len(&w));
+    m.addr.family = 6;
+    octets(m.addr.ip, 70, 16);
+    w = cv_wr_init(buf, sizeof buf);
+    tun_connect_write(&w, &m);
+    expect_vector("exit", "connect6", buf, cv_wr_len(&w));
+    body[0] = 0; /* whole */
+    octets(body + 1, 80, 40);
+    w = cv_wr_init(buf, sizeof buf);
+    tun_exit_write(&w, &(struct tun_exit){.flow = 9, .data = body, .len = 41});
+    expect_vector("exit", "whole", buf, cv_wr_len(&w));
+    w = cv_wr_init(buf, sizeof buf);
+    tun_exit_write(&w, &(struct tun_exit){.flow = 9});
+    expect_vector("exit", "over", buf, cv_wr_len(&w));
 }
 
 Test(tunnel_relaycmd, everything_fits_its_direction) {

@@ -1,0 +1,310 @@
+/*
+ * A direct swarm seen through a swarm exit, the viewer's side: a circuit that ends at
+ * an exit, a question there for peers of the swarm (the DHT, at the last hop), and a
+ * flow to each of a few of them. Each flow is one peer of the ppsp engine of hidden
+ * swarms: nothing that tells of us leaves by it, and no socket of ours can reach them.
+ *
+ * What does not work at one exit (its peers cannot be reached from there, it is busy)
+ * is tried at another: the circuit is given up when nothing is left that could be
+ * called, and another is opened with the next retry.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/exitpart.h"
+#include "node/state.h"
+#include "tunnel/client.h"
+#include "tunnel/relaycmd.h"
+
+enum { HASH = 20 }; /* of the DHT's key: what the swarm id begins with */
+
+enum peer_state { IDLE, ASKED, UP };
+
+struct peer {
+    struct cv_addr addr;
+    enum peer_state state;
+    uint16_t flow;
+    uint32_t transaction; /* of the CONNECT */
+    cv_usec again_at;     /* IDLE: not before */
+    struct exit_join join;
+};
+
+struct node_way {
+    bool ready;      /* the circuit is there */
+    bool looked;     /* the exit was asked and answered */
+    uint32_t lookup; /* transaction of the question under way */
+    cv_usec look_at, dial_at;
+    uint16_t last_flow;
+    unsigned peers;
+    struct peer peer[NODE_WAY_PEERS];
+};
+
+struct node_way *node_way_new(void) {
+    return calloc(1, sizeof(struct node_way));
+}
+
+static void soon(struct node *n, cv_usec at) {
+    n->way_at = cv_usec_min(n->way_at, at);
+}
+
+static struct node_swarm *by_circuit(struct node *n, cv_handle circuit) {
+    for (size_t i = 0; circuit && i < NODE_SWARMS_MAX; i++)
+        if (n->swarms[i].used && n->swarms[i].way && n->swarms[i].circuit == circuit)
+            return &n->swarms[i];
+    return NULL;
+}
+
+static struct peer *by_flow(struct node_way *w, uint16_t flow) {
+    for (unsigned i = 0; flow && i < w->peers; i++)
+        if (w->peer[i].state != IDLE && w->peer[i].flow == flow)
+            return &w->peer[i];
+    return NULL;
+}
+
+static unsigned busy(const struct node_way *w) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < w->peers; i++)
+        count += w->peer[i].state != IDLE;
+    return count;
+}
+
+/* ---- the circuit ---- */
+
+/* A path is looked up in memory, so it is tried again soon. */
+void node_way_dial(struct node *n, struct cv_now now, struct node_swarm *s) {
+    if (s->circuit || s->complete || now.mono < s->way->dial_at)
+        return;
+    if (tun_circuit_open(n->client, &now, TUN_PURPOSE_EXIT, NULL, &s->circuit))
+        soon(n, cv_usec_add(now.mono, NODE_WAY_WAIT));
+}
+
+/* The peer is called again, here or from another exit, at `again_at`. */
+static void let_go(struct node *n, struct cv_now now, struct node_swarm *s, struct peer *p,
+                   cv_usec again_at) {
+    struct cv_endpoint ep = cv_endpoint_circuit(s->circuit, p->flow);
+    if (p->state == UP)
+        ppsp_peer_remove(s->engine, now, &ep, /* goodbye= */ false);
+    p->state = IDLE;
+    p->flow = 0;
+    p->join.len = 0;
+    p->again_at = again_at;
+    soon(n, again_at);
+}
+
+static void forget(struct node *n, struct cv_now now, struct node_swarm *s) {
+    struct node_way *w = s->way;
+    for (unsigned i = 0; i < w->peers; i++)
+        if (w->peer[i].state != IDLE)
+            let_go(n, now, s, &w->peer[i], now.mono);
+    s->circuit = 0;
+    w->ready = w->looked = false;
+    w->lookup = 0;
+    w->look_at = now.mono;
+}
+
+static void hang_up(struct node *n, struct cv_now now, struct node_swarm *s) {
+    /* What ppsp has to say goodbye with goes first. */
+    node_route_pump(n, now, n->hidden);
+    tun_circuit_close(n->client, &now, s->circuit);
+    forget(n, now, s);
+}
+
+void node_way_close(struct node *n, struct cv_now now, struct node_swarm *s) {
+    if (s->way && s->circuit)
+        hang_up(n, now, s);
+    free(s->way);
+    s->way = NULL;
+}
+
+/* ---- peers ---- */
+
+static void add(struct node_way *w, const struct cv_addr *addr) {
+    for (unsigned i = 0; i < w->peers; i++)
+        if (cv_addr_equal(&w->peer[i].addr, addr))
+            return;
+    if (w->peers < NODE_WAY_PEERS)
+        w->peer[w->peers++] = (struct peer){.addr = *addr};
+}
+
+enum cv_err node_way_peer(struct node *n, struct cv_now now, struct node_swarm *s,
+                          const struct cv_addr *addr) {
+    add(s->way, addr);
+    soon(n, now.mono);
+    return CV_ERR_OK;
+}
+
+static uint16_t new_flow(struct node_way *w) {
+    do
+        w->last_flow++;
+    while (w->last_flow == 0 || by_flow(w, w->last_flow));
+    return w->last_flow;
+}
+
+static void call(struct node *n, struct cv_now now, struct node_swarm *s, struct peer *p) {
+    uint8_t body[64];
+    struct cv_wr w = cv_wr_init(body, sizeof body);
+    struct tun_connect m = {.flow = new_flow(s->way), .addr = p->addr};
+    tun_connect_write(&w, &m);
+    if (tun_request(n->client, &now, s->circuit, TUN_CMD_CONNECT, body + 4, cv_wr_len(&w) - 4,
+                    &p->transaction)) {
+        p->again_at = cv_usec_add(now.mono, NODE_WAY_WAIT);
+        return;
+    }
+    p->flow = m.flow;
+    p->state = ASKED;
+    p->join.len = 0;
+}
+
+static void look(struct node *n, struct cv_now now, struct node_swarm *s) {
+    uint8_t body[64];
+    struct cv_wr w = cv_wr_init(body, sizeof body);
+    struct tun_lookup m = {.kind = TUN_LOOKUP_PEERS, .n = 1, .keys = s->cfg.uri.swarm_id};
+    s->way->look_at = cv_usec_add(now.mono, NODE_WAY_LOOK_EVERY);
+    tun_lookup_write(&w, &m);
+    if (tun_request(n->client, &now, s->circuit, TUN_CMD_LOOKUP, body + 4, cv_wr_len(&w) - 4,
+                    &s->way->lookup))
+        s->way->lookup = 0;
+}
+
+/* Nobody is called, and nobody can be until long from now. */
+static bool is_in_vain(const struct node_way *w, cv_usec now) {
+    for (unsigned i = 0; i < w->peers; i++)
+        if (w->peer[i].state != IDLE || w->peer[i].again_at <= now)
+            return false;
+    return w->looked;
+}
+
+static void work(struct node *n, struct cv_now now, struct node_swarm *s) {
+    struct node_way *w = s->way;
+    node_way_dial(n, now, s);
+    if (!w->ready || s->complete)
+        return;
+    if (!w->lookup && now.mono >= w->look_at && busy(w) < NODE_WAY_FLOWS &&
+        s->cfg.uri.swarm_id_len >= HASH)
+        look(n, now, s);
+    for (unsigned i = 0; i < w->peers && busy(w) < NODE_WAY_FLOWS; i++)
+        if (w->peer[i].state == IDLE && now.mono >= w->peer[i].again_at)
+            call(n, now, s, &w->peer[i]);
+    for (unsigned i = 0; i < w->peers; i++)
+        if (w->peer[i].state == IDLE && busy(w) < NODE_WAY_FLOWS)
+            soon(n, w->peer[i].again_at);
+    if (busy(w) < NODE_WAY_FLOWS && !w->lookup)
+        soon(n, w->look_at);
+    if (is_in_vain(w, now.mono)) {
+        hang_up(n, now, s); /* perhaps another exit knows more */
+        w->dial_at = cv_usec_add(now.mono, NODE_WAY_PEER_WAIT);
+        soon(n, w->dial_at);
+        node_event_push(
+            n, &(struct node_event){.kind = NODE_EVENT_NOBODY, .swarm = node_swarm_handle(n, s)});
+    }
+}
+
+void node_way_on_timeout(struct node *n, struct cv_now now) {
+    if (now.mono < n->way_at)
+        return;
+    n->way_at = CV_USEC_NEVER;
+    for (size_t i = 0; i < NODE_SWARMS_MAX; i++)
+        if (n->swarms[i].used && n->swarms[i].way)
+            work(n, now, &n->swarms[i]);
+}
+
+void node_way_peer_down(struct node *n, struct cv_now now, struct node_swarm *s,
+                        const struct cv_endpoint *ep) {
+    struct peer *p = ep->handle == s->circuit ? by_flow(s->way, ep->flow) : NULL;
+    if (!p)
+        return;
+    node_route_pump(n, now, n->hidden);
+    tun_send(n->client, &now, ep, NULL, 0); /* nothing: the flow is over */
+    p->state = ASKED;                       /* the engine has forgotten it already */
+    let_go(n, now, s, p, cv_usec_add(now.mono, NODE_WAY_PEER_WAIT));
+}
+
+/* ---- what the exit says ---- */
+
+static void found(struct node *n, struct cv_now now, struct node_swarm *s,
+                  const struct tun_event *ev) {
+    uint8_t buf[TUN_DATAGRAM];
+    struct tun_result m;
+    struct cv_wr w = cv_wr_init(buf, sizeof buf);
+    cv_wr_le32(&w, ev->reply.transaction);
+    cv_wr_bytes(&w, ev->reply.body, ev->reply.len);
+    struct cv_rd r = cv_rd_init(buf, cv_wr_len(&w));
+    s->way->lookup = 0;
+    s->way->looked = true;
+    if (!ev->reply.err && ev->reply.command == TUN_CMD_RESULT &&
+        tun_result_read(&r, &m) == CV_ERR_OK && m.kind == TUN_LOOKUP_PEERS)
+        for (unsigned i = 0; i < m.peers; i++)
+            add(s->way, &m.peer[i]);
+    soon(n, now.mono);
+}
+
+static void connected(struct node *n, struct cv_now now, struct node_swarm *s, struct peer *p,
+                      const struct tun_event *ev) {
+    struct cv_endpoint ep = cv_endpoint_circuit(s->circuit, p->flow);
+    struct ppsp_peer_props props = {.mtu = EXIT_MTU_FORWARD, .hidden = true, .initiate = true};
+    bool ok = !ev->reply.err && ev->reply.command == TUN_CMD_CONNECTED;
+    bool later = ev->reply.code == TUN_ERROR_BUSY || ev->reply.code == TUN_ERROR_LIMIT;
+    enum cv_err err = ok ? ppsp_peer_add(s->engine, now, s->ppsp, &ep, &props) : CV_ERR_DENIED;
+    if (err)
+        let_go(n, now, s, p, cv_usec_add(now.mono, later ? NODE_SWARM_RETRY : NODE_WAY_PEER_WAIT));
+    else
+        p->state = UP;
+    soon(n, now.mono);
+}
+
+static void on_reply(struct node *n, struct cv_now now, struct node_swarm *s,
+                     const struct tun_event *ev) {
+    struct node_way *w = s->way;
+    if (w->lookup && ev->reply.transaction == w->lookup) {
+        found(n, now, s, ev);
+        return;
+    }
+    for (unsigned i = 0; i < w->peers; i++)
+        if (w->peer[i].state == ASKED && w->peer[i].transaction == ev->reply.transaction) {
+            connected(n, now, s, &w->peer[i], ev);
+            return;
+        }
+}
+
+void node_way_on_circuit(struct node *n, struct cv_now now, const struct tun_event *ev) {
+    cv_handle circuit = ev->kind == TUN_EVENT_CIRCUIT_READY  ? ev->circuit_ready.circuit
+                        : ev->kind == TUN_EVENT_CIRCUIT_DOWN ? ev->circuit_down.circuit
+                                                             : ev->reply.circuit;
+    struct node_swarm *s = by_circuit(n, circuit);
+    if (!s)
+        return;
+    if (ev->kind == TUN_EVENT_CIRCUIT_READY) {
+        s->way->ready = true;
+        soon(n, now.mono);
+    } else if (ev->kind == TUN_EVENT_CIRCUIT_DOWN) {
+        forget(n, now, s);
+        soon(n, cv_usec_add(now.mono, NODE_WAY_WAIT));
+    } else {
+        on_reply(n, now, s, ev);
+    }
+}
+
+void node_way_on_cell(struct node *n, struct cv_now now, const struct tun_event *ev) {
+    const struct cv_endpoint *from = &ev->datagram.from;
+    struct node_swarm *s = by_circuit(n, from->handle);
+    struct peer *p = s ? by_flow(s->way, from->flow) : NULL;
+    if (!p || p->state != UP)
+        return;
+    if (ev->datagram.len == 0) { /* the flow is over */
+        let_go(n, now, s, p, cv_usec_add(now.mono, NODE_SWARM_RETRY));
+        return;
+    }
+    size_t len;
+    const uint8_t *buf = exit_part_read(&p->join, ev->datagram.buf, ev->datagram.len, &len);
+    if (buf)
+        ppsp_on_datagram(s->engine, now, from, buf, len);
+}
+
+enum cv_err node_way_send(struct node *n, struct cv_now now, const struct cv_endpoint *to,
+                          const uint8_t *buf, size_t len) {
+    struct exit_cell cells[2];
+    if (len == 0 || len > EXIT_MTU_FORWARD)
+        return CV_ERR_INVAL;
+    exit_part_write(0, buf, len, cells);
+    return tun_send(n->client, &now, to, cells[0].octets, cells[0].len);
+}
