@@ -10,9 +10,10 @@
 #include <unistd.h>
 
 #include "cli/exitcode.h"
+#include "cli/quota.h"
 
 /* PATH: of a file or folder; absolute on its way to a running node. */
-enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, PERIOD, COUNT };
+enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, PERIOD, QUOTA };
 
 /* Verbs that run a node of their own. */
 enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | CLI_DOCTOR };
@@ -79,7 +80,9 @@ static const struct {
     { "epoch",    "PERIOD",  'e', RUNS, PERIOD, AT(epoch_seconds), 0, "ledger.epoch", "how often the ledger releases sums (s, m, h, d)" },
     { "epoch-minimum", "SIZE",'E', RUNS, SIZE, AT(epoch_minimum), 0, "ledger.minimum", "below this an epoch releases nothing" },
     { "gate-off", NULL,      'G', CLI_NODE | CLI_RELAY, FLAG, AT(gate_off), 0, "relay.gate_off", "carry everybody alike" },
-    { "bandwidth","KIB",     'w', CLI_RELAY, COUNT, AT(bandwidth_kib), 0, "relay.bandwidth", "KiB/s to state in the relay's descriptor" },
+    { "bandwidth","SIZE",    'w', CLI_RELAY, SIZE, AT(bandwidth), 0, "relay.bandwidth", "octets a second that leave for others, at most (k, M, G); stated in the relay's descriptor" },
+    { "data-cap", "SIZE/PERIOD", 'd', CLI_RELAY, QUOTA, AT(data_cap), 0, "relay.data_cap", "what may go in and out in a day, week or month (500G/month); then nobody is carried until the next" },
+    { "drain",    "PERIOD",  'J', CLI_RELAY, PERIOD, AT(drain_seconds), 0, "relay.drain", "how long SIGTERM waits for circuits that go on (default 30s; 0: not at all)" },
     { "buffer",   "SIZE",    'B', RUNS, SIZE, AT(buffer), 0, "node.buffer", "socket buffers to ask the system for" },
 #undef AT
 };
@@ -166,7 +169,7 @@ static bool add_address(struct cv_addr *list, size_t *count, size_t max, const c
 
 /* `value` is NULL for a flag on the command line. */
 static bool apply(size_t i, const char *value, struct cli_settings *s, char why[CLI_TEXT_MAX]) {
-    char *base = (char *)s, *end;
+    char *base = (char *)s;
     void *at = base + options[i].offset;
     const char *name = options[i].name;
     size_t one = 0;
@@ -189,10 +192,12 @@ static bool apply(size_t i, const char *value, struct cli_settings *s, char why[
     case PERIOD:
         return cli_period_parse(value, at) ||
                wrong(why, name, value, "is not a period such as 10s, 5m or 7d");
-    case COUNT:
-        *(uint64_t *)at = strtoull(value, &end, 10);
-        return (end != value && !*end && *value != '-') ||
-               wrong(why, name, value, "is not a number");
+    case QUOTA: {
+        struct cli_quota_rule rule;
+        *(const char **)at = value;
+        return cli_quota_parse(value, &rule) ||
+               wrong(why, name, value, "is not a size and a period such as 500G/month or 5G/day");
+    }
     }
     return false;
 }
@@ -222,6 +227,7 @@ static json_t *given(size_t i, const struct cli_settings *s, const char *folder)
     case FLAG:
         return *(const bool *)at ? json_string("yes") : NULL;
     case TEXT:
+    case QUOTA:
         return *(const char *const *)at ? json_string(*(const char *const *)at) : NULL;
     case PATH:
         return *(const char *const *)at ? absolute(folder, *(const char *const *)at) : NULL;
@@ -235,7 +241,6 @@ static json_t *given(size_t i, const struct cli_settings *s, const char *folder)
         return list;
     case SIZE:
     case PERIOD:
-    case COUNT:
         snprintf(text, sizeof text, "%" PRIu64, *(const uint64_t *)at);
         return *(const uint64_t *)at ? json_string(text) : NULL;
     }
@@ -300,6 +305,7 @@ static void defaults(enum cli_verb verb, struct cli_settings *s) {
     s->epoch_seconds = 7 * 86400;
     s->epoch_minimum = 64u << 20;
     s->cache_limit = UINT64_MAX;
+    s->drain_seconds = 30;
     cv_addr_parse("127.0.0.1:0", &s->http);
     cv_addr_parse("0.0.0.0:0", &s->listen);
 }

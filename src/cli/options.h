@@ -61,9 +61,11 @@ struct cli_settings {
     uint64_t epoch_minimum; /* octets */
     uint64_t window;        /* live: octets kept behind the newest; 0 = default */
     uint64_t buffer;        /* socket buffers, octets; 0 = default */
-    uint64_t bandwidth_kib;
-    uint64_t chunk_size;  /* octets; 0 = default */
-    uint64_t cache_limit; /* octets; UINT64_MAX = default */
+    uint64_t bandwidth;     /* relay: octets a second that leave for others; 0 = no limit */
+    uint64_t drain_seconds; /* relay: what SIGTERM waits for circuits */
+    const char *data_cap;   /* relay: "500G/month"; NULL = none */
+    uint64_t chunk_size;    /* octets; 0 = default */
+    uint64_t cache_limit;   /* octets; UINT64_MAX = default */
 };
 
 /* Defaults, then the configuration file, then argv (argv[0] is the verb's

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/daemon.h"
+#include "cli/drain.h"
 #include "cli/exitcode.h"
 #include "cli/ledger.h"
 #include "crypto/aes.h"
@@ -215,6 +216,8 @@ static void on_tick(void *ctx) {
     cv_usec now = io_clock_now().mono;
     io_timer_at(c->tick, now, cv_usec_add(now, CV_SEC(1)));
     cli_cache_tick(c, now);
+    cli_quota_tick(c);
+    cli_drain_tick(c);
     for (size_t i = c->tasks_count; i-- > 0;)
         if (!c->tasks[i]->ended)
             c->tasks[i]->ops->on_tick(c->tasks[i]);
@@ -226,6 +229,12 @@ static void on_signal(void *ctx) {
     cli_session_end(c, c->s->verb & (CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_PLAY | CLI_LIVE)
                            ? CLI_OK
                            : CLI_INTERRUPTED);
+}
+
+/* A service manager's: others' circuits end first. Ctrl-C means now. */
+static void on_terminate(void *ctx) {
+    if (!cli_drain_begin(ctx))
+        on_signal(ctx);
 }
 
 /* ---- opening ---- */
@@ -272,7 +281,8 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
                                  .node = {.private_network = s->private_network,
                                           .relay = relay,
                                           .exit = relay && s->exit,
-                                          .relay_bandwidth_kib = (uint32_t)s->bandwidth_kib,
+                                          .relay_bandwidth_kib = (uint32_t)(s->bandwidth >> 10),
+                                          .relay_octets_s = s->bandwidth,
                                           .epoch_seconds = (uint32_t)s->epoch_seconds,
                                           .epoch_minimum = s->epoch_minimum,
                                           .own_elsewhere = is_elsewhere(&s->own, &s->listen),
@@ -331,6 +341,13 @@ static enum cv_err open_gateway(struct cli_session *c, struct io_why *why) {
 
 static void add_status(void *ctx, json_t *status) {
     struct cli_session *c = ctx;
+    const struct cli_quota *q = &c->quota;
+    if (q->rule.octets)
+        json_object_set_new(status, "data_cap",
+                            json_pack("{s:I, s:I, s:I, s:b}", "used", (json_int_t)q->used, "cap",
+                                      (json_int_t)q->rule.octets, "until",
+                                      (json_int_t)cli_period_end(q->rule.period, q->began), "spent",
+                                      (int)q->spent));
     json_object_set_new(status, "clock_off", json_integer(c->clock_off));
     if (c->gateway)
         json_object_set_new(status, "cache", cli_cache_status(c));
@@ -407,7 +424,8 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32
         return status ? status : CLI_FAILED;
     }
     io_loop_on_signal(c->loop, SIGINT, on_signal, c);
-    io_loop_on_signal(c->loop, SIGTERM, on_signal, c);
+    io_loop_on_signal(c->loop, SIGTERM, on_terminate, c);
+    cli_quota_open(c, s->data_cap);
     cv_usec now = io_clock_now().mono;
     io_timer_at(c->tick, now, cv_usec_add(now, CV_SEC(1)));
     cli_cache_trim(c);
@@ -429,6 +447,7 @@ void cli_session_close(struct cli_session *c) {
     sigprocmask(SIG_BLOCK, &told, NULL);
     cli_progress_done(&c->progress);
     cli_daemon_close(c);
+    cli_quota_close(c);
     if (c->host) {
         node_save(io_host_node(c->host));
         io_host_flush(c->host);

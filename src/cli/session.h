@@ -9,6 +9,7 @@
 #include "cli/cache.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/quota.h"
 #include "cli/task.h"
 #include "gateway/api.h"
 #include "gateway/gateway.h"
@@ -31,6 +32,8 @@ struct cli_session {
     struct io_timer *tick;
     struct cli_progress progress;
     struct cli_cache cache;
+    struct cli_quota quota; /* relays */
+    cv_usec drain_until;    /* told to end, waits for circuits; 0: not */
     struct cli_task *tasks[CLI_TASKS_MAX];
     size_t tasks_count;
     struct cli_visitor *visitors; /* commands in other processes (daemon.h) */

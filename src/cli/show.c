@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/ask.h"
 #include "cli/exitcode.h"
@@ -46,6 +47,27 @@ static void print_standing(const json_t *own, const json_t *ledger) {
                    num(own, "tokens"));
 }
 
+/* What an operator wants to know besides: swarm exit, cap, ending. */
+static void print_carrying(const json_t *o) {
+    const json_t *x = json_object_get(o, "exit"), *cap = json_object_get(o, "data_cap");
+    char a[24], b[24], until[32];
+    if (x)
+        printf("Exit      %" JSON_INTEGER_FORMAT " flows now, %" JSON_INTEGER_FORMAT
+               " opened, %" JSON_INTEGER_FORMAT " refused; %s out, %s in\n",
+               num(x, "flows"), num(x, "opened"), num(x, "refused"), size(num(x, "octets_out"), a),
+               size(num(x, "octets_in"), b));
+    if (cap) {
+        time_t end = (time_t)num(cap, "until");
+        struct tm tm;
+        strftime(until, sizeof until, "%Y-%m-%d %H:%M", gmtime_r(&end, &tm));
+        printf("Data cap  %s of %s used, until %s UTC%s\n", size(num(cap, "used"), a),
+               size(num(cap, "cap"), b), until,
+               json_is_true(json_object_get(cap, "spent")) ? ": carrying nobody" : "");
+    }
+    if (json_is_true(json_object_get(o, "draining")))
+        puts("Carrying  nobody new");
+}
+
 static void print_status(const json_t *o, const json_t *swarms) {
     const json_t *ledger = json_object_get(o, "ledger");
     printf("DHT       %" JSON_INTEGER_FORMAT " good of %" JSON_INTEGER_FORMAT " nodes\n",
@@ -55,6 +77,7 @@ static void print_status(const json_t *o, const json_t *swarms) {
     printf("Circuits  %" JSON_INTEGER_FORMAT " of our own, %" JSON_INTEGER_FORMAT
            " carried for others (%" JSON_INTEGER_FORMAT " cells)\n",
            num(o, "circuits"), num(o, "hops_carried"), num(o, "cells_relayed"));
+    print_carrying(o);
     print_standing(json_object_get(o, "own"), ledger);
     const json_t *cache = json_object_get(o, "cache");
     if (cache)
@@ -70,7 +93,10 @@ static void print_status(const json_t *o, const json_t *swarms) {
         printf("Swarm     %s: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
                " octets, %" JSON_INTEGER_FORMAT " peers, %s%s\n",
                json_string_value(json_object_get(s, "name")), num(s, "have"), num(s, "length"),
-               num(s, "peers"), json_is_true(json_object_get(s, "direct")) ? "DIRECT" : "hidden",
+               num(s, "peers"),
+               json_is_true(json_object_get(s, "direct")) ? "DIRECT"
+               : json_is_true(json_object_get(s, "exit")) ? "through an exit"
+                                                          : "hidden",
                json_is_true(json_object_get(s, "sharing")) ? ", sharing" : "");
         if (json_object_get(s, "link"))
             printf("          %s\n", json_string_value(json_object_get(s, "link")));

@@ -80,6 +80,21 @@ static json_t *protocol(struct io_host *host) {
     return o;
 }
 
+/* What a swarm exit did: sums, and nobody's address. */
+static json_t *exit_of(const struct exit_counters *x) {
+    json_t *o = json_object();
+    json_object_set_new(o, "flows", octets(x->flows));
+    json_object_set_new(o, "opened", octets(x->flows_opened));
+    json_object_set_new(o, "refused", octets(x->flows_refused));
+    json_object_set_new(o, "calls", octets(x->calls));
+    json_object_set_new(o, "octets_out", octets(x->out_octets));
+    json_object_set_new(o, "octets_in", octets(x->in_octets));
+    json_object_set_new(o, "dropped",
+                        octets(x->drop_form + x->drop_channel + x->drop_calls + x->drop_rate +
+                               x->drop_size + x->drop_stranger));
+    return o;
+}
+
 json_t *gw_api_status(struct io_host *host) {
     struct node_status s;
     node_status(io_host_node(host), &s);
@@ -93,6 +108,7 @@ json_t *gw_api_status(struct io_host *host) {
     json_object_set_new(o, "links", octets(s.links));
     json_object_set_new(o, "hops_carried", octets(s.hops_carried));
     json_object_set_new(o, "cells_relayed", octets(s.cells_relayed));
+    json_object_set_new(o, "draining", json_boolean(s.draining));
     json_object_set_new(o, "dropped", octets(s.dropped));
     json_object_set_new(o, "circuit_full", octets(s.circuit_full));
     json_object_set_new(o, "ledger",
@@ -135,6 +151,9 @@ json_t *gw_api_status(struct io_host *host) {
     }
     json_object_set_new(o, "first_hops", first_hops(host));
     json_object_set_new(o, "protocol", protocol(host));
+    const struct exit_counters *x = node_exit_counters(io_host_node(host));
+    if (x)
+        json_object_set_new(o, "exit", exit_of(x));
     return o;
 }
 

@@ -423,7 +423,7 @@ void node_discovery_on_timeout(struct node *n, struct cv_now now) {
         start_relay_lookup(n, now);
     else if (seeks_other_days(n) && now.mono >= n->other_days_at)
         start_other_day(n, now);
-    if (n->dht_ready && n->relay && now.mono >= n->announce_at)
+    if (n->dht_ready && n->relay && !n->draining && now.mono >= n->announce_at)
         announce(n, now);
     if (now.mono >= n->dht_save_at) {
         n->dht_save_at = cv_usec_add(now.mono, NODE_DHT_SAVE_EVERY);
@@ -437,7 +437,7 @@ cv_usec node_discovery_next(const struct node *n) {
         at = cv_usec_min(at, n->relay_lookup_at);
     if (seeks_other_days(n))
         at = cv_usec_min(at, n->other_days_at);
-    if (n->dht_ready && n->relay)
+    if (n->dht_ready && n->relay && !n->draining)
         at = cv_usec_min(at, n->announce_at);
     return at;
 }

@@ -70,6 +70,7 @@ enum node_limits {
     NODE_WAY_FLOWS = 8,  /* called at a time */
 };
 
+#define NODE_DRAIN_IDLE       CV_SEC(10) /* of silence: a circuit that does nothing */
 #define NODE_EXIT_CALL_WINDOW CV_SEC(60)
 #define NODE_EXIT_UNANSWERED  CV_SEC(30)  /* a flow that nobody answered */
 #define NODE_EXIT_SILENCE     CV_SEC(120) /* one on which either side is silent */

@@ -287,7 +287,7 @@ enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, st
     n->priority.at = tokens ? now.mono : CV_USEC_NEVER;
     n->too_few_at = cv_usec_add(now.mono, NODE_TOO_FEW_AFTER);
     n->swarm_retry_at = cv_usec_add(now.mono, NODE_SWARM_RETRY);
-    n->dial_at = n->way_at = CV_USEC_NEVER;
+    n->dial_at = n->way_at = n->drain_at = CV_USEC_NEVER;
     n->dht_save_at = cv_usec_add(now.mono, NODE_DHT_SAVE_EVERY);
 
     n->dht = make_dht(n, now);
@@ -343,6 +343,21 @@ void node_saved(struct node *n, struct cv_now now, enum node_saved which) {
 
 void node_save(struct node *n) {
     node_discovery_save(n);
+}
+
+void node_drain(struct node *n, struct cv_now now, bool on) {
+    if (!n->relay)
+        return;
+    n->draining = on;
+    n->drain_at = on ? now.mono : CV_USEC_NEVER;
+    tun_drain(n->relay, on);
+    n->unsettled = true;
+}
+
+void node_drop_circuits(struct node *n, struct cv_now now) {
+    if (n->relay)
+        tun_hops_end(n->relay, &now, 0);
+    node_settle(n, now);
 }
 
 /* ---- the engine's verbs ---- */
@@ -403,6 +418,10 @@ void node_on_timeout(struct node *n, struct cv_now now) {
     node_openly_on_timeout(n, now);
     node_way_on_timeout(n, now);
     node_exit_on_timeout(n, now);
+    if (now.mono >= n->drain_at) {
+        n->drain_at = cv_usec_add(now.mono, CV_SEC(1));
+        tun_hops_end(n->relay, &now, NODE_DRAIN_IDLE);
+    }
     node_priority_on_timeout(n, now);
     n->unsettled = false;
     node_settle(n, now);
@@ -458,6 +477,7 @@ cv_usec node_next_timeout(const struct node *n) {
     at = cv_usec_min(at, n->dial_at);
     at = cv_usec_min(at, n->way_at);
     at = cv_usec_min(at, node_exit_next(n));
+    at = cv_usec_min(at, n->drain_at);
     at = cv_usec_min(at, n->priority.at);
     return cv_usec_min(at, node_discovery_next(n));
 }

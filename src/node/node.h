@@ -126,6 +126,12 @@ void node_saved(struct node *n, struct cv_now now, enum node_saved which);
 /* Before an orderly end: SAVE events for what changes all the time follow. */
 void node_save(struct node *n);
 
+/* A relay that is about to end, or has carried what it may: it takes on no circuit,
+ * announces itself no more, and ends circuits on which nothing goes on; and back. */
+void node_drain(struct node *n, struct cv_now now, bool on);
+/* Ends all circuits of others at once. */
+void node_drop_circuits(struct node *n, struct cv_now now);
+
 /* ---- swarms ---- */
 
 /* How a swarm reaches its peers. OPEN: a relay shares it under its own name and
@@ -284,6 +290,7 @@ struct node_status {
     uint32_t relays_missing; /* short of what every kind of path needs */
     uint32_t guards;         /* with a link */
     uint32_t circuits, hops_carried, links;
+    bool draining;
     uint64_t cells_relayed; /* RELAY cells passed on for others */
     uint64_t dropped;       /* datagrams that were nobody's */
     uint64_t circuit_full;  /* messages of swarms that found their circuit full: lost */

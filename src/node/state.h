@@ -91,6 +91,7 @@ struct node {
     struct tunnel *relay;      /* on MAIN; NULL: we carry nobody */
     struct node_exit *exit;    /* on the EXIT sockets; NULL: we are none */
     bool draining;             /* nobody new is taken on (node_drain) */
+    cv_usec drain_at;          /* while it drains: when to look for circuits that do nothing */
     struct ppsp *hidden;       /* peers are circuits of `client` */
     struct ppsp *direct;       /* peers are UDP addresses; NULL: no socket for it */
     struct ppsp *open;         /* peers are circuits that end at `relay`; NULL: nothing shared so */

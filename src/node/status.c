@@ -38,6 +38,7 @@ void node_status(const struct node *n, struct node_status *ret) {
         ret->links += r->links;
         ret->hops_carried = r->hops;
         ret->cells_relayed = r->relayed_cells;
+        ret->draining = n->draining;
     }
     ret->own_given = n->own.given;
     ret->own_taken = n->own.taken;

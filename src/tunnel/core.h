@@ -273,6 +273,7 @@ struct tunnel {
     struct tun_outbox outbox;
     struct tun_events events, inner; /* for the node; for the users inside */
     bool in_users;
+    bool draining;                   /* no circuit more */
     struct tun_admission *admission; /* relay only */
     struct tun_cookie_jar jar;
     struct tun_describe_net describe_net;

@@ -244,6 +244,19 @@ void tun_hop_make_room(struct tunnel *t, const struct cv_now *now) {
     tun_hop_destroy(t, h, NULL);
 }
 
+void tun_drain(struct tunnel *t, bool on) {
+    t->draining = on;
+}
+
+void tun_hops_end(struct tunnel *t, const struct cv_now *now, cv_usec idle) {
+    uint32_t cursor = 0;
+    struct tun_hop *h;
+    while ((h = tun_handles_next(&t->hops, &cursor)) != NULL)
+        if (now->mono >= h->heard_at + idle)
+            tun_hop_destroy(t, h, NULL);
+    t->count.hops = t->hops.count;
+}
+
 /* ---- CREATE ---- */
 
 static void send_created(struct tunnel *t, struct tun_hop *h) {
@@ -292,6 +305,8 @@ static enum cv_err create(struct tunnel *t, const struct cv_now *now, struct tun
         return err;
     if (m.params.ttl > TUN_TTL_MAX)
         return CV_ERR_MALFORMED;
+    if (t->draining)
+        return CV_ERR_LIMIT;
     if (!cv_tokenbucket_take(&l->creates, now->mono, 1) ||
         !tun_admit_create(t->admission, now->mono)) {
         t->count.rate_limited++;
@@ -415,8 +430,9 @@ static void extend(struct tunnel *t, const struct cv_now *now, struct tun_hop *h
         tun_hop_error(t, now, h, m.transaction, TUN_ERROR_LIMIT, NULL, 0);
         return;
     }
-    if (!tun_hop_is_free(h)) {
-        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_REFUSED, NULL, 0);
+    if (!tun_hop_is_free(h) || t->draining) {
+        tun_hop_error(t, now, h, m.transaction, t->draining ? TUN_ERROR_BUSY : TUN_ERROR_REFUSED,
+                      NULL, 0);
         return;
     }
     h->extends++;

@@ -287,8 +287,8 @@ enum tun_purpose {
 /* A PPSPP datagram to the far end of a circuit: ours (to the last hop or, once
  * joined, through the rendezvous), or at a relay the owner of a circuit that
  * OPENed a flow here. A flow other than 0 is one of a swarm exit: between its owner
- * and the exit, at most TUN_EXIT_FORWARD or TUN_EXIT_BACKWARD octets. CV_ERR_AGAIN: the circuit's queue is full, drain
- * poll_transmit and come back; NOENT: the circuit is gone; INVAL: too long. */
+ * and the exit, at most TUN_EXIT_FORWARD or TUN_EXIT_BACKWARD octets. CV_ERR_AGAIN: the circuit's
+ * queue is full, drain poll_transmit and come back; NOENT: the circuit is gone; INVAL: too long. */
 enum cv_err tun_send(struct tunnel *t, const struct cv_now *now, const struct cv_endpoint *to,
                      const void *buf, size_t len);
 
@@ -310,6 +310,12 @@ size_t tun_circuit_path(const struct tunnel *t, cv_handle circuit, uint8_t ret[]
  * when the answer is several cells; all are repeated when it is asked again. */
 enum cv_err tun_answer(struct tunnel *t, const struct cv_now *now, cv_handle hop,
                        uint32_t transaction, uint8_t command, const void *body, size_t len);
+
+/* Takes no circuit on and extends none, or does again: for a relay that is about to
+ * end, or has carried what it may. Those that are there go on. */
+void tun_drain(struct tunnel *t, bool on);
+/* Ends circuits of others from whose owner nothing came for so long; 0: all. */
+void tun_hops_end(struct tunnel *t, const struct cv_now *now, cv_usec idle);
 
 /* The sealed keyring is on disk. */
 void tun_saved(struct tunnel *t, const struct cv_now *now, enum tun_blob which);

@@ -3,6 +3,8 @@ returns the packets that break it, in words; an empty list means it held."""
 import base64
 import hashlib
 import hmac
+import ipaddress
+import socket
 import struct
 
 OVERLAY = 1232
@@ -20,11 +22,17 @@ class World:
         self.relays = relays
         self.swarm_id = swarm_id
         self.marker = marker  # stands in every 64 octets of the content
+        self.exits = []  # relays that are swarm exits
+        self.internet = None  # host that shares swarm_id directly; None: it is a hidden swarm
         self.first_hops = {}  # hidden host: names of relays, as it tells of its links
         self.dead = {}  # host: when its program had ended for good
         self.ended = {}  # host: when programs of it were killed
         self.content_keys = content_keys(swarm_id, self.network_id)
         self.relay_keys = relay_keys(self.network_id)
+
+
+def packed(address):
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
 def blake(data, size, key=b""):
@@ -94,7 +102,7 @@ def strangers_never_meet(world, captures):
     bad = []
     for name in world.hidden:
         others = {world.address[n] for n in world.hidden if n != name}
-        raw = {bytes(map(int, a.split("."))): a for a in others}
+        raw = {packed(a): a for a in others}
         for p in captures.get(name, []):
             if p.source in others or p.target in others:
                 bad.append(words(world, p, "the other end's address on this wire"))
@@ -187,7 +195,8 @@ def relays_announce_themselves(world, captures):
             if not is_dht(p) or p.source != me or not p.payload.endswith(b"1:y1:qe"):
                 continue
             _, found, rest = p.payload.partition(b"9:info_hash20:")
-            if found and rest[:20] not in world.relay_keys:
+            through = name in world.exits and world.internet and rest[:20] == world.swarm_id[:20]
+            if found and rest[:20] not in world.relay_keys and not through:
                 bad.append(words(world, p, "asks or announces under a key that is no relay key"))
             if b"1:q13:announce_peer" not in p.payload:
                 continue
@@ -236,7 +245,7 @@ def nothing_else(world, captures):
                 continue
             if p.kind == "icmp":
                 # Of a host whose program is gone: its kernel answers for it.
-                if p.payload[:2] != b"\x03\x03" and p.payload[:1] != b"\x03":
+                if p.payload[:1] not in (b"\x03", b"\x01"):  # of IPv4, of IPv6
                     bad.append(words(world, p, "neither DHT nor overlay"))
             elif p.kind != "udp":
                 bad.append(words(world, p, "neither DHT nor overlay"))
@@ -261,8 +270,7 @@ def contacts_come_by_dht(world, captures):
             if p.target == ours:
                 known.add(p.source)  # who came to us is no secret to us
                 if is_dht(p):
-                    known.update(a for a in world.name
-                                 if bytes(map(int, a.split("."))) in p.payload)
+                    known.update(a for a in world.name if packed(a) in p.payload)
                 elif p.source in known:
                     known.update(world.address[r] for r in world.relays)  # sealed: relays only
             elif p.source == ours and p.target not in known:
@@ -273,3 +281,73 @@ def contacts_come_by_dht(world, captures):
 CLAIMS = [strangers_never_meet, only_first_hops, few_first_hops, no_content_key,
           hidden_ones_only_read, relays_announce_themselves, nothing_in_clear, one_size,
           nothing_else, contacts_come_by_dht]
+
+
+# ---- a direct swarm, seen through a swarm exit
+
+def is_outside(world, p):
+    """Between an exit and the host on the Internet, and no DHT."""
+    ends = {world.name.get(p.source), world.name.get(p.target)}
+    return p.kind == "udp" and not is_dht(p) and world.internet in ends and \
+        bool(ends & set(world.exits))
+
+
+def without_outside(world, captures):
+    """What must hold of the overlay whatever exits do."""
+    return {name: [p for p in packets if not is_outside(world, p)]
+            for name, packets in captures.items() if name != world.internet}
+
+
+def viewer_and_internet_never_meet(world, captures):
+    """Neither's address appears on the other's wire, nor in what the DHT says there."""
+    bad = []
+    for name in world.hidden:
+        for here, there in ((name, world.internet), (world.internet, name)):
+            address = world.address[there]
+            for p in captures.get(here, []):
+                if address in (p.source, p.target):
+                    bad.append(words(world, p, "the other end's address on this wire"))
+                elif is_dht(p) and packed(address) in p.payload:
+                    bad.append(words(world, p, "tells of the other end"))
+    return bad
+
+
+def exits_speak_ppspp_only(world, captures):
+    """What leaves an exit's network and is neither DHT nor overlay is PPSPP to a public address
+    and a port that is no service's: a handshake first, messages of RFC 7574 after it."""
+    bad = []
+    for name in world.exits:
+        me, called = world.address[name], set()
+        for p in captures.get(name, []):
+            if p.kind != "udp" or is_dht(p) or (is_overlay(p) and not is_outside(world, p)):
+                continue
+            ours, theirs = (p.sport, p.dport) if p.source == me else (p.dport, p.sport)
+            other = p.target if p.source == me else p.source
+            call = p.payload[:5] == bytes(5) and 9 < len(p.payload) <= 256
+            if ours == 7000:
+                bad.append(words(world, p, "on the relay's port"))
+            elif theirs < 1024 or not ipaddress.ip_address(other).is_global:
+                bad.append(words(world, p, "to a service, or nowhere public"))
+            elif p.source == me and call:
+                called.add((ours, other, theirs))
+            elif (ours, other, theirs) not in called:
+                bad.append(words(world, p, "nobody was called"))
+            elif len(p.payload) != 4 and p.payload[4:5] > b"\x0d":
+                bad.append(words(world, p, "no message of PPSPP"))
+    return bad
+
+
+def only_exits_meet_the_internet(world, captures):
+    """The host on the Internet sees the DHT, and exits."""
+    bad = []
+    allowed = {world.address[name] for name in world.exits}
+    me = world.address[world.internet]
+    for p in captures.get(world.internet, []):
+        other = p.target if p.source == me else p.source
+        if p.kind == "udp" and not is_dht(p) and other not in allowed:
+            bad.append(words(world, p, "no swarm exit"))
+    return bad
+
+
+EXIT_CLAIMS = [viewer_and_internet_never_meet, exits_speak_ppspp_only,
+               only_exits_meet_the_internet]

@@ -1,7 +1,9 @@
 """Network namespaces: one host a node, a /16 apart, behind one router, every
-link captured at the router's side. Needs root; fails, never skips, without."""
+link captured at the router's side, with IPv4 or IPv6 addresses. Needs root; fails, never
+skips, without."""
 import fcntl
 import pathlib
+import socket
 import struct
 import subprocess
 import tempfile
@@ -19,9 +21,14 @@ class Host:
     def __init__(self, network, name, number):
         self.network, self.name = network, name
         self.space = f"{network.prefix}-{name}"
-        self.address = f"45.{number}.7.2"  # looks public, is nowhere
-        self.gateway = f"45.{number}.7.1"
+        if network.six:  # a /32 each
+            self.address, self.gateway, self.bits = f"2a{number:02x}:5::2", f"2a{number:02x}:5::1", 64
+        else:  # looks public, is nowhere
+            self.address, self.gateway, self.bits = f"45.{number}.7.2", f"45.{number}.7.1", 24
         self.link = f"cv{network.tag}{number}"
+
+    def at(self, port):
+        return f"[{self.address}]:{port}" if self.network.six else f"{self.address}:{port}"
 
     def command(self, *args):
         return ["ip", "netns", "exec", self.space, *map(str, args)]
@@ -30,8 +37,9 @@ class Host:
 class Network:
     """The router's namespace, the hosts', and a capture a link."""
 
-    def __init__(self, folder, prefix="culvert-lab"):
+    def __init__(self, folder, prefix="culvert-lab", six=False):
         self.folder = pathlib.Path(folder)
+        self.six = six
         self.prefix = prefix
         self.tag = format(hash(prefix) & 0xff, "02x")
         self.router = f"{prefix}-router"
@@ -44,7 +52,8 @@ class Network:
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.remove()
         run("ip", "netns", "add", self.router)
-        self.inside(self.router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self.inside(self.router, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1" if self.six
+                    else "net.ipv4.ip_forward=1")
         self.inside(self.router, "ip", "link", "set", "lo", "up")
         return self
 
@@ -71,18 +80,22 @@ class Network:
     def add(self, name, number):
         host = Host(self, name, number)
         run("ip", "netns", "add", host.space)
-        for space in (host.space, self.router):
+        for space in () if self.six else (host.space, self.router):
             # Neighbour discovery of IPv6 would be traffic that is not ours.
             self.inside(space, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
                         "net.ipv6.conf.default.disable_ipv6=1")
         run("ip", "link", "add", host.link, "netns", self.router, "type", "veth", "peer", "name",
             "eth0", "netns", host.space)
-        self.inside(self.router, "ip", "address", "add", f"{host.gateway}/24", "dev", host.link)
+        # No waiting for others with the same address, there are none.
+        more = ["nodad"] if self.six else []
+        self.inside(self.router, "ip", "address", "add", f"{host.gateway}/{host.bits}", "dev",
+                    host.link, *more)
         self.inside(self.router, "ip", "link", "set", host.link, "up")
-        self.inside(host.space, "ip", "address", "add", f"{host.address}/24", "dev", "eth0")
+        self.inside(host.space, "ip", "address", "add", f"{host.address}/{host.bits}", "dev", "eth0",
+                    *more)
         self.inside(host.space, "ip", "link", "set", "eth0", "up")
         self.inside(host.space, "ip", "link", "set", "lo", "up")
-        self.inside(host.space, "ip", "route", "add", "default", "via", host.gateway)
+        self.route(host)
         # One capture must see what the wire would: no segments joined by the card.
         off = [w for card in ("gso", "tso", "gro", "tx-udp-segmentation") for w in (card, "off")]
         self.inside(host.space, "ethtool", "-K", "eth0", *off)
@@ -90,9 +103,16 @@ class Network:
         self.hosts[name] = host
         return host
 
+    def route(self, host):
+        self.inside(host.space, "ip", *(["-6"] if self.six else []), "route", "replace", "default",
+                    "via", host.gateway)
+
     def cut(self, name, up=False):
         host = self.hosts[name]
         self.inside(self.router, "ip", "link", "set", host.link, "up" if up else "down")
+        if up and self.six:  # an interface that goes down loses them
+            self.inside(self.router, "ip", "address", "replace", f"{host.gateway}/{host.bits}", "dev",
+                        host.link, "nodad")
 
     def start_captures(self, part):
         for host in self.hosts.values():
@@ -162,6 +182,8 @@ def parse(frame, when):
     p.sport = p.dport = p.ttl = p.tos = 0
     p.dont = False
     ethertype = struct.unpack_from(">H", frame, 12)[0]
+    if ethertype == 0x86DD:
+        return parse_six(p, frame[14:])
     if ethertype == 0x0806:
         p.kind = "arp"
     elif ethertype == 0x0800:
@@ -179,4 +201,22 @@ def parse(frame, when):
             p.payload = body[8:]
         elif head[9] == 1:
             p.kind = "icmp"
+    return p
+
+
+def parse_six(p, head):
+    word, length, following, p.ttl = struct.unpack_from(">IHBB", head)
+    p.tos = word >> 20 & 0xff
+    p.dont = True  # nobody on the way splits it
+    p.source = socket.inet_ntop(socket.AF_INET6, head[8:24])
+    p.target = socket.inet_ntop(socket.AF_INET6, head[24:40])
+    p.payload = body = head[40:40 + length]
+    if following == 17:
+        p.kind = "udp"
+        p.sport, p.dport = struct.unpack_from(">HH", body)
+        p.payload = body[8:]
+    elif following == 58:  # neighbours and routers are asked for as ARP asks; the rest as ICMP says
+        p.kind = "arp" if 133 <= body[0] <= 137 else "icmp"
+    elif following == 0 and len(body) > 8 and body[8] == 143:
+        p.kind = "arp"  # who listens to which group
     return p

@@ -37,6 +37,8 @@ const struct scenario scenarios[] = {
      "contributors, free-riders, whitewashers, newcomers, fakes: who is served, who ranks",
      scenario_economy, 1},
     {"exit", "a direct swarm seen through a swarm exit, by three viewers", scenario_exit, 3},
+    {"exit_abused", "a hostile viewer gets three calls each out of a swarm exit, and nothing else",
+     scenario_exit_abused, 2},
     {"fork", "a forged half-block is known to half of 100 relays within 30 s", scenario_fork, 3},
     {"hostile", "eleven hostile peers, each with a habit, among four honest ones: byte-equal",
      scenario_hostile, 20},

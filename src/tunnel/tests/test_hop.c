@@ -233,6 +233,40 @@ Test(tun_hop, a_circuit_that_went_on_is_no_exits) {
     world_free(w);
 }
 
+/* ---- a relay that is about to end ---- */
+
+Test(tun_hop, who_drains_takes_nobody_on_and_keeps_what_goes_on) {
+    struct world *w = five(1);
+    cv_handle c = world_circuit(w, 4, chain, 3), idle = world_circuit(w, 4, chain, 3);
+    tun_drain(w->node[2].t, true);
+    cr_expect_eq(world_circuit(w, 4, chain, 3), 0, "a new one");
+    cr_expect_eq(tun_counters(w->node[2].t)->hops, 2);
+    struct tun_relay_ref ref;
+    world_ref(w, 3, &ref);
+    cr_expect_eq(extend_code(w, c, &ref), TUN_ERROR_BUSY, "one hop more");
+
+    /* said something lately, or not */
+    world_run(w, CV_SEC(5));
+    cr_expect_eq(world_send(w, 4, c, "x", 1), CV_ERR_OK);
+    world_run(w, CV_MSEC(100));
+    struct cv_now now = world_now(w, 2);
+    tun_hops_end(w->node[2].t, &now, CV_SEC(5));
+    sim_touch(w->sim, 2);
+    world_run(w, CV_MSEC(100));
+    cr_expect_eq(tun_counters(w->node[2].t)->hops, 1);
+    struct world_event *down = world_find(w, 4, TUN_EVENT_CIRCUIT_DOWN, 1);
+    cr_assert_not_null(down);
+    cr_expect_eq(down->ev.circuit_down.circuit, idle);
+    tun_drain(w->node[2].t, false);
+    cr_expect_neq(world_circuit(w, 4, chain, 3), 0, "again");
+    now = world_now(w, 2);
+    tun_hops_end(w->node[2].t, &now, 0);
+    sim_touch(w->sim, 2);
+    world_run(w, CV_MSEC(100));
+    cr_expect_eq(tun_counters(w->node[2].t)->hops, 0);
+    world_free(w);
+}
+
 /* Counts REQUESTs; answers nothing. */
 Test(tun_hop, a_repeated_question_gets_the_remembered_answer) {
     struct world *w = five(1);

@@ -1,0 +1,45 @@
+#include "cli/drain.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/exitcode.h"
+#include "cli/session.h"
+#include "io/clock.h"
+
+static uint32_t carried(const struct cli_session *c) {
+    struct node_status s;
+    node_status(io_host_node(c->host), &s);
+    return s.hops_carried;
+}
+
+bool cli_drain_begin(struct cli_session *c) {
+    char text[120];
+    bool again = c->drain_until != 0;
+    if (again || c->s->verb != CLI_RELAY || !c->s->drain_seconds)
+        return false;
+    node_drain(io_host_node(c->host), io_host_now(c->host), true);
+    io_host_kick(c->host);
+    uint32_t left = carried(c);
+    if (!left)
+        return false;
+    c->drain_until = cv_usec_add(io_clock_now().mono, CV_SEC(c->s->drain_seconds));
+    snprintf(text, sizeof text,
+             "Ending: %" PRIu32 " circuits go on for at most %" PRIu64 " s; once more ends at once",
+             left, c->s->drain_seconds);
+    cli_session_say(c, "draining", text,
+                    json_pack("{s:I, s:I}", "circuits", (json_int_t)left, "seconds",
+                              (json_int_t)c->s->drain_seconds));
+    return true;
+}
+
+void cli_drain_tick(struct cli_session *c) {
+    if (!c->drain_until)
+        return;
+    uint32_t left = carried(c);
+    if (left && io_clock_now().mono < c->drain_until)
+        return;
+    cli_session_say(c, "drained", left ? "Some circuits had to be cut" : "All circuits have ended",
+                    json_pack("{s:I}", "circuits", (json_int_t)left));
+    cli_session_end(c, CLI_OK);
+}

@@ -1,0 +1,39 @@
+/*
+ * What a relay may carry in a day, week or month (--data-cap): counted over all
+ * sockets, in and out, as a provider counts, and kept over restarts. When it is used
+ * up the relay carries nobody until the next period (node_drain).
+ */
+#ifndef CULVERT_CLI_QUOTA_H
+#define CULVERT_CLI_QUOTA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/time.h"
+#include "cli/period.h"
+
+struct cli_quota_rule {
+    uint64_t octets; /* 0: no limit */
+    enum cli_period period;
+};
+
+/* "500G/month", "20G/week", "1.5G/day"; false when it is not. */
+bool cli_quota_parse(const char *text, struct cli_quota_rule *ret);
+
+struct cli_session;
+
+struct cli_quota {
+    struct cli_quota_rule rule;
+    int64_t began; /* of the period that is counted */
+    uint64_t used; /* octets in it, */
+    uint64_t seen; /* of which the sockets had counted so many in this run */
+    cv_usec saved_at;
+    bool spent;
+};
+
+/* Reads what earlier runs used. `text` NULL: no limit. The option was checked. */
+void cli_quota_open(struct cli_session *c, const char *text);
+void cli_quota_tick(struct cli_session *c);
+void cli_quota_close(struct cli_session *c);
+
+#endif

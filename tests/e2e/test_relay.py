@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""What a volunteer asks of a relay: how much it carries, how it ends, and what it says;
+and a swarm exit on loopback, by which a direct swarm is seen.
+
+    test_relay.py CULVERT CULVERT-DHT
+"""
+import json
+import signal
+import sys
+import time
+
+import programs
+from village import Village
+
+
+class Relay(programs.Case):
+    def status(self, name, *how):
+        status, out, err = programs.run("status", "--state", self.folder / name, *how)
+        self.assertEqual((status, err), (0, ""))
+        return json.loads(out) if how else out
+
+    def test_bad_limits(self):
+        rows = [("--data-cap", "500G"), ("--data-cap", "500G/year"), ("--data-cap", "0/day"),
+                ("--data-cap", "x/day"), ("--data-cap", "/day"), ("--data-cap", "9" * 40 + "/day")]
+        for option, value in rows:
+            with self.subTest(value):
+                status, _, err = programs.run("relay", "--state", self.folder / "x", "--listen",
+                                              "127.9.0.1:0", option, value)
+                self.assertEqual((status, err), (2, f"culvert: data-cap '{value}': is not a size "
+                                                    "and a period such as 500G/month or 5G/day\n"))
+        status, _, err = programs.run("relay", "--state", self.folder / "x", "--listen",
+                                      "127.9.0.1:0", "--bandwidth", "fast")
+        self.assertEqual((status, err), (2, "culvert: bandwidth 'fast': is not a size such as "
+                                            "500k, 4M or 1048576\n"))
+
+    def test_ends_when_circuits_have(self):
+        village = Village(self, DHT, relays=6)
+        film = self.film(30 << 20)
+        seeder = village.start("share", "seeder", "--upload-limit", "500k", film)
+        uri = seeder.wait_for("shared")["uri"]
+        viewer = village.start("get", "viewer", "-o", self.folder / "copy.bin", uri)
+        path = viewer.wait_for("peer_up")["path"]
+        ends = []  # of relays that the viewer's circuits go through: two at least
+        for i in range(6):
+            if self.status(f"relay{i}", "--json")["hops_carried"]:
+                ends.append(i)
+        self.assertGreaterEqual(len(ends), 2, path)
+        relays = self.running[:6]
+
+        # Told twice: at once, whatever goes on.
+        first = relays[ends[0]]
+        first.process.send_signal(signal.SIGTERM)
+        said = first.wait_for("draining")
+        self.assertGreaterEqual(said["circuits"], 1)
+        self.assertEqual(said["seconds"], 30)
+        self.assertTrue(self.status(f"relay{ends[0]}", "--json")["draining"])
+        self.assertIn("Carrying  nobody new", self.status(f"relay{ends[0]}"))
+        first.process.send_signal(signal.SIGTERM)
+        self.assertEqual(first.end(0)[0], 0)
+
+        # Told once: when the circuits have ended.
+        second = relays[ends[1]]
+        second.process.send_signal(signal.SIGTERM)
+        second.wait_for("draining")
+        for program in (viewer, seeder):
+            program.end()
+        self.assertEqual(second.wait_for("drained")["event"], "drained")
+        self.assertEqual(second.end(0)[0], 0)
+
+    def test_carries_no_more_than_its_cap(self):
+        village = Village(self, DHT, relays=0)
+        args = village.options("capped")
+        relay = self.start("relay", *args, "--data-cap", "20k/month")
+        used = relay.wait_for("data_cap_used")
+        self.assertGreaterEqual(used["used"], used["cap"])
+        self.assertEqual(used["cap"], 20480)
+        cap = self.status("capped", "--json")["data_cap"]
+        self.assertTrue(cap["spent"])
+        self.assertGreater(cap["until"], time.time())
+        self.assertIn("carrying nobody", self.status("capped"))
+        self.assertEqual(relay.end(signal.SIGTERM)[0], 0)
+        again = self.start("relay", *args, "--data-cap", "20k/month")
+        self.assertGreaterEqual(again.wait_for("data_cap_used")["used"], used["used"])
+        again.end()
+        other = self.start("relay", *args, "--data-cap", "1G/month")
+        other.wait_for("listening")
+        self.assertFalse(self.status("capped", "--json")["data_cap"]["spent"])
+
+    def test_a_direct_swarm_through_an_exit(self):
+        village = Village(self, DHT, relays=5)
+        village.start("relay", "exit", "--exit").wait_for("relay_ready")
+        film = self.film(700000)
+        seeder = village.start("share", "seeder", "--direct", film)
+        shared = seeder.wait_for("shared")
+        self.assertIn("&d=1", shared["uri"])
+        rows = [("by-link", [shared["uri"]], film.stat().st_size),
+                ("by-hash", ["--peer", shared["address"], shared["root_hash"]], 0)]
+        for name, args, _ in rows:
+            with self.subTest(name):
+                copy = self.folder / f"{name}.bin"
+                viewer = village.start("get", name, "-o", copy, *args)
+                self.assertEqual(len(viewer.wait_for("peer_up")["path"]), 3)
+                viewer.wait_for("complete")
+                status, err = viewer.end()
+                self.assertEqual(status, 0, err)
+                self.assertNotIn("hides nothing", err)
+                self.assertEqual(copy.read_bytes(), film.read_bytes())
+        exit_ = self.status("exit", "--json")["exit"]
+        self.assertGreater(exit_["octets_in"], 2 * 700000)
+        self.assertGreaterEqual(exit_["opened"], 2)
+        self.assertIn("Exit      ", self.status("exit"))
+        self.assertNotIn("exit", self.status("relay0", "--json"))
+
+    def test_a_link_that_no_cell_can_carry(self):
+        seeder = self.start("share", "--direct", "--state", self.folder / "s", "--listen",
+                            "127.0.0.1:0", "--json", "--chunk-size", "4k", self.film(9000))
+        uri = seeder.wait_for("shared")["uri"]
+        status, _, err = programs.run("get", "--state", self.folder / "v", uri)
+        self.assertEqual(status, 2)
+        self.assertEqual(err, "culvert: its chunks have 4096 octets, and a cell of a circuit carries "
+                              "1024: it can be fetched with --direct only, which hides nothing\n")
+
+
+if __name__ == "__main__":
+    DHT = sys.argv.pop(2)
+    programs.main()

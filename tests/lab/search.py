@@ -1,0 +1,92 @@
+"""What a relay's memory, files and output may not hold. Root reads /proc/PID/mem."""
+import base64
+import pathlib
+import socket
+import struct
+
+LARGEST = 1 << 30  # of a mapping that is read: larger ones are sanitizers' tables, of no octets
+
+
+def packed(address):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.inet_pton(family, address)
+
+
+def of_content(swarm_id, marker):
+    """Name of each form of what was carried to its octets."""
+    return {"the swarm id": swarm_id, "the swarm id in hex": swarm_id.hex().encode(),
+            "the swarm id in base32":
+                base64.b32encode(swarm_id).rstrip(b"=").lower()[:40],
+            "content": marker}
+
+
+def of_address(name, address, ports):
+    """An address as text, as the program's own struct, and with a port as systems, the DHT and
+    our own formats write it. Four octets alone may stand anywhere by chance."""
+    raw = packed(address)
+    if len(raw) == 16:
+        return {f"the address of {name}": raw, f"the address of {name} as text": address.encode()}
+    forms = {f"the address of {name} as text": address.encode(),
+             f"the address of {name} in a struct": raw + bytes(12)}
+    for port in ports:
+        forms[f"the address of {name} with port {port}"] = raw + struct.pack(">H", port)
+        forms[f"the address of {name}, little-endian port {port}"] = raw + struct.pack("<H", port)
+        forms[f"a socket's address of {name}, port {port}"] = \
+            struct.pack("<H", socket.AF_INET) + struct.pack(">H", port) + raw
+    return forms
+
+
+def is_there(data, form, label):
+    at = data.find(form)
+    if "in a struct" not in label:
+        return at >= 0
+    while at >= 0:  # ip 16 | port | family 4 | zero
+        if data[at + 18:at + 20] == b"\x04\x00":
+            return True
+        at = data.find(form, at + 1)
+    return False
+
+
+def found(data, forms):
+    return {label for label, form in forms.items() if is_there(data, form, label)}
+
+
+def memory(pid):
+    """The octets of every mapping of a process that can be written, and of no other's file."""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, \
+            open(f"/proc/{pid}/mem", "rb", buffering=0) as mem:
+        for line in maps:
+            span, rights, _ = line.split(" ", 2)
+            low, high = (int(x, 16) for x in span.split("-"))
+            if "rw" not in rights or high - low > LARGEST or "[v" in line:
+                continue
+            at = low
+            while at < high:
+                try:
+                    mem.seek(at)
+                    part = mem.read(min(high - at, 1 << 26))
+                except OSError:  # a mapping that went meanwhile, or one of no memory
+                    break
+                if not part:
+                    break
+                yield part
+                at += len(part)
+
+
+def in_memory(pid, forms):
+    labels, octets = set(), 0
+    for part in memory(pid):
+        octets += len(part)
+        labels |= found(part, forms)
+    return labels, octets
+
+
+def in_files(paths, forms):
+    """Names of files to what was found in them."""
+    bad = {}
+    for top in map(pathlib.Path, paths):
+        for path in [top] if top.is_file() else [p for p in top.rglob("*") if p.is_file()]:
+            labels = found(path.read_bytes(), forms)
+            if labels:
+                bad[path.name] = labels
+    return bad
