@@ -343,7 +343,8 @@ static bool open_swarm(struct fetch *g) {
                                    .fetch_all = true,
                                    .no_share = s->no_share,
                                    .unprotected = cli_kind_unprotected(s),
-                                   .upload_limit = s->upload_limit};
+                                   .upload_limit = s->upload_limit,
+                                   .constant_rate = (uint8_t)s->constant_rate};
     cli_authority_give(&g->authority, &sw);
     if (s->at)
         cv_unhex(s->at, sw.at, sizeof sw.at);

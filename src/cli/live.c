@@ -393,6 +393,7 @@ static bool open_swarm(struct live *l) {
                                    .mode = mode_of(l),
                                    .complete = true,
                                    .upload_limit = l->t.s->upload_limit,
+                                   .constant_rate = (uint8_t)l->t.s->constant_rate,
                                    .live = {.window = window,
                                             .latency = NODE_LIVE_LATENCY,
                                             .sign = sign,

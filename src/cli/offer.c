@@ -104,7 +104,8 @@ int cli_offer_open(struct cli_offer *o, enum node_swarm_mode mode, struct io_why
                                    .mode = mode,
                                    .complete = true,
                                    .unprotected = cli_kind_unprotected(o->s),
-                                   .upload_limit = o->s->upload_limit};
+                                   .upload_limit = o->s->upload_limit,
+                                   .constant_rate = (uint8_t)o->s->constant_rate};
     cli_authority_give(authority_of(o), &sw);
     enum cv_err err = node_swarm_open(n, io_host_now(o->c->host), &sw, &o->swarm);
     io_host_kick(o->c->host);

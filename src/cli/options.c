@@ -13,7 +13,7 @@
 #include "cli/quota.h"
 
 /* PATH: of a file or folder; absolute on its way to a running node. */
-enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, PERIOD, QUOTA };
+enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, PERIOD, QUOTA, RATE };
 
 /* Verbs that run a node of their own. */
 enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | CLI_DOCTOR };
@@ -53,6 +53,7 @@ static const struct {
     { "upload-limit", "SIZE",'u', RUNS | SWARM, SIZE, AT(upload_limit), 0, "share.upload_limit", "octets a second that leave for peers of a swarm (k, M, G)" },
     { "ledbat-plus", NULL,   'M', RUNS, FLAG, AT(ledbat_plus), 0, "share.ledbat_plus", "share a line fairly with senders like us that came before, and keep its queue nearly empty (LEDBAT++ instead of RFC 6817); a tenth slower alone on a line with a long queue" },
     { "no-share", NULL,      'n', CLI_GET | CLI_PLAY | CLI_NODE | SWARM, FLAG, AT(no_share), 0, "share.off", "do not pass on what was watched" },
+    { "constant-rate", "MBIT",'m', CLI_GET | CLI_PLAY | CLI_SHARE | CLI_LIVE | SWARM, RATE, AT(constant_rate), 0, NULL, "2, 4, 8 or 16: the swarm's circuits carry so many Mbit/s in both directions from the beginning and 5 to 20 minutes beyond the end, whatever is watched" },
     { "output",   "FILE",    'o', CLI_GET | CLI_PLAY | SWARM, PATH, AT(output), 0, NULL, "where the content is kept" },
     { "direct",   NULL,      'D', CLI_NODE | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | SWARM, FLAG, AT(direct), 0, NULL, "plain PPSPP without circuits: HIDES NOTHING" },
     { "peer",     "IP:PORT", 'p', CLI_GET | CLI_PLAY | SWARM, ADDRESSES, AT(peers), AT(peers_count), NULL, "a peer of a direct swarm; without --direct a swarm exit calls it, and it does not see this address" },
@@ -198,6 +199,11 @@ static bool apply(size_t i, const char *value, struct cli_settings *s, char why[
         return cli_quota_parse(value, &rule) ||
                wrong(why, name, value, "is not a size and a period such as 500G/month or 5G/day");
     }
+    case RATE:
+        *(uint64_t *)at = strtoull(value, NULL, 10);
+        return (!strcmp(value, "2") || !strcmp(value, "4") || !strcmp(value, "8") ||
+                !strcmp(value, "16")) ||
+               wrong(why, name, value, "is not 2, 4, 8 or 16 (Mbit/s)");
     }
     return false;
 }
@@ -241,6 +247,7 @@ static json_t *given(size_t i, const struct cli_settings *s, const char *folder)
         return list;
     case SIZE:
     case PERIOD:
+    case RATE:
         snprintf(text, sizeof text, "%" PRIu64, *(const uint64_t *)at);
         return *(const uint64_t *)at ? json_string(text) : NULL;
     }

@@ -57,6 +57,7 @@ struct cli_settings {
     struct cv_addr peers[CLI_PEERS_MAX];
     size_t peers_count;
     uint64_t upload_limit;  /* octets a second; 0 = none */
+    uint64_t constant_rate; /* Mbit/s; 0 = none */
     uint64_t epoch_seconds; /* ledger release */
     uint64_t epoch_minimum; /* octets */
     uint64_t window;        /* live: octets kept behind the newest; 0 = default */

@@ -173,27 +173,52 @@ static int by_node(struct run *r, const struct cli_settings *with, int fd) {
 struct own {
     struct run run;
     struct cli_session session;
+    struct cli_task *task;
+    int status; /* -1: not over */
     const struct cli_task_ops *ops;
     uint32_t direct_chunk;
     struct io_timer *look; /* whether the player still runs */
 };
 
+/* The end, or with a constant rate the beginning of the time that it runs on. */
+static void over(struct own *own, int status) {
+    if (!own->session.s->constant_rate)
+        cli_session_end(&own->session, status);
+    else if (own->status < 0)
+        own->status = status;
+}
+
 static void on_own_end(void *ctx, int status) {
-    struct own *own = ctx;
-    cli_session_end(&own->session, status);
+    over(ctx, status);
+}
+
+/* A rate that ended with the film would say when that was. */
+static void run_on(struct own *own) {
+    struct node_status s;
+    bool began = own->task != NULL;
+    own->task = cli_task_free(own->task); /* closes the swarm */
+    node_status(io_host_node(own->session.host), &s);
+    if (!s.rate_running_on)
+        cli_session_end(&own->session, own->status);
+    else if (began)
+        cli_progress_event(&own->run.progress, "runs_on",
+                           "The constant rate runs on for a while; Ctrl-C ends it at once",
+                           json_pack("{s:i}", "seconds", (int)s.rate_seconds));
 }
 
 static void on_look(void *ctx) {
     struct own *own = ctx;
     cv_usec now = io_host_now(own->session.host).mono;
     io_timer_at(own->look, now, cv_usec_add(now, CV_SEC(1)));
-    if (!look(&own->run))
-        cli_session_end(&own->session, own->run.status);
+    if (own->status < 0 && !look(&own->run))
+        over(own, own->run.status);
+    if (own->status >= 0)
+        run_on(own);
 }
 
 static int by_ourselves(struct own *own, struct cli_settings *with, const struct node_uri *uri) {
     struct cli_session *c = &own->session;
-    struct cli_task *task = NULL;
+    own->status = -1;
     for (size_t i = 0; i < uri->contacts_count && with->bootstrap_count < CLI_BOOTSTRAP_MAX; i++)
         with->bootstrap[with->bootstrap_count++] = uri->contacts[i];
     own->direct_chunk = uri->chunk_size;
@@ -201,18 +226,20 @@ static int by_ourselves(struct own *own, struct cli_settings *with, const struct
     if (status == CLI_OK) {
         struct cli_progress progress = {.sink = on_line, .ctx = &own->run};
         own->look = io_timer_new(c->loop, on_look, own);
-        task = cli_task_new(&(struct cli_task_config){.ops = own->ops,
-                                                      .c = c,
-                                                      .s = with,
-                                                      .progress = progress,
-                                                      .on_end = on_own_end,
-                                                      .ctx = own});
+        own->task = cli_task_new(&(struct cli_task_config){.ops = own->ops,
+                                                           .c = c,
+                                                           .s = with,
+                                                           .progress = progress,
+                                                           .on_end = on_own_end,
+                                                           .ctx = own});
         if (own->look && !c->ending)
             on_look(own);
-        status = task && own->look ? cli_session_run(c) : CLI_FAILED;
+        status = own->task && own->look ? cli_session_run(c) : CLI_FAILED;
         cli_progress_done(&own->run.progress);
+        if (own->status >= 0) /* Ctrl-C only ended what came after */
+            status = own->status;
     }
-    cli_task_free(task);
+    cli_task_free(own->task);
     io_timer_free(own->look);
     cli_session_close(c);
     return status;
@@ -222,6 +249,11 @@ static int by_ourselves(struct own *own, struct cli_settings *with, const struct
 static int check(const struct cli_settings *s, struct node_uri *uri, struct io_why *why) {
     uint8_t network[8];
     node_network_id(s->network, network);
+    if (s->constant_rate && (s->direct || s->at)) {
+        io_why_set(why, "a constant rate is kept between hidden swarms' circuits: leave out %s",
+                   s->direct ? "--direct" : "--at");
+        return CLI_USAGE;
+    }
     if (s->verb & (CLI_SHARE | CLI_LIVE))
         return cli_kind_read(s, uri, why);
     return cli_link_check(s, network, uri, why);

@@ -78,6 +78,13 @@ static void print_status(const json_t *o, const json_t *swarms) {
            " carried for others (%" JSON_INTEGER_FORMAT " cells)\n",
            num(o, "circuits"), num(o, "hops_carried"), num(o, "cells_relayed"));
     print_carrying(o);
+    const json_t *rates = json_object_get(o, "constant_rate");
+    if (num(rates, "circuits"))
+        printf("Rate      %" JSON_INTEGER_FORMAT " circuits keep %" JSON_INTEGER_FORMAT
+               " Mbit/s each way; %" JSON_INTEGER_FORMAT
+               " of them run on after their end, for %" JSON_INTEGER_FORMAT " s more\n",
+               num(rates, "circuits"), num(rates, "mbit"), num(rates, "running_on"),
+               num(rates, "seconds"));
     print_standing(json_object_get(o, "own"), ledger);
     const json_t *cache = json_object_get(o, "cache");
     if (cache)
@@ -90,14 +97,19 @@ static void print_status(const json_t *o, const json_t *swarms) {
     size_t i;
     json_t *s;
     json_array_foreach(swarms, i, s) {
+        char rate[64] = "";
+        if (num(s, "constant_rate"))
+            snprintf(rate, sizeof rate, ", constant %" JSON_INTEGER_FORMAT " Mbit/s%s",
+                     num(s, "constant_rate"),
+                     num(s, "rate_refused") && !num(s, "peers") ? " REFUSED BY RELAYS" : "");
         printf("Swarm     %s: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-               " octets, %" JSON_INTEGER_FORMAT " peers, %s%s\n",
+               " octets, %" JSON_INTEGER_FORMAT " peers, %s%s%s\n",
                json_string_value(json_object_get(s, "name")), num(s, "have"), num(s, "length"),
                num(s, "peers"),
                json_is_true(json_object_get(s, "direct")) ? "DIRECT"
                : json_is_true(json_object_get(s, "exit")) ? "through an exit"
                                                           : "hidden",
-               json_is_true(json_object_get(s, "sharing")) ? ", sharing" : "");
+               json_is_true(json_object_get(s, "sharing")) ? ", sharing" : "", rate);
         if (json_object_get(s, "link"))
             printf("          %s\n", json_string_value(json_object_get(s, "link")));
     }
@@ -126,8 +138,12 @@ static void print_path(const json_t *rows) {
             puts(" -> peer   DIRECT, hides nothing");
             continue;
         }
-        json_array_foreach(json_object_get(p, "path"), j, hop)
+        json_int_t rate = num(p, "constant_rate");
+        json_array_foreach(json_object_get(p, "path"), j, hop) {
             printf(" -> %s", json_string_value(hop));
+            if (rate && j == 1) /* it keeps the rate, in front of it everything is alike */
+                printf(" [%" JSON_INTEGER_FORMAT " Mbit/s to here]", rate);
+        }
         puts(json_is_true(json_object_get(p, "open"))   ? ", which shares it openly"
              : json_is_true(json_object_get(p, "exit")) ? ", which speaks to the peer for us"
                                                         : " -> meeting point -> the peer's own "

@@ -219,6 +219,7 @@ static bool open_swarm(struct watch *w) {
                                    .fetch_all = true,
                                    .no_share = w->t.s->no_share,
                                    .upload_limit = w->t.s->upload_limit,
+                                   .constant_rate = (uint8_t)w->t.s->constant_rate,
                                    .live = {.window = window, .latency = NODE_LIVE_LATENCY}};
     cli_authority_give(&w->authority, &sw);
     enum cv_err err =

@@ -120,6 +120,10 @@ json_t *gw_api_status(struct io_host *host) {
                         json_pack("{s:I, s:I, s:s, s:i}", "given", (json_int_t)s.own_given, "taken",
                                   (json_int_t)s.own_taken, "stands", stands[s.stands], "tokens",
                                   (int)s.tokens));
+    json_object_set_new(o, "constant_rate",
+                        json_pack("{s:i, s:i, s:i, s:i}", "circuits", (int)s.rate_circuits, "mbit",
+                                  (int)s.rate_mbit, "running_on", (int)s.rate_running_on, "seconds",
+                                  (int)s.rate_seconds));
     static const char *const names[NODE_SOCKETS] = {"main",  "own",   "direct", "exit1",
                                                     "exit2", "exit3", "exit4",  "exit5",
                                                     "exit6", "exit7", "exit8"};
@@ -183,6 +187,10 @@ json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
             (json_int_t)(s.length == UINT64_MAX ? 0 : s.length), "received", (json_int_t)s.received,
             "sent", (json_int_t)s.sent, "rate_down", (json_int_t)s.rate_down, "rate_up",
             (json_int_t)s.rate_up, "peers", (int)s.peers);
+        if (o && s.constant_rate)
+            json_object_set_new(o, "constant_rate", json_integer(s.constant_rate));
+        if (o && s.rate_refused)
+            json_object_set_new(o, "rate_refused", json_integer(s.rate_refused));
         if (o)
             json_object_set_new(o, "exit", json_boolean(s.mode == NODE_SWARM_EXIT));
         if (o)
@@ -240,9 +248,13 @@ static json_t *peer_row(const struct node_swarm_status *s, const struct node_pee
 }
 
 static json_t *path_row(const struct node_swarm_status *s, const struct node_peer_status *p) {
-    return json_pack("{s:s, s:b, s:b, s:b, s:b, s:o}", "name", s->uri.name, "hidden",
-                     (int)p->hidden, "open", s->mode == NODE_SWARM_OPEN, "exit",
-                     s->mode == NODE_SWARM_EXIT, "outgoing", (int)p->outgoing, "path", path_of(p));
+    json_t *o =
+        json_pack("{s:s, s:b, s:b, s:b, s:b, s:o}", "name", s->uri.name, "hidden", (int)p->hidden,
+                  "open", s->mode == NODE_SWARM_OPEN, "exit", s->mode == NODE_SWARM_EXIT,
+                  "outgoing", (int)p->outgoing, "path", path_of(p));
+    if (o && p->constant_rate)
+        json_object_set_new(o, "constant_rate", json_integer(p->constant_rate));
+    return o;
 }
 
 json_t *gw_api_peers(struct io_host *host) {

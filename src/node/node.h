@@ -164,6 +164,9 @@ struct node_swarm_config {
     const uint8_t *certificate;
     size_t certificate_len;
     uint64_t upload_limit; /* octets a second, 0 = none */
+    /* HIDDEN only: 2, 4, 8 or 16 Mbit/s that its circuits carry from the first to the last
+     * moment and 5 to 20 minutes longer, whatever is watched; 0: none (tunnel/hidden.h). */
+    uint8_t constant_rate;
     /* A live swarm (uri.kind): window, latency, and of a source, which is `complete`
      * from the first moment, the rest. Not OPEN. */
     struct ppsp_live_config live;
@@ -175,7 +178,8 @@ struct node_swarm_config {
 /* CV_ERR_EXIST when the swarm is open (the modes exclude each other for good),
  * CV_ERR_DIFFERS when the URI belongs to another network, CV_ERR_INVAL when the
  * mode is not possible here (DIRECT without its socket, OPEN and complete on
- * what is no relay, OPEN and live, EXIT and complete, no integrity protection but not meant so),
+ * what is no relay, OPEN and live, EXIT and complete, no integrity protection but not meant so, a
+ * constant rate that does not exist or not HIDDEN),
  * CV_ERR_LIMIT, CV_ERR_NOMEM, or the store's error. */
 enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node_swarm_config *cfg,
                             cv_handle *ret_swarm);
@@ -308,6 +312,9 @@ struct node_status {
         NODE_STANDS_DEBT
     } stands;
     uint32_t tokens; /* of priority, left */
+    /* Constant rates of own circuits: how many, Mbit/s of all in each direction, how many
+     * run on after the end of what they were for, and for how many seconds more. */
+    uint32_t rate_circuits, rate_mbit, rate_running_on, rate_seconds;
 };
 void node_status(const struct node *n, struct node_status *ret);
 
@@ -327,6 +334,8 @@ struct node_swarm_status {
     uint64_t received, sent;
     uint64_t rate_down, rate_up; /* octets a second */
     uint32_t peers;
+    uint8_t constant_rate; /* Mbit/s, 0: none */
+    uint32_t rate_refused; /* relays that would not keep it */
 };
 /* i-th swarm; false when there are no more. */
 bool node_swarm_status(const struct node *n, size_t i, struct node_swarm_status *ret);
@@ -337,9 +346,10 @@ struct node_peer_status {
     struct cv_endpoint endpoint;
     uint64_t received, sent, rate_down, rate_up;
     cv_usec rtt;
-    uint64_t have; /* chunks the peer has announced */
-    bool hidden;   /* reached by a circuit, not at an address */
-    bool outgoing; /* we came as viewer (false: the peer came to us) */
+    uint64_t have;         /* chunks the peer has announced */
+    bool hidden;           /* reached by a circuit, not at an address */
+    bool outgoing;         /* we came as viewer (false: the peer came to us) */
+    uint8_t constant_rate; /* Mbit/s that the circuit to it keeps; 0: none */
     /* Our hops, first to last; the first four octets of each identity in hex. */
     uint8_t hops;
     char path[NODE_PATH_MAX][NODE_PSEUDONYM + 1];

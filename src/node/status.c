@@ -40,6 +40,12 @@ void node_status(const struct node *n, struct node_status *ret) {
         ret->cells_relayed = r->relayed_cells;
         ret->draining = n->draining;
     }
+    struct tun_rates rates;
+    tun_rates(n->client, &rates);
+    ret->rate_circuits = rates.circuits;
+    ret->rate_mbit = rates.mbit;
+    ret->rate_running_on = rates.running_on;
+    ret->rate_seconds = (uint32_t)(cv_usec_since(rates.until, n->now.mono) / CV_SEC(1));
     ret->own_given = n->own.given;
     ret->own_taken = n->own.taken;
     ret->stands = n->ledger ? NODE_STANDS_NEW : (enum node_standing)n->own.gate_class;

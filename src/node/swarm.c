@@ -54,6 +54,20 @@ static bool same_swarm(const struct node_uri *a, const struct node_uri *b) {
 
 /* ---- opening and closing ---- */
 
+static void keep_rate(struct node *n, const struct node_swarm *s, const cv_handle *hidden,
+                      enum cv_err opened) {
+    if (opened || !s->cfg.constant_rate)
+        return;
+    enum cv_err err = tun_hidden_pace(n->client, *hidden, s->cfg.constant_rate);
+    assert(!err); /* a rate that exists, of a swarm that has no circuit yet */
+    (void)err;
+}
+
+static bool is_rate(const struct node_swarm_config *cfg) {
+    uint8_t r = cfg->constant_rate;
+    return r == 0 || (cfg->mode == NODE_SWARM_HIDDEN && (r == 2 || r == 4 || r == 8 || r == 16));
+}
+
 /* Hidden swarms: look for seeders, and be one when there is something to give.
  * Open ones: call the relay. A full table is tried again from node_swarm_retry. */
 static void meet(struct node *n, struct cv_now now, struct node_swarm *s) {
@@ -66,11 +80,13 @@ static void meet(struct node *n, struct cv_now now, struct node_swarm *s) {
     if (s->cfg.mode != NODE_SWARM_HIDDEN)
         return;
     if (!s->complete && !s->cfg.complete && !s->view) /* a live source needs nobody's chunks */
-        tun_hidden_view(n->client, &now, u->swarm_id, u->swarm_id_len, secret, &s->view);
+        keep_rate(n, s, &s->view,
+                  tun_hidden_view(n->client, &now, u->swarm_id, u->swarm_id_len, secret, &s->view));
     bool give = s->cfg.complete || (!n->cfg.no_share && !s->cfg.no_share && s->worth_sharing);
     if (give && !s->share)
-        tun_hidden_share(n->client, &now, u->swarm_id, u->swarm_id_len, secret, !s->cfg.complete,
-                         &s->share);
+        keep_rate(n, s, &s->share,
+                  tun_hidden_share(n->client, &now, u->swarm_id, u->swarm_id_len, secret,
+                                   !s->cfg.complete, &s->share));
 }
 
 static struct node_swarm *free_slot(struct node *n, const struct node_swarm_config *cfg,
@@ -108,7 +124,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
     if (memcmp(u->network_id, n->cfg.network_id, sizeof u->network_id) != 0)
         return CV_ERR_DIFFERS;
     bool live = u->kind == NODE_URI_LIVE;
-    if (!engine || u->kind > NODE_URI_LIVE || u->swarm_id_len > PPSP_ID_MAX ||
+    if (!engine || !is_rate(cfg) || u->kind > NODE_URI_LIVE || u->swarm_id_len > PPSP_ID_MAX ||
         (live && cfg->mode == NODE_SWARM_OPEN) ||
         (u->integrity == PPSP_INTEGRITY_NONE &&
          !(cfg->unprotected && cfg->mode == NODE_SWARM_DIRECT)))
@@ -444,6 +460,11 @@ static struct node_swarm *nth(const struct node *n, size_t i) {
     return NULL;
 }
 
+static uint32_t refused_rates(const struct node *n, cv_handle hidden) {
+    struct tun_hidden_info info;
+    return hidden && !tun_hidden_info(n->client, hidden, &info) ? info.paces_refused : 0;
+}
+
 bool node_swarm_status(const struct node *n, size_t i, struct node_swarm_status *ret) {
     struct node_swarm *s = nth(n, i);
     struct ppsp_stats st;
@@ -462,6 +483,8 @@ bool node_swarm_status(const struct node *n, size_t i, struct node_swarm_status 
         .rate_down = st.down_rate,
         .rate_up = st.up_rate,
         .peers = st.peers,
+        .constant_rate = s->cfg.constant_rate,
+        .rate_refused = refused_rates(n, s->view) + refused_rates(n, s->share),
     };
     return true;
 }
@@ -472,6 +495,9 @@ static void fill_path(const struct node *n, struct node_peer_status *ret) {
     ret->hops = (uint8_t)count;
     for (size_t i = 0; i < count; i++)
         cv_hex(hops[i], NODE_PSEUDONYM / 2, ret->path[i]);
+    struct tun_circuit_info info;
+    if (tun_circuit_info(n->client, ret->endpoint.handle, &info) == CV_ERR_OK)
+        ret->constant_rate = info.pace;
 }
 
 bool node_peer_status(const struct node *n, cv_handle swarm, size_t i,

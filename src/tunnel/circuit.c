@@ -25,6 +25,8 @@ static void schedule(struct tunnel *t, struct tun_circuit *c) {
     struct tun_asking *a;
     TAILQ_FOREACH(a, &c->askings, entry)
     at = cv_usec_min(at, a->answered ? a->until : a->at);
+    if (c->paced)
+        at = cv_usec_min(at, tun_pacer_next(&c->pacer));
     tun_timer_set(t, &c->timer, at);
 }
 
@@ -65,9 +67,22 @@ static void say_goodbye(struct tunnel *t, struct tun_circuit *c) {
 /* To the circuit's user; of the node's circuits the client hears as well: whom to
  * avoid is its business. */
 static void tell(struct tunnel *t, const struct tun_circuit *c, const struct tun_event *ev) {
+    if (c->running_on)
+        return;
     tun_event_to(t, c->plan.user, ev);
     if (c->plan.user == TUN_USER_NODE)
         tun_event_to(t, TUN_USER_CLIENT, ev);
+}
+
+static void tell_ready(struct tunnel *t, const struct cv_now *now, const struct tun_circuit *c) {
+    CV_TRACE(TUNNEL, circuit_ready, now->mono, "circuit=%llx hops=%u took=%llu",
+             (unsigned long long)c->handle, c->onion.hops,
+             (unsigned long long)(now->mono - c->opened_at));
+    struct tun_event ev = {.kind = TUN_EVENT_CIRCUIT_READY,
+                           .circuit_ready = {.circuit = c->handle,
+                                             .hops = c->onion.hops,
+                                             .took = now->mono - c->opened_at}};
+    tell(t, c, &ev);
 }
 
 void tun_circuit_fail(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
@@ -97,6 +112,8 @@ void tun_circuit_close(struct tunnel *t, const struct cv_now *now, cv_handle cir
 static void note_sent(struct tunnel *t, struct tun_circuit *c, cv_usec now) {
     c->cells_out++;
     c->sent_at = now;
+    if (c->running_on)
+        return;
     if (!c->unheard_at)
         c->unheard_at = now ? now : 1;
     if (c->tick_at > now + TUN_CIRCUIT_PROBE) {
@@ -106,10 +123,8 @@ static void note_sent(struct tunnel *t, struct tun_circuit *c, cv_usec now) {
     }
 }
 
-static enum cv_err send_cell(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
-                             unsigned target, uint8_t command, const void *data, size_t len) {
-    if (tun_flow_full(&c->leg.flow))
-        return CV_ERR_AGAIN;
+static enum cv_err put_cell(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
+                            unsigned target, uint8_t command, const void *data, size_t len) {
     struct tun_cell *cell = tun_cell_take(t);
     if (!cell)
         return CV_ERR_AGAIN;
@@ -124,6 +139,16 @@ static enum cv_err send_cell(struct tunnel *t, const struct cv_now *now, struct 
     }
     cell->layer = 0;
     tun_put(t, &c->leg, cell, now->mono);
+    return CV_ERR_OK;
+}
+
+static enum cv_err send_cell(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
+                             unsigned target, uint8_t command, const void *data, size_t len) {
+    if (tun_flow_full(&c->leg.flow))
+        return CV_ERR_AGAIN;
+    enum cv_err err = put_cell(t, now, c, target, command, data, len);
+    if (err)
+        return err;
     t->count.own_cells_out++;
     note_sent(t, c, now->mono);
     return CV_ERR_OK;
@@ -138,6 +163,8 @@ enum cv_err tun_circuit_send(struct tunnel *t, const struct cv_now *now, cv_hand
         return CV_ERR_INVAL;
     if (!c->onion.hops || !c->ready_at)
         return CV_ERR_AGAIN;
+    if (c->running_on)
+        return CV_ERR_NOENT;
     return send_cell(t, now, c, last_hop(c), command, buf, len);
 }
 
@@ -213,6 +240,99 @@ void tun_circuit_forget(struct tunnel *t, cv_handle circuit, uint32_t transactio
     struct tun_asking *a = c ? asking_find(c, transaction) : NULL;
     if (a)
         asking_free(c, a);
+}
+
+/* ---- constant rate ---- */
+
+/* The second hop keeps the rate: the first would see what it hides. */
+#define PACE_HOP 1u
+
+/* Cells that wait may be a quarter of a second of the rate: what is in front of
+ * them does not shrink when there is more. */
+static uint32_t paced_cells(unsigned mbit) {
+    return 8 + 24 * mbit;
+}
+
+static enum cv_err order(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
+                         unsigned mbit, uint32_t seconds) {
+    uint8_t body[16];
+    struct cv_wr w = cv_wr_init(body, sizeof body);
+    struct tun_pace m = {.rate = (uint8_t)mbit, .seconds = seconds};
+    tun_pace_write(&w, &m);
+    struct tun_asking *a;
+    /* ask() puts the transaction in front */
+    enum cv_err err = ask(t, now, c, PACE_HOP, TUN_CMD_PACE, body + 4, cv_wr_len(&w) - 4, &a);
+    if (!err)
+        a->internal = true;
+    return err;
+}
+
+enum cv_err tun_circuit_pace(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                             unsigned mbit) {
+    struct tun_circuit *c = get(t, circuit);
+    if (!c)
+        return CV_ERR_NOENT;
+    if (!tun_pacer_is_rate(mbit) || c->state != TUN_CIRCUIT_READY || c->paced ||
+        c->onion.hops <= PACE_HOP)
+        return CV_ERR_INVAL;
+    enum cv_err err = order(t, now, c, mbit, 0);
+    if (err)
+        return err;
+    /* Ticks of one owner have nothing in common: what several relays see of them
+     * is no name. */
+    int ppm = (int)cv_rng_below(&t->fast, 2 * TUN_PACE_PPM + 1) - TUN_PACE_PPM;
+    tun_pacer_init(&c->pacer, mbit, ppm,
+                   cv_usec_add(now->mono, cv_rng_below(&t->fast, TUN_PACE_TICK_US)));
+    c->paced = true;
+    c->leg.flow.max = paced_cells(mbit);
+    tun_flow_hold(&t->sched, &c->leg.flow);
+    schedule(t, c);
+    return CV_ERR_OK;
+}
+
+enum cv_err tun_circuit_run_on(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                               uint32_t seconds) {
+    struct tun_circuit *c = get(t, circuit);
+    if (!c)
+        return CV_ERR_NOENT;
+    if (!c->paced || c->running_on || seconds == 0 || seconds > TUN_PACE_RUN_ON_MAX_S)
+        return CV_ERR_INVAL;
+    struct tun_asking *a;
+    while ((a = TAILQ_FIRST(&c->askings)) != NULL)
+        asking_free(c, a);
+    enum cv_err err = order(t, now, c, c->pacer.cells, seconds);
+    if (err)
+        return err;
+    c->running_on = true;
+    c->tick_at = CV_USEC_NEVER; /* there is no last hop to be asked any more */
+    c->pacer.until = cv_usec_add(now->mono, CV_SEC(seconds));
+    schedule(t, c);
+    return CV_ERR_OK;
+}
+
+/* False: the circuit is gone. */
+static bool pace_due(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c) {
+    if (now->mono >= c->pacer.until) {
+        tun_circuit_close(t, now, c->handle);
+        return false;
+    }
+    uint32_t cells = tun_pacer_take(&c->pacer, now->mono);
+    uint32_t missing = cells ? tun_flow_grant(&t->sched, &c->leg.flow, cells, now->mono) : 0;
+    while (missing-- > 0 && !put_cell(t, now, c, PACE_HOP, TUN_CMD_PADDING, NULL, 0))
+        t->count.padding_cells++;
+    return true;
+}
+
+/* A relay that does not keep the rate is no relay for this circuit: nothing goes
+ * on without it in silence. */
+static void on_pace_answer(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
+                           struct tun_asking *a, uint8_t command) {
+    if (command == TUN_CMD_PACE) {
+        asking_free(c, a);
+        tell_ready(t, now, c);
+    } else if (command == TUN_CMD_ERROR) {
+        tun_circuit_fail(t, now, c, CV_ERR_LIMIT);
+    }
 }
 
 /* ---- building ---- */
@@ -315,14 +435,7 @@ static void ready(struct tunnel *t, const struct cv_now *now, struct tun_circuit
     c->state = TUN_CIRCUIT_READY;
     c->ready_at = now->mono ? now->mono : 1;
     c->tick_at = now->mono + TUN_CIRCUIT_PING;
-    CV_TRACE(TUNNEL, circuit_ready, now->mono, "circuit=%llx hops=%u took=%llu",
-             (unsigned long long)c->handle, c->onion.hops,
-             (unsigned long long)(now->mono - c->opened_at));
-    struct tun_event ev = {.kind = TUN_EVENT_CIRCUIT_READY,
-                           .circuit_ready = {.circuit = c->handle,
-                                             .hops = c->onion.hops,
-                                             .took = now->mono - c->opened_at}};
-    tell(t, c, &ev);
+    tell_ready(t, now, c);
     schedule(t, c);
 }
 
@@ -502,6 +615,10 @@ static void on_message(struct tunnel *t, const struct cv_now *now, struct tun_ci
     bool pushed = in->command == TUN_CMD_JOINED && unasked;
     if ((!a || a->hop != hop) && !pushed)
         return;
+    if (a && a->internal && a->command == TUN_CMD_PACE) {
+        on_pace_answer(t, now, c, a, in->command);
+        return;
+    }
     if (a && a->internal) {
         on_extend_answer(t, now, c, a, in->command, r.p, cv_rd_left(&r));
         return;
@@ -540,7 +657,7 @@ void tun_circuit_on_cell(struct tunnel *t, const struct cv_now *now, struct tun_
         on_message(t, now, c, hop, &in);
         return;
     }
-    if (hop != last_hop(c) || c->state != TUN_CIRCUIT_READY)
+    if (hop != last_hop(c) || c->state != TUN_CIRCUIT_READY || c->running_on)
         return;
     datagram(t, c, 0, in.data, in.len);
 }
@@ -646,6 +763,8 @@ void tun_circuit_on_timeout(struct tunnel *t, const struct cv_now *now, struct t
         tun_circuit_fail(t, now, c, CV_ERR_LIMIT);
         return;
     }
+    if (c->paced && !pace_due(t, now, c))
+        return;
     if (now->mono >= c->turn_at)
         c->turn_at = tun_onion_turn(&c->onion, &t->fast, now->mono);
     if (c->state == TUN_CIRCUIT_LINKING || c->state == TUN_CIRCUIT_CREATING)
@@ -684,6 +803,8 @@ enum cv_err tun_circuit_info(const struct tunnel *t, cv_handle circuit,
         .cells_out = c->cells_out,
         .cells_in = c->cells_in,
         .queued = c->leg.flow.count,
+        .pace = c->paced ? c->pacer.cells : 0,
+        .runs_on_until = c->running_on ? c->pacer.until : 0,
     };
     return CV_ERR_OK;
 }
@@ -700,6 +821,19 @@ enum cv_err tun_circuit_binding(const struct tunnel *t, cv_handle circuit, uint3
         return CV_ERR_NOENT;
     memcpy(ret, c->binding[index], 32);
     return CV_ERR_OK;
+}
+
+void tun_rates(const struct tunnel *t, struct tun_rates *ret) {
+    *ret = (struct tun_rates){.circuits = 0};
+    uint32_t cursor = 0;
+    const struct tun_circuit *c;
+    while ((c = tun_handles_next(&t->circuits, &cursor)) != NULL) {
+        ret->circuits += c->paced;
+        ret->mbit += c->paced ? c->pacer.cells : 0;
+        ret->running_on += c->running_on;
+        if (c->running_on && c->pacer.until > ret->until)
+            ret->until = c->pacer.until;
+    }
 }
 
 size_t tun_circuit_list(const struct tunnel *t, enum tun_user user, cv_handle *ret, size_t cap) {

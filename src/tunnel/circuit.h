@@ -51,6 +51,20 @@ void tun_circuit_forget(struct tunnel *t, cv_handle circuit, uint32_t transactio
 enum cv_err tun_circuit_send(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
                              uint8_t command, const void *buf, size_t len);
 
+/* Constant rate: from now on its first two links carry `mbit` (1, 2, 4, 8, 16)
+ * Mbit/s in both directions, whatever is said. For good: a rate that changes tells
+ * something. READY again when the second hop agrees; use it only then. It goes DOWN
+ * with CV_ERR_LIMIT when that hop does not. INVAL: no such rate, not READY, fewer than
+ * two hops, or paced already. */
+enum cv_err tun_circuit_pace(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                             unsigned mbit);
+
+/* Instead of tun_circuit_close(): the user is told nothing more, but the rate goes
+ * on for `seconds` (to TUN_PACE_RUN_ON_MAX_S). INVAL: it has no rate, or runs on
+ * already; LIMIT, NOMEM. Then it is still open. */
+enum cv_err tun_circuit_run_on(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                               uint32_t seconds);
+
 struct tun_circuit_info {
     enum tun_purpose purpose;
     enum tun_user user;
@@ -60,7 +74,9 @@ struct tun_circuit_info {
     cv_usec expires_at;          /* drawn 40 to 60 minutes after opening */
     cv_usec heard_at;            /* last cell from any of its hops */
     uint64_t cells_out, cells_in;
-    uint32_t queued; /* cells of ours that wait */
+    uint32_t queued;       /* cells of ours that wait */
+    uint8_t pace;          /* Mbit/s, kept in both directions; 0: none */
+    cv_usec runs_on_until; /* nobody uses it any more, but its rate goes on; 0: not so */
 };
 
 /* CV_ERR_NOENT when the handle is dead. */

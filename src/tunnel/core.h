@@ -1,6 +1,7 @@
 /*
  * The engine's own state, shared by the files that are the engine: tunnel.c,
- * link.c, epoch.c, circuit.c, hop.c, introduction.c, rendezvous.c, keyring.c.
+ * link.c, epoch.c, circuit.c, hop.c, introduction.c, rendezvous.c, pace.c,
+ * keyring.c.
  * Nobody else includes this; parts above the engine use engine.h.
  */
 #ifndef CULVERT_TUNNEL_CORE_H
@@ -25,6 +26,7 @@
 #include "tunnel/linkhs.h"
 #include "tunnel/onion.h"
 #include "tunnel/outbox.h"
+#include "tunnel/pacer.h"
 #include "tunnel/relaycmd.h"
 #include "tunnel/rxindex.h"
 #include "tunnel/scheduler.h"
@@ -188,9 +190,19 @@ struct tun_circuit {
     cv_usec opened_at, ready_at, expires_at, heard_at, sent_at;
     cv_usec unheard_at; /* first cell sent since we heard any; 0: none */
     uint64_t cells_out, cells_in;
+    bool paced;             /* its first link carries a constant rate, both ways, */
+    bool running_on;        /* and what that was for is over: nobody uses it */
+    struct tun_pacer pacer; /* when paced */
 };
 
 /* ---- circuits of others ---- */
+
+/* A circuit whose owner ordered a constant rate of us. */
+struct tun_hop_pace {
+    TAILQ_ENTRY(tun_hop_pace) entry;
+    struct tun_hop *hop;
+    struct tun_pacer pacer;
+};
 
 /* A question that was asked of us, or one cell of the answer to it. */
 struct tun_memo {
@@ -221,6 +233,7 @@ struct tun_hop {
     uint8_t memo_count;
     bool spent; /* backward: as many cells as one key chain may carry */
     cv_usec heard_at, turn_at;
+    struct tun_hop_pace *pace; /* NULL: whatever comes goes */
 
     /* CREATE of the next hop, under way */
     uint8_t *flight;
@@ -260,6 +273,7 @@ struct tunnel {
     struct cv_map *intros;  /* authentication key -> hop */
     struct cv_map *cookies; /* rendezvous cookie -> hop */
     struct tun_link_list dirty;
+    TAILQ_HEAD(, tun_hop_pace) paces;
     uint32_t half_open, halves; /* links that wait for a first cell */
     uint64_t memo_octets;
     uint32_t link_cells_max; /* that may wait for one link */
@@ -398,11 +412,18 @@ void tun_hop_spliced_datagram(struct tunnel *t, const struct cv_now *now, struct
 void tun_hop_joined_again(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
 void tun_hop_rendezvous_done(struct tunnel *t, struct tun_hop *h);
 
+/* pace.c: PACE, and the ticks of what it ordered. False: the circuit is gone. */
+void tun_hop_pace(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                  const struct tun_inner *in);
+bool tun_hop_pace_due(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
+void tun_hop_pace_done(struct tunnel *t, struct tun_hop *h);
+
 /* A circuit that ends here gets one role, for good: passed on, introduction,
- * rendezvous, joined to another, open to a swarm, or a swarm exit's. */
+ * rendezvous, joined to another, open to a swarm, a swarm exit's, or running on at
+ * its rate. */
 static inline bool tun_hop_is_free(const struct tun_hop *h) {
     return !h->next.link && !h->is_intro && !h->is_rendezvous && !h->spliced && !h->open &&
-           !h->exit;
+           !h->exit && !h->pace;
 }
 
 static inline void tun_put(struct tunnel *t, struct tun_leg *leg, struct tun_cell *c, cv_usec now) {

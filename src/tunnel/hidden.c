@@ -7,6 +7,7 @@
 
 #include "base/trace.h"
 #include "tunnel/hiddenstate.h"
+#include "tunnel/pacer.h"
 
 /* So near to the turn of a period another clock may see the other one. */
 #define TURN_S 1800
@@ -20,6 +21,17 @@ static uint32_t road_id(cv_handle circuit) {
 static struct tun_road *road_get(const struct tun_hiddens *all, cv_handle circuit) {
     struct tun_road *r = tun_idtable_get(&all->roads, road_id(circuit));
     return r && r->circuit == circuit ? r : NULL;
+}
+
+/* The circuit is built. One that has to keep a rate is used when that is agreed on:
+ * what is said before would be seen. */
+static void road_built(struct tun_road *r, const struct tun_circuit_info *info) {
+    struct tun_hiddens *all = r->owner->all;
+    unsigned mbit = r->kind == TUN_ROAD_RENDEZVOUS || r->kind == TUN_ROAD_JOIN ? r->owner->pace : 0;
+    if (mbit && !info->pace) /* READY comes again, or DOWN; else it is stuck and given up */
+        (void)tun_circuit_pace(all->t, &all->now, r->circuit, mbit);
+    else
+        r->ready = true;
 }
 
 enum cv_err tun_road_open(struct tun_hidden *h, struct tun_road *r, enum tun_road_kind kind,
@@ -44,8 +56,9 @@ enum cv_err tun_road_open(struct tun_hidden *h, struct tun_road *r, enum tun_roa
                            .owner = h,
                            .part = part,
                            .opened_at = all->now.mono,
-                           .expires_at = known ? info.expires_at : CV_USEC_NEVER,
-                           .ready = known && info.ready};
+                           .expires_at = known ? info.expires_at : CV_USEC_NEVER};
+    if (known && info.ready)
+        road_built(r, &info);
     tun_hidden_by(h, all->now.mono);
     return CV_ERR_OK;
 }
@@ -65,6 +78,22 @@ void tun_road_close(struct tun_road *r) {
         /* Nobody's fault: as if all hops had answered. */
         tun_client_failed(all->t, &all->now, r->circuit, TUN_HOPS_MAX);
     }
+    road_clear(r);
+}
+
+void tun_road_run_on(struct tun_road *r) {
+    struct tun_hiddens *all = r->kind ? r->owner->all : NULL;
+    if (!all || !all->t || !r->ready || !r->owner->pace) {
+        tun_road_close(r);
+        return;
+    }
+    uint32_t seconds =
+        (uint32_t)cv_rng_between(tun_rng(all->t), TUN_RUN_ON_MIN_S, TUN_RUN_ON_MAX_S);
+    if (tun_circuit_run_on(all->t, &all->now, r->circuit, seconds)) {
+        tun_road_close(r);
+        return;
+    }
+    tun_client_failed(all->t, &all->now, r->circuit, TUN_HOPS_MAX); /* nobody's fault */
     road_clear(r);
 }
 
@@ -293,6 +322,21 @@ enum cv_err tun_hidden_share(struct tunnel *t, const struct cv_now *now, const v
     return CV_ERR_OK;
 }
 
+enum cv_err tun_hidden_pace(struct tunnel *t, cv_handle hidden, unsigned mbit) {
+    struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
+    struct tun_hidden *h = all ? tun_handles_get(&all->swarms, hidden) : NULL;
+    if (!h)
+        return CV_ERR_NOENT;
+    unsigned each = mbit / TUN_PACED_CIRCUITS;
+    if (each * TUN_PACED_CIRCUITS != mbit || !tun_pacer_is_rate(each) || mbit > TUN_PACE_MAX ||
+        h->pace || h->info.peers)
+        return CV_ERR_INVAL;
+    h->pace = (uint8_t)each;
+    if (h->seeder && h->seeder->joins_max > TUN_PACED_JOINS_MAX)
+        h->seeder->joins_max = TUN_PACED_JOINS_MAX;
+    return CV_ERR_OK;
+}
+
 void tun_hidden_close(struct tunnel *t, const struct cv_now *now, cv_handle hidden) {
     struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
     struct tun_hidden *h = all ? tun_handles_get(&all->swarms, hidden) : NULL;
@@ -392,9 +436,13 @@ static void work(struct tun_hiddens *all) {
 
 static void on_ready(struct tun_hiddens *all, cv_handle circuit) {
     struct tun_road *r = road_get(all, circuit);
-    tun_client_built(all->t, &all->now, circuit);
+    struct tun_circuit_info info;
+    if (tun_circuit_info(all->t, circuit, &info))
+        return;
+    if (!info.pace)
+        tun_client_built(all->t, &all->now, circuit);
     if (r)
-        r->ready = true;
+        road_built(r, &info);
 }
 
 static void on_down(struct tun_hiddens *all, const struct tun_event *ev) {
@@ -404,6 +452,10 @@ static void on_down(struct tun_hiddens *all, const struct tun_event *ev) {
         return;
     struct tun_hidden *h = r->owner;
     struct tun_road was = *r;
+    if (h->pace && ev->circuit_down.err == CV_ERR_LIMIT) {
+        h->refused_at = all->now.mono;
+        h->info.paces_refused++;
+    }
     if (was.e2e)
         tun_hidden_peer_down(h, &was);
     road_clear(r);

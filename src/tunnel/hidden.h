@@ -42,6 +42,13 @@ enum cv_err tun_hidden_view(struct tunnel *t, const struct cv_now *now, const vo
 enum cv_err tun_hidden_share(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
                              size_t len, const uint8_t *secret, bool viewer, cv_handle *ret);
 
+/* Constant rate: this swarm's joined circuits carry `mbit` (2, 4, 8, 16) Mbit/s in each
+ * direction, whatever is said: half of it each circuit, of which a viewer has two and a
+ * seeder one for each visitor (to TUN_PACED_JOINS_MAX of these). When the swarm is
+ * closed they run on for 5 to 20 minutes. Right after view or share; INVAL: no such
+ * rate, or too late; NOENT. */
+enum cv_err tun_hidden_pace(struct tunnel *t, cv_handle hidden, unsigned mbit);
+
 /* Ends it, without PEER_DOWN. Does nothing for a dead handle. */
 void tun_hidden_close(struct tunnel *t, const struct cv_now *now, cv_handle hidden);
 
@@ -58,6 +65,7 @@ struct tun_hidden_info {
     uint32_t slots;                                 /* seeder: slots written in this period */
     cv_usec opened_at, first_peer_at, published_at; /* 0: not yet */
     uint32_t introductions, refused;                /* seeder: asked to come; dropped by a limit */
+    uint32_t paces_refused; /* relays that would not keep the constant rate */
 };
 /* CV_ERR_NOENT for a dead handle. */
 enum cv_err tun_hidden_info(const struct tunnel *t, cv_handle hidden, struct tun_hidden_info *ret);

@@ -233,6 +233,8 @@ struct tun_hidden {
     cv_handle handle;
     struct tun_swarm_secret swarm_secret;
     struct tun_hidden_info info;
+    uint8_t pace;              /* Mbit/s that each joined road keeps; 0: none */
+    cv_usec refused_at;        /* when a relay last would not keep it; 0: never */
     struct tun_viewer *viewer; /* one of the two */
     struct tun_seeder *seeder;
 };
@@ -269,6 +271,8 @@ static inline cv_usec tun_hidden_pause(const struct tun_hidden *h, cv_usec norma
 enum cv_err tun_road_open(struct tun_hidden *h, struct tun_road *r, enum tun_road_kind kind,
                           void *part, const struct tun_path_request *req);
 void tun_road_close(struct tun_road *r); /* no-op without a circuit */
+/* The same at the end of a swarm: a road that keeps a rate goes on doing so. */
+void tun_road_run_on(struct tun_road *r);
 /* Closed because whoever is next on it does not answer. True: it was the last
  * hop that did not. */
 bool tun_road_give_up(struct tun_road *r);

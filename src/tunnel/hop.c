@@ -24,6 +24,8 @@ void tun_hop_schedule(struct tunnel *t, struct tun_hop *h) {
         at = cv_usec_min(at, h->joined_at);
     if (h->memos)
         at = cv_usec_min(at, h->memos->at + TUN_MEMO_TIME);
+    if (h->pace)
+        at = cv_usec_min(at, tun_pacer_next(&h->pace->pacer));
     tun_timer_set(t, &h->timer, at);
 }
 
@@ -182,6 +184,7 @@ void tun_hop_free(struct tunnel *t, struct tun_hop *h) {
         tun_event_to(t, TUN_USER_NODE, &ev);
     }
     extending_done(h);
+    tun_hop_pace_done(t, h);
     while (h->memos)
         memo_drop_first(t, h);
     tun_leg_detach(t, &h->prev);
@@ -525,6 +528,8 @@ void tun_hop_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_h
     }
     if (now->mono >= h->turn_at)
         h->turn_at = tun_layer_turn(&h->layer, &t->fast, now->mono);
+    if (h->pace && !tun_hop_pace_due(t, now, h))
+        return;
     cv_handle handle = h->handle;
     if (h->flight)
         create_due(t, now, h);
@@ -623,6 +628,9 @@ static void on_request(struct tunnel *t, const struct cv_now *now, struct tun_ho
     case TUN_CMD_JOIN:
         tun_hop_join(t, now, h, in);
         break;
+    case TUN_CMD_PACE:
+        tun_hop_pace(t, now, h, in);
+        break;
     default:
         t->count.unknown_commands++;
         tun_hop_error(t, now, h, transaction, TUN_ERROR_UNKNOWN_COMMAND, NULL, 0);
@@ -680,6 +688,8 @@ void tun_hop_on_forward(struct tunnel *t, const struct cv_now *now, struct tun_h
     }
     h->heard_at = now->mono;
     h->spoken = true;
+    if (h->pace)
+        tun_pacer_heard(&h->pace->pacer);
     if (tun_layer_wipe_at(&h->layer) < h->turn_at) { /* the owner began an epoch */
         h->turn_at = tun_layer_wipe_at(&h->layer);
         tun_hop_schedule(t, h);

@@ -92,15 +92,31 @@ enum {
     TUN_OWN_CELLS = 128,      /* waiting in a circuit of ours, before AGAIN */
     TUN_QUEUE_MIB = 64,       /* of cells, in all queues together, */
     TUN_QUEUE_LINK = 4,       /* and one part in so many for one link */
+    TUN_GRANT_MAX = 64,       /* cells of a constant rate that wait to be sent, at a busy relay */
     TUN_ASKINGS_MAX = 32,     /* requests under way in one circuit of ours */
     TUN_MEMOS_MAX = 16,       /* answers remembered for one circuit of others */
     TUN_MEMO_MIB = 16,        /* of these, altogether */
     TUN_CLASS_NEW = 2,        /* of the gate, for links that nobody classified */
+    TUN_CLASS_DEBT = 3,       /* for those who take much more than they give */
     TUN_WEIGHT_NEW = 10,      /* of a relay's link, the same */
     TUN_NETWORK_WEIGHT = 16,  /* cells a round of a client network */
     TUN_TRIES = 5,            /* of anything that is repeated */
     TUN_CREATES_S = 50,       /* of one link, a second; burst four times that */
     TUN_INTRODUCTIONS_S = 5,  /* passed on to one seeder, a second; burst 20 */
+
+    /* --- constant rate (tunnel.md section 10) --- */
+    TUN_PACE_TICK_US = 9856, /* a cell in so long is one Mbit/s of datagrams */
+    TUN_PACE_LATE = 8,       /* ticks that a late timer makes up for */
+    TUN_PACE_MAX = 16,       /* Mbit/s of one circuit */
+    TUN_PACE_PPM = 50,       /* by which an owner's clock is hidden */
+    TUN_PACE_MBIT = 512,     /* a relay promises at once, */
+    TUN_PACE_LINK = 2,       /* and one part in so many over one link */
+    TUN_PACE_SILENT = 128,   /* ticks that it sends to an owner who says nothing */
+    TUN_PACE_RUN_ON_MAX_S = 1800,
+    TUN_RUN_ON_MIN_S = 300, /* the rate goes on after the end of what it was for */
+    TUN_RUN_ON_MAX_S = 1200,
+    TUN_PACED_CIRCUITS = 2,  /* that share the rate of a swarm */
+    TUN_PACED_JOINS_MAX = 8, /* visitors of a seeder that keeps a rate */
 
     /* --- directory, guards, paths (tunnel.md section 5) --- */
     TUN_DIRECTORY_MAX = 4096, /* entries; relays times days */

@@ -21,6 +21,7 @@
 #define QUIET_MAX CV_SEC(4)
 #define DOUBT     CV_MSEC(500) /* likewise: time to look for another */
 #define HEDGE     CV_MSEC(1500)
+#define UNPACED   CV_SEC(2) /* after a relay that would not keep the rate */
 
 static cv_usec now(const struct tun_hidden *h) {
     return tun_hidden_now(h);
@@ -106,9 +107,9 @@ static unsigned seeders(const struct tun_viewer *v) {
 }
 
 /* Two ways to one seeder, so that one relay's end is not the film's; more when
- * there are more seeders. */
-static unsigned wanted(const struct tun_viewer *v) {
-    unsigned n = seeders(v);
+ * there are more seeders, and no constant rate that is theirs together. */
+static unsigned wanted(const struct tun_hidden *h) {
+    unsigned n = h->pace ? TUN_PACED_CIRCUITS : seeders(h->viewer);
     return n < 2 ? 2 : n > TUN_MEETINGS_MAX ? TUN_MEETINGS_MAX : n;
 }
 
@@ -213,8 +214,10 @@ void tun_meet_on_introduction_down(struct tun_hidden *h, struct tun_meet *m, uin
 }
 
 void tun_meet_done(struct tun_hidden *h) {
-    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        tun_road_run_on(&h->viewer->meet[i].rp);
         clear(&h->viewer->meet[i]);
+    }
 }
 
 static cv_usec come(const struct tun_hidden *h) {
@@ -250,6 +253,11 @@ static size_t others(const struct tun_hidden *h, const struct tun_meet *m, uint8
 }
 
 static void open_rendezvous(struct tun_hidden *h, struct tun_meet *m) {
+    cv_usec again = cv_usec_add(h->refused_at, UNPACED);
+    if (h->refused_at && now(h) < again) {
+        tun_hidden_by(h, again);
+        return;
+    }
     uint8_t apart[TUN_MEETINGS_MAX * TUN_HOPS_MAX][CV_KEY];
     struct tun_path_request req = {.purpose = TUN_PURPOSE_MEET,
                                    .avoid = (const uint8_t(*)[CV_KEY])m->used,
@@ -511,7 +519,7 @@ static bool doubtful(const struct tun_hidden *h, const struct tun_meet *m) {
 
 void tun_meet_work(struct tun_hidden *h) {
     struct tun_viewer *v = h->viewer;
-    unsigned active = 0, want = wanted(v) + hedges(h);
+    unsigned active = 0, want = wanted(h) + hedges(h);
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         struct tun_meet *m = &v->meet[i];
         if (m->came)

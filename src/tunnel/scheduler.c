@@ -133,7 +133,13 @@ void tun_flow_count(struct tun_flow *f, uint32_t *load) {
     f->load = load;
 }
 
+/* Held flows wait for a grant even when they have cells. */
+static bool flow_may_send(const struct tun_flow *f) {
+    return f->head && (!f->held || f->granted > 0);
+}
+
 static void flow_unlist(struct tun_sched *s, struct tun_flow *f) {
+    s->listed -= f->state != TUN_FLOW_IDLE;
     if (f->state == TUN_FLOW_FRESH)
         TAILQ_REMOVE(&f->group->fresh, f, entry);
     else if (f->state == TUN_FLOW_TIRED)
@@ -146,6 +152,8 @@ static void flow_unlist(struct tun_sched *s, struct tun_flow *f) {
 /* A flow that was idle goes before those that always have something to send:
  * few cells in a long time mean a person who waits. */
 static void flow_list_fresh(struct tun_sched *s, struct tun_flow *f) {
+    assert(f->state == TUN_FLOW_IDLE);
+    s->listed++;
     f->state = TUN_FLOW_FRESH;
     f->deficit = s->burst;
     TAILQ_INSERT_TAIL(&f->group->fresh, f, entry);
@@ -164,7 +172,7 @@ void tun_flow_move(struct tun_sched *s, struct tun_flow *f, struct tun_sched_gro
     if (f->group)
         flow_unlist(s, f);
     f->group = g;
-    if (f->count)
+    if (flow_may_send(f))
         flow_list_fresh(s, f);
 }
 
@@ -206,7 +214,7 @@ void tun_sched_put(struct tun_sched *s, struct tun_flow *f, struct tun_cell *c, 
     s->cells_queued++;
     if (f->load)
         ++*f->load;
-    if (f->state == TUN_FLOW_IDLE)
+    if (f->state == TUN_FLOW_IDLE && flow_may_send(f))
         flow_list_fresh(s, f);
 }
 
@@ -277,6 +285,35 @@ static void codel(struct tun_sched *s, struct tun_flow *f, cv_usec now) {
     }
 }
 
+/* ---- constant rate ---- */
+
+void tun_flow_hold(struct tun_sched *s, struct tun_flow *f) {
+    assert(!f->held);
+    f->held = true;
+    f->granted = 0;
+    if (f->group)
+        flow_unlist(s, f);
+}
+
+/* The queue is seen as it is when a turn begins: a cell that CoDel drops later
+ * would be one that is missing on the wire. */
+uint32_t tun_flow_grant(struct tun_sched *s, struct tun_flow *f, uint32_t cells, cv_usec now) {
+    assert(f->held);
+    if (!f->patient)
+        codel(s, f, now);
+    f->granted = cells > TUN_GRANT_MAX - f->granted ? TUN_GRANT_MAX : f->granted + cells;
+    if (f->group && f->state == TUN_FLOW_IDLE && flow_may_send(f))
+        flow_list_fresh(s, f);
+    return f->granted > f->count ? f->granted - f->count : 0;
+}
+
+void tun_flow_let_go(struct tun_sched *s, struct tun_flow *f) {
+    f->held = false;
+    f->granted = 0;
+    if (f->group && f->state == TUN_FLOW_IDLE && flow_may_send(f))
+        flow_list_fresh(s, f);
+}
+
 /* ---- who is next ---- */
 
 static struct tun_flow *next_flow(const struct tun_sched *s, struct tun_sched_group *g) {
@@ -331,11 +368,11 @@ static unsigned next_class(struct tun_sched *s) {
 }
 
 struct tun_cell *tun_sched_next(struct tun_sched *s, cv_usec now, struct tun_flow **ret_flow) {
-    while (s->cells_queued) {
+    while (s->listed) {
         unsigned class = next_class(s);
         struct tun_sched_group *g = next_group(s, class);
         struct tun_flow *f = next_flow(s, g);
-        if (!f->patient)
+        if (!f->patient && !f->held)
             codel(s, f, now);
         struct tun_cell *c = f->head ? flow_pop(s, f) : NULL;
         if (c) {
@@ -343,8 +380,9 @@ struct tun_cell *tun_sched_next(struct tun_sched *s, cv_usec now, struct tun_flo
             g->deficit -= TUN_WEIGHT_NEW;
             s->pass[class] += cost[class];
             s->turn--;
+            f->granted -= f->held;
         }
-        if (!f->head)
+        if (!flow_may_send(f))
             flow_unlist(s, f);
         if (c) {
             *ret_flow = f;

@@ -73,6 +73,8 @@ struct tun_flow {
     int32_t deficit;
     uint8_t state;    /* enum tun_flow_state */
     bool patient;     /* no CoDel: the sender itself is told to wait */
+    bool held;        /* only what was granted goes out: a constant rate */
+    uint32_t granted; /* cells that may go before the next grant */
     bool dropping;    /* CoDel's */
     uint32_t drops;   /* in this dropping state */
     cv_usec above_at; /* when the delay will have been too long for an interval; 0: it is not */
@@ -91,6 +93,7 @@ struct tun_sched {
     void **blocks;
     uint32_t blocks_used, blocks_max;
     uint32_t cells_used, cells_queued;
+    uint32_t listed; /* flows with something to send now */
     uint64_t dropped_codel, dropped_cap;
 };
 
@@ -118,6 +121,14 @@ void tun_flow_move(struct tun_sched *s, struct tun_flow *f, struct tun_sched_gro
 /* Drops what waits; afterwards the flow is in no list. */
 void tun_flow_clear(struct tun_sched *s, struct tun_flow *f);
 
+/* From now on it sends what is granted and nothing else. */
+void tun_flow_hold(struct tun_sched *s, struct tun_flow *f);
+/* `cells` more of a held flow may go, to TUN_GRANT_MAX; CoDel looks at what waits.
+ * Returns how many of these are missing: put so many, or less goes out. */
+uint32_t tun_flow_grant(struct tun_sched *s, struct tun_flow *f, uint32_t cells, cv_usec now);
+/* The end of holding: all that waits may go. */
+void tun_flow_let_go(struct tun_sched *s, struct tun_flow *f);
+
 static inline bool tun_flow_full(const struct tun_flow *f) {
     return f->count >= f->max;
 }
@@ -125,7 +136,7 @@ static inline bool tun_flow_full(const struct tun_flow *f) {
 /* Takes over `c`. A full flow loses its oldest cell instead. */
 void tun_sched_put(struct tun_sched *s, struct tun_flow *f, struct tun_cell *c, cv_usec now);
 
-/* The next cell to send and its flow; NULL when nothing waits. The cell is the
+/* The next cell to send and its flow; NULL when nothing waits that may go. The cell is the
  * caller's: tun_sched_release() it. */
 struct tun_cell *tun_sched_next(struct tun_sched *s, cv_usec now, struct tun_flow **ret_flow);
 

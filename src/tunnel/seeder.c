@@ -527,8 +527,10 @@ void tun_seeder_done(struct tun_hidden *h) {
     struct tun_seeder *s = h->seeder;
     for (unsigned i = 0; i < TUN_POINTS; i++)
         point_clear(h, &s->point[i]);
-    for (unsigned i = 0; i < s->joins_max; i++)
+    for (unsigned i = 0; i < s->joins_max; i++) {
+        tun_road_run_on(&s->join[i].road);
         join_clear(&s->join[i]);
+    }
     free(s->join);
     s->join = NULL;
 }

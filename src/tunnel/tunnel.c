@@ -55,6 +55,7 @@ static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
     tun_events_init(&t->events);
     tun_events_init(&t->inner);
     TAILQ_INIT(&t->dirty);
+    TAILQ_INIT(&t->paces);
     tun_sched_group_init(&t->own_group, TUN_SCHED_OWN, TUN_NETWORK_WEIGHT);
     cv_rng_fill(&t->rng, t->map_key, sizeof t->map_key);
     cv_heap_init(&t->timers, cfg->links_max + cfg->circuits_max + cfg->hops_max + 1);
@@ -412,7 +413,7 @@ cv_usec tun_next_timeout(const struct tunnel *t) {
     for (unsigned i = 0; i < TUN_USER_COUNT; i++)
         if (t->ops[i] && t->ops[i]->next_timeout)
             at = cv_usec_min(at, t->ops[i]->next_timeout(t->user[i]));
-    return t->sched.cells_queued ? cv_usec_min(at, t->shaper_ready) : at;
+    return t->sched.listed ? cv_usec_min(at, t->shaper_ready) : at;
 }
 
 /* ---- datagrams out ---- */
@@ -492,7 +493,7 @@ bool tun_poll_transmit(struct tunnel *t, const struct cv_now *now, struct cv_bat
         send_outgoing(t, now->mono, o, batch, slot);
         tun_outbox_drop(&t->outbox);
     }
-    while (t->sched.cells_queued) {
+    while (t->sched.listed) {
         slot = cv_batch_slot(batch);
         if (!slot)
             return true;

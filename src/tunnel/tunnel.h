@@ -344,11 +344,22 @@ struct tun_counters {
     uint64_t handshakes_in, handshakes_out, cookies_sent, rate_limited;
     uint64_t relayed_cells, own_cells_in, own_cells_out;
     uint64_t dropped_codel, dropped_cap, dropped_event;
+    uint64_t padding_cells; /* of constant rates, sent */
+    uint64_t paces_refused;
     uint64_t circuits_killed; /* memory of queues was short */
     uint64_t extends_refused, unknown_commands;
     uint32_t links, hops, circuits; /* now */
     uint64_t queued_cells;          /* now */
 };
+
+/* Constant rates that circuits of ours keep now. */
+struct tun_rates {
+    uint32_t circuits; /* those that run on included */
+    uint32_t mbit;     /* of all of them, in each direction */
+    uint32_t running_on;
+    cv_usec until; /* when the last of these ends; 0: none */
+};
+void tun_rates(const struct tunnel *t, struct tun_rates *ret);
 
 const struct tun_counters *tun_counters(const struct tunnel *t);
 

@@ -806,3 +806,70 @@ Test(tun_hidden, a_period_turns_and_everybody_stays) {
     cr_expect(village_meet(v, late, view, 1, CV_SEC(10)), "after the turn");
     village_free(v);
 }
+
+/* ---- constant rate ---- */
+
+static void keep(struct village *v, unsigned node, cv_handle hidden, unsigned mbit) {
+    cr_assert_eq(tun_hidden_pace(v->w->node[node].t, hidden, mbit), CV_ERR_OK);
+}
+
+/* Datagrams that a node sends and receives in so long. */
+static uint64_t traffic(struct village *v, unsigned node, cv_usec for_so_long) {
+    struct sim_node_counters before = *sim_node_counters(v->w->sim, node);
+    world_run(v->w, for_so_long);
+    const struct sim_node_counters *now = sim_node_counters(v->w->sim, node);
+    return now->sent - before.sent + now->received - before.received;
+}
+
+Test(tun_hidden, a_constant_rate_is_kept_until_long_after_the_end) {
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct village *v = six(seed);
+        cv_handle share;
+        unsigned seeder = seeded(v, &share), viewer = village_client(v);
+        keep(v, seeder, share, 8);
+        cv_handle view = village_view(v, viewer, "film");
+        cr_expect_eq(tun_hidden_pace(v->w->node[viewer].t, view, 3), CV_ERR_INVAL);
+        cr_expect_eq(tun_hidden_pace(v->w->node[viewer].t, view, 32), CV_ERR_INVAL);
+        keep(v, viewer, view, 4);
+        cr_expect_eq(tun_hidden_pace(v->w->node[viewer].t, view, 4), CV_ERR_INVAL, "twice");
+        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(20)), "seed %lu", seed);
+        world_run(v->w, CV_SEC(2));
+        struct tun_rates rates;
+        tun_rates(v->w->node[viewer].t, &rates);
+        cr_expect(rates.circuits == 2 && rates.mbit == 4 && rates.running_on == 0,
+                  "seed %lu: %u circuits, %u Mbit/s", seed, rates.circuits, rates.mbit);
+        tun_rates(v->w->node[seeder].t, &rates);
+        cr_expect(rates.circuits == 2 && rates.mbit == 8, "seed %lu: seeder", seed);
+        uint64_t ten = 2 * 10 * 4 * 1000000 / 8 / TUN_DATAGRAM;
+        uint64_t silent = traffic(v, viewer, CV_SEC(10));
+        cr_expect(silent > ten * 99 / 100 && silent < ten * 105 / 100, "seed %lu: %lu of %lu", seed,
+                  silent, ten);
+        struct cv_now now = world_now(v->w, viewer);
+        tun_hidden_close(v->w->node[viewer].t, &now, view);
+        sim_touch(v->w->sim, viewer);
+        tun_rates(v->w->node[viewer].t, &rates);
+        cr_assert_eq(rates.running_on, 2, "seed %lu", seed);
+        cr_expect(rates.until >= now.mono + CV_SEC(300) && rates.until <= now.mono + CV_SEC(1200));
+        world_run(v->w, CV_SEC(20)); /* the seeder notices that nobody is there any more */
+        uint64_t after = traffic(v, viewer, CV_SEC(10));
+        cr_expect(after > ten * 99 / 100 && after < ten * 105 / 100, "seed %lu: then %lu of %lu",
+                  seed, after, ten);
+        village_free(v);
+    }
+}
+
+Test(tun_hidden, where_no_relay_keeps_the_rate_nobody_is_met_without_it) {
+    struct village *v = six(4);
+    cv_handle share;
+    (void)seeded(v, &share);
+    for (unsigned i = 0; i < 6; i++)
+        v->w->node[i].t->cfg.send_octets_s = 1000; /* half of nothing is nothing */
+    unsigned viewer = village_client(v);
+    cv_handle view = village_view(v, viewer, "film");
+    keep(v, viewer, view, 2);
+    cr_expect_not(village_meet(v, viewer, view, 1, CV_SEC(30)));
+    struct tun_hidden_info info;
+    cr_assert_eq(tun_hidden_info(v->w->node[viewer].t, view, &info), CV_ERR_OK);
+    cr_expect(info.paces_refused > 1 && info.paces_refused <= 64, "%u", info.paces_refused);
+    village_free(v);
+}

@@ -191,6 +191,160 @@ Test(tun_scheduler, codel_drops_at_the_head_only_when_delay_stays_high) {
     finish(&b);
 }
 
+/* A queue whose head has always waited `delay`, from CoDel's point of view; a cell a
+ * millisecond leaves. When were cells dropped? */
+static unsigned drops(struct bench *b, cv_usec *clock, cv_usec delay, cv_usec for_so_long,
+                      cv_usec *ret_at, unsigned cap) {
+    unsigned n = 0;
+    for (cv_usec end = *clock + for_so_long; *clock < end; *clock += CV_MSEC(1)) {
+        uint64_t before = b->s.dropped_codel;
+        for (struct tun_cell *c = b->flow[0].head; c; c = c->next)
+            c->queued_at = *clock - delay;
+        while (b->flow[0].count < 8)
+            tun_sched_put(&b->s, &b->flow[0], tun_sched_take(&b->s), *clock - delay);
+        cr_assert(send_one(b, *clock));
+        if (b->s.dropped_codel != before && n < cap)
+            ret_at[n++] = *clock;
+    }
+    return n;
+}
+
+/* clang-format off */
+static const struct {
+    const char *name;
+    struct { unsigned delay_ms, ms; } phase[3];
+    unsigned first_ms; /* after the beginning; 0: nothing is dropped */
+} codels[] = {
+    { "99 ms for ever",               { { 99, 5000 } },                        0 },
+    { "100 ms, just below 300 ms",    { { 100, 300 } },                        0 },
+    { "100 ms, just above 300 ms",    { { 100, 302 } },                      300 },
+    { "a pause begins it anew",       { { 150, 290 }, { 50, 2 }, { 150, 290 } }, 0 },
+    { "two seconds are no worse",     { { 2000, 302 } },                     300 },
+};
+/* clang-format on */
+
+Test(tun_scheduler, codel_waits_for_300_ms_of_100_ms) {
+    for (size_t row = 0; row < sizeof codels / sizeof *codels; row++) {
+        struct bench b = {0};
+        cv_usec clock = CV_SEC(10), at[16];
+        unsigned n = 0;
+        cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
+        add(&b, 0, 2, 16);
+        b.flow[0].patient = false;
+        for (unsigned i = 0; i < 3 && codels[row].phase[i].ms; i++)
+            n += drops(&b, &clock, CV_MSEC(codels[row].phase[i].delay_ms),
+                       CV_MSEC(codels[row].phase[i].ms), at + n, 16 - n);
+        cr_expect_eq(n, codels[row].first_ms != 0, "%s: %u drops", codels[row].name, n);
+        if (n && codels[row].first_ms)
+            cr_expect_eq(at[0] - CV_SEC(10), CV_MSEC(codels[row].first_ms), "%s: after %lu us",
+                         codels[row].name, at[0] - CV_SEC(10));
+        finish(&b);
+    }
+}
+
+static double root(double n) {
+    double r = n;
+    for (unsigned i = 0; i < 40; i++)
+        r = (r + n / r) / 2;
+    return r;
+}
+
+/* RFC 8289 section 5.3: the n-th drop comes 300 ms / sqrt(n) after the one before. */
+Test(tun_scheduler, codel_drops_ever_faster) {
+    struct bench b = {0};
+    cv_usec clock = CV_SEC(10), at[64];
+    cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
+    add(&b, 0, 2, 16);
+    b.flow[0].patient = false;
+    unsigned n = drops(&b, &clock, CV_MSEC(200), CV_SEC(4), at, 64);
+    double want = 10300;
+    for (unsigned i = 0; i < n; i++) {
+        double got = (double)at[i] / 1000;
+        cr_expect(got >= want - 1 && got <= want + 2, "drop %u at %.0f ms, want %.0f", i, got,
+                  want);
+        want += 300 / root(i + 1);
+    }
+    cr_expect_geq(n, 40, "%u", n);
+    finish(&b);
+}
+
+/* clang-format off */
+static const struct {
+    unsigned weight[4]; /* of four relays that always have cells, 10: nobody knows it */
+} weights[] = {
+    { { 10, 10, 10, 10 } },
+    { { 10, 11, 20, 40 } },
+    { { 1, 10, 100, 100 } },
+    { { 7, 13, 29, 31 } },
+};
+/* clang-format on */
+
+/* Deficit round robin: to the cell what their weights say, over any long time. */
+Test(tun_scheduler, relays_get_to_the_cell_what_they_weigh) {
+    for (size_t row = 0; row < sizeof weights / sizeof *weights; row++) {
+        struct bench b = {0};
+        unsigned sum = 0;
+        cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
+        for (unsigned i = 0; i < 4; i++) {
+            add(&b, i, TUN_SCHED_RELAYS, weights[row].weight[i]);
+            sum += weights[row].weight[i];
+        }
+        for (unsigned n = 0; n < 400 * sum; n++) {
+            for (unsigned i = 0; i < 4; i++)
+                fill(&b, i, 100, n);
+            cr_assert(send_one(&b, n));
+        }
+        for (unsigned i = 0; i < 4; i++) { /* never more than a turn of each away */
+            int64_t off = (int64_t)b.sent[i] - 400 * (int64_t)weights[row].weight[i];
+            int64_t turn = 2 * ((int64_t)weights[row].weight[i] * 16 / TUN_WEIGHT_NEW + 2);
+            cr_expect(llabs(off) <= turn, "row %zu: weight %u is %ld cells off", row,
+                      weights[row].weight[i], off);
+        }
+        finish(&b);
+    }
+}
+
+/* Held flows: what is granted goes, and no more; what waits keeps its order. */
+Test(tun_scheduler, a_held_flow_sends_what_is_granted) {
+    struct bench b = {0};
+    cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
+    add(&b, 0, 2, 16);
+    add(&b, 1, 2, 16);
+    fill(&b, 0, 10, 1);
+    tun_flow_hold(&b.s, &b.flow[0]);
+    cr_expect_not(send_one(&b, 2), "nothing was granted");
+    fill(&b, 1, 3, 2);
+    for (unsigned i = 0; i < 3; i++)
+        cr_expect(send_one(&b, 2), "others do not wait for it");
+    cr_expect_eq(b.sent[1], 3);
+    cr_expect_eq(tun_flow_grant(&b.s, &b.flow[0], 4, 3), 0, "nothing is missing");
+    unsigned n = 0;
+    while (send_one(&b, 3))
+        n++;
+    cr_expect_eq(n, 4);
+    cr_expect_eq(tun_flow_grant(&b.s, &b.flow[0], 8, 4), 2, "six wait, eight may go");
+    fill(&b, 0, 8, 4);
+    while (send_one(&b, 4))
+        n++;
+    cr_expect_eq(n, 12);
+    /* what was not put does not pile up without end */
+    for (unsigned i = 0; i < 100; i++)
+        (void)tun_flow_grant(&b.s, &b.flow[0], 16, 5);
+    cr_expect_eq(b.flow[0].granted, TUN_GRANT_MAX);
+    tun_flow_move(&b.s, &b.flow[0], &b.group[1]);
+    cr_expect_not(send_one(&b, 5));
+    b.flow[0].granted = 0;
+    fill(&b, 0, 5, 6);
+    cr_expect_not(send_one(&b, 6));
+    tun_flow_let_go(&b.s, &b.flow[0]);
+    n = 0;
+    while (send_one(&b, 7))
+        n++;
+    cr_expect_eq(n, 5);
+    cr_expect_eq(b.s.listed, 0);
+    finish(&b);
+}
+
 Test(tun_scheduler, memory_has_a_cap_and_a_full_flow_loses_its_oldest) {
     struct bench b = {0};
     uint64_t octets = 3 * 64 * sizeof(struct tun_cell);

@@ -50,6 +50,7 @@ static char letter(const struct tun_inner *in) {
     case TUN_CMD_INTRO_ESTABLISHED:
     case TUN_CMD_RENDEZVOUS_ESTABLISHED:
     case TUN_CMD_JOINED:
+    case TUN_CMD_PACE:
     case TUN_CMD_PONG:
         return '+';
     default:
@@ -74,7 +75,8 @@ static enum sim_verdict listen(void *ctx, const struct sim_datagram *d) {
     struct tun_inner in;
     copy = c->onion;
     memcpy(cell, d->buf + TUN_HEADER, TUN_CELL);
-    if (tun_onion_unwrap(&copy, d->at, cell, h.layer, &who, &in) == CV_ERR_OK && who == s->hop)
+    if (tun_onion_unwrap(&copy, d->at, cell, h.layer, &who, &in) == CV_ERR_OK && who == s->hop &&
+        in.command != TUN_CMD_PADDING)
         s->said = letter(&in);
     return SIM_PASS;
 }
@@ -186,6 +188,9 @@ static size_t right_body(struct scene *s, uint8_t command, uint32_t transaction,
         tun_connect_write(&w, &m);
         break;
     }
+    case TUN_CMD_PACE:
+        tun_pace_write(&w, &(struct tun_pace){.transaction = transaction, .rate = 2});
+        break;
     default:
         cv_wr_le32(&w, transaction);
         for (unsigned i = 0; i < 40; i++)
@@ -234,6 +239,24 @@ static void extended(struct scene *s) {
     s->circuit = world_circuit(s->w, ONE, (const unsigned[]){0, 1, 2}, 3);
     cr_assert_neq(s->circuit, 0);
     s->hop = s->relay = 1;
+}
+
+static void paced(struct scene *s) {
+    extended(s);
+    struct cv_now now = world_now(s->w, ONE);
+    cr_assert_eq(tun_circuit_pace(s->w->node[ONE].t, &now, s->circuit, 2), CV_ERR_OK);
+    sim_touch(s->w->sim, ONE);
+    world_run(s->w, CV_MSEC(60));
+    cr_assert_not_null(hop_of(s)->pace);
+}
+
+static void running_on(struct scene *s) {
+    paced(s);
+    struct cv_now now = world_now(s->w, ONE);
+    cr_assert_eq(tun_circuit_run_on(s->w->node[ONE].t, &now, s->circuit, 60), CV_ERR_OK);
+    sim_touch(s->w->sim, ONE);
+    world_run(s->w, CV_MSEC(60));
+    cr_assert_not(hop_of(s)->extended);
 }
 
 static void extending(struct scene *s) {
@@ -319,7 +342,7 @@ static void seeder(struct scene *s) {
  * D  a datagram for the node       >  passed on to the other circuit
  *
  * Columns are commands 1 to 32: what is an answer or comes from relays only is
- * unknown here; PACE is not offered yet; an EXIT that belongs to no flow is unknown. A second
+ * unknown here; an EXIT that belongs to no flow is unknown. A second
  * "right" EXTEND is x because the relay that is meant refuses the flight.
  */
 /* clang-format off */
@@ -334,49 +357,59 @@ static const struct {
 } roles[] = {
     { "fresh", fresh, {
         ALL_SHORT("."),
-        ".mu???u?umumuumumu+u.u?uu?uuu?uu",
-        ".mu???u?uru+uu+unu+u.u?uu?uuu?uu",
-        ".xu???u?u+u+uu+unu+u.u?uu?uuu?uu" } },
+        ".mu???u?umumuumumu+u.u?um?uuu?uu",
+        ".mu???u?uru+uu+unu+u.u?ur?uuu?uu",
+        ".xu???u?u+u+uu+unu+u.u?ur?uuu?uu" } },
     { "extending", extending, {
         ALL_SHORT("."),
-        ".mu???u?umumuumumu+u.uruu?uuuruu",
-        ".mu???u?uru+uururu+u.uruu?uuuruu",
-        ".ru???u?uru+uururu+u.uruu?uuuruu" } },
+        ".mu???u?umumuumumu+u.urum?uuuruu",
+        ".mu???u?uru+uururu+u.urur?uuuruu",
+        ".ru???u?uru+uururu+u.urur?uuuruu" } },
     { "extended", extended, {
         ALL_SHORT("."),
-        ".mu???u?umumuumumu+u.uruu?uuuruu",
-        ".mu???u?uru+uururu+u.uruu?uuuruu",
-        ".ru???u?uru+uururu+u.uruu?uuuruu" } },
+        ".mu???u?umumuumumu+u.urum?uuuruu",
+        ".mu???u?uru+uururu+u.urur?uuuruu",
+        ".ru???u?uru+uururu+u.uru+?uuuruu" } },
+    { "paced", paced, {
+        ALL_SHORT("."),
+        ".mu???u?umumuumumu+u.urum?uuuruu",
+        ".mu???u?uru+uururu+u.urur?uuuruu",
+        ".ru???u?uru+uururu+u.urur?uuuruu" } },
+    { "running on", running_on, {
+        ALL_SHORT("."),
+        ".mu???u?umumuumumu+u.urum?uuuruu",
+        ".mu???u?uru+uururu+u.urur?uuuruu",
+        ".ru???u?uru+uururu+u.urur?uuuruu" } },
     { "open", opened, {
         ALL_SHORT("D"),
-        "Dmu???u?umumuumumu+u.u?uu?uuuruu",
-        "Dmu???u?uru+uururu+u.u?uu?uuuruu",
-        "Dru???u?uru+uururu+u.u?uu?uuuruu" } },
+        "Dmu???u?umumuumumu+u.u?um?uuuruu",
+        "Dmu???u?uru+uururu+u.u?ur?uuuruu",
+        "Dru???u?uru+uururu+u.u?ur?uuuruu" } },
     { "exit", exiting, {
         ".mmmmmmmmmmmmmmmmmmm.mm.mmmmmmmm",
-        ".mu???u?umumuumumu+u.urDu?uuu?uu",
-        ".mu???u?uru+uururu+u.urDu?uuu?uu",
-        ".ru???u?uru+uururu+u.urDu?uuu?uu" } },
+        ".mu???u?umumuumumu+u.urDm?uuu?uu",
+        ".mu???u?uru+uururu+u.urDr?uuu?uu",
+        ".ru???u?uru+uururu+u.urDr?uuu?uu" } },
     { "introduction", introduction, {
         ALL_SHORT("."),
-        ".mu???u?umumuumumu+u.uruu?uuuruu",
-        ".mu???u?uru+uururu+u.uruu?uuuruu",
-        ".ru???u?uru+uururu+u.uruu?uuuruu" } },
+        ".mu???u?umumuumumu+u.urum?uuuruu",
+        ".mu???u?uru+uururu+u.urur?uuuruu",
+        ".ru???u?uru+uururu+u.urur?uuuruu" } },
     { "rendezvous", rendezvous, {
         ALL_SHORT("."),
-        ".mu???u?umumuumumu+u.uruu?uuuruu",
-        ".mu???u?uru+uururu+u.uruu?uuuruu",
-        ".ru???u?uru+uururu+u.uruu?uuuruu" } },
+        ".mu???u?umumuumumu+u.urum?uuuruu",
+        ".mu???u?uru+uururu+u.urur?uuuruu",
+        ".ru???u?uru+uururu+u.urur?uuuruu" } },
     { "viewer, joined", viewer, {
         ALL_SHORT(">"),
-        ">mu???u?umumuumumu+u.uruu?uuuruu",
-        ">mu???u?uru+uururu+u.uruu?uuuruu",
-        ">ru???u?uru+uururu+u.uruu?uuuruu" } },
+        ">mu???u?umumuumumu+u.urum?uuuruu",
+        ">mu???u?uru+uururu+u.urur?uuuruu",
+        ">ru???u?uru+uururu+u.urur?uuuruu" } },
     { "seeder, joined", seeder, {
         ALL_SHORT(">"),
-        ">mu???u?umumuumumu+u.uruu?uuuruu",
-        ">mu???u?uru+uururu+u.uruu?uuuruu",
-        ">ru???u?uru+uururu+u.uruu?uuuruu" } },
+        ">mu???u?umumuumumu+u.urum?uuuruu",
+        ">mu???u?uru+uururu+u.urur?uuuruu",
+        ">ru???u?uru+uururu+u.urur?uuuruu" } },
 };
 /* clang-format on */
 
