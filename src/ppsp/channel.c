@@ -95,9 +95,50 @@ uint32_t ppsp_local_id(struct ppsp *p) {
     }
 }
 
+/* ---- a circuit ends and another takes its place ---- */
+
+/* Hidden peers have no names. But who comes in the seconds after somebody's circuit
+ * was cut is most probably the same, in need of chunks, and the way is much like the
+ * old one: the slowest part of it, our own, is. */
+#define LEGACY_TIME CV_SEC(10)
+
+static void leave_window(struct ppsp_channel *c) {
+    struct ppsp_swarm *s = c->swarm;
+    uint64_t had = c->hidden && c->state == PPSP_PEER_OPEN ? ppsp_ledbat_legacy(&c->cc) : 0;
+    if (had == 0)
+        return;
+    bool stale = cv_usec_since(c->heard_at, s->legacy_at) >= LEGACY_TIME;
+    s->legacy = stale || had > s->legacy ? had : s->legacy;
+    s->legacy_at = c->heard_at;
+}
+
+/* Of those that ended, or of one that is cut and does not know it yet. */
+static void inherit_window(struct ppsp_channel *c, cv_usec now) {
+    struct ppsp_swarm *s = c->swarm;
+    struct ppsp_ledbat *from = NULL;
+    uint64_t most = cv_usec_since(now, s->legacy_at) < LEGACY_TIME ? s->legacy : 0;
+    struct ppsp_channel *o;
+    TAILQ_FOREACH(o, &s->channels, of_swarm) {
+        bool cut = o != c && o->hidden && o->state == PPSP_PEER_OPEN && o->cc.cwnd <= o->cc.mss &&
+                   cv_usec_since(now, o->heard_at) < LEGACY_TIME;
+        if (cut && ppsp_ledbat_legacy(&o->cc) > most) {
+            most = ppsp_ledbat_legacy(&o->cc);
+            from = &o->cc;
+        }
+    }
+    if (most == 0)
+        return;
+    ppsp_ledbat_resume(&c->cc, most);
+    if (from)
+        ppsp_ledbat_bequeath(from);
+    else
+        s->legacy = 0;
+}
+
 /* Back to a peer that may call, without anything of the conversation. */
 static void reset(struct ppsp_channel *c) {
     struct ppsp *p = c->swarm->p;
+    leave_window(c);
     ppsp_fetch_release(c);
     if (c->local)
         (void)cv_map_del(p->by_local, &c->local);
@@ -301,6 +342,8 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     ppsp_ledbat_init(&c->cc, mss, c->hidden ? PPSP_LEDBAT_TARGET_HIDDEN : PPSP_LEDBAT_TARGET, now);
     if (p->config.ledbat_plus)
         ppsp_ledbat_plus(&c->cc);
+    if (c->hidden)
+        inherit_window(c, now);
     CV_TRACE(PPSP, peer_up, now, "channel=%u", c->local);
     ppsp_event_push(p, &(struct ppsp_event){.type = PPSP_EVENT_PEER_UP,
                                             .swarm = s->handle,

@@ -184,6 +184,8 @@ struct ppsp_swarm {
 
     struct cv_tokenbucket upload, download;
     uint64_t up, down, wasted;
+    uint64_t legacy;   /* window of a hidden channel that ended, for who comes in its place, */
+    cv_usec legacy_at; /* and when it was heard last */
     struct ppsp_rate up_rate, down_rate;
 };
 

@@ -41,8 +41,27 @@ void ppsp_ledbat_plus(struct ppsp_ledbat *l) {
     l->plus = true;
 }
 
+void ppsp_ledbat_resume(struct ppsp_ledbat *l, uint64_t cwnd) {
+    if (cwnd / 2 > l->cwnd)
+        l->cwnd = cwnd / 2;
+    if (cwnd > l->cwnd)
+        l->ssthresh = cwnd;
+}
+
 static uint64_t least_window(const struct ppsp_ledbat *l) {
     return (uint64_t)LEDBAT_MIN_CWND * l->mss;
+}
+
+uint64_t ppsp_ledbat_legacy(const struct ppsp_ledbat *l) {
+    /* the first timeout of a row noted half of it */
+    bool cut = l->cwnd <= l->mss && l->ssthresh != UINT64_MAX;
+    uint64_t had = cut ? 2 * l->ssthresh : l->cwnd;
+    return had > (uint64_t)LEDBAT_INIT_CWND * l->mss ? had : 0;
+}
+
+void ppsp_ledbat_bequeath(struct ppsp_ledbat *l) {
+    l->cwnd = l->mss;
+    l->ssthresh = least_window(l);
 }
 
 /* ---- delay (section 2.4.2) ------------------------------------------------- */

@@ -67,6 +67,17 @@ struct ppsp_ledbat {
 
 void ppsp_ledbat_init(struct ppsp_ledbat *l, uint32_t mss, cv_usec target, cv_usec now);
 
+/* Right after ppsp_ledbat_init(): somebody of the same kind had a window of `cwnd`
+ * octets a moment ago, on another way, and this one takes his place. It begins with
+ * half of that and grows fast to as much; never with less than any other. */
+void ppsp_ledbat_resume(struct ppsp_ledbat *l, uint64_t cwnd);
+/* What this one leaves to such a successor: the window that it had, before the silence
+ * of a way that is cut took it. 0: it never had more than everybody begins with. */
+uint64_t ppsp_ledbat_legacy(const struct ppsp_ledbat *l);
+/* It was given to somebody: nobody else gets it, and if this one comes to life again
+ * it begins slowly. */
+void ppsp_ledbat_bequeath(struct ppsp_ledbat *l);
+
 /* Right after ppsp_ledbat_init(): with LEDBAT++'s remedies. */
 void ppsp_ledbat_plus(struct ppsp_ledbat *l);
 

@@ -25,6 +25,30 @@ Test(ppsp_ledbat, starts_with_a_small_window) {
     cr_expect_eq(at, CV_USEC_NEVER, "only an acknowledgement helps");
 }
 
+Test(ppsp_ledbat, who_takes_anothers_place_begins_with_half_of_its_window) {
+    struct ppsp_ledbat was, l;
+    ppsp_ledbat_init(&was, 1000, CV_MSEC(60), CV_SEC(1));
+    cr_expect_eq(ppsp_ledbat_legacy(&was), 0, "nobody inherits what everybody has");
+    was.cwnd = 40000;
+    was.ssthresh = 30000;
+    cr_expect_eq(ppsp_ledbat_legacy(&was), 40000);
+    was.cwnd = 1000; /* timed out */
+    was.ssthresh = 20000;
+    cr_expect_eq(ppsp_ledbat_legacy(&was), 40000);
+    ppsp_ledbat_init(&l, 1000, CV_MSEC(60), CV_SEC(2));
+    ppsp_ledbat_resume(&l, ppsp_ledbat_legacy(&was));
+    cr_expect_eq(l.cwnd, 20000);
+    cr_expect_eq(l.ssthresh, 40000, "then it grows like anybody");
+    ppsp_ledbat_bequeath(&was);
+    cr_expect_eq(was.cwnd, 1000);
+    cr_expect_eq(ppsp_ledbat_legacy(&was), 0);
+    ppsp_ledbat_init(&l, 1000, CV_MSEC(60), CV_SEC(2));
+    uint64_t first = l.cwnd;
+    ppsp_ledbat_resume(&l, 100); /* nobody begins with less */
+    cr_expect_eq(l.cwnd, first);
+    cr_expect_eq(l.ssthresh, UINT64_MAX);
+}
+
 Test(ppsp_ledbat, queuing_delay_is_against_the_least_of_ten_minutes) {
     struct ppsp_ledbat l = fresh();
     ppsp_ledbat_delay(&l, CV_SEC(1), 5000);
