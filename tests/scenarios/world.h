@@ -15,7 +15,7 @@
 #include "sim/chunkstore.h"
 #include "sim/sim.h"
 
-enum { WORLD_CHUNK = 1024, WORLD_HASH = 32, WORLD_NODES_MAX = 256, WORLD_FILMS_MAX = 8 };
+enum { WORLD_CHUNK = 1024, WORLD_HASH = 32, WORLD_NODES_MAX = 256, WORLD_FILMS_MAX = 64 };
 
 struct world;
 
@@ -88,6 +88,10 @@ enum world_role { WORLD_SEEDER, WORLD_VIEWER };
  * none. `fetch_all`: a viewer takes everything, else only what it wants. */
 void world_open(struct world_node *n, const struct world_film *f, enum world_role role,
                 uint64_t upload_limit, bool fetch_all);
+
+/* The same with more to say; uri, store and completeness are filled in. */
+void world_open_as(struct world_node *n, const struct world_film *f, enum world_role role,
+                   const struct node_swarm_config *cfg);
 
 /* The same for a film that the relay `at` shares under its own name; the seeder is
  * that relay itself. */
