@@ -206,6 +206,12 @@ static void check_network(struct doctor *d) {
              (long long)relays, (long long)missing);
     else
         find(d, GOOD, "relays", "%lld are known", (long long)relays);
+    if (num(d->status, "paths_refused") > 0)
+        find(
+            d, BAD, "paths",
+            "%lld broke a rule and were not built: guards were kept wrongly, or this is a fault of "
+            "culvert; please report it",
+            (long long)num(d->status, "paths_refused"));
 }
 
 static void check_clock(struct doctor *d) {

@@ -33,6 +33,7 @@ void node_status(const struct node *n, struct node_status *ret) {
     ret->links = own->links;
     ret->dropped = n->counters.nobodys;
     ret->circuit_full = n->counters.circuit_full;
+    ret->paths_refused = own->paths_refused;
     if (n->relay) {
         const struct tun_counters *r = tun_counters(n->relay);
         ret->links += r->links;

@@ -138,6 +138,19 @@ static void make_room(struct tun_directory *dir) {
         forget(dir, r);
 }
 
+/* Since when a relay is known, over the turn of the day; `wall` when it is new. */
+static int64_t known_since(const struct tun_directory *dir, const uint8_t identity[CV_KEY],
+                           uint32_t day, int64_t wall) {
+    const uint32_t days[] = {day - 1, day + 1};
+    int64_t since = wall;
+    for (size_t i = 0; i < sizeof days / sizeof *days; i++) {
+        const struct tun_relay *r = tun_directory_find(dir, identity, days[i]);
+        if (r && r->raw_len > 0 && r->first_seen < since)
+            since = r->first_seen;
+    }
+    return since;
+}
+
 /* A new entry, bare until somebody fills in its descriptor. */
 static enum cv_err entry_new(struct tun_directory *dir, int64_t wall,
                              const uint8_t identity[CV_KEY], uint32_t day, struct tun_relay **ret) {
@@ -270,6 +283,7 @@ enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const voi
         return CV_ERR_DIFFERS;
     }
     bare_remove(dir, r);
+    r->first_seen = known_since(dir, desc.identity, desc.day, r->first_seen);
     r->desc = desc;
     memcpy(r->raw, raw, len);
     r->raw_len = (uint16_t)len;

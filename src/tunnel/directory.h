@@ -60,7 +60,7 @@ struct tun_relay {
     bool liar;      /* signed two descriptors for this day: neither used nor passed on */
     uint8_t disputed_by[CV_KEY];
     bool ours;                   /* it is ourselves: chosen as hop never (path.h, guard.h) */
-    int64_t first_seen;          /* Unix seconds */
+    int64_t first_seen;          /* Unix seconds; of any day, once there is a descriptor */
     uint8_t named_by[CV_KEY];    /* while raw_len is 0: who brought us the name, */
     TAILQ_ENTRY(tun_relay) bare; /* and its place among such entries, oldest first */
 

@@ -72,6 +72,8 @@ bool tun_raw_send(struct tunnel *t, const struct cv_addr *to, const uint8_t buf[
 /* What the engine was made with; the identity is a copy that lives as long as it. */
 const struct tun_config *tun_config(const struct tunnel *t);
 const struct cv_rng *tun_rng(const struct tunnel *t);
+/* A path that broke a rule was not built. */
+void tun_count_path_refused(struct tunnel *t);
 
 /* Relay: the signed descriptor of ours that everybody uses now; NULL when there
  * is none to show. Borrowed until the next tun_on_timeout(). */

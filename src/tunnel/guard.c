@@ -123,6 +123,13 @@ bool tun_guards_sample(struct tun_guards *g, const struct tun_relay *r, const st
     return true;
 }
 
+/* Since when we know this relay: whom we drew into the sample, since then at least,
+ * which a restart does not forget. */
+static int64_t known_since(struct tun_guards *g, const struct tun_relay *r) {
+    const struct tun_guard *s = tun_guards_find_sampled(g, r->desc.identity);
+    return s && s->chosen < r->first_seen ? s->chosen : r->first_seen;
+}
+
 bool tun_guards_choose_first(struct tun_guards *g, const struct tun_guard_contact *contacts,
                              size_t count, size_t n, const struct tun_directory *dir, int64_t wall,
                              const struct cv_rng *rng) {
@@ -137,7 +144,7 @@ bool tun_guards_choose_first(struct tun_guards *g, const struct tun_guard_contac
         for (int known = 1; known >= 0 && fits == 0; known--) {
             for (size_t k = 0; k < count && fits < TUN_CONTACTS_MAX; k++) {
                 const struct tun_relay *r = contacts[k].relay;
-                if (known && r->first_seen > wall - (int64_t)TUN_GUARD_KNOWN_DAYS * DAY_S)
+                if (known && known_since(g, r) > wall - (int64_t)TUN_GUARD_KNOWN_DAYS * DAY_S)
                     continue;
                 if (first_fits(g, dir, r, wall))
                     fit[fits++] = tun_directory_find(dir, r->desc.identity, r->desc.day);

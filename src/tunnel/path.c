@@ -38,19 +38,48 @@ unsigned tun_path_flag(enum tun_purpose purpose) {
     return TUN_RELAY_DHT;
 }
 
-/* Bandwidth, but nobody more than a twentieth of all: what a relay says of
- * itself must not buy it our circuits. */
+/* One part in so many is the most that one relay gets of all choices. */
+#define SHARE_MAX 20
+
+static uint64_t weight(const struct tun_relay *r) {
+    return UINT64_C(1) + r->desc.bandwidth;
+}
+
+/* The weight that nobody exceeds, so that nobody has more than a twentieth of
+ * all: what is said of a relay must not buy it our circuits. Whoever is above a
+ * twentieth is cut to it, which makes others stand out, who are cut with it; once
+ * twenty have the same, that is a twentieth at most. */
 static uint64_t weight_cap(struct tun_relay *const *relays, size_t n) {
-    uint64_t cap = UINT32_MAX;
-    for (unsigned round = 0; round < 8; round++) {
-        uint64_t total = 0;
-        for (size_t i = 0; i < n; i++)
-            total += relays[i]->desc.bandwidth < cap ? relays[i]->desc.bandwidth : cap;
-        if (cap <= total / 20 + 1)
-            break;
-        cap = total / 20 + 1;
+    uint64_t cap = UINT64_MAX;
+    for (size_t before = 0;;) {
+        uint64_t rest = 0;
+        size_t above = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (weight(relays[i]) > cap)
+                above++;
+            else
+                rest += weight(relays[i]);
+        }
+        if (above >= SHARE_MAX || (cap != UINT64_MAX && above == before))
+            return cap;
+        before = above;
+        cap = rest / (SHARE_MAX - above) + (rest < SHARE_MAX - above);
     }
-    return cap;
+}
+
+static struct tun_relay *pick_below(struct tun_relay *const *relays, size_t n, uint64_t cap,
+                                    const struct cv_rng *rng) {
+    uint64_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += weight(relays[i]) < cap ? weight(relays[i]) : cap;
+    uint64_t at = cv_rng_below(rng, total);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t w = weight(relays[i]) < cap ? weight(relays[i]) : cap;
+        if (at < w)
+            return relays[i];
+        at -= w;
+    }
+    return relays[n - 1];
 }
 
 struct tun_relay *tun_path_pick(struct tun_relay *const *relays, size_t n,
@@ -58,17 +87,7 @@ struct tun_relay *tun_path_pick(struct tun_relay *const *relays, size_t n,
     assert(n > 0);
     if (n < TUN_WEIGHTS_FROM)
         return relays[cv_rng_below(rng, n)];
-    uint64_t cap = weight_cap(relays, n), total = 0;
-    for (size_t i = 0; i < n; i++)
-        total += 1 + (relays[i]->desc.bandwidth < cap ? relays[i]->desc.bandwidth : cap);
-    uint64_t at = cv_rng_below(rng, total);
-    for (size_t i = 0; i < n; i++) {
-        uint64_t w = 1 + (relays[i]->desc.bandwidth < cap ? relays[i]->desc.bandwidth : cap);
-        if (at < w)
-            return relays[i];
-        at -= w;
-    }
-    return relays[n - 1];
+    return pick_below(relays, n, weight_cap(relays, n), rng);
 }
 
 static bool same(const struct tun_relay *a, const struct tun_relay *b) {
@@ -92,8 +111,9 @@ static size_t in_order(struct tun_relay **v, size_t n, const struct cv_rng *rng)
         shuffle(v, n, rng);
         return n;
     }
+    uint64_t cap = weight_cap(v, n);
     for (size_t i = 0; i < TUN_PATH_DRAWS; i++) {
-        struct tun_relay *r = tun_path_pick(v + i, n - i, rng);
+        struct tun_relay *r = pick_below(v + i, n - i, cap, rng);
         for (size_t k = i; k < n; k++) {
             if (v[k] == r) {
                 v[k] = v[i];
@@ -329,11 +349,9 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
     free(all);
     if (err == CV_ERR_UNREACHABLE && s.held)
         err = CV_ERR_AGAIN;
-    if (err)
-        return err;
-    assert(tun_path_ok(&s.path, guards, s.relays));
-    *ret = s.path;
-    return CV_ERR_OK;
+    if (!err)
+        *ret = s.path;
+    return err;
 }
 
 bool tun_path_extend(struct tun_path *path, struct tun_relay *last, bool named,
@@ -351,7 +369,7 @@ bool tun_path_extend(struct tun_path *path, struct tun_relay *last, bool named,
 }
 
 bool tun_path_ok(const struct tun_path *p, const struct tun_guards *guards, size_t relays) {
-    if (p->n != tun_path_length(p->purpose))
+    if (p->n != tun_path_length(p->purpose) || p->n < 3)
         return false;
     for (size_t i = 0; i < p->n; i++) {
         const struct tun_relay *r = p->hop[i];
@@ -372,6 +390,6 @@ bool tun_path_ok(const struct tun_path *p, const struct tun_guards *guards, size
         if (i > 1 && chosen && relays >= TUN_GUARDS_APART && tun_guards_is_first(guards, id))
             return false;
     }
-    /* A named relay stands last, behind L at least. */
-    return !p->named || p->n >= 3;
+    /* Nor is a named relay next to our guard: it stands last of at least three. */
+    return true;
 }

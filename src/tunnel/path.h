@@ -1,6 +1,7 @@
 /*
  * Choosing the hops of a circuit (docs/protocol/tunnel.md, roles and paths).
- * Path lengths are fixed by purpose. The rules, asserted on every result:
+ * Path lengths are fixed by purpose. The rules, which tun_path_ok() knows a second
+ * time; ahead.c asks it before anything is built, and what breaks one is not built:
  *
  *   - the first hop is one of our guards, the second one of our second layer L;
  *   - never a relay twice, never two of one /16 (v4), /32 (v6) or family;
@@ -9,7 +10,8 @@
  *     through another guard or L when it is one of ours;
  *   - from TUN_GUARDS_APART relays on, what we choose ourselves beyond the first
  *     hop is never a guard or the spare. L is never one in any network;
- *   - no weight but measured bandwidth, bounded; flat in small networks.
+ *   - no weight but measured bandwidth, and nobody has more than a twentieth of
+ *     it; flat in small networks.
  *
  * A relay is never a hop of its own circuits, unless somebody else named it as
  * the last: to refuse that would tell him who asks.
@@ -70,7 +72,8 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
 bool tun_path_extend(struct tun_path *path, struct tun_relay *last, bool named,
                      enum tun_purpose purpose, const struct tun_guards *guards, size_t relays);
 
-/* Do all rules hold, in a network of `relays`? Never false for a path from above. */
+/* Do all rules hold, in a network of `relays`? Never false for a path from above,
+ * unless `guards` themselves break a rule. */
 bool tun_path_ok(const struct tun_path *path, const struct tun_guards *guards, size_t relays);
 
 /* A relay out of n >= 1, by bounded bandwidth (flat below TUN_WEIGHTS_FROM). */

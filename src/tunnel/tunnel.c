@@ -189,6 +189,10 @@ const struct tun_config *tun_config(const struct tunnel *t) {
     return &t->cfg;
 }
 
+void tun_count_path_refused(struct tunnel *t) {
+    t->count.paths_refused++;
+}
+
 const struct cv_rng *tun_rng(const struct tunnel *t) {
     return &t->rng;
 }

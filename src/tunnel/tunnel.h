@@ -348,6 +348,7 @@ struct tun_counters {
     uint64_t paces_refused;
     uint64_t circuits_killed; /* memory of queues was short */
     uint64_t extends_refused, unknown_commands;
+    uint64_t paths_refused; /* of our own: they broke a rule of path.h, and were not built */
     uint32_t links, hops, circuits; /* now */
     uint64_t queued_cells;          /* now */
 };

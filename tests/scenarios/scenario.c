@@ -45,6 +45,9 @@ const struct scenario scenarios[] = {
     {"fairness", "Jain's index at a full relay: networks, circuits, relays by weight",
      scenario_fairness, 1},
     {"fork", "a forged half-block is known to half of 100 relays within 30 s", scenario_fork, 3},
+    {"guards",
+     "30 days of paths among 1,000 relays, some hostile: who is compromised, and the formula",
+     scenario_guards, 1},
     {"hostile", "eleven hostile peers, each with a habit, among four honest ones: byte-equal",
      scenario_hostile, 20},
     {"crash_resume", "crashes with lost and torn writes: resumes, byte-equal",
@@ -232,6 +235,7 @@ static int run(struct options *o) {
            sc->name, (unsigned long long)(o->seeds - failed), (unsigned long long)o->seeds,
            (unsigned long long)digests, hours, cpu, cpu > 0 ? hours * 60 / cpu : 0,
            last.note[0] ? "; " : "", last.note);
+    fputs(last.text, stdout);
     return failed > o->tolerated ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

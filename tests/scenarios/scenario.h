@@ -25,7 +25,8 @@ struct scenario_result {
     uint64_t digest;
     uint64_t node_usec; /* simulated time times nodes */
     char note[200];     /* figures worth showing, or "" */
-    char json[1024];    /* all of them as a JSON object, or "" */
+    char text[2048];    /* a table of them, whole lines, or "" */
+    char json[2048];    /* all of them as JSON, or "" */
 };
 
 /* true: the property holds. false after scenario_failed() said what did not. */
@@ -50,6 +51,7 @@ bool scenario_economy(const struct scenario_args *args, struct scenario_result *
 bool scenario_exit(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_exit_abused(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fork(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_guards(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hostile(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_crash_resume(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret);

@@ -161,6 +161,76 @@ Test(tun_guard, a_damaged_blob_is_refused_whole) {
     population_done(&p);
 }
 
+/* ---- known for a week ---- */
+
+/* Four relays of one day after the other, for eight days; then two more. Whoever
+ * came with them is a guard only when nobody else fits. */
+Test(tun_guard, whoever_is_known_for_a_week_comes_first) {
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct population p;
+        struct tun_guards g = {.replaced_at = 0};
+        struct tun_guard_contact contacts[6];
+        const int64_t day = 86400, late = POPULATION_WALL + 8 * day;
+        population_init(&p, 60 + seed);
+        for (unsigned i = 0; i < 4; i++)
+            population_simple(&p, 0x1000 + 0x100 * i);
+        struct tun_descriptor what[6];
+        for (unsigned i = 0; i < 6; i++) {
+            what[i] = p.relay[0]->desc;
+            what[i].addr[0] = population_addr4(0x1000 + 0x100 * i, i + 1);
+        }
+        population_identity(&p, 4);
+        population_identity(&p, 5);
+        for (uint32_t d = 1; d <= 8; d++) {
+            for (unsigned i = 0; i < (d < 8 ? 4u : 6u); i++) {
+                uint8_t raw[TUN_DESCRIPTOR_MAX];
+                size_t len = population_sign(&p, i, POPULATION_DAY + d, &what[i], raw);
+                cr_assert_eq(tun_directory_add(p.dir, POPULATION_WALL + d * day - 10800 - 32400 + 1,
+                                               raw, len, &p.relay[i], NULL),
+                             CV_ERR_OK);
+            }
+            tun_directory_expire(p.dir, POPULATION_WALL + d * day);
+        }
+        for (unsigned i = 0; i < 6; i++)
+            contacts[i] =
+                (struct tun_guard_contact){.relay = p.relay[i], .addr = p.relay[i]->desc.addr[0]};
+        /* newcomers stand in front */
+        struct tun_guard_contact swap = contacts[0];
+        contacts[0] = contacts[4];
+        contacts[4] = swap;
+        cr_assert(tun_guards_choose_first(&g, contacts, 6, 6, p.dir, late, &p.rng));
+        for (unsigned i = 0; i < 2; i++)
+            for (unsigned k = 4; k < 6; k++)
+                cr_expect_neq(memcmp(g.first[i].identity, p.relay[k]->desc.identity, CV_KEY), 0,
+                              "seed %lu: relay %u of today is a guard", seed, k);
+        population_done(&p);
+    }
+}
+
+/* After a restart everything is seen for the first time; the sample was kept. */
+Test(tun_guard, whoever_was_drawn_a_week_ago_is_known_for_a_week) {
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct population p;
+        struct tun_guards g = {.replaced_at = 0};
+        struct tun_guard_contact contacts[4];
+        population_init(&p, 90 + seed);
+        for (unsigned i = 0; i < 4; i++) {
+            struct tun_relay *r = population_simple(&p, 0x1000 + 0x100 * i);
+            contacts[i] = (struct tun_guard_contact){.relay = r, .addr = r->desc.addr[0]};
+        }
+        bool changed;
+        for (unsigned i = 2; i < 4; i++)
+            cr_assert(tun_guards_sample(&g, p.relay[i], &contacts[i].addr, p.dir,
+                                        POPULATION_WALL - 8 * 86400, &p.rng, &changed));
+        cr_assert(tun_guards_choose_first(&g, contacts, 4, 4, p.dir, POPULATION_WALL, &p.rng));
+        for (unsigned i = 0; i < 2; i++)
+            for (unsigned k = 0; k < 2; k++)
+                cr_expect_neq(memcmp(g.first[i].identity, p.relay[k]->desc.identity, CV_KEY), 0,
+                              "seed %lu: a relay of today is a guard", seed);
+        population_done(&p);
+    }
+}
+
 /* ---- the sample ---- */
 
 static bool sample(struct population *p, struct tun_guards *g, unsigned i, int64_t wall) {

@@ -375,6 +375,34 @@ Test(tun_path, weights_are_flat_in_small_networks_and_bounded_in_large_ones) {
     population_done(&p);
 }
 
+/* Fifteen relays say they are as fast as can be, everybody else says nothing: each
+ * of them would have a fifteenth, and all together everything. */
+Test(tun_path, nobody_has_more_than_a_twentieth_whatever_many_say) {
+    static const unsigned loud[] = {1, 15, 30};
+    for (size_t k = 0; k < sizeof loud / sizeof *loud; k++) {
+        enum { DRAWS = 40000 };
+        struct population p;
+        unsigned hits[110] = {0}, most = 0;
+        population_init(&p, 40 + k);
+        for (unsigned i = 0; i < 110; i++) {
+            struct tun_descriptor d = {.flags = 0x1f, .suites = 1, .addrs = 1};
+            d.bandwidth = i < loud[k] ? UINT32_MAX : 0;
+            d.addr[0] = population_addr4(0x1000 + i, 1);
+            population_add(&p, &d);
+        }
+        for (unsigned i = 0; i < DRAWS; i++) {
+            const struct tun_relay *r = tun_path_pick(p.relay, p.n, &p.rng);
+            for (unsigned at = 0; at < p.n; at++)
+                hits[at] += p.relay[at] == r;
+        }
+        for (unsigned at = 0; at < p.n; at++)
+            most = hits[at] > most ? hits[at] : most;
+        /* 5 % of these draws is 2,000, their deviation 44. */
+        cr_expect_lt(most, 2000 + 6 * 44, "%u loud ones: one has %u of %u", loud[k], most, DRAWS);
+        population_done(&p);
+    }
+}
+
 Test(tun_path, without_guards_or_confirmation_there_is_no_path) {
     struct population p;
     population_init(&p, 11);
