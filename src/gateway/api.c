@@ -112,6 +112,7 @@ json_t *gw_api_status(struct io_host *host) {
     json_object_set_new(o, "dropped", octets(s.dropped));
     json_object_set_new(o, "circuit_full", octets(s.circuit_full));
     json_object_set_new(o, "paths_refused", octets(s.paths_refused));
+    json_object_set_new(o, "liars", octets(s.liars));
     json_object_set_new(o, "ledger",
                         json_pack("{s:I, s:I, s:I, s:i}", "pending", (json_int_t)s.ledger_pending,
                                   "given", (json_int_t)s.ledger_given, "taken",

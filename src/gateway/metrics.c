@@ -79,6 +79,7 @@ static void network(FILE *out, struct io_host *host) {
     counter(out, "datagrams_unknown", "Datagrams that were nobody's.", s.dropped);
     counter(out, "paths_refused", "Paths of our own that broke a rule and were not built.",
             s.paths_refused);
+    counter(out, "liars", "Relays proved to have signed two descriptors for a day.", s.liars);
     gauge(out, "ledger_given_octets", "Given to others, as released.", s.ledger_given);
     gauge(out, "ledger_taken_octets", "Taken from others, as released.", s.ledger_taken);
     gauge(out, "ledger_rows", "Rows of the ledger.", s.ledger_rows);

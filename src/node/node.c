@@ -135,6 +135,8 @@ static bool settle_tunnel(struct node *n, struct cv_now now, struct tunnel *t) {
         } else if (ev.kind == TUN_EVENT_CLOCK_OFF) {
             node_event_push(n, &(struct node_event){.kind = NODE_EVENT_CLOCK_OFF,
                                                     .u.seconds = ev.clock_off.seconds});
+        } else if (ev.kind == TUN_EVENT_PROOF) {
+            n->counters.proofs++; /* the engine keeps it and passes it on */
         } else if (t == n->relay) {
             on_relay(n, now, &ev);
         } else {

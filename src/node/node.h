@@ -299,6 +299,7 @@ struct node_status {
     uint64_t dropped;       /* datagrams that were nobody's */
     uint64_t circuit_full;  /* messages of swarms that found their circuit full: lost */
     uint64_t paths_refused; /* ours, that broke a rule of paths: a fault in us, nothing was built */
+    uint64_t liars;         /* relays that signed two descriptors for one day: proofs seen */
     uint64_t ledger_pending, ledger_given, ledger_taken;
     uint32_t ledger_rows;
     struct cv_addr external;       /* how DHT nodes see MAIN; family 0: not known */

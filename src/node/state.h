@@ -144,7 +144,7 @@ struct node {
     struct cv_run scratch_runs[NODE_SCRATCH_RUNS];
 
     struct {
-        uint64_t nobodys, circuit_full, events_lost, events_merged, settled_short;
+        uint64_t nobodys, circuit_full, events_lost, events_merged, settled_short, proofs;
     } counters;
 };
 

@@ -34,6 +34,7 @@ void node_status(const struct node *n, struct node_status *ret) {
     ret->dropped = n->counters.nobodys;
     ret->circuit_full = n->counters.circuit_full;
     ret->paths_refused = own->paths_refused;
+    ret->liars = n->counters.proofs;
     if (n->relay) {
         const struct tun_counters *r = tun_counters(n->relay);
         ret->links += r->links;

@@ -33,16 +33,21 @@ void tun_client_day(struct tun_client *c, const struct cv_addr *from, uint32_t d
 }
 
 static void tell_proof(struct tun_client *c, const struct tun_relay *r) {
-    size_t len;
-    const uint8_t *second = tun_directory_proof(c->dir, &len);
+    if (!r->other)
+        return; /* no memory for it: it is not used, and others will find out */
     struct tun_event ev = {.kind = TUN_EVENT_PROOF};
     memcpy(c->proof[0], r->raw, r->raw_len);
-    memcpy(c->proof[1], second, len);
+    memcpy(c->proof[1], r->other, r->other_len);
+    memcpy(c->proof_liar, r->desc.identity, CV_KEY);
+    c->proof_len[0] = ev.proof.first_len = r->raw_len;
+    c->proof_len[1] = ev.proof.second_len = r->other_len;
     ev.proof.first = c->proof[0];
-    ev.proof.first_len = r->raw_len;
     ev.proof.second = c->proof[1];
-    ev.proof.second_len = len;
     tun_event_push(c->t, &ev);
+    /* Relays compare what they know anyway. */
+    c->proof_left = c->relay ? 0 : TUN_PROOF_TOLD;
+    if (c->proof_left > 0)
+        tun_sync_soon(c);
 }
 
 enum cv_err tun_client_learn(struct tun_client *c, const void *raw, size_t len,
@@ -341,6 +346,7 @@ enum cv_err tun_client_attach(struct tunnel *t, const struct cv_now *at, const v
     tun_describe_net_init(&c->net, cfg->network_id);
     tun_questions_init(&c->questions, tun_rng(t));
     cv_tokenbucket_init(&c->answers, 500, 2000, at->mono);
+    cv_tokenbucket_init(&c->shown, 1, 16, at->mono);
     c->dir = tun_directory_new(cfg->network_id, tun_rng(t));
     if (!c->dir) {
         free(c);
@@ -368,6 +374,13 @@ enum cv_err tun_guards_blob_check(const void *blob, size_t len) {
 struct tun_directory *tun_client_directory(const struct tunnel *t) {
     struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
     return c ? c->dir : NULL;
+}
+
+enum cv_err tun_client_show(struct tunnel *t, const struct cv_now *at, const void *raw,
+                            size_t len) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    c->now = *at;
+    return tun_client_learn(c, raw, len, NULL);
 }
 
 const struct tun_guards *tun_client_guards(const struct tunnel *t) {

@@ -78,6 +78,9 @@ enum cv_err tun_client_attach(struct tunnel *t, const struct cv_now *now, const 
                               size_t guards_len);
 
 struct tun_directory *tun_client_directory(const struct tunnel *t);
+/* A signed descriptor, whoever showed it: as tun_directory_add(). */
+enum cv_err tun_client_show(struct tunnel *t, const struct cv_now *now, const void *raw,
+                            size_t len);
 const struct tun_guards *tun_client_guards(const struct tunnel *t);
 
 /*

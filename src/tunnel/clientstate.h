@@ -53,7 +53,8 @@ struct tun_sync {
     uint8_t tries;
     uint8_t command; /* the question, for repeating */
     uint16_t body_len;
-    uint8_t body[4 + 4 + TUN_IDENTITIES_MAX * CV_KEY];
+    uint8_t body[TUN_FORWARD_MAX];
+    uint8_t shown;     /* of the two descriptors that are a proof of ours */
     uint8_t expected;  /* descriptors still to come for this question */
     uint8_t fruitless; /* questions for descriptors in a row that brought none */
     bool paused;       /* paging goes on once descriptors of what was named are here, */
@@ -127,9 +128,13 @@ struct tun_client {
 
     cv_usec expire_at, own_at;
     struct cv_tokenbucket answers; /* cells of descriptors for others, a second */
+    struct cv_tokenbucket shown;   /* descriptors of askers that we look at, a second */
     uint8_t blob[2][TUN_GUARDS_BLOB_MAX];
     uint8_t blob_next;
-    uint8_t proof[2][TUN_DESCRIPTOR_MAX];
+    uint8_t proof[2][TUN_DESCRIPTOR_MAX]; /* the last one */
+    size_t proof_len[2];
+    uint8_t proof_liar[CV_KEY];
+    unsigned proof_left; /* relays that a client still shows it to */
 
     cv_usec next;
 };
@@ -147,6 +152,8 @@ static inline cv_usec tun_client_pause(const struct tun_client *c, cv_usec norma
 /* A relay that is named is not known, or not confirmed: for some seconds others
  * are asked without growing pauses. */
 void tun_sync_wish(struct tun_client *c);
+/* A relay is asked over a circuit within seconds, not minutes. */
+void tun_sync_soon(struct tun_client *c);
 
 static inline bool tun_due(cv_usec at, cv_usec now) {
     return at <= now;

@@ -25,7 +25,10 @@
 #include "crypto/keys.h"
 #include "tunnel/limits.h"
 
-enum { TUN_DESCRIPTOR_VERSION = 1 };
+enum {
+    TUN_DESCRIPTOR_VERSION = 1,
+    TUN_DESCRIPTOR_HEAD = 1 + TUN_NETWORK_ID + CV_KEY + 4, /* through the day */
+};
 
 /* What a relay offers. */
 enum tun_relay_flag {

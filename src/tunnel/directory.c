@@ -14,10 +14,13 @@ struct tun_directory {
     struct cv_map *relays;        /* struct key to struct tun_relay, owned */
     TAILQ_HEAD(, tun_relay) bare; /* those without a descriptor, oldest first */
     size_t bares;
-    uint8_t proof[TUN_DESCRIPTOR_MAX];
-    size_t proof_len;
     uint8_t own[CV_KEY];
     bool has_own;
+    struct {
+        uint8_t identity[CV_KEY];
+        int64_t until; /* 0: none */
+    } liar[TUN_LIARS_MAX];
+    unsigned liars; /* ever: where the next one goes */
 };
 
 struct key {
@@ -56,8 +59,10 @@ struct tun_directory *tun_directory_free(struct tun_directory *dir) {
         return NULL;
     void *cursor = NULL;
     struct tun_relay *r;
-    while (dir->relays && (r = cv_map_next(dir->relays, &cursor, NULL)))
+    while (dir->relays && (r = cv_map_next(dir->relays, &cursor, NULL))) {
+        free(r->other);
         free(r);
+    }
     cv_map_free(dir->relays);
     free(dir);
     return NULL;
@@ -106,6 +111,7 @@ static void forget(struct tun_directory *dir, struct tun_relay *r) {
     cv_map_del(dir->relays, &k);
     if (r->raw_len == 0)
         bare_remove(dir, r);
+    free(r->other);
     free(r);
 }
 
@@ -256,6 +262,42 @@ static void judge(const struct tun_directory *dir, struct tun_relay *r) {
     }
 }
 
+/* ---- liars ---- */
+
+static bool lied_lately(const struct tun_directory *dir, const uint8_t identity[CV_KEY],
+                        int64_t wall) {
+    for (unsigned i = 0; i < TUN_LIARS_MAX; i++) {
+        if (dir->liar[i].until > wall && memcmp(dir->liar[i].identity, identity, CV_KEY) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* It signed `raw` too. The first such pair is enough. */
+static void convict(struct tun_directory *dir, int64_t wall, struct tun_relay *r, const void *raw,
+                    size_t len) {
+    if (!r->other && (r->other = malloc(len))) {
+        memcpy(r->other, raw, len);
+        r->other_len = (uint16_t)len;
+    }
+    if (!lied_lately(dir, r->desc.identity, wall)) {
+        unsigned at = dir->liars++ % TUN_LIARS_MAX;
+        memcpy(dir->liar[at].identity, r->desc.identity, CV_KEY);
+        dir->liar[at].until = wall + (int64_t)TUN_LIAR_DAYS * 86400;
+    }
+    r->liar = true;
+    r->disputed = r->accused = false;
+}
+
+bool tun_digest_is_proof(const uint8_t d[TUN_DIGEST]) {
+    static const uint8_t zeros[TUN_DIGEST];
+    return memcmp(d, zeros, TUN_DIGEST) == 0;
+}
+
+bool tun_relay_is_shown(const struct tun_relay *r) {
+    return r->raw_len > 0 && (r->liar ? r->other && (r->reached || r->confirmed) : r->reached);
+}
+
 enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const void *raw, size_t len,
                               struct tun_relay **ret, uint32_t *ret_day) {
     struct tun_descriptor desc;
@@ -277,16 +319,16 @@ enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const voi
     if (r->raw_len > 0) {
         if (memcmp(r->desc.digest, desc.digest, TUN_DIGEST) == 0)
             return CV_ERR_EXIST;
-        r->liar = true;
-        memcpy(dir->proof, raw, len);
-        dir->proof_len = len;
-        return CV_ERR_DIFFERS;
+        bool told = r->liar && r->other;
+        convict(dir, wall, r, raw, len);
+        return told ? CV_ERR_EXIST : CV_ERR_DIFFERS;
     }
     bare_remove(dir, r);
     r->first_seen = known_since(dir, desc.identity, desc.day, r->first_seen);
     r->desc = desc;
     memcpy(r->raw, raw, len);
     r->raw_len = (uint16_t)len;
+    r->liar = lied_lately(dir, desc.identity, wall);
     for (unsigned i = 0; i < r->claims; i++) {
         if (memcmp(r->claim[i].d, desc.digest, TUN_DIGEST) != 0) {
             r->disputed = true;
@@ -295,11 +337,6 @@ enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const voi
     }
     judge(dir, r);
     return CV_ERR_OK;
-}
-
-const uint8_t *tun_directory_proof(const struct tun_directory *dir, size_t *ret_len) {
-    *ret_len = dir->proof_len;
-    return dir->proof;
 }
 
 /* Would what was asked through this relay's hands be its own invention? */
@@ -343,6 +380,7 @@ enum cv_err tun_directory_claim(struct tun_directory *dir, int64_t wall,
     if (r->raw_len > 0 && memcmp(r->desc.digest, d, TUN_DIGEST) != 0) {
         if (!r->liar) {
             r->disputed = true;
+            r->accused = tun_digest_is_proof(d);
             memcpy(r->disputed_by, by, CV_KEY);
         }
         return CV_ERR_DIFFERS;
@@ -353,9 +391,14 @@ enum cv_err tun_directory_claim(struct tun_directory *dir, int64_t wall,
         if (interested(dir, r, path[i]))
             return CV_ERR_OK;
     }
+    r->accused |= r->raw_len == 0 && tun_digest_is_proof(d);
     claim_store(r, d, by);
     judge(dir, r);
     return CV_ERR_OK;
+}
+
+static bool is_proved_liar(const struct tun_relay *r, uint32_t day) {
+    return r->desc.day == day && r->liar && tun_relay_is_shown(r);
 }
 
 static bool matches(const struct tun_relay *r, uint32_t day, enum tun_directory_which which) {
@@ -377,18 +420,23 @@ static int by_identity(const void *a, const void *b) {
     return memcmp((*x)->desc.identity, (*y)->desc.identity, CV_KEY);
 }
 
-size_t tun_directory_list(const struct tun_directory *dir, uint32_t day,
-                          enum tun_directory_which which, struct tun_relay **ret, size_t cap) {
+static size_t list_if(const struct tun_directory *dir, uint32_t day, enum tun_directory_which which,
+                      bool liars, struct tun_relay **ret, size_t cap) {
     void *cursor = NULL;
     struct tun_relay *r;
     size_t n = 0;
     while (n < cap && (r = cv_map_next(dir->relays, &cursor, NULL))) {
-        if (matches(r, day, which))
+        if (matches(r, day, which) || (liars && is_proved_liar(r, day)))
             ret[n++] = r;
     }
     if (n > 1)
         qsort(ret, n, sizeof(struct tun_relay *), by_identity);
     return n;
+}
+
+size_t tun_directory_list(const struct tun_directory *dir, uint32_t day,
+                          enum tun_directory_which which, struct tun_relay **ret, size_t cap) {
+    return list_if(dir, day, which, /* liars= */ false, ret, cap);
 }
 
 size_t tun_directory_count(const struct tun_directory *dir, uint32_t day,
@@ -432,12 +480,13 @@ ssize_t tun_directory_bucket(const struct tun_directory *dir, uint32_t day, unsi
     struct tun_relay **all = calloc(max + 1, sizeof(struct tun_relay *));
     struct tun_pair *pairs = calloc(max + 1, sizeof *pairs);
     if (all && pairs) {
-        max = tun_directory_list(dir, day, which, all, max);
+        max = list_if(dir, day, which, /* liars= */ true, all, max);
         for (size_t i = 0; i < max; i++) {
             if (tun_relay_bucket(all[i]->desc.identity, day, level) != bucket)
                 continue;
             memcpy(pairs[total].identity, all[i]->desc.identity, CV_KEY);
-            memcpy(pairs[total].d, all[i]->desc.digest, TUN_DIGEST);
+            if (!all[i]->liar) /* else zeros */
+                memcpy(pairs[total].d, all[i]->desc.digest, TUN_DIGEST);
             total++;
         }
     }

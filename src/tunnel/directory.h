@@ -7,7 +7,10 @@
  * when its D (BLAKE2b-128 of the descriptor) was named by two relays of other
  * /16 and family. A *claim* is "relay `by` says that D belongs to (identity,
  * day)"; claims may come before the descriptor does. Two signed descriptors for
- * one (identity, day) prove equivocation and end the relay's use for that day.
+ * one (identity, day) prove equivocation: both are kept, whoever is asked for that
+ * relay shows both, and nothing that it signs is used for TUN_LIAR_DAYS. In buckets
+ * such a relay stands with a D of zeros, so that the proof goes wherever one of the
+ * two went.
  *
  * Names cost nothing to invent, so entries without a descriptor are few and
  * pass: TUN_BARE_MAX in all, TUN_BARE_OF_ONE that one relay named first, none
@@ -57,7 +60,10 @@ struct tun_relay {
     struct tun_claim claim[TUN_CLAIMS_MAX];
     bool confirmed; /* two claims name our D */
     bool disputed;  /* `disputed_by` names another D: ask it for that descriptor */
-    bool liar;      /* signed two descriptors for this day: neither used nor passed on */
+    bool liar;      /* signed two descriptors, for this day or lately: not used */
+    bool accused;   /* somebody says that there are two, and has to show both */
+    uint8_t *other; /* the second one of this day; NULL: we hold no proof */
+    uint16_t other_len;
     uint8_t disputed_by[CV_KEY];
     bool ours;                   /* it is ourselves: chosen as hop never (path.h, guard.h) */
     int64_t first_seen;          /* Unix seconds; of any day, once there is a descriptor */
@@ -81,17 +87,20 @@ struct tun_directory *tun_directory_free(struct tun_directory *dir);
 
 /*
  * Takes a descriptor as signed; verifies it. OK: new. EXIST: known, the same.
- * DIFFERS: another one for this identity and day, also validly signed; see
- * tun_directory_proof(). STALE: its day is not current at `wall` (*ret_day is
- * set). DENIED: another network. LIMIT, NOMEM; or what tun_descriptor_open()
+ * DIFFERS: another one for this identity and day, also validly signed; the entry
+ * is a liar's from now on and has both (EXIST when it was before). STALE: its day is not current at
+ * `wall` (*ret_day is set). DENIED: another network. LIMIT, NOMEM; or what tun_descriptor_open()
  * says. *ret (may be NULL) is set for OK, EXIST and DIFFERS.
  */
 enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const void *raw, size_t len,
                               struct tun_relay **ret, uint32_t *ret_day);
 
-/* The second descriptor of the last DIFFERS; the first is the entry's own.
- * Valid until the next DIFFERS. */
-const uint8_t *tun_directory_proof(const struct tun_directory *dir, size_t *ret_len);
+/* A digest that stands for "there are two". */
+bool tun_digest_is_proof(const uint8_t d[TUN_DIGEST]);
+
+/* What we show to whoever asks for it: the descriptor of a relay that we reached,
+ * and both of a liar that we would have shown. */
+bool tun_relay_is_shown(const struct tun_relay *r);
 
 /*
  * `by` says that d belongs to (identity, day). `path`: relays through which it
@@ -136,8 +145,8 @@ size_t tun_directory_missing(const struct tun_directory *dir, uint32_t day,
 
 /*
  * A bucket as two nodes compare it: BLAKE2b-128 over its sorted (identity, D)
- * pairs, and up to `cap` of these from number `from` on. *ret_total: all pairs
- * of the bucket. Returns how many were written. CV_ERR_NOMEM: negative.
+ * pairs (those of liars with a D of zeros), and up to `cap` of these from number `from` on.
+ * *ret_total: all pairs of the bucket. Returns how many were written. CV_ERR_NOMEM: negative.
  */
 ssize_t tun_directory_bucket(const struct tun_directory *dir, uint32_t day, unsigned level,
                              uint16_t bucket, enum tun_directory_which which, size_t from,

@@ -124,6 +124,9 @@ enum {
     TUN_BARE_MAX = 1024,      /* of the entries: named by somebody, descriptor not seen */
     TUN_BARE_OF_ONE = 256,    /* of these, named first by one relay */
     TUN_BARE_S = 600,         /* and how long they are kept */
+    TUN_LIARS_MAX = 64,       /* identities that signed two descriptors, */
+    TUN_LIAR_DAYS = 30,       /* and how long nothing they sign is used */
+    TUN_PROOF_TOLD = 3,       /* relays that a client shows a proof to */
     TUN_SECOND_MAX = 4,       /* second-layer guards L: min(4, max(2, n / 4)) */
     TUN_SPARE_FROM = 8,       /* relays: a third guard in reserve */
     TUN_GUARDS_APART = 16,    /* relays: guards stand nowhere else in paths we choose */

@@ -59,12 +59,27 @@ static void question(struct tun_client *c, struct tun_sync *s, uint8_t command,
     send_question(c, s);
 }
 
+/* Behind our question: the two descriptors of a relay that lied, one with each of
+ * two questions, for whoever is asked over a circuit and holds one of them. */
+static void show_proof(struct tun_client *c, struct tun_sync *s, struct cv_wr *w) {
+    if (!s->circuit || (s->shown == 0 && c->proof_left == 0) || s->shown == 2)
+        return;
+    for (unsigned i = 0; i < s->path_n; i++) {
+        if (memcmp(s->path[i], c->proof_liar, CV_KEY) == 0)
+            return;
+    }
+    c->proof_left -= s->shown == 0;
+    cv_wr_bytes(w, c->proof[s->shown], c->proof_len[s->shown]);
+    s->shown++;
+}
+
 static void ask_bucket(struct tun_client *c, struct tun_sync *s) {
     struct cv_wr w = cv_wr_init(s->body, sizeof s->body);
     s->phase = TUN_SYNC_BUCKET;
     s->transaction = cv_rng_u32(tun_client_rng(c));
     tun_bucket_write(
         &w, &(struct tun_bucket){.transaction = s->transaction, .day = s->day, .from = s->from});
+    show_proof(c, s, &w);
     question(c, s, TUN_CMD_BUCKET, &w);
 }
 
@@ -93,8 +108,9 @@ static void ask_descriptors(struct tun_client *c, struct tun_sync *s) {
     size_t n = tun_directory_missing(c->dir, s->day, s->source, missing, TUN_BARE_OF_ONE);
     uint8_t ids[ASK_MAX * CV_KEY];
     size_t asked = 0;
+    unsigned expected = 0;
     bool others = false;
-    for (size_t i = 0; i < n && asked < ASK_MAX; i++) {
+    for (size_t i = 0; i < n && expected < ASK_MAX; i++) {
         struct tun_relay *r = missing[i];
         /* Somebody else was asked a moment ago: let him answer. */
         if (r->asked_at && cv_usec_since(now(c), r->asked_at) < CV_MSEC(400)) {
@@ -102,12 +118,12 @@ static void ask_descriptors(struct tun_client *c, struct tun_sync *s) {
             continue;
         }
         r->asked_at = now(c);
-        if (r->disputed)
-            r->disputed = false; /* asked once; claimed again, asked again */
+        expected += r->accused ? 2 : 1;
+        r->disputed = r->accused = false; /* asked once; claimed again, asked again */
         memcpy(ids + CV_KEY * asked++, r->desc.identity, CV_KEY);
     }
     s->phase = TUN_SYNC_FETCH;
-    s->expected = (uint8_t)asked;
+    s->expected = (uint8_t)expected;
     bool over = s->fruitless >= FRUITLESS_MAX || tun_due(s->until, now(c));
     if (over || (asked == 0 && !others)) {
         if (s->paused && s->gained && !over)
@@ -136,6 +152,7 @@ void tun_sync_begin(struct tun_client *c, struct tun_sync *s, uint32_t day,
     s->day = day;
     s->from = 0;
     s->fruitless = 0;
+    s->shown = 0;
     s->until = cv_usec_add(now(c), ROUND_MAX);
     if (source != s->source)
         memcpy(s->source, source, CV_KEY);
@@ -168,6 +185,10 @@ static void on_bucket(struct tun_client *c, struct tun_sync *s, struct cv_rd *rd
         return;
     uint8_t hash[16];
     uint16_t total;
+    if (s->shown == 1) { /* the other half, with the same question */
+        ask_bucket(c, s);
+        return;
+    }
     if (s->from == 0 &&
         tun_directory_bucket(c->dir, s->day, 0, 0, ours(c), 0, hash, &total, NULL, 0) >= 0 &&
         total == a.count && total <= 64 && cv_equal(hash, a.hash, sizeof hash)) {
@@ -199,7 +220,8 @@ static void on_descriptor(struct tun_client *c, struct tun_sync *s, struct cv_rd
     struct tun_bytes a;
     if (tun_bytes_read(rd, &a))
         return;
-    if (a.len > 0 && tun_client_learn(c, a.data, a.len, NULL) == CV_ERR_OK) {
+    enum cv_err err = a.len > 0 ? tun_client_learn(c, a.data, a.len, NULL) : CV_ERR_NOENT;
+    if (err == CV_ERR_OK || err == CV_ERR_DIFFERS) {
         s->fruitless = 0;
         s->gained = true;
     }
@@ -245,10 +267,29 @@ static void answer(struct tun_client *c, const struct asker *to, uint8_t command
         (void)tun_link_control(c->t, to->link, TUN_LINKCMD_DESCRIPTORS, 0, buf, cv_wr_len(&w));
 }
 
+/* Whoever asks shows a descriptor. It is looked at when it is of a relay that we
+ * know under another one of that day: then it proves something. */
+static void on_shown(struct tun_client *c, const uint8_t *raw, size_t len) {
+    uint8_t digest[TUN_DIGEST];
+    if (len < TUN_DESCRIPTOR_HEAD || len > TUN_DESCRIPTOR_MAX)
+        return;
+    struct cv_rd r = cv_rd_init(raw + TUN_DESCRIPTOR_HEAD - 4, 4);
+    const struct tun_relay *known =
+        tun_directory_find(c->dir, raw + TUN_DESCRIPTOR_HEAD - 4 - CV_KEY, cv_rd_le32(&r));
+    if (!known || known->raw_len == 0 || known->other)
+        return;
+    tun_descriptor_digest(raw, len, digest);
+    if (memcmp(digest, known->desc.digest, TUN_DIGEST) != 0 &&
+        cv_tokenbucket_take(&c->shown, now(c), 1))
+        (void)tun_client_learn(c, raw, len, NULL);
+}
+
 static void answer_bucket(struct tun_client *c, const struct asker *to, struct cv_rd *rd) {
     struct tun_bucket q;
     if (tun_bucket_read(rd, &q))
         return;
+    size_t shown = cv_rd_left(rd);
+    on_shown(c, cv_rd_bytes(rd, shown), shown);
     struct tun_bucket_answer a = {.transaction = to->transaction};
     struct tun_pair pairs[TUN_BUCKET_PAIRS_MAX];
     ssize_t n = tun_directory_bucket(c->dir, q.day, q.level, q.bucket, TUN_DIRECTORY_REACHED,
@@ -281,9 +322,11 @@ static void answer_descriptors(struct tun_client *c, const struct asker *to, str
     unsigned found = 0;
     for (size_t i = 0; i < q.n; i++) {
         const struct tun_relay *r = tun_directory_find(c->dir, q.identities + i * CV_KEY, q.day);
-        if (!r || r->raw_len == 0 || !r->reached)
+        if (!r || !tun_relay_is_shown(r))
             continue;
         answer_descriptor(c, to, r->raw, r->raw_len);
+        if (r->liar)
+            answer_descriptor(c, to, r->other, r->other_len);
         found++;
     }
     if (found == 0)
@@ -402,6 +445,11 @@ void tun_sync_wish(struct tun_client *c) {
     tun_client_by(c, c->far_at);
 }
 
+void tun_sync_soon(struct tun_client *c) {
+    c->far_at = cv_usec_min(c->far_at, cv_usec_add(now(c), wished_pause(c)));
+    tun_client_by(c, c->far_at);
+}
+
 static void far_begin(struct tun_client *c) {
     struct tun_sync *s = &c->far;
     uint32_t day = far_day(c);
@@ -417,7 +465,7 @@ static void far_begin(struct tun_client *c) {
                    : c->far_pause < CV_SEC(60)
                        ? c->far_pause * 2 + tun_client_pause(c, CV_SEC(2), CV_MSEC(250))
                        : CV_SEC(60);
-    if (!tun_due(c->wished_until, now(c)))
+    if (!tun_due(c->wished_until, now(c)) || c->proof_left > 0)
         c->far_pause = wished_pause(c);
     c->far_at = cv_usec_add(now(c), c->far_pause);
     if (tun_client_open(c->t, &c->now, &req, TUN_USER_CLIENT, &circuit))

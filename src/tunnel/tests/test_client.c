@@ -45,3 +45,115 @@ Test(tun_client, a_path_that_breaks_a_rule_is_not_built) {
     cr_expect_eq(tun_counters(t)->circuits, before);
     village_free(v);
 }
+
+/* ---- proofs ---- */
+
+enum { RELAYS = 8 };
+
+static struct tun_relay *known(struct village *v, unsigned node, unsigned relay) {
+    struct cv_now now = world_now(v->w, node);
+    return tun_directory_find_now(tun_client_directory(v->w->node[node].t),
+                                  v->w->node[relay].identity_secret.public_key, now.wall);
+}
+
+/* Another descriptor of `liar` for the same day, as it would have signed it. */
+static size_t second_descriptor(struct village *v, unsigned holder, unsigned liar,
+                                uint8_t raw[TUN_DESCRIPTOR_MAX]) {
+    struct tun_descriptor d = known(v, holder, liar)->desc;
+    d.bandwidth++;
+    ssize_t len =
+        tun_descriptor_sign(&d, &v->w->node[liar].identity_secret, raw, TUN_DESCRIPTOR_MAX);
+    cr_assert_gt(len, 0);
+    return (size_t)len;
+}
+
+/* How many of the nodes but `liar` hold both. */
+static unsigned convinced(struct village *v, unsigned liar) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < v->w->nodes; i++) {
+        struct tun_relay *r = i == liar ? NULL : known(v, i, liar);
+        n += r && r->liar && r->other &&
+             tun_descriptor_is_proof(r->raw, r->raw_len, r->other, r->other_len,
+                                     tun_config(v->w->node[i].t)->network_id);
+    }
+    return n;
+}
+
+/* One relay sees the second descriptor: all others, and clients, have both soon. */
+Test(tun_client, a_proof_at_one_relay_comes_to_everybody) {
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct village *v = village(20 + seed, RELAYS);
+        unsigned client = village_client(v);
+        world_run(v->w, CV_SEC(5));
+        uint8_t raw[TUN_DESCRIPTOR_MAX];
+        size_t len = second_descriptor(v, 0, 3, raw);
+        struct cv_now now = world_now(v->w, 0);
+        cr_assert_eq(tun_directory_add(tun_client_directory(v->w->node[0].t), now.wall, raw, len,
+                                       NULL, NULL),
+                     CV_ERR_DIFFERS);
+        cr_assert_eq(convinced(v, 3), 1);
+        world_run(v->w, CV_SEC(300));
+        unsigned late = village_client(v);
+        world_run(v->w, CV_SEC(10));
+        for (unsigned i = 0; i < RELAYS; i++)
+            if (i != 3)
+                cr_expect(known(v, i, 3)->liar, "seed %lu, relay %u", seed, i);
+        cr_expect_geq(convinced(v, 3), RELAYS - 1, "seed %lu: %u", seed, convinced(v, 3));
+        /* Who comes later never uses it, whether anybody told him of it or not. */
+        struct tun_relay *r = known(v, late, 3);
+        cr_expect(!r || r->liar, "seed %lu", seed);
+        cr_expect_eq(world_count(v->w, client, TUN_EVENT_PROOF) > 0, known(v, client, 3)->liar);
+        village_free(v);
+    }
+}
+
+/* A client was given its own descriptor, and meets the others' when a circuit is
+ * refused: it shows both to relays, which pass them on. */
+Test(tun_client, a_client_shows_its_proof_to_relays) {
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct village *v = village(30 + seed, RELAYS);
+        unsigned client = village_client(v), target = RELAYS;
+        world_run(v->w, CV_SEC(5));
+        const struct tun_guards *g = tun_client_guards(v->w->node[client].t);
+        while (target > 0 &&
+               tun_guards_find_sampled((struct tun_guards *)(uintptr_t)g,
+                                       v->w->node[target - 1].identity_secret.public_key))
+            target--;
+        cr_assert_gt(target, 0);
+        target--;
+        uint8_t raw[TUN_DESCRIPTOR_MAX];
+        size_t len = second_descriptor(v, client, target, raw);
+        struct cv_now now = world_now(v->w, client);
+        cr_assert_eq(convinced(v, target), 0);
+        /* as if an EXTEND had brought it */
+        cr_assert_eq(tun_client_show(v->w->node[client].t, &now, raw, len), CV_ERR_DIFFERS);
+        sim_touch(v->w->sim, client);
+        cr_assert_eq(world_count(v->w, client, TUN_EVENT_PROOF), 0);
+        world_run(v->w, CV_SEC(1));
+        cr_expect_eq(world_count(v->w, client, TUN_EVENT_PROOF), 1);
+        world_run(v->w, CV_SEC(300));
+        for (unsigned i = 0; i < RELAYS; i++)
+            if (i != target)
+                cr_expect(known(v, i, target)->liar, "seed %lu, relay %u", seed, i);
+        village_free(v);
+    }
+}
+
+/* What a stranger shows is looked at when it proves something, and never keeps an
+ * honest relay out. */
+Test(tun_client, what_proves_nothing_changes_nothing) {
+    struct village *v = village(40, RELAYS);
+    unsigned client = village_client(v);
+    world_run(v->w, CV_SEC(5));
+    struct tun_relay *r = known(v, client, 2);
+    struct cv_now now = world_now(v->w, client);
+    uint8_t raw[TUN_DESCRIPTOR_MAX];
+    size_t len = second_descriptor(v, client, 2, raw);
+    raw[len - 1] ^= 1; /* the signature */
+    cr_expect_neq(tun_client_show(v->w->node[client].t, &now, raw, len), CV_ERR_DIFFERS);
+    cr_expect_eq(tun_client_show(v->w->node[client].t, &now, r->raw, r->raw_len), CV_ERR_EXIST);
+    cr_expect_not(r->liar);
+    world_run(v->w, CV_SEC(60));
+    cr_expect_eq(convinced(v, 2), 0);
+    village_free(v);
+}

@@ -109,15 +109,38 @@ Test(tun_directory, two_descriptors_of_a_day_are_a_proof) {
     population_confirm(&p);
     struct tun_descriptor d = p.relay[3]->desc;
     uint8_t raw[TUN_DESCRIPTOR_MAX];
-    size_t len = population_sign(&p, 3, POPULATION_DAY, &d, raw), proof_len;
+    size_t len = population_sign(&p, 3, POPULATION_DAY, &d, raw);
     struct tun_relay *r = NULL;
     cr_assert_eq(tun_directory_add(p.dir, POPULATION_WALL, raw, len, &r, NULL), CV_ERR_DIFFERS);
     cr_expect_eq(r, p.relay[3]);
     cr_expect(r->liar);
-    const uint8_t *proof = tun_directory_proof(p.dir, &proof_len);
-    cr_expect(tun_descriptor_is_proof(r->raw, r->raw_len, proof, proof_len, population_network));
-    /* neither used nor passed on */
+    cr_expect(
+        tun_descriptor_is_proof(r->raw, r->raw_len, r->other, r->other_len, population_network));
+    /* not used, and told of once */
     cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_KNOWN), 8);
+    cr_expect_eq(tun_directory_add(p.dir, POPULATION_WALL, raw, len, &r, NULL), CV_ERR_EXIST);
+
+    /* in buckets it stands with zeros, so that others ask for both */
+    struct tun_pair pairs[TUN_BUCKET_PAIRS_MAX];
+    uint8_t hash[16];
+    uint16_t total;
+    ssize_t n = tun_directory_bucket(p.dir, POPULATION_DAY, 0, 0, TUN_DIRECTORY_KNOWN, 0, hash,
+                                     &total, pairs, TUN_BUCKET_PAIRS_MAX);
+    unsigned zeros = 0;
+    cr_assert_eq(n, 9);
+    for (unsigned i = 0; i < 9; i++)
+        if (memcmp(pairs[i].identity, r->desc.identity, CV_KEY) == 0)
+            zeros += tun_digest_is_proof(pairs[i].d);
+    cr_expect_eq(zeros, 1);
+
+    /* nor is what it signs the day after, which proves nothing by itself */
+    const int64_t next = POPULATION_WALL + 43200;
+    len = population_sign(&p, 3, POPULATION_DAY + 1, &d, raw);
+    cr_assert_eq(tun_directory_add(p.dir, next, raw, len, &r, NULL), CV_ERR_OK);
+    cr_expect(r->liar);
+    cr_expect_null(r->other);
+    cr_expect_not(tun_relay_is_shown(r));
+    cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY + 1, TUN_DIRECTORY_KNOWN), 0);
     population_done(&p);
 }
 
@@ -130,6 +153,11 @@ Test(tun_directory, a_claim_that_differs_is_looked_into_and_proves_nothing) {
     cr_expect(p.relay[4]->disputed);
     cr_expect_arr_eq(p.relay[4]->disputed_by, p.relay[0]->desc.identity, CV_KEY);
     cr_expect_not(p.relay[4]->liar, "a word is no signature");
+    cr_expect_not(p.relay[4]->accused);
+    static const uint8_t zeros[TUN_DIGEST];
+    cr_expect_eq(claim(&p, 4, 1, zeros), CV_ERR_DIFFERS);
+    cr_expect(p.relay[4]->accused, "it has to be shown both");
+    cr_expect_not(p.relay[4]->liar);
     cr_expect(p.relay[4]->confirmed);
     population_done(&p);
 }
