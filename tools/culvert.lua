@@ -66,7 +66,8 @@ local f = {
   ipv6 = ProtoField.ipv6("ppspp.pex.ipv6", "Peer address"),
   port = ProtoField.uint16("ppspp.pex.port", "Peer port"),
   certificate = ProtoField.bytes("ppspp.pex.certificate", "Membership certificate"),
-  contact = ProtoField.bytes("ppspp.pex.contact", "Sealed contact"),
+  period = ProtoField.uint32("ppspp.pex.period", "Period of the contact"),
+  contact = ProtoField.bytes("ppspp.pex.contact", "Contact"),
 }
 local list = {}
 for _, field in pairs(f) do list[#list + 1] = field end
@@ -211,7 +212,12 @@ local function message(c, tree, p, pinfo, position)
   elseif t == 13 or t == 14 then
     local size = c.take(2):uint()
     local value = c.take(size)
-    if size > 0 then item:add(t == 13 and f.certificate or f.contact, value) end
+    if t == 14 and size >= 4 then
+      item:add(f.period, value(0, 4))
+      if size > 4 then item:add(f.contact, value(4)) end
+    elseif t == 13 and size > 0 then
+      item:add(f.certificate, value)
+    end
   elseif t ~= 6 and t ~= 10 and t ~= 11 then
     what = specification(c, item, p)
     if t == 1 then

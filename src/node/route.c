@@ -91,6 +91,22 @@ void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_ev
     }
 }
 
+void node_route_contacts(struct node *n, struct cv_now now, const struct node_swarm *s,
+                         const struct cv_endpoint *peer) {
+    static_assert(TUN_CONTACT <= PPSP_CONTACT_MAX && (int)TUN_TELL_CONTACTS <= (int)PPSP_CONTACTS,
+                  "what the tunnel tells, peers carry");
+    struct tun_named named[TUN_TELL_CONTACTS];
+    struct ppsp_contact contacts[TUN_TELL_CONTACTS] = {0};
+    unsigned count = tun_hidden_tell(n->client, &now, peer, named);
+    for (unsigned i = 0; i < count; i++) {
+        contacts[i].period = named[i].period;
+        contacts[i].len = TUN_CONTACT;
+        memcpy(contacts[i].octets, named[i].contact, TUN_CONTACT);
+    }
+    /* Without memory it asks again in a minute. */
+    (void)ppsp_peer_tell(s->engine, now, s->ppsp, peer, contacts, count);
+}
+
 static void send_run(struct node *n, struct cv_now now, struct tunnel *t,
                      const struct cv_run *run) {
     /* Fail closed: rather stop the program than tell a swarm who we are. */

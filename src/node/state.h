@@ -216,6 +216,9 @@ void node_way_on_timeout(struct node *n, struct cv_now now);
 /* directly.c */
 void node_directly_announce(struct node *n, struct cv_now now, struct node_swarm *s);
 void node_directly_end(struct node *n, struct cv_now now, struct node_swarm *s);
+/* A peer of a hidden swarm is told whom else there is. */
+void node_route_contacts(struct node *n, struct cv_now now, const struct node_swarm *s,
+                         const struct cv_endpoint *peer);
 
 /* openly.c: viewer */
 void node_openly_dial(struct node *n, struct cv_now now, struct node_swarm *s);

@@ -153,6 +153,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         .serve = cfg->complete || !(n->cfg.no_share || cfg->no_share),
         .open = direct,
         .pex = direct,
+        .contacts = cfg->mode == NODE_SWARM_HIDDEN,
         .authority = direct && u->authority_len ? &authority : NULL,
         .fetch_all = cfg->fetch_all,
         .unprotected = cfg->unprotected,
@@ -424,6 +425,12 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
         } else if (!s->cfg.uri.length) { /* it was found by its root hash alone */
             s->cfg.uri.length = ev->octets;
         }
+        break;
+    case PPSP_EVENT_CONTACTS_WANTED:
+        node_route_contacts(n, now, s, &ev->endpoint);
+        break;
+    case PPSP_EVENT_CONTACT:
+        tun_hidden_told(n->client, &now, &ev->endpoint, ev->period, ev->id, ev->id_len);
         break;
     case PPSP_EVENT_ASKED:
     case PPSP_EVENT_LIVE_TUNED:

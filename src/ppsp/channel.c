@@ -163,6 +163,7 @@ static void reset(struct ppsp_channel *c) {
     c->pending = NULL;
     free(c->signatures);
     c->signatures = NULL;
+    ppsp_contacts_done(c);
     c->shown = c->newest_told = c->newest_heard = 0;
 }
 

@@ -247,7 +247,7 @@ static bool anything_due(const struct ppsp_channel *c, cv_usec now) {
     bool munro = c->swarm->live && ppsp_live_munro_due(c);
     return munro || c->confirm_due || c->cancel_count || now >= c->ack_at ||
            now >= ppsp_reciprocity_tells(c) || have_due(c, now) || request_room(c, now) ||
-           ppsp_pex_due(c, now) || keepalive_due(c, now);
+           ppsp_pex_due(c, now) || ppsp_contacts_due(c, now) || keepalive_due(c, now);
 }
 
 /* ACKs come last: some peers read nothing behind one. */
@@ -264,6 +264,7 @@ static size_t compose(struct ppsp_channel *c, cv_usec now, uint8_t *at, size_t r
     put_haves(c, now, &w, spare);
     put_requests(c, now, &w, spare);
     ppsp_pex_put(c, now, &w, spare);
+    ppsp_contacts_put(c, now, &w, spare);
     if (now >= c->ack_at || cv_wr_len(&w) > 4)
         put_acks(c, &w);
     assert(!w.err);
@@ -291,6 +292,7 @@ enum ppsp_out ppsp_control_out(struct ppsp_channel *c, cv_usec now, struct cv_ba
 cv_usec ppsp_control_next(const struct ppsp_channel *c) {
     const struct ppsp_swarm *s = c->swarm;
     cv_usec at = cv_usec_min(cv_usec_min(c->ack_at, ppsp_pex_next(c)), ppsp_reciprocity_tells(c));
+    at = cv_usec_min(at, ppsp_contacts_next(c));
     if (tells(c))
         at = cv_usec_min(at, c->tell_again_at);
     /* Once passed, it hinders nobody: then something else is awaited. */

@@ -100,7 +100,8 @@ struct ppsp {
     TAILQ_HEAD(ppsp_due, ppsp_swarm) due;  /* have something to tell that is told once */
     struct ppsp_event events[PPSP_EVENTS]; /* ring of the rest */
     uint32_t event_head, event_count;
-    uint32_t asked_count; /* PPSP_EVENT_ASKED among them */
+    uint32_t asked_count;   /* PPSP_EVENT_ASKED among them */
+    uint32_t contact_count; /* PPSP_EVENT_CONTACT and .._WANTED among them */
 
     struct ppsp_counters counters;
     struct ppsp_peaks peaks; /* of the datagram being read */
@@ -350,10 +351,12 @@ struct ppsp_channel {
     /* Peer exchange. */
     bool from_pex; /* another peer named it */
     struct ppsp_member member;
-    bool pex_asked;        /* it waits for addresses */
-    uint8_t pex_expected;  /* addresses it may still tell us */
-    cv_usec pex_ask_at;    /* not before */
-    cv_usec pex_answer_at; /* likewise */
+    bool pex_asked;                /* it waits for addresses */
+    uint8_t pex_expected;          /* addresses it may still tell us */
+    cv_usec pex_ask_at;            /* not before */
+    cv_usec pex_answer_at;         /* likewise */
+    struct ppsp_contact *contacts; /* to be told; NULL: none */
+    uint8_t contact_count;
 
     uint64_t up, down;
     struct ppsp_rate up_rate, down_rate;
@@ -438,6 +441,15 @@ void ppsp_pex_certificate(struct ppsp_channel *c, cv_usec now, const struct ppsp
 bool ppsp_pex_due(const struct ppsp_channel *c, cv_usec now);
 cv_usec ppsp_pex_next(const struct ppsp_channel *c);
 void ppsp_pex_put(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, size_t spare);
+
+/* ---- contacts.c: the same between peers that have no addresses ----------------- */
+
+void ppsp_contacts_request(struct ppsp_channel *c, cv_usec now);
+enum cv_err ppsp_contacts_in(struct ppsp_channel *c, struct cv_rd *r);
+bool ppsp_contacts_due(const struct ppsp_channel *c, cv_usec now);
+cv_usec ppsp_contacts_next(const struct ppsp_channel *c);
+void ppsp_contacts_put(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, size_t spare);
+void ppsp_contacts_done(struct ppsp_channel *c);
 
 /* ---- picker.c ------------------------------------------------------------- */
 

@@ -34,6 +34,10 @@ void ppsp_event_once(struct ppsp_swarm *s, enum ppsp_event_type type, enum cv_er
         s->store_err = err;
 }
 
+static bool about_contacts(enum ppsp_event_type type) {
+    return type == PPSP_EVENT_CONTACT || type == PPSP_EVENT_CONTACTS_WANTED;
+}
+
 static bool take_ring(struct ppsp *p, struct ppsp_event *ret) {
     if (p->event_count == 0)
         return false;
@@ -41,6 +45,7 @@ static bool take_ring(struct ppsp *p, struct ppsp_event *ret) {
     p->event_head = (p->event_head + 1) % PPSP_EVENTS;
     p->event_count--;
     p->asked_count -= ret->type == PPSP_EVENT_ASKED;
+    p->contact_count -= about_contacts(ret->type);
     return true;
 }
 
@@ -92,6 +97,8 @@ void ppsp_event_forget(struct ppsp_swarm *s) {
         struct ppsp_event e = p->events[(p->event_head + i) % PPSP_EVENTS];
         if (e.swarm != s->handle)
             p->events[(p->event_head + kept++) % PPSP_EVENTS] = e;
+        else
+            p->contact_count -= about_contacts(e.type);
     }
     p->event_count = kept;
     if (s->events_due)

@@ -24,8 +24,11 @@ static uint64_t window_unit(const struct ppsp_swarm *s) {
     return s->config.addressing == PPSP_ADDRESSING_BYTE64 ? s->config.chunk_size : 1;
 }
 
-/* Where peers are named at all: by certificates where there is an authority, else plainly. */
+/* Where peers are named at all: by contacts where there are circuits, by certificates
+ * where there is an authority, else plainly. */
 static uint16_t pex_messages(const struct ppsp_swarm *s) {
+    if (s->config.contacts)
+        return 1u << PPSP_MSG_PEX_REQ | 1u << PPSP_MSG_PEX_CONTACT;
     if (!s->config.pex)
         return 0;
     return 1u << PPSP_MSG_PEX_REQ |
@@ -125,8 +128,9 @@ static bool metadata_ok(const struct ppsp_swarm *s, const struct ppsp_options *o
     return live_ok(s, o);
 }
 
+/* Who says nothing understands what the RFC has (section 7.10), and no more. */
 static uint16_t messages_of(const struct ppsp_options *o) {
-    return ppsp_options_has(o, PPSP_OPT_MESSAGES) ? o->messages : UINT16_MAX;
+    return ppsp_options_has(o, PPSP_OPT_MESSAGES) ? o->messages : (1u << PPSP_MSG_PEX_CONTACT) - 1;
 }
 
 /* ---- being called ----------------------------------------------------------- */

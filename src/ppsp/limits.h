@@ -34,8 +34,9 @@ enum {
     PPSP_HALF_OPEN = 256, /* handshakes answered but not proven */
     PPSP_KEPT = 8,        /* one place for a peer in so many is not for strangers who call */
     PPSP_BANS = 64,
-    PPSP_PEX_ANSWER = 8, /* addresses told, and believed, at a time */
-    PPSP_PEX_PEERS = 32, /* peers of a swarm that other peers named */
+    PPSP_PEX_ANSWER = 8,    /* addresses told, and believed, at a time */
+    PPSP_PEX_PEERS = 32,    /* peers of a swarm that other peers named */
+    PPSP_CONTACTS_DUE = 64, /* events about contacts that wait at a time */
 
     /* Membership certificates (section 12.2.1), in seconds of the calendar. */
     PPSP_MEMBER_TIME = 86400, /* that ours are good for */

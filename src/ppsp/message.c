@@ -205,3 +205,23 @@ void ppsp_pex_cert_write(struct cv_wr *w, const struct ppsp_pex_cert *cert) {
     cv_wr_be16(w, (uint16_t)cert->len);
     cv_wr_bytes(w, cert->der, cert->len);
 }
+
+enum cv_err ppsp_pex_contact_read(struct cv_rd *r, struct ppsp_pex_contact *ret) {
+    size_t len = cv_rd_be16(r);
+    if (!r->err && len < 4)
+        return CV_ERR_MALFORMED;
+    uint32_t period = cv_rd_be32(r);
+    const uint8_t *octets = cv_rd_bytes(r, r->err ? 0 : len - 4);
+    if (r->err)
+        return r->err;
+    *ret = (struct ppsp_pex_contact){.period = period, .octets = octets, .len = len - 4};
+    return CV_ERR_OK;
+}
+
+void ppsp_pex_contact_write(struct cv_wr *w, const struct ppsp_pex_contact *contact) {
+    assert(contact->len <= UINT16_MAX - 4);
+    cv_wr_u8(w, PPSP_MSG_PEX_CONTACT);
+    cv_wr_be16(w, (uint16_t)(contact->len + 4));
+    cv_wr_be32(w, contact->period);
+    cv_wr_bytes(w, contact->octets, contact->len);
+}

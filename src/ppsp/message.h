@@ -33,6 +33,7 @@ enum ppsp_message_type {
     PPSP_MSG_UNCHOKE = 11,
     PPSP_MSG_PEX_RESV6 = 12,
     PPSP_MSG_PEX_RESCERT = 13,
+    PPSP_MSG_PEX_CONTACT = 14, /* DEVIATION 7574 8.2: unassigned there */
 };
 
 /* ---- HANDSHAKE (8.4): its options are read and written by ppsp/options.h ---- */
@@ -138,5 +139,19 @@ struct ppsp_pex_cert {
 
 enum cv_err ppsp_pex_cert_read(struct cv_rd *r, struct ppsp_pex_cert *ret);
 void ppsp_pex_cert_write(struct cv_wr *w, const struct ppsp_pex_cert *cert);
+
+/* ---- PEX_CONTACT: peers without addresses (docs/protocol/ppsp-profile.md) ----- */
+
+struct ppsp_pex_contact {
+    uint32_t period;       /* in which the contact is good */
+    const uint8_t *octets; /* whatever the owner understands; borrowed */
+    size_t len;            /* at most 65531 */
+};
+
+#define PPSP_PEX_CONTACT_LEN(len) (1 + 2 + 4 + (size_t)(len))
+
+/* MALFORMED: too short for a period. */
+enum cv_err ppsp_pex_contact_read(struct cv_rd *r, struct ppsp_pex_contact *ret);
+void ppsp_pex_contact_write(struct cv_wr *w, const struct ppsp_pex_contact *contact);
 
 #endif

@@ -130,7 +130,7 @@ static enum cv_err pex(struct ppsp_channel *c, cv_usec now, enum ppsp_message_ty
     struct ppsp_pex_cert cert;
     enum cv_err err = CV_ERR_OK;
     if (type == PPSP_MSG_PEX_REQ) {
-        ppsp_pex_request(c, now);
+        c->hidden ? ppsp_contacts_request(c, now) : ppsp_pex_request(c, now);
     } else if (type == PPSP_MSG_PEX_RESCERT) {
         err = ppsp_pex_cert_read(r, &cert);
         if (!err)
@@ -177,6 +177,8 @@ static enum cv_err message(struct ppsp_channel *c, cv_usec now, uint8_t type, st
     case PPSP_MSG_UNCHOKE:
         choke(c, false);
         return CV_ERR_OK;
+    case PPSP_MSG_PEX_CONTACT:
+        return s->config.contacts ? ppsp_contacts_in(c, r) : CV_ERR_UNKNOWN;
     case PPSP_MSG_PEX_REQ:
     case PPSP_MSG_PEX_RESV4:
     case PPSP_MSG_PEX_RESV6:

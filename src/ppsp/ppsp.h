@@ -138,6 +138,9 @@ struct ppsp_swarm_config {
     bool open;                             /* accept handshakes from any UDP endpoint */
     bool pex;                              /* tell UDP peers of each other, and call whom they
                                               name; they learn addresses: never hidden swarms */
+    /* Peers on circuits are told of further ones, and asked, by contacts that the owner
+     * has and understands (ppsp_peer_tell(), PPSP_EVENT_CONTACT). Not with pex. */
+    bool contacts;
     /* With pex, where not everybody is benign: borrowed during the call. Peers are then
      * named by certificates and no other way. NULL: by plain addresses. */
     const struct ppsp_authority *authority;
@@ -251,6 +254,21 @@ enum cv_err ppsp_peer_add(struct ppsp *p, struct cv_now now, cv_handle swarm,
 void ppsp_peer_remove(struct ppsp *p, struct cv_now now, const struct cv_endpoint *endpoint,
                       bool goodbye);
 
+/* A way to a peer that has no address, as its owner writes it. */
+enum { PPSP_CONTACT_MAX = 128, PPSP_CONTACTS = 8 };
+struct ppsp_contact {
+    uint32_t period;
+    uint16_t len; /* of octets; 1..PPSP_CONTACT_MAX */
+    uint8_t octets[PPSP_CONTACT_MAX];
+};
+
+/* Answers PPSP_EVENT_CONTACTS_WANTED: whom this peer may know; n <= PPSP_CONTACTS.
+ * An answer that waits is replaced. Unknown peer or swarm, or one that does not
+ * understand contacts: no-op. CV_ERR_NOMEM. */
+enum cv_err ppsp_peer_tell(struct ppsp *p, struct cv_now now, cv_handle swarm,
+                           const struct cv_endpoint *endpoint, const struct ppsp_contact *contacts,
+                           unsigned n);
+
 /* What a peer's claim on a slot is worth: whatever the caller knows of it; 0 at first.
  * Counts when slots are given the next time. Unknown peer or swarm: no-op. */
 void ppsp_peer_rank(struct ppsp *p, struct cv_now now, cv_handle swarm,
@@ -267,24 +285,28 @@ bool ppsp_poll_transmit(struct ppsp *p, struct cv_now now, struct cv_batch *batc
 cv_usec ppsp_next_timeout(const struct ppsp *p);
 
 enum ppsp_event_type {
-    PPSP_EVENT_CHUNKS_READY, /* first..last are verified and in the store */
-    PPSP_EVENT_SIZE_KNOWN,   /* octets is exact. err is CV_ERR_DIFFERS when
-                                the configured length was another */
-    PPSP_EVENT_COMPLETE,     /* every chunk is verified and in the store */
-    PPSP_EVENT_PEER_UP,      /* handshake complete */
-    PPSP_EVENT_PEER_DOWN,    /* a peer is forgotten; err tells why: TIMEDOUT, CLOSED
-                                (it said goodbye), MALFORMED (nonsense), DIFFERS (not
-                                 our swarm's metadata), AUTH (bad data), DENIED (it acknowledged what
-                                 was never sent). AGAIN: it is not forgotten, but the two
-                                 begin anew, as it called once more, or is called because it
-                                 was silent: PEER_UP follows, or PEER_DOWN */
-    PPSP_EVENT_ASKED,        /* with config.tell_asked: somebody called a swarm that is
-                                 not open: `id`. Open it now, and the caller's next
-                                 attempt, a moment later, is answered */
-    PPSP_EVENT_STORE_ERROR,  /* fetching or serving stopped, err tells why; see store.h */
-    PPSP_EVENT_LIVE_TUNED,   /* watching begins at chunk `first` */
-    PPSP_EVENT_LIVE_DROPPED, /* first..last will not come any more: on from the edge */
-    PPSP_EVENT_LIVE_ENDED,   /* the broadcast has `last` chunks and no more */
+    PPSP_EVENT_CHUNKS_READY,    /* first..last are verified and in the store */
+    PPSP_EVENT_SIZE_KNOWN,      /* octets is exact. err is CV_ERR_DIFFERS when
+                                   the configured length was another */
+    PPSP_EVENT_COMPLETE,        /* every chunk is verified and in the store */
+    PPSP_EVENT_PEER_UP,         /* handshake complete */
+    PPSP_EVENT_PEER_DOWN,       /* a peer is forgotten; err tells why: TIMEDOUT, CLOSED
+                                   (it said goodbye), MALFORMED (nonsense), DIFFERS (not
+                                    our swarm's metadata), AUTH (bad data), DENIED (it acknowledged what
+                                    was never sent). AGAIN: it is not forgotten, but the two
+                                    begin anew, as it called once more, or is called because it
+                                    was silent: PEER_UP follows, or PEER_DOWN */
+    PPSP_EVENT_ASKED,           /* with config.tell_asked: somebody called a swarm that is
+                                    not open: `id`. Open it now, and the caller's next
+                                    attempt, a moment later, is answered */
+    PPSP_EVENT_CONTACTS_WANTED, /* with config.contacts: `endpoint` asks, at most once a
+                                 minute: ppsp_peer_tell() */
+    PPSP_EVENT_CONTACT,         /* `endpoint` says, when it was asked, whom else there is:
+                                   `period`, and `id` of `id_len` octets. May be nonsense */
+    PPSP_EVENT_STORE_ERROR,     /* fetching or serving stopped, err tells why; see store.h */
+    PPSP_EVENT_LIVE_TUNED,      /* watching begins at chunk `first` */
+    PPSP_EVENT_LIVE_DROPPED,    /* first..last will not come any more: on from the edge */
+    PPSP_EVENT_LIVE_ENDED,      /* the broadcast has `last` chunks and no more */
 };
 
 struct ppsp_event {
@@ -295,9 +317,10 @@ struct ppsp_event {
                                     size they are octets of 64 bits */
     uint64_t edge;               /* CHUNKS_READY, LIVE_: chunks of the content so far */
     uint64_t octets;             /* SIZE_KNOWN */
-    struct cv_endpoint endpoint; /* PEER_UP, PEER_DOWN, ASKED (unproven) */
-    uint8_t id[PPSP_ID_MAX];     /* ASKED */
+    struct cv_endpoint endpoint; /* PEER_UP, PEER_DOWN, CONTACT, .._WANTED, ASKED (unproven) */
+    uint8_t id[PPSP_ID_MAX];     /* ASKED, CONTACT */
     size_t id_len;
+    uint32_t period; /* CONTACT */
 };
 
 /* Of an owner who does not drain them, SIZE_KNOWN, COMPLETE, STORE_ERROR, LIVE_TUNED
@@ -395,6 +418,7 @@ size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats 
     X(drop_choke)             /* stray UNCHOKE */                                                  \
     X(drop_pex)               /* peer addresses: not asked for, not usable, or asked too often */  \
     X(drop_pex_certificate)   /* a defective one: the rest of that answer is discarded */          \
+    X(drop_contact)           /* a contact: not asked for, or not one */                           \
     X(requests_expired)       /* chunks asked for again */                                         \
     X(channels_anew)          /* a silent peer was called anew */                                  \
     X(peers_dropped_bad)      /* for bad data */                                                   \

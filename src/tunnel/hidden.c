@@ -34,6 +34,11 @@ static void road_built(struct tun_road *r, const struct tun_circuit_info *info) 
         r->ready = true;
 }
 
+struct tun_road *tun_hidden_road(const struct tun_hiddens *all, const struct cv_endpoint *peer) {
+    struct tun_road *r = peer->kind == CV_ENDPOINT_CIRCUIT ? road_get(all, peer->handle) : NULL;
+    return r && r->e2e ? r : NULL;
+}
+
 enum cv_err tun_road_open(struct tun_hidden *h, struct tun_road *r, enum tun_road_kind kind,
                           void *part, const struct tun_path_request *req) {
     struct tun_hiddens *all = h->all;
@@ -348,9 +353,8 @@ void tun_hidden_close(struct tunnel *t, const struct cv_now *now, cv_handle hidd
 
 void tun_hidden_drop(struct tunnel *t, const struct cv_now *now, const struct cv_endpoint *peer) {
     struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
-    struct tun_road *r =
-        all && peer->kind == CV_ENDPOINT_CIRCUIT ? road_get(all, peer->handle) : NULL;
-    if (!r || !r->e2e)
+    struct tun_road *r = all ? tun_hidden_road(all, peer) : NULL;
+    if (!r)
         return;
     all->now = *now;
     struct tun_hidden *h = r->owner;
@@ -395,7 +399,10 @@ static void on_datagram(struct tun_hiddens *all, const struct tun_event *in) {
         return;
     ssize_t n = tun_e2e_open(r->e2e, plain, in->datagram.buf, in->datagram.len);
     r->heard += n >= 0;
-    r->told += n > 0;
+    if (n > 0) {
+        r->told++;
+        r->told_at = all->now.mono;
+    }
     if (n == 0 && r->kind == TUN_ROAD_JOIN)
         tun_road_hello(r); /* a viewer asks whether we are there */
     if (n <= 0)

@@ -18,6 +18,7 @@
 #define CULVERT_TUNNEL_HIDDEN_H
 
 #include "tunnel/circuit.h"
+#include "tunnel/slot.h"
 #include "tunnel/tunnel.h"
 
 /* ---- for the node ---- */
@@ -56,13 +57,33 @@ void tun_hidden_close(struct tunnel *t, const struct cv_now *now, cv_handle hidd
  * event and, if we view, somebody else is met. */
 void tun_hidden_drop(struct tunnel *t, const struct cv_now *now, const struct cv_endpoint *peer);
 
+/* ---- contacts between peers (message 14 of docs/protocol/ppsp-profile.md) ---- */
+
+/*
+ * Who visits says where it can itself be visited, if it shares: its own contacts and
+ * nothing else. Who is visited says its own, those of seeders that it visits, and what its
+ * visitors said of themselves; only of peers from whom something came in the last minute.
+ */
+struct tun_named {
+    uint32_t period;
+    uint8_t contact[TUN_CONTACT];
+};
+/* What this peer may be told: how many of `ret`, at most TUN_TELL_CONTACTS. */
+unsigned tun_hidden_tell(struct tunnel *t, const struct cv_now *now, const struct cv_endpoint *peer,
+                         struct tun_named ret[TUN_TELL_CONTACTS]);
+/* What this peer said. Anything: what cannot be is counted, what can is tried, beside
+ * what the slots say and never instead of it. */
+void tun_hidden_told(struct tunnel *t, const struct cv_now *now, const struct cv_endpoint *peer,
+                     uint32_t period, const uint8_t *contact, size_t len);
+
 struct tun_hidden_info {
     enum tun_hidden_state state;
     bool seeder;
-    uint32_t contacts;                              /* viewer: that are current */
-    uint32_t peers;                                 /* up */
-    uint32_t points;                                /* seeder: introduction points up */
-    uint32_t slots;                                 /* seeder: slots written in this period */
+    uint32_t contacts;        /* viewer: that are current */
+    uint32_t named, misnamed; /* of these, named by peers; and what peers named in vain */
+    uint32_t peers;           /* up */
+    uint32_t points;          /* seeder: introduction points up */
+    uint32_t slots;           /* seeder: slots written in this period */
     cv_usec opened_at, first_peer_at, published_at; /* 0: not yet */
     uint32_t introductions, refused;                /* seeder: asked to come; dropped by a limit */
     uint32_t paces_refused; /* relays that would not keep the constant rate */

@@ -2,7 +2,7 @@
  * The state of hidden swarms, shared by the files that are hidden.h: hidden.c
  * (swarms, roads, datagrams), search.c (a viewer reads slots), meet.c (a viewer
  * meets seeders), seeder.c (introduction points and visitors), publish.c (a
- * seeder writes slots). Nobody else includes this.
+ * seeder writes slots), named.c (contacts that peers name). Nobody else includes this.
  *
  * A *road* is a circuit of ours with its purpose. Events only set what they
  * mean in a road or a part; then the owner's work function looks at everything
@@ -46,6 +46,7 @@ struct tun_road {
     struct tun_e2e *e2e; /* joined: seals and opens datagrams */
     uint64_t heard;      /* datagrams from the other end, empty ones included */
     uint64_t told;       /* the same without these */
+    cv_usec told_at;     /* the last of these */
 };
 
 /* ---- viewer ---- */
@@ -74,7 +75,8 @@ struct tun_search {
 struct tun_known {
     struct tun_contact contact;
     uint32_t period;
-    int64_t seq; /* of the newest slot it was seen in */
+    int64_t seq;     /* of the newest slot it was seen in; named: when its seeder said it, or 0 */
+    cv_handle namer; /* circuit of the peer that named it; 0: it stood in a slot */
     uint8_t fails;
     cv_usec not_before;
 };
@@ -91,6 +93,8 @@ struct tun_meet {
     struct tun_road rp, ip;
     struct tun_contact contact;
     uint32_t period;
+    bool named;     /* by a peer: whom it meets is further company, and no more */
+    uint8_t misled; /* contacts that this peer named and that failed */
     struct tun_meeting where;
     struct cv_noise noise;
     struct tun_e2e e2e;
@@ -114,8 +118,9 @@ struct tun_viewer {
     bool searching;
     cv_usec round_ended_at, search_pause;
     cv_usec lost_at; /* when the last peer that was up went; 0: none did */
-    struct tun_known known[TUN_KNOWN_CONTACTS_MAX];
-    unsigned knowns;
+    struct tun_known known[TUN_KNOWN_CONTACTS_MAX + TUN_NAMED_CONTACTS_MAX];
+    unsigned knowns; /* and named ones among them: */
+    unsigned named;
     bool missed; /* somebody did not come, and nobody did since */
     struct tun_meet meet[TUN_MEETINGS_MAX];
 };
@@ -189,6 +194,9 @@ struct tun_join {
     uint64_t seen_in, seen_out; /* datagrams and cells, when it was last seen */
     bool talk;                  /* datagrams came then */
     cv_usec quiet_until;        /* its relays are being asked whether they are there */
+    struct tun_contact said[TUN_SAID_CONTACTS]; /* where the visitor can itself be visited */
+    uint32_t said_period;
+    uint8_t saids;
 };
 
 /* Keys under which visitors of a period are received. */
@@ -301,8 +309,14 @@ bool tun_hidden_is_ours(const struct tun_hidden *h, const struct tun_contact *c)
  * and, near a turn, its neighbour. At most two; 0 while the clock is unknown. */
 unsigned tun_hidden_periods(const struct tun_hidden *h, uint32_t ret[2]);
 
+struct tun_road *tun_hidden_road(const struct tun_hiddens *all, const struct cv_endpoint *peer);
+
 /* search.c */
 void tun_search_work(struct tun_hidden *h);
+/* A peer named it; `seq` 0: of somebody else. False: not wanted. */
+bool tun_search_named(struct tun_hidden *h, const struct tun_contact *c, uint32_t period,
+                      int64_t seq, cv_handle namer);
+
 void tun_search_on_reply(struct tun_hidden *h, struct tun_search *s, const struct tun_event *ev);
 void tun_search_done(struct tun_hidden *h);
 unsigned tun_search_current(struct tun_hidden *h); /* contacts that may be tried */

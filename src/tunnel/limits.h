@@ -154,9 +154,16 @@ enum {
     /* --- hidden swarms (tunnel.md section 7) --- */
     TUN_CONTACT_LIFE_MAX_S = 3 * 3600, /* a contact that says more is not believed */
     TUN_HIDDEN_MAX = 64,               /* swarms viewed or shared at once */
-    TUN_KNOWN_CONTACTS_MAX = 32,       /* of one swarm */
+    TUN_KNOWN_CONTACTS_MAX = 32,       /* of one swarm, from its slots, */
+    TUN_NAMED_CONTACTS_MAX = 16,       /* and named by peers, .. */
+    TUN_NAMED_OF_ONE = 4,              /* .. of which by one peer; */
+    TUN_NAMED_FAILS = 3,               /* not tried any more after so many failures */
+    TUN_MISLED_MAX = 8,                /* failures of what a peer named, until nobody listens */
+    TUN_SAID_CONTACTS = 2,             /* kept of what a visitor says of itself */
+    TUN_TELL_CONTACTS = 8,             /* told a peer at a time */
     TUN_KNOWN_OUTDATED = 8,            /* failures that stand for "not said any more" */
-    TUN_MEETINGS_MAX = 4,              /* joined rendezvous of a viewer with one swarm */
+    TUN_MEETINGS_MAX = 4,              /* joined rendezvous of a viewer with one swarm, .. */
+    TUN_NAMED_MEETINGS = 2,            /* .. of which with those that peers named */
     TUN_MEETING_TRIES = 4,             /* rendezvous points tried for one contact */
     TUN_INTRO_POINTS = 3,
     TUN_INTRO_REPLAYS = 256,    /* introductions remembered by their ephemeral key */
@@ -182,6 +189,7 @@ enum {
 #define TUN_CIRCUIT_DEAD     ((uint64_t)5000000) /* still nothing */
 #define TUN_HOP_IDLE         ((uint64_t)180000000)
 #define TUN_MEMO_TIME        ((uint64_t)20000000)
+#define TUN_NAMED_HEARD      ((uint64_t)60000000) /* who was silent for longer is not named */
 #define TUN_LATE_ANSWER      ((uint64_t)20000000) /* an answer is still known as one */
 
 #endif

@@ -43,14 +43,14 @@ static struct tun_known *known_of(struct tun_hidden *h, const struct tun_contact
     return NULL;
 }
 
-/* Meetings, under way or up, with the seeder of this contact; and through it. */
+/* Meetings but this one, under way or up, with the seeder of this contact; and through it. */
 static unsigned with_seeder(const struct tun_viewer *v, const struct tun_contact *c,
-                            unsigned *ret_through) {
+                            const struct tun_meet *but, unsigned *ret_through) {
     unsigned n = 0;
     *ret_through = 0;
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         const struct tun_meet *m = &v->meet[i];
-        if (m->state == TUN_MEET_IDLE || m->leaving)
+        if (m->state == TUN_MEET_IDLE || m->leaving || m == but)
             continue;
         n += memcmp(m->contact.service, c->service, CV_KEY) == 0;
         *ret_through += memcmp(m->contact.auth, c->auth, CV_KEY) == 0;
@@ -74,14 +74,17 @@ static bool usable(struct tun_hidden *h, const struct tun_known *k) {
 }
 
 /* The contact that failed least, of the seeder that we meet least; among equals
- * a random one. */
-static struct tun_known *pick(struct tun_hidden *h) {
+ * a random one. For a meeting with somebody whom a peer named: of a seeder that
+ * no other meeting than `m` is with. */
+static struct tun_known *pick(struct tun_hidden *h, bool named, const struct tun_meet *m) {
     struct tun_viewer *v = h->viewer;
     struct tun_known *best = NULL;
     unsigned best_cost = 0, ties = 0;
     for (unsigned i = 0; i < v->knowns; i++) {
         struct tun_known *k = &v->known[i];
-        unsigned through, met = with_seeder(v, &k->contact, &through);
+        unsigned through, met = with_seeder(v, &k->contact, named ? m : NULL, &through);
+        if (named != (k->namer != 0) || (named && (met || k->fails >= TUN_NAMED_FAILS)))
+            continue;
         if (through >= 2 || !usable(h, k))
             continue;
         unsigned cost = met * 256 + through * 32 + k->fails;
@@ -101,13 +104,14 @@ static unsigned seeders(const struct tun_viewer *v) {
         bool first = true;
         for (unsigned k = 0; k < i; k++)
             first &= memcmp(v->known[i].contact.service, v->known[k].contact.service, CV_KEY) != 0;
-        n += first && v->known[i].fails == 0;
+        n += first && v->known[i].fails == 0 && !v->known[i].namer;
     }
     return n;
 }
 
 /* Two ways to one seeder, so that one relay's end is not the film's; more when
- * there are more seeders, and no constant rate that is theirs together. */
+ * there are more seeders, and no constant rate that is theirs together. Whom peers
+ * named is beside that, where there is room. */
 static unsigned wanted(const struct tun_hidden *h) {
     unsigned n = h->pace ? TUN_PACED_CIRCUITS : seeders(h->viewer);
     return n < 2 ? 2 : n > TUN_MEETINGS_MAX ? TUN_MEETINGS_MAX : n;
@@ -125,10 +129,24 @@ static void clear(struct tun_meet *m) {
     m->retry_at = retry_at;
 }
 
+/* The meeting with the peer that named this contact; NULL: none did, or it is gone. */
+static struct tun_meet *namer_of(struct tun_hidden *h, const struct tun_known *k) {
+    for (unsigned i = 0; k->namer && i < TUN_MEETINGS_MAX; i++) {
+        struct tun_meet *m = &h->viewer->meet[i];
+        if (m->rp.kind && m->rp.circuit == k->namer)
+            return m;
+    }
+    return NULL;
+}
+
 static void blame(struct tun_hidden *h, const struct tun_contact *c) {
     struct tun_known *k = known_of(h, c);
     if (!k)
         return;
+    struct tun_meet *namer = namer_of(h, k);
+    h->info.misnamed += k->namer != 0;
+    if (namer && namer->misled < TUN_MISLED_MAX)
+        namer->misled++;
     k->fails = (uint8_t)(k->fails < 16 ? k->fails + 1 : 16);
     /* A contact that failed once may have been unlucky; often, it is gone. */
     unsigned shift = k->fails > 6 ? 6 : k->fails;
@@ -139,12 +157,12 @@ static void blame(struct tun_hidden *h, const struct tun_contact *c) {
 static void next_contact(struct tun_hidden *h, struct tun_meet *m) {
     TRACE(h, m, meet_next_contact);
     blame(h, &m->contact);
-    h->viewer->missed = true;
+    h->viewer->missed |= !m->named;
     tun_road_close(&m->ip);
     m->introduced = false;
     m->stuck = 0;
     tun_hidden_by(h, now(h));
-    struct tun_known *k = pick(h);
+    struct tun_known *k = pick(h, m->named, m);
     if (!k) {
         m->retry_at = cv_usec_add(now(h), CV_MSEC(300));
         clear(m);
@@ -189,8 +207,8 @@ static void next_rendezvous(struct tun_hidden *h, struct tun_meet *m, enum end e
         k->fails = (uint8_t)(k->fails < 16 ? k->fails + 1 : 16);
         k->not_before = cv_usec_add(now(h), CV_SEC(2));
     }
-    h->viewer->missed = true;
-    if ((k = pick(h))) {
+    h->viewer->missed |= !m->named;
+    if ((k = pick(h, m->named, m))) {
         m->contact = k->contact;
         m->period = k->period;
     }
@@ -227,11 +245,12 @@ static cv_usec come(const struct tun_hidden *h) {
 
 /* ---- steps ---- */
 
-static void begin(struct tun_hidden *h, struct tun_meet *m) {
-    struct tun_known *k = pick(h);
+static void begin(struct tun_hidden *h, struct tun_meet *m, bool named) {
+    struct tun_known *k = pick(h, named, m);
     if (!k)
         return;
     clear(m);
+    m->named = named;
     m->state = TUN_MEET_BUILDING;
     m->begun_at = now(h);
     TRACE(h, m, meet_begun);
@@ -391,8 +410,11 @@ static void came(struct tun_hidden *h, struct tun_meet *m) {
     m->state = TUN_MEET_UP;
     m->rp.e2e = &m->e2e;
     struct tun_known *k = known_of(h, &m->contact);
+    struct tun_meet *namer = k ? namer_of(h, k) : NULL;
     if (k)
         k->fails = 0;
+    if (namer)
+        namer->misled = 0;
     h->viewer->missed = false;
     tun_hidden_peer_up(h, &m->rp);
     /* A word, so that both the rendezvous and the seeder know we heard. */
@@ -517,9 +539,52 @@ static bool doubtful(const struct tun_hidden *h, const struct tun_meet *m) {
     return m->state == TUN_MEET_UP && m->quiet_at && cv_usec_since(now(h), m->quiet_at) >= DOUBT;
 }
 
+/* A third way to one seeder, from a time when it was thought to be cut off; NULL: none. */
+static struct tun_meet *surplus(struct tun_hidden *h) {
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        struct tun_meet *m = &h->viewer->meet[i];
+        unsigned through;
+        if (m->state == TUN_MEET_UP && !m->leaving &&
+            with_seeder(h->viewer, &m->contact, m, &through) >= 2)
+            return m;
+    }
+    return NULL;
+}
+
+/* Where all places are taken, a seeder of whom a peer spoke is worth more than a third way
+ * to one that we have. */
+static void make_room(struct tun_hidden *h) {
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        if (h->viewer->meet[i].state == TUN_MEET_IDLE)
+            return;
+    struct tun_meet *m = surplus(h);
+    if (!m || !pick(h, /* named= */ true, NULL))
+        return;
+    tun_hidden_peer_down(h, &m->rp);
+    clear(m);
+}
+
+/* Begins meetings of one kind until so many are active. */
+static void begin_more(struct tun_hidden *h, bool named, unsigned active, unsigned want) {
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX && active < want; i++) {
+        struct tun_meet *m = &h->viewer->meet[i];
+        if (m->state != TUN_MEET_IDLE)
+            continue;
+        if (m->retry_at > now(h)) {
+            tun_hidden_by(h, m->retry_at);
+            continue;
+        }
+        begin(h, m, named);
+        if (m->state == TUN_MEET_IDLE)
+            break;
+        active++;
+        tun_hidden_by(h, now(h));
+    }
+}
+
 void tun_meet_work(struct tun_hidden *h) {
     struct tun_viewer *v = h->viewer;
-    unsigned active = 0, want = wanted(h) + hedges(h);
+    unsigned active = 0, named = 0, want = wanted(h) + hedges(h);
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         struct tun_meet *m = &v->meet[i];
         if (m->came)
@@ -530,20 +595,12 @@ void tun_meet_work(struct tun_hidden *h) {
             wait_step(h, m);
         else if (m->state == TUN_MEET_UP)
             up_step(h, m);
-        active += m->state != TUN_MEET_IDLE && !m->leaving && !doubtful(h, m);
+        named += m->state != TUN_MEET_IDLE && m->named;
+        active += m->state != TUN_MEET_IDLE && !m->named && !m->leaving && !doubtful(h, m);
     }
-    for (unsigned i = 0; i < TUN_MEETINGS_MAX && active < want; i++) {
-        struct tun_meet *m = &v->meet[i];
-        if (m->state != TUN_MEET_IDLE)
-            continue;
-        if (m->retry_at > now(h)) {
-            tun_hidden_by(h, m->retry_at);
-            continue;
-        }
-        begin(h, m);
-        if (m->state == TUN_MEET_IDLE)
-            break;
-        active++;
-        tun_hidden_by(h, now(h));
-    }
+    begin_more(h, /* named= */ false, active, want);
+    unsigned beside = h->pace ? 0 : TUN_NAMED_MEETINGS;
+    if (named < beside)
+        make_room(h);
+    begin_more(h, /* named= */ true, named, beside);
 }

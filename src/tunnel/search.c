@@ -21,21 +21,25 @@ static cv_usec now(const struct tun_hidden *h) {
 /* ---- what is known ---- */
 
 static void known_drop(struct tun_viewer *v, unsigned i) {
+    v->named -= v->known[i].namer != 0;
     v->known[i] = v->known[--v->knowns];
 }
 
+/* Named ones do not count: who names nonsense must not keep us from looking. */
 unsigned tun_search_current(struct tun_hidden *h) {
     struct tun_viewer *v = h->viewer;
     unsigned n = 0;
     for (unsigned i = 0; i < v->knowns;) {
-        if (!tun_contact_current(&v->known[i].contact, h->all->now.wall)) {
+        const struct tun_known *k = &v->known[i];
+        if (!tun_contact_current(&k->contact, h->all->now.wall)) {
             known_drop(v, i);
             continue;
         }
-        n += v->known[i].not_before <= now(h) && !tun_hidden_is_ours(h, &v->known[i].contact);
+        n += !k->namer && k->not_before <= now(h) && !tun_hidden_is_ours(h, &k->contact);
         i++;
     }
     h->info.contacts = v->knowns;
+    h->info.named = v->named;
     return n;
 }
 
@@ -49,35 +53,98 @@ static bool says_newer(const struct tun_viewer *v, const struct tun_contact *c, 
     return false;
 }
 
+/* This very contact. The same key said differently is another: both are kept, or whoever
+ * copies a contact with nonsense in it would make the true one unreachable. */
+static struct tun_known *known_as(struct tun_viewer *v, const struct tun_contact *c) {
+    for (unsigned i = 0; i < v->knowns; i++)
+        if (memcmp(&v->known[i].contact, c, sizeof *c) == 0)
+            return &v->known[i];
+    return NULL;
+}
+
+/* Of those from slots (namer 0) or of one peer: the one that failed most, among these a
+ * random one. There is one. */
+static unsigned worst(const struct tun_hidden *h, cv_handle namer) {
+    const struct tun_viewer *v = h->viewer;
+    unsigned at = 0, ties = 0, fails = 0;
+    for (unsigned i = 0; i < v->knowns; i++) {
+        const struct tun_known *k = &v->known[i];
+        if (k->namer != namer || (ties && k->fails < fails))
+            continue;
+        ties = !ties || k->fails > fails ? 1 : ties + 1;
+        fails = k->fails;
+        if (cv_rng_below(tun_hidden_rng(h), ties) == 0)
+            at = i;
+    }
+    return at;
+}
+
 static void learn(struct tun_hidden *h, const struct tun_contact *c, uint32_t period, int64_t seq) {
     struct tun_viewer *v = h->viewer;
     if (!tun_contact_current(c, h->all->now.wall) || tun_hidden_is_ours(h, c))
         return;
-    for (unsigned i = 0; i < v->knowns; i++) {
-        if (memcmp(v->known[i].contact.auth, c->auth, CV_KEY) != 0)
-            continue;
-        if (memcmp(&v->known[i].contact, c, sizeof *c) == 0) {
-            if (seq > v->known[i].seq)
-                v->known[i].seq = seq;
-            return;
-        }
-        /* The same key said differently: both are kept, or whoever copies a
-         * contact with nonsense in it would make the true one unreachable. */
+    struct tun_known *k = known_as(v, c);
+    if (k && !k->namer) {
+        k->seq = seq > k->seq ? seq : k->seq;
+        return;
     }
     bool outdated = says_newer(v, c, seq);
-    unsigned at = v->knowns;
-    if (at == TUN_KNOWN_CONTACTS_MAX) {
-        /* Full: at the cost of the one that failed most, or of a random one. */
-        at = (unsigned)cv_rng_below(tun_hidden_rng(h), TUN_KNOWN_CONTACTS_MAX);
-        for (unsigned i = 0; i < v->knowns; i++) {
-            if (v->known[i].fails > v->known[at].fails)
-                at = i;
-        }
-    } else {
-        v->knowns++;
-    }
-    v->known[at] = (struct tun_known){
+    struct tun_known fresh = {
         .contact = *c, .period = period, .seq = seq, .fails = outdated ? TUN_KNOWN_OUTDATED : 0};
+    if (k) { /* what was only named stands in a slot, too */
+        fresh.fails = fresh.fails > k->fails ? fresh.fails : k->fails;
+        fresh.not_before = k->not_before;
+        known_drop(v, (unsigned)(k - v->known));
+    }
+    unsigned at = v->knowns - v->named < TUN_KNOWN_CONTACTS_MAX ? v->knowns++ : worst(h, 0);
+    v->known[at] = fresh;
+}
+
+static unsigned named_by(const struct tun_viewer *v, cv_handle namer) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < v->knowns; i++)
+        n += v->known[i].namer == namer;
+    return n;
+}
+
+/* A place for what this peer names, at the cost of nobody but itself or of a peer that named
+ * more than it did. knowns: there is none. */
+static unsigned place_of_named(struct tun_hidden *h, cv_handle namer) {
+    struct tun_viewer *v = h->viewer;
+    unsigned of_this = named_by(v, namer), most = of_this;
+    cv_handle who = 0;
+    if (of_this >= TUN_NAMED_OF_ONE)
+        return worst(h, namer);
+    if (v->named < TUN_NAMED_CONTACTS_MAX) {
+        v->named++;
+        return v->knowns++;
+    }
+    for (unsigned i = 0; i < v->knowns; i++) {
+        unsigned n = v->known[i].namer ? named_by(v, v->known[i].namer) : 0;
+        if (n > most) {
+            most = n;
+            who = v->known[i].namer;
+        }
+    }
+    return who ? worst(h, who) : v->knowns;
+}
+
+bool tun_search_named(struct tun_hidden *h, const struct tun_contact *c, uint32_t period,
+                      int64_t seq, cv_handle namer) {
+    struct tun_viewer *v = h->viewer;
+    struct tun_known *k = known_as(v, c);
+    if (k) {
+        k->seq = seq > k->seq ? seq : k->seq;
+        return true;
+    }
+    if (says_newer(v, c, seq))
+        return false;
+    unsigned at = place_of_named(h, namer);
+    if (at == v->knowns)
+        return false;
+    v->known[at] = (struct tun_known){.contact = *c, .period = period, .seq = seq, .namer = namer};
+    tun_hidden_by(h, now(h));
+    return true;
 }
 
 /* What a seeder once said and does not say any more is tried last, in whichever

@@ -86,8 +86,17 @@ static void range(struct world *w, enum ppsp_message_type type) {
     (void)raw_send(w->raw, &d);
 }
 
-static void call(struct world *w) {
+/* Between circuits, of a peer that understands contacts. */
+static struct ppsp_options peer_options(const struct world *w) {
     struct ppsp_options o = raw_options(w->raw);
+    if (w->rig->circuits)
+        o.present |= 1u << PPSP_OPT_MESSAGES;
+    o.messages = UINT16_MAX;
+    return o;
+}
+
+static void call(struct world *w) {
+    struct ppsp_options o = peer_options(w);
     w->raw->ours = cv_rd_u8(&w->script) + 1u;
     (void)raw_send_handshake(w->raw, 0, w->raw->ours, &o);
 }
@@ -99,7 +108,7 @@ static void be_called(struct world *w, bool initiate) {
     if (ppsp_peer_add(r->engine[0], rig_now(r), r->swarm[0], &w->raw->us, &props) || !initiate)
         return;
     serve(w);
-    struct ppsp_options o = raw_options(w->raw);
+    struct ppsp_options o = peer_options(w);
     (void)raw_send_handshake(w->raw, w->raw->theirs, w->raw->ours, &o);
 }
 
@@ -156,6 +165,18 @@ static void certify(struct world *w, uint8_t k) {
     ppsp_member_done(&m);
 }
 
+static void tell(struct world *w, uint8_t k) {
+    struct ppsp_contact c[PPSP_CONTACTS];
+    for (unsigned i = 0; i < PPSP_CONTACTS; i++) {
+        c[i] = (struct ppsp_contact){.period = k, .len = (uint16_t)(1 + k % PPSP_CONTACT_MAX)};
+        memset(c[i].octets, k, sizeof c[i].octets);
+    }
+    enum cv_err err = ppsp_peer_tell(w->rig->engine[0], rig_now(w->rig), w->rig->swarm[0],
+                                     &w->raw->us, c, k >> 3 & 7);
+    assert(!err);
+    (void)err;
+}
+
 static void owner(struct world *w) {
     struct rig *r = w->rig;
     struct ppsp *p = r->engine[0];
@@ -183,7 +204,9 @@ static void owner(struct world *w) {
         reopen(w);
         break;
     default: {
-        if (k & 8)
+        if (w->rig->circuits)
+            tell(w, k);
+        else if (k & 8)
             certify(w, k);
         struct ppsp_peer_stats rows[4];
         struct ppsp_stats st;
@@ -300,7 +323,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     w.rig->config.length = kind & 4 ? OCTETS : 0;
     unsigned how = (kind >> 3 & 1) | (kind >> 5 & 6);
     w.rig->config.addressing = methods[how];
-    w.rig->config.pex = true;
+    w.rig->config.pex = !w.rig->circuits;
+    w.rig->config.contacts = w.rig->circuits;
     if (how > 4)
         begin_authority(&w, kind & 1);
     rig_add(w.rig, kind & 1);

@@ -118,6 +118,13 @@ static void addresses(const uint8_t *data, size_t size) {
         ppsp_pex_cert_write(&w, &cert);
         expect_same(&w, &r, data);
     }
+    struct ppsp_pex_contact contact;
+    r = cv_rd_init(data, size);
+    w = cv_wr_init(out, sizeof out);
+    if (!ppsp_pex_contact_read(&r, &contact)) {
+        ppsp_pex_contact_write(&w, &contact);
+        expect_same(&w, &r, data);
+    }
     w = cv_wr_init(out, sizeof out);
     ppsp_bare_write(&w, PPSP_MSG_PEX_REQ);
     ppsp_handshake_close(&w);

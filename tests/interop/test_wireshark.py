@@ -21,7 +21,7 @@ LUA = os.path.abspath(sys.argv.pop(1))
 FIELDS = ['frame.number', '_ws.col.Protocol', '_ws.col.Info', 'ppspp.channel', 'ppspp.type', 'ppspp.start', 'ppspp.end',
           'ppspp.hash', 'ppspp.signature', 'ppspp.data', 'ppspp.option', 'ppspp.bin', 'ppspp.pex.ipv4', 'ppspp.pex.ipv6',
           'ppspp.pex.port', 'ppspp.pex.certificate', 'ppspp.keepalive', 'ppspp.closing', '_ws.expert.message',
-          'ppspp.timestamp', 'ppspp.delay', 'ppspp.ntp', 'ppspp.source_channel', 'ppspp.pex.contact',
+          'ppspp.timestamp', 'ppspp.delay', 'ppspp.ntp', 'ppspp.source_channel', 'ppspp.pex.contact', 'ppspp.pex.period',
           'ppspp.discard_window', 'ppspp.swarm']
 
 
@@ -153,7 +153,7 @@ class Dissector(unittest.TestCase):
                (a, b, ten),                                                       # unknown option
                (a, b, head + b'\x0e\x00\x05hello'),                               # not offered: unknown
                (a, ('10.0.0.2', 40009), fourteen[0]), (('10.0.0.2', 40009), a, fourteen[1]),
-               (a, ('10.0.0.2', 40009), fourteen[2] + b'\x0e\x00\x05hello'),
+               (a, ('10.0.0.2', 40009), fourteen[2] + b'\x0e\x00\x09\x00\x00\x4e\x20hello'),
                (a, b, b'\x12\x34\x56\x78 a stranger')]
         rows = tshark(log)
         said = [' '.join(r['_ws.expert.message']) for r in rows]
@@ -161,6 +161,7 @@ class Dissector(unittest.TestCase):
         self.assertEqual(rows[3]['ppspp.type'], ['3', '200'])
         for i in (3, 4, 5):
             self.assertIn('cannot be skipped', said[i])
+        self.assertEqual(rows[8]['ppspp.pex.period'], ['20000'])
         self.assertEqual(rows[8]['ppspp.pex.contact'], [b'hello'.hex()])
         self.assertNotEqual(rows[9]['_ws.col.Protocol'], ['PPSPP'])
 

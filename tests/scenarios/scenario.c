@@ -59,6 +59,8 @@ const struct scenario scenarios[] = {
     {"comes_back", "a seeder says goodbye mid-film and is met again", scenario_comes_back, 4},
     {"hidden", "a film over the hidden path, and on from the first viewer: byte-equal",
      scenario_hidden, 3},
+    {"introduced", "a viewer whom no slot shows is found through a peer, and outlives the seeder",
+     scenario_introduced, 2},
     {"relay_dies", "any relay dies mid-film, 1.2 x bitrate, 5 s buffer: the reader never waits",
      scenario_relay_dies, 7},
     {"relay_dies_8", "the same with eight relays, where both ways may share the one that dies",

@@ -58,6 +58,7 @@ bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret
 bool scenario_comes_back(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_near(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hidden(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_introduced(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_relay_dies(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_relay_dies_8(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fair_relay(const struct scenario_args *args, struct scenario_result *ret);

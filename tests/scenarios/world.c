@@ -26,6 +26,7 @@ struct world_boot {
     unsigned number;
     struct cv_addr addr;
     struct dht *dht;
+    struct dht_item item; /* found last; k zeros: none */
 };
 
 static void boot_on_datagram(void *ctx, struct cv_now now, unsigned socket,
@@ -54,8 +55,11 @@ static bool boot_poll_events(void *ctx, struct cv_now now) {
     struct dht_event ev;
     bool any = false;
     (void)now;
-    while (dht_poll_event(b->dht, &ev))
+    while (dht_poll_event(b->dht, &ev)) {
+        if (ev.kind == DHT_EVENT_ITEM)
+            b->item = *ev.item;
         any = true;
+    }
     return any;
 }
 
@@ -572,4 +576,29 @@ void world_hour(uint64_t seed, unsigned nodes, unsigned relays, unsigned streams
         ret->played &= !readers[i].wrong && readers[i].at == readers[i].node->film->octets;
     }
     world_free(w);
+}
+
+/* ---- the DHT, as anybody could use it ---- */
+
+void world_dht_put(struct world *w, const struct dht_item *item) {
+    struct world_boot *b = w->boot;
+    dht_op op;
+    enum cv_err err = dht_put(b->dht, sim_node_now(w->sim, b->number), item, NULL, &op);
+    assert(err == CV_ERR_OK);
+    (void)err;
+    sim_touch(w->sim, b->number);
+}
+
+bool world_dht_get(struct world *w, const uint8_t key[CV_KEY], struct dht_item *ret) {
+    struct world_boot *b = w->boot;
+    dht_op op;
+    memset(&b->item, 0, sizeof b->item);
+    enum cv_err err =
+        dht_get_mutable(b->dht, sim_node_now(w->sim, b->number), key, NULL, 0, -1, &op);
+    assert(err == CV_ERR_OK);
+    (void)err;
+    sim_touch(w->sim, b->number);
+    sim_run(w->sim, sim_now(w->sim) + CV_SEC(20));
+    *ret = b->item;
+    return memcmp(ret->k, key, CV_KEY) == 0;
 }

@@ -10,6 +10,7 @@
 #ifndef CULVERT_TESTS_SCENARIOS_WORLD_H
 #define CULVERT_TESTS_SCENARIOS_WORLD_H
 
+#include "dht/dht.h"
 #include "node/node.h"
 #include "reputation/store_memory.h"
 #include "sim/chunkstore.h"
@@ -108,6 +109,11 @@ struct world_node *world_by_pseudonym(const struct world *w, const char *pseudon
 /* The account key that `client` shows to the guard `relay`. */
 void world_account_key(const struct world_node *client, const struct world_node *relay,
                        uint8_t ret[CV_KEY]);
+
+/* A bare node of the DHT puts a signed item, or looks one up for twenty seconds; false:
+ * there is none. */
+void world_dht_put(struct world *w, const struct dht_item *item);
+bool world_dht_get(struct world *w, const uint8_t key[CV_KEY], struct dht_item *ret);
 
 /* ---- readers ---- */
 

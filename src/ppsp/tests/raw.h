@@ -198,9 +198,9 @@ struct raw_message {
     unsigned datagram;
     uint8_t type;
     struct ppsp_range range; /* also of DATA, INTEGRITY and ACK */
-    const uint8_t *content;  /* of DATA; hash of INTEGRITY; signature; certificate */
+    const uint8_t *content;  /* of DATA; hash of INTEGRITY; signature; certificate, contact */
     size_t len;
-    uint64_t stamp;      /* of DATA and SIGNED_INTEGRITY; delay of ACK */
+    uint64_t stamp;      /* of DATA and SIGNED_INTEGRITY; delay of ACK; period of contact */
     struct cv_addr addr; /* of PEX_RESv4 and v6 */
 };
 
@@ -222,6 +222,7 @@ static inline size_t raw_messages(const struct raw *w, struct raw_message *out) 
             struct ppsp_integrity_hash node;
             struct ppsp_signed_integrity sig;
             struct ppsp_pex_cert cert;
+            struct ppsp_pex_contact contact;
             if (m.type == PPSP_MSG_HANDSHAKE)
                 break;
             if (m.type == PPSP_MSG_DATA) {
@@ -244,6 +245,11 @@ static inline size_t raw_messages(const struct raw *w, struct raw_message *out) 
                 err = ppsp_pex_cert_read(&r, &cert);
                 m.content = cert.der;
                 m.len = cert.len;
+            } else if (m.type == PPSP_MSG_PEX_CONTACT) {
+                err = ppsp_pex_contact_read(&r, &contact);
+                m.content = contact.octets;
+                m.len = contact.len;
+                m.stamp = contact.period;
             } else if (m.type == PPSP_MSG_SIGNED_INTEGRITY) {
                 size_t sig_len =
                     cv_dnssec_signature_len((enum cv_dnssec_alg)c->id[0], c->id + 1, c->id_len - 1);
