@@ -27,9 +27,10 @@ enum {
     IO_TRACE_LINE = 1024,
 
     /* Written but not durably marked: beyond this a store says AGAIN, so that
-     * kill -9 never costs more than so much fetched anew. */
-    IO_STORE_UNCOMMITTED_MAX = 16 << 20,
-    IO_STORE_COMMIT_AT = 8 << 20, /* a commit begins by itself */
+     * kill -9 and power cuts cost no more than that, and what waits in ppsp to be
+     * written (PPSP_STAGE_SEGMENTS): 16 MiB fetched anew. */
+    IO_STORE_UNCOMMITTED_MAX = 12 << 20,
+    IO_STORE_COMMIT_AT = 6 << 20, /* a commit begins by itself */
 
     IO_TREE_SHARE = 100, /* a hash tree of less than 1 / so much of the content is kept whole */
     IO_TREE_BLOCKS = 16, /* of the hash tree in memory, 128 hashes each .. */

@@ -19,7 +19,7 @@ enum {
 
     PPSP_STAGE_CHUNKS = 64,      /* verified chunks gathered for one store write .. */
     PPSP_STAGE_OCTETS = 1 << 16, /* .. and at most so many octets of them */
-    PPSP_STAGE_SEGMENTS = 128,   /* such writes that wait while the store is busy */
+    PPSP_STAGE_SEGMENTS = 64,    /* such writes that wait while the store is busy */
     PPSP_WITHHOLD = 256,       /* one chunk in so many is not sent until it is asked for again .. */
     PPSP_WITHHOLD_RANGE = 32,  /* .. where at least so many follow each other */
     PPSP_BURST_CHUNKS = 48,    /* chunks served to one peer in a row; <= CV_RUN_MAX */

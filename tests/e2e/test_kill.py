@@ -5,7 +5,8 @@ one of which is killed again and again, and the octets that its loopback carried
     test_kill.py CULVERT [MIB [KILLS]]
 
 Between two kills no more may cross the wire than what is there afterwards and was not
-before, with the overhead of an undisturbed run, and 16 MiB (IO_STORE_UNCOMMITTED_MAX).
+before, with the overhead of an undisturbed run, and 16 MiB (IO_STORE_UNCOMMITTED_MAX of io, and what
+ppsp stages). What a power cut costs is counted in src/io/tests/test_store_crash.c.
 """
 import json
 import os

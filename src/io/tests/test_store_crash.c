@@ -20,6 +20,8 @@
 #include "io/limits.h"
 #include "io/tests/store_fixture.h"
 #include "io/tests/tree_model.h"
+#include "ppsp/limits.h"
+#include "ppsp/tests/rig.h"
 
 CV_SUITE(io_store_crash, .init = cv_crypto_init, .timeout = 120);
 
@@ -28,7 +30,7 @@ ssize_t __wrap_pwrite64(int fd, const void *data, size_t len, off_t offset);
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
 
-enum { LOG_MAX = 4000, SECTOR = 512 };
+enum { LOG_MAX = 20000, SECTOR = 512 };
 
 struct entry {
     ino_t file;
@@ -39,7 +41,7 @@ struct entry {
 };
 
 static struct {
-    atomic_bool on;
+    atomic_bool on, stuck; /* stuck: no flush ends any more */
     pthread_mutex_t mutex;
     struct entry entries[LOG_MAX];
     size_t used;
@@ -70,13 +72,28 @@ int __wrap_fdatasync(int fd) {
     pthread_mutex_lock(&log_.mutex);
     size_t before = log_.used;
     pthread_mutex_unlock(&log_.mutex);
+    while (log_.on && log_.stuck)
+        usleep(100);
     ino_t file = inode(fd);
     pthread_mutex_lock(&log_.mutex);
-    for (size_t i = 0; i < before; i++)
+    for (size_t i = 0; i < before && log_.on; i++)
         if (log_.entries[i].file == file)
             log_.entries[i].flushed = true;
     pthread_mutex_unlock(&log_.mutex);
     return 0;
+}
+
+/* From here on nothing reaches the log; the flushing thread may be anywhere in its work. */
+static void stop_log(void) {
+    pthread_mutex_lock(&log_.mutex);
+    log_.on = log_.stuck = false;
+    pthread_mutex_unlock(&log_.mutex);
+}
+
+static void forget_log(void) {
+    for (size_t i = 0; i < log_.used; i++)
+        free(log_.entries[i].data);
+    log_.used = 0;
 }
 
 /* Replaces the content of a store's file by what a cut would have left. */
@@ -98,6 +115,16 @@ static void cut_file(const char *path, const struct cv_rng *dice) {
         }
     }
     close(fd);
+}
+
+static void cut_files(const struct store_fixture *f, const struct cv_rng *dice) {
+    static const char *const names[] = {"data", "tree", "leaves", "have"};
+    for (size_t i = 0; i < 4; i++) {
+        char path[600];
+        snprintf(path, sizeof path, "%s/content-abababababababababababababababab/%s", f->top,
+                 names[i]);
+        cut_file(path, dice);
+    }
 }
 
 static uint64_t check_all(struct store_fixture *f, const struct model *m, uint64_t chunks) {
@@ -142,20 +169,9 @@ Test(io_store_crash, power_cuts) {
             if (cv_rng_below(&dice, 12) == 0)
                 io_store_flush(f.store);
         }
-        /* The cut: from here on nothing reaches the log; the thread may be
-         * anywhere in its work. */
-        pthread_mutex_lock(&log_.mutex);
-        log_.on = false;
-        pthread_mutex_unlock(&log_.mutex);
+        stop_log();
         fixture_close(&f);
-
-        static const char *const names[] = {"data", "tree", "leaves", "have"};
-        for (size_t i = 0; i < 4; i++) {
-            char path[600];
-            snprintf(path, sizeof path, "%s/content-abababababababababababababababab/%s", f.top,
-                     names[i]);
-            cut_file(path, &dice);
-        }
+        cut_files(&f, &dice);
         struct io_why why;
         cr_assert_eq(io_state_open(f.top, &f.state, &why), CV_ERR_OK, "%s", why.text);
         enum cv_err err = io_store_open(f.state, &f.cfg, &f.store, &why);
@@ -163,9 +179,7 @@ Test(io_store_crash, power_cuts) {
         if (io_store_stats(f.store).chunks == CHUNKS)
             survived += check_all(&f, &m, CHUNKS);
         fixture_done(&f);
-        for (size_t i = 0; i < log_.used; i++)
-            free(log_.entries[i].data);
-        log_.used = 0;
+        forget_log();
     }
     free(m.nodes);
     free(content);
@@ -217,4 +231,103 @@ Test(io_store_crash, kill_dash_nine_costs_at_most_16_mib) {
     }
     fixture_done(&f);
     munmap(shared, 4096);
+}
+
+/* ---- on the wire ---- */
+
+enum { SEEDER, VIEWER, FETCHED = 40 << 20, LOST_MAX = 16 << 20 };
+static_assert(IO_STORE_UNCOMMITTED_MAX + PPSP_STAGE_SEGMENTS * PPSP_STAGE_OCTETS <= LOST_MAX,
+              "what a power cut costs");
+
+static bool count_seeder(struct rig *r, unsigned from, unsigned to, uint8_t *data, size_t len) {
+    (void)to, (void)data;
+    if (from == SEEDER)
+        *(uint64_t *)r->tap_ctx += len;
+    return true;
+}
+
+/* The viewer's engine begins on what its store holds, and calls the seeder. */
+static struct ppsp_stats begin_viewer(struct rig *r, struct store_fixture *f) {
+    struct ppsp_swarm_config config = r->config;
+    struct ppsp_stats st;
+    config.store = &io_store_ops;
+    config.store_ctx = f->store;
+    r->engine[VIEWER] = ppsp_new(NULL, &r->rng[VIEWER]);
+    cr_assert_eq(ppsp_swarm_open(r->engine[VIEWER], rig_now(r), &config, &r->swarm[VIEWER]),
+                 CV_ERR_OK);
+    cr_assert_eq(ppsp_stats(r->engine[VIEWER], r->swarm[VIEWER], &st), CV_ERR_OK);
+    cr_assert_eq(rig_connect(r, VIEWER, SEEDER, true), CV_ERR_OK);
+    return st;
+}
+
+static struct ppsp_stats run_until(struct rig *r, struct store_fixture *f, uint64_t octets) {
+    struct ppsp_stats st;
+    cv_usec end = r->now + CV_SEC(600);
+    do {
+        rig_step(r, end);
+        cr_assert_eq(ppsp_stats(r->engine[VIEWER], r->swarm[VIEWER], &st), CV_ERR_OK);
+        /* A second of the rig takes no time: the flushing thread shall not fall behind. */
+        if (!log_.stuck && io_store_stats(f->store).uncommitted > IO_STORE_UNCOMMITTED_MAX / 2)
+            (void)io_store_flush(f->store);
+    } while (st.down < octets && !st.complete && r->now < end);
+    return st;
+}
+
+static bool is_the_content(struct rig *r, struct store_fixture *f) {
+    uint8_t buf[64 * CHUNK];
+    size_t len;
+    for (uint64_t i = 0; i < FETCHED / CHUNK; i += 64)
+        if (io_store_ops.read_chunks(f->store, i, 64, buf, sizeof buf, &len) != CV_ERR_OK ||
+            memcmp(buf, r->content + i * CHUNK, sizeof buf) != 0)
+            return false;
+    return true;
+}
+
+/* The disk stops flushing, writing goes on as far as it may, then the power goes. What came
+ * from the seeder in all is the content, with headers and hashes, and at most 16 MiB: what
+ * was written and not flushed, and what waited to be written. */
+Test(io_store_crash, a_power_cut_costs_at_most_16_mib_on_the_wire) {
+    for (uint64_t seed = 1; seed <= 2; seed++) {
+        struct rig *r = rig_new(seed, FETCHED, CHUNK, CV_SHA256);
+        struct store_fixture f;
+        uint64_t wire = 0;
+        const struct cv_rng *dice = &r->rng[RIG_ENGINES];
+        r->tap = count_seeder;
+        r->tap_ctx = &wire;
+        fixture_init(&f);
+        log_.on = true;
+        fixture_open(&f);
+        rig_add(r, /* seeder= */ true);
+        r->engines = 2;
+        (void)begin_viewer(r, &f);
+        struct ppsp_stats st = run_until(r, &f, cv_rng_between(dice, 8 << 20, 12 << 20));
+        cr_assert(!st.complete);
+        log_.stuck = true;
+        cv_usec end = r->now + CV_SEC(20);
+        while (r->now < end)
+            rig_step(r, end);
+        cr_assert_eq(ppsp_stats(r->engine[VIEWER], r->swarm[VIEWER], &st), CV_ERR_OK);
+        uint64_t dropped = ppsp_counters(r->engine[VIEWER])->drop_data_store * CHUNK;
+
+        stop_log();
+        r->engine[VIEWER] = ppsp_free(r->engine[VIEWER]);
+        fixture_close(&f);
+        cut_files(&f, dice);
+        fixture_open(&f);
+        st = begin_viewer(r, &f);
+        uint64_t there = st.chunks_have * CHUNK, first_leg = wire;
+        st = run_until(r, &f, UINT64_MAX);
+        cr_assert(st.complete, "seed %lu", seed);
+        /* What a stuck disk makes the viewer drop was for nothing without a power cut, too. */
+        double overhead = (double)(wire - first_leg) / (double)st.down;
+        double again = (double)wire / overhead - FETCHED - (double)dropped;
+        cr_expect_lt(overhead, 1.15, "seed %lu: %f", seed, overhead);
+        cr_expect_gt(there, 0, "seed %lu", seed);
+        cr_expect_leq(again, LOST_MAX, "seed %lu: %.1f MiB", seed, again / (1 << 20));
+        cr_expect_gt(again, 8 << 20, "seed %lu: the disk was not stuck", seed);
+        cr_expect(is_the_content(r, &f));
+        fixture_done(&f);
+        forget_log();
+        rig_free(r);
+    }
 }
