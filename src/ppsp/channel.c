@@ -322,6 +322,7 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     ppsp_reciprocity_up(c, now);
     c->group_valid = false;
     c->withheld = PPSP_CHUNK_NONE;
+    c->false_acks = 0;
     c->sent_passed = 0;
     c->asked_passed = 0;
     c->ack_count = c->ack_chunks = c->cancel_count = 0;

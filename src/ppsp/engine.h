@@ -303,6 +303,7 @@ struct ppsp_channel {
     struct ppsp_ledbat cc;
     cv_usec send_at;               /* pacing: not before */
     uint64_t withheld;             /* asked for, not sent on purpose; NONE */
+    uint8_t false_acks;            /* of those in a row that it acknowledged all the same */
     struct ppsp_flight gone;       /* sent, given up, not acknowledged since */
     uint64_t group_before;         /* group sent last: its way up was sent with it */
     uint64_t group_from, group_to; /* chunks of it whose hashes were sent */
@@ -312,6 +313,7 @@ struct ppsp_channel {
     /* Reciprocity. */
     uint32_t rank;
     uint8_t slot;     /* enum ppsp_slot */
+    cv_usec lot_at;   /* when it had one by lot, or came */
     bool choking;     /* it gets nothing now */
     cv_usec choke_at; /* when that, or the contrary, is to be said; NEVER: it was */
     cv_usec choke_told, choke_wait;

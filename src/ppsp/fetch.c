@@ -164,11 +164,20 @@ static void grow_window(struct ppsp_channel *c, cv_usec now) {
     c->window = c->window < most ? c->window + 1 : (uint32_t)most;
 }
 
-/* It was asked of somebody else, who need not send it any more. */
-static void settle_elsewhere(struct ppsp_channel *c, uint64_t chunk) {
+/* Others who were asked for it, now or before it was given up, need not send it any more.
+ * Whoever left it out on purpose would take our next ACK, of the biggest interval, for a
+ * lie: CANCEL stands before it. */
+static void settle_elsewhere(struct ppsp_channel *c, uint64_t chunk, bool asked_here) {
     struct ppsp_channel *o;
+    if (c->swarm->open_count < 2)
+        return;
     TAILQ_FOREACH(o, &c->swarm->channels, of_swarm) {
-        if (o == c || !ppsp_flight_take(&o->asked, chunk, chunk, false).chunks)
+        if (o == c || (asked_here && ppsp_flight_empty(&o->late)))
+            continue;
+        uint64_t asked = 0, late = ppsp_flight_take(&o->late, chunk, chunk, false).chunks;
+        if (!asked_here) /* nobody is asked for it while another is */
+            asked = ppsp_flight_take(&o->asked, chunk, chunk, false).chunks;
+        if (asked + late == 0)
             continue;
         ppsp_fetch_cancel(o, chunk, chunk);
         ppsp_channel_wake(o);
@@ -179,9 +188,8 @@ static void arrived(struct ppsp_channel *c, cv_usec now, const struct ppsp_data 
     /* A chunk is asked of a peer once at a time. */
     struct ppsp_taken t = ppsp_flight_take(&c->asked, data->chunk, data->chunk, true);
     (void)ppsp_flight_take(&c->late, data->chunk, data->chunk, false);
-    if (t.chunks == 0) {
-        settle_elsewhere(c, data->chunk);
-    } else {
+    settle_elsewhere(c, data->chunk, t.chunks > 0);
+    if (t.chunks) {
         if (t.newest > c->asked_passed)
             c->asked_passed = t.newest;
         if (!t.again)

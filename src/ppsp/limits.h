@@ -22,6 +22,7 @@ enum {
     PPSP_STAGE_SEGMENTS = 64,    /* such writes that wait while the store is busy */
     PPSP_WITHHOLD = 256,       /* one chunk in so many is not sent until it is asked for again .. */
     PPSP_WITHHOLD_RANGE = 32,  /* .. where at least so many follow each other */
+    PPSP_FALSE_ACKS = 16,      /* .. and so many of these acknowledged unsent end the channel */
     PPSP_BURST_CHUNKS = 48,    /* chunks served to one peer in a row; <= CV_RUN_MAX */
     PPSP_PENDING_HASHES = 128, /* unverified hashes remembered per channel */
     PPSP_REQUEST_RANGES = 64,  /* ranges a peer may have queued with us */

@@ -50,18 +50,24 @@ static void give_by_rank(struct ppsp_swarm *s) {
     }
 }
 
-static void give_by_lot(struct ppsp_swarm *s) {
+/* Among those who waited longest, or bad luck could starve one for ever; whoever comes
+ * anew waits like others, so that coming again earns nothing. */
+static void give_by_lot(struct ppsp_swarm *s, cv_usec now) {
     uint32_t lots = (s->slots + 3) / 4;
     for (uint32_t i = 0; i < lots; i++) {
         struct ppsp_channel *c, *drawn = NULL;
         uint32_t n = 0;
         TAILQ_FOREACH(c, &s->channels, of_swarm) {
-            if (wants(c) && c->slot == PPSP_SLOT_NONE && cv_rng_below(s->p->rng, ++n) == 0)
+            if (!wants(c) || c->slot != PPSP_SLOT_NONE || (drawn && c->lot_at > drawn->lot_at))
+                continue;
+            n = drawn && c->lot_at == drawn->lot_at ? n + 1 : 1;
+            if (cv_rng_below(s->p->rng, n) == 0)
                 drawn = c;
         }
         if (!drawn)
             return;
         drawn->slot = PPSP_SLOT_LOT;
+        drawn->lot_at = now;
     }
 }
 
@@ -80,7 +86,7 @@ void ppsp_reciprocity_work(struct ppsp_swarm *s, cv_usec now) {
     if (redraw)
         s->luck_at = cv_usec_add(now, LUCK);
     if (redraw || kept < (s->slots + 3) / 4)
-        give_by_lot(s);
+        give_by_lot(s, now);
     TAILQ_FOREACH(c, &s->channels, of_swarm) {
         if (c->state == PPSP_PEER_OPEN)
             set(c, s->slots && wants(c) && c->slot == PPSP_SLOT_NONE);
@@ -98,6 +104,7 @@ void ppsp_reciprocity_up(struct ppsp_channel *c, cv_usec now) {
     c->choking = false;
     c->choke_at = CV_USEC_NEVER; /* nobody is choked to begin with */
     c->slot = PPSP_SLOT_NONE;
+    c->lot_at = now;
     c->down_before = c->down;
     if (s->slots && s->slots_at > cv_usec_add(now, SOON)) {
         s->slots_at = cv_usec_add(now, SOON);

@@ -3,8 +3,8 @@
  * section 3.9). A swarm has so many slots; every ten seconds they go to the peers of
  * the highest rank, which comes from outside (ppsp_peer_rank), among equals to those
  * that gave us most since the last time. One slot more for four goes by lot, for
- * half a minute: whoever is new has to be able to show himself. All others are
- * choked. Whoever has everything needs no slot, and is served nothing.
+ * half a minute, among those who waited longest: whoever is new has to be able to show himself. All
+ * others are choked. Whoever has everything needs no slot, and is served nothing.
  *
  * Without slots (0, the default) nobody is choked. Both messages may get lost: an
  * UNCHOKE is said again, at growing intervals, until a REQUEST comes; a REQUEST of a

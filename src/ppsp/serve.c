@@ -67,6 +67,12 @@ static bool is_withheld(const struct ppsp_channel *c, const struct ppsp_range *r
     return c->withheld != PPSP_CHUNK_NONE && c->withheld >= r->first && c->withheld <= r->last;
 }
 
+/* It noticed that the chunk did not come: it asks again, or has it from somebody else. */
+static void honest_about_it(struct ppsp_channel *c) {
+    c->withheld = PPSP_CHUNK_NONE;
+    c->false_acks = 0;
+}
+
 /* ---- what is asked of us ------------------------------------------------------- */
 
 enum cv_err ppsp_serve_request(struct ppsp_channel *c, cv_usec now, const struct ppsp_range *r) {
@@ -87,7 +93,7 @@ enum cv_err ppsp_serve_request(struct ppsp_channel *c, cv_usec now, const struct
         return CV_ERR_OK;
     }
     if (is_withheld(c, &range))
-        c->withheld = PPSP_CHUNK_NONE;
+        honest_about_it(c);
     /* Again: something got lost, perhaps hashes. */
     for (uint64_t i = c->sent.head; i < c->sent.tail; i++)
         lose(c, now, i, range.first, range.last);
@@ -125,7 +131,7 @@ static void queue_remove(struct ppsp_channel *c, uint32_t i) {
 void ppsp_serve_cancel(struct ppsp_channel *c, const struct ppsp_range *r, bool implicit) {
     bool any = is_withheld(c, r);
     if (any)
-        c->withheld = PPSP_CHUNK_NONE;
+        honest_about_it(c);
     for (uint32_t i = c->queued; i-- > 0;) {
         struct ppsp_range *q = &c->queue[i];
         if (q->last < r->first || q->first > r->last)
@@ -158,9 +164,11 @@ enum cv_err ppsp_serve_ack(struct ppsp_channel *c, cv_usec now, const struct pps
     if (is_withheld(c, &ack->chunks)) {
         /* It was never sent. A peer that has several sources may have it from another
          * and names the whole interval (section 4.3.2); a liar wants to be sent more.
-         * Neither is, so that the lie earns nothing. */
+         * Neither is, so that the lie earns nothing. Who misses none of many is a liar. */
         PPSP_COUNT(s->p, drop_ack_false);
         c->withheld = PPSP_CHUNK_NONE;
+        if (++c->false_acks == PPSP_FALSE_ACKS)
+            return CV_ERR_DENIED;
         ppsp_ledbat_lost(&c->cc, now, now, 0);
     }
     if (s->chunks && ack->chunks.first < s->chunks)

@@ -845,6 +845,48 @@ Test(ppsp_rules, optimistic_acks_are_losses) {
     cr_expect_geq(caught, 6, "%u of 8", caught);
 }
 
+/* Sixteen gaps in a row that it did not notice: it reads nothing of what it acknowledges.
+ * Whoever misses one of them, asks for it, cancels it or says that he has it, begins anew. */
+Test(ppsp_rules, who_acknowledges_every_gap_is_left) {
+    static const enum ppsp_message_type honest[] = {PPSP_MSG_HANDSHAKE /* none */, PPSP_MSG_REQUEST,
+                                                    PPSP_MSG_CANCEL, PPSP_MSG_HAVE};
+    for (unsigned row = 0; row < 4; row++) {
+        struct bench b = {.rig = rig_new(row + 1, 9000 * 1024, 1024, CV_SHA256)};
+        rig_add(b.rig, true);
+        b.raw = raw_new(b.rig, 0);
+        cr_assert(raw_call(b.raw));
+        cr_assert_eq(raw_send_hex(b.raw, "08 00000000 00002327"), CV_ERR_OK);
+        enum cv_err err = CV_ERR_OK;
+        uint64_t got = 0; /* all before it came, but for the gaps */
+        unsigned gaps = 0;
+        while (!err && got < 8900) {
+            struct raw_message m;
+            uint64_t gap = 0;
+            raw_clear(b.raw);
+            raw_wait(b.raw, CV_MSEC(5));
+            for (unsigned i = 0; raw_find(b.raw, PPSP_MSG_DATA, i, &m); i++) {
+                if (m.range.first > got)
+                    gap = m.range.first - 1;
+                if (m.range.first >= got)
+                    got = m.range.first + 1;
+            }
+            gaps += gap > 0;
+            struct cv_wr d = raw_datagram(b.raw);
+            if (gap && honest[row] && gaps % 10 == 0)
+                raw_put_range(b.raw, &d, honest[row], gap, gap);
+            ppsp_ack_write(&d, &chunk32, &(struct ppsp_ack){{0, got ? got - 1 : 0}, 1000});
+            err = raw_send(b.raw, &d);
+        }
+        cr_expect_geq(gaps, PPSP_FALSE_ACKS, "row %u: %u", row, gaps);
+        cr_expect_eq(err, honest[row] ? CV_ERR_OK : CV_ERR_DENIED, "row %u: %s", row,
+                     cv_strerror(err));
+        cr_expect_eq(ppsp_peers(b.rig->engine[0], b.rig->swarm[0], NULL, 0), honest[row] != 0);
+        b.raw->theirs = 0;
+        cr_expect(honest[row] || raw_call(b.raw), "it may come again");
+        end(&b);
+    }
+}
+
 /* The chunk that was left out may have come from somebody else, and then the ACK of
  * the biggest interval (R4.3.2) covers it: docs/decisions/0052. The channel goes on. */
 Test(ppsp_rules, an_honest_ack_of_a_withheld_chunk_ends_no_channel) {
@@ -879,10 +921,12 @@ Test(ppsp_rules, an_honest_ack_of_a_withheld_chunk_ends_no_channel) {
     end(&b);
 }
 
-/* One that acknowledges what it gets, and asks again for what it misses, is not. */
+/* One that acknowledges what it gets, and asks again for what it misses, or cancels what
+ * came from another source, is not. */
 Test(ppsp_rules, honest_peers_are_never_found_out) {
-    for (uint64_t seed = 1; seed <= 4; seed++) {
+    for (uint64_t seed = 1; seed <= 12; seed++) {
         struct rig *r = rig_new(seed, 3000 * 1024, 1024, CV_SHA256);
+        r->delay = CV_MSEC(1 + 3 * (seed % 4));
         unsigned one = rig_add(r, true), two = rig_add(r, true), v = rig_add(r, false);
         rig_connect(r, v, one, true);
         rig_connect(r, v, two, true);
