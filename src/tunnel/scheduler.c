@@ -12,8 +12,19 @@ enum {
 #define CODEL_TARGET   CV_MSEC(100)
 #define CODEL_INTERVAL CV_MSEC(300)
 
-/* Virtual time that a cell of a class takes: 100 by its share of 50, 25, 20, 5, 100, 100. */
-static const uint64_t cost[TUN_SCHED_CLASSES] = {2, 4, 5, 20, 1, 1};
+/* Of a hundred, in gate classes 0 to 3; each of the other two has as much as all these. */
+static const uint64_t share[TUN_SCHED_CLASSES] = {50, 25, 20, 5, 100, 100};
+enum { GATE_CLASSES = 4 };
+
+/* What a group counts for beside one of another gate class, when classes are one pool. */
+static const uint64_t head[GATE_CLASSES] = {4, 4, 4, 1};
+
+/* Virtual time that a cell takes of a class that has everything; fine enough for shares
+ * of thousands of groups. */
+#define COST UINT64_C(4096)
+
+/* No class is slowed down by more than this, so that virtual time never runs over. */
+#define SLOWEST 4096
 
 enum cv_err tun_sched_init(struct tun_sched *s, uint64_t octets_max) {
     uint64_t blocks = octets_max / (BLOCK_CELLS * sizeof(struct tun_cell));
@@ -21,8 +32,10 @@ enum cv_err tun_sched_init(struct tun_sched *s, uint64_t octets_max) {
     s->blocks = calloc(s->blocks_max, sizeof *s->blocks);
     if (!s->blocks)
         return CV_ERR_NOMEM;
-    for (unsigned i = 0; i < TUN_SCHED_CLASSES; i++)
+    for (unsigned i = 0; i < TUN_SCHED_CLASSES; i++) {
         TAILQ_INIT(&s->class[i]);
+        s->cost[i] = 100 * COST / share[i];
+    }
     return CV_ERR_OK;
 }
 
@@ -94,12 +107,54 @@ static int32_t group_turn(const struct tun_sched *s, const struct tun_sched_grou
     return (int32_t)g->weight * s->burst;
 }
 
+/*
+ * Divides the shares anew. Of two neighbouring classes with cells whose lower one would
+ * serve a group faster, both shares make one pool, and so on upwards (pool adjacent
+ * violators): then the pace of groups falls from class to class.
+ */
+static void share_out(struct tun_sched *s) {
+    struct {
+        uint64_t share, heads;
+    } pool[GATE_CLASSES];
+    unsigned of[GATE_CLASSES], n = 0; /* of which pool a class is */
+    for (unsigned i = 0; i < GATE_CLASSES; i++) {
+        if (s->load[i] == 0)
+            continue;
+        pool[n].share = share[i];
+        pool[n].heads = s->load[i] * head[i];
+        of[i] = n++;
+        while (n > 1 &&
+               pool[n - 2].share * pool[n - 1].heads < pool[n - 1].share * pool[n - 2].heads) {
+            pool[n - 2].share += pool[n - 1].share;
+            pool[n - 2].heads += pool[n - 1].heads;
+            n--;
+            for (unsigned k = 0; k <= i; k++)
+                if (s->load[k] && of[k] == n)
+                    of[k] = n - 1;
+        }
+    }
+    for (unsigned i = 0; i < GATE_CLASSES; i++) {
+        if (s->load[i] == 0)
+            continue;
+        uint64_t heads = s->load[i] * head[i], most = 100 * COST / share[i] * SLOWEST;
+        uint64_t cost = 100 * COST * pool[of[i]].heads / (pool[of[i]].share * heads);
+        s->cost[i] = cost < most ? cost : most;
+    }
+}
+
+static void count_load(struct tun_sched *s, const struct tun_sched_group *g, bool comes) {
+    s->load[g->class] += comes ? g->weight : -(uint64_t)g->weight;
+    if (g->class < GATE_CLASSES)
+        share_out(s);
+}
+
 static void group_activate(struct tun_sched *s, struct tun_sched_group *g) {
     if (g->active)
         return;
     g->active = true;
     g->deficit = group_turn(s, g);
     TAILQ_INSERT_TAIL(&s->class[g->class], g, entry);
+    count_load(s, g, true);
 }
 
 static void group_deactivate(struct tun_sched *s, struct tun_sched_group *g) {
@@ -107,6 +162,7 @@ static void group_deactivate(struct tun_sched *s, struct tun_sched_group *g) {
         return;
     g->active = false;
     TAILQ_REMOVE(&s->class[g->class], g, entry);
+    count_load(s, g, false);
 }
 
 static bool group_is_empty(const struct tun_sched_group *g) {
@@ -378,7 +434,7 @@ struct tun_cell *tun_sched_next(struct tun_sched *s, cv_usec now, struct tun_flo
         if (c) {
             f->deficit--;
             g->deficit -= TUN_WEIGHT_NEW;
-            s->pass[class] += cost[class];
+            s->pass[class] += s->cost[class];
             s->turn--;
             f->granted -= f->held;
         }

@@ -5,7 +5,11 @@
  * robin inside their class; classes by virtual time in proportion to their
  * shares: 50, 25, 20, 5 for the gate's classes 0 to 3, and as much as all of
  * these for traffic between relays. What a class does not use the others get.
- * Every step is O(1).
+ * No group is served faster than one of a higher gate class, and none of class 3
+ * more than a quarter as fast: where few share one class and many the one above,
+ * both shares are one that is divided by heads. Else whoever throws away a name
+ * that is in debt would be better off than who gives (decision 0085). Every step
+ * is O(1).
  *
  * A turn of a flow or class is sixteen cells, which leave in one segmented
  * send, or what the relay's rate carries in 4 ms if that is less: whoever waits
@@ -84,6 +88,8 @@ struct tun_flow {
 struct tun_sched {
     struct tun_sched_groups class[TUN_SCHED_CLASSES];
     uint64_t pass[TUN_SCHED_CLASSES]; /* virtual time at which its next cell begins */
+    uint64_t cost[TUN_SCHED_CLASSES]; /* virtual time that a cell of it takes now */
+    uint64_t load[TUN_SCHED_CLASSES]; /* sum of the weights of groups with cells */
     uint64_t virtual_now;
     unsigned current; /* class being served, */
     int32_t turn;     /* and for so many cells more */

@@ -85,6 +85,65 @@ Test(tun_scheduler, classes_get_their_shares_and_what_others_leave) {
     }
 }
 
+/* clang-format off */
+static const struct {
+    const char *name;
+    unsigned groups[4]; /* of each gate class, all with cells */
+    unsigned want[4];   /* permille of what is sent, for one group */
+} crowds[] = {
+    { "as many of each",                   { 1, 1, 1, 1 },    { 500, 250, 200, 50 } },
+    { "few newcomers, many contributors",  { 0, 30, 3, 0 },   { 0, 30, 30, 0 } },
+    { "one debtor, many contributors",     { 0, 39, 0, 1 },   { 0, 25, 0, 6 } },
+    { "few newcomers, fewer debtors",      { 0, 30, 4, 1 },   { 0, 29, 29, 7 } },
+    { "many newcomers, few contributors",  { 0, 3, 37, 0 },   { 0, 185, 12, 0 } },
+    { "token holders keep what is theirs", { 5, 20, 2, 1 },   { 100, 22, 22, 5 } },
+    { "the same, newcomers flood",         { 5, 20, 12, 1 },  { 100, 14, 14, 4 } },
+    { "and more of them",                  { 5, 20, 36, 1 },  { 100, 12, 6, 2 } },
+    { "more token holders than others",    { 30, 5, 5, 0 },   { 25, 25, 25, 0 } },
+};
+/* clang-format on */
+
+/* Nobody is better off in a lower class, whatever crowds stand in each. */
+Test(tun_scheduler, no_group_is_served_faster_than_one_of_a_higher_class) {
+    enum { GROUPS = 80, TOTAL = 40000 };
+    static struct tun_sched_group group[GROUPS];
+    static struct tun_flow flow[GROUPS];
+    static uint64_t sent[GROUPS];
+    for (size_t row = 0; row < sizeof crowds / sizeof *crowds; row++) {
+        struct tun_sched s;
+        unsigned n = 0, class_of[GROUPS];
+        cr_assert_eq(tun_sched_init(&s, 8 << 20), CV_ERR_OK);
+        tun_sched_pace(&s, TUN_DATAGRAM * 1000); /* short turns: shares show soon */
+        for (unsigned class = 0; class < 4; class ++)
+            for (unsigned k = 0; k < crowds[row].groups[class]; k++, n++) {
+                class_of[n] = class;
+                sent[n] = 0;
+                tun_sched_group_init(&group[n], class, 16);
+                tun_flow_init(&flow[n], &group[n], &sent[n], 16);
+                flow[n].patient = true;
+            }
+        for (unsigned k = 0; k < TOTAL; k++) {
+            struct tun_flow *f;
+            for (unsigned i = 0; i < n; i++)
+                while (flow[i].count < 4)
+                    tun_sched_put(&s, &flow[i], tun_sched_take(&s), k);
+            struct tun_cell *c = tun_sched_next(&s, k, &f);
+            cr_assert_not_null(c);
+            ++*(uint64_t *)f->owner;
+            tun_sched_release(&s, c);
+        }
+        for (unsigned i = 0; i < n; i++) {
+            int64_t got = (int64_t)(sent[i] * 10000 / TOTAL),
+                    want = crowds[row].want[class_of[i]] * INT64_C(10);
+            cr_expect(got >= want - want / 10 - 6 && got <= want + want / 10 + 6,
+                      "%s: one of class %u got %ld of 10000, want %ld", crowds[row].name,
+                      class_of[i], (long)got, (long)want);
+            tun_flow_clear(&s, &flow[i]);
+        }
+        tun_sched_done(&s);
+    }
+}
+
 Test(tun_scheduler, many_circuits_do_not_buy_a_network_more) {
     struct bench b = {0};
     cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);

@@ -1,0 +1,55 @@
+/*
+ * The two halves of the scenario `economy`: who ranks, and who is served. Both
+ * through the ledger, its ranking, its gate and the tunnel's scheduler as they are.
+ * Running out of memory ends the program.
+ */
+#ifndef CULVERT_TESTS_SCENARIOS_ECONOMY_H
+#define CULVERT_TESTS_SCENARIOS_ECONOMY_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+/*
+ * A network of relays with rows, as one of them ranks it: its neighbours compete for
+ * what it carries, and rows between competitors count nothing (rank_walk.h). One relay
+ * after the other attacks. Figures are the worst of all attackers, shapes of what they
+ * hang behind themselves (star, cycle, clique) and numbers of fakes.
+ */
+enum { ECONOMY_SIZES = 4 }; /* 1, 10, 100, 1000 fakes */
+
+struct economy_standing {
+    double own;                /* the attacker's score, of what it is without fakes */
+    double all[ECONOMY_SIZES]; /* that of it and its fakes together */
+    double order;              /* honest competitors that change places: part of all pairs */
+    double order_hub;          /* the same, behind the relay with the most neighbours */
+    double order_hub_far;      /* of all honest relays, not only of those that compete */
+    unsigned batches;          /* of priority tokens, for an attacker and its fakes */
+    double collusion;     /* two competitors that vouch for each other: both scores, of before */
+    double collusion_far; /* the same for two that have no link here */
+    double junk_own;      /* what pushing junk through honest relays to a sink of one's own adds
+                             to one's score, of what carrying as much for others would, */
+    double junk;          /* and what it adds to that and the sink's together */
+    uint32_t forger;      /* score of a proven forger */
+};
+
+/* Writes rows to csv when it is not NULL. */
+void economy_standing(uint64_t seed, FILE *csv, struct economy_standing *ret);
+
+/*
+ * One saturated relay whose clients always want more: contributors, free-riders,
+ * whitewashers who take a new key whenever they are in debt, newcomers, holders of
+ * tokens, and a thousand fake newcomers behind ten networks. Once with as many of
+ * each, once with a crowd of one kind and one of the others. Medians of the worst.
+ */
+struct economy_service {
+    double contributor; /* cells a second, in the first population */
+    double rider;       /* of a contributor */
+    double washer;      /* of a contributor */
+    double newcomer;    /* in the first minute, of an equal share */
+    double flooded;     /* what class 0 has left, once the fakes are there */
+    double alone;       /* what a free-rider gets of an idle relay, of all there is */
+};
+
+void economy_service(uint64_t seed, FILE *csv, struct economy_service *ret);
+
+#endif

@@ -1,0 +1,280 @@
+/*
+ * Standing: a network of relays with rows, and one of them with fakes behind it, junk
+ * pushed to a sink of its own, two relays that vouch for each other, a proven forger.
+ */
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/rng_seeded.h"
+#include "reputation/rank_walk.h"
+#include "scenarios/economy.h"
+
+enum { RELAYS = 120, FAKES_MAX = 1000, EGO = 0, HUB = 1, WALKS = 40000 };
+
+#define FAKE_OCTETS (UINT64_C(10) << 40)
+
+enum shape { STAR, CYCLE, CLIQUE, SHAPES };
+static const char *const shapes[SHAPES] = {"star", "cycle", "clique"};
+static const unsigned sizes[ECONOMY_SIZES] = {1, 10, 100, 1000};
+
+struct row {
+    unsigned a, b;
+    uint64_t octets;
+};
+
+struct honest {
+    struct row rows[RELAYS * 8];
+    unsigned n;
+};
+
+struct standing {
+    uint32_t hits[RELAYS + FAKES_MAX];
+    uint32_t count;
+};
+
+struct market {
+    struct honest honest;
+    bool rival[RELAYS]; /* has a link with ego, and competes for what ego carries */
+    struct standing before;
+};
+
+static void name(unsigned who, uint8_t ret[CV_KEY]) {
+    memset(ret, 0, CV_KEY);
+    ret[0] = (uint8_t)who;
+    ret[1] = (uint8_t)(who >> 8);
+    ret[31] = 1;
+}
+
+/* Few relays carry much, and have many neighbours. */
+static void make_honest(struct honest *h, const struct cv_rng *rng) {
+    h->n = 0;
+    for (unsigned i = 1; i < RELAYS; i++)
+        for (unsigned k = 0; k < 5; k++) {
+            unsigned b = (unsigned)cv_rng_below(rng, 1 + cv_rng_below(rng, i));
+            uint64_t octets = UINT64_C(1) << cv_rng_between(rng, 28, 36);
+            h->rows[h->n++] = (struct row){i, b, octets};
+        }
+}
+
+static void put(struct rep_graph *g, unsigned a, unsigned b, uint64_t octets) {
+    struct rep_edge e = {.octets = octets, .recent = octets};
+    for (unsigned way = 0; way < 2 && a != b; way++) {
+        name(way ? b : a, e.giver);
+        name(way ? a : b, e.taker);
+        enum cv_err err = rep_graph_set(g, &e);
+        if (err)
+            abort();
+    }
+}
+
+static void put_fakes(struct rep_graph *g, unsigned attacker, enum shape shape, unsigned n) {
+    for (unsigned i = 0; i < n; i++) {
+        unsigned fake = RELAYS + i, next = RELAYS + (i + 1) % n;
+        if (shape == STAR || i == 0)
+            put(g, attacker, fake, FAKE_OCTETS);
+        if (shape == CYCLE && i + 1 == n)
+            put(g, fake, attacker, FAKE_OCTETS);
+        else if (shape != STAR)
+            put(g, fake, next, FAKE_OCTETS);
+        for (unsigned k = 2; shape == CLIQUE && k <= 16 && k < n; k++) /* enough of a clique */
+            put(g, fake, RELAYS + (i + k) % n, FAKE_OCTETS);
+    }
+}
+
+static struct rep_graph *make_graph(const struct honest *h) {
+    static const uint8_t hash_key[16] = {3};
+    struct rep_graph *g = rep_graph_new(RELAYS + FAKES_MAX, hash_key);
+    uint8_t key[CV_KEY];
+    uint32_t i;
+    if (!g)
+        abort();
+    for (unsigned who = 0; who < RELAYS; who++) {
+        name(who, key);
+        if (rep_graph_node(g, key, &i))
+            abort();
+    }
+    for (unsigned k = 0; k < h->n; k++)
+        put(g, h->rows[k].a, h->rows[k].b, h->rows[k].octets);
+    return g;
+}
+
+/* As the ledger does (standing.c): competitors' rows with each other do not count. */
+static void rank(const struct market *m, struct rep_graph *g, struct standing *ret) {
+    struct rep_walk_config cfg = {.walks = WALKS, .alpha_permille = REP_ALPHA_PERMILLE, .seed = 1};
+    struct rep_walks *w = rep_walks_new(&cfg);
+    uint32_t rivals[RELAYS], n = 0;
+    for (unsigned i = 0; i < RELAYS; i++)
+        if (m->rival[i])
+            rivals[n++] = i;
+    if (!w || rep_walks_rivals(w, rivals, n) || rep_walks_update(w, g, EGO))
+        abort();
+    ret->count = rep_graph_count(g);
+    for (uint32_t i = 0; i < ret->count; i++)
+        ret->hits[i] = rep_walks_hits(w, i);
+    rep_walks_free(w);
+    rep_graph_free(g);
+}
+
+static double larger(double a, double b) {
+    return a > b ? a : b;
+}
+
+/* Could so many walks more be chance? Three times what counts of walks scatter by, and
+ * less than a tenth is no order either. */
+static bool apart(double x, double y) {
+    double d = x > y ? x - y : y - x;
+    return d * d > 9 * (x + y) && d > larger(x, y) / 10;
+}
+
+/* Honest pairs that change their order, of those that have one: among competitors, or
+ * of all. */
+static double disorder(const struct market *m, const struct standing *after, unsigned but,
+                       bool far) {
+    unsigned pairs = 0, turned = 0;
+    for (unsigned i = 1; i < RELAYS; i++)
+        for (unsigned j = 1; j < i; j++) {
+            double x = m->before.hits[i], y = m->before.hits[j];
+            if (i == but || j == but || (!far && !(m->rival[i] && m->rival[j])))
+                continue;
+            if (!apart(x, y))
+                continue;
+            pairs++;
+            turned += (x > y) != (after->hits[i] > after->hits[j]);
+        }
+    return pairs ? (double)turned / pairs : 0;
+}
+
+/* How many of attacker and fakes have the score that a guard wants for a batch: a part
+ * of the mean neighbour's (issue.c). */
+static unsigned batches(const struct market *m, const struct standing *after) {
+    uint64_t sum = 0, scored = 0;
+    unsigned n = 1;
+    for (unsigned i = 1; i < RELAYS; i++)
+        if (m->rival[i] && after->hits[i]) {
+            sum += after->hits[i];
+            scored++;
+        }
+    uint64_t least = scored ? sum / scored / REP_TOKEN_HITS_PART : 0;
+    for (unsigned i = RELAYS; i < after->count; i++)
+        n += after->hits[i] >= least;
+    return n;
+}
+
+static void try_attack(const struct market *m, unsigned attacker, enum shape shape, unsigned size,
+                       FILE *csv, struct economy_standing *worst) {
+    static struct standing after;
+    unsigned n = sizes[size];
+    struct rep_graph *g = make_graph(&m->honest);
+    put_fakes(g, attacker, shape, n);
+    rank(m, g, &after);
+    uint64_t sum = after.hits[attacker];
+    for (unsigned i = RELAYS; i < after.count; i++)
+        sum += after.hits[i];
+    double base = m->before.hits[attacker];
+    double own = after.hits[attacker] / base, all = (double)sum / base;
+    double order = disorder(m, &after, attacker, false);
+    double far = disorder(m, &after, attacker, true);
+    unsigned earned = batches(m, &after);
+    if (csv)
+        fprintf(csv, "attack,%s,%u,%u,%u,%.4f,%.4f,%.5f,%.5f,%u\n", shapes[shape], n, attacker,
+                m->before.hits[attacker], own, all, order, far, earned);
+    worst->own = larger(worst->own, own);
+    worst->all[size] = larger(worst->all[size], all);
+    if (attacker == HUB) {
+        worst->order_hub = larger(worst->order_hub, order);
+        worst->order_hub_far = larger(worst->order_hub_far, far);
+    } else {
+        worst->order = larger(worst->order, order);
+    }
+    worst->batches = earned > worst->batches ? earned : worst->batches;
+}
+
+/* Two relays with rows of their own that vouch for each other. */
+static double collusion(const struct market *m, unsigned a, unsigned b) {
+    static struct standing after;
+    struct rep_graph *g = make_graph(&m->honest);
+    put(g, a, b, FAKE_OCTETS);
+    rank(m, g, &after);
+    return (double)(after.hits[a] + after.hits[b]) / (m->before.hits[a] + m->before.hits[b]);
+}
+
+/*
+ * Relay `a` sends junk through honest relays to a sink of its own, so that they owe it
+ * thanks: what it gains, and what both names gain, of what it gains by carrying as many
+ * octets for these relays.
+ */
+static void junk(const struct market *m, unsigned a, struct economy_standing *ret) {
+    enum { THROUGH = 8 };
+    static struct standing pushed, carried;
+    uint64_t octets = UINT64_C(1) << 36;
+    struct rep_graph *g = make_graph(&m->honest), *other = make_graph(&m->honest);
+    for (unsigned i = 0; i < THROUGH; i++) {
+        unsigned relay = RELAYS - 1 - i;
+        put(g, a, relay, octets);
+        put(g, relay, RELAYS, octets);
+        put(other, a, relay, 2 * octets); /* in from half of them, out to the other */
+    }
+    rank(m, g, &pushed);
+    rank(m, other, &carried);
+    double before = m->before.hits[a], honest = carried.hits[a] - before;
+    if (honest <= 0)
+        abort();
+    ret->junk_own = (pushed.hits[a] - before) / honest;
+    ret->junk = (pushed.hits[a] + (double)pushed.hits[RELAYS] - before) / honest;
+}
+
+static uint32_t forger(const struct market *m, unsigned who) {
+    static struct standing after;
+    struct rep_graph *g = make_graph(&m->honest);
+    uint8_t key[CV_KEY];
+    name(who, key);
+    if (rep_graph_exclude(g, key))
+        abort();
+    rank(m, g, &after);
+    return after.hits[who];
+}
+
+static void find_rivals(struct market *m) {
+    for (unsigned k = 0; k < m->honest.n; k++) {
+        const struct row *r = &m->honest.rows[k];
+        if (r->a == EGO || r->b == EGO)
+            m->rival[r->a == EGO ? r->b : r->a] = true;
+    }
+    m->rival[EGO] = false;
+}
+
+/* Two of these, from the best-known on. */
+static void find_pair(const struct market *m, bool rivals, unsigned ret[2]) {
+    unsigned n = 0;
+    for (unsigned i = HUB + 1; i < RELAYS && n < 2; i++)
+        if (m->rival[i] == rivals && m->before.hits[i] >= 100)
+            ret[n++] = i;
+    if (n < 2)
+        abort();
+}
+
+void economy_standing(uint64_t seed, FILE *csv, struct economy_standing *ret) {
+    static struct market m;
+    struct cv_rng_seeded dice;
+    unsigned pair[2];
+    memset(&m, 0, sizeof m);
+    *ret = (struct economy_standing){0};
+    cv_rng_seeded_init(&dice, seed);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    make_honest(&m.honest, &rng);
+    find_rivals(&m);
+    rank(&m, make_graph(&m.honest), &m.before);
+    const unsigned attackers[] = {HUB, RELAYS / 4, RELAYS / 2};
+    for (size_t i = 0; i < sizeof attackers / sizeof *attackers; i++)
+        for (unsigned size = 0; size < ECONOMY_SIZES; size++)
+            for (enum shape shape = STAR; shape < SHAPES; shape++)
+                if (m.before.hits[attackers[i]] >= 400)
+                    try_attack(&m, attackers[i], shape, size, csv, ret);
+    find_pair(&m, true, pair);
+    ret->collusion = collusion(&m, pair[0], pair[1]);
+    find_pair(&m, false, pair);
+    ret->collusion_far = collusion(&m, pair[0], pair[1]);
+    junk(&m, pair[0], ret);
+    ret->forger = forger(&m, HUB);
+}
