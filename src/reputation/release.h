@@ -1,5 +1,6 @@
 /*
- * What becomes public of an epoch's octets, and when. Amounts rounded to
+ * What becomes public of an epoch's octets, and when. Half of what passed between
+ * two relays, as given and as taken alike (decision 0086). Amounts rounded to
  * powers of two with a dither that both relays of a pair share and nobody else
  * knows: the rows add up to the truth, a single one says little. Pure
  * functions on integers, the same on every machine and compiler.

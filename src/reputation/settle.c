@@ -1,8 +1,8 @@
 /*
  * A closed row becomes two half-blocks. The relay whose timer fires first
  *   1. sends COUNTERS (tell) and gets the other's,
- *   2. signs a proposal that raises its cumulative claims by the rounded
- *      smaller counts, commits it, sends it and repeats it,
+ *   2. signs a proposal that raises both of its cumulative claims by half of the
+ *      smaller counts together, rounded, commits it, sends it and repeats it,
  * and the other countersigns what it can confirm by its own count. When both
  * begin at once the lower key's goes on, whether the crossing messages are
  * COUNTERS or, after losses, signed proposals. Every step may be lost, repeated
@@ -27,9 +27,12 @@ static uint64_t smaller(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-/* What a count of this row's epoch is rounded to. False: no such pair. */
+/* What becomes public of the counts of this row's epoch, as given and as taken alike:
+ * half of both, rounded. Who of the two gave more would tell whose clients send more
+ * than they take, and which guard a hidden seeder has (decision 0086). False: no such
+ * pair. */
 static bool rounded(struct rep_ledger *l, struct rep_open_row *row, uint64_t given, uint64_t taken,
-                    uint64_t *ret_given, uint64_t *ret_taken) {
+                    uint64_t *ret) {
     struct rep_peer *p = row->peer;
     if (!p->has_secret) {
         if (rep_release_secret(p->pair_secret, &l->identity_secret, p->key, l->cfg.network_id))
@@ -37,8 +40,7 @@ static bool rounded(struct rep_ledger *l, struct rep_open_row *row, uint64_t giv
         p->has_secret = true;
     }
     uint64_t u = rep_release_dither(p->pair_secret, row->p.epoch);
-    *ret_given = rep_release_amount(given, u, l->cfg.minimum_octets);
-    *ret_taken = rep_release_amount(taken, u, l->cfg.minimum_octets);
+    *ret = rep_release_amount((given + taken) / 2, u, l->cfg.minimum_octets);
     return true;
 }
 
@@ -107,16 +109,16 @@ static uint64_t raise(uint64_t claim, uint64_t by) {
 }
 
 static void propose(struct rep_ledger *l, struct cv_now now, struct rep_open_row *row,
-                    uint64_t given, uint64_t taken) {
+                    uint64_t amount) {
     struct rep_record r;
     assert(row->p.proposal == 0);
-    assert(given != 0 || taken != 0);
+    assert(amount != 0);
     if (!next_record(l, now, row->peer, &r))
         return;
     r.type = REP_PROPOSAL;
     r.epoch = row->p.epoch;
-    r.given = raise(r.given, given);
-    r.taken = raise(r.taken, taken);
+    r.given = raise(r.given, amount);
+    r.taken = raise(r.taken, amount);
     if (!sign(l, now, &r))
         return;
     l->stats.proposals++;
@@ -185,20 +187,19 @@ enum cv_err rep_settle_counters(struct rep_ledger *l, struct cv_now now, struct 
         return CV_ERR_OK;
     }
 
-    uint64_t given, taken;
-    if (!rounded(l, row, smaller(row->p.given, m->taken), smaller(row->p.taken, m->given), &given,
-                 &taken))
+    uint64_t amount;
+    if (!rounded(l, row, smaller(row->p.given, m->taken), smaller(row->p.taken, m->given), &amount))
         return CV_ERR_AUTH;
     bool mine = row->asked && (!tell || lower_key(l, p));
     if (tell && !mine)
         send_counters(l, p, &row->p, 0);
-    if (given == 0 && taken == 0) {
+    if (amount == 0) {
         if (mine || tell) /* both ends see it is nothing */
             rep_counter_drop(l, now, row);
         return CV_ERR_OK;
     }
     if (mine) {
-        propose(l, now, row, given, taken);
+        propose(l, now, row, amount);
     } else if (tell) {
         row->asked = false;
         row->retry = REP_RETRY_FIRST;
@@ -223,28 +224,26 @@ static enum cv_err raised(struct rep_ledger *l, const struct rep_record *p, uint
 
 static void countersign(struct rep_ledger *l, struct cv_now now, struct rep_open_row *row,
                         const struct rep_record *proposal) {
-    uint64_t given = 0, taken = 0, up_given, up_taken;
+    uint64_t own = 0, up_given = 0, up_taken = 0;
     struct rep_record r;
     if (!next_record(l, now, row->peer, &r))
         return;
     /* Our own crossing proposal has raised our claims for this epoch already. */
     if (row->p.proposal == 0) {
-        if (!rounded(l, row, row->p.given, row->p.taken, &given, &taken))
+        if (!rounded(l, row, row->p.given, row->p.taken, &own))
             return;
         enum cv_err err = raised(l, proposal, &up_given, &up_taken);
         if (err) {
             rep_ledger_fail(l, err);
             return;
         }
-        given = smaller(given, up_taken);
-        taken = smaller(taken, up_given);
     }
     r.type = REP_AGREEMENT;
     r.epoch = row->p.epoch;
     r.peer_seq = proposal->seq;
     memcpy(r.peer_hash, proposal->hash, REP_HASH);
-    r.given = raise(r.given, given);
-    r.taken = raise(r.taken, taken);
+    r.given = raise(r.given, smaller(own, up_taken));
+    r.taken = raise(r.taken, smaller(own, up_given));
     if (!sign(l, now, &r))
         return;
     l->stats.agreements++;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crypto/hash.h"
+#include "reputation/message.h"
 
 const uint8_t ledgers_network[REP_NETWORK_ID] = "ledgers";
 
@@ -159,6 +160,10 @@ static struct ledgers_message *pop(struct ledgers *w) {
 void ledgers_send(struct ledgers *w, unsigned from, unsigned to, const uint8_t *body, size_t len) {
     w->node[from].messages++;
     w->octets += len;
+    if (w->on_send)
+        w->on_send(w->on_send_ctx, from, body, len);
+    if (w->no_gossip && body[0] != REP_MESSAGE_COUNTERS && body[0] != REP_MESSAGE_RECORDS)
+        return;
     if (cv_rng_below(&w->rng, 1000) < w->loss_permille)
         return;
     struct ledgers_message *m = alloc(1, sizeof *m + len);

@@ -13,7 +13,7 @@
 #include "reputation/ledger.h"
 #include "reputation/store_memory.h"
 
-enum { LEDGERS_MAX = 1024, LEDGERS_LINKS_MAX = 64 };
+enum { LEDGERS_MAX = 1024, LEDGERS_LINKS_MAX = 512 };
 
 struct ledgers_node {
     struct cv_ed25519_secret identity;
@@ -32,6 +32,10 @@ struct ledgers {
     struct cv_rng_seeded dice;
     struct cv_rng rng;
     unsigned loss_permille;
+    bool no_gossip; /* only what settles a pair's own row arrives */
+    /* Told of every message as it is sent; NULL: nobody. */
+    void (*on_send)(void *ctx, unsigned from, const uint8_t *body, size_t len);
+    void *on_send_ctx;
     cv_usec delay_min, delay_max;
     struct ledgers_message **flying; /* a heap by time */
     uint32_t flying_n, flying_cap;

@@ -67,6 +67,8 @@ const struct scenario scenarios[] = {
      scenario_relay_dies_8, 4},
     {"fair_relay", "a saturated relay: contributor 3 : 1 free-rider, 1 : 1 with the gate off",
      scenario_fair_relay, 2},
+    {"privacy", "two weeks of viewers and seeders: what an adversary gets of the ledger (--csv)",
+     scenario_privacy, 3},
     {"tokens", "a relay with a score watches: tokens through circuits, spent on nameless links",
      scenario_tokens, 2},
     {"same_run", "whole nodes, crash and restart: same seed, same run", scenario_same_run, 2},
@@ -128,7 +130,7 @@ static uint64_t number(struct argp_state *state, const char *what, const char *t
     return v;
 }
 
-enum { HOSTILE = 256, TOLERATE, CSV }; /* no short form */
+enum { HOSTILE = 256, TOLERATE, CSV, PERCENT }; /* no short form */
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
     struct options *o = state->input;
@@ -157,6 +159,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         o->args.hostile = (unsigned)number(state, "percentage", arg);
         if (o->args.hostile > 90)
             argp_error(state, "--hostile: at most 90");
+        return 0;
+    case PERCENT:
+        o->args.percent = (unsigned)number(state, "percentage", arg);
         return 0;
     case TOLERATE:
         o->tolerated = number(state, "tolerate", arg);
@@ -187,6 +192,8 @@ static const struct argp_option option_table[] = {
     {"nodes", 'n', "N", 0, "Nodes, where the scenario leaves it open", 0},
     {"minutes", 'm', "N", 0, "Simulated minutes, where the scenario leaves it open", 0},
     {"hostile", HOSTILE, "PERCENT", 0, "Hostile nodes, where the scenario knows such", 0},
+    {"percent", PERCENT, "PERCENT", 0, "So much of what is usual, where the scenario has a size",
+     0},
     {"tolerate", TOLERATE, "COUNT", 0,
      "So many seeds may fail, for what chance alone can bring about", 0},
     {"csv", CSV, "FILE", 0, "Rows of single results, where the scenario has such", 0},

@@ -17,6 +17,7 @@ struct scenario_args {
     unsigned nodes;   /* 0: as the scenario likes */
     unsigned minutes; /* of simulated time; 0: likewise */
     unsigned hostile; /* of a hundred nodes, where the scenario knows such */
+    unsigned percent; /* of what it does usually, where that has a size; 0: as it likes */
     bool verbose;
     FILE *csv; /* rows of whatever the scenario has rows of; NULL: none wanted */
 };
@@ -62,6 +63,7 @@ bool scenario_introduced(const struct scenario_args *args, struct scenario_resul
 bool scenario_relay_dies(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_relay_dies_8(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fair_relay(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_privacy(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_same_run(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_correlation(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fairness(const struct scenario_args *args, struct scenario_result *ret);

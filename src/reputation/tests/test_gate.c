@@ -1,7 +1,9 @@
-/* The gate's judgement: classes, hysteresis, dwelling. */
+/* The gate: classes, hysteresis, dwelling; what it decides from, and what nobody is
+ * banned for. */
 #include "support/suite.h"
 
 #include "reputation/gate.h"
+#include "reputation/tests/world.h"
 
 CV_SUITE(rep_gate);
 
@@ -81,9 +83,139 @@ Test(rep_gate, hovering_does_not_flicker) {
     cr_expect_leq(changes, 1);
 }
 
-Test(rep_gate, shares_add_up) {
-    unsigned sum = 0;
-    for (unsigned i = 0; i < REP_CLASSES; i++)
-        sum += rep_class_share[i];
-    cr_expect_eq(sum, 100);
+/* The tunnel's scheduler has the same (tun_scheduler/classes_get_their_shares_...). */
+Test(rep_gate, shares_are_those_of_the_design) {
+    static const uint8_t want[REP_CLASSES] = {50, 25, 20, 5};
+    cr_expect_arr_eq(rep_class_share, want, sizeof want);
+}
+
+/* ---- in the ledger ---- */
+
+/* A store that counts what is asked of it. */
+static struct {
+    const struct rep_store *below;
+    unsigned asked;
+} spy;
+
+static enum cv_err spy_account_get(void *ctx, const uint8_t client[CV_KEY],
+                                   struct rep_account *ret) {
+    spy.asked++;
+    return spy.below->account_get(ctx, client, ret);
+}
+
+static enum cv_err spy_ban_get(void *ctx, const uint8_t peer[CV_KEY], int64_t *ret_until) {
+    spy.asked++;
+    return spy.below->ban_get(ctx, peer, ret_until);
+}
+
+static enum cv_err spy_block_get(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq,
+                                 struct rep_record *ret) {
+    spy.asked++;
+    return spy.below->block_get(ctx, owner, seq, ret);
+}
+
+static enum cv_err spy_block_seek(void *ctx, const uint8_t owner[CV_KEY], const uint8_t *peer,
+                                  uint64_t seq, enum rep_seek how, struct rep_record *ret) {
+    spy.asked++;
+    return spy.below->block_seek(ctx, owner, peer, seq, how, ret);
+}
+
+static enum cv_err spy_edge_get(void *ctx, const uint8_t giver[CV_KEY], const uint8_t taker[CV_KEY],
+                                struct rep_edge *ret) {
+    spy.asked++;
+    return spy.below->edge_get(ctx, giver, taker, ret);
+}
+
+Test(rep_gate, a_decision_asks_no_store) {
+    struct world w;
+    struct rep_store watched;
+    struct cv_addr addr = {.ip = {127, 20, 0, 1}, .port = 1, .family = 4};
+    uint8_t client[CV_KEY] = {7};
+    world_init(&w, 2, 1, 700, 1000);
+    rep_ledger_free(w.node[0].ledger);
+    watched = *w.node[0].store;
+    spy.below = w.node[0].store;
+    watched.account_get = spy_account_get;
+    watched.ban_get = spy_ban_get;
+    watched.block_get = spy_block_get;
+    watched.block_seek = spy_block_seek;
+    watched.edge_get = spy_edge_get;
+    w.node[0].store = &watched;
+    world_boot(&w, 0);
+    world_join(&w, 0, 1);
+    struct rep_ledger *l = w.node[0].ledger;
+    cr_assert_eq(rep_ledger_link_up(l, w.now, 7, REP_ROLE_CLIENT, client, &addr), CV_ERR_OK);
+    cr_expect_gt(spy.asked, 0, "who came is looked up once");
+    spy.asked = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        rep_ledger_carried(l, w.now, 7, 1232, 2 * 1232);
+        (void)rep_ledger_class(l, 7);
+        (void)rep_ledger_weight(l, world_link(1));
+    }
+    cr_expect_eq(spy.asked, 0, "asked %u times", spy.asked);
+    cr_expect_eq(rep_ledger_class(l, 7), REP_CLASS_GIVER, "and it changed meanwhile");
+    world_drain(&w, 0);
+    world_done(&w);
+}
+
+/* What comes from relay 1, one octet changed: nothing of it counts. */
+static void disturb(struct world *w, uint8_t *body, uint16_t len) {
+    body[cv_rng_below(&w->rng, len)] ^= (uint8_t)(1 + cv_rng_below(&w->rng, 255));
+    (void)rep_ledger_on_message(w->node[0].ledger, w->now, world_link(1), body, len);
+    world_drain(w, 0);
+}
+
+static void disturb_what_it_says(void *ctx, unsigned i, const struct rep_event *e) {
+    struct world *w = ctx;
+    if (i != 1 || e->kind != REP_EVENT_SEND)
+        return;
+    for (unsigned k = 0; k < 20; k++) {
+        uint8_t body[REP_MESSAGE_MAX];
+        memcpy(body, e->send.body, e->send.len);
+        disturb(w, body, e->send.len);
+    }
+}
+
+/* A relay that sends garbage, half-blocks with signatures that are none, counters that
+ * are lies, that takes for months and answers no settlement: it counts nothing and stays.
+ * Two half-blocks that contradict each other, signed by it, end that. */
+Test(rep_gate, nothing_but_a_proof_bans) {
+    struct world w;
+    struct rep_stats st;
+    world_init(&w, 2, 3, 700, 1000);
+    world_join(&w, 0, 1);
+    w.watch = disturb_what_it_says;
+    w.watch_ctx = &w;
+    for (unsigned epoch = 0; epoch < 12; epoch++) {
+        uint8_t lie[1 + 1 + 4 + 8 + 8] = {1, 1};
+        cv_rng_fill(&w.rng, lie + 2, sizeof lie - 2);
+        (void)rep_ledger_on_message(w.node[0].ledger, w.now, world_link(1), lie, sizeof lie);
+        w.loss_permille = epoch % 2 ? 1000 : 0; /* every other epoch it answers nothing */
+        world_carry(&w, 0, 1, UINT64_C(1) << 40);
+        world_run(&w, w.now.mono + CV_SEC(700));
+    }
+    rep_ledger_stats(w.node[0].ledger, &st);
+    cr_expect_gt(st.messages_refused, 100);
+    cr_expect_eq(st.forks, 0);
+    cr_expect_eq(w.node[0].banned[1], 0);
+    world_down(&w, 0, 1);
+    world_up(&w, 0, 1);
+    cr_expect(w.node[0].up[1], "its links are taken");
+
+    w.watch = NULL;
+    struct rep_record r = {.version = REP_RECORD_VERSION, .type = REP_PROPOSAL, .seq = 1000000};
+    memcpy(r.peer, world_key(&w, 0), CV_KEY);
+    memset(r.prev, 1, sizeof r.prev);
+    r.epoch = (uint32_t)(w.now.wall / 700);
+    for (unsigned i = 0; i < 2; i++) {
+        uint8_t body[2 + REP_RECORD] = {2, 1};
+        r.given = (UINT64_C(1) << 50) + i;
+        r.taken = UINT64_C(1) << 50;
+        rep_record_sign(&r, &w.node[1].cfg.identity_secret, w.node[1].cfg.network_id);
+        rep_record_write(&r, body + 2);
+        (void)rep_ledger_on_message(w.node[0].ledger, w.now, world_link(1), body, sizeof body);
+        world_drain(&w, 0);
+        cr_expect_eq(w.node[0].banned[1], i);
+    }
+    world_done(&w);
 }
