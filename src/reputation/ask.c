@@ -98,6 +98,8 @@ void rep_ask_due(struct rep_ledger *l, struct cv_now now, struct rep_peer *p) {
 /* The other half of one of our half-blocks, if it is known. */
 static enum cv_err other_half(struct rep_ledger *l, const struct rep_record *r,
                               struct rep_record *ret) {
+    if (r->type == REP_SUCCESSION)
+        return CV_ERR_NOENT; /* it has none */
     if (r->type == REP_PROPOSAL)
         return l->store->block_answer(l->store->ctx, r, ret);
     return l->store->block_get(l->store->ctx, r->peer, r->peer_seq, ret);
@@ -169,6 +171,8 @@ static enum cv_err read_all(struct rep_ledger *l, const struct rep_peer *p,
             return err;
         if (l->epoch == 0 || ret->r[i].epoch > l->epoch + 1)
             return CV_ERR_STALE; /* tomorrow's octets have not been carried */
+        if (ret->r[i].type == REP_SUCCESSION)
+            continue; /* told to whoever may care: see take() */
         if (!about_us(l, p, &ret->r[i]) && !belongs_to_answer(p, &ret->r[i]) &&
             !rep_gossip_wanted(p, &ret->r[i]))
             return CV_ERR_DENIED;
@@ -192,6 +196,18 @@ static enum cv_err our_own(struct rep_ledger *l, const struct rep_record *r) {
     return CV_ERR_DIFFERS;
 }
 
+/* Who takes whose place is told unasked, by anybody. */
+static enum cv_err may_succeed(struct rep_ledger *l, struct rep_peer *p,
+                               const struct rep_record *r) {
+    struct rep_record known;
+    enum cv_err err = l->store->block_get(l->store->ctx, r->owner, r->seq, &known);
+    if (!err && memcmp(known.hash, r->hash, REP_HASH) == 0)
+        return CV_ERR_EXIST;
+    if (!rep_succession_near(l, r))
+        return CV_ERR_EXIST; /* nothing hangs on it: as if we had it */
+    return rep_gossip_may_take(l, p) ? CV_ERR_OK : CV_ERR_LIMIT;
+}
+
 static bool may_push(struct rep_ledger *l, struct rep_peer *p) {
     if (p->pushed_epoch != l->epoch) {
         p->pushed_epoch = l->epoch;
@@ -205,7 +221,11 @@ static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer
     struct rep_chain_result result;
     if (memcmp(r->owner, l->identity_secret.public_key, CV_KEY) == 0)
         return our_own(l, r);
-    if (!belongs_to_answer(p, r)) {
+    if (r->type == REP_SUCCESSION) {
+        enum cv_err refused = may_succeed(l, p, r);
+        if (refused)
+            return refused;
+    } else if (!belongs_to_answer(p, r)) {
         if (!about_us(l, p, r) && !rep_gossip_near(l, r))
             return CV_ERR_EXIST; /* too far away: as if we had it */
         struct rep_record known;
@@ -218,7 +238,7 @@ static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer
     if (!rep_ledger_begin(l, now))
         return CV_ERR_DENIED;
     enum cv_err err = rep_ledger_add(l, now, r, false, &result);
-    if ((!err || err == CV_ERR_EXIST) && about_us(l, p, r))
+    if ((!err || err == CV_ERR_EXIST) && r->type != REP_SUCCESSION && about_us(l, p, r))
         rep_settle_record(l, now, p, r);
     return err;
 }

@@ -48,8 +48,9 @@ static enum cv_err prove(const struct rep_store *s, const struct rep_record *kno
 
 /* The half-blocks next to `r`, as far as they are known. */
 struct around {
-    struct rep_record same, before, after, pair_below, pair_above;
+    struct rep_record same, before, after, pair_below, pair_above, closed;
     bool has_same, has_before, has_after, has_pair_below, has_pair_above;
+    bool has_closed; /* the owner's key has a successor */
 };
 
 static enum cv_err found(enum cv_err err, bool *ret) {
@@ -66,12 +67,15 @@ static enum cv_err look_around(const struct rep_store *s, const struct rep_recor
         found(s->block_seek(s->ctx, r->owner, NULL, r->seq, REP_SEEK_FROM, &from), &has_from);
     if (err)
         return err;
+    memset(a, 0, sizeof *a);
     a->has_same = has_from && from.seq == r->seq;
-    a->has_before = a->has_after = a->has_pair_below = a->has_pair_above = false;
     if (a->has_same) {
         a->same = from;
         return CV_ERR_OK;
     }
+    if (r->type == REP_SUCCESSION) /* the newest half-block is what it may contradict */
+        return found(s->block_seek(s->ctx, r->owner, NULL, r->seq, REP_SEEK_BELOW, &a->pair_below),
+                     &a->has_pair_below);
     err = found(s->block_get(s->ctx, r->owner, r->seq - 1, &a->before), &a->has_before);
     if (!err && a->has_before && memcmp(a->before.peer, r->peer, CV_KEY) == 0) {
         a->pair_below = a->before;
@@ -83,9 +87,12 @@ static enum cv_err look_around(const struct rep_store *s, const struct rep_recor
     }
     if (err || !has_from)
         return err;
-    a->has_after = from.seq == r->seq + 1;
+    a->has_after = from.seq == r->seq + 1 && from.type != REP_SUCCESSION;
     if (a->has_after)
         a->after = from;
+    err = found(s->block_get(s->ctx, r->owner, REP_SEQ_LAST, &a->closed), &a->has_closed);
+    if (err)
+        return err;
     return found(s->block_seek(s->ctx, r->owner, r->peer, r->seq, REP_SEEK_FROM, &a->pair_above),
                  &a->has_pair_above);
 }
@@ -145,6 +152,8 @@ static enum cv_err match(const struct rep_store *s, const struct rep_record *r,
     bool known;
     enum cv_err err;
 
+    if (r->type == REP_SUCCESSION)
+        return CV_ERR_OK;
     if (r->type == REP_PROPOSAL) {
         err = found(s->block_answer(s->ctx, r, &other), &known);
         return err || !known ? err : agree(s, r, &other, ret);
@@ -185,6 +194,8 @@ enum cv_err rep_chain_add(const struct rep_store *s, const uint8_t network_id[RE
         return prove(s, &a.pair_below, r, wall, ret);
     if (a.has_pair_above && rep_forkproof_contradict(&a.pair_above, r))
         return prove(s, &a.pair_above, r, wall, ret);
+    if (a.has_closed && rep_forkproof_contradict(&a.closed, r))
+        return prove(s, &a.closed, r, wall, ret);
     /* A prev that does not fit is refused but proves nothing by itself: the
      * half-block it names has not been seen. */
     if (a.has_before && memcmp(r->prev, a.before.hash, REP_HASH) != 0)
@@ -195,7 +206,8 @@ enum cv_err rep_chain_add(const struct rep_store *s, const uint8_t network_id[RE
     err = s->block_put(s->ctx, r);
     if (err) /* get() said it was not there */
         return err == CV_ERR_EXIST ? CV_ERR_CORRUPT : err;
-    ret->gap = r->seq > 1 && !a.has_before;
+    ret->succeeds = r->type == REP_SUCCESSION;
+    ret->gap = r->seq > 1 && !a.has_before && !ret->succeeds;
     return match(s, r, ret);
 }
 

@@ -11,6 +11,9 @@
  * Two half-blocks are agreed when a proposal and the peer's agreement that
  * names it by seq and hash are both there. The agreed amount of each direction
  * is the smaller of the two cumulative claims.
+ *
+ * A succession closes a chain (record.h): it stands alone at its end, without a
+ * half-block before it and whatever gap there is.
  */
 #ifndef CULVERT_REPUTATION_CHAIN_H
 #define CULVERT_REPUTATION_CHAIN_H
@@ -26,6 +29,7 @@ struct rep_chain_result {
     bool forked;           /* it contradicts a known half-block: */
     struct rep_fork fork;  /* the proof, stored; the owner is banned */
     bool gap;              /* owner's half-block seq - 1 is not known */
+    bool succeeds;         /* it says who takes the owner's place */
 };
 
 /*

@@ -7,11 +7,12 @@ bool rep_forkproof_contradict(const struct rep_record *a, const struct rep_recor
         return false;
     if (a->seq == b->seq)
         return memcmp(a->hash, b->hash, REP_HASH) != 0;
-    if (memcmp(a->peer, b->peer, CV_KEY) != 0)
-        return false;
-
     const struct rep_record *low = a->seq < b->seq ? a : b;
     const struct rep_record *high = low == a ? b : a;
+    if (high->type == REP_SUCCESSION)
+        return low->epoch >= high->epoch;
+    if (memcmp(a->peer, b->peer, CV_KEY) != 0)
+        return false;
     return high->given < low->given || high->taken < low->taken;
 }
 

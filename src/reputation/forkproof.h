@@ -1,9 +1,11 @@
 /*
  * A fork proof: two half-blocks signed by one identity that cannot both be
  * honest. It needs nothing but itself to be checked, 2 x 232 octets, and is
- * kept for good. Two kinds:
- *   - the same seq, different hashes: two versions of one chain;
- *   - the same peer, a higher seq, and a cumulative counter that fell.
+ * kept for good. Three kinds:
+ *   - the same seq, different hashes: two versions of one chain, or two successors
+ *     of one key;
+ *   - the same peer, a higher seq, and a cumulative counter that fell;
+ *   - a succession, and a half-block of an epoch for which the key was closed.
  */
 #ifndef CULVERT_REPUTATION_FORKPROOF_H
 #define CULVERT_REPUTATION_FORKPROOF_H

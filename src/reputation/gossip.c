@@ -337,6 +337,7 @@ void rep_gossip_due(struct rep_ledger *l, struct cv_now now) {
     if (fill(l, &m))
         send_digest(l, p, &m);
     tell_forks(l, p, 1);
+    rep_succession_tell(l, p, 1);
     ask_next(l, now, p);
     later(l, now);
     l->gossip.wait = cv_usec_min(l->gossip.wait * 2, REP_GOSSIP_MAX);
@@ -422,9 +423,9 @@ void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer
 
 /* ---- proofs ---- */
 
-void rep_gossip_fork(struct rep_ledger *l, const struct rep_fork *f, uint8_t ttl,
-                     const struct rep_peer *from) {
-    struct rep_peer *p, *to[REP_FORK_FANOUT];
+unsigned rep_gossip_choose(struct rep_ledger *l, const struct rep_peer *from,
+                           struct rep_peer *ret[REP_FORK_FANOUT]) {
+    struct rep_peer *p;
     void *cursor = NULL;
     uint64_t seen = 0;
     unsigned n = 0;
@@ -432,13 +433,20 @@ void rep_gossip_fork(struct rep_ledger *l, const struct rep_fork *f, uint8_t ttl
         if (p == from || TAILQ_EMPTY(&p->links) || p->banned)
             continue;
         if (n < REP_FORK_FANOUT) {
-            to[n++] = p;
+            ret[n++] = p;
         } else { /* any of them with the same chance */
             uint64_t i = cv_rng_below(l->rng, ++seen + REP_FORK_FANOUT);
             if (i < REP_FORK_FANOUT)
-                to[i] = p;
+                ret[i] = p;
         }
     }
+    return n;
+}
+
+void rep_gossip_fork(struct rep_ledger *l, const struct rep_fork *f, uint8_t ttl,
+                     const struct rep_peer *from) {
+    struct rep_peer *to[REP_FORK_FANOUT];
+    unsigned n = rep_gossip_choose(l, from, to);
     for (unsigned i = 0; i < n; i++)
         tell_fork(l, to[i], f, ttl);
 }
@@ -510,6 +518,7 @@ void rep_gossip_done(struct rep_ledger *l) {
         free(k);
     cv_map_free(l->gossip.known);
     free(l->gossip.near);
+    free(l->gossip.closed);
 }
 
 /* A new neighbour hears of forgers that we know, some of them at least. */
@@ -520,4 +529,5 @@ void rep_gossip_link_up(struct rep_ledger *l, struct cv_now now, struct rep_peer
     }
     if (!l->failed)
         tell_forks(l, p, REP_FORKS_TOLD);
+    rep_succession_link_up(l, p);
 }

@@ -22,6 +22,7 @@ struct node {
     uint32_t n, cap, sorted;
     bool fresh; /* sums and marks are those of this epoch and these pairs */
     bool excluded;
+    uint32_t heir, before; /* index + 1; 0: none */
     uint64_t changed;
 };
 
@@ -222,10 +223,64 @@ enum cv_err rep_graph_exclude(struct rep_graph *g, const uint8_t key[CV_KEY]) {
     if (err)
         return err;
     g->version++;
+    touch(g, rep_graph_now(g, i)); /* it loses these rows */
+    /* Whoever it stood for goes with it. */
+    for (uint32_t k = i; k != REP_NO_NODE; k = rep_graph_before(g, k)) {
+        touch(g, k);
+        for (uint32_t j = 0; j < g->nodes[k].n; j++)
+            touch(g, g->nodes[k].v[j].to);
+    }
     g->nodes[i].excluded = true;
-    touch(g, i);
-    for (uint32_t j = 0; j < g->nodes[i].n; j++)
-        touch(g, g->nodes[i].v[j].to);
+    return CV_ERR_OK;
+}
+
+uint32_t rep_graph_now(const struct rep_graph *g, uint32_t i) {
+    assert(i < g->count);
+    while (g->nodes[i].heir && !g->nodes[i].excluded)
+        i = g->nodes[i].heir - 1;
+    return i;
+}
+
+uint32_t rep_graph_before(const struct rep_graph *g, uint32_t i) {
+    assert(i < g->count);
+    uint32_t before = g->nodes[i].before;
+    return before && !g->nodes[before - 1].excluded ? before - 1 : REP_NO_NODE;
+}
+
+/* All keys in a row that node i is one of, whether any is excluded or not. */
+static uint32_t in_a_row(const struct rep_graph *g, uint32_t i, uint32_t *ret_first) {
+    uint32_t n = 1;
+    while (g->nodes[i].before)
+        i = g->nodes[i].before - 1;
+    *ret_first = i;
+    for (; g->nodes[i].heir; n++)
+        i = g->nodes[i].heir - 1;
+    return n;
+}
+
+enum cv_err rep_graph_succeed(struct rep_graph *g, const uint8_t old[CV_KEY],
+                              const uint8_t heir[CV_KEY]) {
+    uint32_t a, b, first, first_of_heir;
+    enum cv_err err = rep_graph_node(g, old, &a);
+    if (!err)
+        err = rep_graph_node(g, heir, &b);
+    if (err)
+        return err;
+    if (g->nodes[a].heir || g->nodes[b].before)
+        return CV_ERR_EXIST;
+    uint32_t n = in_a_row(g, a, &first) + in_a_row(g, b, &first_of_heir);
+    if (first == first_of_heir)
+        return CV_ERR_INVAL;
+    if (n > REP_HEIRS)
+        return CV_ERR_LIMIT;
+    g->nodes[a].heir = b + 1;
+    g->nodes[b].before = a + 1;
+    g->version++;
+    for (uint32_t i = first;; i = g->nodes[i].heir - 1) {
+        touch(g, i);
+        if (!g->nodes[i].heir)
+            break;
+    }
     return CV_ERR_OK;
 }
 
@@ -250,6 +305,8 @@ uint64_t rep_graph_version(const struct rep_graph *g) {
 uint64_t rep_graph_changed(const struct rep_graph *g, uint32_t i) {
     assert(i < g->count);
     uint64_t changed = g->nodes[i].changed;
+    for (uint32_t k = rep_graph_before(g, i); k != REP_NO_NODE; k = rep_graph_before(g, k))
+        changed = g->nodes[k].changed > changed ? g->nodes[k].changed : changed;
     return changed > g->all_changed ? changed : g->all_changed;
 }
 
@@ -257,7 +314,8 @@ uint64_t rep_graph_changed(const struct rep_graph *g, uint32_t i) {
 
 static uint64_t pair_weight(const struct rep_graph *g, const struct rep_half *h, enum rep_way way) {
     const struct rep_pair *p = &g->pairs[h->pair >> 3];
-    if (g->nodes[p->end[0]].excluded || g->nodes[p->end[1]].excluded)
+    uint32_t low = rep_graph_now(g, p->end[0]), high = rep_graph_now(g, p->end[1]);
+    if (g->nodes[low].excluded || g->nodes[high].excluded || low == high)
         return 0;
     unsigned side = h->pair & 1;
     uint64_t sum = 0; /* of two numbers <= REP_AMOUNT_MAX */

@@ -65,6 +65,20 @@ enum cv_err rep_graph_load(struct rep_graph *g, const struct rep_edge *e, size_t
 
 /* A proven forger: nothing leads there or through it any more. Unknown keys are added. */
 enum cv_err rep_graph_exclude(struct rep_graph *g, const uint8_t key[CV_KEY]);
+/*
+ * `heir` takes the place of `old` (a succession): the rows of both count as one
+ * relay's for whoever asks with the next two. What the two gave each other weighs
+ * nothing from now on. An exclusion of `old` parts them again. Unknown keys are
+ * added. CV_ERR_EXIST: one of them is part of another succession already;
+ * CV_ERR_INVAL: `old` is among the heirs of `heir`; CV_ERR_LIMIT: REP_HEIRS.
+ */
+enum cv_err rep_graph_succeed(struct rep_graph *g, const uint8_t old[CV_KEY],
+                              const uint8_t heir[CV_KEY]);
+/* Who stands for node i now: its last heir, mostly itself. */
+uint32_t rep_graph_now(const struct rep_graph *g, uint32_t i);
+/* Whose place node i took, and whose rows are its own; REP_NO_NODE: nobody's. */
+uint32_t rep_graph_before(const struct rep_graph *g, uint32_t i);
+
 bool rep_graph_excluded(const struct rep_graph *g, uint32_t i);
 
 /* Weights from now on are as of `epoch`. */
@@ -85,8 +99,8 @@ static inline bool rep_half_has(const struct rep_half *h, enum rep_way way) {
     return h->pair & (way == REP_GAVE ? 2 : 4);
 }
 
-/* Counts every change. A node's row is as it was while rep_graph_changed(g, i)
- * is not above the version seen before. */
+/* Counts every change. The rows of a node, and of those whose place it took, are as they
+ * were while rep_graph_changed(g, i) is not above the version seen before. */
 uint64_t rep_graph_version(const struct rep_graph *g);
 uint64_t rep_graph_changed(const struct rep_graph *g, uint32_t i);
 

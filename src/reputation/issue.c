@@ -50,6 +50,17 @@ static bool has_score(const struct rep_ledger *l, const uint8_t identity[CV_KEY]
     return hits >= REP_TOKEN_HITS && hits >= l->hits_mean / REP_TOKEN_HITS_PART;
 }
 
+/* Did a key whose place this one took get this week's? */
+static enum cv_err had_before(struct rep_ledger *l, const struct rep_token_request *m) {
+    uint32_t k = rep_graph_find(l->graph, m->identity);
+    uint8_t request[REP_HASH];
+    enum cv_err err = CV_ERR_NOENT;
+    while (err == CV_ERR_NOENT && k != REP_NO_NODE &&
+           (k = rep_graph_before(l->graph, k)) != REP_NO_NODE)
+        err = l->store->issued_get(l->store->ctx, m->week, rep_graph_key(l->graph, k), request);
+    return err;
+}
+
 /* The first request of the week, or that one again. */
 static enum cv_err admit(struct rep_ledger *l, struct cv_now now, const struct rep_token_request *m,
                          const uint8_t request[REP_HASH]) {
@@ -58,6 +69,8 @@ static enum cv_err admit(struct rep_ledger *l, struct cv_now now, const struct r
     enum cv_err err = l->store->issued_get(l->store->ctx, m->week, m->identity, first);
     if (!err)
         return memcmp(first, request, REP_HASH) == 0 ? CV_ERR_OK : CV_ERR_LIMIT;
+    if (err == CV_ERR_NOENT && (err = had_before(l, m)) == CV_ERR_OK)
+        return CV_ERR_LIMIT;
     if (err == CV_ERR_NOENT)
         err = l->store->issued_count(l->store->ctx, m->week, &batches);
     if (!err && batches >= REP_TOKEN_BATCHES)

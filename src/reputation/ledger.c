@@ -87,6 +87,8 @@ enum cv_err rep_ledger_new(const struct rep_config *cfg, const struct rep_store 
     if (!err)
         err = rep_standing_load(l);
     if (!err)
+        err = rep_succession_load(l);
+    if (!err)
         err = rep_wallet_load(l, now);
     if (err) {
         rep_ledger_free(l);
@@ -504,6 +506,8 @@ enum cv_err rep_ledger_add(struct rep_ledger *l, struct cv_now now, const struct
         rep_gossip_news(l, now, r->owner);
         for (unsigned i = 0; ret->agreed && i < 2; i++)
             on_edge(l, now, &ret->ab[i]);
+        if (ret->succeeds)
+            rep_succession_new(l, now, r);
     } else if (err == CV_ERR_STORE || err == CV_ERR_FULL || err == CV_ERR_CORRUPT ||
                err == CV_ERR_NOMEM) {
         rep_ledger_fail(l, err);

@@ -5,6 +5,7 @@
  *   settle.c    a closed row becomes two half-blocks: counters, proposal, agreement
  *   ask.c       half-blocks of direct neighbours, asked for and answered
  *   gossip.c    half-blocks and proofs of forgery from farther away
+ *   succession.c  keys that took another's place
  *   account.c   private accounts of clients and their class
  *   standing.c  the ranking and the weights of relays' links
  *   issue.c     tokens as a guard: issued to relays, redeemed by nobody in particular
@@ -77,7 +78,9 @@ struct rep_gossip {
     struct rep_known **near; /* by distance; REP_GOSSIP_OWNERS */
     uint32_t near_n, close_n, near_at, close_at;
     uint64_t generation;
-    bool forks;                       /* the store had proofs when we started */
+    bool forks;                /* the store had proofs when we started */
+    uint8_t (*closed)[CV_KEY]; /* keys that have a successor */
+    uint32_t closed_n, closed_cap;
     uint8_t fresh[REP_FRESH][CV_KEY]; /* owners of what was new lately */
     uint32_t fresh_at;
     struct rep_digest vain[REP_VAIN];
@@ -287,11 +290,27 @@ bool rep_gossip_may_take(struct rep_ledger *l, struct rep_peer *p);
 void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
                         const struct rep_record *first, unsigned n, unsigned fresh,
                         enum cv_err err);
+/* Up to REP_FORK_FANOUT neighbours, any with the same chance, but not `from` (or NULL). */
+unsigned rep_gossip_choose(struct rep_ledger *l, const struct rep_peer *from,
+                           struct rep_peer *ret[REP_FORK_FANOUT]);
 /* Tells neighbours of a proof; `from` (or NULL) knows it. */
 void rep_gossip_fork(struct rep_ledger *l, const struct rep_fork *f, uint8_t ttl,
                      const struct rep_peer *from);
 enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
                                const struct rep_message *m);
+
+/* ---- succession.c ---- */
+
+/* After the graph and the proofs. */
+enum cv_err rep_succession_load(struct rep_ledger *l);
+/* A new neighbour hears of its own successor, of whom we succeed, and of some others. */
+void rep_succession_link_up(struct rep_ledger *l, const struct rep_peer *p);
+/* Tells of up to `most` of them, from a random one on. */
+void rep_succession_tell(struct rep_ledger *l, const struct rep_peer *to, unsigned most);
+/* Does anything here hang on the key that it closes? */
+bool rep_succession_near(const struct rep_ledger *l, const struct rep_record *r);
+/* It is in the store. */
+void rep_succession_new(struct rep_ledger *l, struct cv_now now, const struct rep_record *r);
 
 /* ---- account.c ---- */
 

@@ -66,6 +66,8 @@ enum {
 
     REP_WHY_KEPT = 4096, /* rows of why.h */
 
+    REP_HEIRS = 16, /* keys in a row that one relay had, whose rows still count */
+
     REP_WALKS = 10000,        /* walks of one ranking */
     REP_ALPHA_PERMILLE = 850, /* a walk goes on with this probability */
     REP_WALK_STEPS = 64,      /* 0.85^64 = 3e-5: longer walks change nothing */

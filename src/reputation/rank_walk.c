@@ -15,7 +15,9 @@ struct rep_walks {
     uint32_t stamp, ego, repaired;
     uint64_t version; /* of the graph that was walked */
     bool walked;
-    struct rival *rivals; /* by node */
+    uint32_t *given; /* rivals as they were told, .. */
+    uint32_t given_n;
+    struct rival *rivals; /* .. and with those whose place they took, by node */
     uint32_t rival_n;
 };
 
@@ -62,6 +64,7 @@ struct rep_walks *rep_walks_free(struct rep_walks *w) {
     free(w->nodes);
     free(w->hits);
     free(w->seen);
+    free(w->given);
     free_rivals(w->rivals, w->rival_n);
     free(w);
     return NULL;
@@ -97,11 +100,30 @@ static struct rival *find_rival(const struct rep_walks *w, uint32_t node) {
 }
 
 enum cv_err rep_walks_rivals(struct rep_walks *w, const uint32_t *nodes, uint32_t n) {
+    uint32_t *given = calloc((size_t)n + 1, sizeof *given);
+    if (!given)
+        return CV_ERR_NOMEM;
+    for (uint32_t i = 0; i < n; i++)
+        given[i] = nodes[i];
+    free(w->given);
+    w->given = given;
+    w->given_n = n;
+    return CV_ERR_OK;
+}
+
+/* Who competes, by all the keys it had. */
+static enum cv_err find_rivals(struct rep_walks *w, const struct rep_graph *g) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < w->given_n; i++)
+        for (uint32_t k = w->given[i]; k != REP_NO_NODE; k = rep_graph_before(g, k))
+            n++;
     struct rival *v = calloc((size_t)n + 1, sizeof *v);
     if (!v)
         return CV_ERR_NOMEM;
-    for (uint32_t i = 0; i < n; i++)
-        v[i].node = nodes[i];
+    n = 0;
+    for (uint32_t i = 0; i < w->given_n; i++)
+        for (uint32_t k = w->given[i]; k != REP_NO_NODE; k = rep_graph_before(g, k))
+            v[n++].node = k;
     qsort(v, n, sizeof *v, by_node);
     bool same = n == w->rival_n;
     for (uint32_t i = 0; same && i < n; i++)
@@ -163,7 +185,7 @@ static struct way way_from(const struct rep_walks *w, struct rep_graph *g, uint3
     return way;
 }
 
-/* The neighbour whose share of the row holds `at` (< total). */
+/* The node whose share of the row holds `at` (< total). */
 static uint32_t pick(const struct way *way, uint64_t at) {
     uint32_t lo = 0, hi = way->n - 1;
     while (lo < hi) {
@@ -176,6 +198,29 @@ static uint32_t pick(const struct way *way, uint64_t at) {
     return way->row[lo].to;
 }
 
+/* One step from a relay by the rows of all the keys it had; REP_NO_NODE: nothing leads on. */
+static uint32_t step_from(const struct rep_walks *w, struct rep_graph *g, uint32_t at,
+                          uint64_t *state) {
+    struct way way[REP_HEIRS];
+    uint64_t total = 0;
+    unsigned n = 0;
+    for (uint32_t k = at; k != REP_NO_NODE && n < REP_HEIRS; k = rep_graph_before(g, k)) {
+        way[n] = way_from(w, g, k);
+        if (__builtin_add_overflow(total, way[n].total, &total))
+            total -= way[n].total; /* 2^64 octets are enough to go by */
+        else
+            n++;
+    }
+    if (total == 0)
+        return REP_NO_NODE;
+    uint64_t share = (uint64_t)((rep_u128)next(state) * total >> 64);
+    unsigned i = 0;
+    for (; share >= way[i].total; i++)
+        share -= way[i].total;
+    assert(i < n);
+    return rep_graph_now(g, pick(&way[i], share));
+}
+
 static void walk(struct rep_walks *w, struct rep_graph *g, uint32_t number) {
     uint64_t state = mix(w->cfg.seed ^ mix(number + UINT64_C(1)));
     uint64_t go_on = ((uint64_t)w->cfg.alpha_permille << 32) / 1000;
@@ -184,10 +229,9 @@ static void walk(struct rep_walks *w, struct rep_graph *g, uint32_t number) {
     uint8_t len = 0;
     w->seen[at] = ++w->stamp;
     for (unsigned step = 0; step < REP_WALK_STEPS && next(&state) >> 32 < go_on; step++) {
-        struct way way = way_from(w, g, at);
-        if (way.total == 0)
+        at = step_from(w, g, at, &state);
+        if (at == REP_NO_NODE)
             break;
-        at = pick(&way, (uint64_t)((rep_u128)next(&state) * way.total >> 64));
         if (w->seen[at] != w->stamp) {
             w->seen[at] = w->stamp;
             w->hits[at]++;
@@ -237,6 +281,8 @@ enum cv_err rep_walks_update(struct rep_walks *w, struct rep_graph *g, uint32_t 
     assert(count >= w->count);
     enum cv_err err = grow(w, count);
     if (!err)
+        err = find_rivals(w, g);
+    if (!err)
         err = sum_rivals(w, g);
     if (err)
         return err;
@@ -271,6 +317,28 @@ enum cv_err rep_rank_walk(struct rep_graph *g, uint32_t ego, const struct rep_wa
 
 /* ---- exactly ---- */
 
+/* Hands `chance` on along the rows of all the keys that node i had; what of it did. */
+static double spread(struct rep_graph *g, uint32_t i, double chance, double *then) {
+    uint32_t n;
+    uint64_t total;
+    double all = 0;
+    for (uint32_t k = i; k != REP_NO_NODE; k = rep_graph_before(g, k)) {
+        rep_graph_row(g, k, &n, &total);
+        all += (double)total;
+    }
+    if (all == 0)
+        return 0;
+    for (uint32_t k = i; k != REP_NO_NODE; k = rep_graph_before(g, k)) {
+        uint64_t below = 0;
+        const struct rep_half *row = rep_graph_row(g, k, &n, &total);
+        for (uint32_t j = 0; j < n; j++) {
+            then[rep_graph_now(g, row[j].to)] += chance / all * (double)(row[j].sum - below);
+            below = row[j].sum;
+        }
+    }
+    return chance;
+}
+
 /* Expected visits of every node by walks from `from`: v = e + alpha v P, by
  * repetition; what has nowhere to go ends. */
 static void visits(struct rep_graph *g, uint32_t from, double alpha, double tolerance, double *v,
@@ -283,20 +351,10 @@ static void visits(struct rep_graph *g, uint32_t from, double alpha, double tole
         memset(then, 0, count * sizeof *then);
         left = 0;
         for (uint32_t i = 0; i < count; i++) {
-            uint32_t n;
-            uint64_t total, below = 0;
             if (now[i] == 0)
                 continue;
             v[i] += now[i];
-            const struct rep_half *row = rep_graph_row(g, i, &n, &total);
-            if (total == 0)
-                continue;
-            left += alpha * now[i];
-            double share = alpha * now[i] / (double)total;
-            for (uint32_t j = 0; j < n; j++) {
-                then[row[j].to] += share * (double)(row[j].sum - below);
-                below = row[j].sum;
-            }
+            left += spread(g, i, alpha * now[i], then);
         }
         double *swap = now;
         now = then;

@@ -9,6 +9,9 @@
  * share of all hits: fakes that hold walks captive lower the hits of others,
  * and would raise that share.)
  *
+ * A relay that took another's place (a succession) is walked from and counted
+ * with the rows of both, as one.
+ *
  * Every walk has dice of its own, drawn from the seed and its number, and is
  * remembered. After a change only those walks are walked again that came by a
  * node whose row changed; the result is that of walking all of them anew,
@@ -35,8 +38,8 @@ struct rep_walks *rep_walks_free(struct rep_walks *w);
  * Who competes for the same thing, and is scored for it: what two of them say
  * about each other counts for nothing (DropEdge, by Seuken and others), so that
  * no report of theirs moves either. `nodes` of the graph of the updates, ego
- * not among them. All walks are walked anew when the set changes. CV_ERR_NOMEM:
- * as before.
+ * not among them; whose place they took competes with them. All walks are walked
+ * anew when the set changes. CV_ERR_NOMEM: as before.
  */
 enum cv_err rep_walks_rivals(struct rep_walks *w, const uint32_t *nodes, uint32_t n);
 
@@ -44,8 +47,8 @@ enum cv_err rep_walks_rivals(struct rep_walks *w, const uint32_t *nodes, uint32_
  * the update before. CV_ERR_NOMEM: as they were. */
 enum cv_err rep_walks_update(struct rep_walks *w, struct rep_graph *g, uint32_t ego);
 
-/* Walks that came by node i in the last update; 0 for ego and for nodes that
- * were added since. */
+/* Walks that came by node i in the last update; 0 for ego, for nodes that were
+ * added since and for those whose place another took. */
 uint32_t rep_walks_hits(const struct rep_walks *w, uint32_t i);
 
 /* Of the walks that came by `target`, by which node each met first: adds them

@@ -7,6 +7,14 @@
  *     signature 64 over "culvert record 1" | network id 8 | the 168 octets before
  *
  * hash = BLAKE2b-256 of all 232. docs/protocol/ledger.md draws it.
+ *
+ * A succession is the last half-block of a chain: the owner's key is closed and
+ * another takes its place, after the state folder was restored from a copy that
+ * may be older than the chain. In it peer is the new key, epoch the first one of
+ * which the old key signs nothing, and peer_hash and prev hold the new key's
+ * signature over "culvert succession 1" | network id | owner | peer | epoch, so
+ * that both have signed it. Its seq is REP_SEQ_LAST: a second successor of the
+ * same key is a second half-block with the same number, which is a fork.
  */
 #ifndef CULVERT_REPUTATION_RECORD_H
 #define CULVERT_REPUTATION_RECORD_H
@@ -20,9 +28,12 @@
 
 enum { REP_RECORD_VERSION = 1 };
 
+#define REP_SEQ_LAST ((uint64_t)INT64_MAX) /* of a succession and of nothing else */
+
 enum rep_record_type {
-    REP_PROPOSAL = 1,  /* peer_seq 0, peer_hash zero */
-    REP_AGREEMENT = 2, /* answers the peer's half-block (peer_seq, peer_hash) */
+    REP_PROPOSAL = 1,   /* peer_seq 0, peer_hash zero */
+    REP_AGREEMENT = 2,  /* answers the peer's half-block (peer_seq, peer_hash) */
+    REP_SUCCESSION = 3, /* the peer's key takes the owner's place */
 };
 
 struct rep_record {
@@ -59,7 +70,13 @@ void rep_record_write(const struct rep_record *r, uint8_t buf[REP_RECORD]);
 void rep_record_sign(struct rep_record *r, const struct cv_ed25519_secret *identity,
                      const uint8_t network_id[REP_NETWORK_ID]);
 
+/* Closes the key `old` from `epoch` on in favour of `heir`: all of *ret. The keys differ. */
+void rep_record_succeed(const struct cv_ed25519_secret *old, const struct cv_ed25519_secret *heir,
+                        const uint8_t network_id[REP_NETWORK_ID], uint32_t epoch,
+                        struct rep_record *ret);
+
 /* 44 us: the dearest step of taking a record in, so it comes after all others. */
+/* (A succession has two signatures.) */
 bool rep_record_verify(const struct rep_record *r, const uint8_t network_id[REP_NETWORK_ID]);
 
 #endif

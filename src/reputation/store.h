@@ -80,6 +80,9 @@ struct rep_store {
     enum cv_err (*block_answer)(void *ctx, const struct rep_record *proposal,
                                 struct rep_record *ret);
 
+    /* All successions, by owner; free() the array. */
+    enum cv_err (*heir_load)(void *ctx, struct rep_record **ret, size_t *ret_n);
+
     enum cv_err (*edge_put)(void *ctx, const struct rep_edge *e); /* inserts or replaces */
     enum cv_err (*edge_get)(void *ctx, const uint8_t giver[CV_KEY], const uint8_t taker[CV_KEY],
                             struct rep_edge *ret);

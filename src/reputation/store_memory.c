@@ -295,6 +295,28 @@ static enum cv_err block_answer(void *ctx, const struct rep_record *p, struct re
     return CV_ERR_NOENT;
 }
 
+static enum cv_err heir_load(void *ctx, struct rep_record **ret, size_t *ret_n) {
+    struct rep_store_memory *m = ctx;
+    const struct table *t = &m->tables[BLOCK];
+    struct rep_record *all = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct block_row *row = row_at(t, i);
+        if (row->r.type != REP_SUCCESSION)
+            continue;
+        struct rep_record *more = realloc(all, (n + 1) * sizeof *all);
+        if (!more) {
+            free(all);
+            return CV_ERR_NOMEM;
+        }
+        all = more;
+        all[n++] = row->r;
+    }
+    *ret = all;
+    *ret_n = n;
+    return CV_ERR_OK;
+}
+
 /* ---- edges ---- */
 
 static enum cv_err edge_put(void *ctx, const struct rep_edge *e) {
@@ -618,6 +640,7 @@ struct rep_store_memory *rep_store_memory_new(void) {
         .block_get = block_get,
         .block_seek = block_seek,
         .block_answer = block_answer,
+        .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,
         .edge_load = edge_load,

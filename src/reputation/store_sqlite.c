@@ -10,15 +10,18 @@
 
 #include "reputation/gate.h"
 
-extern const char rep_schema_1[], rep_schema_2[], rep_schema_3[], rep_schema_4[];
+extern const char rep_schema_1[], rep_schema_2[], rep_schema_3[], rep_schema_4[], rep_schema_5[];
 
 /* Migration i brings a file from version i to i + 1. */
 static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_schema_2, rep_schema_3,
-                                                           rep_schema_4};
+                                                           rep_schema_4, rep_schema_5};
 
 #define BLOCK_COLUMNS                                                                              \
     "SELECT b.seq, b.ver, b.type, b.flags, p.pk, b.peer_seq, b.peer_hash, b.prev, b.hash, "        \
     "b.given, b.taken, b.epoch, b.sig FROM block b JOIN peer p ON p.id = b.peer "
+#define BLOCK_COLUMNS_OF                                                                           \
+    "SELECT b.seq, b.ver, b.type, b.flags, p.pk, b.peer_seq, b.peer_hash, b.prev, b.hash, "        \
+    "b.given, b.taken, b.epoch, b.sig, o.pk "
 
 /* X(name, sql): every statement, prepared when first used. */
 /* clang-format off */
@@ -41,6 +44,8 @@ static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_sch
       "block_pair WHERE peer = ?3 AND owner = ?1 AND seq >= ?2)") \
     X(BLOCK_ANSWER, BLOCK_COLUMNS \
       "WHERE b.owner = ?1 AND b.peer = ?2 AND b.peer_seq = ?3 AND b.type = 2 AND b.peer_hash = ?4") \
+    X(HEIR_LOAD, BLOCK_COLUMNS_OF "FROM block b INDEXED BY block_heir JOIN peer p ON p.id = b.peer " \
+      "JOIN peer o ON o.id = b.owner WHERE b.type = 3 ORDER BY o.pk") \
     X(EDGE_PUT, "INSERT OR REPLACE INTO edge(giver, taker, bytes, recent, epoch) " \
       "VALUES(?1, ?2, ?3, ?4, ?5)") \
     X(EDGE_GET, "SELECT bytes, recent, epoch FROM edge WHERE giver = ?1 AND taker = ?2") \
@@ -343,8 +348,7 @@ static enum cv_err block_put(void *ctx, const struct rep_record *r) {
 
 /* The row as a record; rebuilt and read like one from the wire, so that no
  * damaged row gets past here. */
-static enum cv_err block_row(sqlite3_stmt *st, const uint8_t owner[CV_KEY],
-                             struct rep_record *ret) {
+static bool read_block(sqlite3_stmt *st, const uint8_t owner[CV_KEY], struct rep_record *ret) {
     struct rep_record r, checked;
     uint64_t version, type, flags;
     uint8_t hash[REP_HASH], buf[REP_RECORD];
@@ -357,17 +361,23 @@ static enum cv_err block_row(sqlite3_stmt *st, const uint8_t owner[CV_KEY],
               octets(st, 8, hash, REP_HASH) && number(st, 9, REP_AMOUNT_MAX, &r.given) &&
               number(st, 10, REP_AMOUNT_MAX, &r.taken) && number32(st, 11, &r.epoch) &&
               octets(st, 12, r.sig, CV_SIGNATURE);
-    end(st);
     if (!ok)
-        return CV_ERR_CORRUPT;
+        return false;
     r.version = (uint8_t)version;
     r.type = (uint8_t)type;
     r.flags = (uint16_t)flags;
     rep_record_write(&r, buf);
     if (rep_record_read(buf, &checked) != CV_ERR_OK || memcmp(checked.hash, hash, REP_HASH) != 0)
-        return CV_ERR_CORRUPT;
+        return false;
     *ret = checked;
-    return CV_ERR_OK;
+    return true;
+}
+
+static enum cv_err block_row(sqlite3_stmt *st, const uint8_t owner[CV_KEY],
+                             struct rep_record *ret) {
+    bool ok = read_block(st, owner, ret);
+    end(st);
+    return ok ? CV_ERR_OK : CV_ERR_CORRUPT;
 }
 
 static enum cv_err block_get(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq,
@@ -446,6 +456,19 @@ static enum cv_err load(struct rep_store_sqlite *s, enum statement which, size_t
     *ret = all;
     *ret_n = n;
     return CV_ERR_OK;
+}
+
+static bool read_heir(sqlite3_stmt *st, void *row) {
+    uint8_t owner[CV_KEY];
+    return octets(st, 13, owner, CV_KEY) && read_block(st, owner, row);
+}
+
+static enum cv_err heir_load(void *ctx, struct rep_record **ret, size_t *ret_n) {
+    void *all = NULL;
+    enum cv_err err = load(ctx, S_HEIR_LOAD, sizeof **ret, read_heir, &all, ret_n);
+    if (!err)
+        *ret = all;
+    return err;
 }
 
 /* ---- edges ---- */
@@ -989,6 +1012,7 @@ static void fill_ops(struct rep_store_sqlite *s) {
         .block_get = block_get,
         .block_seek = block_seek,
         .block_answer = block_answer,
+        .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,
         .edge_load = edge_load,

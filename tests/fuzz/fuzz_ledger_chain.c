@@ -2,7 +2,8 @@
  * Import of half-blocks through reputation/chain.h. The input is a script; three
  * identities sign what it says, so that everything behind the signature is
  * reached. Record of 10 octets: owner and peer | seq | prev | type and answered
- * seq | given | taken | epoch | how | spare 2.
+ * seq | given | taken | epoch | how | spare 2. How 254: the peer succeeds the owner,
+ * 255: the signature is wrong.
  * Property: no assertion; the same half-block twice is EXIST and changes nothing;
  * agreed amounts never fall and are claimed by both owners; a fork is proven by
  * a proof that checks, and its owner's later half-blocks are DENIED; a wrong
@@ -74,7 +75,10 @@ static bool next_record(struct cv_rd *rd, const struct state *st, unsigned *ret_
     r.epoch = cv_rd_u8(rd);
     uint8_t how = cv_rd_u8(rd);
     cv_rd_bytes(rd, 2);
-    rep_record_sign(&r, &people[owner], network);
+    if (how == 254)
+        rep_record_succeed(&people[owner], &people[peer], network, r.epoch, &r);
+    else
+        rep_record_sign(&r, &people[owner], network);
     if (how == 255)
         r.sig[5] ^= 1;
     rep_record_write(&r, buf);
@@ -125,7 +129,7 @@ static void check_next(const struct state *st, unsigned owner, const struct rep_
     assert(err == CV_ERR_OK);
     for (unsigned i = 0; i < st->n; i++) {
         const struct rep_record *r = &st->kept[i];
-        if (memcmp(r->owner, next.owner, CV_KEY) != 0)
+        if (memcmp(r->owner, next.owner, CV_KEY) != 0 || r->type == REP_SUCCESSION)
             continue;
         assert(r->seq < next.seq);
         assert(r->seq + 1 < next.seq || memcmp(r->hash, next.prev, REP_HASH) == 0);

@@ -1,11 +1,11 @@
 /*
  * A ledger with two relays for neighbours that gossip as the input says: digests
  * of chains that exist, are longer, or differ; answers to what it asks, whole,
- * with gaps, changed or of another branch; proofs, true and false; links that come
- * and go, time that passes. Step: what, how, how long.
- * Property: no assertion; next_timeout() is not in the past; whatever is in the
- * store verifies; nobody is banned who did not sign two half-blocks that
- * contradict each other; what it sends is what it can read.
+ * with gaps, changed or of another branch; proofs, true and false; successions, of
+ * which only the forger signs two; links that come and go, time that passes. Step: what, how, how
+ * long. Property: no assertion; next_timeout() is not in the past; whatever is in the store
+ * verifies; nobody is banned who did not sign two half-blocks that contradict each other; what it
+ * sends is what it can read.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -131,6 +131,19 @@ static void show_fork(struct state *st, cv_handle link, uint8_t how) {
     tell(st, link, &m, (how & 0x70) == 0x70 ? how : 0);
 }
 
+static void show_succession(struct state *st, cv_handle link, uint8_t how) {
+    uint8_t octets[REP_RECORD];
+    struct rep_record r;
+    unsigned owner = how % OWNERS, heir = (owner + 2) % OWNERS;
+    if (owner == FORGER && how & 0x40)
+        heir = 0;
+    rep_record_succeed(&people[owner], &people[heir], network, 2801, &r);
+    rep_record_write(&r, octets);
+    tell(st, link,
+         &(struct rep_message){.kind = REP_MESSAGE_RECORDS, .count = 1, .records = octets},
+         (how & 0xb8) == 0xb8 ? how : 0);
+}
+
 static void check(struct state *st) {
     const struct rep_store *s = rep_store_memory_ops(st->memory);
     for (unsigned i = 0; i < OWNERS; i++) {
@@ -163,6 +176,12 @@ static void begin(struct state *st) {
         memcpy(e.taker, people[i].public_key, CV_KEY);
         s->edge_put(s->ctx, &e);
     }
+    struct cv_ed25519_secret before; /* a key that we had, and one before it */
+    struct rep_record r;
+    uint8_t old[CV_KEY] = {98};
+    cv_ed25519_from_seed(&before, old);
+    rep_record_succeed(&before, &st->me, network, 2790, &r);
+    s->block_put(s->ctx, &r);
     s->commit(s->ctx);
     st->now = (struct cv_now){.mono = CV_SEC(1), .wall = INT64_C(2801) * REP_EPOCH_SECONDS};
     enum cv_err err = rep_ledger_new(&cfg, s, &st->rng, st->now, &st->l);
@@ -189,6 +208,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         uint8_t what = cv_rd_u8(&rd), how = cv_rd_u8(&rd);
         cv_handle link = what >> 7;
         pass(&st, cv_rd_u8(&rd));
+        if ((what & 0x7f) == 0x7f) {
+            show_succession(&st, link, how);
+            continue;
+        }
         switch (what & 7) {
         case 0:
             digest(&st, link, how, REP_MESSAGE_DIGEST);

@@ -29,7 +29,8 @@
     "CREATE TEMP TABLE gone AS SELECT o.* FROM agreed o WHERE o.epoch < %u AND EXISTS("            \
     "SELECT 1 FROM agreed n WHERE n.low = o.low AND n.high = o.high AND n.up >= o.up AND "         \
     "n.down >= o.down AND (n.up, n.down, n.a, n.a_seq) > (o.up, o.down, o.a, o.a_seq));"           \
-    "CREATE TEMP TABLE head AS SELECT owner, max(seq) AS seq FROM block GROUP BY owner;"           \
+    "CREATE TEMP TABLE head AS SELECT owner, max(seq) AS seq FROM block WHERE type < 3 "           \
+    "GROUP BY owner;"                                                                              \
     "DELETE FROM block WHERE (owner, seq) IN (SELECT a, a_seq FROM gone UNION "                    \
     "SELECT b, b_seq FROM gone) AND (owner, seq) NOT IN (SELECT owner, seq FROM head);"
 

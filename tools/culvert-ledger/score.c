@@ -86,6 +86,23 @@ static void load_rows(struct ledger_file *f, const struct by_id *ids, struct led
     }
 }
 
+/* Several that say it of one key, or too many in a row, carry nothing over. */
+static void load_successions(struct ledger_file *f, struct ledger_graph *ret) {
+    sqlite3_stmt *st =
+        ledger_query(f, "SELECT o.pk, p.pk FROM block b JOIN peer o ON o.id = b.owner "
+                        "JOIN peer p ON p.id = b.peer WHERE b.type = 3 ORDER BY o.pk");
+    while (ledger_step(f, st)) {
+        uint8_t key[2][CV_KEY];
+        for (int i = 0; i < 2; i++) {
+            if (sqlite3_column_bytes(st, i) != CV_KEY)
+                ledger_die(LEDGER_NOT_ONE, "%s: damaged (a relay's key); restore a backup",
+                           f->path);
+            memcpy(key[i], sqlite3_column_blob(st, i), CV_KEY);
+        }
+        check_memory(f, rep_graph_succeed(ret->g, key[0], key[1]) != CV_ERR_NOMEM);
+    }
+}
+
 void ledger_graph_load(struct ledger_file *f, struct ledger_graph *ret) {
     static const uint8_t hash_key[16] = {1};
     memset(ret, 0, sizeof *ret);
@@ -102,6 +119,7 @@ void ledger_graph_load(struct ledger_file *f, struct ledger_graph *ret) {
         if (known)
             check_memory(f, rep_graph_exclude(ret->g, sqlite3_column_blob(st, 0)) == CV_ERR_OK);
     }
+    load_successions(f, ret);
     rep_graph_epoch(ret->g, (uint32_t)ledger_number(f, "SELECT max(epoch) FROM edge"));
     ret->n = rep_graph_count(ret->g);
     ret->self = rep_graph_find(ret->g, f->identity);

@@ -39,6 +39,7 @@ static const struct {
     {"pending_taken", "taken by us, pending", "SELECT sum(pending_in) FROM link", true},
     {"first_epoch", "first epoch", "SELECT min(epoch) FROM block", false},
     {"last_epoch", "last epoch", "SELECT max(epoch) FROM block", false},
+    {"successions", "keys with a successor", "SELECT count(*) FROM block WHERE type = 3", false},
     {"forks", "forks proven", "SELECT count(*) FROM fork", false},
     {"file_octets", "size of the file",
      "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", true},
@@ -77,7 +78,9 @@ void ledger_stats(struct ledger_file *f, const struct ledger_request *q) {
 /* ---- chain, pair ---- */
 
 static const char *type_text(const struct rep_record *r) {
-    return r->type == REP_PROPOSAL ? "proposal" : "agreement";
+    return r->type == REP_PROPOSAL    ? "proposal"
+           : r->type == REP_AGREEMENT ? "agreement"
+                                      : "succession";
 }
 
 json_t *ledger_json_record(const struct ledger_file *f, const struct rep_record *r, bool agreed) {
@@ -97,6 +100,11 @@ json_t *ledger_json_record(const struct ledger_file *f, const struct rep_record 
 
 void ledger_print_record(const struct ledger_file *f, const struct rep_record *r, bool agreed) {
     char owner[256], peer[256], given[16], taken[16];
+    if (r->type == REP_SUCCESSION) {
+        printf("%s closed from epoch %" PRIu32 " on; its place takes %s\n",
+               ledger_short(f, r->owner, owner), r->epoch, ledger_short(f, r->peer, peer));
+        return;
+    }
     printf("%s %6" PRIu64 "  %-9s  %s  epoch %-8" PRIu32 "  gave %10s  took %10s  %s\n",
            ledger_short(f, r->owner, owner), r->seq, type_text(r), ledger_short(f, r->peer, peer),
            r->epoch, ledger_size(r->given, given), ledger_size(r->taken, taken),
@@ -196,13 +204,42 @@ static const struct {
     {"served_by", "relays that gave to it",
      "SELECT count(*) FROM edge WHERE taker = ?1 AND bytes > 0", false},
     {"half_blocks", "half-blocks", "SELECT count(*) FROM block WHERE owner = ?1", false},
-    {"last_seq", "newest of them", "SELECT max(seq) FROM block WHERE owner = ?1", false},
+    {"last_seq", "newest of them",
+     "SELECT coalesce(max(seq), 0) FROM block WHERE owner = ?1 AND type < 3", false},
     {"first_epoch", "first epoch", "SELECT min(epoch) FROM block WHERE owner = ?1", false},
     {"last_epoch", "last epoch", "SELECT max(epoch) FROM block WHERE owner = ?1", false},
     {"first_seen", "first seen, Unix time", "SELECT first_seen FROM peer WHERE id = ?1", false},
     {"banned_until", "banned until, Unix time", "SELECT banned FROM peer WHERE id = ?1", false},
     {"forks", "forks proven", "SELECT count(*) FROM fork WHERE owner = ?1", false},
 };
+
+/* Whose place the relay took, or who took its place. */
+static void show_succession(struct ledger_file *f, int64_t row, bool heir, json_t *into) {
+    sqlite3_stmt *st =
+        ledger_query(f, heir ? "SELECT p.pk, b.epoch FROM block b JOIN peer p ON p.id = b.peer "
+                               "WHERE b.owner = ?1 AND b.type = 3"
+                             : "SELECT p.pk, b.epoch FROM block b JOIN peer p ON p.id = b.owner "
+                               "WHERE b.peer = ?1 AND b.type = 3 ORDER BY p.pk");
+    sqlite3_bind_int64(st, 1, row);
+    json_t *all = json_array();
+    while (ledger_step(f, st)) {
+        uint8_t key[CV_KEY];
+        char id[256];
+        if (sqlite3_column_bytes(st, 0) != CV_KEY)
+            ledger_die(LEDGER_NOT_ONE, "%s: damaged (a relay's key); restore a backup", f->path);
+        memcpy(key, sqlite3_column_blob(st, 0), CV_KEY);
+        json_t *o = json_object();
+        json_object_set_new(o, "id", ledger_json_id(f, key));
+        json_object_set_new(o, "epoch", json_integer(sqlite3_column_int64(st, 1)));
+        json_array_append_new(all, o);
+        if (!into)
+            printf("%-24s %s, from epoch %lld on\n", heir ? "its place takes" : "in the place of",
+                   ledger_short(f, key, id), (long long)sqlite3_column_int64(st, 1));
+    }
+    if (into)
+        json_object_set(into, heir ? "successor" : "successor_of", all);
+    json_decref(all);
+}
 
 void ledger_show(struct ledger_file *f, const struct ledger_request *q) {
     uint8_t key[CV_KEY];
@@ -222,6 +259,8 @@ void ledger_show(struct ledger_file *f, const struct ledger_request *q) {
         else if (!q->json)
             printf("%-24s %" PRId64 "\n", facts[i].text, n);
     }
+    show_succession(f, row, true, q->json ? o : NULL);
+    show_succession(f, row, false, q->json ? o : NULL);
     if (q->json)
         ledger_print_json(o);
     else
@@ -285,7 +324,11 @@ void ledger_forks(struct ledger_file *f, const struct ledger_request *q) {
                      rep_record_read(sqlite3_column_blob(st, 1), &b) == CV_ERR_OK;
         if (!sound)
             ledger_die(LEDGER_NOT_ONE, "%s: damaged (a fork proof); restore a backup", f->path);
-        const char *kind = a.seq == b.seq ? "two versions" : "claim falls";
+        bool closed = a.type == REP_SUCCESSION || b.type == REP_SUCCESSION;
+        const char *kind = closed && a.type == b.type ? "two successors"
+                           : closed                   ? "signed after it was closed"
+                           : a.seq == b.seq           ? "two versions"
+                                                      : "claim falls";
         char id[256];
         if (q->json) {
             json_t *o = json_object();

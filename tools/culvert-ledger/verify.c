@@ -97,6 +97,8 @@ static void check_chains(struct verify *v) {
         }
         if (v->deep)
             check_signature(v, signed_ones, &r);
+        if (r.type == REP_SUCCESSION)
+            continue; /* the end of a chain, whatever is known of it */
         bool same = memcmp(last.owner, r.owner, CV_KEY) == 0;
         if (same && r.seq == last.seq + 1 && memcmp(r.prev, last.hash, REP_HASH) != 0)
             wrong_record(v, "previous hash", &r);
@@ -128,6 +130,18 @@ static void check_monotone(struct verify *v) {
             wrong_record(v, "claim falls", &r);
         last = r;
     }
+}
+
+/* A key that has a successor signed nothing of later epochs. */
+static void check_closed(struct verify *v) {
+    struct rep_record r;
+    sqlite3_stmt *st = ledger_query(v->f, "SELECT " LEDGER_BLOCK
+                                          "JOIN block s ON s.owner = b.owner AND s.type = 3 "
+                                          "WHERE b.type < 3 AND b.epoch >= s.epoch "
+                                          "ORDER BY b.owner, b.seq");
+    while (ledger_step(v->f, st))
+        if (ledger_record(st, 0, &r))
+            wrong_record(v, "signed after its key was closed", &r);
 }
 
 /* What the half-blocks say about each direction of each pair. */
@@ -223,6 +237,7 @@ int ledger_verify(struct ledger_file *f, const struct ledger_request *q) {
     check_database(&v);
     check_chains(&v);
     check_monotone(&v);
+    check_closed(&v);
     check_rows(&v);
     check_forks(&v);
     if (q->json) {

@@ -318,6 +318,13 @@ class Relay:
         return body + self.secret.sign(b'culvert record 1' + NETWORK + body)
 
 
+    def succeed(self, heir, epoch=101):
+        """The key closes: heir's signature in peer_hash and prev, the owner's over all of it."""
+        mark = heir.secret.sign(b'culvert succession 1' + NETWORK + self.key + heir.key + struct.pack('<I', epoch))
+        body = struct.pack('<BB32sQ32sQ64sQQIH', 1, 3, self.key, 2**63 - 1, heir.key, 0, mark, 0, 0, epoch, 0)
+        return body + self.secret.sign(b'culvert record 1' + NETWORK + body)
+
+
 def digest(record):
     return hashlib.blake2b(record, digest_size=32).digest()
 
@@ -619,7 +626,7 @@ def check_lines(db, folder, me):
         (['--db', empty, 'stats'], 4, f'{empty}: not a culvert ledger; name one with --db'),
         (['--db', foreign, 'peers'], 4, f'{foreign}: not a culvert ledger; name one with --db'),
         (['--db', newer, 'verify'], 5,
-         f'{newer}: written by a newer version of culvert (schema 7, this one knows up to 4); '
+         f'{newer}: written by a newer version of culvert (schema 7, this one knows up to 5); '
          "use that version's culvert-ledger"),
         (['--db', headless, 'stats'], 4,
          f'{headless}: damaged (no such table: meta); restore a backup'),
@@ -728,6 +735,59 @@ def check_read_only(db, folder):
     writer.close()
 
 
+def check_successions(folder):
+    """Another implementation's successions: taken, shown, ranked as one relay, proven when there are two."""
+    a, b, c, heir, other = (Relay(seed) for seed in range(31, 36))
+    one = a.record(b, 1, bytes(32), 5000, 700)
+    two = b.record(a, 1, bytes(32), 700, 5000, answer=(1, digest(one)))
+    three = b.record(c, 2, digest(two), 80, 900)
+    four = c.record(b, 1, bytes(32), 900, 80, answer=(2, digest(three)))
+    end = a.succeed(heir)
+    db = os.path.join(folder, 'heir.db')
+    lines = [{'record': r.hex()} for r in (one, two, three, four, end)]
+    path = ndjson(folder, 'heir.ndjson', *lines, identity=c.key)
+    got = value(db, 'import', '--ndjson', path)
+    expect((got['half_blocks'], got['forks'], got['refused']) == (5, 0, 0), f'successions: import {got}')
+    old, new = value(db, 'show', a.key.hex()), value(db, 'show', heir.key.hex())
+    expect(old['successor'] == [{'id': heir.key.hex(), 'epoch': 101}] and old['successor_of'] == [], f'show {old}')
+    expect(new['successor_of'] == [{'id': a.key.hex(), 'epoch': 101}] and new['successor'] == [], f'show {new}')
+    expect(old['last_seq'] == 1 and new['last_seq'] == 0, 'show: the newest half-block')
+    expect('its place takes' in run('--db', db, 'show', a.key.hex())[1], 'show: for people')
+    expect('closed from epoch 101 on' in run('--db', db, 'chain', a.key.hex())[1], 'chain: for people')
+    expect(value(db, 'chain', a.key.hex())[-1]['type'] == 'succession', 'chain')
+    for deep in ([], ['--deep']):
+        v = value(db, 'verify', *deep)
+        expect(v['ok'] and v['half_blocks'] == 5, f'successions: verify {v}')
+    expect(value(db, 'stats')['successions'] == 1, 'stats')
+    score = {r['id']: r['score'] for r in value(db, 'rank', '--exact')}
+    expect(score.get(a.key.hex(), 0) == 0 and score[heir.key.hex()] > .1, f'rank: the heir stands for both {score}')
+    out = run('--db', db, 'export')[1]
+    again = os.path.join(folder, 'heir2.db')
+    copy = os.path.join(folder, 'heir2.ndjson')
+    open(copy, 'w', encoding='utf-8').write(out)
+    value(again, 'import', '--ndjson', copy)
+    expect(run('--db', again, 'export')[1] == out, 'successions: export, import, export')
+
+    late = a.record(c, 2, digest(one), 1, 1, epoch=101)
+    for name, line, kind in (('late', late, 'signed after it was closed'), ('second', a.succeed(other), 'two successors')):
+        forked = os.path.join(folder, name + '.db')
+        shutil.copy(db, forked)
+        more = ndjson(folder, name + '.ndjson', {'record': line.hex()}, identity=c.key)
+        status, text, _ = run('--db', forked, '--json', 'import', '--ndjson', more)
+        expect(status == 1 and json.loads(text)['forks'] == 1, f'{name}: {text}')
+        expect([f['kind'] for f in value(forked, 'forks')] == [kind], f'{name}: kind of fork')
+        score = {r['id']: r['score'] for r in value(forked, 'rank', '--exact')}
+        expect(score.get(heir.key.hex(), 0) == 0, f'{name}: nothing is carried over')
+    signed = bytearray(end)
+    signed[90] ^= 1
+    status, _, err = run('--db', again, 'import', '--ndjson', ndjson(folder, 'bad.ndjson', {'record': signed.hex()}))
+    expect(status == 7 and 'signature' in err, f"an heir that did not sign: {status} {err}")
+    # A file in which both stand, as no node writes it.
+    both = altered(db, folder, 'both.db', "UPDATE block SET epoch = 99 WHERE type = 3")
+    found = {f['check'] for f in json.loads(run('--db', both, '--json', 'verify')[1])['findings']}
+    expect('content' in found, f'verify: {found}')
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix='culvert-test-') as folder:
         os.chmod(folder, stat.S_IRWXU | 0o055)
@@ -742,6 +802,7 @@ def main():
         check_html(db, folder)
         check_prune(db, folder, me)
         check_forks(folder)
+        check_successions(folder)
         check_csv(folder)
         check_ndjson_lines(db, folder)
         check_watch(folder)
