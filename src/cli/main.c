@@ -45,6 +45,8 @@ int main(int argc, char **argv) {
         return cli_top(&s);
     case CLI_COMPLETION:
         return cli_completion(&s);
+    case CLI_IDENTITY:
+        return cli_identity(&s);
     case CLI_STATUS:
     case CLI_PEERS:
     case CLI_PATH:

@@ -38,16 +38,16 @@ static const struct {
     const char *help;
 } options[] = {
 #define AT(field) offsetof(struct cli_settings, field)
-    { "state",    "DIR",     's', RUNS | ASKS, PATH, AT(state), 0, NULL, "state folder (default: $XDG_STATE_HOME/culvert)" },
-    { "config",   "FILE",    'C', RUNS | ASKS | ALONE, PATH, AT(config), 0, NULL, "configuration file (default: $XDG_CONFIG_HOME/culvert/culvert.conf)" },
-    { "json",     NULL,      'j', RUNS | ASKS | ALONE, FLAG, AT(json), 0, NULL, "machine-readable output, one JSON object a line" },
+    { "state",    "DIR",     's', RUNS | ASKS | CLI_IDENTITY, PATH, AT(state), 0, NULL, "state folder (default: $XDG_STATE_HOME/culvert)" },
+    { "config",   "FILE",    'C', RUNS | ASKS | ALONE | CLI_IDENTITY, PATH, AT(config), 0, NULL, "configuration file (default: $XDG_CONFIG_HOME/culvert/culvert.conf)" },
+    { "json",     NULL,      'j', RUNS | ASKS | ALONE | CLI_IDENTITY, FLAG, AT(json), 0, NULL, "machine-readable output, one JSON object a line" },
     { "trace",    "FILE",    'T', RUNS, PATH, AT(trace), 0, NULL, "write what the engines do to FILE, one JSON object a line" },
     { "quiet",    NULL,      'q', RUNS, FLAG, AT(quiet), 0, NULL, "no progress" },
     { "listen",   "IP:PORT", 'l', RUNS, ADDRESS, AT(listen), 0, "node.listen", "address of the node (relay and DHT); port 0 = any" },
     { "own",      "IP:PORT", 'O', RUNS, ADDRESS, AT(own), 0, "node.own", "address that own circuits leave from (default: that of --listen, any port)" },
     { "bootstrap","IP:PORT", 'b', RUNS, ADDRESSES, AT(bootstrap), AT(bootstrap_count), "node.bootstrap", "a DHT node to begin with; may be given several times" },
     { "http",     "IP:PORT", 'H', RUNS, ADDRESS, AT(http), 0, "gateway.listen", "loopback address of the player link; port 0 = any" },
-    { "network",  "NAME",    'N', RUNS, TEXT, AT(network), 0, "network.name", "name of the network; nodes of different names never meet" },
+    { "network",  "NAME",    'N', RUNS | CLI_IDENTITY, TEXT, AT(network), 0, "network.name", "name of the network; nodes of different names never meet" },
     { "private",  NULL,      'P', RUNS, FLAG, AT(private_network), 0, "network.private", "a network of private addresses" },
     { "quick-start", NULL,   'Q', RUNS, FLAG, AT(quick_start), 0, "network.quick_start", "a new, small network: publish and confirm without waiting" },
     { "upload-limit", "SIZE",'u', RUNS | SWARM, SIZE, AT(upload_limit), 0, "share.upload_limit", "octets a second that leave for peers of a swarm (k, M, G)" },
@@ -78,8 +78,10 @@ static const struct {
     { "player",   "PROGRAM", 'x', CLI_PLAY | CLI_DOCTOR, TEXT, AT(player), 0, "play.player", "player to start (default: mpv, vlc or ffplay, whichever is there)" },
     { "no-player",NULL,      'X', CLI_PLAY, FLAG, AT(no_player), 0, NULL, "only print the link" },
     { "cache-limit", "SIZE", 'L', CLI_NODE | CLI_SHARE | CLI_GET | CLI_PLAY, SIZE, AT(cache_limit), 0, "cache.limit", "what play may leave in the state folder; beyond it the least recently watched goes (default 20G, or a tenth of the disk if that is less)" },
-    { "epoch",    "PERIOD",  'e', RUNS, PERIOD, AT(epoch_seconds), 0, "ledger.epoch", "how often the ledger releases sums (s, m, h, d)" },
+    { "epoch",    "PERIOD",  'e', RUNS | CLI_IDENTITY, PERIOD, AT(epoch_seconds), 0, "ledger.epoch", "how often the ledger releases sums (s, m, h, d)" },
     { "epoch-minimum", "SIZE",'E', RUNS, SIZE, AT(epoch_minimum), 0, "ledger.minimum", "below this an epoch releases nothing" },
+    { "move",     NULL,      'U', CLI_IDENTITY, FLAG, AT(move), 0, NULL, "export: the identity leaves this folder and goes on where the file is imported" },
+    { "passphrase-file", "FILE", 'J', CLI_IDENTITY, PATH, AT(passphrase_file), 0, NULL, "export, import: the passphrase is the first line of FILE (default: asks on the terminal)" },
     { "gate-off", NULL,      'G', CLI_NODE | CLI_RELAY, FLAG, AT(gate_off), 0, "relay.gate_off", "carry everybody alike" },
     { "bandwidth","SIZE",    'w', CLI_RELAY, SIZE, AT(bandwidth), 0, "relay.bandwidth", "octets a second that leave for others, at most (k, M, G); stated in the relay's descriptor" },
     { "data-cap", "SIZE/PERIOD", 'd', CLI_RELAY, QUOTA, AT(data_cap), 0, "relay.data_cap", "what may go in and out in a day, week or month (500G/month); then nobody is carried until the next" },
@@ -106,6 +108,7 @@ static const struct {
     { "top",    CLI_TOP,    NULL,   "the running node on a full screen, every second" },
     { "link",   CLI_LINK,   "URI",  "what a culvert: link says, without asking anybody" },
     { "doctor", CLI_DOCTOR, NULL,   "look for what keeps a node from working well: state folder, keys, network, clock, NAT, leaks; each with what to do" },
+    { "identity", CLI_IDENTITY, "ACTION [FILE]", "export FILE, import FILE: this node's key and its chain, sealed under a passphrase; renew: a new key in place of one that was restored from a backup" },
     { "completion", CLI_COMPLETION, "SHELL", "completion of command lines for bash, zsh or fish" },
 };
 /* clang-format on */
@@ -447,11 +450,13 @@ static bool add_file(struct cli_settings *s, const char *name) {
 static error_t on_option(int key, char *arg, struct argp_state *state) {
     struct line *l = state->input;
     if (key == ARGP_KEY_ARG) {
-        bool files = verbs[l->verb].verb == CLI_SHARE;
+        bool files = verbs[l->verb].verb & (CLI_SHARE | CLI_IDENTITY);
         if (!verbs[l->verb].arg || (l->settings->argument && !files))
             argp_error(state, "one argument too many: '%s'", arg);
         if (l->only_config)
             return 0;
+        if (verbs[l->verb].verb == CLI_IDENTITY && l->settings->arguments_count == 2)
+            argp_error(state, "one argument too many: '%s'", arg);
         if (!files)
             l->settings->argument = arg;
         else if (!add_file(l->settings, arg))
@@ -499,7 +504,9 @@ bool cli_verb_info(size_t i, struct cli_verb_info *ret) {
                                   .name = verbs[i].name,
                                   .arg = verbs[i].arg,
                                   .help = verbs[i].help,
-                                  .words = verbs[i].verb == CLI_COMPLETION ? "bash zsh fish" : NULL,
+                                  .words = verbs[i].verb == CLI_COMPLETION ? "bash zsh fish"
+                                           : verbs[i].verb == CLI_IDENTITY ? "export import renew"
+                                                                           : NULL,
                                   .file = verbs[i].verb & FILES};
     return true;
 }

@@ -27,6 +27,7 @@ enum cli_verb {
     CLI_DOCTOR = 1 << 10,
     CLI_COMPLETION = 1 << 11,
     CLI_TOP = 1 << 12,
+    CLI_IDENTITY = 1 << 20,
 };
 
 enum { CLI_BOOTSTRAP_MAX = 16, CLI_PEERS_MAX = 16, CLI_TEXT_MAX = 256 };
@@ -47,10 +48,11 @@ struct cli_settings {
     const char *hash, *addressing, *integrity; /* names; NULL = default */
     const char *key, *algorithm, *record;      /* live: key file, name, FILE to keep it in */
     const char *pex_key, *pex_authority, *pex_certificate; /* direct: cli/authority.h */
-    const char *name; /* live: in its link; NULL = the file's */
+    const char *name;            /* live: in its link; NULL = the file's */
+    const char *passphrase_file; /* identity; NULL = asks */
     const char *network;
     bool json, quiet, direct, secret, private_network, gate_off, exit, no_share, no_player,
-        quick_start, ledbat_plus, qr, faststart;
+        quick_start, ledbat_plus, qr, faststart, move;
     struct cv_addr listen, own, http;
     struct cv_addr bootstrap[CLI_BOOTSTRAP_MAX];
     size_t bootstrap_count;

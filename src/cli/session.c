@@ -11,6 +11,7 @@
 #include "cli/daemon.h"
 #include "cli/drain.h"
 #include "cli/exitcode.h"
+#include "cli/identity.h"
 #include "cli/ledger.h"
 #include "crypto/aes.h"
 #include "crypto/rng_system.h"
@@ -304,7 +305,9 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
         cfg.node.relay_addrs_count = 1;
     }
     uint8_t seed[CV_KEY];
-    enum cv_err err = io_state_key(c->state, "identity", cv_rng_system(), seed, sizeof seed, why);
+    enum cv_err err = cli_identity_whole(c->state, why);
+    if (!err)
+        err = io_state_key(c->state, "identity", cv_rng_system(), seed, sizeof seed, why);
     if (!err)
         cv_ed25519_from_seed(&cfg.node.identity_secret, seed);
     memcpy(c->identity, cfg.node.identity_secret.public_key, sizeof c->identity);

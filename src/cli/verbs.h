@@ -16,6 +16,8 @@ int cli_link(const struct cli_settings *s);
 int cli_doctor(const struct cli_settings *s);
 int cli_top(const struct cli_settings *s);
 int cli_completion(const struct cli_settings *s);
+/* The key of the node in a file and back, or a new one in its place. */
+int cli_identity(const struct cli_settings *s);
 /* status, peers, path: asks the node that runs on the state folder. */
 int cli_show(const struct cli_settings *s);
 

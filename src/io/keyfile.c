@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,12 +42,45 @@ enum cv_err io_keyfile_read(const char *path, char *ret, size_t cap, struct io_w
     return err;
 }
 
+enum cv_err io_keyfile_load(const char *path, size_t cap, uint8_t **ret, size_t *ret_len,
+                            struct io_why *why) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return io_why_errno(why, path, errno);
+    struct stat st;
+    uint8_t *buf = NULL;
+    ssize_t len = 0;
+    enum cv_err err = check(path, fd, why);
+    if (!err && fstat(fd, &st) != 0)
+        err = io_why_errno(why, path, errno);
+    if (!err && (uint64_t)st.st_size > cap) {
+        io_why_set(why, "%s: is too long to be one of ours", path);
+        err = CV_ERR_LIMIT;
+    }
+    if (!err && !(buf = malloc((size_t)st.st_size + 1)))
+        err = io_why_errno(why, path, ENOMEM);
+    if (!err && (len = io_file_pread(fd, buf, (size_t)st.st_size, 0)) < 0)
+        err = io_why_errno(why, path, errno);
+    close(fd);
+    if (err) {
+        free(buf);
+        return err;
+    }
+    *ret = buf;
+    *ret_len = (size_t)len;
+    return CV_ERR_OK;
+}
+
 enum cv_err io_keyfile_create(const char *path, const char *text, struct io_why *why) {
+    return io_keyfile_save(path, text, strlen(text), why);
+}
+
+enum cv_err io_keyfile_save(const char *path, const void *data, size_t len, struct io_why *why) {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return io_why_errno(why, path, errno);
     enum cv_err err = CV_ERR_OK;
-    if (io_file_pwrite(fd, text, strlen(text), 0) || fsync(fd) != 0) {
+    if (io_file_pwrite(fd, data, len, 0) || fsync(fd) != 0) {
         err = io_why_errno(why, path, errno);
         (void)unlink(path);
     }

@@ -6,6 +6,7 @@
 #define CULVERT_IO_KEYFILE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "io/why.h"
@@ -18,5 +19,11 @@ enum cv_err io_keyfile_read(const char *path, char *ret, size_t cap, struct io_w
 /* Writes a new file, durably. EXIST: there is one already; or an error of the
  * file system. */
 enum cv_err io_keyfile_create(const char *path, const char *text, struct io_why *why);
+
+/* The same for octets that are no text and may be many: *ret is the caller's to wipe
+ * and free(). */
+enum cv_err io_keyfile_load(const char *path, size_t cap, uint8_t **ret, size_t *ret_len,
+                            struct io_why *why);
+enum cv_err io_keyfile_save(const char *path, const void *data, size_t len, struct io_why *why);
 
 #endif

@@ -88,6 +88,9 @@ static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_sch
     X(NAME_PUT, "INSERT INTO name(peer, name) VALUES(?1, CAST(?2 AS TEXT))") \
     X(META_GET, "SELECT value FROM meta WHERE name = ?1") \
     X(META_PUT, "INSERT INTO meta(name, value) VALUES(?1, ?2)") \
+    X(META_OWNER, "UPDATE meta SET value = ?1 WHERE name = 'identity'") \
+    X(LINK_CLEAR, "DELETE FROM link") \
+    X(SCORE_CLEAR, "DELETE FROM score") \
     X(CLEAN_GET, "SELECT count(*) FROM meta WHERE name = 'clean'") \
     X(CLEAN_PUT, "INSERT OR REPLACE INTO meta(name, value) VALUES('clean', x'01')") \
     X(CLEAN_DEL, "DELETE FROM meta WHERE name = 'clean'") \
@@ -795,6 +798,13 @@ enum cv_err rep_store_sqlite_name(struct rep_store_sqlite *s, const uint8_t key[
     bool same = sqlite3_column_int(st, 0) != 0;
     end(st);
     return same ? CV_ERR_OK : CV_ERR_EXIST;
+}
+
+enum cv_err rep_store_sqlite_hand_over(struct rep_store_sqlite *s, const uint8_t heir[CV_KEY]) {
+    enum cv_err err = RUN(s, S_META_OWNER, OCTETS(heir, CV_KEY));
+    if (!err)
+        err = run(s, S_LINK_CLEAR, NULL, 0);
+    return err ? err : run(s, S_SCORE_CLEAR, NULL, 0);
 }
 
 /* ---- opening ---- */

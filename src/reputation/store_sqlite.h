@@ -74,6 +74,10 @@ struct rep_store_sqlite *rep_store_sqlite_close(struct rep_store_sqlite *s);
 enum cv_err rep_store_sqlite_name(struct rep_store_sqlite *s, const uint8_t key[CV_KEY],
                                   const char *name, size_t len);
 
+/* Inside a transaction: the file is `heir`'s from now on, who took its owner's place.
+ * What was counted and not released, and what the owner ranked, goes. */
+enum cv_err rep_store_sqlite_hand_over(struct rep_store_sqlite *s, const uint8_t heir[CV_KEY]);
+
 /* The function table over `s`; valid as long as `s` is. */
 const struct rep_store *rep_store_sqlite_ops(struct rep_store_sqlite *s);
 
