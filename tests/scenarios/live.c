@@ -7,6 +7,7 @@
  * everybody but the slow one must have all of it.
  */
 #include <assert.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,19 @@ enum {
     REPLAYS = 64,
 };
 
+/* live_hour: an hour of 82 kbit/s to two viewers, one of whom hears nothing for a while. */
+enum { HOUR = 3600, HOUR_RATE = 10, HOUR_MUNRO = 4, HOUR_VIEWERS = 2, DEAF_AT = 1800, DEAF = 20 };
+
+/* What a broadcast is like. */
+struct plan {
+    unsigned viewers, rate, munro, end; /* chunks a second; chunks; seconds */
+    uint64_t window;                    /* chunks */
+    bool trouble;                       /* all that stands above, or a quiet time */
+};
+
+static const struct plan short_plan = {VIEWERS, RATE, MUNRO, END, WINDOW, true};
+static const struct plan hour_plan = {HOUR_VIEWERS, HOUR_RATE, HOUR_MUNRO, HOUR, WINDOW / 2, false};
+
 struct world;
 
 struct node {
@@ -48,8 +62,17 @@ struct node {
     uint64_t cursor;
 };
 
+/* The distance of a viewer's cursor and the source, in chunks, at the worst. */
+struct lag {
+    uint64_t early, late;  /* minutes 2 to 12, the last ten */
+    uint64_t after_outage; /* the minute that begins 10 s after it ended */
+};
+
 struct world {
     struct sim *sim;
+    const struct plan *plan;
+    struct lag lag[1 + VIEWERS];
+    size_t memory[2]; /* octets, at ten minutes and at the end */
     struct cv_dnssec_secret *secret;
     struct ppsp_swarm_config config;
     struct node nodes[1 + VIEWERS];
@@ -129,15 +152,15 @@ static cv_usec next_timeout(void *ctx) {
 
 static void start(struct node *n, struct cv_now now) {
     struct world *w = n->world;
-    struct ppsp_live_config live = {.window = WINDOW, .latency = CV_SEC(4)};
+    struct ppsp_live_config live = {.window = w->plan->window, .latency = CV_SEC(4)};
     struct ppsp_swarm_config config = w->config;
     n->engine = ppsp_new(NULL, sim_node_rng(w->sim, n->sim));
     assert(n->engine);
-    n->ring = sim_ring_new(CHUNK, HASH, WINDOW);
+    n->ring = sim_ring_new(CHUNK, HASH, w->plan->window);
     if (n->index == 0) {
         live.sign = sign;
         live.sign_ctx = w;
-        live.munro_chunks = MUNRO;
+        live.munro_chunks = w->plan->munro;
         live.next_chunk = w->reserved;
         unsigned life = w->reserved != 0;
         w->first_of_life[life] = w->end_of_life[life] = w->reserved;
@@ -155,7 +178,8 @@ static void start(struct node *n, struct cv_now now) {
                             &(struct ppsp_peer_props){.mtu = 1400, .initiate = true});
     }
     /* After a crash it calls those that it remembers, and they may call it. */
-    for (unsigned i = 1; n->index == 0 && w->first_of_life[1] && i <= VIEWERS && !err; i++) {
+    for (unsigned i = 1; n->index == 0 && w->first_of_life[1] && i <= w->plan->viewers && !err;
+         i++) {
         struct cv_endpoint ep = cv_endpoint_udp(&w->nodes[i].addr);
         err = ppsp_peer_add(n->engine, now, n->swarm, &ep,
                             &(struct ppsp_peer_props){.mtu = 1400, .initiate = true});
@@ -188,12 +212,17 @@ static void restart(void *ctx, struct cv_now now) {
 
 static struct sim_node_ops node_ops;
 
-/* A twentieth of a second of broadcast. */
+/* So often something is said: as often as one chunk is due, at most 20 times a second. */
+static unsigned says(const struct plan *p) {
+    return p->rate < 20 ? p->rate : 20;
+}
+
+/* What is due of the broadcast. */
 static void say(struct sim *s, void *ctx) {
     struct world *w = ctx;
     struct node *n = &w->nodes[0];
     uint8_t chunk[CHUNK];
-    for (unsigned i = 0; n->engine && i < RATE / 20; i++, w->said++) {
+    for (unsigned i = 0; n->engine && i < w->plan->rate / says(w->plan); i++, w->said++) {
         content(w->said, chunk);
         enum cv_err err = ppsp_inject(n->engine, sim_node_now(s, n->sim), n->swarm, chunk, CHUNK);
         assert(!err);
@@ -202,8 +231,8 @@ static void say(struct sim *s, void *ctx) {
         w->end_of_life[life] = ppsp_inject_next(n->engine, n->swarm);
     }
     sim_touch(s, n->sim);
-    if (sim_now(s) < CV_SEC(END))
-        sim_at(s, sim_now(s) + CV_MSEC(50), say, w);
+    if (sim_now(s) < CV_SEC(w->plan->end))
+        sim_at(s, sim_now(s) + CV_SEC(1) / says(w->plan), say, w);
 }
 
 static void crash(struct sim *s, void *ctx) {
@@ -252,7 +281,17 @@ static void disturb(struct sim *s, void *ctx) {
 
 /* ---- the world ---- */
 
-static void build(struct world *w, uint64_t seed) {
+static void plan_trouble(struct world *w) {
+    sim_hook(w->sim, listen, w);
+    sim_crash(w->sim, w->nodes[LATE].sim);
+    sim_at(w->sim, CV_SEC(2), disturb, w);
+    sim_at(w->sim, CV_SEC(LATE_AT), come_late, w);
+    sim_at(w->sim, CV_SEC(CRASH_AT), crash, w);
+    sim_at(w->sim, CV_SEC(RESTART_AT), come_back, w);
+}
+
+static void build(struct world *w, uint64_t seed, const struct plan *plan) {
+    w->plan = plan;
     uint8_t key[CV_KEY] = {0};
     memcpy(key, &seed, sizeof seed);
     enum cv_err err = cv_dnssec_secret_from_seed(key, &w->secret);
@@ -270,8 +309,8 @@ static void build(struct world *w, uint64_t seed) {
     w->config.id_len = 1 + cv_dnssec_public_of(w->secret, w->config.id + 1);
     node_ops = ops;
     node_ops.restart = restart;
-    uint64_t stream = RATE * CHUNK * 8;
-    for (unsigned i = 0; i <= VIEWERS; i++) {
+    uint64_t stream = (uint64_t)plan->rate * CHUNK * 8;
+    for (unsigned i = 0; i <= plan->viewers; i++) {
         struct node *n = &w->nodes[i];
         *n = (struct node){.world = w, .index = i};
         n->sim = sim_add(w->sim, &node_ops, n);
@@ -279,7 +318,8 @@ static void build(struct world *w, uint64_t seed) {
         err = sim_bind(w->sim, n->sim, 0, &n->addr);
         assert(!err);
         struct sim_access access = {.rate_up = 4 * stream,
-                                    .rate_down = i == SLOW ? stream / 2 : 10 * stream,
+                                    .rate_down =
+                                        plan->trouble && i == SLOW ? stream / 2 : 10 * stream,
                                     .queue_up = 200000,
                                     .queue_down = 200000};
         if (i == 0) /* headers, hashes and all that included */
@@ -287,22 +327,19 @@ static void build(struct world *w, uint64_t seed) {
         sim_access(w->sim, n->sim, &access);
     }
     const struct cv_rng *rng = sim_rng(w->sim);
-    for (unsigned a = 0; a <= VIEWERS; a++)
-        for (unsigned b = 0; b <= VIEWERS; b++)
+    for (unsigned a = 0; a <= plan->viewers; a++)
+        for (unsigned b = 0; b <= plan->viewers; b++)
             if (a != b)
                 sim_path(w->sim, w->nodes[a].sim, w->nodes[b].sim,
                          &(struct sim_path){.delay = cv_rng_between(rng, CV_MSEC(5), CV_MSEC(50)),
                                             .jitter = CV_MSEC(2),
                                             .loss_ppm = 5000});
-    sim_hook(w->sim, listen, w);
-    sim_crash(w->sim, w->nodes[LATE].sim);
-    for (unsigned i = 0; i < LATE; i++)
-        start(&w->nodes[i], sim_node_now(w->sim, w->nodes[i].sim));
+    if (plan->trouble)
+        plan_trouble(w);
+    for (unsigned i = 0; i <= plan->viewers; i++)
+        if (!plan->trouble || i != LATE)
+            start(&w->nodes[i], sim_node_now(w->sim, w->nodes[i].sim));
     sim_at(w->sim, CV_MSEC(500), say, w);
-    sim_at(w->sim, CV_SEC(2), disturb, w);
-    sim_at(w->sim, CV_SEC(LATE_AT), come_late, w);
-    sim_at(w->sim, CV_SEC(CRASH_AT), crash, w);
-    sim_at(w->sim, CV_SEC(RESTART_AT), come_back, w);
 }
 
 static bool said(const struct world *w, uint64_t chunk) {
@@ -382,14 +419,18 @@ static bool check(struct world *w, struct scenario_result *ret) {
     return true;
 }
 
-bool scenario_live(const struct scenario_args *args, struct scenario_result *ret) {
+static bool run(uint64_t seed, const struct plan *plan, void (*more)(struct world *w),
+                bool (*holds)(struct world *w, struct scenario_result *ret),
+                struct scenario_result *ret) {
     struct world *w = calloc(1, sizeof *w);
     assert(w);
-    build(w, args->seed);
-    sim_run(w->sim, CV_SEC(END));
-    bool ok = check(w, ret);
-    scenario_measure(ret, w->sim, 1 + VIEWERS);
-    for (unsigned i = 0; i <= VIEWERS; i++) {
+    build(w, seed, plan);
+    if (more)
+        more(w);
+    sim_run(w->sim, CV_SEC(plan->end));
+    bool ok = holds(w, ret);
+    scenario_measure(ret, w->sim, 1 + plan->viewers);
+    for (unsigned i = 0; i <= plan->viewers; i++) {
         ppsp_free(w->nodes[i].engine);
         sim_ring_free(w->nodes[i].ring);
     }
@@ -397,4 +438,87 @@ bool scenario_live(const struct scenario_args *args, struct scenario_result *ret
     cv_dnssec_secret_free(w->secret);
     free(w);
     return ok;
+}
+
+bool scenario_live(const struct scenario_args *args, struct scenario_result *ret) {
+    return run(args->seed, &short_plan, NULL, check, ret);
+}
+
+/* ---- an hour: nobody falls behind little by little, and nothing grows ---- */
+
+/* A sanitizer's allocator has its own count. */
+size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
+static size_t memory(void) {
+    return __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes()
+                                                   : mallinfo2().uordblks;
+}
+
+/* How far behind what was said each viewer is, five times a second. */
+static void look(struct sim *s, void *ctx) {
+    struct world *w = ctx;
+    unsigned second = (unsigned)(sim_now(s) / CV_SEC(1));
+    for (unsigned i = 1; i <= w->plan->viewers; i++) {
+        const struct node *n = &w->nodes[i];
+        struct lag *l = &w->lag[i];
+        uint64_t behind = w->said > n->cursor ? w->said - n->cursor : 0;
+        uint64_t *worst = second >= 120 && second < 720 ? &l->early
+                          : second >= HOUR - 600        ? &l->late
+                          : second >= DEAF_AT + DEAF + 10 && second < DEAF_AT + DEAF + 70
+                              ? &l->after_outage
+                              : NULL;
+        if (worst && behind > *worst)
+            *worst = behind;
+    }
+    if (second >= 600 && !w->memory[0])
+        w->memory[0] = memory();
+    if (sim_now(s) + CV_MSEC(200) < CV_SEC(HOUR))
+        sim_at(s, sim_now(s) + CV_MSEC(200), look, w);
+    else
+        w->memory[1] = memory();
+}
+
+static void go_deaf(struct sim *s, void *ctx) {
+    sim_partition(s, ((struct world *)ctx)->nodes[HOUR_VIEWERS].sim, 1);
+}
+
+static void hear_again(struct sim *s, void *ctx) {
+    (void)ctx;
+    sim_heal(s);
+}
+
+static void plan_hour(struct world *w) {
+    sim_at(w->sim, CV_SEC(1), look, w);
+    sim_at(w->sim, CV_SEC(DEAF_AT), go_deaf, w);
+    sim_at(w->sim, CV_SEC(DEAF_AT + DEAF), hear_again, w);
+}
+
+static bool check_hour(struct world *w, struct scenario_result *ret) {
+    uint64_t worst = 0;
+    for (unsigned i = 1; i <= HOUR_VIEWERS; i++) {
+        const struct lag *l = &w->lag[i];
+        SCENARIO_CHECK(w->nodes[i].tuned && w->nodes[i].has_chunk, "viewer %u sees nothing", i);
+        SCENARIO_CHECK(l->early > 0 && l->late > 0, "viewer %u was not looked at", i);
+        SCENARIO_CHECK(l->late <= l->early + HOUR_RATE,
+                       "viewer %u: %llu chunks behind, %llu at first", i,
+                       (unsigned long long)l->late, (unsigned long long)l->early);
+        SCENARIO_CHECK(l->after_outage <= l->early + HOUR_RATE,
+                       "viewer %u is still %llu chunks behind after the outage", i,
+                       (unsigned long long)l->after_outage);
+        worst = l->late > worst ? l->late : worst;
+    }
+    SCENARIO_CHECK(w->memory[1] <= w->memory[0] + (256 << 10), "memory grew from %zu to %zu octets",
+                   w->memory[0], w->memory[1]);
+    snprintf(
+        ret->note, sizeof ret->note,
+        "after an hour at most %.1f s behind (%.1f s in its first minutes), memory %+lld octets "
+        "since minute ten",
+        (double)worst / HOUR_RATE,
+        (double)(w->lag[1].early > w->lag[2].early ? w->lag[1].early : w->lag[2].early) / HOUR_RATE,
+        (long long)w->memory[1] - (long long)w->memory[0]);
+    return true;
+}
+
+bool scenario_live_hour(const struct scenario_args *args, struct scenario_result *ret) {
+    return run(args->seed, &hour_plan, plan_hour, check_hour, ret);
 }

@@ -55,6 +55,8 @@ const struct scenario scenarios[] = {
     {"live",
      "a broadcast that its source can send twice, to 11 viewers; a crash, a slow one, replays",
      scenario_live, 5},
+    {"live_hour", "a broadcast of an hour: nobody drifts away from its edge, nothing grows",
+     scenario_live_hour, 1},
     {"idle", "idle nodes cost next to nothing", scenario_idle, 1},
     {"comes_back", "a seeder says goodbye mid-film and is met again", scenario_comes_back, 4},
     {"hidden", "a film over the hidden path, and on from the first viewer: byte-equal",

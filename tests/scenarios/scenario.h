@@ -72,6 +72,7 @@ bool scenario_village(const struct scenario_args *args, struct scenario_result *
 bool scenario_dht(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_dht_hostile(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_live(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_live_hour(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hour(const struct scenario_args *args, struct scenario_result *ret);
 
 /* Prints what failed, where, and with which seed; returns false. */
