@@ -409,11 +409,6 @@ void world_open_at(struct world_node *n, const struct world_film *f, enum world_
     open_film(n, f, role, &cfg);
 }
 
-void world_open_as(struct world_node *n, const struct world_film *f, enum world_role role,
-                   enum node_swarm_mode mode) {
-    open_film(n, f, role, &(struct node_swarm_config){.mode = mode, .fetch_all = true});
-}
-
 /* ---- who is who ---- */
 
 struct world_node *world_by_pseudonym(const struct world *w, const char *pseudonym) {

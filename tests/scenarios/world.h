@@ -99,10 +99,6 @@ void world_open_as(struct world_node *n, const struct world_film *f, enum world_
 void world_open_at(struct world_node *n, const struct world_film *f, enum world_role role,
                    const struct world_node *at, bool fetch_all);
 
-/* The same as a direct swarm, or one that is seen through an exit. */
-void world_open_as(struct world_node *n, const struct world_film *f, enum world_role role,
-                   enum node_swarm_mode mode);
-
 /* The relay whose pseudonym (first octets of its identity in hex) is this; NULL: none. */
 struct world_node *world_by_pseudonym(const struct world *w, const char *pseudonym);
 
