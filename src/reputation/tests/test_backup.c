@@ -215,7 +215,7 @@ Test(rep_backup, what_was_moved_goes_on) {
     world_run(&w, w.now.mono + CV_SEC(3 * EPOCH));
     nobody_forked();
     cr_assert(world_row(&w, 2, 4, &after));
-    cr_expect_gt(after.released_taken, before.released_taken + 100000,
+    cr_expect_gt(after.released_taken, before.released_taken + 45000,
                  "what was counted before the move is released after it");
     cr_assert_eq(rep_backup_store_head(w.node[4].store, b.identity_secret.public_key, &now),
                  CV_ERR_OK);
@@ -252,7 +252,7 @@ Test(rep_backup, a_copy_goes_on_under_a_new_key) {
     struct rep_row row;
     cr_assert(world_row(&w, 2, 4, &row));
     cr_expect_gt(row.score, 0.1, "its standing: %f", row.score);
-    cr_expect_gt(row.released_taken, 30000, "and it releases");
+    cr_expect_gt(row.released_taken, 15000, "and it releases");
     rep_backup_free(&b);
     world_done(&w);
 }
