@@ -104,7 +104,7 @@ static void habit(struct sim *s, void *ctx) {
 
 static void comes(struct sim *s, void *ctx) {
     struct flow *f = ctx;
-    world_open_as(f->viewer, f->seeder->film, WORLD_VIEWER, &f->viewer->swarm_cfg);
+    world_open_with(f->viewer, f->seeder->film, WORLD_VIEWER, &f->viewer->swarm_cfg);
     habit(s, f);
 }
 
@@ -193,8 +193,8 @@ static bool watch(struct eye *e, const struct scenario_args *args, unsigned seco
     world_links(w, CV_MSEC(5), CV_MSEC(25), 0);
     SCENARIO_CHECK(sim_run_while_not(s, world_relays_ready, w, CV_SEC(60)), "relays not ready");
     for (unsigned i = 0; i < e->flows; i++)
-        world_open_as(e->flow[i].seeder, world_film_new(w, (uint64_t)BITRATE * 40), WORLD_SEEDER,
-                      &(struct node_swarm_config){.constant_rate = rate});
+        world_open_with(e->flow[i].seeder, world_film_new(w, (uint64_t)BITRATE * 40), WORLD_SEEDER,
+                        &(struct node_swarm_config){.constant_rate = rate});
     SCENARIO_CHECK(sim_run_while_not(s, world_shared, w, CV_SEC(120)), "not shared");
     e->from = sim_now(s);
     sim_hook(s, see, e);

@@ -396,8 +396,8 @@ void world_open(struct world_node *n, const struct world_film *f, enum world_rol
               &(struct node_swarm_config){.fetch_all = fetch_all, .upload_limit = upload_limit});
 }
 
-void world_open_as(struct world_node *n, const struct world_film *f, enum world_role role,
-                   const struct node_swarm_config *cfg) {
+void world_open_with(struct world_node *n, const struct world_film *f, enum world_role role,
+                     const struct node_swarm_config *cfg) {
     struct node_swarm_config copy = *cfg; /* it may be the node's own */
     open_film(n, f, role, &copy);
 }

@@ -91,8 +91,8 @@ void world_open(struct world_node *n, const struct world_film *f, enum world_rol
                 uint64_t upload_limit, bool fetch_all);
 
 /* The same with more to say; uri, store and completeness are filled in. */
-void world_open_as(struct world_node *n, const struct world_film *f, enum world_role role,
-                   const struct node_swarm_config *cfg);
+void world_open_with(struct world_node *n, const struct world_film *f, enum world_role role,
+                     const struct node_swarm_config *cfg);
 
 /* The same for a film that the relay `at` shares under its own name; the seeder is
  * that relay itself. */
