@@ -121,6 +121,11 @@ static bool check(struct world *w, const struct scenario_args *args, unsigned re
              v->name, (double)(began - opened) / 1e6, (double)(killed - began) / 1e6,
              (double)ahead / BITRATE, (double)reader.least / BITRATE, reader.waits,
              (double)reader.waited / 1e6);
+    snprintf(ret->json, sizeof ret->json,
+             "{\"victim\": \"%s\", \"waits\": %u, \"waited_s\": %.2f, \"ahead_s\": %.2f, "
+             "\"least_s\": %.2f}",
+             v->name, reader.waits, (double)reader.waited / 1e6, (double)ahead / BITRATE,
+             (double)reader.least / BITRATE);
     SCENARIO_CHECK(!reader.wrong, "wrong octets read");
     SCENARIO_CHECK(reader.waits == 0, "%s", ret->note);
     SCENARIO_CHECK(reader.at == film->octets, "read %llu of %llu octets",
