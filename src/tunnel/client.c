@@ -212,6 +212,7 @@ static void work(struct tun_client *c) {
     upkeep(c);
     tun_contact_work(c);
     tun_sync_work(c);
+    tun_probe_work(c);
     if (c->relay) {
         own_work(c);
     } else {
@@ -226,6 +227,10 @@ static void on_event(void *ctx, struct tunnel *t, const struct cv_now *at,
     struct tun_client *c = ctx;
     (void)t;
     c->now = *at;
+    if (tun_probe_on_event(c, ev)) {
+        tun_client_by(c, c->probe.at);
+        return;
+    }
     switch (ev->kind) {
     case TUN_EVENT_CIRCUIT_READY:
     case TUN_EVENT_CIRCUIT_DOWN:
@@ -343,6 +348,7 @@ enum cv_err tun_client_attach(struct tunnel *t, const struct cv_now *at, const v
     c->relay = cfg->relay;
     c->hurry = cfg->hurry;
     c->attached_at = at->mono;
+    c->measure_from = cfg->measure_from ? cfg->measure_from : TUN_WEIGHTS_FROM;
     tun_describe_net_init(&c->net, cfg->network_id);
     tun_questions_init(&c->questions, tun_rng(t));
     cv_tokenbucket_init(&c->answers, 500, 2000, at->mono);

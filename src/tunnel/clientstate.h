@@ -33,9 +33,10 @@ struct tun_address {
 
 enum tun_sync_phase {
     TUN_SYNC_IDLE = 0,
-    TUN_SYNC_OPENING, /* over a circuit that is not ready */
-    TUN_SYNC_BUCKET,  /* paging through (identity, D) */
-    TUN_SYNC_FETCH,   /* asking for descriptors that are missing */
+    TUN_SYNC_OPENING,  /* over a circuit that is not ready */
+    TUN_SYNC_BUCKET,   /* paging through (identity, D) */
+    TUN_SYNC_FETCH,    /* asking for descriptors that are missing */
+    TUN_SYNC_MEASURED, /* paging through what the other side measured */
 };
 
 /* One conversation with one relay about all relays of one day. */
@@ -94,6 +95,17 @@ struct tun_lane {
     uint32_t ping[TUN_HOPS_MAX]; /* transactions; 0: answered */
 };
 
+/* A relay's look at what another one carries (probe.c). */
+struct tun_probe {
+    cv_handle circuit; /* 0: none now */
+    uint8_t whom[CV_KEY];
+    cv_usec at; /* when to begin the next, or to give this one up */
+    unsigned trains, answered;
+    uint32_t ping[TUN_PROBE_TRAIN]; /* transactions; 0: answered */
+    cv_usec first;                  /* answer of this train */
+    uint32_t rate[TUN_PROBE_TRAINS];
+};
+
 struct tun_client {
     struct tunnel *t;
     struct cv_now now; /* of the step under way */
@@ -109,6 +121,9 @@ struct tun_client {
     struct tun_address address[TUN_ADDRESSES_MAX];
     struct tun_neighbour neighbour[TUN_CONTACTS_MAX];
     cv_usec attached_at, first_link_at, guards_at;
+
+    struct tun_probe probe;
+    size_t measure_from; /* relays there must be, before capacities are of use */
 
     struct tun_sync far; /* over a circuit */
     cv_usec far_at, far_pause;
@@ -195,6 +210,11 @@ void tun_sync_on_link(struct tun_client *c, const struct tun_event *ev);
 void tun_sync_on_reply(struct tun_client *c, const struct tun_event *ev);
 void tun_sync_on_request(struct tun_client *c, const struct tun_event *ev);
 void tun_sync_on_circuit(struct tun_client *c, const struct tun_event *ev);
+
+/* probe.c */
+void tun_probe_work(struct tun_client *c);
+/* True: it was about the probe's circuit. */
+bool tun_probe_on_event(struct tun_client *c, const struct tun_event *ev);
 
 /* ahead.c */
 void tun_ahead_work(struct tun_client *c);

@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "crypto/hash.h"
 #include "crypto/siphash.h"
+#include "tunnel/capacity.h"
 
 struct tun_directory {
     uint8_t network_id[TUN_NETWORK_ID];
@@ -144,17 +145,24 @@ static void make_room(struct tun_directory *dir) {
         forget(dir, r);
 }
 
-/* Since when a relay is known, over the turn of the day; `wall` when it is new. */
-static int64_t known_since(const struct tun_directory *dir, const uint8_t identity[CV_KEY],
-                           uint32_t day, int64_t wall) {
-    const uint32_t days[] = {day - 1, day + 1};
-    int64_t since = wall;
+/* What outlives the day: since when a relay is known, and what it carries. */
+static void inherit(const struct tun_directory *dir, struct tun_relay *r) {
+    const uint32_t days[] = {r->desc.day - 1, r->desc.day + 1};
     for (size_t i = 0; i < sizeof days / sizeof *days; i++) {
-        const struct tun_relay *r = tun_directory_find(dir, identity, days[i]);
-        if (r && r->raw_len > 0 && r->first_seen < since)
-            since = r->first_seen;
+        const struct tun_relay *o = tun_directory_find(dir, r->desc.identity, days[i]);
+        if (!o || o->raw_len == 0)
+            continue;
+        if (o->first_seen < r->first_seen)
+            r->first_seen = o->first_seen;
+        if (r->measured == 0)
+            r->measured = o->measured;
+        if (r->reports > 0)
+            continue;
+        memcpy(r->report, o->report, sizeof r->report);
+        r->reports = o->reports;
+        r->report_next = o->report_next;
+        r->capacity = o->capacity;
     }
-    return since;
 }
 
 /* A new entry, bare until somebody fills in its descriptor. */
@@ -324,8 +332,8 @@ enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const voi
         return told ? CV_ERR_EXIST : CV_ERR_DIFFERS;
     }
     bare_remove(dir, r);
-    r->first_seen = known_since(dir, desc.identity, desc.day, r->first_seen);
     r->desc = desc;
+    inherit(dir, r);
     memcpy(r->raw, raw, len);
     r->raw_len = (uint16_t)len;
     r->liar = lied_lately(dir, desc.identity, wall);
@@ -395,6 +403,60 @@ enum cv_err tun_directory_claim(struct tun_directory *dir, int64_t wall,
     claim_store(r, d, by);
     judge(dir, r);
     return CV_ERR_OK;
+}
+
+/* ---- capacities ---- */
+
+/* The lower median of reports by relays that have nothing to do with each other. */
+static uint32_t agreed(const struct tun_directory *dir, const struct tun_relay *r) {
+    const struct tun_descriptor *kept[TUN_REPORTS_MAX];
+    uint32_t kib[TUN_REPORTS_MAX];
+    size_t n = 0;
+    for (unsigned i = 0; i < r->reports; i++) {
+        const struct tun_descriptor *by = anything_of(dir, r->report[i].by, r->desc.day);
+        bool counts = by != NULL;
+        for (size_t k = 0; k < n && counts; k++)
+            counts = !tun_relay_conflict(by, kept[k]);
+        if (!counts)
+            continue;
+        kept[n] = by;
+        kib[n++] = tun_capacity_kib(r->report[i].code);
+    }
+    return n >= TUN_REPORTS_MIN ? tun_capacity_median(kib, n) : 0;
+}
+
+static void report(const struct tun_directory *dir, struct tun_relay *r, uint8_t code,
+                   const uint8_t by[CV_KEY]) {
+    unsigned at = 0;
+    while (at < r->reports && memcmp(r->report[at].by, by, CV_KEY) != 0)
+        at++;
+    if (at == r->reports) {
+        at = r->report_next;
+        r->report_next = (uint8_t)((r->report_next + 1) % TUN_REPORTS_MAX);
+        if (r->reports < TUN_REPORTS_MAX)
+            r->reports++;
+        memcpy(r->report[at].by, by, CV_KEY);
+    }
+    r->report[at].code = code;
+    r->capacity = agreed(dir, r);
+}
+
+void tun_directory_report(struct tun_directory *dir, uint32_t day, const uint8_t prefix[8],
+                          uint8_t code, const uint8_t by[CV_KEY]) {
+    void *cursor = NULL;
+    struct tun_relay *r;
+    if (code == 0 || !anything_of(dir, by, day))
+        return;
+    while ((r = cv_map_next(dir->relays, &cursor, NULL))) {
+        if (r->desc.day == day && r->raw_len > 0 && memcmp(r->desc.identity, prefix, 8) == 0 &&
+            !interested(dir, r, by))
+            report(dir, r, code, by);
+    }
+}
+
+uint32_t tun_relay_weight(const struct tun_relay *r) {
+    uint32_t kib = r->capacity ? r->capacity : TUN_UNMEASURED;
+    return r->desc.bandwidth && r->desc.bandwidth < kib ? r->desc.bandwidth : kib;
 }
 
 static bool is_proved_liar(const struct tun_relay *r, uint32_t day) {

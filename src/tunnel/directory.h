@@ -48,6 +48,12 @@ struct tun_claim {
     uint8_t d[TUN_DIGEST];
 };
 
+/* What `by` measured, coded (capacity.h). */
+struct tun_report {
+    uint8_t by[CV_KEY];
+    uint8_t code;
+};
+
 /* What is known of one relay on one day. Only directory.c writes the fields,
  * but for those marked (user). */
 struct tun_relay {
@@ -65,7 +71,10 @@ struct tun_relay {
     uint8_t *other; /* the second one of this day; NULL: we hold no proof */
     uint16_t other_len;
     uint8_t disputed_by[CV_KEY];
-    bool ours;                   /* it is ourselves: chosen as hop never (path.h, guard.h) */
+    bool ours;         /* it is ourselves: chosen as hop never (path.h, guard.h) */
+    uint32_t capacity; /* KiB/s, the median of reports; 0: too few */
+    uint8_t reports, report_next;
+    struct tun_report report[TUN_REPORTS_MAX];
     int64_t first_seen;          /* Unix seconds; of any day, once there is a descriptor */
     uint8_t named_by[CV_KEY];    /* while raw_len is 0: who brought us the name, */
     TAILQ_ENTRY(tun_relay) bare; /* and its place among such entries, oldest first */
@@ -74,6 +83,7 @@ struct tun_relay {
     struct cv_addr reached_at; /* (user) at this one; none for ourselves */
     cv_usec shunned_until;     /* (user) paths avoid it when they can; 0 = not */
     cv_usec gone_until; /* (user) it was silent to our PING: circuits through it are given up */
+    uint32_t measured;  /* (user) what we measured ourselves, KiB/s; 0: nothing yet */
     cv_usec asked_at;   /* (user) when its descriptor was last asked for */
 };
 
@@ -115,6 +125,19 @@ enum cv_err tun_directory_claim(struct tun_directory *dir, int64_t wall,
                                 const uint8_t identity[CV_KEY], uint32_t day,
                                 const uint8_t d[TUN_DIGEST], const uint8_t by[CV_KEY],
                                 const uint8_t (*path)[CV_KEY], size_t n);
+
+/*
+ * `by` measured the relay whose identity begins with `prefix`: 8 octets, that nobody
+ * makes a second identity for. Counted when `by` is known, is not that relay and shares
+ * neither network nor family with it; of reporters in conflict with each other one
+ * counts. The median is taken from TUN_REPORTS_MIN on.
+ */
+void tun_directory_report(struct tun_directory *dir, uint32_t day, const uint8_t prefix[8],
+                          uint8_t code, const uint8_t by[CV_KEY]);
+
+/* What a relay weighs when one is drawn: what was measured, but never more than it
+ * says of itself. KiB/s. */
+uint32_t tun_relay_weight(const struct tun_relay *r);
 
 /* The entry, with or without a descriptor; NULL when there is none. */
 struct tun_relay *tun_directory_find(const struct tun_directory *dir,

@@ -42,11 +42,11 @@ unsigned tun_path_flag(enum tun_purpose purpose) {
 #define SHARE_MAX 20
 
 static uint64_t weight(const struct tun_relay *r) {
-    return UINT64_C(1) + r->desc.bandwidth;
+    return UINT64_C(1) + tun_relay_weight(r);
 }
 
 /* The weight that nobody exceeds, so that nobody has more than a twentieth of
- * all: what is said of a relay must not buy it our circuits. Whoever is above a
+ * all: neither speed nor what is said of it buys a relay our circuits. Whoever is above a
  * twentieth is cut to it, which makes others stand out, who are cut with it; once
  * twenty have the same, that is a twentieth at most. */
 static uint64_t weight_cap(struct tun_relay *const *relays, size_t n) {

@@ -261,7 +261,7 @@ void tun_publish_on_reply(struct tun_hidden *h, struct tun_publication *p, const
             copy_failed(h, p, c);
         else if (ev->reply.command == TUN_CMD_RESULT)
             return; /* the look-up's, once more */
-        else if (tun_put_done_read(&rd, &done))
+        else if (ev->reply.command != TUN_CMD_PUT_DONE || tun_put_done_read(&rd, &done))
             copy_failed(h, p, c);
         else
             on_put_done(h, p, c, &done);

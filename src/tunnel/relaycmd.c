@@ -100,8 +100,9 @@ enum cv_err tun_bucket_read(struct cv_rd *r, struct tun_bucket *ret) {
     m.level = cv_rd_u8(r);
     m.bucket = cv_rd_le16(r);
     m.from = cv_rd_le16(r);
-    REFUSE_IF(r, m.level != 0 && m.level != 4 && m.level != 8);
-    REFUSE_IF(r, m.bucket >= 1u << m.level);
+    unsigned level = m.level == TUN_BUCKET_CAPACITIES ? 0 : m.level;
+    REFUSE_IF(r, level != 0 && level != 4 && level != 8);
+    REFUSE_IF(r, m.bucket >= 1u << level);
     DONE(r, m, ret);
 }
 
@@ -111,6 +112,24 @@ void tun_bucket_write(struct cv_wr *w, const struct tun_bucket *m) {
     cv_wr_u8(w, m->level);
     cv_wr_le16(w, m->bucket);
     cv_wr_le16(w, m->from);
+}
+
+enum cv_err tun_capacities_read(struct cv_rd *r, struct tun_capacities *ret) {
+    struct tun_capacities m = {.transaction = cv_rd_le32(r)};
+    m.count = cv_rd_le16(r);
+    m.n = cv_rd_left(r) / TUN_CAPACITY_ROW;
+    REFUSE_IF(r, cv_rd_left(r) % TUN_CAPACITY_ROW != 0);
+    REFUSE_IF(r, m.n > TUN_CAPACITIES_MAX || m.n > m.count);
+    m.rows = cv_rd_bytes(r, m.n * TUN_CAPACITY_ROW);
+    DONE(r, m, ret);
+}
+
+void tun_capacities_write(struct cv_wr *w, const struct tun_capacities *m) {
+    assert(m->n <= TUN_CAPACITIES_MAX);
+    assert(m->n <= m->count);
+    cv_wr_le32(w, m->transaction);
+    cv_wr_le16(w, m->count);
+    cv_wr_bytes(w, m->rows, m->n * TUN_CAPACITY_ROW);
 }
 
 enum { PAIR = CV_KEY + TUN_DIGEST };

@@ -101,14 +101,29 @@ struct tun_bytes {
 enum cv_err tun_bytes_read(struct cv_rd *r, struct tun_bytes *ret);
 void tun_bytes_write(struct cv_wr *w, const struct tun_bytes *m);
 
-/* BUCKET, question: transaction | day u32 | level u8 | bucket u16 | from u16. */
+/* BUCKET, question: transaction | day u32 | level u8 | bucket u16 | from u16. Level
+ * 128 (bucket 0) asks what the answerer measured; earlier versions call it malformed. */
+enum { TUN_BUCKET_CAPACITIES = 128 };
 struct tun_bucket {
     uint32_t transaction, day;
     uint16_t bucket, from;
-    uint8_t level; /* 0, 4, 8; bucket < 1 << level */
+    uint8_t level; /* 0, 4, 8; bucket < 1 << level; or TUN_BUCKET_CAPACITIES */
 };
 enum cv_err tun_bucket_read(struct cv_rd *r, struct tun_bucket *ret);
 void tun_bucket_write(struct cv_wr *w, const struct tun_bucket *m);
+
+/* BUCKET, answer for TUN_BUCKET_CAPACITIES: transaction | count u16 of all that were
+ * measured | (first 8 octets of an identity | capacity u8, capacity.h) from `from` on, in
+ * order of identity. */
+enum { TUN_CAPACITY_ROW = 8 + 1 };
+struct tun_capacities {
+    uint32_t transaction;
+    uint16_t count;
+    const uint8_t *rows; /* n x TUN_CAPACITY_ROW */
+    size_t n;            /* <= TUN_CAPACITIES_MAX */
+};
+enum cv_err tun_capacities_read(struct cv_rd *r, struct tun_capacities *ret);
+void tun_capacities_write(struct cv_wr *w, const struct tun_capacities *m);
 
 /* BUCKET, answer: transaction | BLAKE2b-128 of the sorted (identity, D) |
  * count u16 of the whole bucket | pairs of 48 from `from` on. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tunnel/bodies.h"
+#include "tunnel/capacity.h"
 #include "tunnel/clientstate.h"
 #include "tunnel/link.h"
 #include "tunnel/linkcmd.h"
@@ -103,6 +104,46 @@ static void finish(struct tun_client *c, struct tun_sync *s, bool complete) {
     tun_client_by(c, now(c));
 }
 
+/* What relays carry is asked of last hops, where it is of use. */
+static void ask_measured(struct tun_client *c, struct tun_sync *s) {
+    struct cv_wr w = cv_wr_init(s->body, sizeof s->body);
+    s->phase = TUN_SYNC_MEASURED;
+    s->transaction = cv_rng_u32(tun_client_rng(c));
+    tun_bucket_write(&w, &(struct tun_bucket){.transaction = s->transaction,
+                                              .day = s->day,
+                                              .level = TUN_BUCKET_CAPACITIES,
+                                              .from = s->from});
+    question(c, s, TUN_CMD_BUCKET, &w);
+}
+
+/* Everything about who there is was said. */
+static void told(struct tun_client *c, struct tun_sync *s) {
+    if (c->relay || !s->circuit ||
+        tun_directory_count(c->dir, s->day, TUN_DIRECTORY_KNOWN) < c->measure_from) {
+        finish(c, s, true);
+        return;
+    }
+    s->from = 0;
+    ask_measured(c, s);
+}
+
+static void on_measured(struct tun_client *c, struct tun_sync *s, struct cv_rd *rd) {
+    struct tun_capacities a;
+    if (tun_capacities_read(rd, &a))
+        return;
+    for (size_t i = 0; i < a.n; i++) {
+        const uint8_t *row = a.rows + i * TUN_CAPACITY_ROW;
+        tun_directory_report(c->dir, s->day, row, row[8], s->source);
+    }
+    unsigned next = s->from + (unsigned)a.n;
+    if (a.n == 0 || next >= a.count || next >= TUN_DIRECTORY_MAX / 2) {
+        finish(c, s, true);
+        return;
+    }
+    s->from = (uint16_t)next;
+    ask_measured(c, s);
+}
+
 static void ask_descriptors(struct tun_client *c, struct tun_sync *s) {
     struct tun_relay *missing[TUN_BARE_OF_ONE];
     size_t n = tun_directory_missing(c->dir, s->day, s->source, missing, TUN_BARE_OF_ONE);
@@ -129,7 +170,7 @@ static void ask_descriptors(struct tun_client *c, struct tun_sync *s) {
         if (s->paused && s->gained && !over)
             ask_bucket(c, s);
         else
-            finish(c, s, true);
+            told(c, s);
         return;
     }
     if (asked == 0) {
@@ -193,7 +234,7 @@ static void on_bucket(struct tun_client *c, struct tun_sync *s, struct cv_rd *rd
         tun_directory_bucket(c->dir, s->day, 0, 0, ours(c), 0, hash, &total, NULL, 0) >= 0 &&
         total == a.count && total <= 64 && cv_equal(hash, a.hash, sizeof hash)) {
         claim_all(c, s);
-        finish(c, s, true);
+        told(c, s);
         return;
     }
     s->paused = false;
@@ -232,10 +273,14 @@ static void on_descriptor(struct tun_client *c, struct tun_sync *s, struct cv_rd
 }
 
 static void on_answer(struct tun_client *c, struct tun_sync *s, uint8_t command, struct cv_rd *rd) {
+    if (s->phase == TUN_SYNC_MEASURED && command == TUN_CMD_ERROR)
+        finish(c, s, true); /* of a version that measures nothing */
     if (command != s->command || s->body_len == 0)
         return;
     if (s->phase == TUN_SYNC_BUCKET && command == TUN_CMD_BUCKET)
         on_bucket(c, s, rd);
+    else if (s->phase == TUN_SYNC_MEASURED && command == TUN_CMD_BUCKET)
+        on_measured(c, s, rd);
     else if (s->phase == TUN_SYNC_FETCH && command == TUN_CMD_DESCRIPTORS)
         on_descriptor(c, s, rd);
 }
@@ -284,10 +329,35 @@ static void on_shown(struct tun_client *c, const uint8_t *raw, size_t len) {
         (void)tun_client_learn(c, raw, len, NULL);
 }
 
+static void answer_measured(struct tun_client *c, const struct asker *to,
+                            const struct tun_bucket *q) {
+    struct tun_relay *all[TUN_DIRECTORY_MAX / 2];
+    uint8_t rows[TUN_CAPACITIES_MAX * TUN_CAPACITY_ROW];
+    struct tun_capacities a = {.transaction = to->transaction, .rows = rows};
+    size_t n =
+        tun_directory_list(c->dir, q->day, TUN_DIRECTORY_REACHED, all, sizeof all / sizeof *all);
+    for (size_t i = 0; i < n; i++) {
+        if (all[i]->measured == 0 || a.count++ < q->from || a.n == TUN_CAPACITIES_MAX)
+            continue;
+        uint8_t *row = rows + a.n++ * TUN_CAPACITY_ROW;
+        memcpy(row, all[i]->desc.identity, 8);
+        row[8] = tun_capacity_code(all[i]->measured);
+    }
+    struct tun_body b;
+    tun_body_init(&b);
+    tun_capacities_write(&b.w, &a);
+    if (!b.w.err)
+        answer(c, to, TUN_CMD_BUCKET, &b);
+}
+
 static void answer_bucket(struct tun_client *c, const struct asker *to, struct cv_rd *rd) {
     struct tun_bucket q;
     if (tun_bucket_read(rd, &q))
         return;
+    if (q.level == TUN_BUCKET_CAPACITIES) {
+        answer_measured(c, to, &q);
+        return;
+    }
     size_t shown = cv_rd_left(rd);
     on_shown(c, cv_rd_bytes(rd, shown), shown);
     struct tun_bucket_answer a = {.transaction = to->transaction};
@@ -459,8 +529,9 @@ static void far_begin(struct tun_client *c) {
     cv_handle circuit;
     /* Every few seconds as long as somebody waits to be confirmed, or this is
      * the first time; then once in twenty to forty minutes. */
-    bool eager = missing || s->rounds < 2 ||
-                 tun_directory_count(c->dir, day, TUN_DIRECTORY_KNOWN) < TUN_SPARE_FROM;
+    size_t known = tun_directory_count(c->dir, day, TUN_DIRECTORY_KNOWN);
+    unsigned first = known < c->measure_from ? 2 : 2 * TUN_REPORTS_MIN;
+    bool eager = missing || s->rounds < first || known < TUN_SPARE_FROM;
     c->far_pause = !eager ? CV_SEC(cv_rng_between(tun_client_rng(c), 1200, 2400))
                    : c->far_pause < CV_SEC(60)
                        ? c->far_pause * 2 + tun_client_pause(c, CV_SEC(2), CV_MSEC(250))

@@ -71,6 +71,7 @@ struct tun_config {
 
     struct cv_addr addr[2];   /* relay: where others reach us; family 0 = none */
     uint32_t bandwidth_kib_s; /* published in the descriptor */
+    uint32_t measure_from;    /* relays there must be before capacities are measured */
     uint64_t send_octets_s;   /* shape all sending to this; 0 = as fast as asked */
     bool aes;                 /* the processor has it: suite 2 where both ends do */
     bool gate;                /* obey link classes; false: every link weighs the same */

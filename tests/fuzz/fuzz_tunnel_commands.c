@@ -38,6 +38,7 @@ BODY(extend, extend)
 BODY(bytes, bytes)
 BODY(bucket, bucket)
 BODY(bucket_answer, bucket_answer)
+BODY(capacities, capacities)
 BODY(descriptors, descriptors)
 BODY(lookup, lookup)
 BODY(result, result)
@@ -57,6 +58,12 @@ BODY(new_index, new_index)
 BODY(link_descriptors, link_descriptors)
 BODY(token, token)
 BODY(reach, reach)
+
+/* One command, two shapes: the question says which. */
+static void bucket_either_body(const uint8_t *data, size_t size) {
+    bucket_answer_body(data, size);
+    capacities_body(data, size);
+}
 
 /* These two do not write back what they read: an unused cas is zero, parameters
  * are put in order. Reading again must give the same. */
@@ -97,7 +104,7 @@ static void create_body(const uint8_t *data, size_t size) {
 
 static void (*const bodies[])(const uint8_t *, size_t) = {
     transaction_body,   extend_body,        bytes_body,      bucket_body,
-    bucket_answer_body, descriptors_body,   lookup_body,     result_body,
+    bucket_either_body, descriptors_body,   lookup_body,     result_body,
     put_body,           put_done_body,      introduce_body,  establish_intro_body,
     introduction_body,  introduce_ack_body, rendezvous_body, error_body,
     open_body,          exit_body,          pace_body,       create_body,

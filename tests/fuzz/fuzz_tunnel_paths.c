@@ -89,6 +89,10 @@ static void claim(struct world *w, struct cv_rd *r) {
     memcpy(path[0], w->identity[cv_rd_u8(r) % NODE].public_key, CV_KEY);
     (void)tun_directory_claim(w->dir, w->wall, identity, day, d, w->identity[by % NODE].public_key,
                               (const uint8_t(*)[CV_KEY])path, of >> 7);
+    tun_directory_report(w->dir, day, identity, (uint8_t)(by + of),
+                         w->identity[by % NODE].public_key);
+    if (relay)
+        assert(tun_relay_weight(relay) <= TUN_CAPACITY_MAX);
 }
 
 static void guards(struct world *w) {

@@ -15,8 +15,10 @@
  *
  * The attacker's relays are never out, never leave and name no family. They stand
  * in networks of their own, each a /16, and are as fast as honest ones, so that a
- * tenth of the relays is a tenth of the capacity; or all in one /16; or they are
- * few and very fast.
+ * tenth of the relays is a tenth of the capacity; or all in one /16; or they claim
+ * the world, vouch for each other and slander the rest; or they are few and faster
+ * than can be measured. What a relay carries is reported by nine others drawn at
+ * random, as probes would have measured it.
  * Whoever names the last hop himself (a hidden swarm of the attacker's) needs the
  * first hop only: that is the row of hostile first hops.
  *
@@ -31,6 +33,7 @@
 #include "crypto/hash.h"
 #include "crypto/rng_seeded.h"
 #include "scenarios/scenario.h"
+#include "tunnel/capacity.h"
 #include "tunnel/guard.h"
 #include "tunnel/path.h"
 
@@ -45,13 +48,14 @@ enum {
     FIRSTS_MAX = 32,   /* first hops that one client used */
     SWARM = 0x1f,      /* flags: a relay that does everything */
     DAY_0 = 20600,     /* since 1970 */
-    HONEST_MAX = 4000, /* KiB/s; honest relays have 100 to so much */
+    HONEST_MAX = 4000, /* KiB/s; relays carry 100 to so much */
 };
 
 struct relay {
     struct cv_ed25519_secret identity;
     struct tun_descriptor what;
     bool hostile, out;
+    uint32_t capacity;     /* KiB/s */
     struct tun_relay *now; /* its entry of the day */
 };
 
@@ -66,7 +70,7 @@ struct client {
 struct attack {
     const char *name;
     unsigned hundredths; /* of `relays`, or with `extra` on top of them */
-    bool extra, one_network, fast;
+    bool extra, one_network, lies, fast;
 };
 
 static const struct attack attacks[] = {
@@ -74,6 +78,7 @@ static const struct attack attacks[] = {
     {.name = "20 % of the capacity", .hundredths = 20},
     {.name = "10 more /16s for 100", .hundredths = 10, .extra = true},
     {.name = "10 % in one /16", .hundredths = 10, .one_network = true},
+    {.name = "10 %, who lie", .hundredths = 10, .lies = true},
     {.name = "2 %, very fast", .hundredths = 2, .fast = true},
 };
 #define ATTACKS (sizeof attacks / sizeof *attacks)
@@ -90,6 +95,7 @@ struct population {
     unsigned clients;
     struct cv_now now;
     uint64_t broken; /* paths against a rule; there must be none */
+    double share;    /* of all weights, that hostile relays have */
     uint64_t digest;
 };
 
@@ -121,15 +127,26 @@ static void relay_new(struct population *p, unsigned i, bool hostile) {
             .ip = {(uint8_t)(prefix >> 24), (uint8_t)(prefix >> 16), (uint8_t)(prefix >> 8),
                    (uint8_t)prefix, [14] = (uint8_t)(number >> 8), [15] = (uint8_t)number}};
     }
-    r->what.bandwidth = hostile && p->attack->fast
-                            ? 100 * HONEST_MAX
-                            : (uint32_t)cv_rng_between(&p->rng, 100, HONEST_MAX);
+    r->capacity = hostile && p->attack->fast ? TUN_CAPACITY_MAX
+                                             : (uint32_t)cv_rng_between(&p->rng, 100, HONEST_MAX);
+    r->what.bandwidth = hostile && p->attack->lies ? UINT32_MAX : r->capacity;
     memcpy(r->what.network_id, network, TUN_NETWORK_ID);
 }
 
 static void claim(struct population *p, const struct relay *of, const struct relay *by) {
     (void)tun_directory_claim(p->dir, p->now.wall, of->now->desc.identity, of->now->desc.day,
                               of->now->desc.digest, by->now->desc.identity, NULL, 0);
+}
+
+/* Nine others say what they measured; liars what suits them. */
+static void measure(struct population *p, struct relay *of) {
+    for (unsigned i = 0; i < 4 * TUN_REPORTS_MAX && of->now->reports < TUN_REPORTS_MAX; i++) {
+        const struct relay *by = &p->relay[cv_rng_below(&p->rng, p->n)];
+        bool lies = by->hostile && p->attack->lies;
+        uint32_t kib = lies ? (of->hostile ? UINT32_MAX : 1) : of->capacity;
+        tun_directory_report(p->dir, of->now->desc.day, of->now->desc.identity,
+                             tun_capacity_code(kib), by->now->desc.identity);
+    }
 }
 
 /* Everybody's descriptor of the day, confirmed by whichever two will do. */
@@ -146,6 +163,9 @@ static bool publish(struct population *p, uint32_t day) {
     for (unsigned i = 0; i < p->n; i++)
         for (unsigned k = 0; k < p->n && !p->relay[i].now->confirmed; k++)
             claim(p, &p->relay[i], &p->relay[(i + 1 + k * 7) % p->n]);
+    for (unsigned i = 0; i < p->n; i++)
+        if (p->relay[i].now->reports == 0)
+            measure(p, &p->relay[i]);
     return tun_directory_count(p->dir, day, TUN_DIRECTORY_CONFIRMED) == p->n;
 }
 
@@ -272,6 +292,27 @@ static void one_path(struct population *p, struct client *c, unsigned turn) {
     p->digest = p->digest * 0x100000001b3 + (bad ? 2 : 1) + path.hop[path.n - 1]->desc.identity[0];
 }
 
+/* The hostile share of all weights, nobody above a twentieth of them: the cap by
+ * halving, not as path.c finds it. */
+static double hostile_share(const struct population *p) {
+    double lo = 0, hi = 1e10, all = 0, bad = 0;
+    for (unsigned round = 0; round < 100; round++) {
+        double cap = (lo + hi) / 2;
+        all = bad = 0;
+        for (unsigned i = 0; i < p->n; i++) {
+            double w = tun_relay_weight(p->relay[i].now) + 1.0;
+            w = p->n < TUN_WEIGHTS_FROM ? 1 : w < cap ? w : cap;
+            all += w;
+            bad += p->relay[i].hostile ? w : 0;
+        }
+        if (cap > all / 20)
+            hi = cap;
+        else
+            lo = cap;
+    }
+    return bad / all;
+}
+
 static bool live(struct population *p, unsigned days) {
     p->now = (struct cv_now){.mono = CV_SEC(1), .wall = (int64_t)DAY_0 * 86400 + 4 * 3600};
     for (unsigned d = 0; d < days; d++) {
@@ -288,6 +329,7 @@ static bool live(struct population *p, unsigned days) {
             p->now.mono += CV_SEC(86400 / TURNS);
             p->now.wall += 86400 / TURNS;
         }
+        p->share += hostile_share(p) / days;
         tun_directory_expire(p->dir, p->now.wall);
     }
     return true;
@@ -305,27 +347,6 @@ struct outcome {
     unsigned paths, compromised;
     struct figure first, path, client; /* parts of one */
 };
-
-/* The hostile share of all weights, nobody above a twentieth of them: the cap by
- * halving, not as path.c finds it. */
-static double hostile_share(const struct population *p) {
-    double lo = 0, hi = 1e10, all = 0, bad = 0;
-    for (unsigned round = 0; round < 100; round++) {
-        double cap = (lo + hi) / 2;
-        all = bad = 0;
-        for (unsigned i = 0; i < p->n; i++) {
-            double w = p->relay[i].what.bandwidth + 1.0;
-            w = p->n < TUN_WEIGHTS_FROM ? 1 : w < cap ? w : cap;
-            all += w;
-            bad += p->relay[i].hostile ? w : 0;
-        }
-        if (cap > all / 20)
-            hi = cap;
-        else
-            lo = cap;
-    }
-    return bad / all;
-}
 
 static double choose(unsigned n, unsigned k, double f) {
     double c = 1;
@@ -356,7 +377,7 @@ static void mean(struct figure *f, unsigned n) {
 }
 
 static void conclude(const struct population *p, struct outcome *o) {
-    *o = (struct outcome){.f = (double)p->hostile / p->n, .w = hostile_share(p)};
+    *o = (struct outcome){.f = (double)p->hostile / p->n, .w = p->share};
     for (unsigned i = 0; i < p->clients; i++) {
         const struct client *c = &p->client[i];
         o->paths += c->paths;

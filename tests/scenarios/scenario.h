@@ -27,7 +27,7 @@ struct scenario_result {
     uint64_t node_usec; /* simulated time times nodes */
     char note[200];     /* figures worth showing, or "" */
     char text[2048];    /* a table of them, whole lines, or "" */
-    char json[2048];    /* all of them as JSON, or "" */
+    char json[4096];    /* all of them as JSON, or "" */
 };
 
 /* true: the property holds. false after scenario_failed() said what did not. */

@@ -13,6 +13,7 @@ CODEC(extend)
 CODEC(bytes)
 CODEC(bucket)
 CODEC(bucket_answer)
+CODEC(capacities)
 CODEC(descriptors)
 CODEC(lookup)
 CODEC(result)
@@ -44,6 +45,12 @@ static const struct codec_row rows[] = {
     { "bucket level 5",      codec_bucket,      T "204e0000 05 0000 0000",             CV_ERR_MALFORMED },
     { "bucket 16 of 16",     codec_bucket,      T "204e0000 04 1000 0000",             CV_ERR_MALFORMED },
     { "bucket 1 of 1",       codec_bucket,      T "204e0000 00 0100 0000",             CV_ERR_MALFORMED },
+    { "bucket, measured",    codec_bucket,      T "204e0000 80 0000 1700",             CV_ERR_OK },
+    { "measured, bucket 1",  codec_bucket,      T "204e0000 80 0100 0000",             CV_ERR_MALFORMED },
+    { "capacities, none",    codec_capacities,  T "0000",                              CV_ERR_OK },
+    { "capacities, two",     codec_capacities,  T "0300 0102030405060708 20 a102030405060708 71", CV_ERR_OK },
+    { "capacities, half",    codec_capacities,  T "0300 01020304",                     CV_ERR_MALFORMED },
+    { "capacities, beyond",  codec_capacities,  T "0000 0102030405060708 20",          CV_ERR_MALFORMED },
     { "answer, empty",       codec_bucket_answer, T D16 "0000",                        CV_ERR_OK },
     { "answer, two",         codec_bucket_answer, T D16 "0200" K D16 K D16,            CV_ERR_OK },
     { "answer, part",        codec_bucket_answer, T D16 "6400" K D16,                  CV_ERR_OK },

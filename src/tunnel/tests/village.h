@@ -36,6 +36,7 @@ struct village {
     struct world *w;
     struct tun_item item[VILLAGE_ITEMS];
     unsigned items, lookups, puts, refused; /* refused: cas or seq */
+    uint32_t measure_from;                  /* of nodes added from now on; 0: as usual */
     bool forgets;                           /* look-ups find nothing, puts fail */
     bool stingy;                            /* only the first key of a look-up is answered */
     unsigned asked;                         /* the relay that was asked last */

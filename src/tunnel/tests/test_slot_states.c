@@ -1,0 +1,183 @@
+/*
+ * Every (state x message) cell of reading and writing slots: a viewer's circuit that
+ * fetches some, and one of the two ways on which a seeder reads and writes one. What
+ * arrives is any command with a body that means nothing, a refusal, silence, and the
+ * answers that mean something, also under a name that is not theirs.
+ */
+#include "support/suite.h"
+#include "tunnel/hiddenstate.h"
+#include "tunnel/tests/village.h"
+
+CV_SUITE(tun_slot_states);
+
+enum {
+    COMMANDS = TUN_CMD_OPENED + 1, /* the last is one that does not exist */
+    REFUSED,
+    SILENCE,
+    NOTHING_THERE, /* RESULT: the slot is empty */
+    STORED,        /* PUT_DONE by three nodes */
+    NEWER,         /* PUT_DONE: 302, something newer is there */
+    NOBODY,        /* PUT_DONE by nobody */
+    WRONG_NAME,    /* the body of STORED, called PONG */
+    MESSAGES = WRONG_NAME,
+    ASKED = 77, /* the transaction */
+};
+static_assert(MESSAGES == 36, "a new message needs a column");
+
+static struct tun_hidden *hidden_of(struct village *v, unsigned node, cv_handle handle) {
+    struct tun_hiddens *all = v->w->node[node].t->user[TUN_USER_HIDDEN];
+    struct tun_hidden *h = tun_handles_get(&all->swarms, handle);
+    cr_assert_not_null(h);
+    return h;
+}
+
+static struct tun_event message(unsigned m) {
+    static const uint8_t nothing[100], stored[3] = {3}, newer[3] = {0, 302 & 255, 302 >> 8};
+    static uint8_t empty[1 + 1 + 1 + 8 + 64 + 2] = {TUN_LOOKUP_ITEMS};
+    struct tun_event ev = {
+        .kind = TUN_EVENT_REPLY,
+        .reply = {.command = (uint8_t)m, .transaction = ASKED, .body = nothing, .len = 40}};
+    switch (m) {
+    case REFUSED:
+        ev.reply.command = TUN_CMD_ERROR;
+        ev.reply.err = CV_ERR_DENIED;
+        ev.reply.code = TUN_ERROR_REFUSED;
+        break;
+    case SILENCE:
+        ev.reply.command = TUN_CMD_LOOKUP; /* what was asked */
+        ev.reply.err = CV_ERR_TIMEDOUT;
+        ev.reply.body = NULL;
+        ev.reply.len = 0;
+        break;
+    case NOTHING_THERE:
+        ev.reply.command = TUN_CMD_RESULT;
+        ev.reply.body = empty;
+        ev.reply.len = sizeof empty;
+        break;
+    case STORED:
+    case NEWER:
+    case NOBODY:
+    case WRONG_NAME:
+        ev.reply.command = m == WRONG_NAME ? TUN_CMD_PONG : TUN_CMD_PUT_DONE;
+        ev.reply.body = m == NEWER ? newer : m == NOBODY ? nothing : stored;
+        ev.reply.len = 3;
+        break;
+    default:
+        break;
+    }
+    return ev;
+}
+
+#define IGNORED "...................................."
+
+/* ---- a viewer's circuit ---- */
+
+/* . nothing  a one of two slots answered  g none of them is waited for any more */
+/* clang-format off */
+static const struct {
+    const char *name;
+    unsigned sent, transaction, answered;
+    const char *answers; /* commands 1..29, refused, silence, the rest as above */
+} searches[] = {
+    { "not asked yet",    0, ASKED,     0, IGNORED },
+    { "asked",            1, ASKED,     0, "gggggg.ggggggggggggggggggggggggagggg" },
+    { "one is answered",  1, ASKED,     1, "gggggg.ggggggggggggggggggggggggagggg" },
+    { "both are",         1, ASKED,     2, IGNORED },
+    { "asked elsewhere",  1, ASKED + 1, 0, IGNORED },
+};
+/* clang-format on */
+
+static char search(struct tun_hidden *h, size_t row, unsigned m) {
+    struct tun_search s = {.active = true,
+                           .lookups = 1,
+                           .sent = (uint8_t)searches[row].sent,
+                           .transaction = {searches[row].transaction},
+                           .keys = {2},
+                           .missing = (uint8_t)(2 - searches[row].answered)};
+    for (unsigned k = 0; k < TUN_LOOKUP_KEYS_MAX; k++)
+        s.key[0][k].slot = UINT8_MAX;
+    /* the first is what NOTHING_THERE is about */
+    for (unsigned k = 0; k < 2 - searches[row].answered; k++)
+        s.key[0][k].slot = (uint8_t)k;
+    unsigned before = s.missing, known = h->viewer->knowns;
+    if (searches[row].answered == 2)
+        s.keys[0] = 0;
+    struct tun_event ev = message(m);
+    tun_search_on_reply(h, &s, &ev);
+    cr_expect_eq(h->viewer->knowns, known, "a contact out of nothing");
+    if (s.missing == before)
+        return '.';
+    return s.missing == 0 && s.keys[0] == 0 ? 'g' : 'a';
+}
+
+Test(tun_slot_states, of_a_circuit_that_reads_slots) {
+    struct village *v = village_new(&(struct sim_config){.seed = 3}, 6);
+    sim_path_default(v->w->sim, &(struct sim_path){.delay = CV_MSEC(1)});
+    world_run(v->w, CV_SEC(3));
+    unsigned node = village_client(v);
+    cv_handle view = village_view(v, node, "film");
+    world_run(v->w, CV_SEC(3));
+    struct tun_hidden *h = hidden_of(v, node, view);
+    for (size_t i = 0; i < sizeof searches / sizeof *searches; i++) {
+        char got[MESSAGES + 1] = {0};
+        for (unsigned m = 1; m <= MESSAGES; m++)
+            got[m - 1] = search(h, i, m);
+        cr_expect_str_eq(got, searches[i].answers, "%s:\n got %s\nwant %s", searches[i].name, got,
+                         searches[i].answers);
+    }
+    village_free(v);
+}
+
+/* ---- one of a seeder's two ways ---- */
+
+/* . nothing  r has read  w written  s something newer stands there  f the way failed */
+/* clang-format off */
+static const struct {
+    const char *name;
+    enum tun_copy_state at;
+    const char *answers;
+} copies[] = {
+    { "idle",     TUN_COPY_IDLE,     IGNORED },
+    { "building", TUN_COPY_BUILDING, IGNORED },
+    { "reading",  TUN_COPY_READING,  ".............................ffr...." },
+    { "has read", TUN_COPY_READ,     IGNORED },
+    { "writing",  TUN_COPY_WRITING,  "ffffff.ffffffffffffffffffffffff.wsff" },
+    { "refused",  TUN_COPY_REFUSED,  IGNORED },
+};
+/* clang-format on */
+
+static char copy(struct tun_hidden *h, enum tun_copy_state at, unsigned m) {
+    static struct tun_publication p; /* of nobody */
+    p = (struct tun_publication){.slot = 3};
+    p.copy[0].state = at;
+    p.copy[1].state = TUN_COPY_BUILDING; /* the other way goes on */
+    struct tun_event ev = message(m);
+    tun_publish_on_reply(h, &p, &p.copy[0].road, &ev);
+    const struct tun_copy *c = &p.copy[0];
+    cr_expect_eq(p.copy[1].state, TUN_COPY_BUILDING);
+    if (c->written)
+        return p.written ? 'w' : '!';
+    if (c->tries > 0)
+        return c->state == TUN_COPY_BUILDING ? 'f' : '!';
+    if (c->state == at)
+        return '.';
+    return c->state == TUN_COPY_READ ? 'r' : c->state == TUN_COPY_REFUSED ? 's' : '!';
+}
+
+Test(tun_slot_states, of_a_way_on_which_a_slot_is_written) {
+    struct village *v = village_new(&(struct sim_config){.seed = 3}, 6);
+    sim_path_default(v->w->sim, &(struct sim_path){.delay = CV_MSEC(1)});
+    world_run(v->w, CV_SEC(3));
+    unsigned node = village_client(v);
+    cv_handle share = village_share(v, node, "film", false);
+    world_run(v->w, CV_SEC(3));
+    struct tun_hidden *h = hidden_of(v, node, share);
+    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+        char got[MESSAGES + 1] = {0};
+        for (unsigned m = 1; m <= MESSAGES; m++)
+            got[m - 1] = copy(h, copies[i].at, m);
+        cr_expect_str_eq(got, copies[i].answers, "%s:\n got %s\nwant %s", copies[i].name, got,
+                         copies[i].answers);
+    }
+    village_free(v);
+}
