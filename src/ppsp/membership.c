@@ -61,9 +61,8 @@ static bool same_key(const struct cv_dnssec_secret *key, const uint8_t *authorit
 static enum cv_err keep_own(struct ppsp_membership *m, const struct ppsp_authority *a,
                             const uint8_t *id, size_t id_len) {
     struct cv_certificate what;
-    struct cv_addr addr;
     if (cv_certificate_read(a->certificate, a->certificate_len, &what) ||
-        ppsp_member_parse(what.uri, id, id_len, &addr) ||
+        ppsp_member_parse(what.uri, id, id_len, &m->own_addr) ||
         !cv_certificate_verify(a->certificate, a->certificate_len, m->authority))
         return CV_ERR_INVAL;
     return ppsp_member_keep(&m->own, a->certificate, a->certificate_len, what.not_after);
@@ -136,14 +135,17 @@ enum cv_err ppsp_member_keep(struct ppsp_member *c, const uint8_t *der, size_t l
     return CV_ERR_OK;
 }
 
-enum cv_err ppsp_membership_issue(const struct ppsp_membership *m, int64_t wall,
-                                  const struct cv_rng *rng, const uint8_t *id, size_t id_len,
-                                  const struct cv_addr *addr, struct ppsp_member *ret) {
+enum cv_err ppsp_membership_issue(struct ppsp_membership *m, int64_t wall, const struct cv_rng *rng,
+                                  const uint8_t *id, size_t id_len, const struct cv_addr *addr,
+                                  struct ppsp_member *ret) {
     struct cv_certificate what = {.not_before = wall, .not_after = wall + PPSP_MEMBER_TIME};
     uint8_t der[CV_CERTIFICATE_MAX];
     size_t len = 0;
     if (!ppsp_member_uri(addr, id, id_len, what.uri))
         return CV_ERR_NOBUFS;
     enum cv_err err = cv_certificate_issue(m->key, &what, cv_rng_u64(rng), der, &len);
-    return err ? err : ppsp_member_keep(ret, der, len, what.not_after);
+    if (err)
+        return err;
+    m->issued_len = (uint16_t)len;
+    return ppsp_member_keep(ret, der, len, what.not_after);
 }

@@ -46,7 +46,9 @@ void ppsp_member_done(struct ppsp_member *c);
 struct ppsp_membership {
     struct cv_dnssec_public *authority; /* NULL: none */
     const struct cv_dnssec_secret *key; /* borrowed; NULL: we are not it */
-    struct ppsp_member own;             /* what it says of ourselves, if anything */
+    struct ppsp_member own;             /* what it says of ourselves, if anything, */
+    struct cv_addr own_addr;            /* and the address in it */
+    uint16_t issued_len;                /* of the certificate that we made last; 0: none */
 };
 
 /* CV_ERR_INVAL: the authority's id is no key that may issue, or not that of its private
@@ -72,8 +74,8 @@ enum cv_err ppsp_membership_check(const struct ppsp_membership *m, int64_t wall,
 enum cv_err ppsp_member_keep(struct ppsp_member *c, const uint8_t *der, size_t len, int64_t until);
 
 /* Makes one, which replaces what was there. Errors as cv_certificate_issue(). */
-enum cv_err ppsp_membership_issue(const struct ppsp_membership *m, int64_t wall,
-                                  const struct cv_rng *rng, const uint8_t *id, size_t id_len,
-                                  const struct cv_addr *addr, struct ppsp_member *ret);
+enum cv_err ppsp_membership_issue(struct ppsp_membership *m, int64_t wall, const struct cv_rng *rng,
+                                  const uint8_t *id, size_t id_len, const struct cv_addr *addr,
+                                  struct ppsp_member *ret);
 
 #endif

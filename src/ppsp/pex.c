@@ -141,12 +141,14 @@ static bool put_certificate(struct cv_wr *w, size_t spare, const struct ppsp_mem
 }
 
 /* The certificate of a peer; who can makes it. Longer ones than there is room for wait for
- * another answer. */
+ * another answer, and are not signed before. */
 static void put_member(struct ppsp_channel *o, struct cv_wr *w, size_t spare) {
     struct ppsp_swarm *s = o->swarm;
-    if (!ppsp_member_usable(&o->member, s->p->wall) &&
-        ppsp_membership_issue(&s->membership, s->p->wall, s->p->rng, s->config.id, s->config.id_len,
-                              &o->endpoint.addr, &o->member))
+    bool usable = ppsp_member_usable(&o->member, s->p->wall);
+    if (!usable && cv_wr_room(w) < PPSP_PEX_CERT_LEN(s->membership.issued_len) + spare)
+        return;
+    if (!usable && ppsp_membership_issue(&s->membership, s->p->wall, s->p->rng, s->config.id,
+                                         s->config.id_len, &o->endpoint.addr, &o->member))
         return;
     (void)put_certificate(w, spare, &o->member);
 }
@@ -159,7 +161,7 @@ static void put_answer(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, siz
     uint32_t n = choose(c, now, list);
     if (m->authority && !(c->messages >> PPSP_MSG_PEX_RESCERT & 1))
         return;
-    if (ppsp_member_usable(&m->own, c->swarm->p->wall))
+    if (ppsp_member_usable(&m->own, c->swarm->p->wall) && fits(&m->own_addr, &c->endpoint.addr))
         (void)put_certificate(w, spare, &m->own);
     for (uint32_t i = 0; i < n; i++) {
         const struct cv_addr *addr = &list[i]->endpoint.addr;

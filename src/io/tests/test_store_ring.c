@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crypto/rng_seeded.h"
+#include "io/limits.h"
 #include "support/folder.h"
 #include "support/suite.h"
 
@@ -83,6 +84,24 @@ Test(store_ring, the_last_chunk_is_as_long_as_it_was_said_to_be) {
     cr_expect_eq(io_ring_ops.read_chunks(r, 3, 2, buf, CHUNK, &len), CV_ERR_STORE);
     io_ring_close(r);
     cr_expect_eq(io_ring_open(state, CHUNK, HASH, UINT64_MAX, &r, &why), CV_ERR_LIMIT);
+    io_state_close(state);
+    folder_remove(path);
+}
+
+/* What a person, or a link, may ask for has an end. */
+Test(store_ring, a_window_that_is_too_long_is_refused) {
+    static const uint64_t windows[] = {IO_RING_OCTETS_MAX / CHUNK + 1, UINT64_MAX / 2, UINT64_MAX};
+    char path[256];
+    folder_make(path);
+    struct io_state *state = NULL;
+    struct io_ring *r = NULL;
+    struct io_why why;
+    cr_assert_eq(io_state_open(path, &state, &why), CV_ERR_OK, "%s", why.text);
+    for (unsigned i = 0; i < 3; i++) {
+        cr_expect_eq(io_ring_open(state, CHUNK, HASH, windows[i], &r, &why), CV_ERR_LIMIT);
+        cr_expect_not_null(strstr(why.text, "too long"));
+        cr_expect_null(r);
+    }
     io_state_close(state);
     folder_remove(path);
 }

@@ -93,7 +93,7 @@ static struct ppsp_membership membership(const struct authority *a) {
 
 static const struct cv_addr peer = {.ip = {8, 8, 4, 1}, .port = 1001, .family = 4};
 
-static struct ppsp_member issued(const struct ppsp_membership *m, int64_t wall) {
+static struct ppsp_member issued(struct ppsp_membership *m, int64_t wall) {
     struct cv_rng_seeded dice;
     cv_rng_seeded_init(&dice, 1);
     struct cv_rng rng = cv_rng_seeded(&dice);

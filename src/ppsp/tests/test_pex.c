@@ -77,7 +77,7 @@ static struct cv_addr certified(struct bench *b, const struct raw_message *m) {
 
 /* ---- one engine; the peers call it ---- */
 
-enum { PLAIN, READS, ISSUES, OWNS }; /* what the engine has of the authority */
+enum { PLAIN, READS, ISSUES, OWNS, OWNS_PRIVATE }; /* what the engine has of the authority */
 
 static struct bench begin_with(bool seeder, bool pex, unsigned authority) {
     struct bench b = {.rig = rig_new(1, 50 * 1024, 1024, CV_SHA256)};
@@ -94,8 +94,9 @@ static struct bench begin_with(bool seeder, bool pex, unsigned authority) {
         a.key = authority == ISSUES ? b.secret : NULL;
         b.rig->config.authority = &a;
     }
-    if (authority == OWNS) {
-        own = member(&b, b.secret, &addresses[4], false, rig_now(b.rig).wall);
+    if (authority >= OWNS) {
+        const struct cv_addr *addr = &addresses[authority == OWNS ? 4 : 2];
+        own = member(&b, b.secret, addr, false, rig_now(b.rig).wall);
         a.certificate = own.der;
         a.certificate_len = own.len;
     }
@@ -370,6 +371,13 @@ Test(ppsp_pex, our_own_certificate_goes_along) {
     struct bench b = begin_with(true, true, OWNS);
     arrive(&b, 0, 0);
     cr_expect_eq(told(&b, 0), 1u << 4);
+    end(&b);
+    /* R8.13.1 holds for ourselves, too */
+    b = begin_with(true, true, OWNS_PRIVATE);
+    arrive(&b, 0, 0);
+    arrive(&b, 3, 3);
+    cr_expect_eq(told(&b, 0), 0, "private, to somebody public");
+    cr_expect_eq(told(&b, 3), 1u << 2);
     end(&b);
 }
 
