@@ -13,8 +13,8 @@ enum {
 #define CODEL_INTERVAL CV_MSEC(300)
 
 /* Of a hundred, in gate classes 0 to 3; each of the other two has as much as all these. */
-static const uint64_t share[TUN_SCHED_CLASSES] = {50, 25, 20, 5, 100, 100};
 enum { GATE_CLASSES = 4 };
+static const uint64_t share[GATE_CLASSES] = {50, 25, 20, 5};
 
 /* What a group counts for beside one of another gate class, when classes are one pool. */
 static const uint64_t head[GATE_CLASSES] = {4, 4, 4, 1};
@@ -26,6 +26,13 @@ static const uint64_t head[GATE_CLASSES] = {4, 4, 4, 1};
 /* No class is slowed down by more than this, so that virtual time never runs over. */
 #define SLOWEST 4096
 
+/* Of a class that keeps its own share: 100 by that, no division where it counts. */
+static uint64_t own_cost(unsigned class) {
+    static const uint64_t cost[TUN_SCHED_CLASSES] = {2 * COST,  4 * COST, 5 * COST,
+                                                     20 * COST, COST,     COST};
+    return cost[class];
+}
+
 enum cv_err tun_sched_init(struct tun_sched *s, uint64_t octets_max) {
     uint64_t blocks = octets_max / (BLOCK_CELLS * sizeof(struct tun_cell));
     *s = (struct tun_sched){.blocks_max = blocks < 1 ? 1 : (uint32_t)blocks, .burst = BURST};
@@ -34,7 +41,7 @@ enum cv_err tun_sched_init(struct tun_sched *s, uint64_t octets_max) {
         return CV_ERR_NOMEM;
     for (unsigned i = 0; i < TUN_SCHED_CLASSES; i++) {
         TAILQ_INIT(&s->class[i]);
-        s->cost[i] = 100 * COST / share[i];
+        s->cost[i] = own_cost(i);
     }
     return CV_ERR_OK;
 }
@@ -136,9 +143,12 @@ static void share_out(struct tun_sched *s) {
     for (unsigned i = 0; i < GATE_CLASSES; i++) {
         if (s->load[i] == 0)
             continue;
-        uint64_t heads = s->load[i] * head[i], most = 100 * COST / share[i] * SLOWEST;
+        uint64_t heads = s->load[i] * head[i];
+        s->cost[i] = own_cost(i);
+        if (pool[of[i]].heads == heads) /* a pool of its own */
+            continue;
         uint64_t cost = 100 * COST * pool[of[i]].heads / (pool[of[i]].share * heads);
-        s->cost[i] = cost < most ? cost : most;
+        s->cost[i] = cost < s->cost[i] * SLOWEST ? cost : s->cost[i] * SLOWEST;
     }
 }
 
