@@ -98,7 +98,8 @@ enum {
     TUN_MEMO_MIB = 16,        /* of these, altogether */
     TUN_CLASS_NEW = 2,        /* of the gate, for links that nobody classified */
     TUN_CLASS_DEBT = 3,       /* for those who take much more than they give */
-    TUN_WEIGHT_NEW = 10,      /* of a relay's link, the same */
+    TUN_WEIGHT_NEW = 10,      /* of a relay's link: one turn a round */
+    TUN_WEIGHT_UNKNOWN = 5,   /* of all links of relays without standing in one network */
     TUN_NETWORK_WEIGHT = 16,  /* cells a round of a client network */
     TUN_TRIES = 5,            /* of anything that is repeated */
     TUN_CREATES_S = 50,       /* of one link, a second; burst four times that */

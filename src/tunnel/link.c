@@ -34,7 +34,8 @@ static struct tun_netgroup *netgroup_hold(struct tunnel *t, const struct cv_addr
         if (!g)
             return NULL;
         g->key = key.key;
-        tun_sched_group_init(&g->group, class, TUN_NETWORK_WEIGHT);
+        tun_sched_group_init(&g->group, class,
+                             class == TUN_SCHED_RELAYS ? TUN_WEIGHT_UNKNOWN : TUN_NETWORK_WEIGHT);
         if (cv_map_put(t->netgroups, &g->key, g)) {
             free(g);
             return NULL;
@@ -56,16 +57,26 @@ static void regroup_legs(struct tunnel *t, struct tun_link *l) {
     }
 }
 
+/* Anybody can say that it is a relay, under any number of names. Until the ledger knows
+ * something of it, it has what its network has, as a newcomer among relays. */
+static bool has_standing(const struct tun_link *l) {
+    return l->ours || l->weight > TUN_WEIGHT_UNKNOWN;
+}
+
 void tun_link_regroup(struct tunnel *t, struct tun_link *l) {
     struct tun_netgroup *before = l->netgroup;
+    bool relay = l->ours || l->role == TUN_ROLE_RELAY;
     l->netgroup = NULL;
     if (!t->cfg.relay) {
         l->group = &t->own_group;
-    } else if (l->ours || l->role == TUN_ROLE_RELAY) {
+    } else if (relay && has_standing(l)) {
         tun_sched_group_set(&t->sched, &l->relay_group, TUN_SCHED_RELAYS, l->weight);
         l->group = &l->relay_group;
     } else {
-        l->netgroup = netgroup_hold(t, &l->addr, t->cfg.gate ? l->class : TUN_CLASS_NEW);
+        l->netgroup = netgroup_hold(t, &l->addr,
+                                    relay         ? TUN_SCHED_RELAYS
+                                    : t->cfg.gate ? l->class
+                                                  : (unsigned)TUN_CLASS_NEW);
         l->group = l->netgroup ? &l->netgroup->group : &l->relay_group;
     }
     regroup_legs(t, l);
@@ -85,7 +96,7 @@ struct tun_link *tun_link_alloc(struct tunnel *t, const struct cv_now *now,
     l->addr = *addr;
     l->ours = ours;
     l->class = TUN_CLASS_NEW;
-    l->weight = TUN_WEIGHT_NEW;
+    l->weight = ours ? TUN_WEIGHT_NEW : TUN_WEIGHT_UNKNOWN;
     l->heard_at = l->sent_at = now->mono;
     l->rekey_at = l->give_up_at = l->auth_at = CV_USEC_NEVER;
     tun_sched_group_init(&l->relay_group, TUN_SCHED_RELAYS, l->weight);
@@ -782,8 +793,8 @@ void tun_link_weight(struct tunnel *t, cv_handle link, unsigned weight) {
     if (!l)
         return;
     l->weight = (uint16_t)(weight < 1 ? 1 : weight > 100 ? 100 : weight);
-    if (l->group == &l->relay_group)
-        tun_sched_group_set(&t->sched, &l->relay_group, TUN_SCHED_RELAYS, l->weight);
+    if (l->ours || l->role == TUN_ROLE_RELAY)
+        tun_link_regroup(t, l);
 }
 
 enum cv_err tun_link_hash(const struct tunnel *t, cv_handle link, uint8_t ret[64]) {

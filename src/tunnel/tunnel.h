@@ -329,7 +329,9 @@ enum cv_err tun_link_send(struct tunnel *t, const struct cv_now *now, cv_handle 
                           uint8_t command, const void *body, size_t len);
 /* A client's link: class 0 (first) to 3 of the gate; new links are class 2. */
 void tun_link_class(struct tunnel *t, cv_handle link, unsigned class);
-/* A relay's link: weight 1..100 against other relays' links; new links: 10. */
+/* A relay's link: weight 1..100 against other relays' links. Of 5 and less, and until this
+ * is called, it has no standing: all such of one /24 or /56 together count as one link of
+ * weight 5. */
 void tun_link_weight(struct tunnel *t, cv_handle link, unsigned weight);
 /* The handshake hash of the link's first epoch (64 octets), for proofs bound to it. */
 enum cv_err tun_link_hash(const struct tunnel *t, cv_handle link, uint8_t ret[64]);

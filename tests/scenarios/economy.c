@@ -13,6 +13,7 @@ static bool check_standing(const struct economy_standing *s, const char *note) {
     SCENARIO_CHECK(s->own > 0 && s->own <= 1.05, "%s", note);
     for (unsigned i = 0; i < ECONOMY_SIZES; i++)
         SCENARIO_CHECK(s->all[i] <= 6.7, "%s", note);
+    SCENARIO_CHECK(s->all[3] <= 1.1 * s->all[2], "a thousand fakes have more than a hundred");
     SCENARIO_CHECK(s->order < 0.01 && s->order_hub < 0.01, "%s", note);
     SCENARIO_CHECK(s->collusion <= 1.05, "competitors that vouch for each other gain %.2f",
                    s->collusion);

@@ -80,6 +80,40 @@ Test(tun_link, names_are_proved_and_a_clients_differ_from_guard_to_guard) {
     world_free(w);
 }
 
+static struct tun_link *says_it_is_a_relay(struct tunnel *t, const struct cv_now *now,
+                                           const uint8_t ip[4]) {
+    struct cv_addr addr = {.family = 4, .port = 4000};
+    memcpy(addr.ip, ip, 4);
+    struct tun_link *l = tun_link_alloc(t, now, &addr, false);
+    cr_assert_not_null(l);
+    l->role = TUN_ROLE_RELAY;
+    tun_link_regroup(t, l);
+    return l;
+}
+
+/* A thousand names of relays in one network are served as one until some have standing. */
+Test(tun_link, relays_without_standing_share_what_one_has) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL);
+    struct tunnel *t = w->node[relay].t;
+    struct cv_now now = sim_node_now(w->sim, relay);
+    struct tun_link *a = says_it_is_a_relay(t, &now, (const uint8_t[]){203, 0, 113, 1});
+    struct tun_link *b = says_it_is_a_relay(t, &now, (const uint8_t[]){203, 0, 113, 2});
+    struct tun_link *c = says_it_is_a_relay(t, &now, (const uint8_t[]){198, 51, 100, 1});
+    cr_expect_eq(a->group, b->group);
+    cr_expect_neq(a->group, c->group);
+    cr_expect_eq(a->group->class, TUN_SCHED_RELAYS);
+    cr_expect_eq(a->group->weight, TUN_WEIGHT_UNKNOWN);
+
+    tun_link_weight(t, a->handle, 12); /* it carried something */
+    cr_expect_neq(a->group, b->group);
+    cr_expect_eq(a->group->weight, 12);
+    cr_expect_eq(b->group->weight, TUN_WEIGHT_UNKNOWN);
+    tun_link_weight(t, a->handle, TUN_WEIGHT_UNKNOWN); /* that was long ago */
+    cr_expect_eq(a->group, b->group);
+    world_free(w);
+}
+
 /* Sends handshakes of other people's addresses: `n` from networks of their own
  * each, or from the network of `victim`. */
 struct forger {
