@@ -95,13 +95,16 @@ struct target {
     int64_t now;
     uint64_t added, known, forged, refused;
     bool is_new;
-    json_t *line; /* ndjson: the one being read */
-    struct batch *batch;
+    json_t *line;        /* ndjson: the one being read */
+    struct batch *batch; /* two of them: see below */
+    bool filling;        /* which */
 };
+
+static void stop_batches(struct target *t);
 
 __attribute__((noreturn)) static void undo(struct target *t) {
     json_decref(t->line);
-    free(t->batch);
+    stop_batches(t);
     rep_store_sqlite_close(t->file);
     if (t->is_new)
         unlink(t->path);
@@ -415,13 +418,24 @@ static bool unhex(const json_t *value, void *ret, size_t len) {
     return text && cv_unhex(text, ret, len) == CV_ERR_OK;
 }
 
-/* Half-blocks wait here until their signatures are verified together. */
+/* Half-blocks wait here until their signatures are verified together, while those of the
+ * batch before go into the file and the next are read. */
 struct batch {
     struct rep_record record[BATCH];
     unsigned long line[BATCH];
     bool good[BATCH];
     size_t n;
+    struct signatures job;
+    bool running;
 };
+
+static void stop_batches(struct target *t) {
+    for (int i = 0; t->batch && i < 2; i++)
+        if (t->batch[i].running)
+            signatures_finish(&t->batch[i].job);
+    free(t->batch);
+    t->batch = NULL;
+}
 
 static void add_record(struct target *t, const struct rep_record *r) {
     struct rep_chain_result result;
@@ -438,9 +452,11 @@ static void add_record(struct target *t, const struct rep_record *r) {
 }
 
 static void add_batch(struct target *t, struct input *in, struct batch *b) {
-    struct signatures job;
-    signatures_start(&job, b->record, b->n, t->network_id, b->good);
-    signatures_finish(&job);
+    if (!b->running)
+        return;
+    unsigned long number = in->number;
+    signatures_finish(&b->job);
+    b->running = false;
     for (size_t i = 0; i < b->n; i++) {
         if (!b->good[i]) {
             in->number = b->line[i];
@@ -448,10 +464,29 @@ static void add_batch(struct target *t, struct input *in, struct batch *b) {
         }
         add_record(t, &b->record[i]);
     }
+    in->number = number;
     b->n = 0;
 }
 
-static void take_record(struct target *t, struct input *in, struct batch *b, const json_t *hex) {
+/* What was read goes to be verified, what was verified into the file. */
+static void next_batch(struct target *t, struct input *in) {
+    struct batch *b = &t->batch[t->filling];
+    if (b->n) {
+        signatures_start(&b->job, b->record, b->n, t->network_id, b->good);
+        b->running = true;
+    }
+    t->filling = !t->filling;
+    add_batch(t, in, &t->batch[t->filling]);
+}
+
+/* All that was read is in the file. */
+static void end_batches(struct target *t, struct input *in) {
+    next_batch(t, in);
+    next_batch(t, in);
+}
+
+static void take_record(struct target *t, struct input *in, const json_t *hex) {
+    struct batch *b = &t->batch[t->filling];
     uint8_t octets[REP_RECORD];
     if (!unhex(hex, octets, sizeof octets))
         UNDO(t, in, "record: not 232 octets in hexadecimal");
@@ -460,7 +495,7 @@ static void take_record(struct target *t, struct input *in, struct batch *b, con
         UNDO(t, in, "record: %s", cv_strerror(err));
     b->line[b->n++] = in->number;
     if (b->n == BATCH)
-        add_batch(t, in, b);
+        next_batch(t, in);
 }
 
 static void take_fork(struct target *t, const struct input *in, const json_t *two) {
@@ -506,15 +541,15 @@ static int import_ndjson(const char *path, const struct ledger_request *q) {
         BAD(&in, "not an export; make one with culvert-ledger export --format ndjson");
     json_decref(line);
     open_target(&t, path, network, identity);
-    t.batch = calloc(1, sizeof *t.batch);
+    t.batch = calloc(2, sizeof *t.batch);
     must(&t, t.batch ? CV_ERR_OK : CV_ERR_NOMEM, "not imported");
     while (next_line(&in)) {
         if (!(t.line = line = parse(&in)))
             UNDO(&t, &in, "not a JSON object");
         if (json_object_get(line, "record"))
-            take_record(&t, &in, t.batch, json_object_get(line, "record"));
+            take_record(&t, &in, json_object_get(line, "record"));
         else if (json_object_get(line, "fork")) {
-            add_batch(&t, &in, t.batch);
+            end_batches(&t, &in);
             take_fork(&t, &in, json_object_get(line, "fork"));
         } else if (json_object_get(line, "id"))
             take_name(&t, &in, line);
@@ -523,8 +558,8 @@ static int import_ndjson(const char *path, const struct ledger_request *q) {
         json_decref(line);
         t.line = NULL;
     }
-    add_batch(&t, &in, t.batch);
-    free(t.batch);
+    end_batches(&t, &in);
+    stop_batches(&t);
     close_input(&in);
     return finish(&t, q);
 }
