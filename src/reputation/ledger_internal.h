@@ -116,7 +116,6 @@ struct rep_batch {
     struct rep_purse secret;
     cv_usec ask_at;
     uint8_t tries; /* each is a circuit */
-    bool refused;  /* the issuer's key changed within the week */
 };
 
 /* A client's account while it has a link or unwritten octets. */

@@ -50,8 +50,9 @@ enum cv_err rep_ledger_redeem(struct rep_ledger *l, struct cv_now now, cv_handle
  * Is it time to ask `issuer` for a batch of `week`, under the key that its
  * confirmed descriptor names? OK: send *ret on a circuit that ends there, and
  * pass the answer on. AGAIN: not now. EXIST: this week's are there. DIFFERS: it
- * named another key before, for the same week; not asked any more. LIMIT: too
- * many issuers. Call it every minute or so.
+ * named another key before, for the same week: its tokens are thrown away and it is
+ * not asked any more, until that week's are forgotten. LIMIT: too many issuers. Also
+ * to be called when there are tokens, so that a change is noticed. Call it every minute or so.
  */
 enum cv_err rep_ledger_token_ask(struct rep_ledger *l, struct cv_now now,
                                  const uint8_t issuer[CV_KEY], const uint8_t key[CV_VOPRF_ELEMENT],

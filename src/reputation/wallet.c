@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/trace.h"
 #include "reputation/ledger_internal.h"
 
 /* Unix seconds at which a week begins: its first descriptor comes into use. */
@@ -61,6 +62,14 @@ static void tell_why(struct rep_ledger *l, struct cv_now now, const struct rep_b
     rep_ledger_because(l, now, &w);
 }
 
+/* All that are left are worth nothing. */
+static void tell_why_none(struct rep_ledger *l, struct cv_now now, const struct rep_batch *b) {
+    struct rep_batch none = *b;
+    none.secret.left = 0;
+    tell_why(l, now, &none, (unsigned)__builtin_popcount(b->secret.left), REP_BECAUSE_TWO_KEYS);
+    cv_wipe(&none, sizeof none);
+}
+
 /* The batch as it is now, for good. */
 static enum cv_err keep(struct rep_ledger *l, struct cv_now now, const struct rep_batch *b) {
     if (!rep_ledger_begin(l, now))
@@ -72,6 +81,32 @@ static enum cv_err keep(struct rep_ledger *l, struct cv_now now, const struct re
     }
     rep_ledger_touch(l, now, 1);
     return rep_ledger_flush(l, now);
+}
+
+/* ---- two keys of one week ---- */
+
+/* Zeros in place of a key: the issuer showed two for one week. Whoever asks with a key of
+ * a day is told apart from those of other days, so none of its tokens is worth having. */
+static bool is_marked(const struct rep_ledger *l, const uint8_t issuer[CV_KEY]) {
+    static const uint8_t none[CV_VOPRF_ELEMENT];
+    for (uint32_t i = 0; i < l->batches_n; i++)
+        if (memcmp(l->batches[i].secret.issuer, issuer, CV_KEY) == 0 &&
+            memcmp(l->batches[i].secret.key, none, sizeof none) == 0)
+            return true;
+    return false;
+}
+
+/* For as long as this week's purses are kept. */
+static enum cv_err mark(struct rep_ledger *l, struct cv_now now, struct rep_batch *b) {
+    tell_why_none(l, now, b);
+    b->secret.left = 0;
+    cv_wipe(b->secret.key, sizeof b->secret.key);
+    cv_wipe(b->secret.seed, sizeof b->secret.seed);
+    cv_wipe(b->secret.output, sizeof b->secret.output);
+    CV_TRACE(LEDGER, two_token_keys, now.mono, "issuer=%08x week=%u",
+             cv_id_short(b->secret.issuer, CV_KEY), b->secret.week);
+    enum cv_err err = keep(l, now, b);
+    return err ? err : CV_ERR_DIFFERS;
 }
 
 /* ---- asking ---- */
@@ -113,18 +148,18 @@ enum cv_err rep_ledger_token_ask(struct rep_ledger *l, struct cv_now now,
         return l->failed;
     if (!rep_token_week(now, &running) || running != week)
         return CV_ERR_AGAIN; /* a descriptor of yesterday or tomorrow */
+    struct rep_batch *b = find(l, issuer, week);
+    if (is_marked(l, issuer))
+        return CV_ERR_DIFFERS;
+    if (b && memcmp(b->secret.key, key, CV_VOPRF_ELEMENT) != 0)
+        return mark(l, now, b);
     if (!l->cfg.tokens_at_once && now.wall >= begin_of(week + 1) - REP_TOKEN_LAST_HOURS * 3600)
         return CV_ERR_AGAIN;
-    struct rep_batch *b = find(l, issuer, week);
     enum cv_err err = b ? CV_ERR_OK : begin(l, now, issuer, key, week, &b);
     if (err)
         return err;
     if (b->secret.had)
         return CV_ERR_EXIST;
-    if (memcmp(b->secret.key, key, CV_VOPRF_ELEMENT) != 0)
-        b->refused = true;
-    if (b->refused)
-        return CV_ERR_DIFFERS;
     if (now.mono < b->ask_at)
         return CV_ERR_AGAIN;
     cv_usec wait = l->cfg.tokens_at_once ? REP_TOKEN_RETRY : REP_TOKEN_RETRY << b->tries;
@@ -140,7 +175,7 @@ enum cv_err rep_ledger_token_answer(struct rep_ledger *l, struct cv_now now,
     struct rep_batch *b = find(l, issuer, week);
     if (l->failed)
         return l->failed;
-    if (!b || b->secret.had)
+    if (!b || b->secret.had || is_marked(l, issuer))
         return CV_ERR_NOENT;
     enum cv_err err = reply ? rep_token_take(&b->secret, reply, len) : CV_ERR_DENIED;
     if (err) { /* a proof that is wrong today is no better in a minute */

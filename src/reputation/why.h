@@ -31,7 +31,8 @@ enum rep_why_kind {
     X(NEIGHBOURS, 9, "a neighbour came or went, and what rivals say of each other does not count") \
     X(START, 10, "first ranking since the start") \
     X(ISSUED, 11, "a guard issued them, as we carry others") \
-    X(SPENT, 12, "one was spent for an hour of priority")
+    X(SPENT, 12, "one was spent for an hour of priority") \
+    X(TWO_KEYS, 13, "the guard showed two keys for one week, which could tell who asked when")
 /* clang-format on */
 
 enum rep_why_cause {

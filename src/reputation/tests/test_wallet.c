@@ -184,6 +184,37 @@ Test(rep_wallet, a_key_that_changes_within_the_week_is_not_used) {
     end(200);
 }
 
+/* A key a day would tell by the day who came: noticed also after the batch is there, kept
+ * over a restart, and remembered into the next week. */
+Test(rep_wallet, who_shows_two_keys_in_a_week_is_not_used_any_more) {
+    uint8_t shown[REP_TOKEN_SHOWN];
+    begin(false);
+    int64_t at = fetch();
+    cr_expect_eq(ask(at + 60), CV_ERR_EXIST);
+    gw_key(&secret[GUARD], W + 1, key); /* the next day's descriptor */
+    cr_expect_eq(ask(at + 86400), CV_ERR_DIFFERS);
+    cr_expect_eq(rep_ledger_tokens_left(ledger[RELAY]), 0);
+    gw_key(&secret[GUARD], W, key);
+    cr_expect_eq(ask(at + 86460), CV_ERR_DIFFERS, "and back");
+    stop(RELAY, gw_at(at + 86500));
+    start(RELAY, gw_at(at + 86500));
+    cr_expect_eq(ask(at + 86600), CV_ERR_DIFFERS, "after a restart");
+    cr_expect_eq(take(at + 86600), CV_ERR_NOENT);
+    cr_expect_eq(spend(WEEK + 86400, hash_1, shown), CV_ERR_NOENT);
+    gw_key(&secret[GUARD], W + 1, key);
+    cr_expect_eq(rep_ledger_token_ask(ledger[RELAY], gw_at(WEEK + 7200), secret[GUARD].public_key,
+                                      key, W + 1, request),
+                 CV_ERR_DIFFERS, "the week after");
+    struct rep_why *why = NULL;
+    size_t n = 0;
+    cr_assert_eq(store(RELAY)->why_load(store(RELAY)->ctx, &why, &n), CV_ERR_OK);
+    cr_assert_gt(n, 0);
+    cr_expect_eq(why[0].cause, REP_BECAUSE_TWO_KEYS);
+    cr_expect_eq(why[0].was, REP_TOKENS);
+    free(why);
+    end(WEEK + 86400);
+}
+
 Test(rep_wallet, a_refusal_or_a_wrong_proof_is_asked_again_later) {
     begin(false);
     int64_t at = 100;
