@@ -180,9 +180,13 @@ static bool calendar_holds(struct rep_ledger *l, struct cv_now now) {
     struct cv_now then = l->calendar;
     int64_t passed = (int64_t)(cv_usec_since(now.mono, then.mono) / CV_SEC(1));
     l->calendar = now;
-    return now.wall > 0 && then.wall > 0 && passed >= REP_CALENDAR_HOLDS &&
-           now.wall - then.wall >= passed - REP_CALENDAR_SLACK &&
+    return now.mono >= l->doubted && now.wall > 0 && then.wall > 0 &&
+           passed >= REP_CALENDAR_HOLDS && now.wall - then.wall >= passed - REP_CALENDAR_SLACK &&
            now.wall - then.wall <= passed + REP_CALENDAR_SLACK;
+}
+
+void rep_ledger_clock_off(struct rep_ledger *l, struct cv_now now) {
+    l->doubted = cv_usec_add(now.mono, CV_SEC(REP_CALENDAR_DOUBT));
 }
 
 void rep_account_expire(struct rep_ledger *l, struct cv_now now) {

@@ -130,6 +130,10 @@ void rep_ledger_carried(struct rep_ledger *l, struct cv_now now, cv_handle link,
 enum cv_err rep_ledger_on_message(struct rep_ledger *l, struct cv_now now, cv_handle link,
                                   const uint8_t *body, size_t len);
 
+/* Other relays say that our calendar is days off. Until none has said so for a day,
+ * nothing is deleted for its age. */
+void rep_ledger_clock_off(struct rep_ledger *l, struct cv_now now);
+
 void rep_ledger_on_timeout(struct rep_ledger *l, struct cv_now now);
 cv_usec rep_ledger_next_timeout(const struct rep_ledger *l);
 bool rep_ledger_poll_event(struct rep_ledger *l, struct rep_event *ret);

@@ -185,6 +185,7 @@ struct rep_ledger {
     TAILQ_HEAD(, rep_client) dirty_clients;
     cv_usec expire_at;      /* of old accounts, reasons and tokens */
     struct cv_now calendar; /* when that was looked at last; wall 0: not yet */
+    cv_usec doubted;        /* until then it is not believed */
 
     cv_usec rerank_at;
     uint8_t rerank_why;  /* enum rep_why_cause: the dearest of what made it due; 0: none */

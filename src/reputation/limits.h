@@ -28,11 +28,12 @@ enum {
     REP_GRAPH_NODES = 1 << 20, /* relays known to the ranking */
     REP_ACCOUNTS = 65536,      /* private accounts in memory */
     REP_ACCOUNTS_PER_NETWORK =
-        256,                   /* of one /24 or /56 with links up; more are served as nameless */
-    REP_ACCOUNT_DAYS = 30,     /* private accounts are deleted after */
-    REP_CALENDAR_HOLDS = 3600, /* s without a leap before anything is deleted for its age; */
-    REP_CALENDAR_SLACK = 300,  /* a leap is longer */
-    REP_BAN_DAYS = 30,         /* links of a proven forger are refused */
+        256,                    /* of one /24 or /56 with links up; more are served as nameless */
+    REP_ACCOUNT_DAYS = 30,      /* private accounts are deleted after */
+    REP_CALENDAR_HOLDS = 3600,  /* s without a leap before anything is deleted for its age; */
+    REP_CALENDAR_SLACK = 300,   /* a leap is longer */
+    REP_CALENDAR_DOUBT = 86400, /* s after somebody said that it is wrong */
+    REP_BAN_DAYS = 30,          /* links of a proven forger are refused */
     REP_ASK_MESSAGES_PER_MINUTE = 60, /* answers to one neighbour's ASKs */
     REP_RECORDS_PER_EPOCH = 16,       /* new half-blocks a neighbour may push in one epoch */
     REP_ASK_TRIES = 5,                /* unanswered asks before it is left for later */

@@ -375,6 +375,33 @@ Test(rep_wallet, a_clock_that_was_ahead_makes_nobody_spend_or_get_twice) {
     end(5000);
 }
 
+/* And one that is not put right for hours: relays say that it is wrong, and that is enough. */
+Test(rep_wallet, a_clock_that_others_doubt_deletes_nothing) {
+    for (int doubted = 0; doubted < 2; doubted++) {
+        begin(true);
+        fetch();
+        stop(RELAY, gw_at(1100));
+        struct cv_now now = gw_at(1200);
+        now.wall += 10 * WEEK;
+        start(RELAY, now);
+        for (unsigned hour = 0; hour < 30; hour++) {
+            if (doubted && hour < 4)
+                rep_ledger_clock_off(ledger[RELAY], now);
+            now.mono += CV_SEC(REP_CALENDAR_HOLDS);
+            now.wall += REP_CALENDAR_HOLDS;
+            rep_ledger_on_timeout(ledger[RELAY], now);
+            /* The last word was in the fourth hour: it is believed a day later. */
+            unsigned left = rep_ledger_tokens_left(ledger[RELAY]);
+            cr_expect_eq(left, doubted && hour < 26 ? REP_TOKENS : 0, "%d, hour %u: %u", doubted,
+                         hour, left);
+        }
+        stop(GUARD, gw_at(1200));
+        ledger[RELAY] = rep_ledger_free(ledger[RELAY]);
+        file[RELAY] = rep_store_sqlite_close(file[RELAY]);
+        folder_remove(folder);
+    }
+}
+
 Test(rep_wallet, a_disk_that_fails_gives_nothing_away) {
     uint8_t shown[REP_TOKEN_SHOWN];
     begin(true);
