@@ -225,14 +225,14 @@ static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer
         enum cv_err refused = may_succeed(l, p, r);
         if (refused)
             return refused;
-    } else if (!belongs_to_answer(p, r)) {
-        if (!about_us(l, p, r) && !rep_gossip_near(l, r))
+    } else {
+        bool answer = belongs_to_answer(p, r), ours = about_us(l, p, r);
+        if (!answer && !ours && !rep_gossip_near(l, r))
             return CV_ERR_EXIST; /* too far away: as if we had it */
+        /* Also in answers: a chain of one's own can be made as long as one likes. */
         struct rep_record known;
-        bool is_new = l->store->block_get(l->store->ctx, r->owner, r->seq, &known) != CV_ERR_OK;
-        bool may =
-            about_us(l, p, r) ? !is_new || may_push(l, p) : !is_new || rep_gossip_may_take(l, p);
-        if (!may)
+        if (l->store->block_get(l->store->ctx, r->owner, r->seq, &known) != CV_ERR_OK &&
+            !(ours && !answer ? may_push(l, p) : rep_gossip_may_take(l, p)))
             return CV_ERR_LIMIT;
     }
     if (!rep_ledger_begin(l, now))

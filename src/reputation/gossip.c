@@ -213,13 +213,13 @@ static void want(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
     ask_next(l, now, p);
 }
 
-/* May this neighbour bring more half-blocks of others in this epoch? */
+/* May this neighbour bring more half-blocks that are not about us in this epoch? */
 static bool has_room(struct rep_ledger *l, struct rep_peer *p) {
     if (p->wants.epoch != l->epoch) {
         p->wants.epoch = l->epoch;
         p->wants.taken = p->wants.strange = 0;
     }
-    return p->wants.taken < REP_GOSSIP_PER_EPOCH;
+    return p->wants.taken < REP_GOSSIP_PER_EPOCH && l->gossip.blocks < REP_BLOCKS_KEPT;
 }
 
 /* ---- telling of proofs ---- */
@@ -508,7 +508,7 @@ enum cv_err rep_gossip_init(struct rep_ledger *l) {
     g->near = calloc(REP_GOSSIP_OWNERS, sizeof *g->near);
     g->at = CV_USEC_NEVER;
     g->wait = REP_GOSSIP_FIRST;
-    return g->known && g->near ? CV_ERR_OK : CV_ERR_NOMEM;
+    return g->known && g->near ? l->store->block_count(l->store->ctx, &g->blocks) : CV_ERR_NOMEM;
 }
 
 void rep_gossip_done(struct rep_ledger *l) {

@@ -502,6 +502,7 @@ enum cv_err rep_ledger_add(struct rep_ledger *l, struct cv_now now, const struct
     }
     if (err == CV_ERR_OK) {
         l->stats.blocks_taken += !ours;
+        l->gossip.blocks++;
         rep_ledger_touch(l, now, 1);
         rep_gossip_news(l, now, r->owner);
         for (unsigned i = 0; ret->agreed && i < 2; i++)

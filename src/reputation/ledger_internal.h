@@ -78,6 +78,7 @@ struct rep_gossip {
     struct rep_known **near; /* by distance; REP_GOSSIP_OWNERS */
     uint32_t near_n, close_n, near_at, close_at;
     uint64_t generation;
+    uint64_t blocks;           /* half-blocks in the store */
     bool forks;                /* the store had proofs when we started */
     uint8_t (*closed)[CV_KEY]; /* keys that have a successor */
     uint32_t closed_n, closed_cap;

@@ -44,6 +44,7 @@ enum {
     REP_DIGESTS_PER_MESSAGE = 24,
     REP_GOSSIP_OWNERS = 4096,     /* chains near us that gossip keeps up with */
     REP_GOSSIP_PER_EPOCH = 65536, /* new half-blocks of others that a neighbour may bring */
+    REP_BLOCKS_KEPT = 1 << 22,    /* half-blocks in the store (1.1 GB); then only those about us */
     REP_FRESH = 8,                /* chains with news, told of first */
     REP_VAIN = 256,               /* claims about chains too far away, not asked for again */
     REP_WANTS = 32,               /* chains that a neighbour is to be asked for */

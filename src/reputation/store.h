@@ -80,6 +80,7 @@ struct rep_store {
     enum cv_err (*block_answer)(void *ctx, const struct rep_record *proposal,
                                 struct rep_record *ret);
 
+    enum cv_err (*block_count)(void *ctx, uint64_t *ret);
     /* All successions, by owner; free() the array. */
     enum cv_err (*heir_load)(void *ctx, struct rep_record **ret, size_t *ret_n);
 

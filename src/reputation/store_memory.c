@@ -295,6 +295,12 @@ static enum cv_err block_answer(void *ctx, const struct rep_record *p, struct re
     return CV_ERR_NOENT;
 }
 
+static enum cv_err block_count(void *ctx, uint64_t *ret) {
+    const struct rep_store_memory *m = ctx;
+    *ret = m->tables[BLOCK].n;
+    return CV_ERR_OK;
+}
+
 static enum cv_err heir_load(void *ctx, struct rep_record **ret, size_t *ret_n) {
     struct rep_store_memory *m = ctx;
     const struct table *t = &m->tables[BLOCK];
@@ -640,6 +646,7 @@ struct rep_store_memory *rep_store_memory_new(void) {
         .block_get = block_get,
         .block_seek = block_seek,
         .block_answer = block_answer,
+        .block_count = block_count,
         .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,

@@ -44,6 +44,7 @@ static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_sch
       "block_pair WHERE peer = ?3 AND owner = ?1 AND seq >= ?2)") \
     X(BLOCK_ANSWER, BLOCK_COLUMNS \
       "WHERE b.owner = ?1 AND b.peer = ?2 AND b.peer_seq = ?3 AND b.type = 2 AND b.peer_hash = ?4") \
+    X(BLOCK_COUNT, "SELECT count(*) FROM block") \
     X(HEIR_LOAD, BLOCK_COLUMNS_OF "FROM block b INDEXED BY block_heir JOIN peer p ON p.id = b.peer " \
       "JOIN peer o ON o.id = b.owner WHERE b.type = 3 ORDER BY o.pk") \
     X(EDGE_PUT, "INSERT INTO edge(giver, taker, bytes, recent, epoch) VALUES(?1, ?2, ?3, ?4, ?5) " \
@@ -459,6 +460,16 @@ static enum cv_err load(struct rep_store_sqlite *s, enum statement which, size_t
     *ret = all;
     *ret_n = n;
     return CV_ERR_OK;
+}
+
+static enum cv_err block_count(void *ctx, uint64_t *ret) {
+    sqlite3_stmt *st;
+    enum cv_err err = run_first(ctx, S_BLOCK_COUNT, &st);
+    if (err)
+        return err;
+    bool ok = number(st, 0, INT64_MAX, ret);
+    end(st);
+    return ok ? CV_ERR_OK : CV_ERR_CORRUPT;
 }
 
 static bool read_heir(sqlite3_stmt *st, void *row) {
@@ -1022,6 +1033,7 @@ static void fill_ops(struct rep_store_sqlite *s) {
         .block_get = block_get,
         .block_seek = block_seek,
         .block_answer = block_answer,
+        .block_count = block_count,
         .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,

@@ -82,6 +82,39 @@ Test(rep_gossip, rows_travel_three_rows_and_no_farther) {
     world_done(&w);
 }
 
+/* A store that says it is nearly full: two half-blocks more, and then only what is about us. */
+static struct rep_store nearly_full;
+
+static enum cv_err many(void *ctx, uint64_t *ret) {
+    (void)ctx;
+    *ret = REP_BLOCKS_KEPT - 2;
+    return CV_ERR_OK;
+}
+
+Test(rep_gossip, a_full_store_takes_only_what_is_about_us) {
+    world_init(&w, 4, 12, EPOCH, 1000);
+    nearly_full = *w.node[0].store;
+    nearly_full.block_count = many;
+    w.node[0].ledger = rep_ledger_free(w.node[0].ledger);
+    w.node[0].store = &nearly_full;
+    world_boot(&w, 0);
+    for (unsigned i = 0; i + 1 < 4; i++)
+        world_join(&w, i, i + 1);
+    for (unsigned i = 1; i + 1 < 4; i++) /* before we have anything to say */
+        world_carry(&w, i, i + 1, 50000);
+    world_run(&w, w.now.mono + CV_SEC(6 * EPOCH));
+    uint64_t n;
+    rep_store_memory_ops(w.node[0].memory)->block_count(w.node[0].store->ctx, &n);
+    cr_expect_eq(n, 2, "%lu half-blocks of others", (unsigned long)n);
+    world_carry(&w, 0, 1, 50000);
+    world_run(&w, w.now.mono + CV_SEC(6 * EPOCH));
+    struct rep_row row;
+    cr_assert(world_row(&w, 0, 1, &row));
+    cr_expect_gt(row.released_given, 1000, "our own rows are made as ever");
+    cr_expect_eq(w.node[0].failed, CV_ERR_OK);
+    world_done(&w);
+}
+
 Test(rep_gossip, it_comes_through_in_spite_of_losses) {
     world_init(&w, 5, 3, EPOCH, 1000);
     w.loss_permille = 300;
