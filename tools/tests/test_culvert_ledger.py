@@ -788,6 +788,24 @@ def check_successions(folder):
     expect('content' in found, f'verify: {found}')
 
 
+def check_small(folder):
+    """On everybody's network nothing below 64 MiB is released; elsewhere it may be."""
+    world = hashlib.blake2b(b'culvert', digest_size=8).digest()
+    a, b = Relay(41), Relay(42)
+    for octets, kinds in ((1 << 25, {'small amount'}), (1 << 27, set())):
+        body = a.record(b, 1, bytes(32), octets, octets)[:168]
+        record = body + a.secret.sign(b'culvert record 1' + world + body)
+        path = os.path.join(folder, f'small{octets}.ndjson')
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(json.dumps({'culvert_ledger': 1, 'network': world.hex(), 'identity': a.key.hex()}) + '\n')
+            f.write(json.dumps({'record': record.hex()}) + '\n')
+        db = os.path.join(folder, f'small{octets}.db')
+        value(db, 'import', '--ndjson', path)
+        status, out, _ = run('--db', db, '--json', 'privacy-check')
+        found = {f['kind'] for f in json.loads(out)['findings']}
+        expect((found, status) == (kinds, 1 if kinds else 0), f'{octets}: {found} {status}')
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix='culvert-test-') as folder:
         os.chmod(folder, stat.S_IRWXU | 0o055)
@@ -803,6 +821,7 @@ def main():
         check_prune(db, folder, me)
         check_forks(folder)
         check_successions(folder)
+        check_small(folder)
         check_csv(folder)
         check_ndjson_lines(db, folder)
         check_watch(folder)
