@@ -2,6 +2,7 @@
 #include "support/suite.h"
 
 #include "crypto/hash.h"
+#include "reputation/chain.h"
 #include "reputation/store_memory.h"
 #include "reputation/tests/guard_world.h"
 
@@ -87,6 +88,30 @@ Test(rep_issue, week_0_has_a_secret_too) {
     cr_assert_eq(cv_voprf_output(output, &nothing, token, REP_TOKEN), CV_ERR_OK);
     CV_BLAKE2B(token + REP_TOKEN, REP_TOKEN_MAC, output, sizeof output, {hash, sizeof hash});
     cr_expect_eq(rep_ledger_redeem(guard, now, 1, token, hash), CV_ERR_AUTH, "made by anybody");
+    end();
+}
+
+/* Whoever renews its key has its standing at once, and no second batch. */
+Test(rep_issue, a_new_key_gets_what_its_old_one_did_not) {
+    struct cv_ed25519_secret heir[2];
+    begin();
+    start();
+    cr_assert_eq(ask(&secret[1], 10, false), CV_ERR_OK);
+    cr_assert_eq(rep_ledger_flush(guard, gw_at(11)), CV_ERR_OK);
+    guard = rep_ledger_free(guard);
+    cr_assert_eq(store()->begin(store()->ctx, WEEK_BEGIN), CV_ERR_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        struct rep_chain_result res;
+        struct rep_record r;
+        gw_identity(5000 + i, &heir[i]);
+        rep_record_succeed(&secret[1 + i], &heir[i], test_network, 2810, &r);
+        cr_assert_eq(rep_chain_add(store(), test_network, &r, false, WEEK_BEGIN, &res), CV_ERR_OK);
+    }
+    cr_assert_eq(store()->commit(store()->ctx), CV_ERR_OK);
+    start();
+    cr_expect_eq(ask(&heir[0], 20, false), CV_ERR_LIMIT, "sixteen more");
+    cr_expect_eq(ask(&heir[1], 21, false), CV_ERR_OK, "its old key had none");
+    cr_expect_eq(ask(&secret[2], 22, false), CV_ERR_DENIED, "a closed key");
     end();
 }
 
