@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/contents.h"
 #include "cli/exitcode.h"
 #include "cli/task.h"
 #include "gateway/stream.h"
@@ -88,6 +89,18 @@ static void begin(struct cli_visitor *v) {
         return;
     }
     struct cli_progress progress = {.sink = on_line, .ctx = v};
+    if (v->settings.verb == CLI_LS) {
+        for (size_t i = 0; i < v->c->tasks_count; i++)
+            if (v->c->tasks[i]->ops->offers)
+                v->c->tasks[i]->ops->offers(v->c->tasks[i], &progress);
+        say_end(v, CLI_OK);
+        return;
+    }
+    if (v->settings.verb == CLI_RM) { /* no task: it is done at once */
+        say_end(v, cli_content_remove(v->c->state, v->c, v->settings.argument, v->settings.purge,
+                                      &progress));
+        return;
+    }
     v->task = cli_task_new(&(struct cli_task_config){.c = v->c,
                                                      .s = &v->settings,
                                                      .progress = progress,

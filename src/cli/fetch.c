@@ -13,10 +13,12 @@
 #include "cli/unpack.h"
 #include "cli/verbs.h"
 #include "gateway/folder.h"
+#include "io/contents.h"
+#include "io/mp4.h"
 #include "io/store_file.h"
 #include "ppsp/ppsp.h"
 
-enum { ROOM_TO_GO_ON = 16 << 20, FIRST_OF_INDEX = 64 << 10 };
+enum { ROOM_TO_GO_ON = 16 << 20, FIRST_OF_INDEX = 64 << 10, FIRST_OF_FILM = 4096 };
 enum { HEAD = 256 << 10, TAIL = 128 << 10 }; /* octets */
 
 struct fetch {
@@ -32,7 +34,8 @@ struct fetch {
     struct cli_unpack *unpack; /* get: its files get their names */
     uint64_t ends[2];          /* play: wishes for head and tail, while .. */
     bool ending[2];
-    bool forget; /* what is in the store is of no use any more */
+    double seconds; /* of the film; 0: it does not say, negative: not known yet */
+    bool forget;    /* what is in the store is of no use any more */
 };
 
 static struct node *node_of(struct fetch *g) {
@@ -269,9 +272,32 @@ static void ready(struct fetch *g) {
     io_host_kick(g->t.c->host);
 }
 
+/* Of an MP4 that says in its head how long it is. */
+static double length_in_seconds(struct fetch *g) {
+    uint8_t head[FIRST_OF_FILM];
+    uint64_t want = g->uri.length < sizeof head ? g->uri.length : sizeof head;
+    if (node_available(node_of(g), g->t.swarm, 0) < want)
+        return -1;
+    ssize_t len = node_read(node_of(g), g->t.swarm, 0, head, sizeof head);
+    return len > 0 ? io_mp4_seconds(head, (size_t)len) : 0;
+}
+
+/* What is there beyond what the player took, at the film's mean rate; negative: nobody
+ * plays, or who knows how long it is. */
+static double seconds_ahead(struct fetch *g) {
+    uint64_t at = 0;
+    if (g->uri.folder || !g->uri.length || !g->t.swarm)
+        return -1;
+    if (g->seconds < 0)
+        g->seconds = length_in_seconds(g);
+    if (g->seconds <= 0 || !gateway_reads(g->t.c->gateway, g->t.swarm, &at))
+        return -1;
+    return (double)node_available(node_of(g), g->t.swarm, at) / (double)g->uri.length * g->seconds;
+}
+
 static void on_tick(struct cli_task *t) {
     struct fetch *g = (struct fetch *)t;
-    cli_progress_swarm(&t->progress, node_of(g), t->swarm);
+    cli_progress_swarm(&t->progress, node_of(g), t->swarm, seconds_ahead(g));
     if (!g->full || !io_store_room(g->store, ROOM_TO_GO_ON))
         return;
     ready(g);
@@ -301,6 +327,15 @@ static void say_opened(struct fetch *g) {
         json_pack("{s:I, s:I}", "have", (json_int_t)have, "length", (json_int_t)g->uri.length));
 }
 
+/* For ls: what it is called. A bare hash has no link. */
+static void describe(struct fetch *g) {
+    char link[NODE_URI_MAX], path[CLI_PATH_MAX];
+    bool elsewhere = g->t.s->verb != CLI_PLAY || g->t.s->output;
+    if (node_uri_write(&g->uri, link, sizeof link) < 0)
+        link[0] = 0;
+    io_store_describe(g->store, link, elsewhere ? output_path(g, path) : NULL);
+}
+
 /* Where the content is kept while it is fetched. A folder that was asked for is kept
  * by us until its files have their names. */
 static bool open_store(struct fetch *g) {
@@ -325,6 +360,7 @@ static bool open_store(struct fetch *g) {
         cli_task_fail(&g->t, CLI_FILE, "%s", why.text);
         return false;
     }
+    describe(g);
     say_opened(g);
     g->flushed = io_wake_new(g->t.c->loop, on_flushed, g);
     if (g->flushed)
@@ -425,6 +461,7 @@ int cli_link_check(const struct cli_settings *s, const uint8_t network_id[8], st
 static void begin(struct cli_task *t) {
     struct fetch *g = (struct fetch *)t;
     struct io_why why = {.text = ""};
+    g->seconds = -1;
     int status = cli_link_check(t->s, t->c->network_id, &g->uri, &why);
     if (!status && memcmp(t->c->network_id, g->uri.network_id, sizeof t->c->network_id) != 0) {
         io_why_set(&why, "the link belongs to another network than '%.60s'; name it with --network",

@@ -304,7 +304,7 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
 }
 
 static void on_tick(struct cli_task *t) {
-    cli_progress_swarm(&t->progress, io_host_node(t->c->host), t->swarm);
+    cli_progress_swarm(&t->progress, io_host_node(t->c->host), t->swarm, -1);
 }
 
 /* ---- beginning ---------------------------------------------------------------------------- */

@@ -47,6 +47,11 @@ int main(int argc, char **argv) {
         return cli_completion(&s);
     case CLI_IDENTITY:
         return cli_identity(&s);
+    case CLI_LS:
+    case CLI_SHOW:
+        return cli_ls(&s);
+    case CLI_RM:
+        return cli_rm(&s);
     case CLI_STATUS:
     case CLI_PEERS:
     case CLI_PATH:

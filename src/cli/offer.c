@@ -8,6 +8,7 @@
 #include "cli/exitcode.h"
 #include "cli/kind.h"
 #include "crypto/rng_system.h"
+#include "io/contents.h"
 #include "io/mp4.h"
 #include "io/store_file.h"
 
@@ -34,6 +35,13 @@ void cli_offer_describe(struct cli_offer *o) {
     u->authority_len = authority_of(o)->id_len;
     for (size_t i = 0; i < node->bootstrap_count && i < NODE_URI_CONTACTS_MAX; i++)
         u->contacts[u->contacts_count++] = node->bootstrap[i];
+}
+
+/* For ls: what it is called and where it lies. */
+static void note(const struct cli_offer *o) {
+    char link[NODE_URI_MAX];
+    if (node_uri_write(&o->uri, link, sizeof link) >= 0)
+        io_store_describe(o->store, link, o->path);
 }
 
 /* A secret link stays the same when the file is shared again. */
@@ -86,8 +94,10 @@ enum cv_err cli_offer_hash(struct cli_offer *o, struct io_why *why) {
                                   .progress = on_hashed,
                                   .ctx = o};
     enum cv_err err = io_store_share(o->c->state, &cfg, &o->store, o->uri.swarm_id, why);
-    if (!err)
+    if (!err) {
         cli_offer_describe(o);
+        note(o);
+    }
     return err;
 }
 
@@ -97,6 +107,7 @@ int cli_offer_open(struct cli_offer *o, enum node_swarm_mode mode, struct io_why
     int status = cli_authority_join(authority_of(o), &o->uri, why);
     if (status)
         return status;
+    note(o);
     struct node *n = io_host_node(o->c->host);
     struct node_swarm_config sw = {.uri = o->uri,
                                    .store = &io_store_ops,

@@ -17,7 +17,7 @@ enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, PERIOD, QUOTA, RATE };
 
 /* Verbs that run a node of their own. */
 enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | CLI_DOCTOR };
-enum { ASKS = CLI_STATUS | CLI_PEERS | CLI_PATH | CLI_TOP };
+enum { ASKS = CLI_STATUS | CLI_PEERS | CLI_PATH | CLI_TOP | CLI_LS | CLI_SHOW | CLI_RM };
 /* Verbs that need no node at all. */
 enum { ALONE = CLI_LINK | CLI_COMPLETION };
 /* What they are given is a file. */
@@ -75,9 +75,11 @@ static const struct {
     { "exit",     NULL,      'i', CLI_RELAY, FLAG, AT(exit), 0, "relay.exit", "be a swarm exit, too: speak PPSPP to peers of direct swarms for others, who see this address" },
     { "qr",       NULL,      'r', CLI_SHARE | CLI_LIVE | CLI_LINK, FLAG, AT(qr), 0, NULL, "show the link as a QR code, too" },
     { "at",       "HEX",     'a', CLI_GET | CLI_PLAY | SWARM, TEXT, AT(at), 0, NULL, "identity of a relay that shares it under its own name" },
-    { "player",   "PROGRAM", 'x', CLI_PLAY | CLI_DOCTOR, TEXT, AT(player), 0, "play.player", "player to start (default: mpv, vlc or ffplay, whichever is there)" },
+    { "player",   "PROGRAM", 'x', CLI_PLAY | CLI_DOCTOR, TEXT, AT(player), 0, "play.player", "player to start, or browser (default: mpv, vlc, ffplay or the browser, whichever is there)" },
     { "no-player",NULL,      'X', CLI_PLAY, FLAG, AT(no_player), 0, NULL, "only print the link" },
     { "cache-limit", "SIZE", 'L', CLI_NODE | CLI_SHARE | CLI_GET | CLI_PLAY, SIZE, AT(cache_limit), 0, "cache.limit", "what play may leave in the state folder; beyond it the least recently watched goes (default 20G, or a tenth of the disk if that is less)" },
+    { "purge",    NULL,      'd', CLI_RM | SWARM, FLAG, AT(purge), 0, NULL, "free what the state folder keeps of it, too; files of yours stay" },
+    { "yes",      NULL,      'S', CLI_RM, FLAG, AT(yes), 0, NULL, "free it without asking" },
     { "epoch",    "PERIOD",  'e', RUNS | CLI_IDENTITY, PERIOD, AT(epoch_seconds), 0, "ledger.epoch", "how often the ledger releases sums (s, m, h, d)" },
     { "epoch-minimum", "SIZE",'E', RUNS, SIZE, AT(epoch_minimum), 0, "ledger.minimum", "below this an epoch releases nothing" },
     { "move",     NULL,      'U', CLI_IDENTITY, FLAG, AT(move), 0, NULL, "export: the identity leaves this folder and goes on where the file is imported" },
@@ -100,6 +102,9 @@ static const struct {
     { "get",    CLI_GET,    "URI",  "fetch a file or a folder whole; with --direct a file also by its root hash" },
     { "share",  CLI_SHARE,  "FILE...", "share a file or a folder, or with --direct several; prints culvert: links" },
     { "live",   CLI_LIVE,   "[SOURCE]", "broadcast a pipe (-), a file that grows, or what an encoder pushes to udp://, tcp:// or rtmp://IP:PORT; prints its culvert: link" },
+    { "ls",     CLI_LS,     NULL,   "what is shared, watched and kept here: size, how much of it, what goes on with it, when it was last watched" },
+    { "show",   CLI_SHOW,   "NAME", "all that is known of one of these: its link, its file, its peers" },
+    { "rm",     CLI_RM,     "NAME", "stop sharing or fetching one of these (by its name, its link or how its swarm id begins); files of yours stay" },
     { "node",   CLI_NODE,   NULL,   "run a node that others' programs talk to" },
     { "relay",  CLI_RELAY,  NULL,   "volunteer: run a node that carries others' circuits" },
     { "status", CLI_STATUS, NULL,   "what the running node does" },
@@ -362,7 +367,7 @@ bool cli_options_take(const json_t *o, struct cli_settings *ret, char why[CLI_TE
     const char *verb = json_string_value(json_object_get(o, "verb")), *name;
     enum cli_verb v = verb ? cli_verb_find(verb) : (enum cli_verb)0;
     json_t *value;
-    if (!(v & (CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE)))
+    if (!(v & (CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | CLI_LS | CLI_RM)))
         return wrong(why, "verb", verb ? verb : "", "is nothing that a running node does");
     defaults(v, ret);
     ret->argument = json_string_value(json_object_get(o, "argument"));

@@ -27,6 +27,9 @@ enum cli_verb {
     CLI_DOCTOR = 1 << 10,
     CLI_COMPLETION = 1 << 11,
     CLI_TOP = 1 << 12,
+    CLI_LS = 1 << 13,
+    CLI_SHOW = 1 << 14,
+    CLI_RM = 1 << 15,
     CLI_IDENTITY = 1 << 20,
 };
 
@@ -52,7 +55,7 @@ struct cli_settings {
     const char *passphrase_file; /* identity; NULL = asks */
     const char *network;
     bool json, quiet, direct, secret, private_network, gate_off, exit, no_share, no_player,
-        quick_start, ledbat_plus, qr, faststart, move;
+        quick_start, ledbat_plus, qr, faststart, move, purge, yes;
     struct cv_addr listen, own, http;
     struct cv_addr bootstrap[CLI_BOOTSTRAP_MAX];
     size_t bootstrap_count;

@@ -1,14 +1,54 @@
 #include "cli/player.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum { NO_PLAYER = 127 }; /* as a shell says it */
 
-void cli_player_start(struct cli_player *p, const char *program, const char *link) {
+static const char browser[] = "xdg-open"; /* the desktop knows which one */
+
+static bool is_there(const char *program) {
+    const char *path = getenv("PATH");
+    char file[PATH_MAX];
+    for (const char *at = path ? path : ""; *at; at += strspn(at, ":")) {
+        size_t len = strcspn(at, ":");
+        if (snprintf(file, sizeof file, "%.*s/%s", (int)len, at, program) < (int)sizeof file &&
+            access(file, X_OK) == 0)
+            return true;
+        at += len;
+    }
+    return false;
+}
+
+static bool is_desktop(void) {
+    return getenv("DISPLAY") || getenv("WAYLAND_DISPLAY");
+}
+
+/* NULL: nothing here plays. */
+static const char *choose(const char *program) {
     static const char *const known[] = {"mpv", "vlc", "ffplay"};
+    if (program)
+        return strcmp(program, "browser") == 0 ? browser : program;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (is_there(known[i]))
+            return known[i];
+    return is_desktop() && is_there(browser) ? browser : NULL;
+}
+
+void cli_player_start(struct cli_player *p, const char *program, const char *link,
+                      const char *hls) {
+    const char *chosen = choose(program);
+    p->detached = chosen == browser;
+    if (!chosen) {
+        fprintf(stderr, "culvert: no player found; open the link in one, or name one with "
+                        "--player\n");
+        return;
+    }
     pid_t pid = fork();
     if (pid != 0) {
         p->pid = pid > 0 ? pid : 0;
@@ -18,13 +58,11 @@ void cli_player_start(struct cli_player *p, const char *program, const char *lin
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     /* The link is an argument, never part of a shell's command line. */
-    if (program) {
-        execlp(program, program, link, (char *)NULL);
-    } else {
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            execlp(known[i], known[i], link, (char *)NULL);
-    }
-    fprintf(stderr, "culvert: no player found; open the link in one, or name one with --player\n");
+    execlp(chosen, chosen, p->detached && hls ? hls : link, (char *)NULL);
+    fprintf(stderr,
+            "culvert: %s cannot be started; open the link in a player, or name another "
+            "with --player\n",
+            chosen);
     _exit(NO_PLAYER);
 }
 
@@ -33,5 +71,5 @@ bool cli_player_ended(struct cli_player *p) {
     if (!p->pid || waitpid(p->pid, &status, WNOHANG) != p->pid)
         return false;
     p->pid = 0;
-    return !(WIFEXITED(status) && WEXITSTATUS(status) == NO_PLAYER);
+    return !p->detached && !(WIFEXITED(status) && WEXITSTATUS(status) == NO_PLAYER);
 }

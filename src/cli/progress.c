@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/bar.h"
+#include "cli/human.h"
 #include "gateway/qr.h"
-
-enum { BAR = 16 }; /* the line fits 80 columns, else it would not be drawn over */
 
 struct cli_progress cli_progress_init(bool json, bool quiet) {
     bool terminal = !json && isatty(STDERR_FILENO);
@@ -36,37 +36,14 @@ static void print_json(struct cli_progress *p, const json_t *o) {
     free(text);
 }
 
-/* "3.2 MB/s" style; units of a thousand, as players and networks count. */
-static void human(double v, char out[16]) {
-    static const char *const units[] = {"", "k", "M", "G", "T"};
-    size_t u = 0;
-    while (v >= 1000 && u < 4) {
-        v /= 1000;
-        u++;
-    }
-    snprintf(out, 16, v < 10 && u ? "%.1f %sB" : "%.0f %sB", v, units[u]);
-}
-
-static json_int_t num(const json_t *o, const char *key) {
-    return json_integer_value(json_object_get(o, key));
+static bool wants_colour(void) {
+    const char *plain = getenv("NO_COLOR"), *term = getenv("TERM");
+    return !(plain && *plain) && term && strcmp(term, "dumb") != 0;
 }
 
 static void draw(struct cli_progress *p, const json_t *o) {
-    char down[16], up[16], bar[BAR + 1], eta[32] = "";
-    json_int_t have = num(o, "have"), length = num(o, "length"), rate = num(o, "rate_down"),
-               peers = num(o, "peers");
-    human((double)rate, down);
-    human((double)num(o, "rate_up"), up);
-    size_t full = length > 0 ? (size_t)((double)have / (double)length * BAR) : 0;
-    for (size_t i = 0; i < BAR; i++)
-        bar[i] = i < full ? '=' : (i == full ? '>' : '.');
-    bar[BAR] = 0;
-    if (have < length && rate > 0)
-        snprintf(eta, sizeof eta, "  %" JSON_INTEGER_FORMAT " s left", (length - have) / rate);
-    fprintf(p->out, "\r\033[K[%s] %5.1f%%  %s/s down  %s/s up  %" JSON_INTEGER_FORMAT " peer%s%s",
-            bar, length > 0 ? 100.0 * (double)have / (double)length : 0.0, down, up, peers,
-            peers == 1 ? "" : "s", eta);
-    fflush(p->out);
+    size_t columns = cli_human_columns(p->out);
+    cli_bar_draw(p->out, o, columns ? columns : 80, wants_colour());
     p->drawn = true;
 }
 
@@ -118,9 +95,8 @@ void cli_progress_link(struct cli_progress *p, const struct gateway *gateway,
 
 void cli_progress_qr(FILE *out, const char *link) {
     static struct gw_qr code;
-    const char *plain = getenv("NO_COLOR");
-    bool colour = isatty(fileno(out)) && !(plain && *plain);
-    char *text = gw_qr_make(link, &code) ? gw_qr_text(&code, colour) : NULL;
+    char *text =
+        gw_qr_make(link, &code) ? gw_qr_text(&code, isatty(fileno(out)) && wants_colour()) : NULL;
     if (text)
         fputs(text, out);
     else
@@ -153,18 +129,56 @@ static void emit(struct cli_progress *p, json_t *o) {
         cli_progress_show(p, o);
 }
 
-void cli_progress_swarm(struct cli_progress *p, struct node *n, cv_handle swarm) {
-    struct node_swarm_status s;
-    for (size_t i = 0; node_swarm_status(n, i, &s); i++) {
-        if (s.swarm != swarm)
-            continue;
-        emit(p, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "event", "progress", "have",
-                          (json_int_t)s.have, "length",
-                          (json_int_t)(s.length == UINT64_MAX ? 0 : s.length), "received",
-                          (json_int_t)s.received, "sent", (json_int_t)s.sent, "rate_down",
-                          (json_int_t)s.rate_down, "rate_up", (json_int_t)s.rate_up, "peers",
-                          (int)s.peers));
+/* The pace of the last seconds, of what was verified: what is sent twice or lost on the
+ * way is none. */
+static void add_eta(struct cli_progress *p, json_t *o, const struct node_swarm_status *s) {
+    double gained = s->have > p->have ? (double)(s->have - p->have) : 0;
+    p->pace = p->looks < 2 ? gained : 0.8 * p->pace + 0.2 * gained;
+    p->have = s->have;
+    if (p->looks < 2) { /* what was there before is no pace */
+        p->looks++;
+        return;
     }
+    double left = (double)(s->length - s->have);
+    if (p->pace >= 1 && left / p->pace < 1e9)
+        json_object_set_new(o, "eta", json_integer((json_int_t)(left / p->pace + 0.5)));
+}
+
+static void add_way(json_t *o, struct node *n, const struct node_swarm_status *s) {
+    struct node_peer_status peer;
+    unsigned hops = UINT8_MAX;
+    for (size_t i = 0; node_peer_status(n, s->swarm, i, &peer); i++)
+        hops = peer.hops < hops ? peer.hops : hops; /* as hidden as with the nearest */
+    json_object_set_new(o, "direct", json_boolean(s->mode == NODE_SWARM_DIRECT));
+    if (hops != UINT8_MAX)
+        json_object_set_new(o, "hops", json_integer(hops));
+}
+
+void cli_progress_swarm(struct cli_progress *p, struct node *n, cv_handle swarm, double ahead) {
+    struct node_swarm_status s;
+    size_t i = 0;
+    while (node_swarm_status(n, i, &s) && s.swarm != swarm)
+        i++;
+    if (!node_swarm_status(n, i, &s))
+        return;
+    bool known = s.length != UINT64_MAX && s.length > 0;
+    json_t *o =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "event", "progress", "have",
+                  (json_int_t)s.have, "length", (json_int_t)(known ? s.length : 0), "received",
+                  (json_int_t)s.received, "sent", (json_int_t)s.sent, "rate_down",
+                  (json_int_t)s.rate_down, "rate_up", (json_int_t)s.rate_up, "peers", (int)s.peers);
+    if (!o)
+        return;
+    add_way(o, n, &s);
+    if (ahead >= 0)
+        json_object_set_new(o, "ahead", json_integer((json_int_t)ahead));
+    if (known && s.have < s.length) {
+        char map[CLI_BAR_PARTS + 1];
+        cli_bar_map(n, swarm, s.length, map);
+        json_object_set_new(o, "map", json_string(map));
+        add_eta(p, o, &s);
+    }
+    emit(p, o);
 }
 
 void cli_progress_event(struct cli_progress *p, const char *name, const char *sentence,

@@ -23,6 +23,9 @@ struct cli_progress {
     FILE *out;
     bool terminal, quiet;
     bool drawn;        /* a line stands there that the next output must end */
+    unsigned looks;    /* at the swarm, up to 2; then .. */
+    uint64_t have;     /* .. octets at the last one */
+    double pace;       /* .. and a second, lately */
     cli_line_fn *sink; /* NULL: shown here */
     void *ctx;
 };
@@ -31,8 +34,13 @@ struct cli_progress {
  * output. */
 struct cli_progress cli_progress_init(bool json, bool quiet);
 
-/* One tick: how the swarm stands. */
-void cli_progress_swarm(struct cli_progress *p, struct node *n, cv_handle swarm);
+/*
+ * One tick: how the swarm stands (event "progress"). Octets: have, length (0: not known),
+ * received, sent; a second: rate_down, rate_up; peers; hops (ours, of the nearest peer),
+ * direct; `ahead` if it is not negative: seconds of the film that are there beyond what the
+ * player has; while something is missing map (bar.h) and, when it gets on, eta in seconds.
+ */
+void cli_progress_swarm(struct cli_progress *p, struct node *n, cv_handle swarm, double ahead);
 
 /* Something happened: a sentence for people, or {"event": name, ...fields}.
  * `fields` is a jansson object (its reference is taken) or NULL. */

@@ -82,7 +82,8 @@ static void on_line(void *ctx, json_t *o) {
     if (shown)
         cli_progress_qr(r->progress.out, uri);
     if (event && !strcmp(event, "link") && url && r->s->verb == CLI_PLAY && !r->s->no_player)
-        cli_player_start(&r->player, r->s->player, url);
+        cli_player_start(&r->player, r->s->player, url,
+                         json_string_value(json_object_get(o, "hls")));
     if (event && !strcmp(event, "error") && r->progress.terminal)
         json_decref(o);
     else

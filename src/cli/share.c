@@ -95,7 +95,7 @@ static void on_tick(struct cli_task *t) {
     struct share *g = (struct share *)t;
     char sentence[48];
     if (g->said) {
-        cli_progress_swarm(&t->progress, io_host_node(t->c->host), t->swarm);
+        cli_progress_swarm(&t->progress, io_host_node(t->c->host), t->swarm, -1);
     } else if (g->hashing) {
         uint64_t done = atomic_load(&g->offer.hashed), octets = atomic_load(&g->offer.octets);
         snprintf(sentence, sizeof sentence, "Hashing: %.0f %%",

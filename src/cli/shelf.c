@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+#include "cli/contents.h"
 #include "cli/exitcode.h"
 #include "cli/kind.h"
 #include "cli/offer.h"
@@ -230,8 +232,37 @@ static void close_shelf(struct cli_task *t) {
     io_library_free(g->library);
 }
 
+static void offers(struct cli_task *t, struct cli_progress *to) {
+    struct shelf *g = (struct shelf *)t;
+    const struct io_library_file *file = NULL;
+    char id[2 * CLI_SWARM_ID + 1];
+    while ((file = io_library_next(g->library, file)) != NULL)
+        cli_progress_event(to, "offered", "",
+                           json_pack("{s:s}", "swarm", cv_hex(file->root, CLI_SWARM_ID, id)));
+}
+
+static bool drop(struct cli_task *t, const char *swarm) {
+    struct shelf *g = (struct shelf *)t;
+    const struct io_library_file *file = NULL;
+    char id[2 * CLI_SWARM_ID + 1] = "";
+    while ((file = io_library_next(g->library, file)) != NULL &&
+           strcmp(cv_hex(file->root, CLI_SWARM_ID, id), swarm) != 0)
+        ;
+    if (!file)
+        return false;
+    for (struct place *p = g->open; p < g->open + OPEN_MAX; p++)
+        if (p->offer.swarm && memcmp(p->offer.uri.swarm_id, file->root, file->root_len) == 0)
+            put_back(p);
+    cli_progress_event(&t->progress, "stopped", "One of the files was stopped by 'culvert rm'",
+                       json_pack("{s:s}", "swarm", id));
+    io_library_remove(g->library, file);
+    return true;
+}
+
 const struct cli_task_ops cli_shelf_ops = {.size = sizeof(struct shelf),
                                            .begin = begin,
                                            .on_event = on_event,
                                            .on_tick = on_tick,
-                                           .close = close_shelf};
+                                           .close = close_shelf,
+                                           .drop = drop,
+                                           .offers = offers};

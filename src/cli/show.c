@@ -7,21 +7,12 @@
 
 #include "cli/ask.h"
 #include "cli/exitcode.h"
+#include "cli/human.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
 
 static json_int_t num(const json_t *o, const char *key) {
     return json_integer_value(json_object_get(o, key));
-}
-
-static const char *size(json_int_t n, char out[24]) {
-    static const char *const units[] = {"octets", "KiB", "MiB", "GiB", "TiB"};
-    double v = (double)n;
-    size_t i = 0;
-    for (; v >= 1024 && i < 4; i++)
-        v /= 1024;
-    snprintf(out, 24, i ? "%.1f %s" : "%.0f %s", v, units[i]);
-    return out;
 }
 
 /* Two lines: what was given and taken, and where that leaves us. */
@@ -35,12 +26,15 @@ static void print_standing(const json_t *own, const json_t *ledger) {
         {"debtor",
          "we took much more than we gave: others first where it is full; giving mends it"},
     };
-    char a[24], b[24], c[24], d[24], e[24];
+    char a[CLI_HUMAN_MAX], b[CLI_HUMAN_MAX], c[CLI_HUMAN_MAX], d[CLI_HUMAN_MAX], e[CLI_HUMAN_MAX];
     const char *name = json_string_value(json_object_get(own, "stands"));
     printf("Given     %s and taken %s by our own circuits; for others given %s, taken %s, %s to be "
            "agreed\n",
-           size(num(own, "given"), a), size(num(own, "taken"), b), size(num(ledger, "given"), c),
-           size(num(ledger, "taken"), d), size(num(ledger, "pending"), e));
+           cli_human_binary((double)num(own, "given"), a),
+           cli_human_binary((double)num(own, "taken"), b),
+           cli_human_binary((double)num(ledger, "given"), c),
+           cli_human_binary((double)num(ledger, "taken"), d),
+           cli_human_binary((double)num(ledger, "pending"), e));
     for (size_t i = 0; name && i < sizeof stands / sizeof *stands; i++)
         if (!strcmp(stands[i].name, name))
             printf("Stands    %s; %" JSON_INTEGER_FORMAT " tokens left\n", stands[i].text,

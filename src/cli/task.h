@@ -20,6 +20,11 @@ struct cli_task_ops {
     void (*on_event)(struct cli_task *t, const struct node_event *ev);
     void (*on_tick)(struct cli_task *t); /* once a second */
     void (*close)(struct cli_task *t);   /* also after a begin that failed */
+    /* Of those with several swarms, else NULL: ends the one whose id begins so (hex, as
+     * in contents.h), open or not. False: it is none of them. */
+    bool (*drop)(struct cli_task *t, const char *swarm);
+    /* Likewise: says the ids of all that can be asked for (event "offered"). */
+    void (*offers)(struct cli_task *t, struct cli_progress *to);
 };
 
 extern const struct cli_task_ops cli_share_ops, cli_shelf_ops, cli_fetch_ops;

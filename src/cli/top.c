@@ -10,6 +10,7 @@
 
 #include "cli/ask.h"
 #include "cli/exitcode.h"
+#include "cli/human.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
 
@@ -68,18 +69,6 @@ static bool look(struct top *t) {
     return there;
 }
 
-/* Units of a thousand, as players and networks count. */
-static void human(json_int_t v, char out[16]) {
-    static const char *const units[] = {"", "k", "M", "G", "T"};
-    double d = (double)v;
-    size_t u = 0;
-    while (d >= 1000 && u < 4) {
-        d /= 1000;
-        u++;
-    }
-    snprintf(out, 16, d < 10 && u ? "%.1f %sB" : "%.0f %sB", d, units[u]);
-}
-
 __attribute__((format(printf, 3, 4))) static void line(struct top *t, attr_t how, const char *fmt,
                                                        ...) {
     char out[512];
@@ -110,13 +99,13 @@ static void draw_status(struct top *t) {
 static void draw_history(struct top *t) {
     static const char *const steps[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
     json_int_t most = 1;
-    char out[16];
+    char out[CLI_HUMAN_MAX];
     int columns = COLS - 24 < HISTORY ? COLS - 24 : HISTORY;
     if (columns < 8 || t->row >= LINES - 1)
         return;
     for (int i = 0; i < columns; i++)
         most = t->down[HISTORY - 1 - i] > most ? t->down[HISTORY - 1 - i] : most;
-    human(t->down[HISTORY - 1], out);
+    cli_human((double)t->down[HISTORY - 1], out);
     mvprintw(t->row, 0, "down      %8s/s ", out);
     for (int i = columns - 1; i >= 0; i--)
         addstr(steps[t->down[HISTORY - 1 - i] * 8 / most]);
@@ -129,9 +118,9 @@ static void draw_swarms(struct top *t) {
     line(t, A_REVERSE, "%-*s %-7s %6s %10s %10s %6s ", NAME_WIDTH, "swarm", "how", "here", "down/s",
          "up/s", "peers");
     json_array_foreach(t->swarms, i, s) {
-        char down[16], up[16], here[16] = "live";
-        human(num(s, "rate_down"), down);
-        human(num(s, "rate_up"), up);
+        char down[CLI_HUMAN_MAX], up[CLI_HUMAN_MAX], here[16] = "live";
+        cli_human((double)num(s, "rate_down"), down);
+        cli_human((double)num(s, "rate_up"), up);
         if (!json_is_true(json_object_get(s, "live")) && num(s, "length"))
             snprintf(here, sizeof here, "%.0f %%",
                      100.0 * (double)num(s, "have") / (double)num(s, "length"));
@@ -148,10 +137,10 @@ static void draw_peers(struct top *t) {
     line(t, A_REVERSE, "%-*s %-8s %10s %10s  %s", NAME_WIDTH, "peer of", "rtt", "down/s", "up/s",
          "path");
     json_array_foreach(t->peers, i, p) {
-        char down[16], up[16], path[160] = "we";
+        char down[CLI_HUMAN_MAX], up[CLI_HUMAN_MAX], path[160] = "we";
         size_t n = 2;
-        human(num(p, "rate_down"), down);
-        human(num(p, "rate_up"), up);
+        cli_human((double)num(p, "rate_down"), down);
+        cli_human((double)num(p, "rate_up"), up);
         json_array_foreach(json_object_get(p, "path"), j, hop) {
             int more = snprintf(path + n, sizeof path - n, " > %s", json_string_value(hop));
             n += more > 0 && (size_t)more < sizeof path - n ? (size_t)more : 0;

@@ -15,6 +15,9 @@ int cli_run(const struct cli_settings *s);
 int cli_link(const struct cli_settings *s);
 int cli_doctor(const struct cli_settings *s);
 int cli_top(const struct cli_settings *s);
+/* ls, show: what the state folder keeps and its node has open. */
+int cli_ls(const struct cli_settings *s);
+int cli_rm(const struct cli_settings *s);
 int cli_completion(const struct cli_settings *s);
 /* The key of the node in a file and back, or a new one in its place. */
 int cli_identity(const struct cli_settings *s);

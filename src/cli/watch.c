@@ -153,7 +153,7 @@ static void call_peers(struct watch *w) {
 /* A source may be away and come back. */
 static void on_tick(struct cli_task *t) {
     struct watch *w = (struct watch *)t;
-    cli_progress_swarm(&w->t.progress, io_host_node(w->t.c->host), w->t.swarm);
+    cli_progress_swarm(&w->t.progress, io_host_node(w->t.c->host), w->t.swarm, -1);
     call_peers(w);
     if (w->full)
         pump(w);

@@ -244,6 +244,20 @@ enum cv_err gateway_new(struct io_host *host, const struct gateway_config *cfg,
     return CV_ERR_OK;
 }
 
+bool gateway_reads(const struct gateway *g, cv_handle swarm, uint64_t *ret_at) {
+    uint64_t at, furthest = 0;
+    bool any = false;
+    for (size_t i = 0; i < g->media_count; i++) {
+        if (!gw_media_reads(g->media[i], swarm, &at))
+            continue;
+        any = true;
+        furthest = at > furthest ? at : furthest;
+    }
+    if (any)
+        *ret_at = furthest;
+    return any;
+}
+
 struct gateway *gateway_free(struct gateway *g) {
     if (!g)
         return NULL;

@@ -76,6 +76,10 @@ const char *gateway_link(const struct gateway *g, const struct node_uri *uri,
 /* The link of a broadcast's playlist for players of segments; returns `out`. */
 const char *gateway_hls(const struct gateway *g, const struct node_uri *uri, char out[GW_LINK_MAX]);
 
+/* How far the player that is furthest in a film has read it, in octets of its swarm;
+ * false: none reads. */
+bool gateway_reads(const struct gateway *g, cv_handle swarm, uint64_t *ret_at);
+
 /* Octets sent to players since the start. */
 uint64_t gateway_sent(const struct gateway *g);
 

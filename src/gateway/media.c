@@ -178,6 +178,13 @@ void gw_media_ready(struct gw_media *m, cv_handle swarm) {
         produce(m);
 }
 
+bool gw_media_reads(const struct gw_media *m, cv_handle swarm, uint64_t *ret_at) {
+    if (m->cfg.swarm != swarm || m->cfg.live || m->cfg.stored)
+        return false;
+    *ret_at = m->at;
+    return true;
+}
+
 void gw_media_skip(struct gw_media *m, cv_handle swarm, uint64_t to) {
     if (!m->cfg.live || m->cfg.swarm != swarm)
         return;

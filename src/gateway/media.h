@@ -48,6 +48,9 @@ struct gw_media *gw_media_start(const struct gw_media_config *cfg);
 /* Octets of `swarm` became readable: goes on if it waits. */
 void gw_media_ready(struct gw_media *m, cv_handle swarm);
 
+/* Whether it sends octets of `swarm` that may still have to come; the next one. */
+bool gw_media_reads(const struct gw_media *m, cv_handle swarm, uint64_t *ret_at);
+
 /* Now and then: ends a reply whose swarm is gone, or whose player sends without
  * reading (it may have hung up: we would not notice); brings a live stream over
  * a hole that nothing fills. */

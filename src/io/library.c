@@ -9,7 +9,7 @@
 #include "io/limits.h"
 
 struct entry {
-    struct io_library_file file;
+    struct io_library_file file; /* first: io_library_next() goes by it */
     struct entry *next;
     char path[];
 };
@@ -119,6 +119,23 @@ enum cv_err io_library_open(struct io_library *l, const struct io_library_file *
     }
     *ret = s;
     return CV_ERR_OK;
+}
+
+const struct io_library_file *io_library_next(const struct io_library *l,
+                                              const struct io_library_file *file) {
+    const struct entry *e = file ? (const struct entry *)(const void *)file : NULL;
+    const struct entry *next = e ? e->next : l->all;
+    return next ? &next->file : NULL;
+}
+
+void io_library_remove(struct io_library *l, const struct io_library_file *file) {
+    struct entry *e = cv_map_del(l->by_root, file->root), **at = &l->all;
+    assert(e && &e->file == file);
+    while (*at != e)
+        at = &(*at)->next;
+    *at = e->next;
+    l->count--;
+    free(e);
 }
 
 size_t io_library_count(const struct io_library *l) {

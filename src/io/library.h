@@ -47,6 +47,13 @@ const struct io_library_file *io_library_find(const struct io_library *l, const 
 enum cv_err io_library_open(struct io_library *l, const struct io_library_file *file,
                             struct io_store **ret, struct io_why *why);
 
+/* The one after `file`, the first after NULL; NULL: there are no more. */
+const struct io_library_file *io_library_next(const struct io_library *l,
+                                              const struct io_library_file *file);
+
+/* Forgets an entry, which is gone then; its file and what is known of it stay. */
+void io_library_remove(struct io_library *l, const struct io_library_file *file);
+
 size_t io_library_count(const struct io_library *l);
 
 #endif

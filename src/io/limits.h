@@ -22,7 +22,8 @@ enum {
 
     IO_PATH_MAX = 4096,
     IO_NAME_MAX = 128,
-    IO_STATE_FILE_MAX = 1 << 20, /* of a file read whole from the state folder */
+    IO_CONTENT_LINK_MAX = 4096 + 1, /* of a content's culvert: link, with its NUL */
+    IO_STATE_FILE_MAX = 1 << 20,    /* of a file read whole from the state folder */
 
     IO_TRACE_LINE = 1024,
 

@@ -93,6 +93,39 @@ enum cv_err io_mp4_shift(uint8_t *moov, size_t len, uint64_t from, uint64_t by) 
     return shift_in(moov, len, 0, from, by);
 }
 
+/* ---- how long it is ---- */
+
+/* The body of the first box of a type among the boxes of `data`, of which some more may
+ * follow behind it; NULL: it is not there. */
+static const uint8_t *find_box(const uint8_t *data, size_t len, const char *type, size_t *ret_len) {
+    for (size_t at = 0; len - at >= LONG_HEAD;) {
+        size_t head = 0;
+        uint64_t n = box_length(data + at, UINT64_MAX - at, &head);
+        if (n == 0)
+            return NULL;
+        if (is(data + at, type)) {
+            *ret_len = (size_t)(n < len - at ? n : len - at) - head;
+            return data + at + head;
+        }
+        if (n > len - at)
+            return NULL;
+        at += (size_t)n;
+    }
+    return NULL;
+}
+
+double io_mp4_seconds(const uint8_t *head, size_t len) {
+    enum { NARROW = 20, WIDE = 32 }; /* version and flags, two times, units a second, units */
+    size_t moov_len = 0, mvhd_len = 0;
+    const uint8_t *moov = find_box(head, len, "moov", &moov_len);
+    const uint8_t *mvhd = moov ? find_box(moov, moov_len, "mvhd", &mvhd_len) : NULL;
+    if (!mvhd || mvhd_len < NARROW || (mvhd[0] == 1 && mvhd_len < WIDE))
+        return 0;
+    uint32_t a_second = read_32(mvhd + (mvhd[0] == 1 ? 20 : 12));
+    uint64_t units = mvhd[0] == 1 ? read_64(mvhd + 24) : read_32(mvhd + 16);
+    return a_second && mvhd[0] <= 1 ? (double)units / a_second : 0;
+}
+
 /* ---- files ---- */
 
 struct layout {

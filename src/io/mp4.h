@@ -36,6 +36,9 @@ enum io_mp4_index io_mp4_where(const char *path);
  */
 enum cv_err io_mp4_faststart(const char *from, const char *to, struct io_why *why);
 
+/* How many seconds the film has that begins with `head`; 0: it does not say so there. */
+double io_mp4_seconds(const uint8_t *head, size_t len);
+
 /* The inside: places in the index `moov` (the whole box) that lie at or behind `from` are
  * moved by `by`. MALFORMED or LIMIT: `moov` is half changed. */
 enum cv_err io_mp4_shift(uint8_t *moov, size_t len, uint64_t from, uint64_t by);

@@ -206,7 +206,7 @@ bool io_store_is_folder(const struct io_store *s) {
 enum cv_err io_store_share(struct io_state *state, const struct io_share_config *cfg,
                            struct io_store **ret, uint8_t *ret_root, struct io_why *why) {
     uint8_t id[IO_STORE_ID];
-    char name[8 + 32 + 1] = "shared--";
+    char name[8 + 32 + 1] = IO_SHARE_PREFIX;
     struct io_store *s;
     struct stat st = {0};
     int fd = -1;

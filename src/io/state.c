@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,20 +96,13 @@ static enum cv_err lock_folder(struct io_state *s, struct io_why *why) {
 }
 
 static enum cv_err open_folder(struct io_state *s, struct io_why *why) {
-    if (make_folders(s->path) != 0)
-        return io_why_errno(why, s->path, errno);
     s->folder = open(s->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (s->folder < 0)
         return io_why_errno(why, s->path, errno);
     return check_private(s->folder, s->path, "700", why);
 }
 
-enum cv_err io_state_open(const char *path, struct io_state **ret, struct io_why *why) {
-    struct io_state *s = calloc(1, sizeof *s);
-    if (!s)
-        return CV_ERR_NOMEM;
-    s->folder = s->lock = -1;
-
+static enum cv_err find_folder(struct io_state *s, const char *path, struct io_why *why) {
     enum cv_err err = CV_ERR_OK;
     if (!path)
         err = io_xdg_path(IO_XDG_STATE, s->path, sizeof s->path, why);
@@ -119,10 +113,21 @@ enum cv_err io_state_open(const char *path, struct io_state **ret, struct io_why
         memcpy(s->path, path, strlen(path) + 1);
     for (size_t n = strlen(s->path); n > 1 && s->path[n - 1] == '/'; n--)
         s->path[n - 1] = '\0';
+    return err;
+}
 
+static enum cv_err open_state(const char *path, bool hold, struct io_state **ret,
+                              struct io_why *why) {
+    struct io_state *s = calloc(1, sizeof *s);
+    if (!s)
+        return CV_ERR_NOMEM;
+    s->folder = s->lock = -1;
+    enum cv_err err = find_folder(s, path, why);
+    if (err == CV_ERR_OK && hold && make_folders(s->path) != 0)
+        err = io_why_errno(why, s->path, errno);
     if (err == CV_ERR_OK)
         err = open_folder(s, why);
-    if (err == CV_ERR_OK)
+    if (err == CV_ERR_OK && hold)
         err = lock_folder(s, why);
     if (err != CV_ERR_OK) {
         io_state_close(s);
@@ -130,6 +135,14 @@ enum cv_err io_state_open(const char *path, struct io_state **ret, struct io_why
     }
     *ret = s;
     return CV_ERR_OK;
+}
+
+enum cv_err io_state_open(const char *path, struct io_state **ret, struct io_why *why) {
+    return open_state(path, true, ret, why);
+}
+
+enum cv_err io_state_look(const char *path, struct io_state **ret, struct io_why *why) {
+    return open_state(path, false, ret, why);
 }
 
 struct io_state *io_state_close(struct io_state *s) {

@@ -35,6 +35,9 @@ struct io_state;
 /* Opens, creating it and the folders above it, and locks. `path` NULL: the XDG
  * state folder. */
 enum cv_err io_state_open(const char *path, struct io_state **ret, struct io_why *why);
+/* Opens what is there to look at it, beside whoever holds it: creates and locks nothing,
+ * and nothing may be written by it. NOENT: there is none. */
+enum cv_err io_state_look(const char *path, struct io_state **ret, struct io_why *why);
 /* Unlocks. */
 struct io_state *io_state_close(struct io_state *s);
 

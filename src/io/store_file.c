@@ -19,7 +19,7 @@
 #define NAME_ID 16
 typedef char store_name[sizeof IO_STORE_PREFIX + 2 * NAME_ID];
 
-const char *const io_store_files[IO_STORE_FILES] = {"data", "tree", "leaves", "have"};
+const char *const io_store_files[IO_STORE_FILES] = {"data", "tree", "leaves", "about", "have"};
 
 static void name_of(const uint8_t id[IO_STORE_ID], store_name ret) {
     memcpy(ret, IO_STORE_PREFIX, sizeof IO_STORE_PREFIX);

@@ -59,7 +59,8 @@ static enum cv_err op_have_load(void *ctx, uint64_t *words, size_t count) {
             words[s->header.chunks / 64] = (UINT64_C(1) << s->header.chunks % 64) - 1;
         return CV_ERR_OK;
     }
-    memcpy(words, s->words, (count < s->word_count ? count : s->word_count) * sizeof *words);
+    if (s->words) /* a new one has none */
+        memcpy(words, s->words, (count < s->word_count ? count : s->word_count) * sizeof *words);
     return CV_ERR_OK;
 }
 

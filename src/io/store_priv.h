@@ -72,9 +72,11 @@ struct io_store {
 
 /* The files of a store, in the order in which they may be removed: without its
  * `data` a store forgets its marks, whatever else is left of it. */
-enum { IO_STORE_FILES = 4 };
+enum { IO_STORE_FILES = 5 };
 extern const char *const io_store_files[IO_STORE_FILES];
-#define IO_STORE_PREFIX "content-" /* of the names of fetched contents' folders */
+/* Of the names of their folders: what was fetched, and what is shared. */
+#define IO_STORE_PREFIX "content-"
+#define IO_SHARE_PREFIX "shared--"
 
 /* Removes the folder `name`, open as `folder`, with its files. */
 enum cv_err io_store_unlink(struct io_state *state, const char *name, int folder,

@@ -219,6 +219,10 @@ uint64_t node_available(struct node *n, cv_handle swarm, uint64_t offset);
 bool node_range(struct node *n, cv_handle swarm, uint64_t offset, uint64_t *ret_first,
                 uint64_t *ret_last);
 
+/* Likewise the first part that was asked for, or is being checked, and is not verified. */
+bool node_requested(struct node *n, cv_handle swarm, uint64_t offset, uint64_t *ret_first,
+                    uint64_t *ret_last);
+
 /* Reads verified octets. The number read (>= 1), CV_ERR_AGAIN when the octet at
  * `offset` is not verified yet, or a store error. */
 ssize_t node_read(struct node *n, cv_handle swarm, uint64_t offset, uint8_t *buf, size_t len);

@@ -292,6 +292,21 @@ bool node_range(struct node *n, cv_handle swarm, uint64_t offset, uint64_t *ret_
     return true;
 }
 
+bool node_requested(struct node *n, cv_handle swarm, uint64_t offset, uint64_t *ret_first,
+                    uint64_t *ret_last) {
+    struct node_swarm *s = node_swarm_get(n, swarm);
+    uint64_t first, last;
+    if (!s || offset >= s->cfg.uri.length)
+        return false;
+    uint64_t size = s->cfg.uri.chunk_size, length = s->cfg.uri.length;
+    if (!ppsp_requested(s->engine, s->ppsp, offset / size, &first, &last) ||
+        first > (length - 1) / size)
+        return false;
+    *ret_first = first * size > offset ? first * size : offset;
+    *ret_last = last < (length - 1) / size ? (last + 1) * size - 1 : length - 1;
+    return true;
+}
+
 bool node_live_span(const struct node *n, cv_handle swarm, uint64_t *ret_first, uint64_t *ret_end) {
     const struct node_swarm *s = node_swarm_get(n, swarm);
     if (!s || s->cfg.uri.kind != NODE_URI_LIVE || !s->edge)

@@ -420,6 +420,23 @@ uint64_t ppsp_first_verified(const struct ppsp *p, cv_handle swarm, uint64_t fro
     return s ? ppsp_chunkset_next(&s->have, from) : UINT64_MAX;
 }
 
+bool ppsp_requested(const struct ppsp *p, cv_handle swarm, uint64_t from, uint64_t *ret_first,
+                    uint64_t *ret_last) {
+    const struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
+    while (s && (from = ppsp_chunkset_next(&s->taken, from)) != PPSP_CHUNK_NONE) {
+        uint64_t last = ppsp_chunkset_around(&s->taken, from).last;
+        uint64_t first = ppsp_chunkset_gap(&s->have, from);
+        if (first <= last) {
+            uint64_t have = ppsp_chunkset_next(&s->have, first);
+            *ret_first = first;
+            *ret_last = have <= last ? have - 1 : last;
+            return true;
+        }
+        from = last + 1;
+    }
+    return false;
+}
+
 size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats *ret, size_t cap) {
     const struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
     const struct ppsp_channel *c;

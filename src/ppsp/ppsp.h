@@ -355,6 +355,11 @@ uint64_t ppsp_first_missing(const struct ppsp *p, cv_handle swarm, uint64_t from
 /* The first verified chunk at or after `from`; UINT64_MAX when there is none. */
 uint64_t ppsp_first_verified(const struct ppsp *p, cv_handle swarm, uint64_t from);
 
+/* The first interval of chunks at or after `from` that were asked for, or came and are not
+ * verified yet; false when there is none. */
+bool ppsp_requested(const struct ppsp *p, cv_handle swarm, uint64_t from, uint64_t *ret_first,
+                    uint64_t *ret_last);
+
 enum ppsp_peer_state {
     PPSP_PEER_PERMITTED,   /* may call us */
     PPSP_PEER_HANDSHAKING, /* we called */

@@ -34,8 +34,8 @@ def options(folder, name):
 class Program:
     """A program that prints a JSON object a line on its standard output."""
 
-    def __init__(self, *args, stdin=None):
-        self.process = subprocess.Popen([CULVERT, *map(str, args)], stdin=stdin,
+    def __init__(self, *args, stdin=None, env=None):
+        self.process = subprocess.Popen([CULVERT, *map(str, args)], stdin=stdin, env=env,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.buffer = b""
         self.events = []
@@ -99,8 +99,8 @@ class Case(unittest.TestCase):
             self.assertNotIn("Sanitizer", err)
             self.assertIn(status, (0, 130, -signal.SIGKILL), err)
 
-    def start(self, *args):
-        program = Program(*args)
+    def start(self, *args, **how):
+        program = Program(*args, **how)
         self.running.append(program)
         return program
 

@@ -3,7 +3,7 @@
  *
  * Property: whatever is said to have its index at the end is either refused or copied to
  * a file of the same length with the index in front, of which the rest is the same; and
- * moving places leaves the form of an index as it was.
+ * moving places leaves the form of an index as it was. Any head says how long it is, or not.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -50,6 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(moov, data, size);
     if (io_mp4_shift(moov, size, 1000, 77) == CV_ERR_OK)
         assert(io_mp4_shift(moov, size, UINT64_MAX, 0) == CV_ERR_OK);
+    assert(io_mp4_seconds(data, size) >= 0);
     free(moov);
     snprintf(from, sizeof from, "%s/a", folder);
     snprintf(to, sizeof to, "%s/b", folder);

@@ -129,3 +129,29 @@ Test(io_library, does_not_open_what_was_changed) {
     cr_expect_eq(io_library_open(m.library, file, &s, &why), CV_ERR_NOENT);
     unmake(&m);
 }
+
+Test(io_library, forgets_one_of_several) {
+    struct made m;
+    struct io_why why = {""};
+    const struct io_library_file *files[5], *file = NULL;
+    make(&m);
+    for (unsigned i = 0; i < 5; i++) {
+        write_file(&m, i, "");
+        cr_assert_eq(io_library_add(m.library, &m.cfg, &files[i], &why), CV_ERR_OK);
+    }
+    static const unsigned order[] = {2, 4, 0, 3, 1}; /* the middle, the newest, the oldest */
+    for (unsigned gone = 0; gone < 5; gone++) {
+        uint8_t root[CV_SHA_MAX];
+        memcpy(root, files[order[gone]]->root, sizeof root);
+        io_library_remove(m.library, files[order[gone]]);
+        cr_expect_null(io_library_find(m.library, root, 32));
+        unsigned left = 0;
+        while ((file = io_library_next(m.library, file)) != NULL) {
+            cr_expect_eq(io_library_find(m.library, file->root, 32), file);
+            left++;
+        }
+        cr_expect_eq(left, 4 - gone);
+        cr_expect_eq(io_library_count(m.library), left);
+    }
+    unmake(&m);
+}

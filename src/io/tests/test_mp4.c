@@ -70,6 +70,43 @@ Test(io_mp4, places_behind_are_moved) {
     cr_expect_arr_eq(m.data, want.data, want.len);
 }
 
+Test(io_mp4, how_long_it_is) {
+    static const uint8_t narrow[] = {0, 0, 0, 0, 1, 2,   3, 4, 5,    6,
+                                     7, 8, 0, 0, 3, 232, 0, 0, 0x9c, 0x40},
+                         wide[] = {1, 0, 0, 0, 1, 2, 3, 4,   5, 6, 7, 8, 9, 8, 7,    6,
+                                   5, 4, 3, 2, 0, 0, 3, 232, 0, 0, 0, 0, 0, 0, 0x9c, 0x40};
+    static const struct {
+        const uint8_t *body;
+        size_t len;
+    } rows[] = {{narrow, sizeof narrow}, {wide, sizeof wide}};
+    for (size_t i = 0; i < 2; i++) {
+        struct maker m = {.len = 0};
+        begin(&m, "ftyp");
+        put(&m, "isom", 4);
+        end(&m);
+        begin(&m, "moov");
+        begin(&m, "mvhd");
+        put(&m, rows[i].body, rows[i].len);
+        end(&m);
+        end(&m);
+        size_t whole = m.len;
+        begin(&m, "mdat");
+        put_32(&m, 0);
+        end(&m);
+        cr_expect_float_eq(io_mp4_seconds(m.data, m.len), 40.0, 1e-9);
+        cr_expect_float_eq(io_mp4_seconds(m.data, whole), 40.0, 1e-9);
+        for (size_t len = 0; len < whole; len++) { /* too little of it; exactly, for sanitizers */
+            uint8_t *copy = malloc(len + !len);
+            memcpy(copy, m.data, len);
+            cr_expect_eq(io_mp4_seconds(copy, len), 0.0, "%zu of %zu", len, whole);
+            free(copy);
+        }
+        uint8_t *version = m.data + whole - rows[i].len;
+        *version = 2;
+        cr_expect_eq(io_mp4_seconds(m.data, m.len), 0.0);
+    }
+}
+
 Test(io_mp4, what_does_not_fit) {
     struct maker good = {.len = 0};
     index_of(&good, 10, 1000, UINT32_MAX);

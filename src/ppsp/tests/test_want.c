@@ -102,6 +102,35 @@ Test(ppsp_want, overlapping_wants_share_their_fetches) {
     rig_free(r);
 }
 
+/* What people are shown: asked for, and not yet here; never what is here already. */
+Test(ppsp_want, says_what_is_under_way) {
+    struct rig *r = pair(1000, 100 * 1024);
+    uint64_t first = 0, last = 0;
+    rig_run(r, CV_MSEC(100));
+    cr_expect_not(ppsp_requested(r->engine[1], r->swarm[1], 0, &first, &last));
+    want(r, 200, 399, r->now, 0);
+    rig_run(r, CV_MSEC(700));
+    uint64_t under_way = 0, from = 0;
+    while (ppsp_requested(r->engine[1], r->swarm[1], from, &first, &last)) {
+        cr_assert_geq(first, from);
+        cr_assert_geq(last, first);
+        cr_assert(first >= 200 && last <= 399, "[%lu, %lu]", (unsigned long)first,
+                  (unsigned long)last);
+        for (uint64_t i = first; i <= last; i++)
+            cr_assert_not(has(r, i, i), "%lu", (unsigned long)i);
+        under_way += last - first + 1;
+        from = last + 1;
+    }
+    cr_expect_gt(under_way, 0);
+    cr_expect_gt(count(r), 0);
+    cr_expect_lt(count(r) + under_way, 201);
+    rig_run(r, CV_SEC(5));
+    cr_expect_eq(count(r), 200);
+    cr_expect_not(ppsp_requested(r->engine[1], r->swarm[1], 0, &first, &last));
+    cr_expect_not(ppsp_requested(r->engine[1], 12345, 0, &first, &last));
+    rig_free(r);
+}
+
 Test(ppsp_want, is_checked) {
     struct rig *r = pair(500, 0);
     ppsp_want_id id = 99;
