@@ -48,14 +48,16 @@ static void print_carrying(const json_t *o) {
     if (x)
         printf("Exit      %" JSON_INTEGER_FORMAT " flows now, %" JSON_INTEGER_FORMAT
                " opened, %" JSON_INTEGER_FORMAT " refused; %s out, %s in\n",
-               num(x, "flows"), num(x, "opened"), num(x, "refused"), size(num(x, "octets_out"), a),
-               size(num(x, "octets_in"), b));
+               num(x, "flows"), num(x, "opened"), num(x, "refused"),
+               cli_human_binary((double)num(x, "octets_out"), a),
+               cli_human_binary((double)num(x, "octets_in"), b));
     if (cap) {
         time_t end = (time_t)num(cap, "until");
         struct tm tm;
         strftime(until, sizeof until, "%Y-%m-%d %H:%M", gmtime_r(&end, &tm));
-        printf("Data cap  %s of %s used, until %s UTC%s\n", size(num(cap, "used"), a),
-               size(num(cap, "cap"), b), until,
+        printf("Data cap  %s of %s used, until %s UTC%s\n",
+               cli_human_binary((double)num(cap, "used"), a),
+               cli_human_binary((double)num(cap, "cap"), b), until,
                json_is_true(json_object_get(cap, "spent")) ? ": carrying nobody" : "");
     }
     if (json_is_true(json_object_get(o, "draining")))

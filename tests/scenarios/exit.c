@@ -84,12 +84,12 @@ static bool check(struct world *w, const struct scenario_args *args, struct scen
     sim_hook(s, look, &h);
 
     SCENARIO_CHECK(sim_run_while_not(s, world_relays_ready, w, CV_SEC(60)), "relays not ready");
-    world_open_as(h.seeder, film, WORLD_SEEDER,
-                  &(struct node_swarm_config){.mode = NODE_SWARM_DIRECT, .fetch_all = true});
+    world_open_with(h.seeder, film, WORLD_SEEDER,
+                    &(struct node_swarm_config){.mode = NODE_SWARM_DIRECT, .fetch_all = true});
     sim_run(s, sim_now(s) + CV_SEC(5));
     for (unsigned i = 0; i < VIEWERS; i++)
-        world_open_as(h.viewer[i], film, WORLD_VIEWER,
-                      &(struct node_swarm_config){.mode = NODE_SWARM_EXIT, .fetch_all = true});
+        world_open_with(h.viewer[i], film, WORLD_VIEWER,
+                        &(struct node_swarm_config){.mode = NODE_SWARM_EXIT, .fetch_all = true});
     cv_usec opened = sim_now(s);
     SCENARIO_CHECK(sim_run_while_not(s, world_all_complete, w, opened + CV_SEC(120)),
                    "not everybody has it");
