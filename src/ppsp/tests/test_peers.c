@@ -208,3 +208,73 @@ Test(ppsp_peers, a_channel_without_anything_to_do_costs_12_kib_at_most) {
         cr_expect_leq(channel_octets(r, i), 12 * 1024, "%zu", channel_octets(r, i));
     rig_free(r);
 }
+
+/* What the seeder may have in flight to a peer; 0: none is up. */
+static uint64_t window_to(struct rig *r, unsigned peer) {
+    struct ppsp_peer_stats ps[RIG_ENGINES];
+    struct cv_endpoint ep = rig_endpoint(r, peer);
+    size_t n = ppsp_peers(r->engine[0], r->swarm[0], ps, RIG_ENGINES);
+    for (size_t i = 0; i < n; i++)
+        if (cv_endpoint_equal(&ps[i].endpoint, &ep))
+            return ps[i].cwnd;
+    return 0;
+}
+
+/* clang-format off */
+static const struct {
+    const char *name;
+    bool circuits, cut;     /* cut: the seeder has not noticed that the first is gone */
+    cv_usec later;
+    bool inherits;
+} legacies[] = {
+    { "a circuit ends, another comes at once", true,  false, CV_MSEC(100), true },
+    { "nine seconds later",                    true,  false, CV_SEC(9),    true },
+    { "eleven seconds later",                  true,  false, CV_SEC(11),   false },
+    { "cut, and not noticed yet",              true,  true,  CV_SEC(3),    true },
+    { "addresses are others",                  false, false, CV_MSEC(100), false },
+};
+/* clang-format on */
+
+static unsigned deaf; /* nothing reaches this one, or comes from it; 0: all is well */
+
+static bool cut(struct rig *r, unsigned from, unsigned to, uint8_t *data, size_t len) {
+    (void)r, (void)data, (void)len;
+    return !deaf || (from != deaf && to != deaf);
+}
+
+Test(ppsp_peers, who_takes_the_place_of_a_cut_circuit_begins_with_half_its_window) {
+    for (size_t row = 0; row < sizeof legacies / sizeof *legacies; row++) {
+        struct rig *r = rig_new(1, 12000 * 1024, 1024, CV_SHA256);
+        r->circuits = legacies[row].circuits;
+        r->config.open = !r->circuits;
+        r->delay = CV_MSEC(40);
+        r->tap = cut;
+        deaf = 0;
+        rig_add(r, true);
+        for (unsigned i = 1; i <= 3; i++)
+            rig_add(r, false);
+        rig_connect(r, 0, 1, false);
+        rig_connect(r, 1, 0, true);
+        rig_run(r, CV_SEC(1));
+        uint64_t had = window_to(r, 1);
+        cr_assert_gt(had, 40000, "%s: it never grew: %lu", legacies[row].name, had);
+        struct cv_endpoint first = rig_endpoint(r, 1);
+        deaf = 1;
+        if (!legacies[row].cut)
+            ppsp_peer_remove(r->engine[0], rig_now(r), &first, false);
+        rig_run(r, legacies[row].later);
+        for (unsigned i = 2; i <= 3; i++) { /* the second of these inherits nothing */
+            rig_connect(r, 0, i, false);
+            rig_connect(r, i, 0, true);
+            uint64_t got = 0;
+            for (unsigned ms = 0; ms < 1000 && !got; ms++) {
+                rig_run(r, CV_MSEC(1));
+                got = window_to(r, i);
+            }
+            bool inherits = legacies[row].inherits && i == 2;
+            cr_expect(inherits ? got >= had / 2 && got <= had : got > 0 && got < 10000,
+                      "%s, number %u: %lu of %lu", legacies[row].name, i, got, had);
+        }
+        rig_free(r);
+    }
+}
