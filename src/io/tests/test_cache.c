@@ -11,7 +11,7 @@
 #include "io/cache.h"
 #include "io/tests/store_fixture.h"
 
-CV_SUITE(io_cache, .init = cv_crypto_init, .timeout = 120);
+CV_SUITE(io_cache, .init = cv_crypto_init, .timeout = 600);
 
 enum { CHUNKS = 256, OCTETS = CHUNKS * CHUNK };
 

@@ -10,7 +10,7 @@
 #include "io/contents.h"
 #include "io/tests/store_fixture.h"
 
-CV_SUITE(io_contents, .init = cv_crypto_init, .timeout = 120);
+CV_SUITE(io_contents, .init = cv_crypto_init, .timeout = 600);
 
 enum { CHUNKS = 200, OCTETS = CHUNKS * CHUNK - 100 };
 

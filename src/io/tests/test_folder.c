@@ -18,7 +18,7 @@
 #include "io/store_file.h"
 #include "support/folder.h"
 
-CV_SUITE(io_folder, .init = cv_crypto_init, .timeout = 120);
+CV_SUITE(io_folder, .init = cv_crypto_init, .timeout = 600);
 
 enum { CHUNK = 1024 };
 

@@ -10,7 +10,7 @@
 #include "io/folder_index.h"
 #include "io/limits.h"
 
-CV_SUITE(io_folder_index, .timeout = 60);
+CV_SUITE(io_folder_index, .timeout = 600);
 
 enum { CHUNK = 1024 };
 

@@ -10,7 +10,7 @@
 #include "ppsp/build.h"
 #include "support/folder.h"
 
-CV_SUITE(io_hash_file, .init = cv_crypto_init, .timeout = 60);
+CV_SUITE(io_hash_file, .init = cv_crypto_init, .timeout = 600);
 
 struct seen {
     uint64_t next;

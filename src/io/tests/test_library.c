@@ -10,7 +10,7 @@
 #include "io/library.h"
 #include "support/folder.h"
 
-CV_SUITE(io_library, .init = cv_crypto_init, .timeout = 120);
+CV_SUITE(io_library, .init = cv_crypto_init, .timeout = 600);
 
 /* No power is cut here, and a thousand flushes take their time. */
 int __wrap_fdatasync(int fd);

@@ -10,7 +10,7 @@
 #include "io/clock.h"
 #include "io/loop.h"
 
-CV_SUITE(io_loop, .timeout = 20);
+CV_SUITE(io_loop, .timeout = 600);
 
 struct seen {
     struct io_loop *loop;

@@ -10,7 +10,7 @@
 #include "io/store_file.h"
 #include "support/folder.h"
 
-CV_SUITE(io_share, .init = cv_crypto_init, .timeout = 60);
+CV_SUITE(io_share, .init = cv_crypto_init, .timeout = 600);
 
 enum { CHUNK = 1024 };
 

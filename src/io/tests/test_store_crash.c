@@ -23,7 +23,7 @@
 #include "ppsp/limits.h"
 #include "ppsp/tests/rig.h"
 
-CV_SUITE(io_store_crash, .init = cv_crypto_init, .timeout = 120);
+CV_SUITE(io_store_crash, .init = cv_crypto_init, .timeout = 600);
 
 ssize_t __real_pwrite64(int fd, const void *data, size_t len, off_t offset);
 ssize_t __wrap_pwrite64(int fd, const void *data, size_t len, off_t offset);

@@ -17,7 +17,7 @@
 #include "io/limits.h"
 #include "io/tests/store_fixture.h"
 
-CV_SUITE(io_store_file, .timeout = 60);
+CV_SUITE(io_store_file, .timeout = 600);
 
 ssize_t __real_pwrite64(int fd, const void *data, size_t len, off_t offset);
 ssize_t __wrap_pwrite64(int fd, const void *data, size_t len, off_t offset);

@@ -13,7 +13,7 @@
 #include "io/tests/store_fixture.h"
 #include "io/tests/tree_model.h"
 
-CV_SUITE(io_store_tree, .init = cv_crypto_init, .timeout = 120);
+CV_SUITE(io_store_tree, .init = cv_crypto_init, .timeout = 600);
 
 static uint8_t *random_octets(size_t octets, uint64_t seed) {
     struct cv_rng_seeded state;

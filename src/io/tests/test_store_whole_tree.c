@@ -15,7 +15,7 @@
 #include "io/tests/store_fixture.h"
 #include "io/tests/tree_model.h"
 
-CV_SUITE(io_store_whole_tree, .init = cv_crypto_init, .timeout = 120);
+CV_SUITE(io_store_whole_tree, .init = cv_crypto_init, .timeout = 600);
 
 enum { CHUNKS = 200, GROUPS = (CHUNKS + 15) / 16, OCTETS = CHUNKS * CHUNK - 9 };
 

@@ -7,7 +7,7 @@
 
 #include "line.h"
 
-CV_SUITE(ppsp_ledbat_line, .timeout = 240);
+CV_SUITE(ppsp_ledbat_line, .timeout = 600);
 
 static struct line *home(cv_usec queue) {
     return line_new(10000000, CV_MSEC(25), queue);

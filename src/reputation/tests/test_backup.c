@@ -16,7 +16,7 @@
 #include "reputation/tests/people.h"
 #include "reputation/tests/world.h"
 
-CV_SUITE(rep_backup, .timeout = 120);
+CV_SUITE(rep_backup, .timeout = 600);
 
 enum { EPOCH = 70, BODY = 19 + 4 + 4 + 16 + 24 + 16 };
 

@@ -6,7 +6,7 @@
 #include "reputation/tests/people.h"
 #include "reputation/tests/world.h"
 
-CV_SUITE(rep_gossip, .timeout = 120);
+CV_SUITE(rep_gossip, .timeout = 600);
 
 enum { EPOCH = 70 };
 

@@ -511,7 +511,7 @@ static void attack(uint64_t seed, size_t row, enum shape shape, unsigned fakes) 
     rep_graph_free(g);
 }
 
-Test(rep_rank, fake_identities_gain_nothing, .timeout = 120) {
+Test(rep_rank, fake_identities_gain_nothing, .timeout = 600) {
     for (uint64_t seed = 1; seed <= 2; seed++)
         for (size_t row = 0; row < sizeof attackers / sizeof *attackers; row++)
             for (int shape = STAR; shape <= CLIQUE; shape++)

@@ -19,7 +19,7 @@
 #include "reputation/tests/world.h"
 #include "support/hex.h"
 
-CV_SUITE(rep_succession, .timeout = 120);
+CV_SUITE(rep_succession, .timeout = 600);
 
 enum { WALL = 1700000000, AT = 2801, PEOPLE = 5 };
 

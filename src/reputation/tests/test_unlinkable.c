@@ -208,7 +208,7 @@ static double auc(enum measure m) {
     return better / pairs;
 }
 
-Test(rep_unlinkable, an_issuer_that_keeps_everything_links_no_better_than_chance, .timeout = 300) {
+Test(rep_unlinkable, an_issuer_that_keeps_everything_links_no_better_than_chance, .timeout = 600) {
     run(NOTHING);
     for (enum measure m = 0; m < MEASURES; m++) {
         double a = auc(m);
@@ -217,14 +217,14 @@ Test(rep_unlinkable, an_issuer_that_keeps_everything_links_no_better_than_chance
     }
 }
 
-Test(rep_unlinkable, a_wallet_that_does_not_blind_is_linked, .timeout = 300) {
+Test(rep_unlinkable, a_wallet_that_does_not_blind_is_linked, .timeout = 600) {
     run(NO_BLINDS);
     cr_expect(auc(EQUAL) > 0.999, "by %s: %.3f", names[EQUAL], auc(EQUAL));
     cr_expect(auc(BLINDED) > 0.999, "by %s: %.3f", names[BLINDED], auc(BLINDED));
     cr_expect(auc(EVALUATED) > 0.999, "by %s: %.3f", names[EVALUATED], auc(EVALUATED));
 }
 
-Test(rep_unlinkable, a_wallet_that_spends_at_once_is_linked_by_time, .timeout = 300) {
+Test(rep_unlinkable, a_wallet_that_spends_at_once_is_linked_by_time, .timeout = 600) {
     run(AT_ONCE);
     cr_expect(auc(TIME) > 0.8, "by %s: %.3f", names[TIME], auc(TIME));
     cr_expect(fabs(auc(BLINDED) - 0.5) < 0.05, "and only by time");
