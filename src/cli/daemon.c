@@ -76,7 +76,7 @@ static void begin(struct cli_visitor *v) {
         refuse(v, CLI_USAGE, why);
         return;
     }
-    if (!v->c->gateway) {
+    if (v->c->s->verb == CLI_RELAY) {
         refuse(v, CLI_STATE,
                "the node on this folder is a relay and does nothing else; name another folder with "
                "--state");

@@ -12,12 +12,12 @@
 #include <unistd.h>
 
 #include "cli/exitcode.h"
+#include "cli/feeder.h"
 #include "io/clock.h"
 #include "io/sockaddr.h"
 
 enum {
-    BUSY_MAX = 3,    /* the port is somebody else's so often: it will not get better */
-    NO_FFMPEG = 127, /* as a shell says it */
+    BUSY_MAX = 3, /* the port is somebody else's so often: it will not get better */
 };
 
 #define LASTED    CV_SEC(3) /* ran for so long: it could listen */
@@ -31,9 +31,10 @@ enum {
 static const struct {
     const char *scheme;
     int type;
-} kinds[] = {{"udp://", SOCK_DGRAM}, {"tcp://", SOCK_STREAM}, {"rtmp://", SOCK_STREAM}};
+} kinds[] = {
+    {"udp://", SOCK_DGRAM}, {"tcp://", SOCK_STREAM}, {"rtmp://", SOCK_STREAM}, {"camera:", 0}};
 
-enum { KINDS = sizeof kinds / sizeof *kinds, RTMP = 2 };
+enum { KINDS = sizeof kinds / sizeof *kinds, RTMP = 2, CAMERA = 3 };
 
 static size_t kind_of(const char *argument) {
     size_t i = 0;
@@ -95,34 +96,53 @@ static int try_port(const struct cli_ingest *g, struct io_why *why) {
     return CLI_NETWORK;
 }
 
-static bool make_pipe(struct cli_ingest *g, struct io_why *why) {
+static bool make_pipe(int *read, int *write, struct io_why *why) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) {
         io_why_set(why, "no pipe could be made: too many open files?");
         return false;
     }
-    g->read = ends[0];
-    g->write = ends[1];
+    *read = ends[0];
+    *write = ends[1];
     return true;
+}
+
+static void write_name(char ret[32], int fd) {
+    snprintf(ret, 32, "/proc/%ld/fd/%d", (long)getpid(), fd);
+}
+
+/* The camera's two pipes: to the process that feeds ffmpeg, and from it. */
+static int open_camera(struct cli_ingest *g, struct cli_settings *s, struct io_why *why) {
+    if (strcmp(s->argument, kinds[CAMERA].scheme) != 0)
+        return refuse(why, s->argument, "is followed by nothing: it is the camera of the page");
+    if (!make_pipe(&g->read, &g->write, why) || !make_pipe(&g->feed_read, &g->feed_write, why))
+        return CLI_FAILED;
+    snprintf(g->url, sizeof g->url, "%s", kinds[CAMERA].scheme);
+    write_name(g->name, g->read);
+    write_name(g->feed, g->feed_write);
+    s->argument = g->name;
+    s->feed = g->feed;
+    return CLI_OK;
 }
 
 int cli_ingest_open(struct cli_ingest *g, struct cli_settings *s, struct io_why *why) {
     const char *from = s->argument;
-    *g = (struct cli_ingest){.read = -1, .write = -1};
+    *g = CLI_INGEST_NONE;
     bool piped = !from || strcmp(from, "-") == 0;
     if (!piped && !cli_ingest_is_url(from))
         return CLI_OK; /* a file: the node opens that */
     if (!s->name)
         s->name = "live";
+    if (!piped && kind_of(from) == CAMERA)
+        return open_camera(g, s, why);
     int status = piped ? CLI_OK : read_url(g, from, why);
     if (!status && !piped)
         status = try_port(g, why);
-    if (!status && !piped && !make_pipe(g, why))
+    if (!status && !piped && !make_pipe(&g->read, &g->write, why))
         status = CLI_FAILED;
     if (status)
         return status;
-    snprintf(g->name, sizeof g->name, "/proc/%ld/fd/%d", (long)getpid(),
-             piped ? STDIN_FILENO : g->read);
+    write_name(g->name, piped ? STDIN_FILENO : g->read);
     s->argument = g->name;
     return CLI_OK;
 }
@@ -182,7 +202,7 @@ static void run_ffmpeg(const struct cli_ingest *g) {
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         args[n++] = rest[i];
     execvp(args[0], (char *const *)(uintptr_t)args);
-    _exit(NO_FFMPEG);
+    _exit(CLI_NO_FFMPEG);
 }
 
 static void start(struct cli_ingest *g) {
@@ -200,7 +220,11 @@ static void start(struct cli_ingest *g) {
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* it must not keep the port when we are killed */
-    if (getppid() != parent || dup2(g->write, STDOUT_FILENO) < 0)
+    if (getppid() != parent)
+        _exit(1);
+    if (kind_of(g->url) == CAMERA)
+        cli_feeder_run(g->feed_read, g->write);
+    if (dup2(g->write, STDOUT_FILENO) < 0)
         _exit(1);
     run_ffmpeg(g);
 }
@@ -209,7 +233,7 @@ static void start(struct cli_ingest *g) {
  * machine can send what nobody can read, and does not end the broadcast by that. False:
  * the port was somebody else's from the beginning. */
 static bool failed(struct cli_ingest *g, enum cli_ingest_news *news, struct io_why *why) {
-    bool busy = try_port(g, why) != CLI_OK;
+    bool busy = kind_of(g->url) != CAMERA && try_port(g, why) != CLI_OK;
     cv_usec now = io_clock_now().mono;
     g->listened |= !busy || now - g->started >= LASTED;
     g->busy += busy && !g->listened;
@@ -227,7 +251,7 @@ bool cli_ingest_look(struct cli_ingest *g, enum cli_ingest_news *news, struct io
         return true;
     bool ended = g->pid != 0;
     g->pid = 0;
-    if (ended && WIFEXITED(status) && WEXITSTATUS(status) == NO_FFMPEG) {
+    if (ended && WIFEXITED(status) && WEXITSTATUS(status) == CLI_NO_FFMPEG) {
         io_why_set(why, "%.120s: is received by ffmpeg, which is not there; install it", g->url);
         return false;
     }
@@ -248,9 +272,9 @@ void cli_ingest_close(struct cli_ingest *g) {
         while (waitpid(g->pid, NULL, 0) < 0 && errno == EINTR)
             ;
     }
-    if (g->read >= 0)
-        close(g->read);
-    if (g->write >= 0)
-        close(g->write);
-    *g = (struct cli_ingest){.read = -1, .write = -1};
+    const int all[] = {g->read, g->write, g->feed_read, g->feed_write};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i] >= 0)
+            close(all[i]);
+    *g = CLI_INGEST_NONE;
 }

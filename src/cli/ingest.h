@@ -7,6 +7,8 @@
  *     udp://IP:PORT            MPEG-TS in datagrams
  *     tcp://IP:PORT            MPEG-TS over a connection
  *     rtmp://IP:PORT[/PATH]    what OBS and phones speak; any stream key
+ *     camera:                  what the page's camera records (feeder.h): the node puts it
+ *                              into another pipe of ours, whose name it is told
  *
  * IP is a loopback address: nobody but this machine can push. An encoder that leaves
  * may come back: the pipe stays open, and time in the stream goes on as on the clock.
@@ -31,6 +33,8 @@ struct cli_ingest {
     char url[CLI_INGEST_TEXT]; /* "": nothing to start */
     char name[32];             /* of what the node reads, under /proc */
     int read, write;           /* the pipe; -1: none */
+    char feed[32];             /* camera: what the node writes to, under /proc, */
+    int feed_read, feed_write; /* and that pipe; -1: none */
     pid_t pid;                 /* of ffmpeg; 0: it does not run */
     cv_usec begun, started;    /* the first one, this one */
     unsigned runs;             /* so many were started before */
@@ -39,6 +43,12 @@ struct cli_ingest {
     unsigned busy;             /* so many could not, before that */
     cv_usec pause, next;       /* after a failure: how long, until when */
 };
+
+/* One that was not opened. */
+#define CLI_INGEST_NONE                                                                            \
+    (struct cli_ingest) {                                                                          \
+        .read = -1, .write = -1, .feed_read = -1, .feed_write = -1                                 \
+    }
 
 enum cli_ingest_news {
     CLI_INGEST_NOTHING,

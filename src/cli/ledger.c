@@ -3,9 +3,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/text.h"
 #include "io/loop.h"
 #include "reputation/store_sqlite.h"
+
+enum { ROWS_SHOWN = 200, NEIGHBOURS_SHOWN = 200 };
 
 struct cli_ledger {
     struct cli_session *c;
@@ -86,4 +90,100 @@ struct cli_ledger *cli_ledger_close(struct cli_ledger *l) {
 
 const struct rep_store *cli_ledger_store(struct cli_ledger *l) {
     return rep_store_sqlite_ops(l->file);
+}
+
+/* ---- for the operator's page ---- */
+
+static const char *day_text(int64_t day, char ret[16]) {
+    time_t at = (time_t)day;
+    struct tm tm;
+    ret[0] = 0;
+    if (day && gmtime_r(&at, &tm))
+        strftime(ret, 16, "%Y-%m-%d", &tm);
+    return ret;
+}
+
+/* As culvert-ledger history says it. */
+static const char *level(unsigned kind, uint32_t n, char ret[32]) {
+    static const char *const classes[] = {"priority", "giver", "new", "debtor"};
+    if (kind == REP_WHY_CLASS)
+        return n < sizeof classes / sizeof *classes ? classes[n] : "?";
+    if (kind == REP_WHY_SCORE)
+        snprintf(ret, 32, "%.4f", (double)n / REP_WALKS);
+    else
+        snprintf(ret, 32, "%u", n);
+    return ret;
+}
+
+/* Accounts are nobody's business, not even a name's: they are counted, from the oldest on,
+ * which is the last row. */
+static void number_accounts(const struct rep_why *all, size_t n, unsigned ret[ROWS_SHOWN]) {
+    unsigned count = 0;
+    for (size_t i = n; i-- > 0;) {
+        size_t j = i + 1;
+        while (j < n && (all[j].kind != REP_WHY_CLASS || memcmp(all[j].who, all[i].who, CV_KEY)))
+            j++;
+        ret[i] = all[i].kind != REP_WHY_CLASS ? 0 : j < n ? ret[j] : ++count;
+    }
+}
+
+static json_t *why_row(const struct rep_why *w, unsigned account) {
+    static const char *const about[] = {
+        [REP_WHY_CLASS] = "class", [REP_WHY_SCORE] = "score", [REP_WHY_TOKENS] = "tokens"};
+    char day[16], who[2 * CV_KEY + 1], was[32], became[32];
+    const char *kind = w->kind < sizeof about / sizeof *about ? about[w->kind] : NULL;
+    json_t *o =
+        json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:I, s:I}", "day", day_text(w->day, day), "about",
+                  kind ? kind : "", "cause", (int)w->cause, "because", rep_why_text(w->cause),
+                  "was", level(w->kind, w->was, was), "became", level(w->kind, w->became, became),
+                  "given", (json_int_t)w->given, "taken", (json_int_t)w->taken);
+    if (o && w->kind == REP_WHY_CLASS)
+        json_object_set_new(o, "account", json_integer(account));
+    else if (o)
+        json_object_set_new(o, "relay", json_string(cv_hex(w->who, CV_KEY, who)));
+    return o;
+}
+
+/* What we and one relay agree on. */
+static void add_edge(json_t *list, const uint8_t relay[CV_KEY], const char *way, uint64_t octets) {
+    char who[2 * CV_KEY + 1];
+    size_t i;
+    json_t *row;
+    cv_hex(relay, CV_KEY, who);
+    json_array_foreach(list, i,
+                       row) if (!strcmp(json_string_value(json_object_get(row, "relay")), who)) {
+        json_object_set_new(row, way, json_integer((json_int_t)octets));
+        return;
+    }
+    if (i == NEIGHBOURS_SHOWN)
+        return;
+    row = json_pack("{s:s, s:i, s:i}", "relay", who, "given", 0, "taken", 0);
+    json_object_set_new(row, way, json_integer((json_int_t)octets));
+    json_array_append_new(list, row);
+}
+
+json_t *cli_ledger_json(struct cli_ledger *l) {
+    const struct rep_store *s = rep_store_sqlite_ops(l->file);
+    struct rep_why *whys = NULL;
+    struct rep_edge *edges = NULL;
+    size_t n = 0, m = 0;
+    if (s->why_load(s->ctx, &whys, &n) || s->edge_load(s->ctx, &edges, &m)) {
+        free(whys);
+        return NULL;
+    }
+    json_t *rows = json_array(), *relays = json_array();
+    unsigned accounts[ROWS_SHOWN];
+    n = n < ROWS_SHOWN ? n : ROWS_SHOWN;
+    number_accounts(whys, n, accounts);
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(rows, why_row(&whys[i], accounts[i]));
+    for (size_t i = 0; i < m; i++) {
+        if (!memcmp(edges[i].giver, l->c->identity, CV_KEY))
+            add_edge(relays, edges[i].taker, "given", edges[i].octets);
+        else if (!memcmp(edges[i].taker, l->c->identity, CV_KEY))
+            add_edge(relays, edges[i].giver, "taken", edges[i].octets);
+    }
+    free(whys);
+    free(edges);
+    return json_pack("{s:o, s:o}", "rows", rows, "relays", relays);
 }

@@ -15,6 +15,10 @@ enum cv_err cli_ledger_open(struct cli_session *c, const uint8_t identity[CV_KEY
 /* Waits for the thread. After the node. NULL is allowed; always returns NULL. */
 struct cli_ledger *cli_ledger_close(struct cli_ledger *l);
 
+/* {"rows": why something changed, newest first, "relays": what we and each of them agree
+ * on}, as far as a page shows them; a new reference. NULL: it cannot be read. */
+json_t *cli_ledger_json(struct cli_ledger *l);
+
 const struct rep_store *cli_ledger_store(struct cli_ledger *l);
 
 #endif

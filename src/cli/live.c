@@ -45,9 +45,9 @@ struct live {
     struct io_watch *watch;
     struct io_timer *timer;
     uint8_t chunk[CHUNK_SIZE];
-    size_t filled, kept; /* octets of the chunk; of them, in the recording */
-    bool full;           /* the recording's disk */
-    bool said, ended;
+    size_t filled, kept;     /* octets of the chunk; of them, in the recording */
+    bool full;               /* the recording's disk */
+    bool said, ended, feeds; /* the page's camera is taken */
     struct cli_offer recorded;
 };
 
@@ -323,6 +323,25 @@ static int open_named(const char *from) {
     return fd;
 }
 
+/* Of the command that makes a broadcast of it, what the page records goes there. Nothing
+ * but a pipe is written to. */
+static bool open_feed(struct live *l) {
+    struct stat st;
+    const char *to = l->t.s->feed;
+    int fd = strncmp(to, "/proc/", 6) ? -1 : open(to, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISFIFO(st.st_mode)) {
+        if (fd >= 0)
+            close(fd);
+        cli_task_fail(&l->t, CLI_FILE, "%.300s: is no pipe of a command", to);
+        return false;
+    }
+    l->feeds = gw_api_feed(l->t.c->api, fd);
+    if (!l->feeds)
+        cli_task_fail(&l->t, CLI_FAILED,
+                      "another command broadcasts the page's camera already; end that first");
+    return l->feeds;
+}
+
 static bool open_input(struct live *l) {
     struct stat st;
     const char *from = l->t.s->argument;
@@ -415,7 +434,7 @@ static bool open_swarm(struct live *l) {
 static void begin(struct cli_task *t) {
     struct live *l = (struct live *)t;
     l->in = l->record = -1;
-    if (!open_input(l) || !load_key(l) || !open_swarm(l))
+    if (!open_input(l) || !load_key(l) || !open_swarm(l) || (t->s->feed && !open_feed(l)))
         return;
     l->timer = io_timer_new(t->c->loop, on_timer, l);
     if (!l->grows)
@@ -434,6 +453,8 @@ static void close_live(struct cli_task *t) {
     struct live *l = (struct live *)t;
     io_watch_free(l->watch);
     io_timer_free(l->timer);
+    if (l->feeds)
+        gw_api_feed_end(t->c->api);
     if (t->swarm) {
         if (!l->ended && l->reserved)
             (void)reserve(l, node_inject_next(io_host_node(t->c->host), t->swarm));

@@ -101,7 +101,7 @@ static const struct {
     { "play",   CLI_PLAY,   "URI",  "watch: find the swarm, print the player link, start a player" },
     { "get",    CLI_GET,    "URI",  "fetch a file or a folder whole; with --direct a file also by its root hash" },
     { "share",  CLI_SHARE,  "FILE...", "share a file or a folder, or with --direct several; prints culvert: links" },
-    { "live",   CLI_LIVE,   "[SOURCE]", "broadcast a pipe (-), a file that grows, or what an encoder pushes to udp://, tcp:// or rtmp://IP:PORT; prints its culvert: link" },
+    { "live",   CLI_LIVE,   "[SOURCE]", "broadcast a pipe (-), a file that grows, what an encoder pushes to udp://, tcp:// or rtmp://IP:PORT, or the camera of the page (camera:); prints its culvert: link" },
     { "ls",     CLI_LS,     NULL,   "what is shared, watched and kept here: size, how much of it, what goes on with it, when it was last watched" },
     { "show",   CLI_SHOW,   "NAME", "all that is known of one of these: its link, its file, its peers" },
     { "rm",     CLI_RM,     "NAME", "stop sharing or fetching one of these (by its name, its link or how its swarm id begins); files of yours stay" },
@@ -297,6 +297,8 @@ json_t *cli_options_give(const struct cli_settings *s, char why[CLI_TEXT_MAX]) {
                   "folder", folder, "options", list);
     if (strcmp(s->network, "culvert") != 0) /* asked for: not any will do */
         json_object_set_new(o, "network", json_string(s->network));
+    if (s->feed)
+        json_object_set_new(o, "feed", json_string(s->feed));
     json_t *files = s->arguments_count > 1 ? json_array() : NULL;
     for (size_t i = 0; files && i < s->arguments_count; i++)
         if (json_array_append_new(files, absolute(folder, s->arguments[i])))
@@ -372,6 +374,7 @@ bool cli_options_take(const json_t *o, struct cli_settings *ret, char why[CLI_TE
     defaults(v, ret);
     ret->argument = json_string_value(json_object_get(o, "argument"));
     ret->folder = json_string_value(json_object_get(o, "folder"));
+    ret->feed = json_string_value(json_object_get(o, "feed"));
     if (!ret->argument || !ret->folder || *ret->folder != '/')
         return wrong(why, "request", verb, "needs an argument and an absolute folder");
     json_object_foreach(json_object_get(o, "options"), name, value) {

@@ -36,8 +36,13 @@ static void say_ingest(struct run *r, enum cli_ingest_news news) {
         [CLI_INGEST_BUSY] = {"ingest_busy", "Another program has taken", ""},
     };
     char sentence[CLI_INGEST_TEXT + 64];
-    snprintf(sentence, sizeof sentence, "%s %s%s", all[news].before, r->ingest.url,
-             all[news].after);
+    if (news == CLI_INGEST_WAITS && r->ingest.feed[0])
+        snprintf(sentence, sizeof sentence,
+                 "Waiting for the camera of the page; open it with the "
+                 "link that 'culvert status' prints");
+    else
+        snprintf(sentence, sizeof sentence, "%s %s%s", all[news].before, r->ingest.url,
+                 all[news].after);
     cli_progress_event(&r->progress, all[news].event, sentence,
                        json_pack("{s:s}", "url", r->ingest.url));
 }
@@ -288,7 +293,7 @@ int cli_run(const struct cli_settings *s) {
     if (own.ops && s->output && strcmp(s->output, "-") == 0)
         own.run.progress.out = stderr; /* the other one is for the stream */
     with = *s;
-    own.run.ingest = (struct cli_ingest){.read = -1, .write = -1};
+    own.run.ingest = CLI_INGEST_NONE;
     status = s->verb == CLI_LIVE ? cli_ingest_open(&own.run.ingest, &with, &why) : CLI_OK;
     int fd = !status && !own.ops && cli_session_socket(s, path, &why) == CV_ERR_OK
                  ? cli_ask_connect(path)

@@ -10,6 +10,7 @@
 
 #include "cli/daemon.h"
 #include "cli/drain.h"
+#include "cli/dropped.h"
 #include "cli/exitcode.h"
 #include "cli/identity.h"
 #include "cli/ledger.h"
@@ -219,6 +220,7 @@ static void on_tick(void *ctx) {
     cli_cache_tick(c, now);
     cli_quota_tick(c);
     cli_drain_tick(c);
+    cli_dropped_tick(c->dropped, now);
     for (size_t i = c->tasks_count; i-- > 0;)
         if (!c->tasks[i]->ended)
             c->tasks[i]->ops->on_tick(c->tasks[i]);
@@ -352,8 +354,13 @@ static void add_status(void *ctx, json_t *status) {
                                       (json_int_t)cli_period_end(q->rule.period, q->began), "spent",
                                       (int)q->spent));
     json_object_set_new(status, "clock_off", json_integer(c->clock_off));
-    if (c->gateway)
+    if (c->s->verb != CLI_RELAY)
         json_object_set_new(status, "cache", cli_cache_status(c));
+}
+
+static json_t *ledger_rows(void *ctx) {
+    struct cli_session *c = ctx;
+    return cli_ledger_json(c->ledger);
 }
 
 /* The runtime folder is ours alone, like the socket in it. */
@@ -374,6 +381,8 @@ static enum cv_err open_api(struct cli_session *c, struct io_why *why) {
     if (err)
         return err;
     gw_api_on_status(c->api, add_status, c);
+    if (c->ledger)
+        gw_api_on_ledger(c->api, ledger_rows, c);
     cli_daemon_serve(c);
     return CV_ERR_OK;
 }
@@ -411,7 +420,7 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32
                      ? CLI_NETWORK
                      : cli_status_of(err);
     }
-    if (!err && !relay) {
+    if (!err) {
         err = open_gateway(c, &why);
         status = err == CV_ERR_EXIST ? CLI_NETWORK : cli_status_of(err);
     }
@@ -421,6 +430,10 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32
     }
     if (!err)
         err = io_host_listen(c->host, on_node_event, c);
+    if (!err && s->verb == CLI_NODE) {
+        err = cli_dropped_open(c, &c->dropped, &why);
+        status = cli_status_of(err);
+    }
     c->tick = err ? NULL : io_timer_new(c->loop, on_tick, c);
     if (err) {
         complain(why.text[0] ? why.text : cv_strerror(err));
@@ -451,6 +464,7 @@ void cli_session_close(struct cli_session *c) {
     cli_progress_done(&c->progress);
     cli_daemon_close(c);
     cli_quota_close(c);
+    c->dropped = cli_dropped_close(c->dropped);
     if (c->host) {
         node_save(io_host_node(c->host));
         io_host_flush(c->host);

@@ -18,6 +18,7 @@
 
 enum { CLI_PATH_MAX = 4096 };
 
+struct cli_dropped;
 struct cli_visitor;
 struct cli_ledger;
 
@@ -36,6 +37,7 @@ struct cli_session {
     cv_usec drain_until;    /* told to end, waits for circuits; 0: not */
     struct cli_task *tasks[CLI_TASKS_MAX];
     size_t tasks_count;
+    struct cli_dropped *dropped;  /* nodes: what the page shares */
     struct cli_visitor *visitors; /* commands in other processes (daemon.h) */
     uint32_t direct_chunk;
     uint8_t network_id[8];

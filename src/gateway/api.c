@@ -16,6 +16,7 @@
 
 #include "base/text.h"
 #include "gateway/events.h"
+#include "gateway/feed.h"
 #include "gateway/metrics.h"
 #include "gateway/qr.h"
 #include "gateway/reply.h"
@@ -31,6 +32,10 @@ struct gw_api {
     void *wanted_ctx;
     void (*add_status)(void *ctx, json_t *status);
     void *status_ctx;
+    json_t *(*ledger)(void *ctx);
+    void *ledger_ctx;
+    struct gw_api_drops drops;
+    struct gw_feed *feed; /* NULL: no command broadcasts the page's camera */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
@@ -245,6 +250,8 @@ static json_t *peer_row(const struct node_swarm_status *s, const struct node_pee
         json_object_set_new(o, "direct", json_boolean(s->mode == NODE_SWARM_DIRECT));
         json_object_set_new(o, "address", p->hidden ? json_null() : json_string(addr));
         json_object_set_new(o, "path", path_of(p));
+        json_object_set_new(o, "rank", octets(p->rank));
+        json_object_set_new(o, "choked", json_boolean(p->choked));
     }
     return o;
 }
@@ -276,18 +283,11 @@ static void send_text(struct evhttp_request *req, int status, const char *reason
     evhttp_send_reply(req, status, reason, NULL);
 }
 
-/* Not evhttp_send_error(): that would drop the headers that are set. */
-static void refuse(struct evhttp_request *req, int status, const char *reason) {
-    char text[128];
-    snprintf(text, sizeof text, "{\"error\":\"%s\"}\n", reason);
-    send_text(req, status, reason, "application/json", text);
-}
-
 static void answer(struct evhttp_request *req, json_t *o) {
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     if (!text) {
-        refuse(req, 500, "out of memory");
+        gw_refuse_json(req, 500, "out of memory");
         return;
     }
     evbuffer_add_printf(evhttp_request_get_output_buffer(req), "%s\n", text);
@@ -305,13 +305,24 @@ static json_t *status_of(struct gw_api *a) {
     json_t *o = gw_api_status(a->host);
     if (o && a->add_status)
         a->add_status(a->status_ctx, o);
+    bool runs = a->feed && gw_feed_runs(a->feed, io_host_now(a->host).mono);
+    if (o)
+        json_object_set_new(o, "camera",
+                            json_string(!a->feed ? "none"
+                                        : runs   ? "records"
+                                                 : "waits"));
     return o;
+}
+
+static json_t *drops_of(const struct gw_api *a) {
+    return a->drops.all ? gw_drops_list(a->drops.all) : NULL;
 }
 
 static json_t *state(void *ctx) {
     struct gw_api *a = ctx;
-    return json_pack("{s:o*, s:o*, s:o*}", "status", status_of(a), "swarms",
-                     gw_api_swarms(a->host, a->gateway), "peers", gw_api_peers(a->host));
+    return json_pack("{s:o*, s:o*, s:o*, s:o*}", "status", status_of(a), "swarms",
+                     gw_api_swarms(a->host, a->gateway), "peers", gw_api_peers(a->host), "drops",
+                     drops_of(a));
 }
 
 /* ---- what there is to ask for: docs/openapi.json says the same ---- */
@@ -323,13 +334,13 @@ static void serve_tasks(struct gw_api *a, struct evhttp_request *req) {
     const char *body = (const char *)evbuffer_pullup(in, -1);
     json_t *o = body ? json_loadb(body, len, 0, NULL) : NULL;
     if (!json_is_object(o) || !a->on_wanted) {
-        refuse(req, 400, a->on_wanted ? "Not a JSON object" : "The node is stopping");
+        gw_refuse_json(req, 400, a->on_wanted ? "Not a JSON object" : "The node is stopping");
         json_decref(o);
         return;
     }
     struct gw_stream *stream = gw_stream_new(req);
     if (!stream)
-        refuse(req, 500, "out of memory");
+        gw_refuse_json(req, 500, "out of memory");
     else if (!a->on_wanted(a->wanted_ctx, o, stream))
         gw_stream_end(stream);
     json_decref(o);
@@ -355,9 +366,119 @@ static void serve_page(struct gw_api *a, struct evhttp_request *req) {
     answer(req, page_of(a));
 }
 
+static void serve_ledger(struct gw_api *a, struct evhttp_request *req) {
+    json_t *o = a->ledger ? a->ledger(a->ledger_ctx) : json_pack("{s:[], s:[]}", "rows", "relays");
+    if (o)
+        answer(req, o);
+    else
+        gw_refuse_json(req, 500, "The ledger cannot be read; see culvert-ledger verify");
+}
+
 static void serve_events(struct gw_api *a, struct evhttp_request *req) {
     if (!gw_events_listen(a->events, req))
-        refuse(req, 503, "Too many listeners");
+        gw_refuse_json(req, 503, "Too many listeners");
+}
+
+/* ---- what comes from the page: files and a camera's pieces ---- */
+
+/* The parameters of a request's URI; false: there are none. evhttp_clear_headers(). */
+static bool query_of(struct evhttp_request *req, struct evkeyvalq *ret) {
+    const char *asked = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(req));
+    return asked && evhttp_parse_query_str(asked, ret) == 0;
+}
+
+/* UINT64_MAX: it is not there, or no plain number. */
+static uint64_t number_of(const struct evkeyvalq *query, const char *name) {
+    const char *text = evhttp_find_header(query, name);
+    size_t len = text ? strlen(text) : 0;
+    if (!len || len > 18 || strspn(text, "0123456789") != len)
+        return UINT64_MAX;
+    return strtoull(text, NULL, 10);
+}
+
+static void serve_drops(struct gw_api *a, struct evhttp_request *req) {
+    answer(req, a->drops.all ? drops_of(a) : json_array());
+}
+
+static void put_piece(struct gw_api *a, struct evhttp_request *req, const struct evkeyvalq *query) {
+    struct evbuffer *in = evhttp_request_get_input_buffer(req);
+    const struct gw_drop *drop = NULL;
+    const char *why = "";
+    struct gw_piece piece = {.id = evhttp_find_header(query, "id"),
+                             .name = evhttp_find_header(query, "name"),
+                             .length = number_of(query, "length"),
+                             .at = number_of(query, "at"),
+                             .len = evbuffer_get_length(in),
+                             .data = evbuffer_pullup(in, -1)};
+    const struct gw_drop *known = gw_drops_find(a->drops.all, piece.id);
+    bool before = known && known->at == known->length;
+    int status = gw_drops_put(a->drops.all, io_host_now(a->host).mono, &piece, &drop, &why);
+    if (status != 200) {
+        gw_refuse_json(req, status, why);
+        return;
+    }
+    if (!before && drop->at == drop->length)
+        a->drops.whole(a->drops.ctx, drop);
+    answer(req, gw_drop_json(drop));
+}
+
+static void serve_drop(struct gw_api *a, struct evhttp_request *req) {
+    struct evkeyvalq query;
+    if (!a->drops.all) {
+        gw_refuse_json(req, 503, "Only a node takes files; start culvert node");
+        return;
+    }
+    if (!query_of(req, &query)) {
+        gw_refuse_json(req, 400, "id, name, length and at are missing");
+        return;
+    }
+    put_piece(a, req, &query);
+    evhttp_clear_headers(&query);
+}
+
+static void serve_undrop(struct gw_api *a, struct evhttp_request *req) {
+    struct evkeyvalq query;
+    bool removed = false;
+    if (!query_of(req, &query)) {
+        gw_refuse_json(req, 400, "id is missing");
+        return;
+    }
+    const char *id = evhttp_find_header(&query, "id");
+    const struct gw_drop *drop = a->drops.all && id ? gw_drops_find(a->drops.all, id) : NULL;
+    if (drop) {
+        a->drops.gone(a->drops.ctx, drop);
+        removed = gw_drops_remove(a->drops.all, id);
+    }
+    evhttp_clear_headers(&query);
+    answer(req, json_pack("{s:b}", "removed", (int)removed));
+}
+
+/* Calls one of the feed's, when there is one. */
+static void serve_recording(struct gw_api *a, struct evhttp_request *req, bool ends) {
+    struct evkeyvalq query;
+    if (!a->feed) {
+        gw_refuse_json(req, 503, "No command broadcasts the camera; start culvert live camera:");
+        return;
+    }
+    if (!query_of(req, &query)) {
+        gw_refuse_json(req, 400, "session and number are missing");
+        return;
+    }
+    const char *session = evhttp_find_header(&query, "session");
+    if (ends)
+        gw_feed_end(a->feed, req, session);
+    else
+        gw_feed_piece(a->feed, io_host_now(a->host).mono, req, session,
+                      number_of(&query, "number"));
+    evhttp_clear_headers(&query);
+}
+
+static void serve_camera(struct gw_api *a, struct evhttp_request *req) {
+    serve_recording(a, req, false);
+}
+
+static void serve_camera_end(struct gw_api *a, struct evhttp_request *req) {
+    serve_recording(a, req, true);
 }
 
 static json_t *rows_of(const struct gw_qr *code) {
@@ -375,9 +496,8 @@ static void serve_qr(struct gw_api *a, struct evhttp_request *req) {
     (void)a;
     static struct gw_qr code;
     struct evkeyvalq query;
-    const char *asked = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(req));
     bool made = false;
-    if (asked && evhttp_parse_query_str(asked, &query) == 0) {
+    if (query_of(req, &query)) {
         const char *text = evhttp_find_header(&query, "text");
         made = text && gw_qr_make(text, &code);
         evhttp_clear_headers(&query);
@@ -385,7 +505,7 @@ static void serve_qr(struct gw_api *a, struct evhttp_request *req) {
     if (made)
         answer(req, json_pack("{s:o}", "rows", rows_of(&code)));
     else
-        refuse(req, 400, "text is missing or too long");
+        gw_refuse_json(req, 400, "text is missing or too long");
 }
 
 static void serve_metrics(struct gw_api *a, struct evhttp_request *req) {
@@ -393,7 +513,7 @@ static void serve_metrics(struct gw_api *a, struct evhttp_request *req) {
     if (text)
         send_text(req, 200, "OK", GW_METRICS_TYPE, text);
     else
-        refuse(req, 500, "out of memory");
+        gw_refuse_json(req, 500, "out of memory");
     free(text);
 }
 
@@ -402,10 +522,20 @@ static const struct {
     const char *path;
     void (*serve)(struct gw_api *a, struct evhttp_request *req);
 } routes[] = {
-    {EVHTTP_REQ_GET, "/api/status", serve_status}, {EVHTTP_REQ_GET, "/api/swarms", serve_swarms},
-    {EVHTTP_REQ_GET, "/api/peers", serve_peers},   {EVHTTP_REQ_GET, "/api/path", serve_path},
-    {EVHTTP_REQ_GET, "/api/page", serve_page},     {EVHTTP_REQ_GET, "/api/events", serve_events},
-    {EVHTTP_REQ_GET, "/api/qr", serve_qr},         {EVHTTP_REQ_POST, "/api/tasks", serve_tasks},
+    {EVHTTP_REQ_GET, "/api/status", serve_status},
+    {EVHTTP_REQ_GET, "/api/swarms", serve_swarms},
+    {EVHTTP_REQ_GET, "/api/peers", serve_peers},
+    {EVHTTP_REQ_GET, "/api/path", serve_path},
+    {EVHTTP_REQ_GET, "/api/page", serve_page},
+    {EVHTTP_REQ_GET, "/api/events", serve_events},
+    {EVHTTP_REQ_GET, "/api/qr", serve_qr},
+    {EVHTTP_REQ_POST, "/api/tasks", serve_tasks},
+    {EVHTTP_REQ_GET, "/api/ledger", serve_ledger},
+    {EVHTTP_REQ_GET, "/api/drops", serve_drops},
+    {EVHTTP_REQ_POST, "/api/drops", serve_drop},
+    {EVHTTP_REQ_DELETE, "/api/drops", serve_undrop},
+    {EVHTTP_REQ_POST, "/api/camera", serve_camera},
+    {EVHTTP_REQ_DELETE, "/api/camera", serve_camera_end},
     {EVHTTP_REQ_GET, "/metrics", serve_metrics},
 };
 
@@ -421,7 +551,7 @@ static void serve(void *ctx, struct evhttp_request *req, const char *path) {
             return;
         }
     }
-    refuse(req, known ? 405 : 404, known ? "Method Not Allowed" : "Not Found");
+    gw_refuse_json(req, known ? 405 : 404, known ? "Method Not Allowed" : "Not Found");
 }
 
 static void on_request(struct evhttp_request *req, void *arg) {
@@ -442,6 +572,7 @@ static bool answers(const struct sockaddr_un *at) {
 }
 
 static void discard(struct gw_api *a) {
+    gw_feed_free(a->feed);
     gw_events_free(a->events);
     if (a->http)
         evhttp_free(a->http);
@@ -509,6 +640,28 @@ void gw_api_on_wanted(struct gw_api *a, gw_wanted_fn *fn, void *ctx) {
 void gw_api_on_status(struct gw_api *a, void (*add)(void *ctx, json_t *status), void *ctx) {
     a->add_status = add;
     a->status_ctx = ctx;
+}
+
+void gw_api_on_ledger(struct gw_api *a, json_t *(*rows)(void *ctx), void *ctx) {
+    a->ledger = rows;
+    a->ledger_ctx = ctx;
+}
+
+void gw_api_on_drops(struct gw_api *a, const struct gw_api_drops *drops) {
+    a->drops = *drops;
+}
+
+bool gw_api_feed(struct gw_api *a, int fd) {
+    if (a->feed || (a->feed = gw_feed_new(io_host_loop(a->host), fd)) == NULL) {
+        if (a->feed)
+            close(fd);
+        return false;
+    }
+    return true;
+}
+
+void gw_api_feed_end(struct gw_api *a) {
+    a->feed = gw_feed_free(a->feed);
 }
 
 struct gw_api *gw_api_free(struct gw_api *a) {

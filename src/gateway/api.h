@@ -13,6 +13,15 @@
  *     GET /api/events   all of status, swarms and peers, again when it changed, at
  *                       most once a second: Server-Sent Events (events.h)
  *     GET /metrics      counters for monitoring, OpenMetrics (metrics.h)
+ *     GET /api/ledger   of a relay: why something in its ledger changed, and what it agrees
+ *                       on with other relays
+ *     GET /api/drops    files that were dropped on the page (drop.h)
+ *     POST /api/drops?id=ID&name=NAME&length=OCTETS&at=OCTETS   a piece of one; answers
+ *                       how much of it is there
+ *     DELETE /api/drops?id=ID   removes one
+ *     POST /api/camera?session=SESSION&number=N   a piece of a recording for the command
+ *                       that broadcasts the page's camera (feed.h)
+ *     DELETE /api/camera?session=SESSION   the end of that recording
  *     POST /api/tasks   {"verb": "share", "get", "play" or "live", "argument": FILE or URI,
  *                       "folder": where relative names stand, "options": {NAME: TEXT
  *                       or [TEXT...]}}, paths absolute: does it as long as the
@@ -26,6 +35,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "gateway/drop.h"
 #include "gateway/gateway.h"
 #include "gateway/stream.h"
 #include "io/host.h"
@@ -48,6 +58,24 @@ void gw_api_on_wanted(struct gw_api *a, gw_wanted_fn *fn, void *ctx);
 
 /* Adds to the answer of /api/status what others than the node know. */
 void gw_api_on_status(struct gw_api *a, void (*add)(void *ctx, json_t *status), void *ctx);
+
+/* Files are taken from the page into `all` (borrowed; NULL: none are): `whole` is called
+ * when one is there, `gone` before one is removed. */
+struct gw_api_drops {
+    struct gw_drops *all;
+    void (*whole)(void *ctx, const struct gw_drop *drop);
+    void (*gone)(void *ctx, const struct gw_drop *drop);
+    void *ctx;
+};
+void gw_api_on_drops(struct gw_api *a, const struct gw_api_drops *drops);
+
+/* What the page's camera records goes into `fd`, which becomes ours, until the end. False:
+ * out of memory, or it goes somewhere already; the descriptor is closed. */
+bool gw_api_feed(struct gw_api *a, int fd);
+void gw_api_feed_end(struct gw_api *a);
+
+/* What /api/ledger answers; `rows` gives a new reference, NULL when it cannot. */
+void gw_api_on_ledger(struct gw_api *a, json_t *(*rows)(void *ctx), void *ctx);
 
 /* The answers themselves, also for --json summaries. New references. */
 json_t *gw_api_status(struct io_host *host);

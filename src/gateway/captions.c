@@ -1,7 +1,6 @@
 #include "gateway/captions.h"
 
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,9 +101,7 @@ bool gw_captions_serve(struct gw_captions *c, struct evhttp_request *req, cv_han
         return false;
     io_host_kick(c->host);
     c->waiting[i] = w;
-    struct evhttp_connection *conn = evhttp_request_get_connection(req);
-    evhttp_connection_set_closecb(conn, on_close, &c->waiting[i]);
-    bufferevent_set_timeouts(evhttp_connection_get_bufferevent(conn), NULL, NULL);
+    gw_watch(req, on_close, &c->waiting[i]);
     return true;
 }
 

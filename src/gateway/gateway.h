@@ -34,6 +34,8 @@ enum {
     GW_SECRET = 32,
     GW_LINK_MAX = 1024,
     GW_HEADERS_MAX = 8192, /* octets of a request's head */
+    /* Octets of a request's body: of a piece of a file, or a wish. All of it is read before it
+     * is looked at, and no more than GW_AHEAD_MAX is read at once. */
     GW_BODY_MAX = 65536,
     GW_WANTED_MAX = 8 << 20, /* octets of a wish: it may name thousands of files */
     GW_AHEAD_MAX = 65536,    /* octets of further requests, sent before the answer */

@@ -1,7 +1,6 @@
 #include "gateway/hls.h"
 
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +11,21 @@
 #include "gateway/reply.h"
 #include "gateway/segments.h"
 
+/* What a request is for: a playlist, or, with `send`, a part. */
+struct wish {
+    char suffix[GW_HLS_SUFFIX];
+    struct gw_hls_until until;
+    uint64_t first;
+    gw_hls_send_fn *send;
+    void *ctx;
+};
+
 struct waiting {
     struct gw_hls *hls;
     struct evhttp_request *req; /* NULL: free */
     cv_handle swarm;
-    char suffix[GW_HLS_SUFFIX];
+    struct wish wish;
+    unsigned sweeps; /* since it waits */
 };
 
 struct stream {
@@ -79,7 +88,7 @@ static void on_close(struct evhttp_connection *conn, void *arg) {
         evhttp_request_free(req);
 }
 
-static void answer(const struct stream *s, struct evhttp_request *req, const char *suffix) {
+static void send_playlist(const struct stream *s, struct evhttp_request *req, const char *suffix) {
     char *text = gw_segments_playlist(&s->segments, suffix);
     if (!text) {
         gw_refuse(req, 503, "Service Unavailable");
@@ -105,40 +114,67 @@ static bool is_hopeless(const struct stream *s) {
                     s->barren >= (s->ts.have_tables ? GW_HLS_PICTURE_MAX : GW_HLS_TABLES_MAX));
 }
 
-/* False: that is to come. */
-static bool try_answer(const struct stream *s, struct evhttp_request *req, const char *suffix) {
+/* Whether there is an answer now. */
+static bool is_due(const struct stream *s, const struct wish *w) {
+    uint64_t end;
+    if (is_hopeless(s))
+        return true;
+    if (w->send)
+        return gw_segments_part(&s->segments, w->first, &end) != GW_PART_NEXT;
+    const struct gw_segments *list = &s->segments;
+    bool far = !w->until.any && w->until.segment > gw_segments_next(list) + GW_HLS_AHEAD;
+    return gw_segments_ready(list) && !s->behind &&
+           (far || w->until.any || gw_segments_has(list, w->until.segment, w->until.part));
+}
+
+/* What is due. */
+static void answer(const struct stream *s, struct evhttp_request *req, const struct wish *w) {
+    uint64_t end;
     if (is_hopeless(s))
         gw_refuse(req, 415, "The broadcast is no MPEG-TS with key frames or sound of a known kind");
-    else if (gw_segments_ready(&s->segments) && !s->behind)
-        answer(s, req, suffix);
+    else if (w->send && gw_segments_part(&s->segments, w->first, &end) == GW_PART_WHOLE)
+        w->send(w->ctx, req, s->swarm, w->first, end);
+    else if (w->send)
+        gw_refuse(req, 404, "Not Found");
+    else if (w->until.any || gw_segments_has(&s->segments, w->until.segment, w->until.part))
+        send_playlist(s, req, w->suffix);
     else
-        return false;
-    return true;
+        gw_refuse(req, 400, "That segment is too far ahead");
 }
 
 static void answer_waiting(struct gw_hls *h, const struct stream *s) {
-    bool now = is_hopeless(s) || (gw_segments_ready(&s->segments) && !s->behind);
-    for (size_t i = 0; i < GW_HLS_WAITING && now; i++) {
+    for (size_t i = 0; i < GW_HLS_WAITING; i++) {
         struct waiting *w = &h->waiting[i];
-        if (w->req && w->swarm == s->swarm)
-            try_answer(s, release(w), w->suffix);
+        if (w->req && w->swarm == s->swarm && is_due(s, &w->wish))
+            answer(s, release(w), &w->wish);
     }
 }
 
-static bool wait_for(struct gw_hls *h, const struct stream *s, struct evhttp_request *req,
-                     const char *suffix) {
+static bool answer_or_wait(struct gw_hls *h, const struct stream *s, struct evhttp_request *req,
+                           const struct wish *wish) {
     size_t i = 0;
+    if (is_due(s, wish)) {
+        answer(s, req, wish);
+        return true;
+    }
     while (i < GW_HLS_WAITING && h->waiting[i].req)
         i++;
     if (i == GW_HLS_WAITING)
         return false;
-    h->waiting[i] = (struct waiting){.hls = h, .req = req, .swarm = s->swarm};
-    snprintf(h->waiting[i].suffix, sizeof h->waiting[i].suffix, "%s", suffix);
-    struct evhttp_connection *conn = evhttp_request_get_connection(req);
-    evhttp_connection_set_closecb(conn, on_close, &h->waiting[i]);
-    /* It may take long until somebody broadcasts. */
-    bufferevent_set_timeouts(evhttp_connection_get_bufferevent(conn), NULL, NULL);
+    h->waiting[i] = (struct waiting){.hls = h, .req = req, .swarm = s->swarm, .wish = *wish};
+    gw_watch(req, on_close, &h->waiting[i]);
     return true;
+}
+
+/* What was to come next and does not: the broadcast stands still. */
+static void give_up_waiting(struct gw_hls *h, const struct stream *s) {
+    uint64_t patience = CV_SEC((uint64_t)GW_HLS_PATIENCE * s->segments.target) / GW_SWEEP + 2;
+    for (size_t i = 0; i < GW_HLS_WAITING; i++) {
+        struct waiting *w = &h->waiting[i];
+        bool first = !w->wish.send && w->wish.until.any;
+        if (w->req && w->swarm == s->swarm && !first && ++w->sweeps > patience)
+            gw_refuse(release(w), 503, "The broadcast stands still");
+    }
 }
 
 /* ---- reading ---- */
@@ -198,15 +234,27 @@ static void advance(struct gw_hls *h, struct stream *s) {
 }
 
 bool gw_hls_playlist(struct gw_hls *h, struct evhttp_request *req, cv_handle swarm, uint64_t length,
-                     const char *suffix) {
+                     const char *suffix, const struct gw_hls_until *until) {
     struct stream *s = find(h, swarm);
+    struct wish wish = {.until = *until};
+    snprintf(wish.suffix, sizeof wish.suffix, "%s", suffix);
     if (!s)
         s = make(h, swarm);
     if (!s)
         return false;
     s->length = length;
     advance(h, s);
-    return try_answer(s, req, suffix) || wait_for(h, s, req, suffix);
+    return answer_or_wait(h, s, req, &wish);
+}
+
+bool gw_hls_part(struct gw_hls *h, struct evhttp_request *req, cv_handle swarm, uint64_t first,
+                 gw_hls_send_fn *send, void *ctx) {
+    struct stream *s = find(h, swarm);
+    if (!s) {
+        gw_refuse(req, 404, "Not Found");
+        return true;
+    }
+    return answer_or_wait(h, s, req, &(struct wish){.first = first, .send = send, .ctx = ctx});
 }
 
 const uint8_t *gw_hls_tables(const struct gw_hls *h, cv_handle swarm) {
@@ -277,6 +325,7 @@ bool gw_hls_sweep(struct gw_hls *h) {
         any = true;
         step_over(h, s);
         gw_hls_ready(h, s->swarm);
+        give_up_waiting(h, s);
     }
     return any;
 }

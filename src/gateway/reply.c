@@ -1,6 +1,8 @@
 #include "gateway/reply.h"
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <stdio.h>
@@ -32,6 +34,13 @@ void gw_refuse(struct evhttp_request *req, int code, const char *reason) {
     evhttp_send_reply(req, code, reason, NULL);
 }
 
+/* Not evhttp_send_error(): that would drop the headers that are set. */
+void gw_refuse_json(struct evhttp_request *req, int code, const char *reason) {
+    evbuffer_add_printf(evhttp_request_get_output_buffer(req), "{\"error\":\"%s\"}\n", reason);
+    gw_set(req, "Content-Type", "application/json");
+    evhttp_send_reply(req, code, reason, NULL);
+}
+
 void gw_answer(struct evhttp_request *req, const char *type, const char *text, size_t len) {
     gw_set(req, "Content-Type", type);
     if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD) {
@@ -42,6 +51,22 @@ void gw_answer(struct evhttp_request *req, const char *type, const char *text, s
         evbuffer_add(evhttp_request_get_output_buffer(req), text, len);
     }
     evhttp_send_reply(req, 200, "OK", NULL);
+}
+
+void gw_watch(struct evhttp_request *req, void (*closed)(struct evhttp_connection *conn, void *ctx),
+              void *ctx) {
+    struct evhttp_connection *conn = evhttp_request_get_connection(req);
+    struct bufferevent *bev = evhttp_connection_get_bufferevent(conn);
+    bufferevent_data_cb on_read, on_written;
+    bufferevent_event_cb on_event;
+    void *theirs;
+    evhttp_connection_set_closecb(conn, closed, ctx);
+    bufferevent_set_timeouts(bev, NULL, NULL);
+    /* evhttp stops reading between a request and its answer, and then hears of no end.
+     * What is read meanwhile is a further request: it stays where it is. */
+    bufferevent_getcb(bev, &on_read, &on_written, &on_event, &theirs);
+    bufferevent_setcb(bev, NULL, on_written, on_event, theirs);
+    bufferevent_enable(bev, EV_READ);
 }
 
 void gw_unwatch(struct evhttp_request *req) {

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+struct evhttp_connection;
 struct evhttp_request;
 
 /* One header of the answer; both texts are copied. */
@@ -24,8 +25,16 @@ void gw_set_common(struct evhttp_request *req);
  * caller's words. */
 void gw_refuse(struct evhttp_request *req, int code, const char *reason);
 
+/* The same in the form of the local interface, {"error": "..."}; the connection goes on. */
+void gw_refuse_json(struct evhttp_request *req, int code, const char *reason);
+
 /* Ends the request with a text that is all there (copied); HEAD gets its length. */
 void gw_answer(struct evhttp_request *req, const char *type, const char *text, size_t len);
+
+/* A request waits for its answer, as long as it takes: `closed` is called with the
+ * connection when the other side hangs up meanwhile. */
+void gw_watch(struct evhttp_request *req, void (*closed)(struct evhttp_connection *conn, void *ctx),
+              void *ctx);
 
 /* Before a request that waited is answered: nobody is told of its connection's end
  * any more, and the common time limit holds again. */

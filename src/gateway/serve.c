@@ -145,25 +145,61 @@ static void serve_live(struct gateway *g, struct evhttp_request *req,
 
 /* ---- broadcasts as segments ---- */
 
+/* A parameter of digits alone; false: it is something else. */
+static bool read_number(const struct evkeyvalq *query, const char *name, bool *given,
+                        uint64_t *ret) {
+    const char *text = evhttp_find_header(query, name);
+    *given = text != NULL;
+    if (!text)
+        return true;
+    size_t len = strlen(text);
+    if (!len || len > 18 || strspn(text, "0123456789") != len)
+        return false;
+    *ret = strtoull(text, NULL, 10);
+    return true;
+}
+
+/* What the playlist is to name (_HLS_msn, _HLS_part); false: it says nothing sensible. */
+static bool read_until(struct evhttp_request *req, struct gw_hls_until *ret) {
+    struct evkeyvalq query;
+    bool segment = false, part = false;
+    uint64_t number = 0, of_part = 0;
+    *ret = (struct gw_hls_until){.any = true};
+    const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(req));
+    if (!text || evhttp_parse_query_str(text, &query) != 0)
+        return false; /* its token was read from there */
+    bool ok = read_number(&query, "_HLS_msn", &segment, &number) &&
+              read_number(&query, "_HLS_part", &part, &of_part) && (segment || !part);
+    evhttp_clear_headers(&query);
+    if (ok && segment)
+        *ret = (struct gw_hls_until){.segment = number, .part = part ? (int64_t)of_part : -1};
+    return ok;
+}
+
 static void serve_hls(struct gateway *g, struct evhttp_request *req,
                       const struct node_swarm_status *s) {
     char token[GW_MEDIA_TOKEN_TEXT], suffix[GW_HLS_SUFFIX];
+    struct gw_hls_until until;
     gw_token_text(g, &s->uri, token);
     snprintf(suffix, sizeof suffix, "?k=%s", token);
+    if (!read_until(req, &until)) {
+        gw_refuse(req, 400, "_HLS_msn and _HLS_part are numbers, and the second needs the first");
+        return;
+    }
     gw_set_common(req);
-    if (gw_hls_playlist(g->hls, req, s->swarm, s->length, suffix))
+    if (gw_hls_playlist(g->hls, req, s->swarm, s->length, suffix, &until))
         gw_sweep_soon(g);
     else
         gw_refuse(req, 503, "Too many players");
 }
 
-static void serve_segment(struct gateway *g, struct evhttp_request *req,
-                          const struct node_swarm_status *s, const char *name) {
-    const uint8_t *tables = gw_hls_tables(g->hls, s->swarm);
-    uint64_t first, end;
+/* Octets of a broadcast that are there, behind its tables. */
+static void send_octets(void *ctx, struct evhttp_request *req, cv_handle swarm, uint64_t first,
+                        uint64_t end) {
+    struct gateway *g = ctx;
+    const uint8_t *tables = gw_hls_tables(g->hls, swarm);
     char text[24];
-    if (!tables || !gw_segment_parse(name, &first, &end) ||
-        node_available(io_host_node(g->host), s->swarm, first) < end - first) {
+    if (!tables || node_available(io_host_node(g->host), swarm, first) < end - first) {
         gw_refuse(req, 404, "Not Found");
         return;
     }
@@ -177,7 +213,7 @@ static void serve_segment(struct gateway *g, struct evhttp_request *req,
     if (g->media_count < GW_RESPONSES_MAX)
         gw_set(req, "Content-Length", text);
     struct gw_media *m = start_media(g, &(struct gw_media_config){.req = req,
-                                                                  .swarm = s->swarm,
+                                                                  .swarm = swarm,
                                                                   .stored = true,
                                                                   .first = first,
                                                                   .last = end - 1,
@@ -185,7 +221,20 @@ static void serve_segment(struct gateway *g, struct evhttp_request *req,
                                                                   .head_len = GW_TS_TABLES,
                                                                   .status = 200});
     if (m)
-        gw_media_ready(m, s->swarm);
+        gw_media_ready(m, swarm);
+}
+
+static void serve_segment(struct gateway *g, struct evhttp_request *req,
+                          const struct node_swarm_status *s, const char *name) {
+    uint64_t first, end;
+    if (gw_segment_parse(name, &first, &end))
+        send_octets(g, req, s->swarm, first, end);
+    else if (!gw_part_parse(name, &first))
+        gw_refuse(req, 404, "Not Found");
+    else if (gw_hls_part(g->hls, req, s->swarm, first, send_octets, g))
+        gw_sweep_soon(g);
+    else
+        gw_refuse(req, 503, "Too many players");
 }
 
 /* What a broadcast is asked for as: the stream, or one of its parts. */

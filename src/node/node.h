@@ -353,6 +353,8 @@ struct node_peer_status {
     uint64_t received, sent, rate_down, rate_up;
     cv_usec rtt;
     uint64_t have;         /* chunks the peer has announced */
+    uint32_t rank;         /* of its claim to be served, by the ledger; 0: nothing is known of it */
+    bool choked;           /* it has to wait until others were served */
     bool hidden;           /* reached by a circuit, not at an address */
     bool outgoing;         /* we came as viewer (false: the peer came to us) */
     uint8_t constant_rate; /* Mbit/s that the circuit to it keeps; 0: none */

@@ -539,6 +539,8 @@ bool node_peer_status(const struct node *n, cv_handle swarm, size_t i,
         .rate_up = rows[i].up_rate,
         .rtt = rows[i].rtt,
         .have = rows[i].chunks_have,
+        .rank = rows[i].rank,
+        .choked = rows[i].choked,
         .hidden = s->cfg.mode != NODE_SWARM_DIRECT,
     };
     if (s->engine == n->hidden)

@@ -4,12 +4,27 @@ const TASKS_MAX = 3; // a browser opens six connections to one host, for all tab
 const AGAIN = 3000;
 
 // The right to ask comes behind the # of the link that the node printed. It stays
-// in this tab: cookies would go to every server on this machine.
-export function takeToken() {
+// in this tab: cookies would go to every server on this machine. A tab that a link opened
+// has none and asks those of this very page, which nobody else hears.
+export async function takeToken() {
   const found = /^#t=([0-9a-f]{32})$/.exec(location.hash);
-  if (!found) return;
-  sessionStorage.setItem("token", found[1]);
-  history.replaceState(null, "", location.pathname);
+  const channel = new BroadcastChannel("token");
+  if (found) {
+    sessionStorage.setItem("token", found[1]);
+    history.replaceState(null, "", location.pathname);
+  }
+  let answered = () => {};
+  channel.addEventListener("message", ({ data }) => {
+    const mine = sessionStorage.getItem("token");
+    if (data === "who" && mine) channel.postMessage(mine);
+    else if (data !== "who" && !mine) {
+      sessionStorage.setItem("token", data);
+      answered();
+    }
+  });
+  if (sessionStorage.getItem("token")) return;
+  channel.postMessage("who");
+  await Promise.race([new Promise((resolve) => (answered = resolve)), new Promise((resolve) => setTimeout(resolve, 500))]);
 }
 
 function ask(path, options = {}) {
@@ -53,6 +68,45 @@ export async function code(text) {
   const answer = await ask(`/api/qr?text=${encodeURIComponent(text)}`);
   if (!answer.ok) throw new Error((await answer.json()).error);
   return (await answer.json()).rows;
+}
+
+// A relay's ledger: {rows: why something changed, relays: what we agree on with each}.
+export async function ledger() {
+  const answer = await ask("/api/ledger");
+  const said = await answer.json();
+  if (!answer.ok) throw new Error(said.error);
+  return said;
+}
+
+// 128 bits in hex.
+export function randomId() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+}
+
+// A piece of a file for the node's shared folder: what the node has of it, or {error}.
+export async function putDrop({ id, name, length, at }, piece, signal) {
+  const answer = await ask(`/api/drops?${new URLSearchParams({ id, name, length, at })}`, {
+    method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: piece, signal,
+  });
+  return answer.json();
+}
+
+export async function removeDrop(id) {
+  const answer = await ask(`/api/drops?${new URLSearchParams({ id })}`, { method: "DELETE" });
+  if (!answer.ok) throw new Error((await answer.json()).error);
+}
+
+// A piece of a recording: the status of the answer. 409: begin another recording.
+export async function putCamera(session, number, piece) {
+  const answer = await ask(`/api/camera?${new URLSearchParams({ session, number })}`, {
+    method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: piece,
+  });
+  await answer.text();
+  return answer.status;
+}
+
+export async function endCamera(session) {
+  await ask(`/api/camera?${new URLSearchParams({ session })}`, { method: "DELETE", keepalive: true });
 }
 
 let tasks = 0;

@@ -1,7 +1,9 @@
 // The page: one state from the node, shown in four views.
 
-import { code, listen, takeToken, task } from "./api.js";
+import { code, ledger, listen, removeDrop, takeToken, task } from "./api.js";
+import { Camera } from "./camera.js";
 import * as draw from "./draw.js";
+import { Drops } from "./drop.js";
 import { Player } from "./player.js";
 import { LANGUAGES, preferredLanguage, setLanguage, t } from "./text.js";
 import * as views from "./views.js";
@@ -9,11 +11,15 @@ import * as views from "./views.js";
 const $ = (id) => document.getElementById(id);
 const VIEWS = ["watch", "share", "network", "settings"];
 const SECONDS_SHOWN = 120;
+const LEDGER_AGAIN = 30_000;
+const CELL = 1232; // octets
 
 const app = {
   state: null,
   lost: null, // why nothing comes; what is shown is old then
-  history: { down: [], up: [] },
+  history: { down: [], up: [], carried: [], datagrams: [] }, // a second each
+  before: null, // counters a second ago, and when
+  ledgerAt: 0, // when it was last asked for
   playing: null, // {swarm or null until it is known, controller}
 };
 
@@ -58,8 +64,17 @@ function show() {
     views.pieces(swarm);
   }
   if (!$("watch").hidden) views.peers(state.peers);
-  if (!$("share").hidden) views.swarms(state.swarms, { play: watchSwarm, copy, code: showCode });
-  if (!$("network").hidden) views.network(state, app.history);
+  if (!$("share").hidden) showShared(state);
+  if (!$("network").hidden) {
+    views.network(state, app.history);
+    showLedger();
+  }
+}
+
+function showShared(state) {
+  views.drops(state.drops, app.drops.waiting, { remove });
+  views.swarms(state.swarms, state.drops ?? [], { play: watchSwarm, copy, code: showCode, remove });
+  views.camera(state.status.camera, app.camera);
 }
 
 function showLost() {
@@ -71,11 +86,34 @@ function onState(state) {
   app.state = state;
   app.lost = null;
   say("", true);
-  for (const [key, rate] of [["down", "rate_down"], ["up", "rate_up"]]) {
-    app.history[key].push(state.swarms.reduce((sum, s) => sum + s[rate], 0));
+  rememberRates(state);
+  show();
+}
+
+// Counters become rates by what they were before.
+function rememberRates(state) {
+  const now = { at: performance.now(), cells: state.status.cells_relayed,
+    datagrams: Object.values(state.status.sockets).reduce((sum, s) => sum + s.datagrams_in + s.datagrams_out, 0) };
+  const seconds = app.before ? Math.max(1, (now.at - app.before.at) / 1000) : 1;
+  const rate = (key) => (app.before ? Math.max(0, now[key] - app.before[key]) / seconds : 0);
+  const sum = (key) => state.swarms.reduce((all, s) => all + s[key], 0);
+  const values = { down: sum("rate_down"), up: sum("rate_up"), carried: rate("cells") * CELL, datagrams: rate("datagrams") };
+  for (const [key, value] of Object.entries(values)) {
+    app.history[key].push(value);
     app.history[key].splice(0, app.history[key].length - SECONDS_SHOWN);
   }
-  show();
+  app.before = now;
+}
+
+// Asked for while it is looked at: it changes by the hour.
+async function showLedger() {
+  if (performance.now() < app.ledgerAt) return;
+  app.ledgerAt = performance.now() + LEDGER_AGAIN;
+  try {
+    views.ledger(await ledger());
+  } catch (error) {
+    say(String(error.message), true);
+  }
 }
 
 function onLost(reason) {
@@ -150,7 +188,7 @@ function watchSwarm(swarm, controller = null) {
   $("extern").href = ours(swarm.link);
   $("stage").hidden = false;
   location.hash = "#watch";
-  if (swarm.live) app.player.openLive(ours(swarm.link), swarm.hls && ours(swarm.hls));
+  if (swarm.live) app.player.openLive(ours(swarm.link), swarm.hls && ours(swarm.hls), $("live_player").value === "parts");
   else if (folder) watchFolder(ours(swarm.link)).catch((error) => say(String(error.message), true));
   else app.player.open(ours(swarm.link));
   show();
@@ -202,6 +240,58 @@ async function share(path) {
   }
 }
 
+async function remove(id) {
+  app.drops.cancel(id);
+  try {
+    await removeDrop(id);
+  } catch (error) {
+    say(String(error.message), true);
+  }
+  show();
+}
+
+// Files are taken wherever on the page they are let go.
+function takeFiles() {
+  const files = (event) => event.dataTransfer?.types.includes("Files") && app.state?.drops;
+  document.addEventListener("dragover", (event) => {
+    if (!files(event)) return;
+    event.preventDefault();
+    if ($("share").hidden) location.hash = "#share";
+    $("drop").dataset.over = "yes";
+  });
+  for (const name of ["dragleave", "drop"]) document.addEventListener(name, () => delete $("drop").dataset.over);
+  document.addEventListener("drop", (event) => {
+    if (!files(event)) return;
+    event.preventDefault();
+    app.drops.add(event.dataTransfer.files);
+  });
+  $("choose").addEventListener("click", () => $("chosen").click());
+  $("chosen").addEventListener("change", () => {
+    app.drops.add($("chosen").files);
+    $("chosen").value = "";
+  });
+}
+
+// A link that another page opened here only fills the field in: what is fetched is the
+// reader's choice.
+function takeLink() {
+  const found = /^#open=(.+)$/.exec(location.hash);
+  if (!found) return;
+  history.replaceState(null, "", location.pathname);
+  $("link").value = decodeURIComponent(found[1]).replace(/^web\+/, "");
+  view();
+  $("link").focus();
+}
+
+function becomeHandler() {
+  try {
+    navigator.registerProtocolHandler("web+culvert", `${location.origin}/#open=%s`);
+    say(t("handler_asked"));
+  } catch (error) {
+    say(String(error.message), true);
+  }
+}
+
 // ---- beginning
 
 function theme(name) {
@@ -211,13 +301,22 @@ function theme(name) {
 }
 
 async function begin() {
-  takeToken();
+  const opened = location.hash;
+  await takeToken();
   const language = remember("language") ?? preferredLanguage();
   for (const [code, name] of Object.entries(LANGUAGES)) $("language").append(new Option(name, code, false, code === language));
   await setLanguage(language);
   $("theme").value = remember("theme") ?? "system";
   theme($("theme").value);
   app.player = new Player(say);
+  app.drops = new Drops(show, (text) => say(text, true));
+  app.camera = new Camera($("camera"), show, (key, values) => say(t(key, values), key !== "camera_again"));
+  takeFiles();
+  $("camera_start").addEventListener("click", () => app.camera.start());
+  $("camera_stop").addEventListener("click", () => app.camera.stop());
+  $("live_player").value = remember("live_player") ?? "stream";
+  $("live_player").addEventListener("change", () => remember("live_player", $("live_player").value));
+  $("handler").addEventListener("click", becomeHandler);
   $("badge").textContent = t("badge_waiting");
   $("theme").addEventListener("change", () => {
     remember("theme", $("theme").value);
@@ -227,6 +326,8 @@ async function begin() {
     remember("language", $("language").value);
     await setLanguage($("language").value);
     $("swarms").replaceChildren();
+    $("drops").replaceChildren();
+    app.ledgerAt = 0;
     if (!app.state) $("badge").textContent = t(app.lost ? "badge_lost" : "badge_waiting");
     show();
   });
@@ -244,8 +345,9 @@ async function begin() {
     const swarm = app.state?.swarms.find((s) => s.swarm === app.playing?.swarm);
     if (swarm) copy(swarm.uri);
   });
-  window.addEventListener("hashchange", view);
+  window.addEventListener("hashchange", () => (location.hash.startsWith("#open=") ? takeLink() : view()));
   view();
+  if (opened.startsWith("#open=")) takeLink();
   listen(onState, onLost);
 }
 

@@ -71,12 +71,12 @@ export function pieces(canvas, swarm) {
 }
 
 // Two minutes of a rate, a point a second, newest at the right.
-export function chart(canvas, values) {
+export function chart(canvas, values, say) {
   const at = begin(canvas);
   if (!at) return;
   const { context, width, height } = at;
   const points = 120;
-  const top = Math.max(1024, ...values);
+  const top = Math.max(say(0).includes("B") ? 1024 : 10, ...values);
   const x = (i) => ((points - values.length + i) / (points - 1)) * width;
   const y = (value) => height - 2 - (value / top) * (height - 6);
   context.strokeStyle = colour("--line");
@@ -86,6 +86,10 @@ export function chart(canvas, values) {
     context.lineTo(width, y(top * part));
     context.stroke();
   }
+  context.fillStyle = colour("--soft");
+  context.font = `${11 * (window.devicePixelRatio || 1)}px system-ui, sans-serif`;
+  context.textBaseline = "top";
+  context.fillText(say(top), 2, y(top) + 2);
   if (!values.length) return;
   context.beginPath();
   values.forEach((value, i) => context.lineTo(x(i), y(value)));

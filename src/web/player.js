@@ -8,22 +8,23 @@ const $ = (id) => document.getElementById(id);
 const SEEK_STEPS = 1000;
 
 // On first use; null when the build had no such package.
-async function loadMpegts() {
-  if (window.mpegts) return window.mpegts;
+async function load(name, src) {
+  if (window[name]) return window[name];
   const script = document.createElement("script");
-  script.src = "/packages/mpegts.js/mpegts.js";
+  script.src = src;
   const loaded = await new Promise((resolve) => {
     script.onload = () => resolve(true);
     script.onerror = () => resolve(false);
     document.head.append(script);
   });
-  return loaded ? window.mpegts : null;
+  return loaded ? window[name] : null;
 }
 
 export class Player {
   constructor(say) {
     this.video = $("video");
     this.live = null; // what feeds the video a broadcast
+    this.turn = 0; // of opening: a player that arrives late is not wanted any more
     this.say = say;
     this.swarm = null;
     const v = this.video;
@@ -38,7 +39,8 @@ export class Player {
     $("volume").addEventListener("input", () => (v.volume = $("volume").value / 100));
     $("full").addEventListener("click", () => this.fullScreen());
     $("seek").addEventListener("input", () => {
-      if (Number.isFinite(v.duration)) v.currentTime = ($("seek").value / SEEK_STEPS) * v.duration;
+      const { start, end } = this.span();
+      if (end > start) v.currentTime = start + ($("seek").value / SEEK_STEPS) * (end - start);
     });
     document.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.show()).observe($("bar"));
@@ -64,16 +66,38 @@ export class Player {
   }
 
   // A broadcast is an endless MPEG-TS stream, which browsers cannot read by
-  // themselves. Near its newest end: who falls behind jumps.
-  async openLive(link, hls) {
+  // themselves: as it comes, or in parts of segments, a second or two later, through
+  // which one can go back. `rewind` chooses; what the build has not is not chosen.
+  async openLive(link, hls, rewind) {
     this.close();
-    const mpegts = await loadMpegts();
-    if (!mpegts) {
-      // Some browsers read playlists of segments by themselves, some seconds behind.
-      if (hls && this.video.canPlayType("application/vnd.apple.mpegurl")) this.open(hls);
-      else this.say(t("no_live_player"), true);
-      return;
-    }
+    const turn = ++this.turn;
+    const mpegts = rewind ? null : await load("mpegts", "/packages/mpegts.js/mpegts.js");
+    const Hls = mpegts || !hls ? null : await load("Hls", "/packages/hls.js/hls.light.min.js");
+    if (turn !== this.turn) return;
+    if (mpegts) this.openStream(mpegts, link);
+    else if (Hls?.isSupported()) this.openParts(Hls, hls);
+    else if (hls && this.video.canPlayType("application/vnd.apple.mpegurl")) this.open(hls);
+    else this.say(t("no_live_player"), true);
+  }
+
+  // Who is thrown out for an error of the player's own comes back by itself.
+  openParts(Hls, hls) {
+    const live = new Hls({ lowLatencyMode: true, enableWorker: false, maxLiveSyncPlaybackRate: 1.1, backBufferLength: 60 });
+    live.on(Hls.Events.ERROR, (_, { fatal, type }) => {
+      if (!fatal) return;
+      if (type === Hls.ErrorTypes.NETWORK_ERROR) live.startLoad();
+      else if (type === Hls.ErrorTypes.MEDIA_ERROR) live.recoverMediaError();
+      else this.say(t("cannot_play"), true);
+    });
+    this.live = live;
+    live.loadSource(new URL(hls, location).href);
+    live.attachMedia(this.video);
+    this.video.play().catch(() => {});
+    this.show();
+  }
+
+  // Near its newest end: who falls behind jumps.
+  openStream(mpegts, link) {
     this.live = mpegts.createPlayer(
       { type: "mpegts", isLive: true, url: new URL(link, location).href },
       { enableStashBuffer: false, liveSync: true, autoCleanupSourceBuffer: true });
@@ -87,6 +111,7 @@ export class Player {
   close() {
     this.live?.destroy();
     this.live = null;
+    this.turn++;
     this.video.removeAttribute("src");
     this.video.replaceChildren();
     this.video.load();
@@ -116,7 +141,8 @@ export class Player {
     if (inField || event.ctrlKey || event.altKey || event.metaKey || $("stage").hidden || $("watch").hidden) return;
     const v = this.video;
     const onButton = event.target.closest("button, a, input");
-    const jump = (seconds) => (v.currentTime = Math.min(v.duration || 0, Math.max(0, v.currentTime + seconds)));
+    const { start, end } = this.span();
+    const jump = (seconds) => (v.currentTime = Math.min(end, Math.max(start, v.currentTime + seconds)));
     const keys = {
       k: () => this.toggle(), m: () => (v.muted = !v.muted), f: () => this.fullScreen(),
       j: () => jump(-10), l: () => jump(10),
@@ -125,6 +151,14 @@ export class Player {
     if (!keys[event.key]) return;
     keys[event.key]();
     event.preventDefault();
+  }
+
+  // What one can go to: all of a film, of a broadcast what is there still.
+  span() {
+    const { duration, seekable } = this.video;
+    if (Number.isFinite(duration)) return { start: 0, end: duration, live: false };
+    if (!this.live || !seekable.length) return { start: 0, end: 0, live: false };
+    return { start: seekable.start(0), end: seekable.end(seekable.length - 1), live: true };
   }
 
   // The newest state of the swarm that is played.
@@ -140,9 +174,11 @@ export class Player {
     $("mute").setAttribute("aria-label", t("mute"));
     $("mute").setAttribute("aria-pressed", String(v.muted));
     if (document.activeElement !== $("volume")) $("volume").value = v.volume * 100;
-    const text = `${clock(v.currentTime)} / ${clock(v.duration)}`;
+    const { start, end, live } = this.span();
+    const text = live ? (end - v.currentTime < 1 ? t("live_now") : `−${clock(end - v.currentTime)}`)
+      : `${clock(v.currentTime)} / ${clock(v.duration)}`;
     if ($("clock").textContent !== text) $("clock").textContent = text;
-    $("seek").value = Number.isFinite(v.duration) && v.duration ? (v.currentTime / v.duration) * SEEK_STEPS : 0;
+    $("seek").value = end > start ? ((v.currentTime - start) / (end - start)) * SEEK_STEPS : 0;
     $("seek").setAttribute("aria-valuetext", text);
     draw.bar($("bar"), this.swarm, v);
   }

@@ -1,10 +1,11 @@
 // What the node says, as elements. Names chosen by strangers only ever become
 // text, never markup.
 
-import { number, octets, t } from "./text.js";
+import { clock, number, octets, t } from "./text.js";
 import * as draw from "./draw.js";
 
 const $ = (id) => document.getElementById(id);
+const SHORT = 12; // digits of a relay's name
 
 function element(name, attributes = {}, ...children) {
   const e = document.createElement(name);
@@ -38,7 +39,7 @@ export function peers(rows) {
     ...[p.rate_down / 1024, p.received / 1024, p.rate_up / 1024, p.sent / 1024].map((n) => element("td", { class: "n" }, number(n))),
     element("td", { class: "n" }, number(p.hops)),
     element("td", { class: "n" }, p.rtt_ms ? `${number(p.rtt_ms)} ms` : "–"),
-    element("td", { class: "n" }, p.rank === undefined ? "–" : number(p.rank, 2)))));
+    element("td", { class: "n" }, p.choked ? t("waits") : p.rank ? number(p.rank) : "–"))));
   if (!rows.length) $("peers").append(element("tr", {}, element("td", { colspan: "8" }, t("no_peers"))));
 }
 
@@ -87,9 +88,47 @@ export function pieces(swarm) {
   draw.pieces($("pieces"), swarm);
 }
 
+// Files that are on their way, or of which something is to be said; those that are shared
+// are among the swarms.
+export function drops(list, waiting, actions) {
+  $("drop").hidden = !list;
+  $("drop_none").hidden = Boolean(list);
+  const rows = new Map((list ?? []).filter((d) => d.error || !d.uri).map((d) => [d.id, d]));
+  for (const d of waiting) rows.set(d.id, d);
+  const known = new Map([...$("drops").children].map((e) => [e.dataset.id, e]));
+  for (const d of rows.values()) {
+    let card = known.get(d.id);
+    if (!card) {
+      const gone = element("button", { type: "button" }, t("remove"));
+      gone.addEventListener("click", () => actions.remove(d.id));
+      card = element("li", { "data-id": d.id }, element("strong"), element("progress", { max: 1, "aria-label": d.name }),
+        element("span", { class: "hint" }), element("p", { class: "line" }, gone));
+      $("drops").append(card);
+    }
+    known.delete(d.id);
+    card.querySelector("strong").textContent = d.name;
+    card.querySelector("progress").hidden = Boolean(d.error) || d.at === d.length;
+    card.querySelector("progress").value = d.length ? d.at / d.length : 0;
+    const text = d.error ?? (d.at < d.length ? t("drop_sending", { at: octets(d.at), length: octets(d.length) }) : t("drop_making"));
+    if (card.querySelector("span").textContent !== text) card.querySelector("span").textContent = text;
+  }
+  for (const gone of known.values()) gone.remove();
+}
+
+export function camera(state, camera) {
+  const on = camera.stream !== null;
+  const text = on ? t("camera_on", { time: clock((Date.now() - camera.since) / 1000) })
+    : state === "none" || !state ? t("camera_none") : state === "records" ? t("camera_busy") : t("camera_ready");
+  if ($("camera_state").textContent !== text) $("camera_state").textContent = text;
+  $("camera_start").hidden = on;
+  $("camera_start").disabled = state !== "waits";
+  $("camera_stop").hidden = $("camera").hidden = !on;
+}
+
 // Cards are kept and changed in place: a button must not go away under a hand.
-export function swarms(list, actions) {
+export function swarms(list, drops, actions) {
   const known = new Map([...$("swarms").children].map((e) => [e.dataset.swarm, e]));
+  $("shared_title").hidden = !list.length;
   for (const swarm of list) {
     let card = known.get(swarm.swarm);
     if (!card) {
@@ -97,13 +136,18 @@ export function swarms(list, actions) {
       const copy = element("button", { type: "button" }, t("copy_link"));
       const code = element("button", { type: "button", "aria-expanded": "false" }, t("qr"));
       play.addEventListener("click", () => actions.play(swarm));
+      const gone = element("button", { type: "button", class: "gone", hidden: "" }, t("remove"));
       code.addEventListener("click", () => actions.code(swarm.uri, code));
       copy.addEventListener("click", () => actions.copy(swarm.uri));
+      gone.addEventListener("click", () => actions.remove(gone.dataset.id));
       card = element("li", { "data-swarm": swarm.swarm }, element("strong"), element("span", { class: "hint" }),
-        element("p", { class: "line" }, play, copy, code));
+        element("p", { class: "line" }, play, copy, code, gone));
       $("swarms").append(card);
     }
     known.delete(swarm.swarm);
+    const drop = drops.find((d) => d.uri === swarm.uri);
+    card.querySelector(".gone").hidden = !drop;
+    card.querySelector(".gone").dataset.id = drop?.id ?? "";
     card.querySelector("strong").textContent = swarm.name || swarm.swarm;
     const values = {
       have: octets(swarm.have), length: octets(swarm.length), n: swarm.peers,
@@ -117,18 +161,36 @@ export function swarms(list, actions) {
 }
 
 export function network(state, history) {
-  draw.chart($("down"), history.down);
-  draw.chart($("up"), history.up);
-  for (const id of ["down", "up"])
-    $(id).setAttribute("aria-label", `${t(`${id}_chart`)}: ${octets(history[id].at(-1) ?? 0)}/s`);
+  for (const id of ["down", "up", "carried", "datagrams"]) {
+    const say = id === "datagrams" ? (n) => `${number(n)}/s` : (n) => `${octets(n)}/s`;
+    const now = history[id].at(-1) ?? 0;
+    draw.chart($(id), history[id], say);
+    $(id).setAttribute("aria-label", `${t(`${id}_chart`)}: ${say(now)}`);
+  }
   const s = state.status;
+  const sockets = Object.values(s.sockets);
   const rows = [["relays_known", s.relays_known], ["guards_up", s.guards], ["circuits", s.circuits],
-    ["dht_nodes", s.dht_good], ["carried", s.hops_carried], ["cells", s.cells_relayed]];
-  $("numbers").replaceChildren(...rows.map(([key, value]) =>
-    element("div", {}, element("dt", {}, t(key)), element("dd", {}, number(value)))));
+    ["dht_nodes", s.dht_good], ["links", s.links], ["carried", s.hops_carried], ["cells", s.cells_relayed],
+    ["lost_here", sockets.reduce((sum, one) => sum + one.dropped_in + one.dropped_out, 0)], ["refused", s.dropped],
+    ["stands", s.own && t(`class_${s.own.stands}`)], ["tokens", s.own?.tokens]];
+  $("numbers").replaceChildren(...rows.filter(([, value]) => value !== undefined).map(([key, value]) =>
+    element("div", {}, element("dt", {}, t(key)), element("dd", {}, typeof value === "number" ? number(value) : value))));
   $("first_hops").replaceChildren(...s.first_hops.map((hop) =>
     element("li", {}, `${hop.relay} · ${hop.address} · ${t(hop.up ? "up" : "down")}`)));
   $("ledger").textContent = t("ledger_text", {
     given: octets(s.ledger.given), taken: octets(s.ledger.taken), pending: octets(s.ledger.pending),
   });
+}
+
+// Why something changed: every row has its cause.
+export function ledger({ rows, relays }) {
+  $("agreed_part").hidden = !relays.length;
+  $("why_part").hidden = !rows.length;
+  $("agreed").replaceChildren(...relays.map((r) => element("tr", {}, element("td", {}, r.relay.slice(0, SHORT)),
+    element("td", { class: "n" }, octets(r.given)), element("td", { class: "n" }, octets(r.taken)))));
+  const level = (row, value) => (row.about === "class" ? t(`class_${value}`) : value);
+  $("why").replaceChildren(...rows.map((r) => element("tr", {}, element("td", {}, r.day || "–"),
+    element("td", {}, `${t(`about_${r.about}`)} · ${r.relay ? r.relay.slice(0, SHORT) : t("account", { n: r.account })}`),
+    element("td", {}, `${level(r, r.was)} → ${level(r, r.became)}`), element("td", { class: "cause" }, t(`because_${r.cause}`)),
+    element("td", { class: "n" }, octets(r.given)), element("td", { class: "n" }, octets(r.taken)))));
 }

@@ -8,6 +8,7 @@ at by axe-core.
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import unittest
@@ -92,6 +93,31 @@ class Page(programs.Case):
             browser.click("#stop")
             browser.wait("document.getElementById('stage').hidden")
             self.assertEqual(browser.log(), [])
+            self.parts(browser, uri)
+
+    def parts(self, browser, uri):
+        """The same by the player that can go back: it fetches parts, and shows the past."""
+        browser.run("const s = document.getElementById('live_player'); s.value = 'parts';"
+                    "s.dispatchEvent(new Event('change')); performance.clearResourceTimings();")
+        browser.type("#link", uri + ENTER)
+        browser.wait("document.getElementById('video').getVideoPlaybackQuality()"
+                     ".totalVideoFrames >= 150", 120)
+        fetched = browser.run("return performance.getEntriesByType('resource').map((e) => e.name);")
+        self.assertTrue(any(re.search(r"/p\d+\.ts\?k=", name) for name in fetched), fetched)
+        self.assertTrue(any("_HLS_msn=" in name for name in fetched), fetched)
+        there = browser.wait("document.getElementById('clock').textContent", 60)
+        self.assertTrue(there == "Live now" or there.startswith("−"), there)
+        browser.wait("(() => { const v = document.getElementById('video');"
+                     " return v.seekable.length && v.currentTime - v.seekable.start(0) > 4; })()")
+        before = browser.run("const v = document.getElementById('video'); const at = v.currentTime;"
+                             "document.getElementById('seek').value = 0;"
+                             "document.getElementById('seek').dispatchEvent(new Event('input'));"
+                             "return at;")
+        browser.wait("!document.getElementById('video').seeking && "
+                     "document.getElementById('video').currentTime < arguments[0] - 1 && "
+                     "document.getElementById('video').readyState >= 2", 60, before)
+        browser.picture(PICTURES / "live_parts.png")
+        browser.click("#stop")
 
     def test_a_folder_with_subtitles(self):
         folder = self.folder / "series"
@@ -252,7 +278,7 @@ class Words(unittest.TestCase):
         words = {code: json.loads((WEB / "i18n" / f"{code}.json").read_text())
                  for code in LANGUAGES}
         source = "".join((WEB / name).read_text() for name in
-                         ("index.html", "app.js", "views.js", "player.js"))
+                         ("index.html", "app.js", "camera.js", "drop.js", "views.js", "player.js"))
         for code, table in words.items():
             self.assertEqual(set(table), set(words["en"]), code)
             for key, text in table.items():
@@ -262,13 +288,24 @@ class Words(unittest.TestCase):
                 self.assertLessEqual(places, known, (code, key))
                 self.assertTrue(text.strip(), (code, key))
         for key in words["en"]:
-            self.assertTrue(f'"{key}"' in source or key.endswith("_chart"), f"nobody says {key}")
+            family = key.split("_")[0] in ("about", "because", "class") or key.endswith("_chart")
+            self.assertTrue(f'"{key}"' in source or family, f"nobody says {key}")
+        # Every cause and class that a ledger knows is said.
+        causes = re.findall(r"^    X\([A-Z_]+, (\d+), ",
+                            (WEB.parent / "reputation" / "why.h").read_text(), re.MULTILINE)
+        self.assertEqual({f"because_{n}" for n in causes},
+                         {key for key in words["en"] if key.startswith("because_")})
 
     def test_size(self):
         import gzip
         packed = sum(len(gzip.compress(f.read_bytes(), 9)) for f in WEB.rglob("*")
                      if f.suffix in (".html", ".css", ".js") or f.name == "en.json")
         self.assertLess(packed, 150 * 1024)
+        players = WEB.parent.parent / "web-packages"
+        if players.exists():  # both together, on first use
+            packed = sum(len(gzip.compress((players / name).read_bytes(), 9)) for name in
+                         ("hls.js/dist/hls.light.min.js", "mpegts.js/dist/mpegts.js"))
+            self.assertLess(packed, 220 * 1024)
 
 
 if __name__ == "__main__":

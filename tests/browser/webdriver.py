@@ -37,6 +37,7 @@ class Browser:
                      "--disable-background-networking", "--disable-component-update",
                      "--disable-sync", "--disable-quic", "--disable-dev-shm-usage",
                      "--autoplay-policy=no-user-gesture-required", "--window-size=1280,1000",
+                     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
                      "--lang=en", f"--user-data-dir={self.folder}"]
         if dark:
             arguments.append("--force-dark-mode")

@@ -61,16 +61,18 @@ class LiveHidden(programs.Case):
         self.assertIn("#EXT-X-TARGETDURATION:1", lines)
         self.assertNotIn("#EXT-X-ENDLIST", lines)
         self.assertGreaterEqual(len(names), 3)
-        ends = None
-        for before, line in zip(lines, lines[1:]):  # they join, or it is said that they do not
-            if before.startswith("#EXTINF:"):
-                first, end = line.split(".")[0].split("-")
-                gap = lines[lines.index(line) - 2] == "#EXT-X-DISCONTINUITY"
-                self.assertTrue(gap or ends in (None, first), lines)
-                ends = end
-        for line in lines:
+        ends, gap, lasts = None, False, []
+        for line in lines:  # they join, or it is said that they do not
+            gap |= line == "#EXT-X-DISCONTINUITY"
             if line.startswith("#EXTINF:"):
-                self.assertAlmostEqual(float(line[8:-1]), 1, delta=0.1)
+                lasts.append((float(line[8:-1]), gap))
+            if not line.startswith("#"):
+                first, end = line.split(".")[0].split("-")
+                self.assertTrue(gap or ends in (None, first), lines)
+                ends, gap = end, False
+        for (seconds, _), (_, cut) in zip(lasts, lasts[1:] + [(0, gap)]):
+            self.assertLess(seconds, 1.1)
+            self.assertTrue(cut or seconds > 0.9, lines)
         with urllib.request.urlopen(urllib.parse.urljoin(hls, names[-1]), timeout=60) as answer:
             self.assertEqual(answer.headers["Content-Type"], "video/mp2t")
             data = answer.read()
@@ -82,6 +84,50 @@ class LiveHidden(programs.Case):
         self.assertTrue(first[0].startswith(b"K"), first[0])
         self.assertIn(len(first), (24, 25, 26))
         self.frames(hls, 50)
+
+    def part(self, hls):
+        """The playlist, and the part that it said comes next. What stands still or gets lost on
+        the way is asked for again."""
+        for _ in range(20):
+            lines, _ = self.playlist(hls)
+            self.assertTrue(lines[-1].startswith("#EXT-X-PRELOAD-HINT:TYPE=PART"), lines[-1])
+            try:
+                with urllib.request.urlopen(urllib.parse.urljoin(hls, lines[-1].split('"')[1]),
+                                            timeout=60) as answer:
+                    self.assertEqual(answer.headers["Content-Type"], "video/mp2t")
+                    return lines, answer.read()
+            except urllib.error.HTTPError as error:
+                self.assertIn(error.code, (404, 503))
+                error.close()
+        self.fail("no part came")
+
+    def number(self, lines):
+        """Of the segment that grows."""
+        first, = (line for line in lines if line.startswith("#EXT-X-MEDIA-SEQUENCE:"))
+        return int(first.split(":")[1]) + sum(line.startswith("#EXTINF") for line in lines)
+
+    def parts(self, hls):
+        """The same broadcast in parts: the one that comes next can be asked for before it is
+        there, and the playlist is told to wait until it names more."""
+        lines, data = self.part(hls)
+        self.assertTrue(any(line.startswith("#EXT-X-PART-INF:PART-TARGET=0.34") for line in lines))
+        for line in lines:
+            if line.startswith("#EXT-X-PART:"):
+                self.assertLessEqual(float(line.split("=")[1].split(",")[0]), 0.34)
+        self.assertEqual({data[i] for i in range(0, len(data), 188)}, {0x47})
+        shown = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries",
+                                "packet=flags", "-of", "csv=p=0", "-"], input=data,
+                               capture_output=True, check=True).stdout.split()
+        self.assertIn(len(shown), range(1, 10))
+        number = self.number(lines) + 1
+        for _ in range(20):
+            try:
+                lines, _ = self.playlist(f"{hls}&_HLS_msn={number}&_HLS_part=0")
+                break
+            except urllib.error.HTTPError as error:
+                self.assertEqual(error.code, 503)
+                error.close()
+        self.assertGreaterEqual(self.number(lines), number)
 
     def test_a_camera_is_watched_by_two(self):
         pipe, uri = self.broadcast()
@@ -101,6 +147,7 @@ class LiveHidden(programs.Case):
             self.assertEqual([head[0], head[188], head[376]], [0x47] * 3)
         self.frames(link, 50)
         self.segments(hls)
+        self.parts(hls)
         out = self.folder / "kept.ts"
         keeper = self.village.start("get", "keeper", "-o", out, uri)
         keeper.wait_for("tuned", 120)
@@ -119,7 +166,11 @@ class LiveHidden(programs.Case):
         segment = urllib.parse.urljoin(hls, names[-1])
         rows = [(link.replace("k=", "k=0"), 403), (hls.replace("k=", "k=0"), 403),
                 (segment.replace("k=", "k=0"), 403), (segment.replace(".ts", "0000.ts"), 404),
-                (segment.replace(".ts", ".mp4"), 404)]
+                (segment.replace(".ts", ".mp4"), 404),
+                (hls.replace("hls.m3u8", "p1.ts"), 404),
+                (hls.replace("hls.m3u8", "p1.ts").replace("k=", "k=0"), 403),
+                (hls + "&_HLS_msn=1&_HLS_part=x", 400), (hls + "&_HLS_part=1", 400),
+                (hls + "&_HLS_msn=99999999999999999999", 400)]
         for url, status in rows:
             with self.assertRaises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(url, timeout=60)

@@ -5,8 +5,9 @@
  *
  * Property: the same pictures in whatever pieces it comes; each begins at a sync octet,
  * behind the one before; segments lie one behind the other and say when they do not
- * join; none is longer than the playlist promises; every name in the playlist reads as
- * the octets of its segment.
+ * join; none is longer than the playlist promises, which is never more than
+ * GW_SEGMENT_MOST; parts make whole segments up; every name in the playlist reads as
+ * the octets of its segment, or as a part that is known.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -60,6 +61,41 @@ static void check_list(const struct gw_segments *s) {
     }
 }
 
+static void check_parts(const struct gw_segments *s) {
+    const struct gw_part *before = NULL;
+    assert(s->target <= GW_SEGMENT_MOST / GW_TS_CLOCK && s->open_parts <= GW_PARTS_SEGMENT);
+    for (size_t i = 0; i < s->parts_count; i++) {
+        const struct gw_part *p = &s->parts[(s->oldest_part + i) % GW_PARTS_MAX];
+        assert(p->first < p->end && p->time > 0 && p->segment <= gw_segments_next(s));
+        assert(!s->part_target || p->time <= s->part_target);
+        assert(!before || before->segment != p->segment || before->end == p->first);
+        assert(!before || before->segment <= p->segment);
+        before = p;
+        if (p->segment < s->sequence || p->segment == gw_segments_next(s))
+            continue;
+        const struct gw_segment *g =
+            &s->list[(s->oldest + (p->segment - s->sequence)) % GW_SEGMENTS_MAX];
+        assert(p->first >= g->first && p->end <= g->end);
+        bool last = i + 1 == s->parts_count ||
+                    s->parts[(s->oldest_part + i + 1) % GW_PARTS_MAX].segment != p->segment;
+        assert(!last || p->end == g->end);
+    }
+}
+
+/* The part that a line of the playlist names. */
+static void check_name(const struct gw_segments *s, char *line) {
+    uint64_t first, end;
+    char *name = strstr(line, "URI=\"");
+    if (!name)
+        return;
+    name += 5;
+    name[strcspn(name, "\"")] = 0;
+    bool hint = strncmp(line, "#EXT-X-PRELOAD", 14) == 0;
+    if (!gw_part_parse(name, &first))
+        abort();
+    assert(gw_segments_part(s, first, &end) == (hint ? GW_PART_NEXT : GW_PART_WHOLE));
+}
+
 static void check_playlist(const struct gw_segments *s) {
     char *text = gw_segments_playlist(s, ""), *rest = text, *line;
     size_t i = 0;
@@ -67,6 +103,8 @@ static void check_playlist(const struct gw_segments *s) {
         abort();
     while ((line = strsep(&rest, "\n")) != NULL) {
         uint64_t first, end;
+        if (line[0] == '#')
+            check_name(s, line);
         if (line[0] == '#' || !line[0])
             continue;
         const struct gw_segment *g = &s->list[(s->oldest + i++) % GW_SEGMENTS_MAX];
@@ -88,11 +126,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     read_stream(&pieces, stream, len, hole ? 1000 : piece, hole ? hole + 2 : 0);
     assert(hole || (whole.points == pieces.points && whole.sum == pieces.sum));
     check_list(&pieces.segments);
+    check_parts(&pieces.segments);
     check_playlist(&pieces.segments);
     gw_segments_forget(&pieces.segments, len / 2);
     check_list(&pieces.segments);
+    check_parts(&pieces.segments);
     gw_segments_end(&pieces.segments, len);
     check_list(&pieces.segments);
+    check_parts(&pieces.segments);
     check_playlist(&pieces.segments);
     assert(gw_segments_ready(&pieces.segments));
     return 0;

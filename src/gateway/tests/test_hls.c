@@ -2,11 +2,13 @@
 #include <event2/http.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "gateway/hls.h"
 #include "gateway/media.h"
+#include "gateway/reply.h"
 #include "io/clock.h"
 #include "io/loop.h"
 #include "support/suite.h"
@@ -95,18 +97,52 @@ ssize_t node_read(struct node *n, cv_handle swarm, uint64_t offset, uint8_t *buf
 static struct gw_hls *hls;
 static bool asked;
 
+static size_t refused; /* requests for which there was no room */
+
+static void send_part(void *ctx, struct evhttp_request *req, cv_handle swarm, uint64_t first,
+                      uint64_t end) {
+    char text[64];
+    cr_assert(ctx == &hls && swarm == SWARM);
+    snprintf(text, sizeof text, "octets %llu-%llu\n", (unsigned long long)first,
+             (unsigned long long)end);
+    gw_answer(req, "text/plain", text, strlen(text));
+}
+
+/* /: the playlist. /until/SEGMENT/PART: one that names that. /part/FIRST. */
 static void on_request(struct evhttp_request *req, void *ctx) {
     (void)ctx;
     asked = true;
-    cr_assert(gw_hls_playlist(hls, req, SWARM, UINT64_MAX, ""));
+    const char *uri = evhttp_request_get_uri(req);
+    bool part = strncmp(uri, "/part/", 6) == 0;
+    struct gw_hls_until until = {.any = strncmp(uri, "/until/", 7) != 0};
+    char *end = NULL;
+    if (!until.any)
+        until.segment = strtoull(uri + 7, &end, 10);
+    if (end)
+        until.part = strtoll(end + 1, NULL, 10);
+    bool taken = part ? gw_hls_part(hls, req, SWARM, strtoull(uri + 6, NULL, 10), send_part, &hls)
+                      : gw_hls_playlist(hls, req, SWARM, UINT64_MAX, "", &until);
+    refused += !taken;
+    if (!taken)
+        gw_refuse(req, 503, "Too many players");
 }
 
 static struct evhttp *http;
+static struct sockaddr_in at = {.sin_family = AF_INET};
 static int player = -1;
 
+static int ask_for(const char *path) {
+    char text[128];
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert(connect(fd, (struct sockaddr *)&at, sizeof at) == 0);
+    int n = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
+    cr_assert(write(fd, text, (size_t)n) == n);
+    return fd;
+}
+
 static void open_all(uint8_t type, uint64_t have) {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     stream_type = type;
     broadcast.have = broadcast.length = have;
     loop = io_loop_new();
@@ -115,10 +151,7 @@ static void open_all(uint8_t type, uint64_t have) {
     struct evhttp_bound_socket *b = evhttp_bind_socket_with_handle(http, "127.0.0.1", 0);
     cr_assert(b && getsockname(evhttp_bound_socket_get_fd(b), (struct sockaddr *)&at, &len) == 0);
     evhttp_set_gencb(http, on_request, NULL);
-    player = socket(AF_INET, SOCK_STREAM, 0);
-    cr_assert(connect(player, (struct sockaddr *)&at, len) == 0);
-    static const char text[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-    cr_assert(write(player, text, sizeof text - 1) == sizeof text - 1);
+    player = ask_for("/");
     while (!asked) {
         broadcast.read = 0;
         io_loop_turn(loop, true);
@@ -136,8 +169,8 @@ static void nothing(void *ctx) {
     (void)ctx;
 }
 
-/* What is said until there is that in it; NULL: within some turns of the loop. */
-static const char *answer(const char *until) {
+/* What `fd` is told until there is that in it; NULL: within some turns of the loop. */
+static const char *told(int fd, const char *until) {
     static char text[1 << 16];
     size_t n = 0;
     struct io_timer *tick = io_timer_new(loop, nothing, NULL);
@@ -148,12 +181,22 @@ static const char *answer(const char *until) {
         io_loop_turn(loop, true);
         cr_expect_leq(broadcast.read, GW_HLS_TURN + GW_PIECE, "%llu in one turn",
                       (unsigned long long)broadcast.read);
-        ssize_t got = recv(player, text + n, sizeof text - 1 - n, MSG_DONTWAIT);
+        ssize_t got = recv(fd, text + n, sizeof text - 1 - n, MSG_DONTWAIT);
         n += got > 0 ? (size_t)got : 0;
         text[n] = 0;
     }
     io_timer_free(tick);
     return text;
+}
+
+static const char *answer(const char *until) {
+    return told(player, until);
+}
+
+static void come(uint64_t octets) {
+    broadcast.have += octets;
+    broadcast.length = broadcast.have;
+    gw_hls_ready(hls, SWARM);
 }
 
 Test(gw_hls, a_whole_window_is_read_in_many_turns) {
@@ -210,5 +253,73 @@ Test(gw_hls, the_playlist_ends_though_the_last_octets_are_lost) {
     snprintf(last, sizeof last, "-%llu.ts\n#EXT-X-ENDLIST\n", (unsigned long long)broadcast.have);
     const char *text = answer(last);
     cr_expect(strstr(text, last), "%s", text);
+    close_all();
+}
+
+enum { EIGHT = 8 * GW_TS_PACKET }; /* pictures of a part: 0.32 s */
+
+Test(gw_hls, what_is_waited_for_is_sent_when_it_is_there) {
+    open_all(0x1b, 4 * SECOND + 2 * GW_TS_PACKET + EIGHT); /* the ninth picture is to come */
+    const char *text = answer("\n#EXT-X-PRELOAD-HINT");
+    char hint[96];
+    snprintf(hint, sizeof hint, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p%u.ts\"\n",
+             4 * SECOND + 2 * GW_TS_PACKET);
+    cr_assert(strstr(text, hint), "%s", text);
+    snprintf(hint, sizeof hint, "/part/%u", 4 * SECOND + 2 * GW_TS_PACKET);
+    int part = ask_for(hint), list = ask_for("/until/4/0"), whole = ask_for("/until/4/-1"),
+        far = ask_for("/until/6/0"), old = ask_for("/until/0/99"), none = ask_for("/part/3");
+    cr_expect(strstr(told(far, "\n400"), " 400 "));
+    cr_expect(strstr(told(old, hint + 6), " 200 "));
+    cr_expect(strstr(told(none, "\n404"), " 404 "));
+    cr_expect_str_empty(told(part, NULL));
+    cr_expect_str_empty(told(list, NULL));
+    come(GW_TS_PACKET);
+    snprintf(hint, sizeof hint, "octets %u-%u\n", 4 * SECOND + 2 * GW_TS_PACKET,
+             4 * SECOND + 2 * GW_TS_PACKET + EIGHT);
+    text = told(part, hint);
+    cr_expect(strstr(text, " 200 ") && strstr(text, hint), "%s", text);
+    snprintf(hint, sizeof hint, "#EXT-X-PART:DURATION=0.32000,URI=\"p%u.ts\",INDEPENDENT=YES\n",
+             4 * SECOND + 2 * GW_TS_PACKET);
+    text = told(list, hint);
+    cr_expect(strstr(text, hint), "%s", text);
+    cr_expect_str_empty(told(whole, NULL), "its segment grows still");
+    come(SECOND);
+    text = told(whole, "#EXT-X-PRELOAD-HINT");
+    cr_expect(strstr(text, " 200 "), "%s", text);
+    const int all[] = {part, list, whole, far, old, none};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        close(all[i]);
+    close_all();
+}
+
+Test(gw_hls, those_who_wait_do_not_pile_up) {
+    int waits[GW_HLS_WAITING + 1];
+    open_all(0x1b, 4 * SECOND + 3 * GW_TS_PACKET);
+    answer("#EXT-X-PRELOAD-HINT");
+    for (size_t i = 0; i < GW_HLS_WAITING; i++)
+        waits[i] = ask_for("/until/4/0");
+    cr_expect_str_empty(told(waits[0], NULL));
+    cr_expect_str_empty(told(waits[GW_HLS_WAITING - 1], NULL));
+    cr_expect_eq(refused, 0);
+    waits[GW_HLS_WAITING] = ask_for("/part/1000000");
+    cr_expect(strstr(told(waits[GW_HLS_WAITING], " 404 "), " 404 "), "waits for nothing");
+    close(waits[GW_HLS_WAITING]);
+    waits[GW_HLS_WAITING] = ask_for("/until/4/1");
+    cr_expect(strstr(told(waits[GW_HLS_WAITING], " 503 "), " 503 "));
+    cr_expect_eq(refused, 1);
+    close(waits[GW_HLS_WAITING]);
+    /* Who goes away makes room. */
+    close(waits[0]);
+    cr_expect_str_empty(told(waits[1], NULL));
+    waits[0] = ask_for("/until/4/1");
+    cr_expect_str_empty(told(waits[0], NULL));
+    cr_expect_eq(refused, 1);
+    /* Nothing more is broadcast: they are told. A segment was promised to last a second. */
+    for (size_t i = 0; i < 4; i++)
+        gw_hls_sweep(hls);
+    for (size_t i = 0; i < GW_HLS_WAITING; i++) {
+        cr_expect(strstr(told(waits[i], "stands still"), " 503 "), "%zu", i);
+        close(waits[i]);
+    }
     close_all();
 }

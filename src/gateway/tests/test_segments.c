@@ -30,16 +30,109 @@ Test(gw_segments, a_second_each_cut_at_key_frames) {
     cr_expect_not(gw_segments_ready(&s), "players want three");
     pictures(&s, &at, &time, 1, 25);
     cr_expect(gw_segments_ready(&s));
-    expect_text(&s, "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n"
+    expect_text(&s, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:1\n"
+                    "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.02000\n"
+                    "#EXT-X-PART-INF:PART-TARGET=0.34000\n"
                     "#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n"
-                    "#EXTINF:1.000,\n0-50000.ts?k=1\n#EXTINF:1.000,\n50000-100000.ts?k=1\n"
-                    "#EXTINF:1.000,\n100000-150000.ts?k=1\n");
+                    "#EXT-X-PART:DURATION=0.32000,URI=\"p0.ts?k=1\",INDEPENDENT=YES\n"
+                    "#EXT-X-PART:DURATION=0.32000,URI=\"p16000.ts?k=1\"\n"
+                    "#EXT-X-PART:DURATION=0.32000,URI=\"p32000.ts?k=1\"\n"
+                    "#EXT-X-PART:DURATION=0.04000,URI=\"p48000.ts?k=1\"\n"
+                    "#EXTINF:1.000,\n0-50000.ts?k=1\n"
+                    "#EXT-X-PART:DURATION=0.32000,URI=\"p50000.ts?k=1\",INDEPENDENT=YES\n"
+                    "#EXT-X-PART:DURATION=0.32000,URI=\"p66000.ts?k=1\"\n"
+                    "#EXT-X-PART:DURATION=0.32000,URI=\"p82000.ts?k=1\"\n"
+                    "#EXT-X-PART:DURATION=0.04000,URI=\"p98000.ts?k=1\"\n"
+                    "#EXTINF:1.000,\n50000-100000.ts?k=1\n"
+                    "#EXT-X-PART:DURATION=0.32000,URI=\"p100000.ts?k=1\",INDEPENDENT=YES\n"
+                    "#EXT-X-PART:DURATION=0.32000,URI=\"p116000.ts?k=1\"\n"
+                    "#EXT-X-PART:DURATION=0.32000,URI=\"p132000.ts?k=1\"\n"
+                    "#EXT-X-PART:DURATION=0.04000,URI=\"p148000.ts?k=1\"\n"
+                    "#EXTINF:1.000,\n100000-150000.ts?k=1\n"
+                    "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p150000.ts?k=1\"\n");
     gw_segments_end(&s, at);
-    expect_text(&s, "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n"
-                    "#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n"
-                    "#EXTINF:1.000,\n0-50000.ts?k=1\n#EXTINF:1.000,\n50000-100000.ts?k=1\n"
-                    "#EXTINF:1.000,\n100000-150000.ts?k=1\n#EXTINF:0.040,\n"
-                    "150000-152000.ts?k=1\n#EXT-X-ENDLIST\n");
+    gw_segments_forget(&s, 150000);
+    expect_text(&s, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:1\n"
+                    "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.02000\n"
+                    "#EXT-X-PART-INF:PART-TARGET=0.34000\n"
+                    "#EXT-X-MEDIA-SEQUENCE:3\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n"
+                    "#EXT-X-PART:DURATION=0.04000,URI=\"p150000.ts?k=1\",INDEPENDENT=YES\n"
+                    "#EXTINF:0.040,\n150000-152000.ts?k=1\n#EXT-X-ENDLIST\n");
+}
+
+/* Parts lie one behind the other, and make whole segments up. */
+static void expect_parts(const struct gw_segments *s) {
+    for (size_t i = 0; i < s->parts_count; i++) {
+        const struct gw_part *p = &s->parts[(s->oldest_part + i) % GW_PARTS_MAX];
+        uint64_t end = 0;
+        cr_expect_eq(gw_segments_part(s, p->first, &end), GW_PART_WHOLE);
+        cr_expect_eq(end, p->end);
+        cr_expect(p->end > p->first && p->time > 0);
+        cr_expect(!s->part_target || p->time <= s->part_target);
+        if (p->segment >= gw_segments_next(s))
+            continue;
+        const struct gw_segment *g =
+            &s->list[(s->oldest + (p->segment - s->sequence)) % GW_SEGMENTS_MAX];
+        cr_expect(p->first >= g->first && p->end <= g->end);
+    }
+}
+
+Test(gw_segments, parts_can_be_waited_for) {
+    static struct gw_segments s;
+    uint64_t at = 0, time = 0, end = 0;
+    pictures(&s, &at, &time, 75 + 8, 25);
+    cr_expect(gw_segments_has(&s, 2, -1) && gw_segments_has(&s, 2, 99));
+    cr_expect_not(gw_segments_has(&s, 3, 0) || gw_segments_has(&s, 3, -1));
+    cr_expect_eq(gw_segments_part(&s, 150000, &end), GW_PART_NEXT);
+    pictures(&s, &at, &time, 1, 25);
+    cr_expect(gw_segments_has(&s, 3, 0));
+    cr_expect_not(gw_segments_has(&s, 3, 1) || gw_segments_has(&s, 3, -1));
+    cr_expect_eq(gw_segments_part(&s, 150000, &end), GW_PART_WHOLE);
+    cr_expect_eq(end, 166000);
+    cr_expect_eq(gw_segments_part(&s, 166000, &end), GW_PART_NEXT);
+    cr_expect_eq(gw_segments_part(&s, 166001, &end), GW_PART_UNKNOWN);
+    expect_parts(&s);
+    /* What was named stays when octets are missing; what was not is nobody's. */
+    gw_segments_hole(&s);
+    cr_expect(gw_segments_has(&s, 3, -1));
+    cr_expect_eq(s.count, 4);
+    cr_expect_eq(s.list[3].end, 166000);
+    cr_expect_eq(gw_segments_part(&s, 166000, &end), GW_PART_UNKNOWN);
+    gw_segments_hole(&s);
+    cr_expect_eq(s.count, 4);
+    gw_segments_end(&s, at);
+    cr_expect(gw_segments_has(&s, 1000, 5));
+}
+
+Test(gw_segments, pictures_far_apart_are_parts_of_their_own) {
+    static struct gw_segments s;
+    for (uint64_t i = 0; i < 60; i++)
+        gw_segments_add(&s, &(struct gw_ts_point){i * OCTETS, i * SECOND / 2, i % 4 == 0});
+    cr_expect_eq(s.target, 2);
+    cr_expect_eq(s.part_target, SECOND / 2);
+    expect_parts(&s);
+    cr_expect_eq(s.parts[s.oldest_part].end - s.parts[s.oldest_part].first, OCTETS);
+}
+
+Test(gw_segments, no_time_stamps_make_anything_grow) {
+    static struct gw_segments s;
+    /* Key frames once, then pictures whose times climb, leap, stand and fall. */
+    static const int64_t steps[] = {SECOND,     SECOND * 99 / 10, 1,     0,      -SECOND / 2,
+                                    SECOND / 3, SECOND * 9,       FRAME, -FRAME, SECOND / 2};
+    uint64_t time = 0, at = 0;
+    for (uint64_t i = 0; i < 50000; i++) {
+        bool key = i < 100 ? i % 25 == 0 : i % 997 == 0;
+        gw_segments_add(&s, &(struct gw_ts_point){at, time % GW_TS_WRAP, key});
+        time += i < 100 ? (uint64_t)FRAME : (uint64_t)steps[(i * i / 7 + i) % 10];
+        at += OCTETS;
+        cr_assert_leq(s.target, GW_SEGMENT_MOST / GW_TS_CLOCK, "%llu", (unsigned long long)i);
+        cr_assert_leq(s.part_target, GW_SEGMENT_MOST);
+        cr_assert_leq(s.open_parts, GW_PARTS_SEGMENT);
+    }
+    cr_expect_gt(s.sequence + s.count, 1000);
+    expect_parts(&s);
+    for (size_t i = 0; i < s.count; i++)
+        cr_expect_leq(s.list[(s.oldest + i) % GW_SEGMENTS_MAX].time, GW_SEGMENT_MOST + 1);
 }
 
 Test(gw_segments, frequent_key_frames_are_gathered_and_rare_ones_promised) {
@@ -58,6 +151,14 @@ Test(gw_segments, frequent_key_frames_are_gathered_and_rare_ones_promised) {
     for (size_t i = 0; i < rare.count; i++)
         cr_expect_leq((rare.list[i].time + SECOND / 2) / SECOND, 4);
     cr_expect_geq(rare.count, 10);
+    /* Nor are they longer than is ever promised, or said not to join. */
+    static struct gw_segments once;
+    at = time = 0;
+    pictures(&once, &at, &time, 2500, 5000);
+    cr_expect_eq(once.target, 10);
+    cr_expect_eq(once.count, 10);
+    for (size_t i = 0; i < once.count; i++)
+        cr_expect(once.list[i].time <= GW_SEGMENT_MOST && !once.list[i].gap);
 }
 
 Test(gw_segments, pictures_shown_before_their_key_frame_change_nothing) {
@@ -81,24 +182,25 @@ Test(gw_segments, holes_and_encoders_that_begin_anew_are_gaps) {
     static struct gw_segments s;
     uint64_t at = 0, time = 0;
     pictures(&s, &at, &time, 60, 25);
-    gw_segments_hole(&s); /* the third is given up */
+    gw_segments_hole(&s); /* of the third its first part stays */
     at += 99 * OCTETS;
     pictures(&s, &at, &time, 30, 25);
-    cr_expect_eq(s.count, 3);
-    cr_expect(s.list[2].gap);
+    cr_expect_eq(s.count, 4);
+    cr_expect_eq(s.list[2].time, 8 * FRAME);
+    cr_expect(!s.list[2].gap && s.list[3].gap);
     time = 1000 * SECOND;
     pictures(&s, &at, &time, 26, 25);
-    cr_expect_eq(s.count, 5);
-    cr_expect_not(s.list[3].gap);
-    cr_expect(s.list[4].gap);
-    cr_expect_eq(s.list[3].end, s.list[4].first);
+    cr_expect_eq(s.count, 6);
+    cr_expect_not(s.list[4].gap);
+    cr_expect(s.list[5].gap);
+    cr_expect_eq(s.list[4].end, s.list[5].first);
     time = 998 * SECOND;
     pictures(&s, &at, &time, 26, 25);
-    cr_expect_eq(s.count, 7); /* one of a single picture, too */
-    cr_expect(s.list[6].gap);
+    cr_expect_eq(s.count, 8); /* one of a single picture, too */
+    cr_expect(s.list[7].gap);
     /* Those that go are counted, and so are their gaps. */
-    gw_segments_forget(&s, s.list[3].first);
-    cr_expect_eq(s.sequence, 3);
+    gw_segments_forget(&s, s.list[4].first);
+    cr_expect_eq(s.sequence, 4);
     cr_expect_eq(s.gaps, 1);
     cr_expect_eq(s.count, 4);
     gw_segments_forget(&s, at);
@@ -138,4 +240,11 @@ Test(gw_segments, names) {
         cr_expect_eq(gw_segment_parse(rows[i].name, &first, &end), rows[i].ok, "%s", rows[i].name);
         cr_expect(rows[i].ok || (first == 42 && end == 42), "%s", rows[i].name);
     }
+    static const char *const no_parts[] = {
+        "p.ts", "p-1.ts", "p1", "1.ts", "p1.ts?", "pp1.ts", "p18446744073709551616.ts", ""};
+    uint64_t first = 42;
+    for (size_t i = 0; i < sizeof no_parts / sizeof *no_parts; i++)
+        cr_expect_not(gw_part_parse(no_parts[i], &first), "%s", no_parts[i]);
+    cr_expect_eq(first, 42);
+    cr_expect(gw_part_parse("p188.ts", &first) && first == 188);
 }
