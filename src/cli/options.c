@@ -478,7 +478,8 @@ static error_t on_option(int key, char *arg, struct argp_state *state) {
         return 0;
     }
     for (size_t i = 0; i < OPTIONS; i++) {
-        if (options[i].key == key) {
+        /* Letters are few: verbs that have nothing else in common may share one. */
+        if (options[i].key == key && options[i].verbs & verbs[l->verb].verb) {
             if (!l->only_config || key == 'C')
                 apply_or_exit(i, arg, l->settings);
             return 0;
