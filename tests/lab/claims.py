@@ -9,6 +9,7 @@ import struct
 
 OVERLAY = 1232
 SAMPLE = 4  # TUN_CONTACTS_WANTED
+RELAY_PORT = 7000
 
 
 class World:
@@ -24,6 +25,7 @@ class World:
         self.marker = marker  # stands in every 64 octets of the content
         self.exits = []  # relays that are swarm exits
         self.internet = None  # host that shares swarm_id directly; None: it is a hidden swarm
+        self.internet_port = 0  # where it does
         self.first_hops = {}  # hidden host: names of relays, as it tells of its links
         self.dead = {}  # host: when its program had ended for good
         self.ended = {}  # host: when programs of it were killed
@@ -286,10 +288,13 @@ CLAIMS = [strangers_never_meet, only_first_hops, few_first_hops, no_content_key,
 # ---- a direct swarm, seen through a swarm exit
 
 def is_outside(world, p):
-    """Between an exit and the host on the Internet, and no DHT."""
-    ends = {world.name.get(p.source), world.name.get(p.target)}
-    return p.kind == "udp" and not is_dht(p) and world.internet in ends and \
-        bool(ends & set(world.exits))
+    """Between an exit and the host on the Internet, and no DHT; nor what that host, a node like
+    others, says to the relay's port."""
+    ends = {world.name.get(p.source): p.sport, world.name.get(p.target): p.dport}
+    if p.kind != "udp" or is_dht(p) or world.internet not in ends:
+        return False
+    return any(name in ends and not (is_overlay(p) and ends[name] == RELAY_PORT)
+               for name in world.exits)
 
 
 def without_outside(world, captures):
@@ -324,7 +329,7 @@ def exits_speak_ppspp_only(world, captures):
             ours, theirs = (p.sport, p.dport) if p.source == me else (p.dport, p.sport)
             other = p.target if p.source == me else p.source
             call = p.payload[:5] == bytes(5) and 9 < len(p.payload) <= 256
-            if ours == 7000:
+            if ours == RELAY_PORT:
                 bad.append(words(world, p, "on the relay's port"))
             elif theirs < 1024 or not ipaddress.ip_address(other).is_global:
                 bad.append(words(world, p, "to a service, or nowhere public"))
@@ -338,13 +343,13 @@ def exits_speak_ppspp_only(world, captures):
 
 
 def only_exits_meet_the_internet(world, captures):
-    """The host on the Internet sees the DHT, and exits."""
+    """Where the host on the Internet shares the film, it sees exits only."""
     bad = []
     allowed = {world.address[name] for name in world.exits}
     me = world.address[world.internet]
     for p in captures.get(world.internet, []):
-        other = p.target if p.source == me else p.source
-        if p.kind == "udp" and not is_dht(p) and other not in allowed:
+        other, port = (p.target, p.sport) if p.source == me else (p.source, p.dport)
+        if p.kind == "udp" and port == world.internet_port and other not in allowed:
             bad.append(words(world, p, "no swarm exit"))
     return bad
 

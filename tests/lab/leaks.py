@@ -267,9 +267,11 @@ class Lab:
         self.net.start_captures("exit")
         film = self.make_film("direct.bin", OCTETS // 4)
         internet = self.start("internet", "share", "", "--direct", film)
-        uri = internet.wait_for("shared")["uri"]
+        shared = internet.wait_for("shared")
+        uri = shared["uri"]
         world = claims.World(NAME, self.net.hosts, ["viewer3"], self.relays, swarm_id(uri), MARKER)
         world.exits, world.internet = self.exits, "internet"
+        world.internet_port = int(shared["address"].rsplit(":", 1)[1])
         viewer = self.view("viewer3", uri)
         if len(viewer.wait_for("peer_up")["path"]) != 3:
             raise Failed("the path to an exit has not three hops")
@@ -388,7 +390,7 @@ class Lab:
             (claims.exits_speak_ppspp_only, exit_,
              f"s.sendto(os.urandom(1232), ('{out['internet']}', 9000))"),
             (claims.only_exits_meet_the_internet, "relay1",
-             f"s.sendto({call}, ('{out['internet']}', 9000))"),
+             f"s.sendto({call}, ('{out['internet']}', {self.outside.internet_port}))"),
         ]
         for claim, name, code in rows:
             world = self.outside if claim in claims.EXIT_CLAIMS else self.world
