@@ -343,7 +343,17 @@ Test(tun_named, who_names_nonsense_costs_a_few_meetings_in_vain) {
         cr_assert_geq(village_up(f.v, f.viewer[0], f.view[0]), 2, "after %u s", i);
     }
     cr_expect_eq(from_slots(h), slots);
+    uint8_t misled = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        misled = h->viewer->meet[i].misled > misled ? h->viewer->meet[i].misled : misled;
+    cr_expect_eq(misled, TUN_MISLED_MAX);
     cr_expect_geq(h->info.misnamed, 100, "most of it was not listened to");
+    unsigned misnamed = h->info.misnamed;
+    uint8_t octets[TUN_CONTACT];
+    struct tun_contact c = nonsense(f.v, f.viewer[0], 255);
+    tun_contact_write(octets, &c);
+    say(f.v, w, period, octets, sizeof octets);
+    cr_expect_eq(h->info.misnamed, misnamed + 1, "nobody listens any more");
     cr_expect_leq(begun, TUN_MISLED_MAX + TUN_NAMED_OF_ONE * TUN_NAMED_FAILS, "%u meetings begun",
                   begun);
     village_free(f.v);
@@ -385,6 +395,17 @@ Test(tun_named, places_are_shared_and_slots_have_their_own) {
         for (unsigned j = 0; v->known[i].namer && j < i; j++)
             cr_expect_neq(v->known[i].namer, v->known[j].namer);
     cr_expect_eq(v->named, TUN_NAMED_CONTACTS_MAX);
+    /* nor a second one of theirs at the cost of what the slots said */
+    for (unsigned i = 0; i < v->knowns; i++)
+        if (v->known[i].namer) {
+            struct tun_contact c = nonsense(f.v, f.viewer[0], k++);
+            cr_expect_not(tun_search_named(h, &c, period, 0, v->known[i].namer));
+        }
+    cr_expect_eq(from_slots(h), slots);
+    unsigned slots_now = 0;
+    for (unsigned i = 0; i < v->knowns; i++)
+        slots_now += v->known[i].namer == 0;
+    cr_expect_eq(slots_now, slots);
     village_free(f.v);
 }
 
@@ -434,5 +455,14 @@ Test(tun_named, no_more_than_half_of_the_meetings_are_with_the_named) {
     }
     cr_expect_eq(most, 2 + TUN_NAMED_MEETINGS);
     cr_expect_eq(meetings(h, false), 2);
+    /* nor when nobody else is left: the other places go on looking for whom the slots show */
+    sim_crash(f.v->w->sim, f.seeder);
+    for (unsigned i = 0; i < 60; i++) {
+        for (unsigned k = 0; k < 4; k++)
+            (void)village_say(f.v, f.viewer[0], f.view[0], k, "more", 4);
+        world_run(f.v->w, CV_SEC(1));
+        cr_expect_leq(meetings(h, true), TUN_NAMED_MEETINGS);
+    }
+    cr_expect_geq(village_up(f.v, f.viewer[0], f.view[0]), 1);
     village_free(f.v);
 }
