@@ -51,8 +51,8 @@ struct cli_settings {
     const char *hash, *addressing, *integrity; /* names; NULL = default */
     const char *key, *algorithm, *record;      /* live: key file, name, FILE to keep it in */
     const char *pex_key, *pex_authority, *pex_certificate; /* direct: cli/authority.h */
-    const char *name;            /* live: in its link; NULL = the file's */
-    const char *feed;            /* live: of the command's pipe for what the page records; NULL = none */
+    const char *name; /* live: in its link; NULL = the file's */
+    const char *feed; /* live: of the command's pipe for what the page records; NULL = none */
     const char *passphrase_file; /* identity; NULL = asks */
     const char *network;
     bool json, quiet, direct, secret, private_network, gate_off, exit, no_share, no_player,
