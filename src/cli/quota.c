@@ -98,8 +98,10 @@ void cli_quota_open(struct cli_session *c, const char *text) {
     uint8_t version = cv_rd_u8(&r);
     int64_t began = (int64_t)cv_rd_le64(&r);
     uint64_t used = cv_rd_le64(&r);
-    if (!r.err && version == FILE_VERSION && began >= q->began)
-        q->used = used; /* a clock that was set back does not give it again */
+    if (!r.err && version == FILE_VERSION && began >= q->began) {
+        q->began = began; /* a clock that was set back, or is not set yet, does not give it again */
+        q->used = used;
+    }
     judge(c);
 }
 

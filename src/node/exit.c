@@ -39,6 +39,11 @@ static enum exit_scope scope_of(const struct node_config *cfg) {
     return cfg->private_network ? EXIT_SCOPE_PRIVATE : EXIT_SCOPE_PUBLIC;
 }
 
+uint64_t node_exit_share(const struct node_config *cfg) {
+    uint64_t quarter = cfg->relay_octets_s / 4;
+    return cfg->exit && cfg->relay_octets_s ? quarter + !quarter : 0;
+}
+
 struct node_exit *node_exit_new(const struct node_config *cfg, const struct cv_rng *rng,
                                 struct cv_now now) {
     struct node_exit *x = calloc(1, sizeof *x);
@@ -49,7 +54,7 @@ struct node_exit *node_exit_new(const struct node_config *cfg, const struct cv_r
                             .ports = NODE_EXITS,
                             .own = cfg->relay_addrs,
                             .own_count = cfg->relay_addrs_count,
-                            .octets_s = cfg->relay_octets_s};
+                            .octets_s = node_exit_share(cfg)};
     x->filter = exit_filter_new(&c, rng, now);
     return x->filter ? x : node_exit_free(x);
 }

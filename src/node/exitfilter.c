@@ -347,6 +347,12 @@ enum cv_err exit_filter_open(struct exit_filter *f, struct cv_now now, const str
         return refuse(f, CV_ERR_AGAIN);
     if (o->flows >= NODE_EXIT_OWNER_FLOWS || !cv_tokenbucket_take(&o->opens, now.mono, 1))
         return refuse(f, CV_ERR_LIMIT);
+    /* Each socket has one exchange with an address: a circuit gets one of them. */
+    for (unsigned i = 0; i < f->cfg.ports; i++) {
+        const struct flow *other = at_place(f, to, i);
+        if (other && other->name.hop == name->hop)
+            return refuse(f, CV_ERR_LIMIT);
+    }
     if (!pick_port(f, to, &port))
         return refuse(f, CV_ERR_AGAIN);
     l = free_slot(f->flows, sizeof *l, NODE_EXIT_FLOWS_MAX, &f->flow_hand, flow_is_free, now.mono);

@@ -26,6 +26,7 @@ struct peer {
     uint16_t flow;
     uint32_t transaction; /* of the CONNECT */
     cv_usec again_at;     /* IDLE: not before */
+    bool given;           /* by the user, not by an exit */
     struct exit_join join;
 };
 
@@ -96,6 +97,13 @@ static void forget(struct node *n, struct cv_now now, struct node_swarm *s) {
     for (unsigned i = 0; i < w->peers; i++)
         if (w->peer[i].state != IDLE)
             let_go(n, now, s, &w->peer[i], now.mono);
+    /* What one exit said is not told to the next: made-up addresses would fill the list for
+     * good, and one of its own would show an exit that it has the same viewer as another. */
+    unsigned kept = 0;
+    for (unsigned i = 0; i < w->peers; i++)
+        if (w->peer[i].given)
+            w->peer[kept++] = w->peer[i];
+    w->peers = kept;
     s->circuit = 0;
     w->ready = w->looked = false;
     w->lookup = 0;
@@ -118,17 +126,20 @@ void node_way_close(struct node *n, struct cv_now now, struct node_swarm *s) {
 
 /* ---- peers ---- */
 
-static void add(struct node_way *w, const struct cv_addr *addr) {
-    for (unsigned i = 0; i < w->peers; i++)
-        if (cv_addr_equal(&w->peer[i].addr, addr))
+static void add(struct node_way *w, const struct cv_addr *addr, bool given) {
+    for (unsigned i = 0; i < w->peers; i++) {
+        if (cv_addr_equal(&w->peer[i].addr, addr)) {
+            w->peer[i].given |= given;
             return;
+        }
+    }
     if (w->peers < NODE_WAY_PEERS)
-        w->peer[w->peers++] = (struct peer){.addr = *addr};
+        w->peer[w->peers++] = (struct peer){.addr = *addr, .given = given};
 }
 
 enum cv_err node_way_peer(struct node *n, struct cv_now now, struct node_swarm *s,
                           const struct cv_addr *addr) {
-    add(s->way, addr);
+    add(s->way, addr, /* given= */ true);
     soon(n, now.mono);
     return CV_ERR_OK;
 }
@@ -179,8 +190,9 @@ static void work(struct node *n, struct cv_now now, struct node_swarm *s) {
     node_way_dial(n, now, s);
     if (!w->ready || s->complete)
         return;
-    if (!w->lookup && now.mono >= w->look_at && busy(w) < NODE_WAY_FLOWS &&
-        s->cfg.uri.swarm_id_len >= HASH)
+    bool has_key = s->cfg.uri.swarm_id_len >= HASH;
+    w->looked |= !has_key; /* there is nothing to look for */
+    if (has_key && !w->lookup && now.mono >= w->look_at && busy(w) < NODE_WAY_FLOWS)
         look(n, now, s);
     for (unsigned i = 0; i < w->peers && busy(w) < NODE_WAY_FLOWS; i++)
         if (w->peer[i].state == IDLE && now.mono >= w->peer[i].again_at)
@@ -188,7 +200,7 @@ static void work(struct node *n, struct cv_now now, struct node_swarm *s) {
     for (unsigned i = 0; i < w->peers; i++)
         if (w->peer[i].state == IDLE && busy(w) < NODE_WAY_FLOWS)
             soon(n, w->peer[i].again_at);
-    if (busy(w) < NODE_WAY_FLOWS && !w->lookup)
+    if (has_key && busy(w) < NODE_WAY_FLOWS && !w->lookup)
         soon(n, w->look_at);
     if (is_in_vain(w, now.mono)) {
         hang_up(n, now, s); /* perhaps another exit knows more */
@@ -234,7 +246,7 @@ static void found(struct node *n, struct cv_now now, struct node_swarm *s,
     if (!ev->reply.err && ev->reply.command == TUN_CMD_RESULT &&
         tun_result_read(&r, &m) == CV_ERR_OK && m.kind == TUN_LOOKUP_PEERS)
         for (unsigned i = 0; i < m.peers; i++)
-            add(s->way, &m.peer[i]);
+            add(s->way, &m.peer[i], /* given= */ false);
     soon(n, now.mono);
 }
 

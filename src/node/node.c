@@ -209,7 +209,7 @@ static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool
         .nameless = !relay && cfg->relay && cfg->ledger_store,
         .tokens = relay && cfg->ledger_store,
         .bandwidth_kib_s = cfg->relay_bandwidth_kib,
-        .send_octets_s = relay ? cfg->relay_octets_s : 0,
+        .send_octets_s = relay ? cfg->relay_octets_s - node_exit_share(cfg) : 0,
         .aes = cfg->aes,
         .gate = !cfg->gate_off,
         .hurry = cfg->quick_start,

@@ -185,6 +185,8 @@ bool node_route_pump_some(struct node *n, struct cv_now now, struct ppsp *from);
 void node_route_pump(struct node *n, struct cv_now now, struct ppsp *from);
 
 /* exit.c: relay */
+/* Of what may leave for others in a second, so much is the exit's; 0: there is no limit. */
+uint64_t node_exit_share(const struct node_config *cfg);
 struct node_exit *node_exit_new(const struct node_config *cfg, const struct cv_rng *rng,
                                 struct cv_now now);
 struct node_exit *node_exit_free(struct node_exit *x);

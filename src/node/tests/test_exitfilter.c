@@ -503,6 +503,17 @@ Test(node_exitfilter, one_address_has_a_flow_for_each_socket) {
     exit_filter_free(d->f);
 }
 
+Test(node_exitfilter, a_circuit_has_one_flow_to_an_address) {
+    struct desk *d = desk();
+    for (unsigned i = 0; i < PORTS; i++) {
+        d->name.flow = (uint16_t)(1 + i);
+        cr_expect_eq(open_to(d, &d->peer), i == 0 ? CV_ERR_OK : CV_ERR_LIMIT);
+    }
+    d->name = (struct exit_name){.hop = 11, .flow = 1};
+    cr_expect_eq(open_to(d, &d->peer), CV_ERR_OK, "others are not locked out");
+    exit_filter_free(d->f);
+}
+
 Test(node_exitfilter, an_answer_that_got_lost_is_asked_for_again) {
     struct desk *d = desk();
     struct cv_addr other = addr("45.41.7.2:7000");
