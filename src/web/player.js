@@ -156,8 +156,8 @@ export class Player {
   // What one can go to: all of a film, of a broadcast what is there still.
   span() {
     const { duration, seekable } = this.video;
-    if (Number.isFinite(duration)) return { start: 0, end: duration, live: false };
-    if (!this.live || !seekable.length) return { start: 0, end: 0, live: false };
+    if (!this.live) return { start: 0, end: Number.isFinite(duration) ? duration : 0, live: false };
+    if (!seekable.length) return { start: 0, end: 0, live: true };
     return { start: seekable.start(0), end: seekable.end(seekable.length - 1), live: true };
   }
 

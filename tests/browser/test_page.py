@@ -98,7 +98,8 @@ class Page(programs.Case):
     def parts(self, browser, uri):
         """The same by the player that can go back: it fetches parts, and shows the past."""
         browser.run("const s = document.getElementById('live_player'); s.value = 'parts';"
-                    "s.dispatchEvent(new Event('change')); performance.clearResourceTimings();")
+                    "s.dispatchEvent(new Event('change')); performance.clearResourceTimings();"
+                    "document.getElementById('link').value = '';")
         browser.type("#link", uri + ENTER)
         browser.wait("document.getElementById('video').getVideoPlaybackQuality()"
                      ".totalVideoFrames >= 150", 120)
