@@ -27,6 +27,7 @@ struct tun_keyring {
     struct cv_rng rng;
     struct held_day day[DAYS];
     uint32_t over; /* never sign this day or an earlier one (again) */
+    bool lost;     /* the days that may be signed already are not known yet */
     uint8_t blob[BLOB_MAX];
 };
 
@@ -106,14 +107,28 @@ static bool sign(struct tun_keyring *k, uint32_t day) {
     return true;
 }
 
+/* There was a ring and it cannot be read: what it may have signed must not be signed
+ * again. True when it was found out just now which days these are. */
+static bool stay_silent(struct tun_keyring *k, int64_t wall) {
+    if (!k->lost)
+        return false;
+    uint32_t today = cv_day(wall);
+    uint32_t last = tun_descriptor_is_current(today + 1, wall) ? today + 1 : today;
+    if (last > k->over)
+        k->over = last;
+    k->lost = false;
+    return true;
+}
+
 bool tun_keyring_tick(struct tun_keyring *k, const struct cv_now *now) {
     if (now->wall <= 0)
         return false; /* days mean nothing without a clock */
+    bool changed = stay_silent(k, now->wall);
     for (unsigned i = 0; i < DAYS; i++)
         if (k->day[i].used && !tun_descriptor_is_current(k->day[i].pub.day, now->wall))
             forget(k, &k->day[i]);
     uint32_t today = cv_day(now->wall);
-    bool changed = sign(k, tun_descriptor_day(now->wall));
+    changed |= sign(k, tun_descriptor_day(now->wall));
     changed |= sign(k, today);
     if (tun_descriptor_is_current(today + 1, now->wall))
         changed |= sign(k, today + 1);
@@ -207,26 +222,18 @@ static enum cv_err load(struct tun_keyring *k, const uint8_t *blob, size_t len) 
     return CV_ERR_OK;
 }
 
-/* There was a ring and it cannot be read: what it had signed must not be signed
- * again, so nothing is until the day after tomorrow's descriptor is due. */
-static void stay_silent(struct tun_keyring *k, const struct cv_now *now) {
-    for (unsigned i = 0; i < DAYS; i++)
-        cv_wipe(&k->day[i], sizeof k->day[i]);
-    uint32_t today = cv_day(now->wall);
-    k->over = tun_descriptor_is_current(today + 1, now->wall) ? today + 1 : today;
-}
-
 struct tun_keyring *tun_keyring_new(const struct tun_keyring_config *cfg, const struct cv_rng *rng,
-                                    const struct cv_now *now, const void *blob, size_t len,
-                                    enum cv_err *ret_err) {
+                                    const void *blob, size_t len, enum cv_err *ret_err) {
     struct tun_keyring *k = calloc(1, sizeof *k);
     if (!k)
         return NULL;
     k->cfg = *cfg;
     k->rng = *rng;
     *ret_err = blob ? load(k, blob, len) : CV_ERR_OK;
-    if (*ret_err)
-        stay_silent(k, now);
+    if (*ret_err) {
+        cv_wipe(k->day, sizeof k->day);
+        k->lost = true;
+    }
     return k;
 }
 

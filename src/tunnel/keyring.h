@@ -3,9 +3,10 @@
  * and onion secrets behind it (tunnel.md section 5). Yesterday's serve until
  * 08:00, tomorrow's descriptor is signed from 21:00 on. Nothing signed is shown
  * before the whole keyring was stored: a relay that forgets what it signed
- * would sign a second one for that day and prove itself a liar. Loaded with
- * today's entry missing, but with proof that there was one, it stays silent
- * for that day.
+ * would sign a second one for that day and prove itself a liar. Given a ring
+ * that cannot be read it signs none of the days for which that may have signed:
+ * today, and from 21:00 on tomorrow. That is kept like what is signed, so
+ * it is found out once and not anew with every start.
  */
 #ifndef CULVERT_TUNNEL_KEYRING_H
 #define CULVERT_TUNNEL_KEYRING_H
@@ -50,10 +51,9 @@ struct tun_keyring_day {
 
 /* `blob`: what tun_keyring_blob() gave before, or NULL. A blob that is damaged
  * or another identity's is CV_ERR_CORRUPT through *ret_err, and the ring then
- * holds nothing for today. NULL: out of memory. */
+ * is silent from the first tick with a clock. NULL: out of memory. */
 struct tun_keyring *tun_keyring_new(const struct tun_keyring_config *cfg, const struct cv_rng *rng,
-                                    const struct cv_now *now, const void *blob, size_t len,
-                                    enum cv_err *ret_err);
+                                    const void *blob, size_t len, enum cv_err *ret_err);
 struct tun_keyring *tun_keyring_free(struct tun_keyring *k); /* wipes */
 
 /* Signs what is due and forgets what is over. True when the ring must be

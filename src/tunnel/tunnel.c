@@ -20,7 +20,7 @@ static size_t index_slots(const struct tun_config *cfg) {
     return slots;
 }
 
-static enum cv_err new_keyring(struct tunnel *t, const struct cv_now *now) {
+static enum cv_err new_keyring(struct tunnel *t) {
     struct tun_keyring_config cfg = {.identity = &t->identity_secret,
                                      .flags = t->cfg.relay_flags,
                                      .suites = TUN_SUITES_CHACHA,
@@ -33,7 +33,7 @@ static enum cv_err new_keyring(struct tunnel *t, const struct cv_now *now) {
         if (t->cfg.addr[i].family)
             cfg.addr[cfg.addrs++] = t->cfg.addr[i];
     enum cv_err err; /* a damaged ring stays silent by itself */
-    t->keyring = tun_keyring_new(&cfg, &t->rng, now, t->cfg.blob[TUN_BLOB_KEYRING],
+    t->keyring = tun_keyring_new(&cfg, &t->rng, t->cfg.blob[TUN_BLOB_KEYRING],
                                  t->cfg.blob_len[TUN_BLOB_KEYRING], &err);
     return t->keyring ? CV_ERR_OK : CV_ERR_NOMEM;
 }
@@ -90,7 +90,7 @@ static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
     if (!t->admission)
         return CV_ERR_NOMEM;
     tun_admission_init(t->admission, &t->rng, now->mono);
-    err = new_keyring(t, now);
+    err = new_keyring(t);
     if (err)
         return err;
     keyring_tick(t, now);

@@ -30,11 +30,9 @@ static void init(struct bench *b) {
     b->rng = cv_rng_seeded(&b->seed);
 }
 
-static struct tun_keyring *make(struct bench *b, int64_t wall, const void *blob, size_t len,
-                                enum cv_err want) {
+static struct tun_keyring *make(struct bench *b, const void *blob, size_t len, enum cv_err want) {
     enum cv_err err;
-    struct cv_now now = {.mono = 1, .wall = wall};
-    struct tun_keyring *k = tun_keyring_new(&b->cfg, &b->rng, &now, blob, len, &err);
+    struct tun_keyring *k = tun_keyring_new(&b->cfg, &b->rng, blob, len, &err);
     cr_assert_not_null(k);
     cr_expect_eq(err, want);
     return k;
@@ -54,7 +52,7 @@ static bool tick(struct tun_keyring *k, int64_t wall) {
 Test(tun_keyring, shows_nothing_before_it_is_stored) {
     struct bench b;
     init(&b);
-    struct tun_keyring *k = make(&b, NOON, NULL, 0, CV_ERR_OK);
+    struct tun_keyring *k = make(&b, NULL, 0, CV_ERR_OK);
     struct cv_now now = {.mono = 1, .wall = NOON};
     cr_expect(tun_keyring_tick(k, &now));
     cr_expect_null(tun_keyring_current(k, NOON));
@@ -94,7 +92,7 @@ static const struct {
 Test(tun_keyring, follows_the_calendar) {
     struct bench b;
     init(&b);
-    struct tun_keyring *k = make(&b, HOUR(11), NULL, 0, CV_ERR_OK);
+    struct tun_keyring *k = make(&b, NULL, 0, CV_ERR_OK);
     for (size_t i = 0; i < sizeof calendar / sizeof *calendar; i++) {
         for (int64_t at = i ? calendar[i - 1].wall : HOUR(11); at <= calendar[i].wall; at += 600)
             tick(k, at);
@@ -121,7 +119,7 @@ Test(tun_keyring, follows_the_calendar) {
 Test(tun_keyring, comes_back_from_its_blob_and_signs_nothing_twice) {
     struct bench b;
     init(&b);
-    struct tun_keyring *k = make(&b, NOON, NULL, 0, CV_ERR_OK);
+    struct tun_keyring *k = make(&b, NULL, 0, CV_ERR_OK);
     tick(k, NOON);
     uint8_t digest[TUN_DIGEST], blob[8192];
     memcpy(digest, tun_keyring_current(k, NOON)->digest, sizeof digest);
@@ -131,7 +129,7 @@ Test(tun_keyring, comes_back_from_its_blob_and_signs_nothing_twice) {
     memcpy(blob, at, len);
     tun_keyring_free(k);
 
-    k = make(&b, NOON + 60, blob, len, CV_ERR_OK);
+    k = make(&b, blob, len, CV_ERR_OK);
     cr_expect_not(tick(k, NOON + 60));
     cr_assert_not_null(tun_keyring_current(k, NOON));
     cr_expect_arr_eq(tun_keyring_current(k, NOON)->digest, digest, sizeof digest);
@@ -143,7 +141,7 @@ Test(tun_keyring, comes_back_from_its_blob_and_signs_nothing_twice) {
 
     for (size_t i = 0; i < len; i += 7) {
         blob[i] ^= 1;
-        k = make(&b, NOON, blob, len, CV_ERR_CORRUPT);
+        k = make(&b, blob, len, CV_ERR_CORRUPT);
         blob[i] ^= 1;
         tick(k, NOON);
         cr_expect_null(tun_keyring_current(k, NOON), "silent for the day; octet %zu", i);
@@ -151,14 +149,52 @@ Test(tun_keyring, comes_back_from_its_blob_and_signs_nothing_twice) {
         cr_expect_not_null(tun_keyring_current(k, NOON + DAY), "back the next");
         tun_keyring_free(k);
     }
-    k = make(&b, NOON, blob, len / 2, CV_ERR_CORRUPT);
+    k = make(&b, blob, len / 2, CV_ERR_CORRUPT);
     tun_keyring_free(k);
+}
+
+/* A ring that cannot be read, and when its relay starts again: no day is signed that the
+ * lost ring may have signed, however often it starts, and the next one is. */
+Test(tun_keyring, a_lost_ring_is_silent_for_all_it_may_have_signed) {
+    static const struct {
+        const char *name;
+        int64_t start, calendar; /* the clock at its start, and when it is right */
+        uint32_t first;          /* day that may be signed */
+    } table[] = {
+        {"at night", HOUR(1), HOUR(1), 20001},
+        {"at noon", HOUR(12), HOUR(12), 20001},
+        {"tomorrow's is out", HOUR(21), HOUR(21), 20002},
+        {"late", HOUR(23), HOUR(23), 20002},
+        {"without a clock", 0, HOUR(12), 20001},
+        {"without a clock, late", 0, HOUR(22), 20002},
+    };
+    static const uint8_t unreadable[1];
+    for (unsigned i = 0; i < sizeof table / sizeof *table; i++) {
+        struct bench b;
+        uint8_t blob[8192];
+        size_t len;
+        init(&b);
+        struct tun_keyring *k = make(&b, unreadable, sizeof unreadable, CV_ERR_CORRUPT);
+        cr_expect_eq(tick(k, table[i].start), table[i].start > 0, "%s: kept", table[i].name);
+        tick(k, table[i].calendar);
+        const uint8_t *at = tun_keyring_blob(k, &len);
+        memcpy(blob, at, len);
+        tun_keyring_free(k);
+        k = make(&b, blob, len, CV_ERR_OK);
+        for (int64_t wall = table[i].calendar + 60; wall < HOUR(3 * 24); wall += 600) {
+            tick(k, wall);
+            for (uint32_t day = 19998; day < table[i].first; day++)
+                cr_expect_null(tun_keyring_find(k, day), "%s: day %u", table[i].name, day);
+        }
+        cr_expect_not_null(tun_keyring_find(k, 20002), "%s: back", table[i].name);
+        tun_keyring_free(k);
+    }
 }
 
 Test(tun_keyring, does_nothing_without_a_calendar) {
     struct bench b;
     init(&b);
-    struct tun_keyring *k = make(&b, 0, NULL, 0, CV_ERR_OK);
+    struct tun_keyring *k = make(&b, NULL, 0, CV_ERR_OK);
     cr_expect_not(tick(k, 0));
     cr_expect(tick(k, NOON));
     tun_keyring_free(k);
