@@ -69,7 +69,8 @@ enum cv_err rep_backup_open(uint8_t *file, size_t size, const char *passphrase, 
                             struct rep_backup *ret);
 
 /* Into the open transaction of a store, by the rules of a chain. CV_ERR_DIFFERS: it
- * contradicts what is there. */
+ * contradicts what is there. Which tokens were issued and spent is not in a file: after
+ * a move none of the week of `wall` and the one before is issued or redeemed. */
 enum cv_err rep_backup_restore(const struct rep_store *s, const struct rep_backup *b, int64_t wall);
 
 /* Closes `old` in favour of `heir`, in the open transaction of a store; from the epoch

@@ -61,12 +61,22 @@ static enum cv_err had_before(struct rep_ledger *l, const struct rep_token_reque
     return err;
 }
 
+/* Was it elsewhere in that week, where nobody knows here what it issued and redeemed? */
+static enum cv_err was_elsewhere(struct rep_ledger *l, uint32_t week) {
+    uint8_t request[REP_HASH];
+    return l->store->issued_get(l->store->ctx, week, l->identity_secret.public_key, request);
+}
+
 /* The first request of the week, or that one again. */
 static enum cv_err admit(struct rep_ledger *l, struct cv_now now, const struct rep_token_request *m,
                          const uint8_t request[REP_HASH]) {
     uint8_t first[REP_HASH];
     uint64_t batches;
-    enum cv_err err = l->store->issued_get(l->store->ctx, m->week, m->identity, first);
+    enum cv_err err = was_elsewhere(l, m->week);
+    if (!err)
+        return CV_ERR_LIMIT;
+    if (err == CV_ERR_NOENT)
+        err = l->store->issued_get(l->store->ctx, m->week, m->identity, first);
     if (!err)
         return memcmp(first, request, REP_HASH) == 0 ? CV_ERR_OK : CV_ERR_LIMIT;
     if (err == CV_ERR_NOENT && (err = had_before(l, m)) == CV_ERR_OK)
@@ -131,9 +141,13 @@ static void grant(struct rep_ledger *l, struct cv_now now, struct rep_link *k) {
 
 static enum cv_err spend(struct rep_ledger *l, struct cv_now now, struct rep_link *k, uint32_t week,
                          const uint8_t token[REP_TOKEN]) {
-    if (!rep_ledger_begin(l, now))
+    enum cv_err err = was_elsewhere(l, week);
+    if (!err)
+        return CV_ERR_EXIST;
+    if (err == CV_ERR_NOENT && !rep_ledger_begin(l, now))
         return l->failed;
-    enum cv_err err = l->store->spent_put(l->store->ctx, week, token);
+    if (err == CV_ERR_NOENT)
+        err = l->store->spent_put(l->store->ctx, week, token);
     if (err == CV_ERR_EXIST)
         return memcmp(k->token, token, REP_TOKEN) == 0 ? CV_ERR_OK : CV_ERR_EXIST;
     if (err) {

@@ -109,7 +109,8 @@ struct rep_store {
     enum cv_err (*ban_get)(void *ctx, const uint8_t peer[CV_KEY], int64_t *ret_until);
 
     /* Tokens (priority.h). Issued to an identity in a week: the hash of what it
-     * asked for. issued_put of a known one is EXIST. */
+     * asked for. issued_put of a known one is EXIST. One to the owner itself, who asks
+     * for none, says that it was elsewhere in that week (rep_backup_restore). */
     enum cv_err (*issued_put)(void *ctx, uint32_t week, const uint8_t identity[CV_KEY],
                               const uint8_t request[REP_HASH]);
     enum cv_err (*issued_get)(void *ctx, uint32_t week, const uint8_t identity[CV_KEY],

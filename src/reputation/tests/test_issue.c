@@ -2,6 +2,7 @@
 #include "support/suite.h"
 
 #include "crypto/hash.h"
+#include "reputation/backup.h"
 #include "reputation/chain.h"
 #include "reputation/store_memory.h"
 #include "reputation/tests/guard_world.h"
@@ -113,6 +114,40 @@ Test(rep_issue, a_new_key_gets_what_its_old_one_did_not) {
     cr_expect_eq(ask(&heir[1], 21, false), CV_ERR_OK, "its old key had none");
     cr_expect_eq(ask(&secret[2], 22, false), CV_ERR_DENIED, "a closed key");
     end();
+}
+
+static enum cv_err show_of(uint32_t week, cv_handle link, int64_t at) {
+    uint8_t token[REP_TOKEN_SHOWN] = {3}, hash[REP_LINK_HASH] = {7}, output[CV_VOPRF_OUTPUT];
+    struct cv_addr addr = {.ip = {192, 0, 2, 1}, .port = 9, .family = 4};
+    struct cv_voprf_secret key;
+    cr_assert_eq(rep_ledger_link_up(guard, gw_at(at), link, REP_ROLE_NAMELESS, NULL, &addr),
+                 CV_ERR_OK);
+    cv_token_key(&key, &secret[0], test_network, week);
+    cr_assert_eq(cv_voprf_output(output, &key, token, REP_TOKEN), CV_ERR_OK);
+    CV_BLAKE2B(token + REP_TOKEN, REP_TOKEN_MAC, output, sizeof output, {hash, sizeof hash});
+    return rep_ledger_redeem(guard, gw_at(at), link, token, hash);
+}
+
+/* What it issued and what was spent stayed where it was: nothing of these weeks is issued
+ * or redeemed again where it goes on. */
+Test(rep_issue, a_guard_that_was_moved_begins_with_the_next_week) {
+    struct rep_backup b = {.moved = true};
+    for (int moved = 1; moved >= 0; moved--) {
+        begin();
+        b.moved = moved;
+        b.identity_secret = secret[0];
+        cr_assert_eq(store()->begin(store()->ctx, gw_at(5).wall), CV_ERR_OK);
+        for (int twice = 0; twice < 2; twice++)
+            cr_assert_eq(rep_backup_restore(store(), &b, gw_at(5).wall), CV_ERR_OK);
+        cr_assert_eq(store()->commit(store()->ctx), CV_ERR_OK);
+        start();
+        cr_expect_eq(ask(&secret[1], 10, false), moved ? CV_ERR_LIMIT : CV_ERR_OK);
+        cr_expect_eq(show_of(W - 1, 1, 20), moved ? CV_ERR_EXIST : CV_ERR_OK, "of last week");
+        cr_expect_eq(show_of(W, 2, 30), moved ? CV_ERR_EXIST : CV_ERR_OK, "of this week");
+        cr_expect_eq(show_of(W, 3, WEEK + 60), CV_ERR_EXIST, "and in the next");
+        cr_expect_eq(show_of(W + 1, 4, WEEK + 90), CV_ERR_OK, "of the next");
+        end();
+    }
 }
 
 /* ---- fakes ---- */
