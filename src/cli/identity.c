@@ -56,6 +56,13 @@ enum cv_err cli_identity_whole(struct io_state *state, struct io_why *why) {
                    folder);
         return CV_ERR_DENIED;
     }
+    if (is_there(state, CLI_IDENTITY_MOVING)) {
+        io_why_set(why,
+                   "%.200s: moving its identity elsewhere was interrupted; give 'culvert identity "
+                   "export --move FILE' again, or take it back with 'culvert identity import FILE'",
+                   folder);
+        return CV_ERR_DENIED;
+    }
     if (is_there(state, CLI_IDENTITY_NEW)) {
         io_why_set(
             why,
@@ -133,6 +140,17 @@ static bool remove_file(struct work *w, const char *name) {
     return true;
 }
 
+static bool mark(struct work *w, const char *name) {
+    static const char text[] = "The identity of this folder was moved elsewhere.\n";
+    if (io_state_write(w->state, name, text, sizeof text - 1, &w->why))
+        return failed(w, CLI_STATE);
+    return true;
+}
+
+static bool left(const struct work *w) {
+    return is_there(w->state, CLI_IDENTITY_MOVED) || is_there(w->state, CLI_IDENTITY_MOVING);
+}
+
 /* ---- telling ---- */
 
 static void tell(const struct work *w, const char *action, const uint8_t public_key[CV_KEY],
@@ -162,19 +180,26 @@ static bool seal(struct work *w, const struct rep_backup *b, const struct cli_pa
     return ok;
 }
 
-static bool export_to(struct work *w, struct rep_backup *b, const struct cli_passphrase *pass) {
-    static const char mark[] = "The identity of this folder was moved elsewhere.\n";
-    char hex[2 * CV_KEY + 1], text[CLI_PATH_MAX + 256];
-    bool was_moved = is_there(w->state, CLI_IDENTITY_MOVED);
-    /* First: two folders with one key is what must not be. */
-    if (w->s->move && io_state_write(w->state, CLI_IDENTITY_MOVED, mark, sizeof mark - 1, &w->why))
-        return failed(w, CLI_STATE);
+/* Two folders with one key is what must not be: this one is closed before there is a file,
+ * and once there is one, no second is made of what is old by then. */
+static bool seal_moved(struct work *w, const struct rep_backup *b,
+                       const struct cli_passphrase *pass) {
+    bool again = is_there(w->state, CLI_IDENTITY_MOVING);
+    if (!mark(w, CLI_IDENTITY_MOVING))
+        return false;
     if (!seal(w, b, pass)) {
         struct io_why unsaid;
-        if (w->s->move && !was_moved)
-            (void)io_state_remove(w->state, CLI_IDENTITY_MOVED, &unsaid);
+        if (!again)
+            (void)io_state_remove(w->state, CLI_IDENTITY_MOVING, &unsaid);
         return false;
     }
+    return mark(w, CLI_IDENTITY_MOVED) && remove_file(w, CLI_IDENTITY_MOVING);
+}
+
+static bool export_to(struct work *w, struct rep_backup *b, const struct cli_passphrase *pass) {
+    char hex[2 * CV_KEY + 1], text[CLI_PATH_MAX + 256];
+    if (!(w->s->move ? seal_moved(w, b, pass) : seal(w, b, pass)))
+        return false;
     cv_hex(w->secret.public_key, CV_KEY, hex);
     snprintf(text, sizeof text,
              w->s->move
@@ -192,9 +217,14 @@ static bool export(struct work *w) {
     struct cli_passphrase pass;
     if (!own_key(w))
         return false;
-    if (is_there(w->state, CLI_IDENTITY_MOVED) && !w->s->move)
+    if (is_there(w->state, CLI_IDENTITY_MOVED))
         return fail(w, CLI_STATE,
-                    "%.300s: its identity was moved elsewhere; only --move writes that file again",
+                    "%.300s: its identity was moved elsewhere; export it there, a second file from "
+                    "here would stand against it",
+                    io_state_path(w->state));
+    if (is_there(w->state, CLI_IDENTITY_MOVING) && !w->s->move)
+        return fail(w, CLI_STATE,
+                    "%.300s: moving its identity was interrupted; give --move to complete it",
                     io_state_path(w->state));
     if (access(w->path, F_OK) == 0)
         return fail(w, CLI_FILE, "%.300s: is there already; name a new file", w->path);
@@ -278,6 +308,11 @@ static bool renew(struct work *w) {
     struct cv_ed25519_secret heir;
     if (!own_key(w))
         return false;
+    if (is_there(w->state, CLI_IDENTITY_MOVING))
+        return fail(w, CLI_STATE,
+                    "%.300s: moving its identity was interrupted; give 'culvert identity export "
+                    "--move FILE' again, or take it back with 'culvert identity import FILE'",
+                    io_state_path(w->state));
     if (is_there(w->state, CLI_IDENTITY_MOVED))
         return fail(w, CLI_STATE,
                     "%.300s: its identity was moved elsewhere; renew it there, or take it back "
@@ -289,8 +324,10 @@ static bool renew(struct work *w) {
         bool done = cv_equal(heir.seed, w->secret.seed, CV_KEY); /* but for its last step */
         cv_wipe(&heir, sizeof heir);
         if (done) {
+            if (!swap_keys(w, &w->secret))
+                return false;
             tell(w, "renewed", w->secret.public_key, 0, "The change of the identity is complete.");
-            return remove_file(w, CLI_IDENTITY_NEW);
+            return true;
         }
     }
     return hand_over(w, &w->secret, NULL);
@@ -340,9 +377,22 @@ static bool not_newer(struct work *w, const struct rep_backup *b) {
                                  io_state_path(w->state), here, there);
 }
 
+/* What it signed of these days is known where it was: a ring that cannot be read keeps
+ * the relay from signing another descriptor for one of them (tunnel/keyring.h). */
+static bool no_day_twice(struct work *w) {
+    static const uint8_t unreadable[1];
+    if (io_state_write(w->state, "descriptor", unreadable, sizeof unreadable, &w->why))
+        return failed(w, CLI_STATE);
+    return true;
+}
+
 /* What was moved goes on as it is. */
 static bool import_moved(struct work *w, const struct rep_backup *b) {
     char hex[2 * CV_KEY + 1], text[256];
+    if (w->wall == 0 || w->wall < b->day)
+        return fail(w, CLI_STATE,
+                    "%.300s: was written on a later day than the clock says; set the clock",
+                    w->path);
     if (open_ledger(w, b->identity_secret.public_key))
         return false;
     const struct rep_store *s = rep_store_sqlite_ops(w->file);
@@ -355,8 +405,8 @@ static bool import_moved(struct work *w, const struct rep_backup *b) {
     if (err)
         ok = store_failed(w, err);
     close_ledger(w);
-    ok = ok && keep_key(w, CLI_IDENTITY_FILE, &b->identity_secret) &&
-         remove_file(w, CLI_IDENTITY_MOVED);
+    ok = ok && no_day_twice(w) && keep_key(w, CLI_IDENTITY_FILE, &b->identity_secret) &&
+         remove_file(w, CLI_IDENTITY_MOVING) && remove_file(w, CLI_IDENTITY_MOVED);
     if (!ok)
         return false;
     snprintf(text, sizeof text,
@@ -390,7 +440,7 @@ static bool has_place(struct work *w, const struct rep_backup *b) {
         return fail(w, CLI_STATE,
                     "%.300s: holds another identity; choose another folder with --state DIR",
                     folder);
-    if (!is_there(w->state, CLI_IDENTITY_MOVED))
+    if (!left(w))
         return fail(w, CLI_STATE,
                     "%.200s: this identity is here already, and its chain may be newer than the "
                     "file; nothing was imported",

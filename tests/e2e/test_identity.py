@@ -154,7 +154,7 @@ class Identity(programs.Case):
         status, _, err = programs.run("node", "--state", str(here), "--listen", "127.0.0.1:0", *NET)
         self.assertEqual(status, 3)
         self.assertIn("its identity was moved elsewhere", err)
-        self.refused(3, "only --move writes that file again", here, "export", str(self.folder / "x"))
+        self.refused(3, "its identity was moved elsewhere", here, "export", str(self.folder / "x"))
         self.refused(3, "its identity was moved elsewhere", here, "renew")
 
         told = self.works(there, "import", str(file))
@@ -175,6 +175,70 @@ class Identity(programs.Case):
                          self.ledger(longer / "ledger.db", "export"))
         self.runs(here, self.us.key.hex())
 
+    def ring(self, folder):
+        """Of its `descriptor`: the last day that is not signed (again), the days signed."""
+        octets = (folder / "descriptor").read_bytes()
+        over, n = struct.unpack_from("<IB", octets, 33)
+        days, at = [], 38
+        for _ in range(n):
+            day, length = struct.unpack_from("<I32xH", octets, at)
+            days.append(day)
+            at += 38 + length
+        return over, days
+
+    def test_what_is_moved_signs_no_day_twice(self):
+        here, there, file = self.state("here", 2), self.folder / "there", self.folder / "move"
+        for folder in (here, there):
+            if folder is there:
+                self.works(here, "export", "--move", str(file))
+                self.works(there, "import", str(file))
+                self.assertEqual((there / "descriptor").read_bytes(), b"\0")
+            relay = self.start("relay", "--state", str(folder), "--listen", "127.77.0.1:0", *NET)
+            relay.wait_for("listening")
+            until = time.monotonic() + programs.SECONDS
+            while not (folder / "descriptor").exists() or (folder / "descriptor").stat().st_size < 2:
+                self.assertLess(time.monotonic(), until)
+                time.sleep(0.05)
+            self.assertEqual(relay.end()[0], 0)
+        _, signed = self.ring(here)
+        self.assertNotEqual(signed, [])
+        over, again = self.ring(there)
+        self.assertEqual(again, [])
+        self.assertGreaterEqual(over, max(signed))
+
+    def test_one_move_makes_one_file(self):
+        here, file = self.state("here", 2), self.folder / "move"
+        self.works(here, "export", "--move", str(file))
+        self.refused(3, "its identity was moved elsewhere", here, "export", "--move",
+                     str(self.folder / "second"))
+        self.assertFalse((self.folder / "second").exists())
+
+        # A file that could not be written moved nothing.
+        full = self.state("full", 2)
+        self.refused(5, "No such file", full, "export", "--move", str(self.folder / "no" / "file"))
+        self.runs(full, self.us.key.hex())
+
+        # Interrupted before the file was there: no node runs, and it is given again.
+        torn = self.state("torn", 2)
+        (torn / "moving").write_text("Interrupted.\n")
+        (torn / "moving").chmod(0o600)
+        status, _, err = programs.run("relay", "--state", str(torn), "--listen", "127.78.0.1:0", *NET)
+        self.assertEqual(status, 3)
+        self.assertIn("moving its identity elsewhere was interrupted", err)
+        self.refused(3, "was interrupted", torn, "export", str(self.folder / "copy"))
+        self.refused(3, "was interrupted", torn, "renew")
+        file = self.folder / "again"
+        self.assertEqual(self.works(torn, "export", "--move", str(file))["event"], "moved")
+        self.assertTrue((torn / "moved").exists())
+        self.assertFalse((torn / "moving").exists())
+        self.refused(3, "its identity was moved elsewhere", torn, "export", "--move",
+                     str(self.folder / "third"))
+
+        # Or taken back, if there is a file.
+        (torn / "moved").rename(torn / "moving")
+        self.works(torn, "import", str(file))
+        self.runs(torn, self.us.key.hex())
+
     def test_a_restored_folder_is_renewed(self):
         here = self.state("here", 2)
         copy = self.folder / "copy"
@@ -187,12 +251,13 @@ class Identity(programs.Case):
         self.runs(here, heir)
 
         # Interrupted before and after each of its steps, it is given again.
+        ring = b"what the old key signed of the day"
         seed = (here / "identity").read_bytes()
         ledger = (here / "ledger.db").read_bytes()
         for name, files in (("drawn", {"identity-new": seed}),
                             ("signed", {"identity-new": seed, "ledger.db": ledger}),
                             ("in place", {"identity-new": seed, "ledger.db": ledger,
-                                          "identity": seed})):
+                                          "identity": seed, "descriptor": ring})):
             torn = self.folder / name
             shutil.copytree(copy, torn)
             for file, octets in files.items():
