@@ -370,7 +370,9 @@ uint32_t tun_flow_grant(struct tun_sched *s, struct tun_flow *f, uint32_t cells,
     f->granted = cells > TUN_GRANT_MAX - f->granted ? TUN_GRANT_MAX : f->granted + cells;
     if (f->group && f->state == TUN_FLOW_IDLE && flow_may_send(f))
         flow_list_fresh(s, f);
-    return f->granted > f->count ? f->granted - f->count : 0;
+    /* more than it holds would push out what waits */
+    uint32_t want = f->granted < f->max ? f->granted : f->max;
+    return want > f->count ? want - f->count : 0;
 }
 
 void tun_flow_let_go(struct tun_sched *s, struct tun_flow *f) {

@@ -363,6 +363,22 @@ Test(tun_scheduler, relays_get_to_the_cell_what_they_weigh) {
     }
 }
 
+/* A socket that is blocked for long: what makes up the rate takes no room of what waits. */
+Test(tun_scheduler, what_is_missing_fits_behind_what_waits) {
+    struct bench b = {0};
+    cr_assert_eq(tun_sched_init(&b.s, 8 << 20), CV_ERR_OK);
+    add(&b, 0, 2, 16);
+    b.flow[0].max = 32;
+    fill(&b, 0, 20, 1);
+    tun_flow_hold(&b.s, &b.flow[0]);
+    for (unsigned i = 0; i < 70; i++)
+        for (uint32_t n = tun_flow_grant(&b.s, &b.flow[0], 1, 2); n > 0; n--)
+            tun_sched_put(&b.s, &b.flow[0], tun_sched_take(&b.s), 2);
+    cr_expect_eq(b.s.dropped_cap, 0);
+    cr_expect_eq(b.flow[0].count, 32);
+    finish(&b);
+}
+
 /* Held flows: what is granted goes, and no more; what waits keeps its order. */
 Test(tun_scheduler, a_held_flow_sends_what_is_granted) {
     struct bench b = {0};
