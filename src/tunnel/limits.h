@@ -112,7 +112,9 @@ enum {
     TUN_PACE_PPM = 50,       /* by which an owner's clock is hidden */
     TUN_PACE_MBIT = 512,     /* a relay promises at once, */
     TUN_PACE_LINK = 2,       /* and one part in so many over one link */
-    TUN_PACE_SILENT = 128,   /* ticks that it sends to an owner who says nothing */
+    TUN_PACE_BEGIN = 8,      /* ticks that it sends before it has heard the owner, */
+    TUN_PACE_SILENT = 128,   /* and to one who has spoken and says nothing more */
+    TUN_PACE_SHORT = 512,    /* ticks' worth that was not sent for his silence: the end */
     TUN_PACE_RUN_ON_MAX_S = 1800,
     TUN_RUN_ON_MIN_S = 300, /* the rate goes on after the end of what it was for */
     TUN_RUN_ON_MAX_S = 1200,

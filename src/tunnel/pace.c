@@ -57,10 +57,6 @@ static void run_on(struct tunnel *t, const struct cv_now *now, struct tun_hop *h
 
 static uint8_t order(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                      const struct tun_pace *m) {
-    if (m->rate == 0) {
-        tun_hop_pace_done(t, h);
-        return 0;
-    }
     if (!tun_pacer_is_rate(m->rate) || m->seconds > TUN_PACE_RUN_ON_MAX_S)
         return TUN_ERROR_REFUSED;
     if (!h->pace)
@@ -108,7 +104,7 @@ void tun_hop_pace_done(struct tunnel *t, struct tun_hop *h) {
 
 bool tun_hop_pace_due(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
     struct tun_pacer *p = &h->pace->pacer;
-    if (now->mono >= p->until) {
+    if (now->mono >= p->until || tun_pacer_deserted(p)) {
         tun_hop_destroy(t, h, NULL);
         return false;
     }

@@ -14,7 +14,7 @@ void tun_pacer_init(struct tun_pacer *p, unsigned mbit, int ppm, cv_usec now) {
     assert(tun_pacer_is_rate(mbit) && ppm >= -TUN_PACE_PPM && ppm <= TUN_PACE_PPM);
     *p = (struct tun_pacer){
         .cells = (uint8_t)mbit, .ppm = (int8_t)ppm, .start = now, .until = CV_USEC_NEVER};
-    p->balance = balance_max(p);
+    p->balance = p->cells * TUN_PACE_BEGIN;
 }
 
 cv_usec tun_pacer_next(const struct tun_pacer *p) {
@@ -43,5 +43,11 @@ void tun_pacer_heard(struct tun_pacer *p) {
 uint32_t tun_pacer_spend(struct tun_pacer *p, uint32_t cells) {
     uint32_t n = cells < p->balance ? cells : p->balance;
     p->balance -= n;
+    p->owed += cells - n;
+    p->owed -= n < p->owed ? n : p->owed;
     return n;
+}
+
+bool tun_pacer_deserted(const struct tun_pacer *p) {
+    return p->owed >= (uint32_t)p->cells * TUN_PACE_SHORT;
 }

@@ -20,6 +20,7 @@ struct tun_pacer {
     uint64_t ticks;   /* done since then */
     cv_usec until;    /* the end; NEVER: not known yet */
     uint32_t balance; /* a relay's: cells that it still sends, see tun_pacer_heard() */
+    uint32_t owed;    /* those that it did not send, less those that it did since */
 };
 
 /* What may be ordered: 1, 2, 4, 8, 16 Mbit/s. */
@@ -36,10 +37,14 @@ cv_usec tun_pacer_next(const struct tun_pacer *p);
  * makes up for TUN_PACE_LATE ticks; who slept longer goes on from now. */
 uint32_t tun_pacer_take(struct tun_pacer *p, cv_usec now);
 
-/* A relay sends at most twice what it hears from the owner, and TUN_PACE_SILENT
- * ticks more: nobody makes it send for nothing, and half of what the owner sends
- * may be lost on the way. */
+/* A relay sends at most twice what it hears from the owner, and TUN_PACE_BEGIN ticks
+ * to begin with; what it did not need is saved up to TUN_PACE_SILENT ticks. So nobody
+ * makes it send for nothing, and half of what the owner sends may be lost on the way. */
 void tun_pacer_heard(struct tun_pacer *p);
 uint32_t tun_pacer_spend(struct tun_pacer *p, uint32_t cells); /* how many of these it sends */
+
+/* The owner has sent next to nothing (less than a quarter of the rate) for so long that
+ * TUN_PACE_SHORT ticks' worth was not sent to him: what was promised to him is free. */
+bool tun_pacer_deserted(const struct tun_pacer *p);
 
 #endif

@@ -290,7 +290,7 @@ struct tun_exit {
 enum cv_err tun_exit_read(struct cv_rd *r, struct tun_exit *ret);
 void tun_exit_write(struct cv_wr *w, const struct tun_exit *m);
 
-/* PACE: transaction | rate u8 in Mbit/s, 0 = stop | seconds u32. */
+/* PACE: transaction | rate u8 in Mbit/s | seconds u32. */
 struct tun_pace {
     uint32_t transaction, seconds;
     uint8_t rate;

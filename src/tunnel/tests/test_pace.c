@@ -59,10 +59,10 @@ Test(tun_pace, who_is_late_makes_up_for_some) {
     }
 }
 
-Test(tun_pace, a_relay_spends_twice_what_it_hears_and_a_first_second) {
+Test(tun_pace, a_relay_spends_twice_what_it_hears_and_a_little_to_begin_with) {
     struct tun_pacer p;
     tun_pacer_init(&p, 4, 0, 0);
-    uint32_t first = 4 * TUN_PACE_SILENT;
+    uint32_t first = 4 * TUN_PACE_BEGIN;
     cr_expect_eq(tun_pacer_spend(&p, first + 100), first);
     cr_expect_eq(tun_pacer_spend(&p, 1), 0);
     for (unsigned i = 0; i < 10; i++)
@@ -70,7 +70,7 @@ Test(tun_pace, a_relay_spends_twice_what_it_hears_and_a_first_second) {
     cr_expect_eq(tun_pacer_spend(&p, 100), 20);
     for (unsigned i = 0; i < 100000; i++) /* nothing is saved up beyond that */
         tun_pacer_heard(&p);
-    cr_expect_eq(tun_pacer_spend(&p, 1000000), first);
+    cr_expect_eq(tun_pacer_spend(&p, 1000000), 4 * TUN_PACE_SILENT);
 }
 
 /* ---- on the wire ---- */
@@ -321,6 +321,105 @@ Test(tun_pace, an_owner_who_falls_silent_is_sent_little_more) {
         world_run(s.w, CV_MSEC(10));
     }
     cr_expect_leq(s.total[L][G] - before, 8 * TUN_PACE_SILENT + 50, "%lu", s.total[L][G] - before);
+    world_free(s.w);
+}
+
+/* A PACE as no owner of ours sends it: he says nothing else. */
+static void order(struct scene *s, unsigned rate, uint32_t seconds) {
+    uint8_t body[16];
+    struct cv_wr w = cv_wr_init(body, sizeof body);
+    tun_pace_write(&w, &(struct tun_pace){.rate = (uint8_t)rate, .seconds = seconds});
+    uint32_t transaction;
+    struct cv_now now = world_now(s->w, OWNER);
+    cr_assert_eq(tun_circuit_request(s->w->node[OWNER].t, &now, s->circuit, 1, TUN_CMD_PACE,
+                                     body + 4, cv_wr_len(&w) - 4, &transaction),
+                 CV_ERR_OK);
+    sim_touch(s->w->sim, OWNER);
+}
+
+Test(tun_pace, a_rate_that_is_ordered_again_and_again_brings_no_more_padding) {
+    static struct scene s;
+    begin(&s, 3);
+    uint64_t before = s.total[L][G];
+    for (unsigned i = 0; i < 4; i++) {
+        order(&s, 16, 0);
+        world_run(s.w, CV_MSEC(600));
+        order(&s, 0, 0);
+        world_run(s.w, CV_MSEC(600));
+    }
+    cr_expect_gt(s.w->node[L].t->count.paces_refused, 6);
+    cr_expect_leq(s.total[L][G] - before, 16 * TUN_PACE_BEGIN + 100, "%lu",
+                  s.total[L][G] - before);
+    world_free(s.w);
+}
+
+Test(tun_pace, a_new_circuit_brings_little_padding) {
+    static struct scene s;
+    begin(&s, 3);
+    uint64_t in = s.total[G][L], out = s.total[L][G];
+    for (unsigned i = 0; i < 5; i++) {
+        s.circuit = world_circuit(s.w, OWNER, (const unsigned[]){G, L, R}, 3);
+        cr_assert_neq(s.circuit, 0);
+        order(&s, 16, 0);
+        world_run(s.w, CV_MSEC(600));
+    }
+    in = s.total[G][L] - in;
+    out = s.total[L][G] - out;
+    cr_expect(out <= 40 * in, "%lu for %lu", out, in);
+    world_free(s.w);
+}
+
+/* He begins at once, and is heard before his first answer is: what he is allowed grows. */
+Test(tun_pace, a_long_way_does_not_starve_the_beginning) {
+    static struct scene s;
+    for (unsigned mbit = 1; mbit <= TUN_PACE_MAX; mbit *= 16) {
+        begin(&s, 3);
+        sim_path(s.w->sim, OWNER, G, &(struct sim_path){.delay = CV_MSEC(500)});
+        sim_path(s.w->sim, G, OWNER, &(struct sim_path){.delay = CV_MSEC(500)});
+        cr_assert_eq(pace(&s, mbit), CV_ERR_OK);
+        world_run(s.w, CV_MSEC(520));
+        cr_assert_not_null(at(&s, L)->pace);
+        uint64_t before = s.total[L][G];
+        world_run(s.w, CV_SEC(3));
+        uint64_t bits = (s.total[L][G] - before) * TUN_DATAGRAM * 8, want = mbit * 3000000ULL;
+        cr_expect(bits > want * 97 / 100 && bits < want * 103 / 100, "%u Mbit/s: %lu bits", mbit,
+                  bits);
+        world_free(s.w);
+    }
+}
+
+/* What is promised to somebody who says nothing, or next to nothing, is free again. */
+Test(tun_pace, silence_reserves_nothing) {
+    static struct scene s;
+    for (unsigned cells = 0; cells <= 3; cells += 3) {
+        begin(&s, 3);
+        order(&s, 16, 0);
+        world_run(s.w, CV_SEC(1));
+        cr_assert_not_null(at(&s, L)->pace);
+        cv_handle first = at(&s, L)->handle;
+        for (unsigned i = 0; i < 12; i++) {
+            forth(&s, cells);
+            world_run(s.w, CV_SEC(1));
+        }
+        cr_expect_null(tun_hop_get(s.w->node[L].t, first), "%u cells a second", cells);
+        cr_expect(TAILQ_EMPTY(&s.w->node[L].t->paces));
+        world_free(s.w);
+    }
+}
+
+Test(tun_pace, a_pause_of_the_network_ends_no_rate) {
+    static struct scene s;
+    begin(&s, 3);
+    cr_assert_eq(pace(&s, 4), CV_ERR_OK);
+    world_run(s.w, CV_SEC(5));
+    for (unsigned i = 0; i < 3; i++) {
+        sim_path(s.w->sim, OWNER, G, &(struct sim_path){.cut = true});
+        world_run(s.w, CV_SEC(4));
+        sim_path(s.w->sim, OWNER, G, &(struct sim_path){.delay = CV_MSEC(7)});
+        world_run(s.w, CV_SEC(8));
+    }
+    cr_assert_not_null(at(&s, L));
+    cr_expect_not_null(at(&s, L)->pace);
     world_free(s.w);
 }
 
