@@ -3,6 +3,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import select
 import shutil
 import signal
@@ -68,10 +69,22 @@ class Program:
         return self.process.returncode, err.decode(errors="replace")
 
 
-def run(*args, timeout=SECONDS):
+def days_off(days):
+    """The environment as on a machine whose clock is so many days ahead (or behind, below 0)."""
+    library = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    env = dict(os.environ, FAKETIME=f"{days:+d}d", FAKETIME_DONT_FAKE_MONOTONIC="1",
+               FAKETIME_NO_CACHE="1")
+    needed = subprocess.run(["ldd", CULVERT], capture_output=True, text=True, check=True)
+    asan = re.search(r"libasan\S* => (\S+)", needed.stdout)
+    # A sanitizer must be the first library of all.
+    env["LD_PRELOAD"] = " ".join([*([asan[1]] if asan else []), str(library)])
+    return env
+
+
+def run(*args, timeout=SECONDS, env=None):
     """A program that ends by itself: status, standard output, standard error."""
     done = subprocess.run([CULVERT, *map(str, args)], capture_output=True, timeout=timeout,
-                          check=False)
+                          env=env, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 

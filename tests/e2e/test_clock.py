@@ -4,9 +4,6 @@ that a command with the right clock is not talked into it by one wrong relay.
 
 Debian's faketime moves the wall clock of one process; its monotonic clock stays."""
 import datetime
-import os
-import pathlib
-import re
 import select
 import subprocess
 import time
@@ -14,20 +11,8 @@ import unittest
 
 import programs
 
-FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 RELAYS = 4
 WAIT = 150  # seconds; a few on a machine with nothing else to do
-
-
-def environment(days):
-    """As on a machine whose clock is so many days ahead (or behind, below 0)."""
-    env = dict(os.environ, FAKETIME=f"{days:+d}d", FAKETIME_DONT_FAKE_MONOTONIC="1",
-               FAKETIME_NO_CACHE="1")
-    needed = subprocess.run(["ldd", programs.CULVERT], capture_output=True, text=True, check=True)
-    asan = re.search(r"libasan\S* => (\S+)", needed.stdout)
-    # A sanitizer must be the first library of all.
-    env["LD_PRELOAD"] = " ".join([*([asan[1]] if asan else []), str(FAKETIME)])
-    return env
 
 
 def line(days):
@@ -59,7 +44,7 @@ class Clock(programs.Case):
                 "e2e", "--json", "--quick-start", *boot]
 
     def command(self, days, *args):
-        return subprocess.Popen([programs.CULVERT, *map(str, args)], env=environment(days),
+        return subprocess.Popen([programs.CULVERT, *map(str, args)], env=programs.days_off(days),
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def ends(self, days, *args):

@@ -78,9 +78,9 @@ class Identity(programs.Case):
             self.ledger(folder / "ledger.db", "import", "--ndjson", str(path))
         return folder
 
-    def identity(self, folder, *args, passphrase=None):
+    def identity(self, folder, *args, passphrase=None, env=None):
         return programs.run("identity", *args, *NET, "--state", str(folder), "--passphrase-file",
-                            str(passphrase or self.passphrase))
+                            str(passphrase or self.passphrase), env=env)
 
     def works(self, folder, *args):
         status, out, err = self.identity(folder, *args)
@@ -186,25 +186,33 @@ class Identity(programs.Case):
             at += 38 + length
         return over, days
 
+    def ring_of_relay(self, folder, env=None):
+        """What a relay that starts on it keeps."""
+        file = folder / "descriptor"
+        before = file.read_bytes() if file.exists() else None
+        relay = self.start("relay", "--state", str(folder), "--listen", "127.77.0.1:0", *NET, env=env)
+        relay.wait_for("listening")
+        until = time.monotonic() + programs.SECONDS
+        while not file.exists() or file.read_bytes() == before:
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.05)
+        self.assertEqual(relay.end()[0], 0)
+        return self.ring(folder)
+
     def test_what_is_moved_signs_no_day_twice(self):
         here, there, file = self.state("here", 2), self.folder / "there", self.folder / "move"
-        for folder in (here, there):
-            if folder is there:
-                self.works(here, "export", "--move", str(file))
-                self.works(there, "import", str(file))
-                self.assertEqual((there / "descriptor").read_bytes(), b"\0")
-            relay = self.start("relay", "--state", str(folder), "--listen", "127.77.0.1:0", *NET)
-            relay.wait_for("listening")
-            until = time.monotonic() + programs.SECONDS
-            while not (folder / "descriptor").exists() or (folder / "descriptor").stat().st_size < 2:
-                self.assertLess(time.monotonic(), until)
-                time.sleep(0.05)
-            self.assertEqual(relay.end()[0], 0)
-        _, signed = self.ring(here)
+        _, signed = self.ring_of_relay(here)
         self.assertNotEqual(signed, [])
-        over, again = self.ring(there)
+        self.works(here, "export", "--move", str(file))
+        self.refused(3, "was written on a later day than the clock says", there, "import", str(file),
+                     env=programs.days_off(-1))
+        self.assertFalse((there / "identity").exists())
+        self.works(there, "import", str(file))
+        over, again = self.ring_of_relay(there)
         self.assertEqual(again, [])
         self.assertGreaterEqual(over, max(signed))
+        _, again = self.ring_of_relay(there, env=programs.days_off(2))
+        self.assertGreater(min(again), max(signed))
 
     def test_one_move_makes_one_file(self):
         here, file = self.state("here", 2), self.folder / "move"
