@@ -85,7 +85,7 @@ static void tell_ready(struct tunnel *t, const struct cv_now *now, const struct 
     tell(t, c, &ev);
 }
 
-void tun_circuit_fail(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
+static void tell_down(struct tunnel *t, const struct cv_now *now, const struct tun_circuit *c,
                       enum cv_err err) {
     CV_TRACE(TUNNEL, circuit_down, now->mono, "circuit=%llx err=%d hops=%u",
              (unsigned long long)c->handle, err, c->onion.hops);
@@ -93,6 +93,11 @@ void tun_circuit_fail(struct tunnel *t, const struct cv_now *now, struct tun_cir
         .kind = TUN_EVENT_CIRCUIT_DOWN,
         .circuit_down = {.circuit = c->handle, .err = err, .hops = c->onion.hops}};
     tell(t, c, &ev);
+}
+
+void tun_circuit_fail(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
+                      enum cv_err err) {
+    tell_down(t, now, c, err);
     say_goodbye(t, c);
     tun_circuit_free(t, c);
 }
@@ -308,6 +313,26 @@ enum cv_err tun_circuit_run_on(struct tunnel *t, const struct cv_now *now, cv_ha
     c->pacer.until = cv_usec_add(now->mono, CV_SEC(seconds));
     schedule(t, c);
     return CV_ERR_OK;
+}
+
+/* The way behind the relay that keeps the rate is gone: for the user that is the end, on
+ * the wire it must not be. */
+static void lose_rest(struct tunnel *t, const struct cv_now *now, struct tun_circuit *c,
+                      enum cv_err err) {
+    tell_down(t, now, c, err);
+    uint32_t seconds = (uint32_t)cv_rng_between(&t->fast, TUN_RUN_ON_MIN_S, TUN_RUN_ON_MAX_S);
+    if (tun_circuit_run_on(t, now, c->handle, seconds)) {
+        say_goodbye(t, c);
+        tun_circuit_free(t, c);
+    }
+}
+
+/* Does the relay that keeps the rate say that nobody is behind it any more? */
+static bool is_alone(const struct tun_inner *in) {
+    struct cv_rd r = cv_rd_init(in->data, in->len);
+    struct tun_error m;
+    return in->command == TUN_CMD_ERROR && !tun_error_read(&r, &m) && m.transaction == 0 &&
+           m.code == TUN_ERROR_UNREACHABLE;
 }
 
 /* False: the circuit is gone. */
@@ -611,6 +636,10 @@ static void on_message(struct tunnel *t, const struct cv_now *now, struct tun_ci
     uint32_t transaction = cv_rd_le32(&r);
     if (r.err)
         return;
+    if (c->paced && !c->running_on && hop == PACE_HOP && is_alone(in)) {
+        lose_rest(t, now, c, CV_ERR_CLOSED);
+        return;
+    }
     struct tun_asking *a = asking_find(c, transaction);
     bool pushed = in->command == TUN_CMD_JOINED && unasked;
     if ((!a || a->hop != hop) && !pushed)
@@ -737,6 +766,8 @@ static void silent(struct tunnel *t, const struct cv_now *now, struct tun_circui
     struct tun_link *l = c->leg.link;
     if (l->heard_at <= c->unheard_at)
         tun_link_fail(t, now, l, CV_ERR_TIMEDOUT);
+    else if (c->paced && c->heard_at > c->unheard_at) /* of the relay that keeps the rate */
+        lose_rest(t, now, c, CV_ERR_TIMEDOUT);
     else
         tun_circuit_fail(t, now, c, CV_ERR_TIMEDOUT);
 }

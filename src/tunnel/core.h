@@ -202,6 +202,7 @@ struct tun_hop_pace {
     TAILQ_ENTRY(tun_hop_pace) entry;
     struct tun_hop *hop;
     struct tun_pacer pacer;
+    bool ends; /* the owner has said when */
 };
 
 /* A question that was asked of us, or one cell of the answer to it. */
@@ -417,6 +418,8 @@ void tun_hop_pace(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                   const struct tun_inner *in);
 bool tun_hop_pace_due(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
 void tun_hop_pace_done(struct tunnel *t, struct tun_hop *h);
+/* Whoever stands behind a hop with a rate is gone: the rate stays until the owner says. */
+void tun_hop_pace_alone(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
 
 /* A circuit that ends here gets one role, for good: passed on, introduction,
  * rendezvous, joined to another, open to a swarm, a swarm exit's, or running on at

@@ -482,6 +482,10 @@ void tun_hop_on_created(struct tunnel *t, const struct cv_now *now, struct tun_h
 }
 
 void tun_hop_next_down(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
+    if (h->pace) { /* somebody behind us must not be seen in front of us */
+        tun_hop_pace_alone(t, now, h);
+        return;
+    }
     if (!h->flight) {
         tun_hop_destroy(t, h, &h->next);
         return;

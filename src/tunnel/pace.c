@@ -63,8 +63,9 @@ static uint8_t order(struct tunnel *t, const struct cv_now *now, struct tun_hop 
         return m->seconds ? TUN_ERROR_REFUSED : begin(t, now, h, m->rate);
     /* Once ordered a rate does not change: it would follow something. */
     const struct tun_pacer *p = &h->pace->pacer;
-    if (m->rate != p->cells || m->seconds == 0 || p->until != CV_USEC_NEVER)
+    if (m->rate != p->cells || m->seconds == 0 || h->pace->ends)
         return TUN_ERROR_REFUSED;
+    h->pace->ends = true;
     run_on(t, now, h, m->seconds);
     return 0;
 }
@@ -90,6 +91,16 @@ void tun_hop_pace(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
     struct cv_wr w = cv_wr_init(body, sizeof body);
     tun_pace_write(&w, &m);
     tun_hop_answer(t, now, h, TUN_CMD_PACE, body, cv_wr_len(&w));
+    tun_hop_schedule(t, h);
+}
+
+/* Said once: when it is lost, the owner notices that the last hop is silent. */
+void tun_hop_pace_alone(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
+    assert(h->pace && h->extended);
+    h->extended = false;
+    tun_leg_detach(t, &h->next);
+    h->pace->pacer.until = cv_usec_add(now->mono, CV_SEC(TUN_PACE_RUN_ON_MAX_S));
+    tun_hop_error(t, now, h, 0, TUN_ERROR_UNREACHABLE, NULL, 0);
     tun_hop_schedule(t, h);
 }
 

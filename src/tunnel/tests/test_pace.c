@@ -467,6 +467,60 @@ Test(tun_pace, what_is_too_much_does_not_wait_for_ever) {
 
 /* ---- the end ---- */
 
+/* clang-format off */
+static const struct {
+    const char *name;
+    bool crash; /* else it says DESTROY */
+} behinds[] = {
+    { "a relay behind says that it is over", false },
+    { "a relay behind falls silent",         true },
+};
+/* clang-format on */
+
+/* Nobody behind the relay that keeps the rate decides when it ends. */
+Test(tun_pace, who_stands_behind_ends_the_way_and_not_the_rate) {
+    static struct scene s;
+    for (size_t row = 0; row < sizeof behinds / sizeof *behinds; row++) {
+        const char *name = behinds[row].name;
+        begin(&s, 3);
+        cr_assert_eq(pace(&s, 2), CV_ERR_OK);
+        watch(&s, PLAYS, CV_SEC(3));
+        static const unsigned ways[][2] = {{OWNER, G}, {G, L}, {L, G}, {G, OWNER}};
+        uint64_t before[4];
+        for (unsigned i = 0; i < 4; i++)
+            before[i] = s.total[ways[i][0]][ways[i][1]];
+        if (behinds[row].crash) {
+            sim_crash(s.w->sim, R);
+        } else {
+            tun_hop_destroy(s.w->node[R].t, at(&s, R), NULL);
+            sim_touch(s.w->sim, R);
+        }
+        for (unsigned i = 0; i < 600; i++) { /* he says something, as long as he may */
+            forth(&s, 1);
+            world_run(s.w, CV_MSEC(100));
+        }
+        for (unsigned i = 0; i < 4; i++) {
+            uint64_t bits = (s.total[ways[i][0]][ways[i][1]] - before[i]) * TUN_DATAGRAM * 8;
+            cr_expect(bits > 120000000ULL * 99 / 100 && bits < 120000000ULL * 101 / 100,
+                      "%s: %lu bits from %u", name, bits, ways[i][0]);
+        }
+        cr_expect_eq(world_count(s.w, OWNER, TUN_EVENT_CIRCUIT_DOWN), 1, "%s: its user", name);
+        struct cv_now now = world_now(s.w, OWNER);
+        cr_expect_eq(tun_circuit_send(s.w->node[OWNER].t, &now, s.circuit, TUN_CMD_DATAGRAM, "", 0),
+                     CV_ERR_NOENT, "%s", name);
+        struct tun_circuit_info info = {0};
+        cr_expect_eq(tun_circuit_info(s.w->node[OWNER].t, s.circuit, &info), CV_ERR_OK, "%s", name);
+        cr_expect(info.runs_on_until > now.mono + CV_SEC(200) &&
+                      info.runs_on_until < now.mono + CV_SEC(TUN_RUN_ON_MAX_S),
+                  "%s", name);
+        world_run(s.w, info.runs_on_until > now.mono ? info.runs_on_until - now.mono + CV_SEC(1)
+                                                     : CV_SEC(1));
+        cr_expect_null(at(&s, L), "%s: the owner said when", name);
+        cr_expect_eq(tun_circuit_info(s.w->node[OWNER].t, s.circuit, &info), CV_ERR_NOENT);
+        world_free(s.w);
+    }
+}
+
 Test(tun_pace, it_runs_on_without_the_rest_of_the_way) {
     static struct scene s;
     begin(&s, 3);
