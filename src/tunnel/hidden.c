@@ -86,9 +86,29 @@ void tun_road_close(struct tun_road *r) {
     road_clear(r);
 }
 
+unsigned tun_hidden_running_on(const struct tun_hidden *h) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_PACED_JOINS_MAX; i++)
+        n += h->runs_on[i] > tun_hidden_now(h);
+    return n;
+}
+
+/* The swarm's circuit runs on; nothing is noted of one that does not. */
+static void note_running_on(struct tun_hidden *h, cv_handle circuit) {
+    struct tun_circuit_info info;
+    if (tun_circuit_info(h->all->t, circuit, &info))
+        return;
+    for (unsigned i = 0; i < TUN_PACED_JOINS_MAX; i++)
+        if (h->runs_on[i] <= tun_hidden_now(h)) {
+            h->runs_on[i] = info.runs_on_until;
+            return;
+        }
+}
+
 void tun_road_run_on(struct tun_road *r) {
     struct tun_hiddens *all = r->kind ? r->owner->all : NULL;
-    if (!all || !all->t || !r->ready || !r->owner->pace) {
+    if (!all || !all->t || !r->ready || !r->owner->pace ||
+        tun_hidden_running_on(r->owner) == TUN_PACED_JOINS_MAX) {
         tun_road_close(r);
         return;
     }
@@ -98,6 +118,7 @@ void tun_road_run_on(struct tun_road *r) {
         tun_road_close(r);
         return;
     }
+    note_running_on(r->owner, r->circuit);
     tun_client_failed(all->t, &all->now, r->circuit, TUN_HOPS_MAX); /* nobody's fault */
     road_clear(r);
 }
@@ -465,6 +486,7 @@ static void on_down(struct tun_hiddens *all, const struct tun_event *ev) {
     }
     if (was.e2e)
         tun_hidden_peer_down(h, &was);
+    note_running_on(h, was.circuit); /* whoever was behind its second relay is gone */
     road_clear(r);
     if (was.kind == TUN_ROAD_RENDEZVOUS && was.e2e)
         tun_meet_on_down(h, was.part);

@@ -243,6 +243,7 @@ struct tun_hidden {
     struct tun_hidden_info info;
     uint8_t pace;              /* Mbit/s that each joined road keeps; 0: none */
     cv_usec refused_at;        /* when a relay last would not keep it; 0: never */
+    cv_usec runs_on[TUN_PACED_JOINS_MAX]; /* until when roads that are over keep it */
     struct tun_viewer *viewer; /* one of the two */
     struct tun_seeder *seeder;
 };
@@ -279,8 +280,10 @@ static inline cv_usec tun_hidden_pause(const struct tun_hidden *h, cv_usec norma
 enum cv_err tun_road_open(struct tun_hidden *h, struct tun_road *r, enum tun_road_kind kind,
                           void *part, const struct tun_path_request *req);
 void tun_road_close(struct tun_road *r); /* no-op without a circuit */
-/* The same at the end of a swarm: a road that keeps a rate goes on doing so. */
+/* The same at the end of what was up: a road that keeps a rate goes on doing so, unless
+ * TUN_PACED_JOINS_MAX of the swarm's do already. */
 void tun_road_run_on(struct tun_road *r);
+unsigned tun_hidden_running_on(const struct tun_hidden *h); /* how many do */
 /* Closed because whoever is next on it does not answer. True: it was the last
  * hop that did not. */
 bool tun_road_give_up(struct tun_road *r);

@@ -120,6 +120,8 @@ static unsigned wanted(const struct tun_hidden *h) {
 /* ---- ends ---- */
 
 static void clear(struct tun_meet *m) {
+    if (m->state == TUN_MEET_UP)
+        tun_road_run_on(&m->rp);
     tun_road_close(&m->rp);
     tun_road_close(&m->ip);
     cv_noise_done(&m->noise);

@@ -257,6 +257,8 @@ static void points_work(struct tun_hidden *h) {
 /* ---- visitors ---- */
 
 static void join_clear(struct tun_join *j) {
+    if (j->state == TUN_JOIN_UP)
+        tun_road_run_on(&j->road);
     tun_road_close(&j->road);
     cv_wipe(j, sizeof *j);
 }
@@ -277,12 +279,18 @@ static bool seen_before(struct tun_hidden *h, const uint8_t *ephemeral, const ui
     return false;
 }
 
-static struct tun_join *join_free(struct tun_seeder *s) {
+/* What runs on for visitors who left takes the place of others. */
+static struct tun_join *join_free(const struct tun_hidden *h) {
+    struct tun_seeder *s = h->seeder;
+    struct tun_join *found = NULL;
+    unsigned busy = tun_hidden_running_on(h);
     for (unsigned i = 0; i < s->joins_max; i++) {
-        if (s->join[i].state == TUN_JOIN_IDLE)
-            return &s->join[i];
+        if (s->join[i].state != TUN_JOIN_IDLE)
+            busy++;
+        else if (!found)
+            found = &s->join[i];
     }
-    return NULL;
+    return busy < s->joins_max ? found : NULL;
 }
 
 /* Opens an introduction under this period's or the last one's keys. */
@@ -357,7 +365,7 @@ static void on_introduction(struct tun_hidden *h, const struct tun_point *p,
              cv_id_short(p->ip, CV_KEY));
     if (!receive(h, p, &in, &noise, &where))
         return;
-    struct tun_join *j = join_free(s);
+    struct tun_join *j = join_free(h);
     if (seen_before(h, in.flight, where.cookie) || !j ||
         !cv_tokenbucket_take(&s->introductions, now(h), 1000))
         h->info.refused++;

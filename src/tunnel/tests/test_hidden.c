@@ -858,6 +858,32 @@ Test(tun_hidden, a_constant_rate_is_kept_until_long_after_the_end) {
     }
 }
 
+/* The rate that visitors left behind is the seeder's still: it counts. */
+Test(tun_hidden, a_seeder_keeps_the_rate_of_who_left_and_no_more_than_eight) {
+    struct village *v = six(2);
+    cv_handle share;
+    unsigned seeder = seeded(v, &share);
+    keep(v, seeder, share, 2);
+    struct tun_rates rates;
+    for (unsigned i = 0; i < 9; i++) {
+        unsigned viewer = village_client(v);
+        cv_handle view = village_view(v, viewer, "film");
+        bool met = village_meet(v, viewer, view, 1, CV_SEC(15));
+        cr_expect(met || i > 3, "visitor %u", i);
+        struct cv_now now = world_now(v->w, viewer);
+        tun_hidden_close(v->w->node[viewer].t, &now, view);
+        sim_touch(v->w->sim, viewer);
+        world_run(v->w, CV_SEC(5));
+        tun_rates(v->w->node[seeder].t, &rates);
+        cr_expect(rates.running_on > 0 && rates.circuits <= TUN_PACED_JOINS_MAX,
+                  "visitor %u: %u run on of %u", i, rates.running_on, rates.circuits);
+    }
+    struct tun_hidden_info info;
+    cr_assert_eq(tun_hidden_info(v->w->node[seeder].t, share, &info), CV_ERR_OK);
+    cr_expect_gt(info.refused, 0);
+    village_free(v);
+}
+
 Test(tun_hidden, where_no_relay_keeps_the_rate_nobody_is_met_without_it) {
     struct village *v = six(4);
     cv_handle share;
