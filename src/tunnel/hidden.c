@@ -93,7 +93,7 @@ unsigned tun_hidden_running_on(const struct tun_hidden *h) {
     return n;
 }
 
-/* The swarm's circuit runs on; nothing is noted of one that does not. */
+/* The swarm's circuit runs on, or is gone; one that is too many ends. */
 static void note_running_on(struct tun_hidden *h, cv_handle circuit) {
     struct tun_circuit_info info;
     if (tun_circuit_info(h->all->t, circuit, &info))
@@ -103,6 +103,7 @@ static void note_running_on(struct tun_hidden *h, cv_handle circuit) {
             h->runs_on[i] = info.runs_on_until;
             return;
         }
+    tun_circuit_close(h->all->t, &h->all->now, circuit);
 }
 
 void tun_road_run_on(struct tun_road *r) {

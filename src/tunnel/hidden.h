@@ -46,7 +46,8 @@ enum cv_err tun_hidden_share(struct tunnel *t, const struct cv_now *now, const v
 /* Constant rate: this swarm's joined circuits carry `mbit` (2, 4, 8, 16) Mbit/s in each
  * direction, whatever is said: half of it each circuit, of which a viewer has two and a
  * seeder one for each visitor (to TUN_PACED_JOINS_MAX of these). When the swarm is
- * closed they run on for 5 to 20 minutes. Right after view or share; INVAL: no such
+ * closed, or one of them is over, they run on for 5 to 20 minutes (eight at most; a
+ * seeder's count among its eight). Right after view or share; INVAL: no such
  * rate, or too late; NOENT. */
 enum cv_err tun_hidden_pace(struct tunnel *t, cv_handle hidden, unsigned mbit);
 

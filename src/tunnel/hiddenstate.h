@@ -241,10 +241,10 @@ struct tun_hidden {
     cv_handle handle;
     struct tun_swarm_secret swarm_secret;
     struct tun_hidden_info info;
-    uint8_t pace;              /* Mbit/s that each joined road keeps; 0: none */
-    cv_usec refused_at;        /* when a relay last would not keep it; 0: never */
+    uint8_t pace;                         /* Mbit/s that each joined road keeps; 0: none */
+    cv_usec refused_at;                   /* when a relay last would not keep it; 0: never */
     cv_usec runs_on[TUN_PACED_JOINS_MAX]; /* until when roads that are over keep it */
-    struct tun_viewer *viewer; /* one of the two */
+    struct tun_viewer *viewer;            /* one of the two */
     struct tun_seeder *seeder;
 };
 

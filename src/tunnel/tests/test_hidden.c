@@ -884,6 +884,30 @@ Test(tun_hidden, a_seeder_keeps_the_rate_of_who_left_and_no_more_than_eight) {
     village_free(v);
 }
 
+/* A seeder that dies ends no viewer's rate, and one that does it often adds no end of it. */
+Test(tun_hidden, a_viewer_keeps_the_rate_of_a_seeder_that_is_gone) {
+    for (unsigned full = 0; full < 2; full++) {
+        struct village *v = six(2);
+        cv_handle share;
+        unsigned seeder = seeded(v, &share), viewer = village_client(v);
+        cv_handle view = village_view(v, viewer, "film");
+        keep(v, viewer, view, 4);
+        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(20)));
+        struct tun_hiddens *all = v->w->node[viewer].t->user[TUN_USER_HIDDEN];
+        struct tun_hidden *h = tun_handles_get(&all->swarms, view);
+        for (unsigned i = 0; full && i < TUN_PACED_JOINS_MAX; i++)
+            h->runs_on[i] = CV_USEC_NEVER;
+        struct cv_now now = world_now(v->w, seeder);
+        tun_hidden_close(v->w->node[seeder].t, &now, share);
+        sim_touch(v->w->sim, seeder);
+        world_run(v->w, CV_SEC(20));
+        struct tun_rates rates;
+        tun_rates(v->w->node[viewer].t, &rates);
+        cr_expect_eq(rates.running_on, full ? 0 : 2, "%u run on", rates.running_on);
+        village_free(v);
+    }
+}
+
 Test(tun_hidden, where_no_relay_keeps_the_rate_nobody_is_met_without_it) {
     struct village *v = six(4);
     cv_handle share;

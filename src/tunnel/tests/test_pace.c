@@ -348,8 +348,7 @@ Test(tun_pace, a_rate_that_is_ordered_again_and_again_brings_no_more_padding) {
         world_run(s.w, CV_MSEC(600));
     }
     cr_expect_gt(s.w->node[L].t->count.paces_refused, 6);
-    cr_expect_leq(s.total[L][G] - before, 16 * TUN_PACE_BEGIN + 100, "%lu",
-                  s.total[L][G] - before);
+    cr_expect_leq(s.total[L][G] - before, 16 * TUN_PACE_BEGIN + 100, "%lu", s.total[L][G] - before);
     world_free(s.w);
 }
 
