@@ -367,11 +367,16 @@ Test(tun_named, places_are_shared_and_slots_have_their_own) {
     uint32_t period = v->meet[0].period;
     unsigned slots = from_slots(h);
     uint8_t k = 50;
-    for (cv_handle namer = 1; namer <= 4; namer++)
+    for (cv_handle namer = 1; namer <= 4; namer++) {
         for (unsigned i = 0; i < TUN_NAMED_OF_ONE; i++) {
             struct tun_contact c = nonsense(f.v, f.viewer[0], k++);
             cr_expect(tun_search_named(h, &c, period, 0, namer));
         }
+        /* there is room, but not for more of one peer */
+        struct tun_contact more = nonsense(f.v, f.viewer[0], k++);
+        (void)tun_search_named(h, &more, period, 0, namer);
+        cr_expect_eq(v->named, namer * TUN_NAMED_OF_ONE);
+    }
     cr_expect_eq(v->named, TUN_NAMED_CONTACTS_MAX);
     /* a fifth peer gets places, at the cost of those that have most; never more than they */
     for (unsigned i = 0; i < 20; i++) {
