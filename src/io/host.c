@@ -5,6 +5,7 @@
 
 #include "crypto/rng_system.h"
 #include "io/clock.h"
+#include "io/limits.h"
 
 enum {
     STRIDE = 1472,      /* the most a UDP datagram has on Ethernet */
@@ -140,8 +141,10 @@ static enum cv_err open_socket(struct io_host *h, enum node_socket kind, const s
     s->kind = kind;
     if (!addr->family)
         return CV_ERR_OK;
-    enum cv_err err = io_udp_open(
-        &(struct io_udp_config){.addr = *addr, .buffer = cfg->buffer_octets}, &s->udp, why);
+    bool circuits = kind == NODE_SOCKET_MAIN || kind == NODE_SOCKET_OWN;
+    uint32_t buffer = cfg->buffer_octets ? cfg->buffer_octets : circuits ? IO_BUFFER_WISH : 0;
+    enum cv_err err =
+        io_udp_open(&(struct io_udp_config){.addr = *addr, .buffer = buffer}, &s->udp, why);
     if (err)
         return err;
     uint8_t *arena = malloc((size_t)SLOTS * octets);

@@ -21,7 +21,7 @@ struct io_host_config {
     struct cv_addr main, own; /* where MAIN and OWN are bound; port 0 = any */
     struct cv_addr direct;    /* family 0 = no direct socket */
     uint32_t direct_chunk;    /* octets of the largest chunk that leaves by it; 0 = 1024 */
-    uint32_t buffer_octets;   /* wished for each socket buffer; 0 = what everybody may have */
+    uint32_t buffer_octets;   /* wished for each socket buffer; 0 = io/limits.h */
 };
 
 /* Is told every event of the node, in order. `ev` is valid during the call. */

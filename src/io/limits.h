@@ -11,7 +11,9 @@ enum {
     IO_RECV_OCTETS = 65536,
     IO_RECV_SPLIT_MAX = 128,
 
-    /* Asked for a socket's buffers when nobody says otherwise; the system gives less. */
+    /* Asked for the buffers of sockets that carry circuits, when nobody says otherwise; the
+     * system may give less. Plain PPSPP has the system's default: with more its windows grow
+     * so large that a machine which is busy repeats a third of everything. */
     IO_BUFFER_WISH = 4 << 20,
 
     /* One send call: so many messages, each a segmented run or one datagram. */

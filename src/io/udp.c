@@ -32,12 +32,11 @@ static void look_constant(int fd, uint8_t family) {
     set(fd, IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, 0);
 }
 
-/* What is asked for goes beyond the system's maximum when we may; nothing asked for:
- * up to the maximum, which is twice of what a socket begins with. */
+/* Beyond the system's maximum when we may, else up to it. */
 static uint32_t buffer(int fd, int force, int option, uint32_t octets) {
-    int value = octets ? (int)octets : IO_BUFFER_WISH, got = 0;
+    int value = (int)octets, got = 0;
     socklen_t len = sizeof got;
-    if (!octets || setsockopt(fd, SOL_SOCKET, force, &value, sizeof value) != 0)
+    if (octets && setsockopt(fd, SOL_SOCKET, force, &value, sizeof value) != 0)
         set(fd, SOL_SOCKET, option, value);
     getsockopt(fd, SOL_SOCKET, option, &got, &len);
     return (uint32_t)got;

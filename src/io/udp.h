@@ -27,7 +27,7 @@ struct io_udp;
 
 struct io_udp_config {
     struct cv_addr addr; /* to bind to; port 0: any free one */
-    uint32_t buffer;     /* octets asked for each socket buffer; 0: what everybody may have */
+    uint32_t buffer;     /* octets asked for each socket buffer; 0: the system's default */
     bool no_gso, no_gro; /* do without: for tests and comparisons */
 };
 

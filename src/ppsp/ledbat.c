@@ -8,9 +8,6 @@
 /* Timers of the event loop are coarse: what fits in so much time may leave at
  * once; never less than a batch that the network swallows whole. */
 #define PACE_QUANTUM CV_MSEC(2)
-/* Being woken later than asked is the machine's delay, not the network's: what could
- * have left by then leaves now, for so much time at most. */
-#define PACE_LATE_MAX CV_MSEC(20)
 enum { PACE_BURST = 16 }; /* datagrams */
 
 /* What the filter looks back at, at least: for the window, and for the end of slow
@@ -354,8 +351,6 @@ static uint64_t pace(const struct ppsp_ledbat *l) {
 
 uint64_t ppsp_ledbat_allowance(struct ppsp_ledbat *l, cv_usec now, cv_usec *ret_at) {
     *ret_at = CV_USEC_NEVER;
-    cv_usec late = l->paced && now > l->wake_at ? now - l->wake_at : 0;
-    late = late < PACE_LATE_MAX ? late : PACE_LATE_MAX;
     l->paced = false;
     if (l->flight >= l->cwnd)
         return 0;
@@ -365,7 +360,7 @@ uint64_t ppsp_ledbat_allowance(struct ppsp_ledbat *l, cv_usec now, cv_usec *ret_
     if (l->srtt == 0)
         return window < l->mss ? l->mss : window;
 
-    uint64_t rate = pace(l), burst = rate * (PACE_QUANTUM + late) / 1000000;
+    uint64_t rate = pace(l), burst = rate * PACE_QUANTUM / 1000000;
     uint64_t least = (uint64_t)PACE_BURST * l->mss;
     burst = burst < least ? least : burst;
     cv_usec passed = cv_usec_since(now, l->credit_at);
@@ -379,7 +374,7 @@ uint64_t ppsp_ledbat_allowance(struct ppsp_ledbat *l, cv_usec now, cv_usec *ret_
     need = need < l->mss ? l->mss : need > least ? least : need;
     if (l->credit < need) {
         l->paced = true;
-        *ret_at = l->wake_at = now + (need - l->credit) * 1000000 / rate + 1;
+        *ret_at = now + (need - l->credit) * 1000000 / rate + 1;
         return 0;
     }
     window = window < l->credit ? window : l->credit;

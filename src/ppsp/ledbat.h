@@ -61,8 +61,7 @@ struct ppsp_ledbat {
 
     uint64_t credit; /* octets that pacing allows now */
     cv_usec credit_at;
-    bool paced;      /* pacing, not a lack of requests, kept the window from being full, */
-    cv_usec wake_at; /* .. and should have let go then */
+    bool paced; /* pacing, not a lack of requests, kept the window from being full */
 };
 
 void ppsp_ledbat_init(struct ppsp_ledbat *l, uint32_t mss, cv_usec target, cv_usec now);

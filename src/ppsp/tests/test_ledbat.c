@@ -177,30 +177,6 @@ Test(ppsp_ledbat, paces) {
     cr_expect_geq(ppsp_ledbat_allowance(&l, at, &at), MSS);
 }
 
-/* What a burst may be `late` after pacing should have let go; `waits`: it was asked. */
-static uint64_t burst_after(cv_usec late, bool waits) {
-    struct ppsp_ledbat l = fresh();
-    cv_usec now = CV_SEC(5), at = now;
-    out_of_slow_start(&l, 1000 * MSS);
-    ppsp_ledbat_rtt(&l, CV_MSEC(100)); /* 12.5 MSS a millisecond */
-    ppsp_ledbat_sent(&l, now, ppsp_ledbat_allowance(&l, now, &at));
-    at = now;
-    if (waits)
-        cr_assert_eq(ppsp_ledbat_allowance(&l, now, &at), 0);
-    cv_usec never;
-    return ppsp_ledbat_allowance(&l, at + late, &never) / MSS;
-}
-
-Test(ppsp_ledbat, whoever_is_woken_late_makes_up_for_it) {
-    cr_expect_leq(burst_after(0, true), 25, "2 ms");
-    uint64_t late = burst_after(CV_MSEC(10), true);
-    cr_expect(late >= 120 && late <= 150, "12 ms: %lu", late);
-    late = burst_after(CV_SEC(1), true);
-    cr_expect(late >= 250 && late <= 275, "22 ms, not all of the window: %lu", late);
-    /* nobody waited: there was nothing to send */
-    cr_expect_leq(burst_after(CV_MSEC(10), false), 25);
-}
-
 /* ---- a bottleneck ---- */
 
 enum { FLIGHT_MAX = 4096 };
