@@ -110,7 +110,7 @@ class Player(threading.Thread):
         self.waited += passed
         self.worst = max(self.worst, self.waited)
 
-    def skip(self, there):
+    def keep_up(self, there):
         """What came faster than it was played is not to help with what follows."""
         self.played = max(self.played, there - BUFFER - 1)
 
@@ -204,7 +204,7 @@ def kill(lab, args, player):
     worst, killed = 0.0, 0
     while killed < args.kills:
         player.play(args.pause)
-        player.skip(lab.here() / BITRATE)
+        player.keep_up(lab.here() / BITRATE)
         player.play(SECONDS, lambda: player.ahead() >= BUFFER - 0.5)
         way, hop = WAYS[killed % len(WAYS)]
         relay = lab.on_way(way, hop)

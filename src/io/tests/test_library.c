@@ -28,7 +28,7 @@ int __wrap_fsync(int fd) {
 struct made {
     char top[256];
     struct io_state *state;
-    struct io_library *library;
+    struct io_library *lib;
     struct io_share_config cfg;
     char path[300];
 };
@@ -43,13 +43,13 @@ static void make(struct made *m) {
     folder_make(m->top);
     snprintf(folder, sizeof folder, "%s/state", m->top);
     cr_assert_eq(io_state_open(folder, &m->state, NULL), CV_ERR_OK);
-    m->library = io_library_new(m->state, &rng);
+    m->lib = io_library_new(m->state, &rng);
     m->cfg = (struct io_share_config){
         .path = m->path, .chunk_size = 1024, .alg = CV_SHA256, .threads = 1};
 }
 
 static void unmake(struct made *m) {
-    io_library_free(m->library);
+    io_library_free(m->lib);
     io_state_close(m->state);
     folder_remove(m->top);
 }
@@ -81,19 +81,19 @@ Test(io_library, a_thousand_files_cost_an_entry_each) {
     for (unsigned i = 0; i < FILES; i++) {
         const struct io_library_file *file;
         write_file(&m, i, "");
-        cr_assert_eq(io_library_add(m.library, &m.cfg, &file, &why), CV_ERR_OK, "%s", why.text);
+        cr_assert_eq(io_library_add(m.lib, &m.cfg, &file, &why), CV_ERR_OK, "%s", why.text);
         memcpy(roots[i], file->root, 32);
     }
-    cr_expect_eq(io_library_count(m.library), FILES);
+    cr_expect_eq(io_library_count(m.lib), FILES);
     cr_expect_eq(descriptors(), before);
     for (unsigned i = 0; i < FILES; i += 97) {
-        const struct io_library_file *file = io_library_find(m.library, roots[i], 32);
+        const struct io_library_file *file = io_library_find(m.lib, roots[i], 32);
         struct io_store *s;
         uint8_t got[1024];
         char want[16];
         size_t len;
         cr_assert_not_null(file);
-        cr_assert_eq(io_library_open(m.library, file, &s, &why), CV_ERR_OK, "%s", why.text);
+        cr_assert_eq(io_library_open(m.lib, file, &s, &why), CV_ERR_OK, "%s", why.text);
         cr_assert_eq(io_store_ops.read_chunks(s, 0, 1, got, sizeof got, &len), CV_ERR_OK);
         snprintf(want, sizeof want, "%u", i);
         cr_expect_eq(len, strlen(want));
@@ -101,8 +101,8 @@ Test(io_library, a_thousand_files_cost_an_entry_each) {
         io_store_close(s);
     }
     roots[0][0] ^= 1;
-    cr_expect_null(io_library_find(m.library, roots[0], 32));
-    cr_expect_null(io_library_find(m.library, roots[1], 31));
+    cr_expect_null(io_library_find(m.lib, roots[0], 32));
+    cr_expect_null(io_library_find(m.lib, roots[1], 31));
     unmake(&m);
 }
 
@@ -113,20 +113,20 @@ Test(io_library, does_not_open_what_was_changed) {
     struct io_store *s = NULL;
     make(&m);
     write_file(&m, 7, "");
-    cr_assert_eq(io_library_add(m.library, &m.cfg, &file, &why), CV_ERR_OK);
-    cr_expect_eq(io_library_add(m.library, &m.cfg, &same, &why), CV_ERR_EXIST);
+    cr_assert_eq(io_library_add(m.lib, &m.cfg, &file, &why), CV_ERR_OK);
+    cr_expect_eq(io_library_add(m.lib, &m.cfg, &same, &why), CV_ERR_EXIST);
     cr_expect_eq(same, file);
 
     write_file(&m, 7, " changed");
-    cr_expect_eq(io_library_open(m.library, file, &s, &why), CV_ERR_DIFFERS);
+    cr_expect_eq(io_library_open(m.lib, file, &s, &why), CV_ERR_DIFFERS);
     cr_expect(strstr(why.text, "changed since it was shared; share it again") != NULL);
     struct io_share_config again = m.cfg; /* somebody shares the new content */
     uint8_t root[CV_SHA_MAX];
     cr_assert_eq(io_store_share(m.state, &again, &s, root, &why), CV_ERR_OK);
     io_store_close(s);
-    cr_expect_eq(io_library_open(m.library, file, &s, &why), CV_ERR_DIFFERS);
+    cr_expect_eq(io_library_open(m.lib, file, &s, &why), CV_ERR_DIFFERS);
     cr_assert_eq(unlink(m.path), 0);
-    cr_expect_eq(io_library_open(m.library, file, &s, &why), CV_ERR_NOENT);
+    cr_expect_eq(io_library_open(m.lib, file, &s, &why), CV_ERR_NOENT);
     unmake(&m);
 }
 
@@ -137,21 +137,21 @@ Test(io_library, forgets_one_of_several) {
     make(&m);
     for (unsigned i = 0; i < 5; i++) {
         write_file(&m, i, "");
-        cr_assert_eq(io_library_add(m.library, &m.cfg, &files[i], &why), CV_ERR_OK);
+        cr_assert_eq(io_library_add(m.lib, &m.cfg, &files[i], &why), CV_ERR_OK);
     }
     static const unsigned order[] = {2, 4, 0, 3, 1}; /* the middle, the newest, the oldest */
     for (unsigned gone = 0; gone < 5; gone++) {
         uint8_t root[CV_SHA_MAX];
         memcpy(root, files[order[gone]]->root, sizeof root);
-        io_library_remove(m.library, files[order[gone]]);
-        cr_expect_null(io_library_find(m.library, root, 32));
+        io_library_remove(m.lib, files[order[gone]]);
+        cr_expect_null(io_library_find(m.lib, root, 32));
         unsigned left = 0;
-        while ((file = io_library_next(m.library, file)) != NULL) {
-            cr_expect_eq(io_library_find(m.library, file->root, 32), file);
+        while ((file = io_library_next(m.lib, file)) != NULL) {
+            cr_expect_eq(io_library_find(m.lib, file->root, 32), file);
             left++;
         }
         cr_expect_eq(left, 4 - gone);
-        cr_expect_eq(io_library_count(m.library), left);
+        cr_expect_eq(io_library_count(m.lib), left);
     }
     unmake(&m);
 }
