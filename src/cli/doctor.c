@@ -3,7 +3,6 @@
  * it runs one for a while. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include "cli/sockets.h"
 #include "cli/verbs.h"
 #include "io/clock.h"
+#include "io/hostaddr.h"
 #include "io/limits.h"
 #include "io/sockaddr.h"
 
@@ -226,20 +226,11 @@ static void check_clock(struct doctor *d) {
 }
 
 static bool is_own(const struct cv_addr *external) {
-    struct ifaddrs *all, *i;
+    struct cv_addr here[64];
+    size_t count = io_hostaddr_all(here, sizeof here / sizeof *here);
     bool own = false;
-    if (getifaddrs(&all) != 0)
-        return false;
-    for (i = all; i; i = i->ifa_next) {
-        if (!i->ifa_addr ||
-            (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
-            continue;
-        union io_sockaddr sa;
-        memcpy(&sa, i->ifa_addr, i->ifa_addr->sa_family == AF_INET ? sizeof sa.v4 : sizeof sa.v6);
-        struct cv_addr a = io_sockaddr_to(&sa);
-        own |= cv_addr_same_ip(&a, external);
-    }
-    freeifaddrs(all);
+    for (size_t i = 0; i < count; i++)
+        own |= cv_addr_same_ip(&here[i], external);
     return own;
 }
 

@@ -17,8 +17,10 @@
 #include "crypto/aes.h"
 #include "crypto/rng_system.h"
 #include "io/clock.h"
+#include "io/hostaddr.h"
 #include "io/limits.h"
 #include "io/trace_sink.h"
+#include "node/limits.h"
 
 static const char *const saved_names[NODE_SAVED_KINDS] = {
     [NODE_SAVED_DHT] = "dht",
@@ -302,9 +304,15 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
         cfg.direct_chunk = c->direct_chunk;
         cfg.main.port = 0;
     }
+    /* An exit never calls the machine it runs on, by whatever address (--own, a second interface).
+     */
+    struct cv_addr machine[NODE_EXIT_OWN_MAX];
     if (relay) {
         cfg.node.relay_addrs[0] = s->listen;
         cfg.node.relay_addrs_count = 1;
+        machine[0] = cfg.own;
+        cfg.node.machine_addrs = machine;
+        cfg.node.machine_addrs_count = 1 + io_hostaddr_all(machine + 1, NODE_EXIT_OWN_MAX - 1);
     }
     uint8_t seed[CV_KEY];
     enum cv_err err = cli_identity_whole(c->state, why);

@@ -49,11 +49,17 @@ struct node_exit *node_exit_new(const struct node_config *cfg, const struct cv_r
     struct node_exit *x = calloc(1, sizeof *x);
     if (!x)
         return NULL;
+    struct cv_addr own[NODE_EXIT_OWN_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < cfg->relay_addrs_count; i++)
+        own[count++] = cfg->relay_addrs[i];
+    for (size_t i = 0; i < cfg->machine_addrs_count && count < NODE_EXIT_OWN_MAX; i++)
+        own[count++] = cfg->machine_addrs[i];
     struct exit_config c = {.scope = scope_of(cfg),
                             .family = cfg->main_family,
                             .ports = NODE_EXITS,
-                            .own = cfg->relay_addrs,
-                            .own_count = cfg->relay_addrs_count,
+                            .own = own,
+                            .own_count = count,
                             .octets_s = node_exit_share(cfg)};
     x->filter = exit_filter_new(&c, rng, now);
     return x->filter ? x : node_exit_free(x);

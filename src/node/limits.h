@@ -45,7 +45,7 @@ enum node_limits {
 
     /* --- a swarm exit (exitfilter.h) --- */
     NODE_EXITS = 8,            /* its sockets: callers of one peer at a time */
-    NODE_EXIT_OWN_MAX = 4,     /* addresses whose networks are never called, */
+    NODE_EXIT_OWN_MAX = 32,    /* addresses whose networks are never called, */
     NODE_EXIT_OWN_BITS_4 = 24, /* so many bits of them */
     NODE_EXIT_OWN_BITS_6 = 48,
     NODE_EXIT_FLOWS_MAX = 1024,       /* in all, */

@@ -80,6 +80,10 @@ struct node_config {
     bool exit;                     /* and PPSPP of theirs to peers of direct swarms */
     struct cv_addr relay_addrs[2]; /* public addresses of MAIN; relays only */
     size_t relay_addrs_count;
+    /* Other addresses of this machine, for an exit: the first NODE_EXIT_OWN_MAX - 2 of their
+     * networks are never called, nor are those of relay_addrs. Read while the node is made. */
+    const struct cv_addr *machine_addrs;
+    size_t machine_addrs_count;
     uint32_t relay_bandwidth_kib; /* advertised, KiB/s; 0 = no statement */
     uint64_t relay_octets_s;      /* all that MAIN sends for others, a second; 0 = no limit */
 

@@ -84,6 +84,41 @@ Test(node_node, who_hides_where_its_circuits_leave_from_asks_for_no_tokens) {
     }
 }
 
+/* --own, or a second interface: no less this machine than the address in the descriptor. */
+Test(node_node, an_exit_calls_no_address_of_its_machine) {
+    static const struct {
+        const char *to;
+        bool ok;
+    } rows[] = {
+        {"127.0.0.9:7000", false}, /* where it listens */
+        {"127.7.7.9:7000", false},
+        {"127.8.8.9:7000", false},
+        {"127.9.9.9:7000", true},
+    };
+    struct cv_addr machine[NODE_EXIT_OWN_MAX + 3] = {{.port = 0}}; /* more than there is room for */
+    cr_assert_eq(cv_addr_parse("127.7.7.7:1", &machine[0]), CV_ERR_OK);
+    cr_assert_eq(cv_addr_parse("127.8.8.8:1", &machine[1]), CV_ERR_OK);
+    for (size_t i = 2; i < sizeof machine / sizeof *machine; i++)
+        machine[i] = machine[0];
+    struct rep_store_memory *ledger = rep_store_memory_new();
+    struct node *like = make(true, 1000000), *n = NULL;
+    struct node_config cfg = like->cfg;
+    cfg.ledger_store = rep_store_memory_ops(ledger);
+    cfg.exit = true;
+    cfg.machine_addrs = machine;
+    cfg.machine_addrs_count = sizeof machine / sizeof *machine;
+    cr_assert_eq(node_new(&cfg, &rng, (struct cv_now){.mono = 1000, .wall = 1000000}, &n),
+                 CV_ERR_OK);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct cv_addr to;
+        cr_assert_eq(cv_addr_parse(rows[i].to, &to), CV_ERR_OK);
+        cr_expect_eq(node_exit_may_call(n, &to), rows[i].ok, "%s", rows[i].to);
+    }
+    node_free(n);
+    node_free(like);
+    rep_store_memory_free(ledger);
+}
+
 /* ---- where we stand ---- */
 
 Test(node_node, where_we_stand_follows_what_own_circuits_gave_and_took) {
