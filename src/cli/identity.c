@@ -51,15 +51,15 @@ enum cv_err cli_identity_whole(struct io_state *state, struct io_why *why) {
     const char *folder = io_state_path(state);
     if (is_there(state, CLI_IDENTITY_MOVED)) {
         io_why_set(why,
-                   "%.200s: its identity was moved elsewhere; take it back with 'culvert identity "
-                   "import FILE', or choose another folder with --state DIR",
+                   "%.200s: its identity was moved elsewhere; move it back with 'culvert identity "
+                   "export --move' there, or choose another folder with --state DIR",
                    folder);
         return CV_ERR_DENIED;
     }
     if (is_there(state, CLI_IDENTITY_MOVING)) {
         io_why_set(why,
                    "%.200s: moving its identity elsewhere was interrupted; give 'culvert identity "
-                   "export --move FILE' again, or take it back with 'culvert identity import FILE'",
+                   "export --move FILE' again",
                    folder);
         return CV_ERR_DENIED;
     }
@@ -151,6 +151,34 @@ static bool left(const struct work *w) {
     return is_there(w->state, CLI_IDENTITY_MOVED) || is_there(w->state, CLI_IDENTITY_MOVING);
 }
 
+/* How often it was moved, as far as this folder knows. */
+static bool moves(struct work *w, uint32_t *ret) {
+    char text[16] = "";
+    size_t len;
+    enum cv_err err =
+        io_state_read(w->state, CLI_IDENTITY_MOVES, text, sizeof text - 1, &len, &w->why);
+    *ret = 0;
+    if (err == CV_ERR_NOENT)
+        return true;
+    if (err)
+        return failed(w, CLI_STATE);
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || strcmp(end, "\n") != 0 || n >= UINT32_MAX)
+        return fail(w, CLI_STATE, "%.300s/" CLI_IDENTITY_MOVES ": damaged; restore a backup",
+                    io_state_path(w->state));
+    *ret = (uint32_t)n;
+    return true;
+}
+
+static bool keep_moves(struct work *w, uint32_t n) {
+    char text[16];
+    int len = snprintf(text, sizeof text, "%" PRIu32 "\n", n);
+    if (io_state_write(w->state, CLI_IDENTITY_MOVES, text, (size_t)len, &w->why))
+        return failed(w, CLI_STATE);
+    return true;
+}
+
 /* ---- telling ---- */
 
 static void tell(const struct work *w, const char *action, const uint8_t public_key[CV_KEY],
@@ -167,27 +195,89 @@ static void tell(const struct work *w, const char *action, const uint8_t public_
 
 /* ---- export ---- */
 
-static bool seal(struct work *w, const struct rep_backup *b, const struct cli_passphrase *pass) {
-    size_t size = rep_backup_size(b);
-    uint8_t *octets = malloc(size);
-    enum cv_err err = octets ? rep_backup_seal(b, pass->text, pass->len, &CV_PASSPHRASE_COST,
-                                               cv_rng_system(), octets)
-                             : CV_ERR_NOMEM;
-    bool ok = !err || fail(w, CLI_FAILED, "%.300s: %s", w->path, cv_strerror(err));
-    if (ok && io_keyfile_save(w->path, octets, size, &w->why))
-        ok = failed(w, CLI_FILE);
-    free(octets);
-    return ok;
+struct sealed {
+    uint8_t *octets;
+    size_t size;
+};
+
+/* Its octets are the caller's to free(). */
+static bool seal(struct work *w, const struct rep_backup *b, const struct cli_passphrase *pass,
+                 struct sealed *ret) {
+    ret->size = rep_backup_size(b);
+    ret->octets = malloc(ret->size);
+    enum cv_err err = ret->octets ? rep_backup_seal(b, pass->text, pass->len, &CV_PASSPHRASE_COST,
+                                                    cv_rng_system(), ret->octets)
+                                  : CV_ERR_NOMEM;
+    return !err || fail(w, CLI_FAILED, "%.300s: %s", w->path, cv_strerror(err));
 }
 
-/* Two folders with one key is what must not be: this one is closed before there is a file,
- * and once there is one, no second is made of what is old by then. */
-static bool seal_moved(struct work *w, const struct rep_backup *b,
-                       const struct cli_passphrase *pass) {
+static bool save(struct work *w, const struct sealed *s) {
+    if (io_keyfile_save(w->path, s->octets, s->size, &w->why))
+        return failed(w, CLI_FILE);
+    return true;
+}
+
+static bool is_taken(struct work *w) {
+    return fail(w, CLI_FILE, "%.300s: is there already; name a new file", w->path);
+}
+
+/* An earlier try may have written FILE, or a part of it; what is anybody else's stays. */
+static bool make_room(struct work *w, const struct sealed *s) {
+    struct io_why unsaid;
+    struct sealed there;
+    if (access(w->path, F_OK) != 0)
+        return true;
+    if (io_keyfile_load(w->path, s->size, &there.octets, &there.size, &unsaid))
+        return is_taken(w);
+    bool ours = memcmp(there.octets, s->octets, there.size) == 0;
+    free(there.octets);
+    return (ours && unlink(w->path) == 0) || is_taken(w);
+}
+
+/* The octets of an interrupted move, if this passphrase opens them. */
+static bool load_moving(struct work *w, const struct cli_passphrase *pass, struct sealed *ret) {
+    struct rep_backup b;
+    char path[CLI_PATH_MAX + 16];
+    snprintf(path, sizeof path, "%s/" CLI_IDENTITY_MOVING, io_state_path(w->state));
+    if (io_keyfile_load(path, FILE_MAX, &ret->octets, &ret->size, &w->why))
+        return failed(w, CLI_STATE);
+    uint8_t *copy = malloc(ret->size + 1);
+    if (!copy)
+        return fail(w, CLI_FAILED, "out of memory");
+    memcpy(copy, ret->octets, ret->size);
+    enum cv_err err = rep_backup_open(copy, ret->size, pass->text, pass->len, &b);
+    cv_wipe(copy, ret->size);
+    free(copy);
+    if (!err)
+        rep_backup_free(&b);
+    return !err || fail(w, CLI_FAILED,
+                        "%.300s: another passphrase than the one with which the move began, or "
+                        "damaged",
+                        path);
+}
+
+/*
+ * Two folders with one key is what must not be. So the file's octets are kept here first,
+ * which closes the folder, and whatever is interrupted after that writes the same octets:
+ * there is never a second file, nor one of a chain that went on.
+ */
+static bool seal_moved(struct work *w, struct rep_backup *b, const struct cli_passphrase *pass,
+                       struct sealed *s) {
     bool again = is_there(w->state, CLI_IDENTITY_MOVING);
-    if (!mark(w, CLI_IDENTITY_MOVING))
+    if (again && !load_moving(w, pass, s))
         return false;
-    if (!seal(w, b, pass)) {
+    if (!again) {
+        if (!moves(w, &b->moves))
+            return false;
+        b->moves++;
+        if (!seal(w, b, pass, s) || !keep_moves(w, b->moves))
+            return false;
+        if (io_state_write(w->state, CLI_IDENTITY_MOVING, s->octets, s->size, &w->why))
+            return failed(w, CLI_STATE);
+    }
+    if (again && !make_room(w, s))
+        return false;
+    if (!save(w, s)) {
         struct io_why unsaid;
         if (!again)
             (void)io_state_remove(w->state, CLI_IDENTITY_MOVING, &unsaid);
@@ -198,7 +288,10 @@ static bool seal_moved(struct work *w, const struct rep_backup *b,
 
 static bool export_to(struct work *w, struct rep_backup *b, const struct cli_passphrase *pass) {
     char hex[2 * CV_KEY + 1], text[CLI_PATH_MAX + 256];
-    if (!(w->s->move ? seal_moved(w, b, pass) : seal(w, b, pass)))
+    struct sealed s = {.octets = NULL};
+    bool ok = w->s->move ? seal_moved(w, b, pass, &s) : seal(w, b, pass, &s) && save(w, &s);
+    free(s.octets);
+    if (!ok)
         return false;
     cv_hex(w->secret.public_key, CV_KEY, hex);
     snprintf(text, sizeof text,
@@ -226,8 +319,8 @@ static bool export(struct work *w) {
         return fail(w, CLI_STATE,
                     "%.300s: moving its identity was interrupted; give --move to complete it",
                     io_state_path(w->state));
-    if (access(w->path, F_OK) == 0)
-        return fail(w, CLI_FILE, "%.300s: is there already; name a new file", w->path);
+    if (access(w->path, F_OK) == 0 && !is_there(w->state, CLI_IDENTITY_MOVING))
+        return is_taken(w);
     if (cli_passphrase_get(w->s->passphrase_file, true, &pass, &w->why))
         return failed(w, CLI_USAGE);
     enum cv_err err = CV_ERR_OK;
@@ -311,12 +404,12 @@ static bool renew(struct work *w) {
     if (is_there(w->state, CLI_IDENTITY_MOVING))
         return fail(w, CLI_STATE,
                     "%.300s: moving its identity was interrupted; give 'culvert identity export "
-                    "--move FILE' again, or take it back with 'culvert identity import FILE'",
+                    "--move FILE' again",
                     io_state_path(w->state));
     if (is_there(w->state, CLI_IDENTITY_MOVED))
         return fail(w, CLI_STATE,
-                    "%.300s: its identity was moved elsewhere; renew it there, or take it back "
-                    "with 'culvert identity import FILE'",
+                    "%.300s: its identity was moved elsewhere; renew it there, or move it back "
+                    "with 'culvert identity export --move' there",
                     io_state_path(w->state));
     if (is_there(w->state, CLI_IDENTITY_NEW)) {
         if (!key(w, CLI_IDENTITY_NEW, &heir))
@@ -406,7 +499,8 @@ static bool import_moved(struct work *w, const struct rep_backup *b) {
         ok = store_failed(w, err);
     close_ledger(w);
     ok = ok && no_day_twice(w) && keep_key(w, CLI_IDENTITY_FILE, &b->identity_secret) &&
-         remove_file(w, CLI_IDENTITY_MOVING) && remove_file(w, CLI_IDENTITY_MOVED);
+         remove_file(w, CLI_IDENTITY_MOVING) && remove_file(w, CLI_IDENTITY_MOVED) &&
+         keep_moves(w, b->moves); /* last: until then the same file is taken again */
     if (!ok)
         return false;
     snprintf(text, sizeof text,
@@ -445,10 +539,19 @@ static bool has_place(struct work *w, const struct rep_backup *b) {
                     "%.200s: this identity is here already, and its chain may be newer than the "
                     "file; nothing was imported",
                     folder);
-    return b->moved || fail(w, CLI_STATE,
-                            "%.200s: this identity was moved from here; take it back with a file "
-                            "of 'culvert identity export --move'",
-                            folder);
+    if (!b->moved)
+        return fail(w, CLI_STATE,
+                    "%.200s: this identity was moved from here; take it back with a file of "
+                    "'culvert identity export --move'",
+                    folder);
+    uint32_t known;
+    return moves(w, &known) &&
+           (b->moves > known ||
+            fail(w, CLI_STATE,
+                 "%.200s: this identity was moved from here with this file or a later one, and may "
+                 "be in use elsewhere; if it is not, import it into an empty folder with --state "
+                 "DIR",
+                 folder));
 }
 
 static bool import(struct work *w) {

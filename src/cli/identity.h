@@ -4,8 +4,9 @@
  *
  *     identity       the seed
  *     identity-new   the seed of a successor that is not in its place yet
- *     moving         `identity export --move` began: its file may be there or not
- *     moved          it is: this copy signs nothing more, and makes no second file
+ *     moving         `identity export --move` began: what stands in FILE, or is to
+ *     moved          it does: this copy signs nothing more, and makes no other file
+ *     moves          how often the identity was moved, as far as known here
  */
 #ifndef CULVERT_CLI_IDENTITY_H
 #define CULVERT_CLI_IDENTITY_H
@@ -16,6 +17,7 @@
 #define CLI_IDENTITY_NEW    "identity-new"
 #define CLI_IDENTITY_MOVING "moving"
 #define CLI_IDENTITY_MOVED  "moved"
+#define CLI_IDENTITY_MOVES  "moves"
 
 /* May a node run on it? DENIED, and one line that says what to do. */
 enum cv_err cli_identity_whole(struct io_state *state, struct io_why *why);

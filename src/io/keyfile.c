@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "io/file.h"
+#include "io/limits.h"
 
 static enum cv_err check(const char *path, int fd, struct io_why *why) {
     struct stat st;
@@ -71,6 +72,28 @@ enum cv_err io_keyfile_load(const char *path, size_t cap, uint8_t **ret, size_t 
     return CV_ERR_OK;
 }
 
+/* A new name lasts when its folder is on disk, too. */
+static int sync_folder(const char *path) {
+    char folder[IO_PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t)(slash - path) : 0;
+    if (len >= sizeof folder) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    if (len == 0)
+        len = 1; /* the root, or where we are */
+    memcpy(folder, slash ? path : ".", len);
+    folder[len] = '\0';
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    int failed = fsync(fd), error = errno;
+    close(fd);
+    errno = error;
+    return failed;
+}
+
 enum cv_err io_keyfile_create(const char *path, const char *text, struct io_why *why) {
     return io_keyfile_save(path, text, strlen(text), why);
 }
@@ -80,7 +103,7 @@ enum cv_err io_keyfile_save(const char *path, const void *data, size_t len, stru
     if (fd < 0)
         return io_why_errno(why, path, errno);
     enum cv_err err = CV_ERR_OK;
-    if (io_file_pwrite(fd, data, len, 0) || fsync(fd) != 0) {
+    if (io_file_pwrite(fd, data, len, 0) || fsync(fd) != 0 || sync_folder(path) != 0) {
         err = io_why_errno(why, path, errno);
         (void)unlink(path);
     }

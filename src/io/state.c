@@ -254,7 +254,9 @@ enum cv_err io_state_remove(struct io_state *s, const char *name, struct io_why 
     char path[IO_PATH_MAX];
     check_name(name);
     full_name(s, name, path);
-    if (unlinkat(s->folder, name, 0) != 0 && errno != ENOENT)
+    if (unlinkat(s->folder, name, 0) != 0)
+        return errno == ENOENT ? CV_ERR_OK : io_why_errno(why, path, errno);
+    if (fsync(s->folder) != 0)
         return io_why_errno(why, path, errno);
     return CV_ERR_OK;
 }

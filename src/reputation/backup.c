@@ -12,9 +12,11 @@
 #define MAGIC "culvert identity "
 enum {
     HEAD = sizeof MAGIC + 1, /* the digit and the line's end */
+    DIGIT = sizeof MAGIC - 1,
     DATA = HEAD + 4 + 4 + CV_PASSPHRASE_SALT + CV_XAEAD_NONCE,
     BODY = DATA + CV_AEAD_TAG,
-    FIXED = 1 + REP_NETWORK_ID + CV_KEY + 8 + 4 + 4,
+    FIXED_1 = 1 + REP_NETWORK_ID + CV_KEY + 8 + 4 + 4, /* of version 1, without `moves` */
+    FIXED = FIXED_1 + 4,
     PENDING = CV_KEY + 4 + 8 + 8 + 8 + 8,
     COPY = 1,
     MOVED = 2,
@@ -139,6 +141,7 @@ static void write_body(const struct rep_backup *b, struct cv_wr *w) {
     cv_wr_bytes(w, b->network_id, REP_NETWORK_ID);
     cv_wr_bytes(w, b->identity_secret.seed, CV_KEY);
     cv_wr_le64(w, (uint64_t)b->day);
+    cv_wr_le32(w, b->moves);
     cv_wr_le32(w, (uint32_t)b->records_n);
     cv_wr_le32(w, (uint32_t)b->pending_n);
     for (size_t i = 0; i < b->records_n; i++) {
@@ -167,7 +170,7 @@ enum cv_err rep_backup_seal(const struct rep_backup *b, const char *passphrase, 
     if (!cv_passphrase_key(key, passphrase, len, salt, cost))
         return CV_ERR_NOMEM;
     struct cv_wr w = cv_wr_init(ret, size);
-    cv_wr_bytes(&w, MAGIC "1\n", HEAD);
+    cv_wr_bytes(&w, MAGIC "2\n", HEAD);
     cv_wr_le32(&w, cost->passes);
     cv_wr_le32(&w, cost->memory_kib);
     cv_wr_bytes(&w, salt, sizeof salt);
@@ -209,13 +212,14 @@ static bool read_pending(struct cv_rd *r, struct rep_backup *b) {
     return !r->err;
 }
 
-static enum cv_err read_body(struct cv_rd *r, struct rep_backup *b) {
+static enum cv_err read_body(struct cv_rd *r, bool counted, struct rep_backup *b) {
     uint8_t kind = cv_rd_u8(r), seed[CV_KEY];
     cv_rd_copy(r, b->network_id, REP_NETWORK_ID);
     cv_rd_copy(r, seed, sizeof seed);
     cv_ed25519_from_seed(&b->identity_secret, seed);
     cv_wipe(seed, sizeof seed);
     uint64_t day = cv_rd_le64(r);
+    b->moves = counted ? cv_rd_le32(r) : 0;
     uint32_t records = cv_rd_le32(r), pending = cv_rd_le32(r);
     if (r->err || (kind != COPY && kind != MOVED) || day > INT64_MAX ||
         records > REP_BACKUP_RECORDS || pending > REP_BACKUP_PENDING ||
@@ -239,9 +243,9 @@ enum cv_err rep_backup_open(uint8_t *file, size_t size, const char *passphrase, 
     memset(ret, 0, sizeof *ret);
     if (size < HEAD || memcmp(file, MAGIC, sizeof MAGIC - 1) != 0)
         return CV_ERR_UNKNOWN;
-    if (memcmp(file, MAGIC "1\n", HEAD) != 0)
+    if ((file[DIGIT] != '1' && file[DIGIT] != '2') || file[DIGIT + 1] != '\n')
         return CV_ERR_VERSION;
-    if (size < BODY + FIXED)
+    if (size < BODY + FIXED_1)
         return CV_ERR_AUTH;
     struct cv_rd r = cv_rd_init(file + HEAD, DATA - HEAD);
     cost.passes = cv_rd_le32(&r);
@@ -259,7 +263,7 @@ enum cv_err rep_backup_open(uint8_t *file, size_t size, const char *passphrase, 
     if (!good)
         return CV_ERR_AUTH;
     r = cv_rd_init(file + BODY, size - BODY);
-    enum cv_err err = read_body(&r, ret);
+    enum cv_err err = read_body(&r, file[DIGIT] == '2', ret);
     if (err)
         rep_backup_free(ret);
     return err;

@@ -2,10 +2,10 @@
  * A relay's identity in a file: its key and its own chain, sealed under a passphrase.
  * No I/O: octets in, octets out; whoever calls reads and writes files.
  *
- *     "culvert identity 1\n" | passes u32 | memory KiB u32 | salt 16 | nonce 24 | tag 16 |
+ *     "culvert identity 2\n" | passes u32 | memory KiB u32 | salt 16 | nonce 24 | tag 16 |
  *     XChaCha20-Poly1305, under Argon2id of the passphrase, with all before `tag` as its data, of
- *       kind u8 (1 copy, 2 moved) | network id 8 | seed 32 | day i64 | half-blocks u32 |
- *       pending u32 | half-blocks x 232 | pending x 68
+ *       kind u8 (1 copy, 2 moved) | network id 8 | seed 32 | day i64 | moves u32 |
+ *       half-blocks u32 | pending u32 | half-blocks x 232 | pending x 68
  *     pending: peer 32 | epoch u32 | given u64 | taken u64 | release_at i64 | proposal u64
  *
  * Integers are little-endian. The half-blocks are the owner's by seq, each followed by
@@ -13,7 +13,9 @@
  *
  * A *copy* may be older than the chain: whoever restores it goes on under a new key
  * (rep_backup_hand_over). What was *moved* is complete: the folder it came from signs
- * nothing more, so the chain is continued as it is.
+ * nothing more, so the chain is continued as it is. `moves` numbers the moves of one
+ * identity, so that a folder which it left takes it back by a later one only. Files of
+ * version 1 had no such number and are read as of none.
  */
 #ifndef CULVERT_REPUTATION_BACKUP_H
 #define CULVERT_REPUTATION_BACKUP_H
@@ -33,7 +35,8 @@ struct rep_backup {
     bool moved;
     uint8_t network_id[REP_NETWORK_ID];
     struct cv_ed25519_secret identity_secret;
-    int64_t day; /* Unix seconds at which that day began */
+    int64_t day;    /* Unix seconds at which that day began */
+    uint32_t moves; /* of this identity, this one included; 0: none, or not counted */
     struct rep_record *records;
     size_t records_n;
     struct rep_pending *pending; /* of what was moved */

@@ -113,6 +113,14 @@ static const char *const statements[STATEMENT_COUNT] = {
 
 enum { PEER_CACHE = 16384 };
 
+/* The end of an owner's chain, while much is written (rep_store_sqlite_bulk). */
+struct end {
+    int64_t owner;      /* row id; 0: empty */
+    uint64_t none_from; /* no half-block of this seq or a higher one is there */
+    bool known;         /* `last` is the half-block none_from - 1 */
+    struct rep_record last;
+};
+
 struct rep_store_sqlite {
     struct rep_store ops;
     sqlite3 *db;
@@ -126,6 +134,7 @@ struct rep_store_sqlite {
         uint8_t key[CV_KEY];
         int64_t id;
     } cache[PEER_CACHE];
+    struct end *ends; /* PEER_CACHE of them, by row id; NULL: not in bulk; of one transaction */
 };
 
 /* ---- statements ---- */
@@ -323,6 +332,8 @@ static enum cv_err no_exist(enum cv_err err) {
 static enum cv_err begin(void *ctx, int64_t wall) {
     struct rep_store_sqlite *s = ctx;
     s->wall = wall;
+    if (s->ends) /* others may have written meanwhile */
+        memset(s->ends, 0, PEER_CACHE * sizeof *s->ends);
     return s->damaged ? CV_ERR_CORRUPT : run(s, S_BEGIN, NULL, 0);
 }
 
@@ -333,21 +344,49 @@ static enum cv_err commit(void *ctx) {
 static void rollback(void *ctx) {
     struct rep_store_sqlite *s = ctx;
     memset(s->cache, 0, sizeof s->cache);
+    if (s->ends)
+        memset(s->ends, 0, PEER_CACHE * sizeof *s->ends);
     if (!sqlite3_get_autocommit(s->db))
         sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL); /* fails: closing does it */
 }
 
 /* ---- half-blocks ---- */
 
+/* In an import most half-blocks come in order: that nothing is above one, and which is
+ * below it, need not be asked of the file again. NULL: unknown. */
+static struct end *chain_end(struct rep_store_sqlite *s, int64_t owner) {
+    struct end *e = s->ends ? &s->ends[owner % PEER_CACHE] : NULL;
+    return e && e->owner == owner ? e : NULL;
+}
+
+static void nothing_from(struct rep_store_sqlite *s, int64_t owner, uint64_t seq) {
+    struct end *e = s->ends ? &s->ends[owner % PEER_CACHE] : NULL;
+    if (!e || (e->owner == owner && e->none_from <= seq))
+        return;
+    *e = (struct end){.owner = owner, .none_from = seq};
+}
+
+static void chain_grew(struct rep_store_sqlite *s, int64_t owner, const struct rep_record *r) {
+    struct end *e = chain_end(s, owner);
+    if (!e || r->seq < e->none_from)
+        return;
+    e->none_from = r->seq + 1;
+    e->known = true;
+    e->last = *r;
+}
+
 static enum cv_err block_put(void *ctx, const struct rep_record *r) {
     int64_t owner, peer;
     enum cv_err err = two_ids(ctx, r->owner, r->peer, &owner, &peer);
     if (err)
         return err;
-    return RUN(ctx, S_BLOCK_PUT, NUMBER(owner), NUMBER(r->seq), NUMBER(r->version), NUMBER(r->type),
-               NUMBER(r->flags), NUMBER(peer), NUMBER(r->peer_seq), OCTETS(r->peer_hash, REP_HASH),
-               OCTETS(r->prev, REP_HASH), OCTETS(r->hash, REP_HASH), NUMBER(r->given),
-               NUMBER(r->taken), NUMBER(r->epoch), OCTETS(r->sig, CV_SIGNATURE));
+    err = RUN(ctx, S_BLOCK_PUT, NUMBER(owner), NUMBER(r->seq), NUMBER(r->version), NUMBER(r->type),
+              NUMBER(r->flags), NUMBER(peer), NUMBER(r->peer_seq), OCTETS(r->peer_hash, REP_HASH),
+              OCTETS(r->prev, REP_HASH), OCTETS(r->hash, REP_HASH), NUMBER(r->given),
+              NUMBER(r->taken), NUMBER(r->epoch), OCTETS(r->sig, CV_SIGNATURE));
+    if (!err)
+        chain_grew(ctx, owner, r);
+    return err;
 }
 
 /* The row as a record; rebuilt and read like one from the wire, so that no
@@ -389,6 +428,13 @@ static enum cv_err block_get(void *ctx, const uint8_t owner[CV_KEY], uint64_t se
     int64_t id;
     sqlite3_stmt *st;
     enum cv_err err = peer_find(ctx, owner, &id);
+    const struct end *e = err ? NULL : chain_end(ctx, id);
+    if (e && seq >= e->none_from)
+        return CV_ERR_NOENT;
+    if (e && e->known && seq == e->last.seq) {
+        *ret = e->last;
+        return CV_ERR_OK;
+    }
     if (!err)
         err = FIRST(ctx, S_BLOCK_GET, &st, NUMBER(id), NUMBER(seq));
     return err ? err : block_row(st, owner, ret);
@@ -404,11 +450,16 @@ static enum cv_err block_seek(void *ctx, const uint8_t owner[CV_KEY], const uint
         err = peer_find(ctx, peer, &peer_row);
     if (err)
         return err;
+    const struct end *e = chain_end(ctx, id);
+    if (!below && e && seq >= e->none_from)
+        return CV_ERR_NOENT;
     if (peer)
         err = FIRST(ctx, below ? S_PAIR_BELOW : S_PAIR_FROM, &st, NUMBER(id), NUMBER(seq),
                     NUMBER(peer_row));
     else
         err = FIRST(ctx, below ? S_BLOCK_BELOW : S_BLOCK_FROM, &st, NUMBER(id), NUMBER(seq));
+    if (err == CV_ERR_NOENT && !peer && !below)
+        nothing_from(ctx, id, seq);
     return err ? err : block_row(st, owner, ret);
 }
 
@@ -1116,6 +1167,7 @@ struct rep_store_sqlite *rep_store_sqlite_close(struct rep_store_sqlite *s) {
         sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
         sqlite3_close(s->db);
     }
+    free(s->ends);
     free(s);
     return NULL;
 }
@@ -1135,6 +1187,8 @@ void rep_store_sqlite_bulk(struct rep_store_sqlite *s) {
                  "PRAGMA cache_size=-262144; PRAGMA wal_autocheckpoint=65536;"
                  "PRAGMA foreign_keys=OFF;",
                  NULL, NULL, NULL); /* refused: it only takes longer */
+    if (!s->ends)
+        s->ends = calloc(PEER_CACHE, sizeof *s->ends); /* NULL: likewise */
 }
 
 static int stop_check(void *stop) {

@@ -165,15 +165,33 @@ class Identity(programs.Case):
         self.runs(there, self.us.key.hex())
         self.refused(3, "this identity is here already", there, "import", str(file))
 
+        # It is in use there: what left here does not go on here as well.
+        self.refused(3, "was moved from here with this file or a later one", here, "import", str(file))
+        self.assertTrue((here / "moved").exists())
+
         # And back, with what was signed there meanwhile.
-        shutil.rmtree(there)
-        longer = self.state("longer", 5)
+        self.state("longer", 5)
+        self.ledger(there / "ledger.db", "import", "--ndjson", str(self.folder / "longer.ndjson"))
         back = self.folder / "back"
-        self.works(longer, "export", "--move", str(back))
+        self.works(there, "export", "--move", str(back))
         self.works(here, "import", str(back))
         self.assertEqual(self.ledger(here / "ledger.db", "export"),
-                         self.ledger(longer / "ledger.db", "export"))
+                         self.ledger(there / "ledger.db", "export"))
         self.runs(here, self.us.key.hex())
+
+        # Old files stay what they are, also where the chain did not go on between them.
+        on, off = self.folder / "on", self.folder / "off"
+        self.works(here, "export", "--move", str(on))
+        for folder, old in ((here, file), (here, back), (here, on), (there, file), (there, back)):
+            self.refused(3, "was moved from here with this file or a later one", folder, "import",
+                         str(old))
+        self.works(there, "import", str(on))
+        self.works(there, "export", "--move", str(off))
+        self.assertEqual(self.works(here, "import", str(off))["half_blocks"], 5)
+        (here / "moves").write_text("some\n")
+        self.refused(3, "moves: damaged", here, "export", "--move", str(self.folder / "never"))
+        self.assertFalse((self.folder / "never").exists())
+        self.assertFalse((here / "moving").exists())
 
     def ring(self, folder):
         """Of its `descriptor`: the last day that is not signed (again), the days signed."""
@@ -228,24 +246,45 @@ class Identity(programs.Case):
 
         # Interrupted before the file was there: no node runs, and it is given again.
         torn = self.state("torn", 2)
-        (torn / "moving").write_text("Interrupted.\n")
+        other = self.folder / "file"
+        self.works(torn, "export", "--move", str(other))
+        sealed = other.read_bytes()
+        (torn / "moved").unlink()
+        (torn / "moving").write_bytes(sealed)
         (torn / "moving").chmod(0o600)
         status, _, err = programs.run("relay", "--state", str(torn), "--listen", "127.78.0.1:0", *NET)
         self.assertEqual(status, 3)
         self.assertIn("moving its identity elsewhere was interrupted", err)
         self.refused(3, "was interrupted", torn, "export", str(self.folder / "copy"))
         self.refused(3, "was interrupted", torn, "renew")
+        wrong = self.folder / "wrong"
+        wrong.write_text("wrong horse\n")
+        wrong.chmod(0o600)
         file = self.folder / "again"
+        self.refused(1, "another passphrase than the one with which the move began", torn, "export",
+                     "--move", str(file), passphrase=wrong)
+        self.assertFalse(file.exists())
         self.assertEqual(self.works(torn, "export", "--move", str(file))["event"], "moved")
         self.assertTrue((torn / "moved").exists())
         self.assertFalse((torn / "moving").exists())
         self.refused(3, "its identity was moved elsewhere", torn, "export", "--move",
                      str(self.folder / "third"))
 
-        # Or taken back, if there is a file.
-        (torn / "moved").rename(torn / "moving")
-        self.works(torn, "import", str(file))
-        self.runs(torn, self.us.key.hex())
+        # Interrupted after it, or in the middle of it: there is one file, whatever its name,
+        # and what somebody else wrote stays.
+        for written in (sealed, sealed[:100], b""):
+            (torn / "moved").rename(torn / "moving")
+            (torn / "moving").write_bytes(sealed)
+            file.write_bytes(b"somebody's")
+            self.refused(5, "is there already", torn, "export", "--move", str(file))
+            self.assertEqual(file.read_bytes(), b"somebody's")
+            self.assertTrue((torn / "moving").exists())
+            file.write_bytes(written)
+            self.works(torn, "export", "--move", str(file))
+            self.assertEqual(file.read_bytes(), sealed)
+            self.assertTrue((torn / "moved").exists())
+            self.assertFalse((torn / "moving").exists())
+        self.refused(3, "was moved from here with this file or a later one", torn, "import", str(file))
 
     def test_a_restored_folder_is_renewed(self):
         here = self.state("here", 2)

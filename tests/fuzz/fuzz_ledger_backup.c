@@ -18,13 +18,14 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct cv_passphrase_cost cheap = {1, 8};
-static const char head[] = "culvert identity 1\n\1\0\0\0\10\0\0";
+static const char head[] = "culvert identity 2\n\1\0\0\0\10\0\0";
 enum { AHEAD = sizeof head + 16 + 24, SEALED = AHEAD + CV_AEAD_TAG };
 
-static uint8_t *sealed(const uint8_t *data, size_t size) {
+static uint8_t *sealed(char version, const uint8_t *data, size_t size) {
     uint8_t *file = calloc(1, SEALED + size), key[CV_PASSPHRASE_KEY];
     assert(file != NULL);
     memcpy(file, head, sizeof head);
+    file[sizeof "culvert identity " - 1] = (uint8_t)version;
     bool made = cv_passphrase_key(key, "fuzz", 4, file + sizeof head, &cheap);
     assert(made);
     cv_xaead_seal(file + SEALED, file + AHEAD, data, size, file, AHEAD, file + sizeof head + 16,
@@ -47,6 +48,7 @@ static void again(const struct rep_backup *b) {
     kept.identity_secret = b->identity_secret;
     kept.moved = b->moved;
     kept.day = b->day;
+    kept.moves = b->moves;
     size_t size = rep_backup_size(&kept);
     uint8_t *file = malloc(size);
     assert(file != NULL);
@@ -55,7 +57,7 @@ static void again(const struct rep_backup *b) {
     err = rep_backup_open(file, size, "again", 5, &got);
     assert(err == CV_ERR_OK);
     assert(got.records_n == kept.records_n && got.pending_n == kept.pending_n);
-    assert(got.moved == b->moved && got.day == b->day);
+    assert(got.moved == b->moved && got.day == b->day && got.moves == b->moves);
     assert(rep_backup_head(&got) <= rep_backup_head(b));
     for (size_t i = 0; i < got.records_n; i++)
         assert(memcmp(got.records[i].hash, kept.records[i].hash, REP_HASH) == 0);
@@ -70,14 +72,16 @@ static void again(const struct rep_backup *b) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct rep_backup b;
     cv_crypto_init();
-    uint8_t *file = sealed(data, size);
-    if (rep_backup_open(file, SEALED + size, "fuzz", 4, &b) == CV_ERR_OK) {
-        again(&b);
-        rep_backup_free(&b);
+    for (char version = '1'; version <= '2'; version++) {
+        uint8_t *file = sealed(version, data, size);
+        if (rep_backup_open(file, SEALED + size, "fuzz", 4, &b) == CV_ERR_OK) {
+            again(&b);
+            rep_backup_free(&b);
+        }
+        memcpy(file, data, size);
+        enum cv_err err = rep_backup_open(file, size, "fuzz", 4, &b);
+        assert(err != CV_ERR_OK);
+        free(file);
     }
-    memcpy(file, data, size);
-    enum cv_err err = rep_backup_open(file, size, "fuzz", 4, &b);
-    assert(err != CV_ERR_OK);
-    free(file);
     return 0;
 }

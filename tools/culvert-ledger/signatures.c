@@ -19,7 +19,7 @@ static void *work(void *arg) {
 void signatures_start(struct signatures *s, const struct rep_record *records, size_t n,
                       const uint8_t network_id[REP_NETWORK_ID], bool *good) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t want = cores < 1 ? 1 : (size_t)cores;
+    size_t want = cores < 1 ? 0 : (size_t)cores - 1; /* and the caller, who helps */
     s->records = records;
     s->good = good;
     s->n = n;

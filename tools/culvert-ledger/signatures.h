@@ -26,8 +26,9 @@ struct signatures {
     unsigned threads;
 };
 
-/* Begins on records[0..n) with as many threads as there are cores, or fewer
- * when they cannot be made. Borrows both arrays until finish(). */
+/* Begins on records[0..n) with a thread for each core but the caller's, who takes the
+ * batch before in meanwhile and then helps: one more would only take turns with the
+ * caller, whose work is the longest that cannot be divided. Fewer when they cannot be made. Borrows both arrays until finish(). */
 void signatures_start(struct signatures *s, const struct rep_record *records, size_t n,
                       const uint8_t network_id[REP_NETWORK_ID], bool *good);
 

@@ -14,6 +14,17 @@
 
 CV_SUITE(io_state);
 
+static unsigned folders_synced;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd) {
+    struct stat st;
+    cr_assert_eq(fstat(fd, &st), 0);
+    folders_synced += S_ISDIR(st.st_mode);
+    return __real_fsync(fd);
+}
+
 static struct io_state *open_state(const char *path) {
     struct io_state *s = NULL;
     struct io_why why = {""};
@@ -72,7 +83,9 @@ Test(io_state, reads_what_was_written_last) {
     cr_expect_eq(len, 5);
     cr_expect_arr_eq(buf, "short", 5);
     cr_expect_eq(io_state_read(s, "table", buf, 4, &len, NULL), CV_ERR_LIMIT);
+    cr_expect_eq(folders_synced, 2, "each new name is on disk");
     cr_expect_eq(io_state_remove(s, "table", NULL), CV_ERR_OK);
+    cr_expect_eq(folders_synced, 3, "and so is that it is gone");
     cr_expect_eq(io_state_remove(s, "table", NULL), CV_ERR_OK);
     cr_expect_eq(io_state_read(s, "table", buf, 5, &len, NULL), CV_ERR_NOENT);
     io_state_close(s);

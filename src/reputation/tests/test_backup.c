@@ -44,6 +44,7 @@ static void collect(unsigned i, bool moved, struct rep_backup *ret) {
     ret->identity_secret = w.node[i].cfg.identity_secret;
     memcpy(ret->network_id, w.node[i].cfg.network_id, REP_NETWORK_ID);
     ret->day = w.now.wall / 86400 * 86400;
+    ret->moves = 7 + moved;
 }
 
 static uint8_t *seal(const struct rep_backup *b, const char *passphrase, size_t *ret_size) {
@@ -76,6 +77,7 @@ Test(rep_backup, what_was_sealed_comes_back) {
         cr_assert_eq(open_copy(file, size, "correct horse", &got), CV_ERR_OK);
         cr_expect_eq(got.moved, moved);
         cr_expect_eq(got.day, b.day);
+        cr_expect_eq(got.moves, 7 + (uint32_t)moved);
         cr_expect_arr_eq(got.network_id, b.network_id, REP_NETWORK_ID);
         cr_expect_arr_eq(&got.identity_secret, &b.identity_secret, sizeof b.identity_secret);
         cr_assert_eq(got.records_n, b.records_n);
@@ -136,11 +138,11 @@ Test(rep_backup, what_is_inside_is_read_like_a_strangers) {
         uint8_t becomes;
     } cases[] = {{"kind", 0, 3},
                  {"day", 48, 0x80},
-                 {"half-blocks", 49, 1},
-                 {"half-blocks, many", 52, 0x7f},
-                 {"pending", 53, 9},
-                 {"a half-block's version", 57, 2},
-                 {"a half-block's flags", 57 + 166, 1}};
+                 {"half-blocks", 53, 1},
+                 {"half-blocks, many", 56, 0x7f},
+                 {"pending", 57, 9},
+                 {"a half-block's version", 61, 2},
+                 {"a half-block's flags", 61 + 166, 1}};
     struct rep_backup b, got;
     uint8_t key[CV_PASSPHRASE_KEY];
     size_t size;
@@ -164,6 +166,33 @@ Test(rep_backup, what_is_inside_is_read_like_a_strangers) {
     free(plain);
     free(again);
     rep_backup_free(&b);
+    world_done(&w);
+}
+
+/* As it was written before moves were counted. */
+Test(rep_backup, a_file_of_version_1_opens) {
+    struct rep_backup b, got;
+    uint8_t key[CV_PASSPHRASE_KEY];
+    size_t size;
+    begin(7);
+    collect(0, true, &b);
+    uint8_t *file = seal(&b, "p", &size);
+    cr_assert(cv_passphrase_key(key, "p", 1, file + 27, &cheap));
+    cr_assert(cv_xaead_open(file + BODY, file + BODY, size - BODY, file + BODY - 16, file,
+                            BODY - 16, file + 43, key));
+    memmove(file + BODY + 49, file + BODY + 53, size - BODY - 53);
+    size -= 4;
+    file[17] = '1';
+    cv_xaead_seal(file + BODY, file + BODY - 16, file + BODY, size - BODY, file, BODY - 16,
+                  file + 43, key);
+    cr_assert_eq(rep_backup_open(file, size, "p", 1, &got), CV_ERR_OK);
+    cr_expect_eq(got.moves, 0);
+    cr_expect_eq(got.day, b.day);
+    cr_expect_eq(got.records_n, b.records_n);
+    cr_expect_eq(got.pending_n, b.pending_n);
+    rep_backup_free(&got);
+    rep_backup_free(&b);
+    free(file);
     world_done(&w);
 }
 
