@@ -16,8 +16,8 @@
  * system; *why says it in a line. */
 enum cv_err io_keyfile_read(const char *path, char *ret, size_t cap, struct io_why *why);
 
-/* Writes a new file, durably: its octets and its name in the folder. EXIST: there is one already; or an error of the
- * file system. */
+/* Writes a new file, durably: its octets and its name in the folder. EXIST: there is one already;
+ * or an error of the file system. */
 enum cv_err io_keyfile_create(const char *path, const char *text, struct io_why *why);
 
 /* The same for octets that are no text and may be many: *ret is the caller's to wipe

@@ -28,7 +28,8 @@ struct signatures {
 
 /* Begins on records[0..n) with a thread for each core but the caller's, who takes the
  * batch before in meanwhile and then helps: one more would only take turns with the
- * caller, whose work is the longest that cannot be divided. Fewer when they cannot be made. Borrows both arrays until finish(). */
+ * caller, whose work is the longest that cannot be divided. With fewer when they cannot be
+ * made. Borrows both arrays until finish(). */
 void signatures_start(struct signatures *s, const struct rep_record *records, size_t n,
                       const uint8_t network_id[REP_NETWORK_ID], bool *good);
 

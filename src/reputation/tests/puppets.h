@@ -16,6 +16,7 @@
 #include "reputation/ledger.h"
 #include "reputation/message.h"
 #include "reputation/store_memory.h"
+#include "reputation/store_sqlite.h"
 
 enum { PUPPETS = 48, PUPPETS_EPOCH = 1 /* s */ };
 
@@ -44,6 +45,18 @@ struct puppets {
 static inline void puppets_key(struct cv_ed25519_secret *ret) {
     static const uint8_t seed[CV_KEY] = "the same in every run, 32 octets";
     cv_ed25519_from_seed(ret, seed);
+}
+
+/* The relay's file. */
+static inline struct rep_store_sqlite *puppets_open(const char *path, enum rep_sqlite_sync sync) {
+    struct rep_store_sqlite *s = NULL;
+    struct cv_ed25519_secret me;
+    char why[256];
+    puppets_key(&me);
+    enum cv_err err =
+        rep_store_sqlite_open(path, puppets_network, me.public_key, sync, &s, why, sizeof why);
+    cr_assert_eq(err, CV_ERR_OK, "%s", why);
+    return s;
 }
 
 /* Countersigns what it is shown; half-blocks that are no proposal to it are let be. */
@@ -134,11 +147,13 @@ static inline enum cv_err puppets_begin(struct puppets *p, const struct rep_stor
     return err;
 }
 
-/* A tenth of a second of octets with everybody. */
+/* Octets with everybody, and half an epoch until the next: what takes the time is that
+ * everybody releases in every epoch, not that counts are written again and again. */
 static inline void puppets_step(struct puppets *p) {
     for (unsigned i = 0; i < PUPPETS; i++)
         rep_ledger_carried(p->l, p->now, i, UINT64_C(1232) * (1 + i), 1232);
-    cv_usec until = p->now.mono + CV_MSEC(100), from = CV_SEC(5);
+    static_assert(PUPPETS_EPOCH == 1, "two steps an epoch");
+    cv_usec until = p->now.mono + CV_MSEC(500), from = CV_SEC(5);
     int64_t wall = p->now.wall - (int64_t)((p->now.mono - from) / 1000000);
     puppets_drain(p);
     while (p->now.mono < until) {

@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "reputation/store_sqlite.h"
 #include "reputation/tests/cut_vfs.h"
 #include "reputation/tests/puppets.h"
 #include "support/folder.h"
@@ -22,7 +21,7 @@
 
 CV_SUITE(rep_power_cut, .timeout = 600, .init = cv_crypto_init);
 
-enum { STEPS = 45, SAID_MAX = 4096 };
+enum { STEPS = 10, STEPS_ON = 4, SAID_MAX = 4096 };
 
 static struct {
     uint8_t hash[REP_HASH];
@@ -39,17 +38,6 @@ static void note(void *ctx, const struct rep_record *r) {
     said[said_n++].at = cut_.n;
 }
 
-static struct rep_store_sqlite *open_store(const char *path, enum rep_sqlite_sync sync) {
-    struct rep_store_sqlite *s = NULL;
-    struct cv_ed25519_secret me;
-    char why[256];
-    puppets_key(&me);
-    enum cv_err err =
-        rep_store_sqlite_open(path, puppets_network, me.public_key, sync, &s, why, sizeof why);
-    cr_assert_eq(err, CV_ERR_OK, "%s", why);
-    return s;
-}
-
 static void work(const char *folder, enum rep_sqlite_sync sync) {
     static struct puppets p;
     char path[300];
@@ -57,7 +45,7 @@ static void work(const char *folder, enum rep_sqlite_sync sync) {
     p.left = note;
     said_n = 0;
     cut_begin();
-    struct rep_store_sqlite *s = open_store(path, sync);
+    struct rep_store_sqlite *s = puppets_open(path, sync);
     cr_assert_eq(puppets_begin(&p, rep_store_sqlite_ops(s), 0), CV_ERR_OK);
     for (unsigned i = 0; i < STEPS; i++)
         puppets_step(&p);
@@ -105,7 +93,7 @@ static void goes_on(struct rep_store_sqlite *s) {
     p.failed = CV_ERR_OK;
     cr_assert_eq(puppets_begin(&p, rep_store_sqlite_ops(s), 1), CV_ERR_OK);
     uint64_t before = p.last;
-    for (unsigned i = 0; i < 15; i++)
+    for (unsigned i = 0; i < STEPS_ON; i++)
         puppets_step(&p);
     cr_expect_eq(p.failed, CV_ERR_OK);
     cr_expect_gt(p.last, before);
@@ -143,7 +131,7 @@ Test(rep_power_cut, nothing_that_left_is_lost_or_doubled) {
     for (unsigned i = 0; i < CUTS; i++) {
         size_t at = i < 4 ? i : choose(&rng); /* also before the first write */
         cut_make(at, i % 3, &rng, after);
-        struct rep_store_sqlite *s = open_store(path, REP_SQLITE_NORMAL);
+        struct rep_store_sqlite *s = puppets_open(path, REP_SQLITE_NORMAL);
         cr_expect_eq(lost(rep_store_sqlite_ops(s), at), 0, "cut %u, after %zu of %zu", i, at,
                      cut_.n);
         puppets_check(rep_store_sqlite_ops(s), i % 16 == 0);
@@ -174,7 +162,7 @@ Test(rep_power_cut, a_store_that_does_not_wait_is_found_out) {
     for (unsigned i = 0; i < 10 && n == 0; i++) {
         size_t at = said[cv_rng_below(&rng, said_n)].at;
         cut_make(at, 0, &rng, after);
-        struct rep_store_sqlite *s = open_store(path, REP_SQLITE_NORMAL);
+        struct rep_store_sqlite *s = puppets_open(path, REP_SQLITE_NORMAL);
         n += lost(rep_store_sqlite_ops(s), at);
         rep_store_sqlite_close(s);
     }
