@@ -21,8 +21,8 @@ enum node_limits {
     NODE_SWARMS_MAX = 256, /* open at once; node_swarm_open says LIMIT */
     NODE_EVENTS_MAX = 256, /* waiting; beyond it peers' comings and goings are lost */
     /* ... and of all else one a kind and swarm waits, so that nothing is lost:
-     * six kinds of a swarm, sixteen of the node. */
-    NODE_EVENTS_ALL = NODE_EVENTS_MAX + 6 * NODE_SWARMS_MAX + 16,
+     * seven kinds of a swarm, sixteen of the node. */
+    NODE_EVENTS_ALL = NODE_EVENTS_MAX + 7 * NODE_SWARMS_MAX + 16,
     NODE_ERRANDS_MAX = 256,   /* DHT work for others' circuits; refused beyond */
     NODE_ERRANDS_HOP = 32,    /* of them for one circuit: nobody takes them all */
     NODE_ANNOUNCES_MAX = 6,   /* three levels, two days */

@@ -323,8 +323,10 @@ struct node *node_free(struct node *n) {
     ppsp_free(n->hidden);
     ppsp_free(n->direct);
     ppsp_free(n->open);
-    for (size_t i = 0; i < NODE_SWARMS_MAX; i++)
+    for (size_t i = 0; i < NODE_SWARMS_MAX; i++) {
         free(n->swarms[i].way);
+        free(n->swarms[i].pointing);
+    }
     tun_free(n->client);
     tun_free(n->relay);
     node_exit_free(n->exit);

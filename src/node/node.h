@@ -33,6 +33,7 @@
 #include "crypto/keys.h"
 #include "node/exitfilter.h"
 #include "node/limits.h"
+#include "node/recordings.h"
 #include "node/uri.h"
 #include "ppsp/ppsp.h"
 #include "ppsp/store.h"
@@ -201,6 +202,22 @@ enum cv_err node_inject_end(struct node *n, struct cv_now now, cv_handle swarm);
 uint64_t node_inject_next(const struct node *n, cv_handle swarm);
 bool node_live_root(const struct node *n, cv_handle swarm, uint8_t ret[CV_SHA_MAX]);
 
+/*
+ * Recordings of a channel (recordings.h). While this swarm is open its channel's pointer
+ * says `recordings`, which node_recordings_write() made; again for others. The swarm is the
+ * channel's own, of its source, or that of a recording. INVAL: `channel` is none, or this
+ * node watches it; NOENT, NOMEM.
+ */
+enum cv_err node_point(struct node *n, struct cv_now now, cv_handle swarm,
+                       const struct node_uri *channel,
+                       const uint8_t recordings[NODE_RECORDINGS_OCTETS]);
+/* It stands in the DHT. */
+bool node_pointed(const struct node *n, cv_handle swarm);
+
+/* Of a channel that we watch, what its pointer said last; NULL: nothing was found yet.
+ * Event RECORDINGS says that it changed. Until the next call into the node. */
+const struct node_recordings *node_recordings(const struct node *n, cv_handle swarm);
+
 /* A viewer of a live swarm: what is kept of it lies in octets [first, end), not
  * all of it verified. False: nothing came yet, or not live. */
 bool node_live_span(const struct node *n, cv_handle swarm, uint64_t *ret_first, uint64_t *ret_end);
@@ -254,6 +271,7 @@ enum node_event_kind {
     NODE_EVENT_LIVE_TUNED,     /* watching begins at octet u.range.first */
     NODE_EVENT_LIVE_DROPPED,   /* u.range, in octets, will not come any more */
     NODE_EVENT_LIVE_ENDED,     /* the broadcast has u.count octets and no more */
+    NODE_EVENT_RECORDINGS,     /* of a channel that we watch: node_recordings() */
     NODE_EVENT_SAVE, /* u.save: write it down (fsync before anything else for DESCRIPTOR) */
 };
 

@@ -79,6 +79,9 @@ void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_ev
     case TUN_EVENT_HIDDEN_STATE:
         on_hidden_state(n, ev);
         break;
+    case TUN_EVENT_POINTER:
+        node_pointing_on_pointer(n, ev);
+        break;
     case TUN_EVENT_CIRCUIT_READY:
     case TUN_EVENT_CIRCUIT_DOWN:
     case TUN_EVENT_REPLY:

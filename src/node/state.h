@@ -10,6 +10,7 @@
  *     exit.c       a swarm exit: circuits that end here <-> peers of direct swarms
  *     exitway.c    direct swarms that we see through one
  *     openly.c     swarms that a relay shares under its own name: both ends
+ *     pointing.c   recordings of channels, in their pointers
  *     discovery.c  DHT <-> tunnel: relays found and announced, look-ups done for others
  *     accounts.c   tunnel <-> ledger: octets of links in, classes of links out
  *     priority.c   tunnel <-> ledger: tokens, as a guard and of our own
@@ -36,6 +37,7 @@ struct node_swarm {
     cv_handle
         circuit; /* open swarms, viewer: to the relay; through an exit: to that; 0 = not (yet) */
     struct node_way *way; /* through an exit; NULL: other modes */
+    struct node_pointing *pointing; /* a channel and its recordings; NULL: of others */
     uint32_t transaction; /* of the OPEN that was asked there, 0 = none */
     dht_op announce;      /* direct swarms that we have: kept in the DHT; 0 = not */
     uint64_t edge;        /* live swarms, viewer: one behind the newest verified chunk */
@@ -144,7 +146,7 @@ struct node {
     struct cv_run scratch_runs[NODE_SCRATCH_RUNS];
 
     struct {
-        uint64_t nobodys, circuit_full, events_lost, events_merged, settled_short, proofs;
+        uint64_t nobodys, circuit_full, events_lost, events_merged, settled_short, proofs, pointers_refused;
     } counters;
 };
 
@@ -229,6 +231,11 @@ void node_openly_on_circuit(struct node *n, struct cv_now now, const struct tun_
 void node_openly_on_timeout(struct node *n, struct cv_now now);
 /* openly.c: relay */
 void node_openly_on_request(struct node *n, struct cv_now now, const struct tun_event *ev);
+
+/* pointing.c */
+void node_pointing_meet(struct node *n, struct cv_now now, struct node_swarm *s);
+void node_pointing_end(struct node *n, struct cv_now now, struct node_swarm *s);
+void node_pointing_on_pointer(struct node *n, const struct tun_event *ev);
 
 /* discovery.c */
 void node_discovery_on_dht(struct node *n, struct cv_now now, const struct dht_event *ev);

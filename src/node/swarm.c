@@ -77,6 +77,7 @@ static void meet(struct node *n, struct cv_now now, struct node_swarm *s) {
         node_openly_dial(n, now, s);
     if (s->way)
         node_way_dial(n, now, s);
+    node_pointing_meet(n, now, s);
     if (s->cfg.mode != NODE_SWARM_HIDDEN)
         return;
     if (!s->complete && !s->cfg.complete && !s->view) /* a live source needs nobody's chunks */
@@ -202,6 +203,7 @@ void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm) {
     node_openly_hang_up(n, now, s);
     node_way_close(n, now, s);
     node_directly_end(n, now, s);
+    node_pointing_end(n, now, s);
     s->used = false;
     node_settle(n, now);
 }

@@ -260,6 +260,7 @@ static void on_event(void *ctx, struct tunnel *t, const struct cv_now *at,
     case TUN_EVENT_PEER_UP:
     case TUN_EVENT_PEER_DOWN:
     case TUN_EVENT_HIDDEN_STATE:
+    case TUN_EVENT_POINTER:
     case TUN_EVENT_SAVE:
     case TUN_EVENT_NEED_CONTACTS:
     case TUN_EVENT_PROOF:

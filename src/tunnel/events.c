@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tunnel/slot.h"
+
 struct tun_event_slot {
     unsigned user;
     struct tun_event ev;
@@ -56,6 +58,9 @@ const uint8_t **tun_event_payload(struct tun_event *ev, size_t *ret_len) {
     case TUN_EVENT_LINK_MESSAGE:
         *ret_len = ev->link_message.len;
         return &ev->link_message.body;
+    case TUN_EVENT_POINTER:
+        *ret_len = TUN_POINTER;
+        return &ev->pointer.octets;
     case TUN_EVENT_NONE:
     case TUN_EVENT_CIRCUIT_READY:
     case TUN_EVENT_CIRCUIT_DOWN:

@@ -277,6 +277,10 @@ static void hidden_free(struct tun_hidden *h) {
         cv_wipe(h->seeder, sizeof *h->seeder);
         free(h->seeder);
     }
+    if (h->pointer) {
+        tun_pointer_done(h);
+        free(h->pointer);
+    }
     tun_handles_del(&h->all->swarms, h->handle);
     cv_wipe(h, sizeof *h);
     free(h);
@@ -345,6 +349,29 @@ enum cv_err tun_hidden_share(struct tunnel *t, const struct cv_now *now, const v
     h->seeder->joins_max = joins;
     h->info.seeder = true;
     tun_seeder_init(h, viewer);
+    *ret = h->handle;
+    return CV_ERR_OK;
+}
+
+enum cv_err tun_hidden_point(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
+                             size_t len, const uint8_t *secret, const uint8_t *pointer,
+                             cv_handle *ret) {
+    struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
+    struct tun_hidden *h;
+    if (!all)
+        return CV_ERR_INVAL;
+    all->now = *now;
+    enum cv_err err = hidden_new(all, swarm_id, len, secret, &h);
+    if (err)
+        return err;
+    h->pointer = calloc(1, sizeof *h->pointer);
+    if (!h->pointer) {
+        hidden_free(h);
+        return CV_ERR_NOMEM;
+    }
+    h->pointer->writes = pointer != NULL;
+    if (pointer)
+        memcpy(h->pointer->octets, pointer, TUN_POINTER);
     *ret = h->handle;
     return CV_ERR_OK;
 }
@@ -445,6 +472,8 @@ static void hidden_work(struct tun_hidden *h) {
     } else if (h->seeder) {
         tun_seeder_work(h);
         tun_publish_work(h);
+    } else if (h->pointer) {
+        tun_pointer_work(h);
     }
 }
 

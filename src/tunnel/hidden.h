@@ -51,6 +51,19 @@ enum cv_err tun_hidden_share(struct tunnel *t, const struct cv_now *now, const v
  * rate, or too late; NOENT. */
 enum cv_err tun_hidden_pace(struct tunnel *t, cv_handle hidden, unsigned mbit);
 
+/*
+ * A pointer: TUN_POINTER octets that whoever knows the swarm finds, also when nobody shares
+ * it. Either this node writes one (`pointer`, copied; again every half hour to hour and when
+ * the period turns), in the state SHARED once it stands there, or it reads what others
+ * write (NULL): events POINTER, the first of which is the newest that the DHT knew, soon
+ * again while there is none, later every ten minutes. Nobody is met for it. Everybody who
+ * knows the swarm can write there: what the octets say has to be signed by itself. LIMIT,
+ * NOMEM; ended by tun_hidden_close().
+ */
+enum cv_err tun_hidden_point(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
+                             size_t len, const uint8_t *secret, const uint8_t *pointer,
+                             cv_handle *ret);
+
 /* Ends it, without PEER_DOWN. Does nothing for a dead handle. */
 void tun_hidden_close(struct tunnel *t, const struct cv_now *now, cv_handle hidden);
 

@@ -2,7 +2,7 @@
  * The state of hidden swarms, shared by the files that are hidden.h: hidden.c
  * (swarms, roads, datagrams), search.c (a viewer reads slots), meet.c (a viewer
  * meets seeders), seeder.c (introduction points and visitors), publish.c (a
- * seeder writes slots), named.c (contacts that peers name). Nobody else includes this.
+ * seeder writes slots), pointer.c (a slot for something else), named.c (contacts that peers name). Nobody else includes this.
  *
  * A *road* is a circuit of ours with its purpose. Events only set what they
  * mean in a road or a part; then the owner's work function looks at everything
@@ -232,6 +232,17 @@ struct tun_seeder {
     unsigned replays, replay_next;
 };
 
+/* ---- pointers ---- */
+
+struct tun_pointer {
+    bool writes, active;
+    uint8_t octets[TUN_POINTER]; /* what it writes */
+    struct tun_publication publication;
+    unsigned turns; /* how often it was begun: which period is next */
+    bool found;     /* since it was begun */
+    cv_usec due, pause;
+};
+
 /* ---- swarms ---- */
 
 struct tun_hiddens;
@@ -244,8 +255,9 @@ struct tun_hidden {
     uint8_t pace;                         /* Mbit/s that each joined road keeps; 0: none */
     cv_usec refused_at;                   /* when a relay last would not keep it; 0: never */
     cv_usec runs_on[TUN_PACED_JOINS_MAX]; /* until when roads that are over keep it */
-    struct tun_viewer *viewer;            /* one of the two */
+    struct tun_viewer *viewer;            /* one of the three */
     struct tun_seeder *seeder;
+    struct tun_pointer *pointer;
 };
 
 struct tun_hiddens {
@@ -348,5 +360,15 @@ void tun_publish_work(struct tun_hidden *h);
 void tun_publish_on_reply(struct tun_hidden *h, struct tun_publication *p, const struct tun_road *r,
                           const struct tun_event *ev);
 void tun_publish_done(struct tun_hidden *h);
+/* One slot, also of pointer.c: is read, and written if there is something to write. */
+void tun_publication_begin(struct tun_publication *p, cv_usec at);
+void tun_publication_step(struct tun_hidden *h, struct tun_publication *p);
+void tun_publication_idle(struct tun_publication *p);
+
+/* pointer.c */
+void tun_pointer_work(struct tun_hidden *h);
+void tun_pointer_failed(struct tun_hidden *h);
+void tun_pointer_found(struct tun_hidden *h, const struct tun_item *item);
+void tun_pointer_done(struct tun_hidden *h);
 
 #endif

@@ -28,13 +28,13 @@ static void copy_idle(struct tun_copy *c) {
     c->state = TUN_COPY_IDLE;
 }
 
-static void publication_idle(struct tun_publication *p) {
+void tun_publication_idle(struct tun_publication *p) {
     for (unsigned i = 0; i < 2; i++)
         copy_idle(&p->copy[i]);
 }
 
 /* Reads and writes anew, from the beginning. */
-static void publication_begin(struct tun_publication *p, cv_usec at) {
+void tun_publication_begin(struct tun_publication *p, cv_usec at) {
     for (unsigned i = 0; i < 2; i++) {
         tun_road_close(&p->copy[i].road);
         p->copy[i] = (struct tun_copy){.state = TUN_COPY_BUILDING, .retry_at = at};
@@ -69,7 +69,11 @@ static uint8_t another_slot(struct tun_hidden *h) {
 
 /* The DHT does not want it now: later, all slots once more. */
 static void publication_failed(struct tun_hidden *h, struct tun_publication *p) {
-    publication_idle(p);
+    tun_publication_idle(p);
+    if (p->slot == TUN_SLOT_POINTER) {
+        tun_pointer_failed(h);
+        return;
+    }
     struct tun_seeder *s = h->seeder;
     cv_usec again = cv_usec_add(now(h), tun_hidden_pause(h, CV_SEC(60), CV_SEC(3)));
     s->publish_at = cv_usec_min(s->publish_at, again);
@@ -82,9 +86,9 @@ static void publication_again(struct tun_hidden *h, struct tun_publication *p, b
         publication_failed(h, p);
         return;
     }
-    if (elsewhere && p->slot != 0)
+    if (elsewhere && p->slot != 0 && p->slot != TUN_SLOT_POINTER)
         p->slot = another_slot(h);
-    publication_begin(p, cv_usec_add(now(h), CV_MSEC(200) << p->again));
+    tun_publication_begin(p, cv_usec_add(now(h), CV_MSEC(200) << p->again));
     tun_hidden_by(h, now(h));
 }
 
@@ -150,23 +154,30 @@ static bool result_item(const struct tun_hidden *h, const struct tun_publication
 static void on_result(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c,
                       const struct tun_result *r) {
     struct tun_item item;
-    if (result_item(h, p, r, &item) && (!p->found || item.seq > p->old.seq)) {
+    bool found = result_item(h, p, r, &item);
+    if (found && (!p->found || item.seq > p->old.seq)) {
         p->found = true;
         p->old = item;
     }
+    if (found && p->slot == TUN_SLOT_POINTER)
+        tun_pointer_found(h, &item);
     c->state = TUN_COPY_READ;
     c->until = cv_usec_add(now(h), OTHER);
 }
 
 /* ---- writing ---- */
 
+/* `slot`: NULL for a pointer. */
 static void make_item(struct tun_hidden *h, struct tun_publication *p,
                       const struct tun_slot *slot) {
     struct tun_item *item = &p->item;
     struct tun_period_secret period_secret;
     struct cv_ed25519_secret slot_secret;
     tun_period_derive(&period_secret, &h->swarm_secret, p->period);
-    tun_slot_seal(item->value, slot, &period_secret, tun_hidden_rng(h));
+    if (slot)
+        tun_slot_seal(item->value, slot, &period_secret, tun_hidden_rng(h));
+    else
+        tun_pointer_seal(item->value, h->pointer->octets, &period_secret, tun_hidden_rng(h));
     cv_wipe(&period_secret, sizeof period_secret);
     item->seq = h->all->now.wall;
     if (p->found && p->old.seq >= item->seq)
@@ -205,11 +216,22 @@ static void put(struct tun_hidden *h, struct tun_publication *p, struct tun_copy
 /* Enough was read: what shall stand there? */
 static void decide(struct tun_hidden *h, struct tun_publication *p) {
     struct tun_slot slot = {0};
+    bool pointer = p->slot == TUN_SLOT_POINTER;
+    if (pointer && !h->pointer->writes) {
+        tun_publication_idle(p);
+        return;
+    }
     if (p->found && p->old.seq > h->all->now.wall + AHEAD_S) {
-        if (p->slot == 0)
-            publication_idle(p);
+        if (pointer)
+            publication_failed(h, p);
+        else if (p->slot == 0)
+            tun_publication_idle(p);
         else
             publication_again(h, p, /* elsewhere= */ true);
+        return;
+    }
+    if (pointer) {
+        make_item(h, p, NULL);
         return;
     }
     if (p->found) {
@@ -223,7 +245,7 @@ static void decide(struct tun_hidden *h, struct tun_publication *p) {
     unsigned n = tun_seeder_contacts(h, ours, TUN_INTRO_POINTS);
     if (n == 0 || tun_slot_merge(&slot, ours, n, /* evict= */ p->slot != 0, h->all->now.wall,
                                  tun_hidden_rng(h)) == 0) {
-        publication_idle(p); /* no room in slot 0: others are there already */
+        tun_publication_idle(p); /* no room in slot 0: others are there already */
         return;
     }
     make_item(h, p, &slot);
@@ -235,7 +257,10 @@ static void on_put_done(struct tun_hidden *h, struct tun_publication *p, struct 
         c->written = true;
         copy_idle(c);
         p->written = true;
-        count_slots(h);
+        if (p->slot == TUN_SLOT_POINTER)
+            tun_hidden_set_state(h, TUN_HIDDEN_SHARED);
+        else
+            count_slots(h);
     } else if (done->error == 301 || done->error == 302) {
         tun_road_close(&c->road);
         c->state = TUN_COPY_REFUSED;
@@ -347,7 +372,7 @@ static bool may_decide(struct tun_hidden *h, const struct tun_publication *p) {
     return read && (!waiting || over);
 }
 
-static void publication_step(struct tun_hidden *h, struct tun_publication *p) {
+void tun_publication_step(struct tun_hidden *h, struct tun_publication *p) {
     if (may_decide(h, p))
         decide(h, p);
     for (unsigned i = 0; i < 2; i++)
@@ -359,7 +384,7 @@ static void begin(struct tun_hidden *h) {
     uint32_t period = s->now.keys.period;
     for (unsigned i = 0; i < TUN_PUBLICATIONS; i++) {
         struct tun_publication *p = &s->publication[i];
-        publication_idle(p);
+        tun_publication_idle(p);
         /* The two slots stay ours for a period: whoever knows the swarm learns
          * no more from two than from all. */
         if (p->period != period) {
@@ -367,7 +392,7 @@ static void begin(struct tun_hidden *h) {
             p->slot = i == 0 ? 0 : another_slot(h);
         }
         p->again = 0;
-        publication_begin(p, now(h));
+        tun_publication_begin(p, now(h));
     }
     s->changed = s->lost = false;
     s->begun_at = now(h);
@@ -381,7 +406,7 @@ void tun_publish_work(struct tun_hidden *h) {
         return;
     count_slots(h);
     for (unsigned i = 0; i < TUN_PUBLICATIONS; i++)
-        publication_step(h, &s->publication[i]);
+        tun_publication_step(h, &s->publication[i]);
     if (h->info.points == 0)
         return;
     cv_usec pace = tun_hidden_pause(h, CV_SEC(5), CV_MSEC(500));
@@ -405,5 +430,5 @@ void tun_publish_work(struct tun_hidden *h) {
 
 void tun_publish_done(struct tun_hidden *h) {
     for (unsigned i = 0; i < TUN_PUBLICATIONS; i++)
-        publication_idle(&h->seeder->publication[i]);
+        tun_publication_idle(&h->seeder->publication[i]);
 }

@@ -9,8 +9,8 @@
 #include "tunnel/limits.h"
 
 /* nonce | ciphertext | tag */
-#define PLAIN (TUN_SLOT_VALUE - CV_XAEAD_NONCE - CV_AEAD_TAG)
-static_assert(PLAIN == 860, "details.md: exactly 860 octets inside");
+#define PLAIN TUN_POINTER
+static_assert(PLAIN == TUN_SLOT_VALUE - CV_XAEAD_NONCE - CV_AEAD_TAG, "what is sealed fits");
 static_assert(1 + TUN_SLOT_CONTACTS * TUN_CONTACT <= PLAIN, "six contacts fit");
 
 static void le32(uint8_t out[4], uint32_t v) {
@@ -53,7 +53,7 @@ void tun_period_derive(struct tun_period_secret *ret, const struct tun_swarm_sec
 
 void tun_slot_key(struct cv_ed25519_secret *ret, const struct tun_swarm_secret *s, uint32_t period,
                   unsigned j) {
-    assert(j < TUN_SLOTS);
+    assert(j <= TUN_SLOT_POINTER);
     uint8_t p[5], seed[CV_KEY];
     le32(p, period);
     p[4] = (uint8_t)j;
@@ -89,17 +89,27 @@ bool tun_contact_current(const struct tun_contact *c, int64_t wall) {
     return (int64_t)c->expiry > wall && (int64_t)c->expiry <= wall + TUN_CONTACT_LIFE_MAX_S;
 }
 
+/* Order on the wire: nonce 24 | ciphertext 860 | tag 16. */
+void tun_pointer_seal(uint8_t value[TUN_SLOT_VALUE], const uint8_t pointer[TUN_POINTER],
+                      const struct tun_period_secret *keys, const struct cv_rng *rng) {
+    cv_rng_fill(rng, value, CV_XAEAD_NONCE);
+    cv_xaead_seal(value + CV_XAEAD_NONCE, value + CV_XAEAD_NONCE + PLAIN, pointer, PLAIN, NULL, 0,
+                  value, keys->seal);
+}
+
+bool tun_pointer_open(uint8_t ret[TUN_POINTER], const uint8_t value[TUN_SLOT_VALUE],
+                      const struct tun_period_secret *keys) {
+    return cv_xaead_open(ret, value + CV_XAEAD_NONCE, PLAIN, value + CV_XAEAD_NONCE + PLAIN, NULL,
+                         0, value, keys->seal);
+}
+
 void tun_slot_seal(uint8_t value[TUN_SLOT_VALUE], const struct tun_slot *slot,
                    const struct tun_period_secret *keys, const struct cv_rng *rng) {
     assert(slot->count <= TUN_SLOT_CONTACTS);
     uint8_t plain[PLAIN] = {slot->count};
     for (unsigned i = 0; i < slot->count; i++)
         tun_contact_write(plain + 1 + i * TUN_CONTACT, &slot->contact[i]);
-
-    /* Order on the wire: nonce 24 | ciphertext 860 | tag 16. */
-    cv_rng_fill(rng, value, CV_XAEAD_NONCE);
-    cv_xaead_seal(value + CV_XAEAD_NONCE, value + CV_XAEAD_NONCE + PLAIN, plain, PLAIN, NULL, 0,
-                  value, keys->seal);
+    tun_pointer_seal(value, plain, keys, rng);
 }
 
 enum cv_err tun_slot_open(struct tun_slot *ret, const uint8_t *value, size_t len,
@@ -107,8 +117,7 @@ enum cv_err tun_slot_open(struct tun_slot *ret, const uint8_t *value, size_t len
     uint8_t plain[PLAIN];
     if (len != TUN_SLOT_VALUE)
         return CV_ERR_MALFORMED;
-    if (!cv_xaead_open(plain, value + CV_XAEAD_NONCE, PLAIN, value + CV_XAEAD_NONCE + PLAIN, NULL,
-                       0, value, keys->seal))
+    if (!tun_pointer_open(plain, value, keys))
         return CV_ERR_AUTH;
     if (plain[0] > TUN_SLOT_CONTACTS)
         return CV_ERR_MALFORMED;

@@ -22,7 +22,9 @@
 #include "crypto/keys.h"
 
 #define TUN_SLOTS         16  /* slot keys of a swarm and period */
+#define TUN_SLOT_POINTER  16  /* one more: holds a pointer instead of contacts */
 #define TUN_SLOT_VALUE    900 /* octets of every slot's value */
+#define TUN_POINTER       860 /* octets of a pointer: all that is sealed into a value */
 #define TUN_SLOT_CONTACTS 6   /* most contacts in one slot */
 #define TUN_CONTACT       117 /* octets of one contact */
 #define TUN_PERIOD_S      86400
@@ -50,7 +52,7 @@ struct tun_period_secret {
 void tun_period_derive(struct tun_period_secret *ret, const struct tun_swarm_secret *s,
                        uint32_t period);
 
-/* Slot key j (0..15) of a period. */
+/* Slot key j (0..15, or TUN_SLOT_POINTER) of a period. */
 void tun_slot_key(struct cv_ed25519_secret *ret, const struct tun_swarm_secret *s, uint32_t period,
                   unsigned j);
 
@@ -83,6 +85,14 @@ void tun_slot_seal(uint8_t value[TUN_SLOT_VALUE], const struct tun_slot *slot,
  * them and writes nonsense. *ret untouched then. */
 enum cv_err tun_slot_open(struct tun_slot *ret, const uint8_t *value, size_t len,
                           const struct tun_period_secret *keys);
+
+/* The same for octets that this module does not look at. Open: false when they are not
+ * sealed under these keys; who wrote them is for the reader to find out, as everybody who
+ * knows the swarm can. */
+void tun_pointer_seal(uint8_t value[TUN_SLOT_VALUE], const uint8_t pointer[TUN_POINTER],
+                      const struct tun_period_secret *keys, const struct cv_rng *rng);
+bool tun_pointer_open(uint8_t ret[TUN_POINTER], const uint8_t value[TUN_SLOT_VALUE],
+                      const struct tun_period_secret *keys);
 
 /*
  * Writes `count` contacts of one seeder into what a slot holds: drops what is

@@ -137,6 +137,7 @@ enum tun_event_kind {
     TUN_EVENT_PEER_UP,
     TUN_EVENT_PEER_DOWN,
     TUN_EVENT_HIDDEN_STATE,
+    TUN_EVENT_POINTER,
     TUN_EVENT_SAVE,
     TUN_EVENT_NEED_CONTACTS,
     TUN_EVENT_PROOF,
@@ -246,6 +247,12 @@ struct tun_event {
             cv_handle hidden;
             uint32_t state;
         } hidden_state;
+        /* hidden.h: somebody who knows the swarm wrote these TUN_POINTER octets. May come
+         * again, and an older one may follow. */
+        struct {
+            cv_handle hidden;
+            const uint8_t *octets;
+        } pointer;
         /* Keep this and pass it to the next tun_new(). For KEYRING: on disk and
          * synced, then tun_saved(): nothing signed is shown to anybody before. */
         struct {
