@@ -429,6 +429,14 @@ int cli_link_check(const struct cli_settings *s, const uint8_t network_id[8], st
         io_why_set(why, "a relay shares files only under its own name: leave out --at");
         return CLI_USAGE;
     }
+    if (s->recorded && ret->kind != NODE_URI_LIVE) {
+        io_why_set(why, "only a channel has recordings: leave out --recorded");
+        return CLI_USAGE;
+    }
+    if (s->recorded && s->output && strcmp(s->output, "-") == 0) {
+        io_why_set(why, "a recording is kept as a file: name one with -o, or play it");
+        return CLI_USAGE;
+    }
     if (ret->folder && ret->kind != NODE_URI_VOD) {
         io_why_set(why, "bad link: a live stream is no folder");
         return CLI_USAGE;

@@ -17,6 +17,7 @@
 #include "cli/exitcode.h"
 #include "cli/key.h"
 #include "cli/offer.h"
+#include "cli/recordings.h"
 #include "cli/task.h"
 #include "io/clock.h"
 #include "io/store_ring.h"
@@ -48,6 +49,7 @@ struct live {
     size_t filled, kept;     /* octets of the chunk; of them, in the recording */
     bool full;               /* the recording's disk */
     bool said, ended, feeds; /* the page's camera is taken */
+    bool pointing, pointed;  /* at recordings; whoever looks finds them */
     struct cli_offer recorded;
 };
 
@@ -183,6 +185,10 @@ static void share_recording(struct live *l) {
         &l->t.progress, "recorded", sentence,
         json_pack("{s:s, s:s}", "uri", text, "root",
                   cv_hex(l->recorded.uri.swarm_id, l->recorded.uri.swarm_id_len, hex)));
+    if (cli_recordings_add(l->t.c, &l->uri, l->secret, &l->recorded.uri, l->t.swarm, &why))
+        cli_task_fail(&l->t, CLI_FILE, "%s", why.text);
+    l->pointing = true;
+    l->pointed = false;
 }
 
 static void end(struct live *l) {
@@ -303,7 +309,16 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
         cli_progress_event(&t->progress, "peer_down", "A viewer left", NULL);
 }
 
+/* Whoever has the channel's link finds its recordings from now on. */
+static void say_pointed(struct live *l) {
+    if (!l->pointing || l->pointed || !node_pointed(io_host_node(l->t.c->host), l->t.swarm))
+        return;
+    l->pointed = true;
+    cli_progress_event(&l->t.progress, "pointed", "The channel's link names its recordings", NULL);
+}
+
 static void on_tick(struct cli_task *t) {
+    say_pointed((struct live *)t);
     cli_progress_swarm(&t->progress, io_host_node(t->c->host), t->swarm, -1);
 }
 
@@ -428,6 +443,7 @@ static bool open_swarm(struct live *l) {
         cli_task_fail(&l->t, status, "%s", why.text);
         return false;
     }
+    l->pointing = cli_recordings_of_channel(l->t.c, &l->uri, l->t.swarm) > 0;
     return reserve(l, next + RESERVE);
 }
 

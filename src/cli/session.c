@@ -206,6 +206,7 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
     case NODE_EVENT_LIVE_TUNED:
     case NODE_EVENT_LIVE_DROPPED:
     case NODE_EVENT_LIVE_ENDED:
+    case NODE_EVENT_RECORDINGS:
         break;
     }
     for (size_t i = c->tasks_count; i-- > 0;) {

@@ -3,6 +3,7 @@
 
 #include "cli/exitcode.h"
 #include "cli/offer.h"
+#include "cli/recordings.h"
 #include "cli/task.h"
 #include "crypto/hash.h"
 #include "io/store_file.h"
@@ -48,6 +49,8 @@ static void on_hashed(void *ctx) {
         status = cli_offer_open(&g->offer, g->t.s->direct ? NODE_SWARM_DIRECT : NODE_SWARM_HIDDEN,
                                 &g->why);
     g->t.swarm = g->offer.swarm;
+    if (!status)
+        cli_recordings_of_film(g->t.c, &g->offer.uri, g->t.swarm);
     if (status)
         cli_task_fail(&g->t, status, "%s", g->why.text);
     else if (g->t.s->direct)

@@ -11,6 +11,7 @@
 #include "cli/authority.h"
 #include "cli/exitcode.h"
 #include "cli/kind.h"
+#include "cli/recordings.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
 #include "io/store_ring.h"
@@ -29,7 +30,55 @@ struct watch {
     uint8_t piece[PIECE];
     size_t filled, written; /* of the piece */
     bool full;              /* the disk; tried again every second */
+    struct cli_settings of; /* --recorded: of the task that fetches it, .. */
+    char link[NODE_URI_MAX];
+    struct cli_task *recorded; /* .. once it is known */
 };
+
+/* ---- recordings ---- */
+
+static void on_recorded_end(void *ctx, int status) {
+    struct watch *w = ctx;
+    cli_task_end(&w->t, status); /* both are freed then */
+}
+
+/* From here on this is the task of a film. */
+static void follow(struct watch *w, const struct node_recordings *r) {
+    struct node_uri film;
+    if (!r->count || w->recorded || w->t.ended)
+        return;
+    node_recording_uri(&r->v[0], &w->uri, &film);
+    if (node_uri_write(&film, w->link, sizeof w->link) < 0)
+        return;
+    node_swarm_close(io_host_node(w->t.c->host), io_host_now(w->t.c->host), w->t.swarm);
+    io_host_kick(w->t.c->host);
+    w->t.swarm = 0;
+    w->of = *w->t.s;
+    w->of.argument = w->link;
+    w->of.recorded = false;
+    w->recorded = cli_task_new(&(struct cli_task_config){.c = w->t.c,
+                                                         .s = &w->of,
+                                                         .progress = w->t.progress,
+                                                         .away = w->t.away,
+                                                         .on_end = on_recorded_end,
+                                                         .ctx = w});
+    if (!w->recorded)
+        cli_task_fail(&w->t, CLI_FAILED,
+                      "the node has too much to do already; end some of it first");
+}
+
+static void on_recordings(struct watch *w) {
+    static char text[CLI_RECORDINGS_TEXT];
+    const struct node_recordings *r = node_recordings(io_host_node(w->t.c->host), w->t.swarm);
+    json_t *fields;
+    if (!r)
+        return;
+    struct node_recordings list = *r; /* what follows calls into the node */
+    cli_recordings_say(&list, &w->uri, text, &fields);
+    cli_progress_event(&w->t.progress, "recordings", text, fields);
+    if (w->t.s->recorded)
+        follow(w, &list);
+}
 
 /* What is broadcast meanwhile stays in the window, and is lost behind it. */
 static void say_full(struct watch *w) {
@@ -107,6 +156,10 @@ static void on_dropped(struct watch *w, const struct node_event *ev) {
 
 static void on_event(struct cli_task *t, const struct node_event *ev) {
     struct watch *w = (struct watch *)t;
+    if (ev->kind == NODE_EVENT_RECORDINGS)
+        on_recordings(w);
+    if (w->t.s->recorded)
+        return; /* of the broadcast nothing is wanted */
     switch ((int)ev->kind) {
     case NODE_EVENT_PEER_UP:
         cli_progress_peer(&w->t.progress, io_host_node(w->t.c->host), w->t.swarm,
@@ -131,7 +184,9 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
         break;
     case NODE_EVENT_NOBODY:
         cli_progress_event(&w->t.progress, "nobody",
-                           "Nobody broadcasts this right now; still looking", NULL);
+                           "Nobody broadcasts this right now; still looking (--recorded takes "
+                           "the newest recording)",
+                           NULL);
         break;
     case NODE_EVENT_STORE_ERROR:
         if (ev->u.err != CV_ERR_AGAIN)
@@ -153,6 +208,8 @@ static void call_peers(struct watch *w) {
 /* A source may be away and come back. */
 static void on_tick(struct cli_task *t) {
     struct watch *w = (struct watch *)t;
+    if (w->recorded)
+        return;
     cli_progress_swarm(&w->t.progress, io_host_node(w->t.c->host), w->t.swarm, -1);
     call_peers(w);
     if (w->full)
@@ -165,6 +222,8 @@ static void on_writable(void *ctx, unsigned ready) {
 }
 
 static bool open_output(struct watch *w) {
+    if (w->t.s->recorded)
+        return true;
     if (w->t.s->verb == CLI_PLAY) {
         if (w->t.s->output)
             cli_task_fail(&w->t, CLI_USAGE,
@@ -248,7 +307,10 @@ static void begin(struct cli_task *t) {
     if (status)
         cli_task_fail(t, status, "%s", why.text);
     else if (open_swarm(w) && open_output(w)) {
-        if (w->out < 0)
+        if (w->t.s->recorded)
+            cli_progress_event(&w->t.progress, "looking", "Looking for the channel's recordings",
+                               NULL);
+        else if (w->out < 0)
             cli_progress_link(&w->t.progress, t->c->gateway, &w->uri);
         call_peers(w);
     }
@@ -256,6 +318,7 @@ static void begin(struct cli_task *t) {
 
 static void close_watch(struct cli_task *t) {
     struct watch *w = (struct watch *)t;
+    cli_task_free(w->recorded);
     if (t->swarm) {
         node_swarm_close(io_host_node(t->c->host), io_host_now(t->c->host), t->swarm);
         io_host_flush(t->c->host);

@@ -181,6 +181,20 @@ static json_t *ranges(struct io_host *host, const struct node_swarm_status *s) {
     return list;
 }
 
+json_t *gw_api_recordings(const struct node_recordings *r, const struct node_uri *channel) {
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < r->count; i++) {
+        struct node_uri u;
+        char uri[NODE_URI_MAX];
+        node_recording_uri(&r->v[i], channel, &u);
+        if (node_uri_write(&u, uri, sizeof uri) > 0)
+            json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I}", "name", u.name, "uri",
+                                                  uri, "length", (json_int_t)u.length, "ended",
+                                                  (json_int_t)r->v[i].ended));
+    }
+    return list;
+}
+
 json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
     json_t *list = json_array();
     struct node_swarm_status s;
@@ -210,6 +224,9 @@ json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
             json_object_set_new(o, "link", json_string(gateway_link(gateway, &s.uri, link)));
         if (o && gateway && s.uri.kind == NODE_URI_LIVE)
             json_object_set_new(o, "hls", json_string(gateway_hls(gateway, &s.uri, link)));
+        const struct node_recordings *r = node_recordings(io_host_node(host), s.swarm);
+        if (o && r)
+            json_object_set_new(o, "recordings", gw_api_recordings(r, &s.uri));
         json_array_append_new(list, o);
     }
     return list;

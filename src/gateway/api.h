@@ -81,6 +81,8 @@ void gw_api_on_ledger(struct gw_api *a, json_t *(*rows)(void *ctx), void *ctx);
 json_t *gw_api_status(struct io_host *host);
 json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway);
 json_t *gw_api_peers(struct io_host *host);
+/* [{name, uri, length, ended}...], the newest first. */
+json_t *gw_api_recordings(const struct node_recordings *r, const struct node_uri *channel);
 json_t *gw_api_path(struct io_host *host);
 
 #endif

@@ -176,6 +176,57 @@ class LiveHidden(programs.Case):
                 urllib.request.urlopen(url, timeout=60)
             self.assertEqual(refused.exception.code, status, url)
 
+    def kept(self, name, data):
+        """A broadcast of this from beginning to end, kept in a file: the command, which goes on
+        sharing that, its link and the recording's."""
+        read, write = os.pipe()
+        program = programs.Program("live", *self.village.options("source"), "--name", name,
+                                   "--record", self.folder / name, "-", stdin=read)
+        os.close(read)
+        self.running.append(program)
+        uri = program.wait_for("live", 120)["uri"]
+        with os.fdopen(write, "wb") as pipe:
+            pipe.write(data)
+        return program, uri, program.wait_for("recorded", 120)["uri"]
+
+    def test_a_channel_names_its_recordings(self):
+        """Whoever has nothing but the channel's link finds what it broadcast last, while it is
+        silent, when it broadcasts again, and from a copy that is shared without its key."""
+        first, second = os.urandom(300_000), os.urandom(400_000)
+        source, channel, one = self.kept("one.ts", first)
+        source.wait_for("pointed", 120)
+        viewer = self.village.start("get", "viewer", "--recorded", "-o", self.folder / "got", channel)
+        told = viewer.wait_for("recordings", 120)["recordings"]
+        self.assertEqual([(r["name"], r["length"]) for r in told], [("one.ts", len(first))])
+        self.assertEqual(told[0]["uri"].split("&")[0], one.split("&")[0])
+        viewer.wait_for("complete", 120)
+        self.assertEqual(viewer.process.wait(60), 0)
+        self.assertEqual((self.folder / "got").read_bytes(), first)
+        source.end(signal.SIGTERM)
+
+        source, again, two = self.kept("two.ts", second)
+        self.assertEqual(again.split("&")[0], channel.split("&")[0])
+        source.wait_for("pointed", 120)
+        source.end(signal.SIGTERM)
+
+        # Its key is gone: a recording from the same folder still leads to all of them.
+        (self.folder / "source" / "live-ed25519.pem").unlink()
+        sharer = self.village.start("share", "source", self.folder / "two.ts")
+        sharer.wait_for("shared", 120)
+        player = self.village.start("play", "player", "--no-player", "--recorded", channel)
+        told = player.wait_for("recordings", 120)["recordings"]
+        self.assertEqual([r["name"] for r in told], ["two.ts", "one.ts"])
+        self.assertEqual(told[0]["uri"].split("&")[0], two.split("&")[0])
+        with urllib.request.urlopen(player.wait_for("link", 60)["url"], timeout=120) as answer:
+            self.assertEqual(answer.read(), second)
+
+        rows = [(["--recorded", one], "only a channel"),
+                (["--recorded", "-o", "-", channel], "kept as a file")]
+        for more, text in rows:
+            status, _, err = programs.run("get", *self.village.options("bad"), *more)
+            self.assertEqual(status, 2, err)
+            self.assertIn(text, err)
+
     def test_bad_input(self):
         _, uri = self.broadcast()
         rows = [

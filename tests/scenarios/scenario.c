@@ -63,6 +63,8 @@ const struct scenario scenarios[] = {
      scenario_hidden, 3},
     {"introduced", "a viewer whom no slot shows is found through a peer, and outlives the seeder",
      scenario_introduced, 2},
+    {"recordings", "a channel's link leads to what it recorded, also after a vandal",
+     scenario_recordings, 2},
     {"relay_dies", "any relay dies mid-film, 1.2 x bitrate, 5 s buffer: the reader never waits",
      scenario_relay_dies, 7},
     {"relay_dies_8", "the same with eight relays, where both ways may share the one that dies",

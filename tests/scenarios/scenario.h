@@ -57,6 +57,7 @@ bool scenario_hostile(const struct scenario_args *args, struct scenario_result *
 bool scenario_crash_resume(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_comes_back(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_recordings(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_near(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hidden(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_introduced(const struct scenario_args *args, struct scenario_result *ret);

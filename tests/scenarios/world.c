@@ -172,6 +172,9 @@ static void note(struct world_node *n, struct cv_now now, const struct node_even
     case NODE_EVENT_LIVE_DROPPED:
     case NODE_EVENT_LIVE_ENDED:
         break;
+    case NODE_EVENT_RECORDINGS:
+        n->recordings++;
+        break;
     }
 }
 

@@ -49,7 +49,7 @@ struct world_node {
 
     /* What its events said, since the last start. */
     bool dht_ready, relay_ready, client_ready, shared, complete, ledger_failed;
-    unsigned peers_up, peers_down, nobody, too_few, store_errors;
+    unsigned peers_up, peers_down, nobody, too_few, store_errors, recordings;
 };
 
 struct world {
