@@ -6,6 +6,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cli/exitcode.h"
+
 enum { HEAD_LINE_MAX = 1024 };
 
 int cli_ask_connect(const char *path) {
@@ -62,6 +64,25 @@ FILE *cli_ask(int fd, const char *resource, const json_t *body) {
         return f;
     fclose(f);
     return NULL;
+}
+
+FILE *cli_ask_task(int fd, const struct cli_settings *s, int *ret_status) {
+    char why[CLI_TEXT_MAX];
+    json_t *wanted = cli_options_give(s, why);
+    if (!wanted) {
+        close(fd);
+        fprintf(stderr, "culvert: %s\n", why);
+        *ret_status = CLI_USAGE;
+        return NULL;
+    }
+    FILE *f = cli_ask(fd, "/api/tasks", wanted);
+    json_decref(wanted);
+    if (!f) {
+        fprintf(stderr, "culvert: the node that runs on this folder does not understand; stop it, "
+                        "or name another folder with --state\n");
+        *ret_status = CLI_STATE;
+    }
+    return f;
 }
 
 json_t *cli_ask_get(const char *path, const char *resource) {

@@ -294,10 +294,10 @@ static void on_readable(void *ctx, unsigned ready) {
 
 static void on_timer(void *ctx) {
     struct live *l = ctx;
-    if (l->ended)
-        cli_task_end(&l->t, CLI_OK); /* after LINGER */
-    else
+    if (!l->ended)
         pump(l);
+    else if (l->record < 0) /* after LINGER; a recording is shared until somebody ends that */
+        cli_task_end(&l->t, CLI_OK);
 }
 
 static void on_event(struct cli_task *t, const struct node_event *ev) {

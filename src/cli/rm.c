@@ -28,22 +28,12 @@ static int confirm(const struct cli_settings *s) {
 }
 
 static int by_node(const struct cli_settings *s, int fd, struct cli_progress *p) {
-    char why[CLI_TEXT_MAX];
     int status = CLI_FAILED;
     bool ended = false;
-    json_t *wanted = cli_options_give(s, why), *o;
-    if (!wanted) {
-        close(fd);
-        fprintf(stderr, "culvert: %s\n", why);
-        return CLI_USAGE;
-    }
-    FILE *f = cli_ask(fd, "/api/tasks", wanted);
-    json_decref(wanted);
-    if (!f) {
-        fprintf(stderr, "culvert: the node that runs on this folder does not understand; stop it "
-                        "first\n");
-        return CLI_STATE;
-    }
+    json_t *o;
+    FILE *f = cli_ask_task(fd, s, &status);
+    if (!f)
+        return status;
     while (!ended && (o = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL)) != NULL) {
         const char *event = json_string_value(json_object_get(o, "event"));
         const char *said = json_string_value(json_object_get(o, "text"));

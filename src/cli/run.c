@@ -154,21 +154,11 @@ static int follow(struct run *r, FILE *f) {
 }
 
 static int by_node(struct run *r, const struct cli_settings *with, int fd) {
-    char why[CLI_TEXT_MAX];
-    json_t *wanted = cli_options_give(with, why);
-    if (!wanted) {
-        close(fd);
-        fprintf(stderr, "culvert: %s\n", why);
-        return CLI_USAGE;
-    }
-    FILE *f = cli_ask(fd, "/api/tasks", wanted);
-    json_decref(wanted);
-    if (!f) {
-        fprintf(stderr, "culvert: the node that runs on this folder does not understand; stop it, "
-                        "or name another folder with --state\n");
-        return CLI_STATE;
-    }
-    int status = follow(r, f);
+    int status;
+    FILE *f = cli_ask_task(fd, with, &status);
+    if (!f)
+        return status;
+    status = follow(r, f);
     cli_progress_done(&r->progress);
     fclose(f);
     return status;

@@ -15,6 +15,7 @@ struct share {
     /* Hashing takes as long as reading the file, and the node goes on meanwhile. */
     pthread_t thread;
     bool hashing, said;
+    bool pointing; /* at a channel's recordings, of which this is one; not said yet */
     struct io_wake *hashed;
     enum cv_err err;
     struct io_why why;
@@ -50,7 +51,7 @@ static void on_hashed(void *ctx) {
                                 &g->why);
     g->t.swarm = g->offer.swarm;
     if (!status)
-        cli_recordings_of_film(g->t.c, &g->offer.uri, g->t.swarm);
+        g->pointing = cli_recordings_of_film(g->t.c, &g->offer.uri, g->t.swarm) > 0;
     if (status)
         cli_task_fail(&g->t, status, "%s", g->why.text);
     else if (g->t.s->direct)
@@ -97,6 +98,11 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
 static void on_tick(struct cli_task *t) {
     struct share *g = (struct share *)t;
     char sentence[48];
+    if (g->pointing && node_pointed(io_host_node(t->c->host), t->swarm)) {
+        g->pointing = false;
+        cli_progress_event(&t->progress, "pointed",
+                           "It is a recording of a channel, whose link names it", NULL);
+    }
     if (g->said) {
         cli_progress_swarm(&t->progress, io_host_node(t->c->host), t->swarm, -1);
     } else if (g->hashing) {

@@ -5,13 +5,17 @@ Nobody has an address of anybody.
 
     test_live_hidden.py CULVERT CULVERT-DHT
 """
+import base64
 import os
 import signal
+import struct
 import subprocess
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+
+from nacl.signing import VerifyKey
 
 import programs
 from village import Village
@@ -189,6 +193,27 @@ class LiveHidden(programs.Case):
             pipe.write(data)
         return program, uri, program.wait_for("recorded", 120)["uri"]
 
+    def signed(self, link, octets):
+        """Names and lengths of a list that the channel of this link signed (tunnel.md)."""
+        self.assertEqual(len(octets), 860)
+        x = urllib.parse.parse_qs(link.split("?", 1)[1])["x"][0].upper()
+        about = base64.b32decode(x + "=" * (-len(x) % 8))
+        network, swarm = about[2:10], about[17:]
+        version, _, count = struct.unpack_from("<BQB", octets)
+        at, rows = 10, []
+        for _ in range(count):
+            _, length, size, hash_name, addressing, flags = struct.unpack_from("<QQIBBB", octets, at)
+            self.assertEqual((size, hash_name, addressing, flags), (1024, 2, 2, 0))
+            at += 23 + 32
+            rows.append((octets[at + 1:at + 1 + octets[at]].decode(), length))
+            at += 1 + octets[at]
+        self.assertEqual((version, swarm[0], len(swarm)), (1, 15, 33))
+        VerifyKey(swarm[1:]).verify(
+            b"culvert recordings 1" + network + struct.pack("<H", len(swarm)) + swarm + octets[:at],
+            octets[at:at + 64])
+        self.assertFalse(octets[at + 64:].strip(b"\0"))
+        return rows
+
     def test_a_channel_names_its_recordings(self):
         """Whoever has nothing but the channel's link finds what it broadcast last, while it is
         silent, when it broadcasts again, and from a copy that is shared without its key."""
@@ -209,10 +234,17 @@ class LiveHidden(programs.Case):
         source.wait_for("pointed", 120)
         source.end(signal.SIGTERM)
 
+        # What is kept of them, read by somebody else.
+        kept, = (self.folder / "source").glob("recordings-*")
+        link, octets = kept.read_bytes().split(b"\n", 1)
+        self.assertEqual(link.decode().split("&")[0], channel.split("&")[0])
+        self.assertEqual(self.signed(link.decode(), octets), [("two.ts", len(second)),
+                                                              ("one.ts", len(first))])
+
         # Its key is gone: a recording from the same folder still leads to all of them.
         (self.folder / "source" / "live-ed25519.pem").unlink()
         sharer = self.village.start("share", "source", self.folder / "two.ts")
-        sharer.wait_for("shared", 120)
+        sharer.wait_for("pointed", 120)
         player = self.village.start("play", "player", "--no-player", "--recorded", channel)
         told = player.wait_for("recordings", 120)["recordings"]
         self.assertEqual([r["name"] for r in told], ["two.ts", "one.ts"])

@@ -56,7 +56,7 @@ for name, secret in (("open", None), ("secret", SECRET)):
     print("offset", struct.pack("<I", offset).hex())
     print("seal", seal.hex())
     print("psk", psk.hex())
-    for j in (0, 7, 15):
+    for j in (0, 7, 15, 16):  # 16: the pointer
         print(f"slot{j}", slot_key(s, j).verify_key.encode().hex())
 
 # ---- a slot of two contacts, sealed and signed ----

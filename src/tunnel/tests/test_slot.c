@@ -50,8 +50,8 @@ Test(tun_slot, keys_are_those_of_the_second_implementation) {
         static const struct {
             unsigned j;
             const char *label;
-        } slots[] = {{0, "slot0"}, {7, "slot7"}, {15, "slot15"}};
-        for (size_t k = 0; k < 3; k++) {
+        } slots[] = {{0, "slot0"}, {7, "slot7"}, {15, "slot15"}, {TUN_SLOT_POINTER, "slot16"}};
+        for (size_t k = 0; k < sizeof slots / sizeof *slots; k++) {
             struct cv_ed25519_secret key;
             tun_slot_key(&key, &s, HIDDEN_PERIOD, slots[k].j);
             expect_hidden(rows[i].section, slots[k].label, key.public_key, 32);
