@@ -1,7 +1,7 @@
 /*
  * The engine's own state, shared by the files that are the engine: tunnel.c,
  * link.c, epoch.c, circuit.c, hop.c, introduction.c, rendezvous.c, pace.c,
- * keyring.c.
+ * keyring.c, worker.c.
  * Nobody else includes this; parts above the engine use engine.h.
  */
 #ifndef CULVERT_TUNNEL_CORE_H
@@ -24,6 +24,7 @@
 #include "tunnel/layer.h"
 #include "tunnel/linkcmd.h"
 #include "tunnel/linkhs.h"
+#include "tunnel/messages.h"
 #include "tunnel/onion.h"
 #include "tunnel/outbox.h"
 #include "tunnel/pacer.h"
@@ -138,6 +139,7 @@ struct tun_link {
     struct cv_addr new_addr; /* being challenged */
     uint8_t challenge[8];
     cv_usec challenged_at;
+    struct cv_addr told_addr; /* whose network another worker answers for; family 0: none */
 
     uint32_t queued;                /* cells waiting for it */
     uint64_t out_octets, in_octets; /* RELAY cells, not yet reported */
@@ -248,11 +250,29 @@ struct tun_hop {
     uint8_t intro_key[CV_KEY];
     uint8_t cookie[TUN_RENDEZVOUS_COOKIE];
     uint32_t cookie_transaction;
-    struct tun_hop *spliced; /* the other circuit of a rendezvous */
+    struct tun_hop *spliced; /* the other circuit of a rendezvous, */
+    cv_handle spliced_away;  /* or that of another worker; 0: none */
     struct tun_memo *joined; /* JOINED, repeated until the viewer speaks */
     cv_usec joined_at, joined_wait;
     uint8_t joined_tries;
     struct cv_tokenbucket lookups, introductions;
+};
+
+/* ---- other workers of the same relay ---- */
+
+/* Something of another worker's that the face knows of. */
+struct tun_place {
+    cv_handle handle;
+    uint8_t hash[CV_NOISE_HASH]; /* of a link's first epoch */
+};
+
+struct tun_others {
+    struct cv_map *moved; /* address -> struct tun_place: a link's of another worker */
+    struct cv_tokenbucket strangers;
+    uint32_t told_links, told_hops;
+    /* the face's */
+    struct cv_map *points, *cookies, *links; /* -> struct tun_place */
+    struct tun_counters count[TUN_WORKERS_MAX], sum;
 };
 
 /* ---- the engine ---- */
@@ -299,7 +319,49 @@ struct tunnel {
 
     const struct tun_user_ops *ops[TUN_USER_COUNT];
     void *user[TUN_USER_COUNT];
+
+    struct tun_others *others; /* NULL: this engine is the whole relay */
+    struct tun_message *told, **told_end;
+    uint32_t told_count;
 };
+
+/* worker.c */
+enum cv_err tun_others_new(struct tunnel *t, cv_usec now);
+void tun_others_free(struct tunnel *t);
+void tun_others_finish(struct tunnel *t); /* at the end of an entry point */
+void tun_others_keyring(struct tunnel *t);
+/* The worker that a datagram with this index, or that answers first flights from there. */
+unsigned tun_worker_by_index(const struct tunnel *t, uint32_t index);
+unsigned tun_worker_by_address(const struct tunnel *t, const struct cv_addr *from);
+/* The link has another address, or will have none. */
+void tun_worker_moved(struct tunnel *t, struct tun_link *l, bool gone);
+/* A datagram that this worker cannot use: the face may. True when it was handed over. */
+bool tun_worker_stranger(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from,
+                         const uint8_t *buf);
+void tun_worker_counters(struct tunnel *t);
+/* What came from another worker and is no datagram. */
+void tun_worker_on_message(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
+/* An event of a worker other than the face goes there. */
+void tun_worker_event(struct tunnel *t, enum tun_user user, const struct tun_event *ev);
+/* To the worker of `handle`, about it. */
+void tun_tell_owner(struct tunnel *t, cv_handle handle, uint8_t kind, uint8_t command,
+                    uint64_t number, const void *buf, size_t len);
+/* Where another worker's is; NULL: nowhere. */
+const struct tun_place *tun_place_find(struct cv_map *places, const void *key);
+void tun_place_del(struct cv_map *places, const void *key);
+/* Puts it, or another handle in its place; NULL: no room. */
+struct tun_place *tun_place_put(struct cv_map *places, const void *key, cv_handle handle);
+
+/* Is this the worker that the node talks to? */
+static inline bool tun_is_face(const struct tunnel *t) {
+    return t->cfg.worker == 0;
+}
+
+/* Does the handle belong to another worker of this relay? */
+static inline bool tun_is_elsewhere(const struct tunnel *t, cv_handle h) {
+    return t->others && h && tun_handle_worker(h) != t->cfg.worker &&
+           tun_handle_worker(h) < t->cfg.workers;
+}
 
 /* tunnel.c */
 void tun_timer_set(struct tunnel *t, struct tun_timer *timer, cv_usec at);
@@ -347,8 +409,9 @@ enum cv_err tun_epoch_begin(struct tunnel *t, const struct cv_now *now, struct t
 void tun_epoch_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_link *l);
 enum cv_err tun_epoch_on_answer(struct tunnel *t, const struct cv_now *now, struct tun_link *l,
                                 const uint8_t *buf);
+/* `ours`: whichever worker answers for that network, it is for this one. */
 enum cv_err tun_epoch_on_flight_1(struct tunnel *t, const struct cv_now *now,
-                                  const struct cv_addr *from, const uint8_t *buf);
+                                  const struct cv_addr *from, const uint8_t *buf, bool ours);
 /* The session of a link begins: from here until it is used, its time is long. */
 void tun_epoch_fresh(struct tunnel *t, const struct cv_now *now, struct tun_link *l);
 /* It carries something: the time of its keys begins. */
@@ -391,6 +454,13 @@ struct tun_sched_group *tun_hop_group(const struct tun_hop *h);
 /* Kills the circuit with the oldest cell in the heaviest link. At the end of an
  * entry point only. */
 void tun_hop_make_room(struct tunnel *t, const struct cv_now *now);
+/* The question is under way: repeated, it is not asked again. */
+void tun_hop_asked(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                   uint32_t transaction);
+/* EXTEND goes on: the face has looked for that relay (NULL: and knows none). */
+void tun_hop_found(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                   const struct tun_extend *m, const struct tun_relay_ref *to,
+                   const uint8_t *descriptor, size_t len);
 /* One answer cell, remembered for the transaction in front of `body`. */
 void tun_hop_answer(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
                     const void *body, size_t len);
@@ -410,6 +480,17 @@ void tun_hop_join(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                   const struct tun_inner *in);
 void tun_hop_spliced_datagram(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                               const struct tun_inner *in);
+/* From and to other workers (messages.h). */
+void tun_hop_on_point(struct tunnel *t, const struct tun_message *m);
+void tun_hop_on_point_moved(struct tunnel *t, const struct tun_message *m);
+void tun_hop_on_introduce(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
+void tun_hop_on_introduced(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
+void tun_hop_on_cookie(struct tunnel *t, const struct tun_message *m);
+void tun_hop_on_join(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
+void tun_hop_on_meet(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
+void tun_hop_on_met(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
+void tun_hop_on_joined(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
+void tun_hop_on_parted(struct tunnel *t, const struct tun_message *m);
 void tun_hop_joined_again(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
 void tun_hop_rendezvous_done(struct tunnel *t, struct tun_hop *h);
 
@@ -426,7 +507,7 @@ void tun_hop_pace_alone(struct tunnel *t, const struct cv_now *now, struct tun_h
  * its rate. */
 static inline bool tun_hop_is_free(const struct tun_hop *h) {
     return !h->next.link && !h->is_intro && !h->is_rendezvous && !h->spliced && !h->open &&
-           !h->exit && !h->pace;
+           !h->exit && !h->pace && !h->spliced_away;
 }
 
 static inline void tun_put(struct tunnel *t, struct tun_leg *leg, struct tun_cell *c, cv_usec now) {

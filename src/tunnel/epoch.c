@@ -277,12 +277,20 @@ static enum cv_err admit(struct tunnel *t, const struct cv_now *now, const struc
 }
 
 enum cv_err tun_epoch_on_flight_1(struct tunnel *t, const struct cv_now *now,
-                                  const struct cv_addr *from, const uint8_t *buf) {
+                                  const struct cv_addr *from, const uint8_t *buf, bool ours) {
     const struct tun_keyring_day *day = meant_day(t, now, buf);
     if (!day)
         return CV_ERR_NOENT;
     if (!tun_address_ok(t, from))
         return CV_ERR_DENIED;
+    unsigned worker = ours ? t->cfg.worker : tun_worker_by_address(t, from);
+    if (worker != t->cfg.worker) {
+        struct tun_message m = {
+            .to = (uint8_t)worker, .kind = TUN_MESSAGE_FLIGHT, .may_be_lost = true, .addr = *from};
+        m.code = tun_place_find(t->others->moved, from) != NULL; /* it knows no better */
+        tun_tell(t, &m, buf, TUN_DATAGRAM);
+        return CV_ERR_OK;
+    }
     tun_cookie_jar_tick(&t->jar, &t->rng, now->mono);
     enum cv_err err = admit(t, now, from, &day->peer, buf);
     if (err)
@@ -335,6 +343,7 @@ bool tun_epoch_continue(struct tunnel *t, const struct cv_now *now, struct tun_l
     into->old_until = CV_USEC_NEVER; /* until the initiator uses the new keys */
     into->now = l->now;
     into->addr = l->addr; /* the handshake went there and back */
+    tun_worker_moved(t, into, false);
     into->heard_at = now->mono;
     tun_epoch_fresh(t, now, into);
     tun_rxindex_move(t->rx, into->now.local_index, into);

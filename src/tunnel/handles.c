@@ -5,10 +5,13 @@
 
 #define KIND_SHIFT 30 /* of the generation */
 
-void tun_handles_init(struct tun_handles *h, uint32_t max, unsigned kind) {
+void tun_handles_init(struct tun_handles *h, uint32_t max, unsigned kind, unsigned worker) {
     assert(kind >= 1);
     assert(kind <= 3);
-    *h = (struct tun_handles){.max = max, .kind = (uint32_t)kind << KIND_SHIFT};
+    assert(max < UINT32_C(1) << TUN_HANDLE_WORKER_SHIFT);
+    *h = (struct tun_handles){.max = max,
+                              .kind = (uint32_t)kind << KIND_SHIFT,
+                              .mark = (uint32_t)worker << TUN_HANDLE_WORKER_SHIFT};
 }
 
 static uint32_t next_generation(const struct tun_handles *h, uint32_t generation) {
@@ -50,17 +53,18 @@ enum cv_err tun_handles_put(struct tun_handles *h, void *value, cv_handle *ret) 
     h->free = h->v[i].next_free;
     h->v[i].value = value;
     h->count++;
-    *ret = (cv_handle)h->v[i].generation << 32 | i;
+    *ret = (cv_handle)h->v[i].generation << 32 | h->mark | i;
     return CV_ERR_OK;
 }
 
 void tun_handles_del(struct tun_handles *h, cv_handle handle) {
     if (!tun_handles_get(h, handle))
         return;
-    struct tun_handle_slot *s = &h->v[(uint32_t)handle];
+    uint32_t i = (uint32_t)handle ^ h->mark;
+    struct tun_handle_slot *s = &h->v[i];
     s->value = NULL;
     s->generation = next_generation(h, s->generation);
     s->next_free = h->free;
-    h->free = (uint32_t)handle + 1;
+    h->free = i + 1;
     h->count--;
 }

@@ -22,10 +22,14 @@ struct tun_handles {
     uint32_t count, cap, max;
     uint32_t free; /* index + 1 of the first free slot; 0: none */
     uint32_t kind; /* in the top two bits of every handle */
+    uint32_t mark; /* in the top octet of every index: the worker, in place */
 };
 
-/* kind 1..3: a handle of one table is never taken for one of another. */
-void tun_handles_init(struct tun_handles *h, uint32_t max, unsigned kind);
+#define TUN_HANDLE_WORKER_SHIFT 24
+
+/* kind 1..3: a handle of one table is never taken for one of another; neither are
+ * handles of two workers. max < 2^24. */
+void tun_handles_init(struct tun_handles *h, uint32_t max, unsigned kind, unsigned worker);
 void tun_handles_done(struct tun_handles *h); /* values are not touched */
 
 /* CV_ERR_LIMIT, CV_ERR_NOMEM. `value` is not NULL. */
@@ -34,10 +38,15 @@ void tun_handles_del(struct tun_handles *h, cv_handle handle); /* no-op when dea
 
 /* NULL when the handle is dead. */
 static inline void *tun_handles_get(const struct tun_handles *h, cv_handle handle) {
-    uint32_t i = (uint32_t)handle;
+    uint32_t i = (uint32_t)handle ^ h->mark;
     if (i >= h->cap || h->v[i].generation != handle >> 32)
         return NULL;
     return h->v[i].value;
+}
+
+/* Whose it is. */
+static inline unsigned tun_handle_worker(cv_handle handle) {
+    return (uint32_t)handle >> TUN_HANDLE_WORKER_SHIFT;
 }
 
 /* Walks all values: *cursor begins at 0; NULL at the end. Any may be deleted

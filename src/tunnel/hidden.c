@@ -614,7 +614,7 @@ enum cv_err tun_hidden_attach(struct tunnel *t, const struct cv_now *now) {
     all->now = *now;
     all->hurry = cfg->hurry;
     memcpy(all->network_id, cfg->network_id, TUN_NETWORK_ID);
-    tun_handles_init(&all->swarms, TUN_HIDDEN_MAX, 1);
+    tun_handles_init(&all->swarms, TUN_HIDDEN_MAX, 1, /* worker= */ 0);
     tun_idtable_init(&all->roads, TUN_CIRCUITS_MAX, cv_rng_u64(tun_rng(t)) | 1);
     all->next = CV_USEC_NEVER;
     tun_attach(t, TUN_USER_HIDDEN, &ops, all);

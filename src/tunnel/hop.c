@@ -126,6 +126,11 @@ enum cv_err tun_hop_send(struct tunnel *t, const struct cv_now *now, struct tun_
     return CV_ERR_OK;
 }
 
+void tun_hop_asked(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                   uint32_t transaction) {
+    memo_add(t, now, h, transaction, 0, NULL, 0);
+}
+
 void tun_hop_answer(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
                     const void *body, size_t len) {
     struct cv_rd r = cv_rd_init(body, len);
@@ -150,11 +155,20 @@ void tun_hop_error(struct tunnel *t, const struct cv_now *now, struct tun_hop *h
 
 enum cv_err tun_answer(struct tunnel *t, const struct cv_now *now, cv_handle hop,
                        uint32_t transaction, uint8_t command, const void *body, size_t len) {
+    if (len + 4 > TUN_BACKWARD_MAX)
+        return CV_ERR_INVAL;
+    if (tun_is_elsewhere(t, hop)) {
+        struct tun_message m = {.to = (uint8_t)tun_handle_worker(hop),
+                                .kind = TUN_MESSAGE_ANSWER,
+                                .command = command,
+                                .transaction = transaction,
+                                .at = hop};
+        tun_tell(t, &m, body, len);
+        return CV_ERR_OK;
+    }
     struct tun_hop *h = tun_hop_get(t, hop);
     if (!h)
         return CV_ERR_NOENT;
-    if (len + 4 > TUN_BACKWARD_MAX)
-        return CV_ERR_INVAL;
     /* it got another role while the node thought about this one */
     if (command == TUN_CMD_CONNECTED && !h->exit && !tun_hop_is_free(h))
         return CV_ERR_DENIED;
@@ -249,6 +263,8 @@ void tun_hop_make_room(struct tunnel *t, const struct cv_now *now) {
 
 void tun_drain(struct tunnel *t, bool on) {
     t->draining = on;
+    if (tun_is_face(t))
+        tun_tell_all(t, &(struct tun_message){.kind = TUN_MESSAGE_DRAIN, .code = on}, NULL, 0);
 }
 
 void tun_hops_end(struct tunnel *t, const struct cv_now *now, cv_usec idle) {
@@ -258,6 +274,9 @@ void tun_hops_end(struct tunnel *t, const struct cv_now *now, cv_usec idle) {
         if (now->mono >= h->heard_at + idle)
             tun_hop_destroy(t, h, NULL);
     t->count.hops = t->hops.count;
+    if (tun_is_face(t))
+        tun_tell_all(t, &(struct tun_message){.kind = TUN_MESSAGE_HOPS_END, .number = idle}, NULL,
+                     0);
 }
 
 /* ---- CREATE ---- */
@@ -396,33 +415,24 @@ static bool is_allowed(const struct tunnel *t, const struct tun_hop *h,
     return !cv_addr_equal(&to->addr[0], &l->addr) && !cv_addr_equal(&to->addr[1], &l->addr);
 }
 
-/* The relay that is meant, by our own verified copy of its descriptor. */
-static bool find(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
-                 const struct tun_extend *m, struct tun_relay_ref *ret) {
+/* Looks for the relay that is meant, by our own verified copy of its descriptor. */
+static void find(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                 const struct tun_extend *m) {
     const struct tun_user_ops *ops = t->ops[TUN_USER_CLIENT];
+    struct tun_relay_ref to;
     const uint8_t *descriptor = NULL;
     size_t len = 0;
     enum cv_err err = CV_ERR_NOENT;
     if (ops && ops->find_relay)
         err =
-            ops->find_relay(t->user[TUN_USER_CLIENT], m->identity, m->day, ret, &descriptor, &len);
-    if (err) {
-        tun_hop_error(t, now, h, m->transaction, TUN_ERROR_NOENT, NULL, 0);
-        return false;
-    }
-    if (!cv_equal(ret->d, m->digest, sizeof ret->d)) {
-        /* both signed for one day: the owner now holds the proof */
-        tun_hop_error(t, now, h, m->transaction, TUN_ERROR_DIFFERS, descriptor, len);
-        return false;
-    }
-    return true;
+            ops->find_relay(t->user[TUN_USER_CLIENT], m->identity, m->day, &to, &descriptor, &len);
+    tun_hop_found(t, now, h, m, err ? NULL : &to, descriptor, len);
 }
 
 static void extend(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                    const struct tun_inner *in) {
     struct cv_rd r = cv_rd_init(in->data, in->len);
     struct tun_extend m;
-    struct tun_relay_ref to;
     if (tun_extend_read(&r, &m)) {
         struct cv_rd first = cv_rd_init(in->data, in->len);
         tun_hop_error(t, now, h, cv_rd_le32(&first), TUN_ERROR_MALFORMED, NULL, 0);
@@ -439,27 +449,48 @@ static void extend(struct tunnel *t, const struct cv_now *now, struct tun_hop *h
         return;
     }
     h->extends++;
-    if (!find(t, now, h, &m, &to))
+    if (tun_is_face(t)) {
+        find(t, now, h, &m);
         return;
+    }
+    tun_hop_asked(t, now, h, m.transaction);
+    struct tun_message ask = {.kind = TUN_MESSAGE_FIND, .other = h->handle};
+    tun_tell(t, &ask, in->data, in->len);
+}
+
+void tun_hop_found(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                   const struct tun_extend *m, const struct tun_relay_ref *to,
+                   const uint8_t *descriptor, size_t len) {
+    if (!to) {
+        tun_hop_error(t, now, h, m->transaction, TUN_ERROR_NOENT, NULL, 0);
+        return;
+    }
+    if (!cv_equal(to->d, m->digest, sizeof to->d)) {
+        /* both signed for one day: the owner now holds the proof */
+        tun_hop_error(t, now, h, m->transaction, TUN_ERROR_DIFFERS, descriptor, len);
+        return;
+    }
     struct tun_link *l;
-    if (!is_allowed(t, h, &to)) {
-        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_REFUSED, NULL, 0);
+    /* asked of the face, it may have got another role meanwhile */
+    if (!is_allowed(t, h, to) || !tun_hop_is_free(h)) {
+        tun_hop_error(t, now, h, m->transaction, TUN_ERROR_REFUSED, NULL, 0);
         return;
     }
-    if (tun_link_open(t, now, &to, &l) || tun_leg_attach_new(t, &h->next, l)) {
-        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_UNREACHABLE, NULL, 0);
+    if (tun_link_open(t, now, to, &l) || tun_leg_attach_new(t, &h->next, l)) {
+        tun_hop_error(t, now, h, m->transaction, TUN_ERROR_UNREACHABLE, NULL, 0);
         return;
     }
-    h->flight = malloc(m.flight_len ? m.flight_len : 1);
+    h->flight = malloc(m->flight_len ? m->flight_len : 1);
     if (!h->flight) {
         tun_leg_detach(t, &h->next);
-        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_BUSY, NULL, 0);
+        tun_hop_error(t, now, h, m->transaction, TUN_ERROR_BUSY, NULL, 0);
         return;
     }
-    memcpy(h->flight, m.flight, m.flight_len);
-    h->flight_len = (uint16_t)m.flight_len;
-    h->extending = m.transaction;
-    memo_add(t, now, h, m.transaction, 0, NULL, 0);
+    memcpy(h->flight, m->flight, m->flight_len);
+    h->flight_len = (uint16_t)m->flight_len;
+    h->extending = m->transaction;
+    if (tun_is_face(t)) /* else it was, when the face was asked */
+        tun_hop_asked(t, now, h, m->transaction);
     h->create_tries = 0;
     h->create_at = now->mono + CV_SEC(10); /* of waiting for the link */
     if (tun_link_is_up(l))
@@ -598,7 +629,7 @@ static void on_request(struct tunnel *t, const struct cv_now *now, struct tun_ho
         break;
     case TUN_CMD_BUCKET:
     case TUN_CMD_DESCRIPTORS:
-        if (t->ops[TUN_USER_CLIENT])
+        if (t->ops[TUN_USER_CLIENT] || !tun_is_face(t))
             request(t, h, TUN_USER_CLIENT, in->command, transaction, &r);
         else
             tun_hop_error(t, now, h, transaction, TUN_ERROR_BUSY, NULL, 0);
@@ -668,7 +699,7 @@ static void on_command(struct tunnel *t, const struct cv_now *now, struct tun_ho
         on_request(t, now, h, in);
         return;
     }
-    if (h->spliced) {
+    if (h->spliced || h->spliced_away) {
         tun_hop_spliced_datagram(t, now, h, in);
     } else if (h->open) {
         struct tun_event ev = {.kind = TUN_EVENT_HOP_DATAGRAM,

@@ -7,10 +7,52 @@
 
 #include "tunnel/core.h"
 
+/* The face: another worker's circuit behind this key, or none. */
+static void point_moves(struct tunnel *t, const uint8_t key[CV_KEY], cv_handle to) {
+    const struct tun_place *p = t->others ? tun_place_find(t->others->points, key) : NULL;
+    if (!p)
+        return;
+    struct tun_message m = {.to = (uint8_t)tun_handle_worker(p->handle),
+                            .kind = TUN_MESSAGE_POINT_MOVED,
+                            .at = p->handle};
+    if (p->handle != to)
+        tun_tell(t, &m, key, CV_KEY);
+    tun_place_del(t->others->points, key);
+}
+
+static void tell_point(struct tunnel *t, const struct tun_hop *h, bool is) {
+    struct tun_message m = {.kind = TUN_MESSAGE_POINT, .other = h->handle, .code = is};
+    tun_tell(t, &m, h->intro_key, sizeof h->intro_key);
+}
+
+void tun_hop_on_point(struct tunnel *t, const struct tun_message *m) {
+    const uint8_t *key = m->octets;
+    const struct tun_place *p = tun_place_find(t->others->points, key);
+    if (!m->code) {
+        if (p && p->handle == m->other)
+            tun_place_del(t->others->points, key);
+        return;
+    }
+    struct tun_hop *ours = cv_map_get(t->intros, key);
+    if (ours)
+        tun_hop_intro_done(t, ours);
+    point_moves(t, key, m->other);
+    (void)tun_place_put(t->others->points, key, m->other); /* no room: nobody finds it */
+}
+
+void tun_hop_on_point_moved(struct tunnel *t, const struct tun_message *m) {
+    struct tun_hop *h = tun_hop_get(t, m->at);
+    if (h && h->is_intro && cv_equal(h->intro_key, m->octets, CV_KEY))
+        tun_hop_intro_done(t, h);
+}
+
 void tun_hop_intro_done(struct tunnel *t, struct tun_hop *h) {
-    if (h->is_intro)
-        cv_map_del(t->intros, h->intro_key);
+    if (!h->is_intro)
+        return;
+    cv_map_del(t->intros, h->intro_key);
     h->is_intro = false;
+    if (!tun_is_face(t))
+        tell_point(t, h, false);
 }
 
 void tun_hop_establish_intro(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
@@ -39,6 +81,10 @@ void tun_hop_establish_intro(struct tunnel *t, const struct cv_now *now, struct 
     }
     memcpy(h->intro_key, m.auth_key, sizeof h->intro_key);
     h->is_intro = true;
+    if (tun_is_face(t))
+        point_moves(t, m.auth_key, h->handle);
+    else
+        tell_point(t, h, true);
     uint8_t body[4];
     struct cv_wr w = cv_wr_init(body, sizeof body);
     cv_wr_le32(&w, m.transaction);
@@ -59,6 +105,33 @@ static uint8_t pass_on(struct tunnel *t, const struct cv_now *now, const struct 
     return tun_hop_send(t, now, to, TUN_CMD_INTRODUCTION, body, cv_wr_len(&w)) ? TUN_ERROR_BUSY : 0;
 }
 
+static void acknowledge(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                        uint32_t transaction, uint8_t status) {
+    struct tun_introduce_ack ack = {.transaction = transaction, .status = status};
+    uint8_t body[8];
+    struct cv_wr w = cv_wr_init(body, sizeof body);
+    tun_introduce_ack_write(&w, &ack);
+    tun_hop_answer(t, now, h, TUN_CMD_INTRODUCE_ACK, body, cv_wr_len(&w));
+}
+
+/* A key that none of our circuits holds: the face knows whose does. False: nobody else is
+ * to be asked. */
+static bool ask_others(struct tunnel *t, const struct tun_introduce *m, cv_handle asker,
+                       const uint8_t *body, size_t len) {
+    if (!t->others || cv_map_get(t->intros, m->auth_key))
+        return false;
+    struct tun_message ask = {.kind = TUN_MESSAGE_INTRODUCE, .other = asker};
+    if (tun_is_face(t)) {
+        const struct tun_place *p = tun_place_find(t->others->points, m->auth_key);
+        if (!p)
+            return false;
+        ask.to = (uint8_t)tun_handle_worker(p->handle);
+        ask.at = p->handle;
+    }
+    tun_tell(t, &ask, body, len);
+    return true;
+}
+
 void tun_hop_introduce(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                        const struct tun_inner *in) {
     struct cv_rd r = cv_rd_init(in->data, in->len);
@@ -68,9 +141,38 @@ void tun_hop_introduce(struct tunnel *t, const struct cv_now *now, struct tun_ho
         tun_hop_error(t, now, h, cv_rd_le32(&first), TUN_ERROR_MALFORMED, NULL, 0);
         return;
     }
-    struct tun_introduce_ack ack = {.transaction = m.transaction, .status = pass_on(t, now, &m)};
-    uint8_t body[8];
-    struct cv_wr w = cv_wr_init(body, sizeof body);
-    tun_introduce_ack_write(&w, &ack);
-    tun_hop_answer(t, now, h, TUN_CMD_INTRODUCE_ACK, body, cv_wr_len(&w));
+    if (ask_others(t, &m, h->handle, in->data, in->len))
+        tun_hop_asked(t, now, h, m.transaction);
+    else
+        acknowledge(t, now, h, m.transaction, pass_on(t, now, &m));
+}
+
+static void tell_introduced(struct tunnel *t, const struct cv_now *now, cv_handle asker,
+                            uint32_t transaction, uint8_t status) {
+    struct tun_message m = {.to = (uint8_t)tun_handle_worker(asker),
+                            .kind = TUN_MESSAGE_INTRODUCED,
+                            .at = asker,
+                            .transaction = transaction,
+                            .code = status};
+    if (m.to == t->cfg.worker)
+        tun_hop_on_introduced(t, now, &m);
+    else
+        tun_tell(t, &m, NULL, 0);
+}
+
+void tun_hop_on_introduce(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
+    struct cv_rd r = cv_rd_init(m->octets, m->len);
+    struct tun_introduce in;
+    if (tun_introduce_read(&r, &in))
+        return;
+    bool passed = tun_is_face(t) && ask_others(t, &in, m->other, m->octets, m->len);
+    if (!passed)
+        tell_introduced(t, now, m->other, in.transaction, pass_on(t, now, &in));
+}
+
+void tun_hop_on_introduced(struct tunnel *t, const struct cv_now *now,
+                           const struct tun_message *m) {
+    struct tun_hop *h = tun_hop_get(t, m->at);
+    if (h)
+        acknowledge(t, now, h, m->transaction, m->code);
 }

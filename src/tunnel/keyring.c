@@ -15,6 +15,7 @@ enum {
     BLOB_DAY = 4 + 32 + 2 + TUN_DESCRIPTOR_MAX,
     BLOB_MAX = 1 + CV_KEY + 4 + 1 + DAYS * BLOB_DAY + CHECK,
 };
+static_assert((int)BLOB_MAX <= (int)TUN_KEYRING_MAX, "room for a copy");
 
 struct held_day {
     struct tun_keyring_day pub;
@@ -144,30 +145,43 @@ static void check_sum(const struct tun_keyring *k, const void *blob, size_t len,
     CV_BLAKE2B(ret, CHECK, k->cfg.identity->seed, CV_KEY, {"culvert keyring", 15}, {blob, len});
 }
 
-const uint8_t *tun_keyring_blob(struct tun_keyring *k, size_t *ret_len) {
-    struct cv_wr w = cv_wr_init(k->blob, sizeof k->blob);
+static bool is_written(const struct held_day *d, bool saved_only) {
+    return d->used && (d->pub.saved || !saved_only);
+}
+
+static size_t write_ring(const struct tun_keyring *k, uint8_t *ret, size_t cap, bool saved_only) {
+    struct cv_wr w = cv_wr_init(ret, cap);
     uint8_t n = 0;
     for (unsigned i = 0; i < DAYS; i++)
-        n = (uint8_t)(n + k->day[i].used);
+        n = (uint8_t)(n + is_written(&k->day[i], saved_only));
     cv_wr_u8(&w, VERSION);
     cv_wr_bytes(&w, k->cfg.identity->public_key, CV_KEY);
     cv_wr_le32(&w, k->over);
     cv_wr_u8(&w, n);
     for (unsigned i = 0; i < DAYS; i++) {
-        struct held_day *d = &k->day[i];
-        if (!d->used)
+        const struct held_day *d = &k->day[i];
+        if (!is_written(d, saved_only))
             continue;
         cv_wr_le32(&w, d->pub.day);
         cv_wr_bytes(&w, d->seed, sizeof d->seed);
         cv_wr_le16(&w, d->pub.descriptor_len);
         cv_wr_bytes(&w, d->pub.descriptor, d->pub.descriptor_len);
-        d->in_blob = true;
     }
     size_t len = cv_wr_len(&w);
-    check_sum(k, k->blob, len, cv_wr_skip(&w, CHECK));
+    check_sum(k, ret, len, cv_wr_skip(&w, CHECK));
     assert(!w.err);
-    *ret_len = cv_wr_len(&w);
+    return cv_wr_len(&w);
+}
+
+const uint8_t *tun_keyring_blob(struct tun_keyring *k, size_t *ret_len) {
+    *ret_len = write_ring(k, k->blob, sizeof k->blob, false);
+    for (unsigned i = 0; i < DAYS; i++)
+        k->day[i].in_blob |= k->day[i].used;
     return k->blob;
+}
+
+size_t tun_keyring_copy(const struct tun_keyring *k, uint8_t ret[TUN_KEYRING_MAX]) {
+    return write_ring(k, ret, TUN_KEYRING_MAX, true);
 }
 
 void tun_keyring_saved(struct tun_keyring *k) {

@@ -61,6 +61,9 @@ struct tun_keyring *tun_keyring_free(struct tun_keyring *k); /* wipes */
 bool tun_keyring_tick(struct tun_keyring *k, const struct cv_now *now);
 const uint8_t *tun_keyring_blob(struct tun_keyring *k, size_t *ret_len);
 void tun_keyring_saved(struct tun_keyring *k);
+/* Of the same form, with those days only that are on disk: what another ring of this
+ * identity is made from (tun_keyring_new). How many octets. */
+size_t tun_keyring_copy(const struct tun_keyring *k, uint8_t ret[TUN_KEYRING_MAX]);
 
 /* The day everybody uses now, or NULL when there is none to show. */
 const struct tun_keyring_day *tun_keyring_current(const struct tun_keyring *k, int64_t wall);

@@ -60,7 +60,8 @@ enum {
     TUN_ADDRS_MAX = 4,
     TUN_FAMILY_MAX = 8,
     TUN_EXIT_PORTS_MAX = 8,
-    TUN_DIGEST = 16, /* D = BLAKE2b-128(descriptor) */
+    TUN_DIGEST = 16,        /* D = BLAKE2b-128(descriptor) */
+    TUN_KEYRING_MAX = 4096, /* octets of a relay's stored keys */
     TUN_NETWORK_ID = 8,
 
     /* --- relay and link command bodies --- */
@@ -78,6 +79,12 @@ enum {
     /* --- receiver indexes --- */
     TUN_RXINDEX_SLOTS_MAX = 1 << 16,
     TUN_WORKER_BITS_MAX = 6,
+
+    /* --- workers of one relay (worker.h) --- */
+    TUN_WORKERS_MAX = 16,
+    TUN_MESSAGES_MAX = 4096, /* told in one step before those that may be lost are; all: twice */
+    TUN_STRANGERS_S = 100,   /* that a worker shows the face; burst twice that */
+    TUN_FOREIGN_MAX = 1472,  /* octets of a datagram that is not the tunnel's */
 
     /* --- the engine: how much of everything --- */
     TUN_LINKS_MAX = 4096,

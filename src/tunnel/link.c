@@ -118,6 +118,7 @@ void tun_link_free(struct tunnel *t, struct tun_link *l) {
     if (l->state == TUN_STATE_ANSWERED)
         t->halves--;
     forget_name(t, l);
+    tun_worker_moved(t, l, true);
     if (l->dirty)
         TAILQ_REMOVE(&t->dirty, l, dirty_entry);
     tun_session_drop(t, &l->now);
@@ -496,6 +497,7 @@ static void on_path_response(struct tunnel *t, const struct cv_now *now, struct 
     l->challenged_at = 0;
     memset(&l->new_addr, 0, sizeof l->new_addr);
     use_spare(l); /* who watched both addresses shall not see one index at both */
+    tun_worker_moved(t, l, false);
     if (l->netgroup)
         tun_link_regroup(t, l);
 }
@@ -708,6 +710,7 @@ static void open_half(struct tunnel *t, const struct cv_now *now, struct tun_lin
     t->halves--;
     tun_epoch_fresh(t, now, l);
     l->heard_at = l->sent_at = now->mono;
+    tun_worker_moved(t, l, false);
     tun_link_opened(t, now, l);
     tun_link_give_spares(t, l);
     tun_link_schedule(t, l);
@@ -769,11 +772,15 @@ enum cv_err tun_link_on_datagram(struct tunnel *t, const struct cv_now *now, str
 enum cv_err tun_link_send(struct tunnel *t, const struct cv_now *now, cv_handle link,
                           uint8_t command, const void *body, size_t len) {
     (void)now;
+    if (len > TUN_CONTROL_MAX || command == TUN_LINKCMD_RELAY)
+        return CV_ERR_INVAL;
+    if (tun_is_elsewhere(t, link)) {
+        tun_tell_owner(t, link, TUN_MESSAGE_LINK_SEND, command, 0, body, len);
+        return CV_ERR_OK;
+    }
     struct tun_link *l = tun_link_get(t, link);
     if (!l)
         return CV_ERR_NOENT;
-    if (len > TUN_CONTROL_MAX || command == TUN_LINKCMD_RELAY)
-        return CV_ERR_INVAL;
     if (command == TUN_LINKCMD_TOKEN && (l->auth_tries || l->auth_signed))
         return CV_ERR_DENIED; /* tokens are nobody's: not beside a name */
     return tun_link_control(t, l, command, 0, body, len);
@@ -781,6 +788,8 @@ enum cv_err tun_link_send(struct tunnel *t, const struct cv_now *now, cv_handle 
 
 void tun_link_class(struct tunnel *t, cv_handle link, unsigned class) {
     assert(class < TUN_SCHED_RELAYS);
+    if (tun_is_elsewhere(t, link))
+        tun_tell_owner(t, link, TUN_MESSAGE_LINK_CLASS, 0, class, NULL, 0);
     struct tun_link *l = tun_link_get(t, link);
     if (!l || l->class == class)
         return;
@@ -789,6 +798,8 @@ void tun_link_class(struct tunnel *t, cv_handle link, unsigned class) {
 }
 
 void tun_link_weight(struct tunnel *t, cv_handle link, unsigned weight) {
+    if (tun_is_elsewhere(t, link))
+        tun_tell_owner(t, link, TUN_MESSAGE_LINK_WEIGHT, 0, weight, NULL, 0);
     struct tun_link *l = tun_link_get(t, link);
     if (!l)
         return;
@@ -799,9 +810,10 @@ void tun_link_weight(struct tunnel *t, cv_handle link, unsigned weight) {
 
 enum cv_err tun_link_hash(const struct tunnel *t, cv_handle link, uint8_t ret[64]) {
     const struct tun_link *l = tun_link_get(t, link);
-    if (!l || l->state != TUN_STATE_OPEN)
+    const struct tun_place *p = t->others && !l ? tun_place_find(t->others->links, &link) : NULL;
+    if (!p && (!l || l->state != TUN_STATE_OPEN))
         return CV_ERR_NOENT;
-    memcpy(ret, l->first_hash, 64);
+    memcpy(ret, p ? p->hash : l->first_hash, 64);
     return CV_ERR_OK;
 }
 

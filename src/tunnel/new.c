@@ -9,8 +9,8 @@
 struct tunnel *tun_new(const struct tun_config *cfg, const struct cv_rng *rng,
                        const struct cv_now *now) {
     struct tunnel *t = tun_bare_new(cfg, rng, now);
-    if (!t)
-        return NULL;
+    if (!t || cfg->worker)
+        return t;
     if (tun_client_attach(t, now, cfg->blob[TUN_BLOB_GUARDS], cfg->blob_len[TUN_BLOB_GUARDS]) ||
         tun_hidden_attach(t, now))
         return tun_free(t);

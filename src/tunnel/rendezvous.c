@@ -9,15 +9,51 @@
 
 #include "tunnel/core.h"
 
+/* ---- to other workers ---- */
+
+static void tell_cookie(struct tunnel *t, const struct tun_hop *h, bool is) {
+    if (tun_is_face(t))
+        return;
+    struct tun_message m = {.kind = TUN_MESSAGE_COOKIE, .other = h->handle, .code = is};
+    tun_tell(t, &m, h->cookie, sizeof h->cookie);
+}
+
+/* To the worker of the circuit `at`, which is another. */
+static void tell(struct tunnel *t, uint8_t kind, cv_handle at, cv_handle other,
+                 uint32_t transaction, uint8_t code) {
+    struct tun_message m = {.to = (uint8_t)tun_handle_worker(at),
+                            .kind = kind,
+                            .at = at,
+                            .other = other,
+                            .transaction = transaction,
+                            .code = code};
+    tun_tell(t, &m, NULL, 0);
+}
+
+void tun_hop_on_cookie(struct tunnel *t, const struct tun_message *m) {
+    const struct tun_place *p = tun_place_find(t->others->cookies, m->octets);
+    if (!m->code && p && p->handle == m->other)
+        tun_place_del(t->others->cookies, m->octets);
+    if (m->code && !p && !cv_map_get(t->cookies, m->octets)) /* who came first has it */
+        (void)tun_place_put(t->others->cookies, m->octets, m->other);
+}
+
+/* ---- at the viewer's side and the seeder's ---- */
+
 void tun_hop_rendezvous_done(struct tunnel *t, struct tun_hop *h) {
-    if (h->is_rendezvous && cv_map_get(t->cookies, h->cookie) == h)
+    if (h->is_rendezvous && cv_map_get(t->cookies, h->cookie) == h) {
         cv_map_del(t->cookies, h->cookie);
+        tell_cookie(t, h, false);
+    }
     h->is_rendezvous = false;
     free(h->joined);
     h->joined = NULL;
     if (h->spliced)
         h->spliced->spliced = NULL;
     h->spliced = NULL;
+    if (h->spliced_away)
+        tell(t, TUN_MESSAGE_PARTED, h->spliced_away, h->handle, 0, 0);
+    h->spliced_away = 0;
 }
 
 static bool read_body(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
@@ -46,6 +82,7 @@ void tun_hop_establish_rendezvous(struct tunnel *t, const struct cv_now *now, st
     memcpy(h->cookie, m.cookie, sizeof h->cookie);
     h->cookie_transaction = m.transaction;
     h->is_rendezvous = true;
+    tell_cookie(t, h, true);
     uint8_t body[4];
     struct cv_wr w = cv_wr_init(body, sizeof body);
     cv_wr_le32(&w, m.transaction);
@@ -86,6 +123,43 @@ void tun_hop_joined_again(struct tunnel *t, const struct cv_now *now, struct tun
     (void)tun_hop_send(t, now, h, TUN_CMD_JOINED, h->joined->body, h->joined->len);
 }
 
+static void joined(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                   uint32_t transaction) {
+    uint8_t body[4];
+    struct cv_wr w = cv_wr_init(body, sizeof body);
+    cv_wr_le32(&w, transaction);
+    tun_hop_answer(t, now, h, TUN_CMD_JOINED, body, sizeof body);
+}
+
+/* The viewer's half of it. 0, or why not. */
+static uint8_t meet(struct tunnel *t, const struct cv_now *now, struct tun_hop *viewer,
+                    const struct tun_rendezvous *m) {
+    if (!viewer || viewer->spliced || viewer->spliced_away || m->flight_len + 4 > TUN_BACKWARD_MAX)
+        return TUN_ERROR_NOENT;
+    if (tell_viewer(t, now, viewer, m))
+        return TUN_ERROR_BUSY;
+    cv_map_del(t->cookies, viewer->cookie); /* one use */
+    tell_cookie(t, viewer, false);
+    return 0;
+}
+
+/* A cookie that none of our circuits left: the face knows whose did. False: nobody did. */
+static bool join_elsewhere(struct tunnel *t, const struct tun_rendezvous *m, cv_handle seeder,
+                           const uint8_t *body, size_t len) {
+    struct tun_message ask = {.kind = TUN_MESSAGE_JOIN, .other = seeder};
+    if (tun_is_face(t)) {
+        const struct tun_place *p = tun_place_find(t->others->cookies, m->cookie);
+        if (!p)
+            return false;
+        ask.kind = TUN_MESSAGE_MEET;
+        ask.at = p->handle;
+        ask.to = (uint8_t)tun_handle_worker(p->handle);
+        tun_place_del(t->others->cookies, m->cookie);
+    }
+    tun_tell(t, &ask, body, len);
+    return true;
+}
+
 void tun_hop_join(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                   const struct tun_inner *in) {
     struct tun_rendezvous m;
@@ -96,21 +170,77 @@ void tun_hop_join(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
         return;
     }
     struct tun_hop *viewer = cv_map_get(t->cookies, m.cookie);
-    if (!viewer || viewer->spliced || m.flight_len + 4 > TUN_BACKWARD_MAX) {
-        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_NOENT, NULL, 0);
+    if (!viewer && t->others && join_elsewhere(t, &m, h->handle, in->data, in->len)) {
+        tun_hop_asked(t, now, h, m.transaction);
         return;
     }
-    if (tell_viewer(t, now, viewer, &m)) {
-        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_BUSY, NULL, 0);
+    uint8_t code = meet(t, now, viewer, &m);
+    if (code) {
+        tun_hop_error(t, now, h, m.transaction, code, NULL, 0);
         return;
     }
-    cv_map_del(t->cookies, viewer->cookie); /* one use */
     viewer->spliced = h;
     h->spliced = viewer;
-    uint8_t body[4];
-    struct cv_wr w = cv_wr_init(body, sizeof body);
-    cv_wr_le32(&w, m.transaction);
-    tun_hop_answer(t, now, h, TUN_CMD_JOINED, body, sizeof body);
+    joined(t, now, h, m.transaction);
+}
+
+/* The face: somebody else's circuit joins whose cookie is ours, or a third worker's. */
+void tun_hop_on_join(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
+    struct cv_rd r = cv_rd_init(m->octets, m->len);
+    struct tun_rendezvous j;
+    if (tun_rendezvous_read(&r, &j))
+        return;
+    if (cv_map_get(t->cookies, j.cookie))
+        tun_hop_on_meet(t, now, m);
+    else if (!join_elsewhere(t, &j, m->other, m->octets, m->len))
+        tell(t, TUN_MESSAGE_MET, m->other, 0, j.transaction, TUN_ERROR_NOENT);
+}
+
+void tun_hop_on_meet(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
+    struct cv_rd r = cv_rd_init(m->octets, m->len);
+    struct tun_rendezvous j;
+    if (tun_rendezvous_read(&r, &j))
+        return;
+    struct tun_hop *viewer = cv_map_get(t->cookies, j.cookie);
+    if (!tun_is_elsewhere(t, m->other)) { /* ours asked for a cookie that is ours by now */
+        struct tun_hop *h = tun_hop_get(t, m->other);
+        if (h)
+            tun_hop_error(t, now, h, j.transaction, TUN_ERROR_NOENT, NULL, 0);
+        return;
+    }
+    uint8_t code = meet(t, now, viewer, &j);
+    if (!code)
+        viewer->spliced_away = m->other;
+    tell(t, TUN_MESSAGE_MET, m->other, code ? 0 : viewer->handle, j.transaction, code);
+}
+
+void tun_hop_on_met(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
+    struct tun_hop *h = tun_hop_get(t, m->at);
+    bool is_free = h && tun_hop_is_free(h);
+    if (!m->code && is_free) {
+        h->spliced_away = m->other;
+        joined(t, now, h, m->transaction);
+        return;
+    }
+    /* refused; or it took another role, or ended, while it waited */
+    if (h)
+        tun_hop_error(t, now, h, m->transaction, m->code ? m->code : TUN_ERROR_REFUSED, NULL, 0);
+    if (!m->code)
+        tell(t, TUN_MESSAGE_PARTED, m->other, m->at, 0, 0);
+}
+
+void tun_hop_on_joined(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
+    struct tun_hop *h = tun_hop_get(t, m->at);
+    if (h && h->spliced_away == m->other)
+        (void)tun_hop_send(t, now, h, TUN_CMD_DATAGRAM, m->octets, m->len);
+}
+
+void tun_hop_on_parted(struct tunnel *t, const struct tun_message *m) {
+    struct tun_hop *h = tun_hop_get(t, m->at);
+    if (!h || h->spliced_away != m->other)
+        return;
+    h->spliced_away = 0;
+    tun_hop_destroy(t, h, NULL);
 }
 
 void tun_hop_spliced_datagram(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
@@ -120,5 +250,14 @@ void tun_hop_spliced_datagram(struct tunnel *t, const struct cv_now *now, struct
         h->joined = NULL;
     }
     t->count.relayed_cells++;
-    (void)tun_hop_send(t, now, h->spliced, TUN_CMD_DATAGRAM, in->data, in->len);
+    if (h->spliced) {
+        (void)tun_hop_send(t, now, h->spliced, TUN_CMD_DATAGRAM, in->data, in->len);
+        return;
+    }
+    struct tun_message m = {.to = (uint8_t)tun_handle_worker(h->spliced_away),
+                            .kind = TUN_MESSAGE_JOINED,
+                            .may_be_lost = true,
+                            .at = h->spliced_away,
+                            .other = h->handle};
+    tun_tell(t, &m, in->data, in->len);
 }

@@ -289,7 +289,7 @@ static void on_answer(struct tun_client *c, struct tun_sync *s, uint8_t command,
 
 /* To whoever asked: a link or a circuit that ends here. */
 struct asker {
-    struct tun_link *link;
+    cv_handle link;
     cv_handle hop;
     uint32_t transaction;
 };
@@ -309,7 +309,7 @@ static void answer(struct tun_client *c, const struct asker *to, uint8_t command
         &w, &(struct tun_link_descriptors){
                 .command = command, .answer = true, .body = b->buf, .len = cv_wr_len(&b->w)});
     if (!w.err)
-        (void)tun_link_control(c->t, to->link, TUN_LINKCMD_DESCRIPTORS, 0, buf, cv_wr_len(&w));
+        (void)tun_link_send(c->t, &c->now, to->link, TUN_LINKCMD_DESCRIPTORS, buf, cv_wr_len(&w));
 }
 
 /* Whoever asks shows a descriptor. It is looked at when it is of a relay that we
@@ -427,13 +427,13 @@ void tun_sync_on_link(struct tun_client *c, const struct tun_event *ev) {
     struct tun_transaction transaction;
     if (tun_transaction_read(&peek, &transaction))
         return;
-    struct tun_link *l = tun_link_get(c->t, ev->link_message.link);
     if (!m.answer) {
-        struct asker to = {.link = l, .transaction = transaction.transaction};
-        if (c->relay && l)
+        struct asker to = {.link = ev->link_message.link, .transaction = transaction.transaction};
+        if (c->relay)
             on_question(c, &to, m.command, &body);
         return;
     }
+    struct tun_link *l = tun_link_get(c->t, ev->link_message.link);
     for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
         struct tun_neighbour *n = &c->neighbour[i];
         if (n->set && n->sync.phase && n->sync.transaction == transaction.transaction &&

@@ -39,7 +39,8 @@ static enum cv_err new_keyring(struct tunnel *t) {
 }
 
 static void keyring_tick(struct tunnel *t, const struct cv_now *now) {
-    if (!t->keyring || !tun_keyring_tick(t->keyring, now))
+    /* the face alone signs, or a day would have two descriptors */
+    if (!t->keyring || !tun_is_face(t) || !tun_keyring_tick(t->keyring, now))
         return;
     struct tun_event ev = {.kind = TUN_EVENT_SAVE, .save = {.which = TUN_BLOB_KEYRING}};
     ev.save.blob = tun_keyring_blob(t->keyring, &ev.save.len);
@@ -48,12 +49,13 @@ static void keyring_tick(struct tunnel *t, const struct cv_now *now) {
 
 static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
     const struct tun_config *cfg = &t->cfg;
-    tun_handles_init(&t->links, cfg->links_max, 1);
-    tun_handles_init(&t->circuits, cfg->circuits_max, 2);
-    tun_handles_init(&t->hops, cfg->hops_max, 3);
+    tun_handles_init(&t->links, cfg->links_max, 1, cfg->worker);
+    tun_handles_init(&t->circuits, cfg->circuits_max, 2, cfg->worker);
+    tun_handles_init(&t->hops, cfg->hops_max, 3, cfg->worker);
     tun_outbox_init(&t->outbox);
     tun_events_init(&t->events);
     tun_events_init(&t->inner);
+    t->told_end = &t->told;
     TAILQ_INIT(&t->dirty);
     TAILQ_INIT(&t->paces);
     tun_sched_group_init(&t->own_group, TUN_SCHED_OWN, TUN_NETWORK_WEIGHT);
@@ -86,6 +88,9 @@ static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
     t->tick.kind = TUN_TIMER_ENGINE;
     if (!cfg->relay)
         return CV_ERR_OK;
+    err = tun_others_new(t, now->mono);
+    if (err)
+        return err;
     t->admission = malloc(sizeof *t->admission);
     if (!t->admission)
         return CV_ERR_NOMEM;
@@ -93,6 +98,7 @@ static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
     err = new_keyring(t);
     if (err)
         return err;
+    tun_others_keyring(t);
     keyring_tick(t, now);
     tun_timer_set(t, &t->tick, now->mono + CV_SEC(60));
     return CV_ERR_OK;
@@ -111,6 +117,10 @@ struct tunnel *tun_bare_new(const struct tun_config *cfg, const struct cv_rng *r
     t->cfg.circuits_max = or_default(cfg->circuits_max, TUN_CIRCUITS_MAX);
     if (!cfg->queue_octets_max)
         t->cfg.queue_octets_max = (uint64_t)TUN_QUEUE_MIB << 20;
+    if (cfg->workers > 1) { /* what they may hold and send is for all of them */
+        t->cfg.queue_octets_max /= cfg->workers;
+        t->cfg.send_octets_s = (cfg->send_octets_s + cfg->workers - 1) / cfg->workers;
+    }
     if (cfg->identity) {
         t->identity_secret = *cfg->identity;
         t->cfg.identity = &t->identity_secret;
@@ -150,6 +160,7 @@ struct tunnel *tun_free(struct tunnel *t) {
             t->ops[i]->free(t->user[i]);
     memset(t->ops, 0, sizeof t->ops);
     free_objects(t);
+    tun_others_free(t);
     tun_handles_done(&t->circuits);
     tun_handles_done(&t->hops);
     tun_handles_done(&t->links);
@@ -262,7 +273,9 @@ bool tun_event_push(struct tunnel *t, const struct tun_event *ev) {
 }
 
 void tun_event_to(struct tunnel *t, enum tun_user user, const struct tun_event *ev) {
-    if (user == TUN_USER_NODE)
+    if (!tun_is_face(t))
+        tun_worker_event(t, user, ev);
+    else if (user == TUN_USER_NODE)
         tun_event_push(t, ev);
     else if (t->ops[user] && t->ops[user]->on_event && !tun_events_push(&t->inner, user, ev))
         t->count.dropped_event++;
@@ -298,10 +311,7 @@ static void finish(struct tunnel *t, const struct cv_now *now) {
     t->count.queued_cells = t->sched.cells_queued;
     t->count.dropped_codel = t->sched.dropped_codel;
     t->count.dropped_cap = t->sched.dropped_cap;
-}
-
-const struct tun_counters *tun_counters(const struct tunnel *t) {
-    return &t->count;
+    tun_others_finish(t);
 }
 
 /* ---- datagrams in ---- */
@@ -336,7 +346,7 @@ static enum cv_err on_describe(struct tunnel *t, const struct cv_now *now,
 static enum cv_err on_stranger(struct tunnel *t, const struct cv_now *now,
                                const struct cv_addr *from, const uint8_t *buf) {
     if (t->cfg.relay) {
-        enum cv_err err = tun_epoch_on_flight_1(t, now, from, buf);
+        enum cv_err err = tun_epoch_on_flight_1(t, now, from, buf, /* ours= */ false);
         if (err != CV_ERR_NOENT)
             return err;
         if (tun_describe_is_question(&t->describe_net, buf))
@@ -345,6 +355,8 @@ static enum cv_err on_stranger(struct tunnel *t, const struct cv_now *now,
     const struct tun_user_ops *ops = t->ops[TUN_USER_CLIENT];
     if (ops && ops->on_raw && ops->on_raw(t->user[TUN_USER_CLIENT], t, now, from, buf))
         return CV_ERR_OK;
+    if (tun_worker_stranger(t, now, from, buf))
+        return CV_ERR_OK;
     t->count.bad_index++;
     return CV_ERR_UNKNOWN;
 }
@@ -352,6 +364,17 @@ static enum cv_err on_stranger(struct tunnel *t, const struct cv_now *now,
 static void check(struct tunnel *t, const struct cv_now *now) {
     assert(now->mono >= t->last);
     t->last = now->mono;
+}
+
+static enum cv_err receive(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from,
+                           const uint8_t *buf, uint32_t index) {
+    struct tun_link *l = tun_rxindex_find(t->rx, index);
+    enum cv_err err = CV_ERR_AUTH;
+    if (l)
+        err = tun_link_on_datagram(t, now, l, index, from, buf);
+    if (err == CV_ERR_AUTH) /* an index may be anybody's first four octets */
+        err = on_stranger(t, now, from, buf);
+    return err;
 }
 
 enum cv_err tun_on_datagram(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from,
@@ -363,20 +386,47 @@ enum cv_err tun_on_datagram(struct tunnel *t, const struct cv_now *now, const st
         return CV_ERR_MALFORMED;
     }
     uint32_t index = tun_cell_index(buf);
-    struct tun_link *l = tun_rxindex_find(t->rx, index);
-    enum cv_err err = CV_ERR_AUTH;
-    if (l)
-        err = tun_link_on_datagram(t, now, l, index, from, buf);
-    if (err == CV_ERR_AUTH) /* an index may be anybody's first four octets */
-        err = on_stranger(t, now, from, buf);
+    unsigned worker = tun_worker_by_index(t, index);
+    enum cv_err err = CV_ERR_OK;
+    if (worker == t->cfg.worker)
+        err = receive(t, now, from, buf, index);
+    else
+        tun_tell(t,
+                 &(struct tun_message){.to = (uint8_t)worker,
+                                       .kind = TUN_MESSAGE_DATAGRAM,
+                                       .may_be_lost = true,
+                                       .addr = *from},
+                 buf, len);
     finish(t, now);
     return err;
+}
+
+void tun_on_message(struct tunnel *t, const struct cv_now *now, struct tun_message *m) {
+    check(t, now);
+    assert(t->others && m->to == t->cfg.worker);
+    switch ((int)m->kind) {
+    case TUN_MESSAGE_DATAGRAM:
+        (void)receive(t, now, &m->addr, m->octets, tun_cell_index(m->octets));
+        break;
+    case TUN_MESSAGE_FLIGHT:
+        (void)tun_epoch_on_flight_1(t, now, &m->addr, m->octets, m->code != 0);
+        break;
+    case TUN_MESSAGE_STRANGER:
+        (void)on_stranger(t, now, &m->addr, m->octets);
+        break;
+    default:
+        tun_worker_on_message(t, now, m);
+        break;
+    }
+    tun_message_free(m);
+    finish(t, now);
 }
 
 /* ---- time ---- */
 
 static void engine_tick(struct tunnel *t, const struct cv_now *now) {
     tun_link_report(t);
+    tun_worker_counters(t);
     keyring_tick(t, now);
     tun_sched_trim(&t->sched);
     if (t->cfg.relay)
@@ -541,6 +591,12 @@ enum cv_err tun_send(struct tunnel *t, const struct cv_now *now, const struct cv
                      const void *buf, size_t len) {
     if (to->kind != CV_ENDPOINT_CIRCUIT)
         return CV_ERR_INVAL;
+    if (tun_is_elsewhere(t, to->handle)) {
+        if (len > TUN_BACKWARD_MAX)
+            return CV_ERR_INVAL;
+        tun_tell_owner(t, to->handle, TUN_MESSAGE_SEND, 0, to->flow, buf, len);
+        return CV_ERR_OK;
+    }
     struct tun_hop *h = tun_hop_get(t, to->handle);
     if (to->flow)
         return send_flow(t, now, h, to, buf, len);
@@ -562,6 +618,8 @@ enum cv_err tun_send(struct tunnel *t, const struct cv_now *now, const struct cv
 
 void tun_saved(struct tunnel *t, const struct cv_now *now, enum tun_blob which) {
     (void)now;
-    if (which == TUN_BLOB_KEYRING && t->keyring)
+    if (which == TUN_BLOB_KEYRING && t->keyring) {
         tun_keyring_saved(t->keyring);
+        tun_others_keyring(t);
+    }
 }

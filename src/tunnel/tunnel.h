@@ -57,11 +57,14 @@ enum tun_blob {
 };
 
 struct tun_config {
-    bool relay;            /* accept links, extend circuits, answer requests */
-    uint16_t relay_flags;  /* enum tun_relay_flag, published in the descriptor */
-    uint8_t worker;        /* number put into our receiver indices */
-    uint8_t network_id[8]; /* nothing is exchanged across networks */
-    uint8_t address_class; /* enum tun_address_class */
+    bool relay;             /* accept links, extend circuits, answer requests */
+    uint16_t relay_flags;   /* enum tun_relay_flag, published in the descriptor */
+    uint8_t worker;         /* number put into our receiver indices */
+    uint8_t workers;        /* engines that are this relay together (worker.h); 0 or 1: this one.
+                             * All get the same configuration but `worker` and saved state. */
+    uint8_t worker_key[16]; /* the same random octets for all of them */
+    uint8_t network_id[8];  /* nothing is exchanged across networks */
+    uint8_t address_class;  /* enum tun_address_class */
 
     /* relay: the node's identity, which signs the descriptor and AUTH. client:
      * the seed of an account key of its own for each guard, and the relay that no
@@ -91,7 +94,7 @@ struct tun_config {
 };
 
 /* Borrows `rng` for the life of the engine. NULL: out of memory, or a relay
- * without an identity. */
+ * without an identity. A worker other than 0 has no directory and no hidden swarms. */
 struct tunnel *tun_new(const struct tun_config *cfg, const struct cv_rng *rng,
                        const struct cv_now *now);
 /* NULL is allowed; always returns NULL. Says goodbye to nobody: close first. */

@@ -12,8 +12,8 @@ Test(tun_handles, random_operations_match_a_naive_list) {
     cv_rng_seeded_init(&seed, 1);
     struct cv_rng rng = cv_rng_seeded(&seed);
     struct tun_handles h, other;
-    tun_handles_init(&h, 50, 2);
-    tun_handles_init(&other, 50, 3);
+    tun_handles_init(&h, 50, 2, 0);
+    tun_handles_init(&other, 50, 3, 0);
     cv_handle live[50], dead[5000], foreign;
     void *held[50];
     unsigned count = 0, gone = 0;

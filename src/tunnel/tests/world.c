@@ -48,21 +48,48 @@ void world_ref(struct world *w, unsigned relay, struct tun_relay_ref *ret) {
 
 /* ---- the simulator's view of a node ---- */
 
+static unsigned workers(const struct world_node *n) {
+    return n->cfg.workers > 1 ? n->cfg.workers : 1;
+}
+
+/* Until no worker has anything to tell. */
+static void exchange(struct world_node *n, struct cv_now now) {
+    for (unsigned i = 0, quiet = 0; quiet < workers(n); i = (i + 1) % workers(n), quiet++) {
+        struct tun_message *m;
+        while ((m = tun_poll_message(n->worker[i])) != NULL) {
+            n->messages++;
+            quiet = 0;
+            tun_on_message(n->worker[m->to], &now, m);
+        }
+    }
+}
+
 static void on_datagram(void *ctx, struct cv_now now, unsigned socket, const struct cv_addr *to,
                         const struct cv_addr *from, const uint8_t *buf, size_t len) {
     struct world_node *n = ctx;
+    unsigned count = workers(n), i = count > 1 ? tun_worker_of(buf, count) : 0;
     (void)socket;
     (void)to;
-    (void)tun_on_datagram(n->t, &now, from, buf, len);
+    if (n->scatters)
+        i = n->scattered++ % count;
+    (void)tun_on_datagram(n->worker[i], &now, from, buf, len);
+    exchange(n, now);
 }
 
 static void on_timeout(void *ctx, struct cv_now now) {
-    tun_on_timeout(((struct world_node *)ctx)->t, &now);
+    struct world_node *n = ctx;
+    for (unsigned i = 0; i < workers(n); i++)
+        tun_on_timeout(n->worker[i], &now);
+    exchange(n, now);
 }
 
 static bool poll_transmit(void *ctx, struct cv_now now, unsigned socket, struct cv_batch *batch) {
+    struct world_node *n = ctx;
     (void)socket;
-    return tun_poll_transmit(((struct world_node *)ctx)->t, &now, batch);
+    for (unsigned i = 0; i < workers(n); i++)
+        if (tun_poll_transmit(n->worker[i], &now, batch))
+            return true;
+    return false;
 }
 
 static void keep(struct world_node *n, const struct tun_event *ev, cv_usec at) {
@@ -103,16 +130,23 @@ static bool poll_events(void *ctx, struct cv_now now) {
             keep(n, &ev, sim_now(n->world->sim));
         }
     }
+    exchange(n, now);
     return any;
 }
 
 static cv_usec next_timeout(void *ctx) {
-    return tun_next_timeout(((struct world_node *)ctx)->t);
+    struct world_node *n = ctx;
+    cv_usec at = CV_USEC_NEVER;
+    for (unsigned i = 0; i < workers(n); i++)
+        at = cv_usec_min(at, tun_next_timeout(n->worker[i]));
+    return at;
 }
 
 static void crash(void *ctx) {
     struct world_node *n = ctx;
-    n->t = tun_free(n->t);
+    for (unsigned i = 0; i < workers(n); i++)
+        n->worker[i] = tun_free(n->worker[i]);
+    n->t = NULL;
 }
 
 static const struct sim_node_ops node_ops = {.on_datagram = on_datagram,
@@ -134,7 +168,7 @@ struct world *world_new(const struct sim_config *cfg) {
 
 void world_free(struct world *w) {
     for (unsigned i = 0; i < w->nodes; i++) {
-        tun_free(w->node[i].t);
+        crash(&w->node[i]);
         free(w->node[i].events);
     }
     sim_free(w->sim);
@@ -163,6 +197,9 @@ static unsigned add(struct world *w, const struct tun_config *cfg, bool relay) {
     uint8_t seed[CV_KEY] = {1, (uint8_t)w->nodes};
     cv_ed25519_from_seed(&n->identity_secret, seed);
     if (relay) {
+        const char *all = getenv("WORLD_WORKERS"); /* of every relay, in tests that do not say */
+        if (all && !n->cfg.workers)
+            n->cfg.workers = (uint8_t)strtoul(all, NULL, 10);
         n->cfg.relay = true;
         n->cfg.identity = &n->identity_secret;
         n->cfg.relay_flags |=
@@ -172,6 +209,13 @@ static unsigned add(struct world *w, const struct tun_config *cfg, bool relay) {
     struct cv_now now = sim_node_now(w->sim, n->id);
     n->t = (w->whole ? tun_new : tun_bare_new)(&n->cfg, sim_node_rng(w->sim, n->id), &now);
     assert(n->t);
+    n->worker[0] = n->t;
+    for (unsigned i = 1; i < workers(n); i++) {
+        struct tun_config worker = n->cfg;
+        worker.worker = (uint8_t)i;
+        n->worker[i] = tun_new(&worker, sim_node_rng(w->sim, n->id), &now);
+        assert(n->worker[i]);
+    }
     if (relay && !w->whole)
         tun_attach(n->t, TUN_USER_CLIENT, &user_ops, n);
     w->nodes++;

@@ -8,6 +8,7 @@
 
 #include "sim/sim.h"
 #include "tunnel/core.h"
+#include "tunnel/worker.h"
 
 #define WORLD_NODES 80
 
@@ -22,6 +23,10 @@ struct world;
 struct world_node {
     struct world *world;
     struct tunnel *t;
+    struct tunnel *worker[TUN_WORKERS_MAX]; /* [0] is t; cfg.workers of them, if more than one */
+    bool scatters;                          /* datagrams come to any worker, whosever they are */
+    unsigned scattered;
+    uint64_t messages; /* that its workers told each other */
     struct tun_config cfg;
     struct cv_ed25519_secret identity_secret;
     struct cv_addr addr;

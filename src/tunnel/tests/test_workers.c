@@ -1,0 +1,597 @@
+/*
+ * A relay of several engines: to its neighbours one, whichever of them has a link or a
+ * circuit; to its node one, too. The other tests of relays run with three workers as
+ * well (meson.build); here is what only these have.
+ */
+#include "support/suite.h"
+#include "tunnel/tests/world.h"
+
+CV_SUITE(tun_workers);
+
+enum { RP = 6, WORKERS = 3, OWNERS = 24, FIRST = 7 };
+
+static const uint8_t worker_key[16] = "sixteen octets!";
+
+/* Relays 0 to 5 of one engine, RP of three, and owners of circuits in networks of their own. */
+static struct world *many(uint64_t seed) {
+    struct world *w = world_new(&(struct sim_config){.seed = seed});
+    struct tun_config shared = {.gate = true, .workers = WORKERS};
+    memcpy(shared.worker_key, worker_key, sizeof worker_key);
+    for (unsigned i = 0; i < RP; i++)
+        world_relay(w, NULL);
+    world_relay(w, &shared);
+    for (unsigned i = 0; i < OWNERS; i++)
+        world_client(w, NULL);
+    sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
+    return w;
+}
+
+static unsigned hops_of(const struct world *w, unsigned worker) {
+    return w->node[RP].worker[worker]->hops.count;
+}
+
+/* The worker that answers for the network of a node. */
+static unsigned answers_for(const struct world *w, unsigned node) {
+    for (unsigned i = 0; i < WORKERS; i++)
+        if (tun_worker_by_address(w->node[RP].worker[i], &w->node[node].addr) == i)
+            return i;
+    return WORKERS;
+}
+
+/* An owner whose circuits straight to RP belong to this worker. */
+static unsigned owner_at(const struct world *w, unsigned worker, unsigned skip) {
+    for (unsigned i = FIRST; i < FIRST + OWNERS; i++)
+        if (answers_for(w, i) == worker && skip-- == 0)
+            return i;
+    cr_assert_fail("no owner for worker %u", worker);
+    return 0;
+}
+
+static cv_handle straight(struct world *w, unsigned owner) {
+    cv_handle c = world_circuit(w, owner, (const unsigned[]){RP}, 1);
+    cr_assert_neq(c, 0);
+    return c;
+}
+
+Test(tun_workers, each_network_has_its_worker_and_all_have_some) {
+    struct world *w = many(1);
+    for (unsigned i = FIRST; i < FIRST + OWNERS; i++) {
+        unsigned before = hops_of(w, answers_for(w, i));
+        straight(w, i);
+        cr_expect_eq(hops_of(w, answers_for(w, i)), before + 1, "owner %u", i);
+    }
+    world_run(w, CV_SEC(2));
+    for (unsigned i = 0; i < WORKERS; i++)
+        cr_expect_gt(hops_of(w, i), 2, "worker %u", i);
+    cr_expect_eq(tun_counters(w->node[RP].t)->hops, OWNERS);
+    cr_expect_eq(tun_counters(w->node[RP].t)->links, OWNERS);
+    world_free(w);
+}
+
+/* What their index says, whatever the socket: 1000 of 1000. */
+Test(tun_workers, indexes_name_their_worker) {
+    struct world *w = many(2);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        struct tunnel *t = w->node[RP].worker[i];
+        for (unsigned k = 0; k < 1000; k++) {
+            uint32_t index;
+            cr_assert_eq(tun_rxindex_take(t->rx, t, &index), CV_ERR_OK);
+            uint8_t first[4] = {(uint8_t)index, (uint8_t)(index >> 8), (uint8_t)(index >> 16),
+                                (uint8_t)(index >> 24)};
+            cr_assert_eq(tun_worker_of(first, WORKERS), i);
+            tun_rxindex_drop(t->rx, index);
+        }
+    }
+    world_free(w);
+}
+
+/* ---- rendezvous ---- */
+
+static const uint8_t cookie[TUN_RENDEZVOUS_COOKIE] = "twenty octets of it";
+
+static uint32_t join(struct world *w, unsigned owner, cv_handle c) {
+    struct tun_rendezvous m = {.flight = (const uint8_t *)"flight", .flight_len = 6};
+    memcpy(m.cookie, cookie, sizeof cookie);
+    uint8_t body[256];
+    struct cv_wr wr = cv_wr_init(body, sizeof body);
+    tun_rendezvous_write(&wr, &m);
+    return world_request(w, owner, c, TUN_CMD_JOIN, body + 4, cv_wr_len(&wr) - 4);
+}
+
+struct pair {
+    struct world *w;
+    unsigned viewer, seeder;
+    cv_handle a, b; /* their circuits */
+    uint32_t joined;
+};
+
+static void meet(struct pair *p, unsigned at_viewer, unsigned at_seeder) {
+    p->w = many(3);
+    p->viewer = owner_at(p->w, at_viewer, 0);
+    p->seeder = owner_at(p->w, at_seeder, at_viewer == at_seeder);
+    p->a = straight(p->w, p->viewer);
+    p->b = straight(p->w, p->seeder);
+    world_request(p->w, p->viewer, p->a, TUN_CMD_ESTABLISH_RENDEZVOUS, cookie, sizeof cookie);
+    world_run(p->w, CV_SEC(1));
+    p->joined = join(p->w, p->seeder, p->b);
+    world_run(p->w, CV_SEC(1));
+}
+
+/* Every pair of workers, the face among them. */
+Test(tun_workers, circuits_of_any_two_workers_join) {
+    for (unsigned k = 0; k < WORKERS * WORKERS; k++) {
+        struct pair p;
+        meet(&p, k / WORKERS, k % WORKERS);
+        p.w->node[p.viewer].keep_datagrams = p.w->node[p.seeder].keep_datagrams = true;
+        struct world_event *e = world_reply(p.w, p.seeder, p.joined);
+        cr_assert_not_null(e, "%u", k);
+        cr_assert_eq(e->ev.reply.command, TUN_CMD_JOINED, "%u", k);
+        uint8_t big[TUN_MTU_FORWARD] = {7};
+        for (unsigned i = 0; i < 20; i++) {
+            big[1] = (uint8_t)i;
+            cr_expect_eq(world_send(p.w, p.viewer, p.a, big, sizeof big), CV_ERR_OK);
+            cr_expect_eq(world_send(p.w, p.seeder, p.b, big, 2 + i), CV_ERR_OK);
+        }
+        world_run(p.w, CV_SEC(1));
+        cr_assert_eq(p.w->node[p.seeder].datagrams, 20, "%u", k);
+        cr_assert_eq(p.w->node[p.viewer].datagrams, 20, "%u", k);
+        for (unsigned i = 0; i < 20; i++) {
+            e = world_find(p.w, p.seeder, TUN_EVENT_DATAGRAM, i);
+            big[1] = (uint8_t)i;
+            cr_expect_arr_eq(e->ev.datagram.buf, big, sizeof big, "%u", k);
+        }
+        /* one that leaves takes the other along */
+        struct cv_now now = world_now(p.w, p.seeder);
+        tun_circuit_close(p.w->node[p.seeder].t, &now, p.b);
+        sim_touch(p.w->sim, p.seeder);
+        world_run(p.w, CV_SEC(1));
+        cr_expect_eq(world_count(p.w, p.viewer, TUN_EVENT_CIRCUIT_DOWN), 1, "%u", k);
+        cr_expect_eq(tun_counters(p.w->node[RP].t)->hops, 0, "%u", k);
+        world_free(p.w);
+    }
+}
+
+Test(tun_workers, a_cookie_is_good_once_in_all_of_them) {
+    struct pair p;
+    meet(&p, 1, 2);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        unsigned third = owner_at(p.w, i, 2);
+        uint32_t again = join(p.w, third, straight(p.w, third));
+        world_run(p.w, CV_SEC(1));
+        struct world_event *e = world_reply(p.w, third, again);
+        cr_assert_not_null(e);
+        cr_expect_eq(e->ev.reply.code, TUN_ERROR_NOENT, "worker %u", i);
+    }
+    cr_expect_eq(cv_map_count(p.w->node[RP].t->others->cookies), 0);
+    world_free(p.w);
+}
+
+/* The seeder's circuit ends between its JOIN and the answer of the cookie's worker. */
+Test(tun_workers, who_is_gone_when_he_is_met_leaves_nobody_joined) {
+    struct pair p = {.w = many(4)};
+    p.viewer = owner_at(p.w, 1, 0);
+    p.seeder = owner_at(p.w, 2, 0);
+    p.a = straight(p.w, p.viewer);
+    p.b = straight(p.w, p.seeder);
+    world_request(p.w, p.viewer, p.a, TUN_CMD_ESTABLISH_RENDEZVOUS, cookie, sizeof cookie);
+    world_run(p.w, CV_SEC(1));
+    struct world_node *rp = &p.w->node[RP];
+    uint32_t cursor = 0;
+    struct tun_hop *h = tun_handles_next(&rp->worker[2]->hops, &cursor);
+    struct cv_now now = world_now(p.w, RP);
+    struct tun_rendezvous m = {.flight = (const uint8_t *)"flight", .flight_len = 6};
+    memcpy(m.cookie, cookie, sizeof cookie);
+    uint8_t body[256];
+    struct cv_wr wr = cv_wr_init(body, sizeof body);
+    tun_rendezvous_write(&wr, &m);
+    struct tun_inner in = {.command = TUN_CMD_JOIN, .data = body, .len = (uint16_t)cv_wr_len(&wr)};
+    tun_hop_join(rp->worker[2], &now, h, &in);
+    tun_hop_destroy(rp->worker[2], h, NULL);
+    sim_touch(p.w->sim, RP);
+    world_run(p.w, CV_SEC(1));
+    cr_expect_eq(world_count(p.w, p.viewer, TUN_EVENT_CIRCUIT_DOWN), 1);
+    cr_expect_eq(tun_counters(rp->t)->hops, 0);
+    world_free(p.w);
+}
+
+/* ---- introduction ---- */
+
+static uint8_t establish(struct world *w, unsigned owner, cv_handle c,
+                         const struct cv_ed25519_secret *auth) {
+    struct tun_establish_intro m;
+    uint8_t binding[32], body[256];
+    cr_assert_eq(tun_circuit_binding(w->node[owner].t, c, 0, binding), CV_ERR_OK);
+    tun_establish_intro_sign(&m, auth, binding);
+    struct cv_wr wr = cv_wr_init(body, sizeof body);
+    tun_establish_intro_write(&wr, &m);
+    uint32_t transaction =
+        world_request(w, owner, c, TUN_CMD_ESTABLISH_INTRO, body + 4, cv_wr_len(&wr) - 4);
+    world_run(w, CV_SEC(1));
+    struct world_event *e = world_reply(w, owner, transaction);
+    return e ? e->ev.reply.command : 0;
+}
+
+/* The status, or 255. */
+static uint8_t introduce(struct world *w, unsigned owner, cv_handle c, const uint8_t key[CV_KEY]) {
+    struct tun_introduce m = {.flight = (const uint8_t *)"flight", .flight_len = 6};
+    memcpy(m.auth_key, key, CV_KEY);
+    uint8_t body[256];
+    struct cv_wr wr = cv_wr_init(body, sizeof body);
+    tun_introduce_write(&wr, &m);
+    uint32_t transaction =
+        world_request(w, owner, c, TUN_CMD_INTRODUCE, body + 4, cv_wr_len(&wr) - 4);
+    world_run(w, CV_SEC(1));
+    struct world_event *e = world_reply(w, owner, transaction);
+    return e && e->ev.reply.len == 1 ? e->ev.reply.body[0] : UINT8_MAX;
+}
+
+static unsigned introduced(struct world *w, unsigned owner) {
+    unsigned n = 0;
+    struct world_event *e;
+    for (unsigned i = 0; (e = world_find(w, owner, TUN_EVENT_REPLY, i)) != NULL; i++)
+        n += e->ev.reply.command == TUN_CMD_INTRODUCTION;
+    return n;
+}
+
+/* From every worker, to the circuit that holds the key last, at whichever worker. */
+Test(tun_workers, introductions_find_the_key_wherever_it_goes) {
+    struct world *w = many(5);
+    struct cv_ed25519_secret auth;
+    cv_ed25519_from_seed(&auth, (const uint8_t[CV_KEY]){1});
+    cv_handle asks[WORKERS];
+    unsigned asker[WORKERS];
+    for (unsigned i = 0; i < WORKERS; i++) {
+        asker[i] = owner_at(w, i, 0);
+        asks[i] = straight(w, asker[i]);
+        cr_expect_eq(introduce(w, asker[i], asks[i], auth.public_key), TUN_ERROR_NOENT);
+    }
+    static const unsigned moves[] = {1, 2, 0, 2, 1, 1, 0};
+    unsigned last = 0;
+    cv_handle last_circuit = 0;
+    for (unsigned k = 0; k < sizeof moves / sizeof *moves; k++) {
+        last = owner_at(w, moves[k], 1 + k % 2);
+        last_circuit = straight(w, last);
+        cr_assert_eq(establish(w, last, last_circuit, &auth), TUN_CMD_INTRO_ESTABLISHED);
+        for (unsigned i = 0; i < WORKERS; i++) {
+            unsigned before = introduced(w, last);
+            cr_expect_eq(introduce(w, asker[i], asks[i], auth.public_key), 0, "%u of %u", i, k);
+            cr_expect_eq(introduced(w, last), before + 1, "%u of %u", i, k);
+        }
+    }
+    struct cv_now now = world_now(w, last);
+    tun_circuit_close(w->node[last].t, &now, last_circuit);
+    sim_touch(w->sim, last);
+    world_run(w, CV_SEC(1));
+    for (unsigned i = 0; i < WORKERS; i++)
+        cr_expect_eq(introduce(w, asker[i], asks[i], auth.public_key), TUN_ERROR_NOENT, "%u", i);
+    cr_expect_eq(cv_map_count(w->node[RP].t->others->points), 0);
+    world_free(w);
+}
+
+/* ---- what the node sees ---- */
+
+static struct cv_now rp_now(struct world *w) {
+    return world_now(w, RP);
+}
+
+/* OPEN, datagrams both ways and the end of it, at every worker. */
+Test(tun_workers, the_node_shares_with_circuits_of_all) {
+    struct world *w = many(6);
+    w->node[RP].on_event = world_echo;
+    for (unsigned i = 0; i < WORKERS; i++) {
+        unsigned owner = owner_at(w, i, 0);
+        cv_handle c = straight(w, owner);
+        uint8_t body[] = {1, 0, 'x'};
+        uint32_t transaction = world_request(w, owner, c, TUN_CMD_OPEN, body, sizeof body);
+        world_run(w, CV_SEC(1));
+        struct world_event *e = world_reply(w, owner, transaction);
+        cr_assert_not_null(e);
+        cr_assert_eq(e->ev.reply.command, TUN_CMD_OPENED);
+        for (unsigned k = 0; k < 50; k++)
+            cr_assert_eq(world_send(w, owner, c, body, sizeof body), CV_ERR_OK);
+        world_run(w, CV_SEC(1));
+        cr_expect_eq(w->node[owner].datagrams, 50, "worker %u", i);
+        struct cv_now now = world_now(w, owner);
+        tun_circuit_close(w->node[owner].t, &now, c);
+        sim_touch(w->sim, owner);
+        world_run(w, CV_SEC(1));
+        cr_expect_eq(world_count(w, RP, TUN_EVENT_HOP_DOWN), i + 1);
+    }
+    cr_expect_eq(w->node[RP].datagrams, 50 * WORKERS);
+    world_free(w);
+}
+
+/* Each link is told of once, by one handle, and all of its octets, by the face. */
+Test(tun_workers, links_of_all_are_accounted_for_at_one_place) {
+    struct world *w = many(7);
+    uint64_t out = 0, in = 0;
+    for (unsigned i = FIRST; i < FIRST + OWNERS; i++) {
+        cv_handle c = world_circuit(w, i, (const unsigned[]){RP, i % RP}, 2);
+        cr_assert_neq(c, 0);
+        for (unsigned k = 0; k < 100; k++)
+            cr_assert_eq(world_send(w, i, c, "x", 1), CV_ERR_OK);
+    }
+    world_run(w, CV_SEC(5));
+    for (unsigned i = 0; i < w->nodes; i++) {
+        out += i == RP ? 0 : w->node[i].carried_out;
+        in += i == RP ? 0 : w->node[i].carried_in;
+    }
+    cr_expect_gt(out, 100 * OWNERS * TUN_DATAGRAM);
+    cr_expect_eq(w->node[RP].carried_in, out);
+    cr_expect_eq(w->node[RP].carried_out, in);
+    struct world_event *e, *other;
+    unsigned ups = 0;
+    for (unsigned i = 0; (e = world_find(w, RP, TUN_EVENT_LINK_UP, i)) != NULL; i++, ups++)
+        for (unsigned k = 0; k < i; k++) {
+            other = world_find(w, RP, TUN_EVENT_LINK_UP, k);
+            cr_assert_neq(e->ev.link_up.link, other->ev.link_up.link);
+        }
+    cr_expect_eq(ups, tun_counters(w->node[RP].t)->links);
+    world_free(w);
+}
+
+/* Classes, messages and the hash that tokens are bound to, by handles of other workers. */
+Test(tun_workers, the_node_speaks_to_links_of_all) {
+    struct world *w = many(8);
+    struct tunnel *face = w->node[RP].t;
+    for (unsigned i = 0; i < WORKERS; i++) {
+        unsigned owner = owner_at(w, i, 0);
+        straight(w, owner);
+        world_run(w, CV_SEC(1));
+        uint32_t cursor = 0;
+        struct tun_link *at = tun_handles_next(&w->node[RP].worker[i]->links, &cursor);
+        struct tun_link *theirs = world_link(w, owner);
+        struct cv_now now = rp_now(w);
+        uint8_t hash[64];
+        cr_assert_not_null(at);
+        cr_assert_eq(tun_link_hash(face, at->handle, hash), CV_ERR_OK);
+        cr_expect_arr_eq(hash, theirs->first_hash, sizeof hash);
+        tun_link_class(face, at->handle, 1);
+        cr_expect_eq(tun_link_send(face, &now, at->handle, TUN_LINKCMD_LEDGER, "half", 4),
+                     CV_ERR_OK);
+        sim_touch(w->sim, RP);
+        world_run(w, CV_SEC(1));
+        cr_expect_eq(at->class, 1);
+        struct world_event *e = world_find(w, owner, TUN_EVENT_LINK_MESSAGE, 0);
+        cr_assert_not_null(e, "worker %u", i);
+        cr_expect_arr_eq(e->ev.link_message.body, "half", 4);
+        /* ... and the other way */
+        now = world_now(w, owner);
+        unsigned before = world_count(w, RP, TUN_EVENT_LINK_MESSAGE);
+        tun_link_send(w->node[owner].t, &now, theirs->handle, TUN_LINKCMD_LEDGER, "back", 4);
+        sim_touch(w->sim, owner);
+        world_run(w, CV_SEC(1));
+        e = world_find(w, RP, TUN_EVENT_LINK_MESSAGE, before);
+        cr_assert_not_null(e, "worker %u", i);
+        cr_expect_eq(e->ev.link_message.link, at->handle);
+    }
+    world_free(w);
+}
+
+Test(tun_workers, all_drain_and_all_end) {
+    struct world *w = many(9);
+    struct tunnel *face = w->node[RP].t;
+    for (unsigned i = 0; i < WORKERS; i++)
+        straight(w, owner_at(w, i, 0));
+    world_run(w, CV_SEC(1));
+    tun_drain(face, true);
+    sim_touch(w->sim, RP);
+    world_run(w, CV_SEC(1));
+    for (unsigned i = 0; i < WORKERS; i++)
+        cr_expect_eq(world_circuit(w, owner_at(w, i, 1), (const unsigned[]){RP}, 1), 0);
+    cr_expect_eq(tun_counters(face)->hops, WORKERS);
+    struct cv_now now = rp_now(w);
+    tun_hops_end(face, &now, 0);
+    sim_touch(w->sim, RP);
+    world_run(w, CV_SEC(1));
+    cr_expect_eq(tun_counters(face)->hops, 0);
+    tun_drain(face, false);
+    sim_touch(w->sim, RP);
+    world_run(w, CV_SEC(1));
+    for (unsigned i = 0; i < WORKERS; i++)
+        straight(w, owner_at(w, i, 2));
+    world_free(w);
+}
+
+/* ---- keys ---- */
+
+/* A day later nobody was asked for anything, and every worker has that day's keys; never
+ * any that are not on disk. */
+Test(tun_workers, all_have_the_keys_of_the_day_and_none_before_they_are_saved) {
+    struct world *w = many(10);
+    struct world_node *rp = &w->node[RP];
+    size_t len, other;
+    for (unsigned hour = 0; hour < 30; hour++) {
+        world_run(w, CV_SEC(3600));
+        int64_t wall = rp_now(w).wall;
+        const uint8_t *face = tun_own_descriptor(rp->t, wall, &len);
+        cr_assert_not_null(face);
+        for (unsigned i = 1; i < WORKERS; i++) {
+            const uint8_t *raw = tun_own_descriptor(rp->worker[i], wall, &other);
+            cr_assert_not_null(raw, "hour %u", hour);
+            cr_assert_eq(len, other);
+            cr_expect_arr_eq(raw, face, len);
+        }
+    }
+    /* a ring with a day that was signed and not stored is copied without it */
+    struct tun_keyring_config cfg = {
+        .identity = &rp->identity_secret, .addr = {rp->addr}, .addrs = 1};
+    enum cv_err err;
+    struct tun_keyring *k = tun_keyring_new(&cfg, &rp->t->rng, NULL, 0, &err), *copy;
+    struct cv_now now = rp_now(w);
+    uint8_t blob[TUN_KEYRING_MAX];
+    cr_assert(tun_keyring_tick(k, &now));
+    for (unsigned saved = 0; saved < 2; saved++) {
+        copy = tun_keyring_new(&cfg, &rp->t->rng, blob, tun_keyring_copy(k, blob), &err);
+        cr_expect_eq(err, CV_ERR_OK);
+        cr_expect_eq(tun_keyring_current(copy, now.wall) != NULL, saved == 1);
+        tun_keyring_free(copy);
+        (void)tun_keyring_blob(k, &len);
+        tun_keyring_saved(k);
+    }
+    tun_keyring_free(k);
+    world_free(w);
+}
+
+/* ---- datagrams that come to the wrong one ---- */
+
+Test(tun_workers, whichever_socket_a_datagram_comes_to_it_finds_its_worker) {
+    struct world *w = many(11);
+    w->node[RP].scatters = true;
+    for (unsigned i = 0; i < OWNERS; i++) {
+        cv_handle c = world_circuit(w, FIRST + i, (const unsigned[]){RP, i % RP}, 2);
+        cr_assert_neq(c, 0);
+        w->node[i % RP].on_event = world_echo;
+        world_request(w, FIRST + i, c, TUN_CMD_OPEN, (const uint8_t[]){1, 0, 'x'}, 3);
+        world_run(w, CV_SEC(1));
+        for (unsigned k = 0; k < 20; k++)
+            world_send(w, FIRST + i, c, "x", 1);
+        world_run(w, CV_SEC(1));
+        cr_expect_eq(w->node[FIRST + i].datagrams, 20, "owner %u", i);
+    }
+    world_free(w);
+}
+
+/* One that lasts: keys are renewed again and again, each time by a handshake like a
+ * stranger's, and the circuits stay. */
+Test(tun_workers, renewals_meet_the_link_they_renew) {
+    struct world *w = many(12);
+    cv_handle c[WORKERS];
+    unsigned owner[WORKERS];
+    for (unsigned i = 0; i < WORKERS; i++) {
+        owner[i] = owner_at(w, i, 0);
+        c[i] = straight(w, owner[i]);
+    }
+    for (unsigned minute = 0; minute < 15; minute++)
+        for (unsigned s = 0; s < 12; s++) {
+            for (unsigned i = 0; i < WORKERS; i++)
+                cr_assert_eq(world_send(w, owner[i], c[i], "x", 1), CV_ERR_OK, "minute %u", minute);
+            world_run(w, CV_SEC(5));
+        }
+    cr_expect_eq(tun_counters(w->node[RP].t)->links, WORKERS);
+    cr_expect_geq(tun_counters(w->node[RP].t)->handshakes_in, WORKERS * 7);
+    world_free(w);
+}
+
+/* ---- a link whose other end moves to a network that another worker answers for ---- */
+
+struct mover {
+    struct world *w;
+    struct tunnel *client, *relay[WORKERS];
+    struct cv_addr at, relay_addr;
+    struct cv_now now, relay_now; /* clocks differ */
+};
+
+static void tell_all(struct mover *m) {
+    for (unsigned i = 0, quiet = 0; quiet < WORKERS; i = (i + 1) % WORKERS, quiet++) {
+        struct tun_message *msg;
+        while ((msg = tun_poll_message(m->relay[i])) != NULL) {
+            quiet = 0;
+            tun_on_message(m->relay[msg->to], &m->relay_now, msg);
+        }
+    }
+}
+
+static bool carry(struct mover *m, struct tunnel *from, bool to_relay) {
+    static uint8_t arena[64 * TUN_DATAGRAM];
+    static struct cv_run runs[64];
+    struct cv_batch b = cv_batch_init(arena, 64, TUN_DATAGRAM, 0, runs, 64);
+    (void)tun_poll_transmit(from, to_relay ? &m->now : &m->relay_now, &b);
+    for (uint32_t r = 0; r < b.runs_used; r++)
+        for (uint16_t k = 0; k < runs[r].count; k++) {
+            uint8_t *d = cv_batch_at(&b, &runs[r], k);
+            if (to_relay)
+                tun_on_datagram(m->relay[tun_worker_of(d, WORKERS)], &m->relay_now, &m->at, d,
+                                TUN_DATAGRAM);
+            else if (cv_addr_equal(&runs[r].to.addr, &m->at))
+                tun_on_datagram(m->client, &m->now, &m->relay_addr, d, TUN_DATAGRAM);
+            tell_all(m);
+        }
+    return b.runs_used > 0;
+}
+
+static void pump(struct mover *m, cv_usec for_so_long) {
+    struct tun_event ev;
+    for (cv_usec at = 0; at < for_so_long; at += CV_MSEC(50)) {
+        m->now.mono += CV_MSEC(50);
+        m->relay_now.mono += CV_MSEC(50);
+        tun_on_timeout(m->client, &m->now);
+        for (unsigned i = 0; i < WORKERS; i++)
+            tun_on_timeout(m->relay[i], &m->relay_now);
+        tell_all(m);
+        for (bool any = true; any;) {
+            any = carry(m, m->client, true);
+            for (unsigned i = 0; i < WORKERS; i++)
+                any |= carry(m, m->relay[i], false);
+        }
+        while (tun_poll_event(m->client, &ev))
+            cr_assert_neq(ev.kind, TUN_EVENT_CIRCUIT_DOWN);
+        while (tun_poll_event(m->relay[0], &ev)) {}
+    }
+}
+
+Test(tun_workers, a_link_that_moves_is_renewed_by_the_worker_that_has_it) {
+    static struct mover m;
+    m.w = many(13);
+    unsigned owner = owner_at(m.w, 1, 0);
+    cv_handle c = straight(m.w, owner);
+    m.client = m.w->node[owner].t;
+    for (unsigned i = 0; i < WORKERS; i++)
+        m.relay[i] = m.w->node[RP].worker[i];
+    m.relay_addr = m.w->node[RP].addr;
+    m.now = world_now(m.w, owner);
+    m.relay_now = rp_now(m.w);
+    for (unsigned move = 0; move < WORKERS; move++) {
+        /* at home, elsewhere, and at the face's */
+        m.at = m.w->node[owner_at(m.w, (move + 1) % WORKERS, 3)].addr;
+        tun_on_rebind(m.client, &m.now);
+        for (unsigned s = 0; s < 400; s += 4) {
+            struct cv_endpoint to = cv_endpoint_circuit(c, 0);
+            cr_assert_eq(tun_send(m.client, &m.now, &to, "x", 1), CV_ERR_OK, "move %u, %u s", move,
+                         s);
+            pump(&m, CV_SEC(4));
+        }
+    }
+    cr_expect_eq(m.relay[1]->links.count, 1);
+    cr_expect_eq(m.relay[0]->links.count + m.relay[2]->links.count, 0);
+    unsigned moved = 0;
+    for (unsigned i = 0; i < WORKERS; i++)
+        moved += (unsigned)cv_map_count(m.relay[i]->others->moved);
+    cr_expect_eq(moved, 1, "where it is, and not where it was: %u", moved);
+    world_free(m.w);
+}
+
+/* ---- what may be lost ---- */
+
+/* Junk that comes to a worker is shown the face at a rate, and no more is told. */
+Test(tun_workers, junk_tells_little) {
+    struct world *w = many(14);
+    struct world_node *rp = &w->node[RP];
+    struct cv_now now = rp_now(w);
+    uint8_t junk[TUN_DATAGRAM] = {1, 2, 3, 1 << 2};
+    struct cv_addr from = sim_addr(99, 9);
+    unsigned told = 0;
+    for (unsigned i = 0; i < 10000; i++) {
+        junk[0] = (uint8_t)(i % 90);
+        (void)tun_on_datagram(rp->worker[1], &now, &from, junk, sizeof junk);
+        struct tun_message *m;
+        while ((m = tun_poll_message(rp->worker[1])) != NULL) {
+            told++;
+            tun_message_free(m);
+        }
+    }
+    cr_expect_leq(told, 2 * TUN_STRANGERS_S);
+    world_free(w);
+}
+
+/* When nobody carries them, messages do not grow for ever. */
+Test(tun_workers, messages_that_nobody_takes_are_bounded) {
+    struct world *w = many(15);
+    struct world_node *rp = &w->node[RP];
+    struct cv_now now = rp_now(w);
+    uint8_t other[TUN_DATAGRAM] = {1, 2, 3, 2 << 2};
+    for (unsigned i = 0; i < 3 * TUN_MESSAGES_MAX; i++)
+        (void)tun_on_datagram(rp->worker[1], &now, &w->node[FIRST].addr, other, sizeof other);
+    cr_expect_eq(rp->worker[1]->told_count, TUN_MESSAGES_MAX);
+    world_free(w);
+}
