@@ -22,6 +22,8 @@ uint64_t rep_chain_decay(uint64_t octets, uint32_t from, uint32_t to) {
     return (uint64_t)part >> halves;
 }
 
+enum { NEAREST_TRIES = 8 };
+
 static enum cv_err keep_fork(const struct rep_store *s, const uint8_t owner[CV_KEY], uint64_t seq,
                              const struct rep_fork *f, int64_t wall) {
     enum cv_err err = s->fork_put(s->ctx, owner, seq, f);
@@ -97,6 +99,64 @@ static enum cv_err look_around(const struct rep_store *s, const struct rep_recor
                  &a->has_pair_above);
 }
 
+/* What a pair agreed at one place of a chain, from the owner to the peer and back. */
+struct agreed {
+    uint64_t up, down;
+    uint32_t epoch;
+};
+
+static uint64_t smaller(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+/* The other half of `r`, when both point at each other. */
+static enum cv_err other_half(const struct rep_store *s, const struct rep_record *r,
+                              struct rep_record *ret) {
+    if (r->type == REP_PROPOSAL)
+        return s->block_answer(s->ctx, r, ret);
+    enum cv_err err = s->block_get(s->ctx, r->peer, r->peer_seq, ret);
+    if (err)
+        return err;
+    bool fits = ret->type == REP_PROPOSAL && memcmp(ret->hash, r->peer_hash, REP_HASH) == 0 &&
+                memcmp(ret->peer, r->owner, CV_KEY) == 0;
+    return fits ? CV_ERR_OK : CV_ERR_NOENT;
+}
+
+/* The nearest place of the owner's chain below or above `r` at which the same two agreed;
+ * NOENT: none, or none near (a proposal that nobody answered is rare). */
+static enum cv_err nearest(const struct rep_store *s, const struct rep_record *r, enum rep_seek how,
+                           struct agreed *ret) {
+    uint64_t seq = how == REP_SEEK_BELOW ? r->seq : r->seq + 1;
+    for (unsigned tries = 0; tries < NEAREST_TRIES; tries++) {
+        struct rep_record at, other;
+        enum cv_err err = s->block_seek(s->ctx, r->owner, r->peer, seq, how, &at);
+        if (err || at.type == REP_SUCCESSION)
+            return err ? err : CV_ERR_NOENT;
+        seq = how == REP_SEEK_BELOW ? at.seq : at.seq + 1;
+        err = other_half(s, &at, &other);
+        if (err == CV_ERR_NOENT)
+            continue;
+        if (!err)
+            *ret = (struct agreed){.up = smaller(at.given, other.taken),
+                                   .down = smaller(at.taken, other.given),
+                                   .epoch = at.type == REP_PROPOSAL ? at.epoch : other.epoch};
+        return err;
+    }
+    return CV_ERR_NOENT;
+}
+
+/* `octets` were agreed before what is known already: what they exceed `below` by was counted
+ * as of the epoch of what comes above, and is older. */
+static enum cv_err make_older(const struct rep_store *s, struct rep_edge *e, uint64_t octets,
+                              uint32_t epoch, uint64_t below, uint32_t above) {
+    if (octets <= below || epoch >= above)
+        return CV_ERR_OK;
+    uint64_t was = rep_chain_decay(octets - below, above, e->epoch);
+    e->recent -= smaller(e->recent, was);
+    e->recent += rep_chain_decay(octets - below, epoch, e->epoch);
+    return s->edge_put(s->ctx, e);
+}
+
 /* Raises one direction of an agreed pair. Never lowers: of two agreements the
  * older may arrive later. */
 static enum cv_err raise_edge(const struct rep_store *s, const uint8_t giver[CV_KEY],
@@ -129,8 +189,24 @@ static enum cv_err raise_edge(const struct rep_store *s, const uint8_t giver[CV_
     return CV_ERR_OK;
 }
 
-static uint64_t smaller(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
+/* Half-blocks arrive in any order, and what a row weighs must not depend on it: else whoever
+ * shows his newest half-block first would have all that he ever gave counted as of now. */
+static enum cv_err order(const struct rep_store *s, const struct rep_record *p,
+                         const struct rep_record *g, struct rep_edge ab[2]) {
+    struct agreed below = {.up = 0}, above;
+    uint64_t up = smaller(p->given, g->taken), down = smaller(p->taken, g->given);
+    enum cv_err err = nearest(s, p, REP_SEEK_FROM, &above);
+    if (err) /* mostly it is the newest */
+        return err == CV_ERR_NOENT ? CV_ERR_OK : err;
+    uint32_t pruned;
+    err = s->pruned_before(s->ctx, &pruned);
+    if (err || p->epoch < pruned) /* it may be back: then it is counted as what it is */
+        return err;
+    err = nearest(s, p, REP_SEEK_BELOW, &below);
+    if (err && err != CV_ERR_NOENT)
+        return err;
+    err = make_older(s, &ab[0], up, p->epoch, below.up, above.epoch);
+    return err ? err : make_older(s, &ab[1], down, p->epoch, below.down, above.epoch);
 }
 
 static enum cv_err agree(const struct rep_store *s, const struct rep_record *p,
@@ -141,6 +217,8 @@ static enum cv_err agree(const struct rep_store *s, const struct rep_record *p,
         raise_edge(s, p->owner, g->owner, smaller(p->given, g->taken), p->epoch, &ret->ab[0]);
     if (!err)
         err = raise_edge(s, g->owner, p->owner, smaller(p->taken, g->given), p->epoch, &ret->ab[1]);
+    if (!err)
+        err = order(s, p, g, ret->ab);
     ret->agreed = err == CV_ERR_OK;
     return err;
 }
@@ -154,17 +232,10 @@ static enum cv_err match(const struct rep_store *s, const struct rep_record *r,
 
     if (r->type == REP_SUCCESSION)
         return CV_ERR_OK;
-    if (r->type == REP_PROPOSAL) {
-        err = found(s->block_answer(s->ctx, r, &other), &known);
-        return err || !known ? err : agree(s, r, &other, ret);
-    }
-    err = found(s->block_get(s->ctx, r->peer, r->peer_seq, &other), &known);
-    if (err || !known || other.type != REP_PROPOSAL)
+    err = found(other_half(s, r, &other), &known);
+    if (err || !known)
         return err;
-    if (memcmp(other.hash, r->peer_hash, REP_HASH) != 0 ||
-        memcmp(other.peer, r->owner, CV_KEY) != 0)
-        return CV_ERR_OK;
-    return agree(s, &other, r, ret);
+    return r->type == REP_PROPOSAL ? agree(s, r, &other, ret) : agree(s, &other, r, ret);
 }
 
 enum cv_err rep_chain_add(const struct rep_store *s, const uint8_t network_id[REP_NETWORK_ID],

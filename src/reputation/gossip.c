@@ -213,13 +213,29 @@ static void want(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
     ask_next(l, now, p);
 }
 
-/* May this neighbour bring more half-blocks that are not about us in this epoch? */
-static bool has_room(struct rep_ledger *l, struct rep_peer *p) {
+static void begin_epoch(struct rep_ledger *l, struct rep_peer *p) {
+    struct rep_gossip *g = &l->gossip;
     if (p->wants.epoch != l->epoch) {
         p->wants.epoch = l->epoch;
         p->wants.taken = p->wants.strange = 0;
     }
-    return p->wants.taken < REP_GOSSIP_PER_EPOCH && l->gossip.blocks < REP_BLOCKS_KEPT;
+    if (g->epoch != l->epoch) {
+        g->epoch = l->epoch;
+        g->strange = g->rationed[0] = g->rationed[1] = 0;
+    }
+}
+
+/* May this neighbour bring more half-blocks that are not about us in this epoch? What is
+ * taken stays, so that the last half of the room lasts for more than a year of epochs,
+ * whoever brings as much as he may; and names, which cost nothing, take none of what is
+ * for those who carried something. */
+static bool has_room(struct rep_ledger *l, struct rep_peer *p) {
+    const struct rep_gossip *g = &l->gossip;
+    begin_epoch(l, p);
+    if (g->blocks < REP_BLOCKS_SCARCE)
+        return p->wants.taken < REP_GOSSIP_PER_EPOCH;
+    return g->blocks < REP_BLOCKS_KEPT && p->wants.taken < REP_RATION / REP_RATION_PART &&
+           g->rationed[p->hits > 0] < REP_RATION;
 }
 
 /* ---- telling of proofs ---- */
@@ -390,7 +406,11 @@ bool rep_gossip_near(const struct rep_ledger *l, const struct rep_record *r) {
 }
 
 bool rep_gossip_may_take(struct rep_ledger *l, struct rep_peer *p) {
-    return has_room(l, p) && p->wants.taken++ < REP_GOSSIP_PER_EPOCH;
+    if (!has_room(l, p))
+        return false;
+    p->wants.taken++;
+    l->gossip.rationed[p->hits > 0] += l->gossip.blocks >= REP_BLOCKS_SCARCE;
+    return true;
 }
 
 void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
@@ -457,10 +477,7 @@ static bool may_accuse(struct rep_ledger *l, struct rep_peer *p, const uint8_t o
     struct rep_gossip *g = &l->gossip;
     if (rep_graph_find(l->graph, owner) != REP_NO_NODE || cv_map_get(l->peers, owner))
         return true;
-    (void)has_room(l, p); /* a new epoch begins */
-    if (g->epoch != l->epoch)
-        g->strange = 0;
-    g->epoch = l->epoch;
+    begin_epoch(l, p);
     if (p->wants.strange == REP_FORKS_STRANGE || g->strange == REP_FORKS_STRANGE_ALL)
         return false;
     p->wants.strange++;

@@ -87,6 +87,8 @@ struct rep_gossip {
     struct rep_digest vain[REP_VAIN];
     uint32_t vain_near;      /* near_n when these were in vain */
     uint32_t epoch, strange; /* proofs about strangers in that epoch */
+    uint32_t
+        rationed[2]; /* half-blocks in it while room is scarce, by neighbours with a score: [1] */
     cv_usec at, wait;
 };
 

@@ -45,6 +45,9 @@ enum {
     REP_GOSSIP_OWNERS = 4096,     /* chains near us that gossip keeps up with */
     REP_GOSSIP_PER_EPOCH = 65536, /* new half-blocks of others that a neighbour may bring */
     REP_BLOCKS_KEPT = 1 << 22,    /* half-blocks in the store (1.1 GB); then only those about us */
+    REP_BLOCKS_SCARCE = 1 << 21,  /* from so many on others' are rationed: in an epoch .. */
+    REP_RATION = 16384,           /* .. so many by neighbours with a score, as many by the rest, */
+    REP_RATION_PART = 8,          /* and of these no more than this part by one */
     REP_FRESH = 8,                /* chains with news, told of first */
     REP_VAIN = 256,               /* claims about chains too far away, not asked for again */
     REP_WANTS = 32,               /* chains that a neighbour is to be asked for */

@@ -2,7 +2,9 @@
 -- here never changes (store_sqlite.c runs what a file has not had yet).
 -- Amounts are octets, times Unix seconds, epochs Unix time / epoch length.
 
--- Whose ledger it is: 'network' (8 octets), 'identity' (32 octets).
+-- Whose ledger it is: 'network' (8 octets), 'identity' (32 octets). 'clean': it was
+-- closed. 'pruned': half-blocks of epochs before this one (4 octets, the highest first)
+-- may be gone that were counted.
 CREATE TABLE meta(
   name  TEXT PRIMARY KEY,
   value BLOB NOT NULL) STRICT, WITHOUT ROWID;

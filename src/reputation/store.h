@@ -81,6 +81,9 @@ struct rep_store {
                                 struct rep_record *ret);
 
     enum cv_err (*block_count)(void *ctx, uint64_t *ret);
+    /* Half-blocks of epochs before this one may have been here and be gone (culvert-ledger
+     * prune), and what they said be counted; 0: none. */
+    enum cv_err (*pruned_before)(void *ctx, uint32_t *ret);
     /* All successions, by owner; free() the array. */
     enum cv_err (*heir_load)(void *ctx, struct rep_record **ret, size_t *ret_n);
 

@@ -301,6 +301,12 @@ static enum cv_err block_count(void *ctx, uint64_t *ret) {
     return CV_ERR_OK;
 }
 
+static enum cv_err pruned_before(void *ctx, uint32_t *ret) {
+    (void)ctx;
+    *ret = 0;
+    return CV_ERR_OK;
+}
+
 static enum cv_err heir_load(void *ctx, struct rep_record **ret, size_t *ret_n) {
     struct rep_store_memory *m = ctx;
     const struct table *t = &m->tables[BLOCK];
@@ -647,6 +653,7 @@ struct rep_store_memory *rep_store_memory_new(void) {
         .block_seek = block_seek,
         .block_answer = block_answer,
         .block_count = block_count,
+        .pruned_before = pruned_before,
         .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,

@@ -45,6 +45,7 @@ static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_sch
     X(BLOCK_ANSWER, BLOCK_COLUMNS \
       "WHERE b.owner = ?1 AND b.peer = ?2 AND b.peer_seq = ?3 AND b.type = 2 AND b.peer_hash = ?4") \
     X(BLOCK_COUNT, "SELECT count(*) FROM block") \
+    X(PRUNED, "SELECT value FROM meta WHERE name = 'pruned'") \
     X(HEIR_LOAD, BLOCK_COLUMNS_OF "FROM block b INDEXED BY block_heir JOIN peer p ON p.id = b.peer " \
       "JOIN peer o ON o.id = b.owner WHERE b.type = 3 ORDER BY o.pk") \
     X(EDGE_PUT, "INSERT INTO edge(giver, taker, bytes, recent, epoch) VALUES(?1, ?2, ?3, ?4, ?5) " \
@@ -521,6 +522,22 @@ static enum cv_err block_count(void *ctx, uint64_t *ret) {
     bool ok = number(st, 0, INT64_MAX, ret);
     end(st);
     return ok ? CV_ERR_OK : CV_ERR_CORRUPT;
+}
+
+static enum cv_err pruned_before(void *ctx, uint32_t *ret) {
+    sqlite3_stmt *st;
+    uint8_t epoch[4];
+    enum cv_err err = run_first(ctx, S_PRUNED, &st);
+    if (err) {
+        *ret = 0;
+        return err == CV_ERR_NOENT ? CV_ERR_OK : err;
+    }
+    bool ok = octets(st, 0, epoch, sizeof epoch);
+    end(st);
+    if (!ok)
+        return CV_ERR_CORRUPT;
+    *ret = (uint32_t)epoch[0] << 24 | (uint32_t)epoch[1] << 16 | (uint32_t)epoch[2] << 8 | epoch[3];
+    return CV_ERR_OK;
 }
 
 static bool read_heir(sqlite3_stmt *st, void *row) {
@@ -1085,6 +1102,7 @@ static void fill_ops(struct rep_store_sqlite *s) {
         .block_seek = block_seek,
         .block_answer = block_answer,
         .block_count = block_count,
+        .pruned_before = pruned_before,
         .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,

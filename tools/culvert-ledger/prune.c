@@ -32,7 +32,9 @@
     "CREATE TEMP TABLE head AS SELECT owner, max(seq) AS seq FROM block WHERE type < 3 "           \
     "GROUP BY owner;"                                                                              \
     "DELETE FROM block WHERE (owner, seq) IN (SELECT a, a_seq FROM gone UNION "                    \
-    "SELECT b, b_seq FROM gone) AND (owner, seq) NOT IN (SELECT owner, seq FROM head);"
+    "SELECT b, b_seq FROM gone) AND (owner, seq) NOT IN (SELECT owner, seq FROM head);"            \
+    "INSERT INTO meta(name, value) VALUES('pruned', x'%08x') ON CONFLICT(name) DO UPDATE SET "     \
+    "value = max(value, excluded.value);"
 
 __attribute__((noreturn)) static void fail(sqlite3 *db, const char *path) {
     int rc = sqlite3_errcode(db);
@@ -51,7 +53,7 @@ int ledger_prune(const char *path, const struct ledger_request *q) {
     ledger_open(&f, path); /* says what is wrong with it */
     int64_t had = ledger_number(&f, "SELECT count(*) FROM block");
     ledger_close(&f);
-    char *sql = sqlite3_mprintf("BEGIN EXCLUSIVE;" PRUNE "COMMIT;", q->before);
+    char *sql = sqlite3_mprintf("BEGIN EXCLUSIVE;" PRUNE "COMMIT;", q->before, q->before);
     if (!sql || sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
         fail(db, path);
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);

@@ -250,6 +250,13 @@ def check_prune(db, folder, me):
     expect(value(path, 'prune', '--before', str(last))['removed'] == 0, 'prune: once is enough')
     value(path, 'import', '--ndjson', os.path.join(folder, 'a.ndjson'))
     expect(run('--db', path, 'export')[1] == run('--db', db, 'export')[1], 'prune: they can come back')
+    weights = []
+    for file in (path, db):
+        reader = sqlite3.connect(file)
+        weights.append(reader.execute('SELECT g.pk, t.pk, bytes, recent, e.epoch FROM edge e JOIN peer g '
+                                      'ON g.id = giver JOIN peer t ON t.id = taker ORDER BY 1, 2').fetchall())
+        reader.close()
+    expect(weights[0] == weights[1], 'prune: what comes back is not counted, or aged, again')
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute('PRAGMA journal_mode=WAL')
     writer.execute('BEGIN IMMEDIATE')

@@ -387,6 +387,71 @@ Test(rep_chain, liars_are_judged_as_the_model_does) {
         play(1000 + seed, true);
 }
 
+/* Two that release for twenty epochs, in turns, with somebody else between. */
+static unsigned write_releases(struct rep_record out[3 * 20]) {
+    struct rep_record last[3];
+    bool has[3] = {false};
+    unsigned n = 0;
+    for (unsigned e = 0; e < 20; e++) {
+        unsigned a = e % 3 == 0, b = !a;
+        uint64_t sum = (uint64_t)(e + 1) << 30;
+        struct rep_record p = proposal(&people[a], &people[b], has[a] ? &last[a] : NULL, sum, sum);
+        p.epoch = 100 + e;
+        rep_record_sign(&p, &people[a], test_network);
+        struct rep_record g = agreement(&people[b], &p, has[b] ? &last[b] : NULL, sum, sum);
+        g.epoch = 100 + e;
+        rep_record_sign(&g, &people[b], test_network);
+        struct rep_record o = proposal(&people[b], &people[2], &g, sum, 5);
+        out[n++] = p;
+        out[n++] = g;
+        out[n++] = o; /* nobody answers */
+        last[a] = p;
+        last[b] = o;
+        has[a] = has[b] = true;
+    }
+    return n;
+}
+
+/* What a row weighs does not depend on what of it was heard of first, but for what is
+ * lost by rounding. */
+Test(rep_chain, old_octets_stay_old_in_any_order) {
+    struct rep_record v[60];
+    struct rep_edge in_order = {.octets = 0};
+    struct cv_rng_seeded dice;
+    cv_rng_seeded_init(&dice, 5);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    for (unsigned round = 0; round < 40; round++) {
+        struct rep_chain_result res;
+        struct rep_edge e;
+        begin();
+        unsigned n = write_releases(v);
+        if (round == 1) /* the newest first */
+            for (unsigned i = 0; i < n / 2; i++) {
+                struct rep_record t = v[i];
+                v[i] = v[n - 1 - i];
+                v[n - 1 - i] = t;
+            }
+        if (round > 1)
+            shuffle(&rng, v, n);
+        for (unsigned i = 0; i < n; i++)
+            cr_assert_eq(add(&v[i], &res), CV_ERR_OK, "round %u, %u", round, i);
+        for (unsigned way = 0; way < 2; way++) {
+            cr_assert_eq(
+                store->edge_get(store->ctx, people[way].public_key, people[!way].public_key, &e),
+                CV_ERR_OK);
+            if (round == 0)
+                in_order = e;
+            cr_expect_eq(e.octets, UINT64_C(20) << 30);
+            cr_expect_eq(e.epoch, 119);
+            uint64_t off = e.recent > in_order.recent ? e.recent - in_order.recent
+                                                      : in_order.recent - e.recent;
+            cr_expect_leq(off, 100, "round %u: %lu, in order %lu", round, (unsigned long)e.recent,
+                          (unsigned long)in_order.recent);
+        }
+        end();
+    }
+}
+
 Test(rep_chain, decay_halves_every_four_epochs) {
     static const struct {
         uint64_t octets;

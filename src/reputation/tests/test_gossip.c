@@ -2,6 +2,7 @@
  * goes, what is not taken, and that a neighbour cannot bring what it likes. */
 #include "support/suite.h"
 
+#include "reputation/ledger_internal.h"
 #include "reputation/message.h"
 #include "reputation/tests/people.h"
 #include "reputation/tests/world.h"
@@ -112,6 +113,43 @@ Test(rep_gossip, a_full_store_takes_only_what_is_about_us) {
     cr_assert(world_row(&w, 0, 1, &row));
     cr_expect_gt(row.released_given, 1000, "our own rows are made as ever");
     cr_expect_eq(w.node[0].failed, CV_ERR_OK);
+    world_done(&w);
+}
+
+/* So many half-blocks of others a neighbour may bring now; the store grows by them. */
+static unsigned brings(struct rep_ledger *l, unsigned who, uint32_t hits) {
+    struct rep_peer *p = NULL;
+    unsigned n = 0;
+    struct cv_ed25519_secret key;
+    person(30 + who, &key);
+    cr_assert_eq(rep_ledger_peer(l, key.public_key, &p), CV_ERR_OK);
+    p->hits = hits;
+    for (; n < 2 * REP_GOSSIP_PER_EPOCH && rep_gossip_may_take(l, p); n++)
+        l->gossip.blocks++;
+    return n;
+}
+
+Test(rep_gossip, scarce_room_is_shared_and_lasts) {
+    enum { ONE = REP_RATION / REP_RATION_PART, CROWD = REP_RATION_PART };
+    world_init(&w, 2, 13, EPOCH, 1000);
+    world_run(&w, w.now.mono + CV_SEC(EPOCH));
+    struct rep_ledger *l = w.node[0].ledger;
+    l->gossip.blocks = REP_BLOCKS_SCARCE - REP_GOSSIP_PER_EPOCH;
+    cr_expect_eq(brings(l, 1, 0), REP_GOSSIP_PER_EPOCH, "there is plenty");
+    cr_expect_eq(brings(l, 1, 5), 0, "but not more for one");
+    uint64_t before = l->gossip.blocks;
+    for (unsigned i = 0; i < CROWD; i++)
+        cr_expect_eq(brings(l, 2 + i, 0), ONE, "%u", i);
+    cr_expect_eq(brings(l, 2 + CROWD, 0), 0, "one name more brings nothing");
+    for (unsigned i = 0; i < CROWD; i++)
+        cr_expect_eq(brings(l, 3 + CROWD + i, 1), ONE, "%u has a score", i);
+    cr_expect_eq(brings(l, 2 + CROWD, 1), 0);
+    uint64_t epoch = l->gossip.blocks - before;
+    cr_expect_geq((REP_BLOCKS_KEPT - REP_BLOCKS_SCARCE) / epoch, 52, "it lasts a year of weeks");
+    l->epoch++;
+    cr_expect_eq(brings(l, 2, 0), ONE, "the next epoch");
+    l->gossip.blocks = REP_BLOCKS_KEPT - 3;
+    cr_expect_eq(brings(l, 3, 0), 3, "and then it is full");
     world_done(&w);
 }
 
