@@ -41,9 +41,11 @@ static const char *choose(const char *program) {
 }
 
 void cli_player_start(struct cli_player *p, const char *program, const char *link,
-                      const char *hls) {
+                      cli_player_page_fn *page, void *ctx) {
+    static char opened[CLI_PLAYER_LINK];
     const char *chosen = choose(program);
     p->detached = chosen == browser;
+    const char *at = p->detached ? page(ctx, opened) : NULL;
     if (!chosen) {
         fprintf(stderr, "culvert: no player found; open the link in one, or name one with "
                         "--player\n");
@@ -58,7 +60,7 @@ void cli_player_start(struct cli_player *p, const char *program, const char *lin
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     /* The link is an argument, never part of a shell's command line. */
-    execlp(chosen, chosen, p->detached && hls ? hls : link, (char *)NULL);
+    execlp(chosen, chosen, at ? at : link, (char *)NULL);
     fprintf(stderr,
             "culvert: %s cannot be started; open the link in a player, or name another "
             "with --player\n",

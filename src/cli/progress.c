@@ -83,7 +83,10 @@ void cli_progress_link(struct cli_progress *p, const struct gateway *gateway,
                        const struct node_uri *uri) {
     char link[GW_LINK_MAX], hls[GW_LINK_MAX], sentence[2 * GW_LINK_MAX + 64];
     gateway_link(gateway, uri, link);
+    char text[NODE_URI_MAX];
     json_t *fields = json_pack("{s:s}", "url", link);
+    if (node_uri_write(uri, text, sizeof text) > 0)
+        json_object_set_new(fields, "uri", json_string(text));
     int n = snprintf(sentence, sizeof sentence, "Player link: %s", link);
     if (uri->kind == NODE_URI_LIVE) {
         gateway_hls(gateway, uri, hls);

@@ -2,6 +2,7 @@
  * does it while we show how it goes; without one, and to write to a pipe of ours, we
  * run a node ourselves. What is started besides (a player, an encoder's other end) is
  * a process of this one. */
+#include <ctype.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cursor.h"
 #include "cli/ask.h"
 #include "cli/exitcode.h"
 #include "cli/ingest.h"
@@ -24,8 +26,44 @@ struct run {
     struct cli_progress progress;
     struct cli_player player;
     struct cli_ingest ingest;
+    const char *socket; /* of the node that does it; NULL: .. */
+    struct gateway *gateway; /* .. it is our own */
+    const char *uri; /* what a player is started for */
     int status; /* -1: goes on */
 };
+
+/* The page, with the right to it in this link for once, and the film that it plays. */
+static const char *page_of(void *ctx, char *out) {
+    static const char hex[] = "0123456789ABCDEF";
+    struct run *r = ctx;
+    char once[GW_LINK_MAX];
+    int fd = r->socket ? cli_ask_connect(r->socket) : -1;
+    json_t *nothing = json_object();
+    FILE *f = fd >= 0 ? cli_ask(fd, "/api/tickets", nothing) : NULL;
+    json_t *o = f ? json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
+    const char *page = r->gateway ? gateway_page_once(r->gateway, once)
+                                  : json_string_value(json_object_get(o, "page"));
+    struct cv_wr w = cv_wr_init(out, CLI_PLAYER_LINK);
+    if (page)
+        cv_wr_bytes(&w, page, strlen(page));
+    cv_wr_bytes(&w, "&watch=", 7);
+    for (const char *c = r->uri; *c; c++) {
+        if (isalnum((unsigned char)*c)) {
+            cv_wr_u8(&w, (uint8_t)*c);
+        } else {
+            cv_wr_u8(&w, '%');
+            cv_wr_u8(&w, (uint8_t)hex[(uint8_t)*c >> 4]);
+            cv_wr_u8(&w, (uint8_t)hex[(uint8_t)*c & 15]);
+        }
+    }
+    cv_wr_u8(&w, 0);
+    bool good = page && !w.err;
+    json_decref(nothing);
+    json_decref(o);
+    if (f)
+        fclose(f);
+    return good ? out : NULL;
+}
 
 static void say_ingest(struct run *r, enum cli_ingest_news news) {
     static const struct {
@@ -86,9 +124,10 @@ static void on_line(void *ctx, json_t *o) {
                  (!strcmp(event, "shared") || !strcmp(event, "live"));
     if (shown)
         cli_progress_qr(r->progress.out, uri);
-    if (event && !strcmp(event, "link") && url && r->s->verb == CLI_PLAY && !r->s->no_player)
-        cli_player_start(&r->player, r->s->player, url,
-                         json_string_value(json_object_get(o, "hls")));
+    if (event && !strcmp(event, "link") && url && r->s->verb == CLI_PLAY && !r->s->no_player) {
+        r->uri = uri ? uri : r->s->argument;
+        cli_player_start(&r->player, r->s->player, url, page_of, r);
+    }
     if (event && !strcmp(event, "error") && r->progress.terminal)
         json_decref(o);
     else
@@ -220,6 +259,7 @@ static int by_ourselves(struct own *own, struct cli_settings *with, const struct
     own->direct_chunk = uri->chunk_size;
     int status = cli_session_open(c, with, own->direct_chunk);
     if (status == CLI_OK) {
+        own->run.gateway = c->gateway;
         struct cli_progress progress = {.sink = on_line, .ctx = &own->run};
         own->look = io_timer_new(c->loop, on_look, own);
         own->task = cli_task_new(&(struct cli_task_config){.ops = own->ops,
@@ -288,6 +328,7 @@ int cli_run(const struct cli_settings *s) {
     int fd = !status && !own.ops && cli_session_socket(s, path, &why) == CV_ERR_OK
                  ? cli_ask_connect(path)
                  : -1;
+    own.run.socket = fd >= 0 ? path : NULL;
     if (status)
         fprintf(stderr, "culvert: %s\n", why.text);
     else

@@ -383,6 +383,21 @@ static void serve_page(struct gw_api *a, struct evhttp_request *req) {
     answer(req, page_of(a));
 }
 
+static void serve_ticket(struct gw_api *a, struct evhttp_request *req) {
+    char link[GW_LINK_MAX];
+    answer(req, json_pack("{s:s*}", "page", a->gateway ? gateway_page_once(a->gateway, link) : NULL));
+}
+
+static void serve_token(struct gw_api *a, struct evhttp_request *req) {
+    const struct evkeyvalq *in = evhttp_request_get_input_headers(req);
+    const char *token =
+        a->gateway ? gateway_take_ticket(a->gateway, evhttp_find_header(in, "Authorization")) : NULL;
+    if (token)
+        answer(req, json_pack("{s:s}", "token", token));
+    else
+        gw_refuse_json(req, 401, "No such ticket, or not any more");
+}
+
 static void serve_ledger(struct gw_api *a, struct evhttp_request *req) {
     json_t *o = a->ledger ? a->ledger(a->ledger_ctx) : json_pack("{s:[], s:[]}", "rows", "relays");
     if (o)
@@ -544,6 +559,8 @@ static const struct {
     {EVHTTP_REQ_GET, "/api/peers", serve_peers},
     {EVHTTP_REQ_GET, "/api/path", serve_path},
     {EVHTTP_REQ_GET, "/api/page", serve_page},
+    {EVHTTP_REQ_POST, "/api/tickets", serve_ticket},
+    {EVHTTP_REQ_POST, "/api/token", serve_token},
     {EVHTTP_REQ_GET, "/api/events", serve_events},
     {EVHTTP_REQ_GET, "/api/qr", serve_qr},
     {EVHTTP_REQ_POST, "/api/tasks", serve_tasks},

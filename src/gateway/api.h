@@ -8,6 +8,9 @@
  *     GET /api/peers    every peer of every swarm: endpoint or pseudonyms, rates
  *     GET /api/path     the hops of every circuit that a swarm uses
  *     GET /api/page     {"page": the link that opens the page}
+ *     POST /api/tickets {"page": the same, good once and for a minute}
+ *     POST /api/token   {"token": what Authorization: Bearer wants}, for Authorization:
+ *                       Ticket (ticket.h)
  *     GET /api/qr?text=LINK  {"rows": ["1011...", ...]}: a QR code, 1 for dark, without
  *                       its border
  *     GET /api/events   all of status, swarms and peers, again when it changed, at

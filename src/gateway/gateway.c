@@ -76,6 +76,21 @@ const char *gateway_page(const struct gateway *g, char out[GW_LINK_MAX]) {
     return out;
 }
 
+const char *gateway_page_once(struct gateway *g, char out[GW_LINK_MAX]) {
+    snprintf(out, GW_LINK_MAX, "http://%s/#k=%s", g->self.hosts[0],
+             gw_ticket_new(&g->tickets, g->cfg.token, sizeof g->cfg.token,
+                           io_host_now(g->host).mono));
+    return out;
+}
+
+const char *gateway_take_ticket(struct gateway *g, const char *authorization) {
+    static const char kind[] = "Ticket ";
+    if (!authorization || strncasecmp(authorization, kind, sizeof kind - 1) != 0 ||
+        !gw_ticket_take(&g->tickets, authorization + sizeof kind - 1, io_host_now(g->host).mono))
+        return NULL;
+    return g->self.token;
+}
+
 const char *gateway_token(const struct gateway *g) {
     return g->self.token;
 }
@@ -116,6 +131,7 @@ static void on_request(struct evhttp_request *req, void *arg) {
     bufferevent_setwatermark(evhttp_connection_get_bufferevent(evhttp_request_get_connection(req)),
                              EV_READ, 0, GW_AHEAD_MAX);
     enum gw_area area = !path || strncmp(path, "/s/", 3) == 0 ? GW_AREA_MEDIA
+                        : strcmp(path, "/api/token") == 0     ? GW_AREA_TICKET
                         : strncmp(path, "/api/", 5) == 0 || !strcmp(path, "/metrics")
                             ? GW_AREA_API
                             : GW_AREA_PAGE;
@@ -128,7 +144,7 @@ static void on_request(struct evhttp_request *req, void *arg) {
         gw_refuse(req, verdict, "Forbidden");
     else if (verdict == GW_NO_TOKEN)
         gw_refuse(req, verdict, "Unauthorized");
-    else if (area == GW_AREA_API && g->api)
+    else if ((area == GW_AREA_API || area == GW_AREA_TICKET) && g->api)
         serve_api(g, req, path);
     else if (area != GW_AREA_API && !reads)
         gw_refuse(req, 405, "Method Not Allowed");
@@ -272,6 +288,7 @@ struct gateway *gateway_free(struct gateway *g) {
     cv_wipe(g->cfg.token, sizeof g->cfg.token);
     cv_wipe(g->cfg.secret, sizeof g->cfg.secret);
     cv_wipe(g->self.token, sizeof g->self.token);
+    cv_wipe(&g->tickets, sizeof g->tickets);
     free(g);
     return NULL;
 }

@@ -9,6 +9,9 @@
  *     http://127.0.0.1:PORT/                      the page (page.h)
  *     http://127.0.0.1:PORT/#t=TOKEN              the page, with every right: what is
  *                                                 behind # stays in the browser
+ *     http://127.0.0.1:PORT/#k=TICKET             the same once; either with &watch=LINK: and
+ *                                                 that film plays
+ *     http://127.0.0.1:PORT/#watch=LINK           fills in the link and gives no right
  *     http://127.0.0.1:PORT/api/..., /metrics     the interface (api.h)
  *
  * ID names the swarm, TOKEN lets whoever has the link read this file and do
@@ -66,6 +69,11 @@ void gateway_on_api(struct gateway *g, gw_api_fn *fn, void *ctx);
 /* The link that opens the page with every right; returns `out`. Who has it can do
  * what the owner can. */
 const char *gateway_page(const struct gateway *g, char out[GW_LINK_MAX]);
+/* The same for a browser that somebody starts with it: good once, and for a minute
+ * (ticket.h). &watch=LINK behind it opens that film at once. */
+const char *gateway_page_once(struct gateway *g, char out[GW_LINK_MAX]);
+/* The token for the ticket that an Authorization header holds; NULL: that is none. */
+const char *gateway_take_ticket(struct gateway *g, const char *authorization);
 /* The right alone, for programs: Authorization: Bearer TOKEN. Lives as long as g. */
 const char *gateway_token(const struct gateway *g);
 

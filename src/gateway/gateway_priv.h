@@ -9,6 +9,7 @@
 #include "gateway/hls.h"
 #include "gateway/media.h"
 #include "gateway/reply.h"
+#include "gateway/ticket.h"
 
 struct evhttp;
 
@@ -26,6 +27,7 @@ struct gateway {
     uint64_t sent;
     uint16_t port;
     struct gw_self self;
+    struct gw_tickets tickets;
     gw_api_fn *api;
     void *api_ctx;
     struct io_timer *sweep;

@@ -11,6 +11,8 @@
  *                     As Authorization: Bearer, never in a cookie: a browser gives
  *                     cookies to every server on this host, whatever its port
  *
+ *     ticket          takes that token once (ticket.h), as Authorization: Ticket
+ *
  * Media have tokens of their own in the link (players cannot set headers). Pure.
  */
 #ifndef CULVERT_GATEWAY_GUARD_H
@@ -23,6 +25,7 @@ enum gw_area {
     GW_AREA_MEDIA, /* a file; its token is checked where the file is known */
     GW_AREA_PAGE,  /* the page's own files: nothing in them is secret */
     GW_AREA_API,   /* all that can be seen and done */
+    GW_AREA_TICKET, /* where a ticket is taken; it is checked there */
 };
 
 enum gw_verdict {

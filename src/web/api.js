@@ -3,16 +3,42 @@
 const TASKS_MAX = 3; // a browser opens six connections to one host, for all tabs
 const AGAIN = 3000;
 
-// The right to ask comes behind the # of the link that the node printed. It stays
-// in this tab: cookies would go to every server on this machine. A tab that a link opened
-// has none and asks those of this very page, which nobody else hears.
-export async function takeToken() {
-  const found = /^#t=([0-9a-f]{32})$/.exec(location.hash);
-  const channel = new BroadcastChannel("token");
-  if (found) {
-    sessionStorage.setItem("token", found[1]);
-    history.replaceState(null, "", location.pathname);
+// What stands behind the # of a link: {t: token}, {k: ticket}, {watch: film}. It stays in
+// the browser, and is taken out of the address at once.
+export function takeFragment() {
+  const parts = location.hash.slice(1).split("&").map((part) => part.split(/=(.*)/s));
+  const given = Object.fromEntries(parts.filter(([key, value]) => ["t", "k", "watch"].includes(key) && value));
+  if (Object.keys(given).length) history.replaceState(null, "", location.pathname);
+  return { ...given, watch: given.watch && plain(given.watch) };
+}
+
+function plain(text) {
+  try {
+    return decodeURIComponent(text).replace(/^web\+/, "");
+  } catch {
+    return text; // no link of ours
   }
+}
+
+// Anybody can write a token into a link; only a true one shows whose link it is.
+async function trueToken(token) {
+  const answer = await fetch("/api/page", { headers: { Authorization: `Bearer ${token}` }, cache: "no-store" });
+  return answer.ok ? token : null;
+}
+
+async function tokenFor(ticket) {
+  const answer = await fetch("/api/token", { method: "POST", headers: { Authorization: `Ticket ${ticket}` }, cache: "no-store" });
+  return answer.ok ? (await answer.json()).token : null;
+}
+
+// The right to ask comes with the link that the node printed, or for the ticket in the one
+// that a command opened. It stays in this tab: cookies would go to every server on this
+// machine. A tab that a link opened has none and asks those of this very page, which nobody
+// else hears. True when the link itself brought the right.
+export async function takeToken({ t, k }) {
+  const brought = t ? await trueToken(t) : k ? await tokenFor(k) : null;
+  const channel = new BroadcastChannel("token");
+  if (brought) sessionStorage.setItem("token", brought);
   let answered = () => {};
   channel.addEventListener("message", ({ data }) => {
     const mine = sessionStorage.getItem("token");
@@ -22,9 +48,10 @@ export async function takeToken() {
       answered();
     }
   });
-  if (sessionStorage.getItem("token")) return;
+  if (sessionStorage.getItem("token")) return brought !== null;
   channel.postMessage("who");
   await Promise.race([new Promise((resolve) => (answered = resolve)), new Promise((resolve) => setTimeout(resolve, 500))]);
+  return false;
 }
 
 function ask(path, options = {}) {

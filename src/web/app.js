@@ -1,6 +1,6 @@
 // The page: one state from the node, shown in four views.
 
-import { code, ledger, listen, removeDrop, takeToken, task } from "./api.js";
+import { code, ledger, listen, removeDrop, takeFragment, takeToken, task } from "./api.js";
 import { Camera } from "./camera.js";
 import * as draw from "./draw.js";
 import { Drops } from "./drop.js";
@@ -21,6 +21,7 @@ const app = {
   before: null, // counters a second ago, and when
   ledgerAt: 0, // when it was last asked for
   playing: null, // {swarm or null until it is known, controller}
+  wish: null, // a link to be played as soon as there is a state
 };
 
 // Kept in this browser; may be forbidden there, and then is forgotten.
@@ -62,6 +63,7 @@ function show() {
     app.player.update(swarm);
     views.path(swarm, state.peers);
     views.pieces(swarm);
+    views.recordings(swarm, { play: watchLink });
   }
   if (!$("watch").hidden) views.peers(state.peers);
   if (!$("share").hidden) showShared(state);
@@ -88,6 +90,11 @@ function onState(state) {
   say("", true);
   rememberRates(state);
   show();
+  if (app.wish) {
+    const uri = app.wish;
+    app.wish = null;
+    watchLink(uri);
+  }
 }
 
 // Counters become rates by what they were before.
@@ -194,9 +201,13 @@ function watchSwarm(swarm, controller = null) {
   show();
 }
 
+// What names the swarm in a link: two links of one film may say different contacts.
+const swarmOf = (uri) => /[?&]x=([a-z2-7]+)/.exec(uri ?? "")?.[1];
+
 async function watchLink(uri) {
   stop();
-  const open = app.state?.swarms.find((s) => s.uri === uri);
+  const name = swarmOf(uri);
+  const open = app.state?.swarms.find((s) => name && swarmOf(s.uri) === name);
   if (open) {
     watchSwarm(open);
     return;
@@ -273,19 +284,30 @@ function takeFiles() {
 }
 
 // A link that another page opened here only fills the field in: what is fetched is the
-// reader's choice.
-function takeLink() {
-  const found = /^#open=(.+)$/.exec(location.hash);
-  if (!found) return;
-  history.replaceState(null, "", location.pathname);
-  $("link").value = decodeURIComponent(found[1]).replace(/^web\+/, "");
+// reader's choice. One that brought the right came from the reader's own command.
+function takeLink(uri, ours) {
+  if (!uri) return;
+  $("link").value = uri;
+  location.hash = "#watch";
   view();
-  $("link").focus();
+  if (ours && app.state) watchLink(uri);
+  else if (ours) app.wish = uri;
+  else $("link").focus();
+}
+
+// A link that is opened in a tab where the page is already.
+async function onHash() {
+  const given = takeFragment();
+  if (!given.t && !given.k && !given.watch) {
+    view();
+    return;
+  }
+  takeLink(given.watch, await takeToken(given));
 }
 
 function becomeHandler() {
   try {
-    navigator.registerProtocolHandler("web+culvert", `${location.origin}/#open=%s`);
+    navigator.registerProtocolHandler("web+culvert", `${location.origin}/#watch=%s`);
     say(t("handler_asked"));
   } catch (error) {
     say(String(error.message), true);
@@ -301,8 +323,8 @@ function theme(name) {
 }
 
 async function begin() {
-  const opened = location.hash;
-  await takeToken();
+  const given = takeFragment();
+  const ours = await takeToken(given);
   const language = remember("language") ?? preferredLanguage();
   for (const [code, name] of Object.entries(LANGUAGES)) $("language").append(new Option(name, code, false, code === language));
   await setLanguage(language);
@@ -345,9 +367,9 @@ async function begin() {
     const swarm = app.state?.swarms.find((s) => s.swarm === app.playing?.swarm);
     if (swarm) copy(swarm.uri);
   });
-  window.addEventListener("hashchange", () => (location.hash.startsWith("#open=") ? takeLink() : view()));
+  window.addEventListener("hashchange", onHash);
   view();
-  if (opened.startsWith("#open=")) takeLink();
+  takeLink(given.watch, ours);
   listen(onState, onLost);
 }
 

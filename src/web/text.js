@@ -50,6 +50,11 @@ export function octets(n) {
   return `${number(n, i && n < 100 ? 1 : 0)} ${units[i]}`;
 }
 
+// Unix seconds, as a day and time of here.
+export function day(seconds) {
+  return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1000);
+}
+
 export function clock(seconds) {
   if (!Number.isFinite(seconds)) return "–:––";
   const s = Math.floor(seconds);

@@ -1,7 +1,7 @@
 // What the node says, as elements. Names chosen by strangers only ever become
 // text, never markup.
 
-import { clock, number, octets, t } from "./text.js";
+import { clock, day, number, octets, t } from "./text.js";
 import * as draw from "./draw.js";
 
 const $ = (id) => document.getElementById(id);
@@ -86,6 +86,22 @@ export function pieces(swarm) {
   $("pieces_text").textContent = t("pieces_text", { have: octets(swarm.have), length: octets(swarm.length), part });
   $("pieces").setAttribute("aria-label", $("pieces_text").textContent);
   draw.pieces($("pieces"), swarm);
+}
+
+// What a channel says of its finished broadcasts. Cards are kept: a button must not go away
+// under a hand.
+export function recordings(swarm, actions) {
+  const list = swarm.recordings ?? [];
+  const key = JSON.stringify([list, document.documentElement.lang]);
+  $("recordings_part").hidden = !list.length;
+  if ($("recordings").dataset.key === key) return;
+  $("recordings").dataset.key = key;
+  $("recordings").replaceChildren(...list.map((r) => {
+    const play = element("button", { type: "button", "aria-label": `${t("play")}: ${r.name}` }, t("play"));
+    play.addEventListener("click", () => actions.play(r.uri));
+    return element("li", {}, element("strong", {}, r.name), element("span", { class: "hint" }, `${day(r.ended)} · ${octets(r.length)}`),
+      element("p", { class: "line" }, play));
+  }));
 }
 
 // Files that are on their way, or of which something is to be said; those that are shared

@@ -11,6 +11,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 import unittest
 import urllib.error
 import urllib.request
@@ -141,6 +142,94 @@ class Page(programs.Case):
             self.accessible(browser, "folder")
             browser.picture(PICTURES / "folder.png")
             self.assertEqual(browser.log(), [])
+
+    def opened_by_play(self):
+        """The link that `play` gives to the browser of this desktop."""
+        desktop = self.folder / "desktop"
+        desktop.mkdir()
+        (desktop / "xdg-open").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {desktop}/new\n'
+                                          f"mv {desktop}/new {desktop}/link\n")
+        (desktop / "xdg-open").chmod(0o755)
+        env = dict(os.environ, PATH=f"{desktop}:{os.environ['PATH']}")
+        play = programs.Program("play", "--state", self.folder / "node", "--network", "village",
+                                "--player", "browser", "--json", self.uri, env=env)
+        self.running.append(play)
+        play.wait_for("link", 120)
+        limit = time.monotonic() + programs.SECONDS
+        while not (desktop / "link").exists():
+            self.assertLess(time.monotonic(), limit)
+            time.sleep(0.1)
+        link, = (desktop / "link").read_text().splitlines()
+        # It has no right that lasts, and nothing of it was printed.
+        token = (self.folder / "node" / "token").read_text()
+        self.assertNotIn(token, link)
+        ticket = re.fullmatch(r"http://127\.0\.0\.1:\d+/#k=([0-9a-f]{32})&watch=[0-9A-Za-z%]+",
+                              link)[1]
+        self.assertNotIn(ticket, json.dumps([play.events, self.node.events]))
+        return link, ticket
+
+    def test_play_opens_the_page(self):
+        """`play` with the browser: the page comes up with the film playing; its link is worth
+        nothing to whoever reads it afterwards, and one that somebody else made plays nothing."""
+        link, ticket = self.opened_by_play()
+        address, _ = link.split("#")
+        for status, headers in ((421, {"Host": "evil.example"}), (403, {"Origin": "http://evil"}),
+                                (403, {"Sec-Fetch-Site": "cross-site"})):
+            got, _ = ask(address + "api/token", method="POST", Authorization=f"Ticket {ticket}",
+                         **headers)
+            self.assertEqual(got, status, headers)
+        self.assertEqual(ask(address + "api/token", Authorization=f"Ticket {ticket}")[0], 405)
+        self.assertEqual(ask(address + "api/tickets", method="POST")[0], 401)
+        with Browser() as browser:
+            browser.go(link)
+            browser.wait("document.getElementById('video').getVideoPlaybackQuality()"
+                         ".totalVideoFrames >= 25", 120)
+            self.assertEqual(browser.run("return location.href;"), address + "#watch")
+            self.assertEqual(browser.run("return document.getElementById('link').value;"), self.uri)
+            browser.picture(PICTURES / "opened.png")
+            # Who knows where the page is fills in a link, and does not play it.
+            browser.click("#stop")
+            for fragment in ("#watch=culvert%3A%3Fx%3Devil", f"#t={'0' * 32}&watch=culvert%3Aevil",
+                             f"#k={ticket}&watch=culvert%3Atwice", "#watch=%E0%A4%A"):
+                browser.run("location.hash = arguments[0];", fragment)
+                want = fragment.split("watch=")[1].replace("%3A", ":").replace("%3F", "?")
+                browser.wait("document.getElementById('link').value === arguments[0]", 60,
+                             want.replace("%3D", "="))
+                self.assertTrue(browser.run("return document.getElementById('stage').hidden;"))
+                self.assertEqual(browser.run("return document.activeElement.id;"), "link")
+            # The two tickets that are none are said by the browser, too.
+            self.assertTrue(all("401" in line for line in browser.log()))
+        with Browser() as browser:
+            browser.go(link)
+            browser.wait("document.getElementById('trouble').textContent.includes('token')")
+            self.assertTrue(browser.run("return document.getElementById('stage').hidden;"))
+
+    def test_recordings_of_a_channel(self):
+        """A channel that is silent shows what it broadcast, and plays it."""
+        read, write = os.pipe()
+        source = programs.Program("live", *self.village.options("source"), "--record",
+                                  self.folder / "evening.mp4", "--name", "Evenings", "-", stdin=read)
+        os.close(read)
+        self.running.append(source)
+        uri = source.wait_for("live", 120)["uri"]
+        with os.fdopen(write, "wb") as pipe:
+            pipe.write((self.folder / "film.mp4").read_bytes())
+        source.wait_for("pointed", 120)
+        with Browser() as browser:
+            browser.go(self.page)
+            browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
+            browser.type("#link", uri + ENTER)
+            browser.wait("document.querySelector('#recordings button')", 120)
+            self.assertIn("evening.mp4",
+                          browser.run("return document.getElementById('recordings').textContent;"))
+            self.accessible(browser, "recordings")
+            browser.picture(PICTURES / "recordings.png")
+            browser.click("#recordings button")
+            browser.wait("document.getElementById('video').getVideoPlaybackQuality()"
+                         ".totalVideoFrames >= 25", 120)
+            self.assertEqual(browser.run("return document.getElementById('now').textContent;"),
+                             "evening.mp4")
+            self.assertTrue(browser.run("return document.getElementById('recordings_part').hidden;"))
 
     def test_everything(self):
         with Browser() as browser:
@@ -310,7 +399,7 @@ class Words(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    sys.argv, rest = sys.argv[:2], sys.argv[2:]
+    sys.argv, rest = sys.argv[:2] + sys.argv[5:], sys.argv[2:5]
     DHT, PACKAGES, PICTURES = rest[0], pathlib.Path(rest[1]), pathlib.Path(rest[2])
     PICTURES.mkdir(exist_ok=True)
     done = subprocess.run([str(WEB.parent.parent / "scripts" / "npm-package"),

@@ -119,12 +119,12 @@ class Sending(programs.Case):
 
     def links(self, browser):
         """A link that another page opened fills the field in, and plays nothing."""
-        browser.run("location.hash = '#open=' + encodeURIComponent('web+culvert:?x=somebody');")
+        browser.run("location.hash = '#watch=' + encodeURIComponent('web+culvert:?x=somebody');")
         browser.wait("document.getElementById('link').value === 'culvert:?x=somebody'")
         self.assertEqual(browser.run("return document.activeElement.id;"), "link")
         self.assertTrue(browser.run("return document.getElementById('stage').hidden;"))
         # A tab that a link opened has no token of its own, and gets ours.
-        browser.run("window.open('/#open=' + encodeURIComponent('culvert:?x=other'));")
+        browser.run("window.open('/#watch=' + encodeURIComponent('culvert:?x=other'));")
         handles = browser.call("GET", "/window/handles")
         browser.call("POST", "/window", {"handle": handles[-1]})
         browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
@@ -135,7 +135,7 @@ class Sending(programs.Case):
 
 
 if __name__ == "__main__":
-    sys.argv, rest = sys.argv[:2], sys.argv[2:]
+    sys.argv, rest = sys.argv[:2] + sys.argv[5:], sys.argv[2:5]
     DHT, PACKAGES, PICTURES = rest[0], pathlib.Path(rest[1]), pathlib.Path(rest[2])
     PICTURES.mkdir(exist_ok=True)
     done = subprocess.run([str(SCRIPTS / "npm-package"),

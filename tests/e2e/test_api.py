@@ -71,6 +71,14 @@ class Interface(programs.Case):
         to.request(method, path, body, headers)
         return to.getresponse()
 
+    def ticket(self, socket_path):
+        """What takes a token, once."""
+        to = connection(self, socket_path)
+        to.request("POST", "/api/tickets")
+        link = json.loads(to.getresponse().read())["page"]
+        self.assertNotIn("#t=", link)
+        return {"Authorization": "Ticket " + link.split("#k=")[1]}
+
     def check(self, operation, answer):
         """The answer of a request that is right."""
         self.assertEqual(answer.status, 200)
@@ -96,6 +104,8 @@ class Interface(programs.Case):
         for path, method, operation in self.operations():
             with self.subTest(path):
                 for where, headers in ((path_of_socket, {}), (host, token)):
+                    if path == "/api/token":
+                        headers = self.ticket(path_of_socket)
                     answer = self.request(connection(self, where), path, method, operation,
                                           **headers)
                     rows = self.check(operation, answer)
@@ -109,6 +119,7 @@ class Interface(programs.Case):
                         self.refused(connection(self, path_of_socket), other, path, 405)
         self.refused(connection(self, host), "GET", "/api/nothing", 404, token)
         self.refused(connection(self, host), "POST", "/api/tasks", 400, token)
+        self.tickets()
 
     def refused(self, to, method, path, status, headers=None):
         """By an answer of the form that is described, with the headers of every answer."""
@@ -119,6 +130,31 @@ class Interface(programs.Case):
         jsonschema.validate(json.loads(answer.read()), error["application/json"]["schema"])
         if headers:
             self.assertEqual(answer.headers["X-Content-Type-Options"], "nosniff")
+
+    def tickets(self):
+        """Each is taken once, by nobody from elsewhere, and is no token itself."""
+        host = urllib.parse.urlsplit(self.page).netloc
+        right = self.ticket(self.folder / "node" / "api.sock")
+        for headers, status in (({**right, "Host": "evil.example"}, 421),
+                                ({**right, "Origin": "http://evil.example"}, 403),
+                                ({"Authorization": "Ticket " + "0" * 32}, 401),
+                                ({"Authorization": "Ticket "}, 401),
+                                ({"Authorization": right["Authorization"][:-1]}, 401),
+                                ({"Authorization": right["Authorization"].replace("Ticket", "Bearer")},
+                                 401)):
+            to = connection(self, host)
+            to.request("POST", "/api/token", headers=headers)
+            self.assertEqual(to.getresponse().status, status, headers)
+        to = connection(self, host)
+        to.request("POST", "/api/token", headers=right)
+        answer = to.getresponse()
+        self.assertEqual(answer.headers["Cache-Control"], "private, no-store")
+        self.assertEqual(json.loads(answer.read()), {"token": self.page.split("#t=")[1]})
+        self.refused(connection(self, host), "POST", "/api/token", 401, right)
+        right = self.ticket(self.folder / "node" / "api.sock")
+        to = connection(self, host)
+        to.request("GET", "/api/status", headers=right)
+        self.assertEqual(to.getresponse().status, 401)
 
     def metrics(self, name):
         to = connection(self, self.folder / name / "api.sock")
