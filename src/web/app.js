@@ -36,6 +36,7 @@ function remember(key, value) {
 }
 
 function say(text, trouble = false) {
+  if (trouble && $("trouble").textContent === text) return;
   $(trouble ? "trouble" : "live").textContent = text;
   if (trouble) $("trouble").hidden = !text;
 }
@@ -55,7 +56,7 @@ function view() {
 
 function show() {
   const state = app.state;
-  if (!state) return;
+  if (!state || document.hidden) return; // nobody looks
   if (app.lost) showLost();
   else views.badge(state);
   const swarm = state.swarms.find((s) => s.swarm === app.playing?.swarm);
@@ -368,6 +369,7 @@ async function begin() {
     if (swarm) copy(swarm.uri);
   });
   window.addEventListener("hashchange", onHash);
+  document.addEventListener("visibilitychange", show);
   view();
   takeLink(given.watch, ours);
   listen(onState, onLost);

@@ -4,12 +4,18 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-// A canvas in device pixels, cleared; null while it is not shown.
-function begin(canvas) {
+const drawn = new WeakMap(); // a canvas: what is on it
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+// A canvas in device pixels, cleared; null while it is not shown, and when this is on it already.
+function begin(canvas, what) {
   const ratio = window.devicePixelRatio || 1;
   const width = Math.round(canvas.clientWidth * ratio);
   const height = Math.round(canvas.clientHeight * ratio);
   if (!width || !height) return null;
+  const key = JSON.stringify([what, width, height, document.documentElement.dataset.theme, dark.matches]);
+  if (drawn.get(canvas) === key) return null;
+  drawn.set(canvas, key);
   if (canvas.width !== width || canvas.height !== height) {
     canvas.width = width;
     canvas.height = height;
@@ -22,7 +28,8 @@ function begin(canvas) {
 // The seek bar: holes, verified parts, what the browser holds, and where we are.
 // Parts are of the file's octets; a film's time runs along them closely enough.
 export function bar(canvas, swarm, video) {
-  const at = begin(canvas);
+  const held = Array.from(video.buffered, (_, i) => [video.buffered.start(i), video.buffered.end(i)]);
+  const at = begin(canvas, [swarm?.length, swarm?.ranges, video.duration, held]);
   if (!at) return;
   const { context, width, height } = at;
   context.fillStyle = colour("--hole");
@@ -32,16 +39,15 @@ export function bar(canvas, swarm, video) {
     context.fillRect((first / swarm.length) * width, 0, Math.max(1, ((last - first + 1) / swarm.length) * width), height);
   if (!Number.isFinite(video.duration) || !video.duration) return;
   context.fillStyle = colour("--ink");
-  for (let i = 0; i < video.buffered.length; i++) {
-    const from = (video.buffered.start(i) / video.duration) * width;
-    const to = (video.buffered.end(i) / video.duration) * width;
-    context.fillRect(from, height * 0.7, Math.max(1, to - from), height * 0.3);
+  for (const [first, last] of held) {
+    const from = (first / video.duration) * width;
+    context.fillRect(from, height * 0.7, Math.max(1, (last / video.duration) * width - from), height * 0.3);
   }
 }
 
 // The piece map: a grid of equal parts of the file, full ones solid.
 export function pieces(canvas, swarm) {
-  const at = begin(canvas);
+  const at = begin(canvas, [swarm.length, swarm.ranges]);
   if (!at) return;
   const { context, width, height } = at;
   const side = Math.max(4, Math.round(8 * (window.devicePixelRatio || 1)));
@@ -72,11 +78,11 @@ export function pieces(canvas, swarm) {
 
 // Two minutes of a rate, a point a second, newest at the right.
 export function chart(canvas, values, say) {
-  const at = begin(canvas);
-  if (!at) return;
-  const { context, width, height } = at;
   const points = 120;
   const top = Math.max(say(0).includes("B") ? 1024 : 10, ...values);
+  const at = begin(canvas, [values, say(top)]);
+  if (!at) return;
+  const { context, width, height } = at;
   const x = (i) => ((points - values.length + i) / (points - 1)) * width;
   const y = (value) => height - 2 - (value / top) * (height - 6);
   context.strokeStyle = colour("--line");

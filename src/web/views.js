@@ -14,6 +14,21 @@ function element(name, attributes = {}, ...children) {
   return e;
 }
 
+const shown = new WeakMap(); // an element: what its children were made of
+
+// Children are made anew only when what they say changed: a page on which nothing happens
+// must not keep the browser drawing.
+function fill(parent, what, make) {
+  const key = JSON.stringify([what, document.documentElement.lang]);
+  if (shown.get(parent) === key) return;
+  shown.set(parent, key);
+  parent.replaceChildren(...make());
+}
+
+function write(e, text) {
+  if (e.textContent !== text) e.textContent = text;
+}
+
 function svg(name, attributes = {}, ...children) {
   const e = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
@@ -29,31 +44,32 @@ export function badge(state) {
   const hops = Math.min(...state.peers.filter((p) => p.hidden).map((p) => p.hops));
   const text = direct ? t("badge_direct") : missing ? t("badge_waiting")
     : Number.isFinite(hops) ? t("badge_hops", { n: hops }) : t("badge_hidden");
-  if ($("badge").textContent !== text) $("badge").textContent = text;
-  $("badge").dataset.state = kind;
+  write($("badge"), text);
+  if ($("badge").dataset.state !== kind) $("badge").dataset.state = kind;
 }
 
 export function peers(rows) {
-  $("peers").replaceChildren(...rows.map((p) => element("tr", {},
+  if (!rows.length) {
+    fill($("peers"), "none", () => [element("tr", {}, element("td", { colspan: "8" }, t("no_peers")))]);
+    return;
+  }
+  fill($("peers"), rows, () => rows.map((p) => element("tr", {},
     element("td", {}, p.address ?? t("hidden_peer", { relay: p.path.at(-1) ?? "?" })),
     ...[p.rate_down / 1024, p.received / 1024, p.rate_up / 1024, p.sent / 1024].map((n) => element("td", { class: "n" }, number(n))),
     element("td", { class: "n" }, number(p.hops)),
     element("td", { class: "n" }, p.rtt_ms ? `${number(p.rtt_ms)} ms` : "–"),
     element("td", { class: "n" }, p.choked ? t("waits") : p.rank ? number(p.rank) : "–"))));
-  if (!rows.length) $("peers").append(element("tr", {}, element("td", { colspan: "8" }, t("no_peers"))));
 }
 
 // One row from us to the peer: our hops solid, the other side's dashed, for we
 // do not know them; a direct connection in the colour of a warning.
 export function path(swarm, rows) {
   const row = rows.find((p) => p.swarm === swarm.swarm);
-  const key = row ? JSON.stringify([row.address, row.path, swarm.open, document.documentElement.lang]) : "";
-  if ($("path").dataset.key === key) return;
-  $("path").dataset.key = key;
-  if (!row) {
-    $("path").replaceChildren(element("p", { class: "hint" }, t("path_none")));
-    return;
-  }
+  fill($("path"), row && [row.address, row.path, swarm.open],
+    () => (row ? way(swarm, row) : [element("p", { class: "hint" }, t("path_none"))]));
+}
+
+function way(swarm, row) {
   const stops = [{ name: t("you"), kind: "ours" }];
   if (!row.hidden) stops.push({ name: row.address, kind: "bare" });
   else {
@@ -73,17 +89,17 @@ export function path(swarm, rows) {
     picture.append(svg("circle", { cx: x, cy: 30, r: 13, class: stop.kind }),
       svg("text", { x, y: 62 }, stop.name), svg("text", { x, y: 78, class: "small" }, stop.note ?? ""));
   });
-  $("path").replaceChildren(picture, element("p", { class: "hint" }, why));
+  return [picture, element("p", { class: "hint" }, why)];
 }
 
 export function pieces(swarm) {
   $("pieces").hidden = swarm.live === true;
   if (swarm.live) {
-    $("pieces_text").textContent = t("pieces_live", { have: octets(swarm.have) });
+    write($("pieces_text"), t("pieces_live", { have: octets(swarm.have) }));
     return;
   }
   const part = swarm.length ? Math.floor((swarm.have / swarm.length) * 100) : 0;
-  $("pieces_text").textContent = t("pieces_text", { have: octets(swarm.have), length: octets(swarm.length), part });
+  write($("pieces_text"), t("pieces_text", { have: octets(swarm.have), length: octets(swarm.length), part }));
   $("pieces").setAttribute("aria-label", $("pieces_text").textContent);
   draw.pieces($("pieces"), swarm);
 }
@@ -122,11 +138,11 @@ export function drops(list, waiting, actions) {
       $("drops").append(card);
     }
     known.delete(d.id);
-    card.querySelector("strong").textContent = d.name;
+    write(card.querySelector("strong"), d.name);
     card.querySelector("progress").hidden = Boolean(d.error) || d.at === d.length;
     card.querySelector("progress").value = d.length ? d.at / d.length : 0;
     const text = d.error ?? (d.at < d.length ? t("drop_sending", { at: octets(d.at), length: octets(d.length) }) : t("drop_making"));
-    if (card.querySelector("span").textContent !== text) card.querySelector("span").textContent = text;
+    write(card.querySelector("span"), text);
   }
   for (const gone of known.values()) gone.remove();
 }
@@ -135,7 +151,7 @@ export function camera(state, camera) {
   const on = camera.stream !== null;
   const text = on ? t("camera_on", { time: clock((Date.now() - camera.since) / 1000) })
     : state === "none" || !state ? t("camera_none") : state === "records" ? t("camera_busy") : t("camera_ready");
-  if ($("camera_state").textContent !== text) $("camera_state").textContent = text;
+  write($("camera_state"), text);
   $("camera_start").hidden = on;
   $("camera_start").disabled = state !== "waits";
   $("camera_stop").hidden = $("camera").hidden = !on;
@@ -164,14 +180,14 @@ export function swarms(list, drops, actions) {
     const drop = drops.find((d) => d.uri === swarm.uri);
     card.querySelector(".gone").hidden = !drop;
     card.querySelector(".gone").dataset.id = drop?.id ?? "";
-    card.querySelector("strong").textContent = swarm.name || swarm.swarm;
+    write(card.querySelector("strong"), swarm.name || swarm.swarm);
     const values = {
       have: octets(swarm.have), length: octets(swarm.length), n: swarm.peers,
       down: octets(swarm.rate_down), up: octets(swarm.rate_up),
     };
     const kind = swarm.live ? "swarm_live" : swarm.direct ? "swarm_direct" : swarm.sharing ? "swarm_sharing" : "swarm_fetching";
     const text = (swarm.live && swarm.direct ? `${t("badge_direct")} · ` : "") + t(kind, values);
-    if (card.querySelector("span").textContent !== text) card.querySelector("span").textContent = text;
+    write(card.querySelector("span"), text);
   }
   for (const gone of known.values()) gone.remove();
 }
@@ -189,13 +205,13 @@ export function network(state, history) {
     ["dht_nodes", s.dht_good], ["links", s.links], ["carried", s.hops_carried], ["cells", s.cells_relayed],
     ["lost_here", sockets.reduce((sum, one) => sum + one.dropped_in + one.dropped_out, 0)], ["refused", s.dropped],
     ["stands", s.own && t(`class_${s.own.stands}`)], ["tokens", s.own?.tokens]];
-  $("numbers").replaceChildren(...rows.filter(([, value]) => value !== undefined).map(([key, value]) =>
+  fill($("numbers"), rows, () => rows.filter(([, value]) => value !== undefined).map(([key, value]) =>
     element("div", {}, element("dt", {}, t(key)), element("dd", {}, typeof value === "number" ? number(value) : value))));
-  $("first_hops").replaceChildren(...s.first_hops.map((hop) =>
+  fill($("first_hops"), s.first_hops, () => s.first_hops.map((hop) =>
     element("li", {}, `${hop.relay} · ${hop.address} · ${t(hop.up ? "up" : "down")}`)));
-  $("ledger").textContent = t("ledger_text", {
+  write($("ledger"), t("ledger_text", {
     given: octets(s.ledger.given), taken: octets(s.ledger.taken), pending: octets(s.ledger.pending),
-  });
+  }));
 }
 
 // Why something changed: every row has its cause.

@@ -230,10 +230,30 @@ class Page(programs.Case):
             self.assertEqual(browser.run("return document.getElementById('now').textContent;"),
                              "evening.mp4")
             self.assertTrue(browser.run("return document.getElementById('recordings_part').hidden;"))
+    def idle(self, browser):
+        """Nothing is watched: what the node says meanwhile changes nothing on the page, and so
+        the browser has nothing to draw. A guard may come or go: there is more than one try."""
+        browser.go(self.page)
+        browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
+        for _ in range(10):
+            found = browser.run(
+                "const parse = JSON.parse, seen = []; let states = 0;"
+                "JSON.parse = (text) => { states++; return parse(text); };"
+                "const watcher = new MutationObserver((all) => seen.push(...all.map((m) =>"
+                " `${m.type} of ${m.target.id || m.target.nodeName}`)));"
+                "watcher.observe(document, {subtree: true, childList: true, attributes: true,"
+                " characterData: true});"
+                "while (states < 3) await new Promise((ok) => setTimeout(ok, 100));"
+                "watcher.disconnect(); JSON.parse = parse; return seen;")
+            if not found:
+                browser.go("about:blank")
+                return
+        self.fail(f"an idle page changes: {found}")
 
     def test_everything(self):
         with Browser() as browser:
             self.strangers()
+            self.idle(browser)
             self.watch(browser)
             self.keyboard(browser)
             self.views(browser)
@@ -390,11 +410,13 @@ class Words(unittest.TestCase):
         import gzip
         packed = sum(len(gzip.compress(f.read_bytes(), 9)) for f in WEB.rglob("*")
                      if f.suffix in (".html", ".css", ".js") or f.name == "en.json")
+        print(json.dumps({"page_octets": packed}), file=sys.stderr)
         self.assertLess(packed, 150 * 1024)
         players = WEB.parent.parent / "web-packages"
         if players.exists():  # both together, on first use
             packed = sum(len(gzip.compress((players / name).read_bytes(), 9)) for name in
                          ("hls.js/dist/hls.light.min.js", "mpegts.js/dist/mpegts.js"))
+            print(json.dumps({"players_octets": packed}), file=sys.stderr)
             self.assertLess(packed, 220 * 1024)
 
 
