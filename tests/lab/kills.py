@@ -13,63 +13,23 @@ wait for, and at the end the longest of all. How long that is depends on the mac
 player that is never served again fails the test.
 """
 import argparse
-import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-from nacl.signing import SigningKey
-
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import network  # noqa: E402
+from scene import SECONDS, Failed, Lab  # noqa: E402
 
 RELAYS = 12
 BITRATE = 125_000  # octets a second
 BUFFER = 5
-NAME = "lab"
-SECONDS = 300  # until something counts as never happening
 WAYS = [("viewer", 0), ("viewer", 1), ("viewer", 2), ("seeder", 0), ("seeder", 1), ("seeder", 2)]
-
-
-class Failed(Exception):
-    pass
-
-
-class Program:
-    """One of ours in a namespace; its events, one JSON object a line."""
-
-    def __init__(self, host, folder, *args):
-        self.host, self.args = host, args
-        self.log = open(folder / f"{host.name}.log", "ab")
-        self.process = subprocess.Popen(host.command(*args), stdout=subprocess.PIPE,
-                                        stderr=self.log)
-        self.events, self.changed = [], threading.Condition()
-        threading.Thread(target=self.read, daemon=True).start()
-
-    def read(self):
-        for line in self.process.stdout:
-            with self.changed:
-                self.events.append(json.loads(line))
-                self.changed.notify_all()
-
-    def wait_for(self, name):
-        limit = time.monotonic() + SECONDS
-        with self.changed:
-            while not (found := [e for e in self.events if e.get("event") == name]):
-                if not self.changed.wait(max(0, limit - time.monotonic())):
-                    raise Failed(f"{self.host.name}: no '{name}': {self.events[-3:]}")
-        return found[0]
-
-    def stop(self, how=signal.SIGKILL):
-        self.process.send_signal(how)
-        self.process.wait()
-        self.log.close()
 
 
 class Player(threading.Thread):
@@ -129,66 +89,13 @@ class Player(threading.Thread):
                 raise Failed(f"nothing came for {self.waited:.0f} s")
 
 
-class Lab:
-    def __init__(self, net, folder, culvert, dht):
-        self.net, self.folder, self.culvert, self.dht = net, folder, culvert, dht
-        self.programs, self.identity = {}, {}
-
-    def start(self, name, verb, port, *more):
-        host = self.net.hosts[name]
-        self.programs[name] = Program(
-            host, self.folder, self.culvert, verb, "--state", self.folder / name, "--listen",
-            host.at(port), "--bootstrap", self.net.hosts["bootstrap"].at(6881), "--network", NAME,
-            "--quick-start", "--json", *more)
-        return self.programs[name]
-
-    def bring_up(self, octets):
-        for number, name in enumerate(["bootstrap", *(f"relay{i}" for i in range(RELAYS)), "seeder",
-                                       "viewer"]):
-            self.net.add(name, 20 + number)
-        host = self.net.hosts["bootstrap"]
-        self.programs["bootstrap"] = Program(host, self.folder, self.dht, "serve", "--listen",
-                                             host.at(6881), "--json")
-        for i in range(RELAYS):
-            self.start(f"relay{i}", "relay", 7000)
-        for i in range(RELAYS):
-            name = f"relay{i}"
-            self.programs[name].wait_for("relay_ready")
-            self.identity[self.own_name(name)] = name
-        film = self.folder / "film.bin"
-        with open(film, "wb") as f:
-            for _ in range(octets >> 20):
-                f.write(os.urandom(1 << 20))
-        seeder = self.start("seeder", "share", 0, "--upload-limit", str(BITRATE * 6 // 5), film)
-        uri = seeder.wait_for("shared")["uri"]
-        viewer = self.start("viewer", "play", 0, "--no-player", "--no-share", uri)
-        return viewer.wait_for("link")["url"]
-
-    def own_name(self, relay):
-        """What paths call it: the first octets of its public key."""
-        seed = (self.folder / relay / "identity").read_bytes()
-        return SigningKey(seed).verify_key.encode()[:4].hex()
-
-    def ask(self, name, what):
-        out = subprocess.run([self.culvert, what, "--state", str(self.folder / name), "--json"],
-                             capture_output=True, check=False)
-        return json.loads(out.stdout) if out.returncode == 0 else {}
-
-    def here(self):
-        """Octets from the beginning of the film on that the viewer's node has."""
-        swarms = self.ask("viewer", "status").get("swarms") or [{"ranges": []}]
-        return next((last + 1 for first, last in swarms[0]["ranges"] if first == 0), 0)
-
-    def on_way(self, name, hop):
-        """A relay at this place of a way that is in use; None: there is none just now."""
-        for row in self.ask(name, "path") or []:
-            if len(row["path"]) > hop and row["path"][hop] in self.identity:
-                return self.identity[row["path"][hop]]
-        return None
-
-
 def run(lab, args):
-    url = lab.bring_up((args.kills + 2) * (args.pause + 10) * BITRATE * 2)
+    lab.bring_up(RELAYS, "seeder", "viewer")
+    film = lab.folder / "film.bin"
+    with open(film, "wb") as f:
+        for _ in range((args.kills + 2) * (args.pause + 10) * BITRATE * 2 >> 20):
+            f.write(os.urandom(1 << 20))
+    url = lab.watch(lab.share("seeder", film, BITRATE * 6 // 5))
     player = Player(lab.net.hosts["viewer"], url)
     player.start()
     try:
@@ -236,9 +143,7 @@ def main():
             try:
                 run(lab, args)
             finally:
-                for program in lab.programs.values():
-                    if program.process.poll() is None:
-                        program.stop()
+                lab.end()
     except Failed as error:
         print(f"kills: {error}; logs in {folder}", file=sys.stderr)
         sys.exit(1)
