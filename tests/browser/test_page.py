@@ -230,6 +230,7 @@ class Page(programs.Case):
             self.assertEqual(browser.run("return document.getElementById('now').textContent;"),
                              "evening.mp4")
             self.assertTrue(browser.run("return document.getElementById('recordings_part').hidden;"))
+
     def idle(self, browser):
         """Nothing is watched: what the node says meanwhile changes nothing on the page, and so
         the browser has nothing to draw. A guard may come or go: there is more than one try."""

@@ -36,9 +36,9 @@ static enum sim_verdict look(void *ctx, const struct sim_datagram *d) {
     struct watch *h = ctx;
     h->keys += contains(d->buf, d->len, h->channel->swarm_id + 1, CV_KEY);
     for (unsigned i = 0; i < 3; i++)
-        h->stored += h->ends[i] && d->from_node == h->ends[i]->number && d->buf[0] == 'd' &&
-                     (contains(d->buf, d->len, "1:q3:get", 8) ||
-                      contains(d->buf, d->len, "1:q3:put", 8));
+        h->stored +=
+            h->ends[i] && d->from_node == h->ends[i]->number && d->buf[0] == 'd' &&
+            (contains(d->buf, d->len, "1:q3:get", 8) || contains(d->buf, d->len, "1:q3:put", 8));
     return SIM_PASS;
 }
 
