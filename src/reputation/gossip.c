@@ -413,6 +413,14 @@ bool rep_gossip_may_take(struct rep_ledger *l, struct rep_peer *p) {
     return true;
 }
 
+/* Behind what came. False: nothing does, a succession closed the chain. */
+static bool move_on(struct rep_want *at, const struct rep_record *first, unsigned n) {
+    for (unsigned i = 0; i < n; i++)
+        if (memcmp(first[i].owner, at->owner, CV_KEY) == 0 && first[i].seq >= at->from)
+            at->from = first[i].seq + 1;
+    return at->from <= REP_SEQ_LAST;
+}
+
 void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
                         const struct rep_record *first, unsigned n, unsigned fresh,
                         enum cv_err err) {
@@ -430,11 +438,7 @@ void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer
         /* It goes on from something that we know otherwise, or not: further back. */
         at->back *= 2;
         at->from = at->from > at->back ? at->from - at->back : 1;
-    } else if (!err && n && fresh && has_room(l, p)) {
-        for (unsigned i = 0; i < n; i++)
-            if (memcmp(first[i].owner, at->owner, CV_KEY) == 0 && first[i].seq >= at->from)
-                at->from = first[i].seq + 1;
-    } else {
+    } else if (err || !n || !fresh || !has_room(l, p) || !move_on(at, first, n)) {
         w->n--;
         memmove(w->list, w->list + 1, w->n * sizeof *w->list);
     }
