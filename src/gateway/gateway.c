@@ -8,6 +8,7 @@
 #include <event2/http.h>
 #include <event2/http_struct.h>
 #include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include "crypto/keys.h"
 #include "gateway/gateway_priv.h"
 #include "gateway/page.h"
+#include "io/sockaddr.h"
 
 enum { ID_OCTETS = (GW_ID_TEXT - 1) / 2, TOKEN_OCTETS = (GW_MEDIA_TOKEN_TEXT - 1) / 2 };
 
@@ -199,22 +201,36 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
 
 /* ---- life ---- */
 
+/* By the address itself: evhttp's own way asks the resolver for it, which knows no
+ * 127.0.0.1 on a host whose network has IPv6 only. */
+static struct evhttp_bound_socket *bind_link(struct gateway *g) {
+    union io_sockaddr sa;
+    socklen_t len = io_sockaddr_from(&g->cfg.listen, &sa);
+    struct evconnlistener *l =
+        evconnlistener_new_bind(io_loop_base(io_host_loop(g->host)), NULL, NULL,
+                                LEV_OPT_REUSEABLE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_CLOSE_ON_FREE,
+                                GW_BACKLOG, &sa.any, (int)len);
+    struct evhttp_bound_socket *bound = l ? evhttp_bind_listener(g->http, l) : NULL;
+    if (l && !bound)
+        evconnlistener_free(l);
+    return bound;
+}
+
 static enum cv_err listen_on(struct gateway *g, struct io_why *why) {
     char ip[INET6_ADDRSTRLEN], text[CV_ADDR_TEXT];
     const struct cv_addr *at = &g->cfg.listen;
-    inet_ntop(at->family == 4 ? AF_INET : AF_INET6, at->ip, ip, sizeof ip);
-    struct evhttp_bound_socket *bound = evhttp_bind_socket_with_handle(g->http, ip, at->port);
+    struct evhttp_bound_socket *bound = bind_link(g);
     if (!bound) {
         io_why_set(why,
                    "player link: cannot listen on %s (port in use?); choose another with --http",
                    cv_addr_text(at, text));
         return CV_ERR_EXIST;
     }
-    struct sockaddr_storage ss;
-    socklen_t len = sizeof ss;
-    getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&ss, &len);
-    g->port = ntohs(ss.ss_family == AF_INET ? ((struct sockaddr_in *)&ss)->sin_port
-                                            : ((struct sockaddr_in6 *)&ss)->sin6_port);
+    union io_sockaddr sa;
+    socklen_t len = sizeof sa;
+    getsockname(evhttp_bound_socket_get_fd(bound), &sa.any, &len);
+    g->port = io_sockaddr_to(&sa).port;
+    inet_ntop(at->family == 4 ? AF_INET : AF_INET6, at->ip, ip, sizeof ip);
     struct gw_self *self = &g->self;
     snprintf(self->hosts[0], GW_HOST_MAX, at->family == 4 ? "%.24s:%u" : "[%.22s]:%u", ip, g->port);
     snprintf(self->hosts[1], GW_HOST_MAX, "localhost:%u", g->port);

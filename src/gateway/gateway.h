@@ -42,6 +42,7 @@ enum {
     GW_BODY_MAX = 65536,
     GW_WANTED_MAX = 8 << 20, /* octets of a wish: it may name thousands of files */
     GW_AHEAD_MAX = 65536,    /* octets of further requests, sent before the answer */
+    GW_BACKLOG = 128,        /* connections that wait to be accepted */
     GW_TIMEOUT_SECONDS = 10, /* for the head of a request */
     GW_READER_SECONDS = 60,  /* for a reader of events or of a task to take what waits */
     GW_RESPONSES_MAX = 64,   /* bodies under way */

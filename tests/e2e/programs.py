@@ -35,8 +35,8 @@ def options(folder, name):
 class Program:
     """A program that prints a JSON object a line on its standard output."""
 
-    def __init__(self, *args, stdin=None, env=None):
-        self.process = subprocess.Popen([CULVERT, *map(str, args)], stdin=stdin, env=env,
+    def __init__(self, *args, stdin=None, env=None, within=()):
+        self.process = subprocess.Popen([*within, CULVERT, *map(str, args)], stdin=stdin, env=env,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.buffer = b""
         self.events = []

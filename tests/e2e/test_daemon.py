@@ -37,6 +37,15 @@ class Daemon(programs.Case):
     def lines(self, err):
         return [line for line in err.splitlines() if "hides nothing" not in line]
 
+    def test_a_host_with_ipv6_only(self):
+        """127.0.0.1 is there, too, where no network has IPv4."""
+        network = ("ip link set lo up && ip -6 address add 2a10::1/64 dev lo nodad && "
+                   "ip -6 route add default dev lo && exec \"$@\"")
+        node = self.start("node", "--state", self.folder / "n", "--listen", "[2a10::1]:0",
+                          "--network", "e2e", "--json", "--direct",
+                          within=["unshare", "--net", "sh", "-c", network, "sh"])
+        self.assertTrue(node.wait_for("page")["url"].startswith("http://127.0.0.1:"))
+
     def test_share_and_get(self):
         self.node("s")
         self.node("v")

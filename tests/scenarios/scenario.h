@@ -68,8 +68,10 @@ bool scenario_privacy(const struct scenario_args *args, struct scenario_result *
 bool scenario_same_run(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_correlation(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fairness(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_source_returns(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_tokens(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_village(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_village_six(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_dht(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_dht_hostile(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_live(const struct scenario_args *args, struct scenario_result *ret);

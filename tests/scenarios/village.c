@@ -69,10 +69,17 @@ static bool check(struct world *w, const struct scenario_args *args, struct scen
     return true;
 }
 
-bool scenario_village(const struct scenario_args *args, struct scenario_result *ret) {
-    struct world *w = world_new(args->seed);
+static bool run(struct world *w, const struct scenario_args *args, struct scenario_result *ret) {
     bool ok = check(w, args, ret);
     scenario_measure(ret, w->sim, w->nodes_count);
     world_free(w);
     return ok;
+}
+
+bool scenario_village(const struct scenario_args *args, struct scenario_result *ret) {
+    return run(world_new(args->seed), args, ret);
+}
+
+bool scenario_village_six(const struct scenario_args *args, struct scenario_result *ret) {
+    return run(world_new_six(args->seed), args, ret);
 }

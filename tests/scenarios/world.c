@@ -76,15 +76,16 @@ static const struct sim_node_ops boot_ops = {
     .next_timeout = boot_next_timeout,
 };
 
-static struct world_boot *boot_new(struct sim *sim) {
+static struct world_boot *boot_new(struct sim *sim, bool six) {
     struct world_boot *b = alloc(sizeof *b);
     b->sim = sim;
     b->number = sim_add(sim, &boot_ops, b);
-    b->addr = sim_addr(b->number, 6881);
+    b->addr = six ? sim_addr6(b->number, 6881) : sim_addr(b->number, 6881);
     enum cv_err err = sim_bind(sim, b->number, 0, &b->addr);
     assert(err == CV_ERR_OK);
     (void)err;
-    struct dht_config cfg = {.scope = DHT_SCOPE_PUBLIC, .ipv4 = true, .external4 = b->addr};
+    struct dht_config cfg = {.scope = DHT_SCOPE_PUBLIC, .ipv4 = !six, .ipv6 = six};
+    *(six ? &cfg.external6 : &cfg.external4) = b->addr;
     b->dht = dht_new(&cfg, sim_node_rng(sim, b->number), sim_node_now(sim, b->number));
     assert(b->dht);
     return b;
@@ -248,11 +249,20 @@ static const struct sim_node_ops ops = {
 
 /* ---- the world ---- */
 
-struct world *world_new(uint64_t seed) {
+static struct world *world_begin(uint64_t seed, bool six) {
     struct world *w = alloc(sizeof *w);
     w->sim = sim_new(&(struct sim_config){.seed = seed});
-    w->boot = boot_new(w->sim);
+    w->six = six;
+    w->boot = boot_new(w->sim, six);
     return w;
+}
+
+struct world *world_new(uint64_t seed) {
+    return world_begin(seed, /* six= */ false);
+}
+
+struct world *world_new_six(uint64_t seed) {
+    return world_begin(seed, /* six= */ true);
 }
 
 static void node_forget(struct world_node *n) {
@@ -290,12 +300,13 @@ struct world_node *world_node_new(struct world *w, const struct world_node_confi
     for (unsigned i = 0; i < (cfg->exit ? NODE_SOCKETS : NODE_SOCKET_EXIT); i++) {
         if (i == NODE_SOCKET_DIRECT && !cfg->direct)
             continue;
-        n->addr[i] = sim_addr(n->number, (uint16_t)(7000 + i));
+        uint16_t port = (uint16_t)(7000 + i);
+        n->addr[i] = w->six ? sim_addr6(n->number, port) : sim_addr(n->number, port);
         enum cv_err err = sim_bind(w->sim, n->number, i, &n->addr[i]);
         assert(err == CV_ERR_OK);
         (void)err;
     }
-    n->cfg = (struct node_config){.main_family = 4,
+    n->cfg = (struct node_config){.main_family = w->six ? 6 : 4,
                                   .relay = cfg->relay,
                                   .exit = cfg->exit,
                                   .direct = cfg->direct,

@@ -54,6 +54,7 @@ struct world_node {
 
 struct world {
     struct sim *sim;
+    bool six; /* addresses are of IPv6 */
     struct world_boot *boot;
     struct world_node *nodes[WORLD_NODES_MAX];
     unsigned nodes_count;
@@ -62,7 +63,8 @@ struct world {
 };
 
 struct world *world_new(uint64_t seed);
-struct world *world_free(struct world *w); /* NULL is allowed */
+struct world *world_new_six(uint64_t seed); /* all of whose addresses are of IPv6 */
+struct world *world_free(struct world *w);  /* NULL is allowed */
 
 struct world_node_config {
     bool relay;

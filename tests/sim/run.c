@@ -155,6 +155,11 @@ struct cv_addr sim_addr(unsigned i, uint16_t port) {
         .family = 4};
 }
 
+struct cv_addr sim_addr6(unsigned i, uint16_t port) {
+    return (struct cv_addr){
+        .ip = {0x2a, (uint8_t)(16 + i / 256), 0, (uint8_t)i, [15] = 1}, .port = port, .family = 6};
+}
+
 /* ---- clocks, dice, counters ---- */
 
 cv_usec sim_now(const struct sim *s) {

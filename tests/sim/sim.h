@@ -81,6 +81,8 @@ enum cv_err sim_bind(struct sim *s, unsigned node, unsigned socket, const struct
 /* A public IPv4 address of its own for each i < 50 000, no two in one /16 while
  * i < 200. */
 struct cv_addr sim_addr(unsigned i, uint16_t port);
+/* The same of IPv6, a /32 each. */
+struct cv_addr sim_addr6(unsigned i, uint16_t port);
 
 /* The node was called from outside the simulation: serve it. */
 void sim_touch(struct sim *s, unsigned node);
