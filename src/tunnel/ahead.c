@@ -464,9 +464,9 @@ static bool last_fits(const struct tun_path_request *req, const struct tun_relay
 }
 
 /* Can this lane serve, as it is or with one hop more (*ret_more, else NULL)? */
-static bool serves(struct tun_client *c, const struct tun_lane *lane,
-                   const struct tun_path_request *req, struct tun_path *path,
-                   struct tun_relay **ret_more) {
+static bool reaches(struct tun_client *c, const struct tun_lane *lane,
+                    const struct tun_path_request *req, struct tun_path *path,
+                    struct tun_relay **ret_more) {
     size_t size = network_size(c);
     unsigned flag = tun_path_flag(req->purpose);
     *ret_more = NULL;
@@ -491,6 +491,16 @@ static bool serves(struct tun_client *c, const struct tun_lane *lane,
         return false;
     *ret_more = req->named;
     return tun_path_extend(path, req->named, /* named= */ true, req->purpose, &c->guards, size);
+}
+
+/* And would it leave relays for a second one, where that is wanted? */
+static bool serves(struct tun_client *c, const struct tun_lane *lane,
+                   const struct tun_path_request *req, struct tun_path *path,
+                   struct tun_relay **ret_more) {
+    struct tun_path_request asked = *req;
+    asked.refusals = &c->refusals;
+    return reaches(c, lane, req, path, ret_more) &&
+           tun_path_leaves_second(path, c->dir, &c->guards, &asked, &c->now, tun_client_rng(c));
 }
 
 /* A circuit that waits, given to `user`. */

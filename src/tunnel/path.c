@@ -134,9 +134,10 @@ struct search {
     size_t firsts;
     struct tun_relay *second[TUN_SECOND_MAX];
     size_t seconds;
-    struct tun_relay **last, **middle;
+    struct tun_relay **all, **last, **middle; /* `all` owns what the others point into */
     size_t lasts, middles;
     unsigned shared_max; /* relays of `apart` that the path may have */
+    bool first_of_two;   /* it must leave relays for a second one that shares none with it */
     bool held;           /* somebody was left out who refused a moment ago */
     cv_usec now;
     enum pick {
@@ -195,6 +196,26 @@ static bool fits(const struct tun_path *p, size_t at, const struct tun_relay *r)
     return true;
 }
 
+static bool search_path(struct search *s);
+
+/* The path is the first of two where a relay's end must not be that of both: is there
+ * another that shares no relay with it? */
+static bool leaves_second(const struct search *s) {
+    uint8_t hops[TUN_HOPS_MAX][CV_KEY];
+    if (!s->first_of_two)
+        return true;
+    for (unsigned i = 0; i < s->path.n; i++)
+        memcpy(hops[i], s->path.hop[i]->desc.identity, CV_KEY);
+    struct tun_path_request req = *s->req;
+    req.apart = (const uint8_t(*)[CV_KEY])hops;
+    req.aparts = s->path.n - s->path.named;
+    struct search second = *s;
+    second.req = &req;
+    second.shared_max = 0;
+    second.first_of_two = false;
+    return search_path(&second);
+}
+
 static bool finish_path(struct search *s) {
     struct tun_path *p = &s->path;
     unsigned n = tun_path_length(s->req->purpose);
@@ -203,14 +224,14 @@ static bool finish_path(struct search *s) {
             !apart(s, 2, s->req->named ? NULL : s->last[i]))
             continue;
         p->hop[n - 1] = s->last[i];
-        if (n == 3)
+        if (n == 3 && leaves_second(s))
             return true;
-        for (size_t k = 0; k < s->middles; k++) {
+        for (size_t k = 0; n > 3 && k < s->middles; k++) {
             if (fits(p, 2, s->middle[k]) && !refused(s, p->hop[1], s->middle[k]) &&
                 !refused(s, s->middle[k], s->last[i]) &&
                 !tun_relay_conflict(&s->middle[k]->desc, &s->last[i]->desc)) {
                 p->hop[2] = s->middle[k];
-                if (apart(s, 3, s->req->named ? NULL : s->last[i]))
+                if (apart(s, 3, s->req->named ? NULL : s->last[i]) && leaves_second(s))
                     return true;
             }
         }
@@ -231,8 +252,19 @@ static bool search_path(struct search *s) {
     return false;
 }
 
-/* The path that shares the fewest relays with those it should outlive. */
+/* Do ways of this purpose come in twos? */
+static bool is_of_two(const struct tun_path_request *req) {
+    return req->aparts == 0 &&
+           (req->purpose == TUN_PURPOSE_MEET || req->purpose == TUN_PURPOSE_JOIN);
+}
+
+/* The path that shares the fewest relays with those it should outlive; the first of two
+ * leaves the second what it needs, if there is enough. */
 static bool search_apart(struct search *s) {
+    s->first_of_two = is_of_two(s->req);
+    if (s->first_of_two && search_path(s))
+        return true;
+    s->first_of_two = false;
     unsigned most = s->req->aparts ? tun_path_length(s->req->purpose) : 0;
     for (s->shared_max = 0; s->shared_max <= most; s->shared_max++) {
         if (search_path(s))
@@ -312,25 +344,43 @@ static enum cv_err check_named(const struct search *s) {
     return usable && (r->desc.flags & flag) == flag ? CV_ERR_OK : CV_ERR_DENIED;
 }
 
+/* Everything that may stand somewhere, as picky as s->pick; false: out of memory. */
+static bool gather(struct search *s, const struct tun_directory *dir, const struct cv_now *now,
+                   const struct cv_rng *rng) {
+    uint32_t day = tun_descriptor_day(now->wall);
+    size_t n = s->relays;
+    struct tun_relay **all = s->all ? s->all : calloc(3 * (n + 1), sizeof(struct tun_relay *));
+    if (!all)
+        return false;
+    n = tun_directory_list(dir, day, TUN_DIRECTORY_CONFIRMED, all, n);
+    s->all = all;
+    s->last = all + s->relays;
+    s->middle = all + 2 * s->relays + 1;
+    gather_firsts(s, dir, now, rng);
+    gather_seconds(s, dir, now, rng);
+    gather_rest(s, all, n, rng);
+    return true;
+}
+
+static struct search begin(const struct tun_directory *dir, const struct tun_guards *guards,
+                           const struct tun_path_request *req, const struct cv_now *now) {
+    return (struct search){
+        .req = req,
+        .guards = guards,
+        .relays = tun_directory_count(dir, tun_descriptor_day(now->wall), TUN_DIRECTORY_CONFIRMED),
+        .now = now->mono,
+        .path = {.purpose = req->purpose,
+                 .named = req->named != NULL,
+                 .n = (uint8_t)tun_path_length(req->purpose)}};
+}
+
 enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *dir,
                             const struct tun_guards *guards, const struct tun_path_request *req,
                             const struct cv_now *now, const struct cv_rng *rng) {
-    uint32_t day = tun_descriptor_day(now->wall);
-    size_t n = tun_directory_count(dir, day, TUN_DIRECTORY_CONFIRMED);
-    struct search s = {.req = req, .guards = guards, .relays = n, .now = now->mono};
+    struct search s = begin(dir, guards, req, now);
     enum cv_err err = check_named(&s);
     if (err)
         return err;
-
-    struct tun_relay **all = calloc(3 * (n + 1), sizeof(struct tun_relay *));
-    if (!all)
-        return CV_ERR_NOMEM;
-    n = tun_directory_list(dir, day, TUN_DIRECTORY_CONFIRMED, all, n);
-    s.last = all + n;
-    s.middle = all + 2 * n + 1;
-    s.path.purpose = req->purpose;
-    s.path.named = req->named != NULL;
-    s.path.n = (uint8_t)tun_path_length(req->purpose);
 
     err = CV_ERR_UNREACHABLE;
     /* To be avoided is a wish, the rules are not. */
@@ -338,20 +388,33 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
         if (pick == ANY && req->alive)
             break;
         s.pick = (enum pick)pick;
-        gather_firsts(&s, dir, now, rng);
-        gather_seconds(&s, dir, now, rng);
-        gather_rest(&s, all, n, rng);
-        if (pick == ANY && (s.firsts == 0 || s.seconds == 0))
+        if (!gather(&s, dir, now, rng))
+            err = CV_ERR_NOMEM;
+        else if (pick == ANY && (s.firsts == 0 || s.seconds == 0))
             err = CV_ERR_AGAIN;
         else if (search_apart(&s))
             err = CV_ERR_OK;
     }
-    free(all);
+    free(s.all);
     if (err == CV_ERR_UNREACHABLE && s.held)
         err = CV_ERR_AGAIN;
     if (!err)
         *ret = s.path;
     return err;
+}
+
+bool tun_path_leaves_second(const struct tun_path *path, const struct tun_directory *dir,
+                            const struct tun_guards *guards, const struct tun_path_request *req,
+                            const struct cv_now *now, const struct cv_rng *rng) {
+    struct search s = begin(dir, guards, req, now);
+    if (!is_of_two(req))
+        return true;
+    s.pick = NOT_SHUNNED;
+    s.path = *path;
+    s.first_of_two = true;
+    bool leaves = gather(&s, dir, now, rng) && leaves_second(&s);
+    free(s.all);
+    return leaves;
 }
 
 bool tun_path_extend(struct tun_path *path, struct tun_relay *last, bool named,

@@ -66,6 +66,16 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
                             const struct cv_now *now, const struct cv_rng *rng);
 
 /*
+ * A viewer's way to a rendezvous point, and a seeder's, is the first of two when there is
+ * nothing that it should be apart from: the second shall share no relay with it.
+ * tun_path_choose() prefers a first one that leaves relays for that; here: does this
+ * path do so? True for every other request.
+ */
+bool tun_path_leaves_second(const struct tun_path *path, const struct tun_directory *dir,
+                            const struct tun_guards *guards, const struct tun_path_request *req,
+                            const struct cv_now *now, const struct cv_rng *rng);
+
+/*
  * One more hop behind a path of three (G-L-M) that a circuit was built along,
  * so that a circuit built ahead becomes one to `last`. False: the rules forbid it.
  */

@@ -5,9 +5,11 @@
  * point), one of the seeder's half (guard, second layer, middle), or the introduction
  * point through which they met last.
  *
- * With twenty relays both ways can be apart. With eight (relay_dies_8) a relay is
- * in both as often as not, and then all is lost at once: five seconds are what
- * there is to notice it, to meet again by others and to be up to speed.
+ * The viewer's halves of its ways share no relay, with eight as with twenty. What neither
+ * end can know is whether a relay of its own half is in the other's half of the other
+ * way; with eight (relay_dies_8) it is as often as not, and then all is lost at once:
+ * five seconds are what there is to notice it, to meet again by others and to be up
+ * to speed.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +18,7 @@
 #include "base/trace.h"
 #include "scenarios/scenario.h"
 #include "scenarios/world.h"
+#include "tunnel/limits.h"
 
 enum { RELAYS = 20, FEW = 8, BITRATE = 125000, BUFFER = 5 * BITRATE, FILM_SECONDS = 60 };
 
@@ -38,6 +41,21 @@ static struct world_node *on_way(const struct world_node *n, unsigned hop) {
         if (p.hops > hop && p.received + p.sent >= best.received + best.sent)
             best = p;
     return best.hops ? world_by_pseudonym(n->world, best.path[hop]) : NULL;
+}
+
+/* Ways of the viewer's half, and relays that stand in more than one of them. */
+static unsigned ways(const struct world_node *n, unsigned *ret_shared) {
+    struct node_peer_status p[TUN_MEETINGS_MAX];
+    unsigned count = 0;
+    *ret_shared = 0;
+    while (count < TUN_MEETINGS_MAX && node_peer_status(n->node, n->swarm, count, &p[count]))
+        count++;
+    for (unsigned i = 1; i < count; i++)
+        for (unsigned k = 0; k < i; k++)
+            for (unsigned a = 0; a < p[i].hops; a++)
+                for (unsigned b = 0; b < p[k].hops; b++)
+                    *ret_shared += strcmp(p[i].path[a], p[k].path[b]) == 0;
+    return count;
 }
 
 /* Nobody but a seeder's trace says which introduction point it was. */
@@ -102,6 +120,7 @@ static bool check(struct world *w, const struct scenario_args *args, unsigned re
     cv_usec killed = sim_now(s);
     uint64_t ahead = node_available(viewer->node, viewer->swarm, reader.at);
     reader.least = ahead;
+    unsigned shared, count = ways(viewer, &shared);
     if (args->verbose)
         show(viewer, "before");
     sim_crash(s, dies->number);
@@ -117,15 +136,16 @@ static bool check(struct world *w, const struct scenario_args *args, unsigned re
     sim_run(s, began + CV_SEC(FILM_SECONDS) + CV_SEC(20));
     snprintf(ret->note, sizeof ret->note,
              "%s: began after %.1f s, killed at %.1f s with %.1f s ahead, least %.1f s, %u "
-             "waits of %.1f s",
+             "waits of %.1f s, %u ways with %u relays in common",
              v->name, (double)(began - opened) / 1e6, (double)(killed - began) / 1e6,
              (double)ahead / BITRATE, (double)reader.least / BITRATE, reader.waits,
-             (double)reader.waited / 1e6);
+             (double)reader.waited / 1e6, count, shared);
     snprintf(ret->json, sizeof ret->json,
              "{\"victim\": \"%s\", \"waits\": %u, \"waited_s\": %.2f, \"ahead_s\": %.2f, "
-             "\"least_s\": %.2f}",
+             "\"least_s\": %.2f, \"ways\": %u, \"shared\": %u}",
              v->name, reader.waits, (double)reader.waited / 1e6, (double)ahead / BITRATE,
-             (double)reader.least / BITRATE);
+             (double)reader.least / BITRATE, count, shared);
+    SCENARIO_CHECK(shared == 0, "%s", ret->note);
     SCENARIO_CHECK(!reader.wrong, "wrong octets read");
     SCENARIO_CHECK(reader.waits == 0, "%s", ret->note);
     SCENARIO_CHECK(reader.at == film->octets, "read %llu of %llu octets",

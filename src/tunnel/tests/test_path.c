@@ -170,6 +170,64 @@ Test(tun_path, with_one_of_six_dead_only_what_is_named_may_be_out_of_reach) {
     population_done(&p);
 }
 
+/* Of what we chose ourselves. */
+static unsigned shared(const struct tun_path *a, const struct tun_path *b) {
+    unsigned n = 0;
+    for (int i = 0; i < a->n - a->named; i++)
+        for (int k = 0; k < b->n - b->named; k++)
+            n += a->hop[i] == b->hop[k];
+    return n;
+}
+
+/* Two ways, the second apart from the first; `named`: where a seeder is asked to come. */
+static void two_ways(struct population *p, const struct tun_guards *g, enum tun_purpose purpose,
+                     struct tun_relay *named, struct tun_relay *second_named) {
+    uint8_t before[TUN_HOPS_MAX][CV_KEY];
+    struct tun_path first, second;
+    struct tun_path_request req = {.purpose = purpose, .named = named};
+    cr_assert_eq(tun_path_choose(&first, p->dir, g, &req, &population_now, &p->rng), CV_ERR_OK);
+    cr_expect(tun_path_leaves_second(&first, p->dir, g, &req, &population_now, &p->rng));
+    for (unsigned i = 0; i < first.n; i++)
+        memcpy(before[i], first.hop[i]->desc.identity, CV_KEY);
+    req.named = second_named;
+    req.apart = (const uint8_t(*)[CV_KEY])before;
+    req.aparts = first.n;
+    cr_assert_eq(tun_path_choose(&second, p->dir, g, &req, &population_now, &p->rng), CV_ERR_OK);
+    cr_assert_eq(shared(&first, &second), 0, "the end of one relay would be that of both ways");
+}
+
+Test(tun_path, two_ways_share_no_relay_where_eight_allow_it) {
+    struct population p;
+    population_init(&p, 5);
+    for (unsigned i = 0; i < 8; i++)
+        population_simple(&p, 0x1000 + 0x100 * i);
+    population_confirm(&p);
+    for (unsigned round = 0; round < 200; round++) {
+        unsigned at[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+        struct tun_guards g = {.first[0] = {.set = false}};
+        for (unsigned i = 8; i > 1; i--) {
+            unsigned k = (unsigned)cv_rng_below(&p.rng, i), t = at[i - 1];
+            at[i - 1] = at[k];
+            at[k] = t;
+        }
+        guard_is(&g.first[0], p.relay[at[0]]);
+        guard_is(&g.first[1], p.relay[at[1]]);
+        guard_is(&g.second[0], p.relay[at[2]]);
+        guard_is(&g.second[1], p.relay[at[3]]);
+        two_ways(&p, &g, TUN_PURPOSE_MEET, NULL, NULL);
+        two_ways(&p, &g, TUN_PURPOSE_JOIN, p.relay[at[4]], p.relay[at[5]]);
+    }
+    /* With one guard there is no second: a way is found all the same. */
+    struct tun_path path;
+    struct tun_guards g = {.first[0] = {.set = false}};
+    struct tun_path_request req = {.purpose = TUN_PURPOSE_MEET};
+    guard_is(&g.first[0], p.relay[0]);
+    guard_is(&g.second[0], p.relay[1]);
+    cr_assert_eq(tun_path_choose(&path, p.dir, &g, &req, &population_now, &p.rng), CV_ERR_OK);
+    cr_expect_not(tun_path_leaves_second(&path, p.dir, &g, &req, &population_now, &p.rng));
+    population_done(&p);
+}
+
 Test(tun_path, a_named_guard_or_second_is_reached_through_the_others) {
     struct population p;
     population_init(&p, 3);
