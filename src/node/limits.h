@@ -18,6 +18,7 @@
 #define NODE_DIAL_WAIT         CV_MSEC(50) /* until a relay is known; costs no datagram */
 
 enum node_limits {
+    NODE_WORKERS_MAX = 16, /* engines of one relay (tunnel/worker.h) */
     NODE_SWARMS_MAX = 256, /* open at once; node_swarm_open says LIMIT */
     NODE_EVENTS_MAX = 256, /* waiting; beyond it peers' comings and goings are lost */
     /* ... and of all else one a kind and swarm waits, so that nothing is lost:

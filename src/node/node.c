@@ -1,11 +1,13 @@
 #include "node/node.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/hash.h"
 #include "node/state.h"
 #include "tunnel/relaycmd.h"
+#include "tunnel/worker.h"
 
 void node_network_id(const char *name, uint8_t ret[8]) {
     CV_BLAKE2B(ret, 8, NULL, 0, {name, strlen(name)});
@@ -196,7 +198,7 @@ static enum tun_address_class tunnel_class(const struct node_config *cfg) {
     return cfg->private_network ? TUN_ADDRESS_PRIVATE : TUN_ADDRESS_PUBLIC;
 }
 
-static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool relay) {
+static struct tun_config tunnel_config(const struct node *n, bool relay) {
     const struct node_config *cfg = &n->cfg;
     struct tun_config t = {
         .relay = relay,
@@ -217,6 +219,16 @@ static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool
     memcpy(t.network_id, cfg->network_id, sizeof t.network_id);
     for (size_t i = 0; relay && i < cfg->relay_addrs_count; i++)
         t.addr[i] = cfg->relay_addrs[i];
+    if (relay && cfg->relay_workers > 1) {
+        t.workers = cfg->relay_workers;
+        memcpy(t.worker_key, n->worker_key, sizeof t.worker_key);
+    }
+    return t;
+}
+
+static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool relay) {
+    const struct node_config *cfg = &n->cfg;
+    struct tun_config t = tunnel_config(n, relay);
     enum tun_blob blob = relay ? TUN_BLOB_KEYRING : TUN_BLOB_GUARDS;
     const struct node_blob *saved = &cfg->saved[relay ? NODE_SAVED_DESCRIPTOR : NODE_SAVED_GUARDS];
     t.blob[blob] = saved->data;
@@ -294,6 +306,8 @@ enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, st
     n->dial_at = n->way_at = n->drain_at = CV_USEC_NEVER;
     n->dht_save_at = cv_usec_add(now.mono, NODE_DHT_SAVE_EVERY);
 
+    if (cfg->relay_workers > 1)
+        cv_rng_fill(rng, n->worker_key, sizeof n->worker_key);
     n->dht = make_dht(n, now);
     n->client = make_tunnel(n, &now, false);
     n->relay = cfg->relay ? make_tunnel(n, &now, true) : NULL;
@@ -364,6 +378,34 @@ void node_drop_circuits(struct node *n, struct cv_now now) {
     if (n->relay)
         tun_hops_end(n->relay, &now, 0);
     node_settle(n, now);
+}
+
+/* ---- several workers ---- */
+
+static_assert((int)NODE_WORKERS_MAX == (int)TUN_WORKERS_MAX, "as many as the tunnel takes");
+
+struct tunnel *node_worker_new(const struct node *n, struct cv_now now, unsigned worker,
+                               const struct cv_rng *rng) {
+    struct tun_config t = tunnel_config(n, /* relay= */ true);
+    t.worker = (uint8_t)worker;
+    return tun_new(&t, rng, &now);
+}
+
+struct tun_message *node_poll_message(struct node *n) {
+    return n->relay ? tun_poll_message(n->relay) : NULL;
+}
+
+void node_on_message(struct node *n, struct cv_now now, struct tun_message *m) {
+    const struct cv_addr *from;
+    const uint8_t *buf;
+    size_t len;
+    if (tun_message_datagram(m, &from, &buf, &len)) {
+        node_on_datagram(n, now, NODE_SOCKET_MAIN, from, buf, len);
+        tun_message_free(m);
+    } else {
+        tun_on_message(n->relay, &now, m);
+    }
+    n->unsettled = true;
 }
 
 /* ---- the engine's verbs ---- */

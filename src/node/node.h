@@ -87,6 +87,7 @@ struct node_config {
     size_t machine_addrs_count;
     uint32_t relay_bandwidth_kib; /* advertised, KiB/s; 0 = no statement */
     uint64_t relay_octets_s;      /* all that MAIN sends for others, a second; 0 = no limit */
+    uint8_t relay_workers;        /* engines that carry others together; 0 or 1: one (below) */
 
     struct cv_addr bootstrap[16]; /* DHT contacts */
     size_t bootstrap_count;
@@ -127,6 +128,20 @@ cv_usec node_next_timeout(const struct node *n);
 /* What a SAVE event asked for is on disk and synced. For DESCRIPTOR nothing
  * signed is shown to anybody before. */
 void node_saved(struct node *n, struct cv_now now, enum node_saved which);
+
+/* ---- several workers (tunnel/worker.h) ---- */
+
+/* The node's own relay engine is worker 0 of cfg.relay_workers. The caller makes the others,
+ * `worker` 1 and up, after node_new() and before anything is called; owns them, gives each
+ * the datagrams of a socket of its own on MAIN's port, and frees them (tun_free()). `rng` is
+ * borrowed for their lives. NULL: out of memory. */
+struct tunnel *node_worker_new(const struct node *n, struct cv_now now, unsigned worker,
+                               const struct cv_rng *rng);
+/* What the node tells one of them; the caller's to carry. After every call into the node,
+ * with its events. NULL: nothing. */
+struct tun_message *node_poll_message(struct node *n);
+/* What one of them tells the node, which takes it over. */
+void node_on_message(struct node *n, struct cv_now now, struct tun_message *m);
 
 /* Before an orderly end: SAVE events for what changes all the time follow. */
 void node_save(struct node *n);
@@ -321,6 +336,7 @@ struct node_status {
     uint32_t guards;         /* with a link */
     uint32_t circuits, hops_carried, links;
     bool draining;
+    uint32_t workers;       /* engines that carry; 0: we do not relay */
     uint64_t cells_relayed; /* RELAY cells passed on for others */
     uint64_t dropped;       /* datagrams that were nobody's */
     uint64_t circuit_full;  /* messages of swarms that found their circuit full: lost */

@@ -91,6 +91,7 @@ struct node {
     struct dht *dht;
     struct tunnel *client;     /* on OWN */
     struct tunnel *relay;      /* on MAIN; NULL: we carry nobody */
+    uint8_t worker_key[16];    /* of `relay` and its fellow workers */
     struct node_exit *exit;    /* on the EXIT sockets; NULL: we are none */
     bool draining;             /* nobody new is taken on (node_drain) */
     cv_usec drain_at;          /* while it drains: when to look for circuits that do nothing */

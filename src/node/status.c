@@ -41,6 +41,7 @@ void node_status(const struct node *n, struct node_status *ret) {
         ret->hops_carried = r->hops;
         ret->cells_relayed = r->relayed_cells;
         ret->draining = n->draining;
+        ret->workers = n->cfg.relay_workers > 1 ? n->cfg.relay_workers : 1;
     }
     struct tun_rates rates;
     tun_rates(n->client, &rates);

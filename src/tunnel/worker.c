@@ -378,7 +378,13 @@ static void on_relay(struct tunnel *t, const struct cv_now *now, const struct tu
 
 static void on_send(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
     struct cv_endpoint to = cv_endpoint_circuit(m->at, (uint16_t)m->number);
-    (void)tun_send(t, now, &to, m->octets, m->len); /* a full circuit loses it, as a network may */
+    struct tun_hop *h = tun_hop_get(t, m->at);
+    if (h && h->open && !m->number && !tun_flow_full(&h->prev.flow))
+        (void)tun_hop_send(t, now, h, TUN_CMD_DATAGRAM, m->octets,
+                           m->len); /* AGAIN came too late */
+    else
+        (void)tun_send(t, now, &to, m->octets,
+                       m->len); /* a full circuit loses it, as a network may */
 }
 
 static void on_answer(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {

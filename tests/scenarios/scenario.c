@@ -84,6 +84,8 @@ const struct scenario scenarios[] = {
     {"village", "sixty relays find each other, and a film goes over the hidden path",
      scenario_village, 1},
     {"village_six", "the same where all addresses are of IPv6", scenario_village_six, 1},
+    {"workers", "relays of several workers: a film, a restart, and counts that agree",
+     scenario_workers, 2},
     {"hour", "100 nodes, 10 relays, 2 films: the simulator's speed (--nodes: idle)", scenario_hour,
      1},
     {"dht", "hundreds of DHT nodes, a tenth changing every ten minutes: announced is found",

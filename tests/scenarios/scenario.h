@@ -72,6 +72,7 @@ bool scenario_source_returns(const struct scenario_args *args, struct scenario_r
 bool scenario_tokens(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_village(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_village_six(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_workers(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_dht(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_dht_hostile(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_live(const struct scenario_args *args, struct scenario_result *ret);

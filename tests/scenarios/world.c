@@ -93,27 +93,67 @@ static struct world_boot *boot_new(struct sim *sim, bool six) {
 
 /* ---- a node, as the simulator sees it ---- */
 
+static unsigned workers(const struct world_node *n) {
+    return n->cfg.relay_workers > 1 ? n->cfg.relay_workers : 1;
+}
+
+static struct tun_message *poll_message(struct world_node *n, unsigned worker) {
+    return worker ? tun_poll_message(n->workers[worker]) : node_poll_message(n->node);
+}
+
+/* Until none of a relay's workers has anything to tell. */
+static void exchange(struct world_node *n, struct cv_now now) {
+    unsigned count = workers(n);
+    for (unsigned i = 0, quiet = 0; count > 1 && quiet < count; i = (i + 1) % count, quiet++) {
+        struct tun_message *m;
+        while ((m = poll_message(n, i)) != NULL) {
+            quiet = 0;
+            if (m->to)
+                tun_on_message(n->workers[m->to], &now, m);
+            else
+                node_on_message(n->node, now, m);
+        }
+    }
+}
+
 static void on_datagram(void *ctx, struct cv_now now, unsigned socket, const struct cv_addr *to,
                         const struct cv_addr *from, const uint8_t *buf, size_t len) {
     struct world_node *n = ctx;
     (void)to;
-    node_on_datagram(n->node, now, (enum node_socket)socket, from, buf, len);
+    unsigned count = workers(n);
+    unsigned worker = 0; /* what the filter in the kernel does */
+    if (count > 1 && socket == NODE_SOCKET_MAIN && len >= 4)
+        worker = tun_worker_of(buf, count);
+    if (worker && tun_is_ours(n->workers[worker], buf, len))
+        (void)tun_on_datagram(n->workers[worker], &now, from, buf, len);
+    else
+        node_on_datagram(n->node, now, (enum node_socket)socket, from, buf, len);
+    exchange(n, now);
 }
 
 static void on_timeout(void *ctx, struct cv_now now) {
     struct world_node *n = ctx;
     node_on_timeout(n->node, now);
+    for (unsigned i = 1; i < workers(n); i++)
+        tun_on_timeout(n->workers[i], &now);
+    exchange(n, now);
 }
 
 static bool poll_transmit(void *ctx, struct cv_now now, unsigned socket, struct cv_batch *batch) {
     struct world_node *n = ctx;
     node_poll_transmit(n->node, now, (enum node_socket)socket, batch);
+    for (unsigned i = 1; socket == NODE_SOCKET_MAIN && i < workers(n); i++)
+        (void)tun_poll_transmit(n->workers[i], &now, batch);
+    exchange(n, now);
     return batch->slots_used > 0;
 }
 
 static cv_usec next_timeout(void *ctx) {
     struct world_node *n = ctx;
-    return node_next_timeout(n->node);
+    cv_usec at = node_next_timeout(n->node);
+    for (unsigned i = 1; i < workers(n); i++)
+        at = cv_usec_min(at, tun_next_timeout(n->workers[i]));
+    return at;
 }
 
 static void save(struct world_node *n, struct cv_now now, const struct node_event *ev) {
@@ -191,6 +231,7 @@ static bool poll_events(void *ctx, struct cv_now now) {
         note(n, now, &ev);
         any = true;
     }
+    exchange(n, now);
     return any;
 }
 
@@ -208,8 +249,18 @@ static void start(struct world_node *n, struct cv_now now) {
     enum cv_err err = node_new(&n->cfg, sim_node_rng(n->world->sim, n->number), now, &n->node);
     assert(err == CV_ERR_OK);
     (void)err;
+    for (unsigned i = 1; i < workers(n); i++) {
+        n->workers[i] = node_worker_new(n->node, now, i, sim_node_rng(n->world->sim, n->number));
+        assert(n->workers[i]);
+    }
     if (n->film)
         open_swarm(n, now);
+}
+
+static void stop(struct world_node *n) {
+    for (unsigned i = 1; i < workers(n); i++)
+        n->workers[i] = tun_free(n->workers[i]);
+    n->node = node_free(n->node);
 }
 
 /* What freeing the node writes must not count: no goodbye to the disk. */
@@ -223,7 +274,7 @@ static void on_crash(void *ctx) {
     }
     if (n->ledger)
         rep_store_memory_fail(n->ledger, 1, CV_ERR_STORE);
-    n->node = node_free(n->node);
+    stop(n);
     for (size_t i = 0; n->store && i < 3; i++)
         sim_store_fail(n->store, writes[i], CV_ERR_OK, 0);
     if (n->ledger) {
@@ -266,7 +317,7 @@ struct world *world_new_six(uint64_t seed) {
 }
 
 static void node_forget(struct world_node *n) {
-    node_free(n->node);
+    stop(n);
     for (size_t i = 0; i < NODE_SAVED_KINDS; i++)
         free(n->files[i].data);
     sim_store_free(n->store);
@@ -312,6 +363,7 @@ struct world_node *world_node_new(struct world *w, const struct world_node_confi
                                   .direct = cfg->direct,
                                   .direct_port = cfg->direct ? 7000 + NODE_SOCKET_DIRECT : 0,
                                   .relay_octets_s = cfg->relay_octets_s,
+                                  .relay_workers = cfg->workers,
                                   .bootstrap = {w->boot->addr},
                                   .bootstrap_count = 1,
                                   .gate_off = cfg->gate_off,

@@ -15,6 +15,7 @@
 #include "reputation/store_memory.h"
 #include "sim/chunkstore.h"
 #include "sim/sim.h"
+#include "tunnel/worker.h"
 
 enum { WORLD_CHUNK = 1024, WORLD_HASH = 32, WORLD_NODES_MAX = 256, WORLD_FILMS_MAX = 64 };
 
@@ -38,7 +39,8 @@ struct world_node {
     unsigned number; /* in the simulation */
     struct cv_addr addr[NODE_SOCKETS];
     struct node_config cfg;
-    struct node *node; /* NULL while it is down */
+    struct node *node;                        /* NULL while it is down */
+    struct tunnel *workers[NODE_WORKERS_MAX]; /* [1] and up, of a relay that has several */
     struct world_file files[NODE_SAVED_KINDS];
     struct rep_store_memory *ledger; /* relays */
 
@@ -73,6 +75,7 @@ struct world_node_config {
     bool gate_off;
     bool strangers;          /* with all the waits that matter among strangers */
     uint64_t relay_octets_s; /* all it sends as relay; 0: as fast as asked */
+    uint8_t workers;         /* of the relay; 0: one */
 };
 
 /* A node whose engines begin when the simulation runs on. */
