@@ -11,9 +11,10 @@
 
 #include "cli/exitcode.h"
 #include "cli/quota.h"
+#include "node/limits.h"
 
 /* PATH: of a file or folder; absolute on its way to a running node. */
-enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, PERIOD, QUOTA, RATE };
+enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, PERIOD, QUOTA, RATE, WORKERS };
 
 /* Verbs that run a node of their own. */
 enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | CLI_DOCTOR };
@@ -88,6 +89,7 @@ static const struct {
     { "gate-off", NULL,      'G', CLI_NODE | CLI_RELAY, FLAG, AT(gate_off), 0, "relay.gate_off", "carry everybody alike" },
     { "bandwidth","SIZE",    'w', CLI_RELAY, SIZE, AT(bandwidth), 0, "relay.bandwidth", "octets a second that leave for others, at most (k, M, G); stated in the relay's descriptor" },
     { "data-cap", "SIZE/PERIOD", 'd', CLI_RELAY, QUOTA, AT(data_cap), 0, "relay.data_cap", "what may go in and out in a day, week or month (500G/month); then nobody is carried until the next" },
+    { "workers",  "N",       'W', CLI_RELAY, WORKERS, AT(workers), 0, "relay.workers", "threads that carry others, 1 (default) to 16, or auto: as many as there are processors" },
     { "drain",    "PERIOD",  'J', CLI_RELAY, PERIOD, AT(drain_seconds), 0, "relay.drain", "how long SIGTERM waits for circuits that go on (default 30s; 0: not at all)" },
     { "buffer",   "SIZE",    'B', RUNS, SIZE, AT(buffer), 0, "node.buffer", "socket buffers to ask the system for" },
 #undef AT
@@ -213,6 +215,16 @@ static bool apply(size_t i, const char *value, struct cli_settings *s, char why[
         return (!strcmp(value, "2") || !strcmp(value, "4") || !strcmp(value, "8") ||
                 !strcmp(value, "16")) ||
                wrong(why, name, value, "is not 2, 4, 8 or 16 (Mbit/s)");
+    case WORKERS: {
+        char *end;
+        if (strcmp(value, "auto") == 0) {
+            *(uint64_t *)at = CLI_WORKERS_AUTO;
+            return true;
+        }
+        *(uint64_t *)at = strtoull(value, &end, 10);
+        return (*value >= '1' && *value <= '9' && !*end && *(uint64_t *)at <= NODE_WORKERS_MAX) ||
+               wrong(why, name, value, "is not a number from 1 to 16, or auto");
+    }
     }
     return false;
 }
@@ -257,6 +269,7 @@ static json_t *given(size_t i, const struct cli_settings *s, const char *folder)
     case SIZE:
     case PERIOD:
     case RATE:
+    case WORKERS:
         snprintf(text, sizeof text, "%" PRIu64, *(const uint64_t *)at);
         return *(const uint64_t *)at ? json_string(text) : NULL;
     }

@@ -277,6 +277,15 @@ static bool is_elsewhere(const struct cv_addr *own, const struct cv_addr *listen
     return chosen && !cv_addr_same_ip(own, listen);
 }
 
+static uint8_t workers(const struct cli_settings *s) {
+    if (s->workers != CLI_WORKERS_AUTO)
+        return s->workers ? (uint8_t)s->workers : 1;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return (uint8_t)(processors < 1                  ? 1
+                     : processors > NODE_WORKERS_MAX ? NODE_WORKERS_MAX
+                                                     : processors);
+}
+
 static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
     const struct cli_settings *s = c->s;
     bool relay = s->verb == CLI_RELAY;
@@ -289,6 +298,7 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
                                           .exit = relay && s->exit,
                                           .relay_bandwidth_kib = (uint32_t)(s->bandwidth >> 10),
                                           .relay_octets_s = s->bandwidth,
+                                          .relay_workers = relay ? workers(s) : 1,
                                           .epoch_seconds = (uint32_t)s->epoch_seconds,
                                           .epoch_minimum = s->epoch_minimum,
                                           .own_elsewhere = is_elsewhere(&s->own, &s->listen),

@@ -73,6 +73,8 @@ static void print_status(const json_t *o, const json_t *swarms) {
     printf("Circuits  %" JSON_INTEGER_FORMAT " of our own, %" JSON_INTEGER_FORMAT
            " carried for others (%" JSON_INTEGER_FORMAT " cells)\n",
            num(o, "circuits"), num(o, "hops_carried"), num(o, "cells_relayed"));
+    if (num(o, "workers") > 1)
+        printf("Workers   %" JSON_INTEGER_FORMAT "\n", num(o, "workers"));
     print_carrying(o);
     const json_t *rates = json_object_get(o, "constant_rate");
     if (num(rates, "circuits"))

@@ -113,6 +113,7 @@ json_t *gw_api_status(struct io_host *host) {
     json_object_set_new(o, "links", octets(s.links));
     json_object_set_new(o, "hops_carried", octets(s.hops_carried));
     json_object_set_new(o, "cells_relayed", octets(s.cells_relayed));
+    json_object_set_new(o, "workers", octets(s.workers));
     json_object_set_new(o, "draining", json_boolean(s.draining));
     json_object_set_new(o, "dropped", octets(s.dropped));
     json_object_set_new(o, "circuit_full", octets(s.circuit_full));

@@ -6,6 +6,7 @@
 #include "crypto/rng_system.h"
 #include "io/clock.h"
 #include "io/limits.h"
+#include "io/workers.h"
 
 enum {
     STRIDE = 1472,      /* the most a UDP datagram has on Ethernet */
@@ -31,6 +32,7 @@ struct io_host {
     struct node *node;
     struct io_timer *timer;
     struct host_socket sockets[NODE_SOCKETS];
+    struct io_workers *workers; /* beside the node's own; NULL: it carries alone */
     struct {
         io_host_fn *fn;
         void *ctx;
@@ -79,6 +81,9 @@ static void drain(struct io_host *h) {
             tell(h, &ev);
             again = true;
         }
+        struct tun_message *m;
+        while ((m = node_poll_message(h->node)) != NULL)
+            io_workers_post(h->workers, m);
     } while (again || h->kicked);
     h->working = false;
     io_timer_at(h->timer, h->now.mono, node_next_timeout(h->node));
@@ -110,6 +115,16 @@ static void on_socket(void *ctx, unsigned ready) {
     }
     if (node_next_timeout(h->node) <= h->now.mono)
         node_on_timeout(h->node, h->now);
+    drain(h);
+}
+
+/* Something came from the workers. */
+static void on_told(void *ctx) {
+    struct io_host *h = ctx;
+    struct tun_message *m;
+    h->now = io_clock_now();
+    while ((m = io_workers_take(h->workers)) != NULL)
+        node_on_message(h->node, h->now, m);
     drain(h);
 }
 
@@ -158,9 +173,21 @@ static enum cv_err open_socket(struct io_host *h, enum node_socket kind, const s
     return CV_ERR_OK;
 }
 
+/* Without a kernel that shares the port the node's own worker carries everything. */
+static enum cv_err open_workers(struct io_host *h, const struct io_host_config *cfg) {
+    if (!cfg->node.relay || cfg->node.relay_workers <= 1)
+        return CV_ERR_OK;
+    uint32_t buffer = cfg->buffer_octets ? cfg->buffer_octets : IO_BUFFER_WISH;
+    enum cv_err err = io_workers_new(h->loop, h->sockets[NODE_SOCKET_MAIN].udp,
+                                     cfg->node.relay_workers, buffer, on_told, h, &h->workers);
+    return err == CV_ERR_DENIED ? CV_ERR_OK : err;
+}
+
 static enum cv_err make_node(struct io_host *h, const struct io_host_config *cfg,
                              struct io_why *why) {
     struct node_config node = cfg->node;
+    if (!h->workers)
+        node.relay_workers = 1;
     struct cv_addr at = io_udp_addr(h->sockets[NODE_SOCKET_MAIN].udp);
     node.main_family = at.family;
     node.loopback = cv_addr_is_loopback(&at);
@@ -196,8 +223,18 @@ enum cv_err io_host_new(struct io_loop *loop, const struct io_host_config *cfg,
         exit_at.family = 0;
     for (enum node_socket i = NODE_SOCKET_MAIN; !err && i < NODE_SOCKETS; i++)
         err = open_socket(h, i, i < NODE_SOCKET_EXIT ? addrs[i] : &exit_at, cfg, why);
+    if (!err && open_workers(h, cfg)) {
+        io_why_set(why, "no room for %u workers; choose fewer with --workers",
+                   (unsigned)cfg->node.relay_workers);
+        err = CV_ERR_LIMIT;
+    }
     if (!err)
         err = make_node(h, cfg, why);
+    if (!err && h->workers && io_workers_start(h->workers, h->node, h->now)) {
+        io_why_set(why, "no threads for %u workers; choose fewer with --workers",
+                   (unsigned)cfg->node.relay_workers);
+        err = CV_ERR_LIMIT;
+    }
     if (err) {
         io_host_free(h);
         return err;
@@ -210,6 +247,7 @@ enum cv_err io_host_new(struct io_loop *loop, const struct io_host_config *cfg,
 struct io_host *io_host_free(struct io_host *h) {
     if (!h)
         return NULL;
+    h->workers = io_workers_free(h->workers);
     node_free(h->node);
     for (enum node_socket i = NODE_SOCKET_MAIN; i < NODE_SOCKETS; i++) {
         io_watch_free(h->sockets[i].watch);
@@ -261,5 +299,8 @@ struct cv_addr io_host_bound(const struct io_host *h, enum node_socket socket) {
 
 struct io_udp_stats io_host_stats(const struct io_host *h, enum node_socket socket) {
     struct io_udp *u = h->sockets[socket].udp;
-    return u ? io_udp_stats(u) : (struct io_udp_stats){.calls_in = 0};
+    struct io_udp_stats s = u ? io_udp_stats(u) : (struct io_udp_stats){.calls_in = 0};
+    if (socket == NODE_SOCKET_MAIN)
+        io_workers_stats(h->workers, &s);
+    return s;
 }

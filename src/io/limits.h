@@ -21,6 +21,7 @@ enum {
     IO_SEND_OCTETS = 65487, /* of a segmented send: 65535 - IPv6 and UDP header */
     IO_GSO_REFUSALS = 8,    /* refused so often in a row, segmentation stays off */
     IO_TTL = 64,
+    IO_SHARE_SHIFT = 2, /* of a datagram's fourth octet: what is left says whose it is (udp.h) */
 
     IO_PATH_MAX = 4096,
     IO_NAME_MAX = 128,

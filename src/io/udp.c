@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/sock_diag.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +91,8 @@ enum cv_err io_udp_open(const struct io_udp_config *cfg, struct io_udp **ret, st
     u->stats.buffer_in = buffer(u->fd, SO_RCVBUFFORCE, SO_RCVBUF, cfg->buffer);
     u->stats.buffer_out = buffer(u->fd, SO_SNDBUFFORCE, SO_SNDBUF, cfg->buffer);
     batching(u, cfg);
+    if (cfg->beside)
+        set(u->fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (bind(u->fd, &sa.any, len) != 0) {
         enum cv_err err = refused(why, &cfg->addr, errno);
         io_udp_close(u);
@@ -99,6 +102,31 @@ enum cv_err io_udp_open(const struct io_udp_config *cfg, struct io_udp **ret, st
     getsockname(u->fd, &sa.any, &len);
     u->addr = io_sockaddr_to(&sa);
     *ret = u;
+    return CV_ERR_OK;
+}
+
+/* Bound before it is shared: whoever has the port already, a relay of the same user
+ * too, is found out as ever. */
+enum cv_err io_udp_share(struct io_udp *u) {
+    int one = 1;
+    return setsockopt(u->fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) ? CV_ERR_DENIED
+                                                                         : CV_ERR_OK;
+}
+
+enum cv_err io_udp_steer(struct io_udp *u, unsigned sockets) {
+    struct sock_filter steps[] = {
+        /* what has no fourth octet comes to the first */
+        {BPF_LD | BPF_B | BPF_ABS, 0, 0, 0},
+        {BPF_JMP | BPF_JEQ | BPF_K, 4, 0, 'd'},
+        {BPF_LD | BPF_B | BPF_ABS, 0, 0, 3},
+        {BPF_ALU | BPF_RSH | BPF_K, 0, 0, IO_SHARE_SHIFT},
+        {BPF_ALU | BPF_MOD | BPF_K, 0, 0, sockets},
+        {BPF_RET | BPF_A, 0, 0, 0},
+        {BPF_RET | BPF_K, 0, 0, 0},
+    };
+    struct sock_fprog program = {.len = sizeof steps / sizeof *steps, .filter = steps};
+    if (setsockopt(u->fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) != 0)
+        return CV_ERR_DENIED;
     return CV_ERR_OK;
 }
 

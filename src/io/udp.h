@@ -29,6 +29,7 @@ struct io_udp_config {
     struct cv_addr addr; /* to bind to; port 0: any free one */
     uint32_t buffer;     /* octets asked for each socket buffer; 0: the system's default */
     bool no_gso, no_gro; /* do without: for tests and comparisons */
+    bool beside; /* on the port of one that is open already: io_udp_share() was called on it */
 };
 
 struct io_udp_stats {
@@ -57,6 +58,19 @@ struct io_datagram {
  */
 enum cv_err io_udp_open(const struct io_udp_config *cfg, struct io_udp **ret, struct io_why *why);
 struct io_udp *io_udp_close(struct io_udp *u);
+
+/*
+ * From now on others that are opened `beside` it by this user have this one's port, too;
+ * nobody else's may. DENIED: the kernel will not.
+ */
+enum cv_err io_udp_share(struct io_udp *u);
+/*
+ * All that share it are open: a datagram comes to the one with the number (fourth octet >>
+ * IO_SHARE_SHIFT) % sockets, in the order in which they were opened, and to the first when it
+ * begins with 'd'; a filter in the kernel sees to it. DENIED: it will not; then datagrams
+ * come to any.
+ */
+enum cv_err io_udp_steer(struct io_udp *u, unsigned sockets);
 
 /* For io_watch_new(); never close or read it. */
 int io_udp_fd(const struct io_udp *u);

@@ -5,6 +5,7 @@ and a swarm exit on loopback, by which a direct swarm is seen.
     test_relay.py CULVERT CULVERT-DHT
 """
 import json
+import os
 import signal
 import sys
 import time
@@ -91,6 +92,45 @@ class Relay(programs.Case):
         other = self.start("relay", *args, "--data-cap", "1G/month")
         other.wait_for("listening")
         self.assertFalse(self.status("capped", "--json")["data_cap"]["spent"])
+
+    def test_several_workers(self):
+        for count in ("0", "17", "two", "-1", "1.5"):
+            with self.subTest(count):
+                status, _, err = programs.run("relay", "--state", self.folder / "x", "--listen",
+                                              "127.9.0.1:0", "--workers", count)
+                self.assertEqual((status, err), (2, f"culvert: workers '{count}': is not a number "
+                                                    "from 1 to 16, or auto\n"))
+        village = Village(self, DHT, relays=0)
+        relays = [village.start("relay", f"relay{i}", "--workers", str(1 + i % 4))
+                  for i in range(8)]
+        for relay in relays:
+            relay.wait_for("relay_ready")
+        for i, relay in enumerate(relays):
+            said = self.status(f"relay{i}", "--json")
+            self.assertEqual(said["workers"], 1 + i % 4)
+            threads = len(os.listdir(f"/proc/{relay.process.pid}/task"))
+            self.assertGreaterEqual(threads, 1 + i % 4)
+        self.assertIn("Workers   4\n", self.status("relay3"))
+        # The port is shared among them, and with nobody else.
+        at = relays[3].wait_for("listening")["address"]
+        status, _, err = programs.run("relay", "--state", self.folder / "y", "--listen", at,
+                                      "--workers", "2")
+        self.assertNotEqual(status, 0)
+        self.assertIn("another program uses this UDP port", err)
+
+        film = self.film(8 << 20)
+        seeder = village.start("share", "seeder", film)
+        uri = seeder.wait_for("shared")["uri"]
+        viewers = [village.start("get", f"viewer{i}", "-o", self.folder / f"{i}.bin", uri)
+                   for i in range(3)]
+        for i, viewer in enumerate(viewers):
+            viewer.wait_for("complete")
+            self.assertEqual((self.folder / f"{i}.bin").read_bytes(), film.read_bytes())
+        carried = [self.status(f"relay{i}", "--json") for i in range(8)]
+        self.assertGreater(sum(said["cells_relayed"] for said in carried), 3 * 8192 * 5)
+        for program in (*viewers, seeder, *relays):
+            status, err = program.end(signal.SIGTERM)
+            self.assertEqual((status, err), (0, ""))
 
     def test_a_direct_swarm_through_an_exit(self):
         village = Village(self, DHT, relays=5)

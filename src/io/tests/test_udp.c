@@ -301,6 +301,53 @@ static int option(const struct io_udp *u, int level, int name) {
     return value;
 }
 
+/* Workers' sockets: as many as there are on one port, each with what its number says. */
+Test(io_udp, sockets_that_share_a_port_get_what_is_theirs) {
+    enum { SOCKETS = 3, COUNT = 1000 };
+    static const char *const addresses[] = {"127.0.0.1:0", "[::1]:0"};
+    for (unsigned v = 0; v < 2; v++) {
+        struct io_udp *u[SOCKETS] = {open_at(addresses[v], true)}, *from;
+        struct io_udp_config cfg = {.addr = io_udp_addr(u[0]), .buffer = 4 << 20};
+        struct io_why why = {""};
+        cr_assert_eq(io_udp_share(u[0]), CV_ERR_OK);
+        cfg.beside = true;
+        for (unsigned i = 1; i < SOCKETS; i++)
+            cr_assert_eq(io_udp_open(&cfg, &u[i], &why), CV_ERR_OK, "%s", why.text);
+        cr_assert_eq(io_udp_steer(u[0], SOCKETS), CV_ERR_OK);
+        /* whoever asks for it alone is refused, as ever */
+        struct io_udp *other = NULL;
+        cfg.beside = false;
+        cr_expect_eq(io_udp_open(&cfg, &other, &why), CV_ERR_EXIST);
+
+        unsigned want[SOCKETS] = {0}, got[SOCKETS] = {0};
+        for (unsigned i = 0; i < COUNT; i++) {
+            uint8_t d[1232] = {(uint8_t)(i % 7 ? i : 'd'), 1, 2, (uint8_t)(i * 37)};
+            size_t len = i % 11 ? sizeof d : i % 4; /* some have no fourth octet */
+            unsigned whose = len < 4 || d[0] == 'd' ? 0 : (d[3] >> 2) % SOCKETS;
+            struct cv_batch batch = empty();
+            if (i % 10 == 0)
+                from = open_at(addresses[v], true); /* the filter looks at nothing else */
+            uint8_t *at = cv_batch_slot(&batch);
+            memcpy(at, d, len ? len : 1);
+            struct cv_endpoint ep = cv_endpoint_udp(&cfg.addr);
+            cv_batch_commit(&batch, &ep, (uint16_t)(len ? len : 1));
+            cr_assert_eq(io_udp_send(from, &batch), CV_ERR_OK);
+            want[whose]++;
+            if (i % 10 == 9 || i == COUNT - 1)
+                io_udp_close(from);
+            struct pollfd p = {io_udp_fd(u[whose]), POLLIN, 0};
+            struct io_datagram *in;
+            cr_assert_eq(poll(&p, 1, 10000), 1, "datagram %u is not at socket %u", i, whose);
+            got[whose] += (unsigned)io_udp_receive(u[whose], &in);
+        }
+        for (unsigned i = 0; i < SOCKETS; i++) {
+            cr_expect_eq(got[i], want[i]);
+            cr_expect_gt(got[i], 100);
+            io_udp_close(u[i]);
+        }
+    }
+}
+
 Test(io_udp, looks_the_same_on_every_wire) {
     struct io_udp *four = open_at("127.0.0.1:0", false), *six = open_at("[::1]:0", false);
     cr_expect_eq(option(four, IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_DO);
