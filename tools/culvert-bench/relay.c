@@ -3,7 +3,7 @@
  * (relay_process.h), real cryptography, virtual time, no sockets. Around it, in
  * this process, clients' engines whose circuits go through it to other relays'
  * engines. Two such worlds, one with ten circuits and one with many, take turns,
- * so that whatever else the machine does meets both.
+ * so that whatever else the machine does meets both. What two workers do: relay_workers.h.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 #include "crypto/rng_seeded.h"
 #include "culvert-bench/bench.h"
 #include "culvert-bench/relay_process.h"
+#include "culvert-bench/relay_workers.h"
 #include "tunnel/engine.h"
 #include "tunnel/relaycmd.h"
 
@@ -340,14 +341,18 @@ json_t *bench_relay(const struct bench_options *o) {
     unsigned rounds = o->runs < 1 ? 1 : o->runs > ROUNDS_MAX ? ROUNDS_MAX : o->runs;
     measure(both, BURST, rounds, &together);
     measure(both, 1, rounds, &alone);
+    struct relay_workers_figures together_by_two;
+    relay_workers_measure(rounds, &together_by_two);
     json_t *ret = json_pack(
-        "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:i}", "cells_per_s_per_core",
-        1e6 / mean_us(&together, 1), "cells_per_s_per_core_few", 1e6 / mean_us(&together, 0),
-        "forward_us", together.forward[1], "backward_us", together.backward[1], "bytes_per_circuit",
-        (rss - rss_few) / (circuits - FEW), "rss_mib_50k", rss / (1 << 20), "rss_mib_few",
-        rss_few / (1 << 20), "cost_ratio_50k", mean_us(&together, 1) / mean_us(&together, 0),
-        "cost_ratio_50k_scattered", mean_us(&alone, 1) / mean_us(&alone, 0), "circuits",
-        (int)circuits, "few", (int)FEW, "burst", (int)BURST);
+        "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:i}",
+        "cells_per_s_per_core", 1e6 / mean_us(&together, 1), "cells_per_s_per_core_few",
+        1e6 / mean_us(&together, 0), "forward_us", together.forward[1], "backward_us",
+        together.backward[1], "bytes_per_circuit", (rss - rss_few) / (circuits - FEW),
+        "rss_mib_50k", rss / (1 << 20), "rss_mib_few", rss_few / (1 << 20), "cost_ratio_50k",
+        mean_us(&together, 1) / mean_us(&together, 0), "cost_ratio_50k_scattered",
+        mean_us(&alone, 1) / mean_us(&alone, 0), "two_worker_speedup", together_by_two.speedup,
+        "two_worker_cpu_ratio", together_by_two.cpu_ratio, "circuits", (int)circuits, "few",
+        (int)FEW, "burst", (int)BURST);
     world_stop(&few);
     world_stop(&many);
     return ret;
