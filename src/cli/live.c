@@ -31,7 +31,9 @@ enum {
 };
 
 #define LOOK_AGAIN CV_MSEC(20) /* at a file that may have grown */
-#define LINGER     CV_SEC(5)   /* for viewers to get the last of it */
+/* For viewers to get the last of it: so many seconds at least, then until nothing was sent
+ * for so many, and no longer than that. */
+enum { LINGER = 5, LINGER_QUIET = 3, LINGER_MOST = 60 };
 
 struct live {
     struct cli_task t;
@@ -50,6 +52,8 @@ struct live {
     bool full;               /* the recording's disk */
     bool said, ended, feeds; /* the page's camera is taken */
     bool pointing, pointed;  /* at recordings; whoever looks finds them */
+    unsigned lingers, quiet; /* seconds since the end, and since anything was sent */
+    uint64_t sent;
     struct cli_offer recorded;
 };
 
@@ -191,6 +195,27 @@ static void share_recording(struct live *l) {
     l->pointed = false;
 }
 
+static uint64_t sent_by(const struct live *l) {
+    struct node_swarm_status st;
+    for (size_t i = 0; node_swarm_status(io_host_node(l->t.c->host), i, &st); i++)
+        if (st.swarm == l->t.swarm)
+            return st.sent;
+    return 0;
+}
+
+/* Once a second from the end on. */
+static void linger(struct live *l) {
+    uint64_t sent = sent_by(l);
+    cv_usec now = io_clock_now().mono;
+    l->quiet = sent == l->sent ? l->quiet + 1 : 0;
+    l->sent = sent;
+    if (l->lingers >= LINGER_MOST || (l->lingers >= LINGER && l->quiet >= LINGER_QUIET))
+        cli_task_end(&l->t, CLI_OK);
+    else
+        io_timer_at(l->timer, now, cv_usec_add(now, CV_SEC(1)));
+    l->lingers++;
+}
+
 static void end(struct live *l) {
     char hex[2 * CV_SHA_MAX + 1], sentence[256] = "The broadcast has ended";
     uint8_t root[CV_SHA_MAX];
@@ -208,7 +233,7 @@ static void end(struct live *l) {
     if (l->record >= 0)
         share_recording(l);
     else
-        io_timer_at(l->timer, io_clock_now().mono, cv_usec_add(io_clock_now().mono, LINGER));
+        linger(l);
 }
 
 /* The chunk into the recording; false: the rest of it has to wait, or all is over. */
@@ -296,8 +321,8 @@ static void on_timer(void *ctx) {
     struct live *l = ctx;
     if (!l->ended)
         pump(l);
-    else if (l->record < 0) /* after LINGER; a recording is shared until somebody ends that */
-        cli_task_end(&l->t, CLI_OK);
+    else if (l->record < 0) /* a recording is shared until somebody ends that */
+        linger(l);
 }
 
 static void on_event(struct cli_task *t, const struct node_event *ev) {

@@ -62,8 +62,8 @@ static enum cv_err save(struct cli_session *c, const char *name, const struct ke
 }
 
 static unsigned point(struct cli_session *c, const struct kept *k, cv_handle swarm) {
-    enum cv_err err = node_point(io_host_node(c->host), io_host_now(c->host), swarm, &k->channel,
-                                 k->octets);
+    enum cv_err err =
+        node_point(io_host_node(c->host), io_host_now(c->host), swarm, &k->channel, k->octets);
     io_host_kick(c->host);
     return err ? 0 : k->list.count;
 }
@@ -144,8 +144,7 @@ char *cli_recordings_say(const struct node_recordings *r, const struct node_uri 
         char size[CLI_HUMAN_MAX], day[32] = "";
         struct tm tm;
         time_t ended = (time_t)r->v[i].ended;
-        const char *uri =
-            json_string_value(json_object_get(json_array_get(list, i), "uri"));
+        const char *uri = json_string_value(json_object_get(json_array_get(list, i), "uri"));
         if (localtime_r(&ended, &tm))
             strftime(day, sizeof day, "%Y-%m-%d %H:%M", &tm);
         if (n < CLI_RECORDINGS_TEXT)

@@ -26,10 +26,10 @@ struct run {
     struct cli_progress progress;
     struct cli_player player;
     struct cli_ingest ingest;
-    const char *socket; /* of the node that does it; NULL: .. */
+    const char *socket;      /* of the node that does it; NULL: .. */
     struct gateway *gateway; /* .. it is our own */
-    const char *uri; /* what a player is started for */
-    int status; /* -1: goes on */
+    const char *uri;         /* what a player is started for */
+    int status;              /* -1: goes on */
 };
 
 /* The page, with the right to it in this link for once, and the film that it plays. */

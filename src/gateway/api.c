@@ -386,13 +386,15 @@ static void serve_page(struct gw_api *a, struct evhttp_request *req) {
 
 static void serve_ticket(struct gw_api *a, struct evhttp_request *req) {
     char link[GW_LINK_MAX];
-    answer(req, json_pack("{s:s*}", "page", a->gateway ? gateway_page_once(a->gateway, link) : NULL));
+    answer(req,
+           json_pack("{s:s*}", "page", a->gateway ? gateway_page_once(a->gateway, link) : NULL));
 }
 
 static void serve_token(struct gw_api *a, struct evhttp_request *req) {
     const struct evkeyvalq *in = evhttp_request_get_input_headers(req);
     const char *token =
-        a->gateway ? gateway_take_ticket(a->gateway, evhttp_find_header(in, "Authorization")) : NULL;
+        a->gateway ? gateway_take_ticket(a->gateway, evhttp_find_header(in, "Authorization"))
+                   : NULL;
     if (token)
         answer(req, json_pack("{s:s}", "token", token));
     else

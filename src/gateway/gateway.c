@@ -79,9 +79,9 @@ const char *gateway_page(const struct gateway *g, char out[GW_LINK_MAX]) {
 }
 
 const char *gateway_page_once(struct gateway *g, char out[GW_LINK_MAX]) {
-    snprintf(out, GW_LINK_MAX, "http://%s/#k=%s", g->self.hosts[0],
-             gw_ticket_new(&g->tickets, g->cfg.token, sizeof g->cfg.token,
-                           io_host_now(g->host).mono));
+    snprintf(
+        out, GW_LINK_MAX, "http://%s/#k=%s", g->self.hosts[0],
+        gw_ticket_new(&g->tickets, g->cfg.token, sizeof g->cfg.token, io_host_now(g->host).mono));
     return out;
 }
 

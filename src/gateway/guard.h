@@ -22,9 +22,9 @@
 #include <stddef.h>
 
 enum gw_area {
-    GW_AREA_MEDIA, /* a file; its token is checked where the file is known */
-    GW_AREA_PAGE,  /* the page's own files: nothing in them is secret */
-    GW_AREA_API,   /* all that can be seen and done */
+    GW_AREA_MEDIA,  /* a file; its token is checked where the file is known */
+    GW_AREA_PAGE,   /* the page's own files: nothing in them is secret */
+    GW_AREA_API,    /* all that can be seen and done */
     GW_AREA_TICKET, /* where a ticket is taken; it is checked there */
 };
 

@@ -10,6 +10,7 @@
 #include "gateway/media.h"
 #include "gateway/reply.h"
 #include "gateway/segments.h"
+#include "io/clock.h"
 
 /* What a request is for: a playlist, or, with `send`, a part. */
 struct wish {
@@ -88,8 +89,9 @@ static void on_close(struct evhttp_connection *conn, void *arg) {
         evhttp_request_free(req);
 }
 
-static void send_playlist(const struct stream *s, struct evhttp_request *req, const char *suffix) {
-    char *text = gw_segments_playlist(&s->segments, suffix);
+static void send_playlist(const struct stream *s, struct evhttp_request *req,
+                          const struct wish *w) {
+    char *text = gw_segments_playlist(&s->segments, w->suffix, w->until.skip);
     if (!text) {
         gw_refuse(req, 503, "Service Unavailable");
         return;
@@ -137,7 +139,7 @@ static void answer(const struct stream *s, struct evhttp_request *req, const str
     else if (w->send)
         gw_refuse(req, 404, "Not Found");
     else if (w->until.any || gw_segments_has(&s->segments, w->until.segment, w->until.part))
-        send_playlist(s, req, w->suffix);
+        send_playlist(s, req, w);
     else
         gw_refuse(req, 400, "That segment is too far ahead");
 }
@@ -225,6 +227,8 @@ static void advance(struct gw_hls *h, struct stream *s) {
         read += (uint64_t)got;
     }
     s->behind = read >= GW_HLS_TURN;
+    if (!s->behind)
+        gw_segments_date(&s->segments, io_clock_wall_ms());
     if (s->behind) {
         cv_usec now = io_host_now(h->host).mono;
         io_timer_at(h->turn, now, now);

@@ -47,6 +47,7 @@ struct gw_hls_until {
     bool any; /* whatever it names: the rest means nothing */
     uint64_t segment;
     int64_t part; /* -1: all of the segment */
+    bool skip;    /* a delta update is enough */
 };
 
 /* Answers a request for the playlist of a live swarm, now or later; headers that all

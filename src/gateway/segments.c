@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Of two time stamps, which turn over. */
 static int64_t behind(uint64_t time, uint64_t begun) {
@@ -16,6 +17,54 @@ static void drop_oldest(struct gw_segments *s) {
     s->oldest = (s->oldest + 1) % GW_SEGMENTS_MAX;
     s->count--;
     s->sequence++;
+}
+
+static struct gw_segment *segment_at(struct gw_segments *s, size_t i) {
+    return &s->list[(s->oldest + i) % GW_SEGMENTS_MAX];
+}
+
+/* ---- dates ---- */
+
+/* What has been shown when the next picture is, in the order of time. */
+static int64_t shown(const struct gw_segments *s) {
+    int64_t time = s->newest + s->between;
+    return time < GW_SEGMENT_MOST ? time : GW_SEGMENT_MOST;
+}
+
+static int64_t milliseconds(int64_t time) {
+    return time / (GW_TS_CLOCK / 1000);
+}
+
+/* Of segment `i`, or of the one that grows (count) as far as it has come. */
+static int64_t length(struct gw_segments *s, size_t i) {
+    return milliseconds(i == s->count ? shown(s) : segment_at(s, i)->time);
+}
+
+static int64_t *date_of(struct gw_segments *s, size_t i) {
+    return i == s->count ? &s->date : &segment_at(s, i)->date;
+}
+
+static bool joins(struct gw_segments *s, size_t i) {
+    return i > 0 && !(i == s->count ? s->open_gap : segment_at(s, i)->gap);
+}
+
+/* What was seen last was seen now, and everything before that before it. What joins a
+ * segment that has a date goes on from there; a hole has no length that is known. */
+void gw_segments_date(struct gw_segments *s, int64_t wall) {
+    size_t n = s->count + s->open, i = n;
+    int64_t left = 0, before = 1; /* of all that has no date; when the one before it ends */
+    if (wall <= 0)
+        return;
+    while (i > 0 && !*date_of(s, i - 1))
+        left += length(s, --i);
+    if (i > 0)
+        before = *date_of(s, i - 1) + length(s, i - 1);
+    for (; i < n; i++) {
+        bool goes_on = joins(s, i) || wall - left < before;
+        *date_of(s, i) = goes_on ? before : wall - left;
+        left -= length(s, i);
+        before = *date_of(s, i) + length(s, i);
+    }
 }
 
 static uint32_t seconds(int64_t time) {
@@ -56,12 +105,6 @@ static void cut_part(struct gw_segments *s, uint64_t end, int64_t time, bool nex
     s->part_key = next_key;
 }
 
-/* What has been shown when the next picture is, in the order of time. */
-static int64_t shown(const struct gw_segments *s) {
-    int64_t time = s->newest + s->between;
-    return time < GW_SEGMENT_MOST ? time : GW_SEGMENT_MOST;
-}
-
 /* A picture of the segment that grows: with it, its part would get too long. */
 static void look_at_part(struct gw_segments *s, const struct gw_ts_point *p) {
     int64_t time = shown(s), lasts = time - s->part_begun;
@@ -99,7 +142,7 @@ static void close_at(struct gw_segments *s, uint64_t end, int64_t time) {
     if (rest)
         cut_part(s, end, time, false);
     s->list[(s->oldest + s->count++) % GW_SEGMENTS_MAX] = (struct gw_segment){
-        .first = s->first, .end = end, .time = (uint32_t)time, .gap = s->open_gap};
+        .first = s->first, .end = end, .time = (uint32_t)time, .gap = s->open_gap, .date = s->date};
     /* What was promised is kept, unless pictures are further apart than that. */
     if (s->target && seconds(time) > s->target)
         s->target = seconds(time);
@@ -110,6 +153,7 @@ static void begin(struct gw_segments *s, const struct gw_ts_point *p) {
     s->open = true;
     s->open_gap = s->gap;
     s->gap = false;
+    s->date = 0;
     s->first = s->part_first = p->at;
     s->begun = p->time;
     s->newest = 0; /* pictures go on to be as far apart as they were */
@@ -195,6 +239,14 @@ bool gw_segments_ready(const struct gw_segments *s) {
 
 /* ---- the playlist ---- */
 
+static void write_date(FILE *out, int64_t date) {
+    time_t second = (time_t)(date / 1000);
+    struct tm tm;
+    char text[32];
+    if (date > 0 && gmtime_r(&second, &tm) && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm))
+        fprintf(out, "#EXT-X-PROGRAM-DATE-TIME:%s.%03dZ\n", text, (int)(date % 1000));
+}
+
 /* The parts of segment `number`, when all that were made are known; *i: where they are
  * looked for. */
 static void write_parts(const struct gw_segments *s, FILE *out, uint64_t number, size_t *i,
@@ -208,14 +260,17 @@ static void write_parts(const struct gw_segments *s, FILE *out, uint64_t number,
     }
 }
 
-static void write_head(const struct gw_segments *s, FILE *out) {
+static void write_head(const struct gw_segments *s, FILE *out, bool delta) {
     uint32_t target = s->target ? s->target : GW_SEGMENT_MOST / GW_TS_CLOCK;
-    fprintf(out, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:%" PRIu32 "\n", target);
+    fprintf(out, "#EXTM3U\n#EXT-X-VERSION:%d\n#EXT-X-TARGETDURATION:%" PRIu32 "\n", delta ? 9 : 6,
+            target);
     if (s->part_target)
         fprintf(out,
-                "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=%.5f\n"
+                "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=%" PRIu32
+                ".0,PART-HOLD-BACK=%.5f\n"
                 "#EXT-X-PART-INF:PART-TARGET=%.5f\n",
-                3.0 * s->part_target / GW_TS_CLOCK, (double)s->part_target / GW_TS_CLOCK);
+                GW_SKIP_TARGETS * target, 3.0 * s->part_target / GW_TS_CLOCK,
+                (double)s->part_target / GW_TS_CLOCK);
     fprintf(out, "#EXT-X-MEDIA-SEQUENCE:%" PRIu64 "\n#EXT-X-DISCONTINUITY-SEQUENCE:%" PRIu64 "\n",
             s->sequence, s->gaps);
 }
@@ -225,21 +280,41 @@ static void write_open(const struct gw_segments *s, FILE *out, size_t *i, const 
     if (!s->open || !s->part_target)
         return;
     fputs(s->open_gap ? "#EXT-X-DISCONTINUITY\n" : "", out);
+    if (s->open_gap)
+        write_date(out, s->date);
     write_parts(s, out, gw_segments_next(s), i, suffix);
     fprintf(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p%" PRIu64 ".ts%s\"\n", s->part_first,
             suffix);
 }
 
-char *gw_segments_playlist(const struct gw_segments *s, const char *suffix) {
+/* How many of the oldest end so far before the end of the playlist that they need not be
+ * said again. */
+static size_t skipped(const struct gw_segments *s) {
+    int64_t left = (int64_t)GW_SKIP_TARGETS * s->target * GW_TS_CLOCK;
+    size_t n = s->count;
+    if (!s->part_target || s->ended)
+        return 0;
+    left -= s->open ? s->part_begun : 0;
+    for (; n > 0 && left > 0; n--)
+        left -= s->list[(s->oldest + n - 1) % GW_SEGMENTS_MAX].time;
+    return n;
+}
+
+char *gw_segments_playlist(const struct gw_segments *s, const char *suffix, bool skip) {
     char *text = NULL;
+    size_t from = skip ? skipped(s) : 0;
     size_t len = 0, part = 0;
     FILE *out = open_memstream(&text, &len);
     if (!out)
         return NULL;
-    write_head(s, out);
-    for (size_t i = 0; i < s->count; i++) {
+    write_head(s, out, from > 0);
+    if (from > 0)
+        fprintf(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS=%zu\n", from);
+    for (size_t i = from; i < s->count; i++) {
         const struct gw_segment *g = &s->list[(s->oldest + i) % GW_SEGMENTS_MAX];
         fputs(g->gap ? "#EXT-X-DISCONTINUITY\n" : "", out);
+        if (g->gap || i == from) /* those that join it follow from its length */
+            write_date(out, g->date);
         if (s->part_target && i + GW_PARTS_SEGMENTS >= s->count)
             write_parts(s, out, s->sequence + i, &part, suffix);
         fprintf(out, "#EXTINF:%.3f,\n%" PRIu64 "-%" PRIu64 ".ts%s\n", (double)g->time / GW_TS_CLOCK,

@@ -7,6 +7,10 @@
  * While a segment grows, its parts are named already (Low-Latency HLS, RFC 8216bis): some
  * pictures each, a third of a second together, and the place of the one that comes next.
  *
+ * When its pictures were to be seen is said, too (EXT-X-PROGRAM-DATE-TIME): by the clock
+ * of this machine, as they came when they were first looked at, so that players that hang
+ * on one playlist can agree. A stream that comes with less delay later is ahead of it.
+ *
  * A segment is named by its octets in the stream, so that nothing but this list knows
  * of it and it can be asked for as long as the octets are there; a part by its first
  * octet, because its end is not known when it is first named. Pure; constant memory.
@@ -28,6 +32,8 @@ enum {
 
     GW_PART_TIME = GW_TS_CLOCK * 34 / 100, /* unless pictures are further apart */
     GW_PARTS_SEGMENT = 64,                 /* of a segment; the last one takes the rest */
+    GW_SKIP_TARGETS = 6, /* target durations from the end on that a delta update always has */
+
     GW_PARTS_SEGMENTS = 3, /* so many whole segments, the newest, are named in parts, too */
     GW_PARTS_MAX = (GW_PARTS_SEGMENTS + 1) * GW_PARTS_SEGMENT,
 };
@@ -36,6 +42,7 @@ struct gw_segment {
     uint64_t first, end; /* octets of the stream: [first, end) */
     uint32_t time;       /* in GW_TS_CLOCK */
     bool gap;            /* nothing joins it to the one before */
+    int64_t date;        /* Unix milliseconds when it begins; 0: not known */
 };
 
 struct gw_part {
@@ -52,6 +59,7 @@ struct gw_segments {
     uint32_t target;          /* seconds; 0: not promised yet */
     bool open, open_gap, gap; /* of the one that grows; of the next one */
     uint64_t first;
+    int64_t date;                       /* of the one that grows, as above */
     uint64_t begun;                     /* time of its first picture */
     int64_t newest;                     /* of its last picture, behind that */
     int64_t between;                    /* of the last two */
@@ -67,6 +75,10 @@ struct gw_segments {
 
 /* The next picture of the stream, in order. */
 void gw_segments_add(struct gw_segments *s, const struct gw_ts_point *p);
+
+/* All that has come until now (Unix milliseconds; 0: not known) was added: what has no date
+ * yet gets one. A date that was given stays. */
+void gw_segments_date(struct gw_segments *s, int64_t wall);
 
 /* Octets are missing: of what grows only the parts that were named stay, and the next
  * key frame begins anew. */
@@ -97,8 +109,10 @@ enum gw_part_is {
 /* The part that begins at octet `first`; *ret_end is set when it is whole. */
 enum gw_part_is gw_segments_part(const struct gw_segments *s, uint64_t first, uint64_t *ret_end);
 
-/* The playlist; every name in it ends with `suffix`. free() it. NULL: out of memory. */
-char *gw_segments_playlist(const struct gw_segments *s, const char *suffix);
+/* The playlist; every name in it ends with `suffix`. `skip`: whoever has an earlier one,
+ * not older than half of GW_SKIP_TARGETS, is not told of the oldest segments again (a delta
+ * update). free() it. NULL: out of memory. */
+char *gw_segments_playlist(const struct gw_segments *s, const char *suffix, bool skip);
 
 /* Reads the name of a segment, or of a part. */
 bool gw_segment_parse(const char *name, uint64_t *ret_first, uint64_t *ret_end);

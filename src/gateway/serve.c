@@ -170,9 +170,12 @@ static bool read_until(struct evhttp_request *req, struct gw_hls_until *ret) {
         return false; /* its token was read from there */
     bool ok = read_number(&query, "_HLS_msn", &segment, &number) &&
               read_number(&query, "_HLS_part", &part, &of_part) && (segment || !part);
+    const char *how = evhttp_find_header(&query, "_HLS_skip");
+    bool skip = how && (strcmp(how, "YES") == 0 || strcmp(how, "v2") == 0);
     evhttp_clear_headers(&query);
     if (ok && segment)
         *ret = (struct gw_hls_until){.segment = number, .part = part ? (int64_t)of_part : -1};
+    ret->skip = skip;
     return ok;
 }
 

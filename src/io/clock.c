@@ -2,6 +2,12 @@
 
 #include <time.h>
 
+int64_t io_clock_wall_ms(void) {
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    return wall.tv_sec < IO_CLOCK_EARLIEST ? 0 : wall.tv_sec * 1000 + wall.tv_nsec / 1000000;
+}
+
 struct cv_now io_clock_now(void) {
     struct timespec mono, wall;
     clock_gettime(CLOCK_MONOTONIC, &mono);

@@ -6,6 +6,8 @@
 
 /* Monotonic microseconds (never 0) and Unix seconds. Never fails. */
 struct cv_now io_clock_now(void);
+/* Unix milliseconds, 0 as above: for what is shown to people and players. */
+int64_t io_clock_wall_ms(void);
 
 /*
  * A wall clock before 2024 is not believed and told as unknown (0): a machine

@@ -23,8 +23,7 @@ static size_t cut(const char *name, size_t max) {
 }
 
 static bool same(const struct node_recording *a, const struct node_recording *b) {
-    return a->hash == b->hash &&
-           memcmp(a->root, b->root, cv_sha_len((enum cv_sha)a->hash)) == 0;
+    return a->hash == b->hash && memcmp(a->root, b->root, cv_sha_len((enum cv_sha)a->hash)) == 0;
 }
 
 void node_recordings_add(struct node_recordings *r, const struct node_uri *recorded,

@@ -36,14 +36,14 @@ struct node_swarm {
     cv_handle view, share; /* hidden swarms: the tunnel's side, 0 = not (yet) */
     cv_handle
         circuit; /* open swarms, viewer: to the relay; through an exit: to that; 0 = not (yet) */
-    struct node_way *way; /* through an exit; NULL: other modes */
+    struct node_way *way;           /* through an exit; NULL: other modes */
     struct node_pointing *pointing; /* a channel and its recordings; NULL: of others */
-    uint32_t transaction; /* of the OPEN that was asked there, 0 = none */
-    dht_op announce;      /* direct swarms that we have: kept in the DHT; 0 = not */
-    uint64_t edge;        /* live swarms, viewer: one behind the newest verified chunk */
-    bool complete;        /* everything is verified */
-    bool worth_sharing;   /* enough is there to be a seeder too */
-    bool shared;          /* SHARED was said */
+    uint32_t transaction;           /* of the OPEN that was asked there, 0 = none */
+    dht_op announce;                /* direct swarms that we have: kept in the DHT; 0 = not */
+    uint64_t edge;                  /* live swarms, viewer: one behind the newest verified chunk */
+    bool complete;                  /* everything is verified */
+    bool worth_sharing;             /* enough is there to be a seeder too */
+    bool shared;                    /* SHARED was said */
 };
 
 /* A look-up or put that the node's DHT does for somebody else's circuit. */
@@ -147,7 +147,8 @@ struct node {
     struct cv_run scratch_runs[NODE_SCRATCH_RUNS];
 
     struct {
-        uint64_t nobodys, circuit_full, events_lost, events_merged, settled_short, proofs, pointers_refused;
+        uint64_t nobodys, circuit_full, events_lost, events_merged, settled_short, proofs,
+            pointers_refused;
     } counters;
 };
 

@@ -2,7 +2,8 @@
  * The state of hidden swarms, shared by the files that are hidden.h: hidden.c
  * (swarms, roads, datagrams), search.c (a viewer reads slots), meet.c (a viewer
  * meets seeders), seeder.c (introduction points and visitors), publish.c (a
- * seeder writes slots), pointer.c (a slot for something else), named.c (contacts that peers name). Nobody else includes this.
+ * seeder writes slots), pointer.c (a slot for something else), named.c (contacts that peers name).
+ * Nobody else includes this.
  *
  * A *road* is a circuit of ours with its purpose. Events only set what they
  * mean in a road or a part; then the owner's work function looks at everything

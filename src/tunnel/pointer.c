@@ -51,9 +51,8 @@ static void ended(struct tun_hidden *h) {
         return;
     }
     p->pause = 0;
-    p->due = cv_usec_add(now(h), p->writes
-                                     ? CV_SEC(cv_rng_between(tun_hidden_rng(h), 1800, 3600))
-                                     : tun_hidden_pause(h, CV_SEC(600), CV_SEC(10)));
+    p->due = cv_usec_add(now(h), p->writes ? CV_SEC(cv_rng_between(tun_hidden_rng(h), 1800, 3600))
+                                           : tun_hidden_pause(h, CV_SEC(600), CV_SEC(10)));
 }
 
 /* A reader near a turn looks at both periods in turn, as the writer's clock may be another. */

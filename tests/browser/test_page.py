@@ -95,6 +95,7 @@ class Page(programs.Case):
             browser.wait("document.getElementById('stage').hidden")
             self.assertEqual(browser.log(), [])
             self.parts(browser, uri)
+        self.recordings()
 
     def parts(self, browser, uri):
         """The same by the player that can go back: it fetches parts, and shows the past."""
@@ -168,7 +169,7 @@ class Page(programs.Case):
         self.assertNotIn(ticket, json.dumps([play.events, self.node.events]))
         return link, ticket
 
-    def test_play_opens_the_page(self):
+    def play_opens(self):
         """`play` with the browser: the page comes up with the film playing; its link is worth
         nothing to whoever reads it afterwards, and one that somebody else made plays nothing."""
         link, ticket = self.opened_by_play()
@@ -204,10 +205,10 @@ class Page(programs.Case):
             browser.wait("document.getElementById('trouble').textContent.includes('token')")
             self.assertTrue(browser.run("return document.getElementById('stage').hidden;"))
 
-    def test_recordings_of_a_channel(self):
+    def recordings(self):
         """A channel that is silent shows what it broadcast, and plays it."""
         read, write = os.pipe()
-        source = programs.Program("live", *self.village.options("source"), "--record",
+        source = programs.Program("live", *self.village.options("recorder"), "--record",
                                   self.folder / "evening.mp4", "--name", "Evenings", "-", stdin=read)
         os.close(read)
         self.running.append(source)
@@ -252,6 +253,7 @@ class Page(programs.Case):
         self.fail(f"an idle page changes: {found}")
 
     def test_everything(self):
+        self.play_opens()
         with Browser() as browser:
             self.strangers()
             self.idle(browser)

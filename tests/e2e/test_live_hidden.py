@@ -6,6 +6,7 @@ Nobody has an address of anybody.
     test_live_hidden.py CULVERT CULVERT-DHT
 """
 import base64
+import datetime
 import os
 import signal
 import struct
@@ -15,6 +16,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import m3u8
 from nacl.signing import VerifyKey
 
 import programs
@@ -133,6 +135,47 @@ class LiveHidden(programs.Case):
                 error.close()
         self.assertGreaterEqual(self.number(lines), number)
 
+    def numbered(self, url):
+        """Segments by their number, as another parser reads them, each with its date; and how
+        many were skipped. (Its own dates count parts twice.)"""
+        with urllib.request.urlopen(url, timeout=120) as answer:
+            read = m3u8.loads(answer.read().decode())
+        skipped = read.skip.skipped_segments if read.skip else 0
+        rows, date = {}, None
+        for i, segment in enumerate(s for s in read.segments if s.uri):
+            date = segment.program_date_time or date
+            rows[read.media_sequence + skipped + i] = (segment.uri, date)
+            date += datetime.timedelta(seconds=segment.duration)
+        return rows, skipped
+
+    def updates(self, hls):
+        """Each segment has a date, of about now; who has a list is told the end of it alone,
+        and that is the end of the whole."""
+        now = datetime.datetime.now(datetime.timezone.utc)
+        whole, skipped = self.numbered(hls)
+        self.assertEqual(skipped, 0)
+        dates = [date for _, date in whole.values()]
+        self.assertEqual(dates, sorted(dates))
+        self.assertLess(abs(dates[-1] - now), datetime.timedelta(minutes=5))
+        number = max(whole)
+        for _ in range(60):  # one more each time, until some are old enough
+            try:
+                rest, skipped = self.numbered(f"{hls}&_HLS_skip=YES&_HLS_msn={number}")
+            except urllib.error.HTTPError as error:
+                self.assertEqual(error.code, 503)  # it stands still on a machine that does
+                error.close()
+                continue
+            if skipped:
+                break
+            number = max(rest) + 1
+        self.assertGreater(skipped, 0)
+        again, _ = self.numbered(hls)
+        self.assertLess(min(again), min(rest))
+        for number, (name, date) in rest.items():
+            if number in again:
+                self.assertEqual(name, again[number][0])
+                self.assertLess(abs(date - again[number][1]), datetime.timedelta(seconds=0.2))
+
     def test_a_camera_is_watched_by_two(self):
         pipe, uri = self.broadcast()
         ffmpeg = camera(pipe)
@@ -152,6 +195,7 @@ class LiveHidden(programs.Case):
         self.frames(link, 50)
         self.segments(hls)
         self.parts(hls)
+        self.updates(hls)
         out = self.folder / "kept.ts"
         keeper = self.village.start("get", "keeper", "-o", out, uri)
         keeper.wait_for("tuned", 120)

@@ -6,8 +6,8 @@
  * Property: the same pictures in whatever pieces it comes; each begins at a sync octet,
  * behind the one before; segments lie one behind the other and say when they do not
  * join; none is longer than the playlist promises, which is never more than
- * GW_SEGMENT_MOST; parts make whole segments up; every name in the playlist reads as
- * the octets of its segment, or as a part that is known.
+ * GW_SEGMENT_MOST; each says when it was, none before the one before it; parts make whole segments
+ * up; every name in the playlist reads as the octets of its segment, or as a part that is known.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -47,6 +47,8 @@ static void read_stream(struct run *r, const uint8_t *stream, size_t len, size_t
         }
         gw_ts_feed(&r->ts, stream + at, len - at < piece ? len - at : piece);
         take(r, stream, len);
+        /* by a clock that runs, and is set back now and then */
+        gw_segments_date(&r->segments, 1780000000000 + (int64_t)(at * (at % 5)));
     }
 }
 
@@ -55,6 +57,7 @@ static void check_list(const struct gw_segments *s) {
     for (size_t i = 0; i < s->count; i++) {
         const struct gw_segment *g = &s->list[(s->oldest + i) % GW_SEGMENTS_MAX];
         assert(g->first < g->end && g->time > 0);
+        assert(g->date > 0 && (!before || g->date >= before->date));
         assert(!before || (g->first >= before->end && (g->gap || g->first == before->end)));
         assert(!s->target || (g->time + GW_TS_CLOCK / 2) / GW_TS_CLOCK <= s->target);
         before = g;
@@ -96,11 +99,13 @@ static void check_name(const struct gw_segments *s, char *line) {
     assert(gw_segments_part(s, first, &end) == (hint ? GW_PART_NEXT : GW_PART_WHOLE));
 }
 
-static void check_playlist(const struct gw_segments *s) {
-    char *text = gw_segments_playlist(s, ""), *rest = text, *line;
-    size_t i = 0;
+static void check_playlist(const struct gw_segments *s, bool skip) {
+    char *text = gw_segments_playlist(s, "", skip), *rest = text, *line;
+    char *told = text ? strstr(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS=") : NULL;
+    size_t i = told ? strtoul(told + 29, NULL, 10) : 0;
     if (!text)
         abort();
+    assert(!told || (skip && i > 0 && i < s->count && !s->ended));
     while ((line = strsep(&rest, "\n")) != NULL) {
         uint64_t first, end;
         if (line[0] == '#')
@@ -127,14 +132,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     assert(hole || (whole.points == pieces.points && whole.sum == pieces.sum));
     check_list(&pieces.segments);
     check_parts(&pieces.segments);
-    check_playlist(&pieces.segments);
+    check_playlist(&pieces.segments, false);
+    check_playlist(&pieces.segments, true);
     gw_segments_forget(&pieces.segments, len / 2);
     check_list(&pieces.segments);
     check_parts(&pieces.segments);
     gw_segments_end(&pieces.segments, len);
+    gw_segments_date(&pieces.segments, 1780000000000);
     check_list(&pieces.segments);
     check_parts(&pieces.segments);
-    check_playlist(&pieces.segments);
+    check_playlist(&pieces.segments, true);
     assert(gw_segments_ready(&pieces.segments));
     return 0;
 }

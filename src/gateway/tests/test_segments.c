@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "gateway/segments.h"
 #include "support/suite.h"
@@ -17,7 +18,7 @@ static void pictures(struct gw_segments *s, uint64_t *at, uint64_t *time, size_t
 }
 
 static void expect_text(const struct gw_segments *s, const char *want) {
-    char *text = gw_segments_playlist(s, "?k=1");
+    char *text = gw_segments_playlist(s, "?k=1", false);
     cr_expect_str_eq(text, want);
     free(text);
 }
@@ -30,34 +31,36 @@ Test(gw_segments, a_second_each_cut_at_key_frames) {
     cr_expect_not(gw_segments_ready(&s), "players want three");
     pictures(&s, &at, &time, 1, 25);
     cr_expect(gw_segments_ready(&s));
-    expect_text(&s, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:1\n"
-                    "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.02000\n"
-                    "#EXT-X-PART-INF:PART-TARGET=0.34000\n"
-                    "#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n"
-                    "#EXT-X-PART:DURATION=0.32000,URI=\"p0.ts?k=1\",INDEPENDENT=YES\n"
-                    "#EXT-X-PART:DURATION=0.32000,URI=\"p16000.ts?k=1\"\n"
-                    "#EXT-X-PART:DURATION=0.32000,URI=\"p32000.ts?k=1\"\n"
-                    "#EXT-X-PART:DURATION=0.04000,URI=\"p48000.ts?k=1\"\n"
-                    "#EXTINF:1.000,\n0-50000.ts?k=1\n"
-                    "#EXT-X-PART:DURATION=0.32000,URI=\"p50000.ts?k=1\",INDEPENDENT=YES\n"
-                    "#EXT-X-PART:DURATION=0.32000,URI=\"p66000.ts?k=1\"\n"
-                    "#EXT-X-PART:DURATION=0.32000,URI=\"p82000.ts?k=1\"\n"
-                    "#EXT-X-PART:DURATION=0.04000,URI=\"p98000.ts?k=1\"\n"
-                    "#EXTINF:1.000,\n50000-100000.ts?k=1\n"
-                    "#EXT-X-PART:DURATION=0.32000,URI=\"p100000.ts?k=1\",INDEPENDENT=YES\n"
-                    "#EXT-X-PART:DURATION=0.32000,URI=\"p116000.ts?k=1\"\n"
-                    "#EXT-X-PART:DURATION=0.32000,URI=\"p132000.ts?k=1\"\n"
-                    "#EXT-X-PART:DURATION=0.04000,URI=\"p148000.ts?k=1\"\n"
-                    "#EXTINF:1.000,\n100000-150000.ts?k=1\n"
-                    "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p150000.ts?k=1\"\n");
+    expect_text(
+        &s, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:1\n"
+            "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=6.0,PART-HOLD-BACK=1.02000\n"
+            "#EXT-X-PART-INF:PART-TARGET=0.34000\n"
+            "#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n"
+            "#EXT-X-PART:DURATION=0.32000,URI=\"p0.ts?k=1\",INDEPENDENT=YES\n"
+            "#EXT-X-PART:DURATION=0.32000,URI=\"p16000.ts?k=1\"\n"
+            "#EXT-X-PART:DURATION=0.32000,URI=\"p32000.ts?k=1\"\n"
+            "#EXT-X-PART:DURATION=0.04000,URI=\"p48000.ts?k=1\"\n"
+            "#EXTINF:1.000,\n0-50000.ts?k=1\n"
+            "#EXT-X-PART:DURATION=0.32000,URI=\"p50000.ts?k=1\",INDEPENDENT=YES\n"
+            "#EXT-X-PART:DURATION=0.32000,URI=\"p66000.ts?k=1\"\n"
+            "#EXT-X-PART:DURATION=0.32000,URI=\"p82000.ts?k=1\"\n"
+            "#EXT-X-PART:DURATION=0.04000,URI=\"p98000.ts?k=1\"\n"
+            "#EXTINF:1.000,\n50000-100000.ts?k=1\n"
+            "#EXT-X-PART:DURATION=0.32000,URI=\"p100000.ts?k=1\",INDEPENDENT=YES\n"
+            "#EXT-X-PART:DURATION=0.32000,URI=\"p116000.ts?k=1\"\n"
+            "#EXT-X-PART:DURATION=0.32000,URI=\"p132000.ts?k=1\"\n"
+            "#EXT-X-PART:DURATION=0.04000,URI=\"p148000.ts?k=1\"\n"
+            "#EXTINF:1.000,\n100000-150000.ts?k=1\n"
+            "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p150000.ts?k=1\"\n");
     gw_segments_end(&s, at);
     gw_segments_forget(&s, 150000);
-    expect_text(&s, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:1\n"
-                    "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.02000\n"
-                    "#EXT-X-PART-INF:PART-TARGET=0.34000\n"
-                    "#EXT-X-MEDIA-SEQUENCE:3\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n"
-                    "#EXT-X-PART:DURATION=0.04000,URI=\"p150000.ts?k=1\",INDEPENDENT=YES\n"
-                    "#EXTINF:0.040,\n150000-152000.ts?k=1\n#EXT-X-ENDLIST\n");
+    expect_text(
+        &s, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:1\n"
+            "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=6.0,PART-HOLD-BACK=1.02000\n"
+            "#EXT-X-PART-INF:PART-TARGET=0.34000\n"
+            "#EXT-X-MEDIA-SEQUENCE:3\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n"
+            "#EXT-X-PART:DURATION=0.04000,URI=\"p150000.ts?k=1\",INDEPENDENT=YES\n"
+            "#EXTINF:0.040,\n150000-152000.ts?k=1\n#EXT-X-ENDLIST\n");
 }
 
 /* Parts lie one behind the other, and make whole segments up. */
@@ -247,4 +250,86 @@ Test(gw_segments, names) {
         cr_expect_not(gw_part_parse(no_parts[i], &first), "%s", no_parts[i]);
     cr_expect_eq(first, 42);
     cr_expect(gw_part_parse("p188.ts", &first) && first == 188);
+}
+
+/* ---- dates ---- */
+
+static const struct gw_segment *segment(const struct gw_segments *s, size_t i) {
+    return &s->list[(s->oldest + i) % GW_SEGMENTS_MAX];
+}
+
+Test(gw_segments, say_when_they_were_seen) {
+    static struct gw_segments s;
+    uint64_t at = 0, time = 7 * SECOND;
+    pictures(&s, &at, &time, 90, 25); /* three and 0.6 s, all at once: the last picture is now */
+    gw_segments_date(&s, 0);
+    cr_expect_eq(segment(&s, 0)->date, 0, "an unknown clock dates nothing");
+    gw_segments_date(&s, 1780000003600);
+    for (size_t i = 0; i < 3; i++)
+        cr_expect_eq(segment(&s, i)->date, 1780000000000 + 1000 * (int64_t)i, "%zu", i);
+    cr_expect_eq(s.date, 1780000003000);
+
+    /* What joins goes on from there, whenever it comes; what was said stays. */
+    pictures(&s, &at, &time, 35, 50);
+    gw_segments_date(&s, 1780000020000);
+    gw_segments_date(&s, 1990000000000);
+    cr_expect_eq(segment(&s, 0)->date, 1780000000000);
+    cr_expect_eq(segment(&s, 3)->date, 1780000003000);
+
+    /* Behind a hole it is as late as it is, ... */
+    gw_segments_hole(&s);
+    pictures(&s, &at, &time, 26, 25);
+    gw_segments_date(&s, 1780000030040);
+    cr_expect(segment(&s, s.count - 1)->gap);
+    cr_expect_eq(segment(&s, s.count - 1)->date, 1780000029000);
+    /* ... and never before what was seen before, also when a clock was set back. */
+    gw_segments_hole(&s);
+    pictures(&s, &at, &time, 26, 25);
+    gw_segments_date(&s, 1700000000000);
+    cr_expect_eq(segment(&s, s.count - 1)->date, 1780000030000);
+    for (size_t i = 1; i < s.count; i++)
+        cr_expect_geq(segment(&s, i)->date,
+                      segment(&s, i - 1)->date + segment(&s, i - 1)->time / 90, "%zu", i);
+    char *text = gw_segments_playlist(&s, "", false), *one = strstr(text, "DATE-TIME:");
+    cr_expect_eq(strncmp(one, "DATE-TIME:2026-05-28T20:26:40.000Z\n", 35), 0, "%.40s", one);
+    unsigned dates = 0;
+    for (; one; one = strstr(one + 1, "DATE-TIME:"))
+        dates++;
+    cr_expect_eq(dates, 3, "the first, and behind each hole: %u", dates);
+    free(text);
+}
+
+Test(gw_segments, who_has_a_list_is_told_the_rest) {
+    static struct gw_segments s;
+    uint64_t at = 0, time = 0;
+    pictures(&s, &at, &time, 6 * 25 + 1, 25);
+    gw_segments_date(&s, 1780000000000);
+    char *all = gw_segments_playlist(&s, "", false), *rest = gw_segments_playlist(&s, "", true);
+    cr_expect_str_eq(all, rest, "nothing is old enough");
+    free(all);
+    free(rest);
+    pictures(&s, &at, &time, 12, 25);
+    pictures(&s, &at, &time, 12, 25);
+    pictures(&s, &at, &time, 50, 25);
+    all = gw_segments_playlist(&s, "", false);
+    rest = gw_segments_playlist(&s, "", true);
+    char *skip = strstr(rest, "#EXT-X-SKIP:SKIPPED-SEGMENTS=");
+    cr_assert_not_null(skip);
+    cr_expect(strstr(rest, "#EXT-X-VERSION:9\n"));
+    size_t skipped = strtoul(skip + 29, NULL, 10), octets = 0;
+    cr_expect_gt(skipped, 0);
+    for (size_t i = skipped; i < s.count; i++)
+        octets += segment(&s, i)->time;
+    cr_expect_geq(octets + (size_t)s.part_begun, (size_t)GW_SKIP_TARGETS * s.target * GW_TS_CLOCK);
+    octets -= segment(&s, skipped)->time;
+    cr_expect_lt(octets + (size_t)s.part_begun, (size_t)GW_SKIP_TARGETS * s.target * GW_TS_CLOCK);
+    /* From its first segment on it is the end of the whole. */
+    char *from = strstr(strstr(rest, "PROGRAM-DATE"), "\n") + 1;
+    cr_expect_str_eq(from, all + strlen(all) - strlen(from));
+    free(all);
+    free(rest);
+    gw_segments_end(&s, at);
+    rest = gw_segments_playlist(&s, "", true);
+    cr_expect_null(strstr(rest, "SKIP:"), "a list that ends is told whole");
+    free(rest);
 }
