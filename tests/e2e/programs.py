@@ -57,6 +57,12 @@ class Program:
             *lines, self.buffer = self.buffer.split(b"\n")
             self.events += [json.loads(line) for line in lines]
 
+    def drain(self):
+        """What it has printed is taken and forgotten: with a full pipe it would stand still."""
+        for pipe in (self.process.stdout, self.process.stderr):
+            while select.select([pipe], [], [], 0)[0] and os.read(pipe.fileno(), 65536):
+                pass
+
     def end(self, how=signal.SIGINT):
         """Exit status and standard error."""
         if self.process.poll() is None:
