@@ -70,7 +70,7 @@ static enum cv_err was_elsewhere(struct rep_ledger *l, uint32_t week) {
 /* The first request of the week, or that one again. */
 static enum cv_err admit(struct rep_ledger *l, struct cv_now now, const struct rep_token_request *m,
                          const uint8_t request[REP_HASH]) {
-    uint8_t first[REP_HASH];
+    uint8_t first[REP_HASH] = {0};
     uint64_t batches;
     enum cv_err err = was_elsewhere(l, m->week);
     if (!err)

@@ -234,7 +234,7 @@ static bool abused(struct world *w, struct scenario_result *ret) {
         {.family = 6, .ip = {[15] = 1}, .port = 7000},
         {.family = 6, .ip = {[10] = 0xff, 0xff, 127, 0, 0, 1}, .port = 7000},
     };
-    for (uint16_t i = 0; i < sizeof to / sizeof *to; i++)
+    for (size_t i = 0; i < sizeof to / sizeof *to; i++)
         abuse(hostile, circuit, (uint16_t)(i + 1), &to[i]);
     snprintf(ret->note, sizeof ret->note, "%llu and %llu calls left, of 60",
              (unsigned long long)wire.calls[0], (unsigned long long)wire.calls[1]);
