@@ -155,12 +155,19 @@ bool ppsp_pick(struct ppsp_channel *c, cv_usec now, uint32_t max, struct ppsp_ra
 
 /* ---- taking over -------------------------------------------------------------- */
 
-/* When a peer will have sent all it was asked for, from now. */
-static cv_usec remaining(const struct ppsp_channel *c, cv_usec now) {
+/* When a peer will have sent all it was asked for, and `more` chunks, from now. */
+static cv_usec remaining(const struct ppsp_channel *c, cv_usec now, uint64_t more) {
     uint64_t rate = ppsp_rate_get(&c->down_rate, now);
-    uint64_t octets = c->asked.chunks * c->swarm->config.chunk_size;
+    uint64_t octets = (c->asked.chunks + more) * c->swarm->config.chunk_size;
     cv_usec silent = cv_usec_since(now, c->data_at);
     return rate ? octets * 1000000 / rate + silent : CV_MSEC(500) + silent;
+}
+
+/* Is it there in half the time when `c` is asked, with all that `c` has to send already and
+ * these? Only so it never goes back and forth: whoever gave would have to get less than half
+ * of what it had. */
+static bool is_worth(const struct ppsp_channel *c, cv_usec now, uint64_t chunks, cv_usec there) {
+    return there >= 2 * (remaining(c, now, chunks) + 2 * c->rtt + CV_MSEC(50));
 }
 
 bool ppsp_pick_steal(struct ppsp_channel *c, cv_usec now, uint32_t max, struct ppsp_range *ret) {
@@ -168,13 +175,12 @@ bool ppsp_pick_steal(struct ppsp_channel *c, cv_usec now, uint32_t max, struct p
     struct ppsp_channel *o, *slow = NULL;
     cv_usec longest = 0;
     TAILQ_FOREACH(o, &s->channels, of_swarm) {
-        if (o == c || ppsp_flight_empty(&o->asked) || remaining(o, now) <= longest)
+        if (o == c || ppsp_flight_empty(&o->asked) || remaining(o, now, 0) <= longest)
             continue;
-        longest = remaining(o, now);
+        longest = remaining(o, now, 0);
         slow = o;
     }
-    cv_usec ours = remaining(c, now) + 2 * c->rtt + CV_MSEC(50);
-    if (!slow || longest < 2 * ours || ppsp_flight_empty(&slow->asked))
+    if (!slow || !is_worth(c, now, 1, longest))
         return false;
     /* The youngest run that we can serve: it would come last. */
     for (uint64_t i = slow->asked.tail; i-- > slow->asked.head;) {
@@ -188,6 +194,8 @@ bool ppsp_pick_steal(struct ppsp_channel *c, cv_usec now, uint32_t max, struct p
             continue;
         if (last - first >= max)
             last = first + max - 1;
+        while (last > first && !is_worth(c, now, last - first + 1, longest))
+            last = first + (last - first) / 2;
         ppsp_fetch_give_up(slow, i,
                            ppsp_run_mask((uint32_t)(last - first + 1)) << (first - r->first));
         ppsp_fetch_cancel(slow, first, last); /* section 3.8 */

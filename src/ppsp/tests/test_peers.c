@@ -126,6 +126,42 @@ Test(ppsp_peers, R3_8_1_a_fast_peer_takes_over_with_cancel) {
     rig_free(r);
 }
 
+/* Both nearly stand still: what one takes over must not come back to the other at the
+ * same moment, and so on for ever. */
+Test(ppsp_peers, what_is_taken_over_does_not_go_back_and_forth) {
+    for (unsigned chunks = 1; chunks <= 64; chunks++) {
+        struct rig *r = rig_new(1, 400 * 1024, 1024, CV_SHA256);
+        struct ppsp_range got = {0, 0};
+        r->config.upload_limit = 20 * 1024;
+        rig_add(r, true);
+        rig_add(r, true);
+        r->config.upload_limit = 0;
+        unsigned v = rig_add(r, false), turns = 0;
+        rig_connect(r, v, 0, true);
+        rig_connect(r, v, 1, true);
+        rig_run(r, CV_SEC(2));
+        struct ppsp_swarm *s = ppsp_swarm_find(r->engine[v], r->swarm[v]);
+        struct ppsp_channel *has = TAILQ_FIRST(&s->channels), *other = TAILQ_NEXT(has, of_swarm);
+        cr_assert(has && other && has->state == PPSP_PEER_OPEN && other->state == PPSP_PEER_OPEN);
+        ppsp_fetch_release(has);
+        ppsp_fetch_release(other);
+        has->down_rate = (struct ppsp_rate){.from = r->now, .per_s = 20};
+        other->down_rate = (struct ppsp_rate){.from = r->now, .per_s = 10 + chunks};
+        has->data_at = other->data_at = r->now;
+        cr_assert_eq(ppsp_flight_push(&has->asked, 320, ppsp_run_mask(chunks), r->now, false), 0);
+        while (turns < 100 && ppsp_pick_steal(other, r->now, 64, &got)) {
+            uint64_t mask = ppsp_run_mask((uint32_t)(got.last - got.first + 1));
+            cr_assert_eq(ppsp_flight_push(&other->asked, got.first, mask, r->now, false), 0);
+            struct ppsp_channel *giver = has;
+            has = other;
+            other = giver;
+            turns++;
+        }
+        cr_expect_lt(turns, 100, "%u chunks", chunks);
+        rig_free(r);
+    }
+}
+
 Test(ppsp_peers, rarest_first_spreads_what_only_one_has) {
     /* A seeder that leaves early: what it gave differs from viewer to viewer,
      * so that together they have more than each alone. */
