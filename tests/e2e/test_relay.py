@@ -101,33 +101,33 @@ class Relay(programs.Case):
                 self.assertEqual((status, err), (2, f"culvert: workers '{count}': is not a number "
                                                     "from 1 to 16, or auto\n"))
         village = Village(self, DHT, relays=0)
-        relays = [village.start("relay", f"relay{i}", "--workers", str(1 + i % 4))
-                  for i in range(8)]
+        counts = [1, 2, 3, 2, 3, 2]
+        relays = [village.start("relay", f"relay{i}", "--workers", str(count))
+                  for i, count in enumerate(counts)]
         for relay in relays:
             relay.wait_for("relay_ready")
-        for i, relay in enumerate(relays):
-            said = self.status(f"relay{i}", "--json")
-            self.assertEqual(said["workers"], 1 + i % 4)
-            threads = len(os.listdir(f"/proc/{relay.process.pid}/task"))
-            self.assertGreaterEqual(threads, 1 + i % 4)
-        self.assertIn("Workers   4\n", self.status("relay3"))
+        for i, count in enumerate(counts):
+            self.assertEqual(self.status(f"relay{i}", "--json")["workers"], count)
+            threads = len(os.listdir(f"/proc/{relays[i].process.pid}/task"))
+            self.assertGreaterEqual(threads, count)
+        self.assertIn("Workers   3\n", self.status("relay2"))
         # The port is shared among them, and with nobody else.
-        at = relays[3].wait_for("listening")["address"]
+        at = relays[2].wait_for("listening")["address"]
         status, _, err = programs.run("relay", "--state", self.folder / "y", "--listen", at,
                                       "--workers", "2")
         self.assertNotEqual(status, 0)
         self.assertIn("another program uses this UDP port", err)
 
-        film = self.film(8 << 20)
+        film = self.film(1 << 20)
         seeder = village.start("share", "seeder", film)
         uri = seeder.wait_for("shared")["uri"]
         viewers = [village.start("get", f"viewer{i}", "-o", self.folder / f"{i}.bin", uri)
-                   for i in range(3)]
+                   for i in range(2)]
         for i, viewer in enumerate(viewers):
             viewer.wait_for("complete")
             self.assertEqual((self.folder / f"{i}.bin").read_bytes(), film.read_bytes())
-        carried = [self.status(f"relay{i}", "--json") for i in range(8)]
-        self.assertGreater(sum(said["cells_relayed"] for said in carried), 3 * 8192 * 5)
+        carried = sum(self.status(f"relay{i}", "--json")["cells_relayed"] for i in range(6))
+        self.assertGreater(carried, 1024 * 5)  # each chunk went over a hidden path at least once
         for program in (*viewers, seeder, *relays):
             status, err = program.end(signal.SIGTERM)
             self.assertEqual((status, err), (0, ""))
