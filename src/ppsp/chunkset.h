@@ -40,7 +40,8 @@ void ppsp_chunkset_unbound(struct ppsp_chunkset *s);
 void ppsp_chunkset_bound(struct ppsp_chunkset *s, uint64_t limit);
 
 /* Adds what lies below the limit. CV_ERR_LIMIT: too many intervals while the
- * limit is unknown, or of a peer; CV_ERR_NOMEM. The set is then as it was. */
+ * limit is unknown, or of a peer; CV_ERR_NOMEM. The set is then as it was. Removing fails
+ * so too, where it makes two pieces of one: never at the beginning or end of all. */
 enum cv_err ppsp_chunkset_add(struct ppsp_chunkset *s, uint64_t first, uint64_t last);
 enum cv_err ppsp_chunkset_remove(struct ppsp_chunkset *s, uint64_t first, uint64_t last);
 

@@ -189,7 +189,7 @@ static bool ask(struct ppsp_channel *c, cv_usec now, const struct ppsp_range *r)
     if (s->live && r->first < s->live->first) /* the window slid for it */
         return false;
     if (ppsp_flight_push(&c->asked, r->first, ppsp_run_mask(n), now, !from_nothing)) {
-        (void)ppsp_chunkset_remove(&s->taken, r->first, r->last);
+        ppsp_swarm_untake(s, r->first, r->last);
         return false;
     }
     if (from_nothing)

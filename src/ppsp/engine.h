@@ -155,6 +155,7 @@ struct ppsp_swarm {
 
     struct ppsp_chunkset have;  /* verified and in the store */
     struct ppsp_chunkset taken; /* have, plus asked for, plus staged */
+    cv_usec untake_at; /* what could not be taken out of it is looked for then; 0: nothing */
 
     /* Verified, on the way into the store: a ring, usually of one. */
     struct ppsp_segment *segments[PPSP_STAGE_SEGMENTS];
@@ -230,6 +231,14 @@ void ppsp_swarm_wake(struct ppsp_swarm *s);
 
 /* Is there anything this swarm would ask of anybody? */
 bool ppsp_swarm_hungry(const struct ppsp_swarm *s);
+
+/* ---- taken.c ---------------------------------------------------------------------- */
+
+/* Nobody is asked for these chunks any more, nor do they wait for the store: they go from
+ * `taken`. If that fails, which a set that becomes longer may do, they go later. */
+void ppsp_swarm_untake(struct ppsp_swarm *s, uint64_t first, uint64_t last);
+/* Later is now, when it is due. */
+void ppsp_swarm_untake_again(struct ppsp_swarm *s, cv_usec now);
 
 /* ---- stage.c: the way of verified chunks into the store ------------------------ */
 

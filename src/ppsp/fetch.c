@@ -264,7 +264,7 @@ static void untake(struct ppsp_swarm *s, uint64_t first, uint64_t mask) {
         unsigned a = (unsigned)__builtin_ctzll(mask);
         uint64_t rest = ~(mask >> a);
         unsigned len = rest ? (unsigned)__builtin_ctzll(rest) : 64 - a;
-        (void)ppsp_chunkset_remove(&s->taken, first + a, first + a + len - 1);
+        ppsp_swarm_untake(s, first + a, first + a + len - 1);
         mask &= a + len >= 64 ? 0 : UINT64_MAX << (a + len);
     }
 }

@@ -76,8 +76,9 @@ enum {
 #define PPSP_HAVE_AGAIN_MAX      CV_SEC(64) /* .. at doubling intervals up to this */
 #define PPSP_PEX_HEARD           CV_SEC(60) /* section 3.10: traffic in the last minute */
 #define PPSP_PEX_EVERY           CV_SEC(60) /* asked and answered no more often */
-#define PPSP_STORE_RETRY         CV_MSEC(20) /* busy */
-#define PPSP_STORE_REREAD        CV_SEC(1)   /* what could not be read */
+#define PPSP_STORE_RETRY         CV_MSEC(20)  /* busy */
+#define PPSP_UNTAKE_AGAIN        CV_MSEC(250) /* what could not be taken out of a set */
+#define PPSP_STORE_REREAD        CV_SEC(1)    /* what could not be read */
 #define PPSP_COMMIT_DELAY        CV_SEC(2)
 /* RFC 6817: at most 100 ms. The estimate is the least of a round trip; the mean of
  * the queue lies 15 ms above it. */

@@ -62,7 +62,8 @@ static uint64_t whole_munros(const struct ppsp_live *l, uint64_t chunk) {
     return l->munros.width ? chunk - chunk % l->munros.width : chunk;
 }
 
-/* What lies before `first` is neither kept nor given nor asked for any more. */
+/* What lies before `first` is neither kept nor given nor asked for any more. Cutting the
+ * beginning makes no set longer: it cannot fail, here and below. */
 static void slide_to(struct ppsp_swarm *s, uint64_t first) {
     struct ppsp_live *l = s->live;
     struct ppsp_channel *c;

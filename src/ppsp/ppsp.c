@@ -311,10 +311,14 @@ static enum ppsp_out serve_channel(struct ppsp_channel *c, cv_usec now, struct c
         ppsp_channel_anew(c, now);
         return serve_calling(c, now, b);
     }
-    enum ppsp_out out = ppsp_control_out(c, now, b);
-    if (out != PPSP_OUT_DONE)
-        return out;
-    return ppsp_serve_out(c, now, b);
+    /* Who asked with its first word gets content with ours. Live, the newest munro goes
+     * before (section 6.1.2.4). */
+    enum ppsp_out out = PPSP_OUT_DONE;
+    if (c->confirm_due && !c->swarm->live)
+        out = ppsp_serve_out(c, now, b);
+    if (out == PPSP_OUT_DONE)
+        out = ppsp_control_out(c, now, b);
+    return out == PPSP_OUT_DONE ? ppsp_serve_out(c, now, b) : out;
 }
 
 bool ppsp_poll_transmit(struct ppsp *p, struct cv_now now, struct cv_batch *batch) {

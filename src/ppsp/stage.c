@@ -48,7 +48,7 @@ static void pause_fetching(struct ppsp_swarm *s, enum cv_err err) {
     struct ppsp_channel *c;
     for (uint32_t i = 0; i < s->segment_count; i++) {
         const struct ppsp_segment *g = segment_at(s, i);
-        (void)ppsp_chunkset_remove(&s->taken, g->first, g->first + g->count - 1);
+        ppsp_swarm_untake(s, g->first, g->first + g->count - 1);
         s->p->counters.drop_data_store += g->count;
     }
     ppsp_stage_done(s);
@@ -196,7 +196,7 @@ enum cv_err ppsp_stage_add(struct ppsp_swarm *s, cv_usec now, uint64_t chunk,
     if (!err && !joins(s, youngest(s), chunk))
         err = push(s, chunk);
     if (err && !asked) /* or nobody would be asked for it again */
-        (void)ppsp_chunkset_remove(&s->taken, chunk, chunk);
+        ppsp_swarm_untake(s, chunk, chunk);
     if (err)
         return err;
     if (s->live && len < s->config.chunk_size) /* only the last of all can be */

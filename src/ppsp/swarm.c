@@ -423,6 +423,8 @@ void ppsp_swarm_reschedule(struct ppsp_swarm *s) {
     at = cv_usec_min(at, ppsp_reciprocity_next(s));
     if (s->retry_at)
         at = cv_usec_min(at, s->retry_at);
+    if (s->untake_at)
+        at = cv_usec_min(at, s->untake_at);
     if (at != s->timer.t.at || !cv_timer_queued(&s->timer.t))
         (void)cv_heap_set(&s->p->timers, &s->timer.t, at);
 }
@@ -432,6 +434,7 @@ void ppsp_swarm_on_timeout(struct ppsp_swarm *s, cv_usec now) {
         ppsp_stage_flush(s, now);
         ppsp_swarm_wake(s);
     }
+    ppsp_swarm_untake_again(s, now);
     ppsp_stage_commit(s, now);
     ppsp_reciprocity_work(s, now);
     if (now >= s->news_at) {

@@ -41,6 +41,9 @@ class Direct(programs.Case):
     def test_R8_1_2_chunks_have_1024_octets_by_default(self):
         seeder = self.start("share", "--direct", *self.options("ds"), self.film(100_000))
         shared = seeder.wait_for("shared")
+        text = re.search("x=([a-z2-7]+)", shared["uri"])[1].upper()
+        link = base64.b32decode(text + "=" * (-len(text) % 8))  # version 1, kind 1, network 8, ..
+        self.assertEqual(int.from_bytes(link[13:17], "big"), 1024)
         copy = self.folder / "copy"
         got, _, err = programs.run("get", "--direct", "--peer", shared["address"],
                                    *self.options("dv"), "--chunk-size", "1024", "--hash", "sha256",

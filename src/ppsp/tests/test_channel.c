@@ -593,7 +593,7 @@ Test(ppsp_channel, R3_12_1_dead_after_three_minutes_and_three_datagrams) {
     struct bench b = begin(true, false);
     cr_assert(raw_call(b.raw));
     cr_assert_eq(raw_send_hex(b.raw, "03 00000000 00000063"), CV_ERR_OK);
-    raw_wait(b.raw, PPSP_DEAD - 1);
+    raw_wait(b.raw, CV_SEC(180) - 1);
     rig_drain(b.rig, 0);
     cr_expect_eq(rig_events(b.rig, 0, PPSP_EVENT_PEER_DOWN), 0);
     raw_wait(b.raw, 1);
