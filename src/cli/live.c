@@ -16,6 +16,7 @@
 #include "cli/authority.h"
 #include "cli/exitcode.h"
 #include "cli/key.h"
+#include "cli/kind.h"
 #include "cli/offer.h"
 #include "cli/recordings.h"
 #include "cli/task.h"
@@ -224,7 +225,7 @@ static void end(struct live *l) {
     io_watch_free(l->watch);
     l->watch = NULL;
     if (node_live_root(io_host_node(l->t.c->host), l->t.swarm, root)) {
-        cv_hex(root, cv_sha_len(CV_SHA256), hex);
+        cv_hex(root, cv_sha_len((enum cv_sha)l->uri.hash), hex);
         json_object_set_new(o, "root", json_string(hex));
         snprintf(sentence, sizeof sentence, "The broadcast has ended; its root hash is %s", hex);
     }
@@ -403,17 +404,17 @@ static bool open_input(struct live *l) {
     return true;
 }
 
-static void describe(struct live *l) {
+static int describe(struct live *l, struct io_why *why) {
     struct node_uri *u = &l->uri;
+    int status = cli_kind_read(l->t.s, u, why); /* hash function, how chunks are named */
+    if (status)
+        return status;
     const char *name = l->t.s->name ? l->t.s->name : l->t.s->argument;
     const char *base = strrchr(name, '/');
     base = base ? base + 1 : name;
     u->kind = NODE_URI_LIVE;
-    u->direct = l->t.s->direct;
     memcpy(u->network_id, l->t.c->network_id, sizeof u->network_id);
     u->integrity = PPSP_INTEGRITY_UNIFIED;
-    u->hash = CV_SHA256;
-    u->addressing = PPSP_ADDRESSING_CHUNK32;
     u->chunk_size = CHUNK_SIZE;
     node_uri_name(u, base, strlen(base));
     u->swarm_id[0] = (uint8_t)cv_dnssec_alg(l->secret);
@@ -422,14 +423,16 @@ static void describe(struct live *l) {
     CV_BLAKE2B(id, sizeof id, NULL, 0, {u->swarm_id, u->swarm_id_len});
     snprintf(l->state_name, sizeof l->state_name, "live-");
     cv_hex(id, sizeof id, l->state_name + strlen(l->state_name));
+    return CLI_OK;
 }
 
 static bool open_swarm(struct live *l) {
     struct io_why why = {.text = ""};
     uint64_t octets = l->t.s->window ? l->t.s->window : WINDOW_DEFAULT, next;
     uint64_t window = octets / CHUNK_SIZE;
-    describe(l);
-    int status = cli_authority_open(&l->authority, l->t.s, &why);
+    int status = describe(l, &why);
+    if (!status)
+        status = cli_authority_open(&l->authority, l->t.s, &why);
     if (!status)
         status = cli_authority_join(&l->authority, &l->uri, &why);
     if (status) {
@@ -442,7 +445,8 @@ static bool open_swarm(struct live *l) {
         cli_task_fail(&l->t, CLI_USAGE, "window: is smaller than 1M");
         return false;
     }
-    if (io_ring_open(l->t.c->state, CHUNK_SIZE, cv_sha_len(CV_SHA256), window, &l->ring, &why)) {
+    if (io_ring_open(l->t.c->state, CHUNK_SIZE, cv_sha_len((enum cv_sha)l->uri.hash), window,
+                     &l->ring, &why)) {
         cli_task_fail(&l->t, CLI_FILE, "%s", why.text);
         return false;
     }

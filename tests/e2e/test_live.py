@@ -4,6 +4,7 @@ then on, the channel keeps its link over restarts, and what was recorded is shar
 as a file with the root hash that the broadcast ended with."""
 import os
 import signal
+import subprocess
 import time
 import unittest
 
@@ -63,6 +64,33 @@ class Live(Source):
         self.watched(other)
         self.assertEqual(again.read_bytes(), said)
 
+    def test_a_fragmented_mp4_is_carried_as_it_is(self):
+        """With another hash function, and chunks named by bins."""
+        film = subprocess.run(
+            ["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10",
+             "-t", "4", "-c:v", "libx264", "-preset", "ultrafast", "-g", "10", "-f", "mp4",
+             "-movflags", "frag_keyframe+empty_moov+default_base_moof", "pipe:1"],
+            check=True, capture_output=True).stdout
+        record, out = self.folder / "record.mp4", self.folder / "out.mp4"
+        program, pipe = self.source("fragments", "--record", record, "--hash", "sha512", "--addressing", "bin64")
+        live = program.wait_for("live")
+        viewer = self.watch(live, out)
+        for i in range(0, len(film), 4096):
+            pipe.write(film[i:i + 4096])
+            time.sleep(0.05)
+        pipe.close()
+        self.watched(viewer)
+        got = out.read_bytes()
+        self.assertTrue(got and film.endswith(got))
+        recorded = program.wait_for("recorded")
+        self.assertEqual(len(recorded["root"]), 2 * 64)
+        self.assertEqual(recorded["root"], program.wait_for("ended")["root"])
+        self.assertEqual(record.read_bytes(), film)
+        seen = subprocess.run(
+            ["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of",
+             "csv=p=0", record], check=True, capture_output=True, text=True).stdout
+        self.assertEqual(seen.strip(), "40")
+
     def test_the_channel_keeps_its_link_and_goes_on_behind_what_it_said(self):
         key = self.folder / "channel.pem"
         first, pipe = self.source("source", "--key", key)
@@ -91,6 +119,7 @@ class Live(Source):
         loose.chmod(0o644)
         rows = [
             (("live", "--direct", *folder, "--algorithm", "rot13", "-"), 2, "rot13"),
+            (("live", "--direct", *folder, "--hash", "md5", "-"), 2, "md5"),
             (("live", "--direct", *folder, "--key", loose, "-"), 5, "chmod 600"),
             (("live", "--direct", *folder, "--window", "1k", "-"), 2, "window"),
             (("live", "--direct", *folder, self.folder / "none"), 5, "none"),

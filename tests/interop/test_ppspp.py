@@ -640,10 +640,10 @@ def skipped(data, said):
 class Broadcasts(unittest.TestCase):
     def test_culvert_broadcasts(self):
         """From a pipe; the reference peer tunes in and gets what was said from then on."""
-        def job(name):
+        def job(name, hash, addressing):
             said = [octets(1024, i) for i in range(2000)]
             read, write = os.pipe()
-            c = Culvert('live', '--listen', '127.0.0.1:0', '--algorithm', name, '-', stdin=read)
+            c = Culvert('live', '--listen', '127.0.0.1:0', '--algorithm', name, *options(addressing, hash)[:4], '-', stdin=read)
             os.close(read)
             stop = threading.Event()
 
@@ -662,7 +662,8 @@ class Broadcasts(unittest.TestCase):
                 self.assertEqual(swarm_id[0], sign.ALGORITHMS[name])
                 host, port = live['address'].rsplit(':', 1)
                 for loss in (0.0, 0.1):
-                    node = Node(Peer(*live_swarm(swarm_id), random.Random(3), count=60), loss=loss)
+                    node = Node(Peer(*live_swarm(swarm_id, hash=hash, addressing=addressing), random.Random(3),
+                                     count=60), loss=loss)
                     node.peer.connect((host, int(port)), time.time())
                     run(node, lambda: len(node.peer.content.chunks) >= 60, c.said)
                     for i, chunk in node.peer.content.chunks.items():
@@ -675,7 +676,12 @@ class Broadcasts(unittest.TestCase):
                     c.stop()
                 finally:
                     c.kill()
-        all_at_once(job, [(name,) for name in sign.ALGORITHMS])
+        names = list(sign.ALGORITHMS)
+        if SLOW:
+            cases = [(a, h, m) for a in names for h in range(5) for m in range(5)]
+        else:
+            cases = [(a, (2 * i + 1) % 5, (i + 3) % 5) for i, a in enumerate(names)]
+        all_at_once(job, cases)
 
     def watch(self, algorithm, hash, addressing, integrity=wire.UNIFIED, loss=0.0, quirks=(), chunks=96):
         key = KEYS[algorithm]
@@ -712,9 +718,12 @@ class Broadcasts(unittest.TestCase):
         else:
             cases = [(a, (i + 2 * j) % 5, (i + j) % 5) for i, a in enumerate(algorithms) for j in range(2)]
         all_at_once(self.watch, cases)
+        if SLOW:
+            all_at_once(self.watch, [(*case, wire.UNIFIED, 0.1) for case in cases])
 
     def test_culvert_watches_with_loss(self):
-        all_at_once(self.watch, [(sign.ED25519, 2, m, wire.UNIFIED, 0.1) for m in range(5)])
+        all_at_once(self.watch, [(a, (i + 2) % 5, (2 * i) % 5, wire.UNIFIED, 0.1)
+                                 for i, a in enumerate(sign.ALGORITHMS.values())])
 
     def test_a_forger_beside_the_source(self):
         """Somebody signs other chunks with another key: nothing of them is ever kept."""
