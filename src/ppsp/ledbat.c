@@ -226,6 +226,14 @@ static void slowdown(struct ppsp_ledbat *l, cv_usec now) {
     }
 }
 
+/* What the window gets or loses for so many octets times octets; the rest is kept. */
+static int64_t gained(struct ppsp_ledbat *l, int64_t product) {
+    l->gained += product;
+    int64_t gain = l->gained / (int64_t)l->cwnd;
+    l->gained -= gain * (int64_t)l->cwnd;
+    return gain;
+}
+
 static void grow_plus(struct ppsp_ledbat *l, cv_usec now, uint64_t octets) {
     uint64_t in_use = l->paced && l->flight < l->cwnd ? l->cwnd : l->flight;
     slowdown(l, now);
@@ -250,9 +258,7 @@ static void grow_plus(struct ppsp_ledbat *l, cv_usec now, uint64_t octets) {
         return;
     }
     /* Additive whatever the distance to the target, and only of what is used. */
-    l->plus_gained += octets * l->mss / gain_divisor(l);
-    uint64_t gain = l->plus_gained / l->cwnd;
-    l->plus_gained -= gain * l->cwnd;
+    uint64_t gain = (uint64_t)gained(l, (int64_t)(octets * l->mss / gain_divisor(l)));
     uint64_t cwnd = l->cwnd + gain, allowed = in_use + (uint64_t)LEDBAT_ALLOWED_INCREASE * l->mss;
     cwnd = cwnd < allowed ? cwnd : allowed;
     l->cwnd = cwnd > l->cwnd ? cwnd : l->cwnd;
@@ -275,7 +281,7 @@ static void grow(struct ppsp_ledbat *l, uint64_t octets) {
     int64_t off = (int64_t)l->target - (int64_t)l->queuing_delay;
     if (off < -8 * (int64_t)l->target) /* no delay empties the window at once */
         off = -8 * (int64_t)l->target;
-    int64_t gain = off * (int64_t)octets / (int64_t)l->target * (int64_t)l->mss / (int64_t)l->cwnd;
+    int64_t gain = gained(l, off * (int64_t)octets / (int64_t)l->target * (int64_t)l->mss);
     uint64_t cwnd = gain < 0 && (uint64_t)-gain > l->cwnd ? 0 : l->cwnd + (uint64_t)gain;
     uint64_t allowed = in_use + (uint64_t)LEDBAT_ALLOWED_INCREASE * l->mss;
     if (gain > 0 && cwnd > allowed)

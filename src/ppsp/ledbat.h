@@ -50,13 +50,14 @@ struct ppsp_ledbat {
         cv_usec at;    /* when it began; 0: unused */
     } filter[LEDBAT_FILTER];
     unsigned filter_at;
+    int64_t gained;        /* octets times octets, not yet in the window: near the target one
+                              acknowledgement is worth less than an octet */
     cv_usec queuing_delay; /* last estimate: what stands in the queue, */
     cv_usec rising_delay;  /* and what is seen of it first, for slow start */
 
     /* LEDBAT++ */
     bool plus;
     uint8_t slowdown;                        /* enum ppsp_slowdown */
-    uint64_t plus_gained;                    /* octets times octets, not yet in the window */
     cv_usec slow_at, slow_began, slow_until; /* the next one; 0: not planned */
 
     uint64_t credit; /* octets that pacing allows now */

@@ -145,15 +145,16 @@ static uint64_t content_of(const struct swarm_world *w, unsigned peer) {
     return st.down;
 }
 
-static bool check_plus(struct swarm_world *w, struct scenario_result *ret) {
+/* Two viewers behind one line, of whom the second comes ten seconds late. */
+static bool check_two(struct swarm_world *w, bool plus, cv_usec way, struct scenario_result *ret) {
     enum { LATE_S = 10, BEGIN_S = 40, END_S = 70 };
-    w->ledbat_plus = true;
+    w->ledbat_plus = plus;
     for (unsigned i = 0; i < 3; i++)
         swarm_peer_new(w, i == 0 ? SWARM_SEEDER : SWARM_VIEWER);
     sim_access(w->sim, 0,
                &(struct sim_access){.rate_up = RATE, .queue_up = RATE / 8 * QUEUE_MS / 1000});
     for (unsigned i = 1; i < 3; i++)
-        sim_link(w->sim, 0, i, &(struct sim_path){.delay = CV_MSEC(20 + 5 * i)});
+        sim_link(w->sim, 0, i, &(struct sim_path){.delay = way + CV_MSEC(5 * i)});
     swarm_connect(w->peers[1], w->peers[0]);
     sim_run(w->sim, CV_SEC(LATE_S));
     swarm_connect(w->peers[2], w->peers[0]);
@@ -174,10 +175,19 @@ static bool check_plus(struct swarm_world *w, struct scenario_result *ret) {
     return true;
 }
 
-bool scenario_ledbat_plus(const struct scenario_args *args, struct scenario_result *ret) {
+static bool two(const struct scenario_args *args, bool plus, cv_usec way,
+                struct scenario_result *ret) {
     struct swarm_world *w = swarm_world_new(args->seed, 120 << 20);
-    bool ok = check_plus(w, ret);
+    bool ok = check_two(w, plus, way, ret);
     scenario_measure(ret, w->sim, w->peers_count);
     swarm_world_free(w);
     return ok;
+}
+
+bool scenario_ledbat_two(const struct scenario_args *args, struct scenario_result *ret) {
+    return two(args, false, CV_MSEC(45), ret);
+}
+
+bool scenario_ledbat_plus(const struct scenario_args *args, struct scenario_result *ret) {
+    return two(args, true, CV_MSEC(20), ret);
 }

@@ -29,6 +29,8 @@ const struct scenario scenarios[] = {
      3},
     {"ledbat_loss", "the window is halved after one loss", scenario_ledbat_loss, 3},
     {"ledbat_outage", "three dark seconds, then full speed again", scenario_ledbat_outage, 3},
+    {"ledbat_two", "a latecomer and the first share a long line, Jain 0.9, 90 % used",
+     scenario_ledbat_two, 2},
     {"ledbat_plus", "LEDBAT++: a latecomer and the first share a line, Jain 0.9, 90 % used",
      scenario_ledbat_plus, 2},
     {"limits", "upload and download limits hold within 3 %", scenario_limits, 4},

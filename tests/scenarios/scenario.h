@@ -46,6 +46,7 @@ bool scenario_ledbat(const struct scenario_args *args, struct scenario_result *r
 bool scenario_ledbat_loss(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_ledbat_outage(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_ledbat_plus(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_ledbat_two(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_limits(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_forger(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_economy(const struct scenario_args *args, struct scenario_result *ret);
