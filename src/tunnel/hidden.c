@@ -89,7 +89,7 @@ void tun_road_close(struct tun_road *r) {
 unsigned tun_hidden_running_on(const struct tun_hidden *h) {
     unsigned n = 0;
     for (unsigned i = 0; i < TUN_PACED_JOINS_MAX; i++)
-        n += h->runs_on[i] > tun_hidden_now(h);
+        n += h->runs_on[i].until > tun_hidden_now(h);
     return n;
 }
 
@@ -99,11 +99,24 @@ static void note_running_on(struct tun_hidden *h, cv_handle circuit) {
     if (tun_circuit_info(h->all->t, circuit, &info))
         return;
     for (unsigned i = 0; i < TUN_PACED_JOINS_MAX; i++)
-        if (h->runs_on[i] <= tun_hidden_now(h)) {
-            h->runs_on[i] = info.runs_on_until;
+        if (h->runs_on[i].until <= tun_hidden_now(h)) {
+            h->runs_on[i] = (struct tun_run_on){.circuit = circuit, .until = info.runs_on_until};
             return;
         }
     tun_circuit_close(h->all->t, &h->all->now, circuit);
+}
+
+void tun_hidden_one_for_one(struct tun_hidden *h, unsigned kept) {
+    for (unsigned n = tun_hidden_running_on(h); n > 0 && kept + n > TUN_PACED_CIRCUITS; n--) {
+        struct tun_run_on *first = NULL;
+        for (unsigned i = 0; i < TUN_PACED_JOINS_MAX; i++) {
+            struct tun_run_on *r = &h->runs_on[i];
+            if (r->until > tun_hidden_now(h) && (!first || r->until < first->until))
+                first = r;
+        }
+        tun_circuit_close(h->all->t, &h->all->now, first->circuit);
+        *first = (struct tun_run_on){.until = 0};
+    }
 }
 
 void tun_road_run_on(struct tun_road *r) {

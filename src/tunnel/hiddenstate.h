@@ -248,15 +248,20 @@ struct tun_pointer {
 
 struct tun_hiddens;
 
+struct tun_run_on {
+    cv_handle circuit;
+    cv_usec until;
+};
+
 struct tun_hidden {
     struct tun_hiddens *all;
     cv_handle handle;
     struct tun_swarm_secret swarm_secret;
     struct tun_hidden_info info;
-    uint8_t pace;                         /* Mbit/s that each joined road keeps; 0: none */
-    cv_usec refused_at;                   /* when a relay last would not keep it; 0: never */
-    cv_usec runs_on[TUN_PACED_JOINS_MAX]; /* until when roads that are over keep it */
-    struct tun_viewer *viewer;            /* one of the three */
+    uint8_t pace;       /* Mbit/s that each joined road keeps; 0: none */
+    cv_usec refused_at; /* when a relay last would not keep it; 0: never */
+    struct tun_run_on runs_on[TUN_PACED_JOINS_MAX]; /* roads that are over and keep it */
+    struct tun_viewer *viewer;                      /* one of the three */
     struct tun_seeder *seeder;
     struct tun_pointer *pointer;
 };
@@ -297,6 +302,10 @@ void tun_road_close(struct tun_road *r); /* no-op without a circuit */
  * TUN_PACED_JOINS_MAX of the swarm's do already. */
 void tun_road_run_on(struct tun_road *r);
 unsigned tun_hidden_running_on(const struct tun_hidden *h); /* how many do */
+/* `kept` ways of a viewer are up: what runs on beside TUN_PACED_CIRCUITS in all ends, the
+ * one that would first. More would stay a step on our line, brought about by whoever
+ * ended the old way. */
+void tun_hidden_one_for_one(struct tun_hidden *h, unsigned kept);
 /* Closed because whoever is next on it does not answer. True: it was the last
  * hop that did not. */
 bool tun_road_give_up(struct tun_road *r);

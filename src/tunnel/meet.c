@@ -405,6 +405,13 @@ static void build_step(struct tun_hidden *h, struct tun_meet *m) {
     }
 }
 
+static unsigned up(const struct tun_viewer *v) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        n += v->meet[i].state == TUN_MEET_UP;
+    return n;
+}
+
 static void came(struct tun_hidden *h, struct tun_meet *m) {
     m->came = false;
     TRACE(h, m, meet_came);
@@ -418,6 +425,8 @@ static void came(struct tun_hidden *h, struct tun_meet *m) {
     if (namer)
         namer->misled = 0;
     h->viewer->missed = false;
+    if (h->pace)
+        tun_hidden_one_for_one(h, up(h->viewer));
     tun_hidden_peer_up(h, &m->rp);
     /* A word, so that both the rendezvous and the seeder know we heard. */
     tun_road_hello(&m->rp);

@@ -896,7 +896,7 @@ Test(tun_hidden, a_viewer_keeps_the_rate_of_a_seeder_that_is_gone) {
         struct tun_hiddens *all = v->w->node[viewer].t->user[TUN_USER_HIDDEN];
         struct tun_hidden *h = tun_handles_get(&all->swarms, view);
         for (unsigned i = 0; full && i < TUN_PACED_JOINS_MAX; i++)
-            h->runs_on[i] = CV_USEC_NEVER;
+            h->runs_on[i].until = CV_USEC_NEVER;
         struct cv_now now = world_now(v->w, seeder);
         tun_hidden_close(v->w->node[seeder].t, &now, share);
         sim_touch(v->w->sim, seeder);
@@ -906,6 +906,31 @@ Test(tun_hidden, a_viewer_keeps_the_rate_of_a_seeder_that_is_gone) {
         cr_expect_eq(rates.running_on, full ? 0 : 2, "%u run on", rates.running_on);
         village_free(v);
     }
+}
+
+/* Whoever ends ways must not see steps on a viewer's line: a new way takes the old one's place. */
+Test(tun_hidden, a_viewers_new_way_ends_the_rate_of_the_old_one) {
+    struct village *v = six(2);
+    cv_handle share;
+    unsigned seeder = seeded(v, &share), viewer = village_client(v);
+    cv_handle view = village_view(v, viewer, "film");
+    keep(v, viewer, view, 4);
+    cr_assert(village_meet(v, viewer, view, 2, CV_SEC(20)));
+    uint64_t before = traffic(v, viewer, CV_SEC(10));
+    struct cv_now now = world_now(v->w, seeder);
+    tun_hidden_close(v->w->node[seeder].t, &now, share);
+    sim_touch(v->w->sim, seeder);
+    (void)seeded(v, &share);
+    world_run(v->w, CV_SEC(5));
+    cr_assert(village_meet(v, viewer, view, 2, CV_SEC(60)), "the other seeder");
+    world_run(v->w, CV_SEC(2));
+    struct tun_rates rates;
+    tun_rates(v->w->node[viewer].t, &rates);
+    cr_expect_eq(rates.running_on, 0, "%u run on", rates.running_on);
+    cr_expect_eq(rates.circuits, 2, "%u keep a rate", rates.circuits);
+    uint64_t after = traffic(v, viewer, CV_SEC(10));
+    cr_expect(after > before * 9 / 10 && after < before * 11 / 10, "%lu, then %lu", before, after);
+    village_free(v);
 }
 
 Test(tun_hidden, where_no_relay_keeps_the_rate_nobody_is_met_without_it) {
