@@ -29,6 +29,9 @@ class World:
         self.first_hops = {}  # hidden host: names of relays, as it tells of its links
         self.dead = {}  # host: when its program had ended for good
         self.ended = {}  # host: when programs of it were killed
+        self.gone = []  # who ended before these captures began
+        self.phases = []  # (what was done, from, to), while a constant rate is kept
+        self.paced = []  # by these
         self.content_keys = content_keys(swarm_id, self.network_id)
         self.relay_keys = relay_keys(self.network_id)
 
@@ -279,6 +282,60 @@ def contacts_come_by_dht(world, captures):
                 bad.append(words(world, p, "an address that nobody had named"))
     return bad
 
+
+# ---- re-seeding
+
+def the_gone_give_nothing(world, captures):
+    """What a viewer gets after the first seeder has gone comes from viewers: that one sends
+    nothing any more. (Its kernel may say that nobody is there.)"""
+    return [words(world, p, "of one who is gone") for name in world.gone
+            for p in captures.get(name, [])
+            if p.kind == "udp" and p.source == world.address[name]]
+
+
+RESEEDING_CLAIMS = [the_gone_give_nothing]
+
+
+# ---- constant rate
+
+RATE = 4  # Mbit/s that viewer and seeder keep, by two circuits
+NOMINAL = RATE * 1e6 / 8 / OVERLAY  # datagrams a second
+WINDOW = 0.5  # seconds
+
+
+def rate_tells_nothing(world, captures):
+    """Reading, pausing and the end of the film do not show on the wires of those who keep a
+    constant rate. In each phase and direction there are no more datagrams than the rate
+    has, though a third circuit may be on its way to take another's place; what is sent never
+    comes in bursts; and when nobody reads there is not much less than when somebody does. Wide
+    bounds: a machine that stands still makes less of any rate, and without one pauses are silent
+    and a film comes as fast as the machine can."""
+    bad = []
+    for name in world.paced:
+        me = world.address[name]
+        for way in ("out", "in"):
+            times = [p.time for p in captures.get(name, [])
+                     if is_overlay(p) and (p.source if way == "out" else p.target) == me]
+            rates = {what: sum(begin <= t < end for t in times) / (end - begin)
+                     for what, begin, end in world.phases}
+            told = f"{name} {way}, datagrams a second: " + \
+                ", ".join(f"{what} {rate:.0f}" for what, rate in rates.items())
+            if max(rates.values()) > 1.8 * NOMINAL:
+                bad.append(f"{told}: more than the rate")
+            if min(rates.values()) <= 0.15 * max(rates.values()):
+                bad.append(f"{told}: a pause shows")
+            first, last = world.phases[0][1], world.phases[-1][2]
+            windows = [0] * (int((last - first) / WINDOW) + 1)
+            for t in times:
+                if first <= t < last:
+                    windows[int((t - first) / WINDOW)] += 1
+            # What comes in was also held up by others.
+            if way == "out" and max(windows) > 2 * NOMINAL * WINDOW + 40:
+                bad.append(f"{told}: {max(windows)} in one burst")
+    return bad
+
+
+PACED_CLAIMS = [rate_tells_nothing]
 
 CLAIMS = [strangers_never_meet, only_first_hops, few_first_hops, no_content_key,
           hidden_ones_only_read, relays_announce_themselves, nothing_in_clear, one_size,

@@ -7,12 +7,14 @@ in a network namespace of its own.
 A seeder gives 1.2 times the bitrate of the film, a player reads at the bitrate from a
 buffer of five seconds; what came faster it skips. Every PAUSE seconds one relay of
 a way in use is killed (-9): guards, second relays and rendezvous points of the viewer,
-guards, second and third relays of the seeder, in turn; it comes back with its folder
-before the next one goes. Prints for each kill the longest time that the player had to
-wait for, and at the end the longest of all. How long that is depends on the machine; a
+guards, second and third relays of the seeder, and the introduction point through which
+the two met last, in turn; it comes back with its folder before the next one goes. Prints
+for each kill the longest time that the player had to wait for, and at the end the longest
+of each kind and of all. How long that is depends on the machine; a
 player that is never served again fails the test.
 """
 import argparse
+import json
 import os
 import pathlib
 import shutil
@@ -29,7 +31,28 @@ from scene import SECONDS, Failed, Lab  # noqa: E402
 RELAYS = 12
 BITRATE = 125_000  # octets a second
 BUFFER = 5
-WAYS = [("viewer", 0), ("viewer", 1), ("viewer", 2), ("seeder", 0), ("seeder", 1), ("seeder", 2)]
+INTRODUCTION = -1  # instead of a hop
+KINDS = [("the viewer's guard", "viewer", 0), ("the viewer's second relay", "viewer", 1),
+         ("the rendezvous point", "viewer", 2), ("the seeder's guard", "seeder", 0),
+         ("the seeder's second relay", "seeder", 1), ("the seeder's third relay", "seeder", 2),
+         ("the introduction point", "seeder", INTRODUCTION)]
+
+
+class Introductions:
+    """A seeder's trace, which alone says through which point somebody came."""
+
+    def __init__(self, path):
+        self.path, self.read, self.point = path, 0, None
+
+    def last(self):
+        with open(self.path, "rb") as f:
+            f.seek(self.read)
+            lines = f.read().split(b"\n")
+        for line in lines[:-1]:  # the last may still be written
+            self.read += len(line) + 1
+            if b'"introduced"' in line:
+                self.point = str(json.loads(line)["point"])
+        return self.point
 
 
 class Player(threading.Thread):
@@ -95,7 +118,8 @@ def run(lab, args):
     with open(film, "wb") as f:
         for _ in range((args.kills + 2) * (args.pause + 10) * BITRATE * 2 >> 20):
             f.write(os.urandom(1 << 20))
-    url = lab.watch(lab.share("seeder", film, BITRATE * 6 // 5))
+    url = lab.watch(lab.share("seeder", film, BITRATE * 6 // 5, "--trace",
+                              lab.folder / "trace"))
     player = Player(lab.net.hosts["viewer"], url)
     player.start()
     try:
@@ -108,24 +132,27 @@ def kill(lab, args, player):
     player.play(SECONDS, lambda: player.begun)
     if not player.begun:
         raise Failed("the film never began")
-    worst, killed = 0.0, 0
+    worst, killed, introductions = {}, 0, Introductions(lab.folder / "trace")
     while killed < args.kills:
         player.play(args.pause)
         player.keep_up(lab.here() / BITRATE)
         player.play(SECONDS, lambda: player.ahead() >= BUFFER - 0.5)
-        way, hop = WAYS[killed % len(WAYS)]
-        relay = lab.on_way(way, hop)
+        kind, way, hop = KINDS[killed % len(KINDS)]
+        relay = lab.identity.get(introductions.last()) if hop == INTRODUCTION else \
+            lab.on_way(way, hop)
         if not relay:
             continue
         ahead, player.worst = lab.here() / BITRATE - player.played, 0.0
         lab.programs[relay].stop()
         player.play(15)
-        worst = max(worst, player.worst)
+        worst[kind] = max(worst.get(kind, 0.0), player.worst)
         killed += 1
-        print(f"  kill {killed:2}: {relay}, hop {hop + 1} of the {way}'s, {ahead:.1f} s ahead: waited "
-              f"{player.worst:.2f} s", flush=True)
+        print(f"  kill {killed:2}: {kind}, {relay}, {ahead:.1f} s ahead: waited {player.worst:.2f} s",
+              flush=True)
         lab.start(relay, "relay", 7000).wait_for("relay_ready")
-    print(f"{killed} kills, longest wait {worst:.2f} s")
+    for kind, waited in worst.items():
+        print(f"  {kind}: longest wait {waited:.2f} s")
+    print(f"{killed} kills, longest wait {max(worst.values(), default=0.0):.2f} s")
 
 
 def main():

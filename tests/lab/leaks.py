@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
 """The leak lab: the demo's topology in network namespaces, every wire captured.
 
-    leaks.py [--six] CULVERT CULVERT-DHT
+    leaks.py [--six] [--whole] CULVERT CULVERT-DHT
 
-1. A hidden seeder, two viewers, six relays and a DHT node; a viewer gets the
-   film, the seeder goes, the second viewer gets it from the first. Then every
-   relay's memory, files and output are searched for what it carried, and for whom.
-2. Somebody shares a film directly, on the Internet; a viewer gets it through a
-   swarm exit.
-3. The first again while relays are killed and links are cut: fail closed.
-4. For each claim a leak is planted with real datagrams, in the memory of a process
-   or in a file; it must turn red.
+- film: a hidden seeder, six relays and a DHT node; a viewer gets the film. Then every
+  relay's memory, files and output are searched for what it carried, and for whom.
+- reseeding: the seeder has gone, a second viewer gets the film from the first. The same
+  claims, the same search.
+- exit: somebody shares a film directly, on the Internet; a viewer gets it through a
+  swarm exit.
+- rate: seeder and viewer keep a constant rate while nobody reads, somebody does, and
+  nobody does any more.
+- closed: the first again while relays are killed and links are cut: fail closed.
+- planted: for each claim that was asked a leak is planted with real datagrams, in the
+  memory of a process or in a file; it must turn red.
 
-With --six all addresses are of IPv6.
+With --six all addresses are of IPv6. By default IPv4 has film, exit and closed, and IPv6
+has reseeding (after a film) and rate; with --whole either has all of it.
 """
+import argparse
 import base64
 import json
 import os
@@ -57,18 +62,19 @@ class Program:
         for line in self.process.stdout:
             with self.changed:
                 try:
-                    self.events.append(json.loads(line))
+                    self.events.append({**json.loads(line), "seen": time.time()})
                 except ValueError:
                     continue
                 self.changed.notify_all()
 
-    def wait_for(self, name, seconds=SECONDS):
+    def wait_for(self, name, seconds=SECONDS, count=1):
+        """The event of this name, the last of the first `count`."""
         limit = time.monotonic() + seconds
         with self.changed:
             while True:
-                for event in self.events:
-                    if event.get("event") == name:
-                        return event
+                found = [event for event in self.events if event.get("event") == name]
+                if len(found) >= count:
+                    return found[count - 1]
                 if not self.changed.wait(max(0, limit - time.monotonic())):
                     raise Failed(f"{self.name}: no '{name}' within {seconds} s: "
                                  f"{self.events[-3:]}")
@@ -98,6 +104,8 @@ class Lab:
         self.relays = [f"relay{i}" for i in range(1, RELAYS + 1)]
         self.hidden = ["seeder", "viewer", "viewer2"]
         self.exits = self.relays[-1:]
+        self.met = set()  # relay and hidden host between whom a datagram went, ever
+        self.worlds = {}  # claims that were asked: of which world
 
     def make_film(self, name, octets):
         path = self.folder / name
@@ -134,7 +142,7 @@ class Lab:
     def say_what_they_know(self):
         """When something did not happen: what those that still run say of themselves."""
         for name, program in self.programs.items():
-            if name not in self.hidden or program.process.poll() is not None:
+            if name in self.relays + ["bootstrap"] or program.process.poll() is not None:
                 continue
             for what in ("status", "peers", "path"):
                 out = subprocess.run([self.culvert, what, "--state", str(self.folder / name),
@@ -160,10 +168,11 @@ class Lab:
 
     def bring_up(self):
         numbers = {"bootstrap": 10, **{r: 20 + i for i, r in enumerate(self.relays)},
-                   "seeder": 40, "viewer": 41, "viewer2": 42, "viewer3": 43, "internet": 50}
+                   "seeder": 40, "viewer": 41, "viewer2": 42, "viewer3": 43,
+                   "seeder2": 44, "viewer4": 45, "internet": 50}
         for name, number in numbers.items():
             self.net.add(name, number)
-        self.net.start_captures("run")
+        self.net.start_captures("film")
         host = self.net.hosts["bootstrap"]
         self.programs["bootstrap"] = Program(host, self.folder, self.dht, "serve", "--listen",
                                              host.at(6881), "--json")
@@ -179,13 +188,20 @@ class Lab:
                                   MARKER)
         return uri
 
-    def view(self, name, uri):
-        return self.start(name, "play", "", "--no-player", "-o", self.folder / f"{name}.bin", uri)
+    def view(self, name, uri, *more):
+        return self.start(name, "play", "", "--no-player", *more, uri)
+
+    def view_whole(self, name, uri):
+        viewer = self.view(name, uri, "-o", self.folder / f"{name}.bin")
+        viewer.wait_for("complete")
+        if (self.folder / f"{name}.bin").read_bytes() != self.film.read_bytes():
+            raise Failed(f"{name} has another film than the seeder")
 
     def check(self, captures, part, of=claims.CLAIMS, world=None):
-        failed = []
+        failed, world = [], world or self.world
         for claim in of:
-            bad = claim(world or self.world, captures)
+            self.worlds.setdefault(claim, world)
+            bad = claim(world, captures)
             print(f"  {'ok  ' if not bad else 'FAIL'} {claim.__name__}", flush=True)
             for line in bad[:5]:
                 print(f"       {line}")
@@ -194,55 +210,123 @@ class Lab:
         if failed:
             raise Failed(f"{part}: {', '.join(failed)}")
 
-    def whole(self, name):
-        if (self.folder / f"{name}.bin").read_bytes() != self.film.read_bytes():
-            raise Failed(f"{name} has another film than the seeder")
-
-    def ordinary_run(self):
-        print("1. a film through the overlay", flush=True)
-        self.bring_up()
-        self.uri = self.share()
-        viewer = self.view("viewer", self.uri)
-        viewer.wait_for("complete")
-        self.whole("viewer")
-        self.end("seeder", signal.SIGINT)
-        second = self.view("viewer2", self.uri)
-        second.wait_for("complete")
-        self.whole("viewer2")
-        for name in ("viewer", "viewer2"):
-            self.end(name, signal.SIGINT)
+    def end_captures(self, octets=0):
+        """What was captured, and who met whom in it; fails when it cannot be all."""
         captures = self.net.stop_captures()
         total = sum(len(p) for p in captures.values())
+        print(f"  {total} packets on {len(captures)} wires", flush=True)
+        if total < 4 * octets // 1000:
+            raise Failed("the captures hold less than the film needed: they are not whole")
+        at = self.world.address
+        for name, packets in captures.items():
+            ends = {end for p in packets for end in (p.source, p.target)}
+            self.met |= {(relay, name) for relay in self.relays if at[relay] in ends}
+        return captures
+
+    def end_those_of_before(self):
         for name in self.hidden:
+            if name in self.programs:
+                self.end(name, signal.SIGINT)
+
+    def film_run(self):
+        print("a film through the overlay", flush=True)
+        self.uri = self.share()
+        self.view_whole("viewer", self.uri)
+        for name in ("seeder", "viewer"):
+            self.first_hops(self.world, name)
+        captures = self.end_captures(OCTETS)
+        for name in ("seeder", "viewer"):
             hops = ", ".join(sorted(self.world.first_hops[name]))
             print(f"  {name}: {len(captures[name])} packets, first hops {hops}")
-        print(f"  {total} packets on {len(captures)} wires")
-        if total < 4 * OCTETS // 1000:
-            raise Failed("the captures hold less than the film needed: they are not whole")
-        self.check(captures, "ordinary run")
-        self.searched(captures)
+        self.check(captures, "film")
+        self.searched(captures, "film")
+
+    def reseeding(self):
+        print("a viewer gives what it has, the first seeder has gone", flush=True)
+        self.end("seeder", signal.SIGINT)
+        self.world.gone = ["seeder"]
+        self.net.start_captures("reseeding")
+        self.view_whole("viewer2", self.uri)
+        for name in ("viewer", "viewer2"):
+            self.end(name, signal.SIGINT)
+        captures = self.end_captures(OCTETS)
+        # Who knew whom before these captures began is not in them: but of the second viewer.
+        self.check(captures, "reseeding", [c for c in claims.CLAIMS + claims.RESEEDING_CLAIMS
+                                           if c is not claims.contacts_come_by_dht])
+        self.check({"viewer2": captures["viewer2"]}, "reseeding", [claims.contacts_come_by_dht])
+        self.searched(captures, "reseeding")
+        self.world.gone = []
+
+    # ---- constant rate
+
+    def wait_for_datagrams(self, name):
+        """Until it has sent so many as the rate has in two seconds; on a slow machine that takes
+        longer, and without a rate for ever."""
+        def sent():
+            return self.status(name, "status")["sockets"]["own"]["datagrams_out"]
+        first, limit = sent(), time.monotonic() + SECONDS
+        while sent() < first + 2 * claims.NOMINAL:
+            if time.monotonic() > limit:
+                raise Failed(f"{name} keeps no rate while nobody reads")
+            time.sleep(0.2)
+
+    def constant_rate(self):
+        print("a constant rate, with and without somebody who reads", flush=True)
+        film = self.make_film("paced.bin", OCTETS * 3 // 8)
+        self.end_those_of_before()
+        self.net.start_captures("rate")
+        seeder = self.start("seeder2", "share", "", "--constant-rate", claims.RATE, film)
+        uri = seeder.wait_for("shared")["uri"]
+        world = claims.World(NAME, self.net.hosts, ["seeder2", "viewer4"], self.relays,
+                             swarm_id(uri), MARKER)
+        viewer = self.view("viewer4", uri, "--no-share", "--constant-rate", claims.RATE)
+        url = viewer.wait_for("link")["url"]
+        viewer.wait_for("peer_up", count=2)
+        time.sleep(1)  # both ways keep it by now
+        turns = [time.time()]
+        self.wait_for_datagrams("viewer4")
+        turns.append(time.time())
+        read = subprocess.run(self.net.hosts["viewer4"].command("curl", "-sS", url),
+                              capture_output=True, check=False, timeout=SECONDS)
+        turns.append(time.time())
+        self.wait_for_datagrams("viewer4")
+        turns.append(time.time())
+        for name in world.hidden:
+            self.first_hops(world, name)
+            self.programs.pop(name).stop(signal.SIGKILL)
+            world.ended[name] = [time.time()]
+        if read.stdout != film.read_bytes():
+            raise Failed("the player has another film than the seeder")
+        world.phases = list(zip(("before", "reading", "after"), turns, turns[1:]))
+        world.paced = world.hidden
+        captures = self.end_captures(OCTETS * 3 // 8)
+        self.check(captures, "rate", [c for c in claims.CLAIMS + claims.PACED_CLAIMS
+                                      if c is not claims.contacts_come_by_dht], world)
+        for what, begin, end in world.phases:
+            sent = sum(begin <= p.time < end and claims.is_overlay(p) and
+                       p.source == world.address["viewer4"] for p in captures["viewer4"])
+            print(f"  {what}: {end - begin:.1f} s, {sent / (end - begin):.0f} datagrams a second sent")
+        self.searched(captures, "rate", world)
 
     # ---- what relays keep
 
-    def forms(self, captures, relay=None):
+    def forms(self, world, captures, relay=None):
         """What was carried; and addresses of viewers and seeder: of all, or of those that `relay`
         never exchanged a datagram with. Who asks the DHT is a neighbour, too."""
-        forms = search.of_content(self.world.swarm_id, MARKER)
-        for name in self.hidden:
-            mine = self.world.address[name]
+        forms = search.of_content(world.swarm_id, MARKER)
+        for name in world.hidden:
+            mine = world.address[name]
             ports = {p.sport for p in captures[name] if p.kind == "udp" and p.source == mine}
-            met = relay and any(self.world.address[relay] in (p.source, p.target)
-                                for p in captures[name])
-            if not met:
+            if (relay, name) not in self.met:
                 forms.update(search.of_address(name, mine, ports))
         return forms
 
-    def searched(self, captures):
+    def searched(self, captures, part, world=None):
         """Memory of relays that carried the film, their folders and what they printed."""
         bad, octets, files = [], 0, 0
-        everything = self.forms(captures)
+        everything = self.forms(world or self.world, captures)
         for relay in self.relays:
-            forms = self.forms(captures, relay)
+            forms = self.forms(world or self.world, captures, relay)
             labels, read = search.in_memory(self.programs[relay].process.pid, forms)
             octets += read
             bad += [f"{relay}'s memory holds {label}" for label in labels]
@@ -255,7 +339,7 @@ class Lab:
         print(f"  {'ok  ' if not bad else 'FAIL'} relays_keep_nothing: {octets >> 20} MiB of memory, "
               f"{files} files", flush=True)
         if bad:
-            raise Failed("ordinary run: " + "; ".join(bad[:5]))
+            raise Failed(f"{part}: " + "; ".join(bad[:5]))
         if octets < RELAYS << 20:
             raise Failed("the memory of the relays could not be read")
         self.everything = everything
@@ -263,7 +347,7 @@ class Lab:
     # ---- a direct swarm
 
     def through_an_exit(self):
-        print("2. a direct swarm through a swarm exit", flush=True)
+        print("a direct swarm through a swarm exit", flush=True)
         self.net.start_captures("exit")
         film = self.make_film("direct.bin", OCTETS // 4)
         internet = self.start("internet", "share", "", "--direct", film)
@@ -272,7 +356,7 @@ class Lab:
         world = claims.World(NAME, self.net.hosts, ["viewer3"], self.relays, swarm_id(uri), MARKER)
         world.exits, world.internet = self.exits, "internet"
         world.internet_port = int(shared["address"].rsplit(":", 1)[1])
-        viewer = self.view("viewer3", uri)
+        viewer = self.view("viewer3", uri, "-o", self.folder / "viewer3.bin")
         if len(viewer.wait_for("peer_up")["path"]) != 3:
             raise Failed("the path to an exit has not three hops")
         viewer.wait_for("complete")
@@ -288,17 +372,17 @@ class Lab:
         self.check(claims.without_outside(world, captures), "exit",
                    [c for c in claims.CLAIMS if c is not claims.contacts_come_by_dht], world)
         self.check(captures, "exit", claims.EXIT_CLAIMS, world)
-        self.outside = world
 
     def fail_closed(self):
-        print("3. relays die and links are cut while a viewer gets the film", flush=True)
+        print("relays die and links are cut while a viewer gets the film", flush=True)
         dice = random.Random(7)
+        self.end_those_of_before()
         self.net.start_captures("closed")
         seeder = self.start("seeder", "share", "", "--upload-limit", "500k", self.film)
         seeder.wait_for("shared")
         shutil.rmtree(self.folder / "viewer", ignore_errors=True)
         (self.folder / "viewer.bin").unlink()
-        viewer = self.view("viewer", self.uri)
+        viewer = self.view("viewer", self.uri, "-o", self.folder / "viewer.bin")
         viewer.wait_for("first_chunk")
         self.first_hops(self.world, "viewer")
         self.first_hops(self.world, "seeder")
@@ -313,7 +397,7 @@ class Lab:
         self.net.route(self.net.hosts["viewer"])
         time.sleep(2)
         self.end("viewer")
-        viewer = self.view("viewer", self.uri)
+        viewer = self.view("viewer", self.uri, "-o", self.folder / "viewer.bin")
         time.sleep(3)
         self.end("seeder")
         time.sleep(1)
@@ -323,19 +407,16 @@ class Lab:
                    [c for c in claims.CLAIMS if c is not claims.contacts_come_by_dht])
 
     def plant(self, name, code):
-        """Runs a line of Python on a host: a real datagram on a real wire."""
-        self.net.start_captures(f"planted-{name}")
-        host = self.net.hosts[name]
-        before = ("import socket,os; s=socket.socket(socket.AF_INET"
+        """Runs Python on a host: a real datagram on a real wire. Its port, and what it printed."""
+        before = ("import os, socket, time; s = socket.socket(socket.AF_INET"
                   f"{'6' if self.six else ''}, socket.SOCK_DGRAM); ")
-        network.run(*host.command("python3", "-c", before + code))
-        captures = self.net.stop_captures()
-        own = {n: [p for p in packets if p.kind == "udp" and p.sport != 6881]
-               for n, packets in captures.items()}
-        return own
+        after = "; print(s.getsockname()[1])"
+        said = network.run(*self.net.hosts[name].command("python3", "-c", before + code + after))
+        *said, port = said.split()
+        return int(port), [float(word) for word in said]
 
     def planted_leaks(self):
-        print("4. planted leaks turn every claim red", flush=True)
+        print("planted leaks turn every claim red", flush=True)
         for program in self.programs.values():
             program.stop(signal.SIGKILL)
         self.programs = {}
@@ -373,32 +454,62 @@ class Lab:
             (claims.nothing_else, "viewer", f"s.sendto(os.urandom(40), ('{elsewhere}', 53))"),
             (claims.contacts_come_by_dht, "viewer",
              f"{dont}s.sendto(os.urandom(1232), ('{at['relay3']}', 7000))"),
+            (claims.the_gone_give_nothing, "seeder",
+             f"s.sendto(os.urandom(1232), ('{at['relay1']}', 7000))"),
         ]
-        out = self.outside.address
+        # The claims of who gave and who got, of viewers that give.
+        rows += [
+            (claims.strangers_never_meet, "viewer2",
+             f"{dont}s.sendto(os.urandom(1232), ('{at['viewer']}', 7))"),
+            (claims.no_content_key, "viewer2", f"s.sendto({dht}, ('{at['bootstrap']}', 7))"),
+        ]
         call = "bytes(5)+os.urandom(60)"
         exit_ = self.exits[0]
+        internet = self.worlds.get(claims.only_exits_meet_the_internet)
+        internet_port = internet.internet_port if internet else 0
         rows += [
             (claims.viewer_and_internet_never_meet, "viewer3",
-             f"s.sendto(os.urandom(40), ('{out['internet']}', 9000))"),
+             f"s.sendto(os.urandom(40), ('{at['internet']}', 9000))"),
             (claims.exits_speak_ppspp_only, exit_,
-             f"s.sendto(os.urandom(40), ('{out['internet']}', 9000))"),
+             f"s.sendto(os.urandom(40), ('{at['internet']}', 9000))"),
             (claims.exits_speak_ppspp_only, exit_,
-             f"s.sendto({call}, ('{out['internet']}', 53))"),
+             f"s.sendto({call}, ('{at['internet']}', 53))"),
             (claims.exits_speak_ppspp_only, exit_,
-             f"s.sendto({call}, ('{out['internet']}', 9000)); "
-             f"s.sendto(bytes(4)+b'\\x20'+os.urandom(600), ('{out['internet']}', 9000))"),
+             f"s.sendto({call}, ('{at['internet']}', 9000)); "
+             f"s.sendto(bytes(4)+b'\\x20'+os.urandom(600), ('{at['internet']}', 9000))"),
             (claims.exits_speak_ppspp_only, exit_,
-             f"s.sendto(os.urandom(1232), ('{out['internet']}', 9000))"),
+             f"s.sendto(os.urandom(1232), ('{at['internet']}', 9000))"),
             (claims.only_exits_meet_the_internet, "relay1",
-             f"s.sendto({call}, ('{out['internet']}', {self.outside.internet_port}))"),
+             f"s.sendto({call}, ('{at['internet']}', {internet_port}))"),
         ]
-        for claim, name, code in rows:
-            world = self.outside if claim in claims.EXIT_CLAIMS else self.world
-            bad = claim(world, self.plant(name, code))
+        # A pause, and more than the rate at once.
+        rows += [(claims.rate_tells_nothing, "viewer4",
+                  "print(time.time()); [([s.sendto(os.urandom(1232), ('%s', 7000)) for _ in range(n)], "
+                  "time.sleep(0.5), print(time.time())) for n in (10, 3000)]" % at["relay1"])]
+        self.net.start_captures("planted")
+        rows = [(claim, name, *self.plant(name, code)) for claim, name, code in rows
+                if claim in self.worlds]
+        captures = self.net.stop_captures()
+        for claim, name, port, times in rows:
+            world = self.worlds[claim]
+            own = {n: [p for p in packets if p.kind == "udp" and p.source == at[name] and
+                       p.sport == port] for n, packets in captures.items()}
+            if claim is claims.the_gone_give_nothing:
+                world.gone = [name]
+            if claim is claims.rate_tells_nothing:
+                world.paced = [name]
+                world.phases = list(zip(("before", "reading"), times, times[1:]))
+            bad = claim(world, own)
+            if claim is claims.rate_tells_nothing:  # each of its rules is broken
+                for word in ("more than the rate", "a pause shows", "in one burst"):
+                    if not any(line.startswith(f"{name} out") and word in line for line in bad):
+                        raise Failed(f"{claim.__name__} does not see '{word}'")
             print(f"  {'ok  ' if bad else 'FAIL'} {claim.__name__}: "
                   f"{bad[0] if bad else 'the planted leak went unnoticed'}", flush=True)
             if not bad:
                 raise Failed(f"{claim.__name__} cannot fail")
+        if missed := [c.__name__ for c in self.worlds if c not in {row[0] for row in rows}]:
+            raise Failed(f"no leak was planted for {', '.join(missed)}")
         self.planted_memory()
 
     def planted_memory(self):
@@ -425,13 +536,14 @@ class Lab:
         if missing:
             raise Failed(f"went unnoticed: {', '.join(missing)}")
 
-    def run(self):
+    def run(self, parts):
         try:
             with network.Network(self.folder, six=self.six) as self.net:
-                self.ordinary_run()
-                self.through_an_exit()
-                self.fail_closed()
-                self.planted_leaks()
+                self.bring_up()
+                for part in parts:
+                    began = time.monotonic()
+                    part(self)
+                    print(f"  {time.monotonic() - began:.0f} s", flush=True)
         except Failed:
             self.say_what_they_know()
             raise
@@ -441,12 +553,23 @@ class Lab:
             shutil.rmtree(self.folder)
 
 
+WHOLE = [Lab.film_run, Lab.reseeding, Lab.through_an_exit, Lab.constant_rate, Lab.fail_closed,
+         Lab.planted_leaks]
+FOUR = [Lab.film_run, Lab.through_an_exit, Lab.fail_closed, Lab.planted_leaks]
+SIX = [Lab.film_run, Lab.reseeding, Lab.constant_rate, Lab.planted_leaks]
+
+
 def main():
     if os.geteuid() != 0:
         sys.exit("leaks.py: needs root to make network namespaces")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--six", action="store_true")
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("culvert")
+    parser.add_argument("dht")
+    args = parser.parse_args()
     try:
-        six = "--six" in sys.argv
-        Lab(*[a for a in sys.argv[1:] if a != "--six"], six).run()
+        Lab(args.culvert, args.dht, args.six).run(WHOLE if args.whole else SIX if args.six else FOUR)
     except Failed as failure:
         sys.exit(f"FAILED: {failure}")
     print("no wire told anything")

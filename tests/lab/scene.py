@@ -74,9 +74,9 @@ class Lab:
             self.programs[name].wait_for("relay_ready")
             self.identity[self.own_name(name)] = name
 
-    def share(self, name, film, limit):
+    def share(self, name, film, limit, *more):
         """Its link; `limit` octets a second are given."""
-        seeder = self.start(name, "share", 0, "--upload-limit", str(limit), film)
+        seeder = self.start(name, "share", 0, "--upload-limit", str(limit), *more, film)
         return seeder.wait_for("shared")["uri"]
 
     def watch(self, uri):
