@@ -327,7 +327,8 @@ static bool fresh(const struct tun_client *c, const struct tun_lane *lane) {
     return lane->ahead && lane->ready_at && cv_usec_since(now(c), lane->ready_at) < STALE;
 }
 
-/* One more, ending at another relay than those that wait already if possible. */
+/* One more, ending at another relay than those that wait already if possible. It may
+ * become a circuit whose hops others are shown: so its last is drawn as theirs are. */
 static enum cv_err build_ahead(struct tun_client *c) {
     uint8_t last[TUN_AHEAD][CV_KEY];
     size_t n = 0;
@@ -335,7 +336,7 @@ static enum cv_err build_ahead(struct tun_client *c) {
         if (c->lane[i].ahead)
             memcpy(last[n++], c->lane[i].hop[c->lane[i].n - 1], CV_KEY);
     }
-    struct tun_path_request req = {.purpose = TUN_PURPOSE_GENERAL,
+    struct tun_path_request req = {.purpose = TUN_PURPOSE_MEET,
                                    .avoid = (const uint8_t(*)[CV_KEY])last,
                                    .avoids = n,
                                    .refusals = &c->refusals};
@@ -467,19 +468,22 @@ static bool last_fits(const struct tun_path_request *req, const struct tun_relay
 static bool reaches(struct tun_client *c, const struct tun_lane *lane,
                     const struct tun_path_request *req, struct tun_path *path,
                     struct tun_relay **ret_more) {
-    size_t size = network_size(c);
     unsigned flag = tun_path_flag(req->purpose);
     *ret_more = NULL;
-    if (!lane_path(c, lane, path) || !tun_path_ok(path, &c->guards, size) || has_gone(c, lane))
+    if (!lane_path(c, lane, path) || !tun_path_ok(path, &c->guards, network_size(c)) ||
+        has_gone(c, lane))
         return false;
     for (unsigned i = 0; i < lane->n; i++) {
         if (req->without && memcmp(lane->hop[i], req->without, CV_KEY) == 0)
             return false;
-        if (listed(req->apart, req->aparts, lane->hop[i]) || path->hop[i]->shunned_until > now(c))
+        if (path->hop[i]->shunned_until > now(c))
             return false;
     }
-    if (tun_path_length(req->purpose) == lane->n)
+    if (tun_path_length(req->purpose) == lane->n) {
+        path->purpose = req->purpose;
+        path->named = req->named != NULL;
         return last_fits(req, path->hop[lane->n - 1], flag);
+    }
 
     /* Only a named relay is worth a hop more: what we choose freely is chosen
      * together with the rest. */
@@ -490,7 +494,8 @@ static bool reaches(struct tun_client *c, const struct tun_lane *lane,
     if (f && f->avoided_until > now(c))
         return false;
     *ret_more = req->named;
-    return tun_path_extend(path, req->named, /* named= */ true, req->purpose, &c->guards, size);
+    return tun_path_extend(path, req->named, /* named= */ true, req->purpose, &c->guards,
+                           network_size(c));
 }
 
 /* And would it leave relays for a second one, where that is wanted? */
@@ -503,17 +508,30 @@ static bool serves(struct tun_client *c, const struct tun_lane *lane,
            tun_path_leaves_second(path, c->dir, &c->guards, &asked, &c->now, tun_client_rng(c));
 }
 
-/* A circuit that waits, given to `user`. */
+/* A circuit that waits, given to `user`. Who wants a third hop that stays, or to be kept
+ * apart from others, has one built: to pass over guards here is to choose what stands
+ * behind them. For the same reason a lane that only its end makes unfit is not left for
+ * the next who asks. */
 static enum cv_err take_ahead(struct tun_client *c, const struct tun_path_request *req,
                               enum tun_user user, cv_handle *ret) {
-    for (uint32_t i = 0; i < c->lanes; i++) {
+    if (req->apart || req->third)
+        return CV_ERR_NOENT;
+    for (uint32_t i = 0; i < c->lanes;) {
         struct tun_lane *lane = &c->lane[i];
         struct tun_path path;
         struct tun_relay *more;
-        if (!fresh(c, lane) || !serves(c, lane, req, &path, &more))
+        if (!fresh(c, lane) || !serves(c, lane, req, &path, &more)) {
+            i++;
             continue;
-        if (tun_circuit_give(c->t, lane->circuit, user))
+        }
+        if (!tun_path_ok(&path, &c->guards, network_size(c))) {
+            ahead_close(c, lane); /* another lane stands here now */
             continue;
+        }
+        if (tun_circuit_give(c->t, lane->circuit, user)) {
+            i++;
+            continue;
+        }
         lane->ahead = false;
         lane->purpose = req->purpose;
         if (more) {

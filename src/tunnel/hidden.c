@@ -185,13 +185,12 @@ enum cv_err tun_road_request(struct tun_road *r, uint8_t command, const void *bo
     return tun_request(all->t, &all->now, r->circuit, command, body, len, ret_transaction);
 }
 
-size_t tun_road_relays(const struct tun_road *r, uint8_t ret[][CV_KEY]) {
+void tun_road_relays(const struct tun_road *r, struct tun_path_apart *ret) {
     struct tun_circuit_info info;
     if (!r->kind || tun_circuit_info(r->owner->all->t, r->circuit, &info))
-        return 0;
+        return;
     for (unsigned i = 0; i < info.hops; i++)
-        memcpy(ret[i], tun_circuit_hop(r->owner->all->t, r->circuit, i)->identity, CV_KEY);
-    return info.hops;
+        tun_path_apart_add(ret, i, tun_circuit_hop(r->owner->all->t, r->circuit, i)->identity);
 }
 
 void tun_road_last(const struct tun_road *r, uint8_t ret[CV_KEY]) {

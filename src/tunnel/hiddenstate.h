@@ -219,6 +219,7 @@ struct tun_seeder {
     bool viewer;
     struct tun_point point[TUN_POINTS];
     cv_usec point_at, point_pause;
+    struct tun_third third;         /* hops before whoever is called or named to us */
     struct tun_service now, before; /* this period's and the last one's */
     cv_usec before_until;
     struct tun_publication publication[TUN_PUBLICATIONS];
@@ -314,9 +315,8 @@ bool tun_road_give_up(struct tun_road *r);
 bool tun_road_dead(struct tun_road *r, cv_usec asked_at);
 /* Closed because it fell silent after it was built: found out who. */
 void tun_road_suspect(struct tun_road *r);
-/* Identities of the relays it goes along, built or not; how many, at most
- * TUN_HOPS_MAX. Named last hops included. */
-size_t tun_road_relays(const struct tun_road *r, uint8_t ret[][CV_KEY]);
+/* Adds the relays it goes along, built or not, named last hops included. */
+void tun_road_relays(const struct tun_road *r, struct tun_path_apart *ret);
 /* Of the relay it ends at; untouched without a circuit. */
 void tun_road_last(const struct tun_road *r, uint8_t ret[CV_KEY]);
 /* An empty datagram to the other end of a joined road. Seeders answer with one. */

@@ -151,12 +151,15 @@ enum {
     TUN_PROBE_S_MIN = 60,     /* between two probes of one relay */
     TUN_PROBE_S_MAX = 120,
     TUN_REFUSALS_MAX = 64, /* pairs of which one did not extend to the other */
+    TUN_APART_MAX = 8,     /* circuits that a new one keeps apart from */
     TUN_PATH_DRAWS = 64,   /* tried for one place of a path in a large network */
     TUN_GUARD_DAYS_MIN = 60,
     TUN_GUARD_DAYS_MAX = 120,
     TUN_GUARD_KNOWN_DAYS = 7, /* preferred for guards, when there is a choice */
     TUN_SECOND_DAYS_MIN = 1,
     TUN_SECOND_DAYS_MAX = 22,
+    TUN_THIRDS = 3,      /* third hops of a swarm that is shared, */
+    TUN_THIRD_DAYS = 15, /* each for so long, as L on average */
 
     /* --- bootstrapping of a client --- */
     TUN_ADDRESSES_MAX = 64, /* found in the DHT and not yet asked */

@@ -261,16 +261,14 @@ static void begin(struct tun_hidden *h, struct tun_meet *m, bool named) {
 }
 
 /* Relays that carry the other meetings: this one should survive their end. */
-static size_t others(const struct tun_hidden *h, const struct tun_meet *m, uint8_t ret[][CV_KEY],
-                     size_t cap) {
-    size_t n = 0;
+static void others(const struct tun_hidden *h, const struct tun_meet *m,
+                   struct tun_path_apart *ret) {
+    *ret = (struct tun_path_apart){.fronts = 0};
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         const struct tun_meet *o = &h->viewer->meet[i];
-        if (o == m || !o->rp.kind || o->leaving || n + TUN_HOPS_MAX > cap)
-            continue;
-        n += tun_road_relays(&o->rp, ret + n);
+        if (o != m && o->rp.kind && !o->leaving)
+            tun_road_relays(&o->rp, ret);
     }
-    return n;
 }
 
 static void open_rendezvous(struct tun_hidden *h, struct tun_meet *m) {
@@ -279,12 +277,12 @@ static void open_rendezvous(struct tun_hidden *h, struct tun_meet *m) {
         tun_hidden_by(h, again);
         return;
     }
-    uint8_t apart[TUN_MEETINGS_MAX * TUN_HOPS_MAX][CV_KEY];
+    struct tun_path_apart apart;
     struct tun_path_request req = {.purpose = TUN_PURPOSE_MEET,
                                    .avoid = (const uint8_t(*)[CV_KEY])m->used,
                                    .avoids = m->tries};
-    req.apart = (const uint8_t(*)[CV_KEY])apart;
-    req.aparts = others(h, m, apart, sizeof apart / sizeof *apart);
+    others(h, m, &apart);
+    req.apart = apart.fronts ? &apart : NULL;
     if (tun_road_open(h, &m->rp, TUN_ROAD_RENDEZVOUS, m, &req) == CV_ERR_UNREACHABLE) {
         /* Every rendezvous was tried: begin again with the first. */
         req.avoids = 0;

@@ -20,6 +20,10 @@ unsigned tun_path_length(enum tun_purpose purpose) {
     return 4;
 }
 
+bool tun_path_shown(enum tun_purpose purpose) {
+    return purpose != TUN_PURPOSE_GENERAL && purpose != TUN_PURPOSE_EXIT;
+}
+
 unsigned tun_path_flag(enum tun_purpose purpose) {
     switch (purpose) {
     case TUN_PURPOSE_MEET:
@@ -125,6 +129,12 @@ static size_t in_order(struct tun_relay **v, size_t n, const struct cv_rng *rng)
     return TUN_PATH_DRAWS;
 }
 
+void tun_path_apart_add(struct tun_path_apart *a, size_t at, const uint8_t identity[CV_KEY]) {
+    size_t *n = at < 2 ? &a->fronts : &a->showns;
+    if (*n < sizeof a->front / sizeof *a->front)
+        memcpy((at < 2 ? a->front : a->shown)[(*n)++], identity, CV_KEY);
+}
+
 /* Everything a choice is made from. */
 struct search {
     const struct tun_path_request *req;
@@ -137,7 +147,8 @@ struct search {
     struct tun_relay **all, **last, **middle; /* `all` owns what the others point into */
     size_t lasts, middles;
     unsigned shared_max; /* relays of `apart` that the path may have */
-    bool first_of_two;   /* it must leave relays for a second one that shares none with it */
+    bool few;            /* so few relays that two ways share none only if both are chosen for it */
+    bool first_of_two;   /* then: it must leave relays for a second one that shares none with it */
     bool held;           /* somebody was left out who refused a moment ago */
     cv_usec now;
     enum pick {
@@ -148,10 +159,20 @@ struct search {
     struct tun_path path;
 };
 
-static bool excluded(const struct search *s, const struct tun_relay *r) {
-    if (r->ours && r != s->req->named)
-        return true;
+static bool is_without(const struct search *s, const struct tun_relay *r) {
     return s->req->without && memcmp(r->desc.identity, s->req->without, CV_KEY) == 0;
+}
+
+static bool excluded(const struct search *s, const struct tun_relay *r) {
+    return (r->ours && r != s->req->named) || is_without(s, r);
+}
+
+/* Not for a hop behind L. */
+static bool excluded_behind(const struct search *s, const struct tun_relay *r) {
+    if (tun_path_shown(s->req->purpose))
+        return is_without(s, r);
+    return excluded(s, r) ||
+           (s->relays >= TUN_GUARDS_APART && tun_guards_is_first(s->guards, r->desc.identity));
 }
 
 static bool listed(const uint8_t (*list)[CV_KEY], size_t n, const struct tun_relay *r) {
@@ -178,18 +199,33 @@ static bool refused(struct search *s, const struct tun_relay *by, const struct t
     return f->held_until > s->now;
 }
 
-/* No more of what should be kept apart, among the hops 0..at-1 and `last`, than
- * this round allows. */
-static bool apart(const struct search *s, size_t at, const struct tun_relay *last) {
-    unsigned shared = last && listed(s->req->apart, s->req->aparts, last);
-    for (size_t i = 0; i < at; i++)
-        shared += listed(s->req->apart, s->req->aparts, s->path.hop[i]);
-    return shared <= s->shared_max;
+/* What this path should outlive was shown this relay. Which guards and L that has must
+ * not decide about what others are shown. */
+static bool was_shown(const struct search *s, const struct tun_relay *r) {
+    const struct tun_path_apart *a = s->req->apart;
+    return a && listed(a->shown, a->showns, r);
 }
 
-/* Fits beside the hops 0..at-1? */
-static bool fits(const struct tun_path *p, size_t at, const struct tun_relay *r) {
-    for (size_t i = 0; i < at; i++) {
+static bool is_apart(const struct search *s, const struct tun_relay *r) {
+    const struct tun_path_apart *a = s->req->apart;
+    return a && (listed(a->front, a->fronts, r) || listed(a->shown, a->showns, r));
+}
+
+/* Those that should be kept apart come last, else the order stays. */
+static void put_last(const struct search *s, struct tun_relay **v, size_t n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct tun_relay *r = v[i];
+        if (was_shown(s, r))
+            continue;
+        memmove(v + kept + 1, v + kept, (i - kept) * sizeof *v);
+        v[kept++] = r;
+    }
+}
+
+/* Fits before the hops behind L? */
+static bool fits(const struct tun_path *p, const struct tun_relay *r) {
+    for (size_t i = 2; i < p->n; i++) {
         if (tun_relay_conflict(&p->hop[i]->desc, &r->desc))
             return false;
     }
@@ -201,14 +237,13 @@ static bool search_path(struct search *s);
 /* The path is the first of two where a relay's end must not be that of both: is there
  * another that shares no relay with it? */
 static bool leaves_second(const struct search *s) {
-    uint8_t hops[TUN_HOPS_MAX][CV_KEY];
+    struct tun_path_apart hops = {.fronts = 0};
     if (!s->first_of_two)
         return true;
-    for (unsigned i = 0; i < s->path.n; i++)
-        memcpy(hops[i], s->path.hop[i]->desc.identity, CV_KEY);
+    for (unsigned i = 0; i + s->path.named < s->path.n; i++)
+        tun_path_apart_add(&hops, i, s->path.hop[i]->desc.identity);
     struct tun_path_request req = *s->req;
-    req.apart = (const uint8_t(*)[CV_KEY])hops;
-    req.aparts = s->path.n - s->path.named;
+    req.apart = &hops;
     struct search second = *s;
     second.req = &req;
     second.shared_max = 0;
@@ -216,57 +251,83 @@ static bool leaves_second(const struct search *s) {
     return search_path(&second);
 }
 
-static bool finish_path(struct search *s) {
+/* Guard and L before the hops that stand, of which `shared` are shared already; with no
+ * more than this round allows. */
+static bool search_front(struct search *s, unsigned shared) {
     struct tun_path *p = &s->path;
-    unsigned n = tun_path_length(s->req->purpose);
-    for (size_t i = 0; i < s->lasts; i++) {
-        if (!fits(p, 2, s->last[i]) || (n == 3 && refused(s, p->hop[1], s->last[i])) ||
-            !apart(s, 2, s->req->named ? NULL : s->last[i]))
-            continue;
-        p->hop[n - 1] = s->last[i];
-        if (n == 3 && leaves_second(s))
-            return true;
-        for (size_t k = 0; n > 3 && k < s->middles; k++) {
-            if (fits(p, 2, s->middle[k]) && !refused(s, p->hop[1], s->middle[k]) &&
-                !refused(s, s->middle[k], s->last[i]) &&
-                !tun_relay_conflict(&s->middle[k]->desc, &s->last[i]->desc)) {
-                p->hop[2] = s->middle[k];
-                if (apart(s, 3, s->req->named ? NULL : s->last[i]) && leaves_second(s))
-                    return true;
-            }
-        }
-    }
-    return false;
-}
-
-static bool search_path(struct search *s) {
     for (size_t g = 0; g < s->firsts; g++) {
-        s->path.hop[0] = s->first[g];
+        if (!fits(p, s->first[g]))
+            continue;
         for (size_t l = 0; l < s->seconds; l++) {
-            s->path.hop[1] = s->second[l];
-            if (fits(&s->path, 1, s->second[l]) && !refused(s, s->first[g], s->second[l]) &&
-                apart(s, 2, NULL) && finish_path(s))
+            struct tun_relay *second = s->second[l];
+            if (shared + is_apart(s, s->first[g]) + is_apart(s, second) > s->shared_max ||
+                !fits(p, second) || tun_relay_conflict(&s->first[g]->desc, &second->desc) ||
+                refused(s, s->first[g], second) || refused(s, second, p->hop[2]))
+                continue;
+            p->hop[0] = s->first[g];
+            p->hop[1] = second;
+            if (leaves_second(s))
                 return true;
         }
     }
     return false;
 }
 
-/* Do ways of this purpose come in twos? */
-static bool is_of_two(const struct tun_path_request *req) {
-    return req->aparts == 0 &&
-           (req->purpose == TUN_PURPOSE_MEET || req->purpose == TUN_PURPOSE_JOIN);
+/* The rest of a path of which stands what others are shown: that has been drawn, and does
+ * not depend on what there is to share. Among few relays it must. */
+static bool search_rest(struct search *s) {
+    if (s->few) {
+        unsigned shared = 0;
+        for (size_t i = 2; i + s->path.named < s->path.n; i++)
+            shared += is_apart(s, s->path.hop[i]);
+        return search_front(s, shared);
+    }
+    for (s->shared_max = 0; s->shared_max <= (s->req->apart ? 2 : 0); s->shared_max++) {
+        if (search_front(s, 0))
+            return true;
+    }
+    return false;
 }
 
-/* The path that shares the fewest relays with those it should outlive; the first of two
- * leaves the second what it needs, if there is enough. */
+/* What others are shown comes first and does not depend on the rest, but for the few
+ * that no guard and L of ours fit beside. */
+static bool search_path(struct search *s) {
+    struct tun_path *p = &s->path;
+    for (size_t i = 0; i < s->lasts; i++) {
+        p->hop[p->n - 1] = s->last[i];
+        if (p->n == 3 && search_rest(s))
+            return true;
+        for (size_t k = 0; p->n == 4 && k < s->middles; k++) {
+            if (tun_relay_conflict(&s->middle[k]->desc, &s->last[i]->desc) ||
+                refused(s, s->middle[k], s->last[i]))
+                continue;
+            p->hop[2] = s->middle[k];
+            if (search_rest(s))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Do ways of this purpose come in twos, of which the first is chosen with the second in
+ * mind? Where L are three and there is a spare guard, that is not needed, and would show
+ * by who never is a last hop whom we have for guards. */
+static bool is_of_two(const struct search *s) {
+    return s->few && !s->req->apart &&
+           (s->req->purpose == TUN_PURPOSE_MEET || s->req->purpose == TUN_PURPOSE_JOIN);
+}
+
+/* The path that shares the fewest relays with those it should outlive; among few, the first
+ * of two leaves the second what it needs, if there is enough. */
 static bool search_apart(struct search *s) {
-    s->first_of_two = is_of_two(s->req);
+    s->first_of_two = is_of_two(s);
+    s->shared_max = 0;
     if (s->first_of_two && search_path(s))
         return true;
     s->first_of_two = false;
-    unsigned most = s->req->aparts ? tun_path_length(s->req->purpose) : 0;
-    for (s->shared_max = 0; s->shared_max <= most; s->shared_max++) {
+    unsigned most = s->few && s->req->apart ? tun_path_length(s->req->purpose) : 0;
+    for (unsigned shared = 0; shared <= most; shared++) {
+        s->shared_max = shared;
         if (search_path(s))
             return true;
     }
@@ -313,15 +374,28 @@ static void gather_seconds(struct search *s, const struct tun_directory *dir,
     shuffle(s->second, s->seconds, rng);
 }
 
-static void gather_rest(struct search *s, struct tun_relay *const *all, size_t n,
-                        const struct cv_rng *rng) {
+static enum cv_err order_middles(struct search *s, int64_t wall, const struct cv_rng *rng) {
+    if (s->req->third) {
+        uint64_t cap = s->middles < TUN_WEIGHTS_FROM ? 1 : weight_cap(s->middle, s->middles);
+        enum cv_err err = tun_third_order(s->req->third, wall, s->middle, s->middles, cap, rng);
+        if (err)
+            return err;
+        s->middles = s->middles < TUN_PATH_DRAWS ? s->middles : TUN_PATH_DRAWS;
+    } else {
+        s->middles = in_order(s->middle, s->middles, rng);
+    }
+    if (s->req->apart)
+        put_last(s, s->middle, s->middles);
+    return CV_ERR_OK;
+}
+
+static enum cv_err gather_rest(struct search *s, struct tun_relay *const *all, size_t n,
+                               int64_t wall, const struct cv_rng *rng) {
     unsigned flag = tun_path_flag(s->req->purpose);
     s->lasts = s->middles = 0;
     for (size_t i = 0; i < n; i++) {
         struct tun_relay *r = all[i];
-        if (excluded(s, r) || unwanted(s, r))
-            continue;
-        if (s->relays >= TUN_GUARDS_APART && tun_guards_is_first(s->guards, r->desc.identity))
+        if (excluded_behind(s, r) || unwanted(s, r))
             continue;
         s->middle[s->middles++] = r;
         if (!s->req->named && (r->desc.flags & flag) && !listed(s->req->avoid, s->req->avoids, r))
@@ -331,7 +405,9 @@ static void gather_rest(struct search *s, struct tun_relay *const *all, size_t n
         s->last[s->lasts++] = s->req->named;
     else
         s->lasts = in_order(s->last, s->lasts, rng);
-    s->middles = in_order(s->middle, s->middles, rng);
+    if (s->req->apart)
+        put_last(s, s->last, s->req->named ? 0 : s->lasts);
+    return s->path.n == 4 ? order_middles(s, wall, rng) : CV_ERR_OK;
 }
 
 static enum cv_err check_named(const struct search *s) {
@@ -344,34 +420,34 @@ static enum cv_err check_named(const struct search *s) {
     return usable && (r->desc.flags & flag) == flag ? CV_ERR_OK : CV_ERR_DENIED;
 }
 
-/* Everything that may stand somewhere, as picky as s->pick; false: out of memory. */
-static bool gather(struct search *s, const struct tun_directory *dir, const struct cv_now *now,
-                   const struct cv_rng *rng) {
+/* Everything that may stand somewhere, as picky as s->pick; NOMEM. */
+static enum cv_err gather(struct search *s, const struct tun_directory *dir,
+                          const struct cv_now *now, const struct cv_rng *rng) {
     uint32_t day = tun_descriptor_day(now->wall);
     size_t n = s->relays;
     struct tun_relay **all = s->all ? s->all : calloc(3 * (n + 1), sizeof(struct tun_relay *));
     if (!all)
-        return false;
+        return CV_ERR_NOMEM;
     n = tun_directory_list(dir, day, TUN_DIRECTORY_CONFIRMED, all, n);
     s->all = all;
     s->last = all + s->relays;
     s->middle = all + 2 * s->relays + 1;
     gather_firsts(s, dir, now, rng);
     gather_seconds(s, dir, now, rng);
-    gather_rest(s, all, n, rng);
-    return true;
+    return gather_rest(s, all, n, now->wall, rng);
 }
 
 static struct search begin(const struct tun_directory *dir, const struct tun_guards *guards,
                            const struct tun_path_request *req, const struct cv_now *now) {
-    return (struct search){
-        .req = req,
-        .guards = guards,
-        .relays = tun_directory_count(dir, tun_descriptor_day(now->wall), TUN_DIRECTORY_CONFIRMED),
-        .now = now->mono,
-        .path = {.purpose = req->purpose,
-                 .named = req->named != NULL,
-                 .n = (uint8_t)tun_path_length(req->purpose)}};
+    size_t n = tun_directory_count(dir, tun_descriptor_day(now->wall), TUN_DIRECTORY_CONFIRMED);
+    return (struct search){.req = req,
+                           .guards = guards,
+                           .relays = n,
+                           .few = tun_guards_seconds(n) < 3,
+                           .now = now->mono,
+                           .path = {.purpose = req->purpose,
+                                    .named = req->named != NULL,
+                                    .n = (uint8_t)tun_path_length(req->purpose)}};
 }
 
 enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *dir,
@@ -388,8 +464,9 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
         if (pick == ANY && req->alive)
             break;
         s.pick = (enum pick)pick;
-        if (!gather(&s, dir, now, rng))
-            err = CV_ERR_NOMEM;
+        enum cv_err bad = gather(&s, dir, now, rng);
+        if (bad)
+            err = bad;
         else if (pick == ANY && (s.firsts == 0 || s.seconds == 0))
             err = CV_ERR_AGAIN;
         else if (search_apart(&s))
@@ -407,12 +484,12 @@ bool tun_path_leaves_second(const struct tun_path *path, const struct tun_direct
                             const struct tun_guards *guards, const struct tun_path_request *req,
                             const struct cv_now *now, const struct cv_rng *rng) {
     struct search s = begin(dir, guards, req, now);
-    if (!is_of_two(req))
+    if (!is_of_two(&s))
         return true;
     s.pick = NOT_SHUNNED;
     s.path = *path;
     s.first_of_two = true;
-    bool leaves = gather(&s, dir, now, rng) && leaves_second(&s);
+    bool leaves = gather(&s, dir, now, rng) == CV_ERR_OK && leaves_second(&s);
     free(s.all);
     return leaves;
 }
@@ -448,9 +525,11 @@ bool tun_path_ok(const struct tun_path *p, const struct tun_guards *guards, size
         if (i == 1 && (!tun_guards_is_second(guards, id) || tun_guards_is_first(guards, id)))
             return false;
         bool chosen = i < (size_t)(p->n - p->named); /* by us, not named */
-        if (chosen && r->ours)
+        bool shown = i > 1 && tun_path_shown(p->purpose);
+        if (chosen && r->ours && !shown)
             return false;
-        if (i > 1 && chosen && relays >= TUN_GUARDS_APART && tun_guards_is_first(guards, id))
+        if (i > 1 && chosen && !shown && relays >= TUN_GUARDS_APART &&
+            tun_guards_is_first(guards, id))
             return false;
     }
     /* Nor is a named relay next to our guard: it stands last of at least three. */

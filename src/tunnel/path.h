@@ -8,13 +8,17 @@
  *   - beyond the first hop only confirmed relays;
  *   - a relay named by somebody else is never next to our guard, and is reached
  *     through another guard or L when it is one of ours;
- *   - from TUN_GUARDS_APART relays on, what we choose ourselves beyond the first
- *     hop is never a guard or the spare. L is never one in any network;
+ *   - L is never a guard or the spare. Nor is, from TUN_GUARDS_APART relays on, a last
+ *     hop that we choose and that is told what we look for (GENERAL, EXIT);
+ *   - what others are shown of many of our circuits, the hops behind L of every other
+ *     purpose, is drawn before guard and L and whoever these are: whoever never stood
+ *     there would be a guard, or would be us (docs/decisions/0088). Below 12 relays two
+ *     ways that share none count for more;
  *   - no weight but measured bandwidth, and nobody has more than a twentieth of
  *     it; flat in small networks.
  *
- * A relay is never a hop of its own circuits, unless somebody else named it as
- * the last: to refuse that would tell him who asks.
+ * For the same reason our own relay may stand where others are shown who stands, and
+ * be named as the last hop by somebody else; it is no other hop of our circuits.
  *
  * Pure functions. Too few relays is an error, never a relaxed rule.
  */
@@ -25,6 +29,17 @@
 #include "tunnel/directory.h"
 #include "tunnel/guard.h"
 #include "tunnel/refusal.h"
+#include "tunnel/third.h"
+
+/* Relays of circuits that a new one should outlive, as many as find room. */
+struct tun_path_apart {
+    size_t fronts, showns;
+    uint8_t front[2 * TUN_APART_MAX][CV_KEY]; /* guards and L: decide about those only */
+    uint8_t shown[2 * TUN_APART_MAX][CV_KEY]; /* behind them */
+};
+
+/* The next relay of such a circuit: its hop number `at`. */
+void tun_path_apart_add(struct tun_path_apart *a, size_t at, const uint8_t identity[CV_KEY]);
 
 struct tun_path_request {
     enum tun_purpose purpose;
@@ -32,14 +47,12 @@ struct tun_path_request {
     /* Not as last hop: those that were used or failed before. */
     const uint8_t (*avoid)[CV_KEY];
     size_t avoids;
-    /* As few of them as can be: relays of circuits that this one should
-     * outlive. */
-    const uint8_t (*apart)[CV_KEY];
-    size_t aparts;
-    bool alive; /* rather no path than one through whoever failed lately */
+    const struct tun_path_apart *apart; /* as few of them as can be; or NULL */
+    bool alive;                         /* rather no path than one through whoever failed lately */
     /* Nowhere: what a confirmation is about must not carry it. Identity or NULL. */
     const uint8_t *without;
     const struct tun_refusals *refusals; /* or NULL */
+    const struct tun_third *third; /* whose third hop of four stays; NULL: drawn for this path */
 };
 
 struct tun_path {
@@ -51,6 +64,9 @@ struct tun_path {
 
 /* 3 or 4. */
 unsigned tun_path_length(enum tun_purpose purpose);
+
+/* Are the hops behind L of such paths shown to others, who may collect them? */
+bool tun_path_shown(enum tun_purpose purpose);
 
 /* Descriptor flag that the last hop must have (enum tun_relay_flag). */
 unsigned tun_path_flag(enum tun_purpose purpose);
@@ -68,8 +84,8 @@ enum cv_err tun_path_choose(struct tun_path *ret, const struct tun_directory *di
 /*
  * A viewer's way to a rendezvous point, and a seeder's, is the first of two when there is
  * nothing that it should be apart from: the second shall share no relay with it.
- * tun_path_choose() prefers a first one that leaves relays for that; here: does this
- * path do so? True for every other request.
+ * Where L are two (below 12 relays) tun_path_choose() prefers a first one that leaves
+ * relays for that; here: does this path do so? True for every other request.
  */
 bool tun_path_leaves_second(const struct tun_path *path, const struct tun_directory *dir,
                             const struct tun_guards *guards, const struct tun_path_request *req,

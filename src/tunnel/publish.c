@@ -298,8 +298,10 @@ void tun_publish_on_reply(struct tun_hidden *h, struct tun_publication *p, const
 /* Where the other way ends, or ended, this one does not. */
 static void copy_open(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c) {
     const struct tun_copy *other = &p->copy[c == p->copy];
-    struct tun_path_request req = {
-        .purpose = TUN_PURPOSE_PUBLISH, .avoid = &other->last, .avoids = 1};
+    struct tun_path_request req = {.purpose = TUN_PURPOSE_PUBLISH,
+                                   .avoid = &other->last,
+                                   .avoids = 1,
+                                   .third = &h->seeder->third};
     enum cv_err err = tun_road_open(h, &c->road, TUN_ROAD_PUBLISH, p, &req);
     if (!err) {
         tun_road_last(&c->road, c->last);

@@ -25,6 +25,7 @@ void tun_seeder_init(struct tun_hidden *h, bool viewer) {
     struct tun_seeder *s = h->seeder;
     s->viewer = viewer;
     s->publish_at = CV_USEC_NEVER;
+    tun_third_init(&s->third, tun_hidden_rng(h));
     /* In thousandths: one in ten seconds is less than a unit a second. */
     uint64_t rate = h->all->hurry ? 1000 : 1000000 / TUN_INTRO_EVERY_MS;
     cv_tokenbucket_init(&s->introductions, rate, TUN_INTRO_BURST * 1000, now(h));
@@ -202,8 +203,9 @@ static void point_step(struct tun_hidden *h, struct tun_point *p) {
 
 static void point_open(struct tun_hidden *h) {
     struct tun_seeder *s = h->seeder;
-    uint8_t taken[TUN_POINTS][CV_KEY], apart[TUN_POINTS * TUN_HOPS_MAX][CV_KEY];
-    size_t n = 0, aparts = 0;
+    uint8_t taken[TUN_POINTS][CV_KEY];
+    struct tun_path_apart apart = {.fronts = 0};
+    size_t n = 0;
     struct tun_point *p = NULL;
     for (unsigned i = 0; i < TUN_POINTS; i++) {
         struct tun_circuit_info info;
@@ -213,14 +215,14 @@ static void point_open(struct tun_hidden *h) {
         else if (tun_circuit_info(h->all->t, at->road.circuit, &info) == CV_ERR_OK)
             memcpy(taken[n++],
                    tun_circuit_hop(h->all->t, at->road.circuit, info.hops - 1)->identity, CV_KEY);
-        aparts += tun_road_relays(&at->road, apart + aparts);
+        tun_road_relays(&at->road, &apart);
     }
     /* One relay's end should not be that of all points. */
     struct tun_path_request req = {.purpose = TUN_PURPOSE_WAIT,
                                    .avoid = (const uint8_t(*)[CV_KEY])taken,
                                    .avoids = n,
-                                   .apart = (const uint8_t(*)[CV_KEY])apart,
-                                   .aparts = aparts};
+                                   .apart = apart.fronts ? &apart : NULL,
+                                   .third = &s->third};
     if (!p)
         return;
     enum cv_err err = tun_road_open(h, &p->road, TUN_ROAD_POINT, p, &req);
@@ -312,24 +314,27 @@ static bool receive(struct tun_hidden *h, const struct tun_point *p, const struc
 
 /* Relays of the newest road to a visitor: it may be the same one, who asked for
  * a second way so that one relay's end is not the film's. */
-static size_t newest_join(const struct tun_hidden *h, const struct tun_join *j,
-                          uint8_t ret[][CV_KEY]) {
+static void newest_join(const struct tun_hidden *h, const struct tun_join *j,
+                        struct tun_path_apart *ret) {
+    *ret = (struct tun_path_apart){.fronts = 0};
     const struct tun_road *newest = NULL;
     for (unsigned i = 0; i < h->seeder->joins_max; i++) {
         const struct tun_join *o = &h->seeder->join[i];
         if (o != j && o->road.kind && (!newest || o->road.opened_at > newest->opened_at))
             newest = &o->road;
     }
-    return newest ? tun_road_relays(newest, ret) : 0;
+    if (newest)
+        tun_road_relays(newest, ret);
 }
 
 static enum cv_err join_open(struct tun_hidden *h, struct tun_join *j) {
     struct tun_directory *dir = tun_client_directory(h->all->t);
     struct tun_relay *rp = tun_directory_find_d(dir, j->where.rp, j->where.d);
-    struct tun_path_request req = {.purpose = TUN_PURPOSE_JOIN, .named = rp};
-    uint8_t apart[TUN_HOPS_MAX][CV_KEY];
-    req.apart = (const uint8_t(*)[CV_KEY])apart;
-    req.aparts = newest_join(h, j, apart);
+    struct tun_path_request req = {
+        .purpose = TUN_PURPOSE_JOIN, .named = rp, .third = &h->seeder->third};
+    struct tun_path_apart apart;
+    newest_join(h, j, &apart);
+    req.apart = apart.fronts ? &apart : NULL;
     return rp ? tun_road_open(h, &j->road, TUN_ROAD_JOIN, j, &req) : CV_ERR_NOENT;
 }
 

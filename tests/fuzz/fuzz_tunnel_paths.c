@@ -136,8 +136,14 @@ static void path(struct world *w, struct cv_rd *r) {
         req.named = tun_directory_find(w->dir, w->identity[named >> 1 & 15].public_key, day);
     if (named & 64)
         req.without = w->identity[what >> 4].public_key;
-    req.apart = req.avoid = (const uint8_t(*)[CV_KEY])w->identity[what >> 4].public_key;
-    req.aparts = req.avoids = named >> 7;
+    req.avoid = (const uint8_t(*)[CV_KEY])w->identity[what >> 4].public_key;
+    req.avoids = named >> 7;
+    struct tun_path_apart apart = {.fronts = 0};
+    tun_path_apart_add(&apart, what >> 6, req.avoid[0]);
+    req.apart = named >> 7 ? &apart : NULL;
+    struct tun_third third;
+    tun_third_init(&third, &w->rng);
+    req.third = named & 128 && what & 16 ? &third : NULL;
     req.refusals = &w->refusals;
     if (tun_path_choose(&p, w->dir, &w->guards, &req, &now, &w->rng))
         return;

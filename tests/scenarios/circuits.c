@@ -35,7 +35,10 @@ static void describe(struct circuits *c) {
             .family = 4, .port = 4000, .ip = {(uint8_t)(20 + (r >> 8)), (uint8_t)r, 0, 1}};
         ssize_t len = tun_descriptor_sign(&d, c->identity[r], raw, sizeof raw);
         assert(len > 0);
-        err = tun_directory_add(c->dir, c->wall, raw, (size_t)len, NULL, NULL);
+        struct tun_relay *relay = NULL;
+        err = tun_directory_add(c->dir, c->wall, raw, (size_t)len, &relay, NULL);
+        if (!err)
+            relay->capacity = c->bandwidth[r]; /* what others measured */
     }
     for (unsigned r = 0; r < c->relays && !err; r++)
         for (unsigned by = 1; by <= 2 && !err; by++)
@@ -76,8 +79,10 @@ void circuits_begin(struct circuits *c) {
     c->dir = tun_directory_new(network, c->rng);
     assert(c->dir);
     describe(c);
-    for (unsigned i = 0; i < c->nodes; i++)
+    for (unsigned i = 0; i < c->nodes; i++) {
         choose(c, i);
+        tun_third_init(&c->third[i], c->rng);
+    }
 }
 
 void circuits_end(struct circuits *c) {
@@ -94,6 +99,16 @@ void circuits_day(struct circuits *c) {
     }
 }
 
+/* Does a guard, or the relay itself, stand where others are shown who stands? */
+static bool shows_us(const struct circuits *c, unsigned node, const struct tun_path *p,
+                     bool chosen) {
+    bool shows = false;
+    for (unsigned i = 2; i + !chosen < p->n; i++)
+        shows |= number_of(c, p->hop[i]->desc.identity) == node ||
+                 tun_guards_is_first(&c->guards[node], p->hop[i]->desc.identity);
+    return shows;
+}
+
 unsigned circuits_path(struct circuits *c, unsigned node, enum tun_purpose purpose, int last,
                        unsigned ret[TUN_HOPS_MAX]) {
     struct tun_path_request req = {.purpose = purpose};
@@ -101,9 +116,22 @@ unsigned circuits_path(struct circuits *c, unsigned node, enum tun_purpose purpo
     struct tun_path path;
     if (last >= 0)
         req.named = relay_of(c, (unsigned)last);
-    if (node < c->relays && (int)node != last)
-        req.without = key_of(c, node);
-    if (tun_path_choose(&path, c->dir, &c->guards[node], &req, &now, c->rng))
+    /* One directory for all: whose relay is its own is said for this choice. */
+    struct tun_relay *own = node < c->relays ? relay_of(c, node) : NULL;
+    if (purpose == TUN_PURPOSE_JOIN || purpose == TUN_PURPOSE_WAIT ||
+        purpose == TUN_PURPOSE_PUBLISH)
+        req.third = &c->third[node];
+    if (c->apart)
+        req.third = NULL;
+    if (own)
+        own->ours = true;
+    enum cv_err err;
+    do
+        err = tun_path_choose(&path, c->dir, &c->guards[node], &req, &now, c->rng);
+    while (!err && c->apart && shows_us(c, node, &path, last < 0));
+    if (own)
+        own->ours = false;
+    if (err)
         return 0;
     for (unsigned i = 0; i < path.n; i++)
         ret[i] = number_of(c, path.hop[i]->desc.identity);

@@ -22,7 +22,9 @@ struct circuits {
     const struct cv_ed25519_secret *identity[CIRCUITS_NODES_MAX]; /* of relays; borrowed */
     uint32_t bandwidth[CIRCUITS_NODES_MAX];                       /* of relays, KiB/s */
     uint32_t day;                                                 /* of the descriptors */
+    bool apart; /* planted: guards and one's own relay are never shown, as it was before 0088 */
     struct tun_guards guards[CIRCUITS_NODES_MAX];
+    struct tun_third third[CIRCUITS_NODES_MAX]; /* each shares one swarm */
 };
 
 /* identity, bandwidth, nodes, relays, rng and wall are set; chooses everybody's guards. */

@@ -261,7 +261,9 @@ static unsigned rules_broken(struct population *p, const struct client *c,
                       !tun_guards_is_second(&c->guards, path->hop[1]->desc.identity);
     for (unsigned i = 0; i < path->n; i++) {
         broken += named && path->hop[i] == named && i + 1 != path->n;
-        broken += i > 0 && named != path->hop[i] &&
+        /* Where others are shown who stands, guards stand as often as anybody. */
+        bool shown = i > 1 && (path->n == 4 || path->purpose == TUN_PURPOSE_MEET);
+        broken += i > 0 && !shown && named != path->hop[i] &&
                   tun_guards_is_first(&c->guards, path->hop[i]->desc.identity);
         for (unsigned k = 0; k < i; k++)
             broken += tun_relay_conflict(&path->hop[i]->desc, &path->hop[k]->desc);

@@ -34,6 +34,9 @@ enum {
     TARGETS_MAX = 4,
     SEQ_MAX = 4096,
     ACK_PART = 30, /* what goes back, of what comes */
+    PULLS = 4,     /* circuits of an hour's pull */
+    MEETINGS = 40, /* rendezvous points of one stream of the adversary's film */
+    POINTS = 3,    /* introduction points, and slots, of an hour */
     CLIENT_LINK = 100000,
 };
 
@@ -105,13 +108,23 @@ static void on_send(void *ctx, unsigned from, const uint8_t *body, size_t len) {
             on_block(p, &r);
 }
 
-/* What relay `chain[i]` of the adversary sees pass. */
+/* What relay `chain[i]` of the adversary sees pass, and of which of its own streams or
+ * pulls that is: it knows when and how much, so it knows it again, and how far it is to
+ * the end that it made itself. */
 static void capture(const struct privacy *p, const unsigned *chain, unsigned n, unsigned hour,
-                    uint64_t octets) {
+                    uint64_t octets, const char *of, unsigned number) {
     for (unsigned i = 1; i < n && p->csv; i++)
         if (chain[i] < p->spies)
-            fprintf(p->csv, "capture,%u,%u,%u,%d,%llu\n", hour, chain[i], chain[i - 1],
-                    i + 1 < n ? (int)chain[i + 1] : -1, (unsigned long long)octets);
+            fprintf(p->csv, "capture,%u,%u,%u,%d,%llu,%s,%u,%u\n", hour, chain[i], chain[i - 1],
+                    i + 1 < n ? (int)chain[i + 1] : -1, (unsigned long long)octets, of, number,
+                    n - 1 - i);
+}
+
+/* A relay that the adversary is shown in the course of its dealings with somebody. */
+static void shown(const struct privacy *p, const char *of, unsigned number, const char *as,
+                  unsigned relay) {
+    if (p->csv)
+        fprintf(p->csv, "shown,%s,%u,%s,%u\n", of, number, as, relay);
 }
 
 /* The other ledger: all that one circuit carried, when it closes, link by link. */
@@ -176,30 +189,57 @@ static void watch(struct privacy *p, unsigned viewer, unsigned seeder) {
         chain[n++] = way[i - 1];
     chain[n++] = viewer;
     uint64_t octets = STREAM_OCTETS / 2 + cv_rng_below(p->rng, STREAM_OCTETS);
+    bool own = seeder == p->relays; /* the adversary's own film: it knows when */
     for (unsigned h = 0; h < STREAM_H; h++)
-        capture(p, chain, n, p->hour + h, octets / STREAM_H);
+        capture(p, chain, n, p->hour + h, octets / STREAM_H, own ? "stream" : "", p->streams);
     pass(p, chain, n, true, octets);
     double closed = p->hour + STREAM_H + (double)cv_rng_below(p->rng, 1000) / 20000;
     settle_circuit(p, chain, n, closed, octets);
-    if (p->csv && seeder == p->relays) { /* the adversary's own film: it knows when */
+    if (p->csv && own) {
         fprintf(p->csv, "stream,%u,%.4f,%llu\n", p->streams, closed, (unsigned long long)octets);
         fprintf(p->csv, "truth,viewer,%u,%u\n", p->streams, viewer);
+        shown(p, "stream", p->streams, "rendezvous", way[m - 1]);
+        /* It ends the circuits, and is called to new rendezvous points. */
+        for (unsigned i = 1; i < MEETINGS; i++)
+            if ((m = circuits_path(&p->circuits, viewer, TUN_PURPOSE_MEET, -1, way)))
+                shown(p, "stream", p->streams, "rendezvous", way[m - 1]);
     }
     p->streams++;
 }
 
-static void pull(struct privacy *p, unsigned target) {
+/* One circuit's part of an hour. The rendezvous is a relay of the adversary's, which
+ * sees who stands before it; every other time it is anybody's, so that its own may be
+ * anywhere else. */
+static void pull(struct privacy *p, unsigned target, unsigned turn) {
     unsigned chain[CHAIN_MAX], seeder = p->target[target];
-    unsigned spy = (unsigned)cv_rng_below(p->rng, p->spies);
-    unsigned n = spy == seeder ? 1 : chain_from(p, seeder, (int)spy, chain);
+    unsigned meet = (unsigned)cv_rng_below(p->rng, turn % 2 ? p->relays : p->spies);
+    unsigned n = meet == seeder ? 1 : chain_from(p, seeder, (int)meet, chain);
     if (n == 1)
         return;
-    pass(p, chain, n, false, p->pulled);
-    capture(p, chain, n, p->hour, p->pulled);
-    settle_circuit(p, chain, n, p->hour + 1 + (double)cv_rng_below(p->rng, 1000) / 20000,
-                   p->pulled);
+    uint64_t octets = p->pulled / PULLS;
+    pass(p, chain, n, false, octets);
+    capture(p, chain, n, p->hour, octets, "pull", target);
+    settle_circuit(p, chain, n, p->hour + 1 + (double)cv_rng_below(p->rng, 1000) / 20000, octets);
+    if (meet < p->spies)
+        shown(p, "pull", target, "third", chain[n - 2]);
     if (p->csv)
-        fprintf(p->csv, "pull,%u,%u,%llu\n", target, p->hour, (unsigned long long)p->pulled);
+        fprintf(p->csv, "pull,%u,%u,%llu\n", target, p->hour, (unsigned long long)octets);
+}
+
+/* Who has the link reads the seeder's contacts, which name where it waits. Those circuits
+ * last 40 to 60 minutes. Who sits in the DHT beside the slots sees who writes them. */
+static void look_up(struct privacy *p, unsigned target) {
+    static const struct {
+        enum tun_purpose purpose;
+        const char *as;
+    } what[] = {{TUN_PURPOSE_WAIT, "introduction"}, {TUN_PURPOSE_PUBLISH, "writer"}};
+    unsigned way[TUN_HOPS_MAX];
+    for (unsigned i = 0; i < POINTS; i++)
+        for (unsigned k = 0; k < 2; k++) {
+            unsigned n = circuits_path(&p->circuits, p->target[target], what[k].purpose, -1, way);
+            if (n)
+                shown(p, "pull", target, what[k].as, way[n - 1]);
+        }
 }
 
 /* ---- the world ---- */
@@ -301,7 +341,10 @@ static void play_hour(struct privacy *p) {
             watch(p, v, some_seeder(p));
     for (unsigned t = 0; t < p->targets; t++)
         if (cv_rng_below(p->rng, 2))
-            pull(p, t);
+            for (unsigned i = 0; i < PULLS; i++)
+                pull(p, t, i);
+    for (unsigned t = 0; t < p->targets; t++)
+        look_up(p, t);
 }
 
 static void play(struct privacy *p) {
@@ -319,10 +362,11 @@ static void play(struct privacy *p) {
     ledgers_run(w, p->begun + CV_SEC(WEEK_S) * 5 / 2);
 }
 
-bool scenario_privacy(const struct scenario_args *args, struct scenario_result *ret) {
+static bool scenario(const struct scenario_args *args, bool apart, struct scenario_result *ret) {
     struct privacy *p = calloc(1, sizeof *p);
     if (!p)
         abort();
+    p->circuits.apart = apart;
     bool fits = begin(p, args);
     if (fits)
         play(p);
@@ -341,4 +385,12 @@ bool scenario_privacy(const struct scenario_args *args, struct scenario_result *
     SCENARIO_CHECK(sums.streams >= 200, "%s", ret->note);
     SCENARIO_CHECK(sums.nodes < 300 || sums.blocks >= 1000, "%s", ret->note);
     return true;
+}
+
+bool scenario_privacy(const struct scenario_args *args, struct scenario_result *ret) {
+    return scenario(args, false, ret);
+}
+
+bool scenario_privacy_apart(const struct scenario_args *args, struct scenario_result *ret) {
+    return scenario(args, true, ret);
 }

@@ -75,6 +75,8 @@ const struct scenario scenarios[] = {
      scenario_fair_relay, 2},
     {"privacy", "two weeks of viewers and seeders: what an adversary gets of the ledger (--csv)",
      scenario_privacy, 3},
+    {"privacy_apart", "the same with a leak: nobody is shown a guard of ours, or ourselves",
+     scenario_privacy_apart, 1},
     {"source_returns", "the only source restarts, and the viewer goes on", scenario_source_returns,
      3},
     {"tokens", "a relay with a score watches: tokens through circuits, spent on nameless links",

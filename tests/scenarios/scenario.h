@@ -66,6 +66,7 @@ bool scenario_relay_dies(const struct scenario_args *args, struct scenario_resul
 bool scenario_relay_dies_8(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fair_relay(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_privacy(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_privacy_apart(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_same_run(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_correlation(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fairness(const struct scenario_args *args, struct scenario_result *ret);

@@ -44,6 +44,12 @@ static bool is_second(const struct tun_guards *g, const struct tun_relay *r) {
     return false;
 }
 
+/* Behind L, of circuits whose last hop is not told what we look for: others are shown
+ * who stands there. */
+static bool is_shown(const struct tun_path *p, unsigned at) {
+    return at > 1 && (p->n == 4 || p->purpose == TUN_PURPOSE_MEET);
+}
+
 /* NULL, or which rule does not hold. */
 static const char *broken(const struct tun_path *p, const struct tun_guards *g, size_t want,
                           size_t relays, const struct tun_relay *named) {
@@ -60,8 +66,8 @@ static const char *broken(const struct tun_path *p, const struct tun_guards *g, 
         bool ours = !(named && i + 1 == p->n);
         if (i > 0 && !p->hop[i]->confirmed)
             return "only confirmed relays beyond the first hop";
-        if (i > 1 && relays >= 16 && ours && is_guard(g, p->hop[i]))
-            return "from 16 relays on guards stand nowhere else";
+        if (i > 1 && !is_shown(p, i) && relays >= 16 && ours && is_guard(g, p->hop[i]))
+            return "from 16 relays on no guard is told what we look for";
         for (unsigned k = 0; k < i; k++) {
             const struct tun_descriptor *b = &p->hop[k]->desc;
             if (memcmp(a->identity, b->identity, CV_KEY) == 0)
@@ -182,16 +188,15 @@ static unsigned shared(const struct tun_path *a, const struct tun_path *b) {
 /* Two ways, the second apart from the first; `named`: where a seeder is asked to come. */
 static void two_ways(struct population *p, const struct tun_guards *g, enum tun_purpose purpose,
                      struct tun_relay *named, struct tun_relay *second_named) {
-    uint8_t before[TUN_HOPS_MAX][CV_KEY];
+    struct tun_path_apart before = {.fronts = 0};
     struct tun_path first, second;
     struct tun_path_request req = {.purpose = purpose, .named = named};
     cr_assert_eq(tun_path_choose(&first, p->dir, g, &req, &population_now, &p->rng), CV_ERR_OK);
     cr_expect(tun_path_leaves_second(&first, p->dir, g, &req, &population_now, &p->rng));
     for (unsigned i = 0; i < first.n; i++)
-        memcpy(before[i], first.hop[i]->desc.identity, CV_KEY);
+        tun_path_apart_add(&before, i, first.hop[i]->desc.identity);
     req.named = second_named;
-    req.apart = (const uint8_t(*)[CV_KEY])before;
-    req.aparts = first.n;
+    req.apart = &before;
     cr_assert_eq(tun_path_choose(&second, p->dir, g, &req, &population_now, &p->rng), CV_ERR_OK);
     cr_assert_eq(shared(&first, &second), 0, "the end of one relay would be that of both ways");
 }
@@ -295,8 +300,9 @@ Test(tun_path, every_rule_holds_in_every_population) {
                     memcpy(avoid[k], p.relay[cv_rng_below(&p.rng, p.n)]->desc.identity, CV_KEY);
                 req.avoid = (const uint8_t(*)[CV_KEY])avoid;
                 req.avoids = 2;
-                req.apart = req.avoid;
-                req.aparts = 1;
+                struct tun_path_apart apart = {.fronts = 0};
+                tun_path_apart_add(&apart, round % 4, avoid[0]);
+                req.apart = &apart;
                 if (round % 3 == 0)
                     req.without = p.relay[cv_rng_below(&p.rng, p.n)]->desc.identity;
                 enum cv_err err = tun_path_choose(&path, p.dir, &g, &req, &population_now, &p.rng);
@@ -501,7 +507,7 @@ Test(tun_path, a_circuit_ahead_becomes_one_to_a_named_relay_only_by_the_rules) {
     population_done(&p);
 }
 
-Test(tun_path, a_relay_is_no_hop_of_its_own_circuits) {
+Test(tun_path, a_relay_is_a_hop_of_its_own_circuits_only_where_others_are_shown_hops) {
     for (unsigned seed = 0; seed < 60; seed++) {
         struct population p;
         population_init(&p, seed);
@@ -521,14 +527,231 @@ Test(tun_path, a_relay_is_no_hop_of_its_own_circuits) {
             cr_assert_eq(tun_path_choose(&path, p.dir, &g, &req, &population_now, &p.rng),
                          CV_ERR_OK);
             for (unsigned i = 0; i < path.n; i++)
-                cr_expect_neq(path.hop[i], p.relay[0], "hop %u of purpose %u", i, purpose);
+                cr_expect(path.hop[i] != p.relay[0] || is_shown(&path, i), "hop %u of purpose %u",
+                          i, purpose);
             /* Whoever names it as the last hop cannot tell it from another. */
             req.named = p.relay[0];
             cr_assert_eq(tun_path_choose(&path, p.dir, &g, &req, &population_now, &p.rng),
                          CV_ERR_OK);
             for (unsigned i = 0; i + 1 < path.n; i++)
-                cr_expect_neq(path.hop[i], p.relay[0]);
+                cr_expect(path.hop[i] != p.relay[0] || is_shown(&path, i));
         }
         population_done(&p);
     }
+}
+
+/* ---- what others are shown ---- */
+
+enum { SHOWN_RELAYS = 20, SHOWN_SEEDS = 200, SHOWN_PATHS = 20 };
+
+/* How often relays of a kind stood somewhere, and how often as many others would have. */
+struct shares {
+    unsigned seen;
+    double expected;
+};
+
+static bool is_first_in_use(const struct tun_guards *g, const struct tun_relay *r) {
+    for (unsigned i = 0; i < TUN_GUARD_SPARE; i++) {
+        if (g->first[i].set && memcmp(g->first[i].identity, r->desc.identity, CV_KEY) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A place that others are shown, in a circuit or (`apart`) in the second of two of which
+ * one should outlive the other. */
+struct place {
+    const char *what;
+    enum tun_purpose purpose;
+    size_t at;
+    bool stays;
+};
+
+static void count_path(struct population *p, const struct tun_guards *g,
+                       const struct tun_third *third, const struct place *place, bool apart,
+                       struct shares share[4]) {
+    struct tun_path_request req = {.purpose = place->purpose, .third = place->stays ? third : NULL};
+    struct tun_path first, path;
+    struct tun_path_apart used = {.fronts = 0};
+    if (place->at + 1 < tun_path_length(place->purpose)) { /* named: somebody's, not ours */
+        do
+            req.named = p->relay[cv_rng_between(&p->rng, 1, SHOWN_RELAYS - 1)];
+        while (is_guard(g, req.named) || is_second(g, req.named));
+    }
+    cr_assert_eq(tun_path_choose(&first, p->dir, g, &req, &population_now, &p->rng), CV_ERR_OK);
+    for (unsigned i = 0; i < first.n; i++)
+        tun_path_apart_add(&used, i, first.hop[i]->desc.identity);
+    req.apart = apart ? &used : NULL;
+    cr_assert_eq(tun_path_choose(&path, p->dir, g, &req, &population_now, &p->rng), CV_ERR_OK);
+    /* What stood in view before, there or beside it, is passed over by right. */
+    unsigned left = 0;
+    bool may[SHOWN_RELAYS];
+    for (unsigned i = 0; i < p->n; i++) {
+        may[i] = p->relay[i] != req.named;
+        for (unsigned k = 2; k < first.n && apart; k++)
+            may[i] &= p->relay[i] != first.hop[k];
+        left += may[i];
+    }
+    for (unsigned i = 0; i < p->n; i++) {
+        unsigned kind = i == 0                            ? 0
+                        : is_first_in_use(g, p->relay[i]) ? 1
+                        : is_second(g, p->relay[i])       ? 2
+                                                          : 3;
+        share[kind].seen += path.hop[place->at] == p->relay[i];
+        share[kind].expected += may[i] ? 1.0 / left : 0;
+    }
+}
+
+Test(tun_path, what_others_are_shown_says_nothing_of_guards_or_of_us, .timeout = 120) {
+    static const struct place places[] = {
+        {"third hop before a rendezvous", TUN_PURPOSE_JOIN, 2, true},
+        {"third hop before an introduction point", TUN_PURPOSE_INTRODUCE, 2, false},
+        {"rendezvous", TUN_PURPOSE_MEET, 2, false},
+        {"introduction point", TUN_PURPOSE_WAIT, 3, true},
+        {"writer of contacts", TUN_PURPOSE_PUBLISH, 3, true},
+    };
+    enum { PLACES = sizeof places / sizeof *places };
+    static const char *const kinds[4] = {"we", "a guard", "an L", "another"};
+    struct shares share[PLACES][2][4] = {0};
+    for (uint64_t seed = 0; seed < SHOWN_SEEDS; seed++) {
+        struct population p;
+        struct tun_guards g;
+        struct tun_third third;
+        population_init(&p, 9000 + seed);
+        population_identity(&p, 0);
+        tun_directory_own(p.dir, p.identity[0].public_key);
+        for (unsigned i = 0; i < SHOWN_RELAYS; i++)
+            population_simple(&p, 0x1000 + 0x100 * i);
+        population_confirm(&p);
+        population_guards(&p, &g);
+        tun_third_init(&third, &p.rng);
+        for (unsigned k = 0; k < PLACES * 2 * SHOWN_PATHS; k++)
+            count_path(&p, &g, &third, &places[k % PLACES], k / PLACES % 2,
+                       share[k % PLACES][k / PLACES % 2]);
+        population_done(&p);
+    }
+    for (unsigned k = 0; k < PLACES * 2 * 4; k++) {
+        const struct place *place = &places[k / 8];
+        const struct shares *s = &share[k / 8][k / 4 % 2][k % 4];
+        /* Third hops that stay are drawn once in a network: the deviation of that. */
+        double spread = place->stays && place->at == 2 ? SHOWN_PATHS / TUN_THIRDS : 1;
+        double off = s->seen - s->expected;
+        cr_expect(off * off < 25 * s->expected * spread, "%s%s: %s %u times, expected %.0f",
+                  place->what, k / 4 % 2 ? ", second circuit" : "", kinds[k % 4], s->seen,
+                  s->expected);
+    }
+}
+
+Test(tun_path, a_guard_in_view_is_reached_through_the_other) {
+    struct population p;
+    population_init(&p, 13);
+    for (unsigned i = 0; i < 20; i++)
+        population_simple(&p, 0x1000 + 0x100 * i);
+    population_confirm(&p);
+    struct tun_guards g;
+    population_guards(&p, &g);
+    unsigned in_view = 0;
+    for (unsigned round = 0; round < 400; round++) {
+        struct tun_path_request req = {.purpose = TUN_PURPOSE_MEET};
+        struct tun_path path;
+        cr_assert_eq(tun_path_choose(&path, p.dir, &g, &req, &population_now, &p.rng), CV_ERR_OK);
+        cr_assert_null(broken(&path, &g, 3, p.n, NULL));
+        in_view += is_guard(&g, path.hop[2]);
+        path.purpose = TUN_PURPOSE_GENERAL; /* the same hops may not be asked about content */
+        cr_assert_eq(tun_path_ok(&path, &g, p.n), !is_guard(&g, path.hop[2]));
+    }
+    cr_expect(in_view > 20, "%u of 400", in_view);
+    population_done(&p);
+}
+
+/* ---- third hops that stay ---- */
+
+static unsigned thirds_of(struct population *p, const struct tun_guards *g,
+                          const struct tun_third *third, int64_t wall, unsigned rounds,
+                          bool seen[POPULATION_MAX]) {
+    unsigned before = 0, after = 0;
+    for (unsigned i = 0; i < p->n; i++)
+        before += seen[i];
+    for (unsigned round = 0; round < rounds; round++) {
+        struct tun_path_request req = {.purpose = TUN_PURPOSE_WAIT, .third = third};
+        struct cv_now now = {.mono = population_now.mono, .wall = wall};
+        struct tun_path path;
+        cr_assert_eq(tun_path_choose(&path, p->dir, g, &req, &now, &p->rng), CV_ERR_OK);
+        for (unsigned i = 0; i < p->n; i++)
+            seen[i] |= path.hop[2] == p->relay[i];
+    }
+    for (unsigned i = 0; i < p->n; i++)
+        after += seen[i];
+    return after - before;
+}
+
+Test(tun_path, a_seeder_shows_few_third_hops_for_days_and_others_to_other_swarms) {
+    struct population p;
+    population_init(&p, 14);
+    for (unsigned i = 0; i < 120; i++) {
+        struct tun_descriptor d = {.flags = 0x1f, .suites = 1, .addrs = 1, .bandwidth = UINT32_MAX};
+        d.addr[0] = population_addr4(0x1000 + i, 1);
+        population_add(&p, &d)->capacity = 100 + 10 * i;
+    }
+    population_confirm(&p);
+    struct tun_guards g;
+    population_guards(&p, &g);
+    struct tun_third third, other;
+    tun_third_init(&third, &p.rng);
+    tun_third_init(&other, &p.rng);
+    bool seen[POPULATION_MAX] = {false}, others[POPULATION_MAX] = {false};
+    /* Two of one slot each, now and then, when the last hop is the first of them. */
+    unsigned now = thirds_of(&p, &g, &third, POPULATION_WALL, 200, seen);
+    cr_expect(now >= 2 && now <= 2 * TUN_THIRDS, "%u third hops", now);
+    cr_expect_leq(thirds_of(&p, &g, &third, POPULATION_WALL + 3600, 200, seen), 2,
+                  "an hour later others stand there");
+    thirds_of(&p, &g, &other, POPULATION_WALL, 200, others);
+    unsigned shared = 0;
+    for (unsigned i = 0; i < p.n; i++)
+        shared += seen[i] && others[i];
+    cr_expect(shared < now, "two swarms of a seeder have the same third hops");
+    population_done(&p);
+}
+
+Test(tun_path, third_hops_come_first_by_weight_and_each_of_them_goes_in_its_time) {
+    enum { KEYS = 3000 };
+    struct population p;
+    population_init(&p, 15);
+    struct tun_relay *v[10];
+    for (unsigned i = 0; i < 10; i++) {
+        struct tun_descriptor d = {.flags = 0x1f, .suites = 1, .addrs = 1, .bandwidth = UINT32_MAX};
+        d.addr[0] = population_addr4(0x1000 + i, 1);
+        population_add(&p, &d)->capacity = i == 0 ? 899 : 99; /* nine times as much */
+    }
+    unsigned heavy = 0, flat = 0, stayed = 0, soon = 0;
+    for (unsigned k = 0; k < KEYS; k++) {
+        struct tun_third third;
+        tun_third_init(&third, &p.rng);
+        for (int capped = 0; capped < 2; capped++) {
+            memcpy(v, p.relay, sizeof v);
+            cr_assert_eq(
+                tun_third_order(&third, POPULATION_WALL, v, 10, capped ? 1 : UINT64_MAX, &p.rng),
+                CV_ERR_OK);
+            *(capped ? &flat : &heavy) += v[0] == p.relay[0];
+        }
+        /* One slot's own: the same dice once more, a day and a life later. */
+        struct tun_relay *first[3];
+        for (unsigned i = 0; i < 3; i++) {
+            struct cv_rng_seeded dice;
+            cv_rng_seeded_init(&dice, k);
+            struct cv_rng rng = cv_rng_seeded(&dice);
+            static const int64_t later[] = {0, 86400, TUN_THIRD_DAYS * 86400};
+            memcpy(v, p.relay, sizeof v);
+            cr_assert_eq(tun_third_order(&third, POPULATION_WALL + later[i], v, 10, 1, &rng),
+                         CV_ERR_OK);
+            first[i] = v[0];
+        }
+        soon += first[0] == first[1];
+        stayed += first[0] == first[2];
+    }
+    cr_expect(heavy > KEYS * 45 / 100 && heavy < KEYS * 55 / 100, "half expected: %u", heavy);
+    cr_expect(flat > KEYS * 8 / 100 && flat < KEYS * 12 / 100, "a tenth expected: %u", flat);
+    cr_expect(soon > KEYS * 90 / 100, "after a day %u of %d stayed", soon, KEYS);
+    cr_expect(stayed < KEYS * 13 / 100, "after its time %u of %d stayed", stayed, KEYS);
+    population_done(&p);
 }
