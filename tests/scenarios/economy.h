@@ -23,6 +23,8 @@ struct economy_standing {
     double order;              /* honest competitors that change places: part of all pairs */
     double order_hub;          /* the same, behind the relay with the most neighbours */
     double order_hub_far;      /* of all honest relays, not only of those that compete */
+    double order_gone;         /* when that relay has no fakes, and no rows any more: */
+    double order_gone_far;     /* what anybody can do who others are known through */
     unsigned batches;          /* of priority tokens, for an attacker and its fakes */
     double collusion;     /* two competitors that vouch for each other: both scores, of before */
     double collusion_far; /* the same for two that have no link here */

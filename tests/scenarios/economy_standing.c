@@ -224,15 +224,19 @@ static void junk(const struct market *m, unsigned a, struct economy_standing *re
     ret->junk = (pushed.hits[a] + (double)pushed.hits[RELAYS] - before) / honest;
 }
 
-static uint32_t forger(const struct market *m, unsigned who) {
+/* The hub does not vouch for anybody any more: the order behind it is not the same without
+ * a single fake. */
+static void hub_gone(const struct market *m, struct economy_standing *ret) {
     static struct standing after;
     struct rep_graph *g = make_graph(&m->honest);
     uint8_t key[CV_KEY];
-    name(who, key);
+    name(HUB, key);
     if (rep_graph_exclude(g, key))
         abort();
     rank(m, g, &after);
-    return after.hits[who];
+    ret->order_gone = disorder(m, &after, HUB, false);
+    ret->order_gone_far = disorder(m, &after, HUB, true);
+    ret->forger = after.hits[HUB];
 }
 
 static void find_rivals(struct market *m) {
@@ -276,5 +280,5 @@ void economy_standing(uint64_t seed, FILE *csv, struct economy_standing *ret) {
     find_pair(&m, false, pair);
     ret->collusion_far = collusion(&m, pair[0], pair[1]);
     junk(&m, pair[0], ret);
-    ret->forger = forger(&m, HUB);
+    hub_gone(&m, ret);
 }
