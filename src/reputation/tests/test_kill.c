@@ -26,7 +26,7 @@
 
 CV_SUITE(rep_kill, .timeout = 600);
 
-enum { SAID_MAX = 120 /* before a kill */, RUNS = 10 /* over one file */ };
+enum { SAID_MAX = 60 /* before a kill */, RUNS = 10 /* over one file */ };
 
 /* What the child says: one of these, whole (far below PIPE_BUF). */
 struct said {
