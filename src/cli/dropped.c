@@ -11,6 +11,7 @@ struct shared {
     char id[GW_DROP_ID + 1]; /* "": free */
     json_t *wanted;          /* what its settings borrow from */
     struct cli_settings settings;
+    char aside[CLI_PATH_MAX];
     struct cli_task *task;
     bool over; /* it has ended: to be freed outside of its callbacks */
 };
@@ -72,6 +73,8 @@ static void share(void *ctx, const struct gw_drop *drop) {
         return;
     }
     memcpy(s->id, drop->id, sizeof s->id);
+    gw_drops_aside(d->all, drop, s->aside, sizeof s->aside);
+    s->settings.aside = s->aside;
     struct cli_progress progress = {.sink = on_line, .ctx = s};
     s->task = cli_task_new(&(struct cli_task_config){.c = d->c,
                                                      .s = &s->settings,

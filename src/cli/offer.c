@@ -1,8 +1,11 @@
 #include "cli/offer.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "cli/exitcode.h"
@@ -78,7 +81,24 @@ static enum cv_err put_index_in_front(struct cli_offer *o, struct io_why *why) {
     return err;
 }
 
+/* The same of a copy of ours: what is made takes its place, under its name. */
+static enum cv_err take_its_place(struct cli_offer *o, struct io_why *why) {
+    const char *base = strrchr(o->path, '/');
+    if (snprintf(o->copy, sizeof o->copy, "%s/%s", o->s->aside, base ? base + 1 : o->path) >=
+            (int)sizeof o->copy ||
+        (mkdir(o->s->aside, 0700) != 0 && errno != EEXIST))
+        return CV_ERR_STORE;
+    enum cv_err err = io_mp4_faststart(o->path, o->copy, why);
+    if (!err && (chmod(o->copy, 0600) != 0 || rename(o->copy, o->path) != 0))
+        err = CV_ERR_STORE;
+    if (err)
+        (void)unlink(o->copy);
+    (void)rmdir(o->s->aside);
+    return err;
+}
+
 enum cv_err cli_offer_hash(struct cli_offer *o, struct io_why *why) {
+    struct io_why unused;
     if (cli_kind_read(o->s, &o->uri, why) != CLI_OK)
         return CV_ERR_INVAL;
     o->index_at_end = io_mp4_where(o->path) == IO_MP4_END;
@@ -88,6 +108,8 @@ enum cv_err cli_offer_hash(struct cli_offer *o, struct io_why *why) {
             return failed;
         o->index_at_end = false;
     }
+    if (o->index_at_end && o->s->aside) /* else players fetch its end first */
+        o->index_at_end = take_its_place(o, &unused) != CV_ERR_OK;
     struct io_share_config cfg = {.path = o->path,
                                   .chunk_size = o->uri.chunk_size,
                                   .alg = (enum cv_sha)o->uri.hash,

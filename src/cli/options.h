@@ -55,6 +55,9 @@ struct cli_settings {
     const char *pex_key, *pex_authority, *pex_certificate; /* direct: cli/authority.h */
     const char *name; /* live: in its link; NULL = the file's */
     const char *feed; /* live: of the command's pipe for what the page records; NULL = none */
+    /* share: of a file that is a copy of ours. If an MP4 of it has its index at the end, one
+     * with the index in front takes its place, and is made in this folder; NULL = as it is. */
+    const char *aside;
     const char *passphrase_file; /* identity; NULL = asks */
     const char *network;
     bool json, quiet, direct, secret, private_network, gate_off, exit, no_share, no_player,

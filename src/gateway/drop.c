@@ -261,6 +261,10 @@ void gw_drops_path(const struct gw_drops *d, const struct gw_drop *drop, char *o
     snprintf(out, cap, "%s/%s/%s", d->path, drop->id, drop->name);
 }
 
+void gw_drops_aside(const struct gw_drops *d, const struct gw_drop *drop, char *out, size_t cap) {
+    snprintf(out, cap, "%s/%s" COMES, d->path, drop->id);
+}
+
 void gw_drops_note(struct gw_drops *d, const char *id, const char *uri, const char *error) {
     struct gw_drop *f = (struct gw_drop *)(uintptr_t)gw_drops_find(d, id);
     if (f && uri)
@@ -274,7 +278,9 @@ bool gw_drops_remove(struct gw_drops *d, const char *id) {
     struct gw_drop *f = (struct gw_drop *)(uintptr_t)gw_drops_find(d, id);
     if (!f)
         return false;
-    remove_place(d, place_of(f, !is_whole(f), place));
+    remove_place(d, place_of(f, true, place));
+    if (is_whole(f))
+        remove_place(d, place_of(f, false, place));
     f->id[0] = 0;
     return true;
 }

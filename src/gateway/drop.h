@@ -70,6 +70,10 @@ const struct gw_drop *gw_drops_find(const struct gw_drops *d, const char *id);
 /* Where a whole one is: absolute if `path` was; `out` is of `cap` octets. */
 void gw_drops_path(const struct gw_drops *d, const struct gw_drop *drop, char *out, size_t cap);
 
+/* A folder that is not there, beside it, for what is to take its place: gone at the next
+ * start, and when it is removed. As above. */
+void gw_drops_aside(const struct gw_drops *d, const struct gw_drop *drop, char *out, size_t cap);
+
 /* What is said of it from now on; NULL: as before. Ones that are gone are ignored. */
 void gw_drops_note(struct gw_drops *d, const char *id, const char *uri, const char *error);
 

@@ -130,10 +130,22 @@ export class Player {
 
   stall(on) {
     $("stall").hidden = !on;
-    if (!on) return;
-    const peers = this.swarm?.peers ?? 0;
-    $("stall").textContent = peers ? t("fetching", { n: peers }) : t("looking");
-    this.say($("stall").textContent);
+    this.sayWhy();
+  }
+
+  // What a picture that stands still waits for.
+  sayWhy() {
+    const swarm = this.swarm;
+    const peers = swarm?.peers ?? 0;
+    const text = this.isOver() ? t("live_over") : peers ? t("fetching", { n: peers }) : swarm?.live ? t("live_silent") : t("looking");
+    if ($("stall").hidden || $("stall").textContent === text) return;
+    $("stall").textContent = text;
+    this.say(text);
+  }
+
+  // A broadcast has a length when it has ended.
+  isOver() {
+    return Boolean(this.swarm?.live && this.swarm.length);
   }
 
   key(event) {
@@ -164,6 +176,7 @@ export class Player {
   // The newest state of the swarm that is played.
   update(swarm) {
     this.swarm = swarm;
+    this.sayWhy();
     this.show();
   }
 
@@ -175,7 +188,7 @@ export class Player {
     $("mute").setAttribute("aria-pressed", String(v.muted));
     if (document.activeElement !== $("volume")) $("volume").value = v.volume * 100;
     const { start, end, live } = this.span();
-    const text = live ? (end - v.currentTime < 1 ? t("live_now") : `−${clock(end - v.currentTime)}`)
+    const text = live ? (end - v.currentTime < 1 && this.isOver() ? t("live_over") : end - v.currentTime < 1 ? t("live_now") : `−${clock(end - v.currentTime)}`)
       : `${clock(v.currentTime)} / ${clock(v.duration)}`;
     if ($("clock").textContent !== text) $("clock").textContent = text;
     $("seek").value = end > start ? ((v.currentTime - start) / (end - start)) * SEEK_STEPS : 0;

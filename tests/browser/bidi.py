@@ -11,9 +11,8 @@ import socket
 import struct
 import subprocess
 import tempfile
-import time
 
-from webdriver import BrowserError
+from webdriver import BrowserError, Waiting
 
 SAYS = "WebDriver BiDi listening on ws://"
 PREFERENCES = {
@@ -88,7 +87,7 @@ class WebSocket:
                     return whole.decode()
 
 
-class Firefox:
+class Firefox(Waiting):
     """One window. `with Firefox() as b: b.go(url); b.run("return 1")`."""
 
     def __init__(self):
@@ -153,17 +152,6 @@ class Firefox:
         if done["type"] != "success":
             raise BrowserError(done["exceptionDetails"]["text"])
         return json.loads(done["result"]["value"]).get("v")
-
-    def wait(self, script, seconds=60, *args):
-        """Until the expression is true; its value."""
-        limit = time.monotonic() + seconds
-        while True:
-            value = self.run(f"return ({script});", *args)
-            if value:
-                return value
-            if time.monotonic() > limit:
-                raise BrowserError(f"not within {seconds} s: {script}")
-            time.sleep(0.1)
 
     def picture(self, path):
         shot = self.call("browsingContext.captureScreenshot", {"context": self.window})

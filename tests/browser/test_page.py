@@ -108,6 +108,8 @@ class Page(programs.Case):
         fetched = browser.run("return performance.getEntriesByType('resource').map((e) => e.name);")
         self.assertTrue(any(re.search(r"/p\d+\.ts\?k=", name) for name in fetched), fetched)
         self.assertTrue(any("_HLS_msn=" in name for name in fetched), fetched)
+        # It has a list and is told the end of it alone.
+        self.assertTrue(any("_HLS_skip=YES" in name for name in fetched), fetched)
         there = browser.wait("document.getElementById('clock').textContent", 60)
         self.assertTrue(there == "Live now" or there.startswith("−"), there)
         browser.wait("(() => { const v = document.getElementById('video');"
@@ -221,6 +223,8 @@ class Page(programs.Case):
             browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
             browser.type("#link", uri + ENTER)
             browser.wait("document.querySelector('#recordings button')", 120)
+            browser.wait("/over|Nobody broadcasts/.test(document.getElementById('screen').textContent"
+                         " + document.getElementById('clock').textContent)", 120)
             self.assertIn("evening.mp4",
                           browser.run("return document.getElementById('recordings').textContent;"))
             self.accessible(browser, "recordings")

@@ -17,7 +17,26 @@ class BrowserError(Exception):
     pass
 
 
-class Browser:
+class Waiting:
+    """What is the same for every browser that has run() and log()."""
+
+    def wait(self, script, seconds=60, *args):
+        """Until the expression is true; its value."""
+        limit = time.monotonic() + seconds
+        while True:
+            value = self.run(f"return ({script});", *args)
+            if value:
+                return value
+            if time.monotonic() > limit:
+                raise BrowserError(f"not within {seconds} s: {script}; {self.log()[-5:]}")
+            time.sleep(0.1)
+
+    def log(self):
+        """What it said by itself; not every browser tells."""
+        return []
+
+
+class Browser(Waiting):
     """One window. `with Browser() as b: b.go(url); b.run("return 1")`."""
 
     def __init__(self, dark=False):
@@ -84,17 +103,6 @@ class Browser:
         if "e" in value:
             raise BrowserError(value["e"])
         return value.get("v")
-
-    def wait(self, script, seconds=60, *args):
-        """Until the expression is true; its value."""
-        limit = time.monotonic() + seconds
-        while True:
-            value = self.run(f"return ({script});", *args)
-            if value:
-                return value
-            if time.monotonic() > limit:
-                raise BrowserError(f"not within {seconds} s: {script}; {self.log()[-5:]}")
-            time.sleep(0.1)
 
     def keys(self, text):
         actions = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]

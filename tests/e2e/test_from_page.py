@@ -98,10 +98,36 @@ class FromPage(programs.Case):
                           if d["id"] == MINE], ["film.bin"])
         self.assertEqual([d for d in self.ask("GET", "/api/drops")[1] if d["name"] == "half"], [])
         self.assertEqual(self.until(swarm)[0]["uri"], opened["uri"])
+        self.index_in_front()
         self.assertEqual(self.ask("DELETE", "/api/drops", id=MINE), (200, {"removed": True}))
         self.assertEqual(self.ask("DELETE", "/api/drops", id=MINE), (200, {"removed": False}))
         self.until(lambda: not swarm())
         self.assertFalse(kept.parent.exists())
+
+    def index_in_front(self):
+        """A film whose index is at its end begins at once for those who fetch it: the copy that
+        was dropped is the node's, and is turned round before it is shared."""
+        path = self.folder / "turned.mp4"
+        subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i",
+                        "testsrc2=size=160x90:rate=25:duration=2", "-c:v", "libx264", "-preset",
+                        "ultrafast", "-pix_fmt", "yuv420p", str(path)], check=True)
+        film = path.read_bytes()
+        self.assertLess(film.index(b"mdat"), film.index(b"moov"))
+        self.drop(film, "turned.mp4", "c" * 32)
+        self.until(lambda: [s for s in self.ask("GET", "/api/swarms")[1]
+                            if s["name"] == "turned.mp4" and s["sharing"]])
+        kept, = (self.folder / "node" / "dropped" / ("c" * 32)).iterdir()
+        self.assertEqual(kept.name, "turned.mp4")
+        data = kept.read_bytes()
+        self.assertEqual(len(data), len(film))
+        self.assertLess(data.index(b"moov"), data.index(b"mdat"))
+        self.assertEqual(os.stat(kept).st_mode & 0o777, 0o600)
+        self.assertFalse(kept.parent.with_suffix(".part").exists())
+        self.assertEqual([d["name"] for d in self.ask("GET", "/api/drops")[1]
+                          if d["id"] == "c" * 32], ["turned.mp4"])
+        sums = [subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", str(p), "-f", "md5", "-"],
+                               check=True, capture_output=True).stdout for p in (path, kept)]
+        self.assertEqual(*sums)
 
     def test_who_may_not(self):
         self.node()
