@@ -126,6 +126,7 @@ static void serve_api(struct gateway *g, struct evhttp_request *req, const char 
 
 static void on_request(struct evhttp_request *req, void *arg) {
     struct gateway *g = arg;
+    gw_connections_asked(g->connections, req);
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
     const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
     /* evhttp goes on reading during a reply to notice that the other side hangs
@@ -251,15 +252,17 @@ enum cv_err gateway_new(struct io_host *host, const struct gateway_config *cfg,
     g->cfg = *cfg;
     g->http = evhttp_new(io_loop_base(io_host_loop(host)));
     g->sweep = io_timer_new(io_host_loop(host), on_sweep, g);
+    g->connections = g->http ? gw_connections_new(io_host_loop(host), g->http) : NULL;
     g->hls = gw_hls_new(host);
     g->captions = gw_captions_new(host);
     enum cv_err err =
-        g->http && g->sweep && g->hls && g->captions ? listen_on(g, why) : CV_ERR_NOMEM;
+        g->connections && g->sweep && g->hls && g->captions ? listen_on(g, why) : CV_ERR_NOMEM;
     if (!err)
         err = io_host_listen(host, on_node_event, g);
     if (err) {
         if (g->http)
             evhttp_free(g->http);
+        gw_connections_free(g->connections);
         gw_hls_free(g->hls);
         gw_captions_free(g->captions);
         io_timer_free(g->sweep);
@@ -300,6 +303,7 @@ struct gateway *gateway_free(struct gateway *g) {
     gw_captions_free(g->captions);
     gw_folder_drop(&g->folder);
     evhttp_free(g->http);
+    gw_connections_free(g->connections);
     io_timer_free(g->sweep);
     cv_wipe(g->cfg.token, sizeof g->cfg.token);
     cv_wipe(g->cfg.secret, sizeof g->cfg.secret);

@@ -3,6 +3,7 @@
 #define CULVERT_GATEWAY_GATEWAY_PRIV_H
 
 #include "gateway/captions.h"
+#include "gateway/connections.h"
 #include "gateway/folder.h"
 #include "gateway/gateway.h"
 #include "gateway/guard.h"
@@ -19,6 +20,7 @@ struct gateway {
     struct io_host *host;
     struct gateway_config cfg;
     struct evhttp *http;
+    struct gw_connections *connections;
     struct gw_media *media[GW_RESPONSES_MAX];
     size_t media_count;
     struct gw_hls *hls;

@@ -129,8 +129,51 @@ class FromPage(programs.Case):
                                check=True, capture_output=True).stdout for p in (path, kept)]
         self.assertEqual(*sums)
 
+    def slow_ones(self):
+        """Connections that take their time with what they want. Nobody keeps one by sending an
+        octet now and then, and what is too many is closed."""
+        host, port = self.host.split(":")
+        beginnings = [b"", b"GET / HTTP/1.1\r\nX: ",
+                      f"POST /api/drops HTTP/1.1\r\nHost: {self.host}\r\nContent-Length: 60000"
+                      "\r\n\r\n".encode(),
+                      f"GET / HTTP/1.1\r\nHost: {self.host}\r\n\r\nGET / HT".encode()]
+        slow = [socket.create_connection((host, int(port)), programs.SECONDS) for _ in beginnings]
+        for sock, begin in zip(slow, beginnings):
+            self.addCleanup(sock.close)
+            sock.sendall(begin)
+        limit = time.monotonic() + programs.SECONDS
+        while slow:  # what was closed refuses what is sent, or says so
+            self.assertLess(time.monotonic(), limit, slow)
+            time.sleep(0.5)
+            for sock in list(slow):
+                try:
+                    sock.sendall(b"a")
+                    sock.setblocking(False)
+                    while data := sock.recv(65536):  # an answer to a first request
+                        self.assertTrue(data)
+                    slow.remove(sock)
+                except BlockingIOError:
+                    sock.setblocking(True)
+                except OSError:
+                    slow.remove(sock)
+        many = []
+        for _ in range(400):
+            many.append(socket.create_connection((host, int(port)), programs.SECONDS))
+            self.addCleanup(many[-1].close)
+        self.until(lambda: len(os.listdir(f"/proc/{self.program.process.pid}/fd")) < 300)
+        for sock in many:
+            sock.close()
+        self.until(lambda: self.reached())
+
+    def reached(self):
+        try:
+            return self.ask("GET", "/api/status")[0] == 200
+        except OSError:
+            return False
+
     def test_who_may_not(self):
         self.node()
+        self.slow_ones()
         bearer = {"Authorization": f"Bearer {self.token}"}
         good = {"id": MINE, "name": "film.bin", "length": 4, "at": 0}
         heads = [({}, 401), ({"Authorization": "Bearer " + "0" * 32}, 401),
