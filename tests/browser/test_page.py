@@ -169,12 +169,12 @@ class Page(programs.Case):
         ticket = re.fullmatch(r"http://127\.0\.0\.1:\d+/#k=([0-9a-f]{32})&watch=[0-9A-Za-z%]+",
                               link)[1]
         self.assertNotIn(ticket, json.dumps([play.events, self.node.events]))
-        return link, ticket
+        return play, link, ticket
 
     def play_opens(self):
         """`play` with the browser: the page comes up with the film playing; its link is worth
         nothing to whoever reads it afterwards, and one that somebody else made plays nothing."""
-        link, ticket = self.opened_by_play()
+        play, link, ticket = self.opened_by_play()
         address, _ = link.split("#")
         for status, headers in ((421, {"Host": "evil.example"}), (403, {"Origin": "http://evil"}),
                                 (403, {"Sec-Fetch-Site": "cross-site"})):
@@ -206,6 +206,7 @@ class Page(programs.Case):
             browser.go(link)
             browser.wait("document.getElementById('trouble').textContent.includes('token')")
             self.assertTrue(browser.run("return document.getElementById('stage').hidden;"))
+        self.assertEqual(play.end()[0], 0)
 
     def recordings(self):
         """A channel that is silent shows what it broadcast, and plays it."""
