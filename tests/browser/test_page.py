@@ -258,7 +258,6 @@ class Page(programs.Case):
         self.fail(f"an idle page changes: {found}")
 
     def test_everything(self):
-        self.play_opens()
         with Browser() as browser:
             self.strangers()
             self.idle(browser)
@@ -266,6 +265,9 @@ class Page(programs.Case):
             self.keyboard(browser)
             self.views(browser)
             self.assertEqual(browser.log(), [])
+            browser.run("document.getElementById('stop').click();")
+            browser.wait("document.getElementById('stage').hidden")
+            self.play_opens()
             self.node_goes(browser)
 
     def strangers(self):
