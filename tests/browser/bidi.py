@@ -109,7 +109,9 @@ class Firefox(Waiting):
             raise BrowserError("Firefox did not start")
         host, port = address.split("/")[0].rsplit(":", 1)
         self.wire = WebSocket(host, int(port), "/session")
+        self.complaints = []
         self.call("session.new", {"capabilities": {}})
+        self.call("session.subscribe", {"events": ["log.entryAdded"]})
         self.window = self.call("browsingContext.getTree", {})["contexts"][0]["context"]
 
     def __enter__(self):
@@ -132,6 +134,8 @@ class Firefox(Waiting):
         self.wire.send(json.dumps({"id": number, "method": method, "params": params}).encode())
         while True:
             answer = json.loads(self.wire.receive())
+            if answer.get("method") == "log.entryAdded" and answer["params"]["level"] == "error":
+                self.complaints.append(answer["params"]["text"])
             if answer.get("id") != number:
                 continue  # an event
             if answer["type"] != "success":
@@ -152,6 +156,32 @@ class Firefox(Waiting):
         if done["type"] != "success":
             raise BrowserError(done["exceptionDetails"]["text"])
         return json.loads(done["result"]["value"]).get("v")
+
+    def act(self, kind, actions, **more):
+        self.call("input.performActions", {"context": self.window, "actions": [
+            {"type": kind, "id": kind, "actions": actions, **more}]})
+
+    def keys(self, text):
+        self.act("key", [{"type": part, "value": key} for key in text
+                         for part in ("keyDown", "keyUp")])
+
+    def type(self, css, text):
+        self.run("document.querySelector(arguments[0]).focus();", css)
+        self.keys(text)
+
+    def click(self, css):
+        at = self.run("const e = document.querySelector(arguments[0]); e.scrollIntoView({block: "
+                      "'center', behavior: 'instant'}); const r = e.getBoundingClientRect();"
+                      "return [Math.round(r.x + r.width / 2), Math.round(r.y + r.height / 2)];", css)
+        self.act("pointer", [{"type": "pointerMove", "x": at[0], "y": at[1]},
+                             {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}],
+                 parameters={"pointerType": "mouse"})
+
+    def log(self):
+        """What scripts and the browser complained of since it was last asked."""
+        self.run("")
+        said, self.complaints = self.complaints, []
+        return said
 
     def picture(self, path):
         shot = self.call("browsingContext.captureScreenshot", {"context": self.window})

@@ -9,10 +9,12 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 import urllib.parse
@@ -28,6 +30,7 @@ from webdriver import Browser  # noqa: E402
 SECONDS, SEEKS, SEED = 40, 20, 7
 ENOUGH = 500_000  # octets: play fetches both ends of a film first, 384 KiB
 LAST = SECONDS * timecode.RATE - 1
+NOBODY = 65534
 
 
 class Seek(programs.Case):
@@ -49,6 +52,7 @@ class Seek(programs.Case):
         if not FIREFOX:
             self.ffmpeg()
             self.mpv()
+            self.vlc()
 
     def begin(self):
         """Both ends are there, and little else; the seeder stands still then."""
@@ -134,6 +138,29 @@ class Seek(programs.Case):
                 stdout=subprocess.PIPE, timeout=programs.SECONDS).stdout
             self.assertEqual(timecode.read(picture), number)
 
+    def number(self, picture):
+        """Of a picture in a file, whatever size its player made it."""
+        return timecode.read(subprocess.run(
+            ["ffmpeg", "-v", "error", "-i", picture, "-vf", f"scale={timecode.WIDTH}:"
+             f"{timecode.HEIGHT}", "-f", "rawvideo", "-pix_fmt", "gray", "-"], check=True,
+            stdout=subprocess.PIPE).stdout)
+
+    def vlc(self):
+        """The first picture after each jump. It does not work for root."""
+        for _ in range(3):
+            number = self.dice.randint(1, LAST - timecode.RATE)
+            folder = pathlib.Path(tempfile.mkdtemp(prefix="culvert-vlc-"))
+            self.addCleanup(shutil.rmtree, folder)
+            os.chown(folder, NOBODY, NOBODY)
+            subprocess.run(
+                ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env",
+                 f"HOME={folder}", "cvlc", "--quiet", "--no-audio", "--vout=dummy",
+                 "--video-filter=scene", "--scene-format=png", "--scene-ratio=1",
+                 "--scene-prefix=s", f"--scene-path={folder}", "--run-time=1",
+                 f"--start-time={timecode.middle(number)}", self.link, "vlc://quit"], check=True,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=programs.SECONDS)
+            self.assertEqual(self.number(folder / "s00001.png"), number)
+
     def mpv(self):
         plain = ["mpv", "--no-config", "--no-ytdl", "--really-quiet", "--ao=null"]
         for _ in range(3):
@@ -142,10 +169,7 @@ class Seek(programs.Case):
                             f"--vo-image-outdir={self.folder / 'mpv'}", "--hr-seek=yes",
                             f"--start={timecode.middle(number - 1)}", "--frames=1", self.link],
                            check=True, timeout=programs.SECONDS)
-            picture = subprocess.run(
-                ["ffmpeg", "-v", "error", "-i", self.folder / "mpv" / "00000001.png", "-f",
-                 "rawvideo", "-pix_fmt", "gray", "-"], check=True, stdout=subprocess.PIPE).stdout
-            self.assertEqual(timecode.read(picture), number)
+            self.assertEqual(self.number(self.folder / "mpv" / "00000001.png"), number)
         # To its end, as fast as it goes: nothing is missing on the way.
         played = subprocess.run([*plain, "--vo=null", "--untimed", "--no-audio", "--term-status-msg=",
                                  "--msg-level=all=error", self.link], check=False,
