@@ -32,6 +32,9 @@ enum {
 #define ROOM_WANTED (UINT64_C(1) << 30)
 #define PATIENCE    CV_SEC(20) /* for a node of our own to find others */
 
+/* As the tunnel's rules of paths have it (docs/protocol/tunnel.md). */
+enum { RELAYS_APART = 16, RELAYS_WEIGHED = 100 };
+
 /* In this order of badness. */
 enum finding { GOOD, UNKNOWN, WEAK, BAD };
 
@@ -206,6 +209,26 @@ static void check_network(struct doctor *d) {
              (long long)relays, (long long)missing);
     else
         find(d, GOOD, "relays", "%lld are known", (long long)relays);
+    if (missing <= 0 && relays < RELAYS_WEIGHED)
+        find(d, WEAK, "cover",
+             "%lld relays hide little%s; with %d and more nobody carries over a twentieth of all "
+             "paths",
+             (long long)relays,
+             relays < RELAYS_APART ? ", and guards stand elsewhere in paths, too" : "",
+             (int)RELAYS_WEIGHED);
+    json_int_t reached = num(d->status, "reached_by"), missed = num(d->status, "not_reached_by");
+    if (reached == 0 && missed > 0)
+        find(d, BAD, "reach",
+             "%lld relays had this one tried from outside, and nobody got through: they tell "
+             "nobody of it; let UDP to its port through the router and the firewall",
+             (long long)missed);
+    else if (reached > 0)
+        find(d, GOOD, "reach", "%lld relays had this one tried from outside", (long long)reached);
+    if (num(d->status, "guards_poor") > 0)
+        find(d, WEAK, "guards",
+             "%lld let less than 70 %% of what the others do through; they are replaced, one in a "
+             "week",
+             (long long)num(d->status, "guards_poor"));
     if (num(d->status, "paths_refused") > 0)
         find(
             d, BAD, "paths",

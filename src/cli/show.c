@@ -75,6 +75,11 @@ static void print_status(const json_t *o, const json_t *swarms) {
            num(o, "circuits"), num(o, "hops_carried"), num(o, "cells_relayed"));
     if (num(o, "workers") > 1)
         printf("Workers   %" JSON_INTEGER_FORMAT "\n", num(o, "workers"));
+    if (num(o, "reached_by") || num(o, "not_reached_by"))
+        printf("Reach     %" JSON_INTEGER_FORMAT
+               " relays had us tried from outside and pass us on, %" JSON_INTEGER_FORMAT
+               " did not get through\n",
+               num(o, "reached_by"), num(o, "not_reached_by"));
     print_carrying(o);
     const json_t *rates = json_object_get(o, "constant_rate");
     if (num(rates, "circuits"))

@@ -109,6 +109,9 @@ json_t *gw_api_status(struct io_host *host) {
     json_object_set_new(o, "relays_known", octets(s.relays_known));
     json_object_set_new(o, "relays_missing", octets(s.relays_missing));
     json_object_set_new(o, "guards", octets(s.guards));
+    json_object_set_new(o, "guards_poor", octets(s.guards_poor));
+    json_object_set_new(o, "reached_by", octets(s.reached_by));
+    json_object_set_new(o, "not_reached_by", octets(s.not_reached_by));
     json_object_set_new(o, "circuits", octets(s.circuits));
     json_object_set_new(o, "links", octets(s.links));
     json_object_set_new(o, "hops_carried", octets(s.hops_carried));

@@ -6,6 +6,7 @@
 
 #include "crypto/hash.h"
 #include "node/state.h"
+#include "tunnel/client.h"
 #include "tunnel/relaycmd.h"
 #include "tunnel/worker.h"
 
@@ -202,6 +203,7 @@ static struct tun_config tunnel_config(const struct node *n, bool relay) {
     const struct node_config *cfg = &n->cfg;
     struct tun_config t = {
         .relay = relay,
+        .elsewhere = relay && cfg->elsewhere,
         .relay_flags = (uint16_t)(TUN_RELAY_RELAY | TUN_RELAY_INTRO | TUN_RELAY_RENDEZVOUS |
                                   TUN_RELAY_DHT | (cfg->exit ? TUN_RELAY_EXIT : 0)),
         .address_class = (uint8_t)tunnel_class(cfg),
@@ -422,7 +424,8 @@ void node_on_datagram(struct node *n, struct cv_now now, enum node_socket socket
             n->counters.nobodys++;
         break;
     case NODE_SOCKET_OWN:
-        tun_on_datagram(n->client, &now, from, buf, len);
+        if (!n->relay || !tun_on_elsewhere(n->relay, &now, from, buf, len))
+            tun_on_datagram(n->client, &now, from, buf, len);
         break;
     case NODE_SOCKET_DIRECT:
         if (n->direct) {
@@ -484,6 +487,17 @@ static void transmit(struct node *n, struct cv_now now, struct ppsp *from, struc
         more = node_route_pump_some(n, now, from);
 }
 
+/* What our relay asks others from another port than its own. */
+static void elsewhere(struct node *n, struct cv_now now, struct cv_batch *batch) {
+    uint8_t *slot;
+    struct cv_addr to;
+    while (n->relay && (slot = cv_batch_slot(batch)) != NULL &&
+           tun_poll_elsewhere(n->relay, &now, &to, slot)) {
+        struct cv_endpoint ep = cv_endpoint_udp(&to);
+        cv_batch_commit(batch, &ep, TUN_DATAGRAM);
+    }
+}
+
 void node_poll_transmit(struct node *n, struct cv_now now, enum node_socket socket,
                         struct cv_batch *batch) {
     settle_if_needed(n, now);
@@ -494,6 +508,7 @@ void node_poll_transmit(struct node *n, struct cv_now now, enum node_socket sock
             transmit(n, now, n->open, n->relay, batch);
         break;
     case NODE_SOCKET_OWN:
+        elsewhere(n, now, batch);
         transmit(n, now, n->hidden, n->client, batch);
         break;
     case NODE_SOCKET_DIRECT:

@@ -72,6 +72,7 @@ struct node_config {
     bool loopback;        /* MAIN listens on loopback: speak to loopback only */
     bool private_network; /* [network] private = yes: other address classes too */
     uint8_t main_family;  /* 4 or 6: what MAIN is bound to */
+    bool elsewhere;       /* OWN has the family of MAIN: relays are tried from there (REACH) */
     bool direct;          /* there is a socket DIRECT */
     uint16_t direct_port; /* what it is bound to; 0: complete swarms are not announced */
 
@@ -332,6 +333,9 @@ bool node_first_hop(const struct node *n, size_t i, struct node_first_hop *ret);
 struct node_status {
     uint32_t dht_good, dht_nodes;
     uint32_t relays_known;
+    uint32_t guards_poor; /* first hops that let less through than the others: soon replaced */
+    uint32_t reached_by;  /* relays that had our own relay tried from outside, and it was there */
+    uint32_t not_reached_by; /* the same, and it was not: they tell nobody of it */
     uint32_t relays_missing; /* short of what every kind of path needs */
     uint32_t guards;         /* with a link */
     uint32_t circuits, hops_carried, links;

@@ -29,6 +29,7 @@ void node_status(const struct node *n, struct node_status *ret) {
     ret->relays_known = c.known;
     ret->relays_missing = c.missing;
     ret->guards = c.guards_up;
+    ret->guards_poor = c.guards_poor;
     ret->circuits = own->circuits;
     ret->links = own->links;
     ret->dropped = n->counters.nobodys;
@@ -42,6 +43,9 @@ void node_status(const struct node *n, struct node_status *ret) {
         ret->cells_relayed = r->relayed_cells;
         ret->draining = n->draining;
         ret->workers = n->cfg.relay_workers > 1 ? n->cfg.relay_workers : 1;
+        tun_client_status(n->relay, &n->now, &c);
+        ret->reached_by = c.reached_by;
+        ret->not_reached_by = c.not_reached_by;
     }
     struct tun_rates rates;
     tun_rates(n->client, &rates);

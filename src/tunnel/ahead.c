@@ -160,6 +160,15 @@ static const uint8_t *before(const struct tun_lane *lane, unsigned at) {
     return at ? lane->hop[at - 1] : NULL;
 }
 
+/* What became of it, once: a path that is lengthened later was ready before. Nothing
+ * is said of a guard that has no link: then it may be our own network. */
+static void count_guard(struct tun_client *c, struct tun_lane *lane, bool through) {
+    struct tun_guard *g = tun_guards_find_first(&c->guards, lane->hop[0]);
+    if (g && !lane->counted && (through || g->up))
+        tun_guard_counted(g, through);
+    lane->counted = true;
+}
+
 void tun_client_failed(struct tunnel *t, const struct cv_now *at, cv_handle circuit,
                        uint32_t built) {
     struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
@@ -167,6 +176,8 @@ void tun_client_failed(struct tunnel *t, const struct cv_now *at, cv_handle circ
     if (!lane)
         return;
     c->now = *at;
+    if (built < lane->n)
+        count_guard(c, lane, /* through= */ false);
     if (built == 0)
         shun(c, lane, 0, SHUN, /* gone= */ false);
     if (built < lane->n)
@@ -406,7 +417,8 @@ void tun_ahead_work(struct tun_client *c) {
     }
 }
 
-static void forgive_all(struct tun_client *c, const struct tun_lane *lane) {
+static void all_answered(struct tun_client *c, struct tun_lane *lane) {
+    count_guard(c, lane, /* through= */ true);
     for (unsigned i = 0; i < lane->n; i++) {
         forgive(c, lane, i);
         tun_refusals_forget(&c->refusals, before(lane, i), lane->hop[i]);
@@ -419,14 +431,14 @@ void tun_client_built(struct tunnel *t, const struct cv_now *at, cv_handle circu
     if (!lane)
         return;
     c->now = *at;
-    forgive_all(c, lane);
+    all_answered(c, lane);
 }
 
 void tun_ahead_on_circuit(struct tun_client *c, const struct tun_event *ev) {
     if (ev->kind == TUN_EVENT_CIRCUIT_READY) {
         struct tun_lane *lane = tun_ahead_lane(c, ev->circuit_ready.circuit);
         if (lane)
-            forgive_all(c, lane);
+            all_answered(c, lane);
         if (lane && !lane->ready_at) {
             lane->ready_at = now(c);
             cv_usec took = lane->ready_at - lane->opened_at;

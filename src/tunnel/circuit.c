@@ -372,8 +372,10 @@ static uint8_t suite_for(const struct tunnel *t, const struct tun_circuit *c,
 
 static enum cv_err start_handshake(struct tunnel *t, struct tun_circuit *c) {
     const struct tun_relay_ref *to = &c->plan.hop[c->onion.hops];
-    struct tun_params params = {.suite = suite_for(t, c, to), .version = TUN_VERSION};
+    struct tun_params params = {.suite = suite_for(t, c, to), .version = tun_ref_version(t, to)};
     uint8_t flight[TUN_FLIGHT1];
+    if (params.version == 0)
+        return CV_ERR_VERSION;
     assert(!c->handshake);
     c->handshake = calloc(1, sizeof *c->handshake);
     if (!c->handshake)

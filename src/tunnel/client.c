@@ -127,9 +127,19 @@ static void choose_second(struct tun_client *c) {
         tun_guards_choose_second(&c->guards, c->dir, c->now.wall, tun_client_rng(c));
 }
 
+/* Whom we gave up for letting too little through is a stranger again. */
+static void forget_dismissed(struct tun_client *c) {
+    struct tun_neighbour *n = tun_contact_neighbour(c, c->guards.dismissed);
+    if (n && !tun_guards_find_sampled(&c->guards, n->identity))
+        memset(n, 0, sizeof *n);
+}
+
 static void guards_work(struct tun_client *c) {
-    if (tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) > 0)
-        c->guards_change |= tun_guards_retire(&c->guards, c->dir, c->ready_at > 0, c->now.wall);
+    if (tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) > 0 &&
+        tun_guards_retire(&c->guards, c->dir, c->ready_at > 0, c->now.wall)) {
+        c->guards_change = true;
+        forget_dismissed(c);
+    }
     choose_first(c);
     choose_second(c);
     if (!c->guards_change)
@@ -200,7 +210,7 @@ static void own_work(struct tun_client *c) {
     if (own)
         (void)tun_directory_add(c->dir, c->now.wall, own, len, &r, NULL);
     if (r)
-        r->reached = true;
+        r->reached = r->outside = true;
     c->own_at = cv_usec_add(now(c), r ? CV_SEC(60) : CV_MSEC(200));
     tun_client_by(c, c->own_at);
 }
@@ -214,6 +224,7 @@ static void work(struct tun_client *c) {
     tun_sync_work(c);
     tun_probe_work(c);
     if (c->relay) {
+        tun_reach_work(c);
         own_work(c);
     } else {
         guards_work(c);
@@ -247,10 +258,14 @@ static void on_event(void *ctx, struct tunnel *t, const struct cv_now *at,
     case TUN_EVENT_LINK_UP:
     case TUN_EVENT_LINK_DOWN:
         tun_contact_on_link(c, ev);
+        if (ev->kind == TUN_EVENT_LINK_UP)
+            tun_reach_on_link(c, ev);
         break;
     case TUN_EVENT_LINK_MESSAGE:
         if (ev->link_message.command == TUN_LINKCMD_DESCRIPTORS)
             tun_sync_on_link(c, ev);
+        else if (ev->link_message.command == TUN_LINKCMD_REACH)
+            tun_reach_on_message(c, ev);
         break;
     case TUN_EVENT_NONE:
     case TUN_EVENT_DATAGRAM:
@@ -275,7 +290,7 @@ static bool on_raw(void *ctx, struct tunnel *t, const struct cv_now *at, const s
     struct tun_client *c = ctx;
     (void)t;
     c->now = *at;
-    if (!tun_contact_on_raw(c, from, buf))
+    if (!tun_reach_on_raw(c, from, buf) && !tun_contact_on_raw(c, from, buf))
         return false;
     work(c);
     return true;
@@ -323,6 +338,7 @@ static void client_free(void *ctx) {
     if (!c)
         return;
     tun_contact_done(c);
+    tun_reach_done(c);
     tun_directory_free(c->dir);
     cv_wipe(c, sizeof *c);
     free(c);
@@ -352,6 +368,7 @@ enum cv_err tun_client_attach(struct tunnel *t, const struct cv_now *at, const v
     c->measure_from = cfg->measure_from ? cfg->measure_from : TUN_WEIGHTS_FROM;
     tun_describe_net_init(&c->net, cfg->network_id);
     tun_questions_init(&c->questions, tun_rng(t));
+    tun_questions_init(&c->reach.questions, tun_rng(t));
     cv_tokenbucket_init(&c->answers, 500, 2000, at->mono);
     cv_tokenbucket_init(&c->shown, 1, 16, at->mono);
     c->dir = tun_directory_new(cfg->network_id, tun_rng(t));
@@ -403,6 +420,27 @@ enum cv_err tun_contact(struct tunnel *t, const struct cv_now *at, const struct 
         return CV_ERR_INVAL;
     c->now = *at;
     return tun_contact_add(c, addr, /* guard= */ false);
+}
+
+bool tun_poll_elsewhere(struct tunnel *t, const struct cv_now *at, struct cv_addr *ret_to,
+                        uint8_t ret[TUN_DATAGRAM]) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    if (!c || !c->relay)
+        return false;
+    c->now = *at;
+    return tun_reach_elsewhere(c, ret_to, ret);
+}
+
+bool tun_on_elsewhere(struct tunnel *t, const struct cv_now *at, const struct cv_addr *from,
+                      const uint8_t *buf, size_t len) {
+    struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    if (!c || !c->relay || len != TUN_DATAGRAM)
+        return false;
+    c->now = *at;
+    if (!tun_reach_on_raw(c, from, buf))
+        return false;
+    work(c);
+    return true;
 }
 
 enum cv_err tun_circuit_open(struct tunnel *t, const struct cv_now *at, enum tun_purpose purpose,
@@ -466,11 +504,13 @@ void tun_client_status(const struct tunnel *t, const struct cv_now *at,
     for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++)
         ret->addresses += c->address[i].addr.family && c->address[i].tries < UINT8_MAX;
     ret->contacts = tun_contact_linked(c);
+    tun_reach_status(c, &ret->reached_by, &ret->not_reached_by);
     ret->known = (uint32_t)tun_directory_count(c->dir, day, TUN_DIRECTORY_KNOWN);
     ret->confirmed = (uint32_t)tun_directory_count(c->dir, day, TUN_DIRECTORY_CONFIRMED);
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
         ret->guards += c->guards.first[i].set;
         ret->guards_up += c->guards.first[i].set && c->guards.first[i].up;
+        ret->guards_poor += tun_guards_is_poor(&c->guards, i);
     }
     for (unsigned i = 0; i < TUN_SECOND_MAX; i++)
         ret->seconds += c->guards.second[i].set;

@@ -26,6 +26,17 @@
 enum cv_err tun_contact(struct tunnel *t, const struct cv_now *now, const struct cv_addr *addr);
 
 /*
+ * A relay tries others at their addresses from a port from which it has said nothing
+ * to them (reach.c), when the node has one: struct tun_config's `elsewhere`. Takes the
+ * next question, of 1232 octets; false: none. Call until false, and after it read
+ * tun_next_timeout() again. */
+bool tun_poll_elsewhere(struct tunnel *t, const struct cv_now *now, struct cv_addr *ret_to,
+                        uint8_t ret[TUN_DATAGRAM]);
+/* A datagram came there. True: it was the answer to one of these. */
+bool tun_on_elsewhere(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from,
+                      const uint8_t *buf, size_t len);
+
+/*
  * A circuit for the node: one built ahead when it fits, else a new one along a
  * path of the purpose. `named`: identity of the last hop, or NULL for any. The
  * event CIRCUIT_READY follows in both cases, or CIRCUIT_DOWN. AGAIN: still
@@ -36,17 +47,20 @@ enum cv_err tun_circuit_open(struct tunnel *t, const struct cv_now *now, enum tu
                              const uint8_t *named, cv_handle *ret);
 
 struct tun_client_status {
-    uint32_t addresses; /* waiting to be asked, or being asked */
-    uint32_t contacts;  /* relays with a link that tell us of others */
-    uint32_t known;     /* relays with a descriptor of the day */
-    uint32_t confirmed; /* of these, usable anywhere in a path */
-    uint32_t guards;    /* chosen first hops, of */
-    uint32_t guards_up; /* which so many have a link */
-    uint32_t seconds;   /* second-layer guards */
-    uint32_t ahead;     /* circuits ready and waiting */
-    uint32_t missing;   /* relays short of what every kind of path needs; 0: enough */
-    bool ready;         /* a circuit was built */
-    cv_usec ready_at;   /* when first; 0: not yet */
+    uint32_t addresses;      /* waiting to be asked, or being asked */
+    uint32_t contacts;       /* relays with a link that tell us of others */
+    uint32_t known;          /* relays with a descriptor of the day */
+    uint32_t confirmed;      /* of these, usable anywhere in a path */
+    uint32_t guards;         /* chosen first hops, of */
+    uint32_t guards_up;      /* which so many have a link */
+    uint32_t guards_poor;    /* which so many let too few circuits through (guard.h) */
+    uint32_t seconds;        /* second-layer guards */
+    uint32_t ahead;          /* circuits ready and waiting */
+    uint32_t missing;        /* relays short of what every kind of path needs; 0: enough */
+    uint32_t reached_by;     /* relay: others that had us tried from outside, and we were there */
+    uint32_t not_reached_by; /* the same, and we were not: they tell nobody of us */
+    bool ready;              /* a circuit was built */
+    cv_usec ready_at;        /* when first; 0: not yet */
 };
 
 /* Zeros for an engine without a client. */

@@ -90,6 +90,7 @@ struct tun_lane {
     bool suspect;      /* asked who of its hops is alive, until */
     bool suspect_kept; /* its user has it still */
     bool dead;         /* and it was found dead */
+    bool counted;      /* its guard was judged by it (guard.h) */
     bool doubted;      /* whoever had not answered by doubt_at is avoided already */
     cv_usec doubt_at, suspect_until;
     uint32_t ping[TUN_HOPS_MAX]; /* transactions; 0: answered */
@@ -104,6 +105,57 @@ struct tun_probe {
     uint32_t ping[TUN_PROBE_TRAIN]; /* transactions; 0: answered */
     cv_usec first;                  /* answer of this train */
     uint32_t rate[TUN_PROBE_TRAINS];
+};
+
+/* REACH (reach.c). What we, a relay, ask the relays that we have links with: */
+struct tun_reach_ask {
+    bool set;
+    uint8_t kind;   /* REACHED or SILENT, as it said last; 0: nothing yet */
+    cv_handle link; /* 0: gone */
+    uint8_t identity[CV_KEY];
+    uint8_t token[8];
+    struct cv_addr addr; /* of ours */
+    uint32_t day;
+    uint8_t tries;
+    cv_usec at, wait, rest;
+};
+
+/* what we try because another relay asked us to, or on our own account: */
+struct tun_reach_try {
+    bool set, unsent;
+    uint8_t kind;   /* 0: no answer yet */
+    cv_handle link; /* of who asked; 0: we ourselves */
+    uint8_t token[8];
+    struct cv_addr addr;
+    cv_usec at; /* until when it is waited for, or remembered */
+    struct tun_describe question;
+};
+
+/* and what we have tried by others, because a newcomer asked us. */
+struct tun_reach_job {
+    enum { TUN_REACH_WAITING = 1, TUN_REACH_ASKING, TUN_REACH_RESTING } phase; /* 0: free */
+    uint8_t identity[CV_KEY]; /* of the newcomer, */
+    cv_handle link;           /* who is told, */
+    uint8_t token[8];
+    struct cv_addr from; /* of that link */
+    struct cv_addr addr; /* and where it answered us */
+    uint8_t witnesses;   /* asked so far; the last of them is the one under way, */
+    bool own;            /* but then we try it ourselves, when nobody else is left */
+    uint8_t witness[TUN_REACH_WITNESSES][CV_KEY];
+    uint8_t verdict[TUN_REACH_WITNESSES]; /* 0: none */
+    uint8_t own_verdict;
+    bool link_up; /* with the witness, when last looked at */
+    uint8_t try_token[8];
+    uint8_t tries;
+    cv_usec at, say_at;
+};
+
+struct tun_reach_state {
+    struct tun_reach_ask ask[TUN_REACH_ASKS];
+    unsigned ask_next;
+    struct tun_reach_try attempt[TUN_REACH_TRIES];
+    struct tun_reach_job job[TUN_REACH_JOBS];
+    struct tun_questions questions; /* of tries, apart from our own */
 };
 
 struct tun_client {
@@ -123,6 +175,7 @@ struct tun_client {
     cv_usec attached_at, first_link_at, guards_at;
 
     struct tun_probe probe;
+    struct tun_reach_state reach;
     size_t measure_from; /* relays there must be, before capacities are of use */
 
     struct tun_sync far; /* over a circuit */
@@ -215,6 +268,22 @@ void tun_sync_on_circuit(struct tun_client *c, const struct tun_event *ev);
 void tun_probe_work(struct tun_client *c);
 /* True: it was about the probe's circuit. */
 bool tun_probe_on_event(struct tun_client *c, const struct tun_event *ev);
+
+/* reach.c */
+/* A relay that has just begun knows nobody who could try others for it, and tells of
+ * whom it reached: a network that begins would wait for itself. */
+bool tun_reach_is_young(const struct tun_client *c);
+void tun_reach_work(struct tun_client *c);
+/* A relay's link is up, whoever made it. */
+void tun_reach_on_link(struct tun_client *c, const struct tun_event *ev);
+void tun_reach_on_message(struct tun_client *c, const struct tun_event *ev);
+/* True: the answer to a try. */
+bool tun_reach_on_raw(struct tun_client *c, const struct cv_addr *from, const uint8_t *buf);
+/* A question that leaves by another port, if there is one. */
+bool tun_reach_elsewhere(struct tun_client *c, struct cv_addr *to, uint8_t buf[TUN_DATAGRAM]);
+/* Relays that said last that others reached us, and that they did not. */
+void tun_reach_status(const struct tun_client *c, uint32_t *ret_reached, uint32_t *ret_silent);
+void tun_reach_done(struct tun_client *c); /* wipes questions under way */
 
 /* ahead.c */
 void tun_ahead_work(struct tun_client *c);

@@ -472,6 +472,7 @@ bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const 
         return true;
     r->reached = true;
     r->reached_at = addr;
+    r->outside |= tun_reach_is_young(c);
     if (neighbour_wanted(c, r, &addr))
         tun_contact_neighbour_add(c, r, &addr);
     return true;

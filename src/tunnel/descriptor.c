@@ -14,7 +14,7 @@ static const char label[] = "culvert descriptor 1";
 
 static void write_body(struct cv_wr *w, const struct tun_descriptor *d,
                        const uint8_t identity[CV_KEY]) {
-    cv_wr_u8(w, TUN_DESCRIPTOR_VERSION);
+    cv_wr_u8(w, d->version ? d->version : TUN_VERSION);
     cv_wr_bytes(w, d->network_id, TUN_NETWORK_ID);
     cv_wr_bytes(w, identity, CV_KEY);
     cv_wr_le32(w, d->day);
@@ -82,8 +82,8 @@ static enum cv_err read_lists(struct cv_rd *r, struct tun_descriptor *d) {
 /* Everything but the signature. What follows the fields we know belongs to
  * later versions. */
 static enum cv_err read_body(struct cv_rd *r, struct tun_descriptor *d) {
-    uint8_t version = cv_rd_u8(r);
-    if (!r->err && version != TUN_DESCRIPTOR_VERSION)
+    d->version = cv_rd_u8(r);
+    if (!r->err && tun_version_between(TUN_VERSION, d->version) == 0)
         return CV_ERR_VERSION;
     cv_rd_copy(r, d->network_id, TUN_NETWORK_ID);
     cv_rd_copy(r, d->identity, CV_KEY);

@@ -24,9 +24,9 @@
 #include "base/err.h"
 #include "crypto/keys.h"
 #include "tunnel/limits.h"
+#include "tunnel/version.h"
 
 enum {
-    TUN_DESCRIPTOR_VERSION = 1,
     TUN_DESCRIPTOR_HEAD = 1 + TUN_NETWORK_ID + CV_KEY + 4, /* through the day */
 };
 
@@ -44,6 +44,7 @@ struct tun_port_range {
 };
 
 struct tun_descriptor {
+    uint8_t version; /* the highest that the relay speaks (version.h); sign: 0 is TUN_VERSION */
     uint8_t network_id[TUN_NETWORK_ID];
     uint8_t identity[CV_KEY];
     uint32_t day; /* cv_day() */
@@ -68,8 +69,8 @@ ssize_t tun_descriptor_sign(const struct tun_descriptor *d,
 /*
  * Reads and verifies. CV_ERR_TRUNCATED, CV_ERR_MALFORMED (counts beyond the
  * limits, an address family that does not exist, no address, length over 900),
- * CV_ERR_VERSION, CV_ERR_DIFFERS (another network), CV_ERR_AUTH (signature).
- * Says nothing about whether the day is right or anyone confirmed it.
+ * CV_ERR_VERSION (more than one off from ours), CV_ERR_DIFFERS (another network), CV_ERR_AUTH
+ * (signature). Says nothing about whether the day is right or anyone confirmed it.
  */
 enum cv_err tun_descriptor_open(const void *buf, size_t len,
                                 const uint8_t network_id[TUN_NETWORK_ID],

@@ -156,6 +156,7 @@ static void inherit(const struct tun_directory *dir, struct tun_relay *r) {
             r->first_seen = o->first_seen;
         if (r->measured == 0)
             r->measured = o->measured;
+        r->outside |= o->outside && tun_descriptor_has_addr(&r->desc, &o->reached_at);
         if (r->reports > 0)
             continue;
         memcpy(r->report, o->report, sizeof r->report);
@@ -302,8 +303,13 @@ bool tun_digest_is_proof(const uint8_t d[TUN_DIGEST]) {
     return memcmp(d, zeros, TUN_DIGEST) == 0;
 }
 
+bool tun_relay_is_passed(const struct tun_relay *r) {
+    return r->raw_len > 0 && r->reached && (r->outside || r->confirmed);
+}
+
 bool tun_relay_is_shown(const struct tun_relay *r) {
-    return r->raw_len > 0 && (r->liar ? r->other && (r->reached || r->confirmed) : r->reached);
+    return r->raw_len > 0 &&
+           (r->liar ? r->other && (r->reached || r->confirmed) : tun_relay_is_passed(r));
 }
 
 enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const void *raw, size_t len,
@@ -471,6 +477,8 @@ static bool matches(const struct tun_relay *r, uint32_t day, enum tun_directory_
         return r->raw_len > 0;
     case TUN_DIRECTORY_REACHED:
         return r->raw_len > 0 && r->reached;
+    case TUN_DIRECTORY_PASSED:
+        return tun_relay_is_passed(r);
     case TUN_DIRECTORY_CONFIRMED:
         return r->raw_len > 0 && r->confirmed;
     }
@@ -583,6 +591,7 @@ void tun_relay_ref_fill(struct tun_relay_ref *ret, const struct tun_relay *r, in
     memcpy(ret->d, r->desc.digest, TUN_DIGEST);
     memcpy(ret->link_key, r->desc.link_key, CV_KEY);
     ret->suites = r->desc.suites;
+    ret->version = r->desc.version;
     memcpy(ret->onion_key, r->desc.onion_key[tun_onion_key_newest(r->desc.day, wall)], CV_KEY);
     if (r->reached && r->reached_at.family) {
         ret->addr[0] = r->reached_at;

@@ -79,6 +79,7 @@ struct tun_relay {
     uint8_t named_by[CV_KEY];    /* while raw_len is 0: who brought us the name, */
     TAILQ_ENTRY(tun_relay) bare; /* and its place among such entries, oldest first */
 
+    bool outside;              /* (user) others, whom it had not called, reached it, too */
     bool reached;              /* (user) answered our DESCRIBE at its own address, */
     struct cv_addr reached_at; /* (user) at this one; none for ourselves */
     cv_usec shunned_until;     /* (user) paths avoid it when they can; 0 = not */
@@ -108,7 +109,10 @@ enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const voi
 /* A digest that stands for "there are two". */
 bool tun_digest_is_proof(const uint8_t d[TUN_DIGEST]);
 
-/* What we show to whoever asks for it: the descriptor of a relay that we reached,
+/* What relays tell others of: whom we reached ourselves, and two others as well. These
+ * either tried it when we asked (REACH), or tell of it themselves, by the same rule. */
+bool tun_relay_is_passed(const struct tun_relay *r);
+/* What we show to whoever asks for it: the descriptor of a relay that we pass on,
  * and both of a liar that we would have shown. */
 bool tun_relay_is_shown(const struct tun_relay *r);
 
@@ -151,7 +155,8 @@ struct tun_relay *tun_directory_find_now(const struct tun_directory *dir,
 
 enum tun_directory_which {
     TUN_DIRECTORY_KNOWN,    /* have a descriptor and are no liars */
-    TUN_DIRECTORY_REACHED,  /* of these, whom we reached ourselves: what relays pass on */
+    TUN_DIRECTORY_REACHED,  /* of these, whom we reached ourselves */
+    TUN_DIRECTORY_PASSED,   /* of these, whom others reached, too: what relays pass on */
     TUN_DIRECTORY_CONFIRMED /* known and confirmed */
 };
 

@@ -72,6 +72,10 @@ bool tun_guards_drop_contact(struct tun_guards *g, const uint8_t identity[CV_KEY
     return c != NULL;
 }
 
+static bool is_dismissed(const struct tun_guards *g, const uint8_t identity[CV_KEY], int64_t wall) {
+    return wall < g->dismissed_until && memcmp(g->dismissed, identity, CV_KEY) == 0;
+}
+
 static int64_t days(const struct cv_rng *rng, unsigned lo, unsigned hi) {
     return (int64_t)cv_rng_between(rng, (uint64_t)lo * DAY_S, (uint64_t)hi * DAY_S);
 }
@@ -84,7 +88,8 @@ static void place(struct tun_guard *g, const struct tun_relay *r, int64_t wall, 
 /* May `r` stand beside the first hops there are? */
 static bool first_fits(const struct tun_guards *g, const struct tun_directory *dir,
                        const struct tun_relay *r, int64_t wall) {
-    if (r->liar || r->ours || tun_guards_is_second(g, r->desc.identity))
+    if (r->liar || r->ours || tun_guards_is_second(g, r->desc.identity) ||
+        is_dismissed(g, r->desc.identity, wall))
         return false;
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
         if (!g->first[i].set)
@@ -103,7 +108,8 @@ bool tun_guards_sample(struct tun_guards *g, const struct tun_relay *r, const st
                        bool *changed) {
     if (tun_guards_find_sampled(g, r->desc.identity))
         return true;
-    if (r->ours || tun_guards_sampled(g) >= TUN_CONTACTS_WANTED)
+    if (r->ours || tun_guards_sampled(g) >= TUN_CONTACTS_WANTED ||
+        is_dismissed(g, r->desc.identity, wall))
         return false;
     struct tun_guard *room = NULL;
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS + TUN_CONTACTS_WANTED; i++) {
@@ -246,6 +252,45 @@ static bool contacts_retire(struct tun_guards *g, int64_t wall) {
     return worst != NULL;
 }
 
+/* ---- which let too little through ---- */
+
+void tun_guard_counted(struct tun_guard *g, bool through) {
+    if (g->begun == TUN_GUARD_CIRCUITS_MAX) {
+        g->begun /= 2;
+        g->through /= 2;
+    }
+    g->begun++;
+    g->through += through;
+}
+
+/* In ten thousandths. */
+static uint32_t share(const struct tun_guard *g) {
+    return g->through * UINT32_C(10000) / g->begun;
+}
+
+bool tun_guards_is_poor(const struct tun_guards *g, unsigned i) {
+    uint32_t of[TUN_GUARD_FIRSTS], n = 0;
+    if (!g->first[i].set || g->first[i].begun < TUN_GUARD_CIRCUITS)
+        return false;
+    for (unsigned k = 0; k < TUN_GUARD_FIRSTS; k++) {
+        if (!g->first[k].set || g->first[k].begun < TUN_GUARD_CIRCUITS)
+            continue;
+        uint32_t s = share(&g->first[k]), at = n++;
+        for (; at > 0 && of[at - 1] > s; at--)
+            of[at] = of[at - 1];
+        of[at] = s;
+    }
+    if (n < 2)
+        return false;
+    uint32_t median = (of[(n - 1) / 2] + of[n / 2]) / 2;
+    return share(&g->first[i]) * 100 < median * TUN_GUARD_POOR_PERCENT;
+}
+
+static void dismiss(struct tun_guards *g, const struct tun_guard *f, int64_t wall) {
+    memcpy(g->dismissed, f->identity, CV_KEY);
+    g->dismissed_until = wall + (int64_t)TUN_GUARD_DISMISSED_DAYS * DAY_S;
+}
+
 bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, bool complete,
                        int64_t wall) {
     bool changed = contacts_retire(g, wall);
@@ -255,7 +300,10 @@ bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, bo
             continue;
         bool silent = f->silent_since && wall - f->silent_since > DAY_S;
         bool may = wall - g->replaced_at > 7 * DAY_S;
-        if (wall >= f->until || (silent && may)) {
+        bool poor = tun_guards_is_poor(g, i);
+        if (wall >= f->until || ((silent || poor) && may)) {
+            if (poor)
+                dismiss(g, f, wall);
             if (wall < f->until)
                 g->replaced_at = wall;
             memset(f, 0, sizeof *f);

@@ -11,6 +11,11 @@
  * is asked again, not replaced: not before a day of silence, and one in a day.
  * Else somebody who can break our links learns who we are from everybody.
  *
+ * A first hop that lets fewer circuits through than the others is replaced as well: when
+ * of TUN_GUARD_CIRCUITS or more that were begun through it less than 70 % of the median
+ * of first hops became ready. Not more than one in a week either: whoever can make
+ * circuits fail, from the second hop on, must not choose our guards by it.
+ *
  * A plain struct; what must survive a restart goes through _save and _load as
  * a flat blob that node keeps. Wall-clock times: Unix seconds.
  */
@@ -38,6 +43,8 @@ struct tun_guard {
 
     bool up;               /* (user, not saved) has a link now */
     cv_usec shunned_until; /* (user, not saved) circuits through it failed */
+
+    uint16_t begun, through; /* circuits, and of these ready ones; halved now and then, not saved */
 };
 
 /* guard[0], guard[1]: first hops; guard[TUN_GUARD_SPARE]; then the second layer. */
@@ -47,7 +54,9 @@ struct tun_guards {
     struct tun_guard first[TUN_GUARD_FIRSTS];
     struct tun_guard second[TUN_SECOND_MAX];
     struct tun_guard contact[TUN_CONTACTS_WANTED];
-    int64_t replaced_at; /* when a silent first hop was last given up: once a week */
+    int64_t replaced_at;       /* when a silent or poor first hop was last given up: once a week */
+    uint8_t dismissed[CV_KEY]; /* the last poor one, */
+    int64_t dismissed_until;   /* not chosen again for a month; not saved */
 };
 
 /* How many second-layer guards a network of n relays calls for. */
@@ -90,11 +99,18 @@ bool tun_guards_choose_second(struct tun_guards *g, const struct tun_directory *
 
 /* Gives up what is over its time; second-layer guards that have no confirmed
  * descriptor of the day (only when the directory is `complete`); at most once a
- * week a first hop, and at most once a day a contact, that was silent for a day.
+ * week a first hop that was silent for a day or is poor, and at most once a day a
+ * contact that was silent for a day.
  * Call it only when others live in our day: a wrong clock must cost no guard.
  * True: changed. */
 bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, bool complete,
                        int64_t wall);
+
+/* A circuit through a first hop with a link became ready, or came to nothing. */
+void tun_guard_counted(struct tun_guard *g, bool through);
+/* Does first hop i let less than 70 % of the median through? False while too few
+ * circuits went through it, or through all others. */
+bool tun_guards_is_poor(const struct tun_guards *g, unsigned i);
 
 /* A first hop answered, or did not. */
 void tun_guard_heard(struct tun_guard *g);

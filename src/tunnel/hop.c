@@ -287,10 +287,14 @@ static void send_created(struct tunnel *t, struct tun_hop *h) {
 }
 
 /* AES belongs to owners' first hops: who passes a circuit on asks for it by mistake. */
-static bool has_suite(const struct tunnel *t, const struct tun_link *l, uint8_t suite) {
-    if (suite == TUN_SUITE_AES)
-        return t->cfg.aes && !l->ours && l->role != TUN_ROLE_RELAY;
-    return suite == TUN_SUITE_CHACHA;
+static bool has_suite(const struct tunnel *t, const struct cv_now *now, const struct tun_link *l,
+                      uint8_t suite) {
+    if (suite != TUN_SUITE_AES)
+        return suite == TUN_SUITE_CHACHA;
+    /* What a descriptor promised is kept until it is over, on a slower processor too:
+     * owners take nothing less, and a second descriptor would be a lie. */
+    bool offered = t->cfg.aes || tun_keyring_offers(t->keyring, now->wall, TUN_SUITES_AES);
+    return offered && !l->ours && l->role != TUN_ROLE_RELAY;
 }
 
 /* Answers the handshake into a new hop, or says why not. */
@@ -303,9 +307,10 @@ static enum cv_err shake(struct tunnel *t, const struct cv_now *now, const struc
                                               t->identity_secret.public_key, keys, n);
     if (err)
         return err;
-    struct tun_params params = {.suite = in.params.suite, .version = TUN_VERSION};
+    struct tun_params params = {.suite = in.params.suite, .version = in.params.version};
     struct tun_layer_secret secret;
-    if (!has_suite(t, l, in.params.suite) || in.params.version < TUN_VERSION)
+    if (!has_suite(t, now, l, in.params.suite) ||
+        !tun_version_is_spoken(t->cfg.version, in.params.version))
         err = CV_ERR_VERSION;
     else
         err = tun_handshake_create_2(&in, h->created, &params, &t->rng, &secret);

@@ -45,6 +45,8 @@ static void derive(const struct tun_keyring *k, struct held_day *d) {
     for (unsigned i = 0; i < TUN_ONION_KEYS; i++)
         secret_of(&d->pub.onion_secret[i], d->seed, "onion", (uint8_t)i);
     tun_linkhs_peer_init(&d->pub.peer, d->pub.link_secret.public_key, k->cfg.network_id);
+    if (k->cfg.version)
+        tun_linkhs_peer_speaks(&d->pub.peer, k->cfg.version);
 }
 
 static struct held_day *free_day(struct tun_keyring *k) {
@@ -96,7 +98,8 @@ static bool sign(struct tun_keyring *k, uint32_t day) {
     if (k->cfg.tokens)
         name_token_key(k, &desc);
     desc.flags = k->cfg.flags;
-    desc.suites = k->cfg.suites;
+    desc.version = k->cfg.version;
+    desc.suites = d->pub.suites = k->cfg.suites;
     desc.bandwidth = k->cfg.bandwidth;
     desc.addrs = k->cfg.addrs;
     memcpy(desc.addr, k->cfg.addr, sizeof desc.addr);
@@ -208,6 +211,7 @@ static enum cv_err load_day(struct tun_keyring *k, struct cv_rd *r) {
     d->pub.descriptor_len = len;
     memcpy(d->pub.descriptor, descriptor, len);
     memcpy(d->pub.digest, desc.digest, sizeof d->pub.digest);
+    d->pub.suites = desc.suites;
     derive(k, d);
     bool mine = cv_equal(desc.identity, k->cfg.identity->public_key, CV_KEY) && desc.day == day &&
                 cv_equal(desc.link_key, d->pub.link_secret.public_key, CV_KEY);
@@ -281,6 +285,16 @@ size_t tun_keyring_days(const struct tun_keyring *k, int64_t wall,
             ret[n++] = d;
     }
     return n;
+}
+
+bool tun_keyring_offers(const struct tun_keyring *k, int64_t wall, uint8_t suites) {
+    const struct tun_keyring_day *days[3];
+    size_t n = tun_keyring_days(k, wall, days);
+    for (size_t i = 0; i < n; i++) {
+        if (days[i]->suites & suites)
+            return true;
+    }
+    return false;
 }
 
 size_t tun_keyring_onion(const struct tun_keyring *k, int64_t wall,

@@ -32,7 +32,8 @@ struct tun_keyring_config {
     struct cv_addr addr[TUN_ADDRS_MAX];
     uint8_t addrs;
     uint16_t flags;
-    uint8_t suites; /* bits, params.h */
+    uint8_t suites;  /* bits, params.h */
+    uint8_t version; /* 0: TUN_VERSION */
     uint32_t bandwidth;
     bool tokens; /* issues priority tokens: the descriptor names the week's key */
 };
@@ -44,6 +45,7 @@ struct tun_keyring_day {
     struct cv_x25519_secret link_secret;
     struct cv_x25519_secret onion_secret[TUN_ONION_KEYS];
     struct tun_linkhs_peer peer; /* of link_secret */
+    uint8_t suites;              /* that its descriptor offers: kept, whatever the machine is now */
     uint8_t descriptor[TUN_DESCRIPTOR_MAX];
     uint16_t descriptor_len;
     uint8_t digest[TUN_DIGEST];
@@ -72,6 +74,9 @@ const struct tun_keyring_day *tun_keyring_find(const struct tun_keyring *k, uint
 /* All days that may be used for handshakes now, newest first; at most 3. */
 size_t tun_keyring_days(const struct tun_keyring *k, int64_t wall,
                         const struct tun_keyring_day *ret[3]);
+
+/* Does a descriptor that somebody may go by now offer one of these suites? */
+bool tun_keyring_offers(const struct tun_keyring *k, int64_t wall, uint8_t suites);
 
 /* The onion secrets that are acceptable now; at most `cap`. */
 size_t tun_keyring_onion(const struct tun_keyring *k, int64_t wall,

@@ -121,7 +121,9 @@ enum {
     TUN_PACE_LINK = 2,       /* and one part in so many over one link */
     TUN_PACE_BEGIN = 8,      /* ticks that it sends before it has heard the owner, */
     TUN_PACE_SILENT = 128,   /* and to one who has spoken and says nothing more */
-    TUN_PACE_SHORT = 512,    /* ticks' worth that was not sent for his silence: the end */
+    TUN_PACE_IDLE =
+        51, /* ticks' worth that was not sent for his silence: who else wants it has it, */
+    TUN_PACE_SHORT = 512, /* and the end in any case */
     TUN_PACE_RUN_ON_MAX_S = 1800,
     TUN_RUN_ON_MIN_S = 300, /* the rate goes on after the end of what it was for */
     TUN_RUN_ON_MAX_S = 1200,
@@ -155,6 +157,10 @@ enum {
     TUN_PATH_DRAWS = 64,   /* tried for one place of a path in a large network */
     TUN_GUARD_DAYS_MIN = 60,
     TUN_GUARD_DAYS_MAX = 120,
+    TUN_GUARD_CIRCUITS = 64,      /* through a guard, before it is compared with the others, */
+    TUN_GUARD_CIRCUITS_MAX = 128, /* and when what was counted is halved */
+    TUN_GUARD_POOR_PERCENT = 70,  /* of the median */
+    TUN_GUARD_DISMISSED_DAYS = 30,
     TUN_GUARD_KNOWN_DAYS = 7, /* preferred for guards, when there is a choice */
     TUN_SECOND_DAYS_MIN = 1,
     TUN_SECOND_DAYS_MAX = 22,
@@ -167,6 +173,11 @@ enum {
     TUN_CONTACTS_WANTED = 4,
     TUN_CALENDAR_MIN = 3,           /* networks that must answer before our clock is doubted, */
     TUN_CALENDAR_MAX = 5,           /* and of which the median counts */
+    TUN_REACH_ENOUGH = 2,           /* relays that reached a newcomer from outside */
+    TUN_REACH_WITNESSES = 8,        /* asked to try, at most, for one that asks */
+    TUN_REACH_JOBS = 32,            /* newcomers tried at a time, a quarter from one network */
+    TUN_REACH_TRIES = 32,           /* questions under way, a quarter for one who asked */
+    TUN_REACH_ASKS = 16,            /* relays whose word on us is remembered */
     TUN_NAMED_TRIES = 3,            /* an address that only a descriptor names is asked so often */
     TUN_QUESTIONS_BURST = 16,       /* DESCRIBEs that a network leaves unanswered, then */
     TUN_QUESTIONS_EVERY_MS = 15000, /* one in so long */

@@ -18,6 +18,22 @@ bool tun_link_is_up(const struct tun_link *l) {
     return l->state == TUN_STATE_OPEN;
 }
 
+cv_handle tun_link_handle(const struct tun_link *l) {
+    return l->handle;
+}
+
+struct cv_addr tun_link_addr(const struct tun_link *l) {
+    return l->addr;
+}
+
+bool tun_link_is_moving(const struct tun_link *l) {
+    return l->challenged_at != 0;
+}
+
+const uint8_t *tun_link_relay(const struct tun_link *l) {
+    return l->state == TUN_STATE_OPEN && l->role == TUN_ROLE_RELAY ? l->identity : NULL;
+}
+
 static void netgroup_release(struct tunnel *t, struct tun_netgroup *g) {
     if (!g || --g->refs)
         return;
@@ -191,6 +207,10 @@ static bool pick_address(const struct tunnel *t, const struct tun_relay_ref *to,
     return false;
 }
 
+uint8_t tun_ref_version(const struct tunnel *t, const struct tun_relay_ref *to) {
+    return tun_version_between(t->cfg.version, to->version ? to->version : TUN_VERSION);
+}
+
 static void name_link(struct tunnel *t, struct tun_link *l, const uint8_t identity[CV_KEY]) {
     memcpy(l->identity, identity, CV_KEY);
     l->named = cv_map_put(t->links_by_identity, l->identity, l) == CV_ERR_OK;
@@ -206,6 +226,9 @@ enum cv_err tun_link_open(struct tunnel *t, const struct cv_now *now,
     struct cv_addr addr;
     if (!pick_address(t, to, &addr))
         return CV_ERR_DENIED;
+    uint8_t version = tun_ref_version(t, to);
+    if (version == 0)
+        return CV_ERR_VERSION;
     l = tun_link_alloc(t, now, &addr, true);
     if (!l)
         return CV_ERR_LIMIT;
@@ -215,6 +238,7 @@ enum cv_err tun_link_open(struct tunnel *t, const struct cv_now *now,
     enum cv_err err = l->peer ? CV_ERR_OK : CV_ERR_NOMEM;
     if (!err) {
         tun_linkhs_peer_init(l->peer, to->link_key, t->cfg.network_id);
+        tun_linkhs_peer_speaks(l->peer, version);
         err = tun_epoch_begin(t, now, l);
     }
     if (err) {

@@ -15,11 +15,14 @@
 
 struct tun_link;
 
+/* What we speak with this relay (version.h); 0: it is too far from us. */
+uint8_t tun_ref_version(const struct tunnel *t, const struct tun_relay_ref *to);
+
 /*
  * The link to this relay: the one that is up, the one that is being made, or
  * a new one whose first flight leaves with the next poll_transmit. Borrowed;
- * links live until they go silent. CV_ERR_LIMIT: table full; DENIED: an
- * address we do not talk to; UNREACHABLE: no address of a family we have.
+ * links live until they go silent. CV_ERR_VERSION: no version in common; LIMIT: table full; DENIED:
+ * an address we do not talk to; UNREACHABLE: no address of a family we have.
  */
 enum cv_err tun_link_open(struct tunnel *t, const struct cv_now *now,
                           const struct tun_relay_ref *to, struct tun_link **ret);
@@ -34,5 +37,12 @@ enum cv_err tun_link_control(struct tunnel *t, struct tun_link *l, uint8_t comma
                              uint32_t circuit, const void *body, size_t len);
 
 bool tun_link_is_up(const struct tun_link *l);
+cv_handle tun_link_handle(const struct tun_link *l);
+struct cv_addr tun_link_addr(const struct tun_link *l); /* of the other end */
+/* What came last came from an address that has not proved to be the other end's: who
+ * challenges it must not send it anything else for the same datagram. */
+bool tun_link_is_moving(const struct tun_link *l);
+/* The identity of a relay at the other end that proved it; NULL: somebody else. */
+const uint8_t *tun_link_relay(const struct tun_link *l);
 
 #endif

@@ -22,6 +22,22 @@ enum {
     MASKED1 = 4 + CV_KEY, /* index and ephemeral */
 };
 
+/* Version 1 has the plain label; what comes after it has its number, too. */
+static void mac_key_of(uint8_t out[32], const struct tun_linkhs_peer *p, uint8_t version) {
+    CV_BLAKE2B(out, 32, NULL, 0, {"culvert ", 8}, {"link mac1", 9}, {p->network_id, TUN_NETWORK_ID},
+               {p->link_key, CV_KEY}, {&version, version > 1});
+}
+
+void tun_linkhs_peer_speaks(struct tun_linkhs_peer *p, uint8_t version) {
+    assert(version > 0);
+    p->version = version;
+    mac_key_of(p->mac_key, p, version);
+    if (version > 1)
+        mac_key_of(p->mac_key_before, p, version - 1);
+    else
+        memset(p->mac_key_before, 0, sizeof p->mac_key_before);
+}
+
 void tun_linkhs_peer_init(struct tun_linkhs_peer *p, const uint8_t link_key[CV_KEY],
                           const uint8_t network_id[TUN_NETWORK_ID]) {
     memcpy(p->link_key, link_key, CV_KEY);
@@ -29,18 +45,18 @@ void tun_linkhs_peer_init(struct tun_linkhs_peer *p, const uint8_t link_key[CV_K
     const struct {
         const char *label;
         uint8_t *to;
-    } keys[] = {
-        {"link mac1", p->mac_key}, {"link mask", p->mask_key}, {"link cookie", p->cookie_key}};
+    } keys[] = {{"link mask", p->mask_key}, {"link cookie", p->cookie_key}};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         CV_BLAKE2B(keys[i].to, 32, NULL, 0, {"culvert ", 8}, {keys[i].label, strlen(keys[i].label)},
                    {network_id, TUN_NETWORK_ID}, {link_key, CV_KEY});
+    tun_linkhs_peer_speaks(p, TUN_VERSION);
 }
 
 enum { PROLOGUE = 12 + 1 + TUN_NETWORK_ID };
 
-static void prologue(uint8_t out[PROLOGUE], const struct tun_linkhs_peer *p) {
+static void prologue(uint8_t out[PROLOGUE], const struct tun_linkhs_peer *p, uint8_t version) {
     memcpy(out, "culvert link", 12);
-    out[12] = TUN_LINK_VERSION;
+    out[12] = version;
     memcpy(out + 13, p->network_id, TUN_NETWORK_ID);
 }
 
@@ -56,8 +72,8 @@ static void put_le32(uint8_t *p, uint32_t v) {
 
 /* ---- flight 1 ---- */
 
-static void make_mac1(uint8_t out[16], const struct tun_linkhs_peer *p, const uint8_t *datagram) {
-    CV_BLAKE2B(out, 16, p->mac_key, sizeof p->mac_key, {datagram + MAC2, SHORT_END - MAC2});
+static void make_mac1(uint8_t out[16], const uint8_t key[32], const uint8_t *datagram) {
+    CV_BLAKE2B(out, 16, key, 32, {datagram + MAC2, SHORT_END - MAC2});
 }
 
 /* (Un)masks index and ephemeral; mac2 differs in every flight. */
@@ -79,7 +95,8 @@ enum cv_err tun_linkhs_create_1(struct tun_linkhs *hs, const struct tun_linkhs_p
     uint8_t pro[PROLOGUE], payload[PAYLOAD1] = {0}, dice[17];
     memset(hs, 0, sizeof *hs);
     hs->local_index = local_index;
-    prologue(pro, peer);
+    hs->version = peer->version;
+    prologue(pro, peer, peer->version);
     cv_noise_init_initiator(&hs->noise, CV_NOISE_NK, pro, sizeof pro, peer->link_key, NULL, rng);
 
     put_le32(payload, local_index);
@@ -94,16 +111,21 @@ enum cv_err tun_linkhs_create_1(struct tun_linkhs *hs, const struct tun_linkhs_p
         memcpy(datagram + MAC2, dice, 16);
     mask_1(datagram + INDEX1, peer, datagram);
     datagram[INDEX1 + MASKED1 - 1] ^= dice[16] & 0x80;
-    make_mac1(datagram + MAC1, peer, datagram);
+    make_mac1(datagram + MAC1, peer->mac_key, datagram);
     memcpy(hs->mac1, datagram + MAC1, sizeof hs->mac1);
     return CV_ERR_OK;
 }
 
-bool tun_linkhs_is_flight_1(const struct tun_linkhs_peer *self,
-                            const uint8_t datagram[TUN_DATAGRAM]) {
+uint8_t tun_linkhs_is_flight_1(const struct tun_linkhs_peer *self,
+                               const uint8_t datagram[TUN_DATAGRAM]) {
     uint8_t want[16];
-    make_mac1(want, self, datagram);
-    return cv_equal(want, datagram + MAC1, sizeof want);
+    make_mac1(want, self->mac_key, datagram);
+    if (cv_equal(want, datagram + MAC1, sizeof want))
+        return self->version;
+    if (self->version == 1)
+        return 0;
+    make_mac1(want, self->mac_key_before, datagram);
+    return cv_equal(want, datagram + MAC1, sizeof want) ? self->version - 1 : 0;
 }
 
 bool tun_linkhs_has_cookie(const struct tun_linkhs_peer *self, const struct tun_cookie_jar *jar,
@@ -117,11 +139,15 @@ enum cv_err tun_linkhs_consume_1(struct tun_linkhs *hs, const struct tun_linkhs_
                                  const struct cv_x25519_secret *link_secret,
                                  const struct cv_rng *rng, const uint8_t datagram[TUN_DATAGRAM]) {
     uint8_t pro[PROLOGUE], msg[TUN_DATAGRAM - INDEX1], payload[PAYLOAD1];
+    uint8_t version = tun_linkhs_is_flight_1(self, datagram);
+    if (version == 0)
+        return CV_ERR_AUTH;
     unmask_1(msg, self, datagram);
     memcpy(msg + SHORT_END - INDEX1, datagram + SHORT_END, TUN_DATAGRAM - SHORT_END);
 
     memset(hs, 0, sizeof *hs);
-    prologue(pro, self);
+    hs->version = version;
+    prologue(pro, self, version);
     cv_noise_init_responder(&hs->noise, CV_NOISE_NK, pro, sizeof pro, link_secret, NULL, rng);
     enum cv_err err = cv_noise_consume_1(&hs->noise, link_secret, msg + NOISE1 - INDEX1,
                                          sizeof msg - (NOISE1 - INDEX1), payload);

@@ -19,7 +19,9 @@
  * work: length, mac1, (under load) mac2 or a cookie, Noise. No answer is longer
  * than its question, and whoever does not know the link key gets none.
  *
- * Prologue: "culvert link" | version u8 | network id 8.
+ * Prologue: "culvert link" | version u8 | network id 8. The key of mac1 is another one
+ * for each version, so that a responder knows by one short hash which is spoken, and
+ * the prologue binds it: who puts another mac1 there gets a handshake that fails.
  */
 #ifndef CULVERT_TUNNEL_LINKHS_H
 #define CULVERT_TUNNEL_LINKHS_H
@@ -36,18 +38,21 @@
 #include "tunnel/cell.h"
 #include "tunnel/cookie.h"
 #include "tunnel/limits.h"
-
-enum { TUN_LINK_VERSION = 1 };
+#include "tunnel/version.h"
 
 /* A responder as others see it; computed once for each link key. */
 struct tun_linkhs_peer {
     uint8_t link_key[CV_KEY];
     uint8_t network_id[TUN_NETWORK_ID];
-    uint8_t mac_key[32], mask_key[32], cookie_key[32];
+    uint8_t version;                         /* the highest that is spoken with it, and by it */
+    uint8_t mac_key[32], mac_key_before[32]; /* of that version, and of the one before */
+    uint8_t mask_key[32], cookie_key[32];
 };
 
 void tun_linkhs_peer_init(struct tun_linkhs_peer *p, const uint8_t link_key[CV_KEY],
                           const uint8_t network_id[TUN_NETWORK_ID]);
+/* Speaks this version (> 0) instead of TUN_VERSION. */
+void tun_linkhs_peer_speaks(struct tun_linkhs_peer *p, uint8_t version);
 
 /* One handshake under way, either side. Wipe with tun_linkhs_done. */
 struct tun_linkhs {
@@ -55,6 +60,7 @@ struct tun_linkhs {
     uint8_t mac1[16];      /* of our flight 1: a cookie answers exactly that */
     uint32_t local_index;  /* who we are to the other side */
     uint32_t remote_index; /* known after consume_* */
+    uint8_t version;       /* that is spoken */
 };
 
 /* Initiator. `cookie` is NULL or what tun_linkhs_consume_cookie gave us not
@@ -63,9 +69,10 @@ enum cv_err tun_linkhs_create_1(struct tun_linkhs *hs, const struct tun_linkhs_p
                                 uint32_t local_index, const uint8_t *cookie,
                                 const struct cv_rng *rng, uint8_t datagram[TUN_DATAGRAM]);
 
-/* Responder: is this a flight 1 for `self`? No state, one short hash. */
-bool tun_linkhs_is_flight_1(const struct tun_linkhs_peer *self,
-                            const uint8_t datagram[TUN_DATAGRAM]);
+/* Responder: is this a flight 1 for `self`, in its version or the one before? Which, or
+ * 0. No state, one short hash for each of them. */
+uint8_t tun_linkhs_is_flight_1(const struct tun_linkhs_peer *self,
+                               const uint8_t datagram[TUN_DATAGRAM]);
 
 /* Responder under load: does it carry a cookie for the address it came from? */
 bool tun_linkhs_has_cookie(const struct tun_linkhs_peer *self, const struct tun_cookie_jar *jar,

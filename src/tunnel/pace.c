@@ -24,15 +24,39 @@ static uint32_t promised(const struct tunnel *t, const struct tun_link *l) {
     return sum;
 }
 
+/* The circuit that was owed the most ticks for its owner's silence, if these are many. */
+static struct tun_hop *idlest(const struct tunnel *t, const struct tun_link *l) {
+    const struct tun_hop_pace *p, *worst = NULL;
+    TAILQ_FOREACH(p, &t->paces, entry) {
+        if ((l && p->hop->prev.link != l) || !tun_pacer_is_idle(&p->pacer))
+            continue;
+        if (!worst || p->pacer.owed * worst->pacer.cells > worst->pacer.owed * p->pacer.cells)
+            worst = p;
+    }
+    return worst ? worst->hop : NULL;
+}
+
+/* Is there as much to promise? Whoever has been silent for half a second more than he
+ * had saved up gives way: else a stranger keeps all of it by ordering anew every five. */
+static bool make_room(struct tunnel *t, const struct tun_link *l, uint32_t mbit) {
+    uint32_t max = promise_max(t);
+    for (;;) {
+        bool of_link = promised(t, l) + mbit > max / TUN_PACE_LINK;
+        if (!of_link && promised(t, NULL) + mbit <= max)
+            return true;
+        struct tun_hop *idle = idlest(t, of_link ? l : NULL);
+        if (!idle)
+            return false;
+        tun_hop_destroy(t, idle, NULL);
+    }
+}
+
 /* 0, or why not. */
 static uint8_t begin(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t mbit) {
     const struct tun_link *l = h->prev.link;
-    uint32_t max = promise_max(t);
     if (!h->extended) /* a rate is for what passes through, to somebody behind us */
         return TUN_ERROR_REFUSED;
-    if (promised(t, NULL) + mbit > max || promised(t, l) + mbit > max / TUN_PACE_LINK)
-        return TUN_ERROR_LIMIT;
-    if (l->group->class == TUN_CLASS_DEBT)
+    if (l->group->class == TUN_CLASS_DEBT || !make_room(t, l, mbit))
         return TUN_ERROR_LIMIT;
     struct tun_hop_pace *p = malloc(sizeof *p);
     if (!p)

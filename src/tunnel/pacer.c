@@ -51,3 +51,7 @@ uint32_t tun_pacer_spend(struct tun_pacer *p, uint32_t cells) {
 bool tun_pacer_deserted(const struct tun_pacer *p) {
     return p->owed >= (uint32_t)p->cells * TUN_PACE_SHORT;
 }
+
+bool tun_pacer_is_idle(const struct tun_pacer *p) {
+    return p->owed >= (uint32_t)p->cells * TUN_PACE_IDLE;
+}

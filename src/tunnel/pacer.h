@@ -47,4 +47,8 @@ uint32_t tun_pacer_spend(struct tun_pacer *p, uint32_t cells); /* how many of th
  * TUN_PACE_SHORT ticks' worth was not sent to him: what was promised to him is free. */
 bool tun_pacer_deserted(const struct tun_pacer *p);
 
+/* The same for TUN_PACE_IDLE ticks' worth: he keeps what was promised to him only while
+ * nobody else wants it. */
+bool tun_pacer_is_idle(const struct tun_pacer *p);
+
 #endif

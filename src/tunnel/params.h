@@ -15,8 +15,9 @@
 #include <stdint.h>
 
 #include "base/cursor.h"
+#include "tunnel/version.h"
 
-enum { TUN_SUITE_CHACHA = 1, TUN_SUITE_AES = 2, TUN_VERSION = 1 };
+enum { TUN_SUITE_CHACHA = 1, TUN_SUITE_AES = 2 };
 
 /* The same as bits of a descriptor's `suites`. */
 enum { TUN_SUITES_CHACHA = 1, TUN_SUITES_AES = 2 };

@@ -18,6 +18,7 @@ struct tun_relay_ref {
     uint8_t link_key[CV_KEY];  /* X25519 */
     uint8_t onion_key[CV_KEY]; /* the newest valid now; owners only */
     uint8_t suites;            /* bits as in the descriptor */
+    uint8_t version;           /* as in the descriptor; 0: TUN_VERSION */
     struct cv_addr addr[2];    /* family 0 = none */
 };
 

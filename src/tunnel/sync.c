@@ -23,7 +23,7 @@ static cv_usec now(const struct tun_client *c) {
 }
 
 static enum tun_directory_which ours(const struct tun_client *c) {
-    return c->relay ? TUN_DIRECTORY_REACHED : TUN_DIRECTORY_KNOWN;
+    return c->relay ? TUN_DIRECTORY_PASSED : TUN_DIRECTORY_KNOWN;
 }
 
 /* ---- asking ---- */
@@ -335,7 +335,7 @@ static void answer_measured(struct tun_client *c, const struct asker *to,
     uint8_t rows[TUN_CAPACITIES_MAX * TUN_CAPACITY_ROW];
     struct tun_capacities a = {.transaction = to->transaction, .rows = rows};
     size_t n =
-        tun_directory_list(c->dir, q->day, TUN_DIRECTORY_REACHED, all, sizeof all / sizeof *all);
+        tun_directory_list(c->dir, q->day, TUN_DIRECTORY_PASSED, all, sizeof all / sizeof *all);
     for (size_t i = 0; i < n; i++) {
         if (all[i]->measured == 0 || a.count++ < q->from || a.n == TUN_CAPACITIES_MAX)
             continue;
@@ -362,8 +362,8 @@ static void answer_bucket(struct tun_client *c, const struct asker *to, struct c
     on_shown(c, cv_rd_bytes(rd, shown), shown);
     struct tun_bucket_answer a = {.transaction = to->transaction};
     struct tun_pair pairs[TUN_BUCKET_PAIRS_MAX];
-    ssize_t n = tun_directory_bucket(c->dir, q.day, q.level, q.bucket, TUN_DIRECTORY_REACHED,
-                                     q.from, a.hash, &a.count, pairs, TUN_BUCKET_PAIRS_MAX);
+    ssize_t n = tun_directory_bucket(c->dir, q.day, q.level, q.bucket, TUN_DIRECTORY_PASSED, q.from,
+                                     a.hash, &a.count, pairs, TUN_BUCKET_PAIRS_MAX);
     if (n < 0)
         return;
     a.pairs = (const uint8_t *)pairs;

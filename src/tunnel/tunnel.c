@@ -24,6 +24,7 @@ static enum cv_err new_keyring(struct tunnel *t) {
     struct tun_keyring_config cfg = {.identity = &t->identity_secret,
                                      .flags = t->cfg.relay_flags,
                                      .suites = TUN_SUITES_CHACHA,
+                                     .version = t->cfg.version,
                                      .bandwidth = t->cfg.bandwidth_kib_s,
                                      .tokens = t->cfg.tokens};
     if (t->cfg.aes)
@@ -115,6 +116,7 @@ struct tunnel *tun_bare_new(const struct tun_config *cfg, const struct cv_rng *r
     t->cfg.links_max = or_default(cfg->links_max, cfg->relay ? TUN_LINKS_MAX : 64);
     t->cfg.hops_max = cfg->relay ? or_default(cfg->hops_max, TUN_HOPS_HELD_MAX) : 1;
     t->cfg.circuits_max = or_default(cfg->circuits_max, TUN_CIRCUITS_MAX);
+    t->cfg.version = cfg->version ? cfg->version : TUN_VERSION;
     if (!cfg->queue_octets_max)
         t->cfg.queue_octets_max = (uint64_t)TUN_QUEUE_MIB << 20;
     if (cfg->workers > 1) { /* what they may hold and send is for all of them */

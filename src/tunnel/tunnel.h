@@ -73,11 +73,13 @@ struct tun_config {
     bool nameless; /* client: its links stay nameless in spite of an identity */
 
     struct cv_addr addr[2];   /* relay: where others reach us; family 0 = none */
+    bool elsewhere;           /* relay: there is another port, see tun_poll_elsewhere() */
     uint32_t bandwidth_kib_s; /* published in the descriptor */
     uint32_t measure_from;    /* relays there must be before capacities are measured */
     uint64_t send_octets_s;   /* shape all sending to this; 0 = as fast as asked */
     bool aes;                 /* the processor has it: suite 2 where both ends do */
     bool gate;                /* obey link classes; false: every link weighs the same */
+    uint8_t version;          /* 0: TUN_VERSION; tests have neighbours that are ahead */
     bool tokens;              /* relay: issues priority tokens (crypto/tokenkey.h) */
 
     /* Limits; 0 = the default of limits.h. */

@@ -240,7 +240,7 @@ void tun_others_keyring(struct tunnel *t) {
 }
 
 static void on_keyring(struct tunnel *t, const struct tun_message *m) {
-    struct tun_keyring_config cfg = {.identity = &t->identity_secret};
+    struct tun_keyring_config cfg = {.identity = &t->identity_secret, .version = t->cfg.version};
     memcpy(cfg.network_id, t->cfg.network_id, sizeof cfg.network_id);
     enum cv_err err;
     struct tun_keyring *k = tun_keyring_new(&cfg, &t->rng, m->octets, m->len, &err);

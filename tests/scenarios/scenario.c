@@ -67,6 +67,8 @@ const struct scenario scenarios[] = {
      scenario_introduced, 2},
     {"recordings", "a channel's link leads to what it recorded, also after a vandal",
      scenario_recordings, 2},
+    {"reach", "a relay that lets in answers only is told of to nobody, until its port is open",
+     scenario_reach, 2},
     {"relay_dies", "any relay dies mid-film, 1.2 x bitrate, 5 s buffer: the reader never waits",
      scenario_relay_dies, 7},
     {"relay_dies_8", "the same with eight relays, where both ways may share the one that dies",

@@ -61,6 +61,7 @@ bool scenario_comes_back(const struct scenario_args *args, struct scenario_resul
 bool scenario_recordings(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_near(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hidden(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_reach(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_introduced(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_relay_dies(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_relay_dies_8(const struct scenario_args *args, struct scenario_result *ret);

@@ -358,6 +358,7 @@ struct world_node *world_node_new(struct world *w, const struct world_node_confi
         (void)err;
     }
     n->cfg = (struct node_config){.main_family = w->six ? 6 : 4,
+                                  .elsewhere = !cfg->one_port,
                                   .relay = cfg->relay,
                                   .exit = cfg->exit,
                                   .direct = cfg->direct,

@@ -71,7 +71,7 @@ CALLS = {
     'keyring.c': (2, []), # the node's own file
     'layer.c': (1, []),
     'link.c': (1, []),
-    'linkhs.c': (3, ['tunnel.hex linkhs flight1']),
+    'linkhs.c': (4, ['tunnel.hex linkhs flight1', 'tunnel.hex linkhs version2']),
     'ratchet.c': (1, []),
     'slot.c': (5, []),
     'stamp.c': (2, ['hidden.txt stamp stamp']),

@@ -435,14 +435,15 @@ def linkhs():
     network = octets(7, 8)
     static = Key(octets(150))
 
-    def key(label):
-        return blake2b(32, b"culvert " + label + network + static.public)
-    mac_key, mask_key, cookie_key = key(b"link mac1"), key(b"link mask"), key(b"link cookie")
-    prologue = b"culvert link" + b"\1" + network
+    def key(label, version=1):
+        return blake2b(32, b"culvert " + label + network + static.public
+                       + bytes([version] if version > 1 else []))
+    mask_key, cookie_key = key(b"link mask"), key(b"link cookie")
 
-    def flight1(tape, index, cookie):
+    def flight1(tape, index, cookie, version=1):
+        mac_key = key(b"link mac1", version)
         e = Key(tape(32))
-        noise = Noise(prologue, static.public)
+        noise = Noise(b"culvert link" + bytes([version]) + network, static.public)
         index = struct.pack("<I", index)
         plain = index + noise.flight(e.public, e.dh(static.public), index.ljust(1148, b"\0"))
         dice = tape(17)
@@ -475,6 +476,7 @@ def linkhs():
         cookie.ljust(1188, b"\0"), datagram[:16], nonce, cookie_key)
     show("cookie", struct.pack("<I", 0x01020304) + nonce + box)
     show("again", flight1(Tape(), 0x01020304, cookie)[2])
+    show("version2", flight1(Tape(), 0x01020304, None, 2)[2])
 
 
 # ---- descriptors ----
@@ -670,17 +672,18 @@ def check_linkhs(read):
     """The responder from flight 1, the initiator from flight 2 and the cookie."""
     network, static = octets(7, 8), Key(octets(150))
 
-    def key(label):
-        return blake2b(32, b"culvert " + label + network + static.public)
+    def key(label, version=1):
+        return blake2b(32, b"culvert " + label + network + static.public
+                       + bytes([version] if version > 1 else []))
 
-    def flight1(datagram, cookie):
+    def flight1(datagram, cookie, version=1):
         mac2 = datagram[16:32]
-        assert blake2b(16, datagram[16:128], key(b"link mac1")) == datagram[:16]
+        assert blake2b(16, datagram[16:128], key(b"link mac1", version)) == datagram[:16]
         plain = bytearray(chacha20(key(b"link mask"), mac2[:12], datagram[32:68]) + datagram[68:])
         plain[35] &= 0x7f
         if cookie:
             assert mac2 == blake2b(16, bytes(plain[:96]), cookie)
-        noise = Noise(b"culvert link\1" + network, static.public)
+        noise = Noise(b"culvert link" + bytes([version]) + network, static.public)
         e = bytes(plain[4:36])
         noise.mix_hash(e)
         noise.ck, secret = noise.hkdf(static.dh(e))
@@ -709,6 +712,7 @@ def check_linkhs(read):
     cookie = crypto_aead_xchacha20poly1305_ietf_decrypt(box[28:], datagram[:16], box[4:28],
                                                         key(b"link cookie"))[:16]
     flight1(read.linkhs["again"], cookie)
+    flight1(read.linkhs["version2"], None, 2)
 
 
 def check_describe(read):

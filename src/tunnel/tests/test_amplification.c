@@ -6,6 +6,7 @@
  */
 #include "crypto/rng_seeded.h"
 #include "support/suite.h"
+#include "tunnel/tests/village.h"
 #include "tunnel/tests/world.h"
 
 CV_SUITE(tun_amplification);
@@ -285,4 +286,46 @@ Test(tun_amplification, of_every_link_command_from_an_unproved_address) {
                 world_free(s.w);
             }
     cr_expect_gt(challenged, COMMANDS, "%u", challenged);
+}
+
+/* REACH asks a relay to send to an address that never asked: from that very address, and
+ * from the other end's own, with all kinds there are. */
+Test(tun_amplification, of_reach) {
+    unsigned tried = 0;
+    for (unsigned forged = 0; forged < 2; forged++)
+        for (uint8_t kind = TUN_REACH_ASK; kind <= TUN_REACH_SILENT; kind++) {
+            static struct scene s;
+            struct village *v = village_new(&(struct sim_config){.seed = 1}, 2);
+            world_run(v->w, CV_SEC(10)); /* the two know each other */
+            s = (struct scene){.w = v->w, .target = 0, .from = sim_addr(900, 9000)};
+            cv_rng_seeded_init(&s.seed, 1);
+            s.rng = cv_rng_seeded(&s.seed);
+            sim_hook(v->w->sim, watch, &s);
+            cr_assert_not_null(world_link(v->w, 0));
+            cr_assert_not_null(world_link(v->w, 1));
+            struct cv_addr own = v->w->node[1].addr, victim = s.from;
+            for (unsigned i = 0; i < TIMES; i++) {
+                uint8_t body[64], buf[TUN_DATAGRAM] = {0};
+                struct tun_session *from = &world_link(v->w, 1)->now;
+                struct tun_header h = {.sequence = ++from->sent,
+                                       .index = from->remote_index,
+                                       .command = TUN_LINKCMD_REACH};
+                struct cv_wr wr = cv_wr_init(body, sizeof body);
+                struct tun_reach m = {.kind = kind, .addr = victim};
+                memcpy(m.token, &i, sizeof i);
+                tun_reach_write(&wr, &m);
+                memcpy(tun_cell_control_body(buf), body, cv_wr_len(&wr));
+                tun_cell_seal_control(buf, &h, &from->tx_secret, cv_wr_len(&wr));
+                s.in += sizeof buf;
+                (void)sim_inject(v->w->sim, forged ? &victim : &own, &v->w->node[0].addr, buf,
+                                 sizeof buf);
+                world_run(v->w, CV_MSEC(i % 2 ? 300 : 5));
+            }
+            world_run(v->w, CV_SEC(40));
+            cr_expect_eq(s.most, 0, "kind %u, %s: %lu octets more than came", kind,
+                         forged ? "forged" : "said", s.most);
+            tried += !forged && kind == TUN_REACH_TRY && s.out > 0;
+            village_free(v);
+        }
+    cr_expect_eq(tried, 1, "nothing was tried: the test tests nothing");
 }

@@ -15,6 +15,7 @@ static void example(struct tun_descriptor *d, struct cv_ed25519_secret *identity
     octets(seed, 99, sizeof seed);
     cv_ed25519_from_seed(identity, seed);
     memset(d, 0, sizeof *d);
+    d->version = TUN_VERSION;
     octets(d->network_id, 7, TUN_NETWORK_ID);
     d->day = DAY;
     octets(d->link_key, 10, CV_KEY);
@@ -110,7 +111,9 @@ static const struct {
     enum cv_err want;
 } bad[] = {
     { "as it is",           0,   1,   CV_ERR_OK },
-    { "later version",      0,   2,   CV_ERR_VERSION },
+    { "one version ahead",  0,   2,   CV_ERR_OK },
+    { "two versions ahead", 0,   3,   CV_ERR_VERSION },
+    { "no version",         0,   0,   CV_ERR_VERSION },
     { "no address",         276, 0,   CV_ERR_MALFORMED },
     { "five addresses",     276, 5,   CV_ERR_MALFORMED },
     { "address family 5",   277, 5,   CV_ERR_MALFORMED },
@@ -133,6 +136,8 @@ Test(tunnel_descriptor, signed_nonsense) {
                         len - CV_SIGNATURE);
         enum cv_err err = tun_descriptor_open(buf, len, d.network_id, &got);
         cr_expect_eq(err, bad[i].want, "%s: %s", bad[i].name, cv_strerror(err));
+        if (!err)
+            cr_expect_eq(got.version, buf[0], "%s", bad[i].name);
     }
 }
 

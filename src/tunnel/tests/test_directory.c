@@ -356,6 +356,58 @@ static enum cv_err stranger(struct population *p, unsigned number, struct tun_re
     return tun_directory_add(p->dir, POPULATION_WALL, raw, (size_t)len, ret, NULL);
 }
 
+/* clang-format off */
+static const struct {
+    bool descriptor, reached, outside, confirmed, want;
+} passing[] = {
+    { true,  true,  true,  false, true },
+    { true,  true,  false, true,  true },
+    { true,  true,  false, false, false },
+    { true,  false, true,  true,  false },
+    { false, true,  true,  true,  false },
+};
+/* clang-format on */
+
+/* Whom we reached ourselves, and two others as well. */
+Test(tun_directory, what_relays_pass_on) {
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
+        struct population p;
+        village(&p);
+        struct tun_relay *r = p.relay[3];
+        uint16_t len = r->raw_len;
+        r->raw_len = passing[i].descriptor ? len : 0;
+        r->reached = passing[i].reached;
+        r->outside = passing[i].outside;
+        r->confirmed = passing[i].confirmed;
+        cr_expect_eq(tun_relay_is_passed(r), passing[i].want, "row %zu", i);
+        cr_expect_eq(tun_relay_is_shown(r), passing[i].want, "row %zu", i);
+        cr_expect_eq(tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_PASSED),
+                     passing[i].want ? 1 : 0, "row %zu", i);
+        r->raw_len = len;
+        population_done(&p);
+    }
+}
+
+/* Tomorrow's descriptor is passed on as today's was, if the relay stays where it is. */
+Test(tun_directory, where_it_was_reached_it_counts_tomorrow) {
+    for (unsigned moved = 0; moved < 2; moved++) {
+        struct population p;
+        village(&p);
+        struct tun_relay *r = p.relay[3], *next;
+        r->reached = r->outside = true;
+        r->reached_at = r->desc.addr[0];
+        struct tun_descriptor what = r->desc;
+        what.addr[0].port = (uint16_t)(what.addr[0].port + moved);
+        uint8_t raw[TUN_DESCRIPTOR_MAX];
+        size_t len = population_sign(&p, 3, POPULATION_DAY + 1, &what, raw);
+        cr_assert_eq(tun_directory_add(p.dir, POPULATION_WALL + 12 * 3600, raw, len, &next, NULL),
+                     CV_ERR_OK);
+        cr_expect_eq(next->outside, !moved);
+        cr_expect_not(next->reached, "that we see ourselves, every day");
+        population_done(&p);
+    }
+}
+
 Test(tun_directory, a_full_one_forgets_what_nobody_vouches_for) {
     struct population p;
     village(&p);

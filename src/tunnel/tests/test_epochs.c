@@ -335,6 +335,18 @@ Test(tun_epochs, a_suite_that_is_not_there_is_refused_not_replaced) {
     world_free(w);
 }
 
+/* The relay was moved to a machine without AES, with the descriptor of the day that
+ * offers it: it keeps its word. What it signs from then on offers it no more. */
+Test(tun_epochs, a_suite_that_was_promised_is_kept_for_the_day) {
+    struct world *w = five(12, true);
+    w->node[0].t->cfg.aes = false;
+    cv_handle c = world_circuit(w, CLIENT, chain, 2);
+    cr_assert_neq(c, 0);
+    cr_expect_eq(owner_of(w, c)->onion.hop[0].suite, TUN_SUITE_AES);
+    cr_expect_eq(tun_counters(w->node[0].t)->hops, 1);
+    world_free(w);
+}
+
 /* Asked for over a link between relays, it is an error whoever has it. */
 Test(tun_epochs, suite_2_goes_no_further_than_the_first_hop) {
     struct world *w = five(11, true);

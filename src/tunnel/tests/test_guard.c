@@ -113,6 +113,90 @@ Test(tun_guard, a_silent_guard_is_given_up_after_a_day_and_one_a_week) {
     population_done(&p);
 }
 
+/* ---- which let too little through ---- */
+
+static void counted(struct tun_guard *g, unsigned begun, unsigned through) {
+    for (unsigned i = 0; i < begun; i++)
+        tun_guard_counted(g, (i + 1) * through / begun > i * through / begun);
+}
+
+/* clang-format off */
+static const struct {
+    const char *name;
+    unsigned begun[3], percent[3];
+    int poor; /* which one; -1: none */
+} shares[] = {
+    { "both all",                          { 64, 64, 0 },  { 100, 100, 0 },  -1 },
+    { "both a third",                      { 64, 64, 0 },  { 33, 33, 0 },    -1 },
+    { "one 60, one 100",                   { 100, 100, 0 }, { 60, 100, 0 },  -1 },
+    { "one 50, one 100",                   { 100, 100, 0 }, { 50, 100, 0 },   0 },
+    { "one nothing, one all",              { 64, 64, 0 },  { 100, 0, 0 },     1 },
+    { "one too little tried",              { 63, 64, 0 },  { 0, 100, 0 },    -1 },
+    { "nobody to compare with",            { 64, 63, 10 }, { 0, 100, 100 },  -1 },
+    { "the spare",                         { 64, 64, 64 }, { 100, 90, 60 },   2 },
+    { "69 of 100",                         { 100, 100, 100 }, { 69, 100, 100 }, 0 },
+    { "70 of 100",                         { 100, 100, 100 }, { 70, 100, 100 }, -1 },
+    { "what was long ago is halved away",  { 800, 64, 0 }, { 100, 100, 0 },  -1 },
+};
+/* clang-format on */
+
+Test(tun_guard, a_poor_one_is_below_70_percent_of_the_median) {
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+        struct tun_guards g = {0};
+        for (unsigned k = 0; k < 3; k++) {
+            g.first[k].set = shares[i].begun[k] > 0;
+            counted(&g.first[k], shares[i].begun[k],
+                    shares[i].begun[k] * shares[i].percent[k] / 100);
+            cr_expect_leq(g.first[k].through, g.first[k].begun);
+            cr_expect_leq(g.first[k].begun, TUN_GUARD_CIRCUITS_MAX);
+        }
+        for (int k = 0; k < 3; k++)
+            cr_expect_eq(tun_guards_is_poor(&g, (unsigned)k), k == shares[i].poor, "%s: guard %d",
+                         shares[i].name, k);
+    }
+}
+
+Test(tun_guard, a_poor_one_is_replaced_once_a_week_and_does_not_come_back) {
+    struct population p;
+    struct tun_guards g;
+    population_init(&p, 8);
+    for (unsigned k = 0; k < 6; k++)
+        population_simple(&p, 0x1000 + 0x100 * k);
+    population_confirm(&p);
+    population_guards(&p, &g);
+    uint8_t first[CV_KEY], second[CV_KEY];
+    memcpy(first, g.first[0].identity, CV_KEY);
+    memcpy(second, g.first[1].identity, CV_KEY);
+    counted(&g.first[0], 64, 10);
+    counted(&g.first[1], 64, 60);
+    int64_t wall = POPULATION_WALL;
+    cr_expect(tun_guards_retire(&g, p.dir, true, wall));
+    cr_expect_not(g.first[0].set);
+    cr_expect(g.first[1].set);
+
+    struct tun_guard_contact contacts[6];
+    bool changed = false;
+    for (unsigned k = 0; k < 6; k++) {
+        contacts[k] =
+            (struct tun_guard_contact){.relay = p.relay[k], .addr = p.relay[k]->desc.addr[0]};
+        if (memcmp(p.relay[k]->desc.identity, first, CV_KEY) == 0)
+            cr_expect_not(tun_guards_sample(&g, p.relay[k], &contacts[k].addr, p.dir, wall, &p.rng,
+                                            &changed));
+    }
+    for (unsigned round = 0; round < 20; round++) {
+        memset(&g.first[0], 0, sizeof g.first[0]);
+        cr_assert(tun_guards_choose_first(&g, contacts, 6, 6, p.dir, wall, &p.rng));
+        cr_expect_neq(memcmp(g.first[0].identity, first, CV_KEY), 0, "the same again");
+    }
+    /* The other one is poor two days later: not in this week. */
+    counted(&g.first[0], 64, 64);
+    counted(&g.first[1], 128, 5);
+    cr_expect(tun_guards_is_poor(&g, 1));
+    cr_expect_not(tun_guards_retire(&g, p.dir, false, wall + 2 * 86400));
+    cr_expect_arr_eq(g.first[1].identity, second, CV_KEY);
+    population_done(&p);
+}
+
 Test(tun_guard, what_is_saved_is_loaded) {
     struct population p;
     struct tun_guards g, back;

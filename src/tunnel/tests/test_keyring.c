@@ -5,6 +5,7 @@
 #include "crypto/rng_seeded.h"
 #include "support/suite.h"
 #include "tunnel/keyring.h"
+#include "tunnel/params.h"
 
 CV_SUITE(tun_keyring);
 
@@ -150,6 +151,35 @@ Test(tun_keyring, comes_back_from_its_blob_and_signs_nothing_twice) {
         tun_keyring_free(k);
     }
     k = make(&b, blob, len / 2, CV_ERR_CORRUPT);
+    tun_keyring_free(k);
+}
+
+/* Moved to a machine without AES: what was promised stays so until those days are over. */
+Test(tun_keyring, keeps_the_suites_it_promised) {
+    struct bench b;
+    init(&b);
+    b.cfg.suites = TUN_SUITES_CHACHA | TUN_SUITES_AES;
+    struct tun_keyring *k = make(&b, NULL, 0, CV_ERR_OK);
+    tick(k, NOON);
+    uint8_t blob[8192];
+    size_t len;
+    const uint8_t *at = tun_keyring_blob(k, &len);
+    cr_assert_leq(len, sizeof blob);
+    memcpy(blob, at, len);
+    tun_keyring_free(k);
+
+    b.cfg.suites = TUN_SUITES_CHACHA;
+    k = make(&b, blob, len, CV_ERR_OK);
+    for (unsigned hour = 0; hour <= 48; hour++) {
+        int64_t wall = NOON + hour * INT64_C(3600);
+        tick(k, wall);
+        const struct tun_keyring_day *day = tun_keyring_current(k, wall);
+        cr_assert_not_null(day, "hour %u", hour);
+        if (day->suites & TUN_SUITES_AES)
+            cr_expect(tun_keyring_offers(k, wall, TUN_SUITES_AES), "hour %u", hour);
+    }
+    cr_expect_not(tun_keyring_offers(k, NOON + 2 * DAY, TUN_SUITES_AES), "two days later");
+    cr_expect(tun_keyring_offers(k, NOON + 2 * DAY, TUN_SUITES_CHACHA));
     tun_keyring_free(k);
 }
 

@@ -77,10 +77,61 @@ Test(tunnel_linkhs, version_is_in_the_handshake) {
         flight_of_version(&w, (uint8_t)version, f1);
         cr_assert(tun_linkhs_is_flight_1(&w.peer, f1));
         enum cv_err err = consume_1(&w, f1);
-        cr_expect_eq(err, version == TUN_LINK_VERSION ? CV_ERR_OK : CV_ERR_AUTH, "version %u: %s",
+        cr_expect_eq(err, version == TUN_VERSION ? CV_ERR_OK : CV_ERR_AUTH, "version %u: %s",
                      version, cv_strerror(err));
     }
     end(&w);
+}
+
+/* An initiator of one version calls a responder of another: they speak the lower of
+ * the two, or do not understand each other. */
+Test(tunnel_linkhs, neighbours_in_version_speak_the_lower_one) {
+    for (uint8_t theirs = 1; theirs <= 4; theirs++)
+        for (uint8_t ours = 1; ours <= 4; ours++) {
+            struct world w;
+            begin(&w);
+            tun_linkhs_done(&w.i);
+            uint8_t spoken = tun_version_between(ours, theirs);
+            uint8_t want = ours == theirs       ? ours
+                           : ours + 1 == theirs ? ours
+                           : theirs + 1 == ours ? theirs
+                                                : 0;
+            cr_assert_eq(spoken, want, "%u and %u: %u", ours, theirs, spoken);
+            cr_expect_eq(tun_version_is_spoken(theirs, spoken), want > 0);
+            tun_linkhs_peer_speaks(&w.peer, spoken ? spoken : ours);
+            cr_assert_eq(tun_linkhs_create_1(&w.i, &w.peer, INITIATOR, NULL, &w.rng, w.f1),
+                         CV_ERR_OK);
+            tun_linkhs_peer_speaks(&w.peer, theirs);
+            cr_expect_eq(tun_linkhs_is_flight_1(&w.peer, w.f1), want, "%u to %u", ours, theirs);
+            cr_expect_eq(consume_1(&w, w.f1), want ? CV_ERR_OK : CV_ERR_AUTH, "%u to %u", ours,
+                         theirs);
+            if (want) {
+                cr_expect_eq(w.r.version, want);
+                cr_assert_eq(tun_linkhs_create_2(&w.r, RESPONDER, &w.rng, w.f2), CV_ERR_OK);
+                cr_expect_eq(tun_linkhs_consume_2(&w.i, w.f2), CV_ERR_OK);
+                cr_expect_eq(w.i.version, want);
+            }
+            end(&w);
+        }
+}
+
+/* Everybody knows the keys of mac1: somebody on the way says of a flight of version 2
+ * that it is one of version 1, and the other way round. */
+Test(tunnel_linkhs, nobody_on_the_way_makes_it_a_lower_version) {
+    for (uint8_t spoken = 1; spoken <= 2; spoken++) {
+        struct world w;
+        begin(&w);
+        tun_linkhs_done(&w.i);
+        tun_linkhs_peer_speaks(&w.peer, spoken);
+        cr_assert_eq(tun_linkhs_create_1(&w.i, &w.peer, INITIATOR, NULL, &w.rng, w.f1), CV_ERR_OK);
+        tun_linkhs_peer_speaks(&w.peer, 2);
+        cr_assert_eq(tun_linkhs_is_flight_1(&w.peer, w.f1), spoken);
+        const uint8_t *other = spoken == 2 ? w.peer.mac_key_before : w.peer.mac_key;
+        CV_BLAKE2B(w.f1, 16, other, 32, {w.f1 + 16, 112});
+        cr_assert_eq(tun_linkhs_is_flight_1(&w.peer, w.f1), 3 - spoken);
+        cr_expect_eq(consume_1(&w, w.f1), CV_ERR_AUTH, "version %u", spoken);
+        end(&w);
+    }
 }
 
 static void join(uint8_t out[80], const struct tun_link_secret *k) {
@@ -109,6 +160,17 @@ Test(tunnel_linkhs, vectors) {
     expect_vector("linkhs", "back", keys, sizeof keys);
     cr_assert_arr_eq(&tx[0], &rx[1], sizeof tx[0]);
     cr_assert_arr_eq(&rx[0], &tx[1], sizeof tx[0]);
+    end(&w);
+}
+
+Test(tunnel_linkhs, vector_of_a_later_version) {
+    struct world w;
+    begin(&w);
+    tun_linkhs_done(&w.i);
+    w.at = 0;
+    tun_linkhs_peer_speaks(&w.peer, 2);
+    cr_assert_eq(tun_linkhs_create_1(&w.i, &w.peer, INITIATOR, NULL, &w.rng, w.f1), CV_ERR_OK);
+    expect_vector("linkhs", "version2", w.f1, sizeof w.f1);
     end(&w);
 }
 

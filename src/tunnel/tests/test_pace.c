@@ -406,6 +406,32 @@ Test(tun_pace, silence_reserves_nothing) {
     }
 }
 
+/* Somebody orders all that there is every five seconds, and says nothing more: whoever
+ * comes in between has his rate. Who is only asked for nothing keeps his. */
+Test(tun_pace, ordering_anew_and_falling_silent_reserves_nothing) {
+    static struct scene s;
+    begin_with(&s, 3, &(struct tun_config){.gate = true, .send_octets_s = 4000000});
+    unsigned granted = 0, rounds = 4;
+    for (unsigned i = 0; i < rounds; i++) {
+        s.circuit = world_circuit(s.w, OWNER, (const unsigned[]){G, L, R}, 3);
+        cr_assert_neq(s.circuit, 0);
+        order(&s, 8, 0); /* half of 32 Mbit/s, and half of it over one link: all of it */
+        world_run(s.w, CV_SEC(3));
+        cr_assert_not(TAILQ_EMPTY(&s.w->node[L].t->paces), "round %u", i);
+        s.circuit = world_circuit(s.w, OWNER, (const unsigned[]){G, L, R}, 3);
+        cr_assert_neq(s.circuit, 0);
+        cr_assert_eq(pace(&s, 4), CV_ERR_OK);
+        world_run(s.w, CV_SEC(1));
+        struct tun_circuit_info info;
+        granted += tun_circuit_info(s.w->node[OWNER].t, s.circuit, &info) == CV_ERR_OK;
+        struct cv_now now = world_now(s.w, OWNER);
+        tun_circuit_close(s.w->node[OWNER].t, &now, s.circuit);
+        world_run(s.w, CV_SEC(1));
+    }
+    cr_expect_eq(granted, rounds, "%u of %u", granted, rounds);
+    world_free(s.w);
+}
+
 Test(tun_pace, a_pause_of_the_network_ends_no_rate) {
     static struct scene s;
     begin(&s, 3);

@@ -44,7 +44,7 @@ static struct tun_relay *pretend(struct village *v, unsigned node, unsigned numb
     cr_assert_eq(tun_directory_add(tun_client_directory(v->w->node[node].t), now.wall, raw,
                                    (size_t)len, &r, NULL),
                  CV_ERR_OK);
-    r->reached = true;
+    r->reached = r->outside = true;
     return r;
 }
 
@@ -196,7 +196,7 @@ Test(tun_strangers, who_answered_at_one_address_is_not_asked_at_the_others) {
         cr_assert_eq(
             tun_directory_add(tun_client_directory(v->w->node[0].t), now.wall, raw, len, &r, NULL),
             CV_ERR_OK);
-        r->reached = true;
+        r->reached = r->outside = true;
         r->reached_at = v->w->node[liar].addr;
         world_run(v->w, CV_SEC(120));
         for (unsigned i = 1; i < HONEST; i++) {

@@ -211,6 +211,7 @@ struct village *village_new(const struct sim_config *cfg, unsigned relays) {
 unsigned village_relay(struct village *v) {
     return settle(v, world_relay(v->w, &(struct tun_config){.gate = true,
                                                             .hurry = true,
+                                                            .version = v->version,
                                                             .measure_from = v->measure_from}));
 }
 
@@ -224,7 +225,7 @@ unsigned village_client(struct village *v) {
 }
 
 unsigned village_client_with(struct village *v, const void *guards, size_t len) {
-    struct tun_config cfg = {.hurry = true, .measure_from = v->measure_from};
+    struct tun_config cfg = {.hurry = true, .version = v->version, .measure_from = v->measure_from};
     cfg.blob[TUN_BLOB_GUARDS] = guards;
     cfg.blob_len[TUN_BLOB_GUARDS] = len;
     return settle(v, world_client(v->w, &cfg));

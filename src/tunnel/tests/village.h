@@ -37,6 +37,7 @@ struct village {
     struct tun_item item[VILLAGE_ITEMS];
     unsigned items, lookups, puts, refused; /* refused: cas or seq */
     uint32_t measure_from;                  /* of nodes added from now on; 0: as usual */
+    uint8_t version;                        /* the same; 0: ours */
     bool forgets;                           /* look-ups find nothing, puts fail */
     bool stingy;                            /* only the first key of a look-up is answered */
     unsigned asked;                         /* the relay that was asked last */

@@ -42,6 +42,7 @@ void world_ref(struct world *w, unsigned relay, struct tun_relay_ref *ret) {
     memcpy(ret->d, d.digest, sizeof ret->d);
     memcpy(ret->link_key, d.link_key, CV_KEY);
     ret->suites = d.suites;
+    ret->version = d.version;
     memcpy(ret->onion_key, d.onion_key[tun_onion_key_newest(d.day, wall)], CV_KEY);
     ret->addr[0] = d.addr[0];
 }
