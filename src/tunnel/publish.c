@@ -295,13 +295,14 @@ void tun_publish_on_reply(struct tun_hidden *h, struct tun_publication *p, const
 
 /* ---- when ---- */
 
-/* Where the other way ends, or ended, this one does not. */
+/* Where the other way ends, or ended, this one does not. Who writes a channel's pointer need
+ * not be a seeder; then there are no third hops that stay. */
 static void copy_open(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c) {
     const struct tun_copy *other = &p->copy[c == p->copy];
     struct tun_path_request req = {.purpose = TUN_PURPOSE_PUBLISH,
                                    .avoid = &other->last,
                                    .avoids = 1,
-                                   .third = &h->seeder->third};
+                                   .third = h->seeder ? &h->seeder->third : NULL};
     enum cv_err err = tun_road_open(h, &c->road, TUN_ROAD_PUBLISH, p, &req);
     if (!err) {
         tun_road_last(&c->road, c->last);

@@ -63,8 +63,9 @@ Test(tun_probe, lines_are_measured_and_cliques_are_not_believed) {
             measured++;
             if (of < SLOW)
                 cr_expect_leq(r->measured, SLOW_KIB * 5 / 4, "%u of %u: %u", by, of, r->measured);
-            else if (by >= SLOW) /* what a slow one sees is no faster than itself */
-                cr_expect_geq(r->measured, SLOW_KIB * 3 / 4, "%u of %u: %u", by, of, r->measured);
+            else if (by >= SLOW) /* what a slow one sees is no faster than itself, and two
+                                    probes may share a slow line between */
+                cr_expect_geq(r->measured, SLOW_KIB / 2, "%u of %u: %u", by, of, r->measured);
         }
     }
     cr_expect_geq(measured, RELAYS * RELAYS / 3, "only %u pairs", measured);
