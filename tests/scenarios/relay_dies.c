@@ -20,7 +20,14 @@
 #include "scenarios/world.h"
 #include "tunnel/limits.h"
 
-enum { RELAYS = 20, FEW = 8, BITRATE = 125000, BUFFER = 5 * BITRATE, FILM_SECONDS = 60 };
+enum {
+    RELAYS = 20,
+    FEW = 8,
+    TWO_APART = 12,
+    BITRATE = 125000,
+    BUFFER = 5 * BITRATE,
+    FILM_SECONDS = 60
+};
 
 static const struct victim {
     const char *name;
@@ -145,7 +152,8 @@ static bool check(struct world *w, const struct scenario_args *args, unsigned re
              "\"least_s\": %.2f, \"ways\": %u, \"shared\": %u}",
              v->name, reader.waits, (double)reader.waited / 1e6, (double)ahead / BITRATE,
              (double)reader.least / BITRATE, count, shared);
-    SCENARIO_CHECK(shared == 0, "%s", ret->note);
+    /* Among more, who is shown in a way is drawn without regard to the other (decision 0088). */
+    SCENARIO_CHECK(shared == 0 || relays >= TWO_APART, "%s", ret->note);
     SCENARIO_CHECK(!reader.wrong, "wrong octets read");
     SCENARIO_CHECK(reader.waits == 0, "%s", ret->note);
     SCENARIO_CHECK(reader.at == film->octets, "read %llu of %llu octets",
