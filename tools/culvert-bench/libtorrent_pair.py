@@ -43,7 +43,8 @@ def seed(info, folder, transport, out, stop):
     time.sleep(0.2)
     before = cpu()
     os.write(out, f'{s.listen_port()}\n'.encode())
-    os.read(stop, 1)  # the transfer is over
+    if not os.read(stop, 1):  # the transfer is over, or the leecher died
+        os._exit(1)
     os.write(out, f'{cpu() - before}\n'.encode())
     os._exit(0)
 
@@ -58,7 +59,10 @@ def main():
     from_child, to_parent = os.pipe()
     from_parent, to_child = os.pipe()
     if os.fork() == 0:
+        os.close(to_child)  # or it would not see this process end, and would wait for ever
+        os.close(from_child)
         seed(info, os.path.dirname(file), transport, to_parent, from_parent)
+    os.close(to_parent)
     answers = os.fdopen(from_child)
     port = int(answers.readline())
 
