@@ -74,8 +74,9 @@ static enum cv_err put_index_in_front(struct cli_offer *o, struct io_why *why) {
         io_why_set(why, "%.100s...: path too long", o->path);
         return CV_ERR_LIMIT;
     }
-    enum cv_err err =
-        io_mp4_where(o->copy) == IO_MP4_FRONT ? CV_ERR_OK : io_mp4_faststart(o->path, o->copy, why);
+    enum cv_err err = io_mp4_where(o->copy) == IO_MP4_FRONT
+                          ? CV_ERR_OK
+                          : io_mp4_faststart(o->path, o->copy, &o->stop, why);
     if (!err)
         o->path = o->copy;
     return err;
@@ -88,7 +89,7 @@ static enum cv_err take_its_place(struct cli_offer *o, struct io_why *why) {
             (int)sizeof o->copy ||
         (mkdir(o->s->aside, 0700) != 0 && errno != EEXIST))
         return CV_ERR_STORE;
-    enum cv_err err = io_mp4_faststart(o->path, o->copy, why);
+    enum cv_err err = io_mp4_faststart(o->path, o->copy, &o->stop, why);
     if (!err && (chmod(o->copy, 0600) != 0 || rename(o->copy, o->path) != 0))
         err = CV_ERR_STORE;
     if (err)

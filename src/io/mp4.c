@@ -172,9 +172,12 @@ enum io_mp4_index io_mp4_where(const char *path) {
     return !known ? IO_MP4_NONE : l.media ? IO_MP4_END : IO_MP4_FRONT;
 }
 
-/* Octets [at, end) of one file to the other. */
-static bool copy(int from, int to, uint64_t at, uint64_t end, uint8_t *piece) {
+/* Octets [at, end) of one file to the other, unless it is stopped. */
+static bool copy(int from, int to, uint64_t at, uint64_t end, uint8_t *piece,
+                 const atomic_bool *stop) {
     while (at < end) {
+        if (atomic_load(stop))
+            return false;
         size_t n = end - at < PIECE ? (size_t)(end - at) : PIECE;
         ssize_t got = io_file_pread(from, piece, n, at);
         if (got <= 0)
@@ -202,7 +205,7 @@ static bool write_all(int to, const uint8_t *data, size_t len) {
 }
 
 static enum cv_err rewrite(int from, int to, const struct layout *l, uint8_t *moov, uint8_t *piece,
-                           const char *name, struct io_why *why) {
+                           const char *name, const atomic_bool *stop, struct io_why *why) {
     if (io_file_pread(from, moov, (size_t)l->index_len, l->index) != (ssize_t)l->index_len)
         return io_why_errno(why, name, errno);
     enum cv_err err = io_mp4_shift(moov, (size_t)l->index_len, l->front, l->index_len);
@@ -212,13 +215,20 @@ static enum cv_err rewrite(int from, int to, const struct layout *l, uint8_t *mo
                                        : "its index cannot be understood");
         return err;
     }
-    bool ok = copy(from, to, 0, l->front, piece) && write_all(to, moov, (size_t)l->index_len) &&
-              copy(from, to, l->front, l->index, piece) &&
-              copy(from, to, l->index + l->index_len, l->octets, piece) && fsync(to) == 0;
+    bool ok = copy(from, to, 0, l->front, piece, stop) &&
+              write_all(to, moov, (size_t)l->index_len) &&
+              copy(from, to, l->front, l->index, piece, stop) &&
+              copy(from, to, l->index + l->index_len, l->octets, piece, stop) &&
+              !atomic_load(stop) && fsync(to) == 0;
+    if (!ok && atomic_load(stop)) {
+        io_why_set(why, "%.300s: stopped", name);
+        return CV_ERR_CLOSED;
+    }
     return ok ? CV_ERR_OK : io_why_errno(why, name, errno);
 }
 
-enum cv_err io_mp4_faststart(const char *from, const char *to, struct io_why *why) {
+enum cv_err io_mp4_faststart(const char *from, const char *to, const atomic_bool *stop,
+                             struct io_why *why) {
     char part[PATH_LONGEST];
     struct layout l;
     if (snprintf(part, sizeof part, "%s.part", to) >= (int)sizeof part) {
@@ -237,7 +247,7 @@ enum cv_err io_mp4_faststart(const char *from, const char *to, struct io_why *wh
     int out = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
     enum cv_err err = !moov || !piece ? CV_ERR_NOMEM
                       : out < 0       ? io_why_errno(why, part, errno)
-                                      : rewrite(in, out, &l, moov, piece, from, why);
+                                      : rewrite(in, out, &l, moov, piece, from, stop, why);
     /* Not over a file that is there. */
     if (!err && renameat2(AT_FDCWD, part, AT_FDCWD, to, RENAME_NOREPLACE) != 0)
         err = io_why_errno(why, to, errno);

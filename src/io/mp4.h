@@ -8,6 +8,7 @@
 #ifndef CULVERT_IO_MP4_H
 #define CULVERT_IO_MP4_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,9 +33,11 @@ enum io_mp4_index io_mp4_where(const char *path);
  * Writes `from`, whose index is at the end, to the new file `to` with the index in front
  * and nothing else changed. `to` appears when it is whole. MALFORMED: the index cannot be
  * understood; LIMIT: it is too large, or says places in 32 bits that they do not fit after
- * the move; EXIST, or another error of the file system; *why has one line.
+ * the move; EXIST, or another error of the file system; *why has one line. CLOSED: *stop was
+ * set, by another thread, before the copy was whole. Nothing is left of a copy that failed.
  */
-enum cv_err io_mp4_faststart(const char *from, const char *to, struct io_why *why);
+enum cv_err io_mp4_faststart(const char *from, const char *to, const atomic_bool *stop,
+                             struct io_why *why);
 
 /* How many seconds the film has that begins with `head`; 0: it does not say so there. */
 double io_mp4_seconds(const uint8_t *head, size_t len);

@@ -39,6 +39,7 @@ static void check_copy(const char *path, const uint8_t *data, size_t size) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static bool made;
+    static const atomic_bool stop;
     char from[64], to[64];
     struct io_why why = {.text = ""};
     uint8_t *moov = malloc(size + 1);
@@ -58,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!f || (size && fwrite(data, size, 1, f) != 1) || fclose(f) != 0)
         abort();
     enum io_mp4_index where = io_mp4_where(from);
-    enum cv_err err = io_mp4_faststart(from, to, &why);
+    enum cv_err err = io_mp4_faststart(from, to, &stop, &why);
     assert(err == CV_ERR_OK ? where == IO_MP4_END : why.text[0] != 0);
     if (err == CV_ERR_OK)
         check_copy(to, data, size);

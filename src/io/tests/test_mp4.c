@@ -161,7 +161,11 @@ Test(io_mp4, a_copy_with_its_index_in_front) {
     end(&m);
     write_file(from, &m);
     cr_expect_eq(io_mp4_where(from), IO_MP4_END);
-    cr_assert_eq(io_mp4_faststart(from, to, &why), CV_ERR_OK, "%s", why.text);
+    atomic_bool stop = true;
+    cr_expect_eq(io_mp4_faststart(from, to, &stop, &why), CV_ERR_CLOSED);
+    cr_expect_eq(access(to, F_OK), -1, "what was stopped is not there");
+    stop = false;
+    cr_assert_eq(io_mp4_faststart(from, to, &stop, &why), CV_ERR_OK, "%s", why.text);
     cr_expect_eq(io_mp4_where(to), IO_MP4_FRONT);
     uint32_t by = (uint32_t)index_len;
     index_of(&want, 24 + by, 28 + by, 24 + by);
@@ -174,8 +178,8 @@ Test(io_mp4, a_copy_with_its_index_in_front) {
     fclose(f);
     cr_expect_arr_eq(got, want.data, want.len);
     /* Nothing is written over, and what has its index in front is no matter of ours. */
-    cr_expect_eq(io_mp4_faststart(from, to, &why), CV_ERR_EXIST);
-    cr_expect_eq(io_mp4_faststart(to, from, &why), CV_ERR_MALFORMED);
+    cr_expect_eq(io_mp4_faststart(from, to, &stop, &why), CV_ERR_EXIST);
+    cr_expect_eq(io_mp4_faststart(to, from, &stop, &why), CV_ERR_MALFORMED);
     cr_expect_eq(io_mp4_where(folder), IO_MP4_NONE);
     m.len = 12;
     write_file(from, &m);
