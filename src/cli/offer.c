@@ -82,7 +82,8 @@ static enum cv_err put_index_in_front(struct cli_offer *o, struct io_why *why) {
     return err;
 }
 
-/* The same of a copy of ours: what is made takes its place, under its name. */
+/* The same of a copy of ours: what is made takes its place, under its name. Without room
+ * for both it stays as it is. */
 static enum cv_err take_its_place(struct cli_offer *o, struct io_why *why) {
     const char *base = strrchr(o->path, '/');
     if (snprintf(o->copy, sizeof o->copy, "%s/%s", o->s->aside, base ? base + 1 : o->path) >=

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "io/file.h"
@@ -194,6 +195,14 @@ static bool copy(int from, int to, uint64_t at, uint64_t end, uint8_t *piece,
     return true;
 }
 
+static bool has_room(int to, uint64_t octets) {
+    struct statvfs fs;
+    if (fstatvfs(to, &fs) != 0)
+        return false;
+    uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return left >= IO_MP4_SPARE && octets <= left - IO_MP4_SPARE;
+}
+
 static bool write_all(int to, const uint8_t *data, size_t len) {
     for (size_t done = 0; done < len;) {
         ssize_t w = write(to, data + done, len - done);
@@ -206,6 +215,10 @@ static bool write_all(int to, const uint8_t *data, size_t len) {
 
 static enum cv_err rewrite(int from, int to, const struct layout *l, uint8_t *moov, uint8_t *piece,
                            const char *name, const atomic_bool *stop, struct io_why *why) {
+    if (!has_room(to, l->octets)) {
+        io_why_set(why, "%.300s: no room on the disk for a copy with its index in front", name);
+        return CV_ERR_FULL;
+    }
     if (io_file_pread(from, moov, (size_t)l->index_len, l->index) != (ssize_t)l->index_len)
         return io_why_errno(why, name, errno);
     enum cv_err err = io_mp4_shift(moov, (size_t)l->index_len, l->front, l->index_len);

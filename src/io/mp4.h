@@ -23,6 +23,7 @@ enum io_mp4_index {
 
 enum {
     IO_MP4_INDEX_MAX = 64 << 20, /* octets of an index */
+    IO_MP4_SPARE = 64 << 20,     /* octets of the disk that a copy leaves free */
     IO_MP4_BOXES_MAX = 4096,     /* at the top of a file that is looked through */
 };
 
@@ -33,8 +34,9 @@ enum io_mp4_index io_mp4_where(const char *path);
  * Writes `from`, whose index is at the end, to the new file `to` with the index in front
  * and nothing else changed. `to` appears when it is whole. MALFORMED: the index cannot be
  * understood; LIMIT: it is too large, or says places in 32 bits that they do not fit after
- * the move; EXIST, or another error of the file system; *why has one line. CLOSED: *stop was
- * set, by another thread, before the copy was whole. Nothing is left of a copy that failed.
+ * the move; EXIST, or another error of the file system; *why has one line. FULL: the disk has no
+ * room for it, nothing was copied. CLOSED: *stop was set, by another thread, before the copy
+ * was whole. Nothing is left of a copy that failed.
  */
 enum cv_err io_mp4_faststart(const char *from, const char *to, const atomic_bool *stop,
                              struct io_why *why);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "io/mp4.h"
@@ -186,5 +187,36 @@ Test(io_mp4, a_copy_with_its_index_in_front) {
     cr_expect_eq(io_mp4_where(from), IO_MP4_NONE);
     unlink(from);
     unlink(to);
+    cr_expect_eq(rmdir(folder), 0, "nothing else is left");
+}
+
+Test(io_mp4, no_copy_without_room) {
+    char folder[] = "/tmp/culvert-mp4-XXXXXX", from[64], to[64];
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(from, sizeof from, "%s/a.mp4", folder);
+    snprintf(to, sizeof to, "%s/b.mp4", folder);
+    struct statvfs fs;
+    cr_assert_eq(statvfs(folder, &fs), 0);
+    uint64_t hole = (uint64_t)fs.f_bavail * fs.f_frsize + IO_MP4_SPARE;
+    struct maker m = {.len = 0}, index = {.len = 0};
+    struct io_why why = {.text = ""};
+    begin(&m, "ftyp");
+    put(&m, "isomisom", 8);
+    end(&m);
+    put(&m, "\0\0\0\1mdat", 8);
+    for (int shift = 56; shift >= 0; shift -= 8)
+        put(&m, &(uint8_t){(uint8_t)((hole + 16) >> shift)}, 1);
+    index_of(&index, 32, 36, 32);
+    FILE *f = fopen(from, "w");
+    cr_assert_not_null(f);
+    bool large = fwrite(m.data, m.len, 1, f) == 1 && fseeko(f, (off_t)hole, SEEK_CUR) == 0 &&
+                 fwrite(index.data, index.len, 1, f) == 1;
+    large = fclose(f) == 0 && large; /* else the file system has none so large */
+    atomic_bool stop = true;         /* should it begin all the same */
+    if (large) {
+        cr_expect_eq(io_mp4_where(from), IO_MP4_END);
+        cr_expect_eq(io_mp4_faststart(from, to, &stop, &why), CV_ERR_FULL, "%s", why.text);
+    }
+    unlink(from);
     cr_expect_eq(rmdir(folder), 0, "nothing else is left");
 }
