@@ -62,6 +62,15 @@ static void hang_up(int fd) {
     (void)shutdown(fd, SHUT_RDWR);
 }
 
+/* The one that has waited longest for a request; NULL: all are busy. */
+static struct connection *idlest(struct gw_connections *c) {
+    struct connection *k = NULL;
+    for (size_t i = 0; i < c->count; i++)
+        if (!c->all[i].asked && (!k || c->all[i].since < k->since))
+            k = &c->all[i];
+    return k;
+}
+
 static void note(struct gw_connections *c, int fd) {
     ino_t inode = inode_of(fd);
     struct connection *k = find(c, fd);
@@ -70,8 +79,10 @@ static void note(struct gw_connections *c, int fd) {
     if (!k && c->count == GW_CONNECTIONS_MAX)
         forget(c);
     if (!k && c->count == GW_CONNECTIONS_MAX) {
-        hang_up(fd);
-        return;
+        k = idlest(c);
+        hang_up(k ? k->fd : fd);
+        if (!k)
+            return;
     }
     if (!k)
         k = &c->all[c->count++];

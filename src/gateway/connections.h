@@ -15,7 +15,9 @@ struct evhttp;
 struct evhttp_request;
 struct gw_connections;
 
-enum { GW_CONNECTIONS_MAX = 256 }; /* more are closed at once */
+/* For one more the one that has waited longest without a request is closed; when all are
+ * being answered, the new one. */
+enum { GW_CONNECTIONS_MAX = 256 };
 
 /* Watches over connections to `http` that come to a TCP port of this machine from now on;
  * borrows both, and is freed after `http`. NULL: out of memory. */
