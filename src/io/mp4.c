@@ -12,7 +12,14 @@
 
 #include "io/file.h"
 
-enum { HEAD = 8, LONG_HEAD = 16, DEPTH_MAX = 8, PATH_LONGEST = 4096, PIECE = 1 << 20 };
+enum {
+    HEAD = 8,
+    LONG_HEAD = 16,
+    DEPTH_MAX = 8,
+    PATH_LONGEST = 4096,
+    PIECE = 1 << 20,
+    FLUSH = 64 << 20
+};
 
 static uint32_t read_32(const uint8_t *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
@@ -190,6 +197,9 @@ static bool copy(int from, int to, uint64_t at, uint64_t end, uint8_t *piece,
             else if (w < 0)
                 return false;
         }
+        /* Now and then, so that the last flush is short: it cannot be stopped. */
+        if (at / FLUSH != (at + (uint64_t)got) / FLUSH && fdatasync(to) != 0)
+            return false;
         at += (uint64_t)got;
     }
     return true;
