@@ -123,7 +123,7 @@ static enum cv_err other_half(const struct rep_store *s, const struct rep_record
 }
 
 /* The nearest place of the owner's chain below or above `r` at which the same two agreed;
- * NOENT: none, or none near (a proposal that nobody answered is rare). */
+ * NOENT: none; LIMIT: none near, beyond so many proposals that nobody answered. */
 static enum cv_err nearest(const struct rep_store *s, const struct rep_record *r, enum rep_seek how,
                            struct agreed *ret) {
     uint64_t seq = how == REP_SEEK_BELOW ? r->seq : r->seq + 1;
@@ -142,18 +142,20 @@ static enum cv_err nearest(const struct rep_store *s, const struct rep_record *r
                                    .epoch = at.type == REP_PROPOSAL ? at.epoch : other.epoch};
         return err;
     }
-    return CV_ERR_NOENT;
+    return CV_ERR_LIMIT;
 }
 
 /* `octets` were agreed before what is known already: what they exceed `below` by was counted
- * as of the epoch of what comes above, and is older. */
+ * as of the epoch of what comes above, and is older. That can only lessen what is recent. */
 static enum cv_err make_older(const struct rep_store *s, struct rep_edge *e, uint64_t octets,
                               uint32_t epoch, uint64_t below, uint32_t above) {
+    above = above < e->epoch ? above : e->epoch;
     if (octets <= below || epoch >= above)
         return CV_ERR_OK;
     uint64_t was = rep_chain_decay(octets - below, above, e->epoch);
-    e->recent -= smaller(e->recent, was);
-    e->recent += rep_chain_decay(octets - below, epoch, e->epoch);
+    uint64_t rest = e->recent - smaller(e->recent, was);
+    uint64_t is = rest + rep_chain_decay(octets - below, epoch, e->epoch);
+    e->recent = smaller(e->recent, is);
     return s->edge_put(s->ctx, e);
 }
 
@@ -196,13 +198,18 @@ static enum cv_err order(const struct rep_store *s, const struct rep_record *p,
     struct agreed below = {.up = 0}, above;
     uint64_t up = smaller(p->given, g->taken), down = smaller(p->taken, g->given);
     enum cv_err err = nearest(s, p, REP_SEEK_FROM, &above);
-    if (err) /* mostly it is the newest */
+    if (err == CV_ERR_LIMIT) /* whoever leaves proposals without an answer gains nothing by it */
+        above.epoch = UINT32_MAX;
+    else if (err) /* mostly it is the newest */
         return err == CV_ERR_NOENT ? CV_ERR_OK : err;
     uint32_t pruned;
     err = s->pruned_before(s->ctx, &pruned);
     if (err || p->epoch < pruned) /* it may be back: then it is counted as what it is */
         return err;
     err = nearest(s, p, REP_SEEK_BELOW, &below);
+    /* How much of it was counted before is not known: as of when, then, neither. */
+    if (err == CV_ERR_LIMIT || (err == CV_ERR_NOENT && pruned && p->seq > 1))
+        return CV_ERR_OK;
     if (err && err != CV_ERR_NOENT)
         return err;
     err = make_older(s, &ab[0], up, p->epoch, below.up, above.epoch);
