@@ -7,6 +7,9 @@
 
 enum { VERSION = 1, FLAG_DIRECT = 1 };
 
+/* The end of the year 9999: what is later, no calendar names. */
+static const int64_t latest = INT64_C(253402300799);
+
 static const char context[] = "culvert recordings 1";
 
 /* What is signed: its head is not sent. */
@@ -112,7 +115,8 @@ static enum cv_err read_one(struct cv_rd *in, struct node_recording *ret) {
     ret->addressing = cv_rd_u8(in);
     ret->direct = cv_rd_u8(in) & FLAG_DIRECT;
     size_t hash_len = cv_sha_len((enum cv_sha)ret->hash);
-    if (in->err || !hash_len || !ret->length || !ret->chunk_size || ret->ended < 0)
+    if (in->err || !hash_len || !ret->length || !ret->chunk_size || ret->ended < 0 ||
+        ret->ended > latest)
         return CV_ERR_MALFORMED;
     cv_rd_copy(in, ret->root, hash_len);
     size_t n = cv_rd_u8(in);

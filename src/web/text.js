@@ -50,8 +50,9 @@ export function octets(n) {
   return `${number(n, i && n < 100 ? 1 : 0)} ${units[i]}`;
 }
 
-// Unix seconds, as a day and time of here.
+// Unix seconds, as a day and time of here; "" for what is none.
 export function day(seconds) {
+  if (Number.isNaN(new Date(seconds * 1000).getTime())) return "";
   return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1000);
 }
 

@@ -111,13 +111,13 @@ export function recordings(swarm, actions) {
   const key = JSON.stringify([list, document.documentElement.lang]);
   $("recordings_part").hidden = !list.length;
   if ($("recordings").dataset.key === key) return;
-  $("recordings").dataset.key = key;
   $("recordings").replaceChildren(...list.map((r) => {
     const play = element("button", { type: "button", "aria-label": `${t("play")}: ${r.name}` }, t("play"));
     play.addEventListener("click", () => actions.play(r.uri));
     return element("li", {}, element("strong", {}, r.name), element("span", { class: "hint" }, `${day(r.ended)} · ${octets(r.length)}`),
       element("p", { class: "line" }, play));
   }));
+  $("recordings").dataset.key = key; // last: what could not be drawn is tried again
 }
 
 // Files that are on their way, or of which something is to be said; those that are shared

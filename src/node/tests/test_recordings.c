@@ -118,6 +118,27 @@ Test(node_recordings, names_are_cut_at_whole_characters_and_the_rest_waits_for_r
     cv_dnssec_secret_free(key);
 }
 
+Test(node_recordings, no_day_that_no_calendar_names) {
+    static const struct {
+        int64_t ended;
+        enum cv_err want;
+    } rows[] = {{0, CV_ERR_OK},
+                {INT64_C(253402300799), CV_ERR_OK},
+                {INT64_C(253402300800), CV_ERR_MALFORMED},
+                {INT64_MAX, CV_ERR_MALFORMED},
+                {-1, CV_ERR_MALFORMED}};
+    struct cv_dnssec_secret *key = ed25519(1);
+    struct node_uri channel = channel_of(key);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct node_recordings r = list(1), got;
+        uint8_t octets[NODE_RECORDINGS_OCTETS];
+        r.v[0].ended = rows[i].ended;
+        cr_assert_eq(node_recordings_write(octets, &r, &channel, key), 1);
+        cr_expect_eq(node_recordings_read(&got, octets, &channel), rows[i].want, "row %zu", i);
+    }
+    cv_dnssec_secret_free(key);
+}
+
 Test(node_recordings, nobody_else_says_them) {
     struct cv_dnssec_secret *key = ed25519(1), *other = ed25519(2);
     struct node_uri channel = channel_of(key), elsewhere = channel, theirs = channel_of(other);
