@@ -126,6 +126,7 @@ struct tun_reach_try {
     uint8_t kind;   /* 0: no answer yet */
     cv_handle link; /* of who asked; 0: we ourselves */
     uint8_t token[8];
+    struct cv_addr from; /* of that link */
     struct cv_addr addr;
     cv_usec at; /* until when it is waited for, or remembered */
     struct tun_describe question;

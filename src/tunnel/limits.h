@@ -176,7 +176,9 @@ enum {
     TUN_REACH_ENOUGH = 2,           /* relays that reached a newcomer from outside */
     TUN_REACH_WITNESSES = 8,        /* asked to try, at most, for one that asks */
     TUN_REACH_JOBS = 32,            /* newcomers tried at a time, a quarter from one network */
-    TUN_REACH_TRIES = 32,           /* questions under way, a quarter for one who asked */
+    TUN_REACH_TRIES = 32,           /* questions under way; of these for others' sake, */
+    TUN_REACH_TRIES_OTHERS = 24,    /* all of them, */
+    TUN_REACH_TRIES_NETWORK = 4,    /* and those of one network */
     TUN_REACH_ASKS = 16,            /* relays whose word on us is remembered */
     TUN_NAMED_TRIES = 3,            /* an address that only a descriptor names is asked so often */
     TUN_QUESTIONS_BURST = 16,       /* DESCRIBEs that a network leaves unanswered, then */

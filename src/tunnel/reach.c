@@ -45,6 +45,10 @@ static void say(struct tun_client *c, cv_handle link, enum tun_reach_kind kind,
         (void)tun_link_control(c->t, l, TUN_LINKCMD_REACH, 0, buf, cv_wr_len(&w));
 }
 
+static bool same_network(const struct cv_addr *a, const struct cv_addr *b) {
+    return a->family == b->family && cv_addr_common_bits(a, b) >= (a->family == 4 ? 16 : 32);
+}
+
 /* ---- the newcomer ---- */
 
 static void ask_again(struct tun_client *c, struct tun_reach_ask *a) {
@@ -142,21 +146,33 @@ static void try_over(struct tun_client *c, struct tun_reach_try *y, enum tun_rea
     say(c, y->link, kind, y->token, &y->addr);
 }
 
-/* One question to `addr`, for whoever has the link (0: for ourselves). */
-static bool try_begin(struct tun_client *c, cv_handle link, const uint8_t token[8],
-                      const struct cv_addr *addr) {
+/* A free row. However many names and links somebody has, his network has a few of them
+ * and our own tries find some. */
+static struct tun_reach_try *try_row(struct tun_client *c, const struct cv_addr *from) {
     struct tun_reach_try *y = NULL;
-    unsigned of_one = 0;
+    unsigned others = 0, of_network = 0;
     for (unsigned i = 0; i < TUN_REACH_TRIES; i++) {
         struct tun_reach_try *o = &c->reach.attempt[i];
-        of_one += o->set && o->link == link;
+        others += o->set && !own_try(o);
+        of_network += o->set && !own_try(o) && same_network(&o->from, from);
         if (!o->set && !y)
             y = o;
     }
-    if (!y || of_one >= TUN_REACH_TRIES / (link ? 4 : 2) || !tun_address_ok(c->t, addr) ||
-        !tun_questions_take(&c->reach.questions, addr, now(c)))
+    bool many = others >= TUN_REACH_TRIES_OTHERS || of_network >= TUN_REACH_TRIES_NETWORK;
+    return from->family && many ? NULL : y;
+}
+
+/* One question to `addr`, for whoever has the link (0: for ourselves). Our own are for
+ * where we were answered before, and do not wait for what others had asked there. */
+static bool try_begin(struct tun_client *c, cv_handle link, const uint8_t token[8],
+                      const struct cv_addr *addr) {
+    struct cv_addr from = link ? tun_link_addr(tun_link_get(c->t, link)) : (struct cv_addr){0};
+    struct tun_reach_try *y = try_row(c, &from);
+    if (!y || !tun_address_ok(c->t, addr) ||
+        (link && !tun_questions_take(&c->reach.questions, addr, now(c))))
         return false;
-    *y = (struct tun_reach_try){.set = true, .unsent = true, .link = link, .addr = *addr};
+    *y = (struct tun_reach_try){
+        .set = true, .unsent = true, .link = link, .from = from, .addr = *addr};
     memcpy(y->token, token, sizeof y->token);
     y->at = cv_usec_add(now(c), TRY_WAIT);
     if (!tun_config(c->t)->elsewhere) {
@@ -212,7 +228,8 @@ bool tun_reach_on_raw(struct tun_client *c, const struct cv_addr *from, const ui
             tun_describe_consume(&y->question, &c->net, buf, raw, &len) == CV_ERR_OK &&
             tun_descriptor_open(raw, len, tun_config(c->t)->network_id, &desc) == CV_ERR_OK &&
             tun_descriptor_has_addr(&desc, from);
-        tun_questions_answered(&c->reach.questions, from, now(c));
+        if (!own_try(y))
+            tun_questions_answered(&c->reach.questions, from, now(c));
         try_over(c, y, good ? TUN_REACH_REACHED : TUN_REACH_SILENT);
         return true;
     }
@@ -390,10 +407,6 @@ static void on_verdict(struct tun_client *c, const uint8_t *by, const uint8_t to
         j->at = now(c);
         return;
     }
-}
-
-static bool same_network(const struct cv_addr *a, const struct cv_addr *b) {
-    return a->family == b->family && cv_addr_common_bits(a, b) >= (a->family == 4 ? 16 : 32);
 }
 
 /* The row of this newcomer, or a free one while its network has not many. */

@@ -318,6 +318,33 @@ Test(tun_reach, nobody_is_tried_where_he_did_not_answer) {
     village_free(v);
 }
 
+/* A relay keeps a witness busy: others, and the witness itself, are served all the same. */
+Test(tun_reach, one_network_does_not_keep_all_rows) {
+    struct village *v = village(113, OTHERS);
+    struct tun_client *c = client(v, 1);
+    cv_handle link = link_to(v, 0, 1), honest = link_to(v, 2, 1);
+    tun_reach_done(c);
+    memset(c->reach.attempt, 0, sizeof c->reach.attempt);
+    for (unsigned i = 0; i < 3 * TUN_REACH_TRIES; i++) {
+        struct cv_addr there = sim_addr(500 + i, 77);
+        say(v, 0, link, TUN_REACH_TRY, 100 + i, &there);
+        if (i % 8 == 7)
+            world_run(v->w, CV_MSEC(20));
+    }
+    unsigned taken = 0;
+    for (unsigned i = 0; i < TUN_REACH_TRIES; i++)
+        taken += c->reach.attempt[i].set;
+    cr_expect_eq(taken, TUN_REACH_TRIES_NETWORK, "%u", taken);
+    struct cv_addr there = sim_addr(700, 77);
+    say(v, 2, honest, TUN_REACH_TRY, 1, &there);
+    world_run(v->w, CV_MSEC(20));
+    taken = 0;
+    for (unsigned i = 0; i < TUN_REACH_TRIES; i++)
+        taken += c->reach.attempt[i].set && cv_addr_equal(&c->reach.attempt[i].addr, &there);
+    cr_expect_eq(taken, 1);
+    village_free(v);
+}
+
 /* Who did not prove that it is a relay, or is none that answered, has nobody tried. */
 Test(tun_reach, strangers_have_nobody_tried) {
     struct village *v = village(112, OTHERS);
