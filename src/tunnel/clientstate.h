@@ -138,10 +138,11 @@ struct tun_reach_job {
     uint8_t identity[CV_KEY]; /* of the newcomer, */
     cv_handle link;           /* who is told, */
     uint8_t token[8];
-    struct cv_addr from; /* of that link */
-    struct cv_addr addr; /* and where it answered us */
-    uint8_t witnesses;   /* asked so far; the last of them is the one under way, */
-    bool own;            /* but then we try it ourselves, when nobody else is left */
+    struct cv_addr from;  /* of that link */
+    struct cv_addr asked; /* where it says that it is, */
+    struct cv_addr addr;  /* and where it answered us */
+    uint8_t witnesses;    /* asked so far; the last of them is the one under way, */
+    bool own;             /* but then we try it ourselves, when nobody else is left */
     uint8_t witness[TUN_REACH_WITNESSES][CV_KEY];
     uint8_t verdict[TUN_REACH_WITNESSES]; /* 0: none */
     uint8_t own_verdict;
@@ -243,6 +244,8 @@ void tun_client_day(struct tun_client *c, const struct cv_addr *from, uint32_t d
 enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bool guard);
 /* Its addresses are asked, one at a time, until one of them answers. */
 void tun_contact_reach(struct tun_client *c, const struct tun_relay *r);
+void tun_contact_reach_at(struct tun_client *c, const uint8_t whose[CV_KEY],
+                          const struct cv_addr *addr);
 bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const uint8_t *buf);
 void tun_contact_work(struct tun_client *c);
 void tun_contact_on_link(struct tun_client *c, const struct tun_event *ev);

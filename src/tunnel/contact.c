@@ -241,17 +241,19 @@ enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bo
     return CV_ERR_OK;
 }
 
+void tun_contact_reach_at(struct tun_client *c, const uint8_t whose[CV_KEY],
+                          const struct cv_addr *addr) {
+    struct tun_address *a =
+        tun_address_ok(c->t, addr) && !address_find(c, addr) ? address_new(c, addr) : NULL;
+    if (!a)
+        return;
+    a->named = true;
+    memcpy(a->whose, whose, CV_KEY);
+}
+
 void tun_contact_reach(struct tun_client *c, const struct tun_relay *r) {
-    for (unsigned i = 0; i < r->desc.addrs; i++) {
-        const struct cv_addr *addr = &r->desc.addr[i];
-        if (!tun_address_ok(c->t, addr) || address_find(c, addr))
-            continue;
-        struct tun_address *a = address_new(c, addr);
-        if (!a)
-            return;
-        a->named = true;
-        memcpy(a->whose, r->desc.identity, CV_KEY);
-    }
+    for (unsigned i = 0; i < r->desc.addrs; i++)
+        tun_contact_reach_at(c, r->desc.identity, &r->desc.addr[i]);
 }
 
 static bool spent(const struct tun_address *a) {
@@ -333,9 +335,9 @@ static cv_usec flying(const struct tun_client *c, const struct tun_address *a) {
 
 /* Only its descriptor names this address, and the relay answered at another. */
 static bool found_elsewhere(const struct tun_client *c, const struct tun_address *a) {
-    const struct tun_relay *r =
-        a->named ? tun_directory_find_now(c->dir, a->whose, c->now.wall) : NULL;
-    return r && r->reached;
+    uint32_t day = tun_descriptor_day(c->now.wall); /* what it had yesterday is no matter */
+    const struct tun_relay *r = a->named ? tun_directory_find(c->dir, a->whose, day) : NULL;
+    return r && r->raw_len > 0 && r->reached;
 }
 
 /* A first question now? */

@@ -251,8 +251,11 @@ bool tun_reach_elsewhere(struct tun_client *c, struct cv_addr *to, uint8_t buf[T
 
 /* ---- the asked relay ---- */
 
+/* By today's descriptor, with the address that it asks about: over midnight it is not
+ * told of the one that it had yesterday. */
 static struct tun_relay *newcomer(const struct tun_client *c, const struct tun_reach_job *j) {
-    return tun_directory_find_now(c->dir, j->identity, c->now.wall);
+    struct tun_relay *r = tun_directory_find(c->dir, j->identity, tun_descriptor_day(c->now.wall));
+    return r && r->raw_len > 0 && tun_descriptor_has_addr(&r->desc, &j->asked) ? r : NULL;
 }
 
 /* The newcomer hears it, and a failure rests before it is tried again. */
@@ -312,8 +315,8 @@ static const struct tun_relay *draw(const struct tun_client *c, const struct tun
     return NULL;
 }
 
-/* Everybody there is was asked: of those who said anything, we among them, most say
- * that it is there, or as many, and we say so. */
+/* Everybody there is was asked, or as many as may be, and fewer than two said anything:
+ * of those who did, we among them, most say that it is there, or as many, and we say so. */
 static bool majority(const struct tun_reach_job *j) {
     bool own = j->own_verdict == TUN_REACH_REACHED;
     unsigned yes = count(j, TUN_REACH_REACHED) + own;
@@ -323,11 +326,13 @@ static bool majority(const struct tun_reach_job *j) {
 
 static void next_witness(struct tun_client *c, struct tun_reach_job *j, const struct tun_relay *r) {
     bool enough = count(j, TUN_REACH_REACHED) >= TUN_REACH_ENOUGH;
-    if (enough || j->witnesses == TUN_REACH_WITNESSES) {
+    bool all = j->witnesses == TUN_REACH_WITNESSES;
+    unsigned words = count(j, TUN_REACH_REACHED) + count(j, TUN_REACH_SILENT);
+    if (enough || (all && words >= TUN_REACH_ENOUGH)) {
         job_over(c, j, enough);
         return;
     }
-    const struct tun_relay *w = draw(c, j, r);
+    const struct tun_relay *w = all ? NULL : draw(c, j, r);
     if (!w && j->own) {
         job_over(c, j, majority(j));
         return;
@@ -440,11 +445,13 @@ static void on_ask(struct tun_client *c, cv_handle link, const uint8_t by[CV_KEY
     j->phase = TUN_REACH_WAITING;
     memcpy(j->identity, by, CV_KEY);
     j->from = from;
-    j->addr = m->addr;
+    j->addr = j->asked = m->addr;
     j->at = cv_usec_add(now(c), OWN_WAIT);
-    struct tun_relay *r = newcomer(c, j);
+    const struct tun_relay *r = newcomer(c, j);
     if (r && !r->reached)
         tun_contact_reach(c, r);
+    else if (!r && !tun_link_is_moving(tun_link_get(c->t, link)))
+        tun_contact_reach_at(c, by, &from); /* for today's descriptor */
 }
 
 void tun_reach_on_message(struct tun_client *c, const struct tun_event *ev) {

@@ -224,6 +224,7 @@ Test(tun_reach, witnesses_are_drawn_from_those_that_are_passed_on) {
         struct tun_reach_job *j = &c->reach.job[0];
         *j = (struct tun_reach_job){.phase = TUN_REACH_WAITING, .at = now.mono + CV_SEC(9)};
         memcpy(j->identity, name(v, 1), CV_KEY);
+        j->addr = j->asked = v->w->node[1].addr;
         tun_reach_work(c);
         cr_assert_eq(j->phase, TUN_REACH_ASKING);
         cr_assert_eq(j->witnesses, 1);
@@ -231,6 +232,66 @@ Test(tun_reach, witnesses_are_drawn_from_those_that_are_passed_on) {
             strange += memcmp(j->witness[0], name(v, i), CV_KEY) == 0;
     }
     cr_expect_eq(strange, 0, "%u of 40", strange);
+    memset(c->reach.job, 0, sizeof c->reach.job);
+    village_free(v);
+}
+
+/* As many were asked as may be, and they are dead: we try it ourselves, and that decides
+ * with what one of them may have said. Two words decide alone. */
+Test(tun_reach, the_dead_keep_nobody_out) {
+    static const struct {
+        unsigned said;
+        uint8_t kind;
+        bool own, reached;
+    } cases[] = {
+        {0, 0, true, true},
+        {1, TUN_REACH_REACHED, true, true},
+        {1, TUN_REACH_SILENT, true, true},
+        {2, TUN_REACH_SILENT, false, false},
+        {2, TUN_REACH_REACHED, false, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct village *v = village(101, OTHERS);
+        struct tun_client *c = client(v, 0);
+        struct tun_relay *r = known(v, 0, 1);
+        r->outside = r->confirmed = false;
+        c->now = world_now(v->w, 0);
+        struct tun_reach_job *j = &c->reach.job[0];
+        *j = (struct tun_reach_job){.phase = TUN_REACH_ASKING, .at = c->now.mono};
+        memcpy(j->identity, name(v, 1), CV_KEY);
+        j->addr = j->asked = v->w->node[1].addr;
+        j->witnesses = TUN_REACH_WITNESSES;
+        for (unsigned k = 0; k < cases[i].said; k++)
+            j->verdict[k] = cases[i].kind;
+        tun_reach_work(c);
+        cr_expect_eq(j->phase == TUN_REACH_ASKING && j->own, cases[i].own, "case %zu", i);
+        sim_touch(v->w->sim, 0);
+        world_run(v->w, CV_SEC(2));
+        cr_expect_eq(r->outside, cases[i].reached, "case %zu", i);
+        memset(c->reach.job, 0, sizeof c->reach.job);
+        village_free(v);
+    }
+}
+
+/* Over midnight with a new address: yesterday's descriptor says nothing of today. */
+Test(tun_reach, it_is_told_of_the_address_that_it_asks_about) {
+    struct village *v = village(102, OTHERS);
+    struct tun_client *c = client(v, 0);
+    struct tun_relay *r = known(v, 0, 1);
+    c->now = world_now(v->w, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        struct tun_reach_job *j = &c->reach.job[0];
+        *j = (struct tun_reach_job){.phase = TUN_REACH_WAITING, .at = c->now.mono + CV_SEC(9)};
+        memcpy(j->identity, name(v, 1), CV_KEY);
+        j->addr = j->asked = v->w->node[1].addr;
+        if (i == 1)
+            j->asked.port++;
+        if (i == 2)
+            c->now.wall += 24 * 3600; /* of today there is none yet */
+        cr_assert(tun_relay_is_passed(r));
+        tun_reach_work(c);
+        cr_expect_eq(j->phase, i ? TUN_REACH_WAITING : 0, "case %u", i);
+    }
     memset(c->reach.job, 0, sizeof c->reach.job);
     village_free(v);
 }
@@ -429,7 +490,7 @@ static void job(struct scene *s, unsigned phase) {
     *s->j = (struct tun_reach_job){.phase = phase, .at = s->c->now.mono + CV_SEC(3)};
     s->j->say_at = CV_USEC_NEVER;
     s->j->link = s->link[NEWCOMER];
-    s->j->addr = s->v->w->node[NEWCOMER].addr;
+    s->j->addr = s->j->asked = s->v->w->node[NEWCOMER].addr;
     memcpy(s->j->identity, name(s->v, NEWCOMER), CV_KEY);
     memset(s->j->try_token, 7, sizeof s->j->try_token);
 }
