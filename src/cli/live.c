@@ -190,8 +190,12 @@ static void share_recording(struct live *l) {
         &l->t.progress, "recorded", sentence,
         json_pack("{s:s, s:s}", "uri", text, "root",
                   cv_hex(l->recorded.uri.swarm_id, l->recorded.uri.swarm_id_len, hex)));
-    if (cli_recordings_add(l->t.c, &l->uri, l->secret, &l->recorded.uri, l->t.swarm, &why))
-        cli_task_fail(&l->t, CLI_FILE, "%s", why.text);
+    if (cli_recordings_add(l->t.c, &l->uri, l->secret, &l->recorded.uri, l->t.swarm, &why)) {
+        char warning[sizeof why.text + 64];
+        snprintf(warning, sizeof warning, "The channel's link does not name it: %s", why.text);
+        cli_progress_event(&l->t.progress, "unlisted", warning, NULL);
+        return;
+    }
     l->pointing = true;
     l->pointed = false;
 }

@@ -22,7 +22,8 @@ struct kept {
 static void name_of(const struct node_uri *channel, char out[NAME_MAX_OCTETS]) {
     uint8_t id[ID];
     char hex[2 * ID + 1];
-    CV_BLAKE2B(id, sizeof id, NULL, 0, {channel->swarm_id, channel->swarm_id_len});
+    CV_BLAKE2B(id, sizeof id, NULL, 0, {channel->network_id, sizeof channel->network_id},
+               {channel->swarm_id, channel->swarm_id_len});
     snprintf(out, NAME_MAX_OCTETS, PREFIX "%s", cv_hex(id, sizeof id, hex));
 }
 
@@ -32,20 +33,26 @@ static bool same_channel(const struct node_uri *a, const struct node_uri *b) {
            memcmp(a->network_id, b->network_id, sizeof a->network_id) == 0;
 }
 
-/* False: there is none, or it is no list that this channel signed. */
-static bool load(struct cli_session *c, const char *name, struct kept *ret) {
+/* NOENT: there is none; MALFORMED: it is no list that its channel signed. */
+static enum cv_err load(struct cli_session *c, const char *name, struct kept *ret,
+                        struct io_why *why) {
     static char text[FILE_MAX];
-    struct io_why why;
     size_t len = 0;
-    if (io_state_read(c->state, name, text, sizeof text, &len, &why) != CV_ERR_OK)
-        return false;
+    enum cv_err err = io_state_read(c->state, name, text, sizeof text, &len, why);
+    if (err)
+        return err;
     char *end = memchr(text, '\n', len);
-    if (!end || len - (size_t)(end + 1 - text) != sizeof ret->octets)
-        return false;
-    *end = 0;
-    memcpy(ret->octets, end + 1, sizeof ret->octets);
-    return node_uri_read(text, &ret->channel, NULL) == CV_ERR_OK &&
-           node_recordings_read(&ret->list, ret->octets, &ret->channel) == CV_ERR_OK;
+    bool good = end && len - (size_t)(end + 1 - text) == sizeof ret->octets;
+    if (good) {
+        *end = 0;
+        memcpy(ret->octets, end + 1, sizeof ret->octets);
+        good = node_uri_read(text, &ret->channel, NULL) == CV_ERR_OK &&
+               node_recordings_read(&ret->list, ret->octets, &ret->channel) == CV_ERR_OK;
+    }
+    if (!good)
+        io_why_set(why, "%.300s/%s: holds no list of recordings; delete it to begin another",
+                   io_state_path(c->state), name);
+    return good ? CV_ERR_OK : CV_ERR_MALFORMED;
 }
 
 static enum cv_err save(struct cli_session *c, const char *name, const struct kept *k,
@@ -75,7 +82,15 @@ enum cv_err cli_recordings_add(struct cli_session *c, const struct node_uri *cha
     char name[NAME_MAX_OCTETS];
     int64_t wall = io_host_now(c->host).wall;
     name_of(channel, name);
-    if (!load(c, name, &k) || !same_channel(&k.channel, channel))
+    enum cv_err err = load(c, name, &k, why);
+    if (!err && !same_channel(&k.channel, channel)) {
+        io_why_set(why, "%.300s/%s: is of another channel; move it away", io_state_path(c->state),
+                   name);
+        err = CV_ERR_DIFFERS;
+    }
+    if (err && err != CV_ERR_NOENT) /* what it names must not be lost */
+        return err;
+    if (err)
         k = (struct kept){.list.count = 0};
     k.channel = *channel;
     k.channel.length = 0; /* of a broadcast, not of its link */
@@ -88,7 +103,7 @@ enum cv_err cli_recordings_add(struct cli_session *c, const struct node_uri *cha
         return (enum cv_err)count;
     }
     k.list.count = (uint32_t)count;
-    enum cv_err err = save(c, name, &k, why);
+    err = save(c, name, &k, why);
     if (!err)
         point(c, &k, swarm);
     return err;
@@ -97,9 +112,10 @@ enum cv_err cli_recordings_add(struct cli_session *c, const struct node_uri *cha
 unsigned cli_recordings_of_channel(struct cli_session *c, const struct node_uri *channel,
                                    cv_handle swarm) {
     struct kept k;
+    struct io_why unsaid;
     char name[NAME_MAX_OCTETS];
     name_of(channel, name);
-    return load(c, name, &k) && same_channel(&k.channel, channel) && k.list.count
+    return !load(c, name, &k, &unsaid) && same_channel(&k.channel, channel) && k.list.count
                ? point(c, &k, swarm)
                : 0;
 }
@@ -115,6 +131,7 @@ static bool holds(const struct kept *k, const struct node_uri *film) {
 unsigned cli_recordings_of_film(struct cli_session *c, const struct node_uri *recorded,
                                 cv_handle swarm) {
     struct kept k;
+    struct io_why unsaid;
     unsigned count = 0;
     DIR *dir = opendir(io_state_path(c->state));
     if (recorded->kind != NODE_URI_VOD ||
@@ -124,8 +141,8 @@ unsigned cli_recordings_of_film(struct cli_session *c, const struct node_uri *re
         return 0;
     }
     for (struct dirent *e; dir && !count && (e = readdir(dir)) != NULL;)
-        if (strncmp(e->d_name, PREFIX, sizeof PREFIX - 1) == 0 && load(c, e->d_name, &k) &&
-            holds(&k, recorded))
+        if (strncmp(e->d_name, PREFIX, sizeof PREFIX - 1) == 0 &&
+            !load(c, e->d_name, &k, &unsaid) && holds(&k, recorded))
             count = point(c, &k, swarm);
     if (dir)
         closedir(dir);
