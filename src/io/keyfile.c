@@ -72,7 +72,8 @@ enum cv_err io_keyfile_load(const char *path, size_t cap, uint8_t **ret, size_t 
     return CV_ERR_OK;
 }
 
-/* A new name lasts when its folder is on disk, too. */
+/* A new name lasts when its folder is on disk, too. Where a folder cannot be synced, or not be
+ * read, the file is all that can be done. */
 static int sync_folder(const char *path) {
     char folder[IO_PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -87,11 +88,11 @@ static int sync_folder(const char *path) {
     folder[len] = '\0';
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return -1;
+        return errno == EACCES ? 0 : -1;
     int failed = fsync(fd), error = errno;
     close(fd);
     errno = error;
-    return failed;
+    return failed && error != EINVAL && error != ENOTSUP ? -1 : 0;
 }
 
 enum cv_err io_keyfile_create(const char *path, const char *text, struct io_why *why) {
