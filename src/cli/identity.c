@@ -234,13 +234,20 @@ static bool make_room(struct work *w, const struct sealed *s) {
     return (ours && unlink(w->path) == 0) || is_taken(w);
 }
 
-/* The octets of an interrupted move, if this passphrase opens them. */
+/* The octets of an interrupted move, if this passphrase opens them; none, if what is there was
+ * not sealed: earlier versions wrote a mere mark, with the move not begun. */
 static bool load_moving(struct work *w, const struct cli_passphrase *pass, struct sealed *ret) {
+    static const char magic[] = "culvert identity ";
     struct rep_backup b;
     char path[CLI_PATH_MAX + 16];
     snprintf(path, sizeof path, "%s/" CLI_IDENTITY_MOVING, io_state_path(w->state));
     if (io_keyfile_load(path, FILE_MAX, &ret->octets, &ret->size, &w->why))
         return failed(w, CLI_STATE);
+    if (ret->size < sizeof magic - 1 || memcmp(ret->octets, magic, sizeof magic - 1) != 0) {
+        free(ret->octets);
+        *ret = (struct sealed){.octets = NULL};
+        return true;
+    }
     uint8_t *copy = malloc(ret->size + 1);
     if (!copy)
         return fail(w, CLI_FAILED, "out of memory");
@@ -266,6 +273,11 @@ static bool seal_moved(struct work *w, struct rep_backup *b, const struct cli_pa
     bool again = is_there(w->state, CLI_IDENTITY_MOVING);
     if (again && !load_moving(w, pass, s))
         return false;
+    if (again && !s->octets) {
+        if (access(w->path, F_OK) == 0)
+            return is_taken(w);
+        again = false;
+    }
     if (!again) {
         if (!moves(w, &b->moves))
             return false;
@@ -545,8 +557,16 @@ static bool has_place(struct work *w, const struct rep_backup *b) {
                     "'culvert identity export --move'",
                     folder);
     uint32_t known;
-    return moves(w, &known) &&
-           (b->moves > known ||
+    if (!moves(w, &known))
+        return false;
+    if (b->moves == 0 && known == 0)
+        return fail(w, CLI_STATE,
+                    "%.200s: this identity was moved from here, and the file is of an earlier "
+                    "version that did not number moves: give 'culvert identity export --move' "
+                    "anew where it is in use; if it is nowhere, import the file into an empty "
+                    "folder with --state DIR",
+                    folder);
+    return (b->moves > known ||
             fail(w, CLI_STATE,
                  "%.200s: this identity was moved from here with this file or a later one, and may "
                  "be in use elsewhere; if it is not, import it into an empty folder with --state "

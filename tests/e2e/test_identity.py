@@ -286,6 +286,20 @@ class Identity(programs.Case):
             self.assertFalse((torn / "moving").exists())
         self.refused(3, "was moved from here with this file or a later one", torn, "import", str(file))
 
+    def test_a_move_that_an_earlier_version_began_goes_on(self):
+        here, file = self.state("here", 2), self.folder / "file"
+        mark = here / "moving"
+        mark.write_text("The identity of this folder was moved elsewhere.\n")
+        mark.chmod(0o600)
+        file.write_bytes(b"it may have been written")
+        self.refused(5, "is there already", here, "export", "--move", str(file))
+        self.assertEqual(file.read_bytes(), b"it may have been written")
+        self.assertTrue(mark.exists())
+        file.unlink()
+        self.assertEqual(self.works(here, "export", "--move", str(file))["event"], "moved")
+        self.assertTrue((here / "moved").exists())
+        self.assertFalse(mark.exists())
+
     def test_a_restored_folder_is_renewed(self):
         here = self.state("here", 2)
         copy = self.folder / "copy"
