@@ -8,10 +8,12 @@
 #include "base/trace.h"
 #include "tunnel/core.h"
 
-/* Mbit/s that this relay promises: half of what it may send, if that is limited. */
+/* Mbit/s that this engine promises, its part of the relay's: half of what it may send, if
+ * that is limited. */
 static uint32_t promise_max(const struct tunnel *t) {
     uint64_t half = t->cfg.send_octets_s / (2 * 125000);
-    return t->cfg.send_octets_s && half < TUN_PACE_MBIT ? (uint32_t)half : TUN_PACE_MBIT;
+    uint32_t max = TUN_PACE_MBIT / (t->cfg.workers > 1 ? t->cfg.workers : 1);
+    return t->cfg.send_octets_s && half < max ? (uint32_t)half : max;
 }
 
 /* Over one link, or over all (NULL). */

@@ -268,11 +268,13 @@ static const struct {
     uint64_t octets_s; /* that L sends for others */
     unsigned asks[4];  /* circuits of one owner through one guard, in this order */
     unsigned granted;  /* so many of them */
+    uint8_t workers;
 } limits[] = {
-    { "of half of 8 Mbit/s one link gets half", 1000000, { 1, 1, 1 },     2 },
-    { "too much at once",                       1000000, { 4 },           0 },
-    { "nothing is promised by the slowest",      200000, { 1 },           0 },
-    { "without a limit",                              0, { 16, 16, 16 },  3 },
+    { "of half of 8 Mbit/s one link gets half", 1000000, { 1, 1, 1 },     2, 1 },
+    { "too much at once",                       1000000, { 4 },           0, 1 },
+    { "nothing is promised by the slowest",      200000, { 1 },           0, 1 },
+    { "without a limit",                              0, { 16, 16, 16 },  3, 1 },
+    { "without a limit, one engine of 16",             0, { 16, 16, 16 },  1, 16 },
 };
 /* clang-format on */
 
@@ -280,7 +282,9 @@ Test(tun_pace, a_relay_promises_no_more_than_it_has) {
     static struct scene s;
     for (size_t row = 0; row < sizeof limits / sizeof *limits; row++) {
         begin_with(&s, 3,
-                   &(struct tun_config){.gate = true, .send_octets_s = limits[row].octets_s});
+                   &(struct tun_config){.gate = true,
+                                        .send_octets_s = limits[row].octets_s,
+                                        .workers = limits[row].workers});
         unsigned granted = 0;
         for (unsigned i = 0; limits[row].asks[i]; i++) {
             s.circuit = world_circuit(s.w, OWNER, (const unsigned[]){G, L, R}, 3);
