@@ -289,10 +289,24 @@ static bool search_rest(struct search *s) {
     return false;
 }
 
+/* May any guard and L stand together? If not, nothing is searched behind them. */
+static bool front_exists(struct search *s) {
+    for (size_t g = 0; g < s->firsts; g++) {
+        for (size_t l = 0; l < s->seconds; l++) {
+            if (!tun_relay_conflict(&s->first[g]->desc, &s->second[l]->desc) &&
+                !refused(s, s->first[g], s->second[l]))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* What others are shown comes first and does not depend on the rest, but for the few
  * that no guard and L of ours fit beside. */
 static bool search_path(struct search *s) {
     struct tun_path *p = &s->path;
+    if (!front_exists(s))
+        return false;
     for (size_t i = 0; i < s->lasts; i++) {
         p->hop[p->n - 1] = s->last[i];
         if (p->n == 3 && search_rest(s))
