@@ -47,7 +47,8 @@ static void memo_drop_first(struct tunnel *t, struct tun_hop *h) {
  * then simply done again. */
 static void memo_add(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                      uint32_t transaction, uint8_t command, const void *body, size_t len) {
-    if (t->memo_octets + sizeof(struct tun_memo) + len > (uint64_t)TUN_MEMO_MIB << 20)
+    uint64_t max = ((uint64_t)TUN_MEMO_MIB << 20) / (t->cfg.workers > 1 ? t->cfg.workers : 1);
+    if (t->memo_octets + sizeof(struct tun_memo) + len > max)
         return;
     struct tun_memo *m = malloc(sizeof *m + len);
     if (!m)
@@ -458,9 +459,11 @@ static void extend(struct tunnel *t, const struct cv_now *now, struct tun_hop *h
         find(t, now, h, &m);
         return;
     }
-    tun_hop_asked(t, now, h, m.transaction);
     struct tun_message ask = {.kind = TUN_MESSAGE_FIND, .other = h->handle};
-    tun_tell(t, &ask, in->data, in->len);
+    if (tun_tell_question(t, &ask, in->data, in->len))
+        tun_hop_asked(t, now, h, m.transaction);
+    else
+        h->extends--; /* it is repeated */
 }
 
 void tun_hop_found(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,

@@ -114,22 +114,20 @@ static void acknowledge(struct tunnel *t, const struct cv_now *now, struct tun_h
     tun_hop_answer(t, now, h, TUN_CMD_INTRODUCE_ACK, body, cv_wr_len(&w));
 }
 
-/* A key that none of our circuits holds: the face knows whose does. False: nobody else is
- * to be asked. */
-static bool ask_others(struct tunnel *t, const struct tun_introduce *m, cv_handle asker,
-                       const uint8_t *body, size_t len) {
+/* A key that none of our circuits holds: the face knows whose does. */
+static enum tun_asked ask_others(struct tunnel *t, const struct tun_introduce *m, cv_handle asker,
+                                 const uint8_t *body, size_t len) {
     if (!t->others || cv_map_get(t->intros, m->auth_key))
-        return false;
+        return TUN_ASKED_NOBODY;
     struct tun_message ask = {.kind = TUN_MESSAGE_INTRODUCE, .other = asker};
     if (tun_is_face(t)) {
         const struct tun_place *p = tun_place_find(t->others->points, m->auth_key);
         if (!p)
-            return false;
+            return TUN_ASKED_NOBODY;
         ask.to = (uint8_t)tun_handle_worker(p->handle);
         ask.at = p->handle;
     }
-    tun_tell(t, &ask, body, len);
-    return true;
+    return tun_tell_question(t, &ask, body, len) ? TUN_ASKED_SOMEBODY : TUN_ASKED_LOST;
 }
 
 void tun_hop_introduce(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
@@ -141,9 +139,10 @@ void tun_hop_introduce(struct tunnel *t, const struct cv_now *now, struct tun_ho
         tun_hop_error(t, now, h, cv_rd_le32(&first), TUN_ERROR_MALFORMED, NULL, 0);
         return;
     }
-    if (ask_others(t, &m, h->handle, in->data, in->len))
+    enum tun_asked asked = ask_others(t, &m, h->handle, in->data, in->len);
+    if (asked == TUN_ASKED_SOMEBODY)
         tun_hop_asked(t, now, h, m.transaction);
-    else
+    else if (asked == TUN_ASKED_NOBODY)
         acknowledge(t, now, h, m.transaction, pass_on(t, now, &m));
 }
 
@@ -165,8 +164,7 @@ void tun_hop_on_introduce(struct tunnel *t, const struct cv_now *now, const stru
     struct tun_introduce in;
     if (tun_introduce_read(&r, &in))
         return;
-    bool passed = tun_is_face(t) && ask_others(t, &in, m->other, m->octets, m->len);
-    if (!passed)
+    if (!tun_is_face(t) || ask_others(t, &in, m->other, m->octets, m->len) == TUN_ASKED_NOBODY)
         tell_introduced(t, now, m->other, in.transaction, pass_on(t, now, &in));
 }
 

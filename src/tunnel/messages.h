@@ -51,7 +51,11 @@ enum tun_message_kind {
 /* Tells it: a copy of *m with `len` octets behind it, `from` filled in. Without memory, or
  * when too many wait, it is lost. */
 void tun_tell(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len);
-/* The same to every other worker. */
+/* A stranger's question, that its owner repeats: it takes no room from what must arrive.
+ * False: it is lost, and must not count as asked. */
+bool tun_tell_question(struct tunnel *t, struct tun_message *m, const void *buf, size_t len);
+enum tun_asked { TUN_ASKED_NOBODY, TUN_ASKED_SOMEBODY, TUN_ASKED_LOST };
+/* The same as tun_tell() to every other worker. */
 void tun_tell_all(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len);
 
 #endif

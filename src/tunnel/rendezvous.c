@@ -143,21 +143,24 @@ static uint8_t meet(struct tunnel *t, const struct cv_now *now, struct tun_hop *
     return 0;
 }
 
-/* A cookie that none of our circuits left: the face knows whose did. False: nobody did. */
-static bool join_elsewhere(struct tunnel *t, const struct tun_rendezvous *m, cv_handle seeder,
-                           const uint8_t *body, size_t len) {
+/* A cookie that none of our circuits left: the face knows whose did. */
+static enum tun_asked join_elsewhere(struct tunnel *t, const struct tun_rendezvous *m,
+                                     cv_handle seeder, const uint8_t *body, size_t len) {
     struct tun_message ask = {.kind = TUN_MESSAGE_JOIN, .other = seeder};
     if (tun_is_face(t)) {
         const struct tun_place *p = tun_place_find(t->others->cookies, m->cookie);
         if (!p)
-            return false;
+            return TUN_ASKED_NOBODY;
         ask.kind = TUN_MESSAGE_MEET;
         ask.at = p->handle;
         ask.to = (uint8_t)tun_handle_worker(p->handle);
         tun_place_del(t->others->cookies, m->cookie);
     }
-    tun_tell(t, &ask, body, len);
-    return true;
+    if (ask.kind == TUN_MESSAGE_MEET) /* the cookie is spent: it must arrive */
+        tun_tell(t, &ask, body, len);
+    else if (!tun_tell_question(t, &ask, body, len))
+        return TUN_ASKED_LOST;
+    return TUN_ASKED_SOMEBODY;
 }
 
 void tun_hop_join(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
@@ -170,10 +173,13 @@ void tun_hop_join(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
         return;
     }
     struct tun_hop *viewer = cv_map_get(t->cookies, m.cookie);
-    if (!viewer && t->others && join_elsewhere(t, &m, h->handle, in->data, in->len)) {
+    enum tun_asked asked = TUN_ASKED_NOBODY;
+    if (!viewer && t->others)
+        asked = join_elsewhere(t, &m, h->handle, in->data, in->len);
+    if (asked == TUN_ASKED_SOMEBODY)
         tun_hop_asked(t, now, h, m.transaction);
+    if (asked != TUN_ASKED_NOBODY)
         return;
-    }
     uint8_t code = meet(t, now, viewer, &m);
     if (code) {
         tun_hop_error(t, now, h, m.transaction, code, NULL, 0);
@@ -192,7 +198,7 @@ void tun_hop_on_join(struct tunnel *t, const struct cv_now *now, const struct tu
         return;
     if (cv_map_get(t->cookies, j.cookie))
         tun_hop_on_meet(t, now, m);
-    else if (!join_elsewhere(t, &j, m->other, m->octets, m->len))
+    else if (join_elsewhere(t, &j, m->other, m->octets, m->len) == TUN_ASKED_NOBODY)
         tell(t, TUN_MESSAGE_MET, m->other, 0, j.transaction, TUN_ERROR_NOENT);
 }
 

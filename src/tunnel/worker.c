@@ -30,18 +30,28 @@ void tun_message_free(struct tun_message *m) {
     free(m);
 }
 
-void tun_tell(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len) {
+static bool tell(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len) {
     assert(m->to != t->cfg.worker);
     bool full = t->told_count >= (m->may_be_lost ? TUN_MESSAGES_MAX : 2 * TUN_MESSAGES_MAX);
     struct tun_message *copy = full ? NULL : message_new(m, buf, len);
     if (!copy) {
         t->count.dropped_event++;
-        return;
+        return false;
     }
     copy->from = t->cfg.worker;
     *t->told_end = copy;
     t->told_end = &copy->next;
     t->told_count++;
+    return true;
+}
+
+void tun_tell(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len) {
+    (void)tell(t, m, buf, len);
+}
+
+bool tun_tell_question(struct tunnel *t, struct tun_message *m, const void *buf, size_t len) {
+    m->may_be_lost = true;
+    return tell(t, m, buf, len);
 }
 
 void tun_tell_all(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len) {

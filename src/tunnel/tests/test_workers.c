@@ -595,3 +595,20 @@ Test(tun_workers, messages_that_nobody_takes_are_bounded) {
     cr_expect_eq(rp->worker[1]->told_count, TUN_MESSAGES_MAX);
     world_free(w);
 }
+
+/* Strangers' questions leave room for what must arrive. */
+Test(tun_workers, questions_of_strangers_do_not_push_out_what_must_arrive) {
+    struct world *w = many(16);
+    struct world_node *rp = &w->node[RP];
+    struct tunnel *t = rp->worker[1];
+    uint8_t other[TUN_DATAGRAM] = {1, 2, 3, 2 << 2};
+    struct cv_now now = rp_now(w);
+    while (t->told_count < TUN_MESSAGES_MAX)
+        (void)tun_on_datagram(t, &now, &w->node[FIRST].addr, other, sizeof other);
+    struct tun_message m = {.kind = TUN_MESSAGE_FIND};
+    cr_expect_not(tun_tell_question(t, &m, NULL, 0));
+    cr_expect_eq(t->told_count, TUN_MESSAGES_MAX);
+    tun_tell(t, &(struct tun_message){.kind = TUN_MESSAGE_COUNTERS}, &t->count, sizeof t->count);
+    cr_expect_eq(t->told_count, TUN_MESSAGES_MAX + 1);
+    world_free(w);
+}
