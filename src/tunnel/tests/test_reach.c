@@ -369,6 +369,9 @@ Test(tun_reach, nobody_is_tried_where_he_did_not_answer) {
     cv_handle link = link_to(v, 0, 1);
     sim_hook(v->w->sim, count, &x);
     struct cv_addr there = sim_addr(500, 77);
+    struct tun_descriptor *d = &known(v, 1, 0)->desc;
+    cr_assert_lt(d->addrs, TUN_ADDRS_MAX);
+    d->addr[d->addrs++] = there; /* signed by it, for all that this says */
     for (unsigned i = 0; i < 50; i++) {
         struct tun_relay *r = known(v, 1, 0);
         r->outside = r->confirmed = false; /* else there is nothing to try */
