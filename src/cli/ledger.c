@@ -121,7 +121,8 @@ static void number_accounts(const struct rep_why *all, size_t n, unsigned ret[RO
     unsigned count = 0;
     for (size_t i = n; i-- > 0;) {
         size_t j = i + 1;
-        while (j < n && (all[j].kind != REP_WHY_CLASS || memcmp(all[j].who, all[i].who, CV_KEY)))
+        while (j < n &&
+               (all[j].kind != REP_WHY_CLASS || memcmp(all[j].who, all[i].who, CV_KEY) != 0))
             j++;
         ret[i] = all[i].kind != REP_WHY_CLASS ? 0 : j < n ? ret[j] : ++count;
     }

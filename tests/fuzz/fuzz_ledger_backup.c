@@ -72,8 +72,8 @@ static void again(const struct rep_backup *b) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct rep_backup b;
     cv_crypto_init();
-    for (char version = '1'; version <= '2'; version++) {
-        uint8_t *file = sealed(version, data, size);
+    for (unsigned version = 1; version <= 2; version++) {
+        uint8_t *file = sealed((char)('0' + version), data, size);
         if (rep_backup_open(file, SEALED + size, "fuzz", 4, &b) == CV_ERR_OK) {
             again(&b);
             rep_backup_free(&b);

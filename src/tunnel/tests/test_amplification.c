@@ -293,7 +293,7 @@ Test(tun_amplification, of_every_link_command_from_an_unproved_address) {
 Test(tun_amplification, of_reach) {
     unsigned tried = 0;
     for (unsigned forged = 0; forged < 2; forged++)
-        for (uint8_t kind = TUN_REACH_ASK; kind <= TUN_REACH_SILENT; kind++) {
+        for (unsigned kind = TUN_REACH_ASK; kind <= TUN_REACH_SILENT; kind++) {
             static struct scene s;
             struct village *v = village_new(&(struct sim_config){.seed = 1}, 2);
             world_run(v->w, CV_SEC(10)); /* the two know each other */
@@ -311,7 +311,7 @@ Test(tun_amplification, of_reach) {
                                        .index = from->remote_index,
                                        .command = TUN_LINKCMD_REACH};
                 struct cv_wr wr = cv_wr_init(body, sizeof body);
-                struct tun_reach m = {.kind = kind, .addr = victim};
+                struct tun_reach m = {.kind = (uint8_t)kind, .addr = victim};
                 memcpy(m.token, &i, sizeof i);
                 tun_reach_write(&wr, &m);
                 memcpy(tun_cell_control_body(buf), body, cv_wr_len(&wr));
