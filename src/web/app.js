@@ -21,6 +21,7 @@ const app = {
   before: null, // counters a second ago, and when
   ledgerAt: 0, // when it was last asked for
   playing: null, // {swarm or null until it is known, controller}
+  leaving: null, // a swarm that is being closed, as we said stop
   wish: null, // a link to be played as soon as there is a state
 };
 
@@ -87,6 +88,7 @@ function showLost() {
 
 function onState(state) {
   app.state = state;
+  if (!state.swarms.some((s) => s.swarm === app.leaving)) app.leaving = null;
   app.lost = null;
   say("", true);
   rememberRates(state);
@@ -161,7 +163,10 @@ async function showCode(uri, button) {
 }
 
 function stop() {
-  app.playing?.controller?.abort();
+  if (app.playing?.controller) {
+    app.playing.controller.abort();
+    app.leaving = app.playing.swarm; // the node closes it; the state still has it for a moment
+  }
   app.playing = null;
   app.player.close();
   $("stage").hidden = true;
@@ -208,7 +213,7 @@ const swarmOf = (uri) => /[?&]x=([a-z2-7]+)/.exec(uri ?? "")?.[1];
 async function watchLink(uri) {
   stop();
   const name = swarmOf(uri);
-  const open = app.state?.swarms.find((s) => name && swarmOf(s.uri) === name);
+  const open = app.state?.swarms.find((s) => name && swarmOf(s.uri) === name && s.swarm !== app.leaving);
   if (open) {
     watchSwarm(open);
     return;
