@@ -319,14 +319,20 @@ static enum cv_err hidden_new(struct tun_hiddens *all, const void *id, size_t le
     return CV_ERR_OK;
 }
 
-enum cv_err tun_hidden_view(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
-                            size_t len, const uint8_t *secret, cv_handle *ret) {
+/* What viewing, sharing and pointing begin with. */
+static enum cv_err hidden_begin(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
+                                size_t len, const uint8_t *secret, struct tun_hidden **ret) {
     struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
-    struct tun_hidden *h;
     if (!all)
         return CV_ERR_INVAL;
     all->now = *now;
-    enum cv_err err = hidden_new(all, swarm_id, len, secret, &h);
+    return hidden_new(all, swarm_id, len, secret, ret);
+}
+
+enum cv_err tun_hidden_view(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
+                            size_t len, const uint8_t *secret, cv_handle *ret) {
+    struct tun_hidden *h;
+    enum cv_err err = hidden_begin(t, now, swarm_id, len, secret, &h);
     if (err)
         return err;
     h->viewer = calloc(1, sizeof *h->viewer);
@@ -340,12 +346,8 @@ enum cv_err tun_hidden_view(struct tunnel *t, const struct cv_now *now, const vo
 
 enum cv_err tun_hidden_share(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
                              size_t len, const uint8_t *secret, bool viewer, cv_handle *ret) {
-    struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
     struct tun_hidden *h;
-    if (!all)
-        return CV_ERR_INVAL;
-    all->now = *now;
-    enum cv_err err = hidden_new(all, swarm_id, len, secret, &h);
+    enum cv_err err = hidden_begin(t, now, swarm_id, len, secret, &h);
     if (err)
         return err;
     unsigned joins = viewer ? TUN_VIEWER_JOINS_MAX : TUN_SHARE_JOINS_MAX;
@@ -368,12 +370,8 @@ enum cv_err tun_hidden_share(struct tunnel *t, const struct cv_now *now, const v
 enum cv_err tun_hidden_point(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
                              size_t len, const uint8_t *secret, const uint8_t *pointer,
                              cv_handle *ret) {
-    struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
     struct tun_hidden *h;
-    if (!all)
-        return CV_ERR_INVAL;
-    all->now = *now;
-    enum cv_err err = hidden_new(all, swarm_id, len, secret, &h);
+    enum cv_err err = hidden_begin(t, now, swarm_id, len, secret, &h);
     if (err)
         return err;
     h->pointer = calloc(1, sizeof *h->pointer);

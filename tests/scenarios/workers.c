@@ -52,21 +52,34 @@ static unsigned busy(const struct world *w) {
     return n;
 }
 
-static bool check(struct world *w, struct scenario_result *ret) {
+struct cast {
+    struct world_node *viewer;
+    const struct world_film *film;
+};
+
+/* Relays of one to three workers are there, and a film is shared. */
+static bool begin(struct world *w, uint32_t loss_ppm, struct cast *cast) {
     struct sim *s = w->sim;
     for (unsigned i = 0; i < RELAYS; i++)
         world_node_new(w,
                        &(struct world_node_config){.relay = true, .workers = (uint8_t)(1 + i % 3)});
     struct world_node *seeder = world_node_new(w, &(struct world_node_config){0});
-    struct world_node *viewer = world_node_new(w, &(struct world_node_config){0});
-    const struct world_film *film = world_film_new(w, FILM);
-    world_links(w, CV_MSEC(5), CV_MSEC(20), 1000);
-
+    cast->viewer = world_node_new(w, &(struct world_node_config){0});
+    cast->film = world_film_new(w, FILM);
+    world_links(w, CV_MSEC(5), CV_MSEC(20), loss_ppm);
     SCENARIO_CHECK(sim_run_while_not(s, world_relays_ready, w, CV_SEC(60)), "relays not ready");
-    world_open(seeder, film, WORLD_SEEDER, 0, false);
+    world_open(seeder, cast->film, WORLD_SEEDER, 0, false);
     SCENARIO_CHECK(sim_run_while_not(s, world_shared, w, CV_SEC(120)), "not shared");
+    return true;
+}
+
+static bool check(struct world *w, struct scenario_result *ret) {
+    struct sim *s = w->sim;
+    struct cast c;
+    if (!begin(w, 1000, &c))
+        return false;
     cv_usec shared = sim_now(s);
-    world_open(viewer, film, WORLD_VIEWER, 0, true);
+    world_open(c.viewer, c.film, WORLD_VIEWER, 0, true);
     sim_run(s, shared + CV_MSEC(700));
     sim_crash(s, w->nodes[2]->number); /* three workers; mid-film, if it is in the way */
     sim_run(s, sim_now(s) + CV_SEC(2));
@@ -85,17 +98,10 @@ static bool check(struct world *w, struct scenario_result *ret) {
 /* Without a crash and without loss nothing is in doubt. */
 static bool count(struct world *w, struct scenario_result *ret) {
     struct sim *s = w->sim;
-    for (unsigned i = 0; i < RELAYS; i++)
-        world_node_new(w,
-                       &(struct world_node_config){.relay = true, .workers = (uint8_t)(1 + i % 3)});
-    struct world_node *seeder = world_node_new(w, &(struct world_node_config){0});
-    struct world_node *viewer = world_node_new(w, &(struct world_node_config){0});
-    const struct world_film *film = world_film_new(w, FILM);
-    world_links(w, CV_MSEC(5), CV_MSEC(20), 0);
-    SCENARIO_CHECK(sim_run_while_not(s, world_relays_ready, w, CV_SEC(60)), "relays not ready");
-    world_open(seeder, film, WORLD_SEEDER, 0, false);
-    SCENARIO_CHECK(sim_run_while_not(s, world_shared, w, CV_SEC(120)), "not shared");
-    world_open(viewer, film, WORLD_VIEWER, 0, true);
+    struct cast c;
+    if (!begin(w, 0, &c))
+        return false;
+    world_open(c.viewer, c.film, WORLD_VIEWER, 0, true);
     SCENARIO_CHECK(sim_run_while_not(s, world_all_complete, w, sim_now(s) + CV_SEC(120)),
                    "not complete");
     uint64_t octets;
