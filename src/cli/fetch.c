@@ -102,9 +102,9 @@ static void end_complete(struct fetch *g) {
         cli_task_end(&g->t, CLI_OK);
 }
 
-static void say_full(struct fetch *g) {
+static void say_full(struct fetch *g, const char *why) {
     if (!g->full)
-        say(g, "disk_full", "The disk is full: fetching pauses until there is room", NULL);
+        cli_progress_full(&g->t.progress, why, "fetching");
     g->full = true;
 }
 
@@ -115,7 +115,7 @@ static void on_unpacked(void *ctx, enum cv_err err, const char *why) {
     if (g->forget)
         end_complete(g);
     else if (err == CV_ERR_FULL)
-        say_full(g); /* it is tried again when there is room */
+        say_full(g, why); /* it is tried again when there is room */
     else
         cli_task_fail(&g->t, CLI_FILE, "%s", why);
 }
@@ -191,14 +191,14 @@ static void look_for_index(struct fetch *g) {
 }
 
 static void on_store_error(struct fetch *g, enum cv_err err) {
+    const char *why = *io_store_why(g->store) ? io_store_why(g->store) : cv_strerror(err);
     if (err == CV_ERR_AGAIN)
         return;
     if (err == CV_ERR_FULL) {
-        say_full(g);
+        say_full(g, why);
         return;
     }
-    const char *why = io_store_why(g->store);
-    cli_task_fail(&g->t, CLI_FILE, "%s", *why ? why : cv_strerror(err));
+    cli_task_fail(&g->t, CLI_FILE, "%s", why);
 }
 
 /* ---- both ends first ---- */
@@ -380,6 +380,7 @@ static bool open_swarm(struct fetch *g) {
                                    .no_share = s->no_share,
                                    .unprotected = cli_kind_unprotected(s),
                                    .upload_limit = s->upload_limit,
+                                   .download_limit = s->download_limit,
                                    .constant_rate = (uint8_t)s->constant_rate};
     cli_authority_give(&g->authority, &sw);
     if (s->at)

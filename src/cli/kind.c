@@ -61,9 +61,29 @@ int cli_kind_of_link(const struct cli_settings *s, const struct node_uri *uri, s
     return CLI_OK;
 }
 
+/* Of a file a tree or nothing, of a broadcast a signature over subtrees or over each chunk. */
+static int read_integrity(const struct cli_settings *s, struct node_uri *uri, struct io_why *why) {
+    bool live = uri->kind == NODE_URI_LIVE, broadcast = s->verb == CLI_LIVE;
+    const char *usual = live ? "unified" : "merkle", *other = live ? "signall" : "none";
+    const char *name = s->integrity && live == broadcast ? s->integrity : usual; /* a recording */
+    bool weak = strcasecmp(name, other) == 0;
+    if (!weak && strcasecmp(name, usual) != 0)
+        return refuse(why, "integrity", name,
+                      live ? "is not unified or signall" : "is not merkle or none");
+    if (weak && !s->direct)
+        return refuse(why, "integrity", name,
+                      live
+                          ? "one forged chunk would cost each viewer a signature; it needs --direct"
+                          : "what strangers send is always checked; none needs --direct");
+    if (live)
+        uri->integrity = weak ? PPSP_INTEGRITY_SIGN_ALL : PPSP_INTEGRITY_UNIFIED;
+    else
+        uri->integrity = weak ? PPSP_INTEGRITY_NONE : PPSP_INTEGRITY_MERKLE;
+    return CLI_OK;
+}
+
 int cli_kind_read(const struct cli_settings *s, struct node_uri *uri, struct io_why *why) {
     int hash = word(s->hash, hashes, CV_SHA256);
-    bool unprotected = cli_kind_unprotected(s);
     int method = word(s->addressing, methods, PPSP_ADDRESSING_CHUNK32);
     uint64_t size = s->chunk_size ? s->chunk_size : CHUNK_SIZE;
     char text[24];
@@ -78,18 +98,15 @@ int cli_kind_read(const struct cli_settings *s, struct node_uri *uri, struct io_
     if (method < 0)
         return refuse(why, "addressing", s->addressing,
                       "is not bin32, byte64, chunk32, bin64 or chunk64");
-    if (s->integrity && !unprotected && strcasecmp(s->integrity, "merkle") != 0)
-        return refuse(why, "integrity", s->integrity, "is not merkle or none");
-    if (unprotected && !s->direct)
-        return refuse(why, "integrity", s->integrity,
-                      "what strangers send is always checked; none needs --direct");
+    int status = read_integrity(s, uri, why);
+    if (status)
+        return status;
     if (size < PPSP_CHUNK_SIZE_MIN || size > PPSP_CHUNK_SIZE_MAX)
         return refuse(why, "chunk-size", text, "is not between 512 and 65000 octets");
     if (size > CHUNK_SIZE && !s->direct)
         return refuse(why, "chunk-size", text,
                       "a cell of a circuit carries 1024 octets; larger chunks need --direct");
     uri->direct = s->direct;
-    uri->integrity = unprotected ? PPSP_INTEGRITY_NONE : PPSP_INTEGRITY_MERKLE;
     uri->hash = (uint8_t)hash;
     uri->addressing = (uint8_t)method;
     uri->chunk_size = (uint32_t)size;

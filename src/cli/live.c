@@ -248,10 +248,10 @@ static bool keep(struct live *l) {
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == ENOSPC || errno == EDQUOT)) {
+            struct io_why why;
+            io_why_errno(&why, l->t.s->record, errno);
             if (!l->full)
-                cli_progress_event(&l->t.progress, "disk_full",
-                                   "The disk is full: the broadcast pauses until there is room",
-                                   NULL);
+                cli_progress_full(&l->t.progress, why.text, "the broadcast");
             l->full = true;
             return false;
         }
@@ -410,15 +410,14 @@ static bool open_input(struct live *l) {
 
 static int describe(struct live *l, struct io_why *why) {
     struct node_uri *u = &l->uri;
-    int status = cli_kind_read(l->t.s, u, why); /* hash function, how chunks are named */
+    u->kind = NODE_URI_LIVE;
+    int status = cli_kind_read(l->t.s, u, why);
     if (status)
         return status;
     const char *name = l->t.s->name ? l->t.s->name : l->t.s->argument;
     const char *base = strrchr(name, '/');
     base = base ? base + 1 : name;
-    u->kind = NODE_URI_LIVE;
     memcpy(u->network_id, l->t.c->network_id, sizeof u->network_id);
-    u->integrity = PPSP_INTEGRITY_UNIFIED;
     u->chunk_size = CHUNK_SIZE;
     node_uri_name(u, base, strlen(base));
     u->swarm_id[0] = (uint8_t)cv_dnssec_alg(l->secret);

@@ -67,18 +67,19 @@ struct cli_settings {
     size_t bootstrap_count;
     struct cv_addr peers[CLI_PEERS_MAX];
     size_t peers_count;
-    uint64_t upload_limit;  /* octets a second; 0 = none */
-    uint64_t constant_rate; /* Mbit/s; 0 = none */
-    uint64_t epoch_seconds; /* ledger release */
-    uint64_t epoch_minimum; /* octets */
-    uint64_t window;        /* live: octets kept behind the newest; 0 = default */
-    uint64_t buffer;        /* socket buffers, octets; 0 = default */
-    uint64_t bandwidth;     /* relay: octets a second that leave for others; 0 = no limit */
-    uint64_t workers;       /* relay: threads that carry others; 0 = default */
-    uint64_t drain_seconds; /* relay: what SIGTERM waits for circuits */
-    const char *data_cap;   /* relay: "500G/month"; NULL = none */
-    uint64_t chunk_size;    /* octets; 0 = default */
-    uint64_t cache_limit;   /* octets; UINT64_MAX = default */
+    uint64_t upload_limit;   /* octets a second; 0 = none */
+    uint64_t download_limit; /* octets a second; 0 = none */
+    uint64_t constant_rate;  /* Mbit/s; 0 = none */
+    uint64_t epoch_seconds;  /* ledger release */
+    uint64_t epoch_minimum;  /* octets */
+    uint64_t window;         /* live: octets kept behind the newest; 0 = default */
+    uint64_t buffer;         /* socket buffers, octets; 0 = default */
+    uint64_t bandwidth;      /* relay: octets a second that leave for others; 0 = no limit */
+    uint64_t workers;        /* relay: threads that carry others; 0 = default */
+    uint64_t drain_seconds;  /* relay: what SIGTERM waits for circuits */
+    const char *data_cap;    /* relay: "500G/month"; NULL = none */
+    uint64_t chunk_size;     /* octets; 0 = default */
+    uint64_t cache_limit;    /* octets; UINT64_MAX = default */
 };
 
 /* Defaults, then the configuration file, then argv (argv[0] is the verb's

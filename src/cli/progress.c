@@ -8,6 +8,7 @@
 #include "cli/bar.h"
 #include "cli/human.h"
 #include "gateway/qr.h"
+#include "io/why.h"
 
 struct cli_progress cli_progress_init(bool json, bool quiet) {
     bool terminal = !json && isatty(STDERR_FILENO);
@@ -53,6 +54,12 @@ static enum node_swarm_mode mode_of(const struct node *n, cv_handle swarm) {
         if (s.swarm == swarm)
             return s.mode;
     return NODE_SWARM_HIDDEN;
+}
+
+void cli_progress_full(struct cli_progress *p, const char *why, const char *what) {
+    char sentence[sizeof((struct io_why *)0)->text + 64];
+    snprintf(sentence, sizeof sentence, "%s; %s pauses until there is room", why, what);
+    cli_progress_event(p, "disk_full", sentence, json_pack("{s:o}", "why", cli_json_text(why)));
 }
 
 void cli_progress_peer(struct cli_progress *p, struct node *n, cv_handle swarm,

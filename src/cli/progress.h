@@ -47,6 +47,10 @@ void cli_progress_swarm(struct cli_progress *p, struct node *n, cv_handle swarm,
 void cli_progress_event(struct cli_progress *p, const char *name, const char *sentence,
                         json_t *fields);
 
+/* A disk is full (event "disk_full"): why ("FILE: No space left on device"), and what pauses
+ * until there is room ("fetching"). */
+void cli_progress_full(struct cli_progress *p, const char *why, const char *what);
+
 /* A peer of the swarm came: by which hops. */
 void cli_progress_peer(struct cli_progress *p, struct node *n, cv_handle swarm,
                        const struct cv_endpoint *endpoint);

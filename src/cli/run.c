@@ -290,8 +290,10 @@ static int check(const struct cli_settings *s, struct node_uri *uri, struct io_w
                    s->direct ? "--direct" : "--at");
         return CLI_USAGE;
     }
-    if (s->verb & (CLI_SHARE | CLI_LIVE))
+    if (s->verb & (CLI_SHARE | CLI_LIVE)) {
+        uri->kind = s->verb == CLI_LIVE ? NODE_URI_LIVE : NODE_URI_VOD;
         return cli_kind_read(s, uri, why);
+    }
     return cli_link_check(s, network, uri, why);
 }
 

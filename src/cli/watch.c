@@ -81,10 +81,11 @@ static void on_recordings(struct watch *w) {
 }
 
 /* What is broadcast meanwhile stays in the window, and is lost behind it. */
-static void say_full(struct watch *w) {
+static void say_full(struct watch *w, int error) {
+    struct io_why why;
+    io_why_errno(&why, w->t.s->output, error);
     if (!w->full)
-        cli_progress_event(&w->t.progress, "disk_full",
-                           "The disk is full: writing pauses until there is room", NULL);
+        cli_progress_full(&w->t.progress, why.text, "writing");
     w->full = true;
 }
 
@@ -96,7 +97,7 @@ static bool write_piece(struct watch *w) {
             w->written += (size_t)n;
             w->full = false;
         } else if (n < 0 && (errno == ENOSPC || errno == EDQUOT)) {
-            say_full(w);
+            say_full(w, errno);
             return false;
         } else if (errno == EAGAIN) {
             if (w->writable)
@@ -278,6 +279,7 @@ static bool open_swarm(struct watch *w) {
                                    .fetch_all = true,
                                    .no_share = w->t.s->no_share,
                                    .upload_limit = w->t.s->upload_limit,
+                                   .download_limit = w->t.s->download_limit,
                                    .constant_rate = (uint8_t)w->t.s->constant_rate,
                                    .live = {.window = window, .latency = NODE_LIVE_LATENCY}};
     cli_authority_give(&w->authority, &sw);

@@ -133,6 +133,12 @@ bool io_store_unchanged(const struct io_store *s) {
            s->header.file_mtime_ns == time;
 }
 
+bool io_store_shortened(const struct io_store *s) {
+    uint64_t octets;
+    int64_t time;
+    return current(s, &octets, &time) && octets < s->header.file_octets;
+}
+
 /* The folder is looked at again, so that a file that came meanwhile counts, too. */
 static bool still_the_same(struct io_store *s, const struct io_share_config *cfg) {
     struct io_folder_view *again = NULL;

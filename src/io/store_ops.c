@@ -79,7 +79,8 @@ static enum cv_err still_shared(struct io_store *s) {
         s->changed = true;
     if (!s->changed)
         return CV_ERR_OK;
-    io_why_set(&s->why, "%s: changed while it was shared; share it again", s->data_where);
+    io_why_set(&s->why, "%s: %s; share it again", s->data_where,
+               io_store_shortened(s) ? "shorter than it was" : "changed while it was shared");
     return CV_ERR_CORRUPT;
 }
 

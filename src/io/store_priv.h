@@ -108,6 +108,9 @@ enum cv_err io_store_load_header(struct io_store *s, struct io_why *why);
  * of a folder: as it was when it was looked at. */
 bool io_store_unchanged(const struct io_store *s);
 
+/* Whether it has fewer octets than were hashed. */
+bool io_store_shortened(const struct io_store *s);
+
 /* Queues what is fresh; a store operation, see ppsp/store.h. */
 enum cv_err io_store_commit(struct io_store *s);
 

@@ -184,7 +184,7 @@ struct node_swarm_config {
     const struct cv_dnssec_secret *authority_key;
     const uint8_t *certificate;
     size_t certificate_len;
-    uint64_t upload_limit; /* octets a second, 0 = none */
+    uint64_t upload_limit, download_limit; /* octets of content a second; 0 = none */
     /* HIDDEN only: 2, 4, 8 or 16 Mbit/s that its circuits carry from the first to the last
      * moment and 5 to 20 minutes longer, whatever is watched; 0: none (tunnel/hidden.h). */
     uint8_t constant_rate;

@@ -151,6 +151,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         .store = cfg->store,
         .store_ctx = cfg->store_ctx,
         .upload_limit = cfg->upload_limit,
+        .download_limit = cfg->download_limit,
         .serve = cfg->complete || !(n->cfg.no_share || cfg->no_share),
         .open = direct,
         .pex = direct,

@@ -244,7 +244,8 @@ class BadInput(programs.Case):
             shared = seeder.wait_for("shared")
             viewer = self.start("get", "--direct", "--peer", shared["address"], *self.state(),
                                 "-o", small / "copy", shared["uri"])
-            viewer.wait_for("disk_full")
+            self.assertEqual(viewer.wait_for("disk_full")["why"],
+                             f"{small}/copy: No space left on device")
             os.system(f"mount -o remount,size=64m {small}")
             viewer.wait_for("complete")
             self.assertEqual((small / "copy").read_bytes(), big.read_bytes())

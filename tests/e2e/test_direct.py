@@ -3,6 +3,7 @@
 IPv4 and IPv6, and what does not fit a circuit is refused elsewhere."""
 import base64
 import re
+import time
 import unittest
 
 import programs
@@ -56,6 +57,21 @@ class Direct(programs.Case):
             with self.subTest(size):
                 self.fetch(size, path, "--chunk-size", size)
 
+    def test_download_limit(self):
+        """Slower than asked is never an error, faster is."""
+        path = self.film(1_200_000)
+        seeder = self.start("share", "--direct", *self.options("s"), path)
+        shared = seeder.wait_for("shared")
+        for name, limit in ("get", "400k"), ("two", "300k"):
+            copy, begin = self.folder / name, time.monotonic()
+            status, _, err = programs.run(
+                "get", "--direct", "--peer", shared["address"], *self.options(name + "v"),
+                "--download-limit", limit, "-o", copy, shared["uri"])
+            self.assertEqual(status, 0, err)
+            least = 1_200_000 / (int(limit[:-1]) * 1024) * 0.9  # what is ready at once: 1/20 s
+            self.assertGreater(time.monotonic() - begin, least)
+            self.assertEqual(copy.read_bytes(), path.read_bytes())
+
     def test_ipv6_by_link(self):
         self.fetch("six", self.film(100_000), "--hash", "sha1", "--addressing", "bin32",
                    listen="[::1]:0", by="uri")
@@ -81,6 +97,10 @@ class Direct(programs.Case):
              "integrity 'none': what strangers send is always checked; none needs --direct"),
             (["share", "--direct", "--integrity", "some", path],
              "integrity 'some': is not merkle or none"),
+            (["live", "--direct", "--integrity", "merkle", "/dev/null"],
+             "integrity 'merkle': is not unified or signall"),
+            (["live", "--integrity", "signall", "/dev/null"],
+             "integrity 'signall': one forged chunk would cost each viewer a signature; it needs --direct"),
         ]
         for args, line in rows:
             with self.subTest(line):

@@ -24,6 +24,12 @@ class Full(Source):
     def give_room(self):
         subprocess.run(["mount", "-o", "remount,size=64m", self.small], check=True)
 
+    def assert_full(self, program, where):
+        """It says which file found no room, and why."""
+        why = program.wait_for("disk_full")["why"]
+        self.assertTrue(why.startswith(where), why)
+        self.assertTrue(why.endswith(": No space left on device"), why)
+
     def share(self, what):
         seeder = self.start("share", "--direct", *programs.options(self.folder, "seeder"), what)
         return seeder.wait_for("shared")
@@ -34,7 +40,7 @@ class Full(Source):
         viewer = self.start("play", "--no-player", "--direct", "--peer", shared["address"],
                             *programs.options(self.small, "viewer"), "--cache-limit", "1G",
                             shared["uri"])
-        viewer.wait_for("disk_full")
+        self.assert_full(viewer, f"{self.small}/viewer/content-")
         self.give_room()
         viewer.wait_for("complete")
         data, = self.small.glob("viewer/content-*/data")
@@ -49,7 +55,7 @@ class Full(Source):
         viewer = self.start("get", "--direct", "--peer", shared["address"],
                             *programs.options(self.folder, "viewer"), "-o", self.small / "out",
                             shared["uri"])
-        viewer.wait_for("disk_full")
+        self.assert_full(viewer, f"{self.small}/out/")
         self.assertIsNone(viewer.process.poll())
         self.give_room()
         viewer.wait_for("complete")
@@ -73,7 +79,7 @@ class Full(Source):
         said = self.say(pipe, 64 * 1024, 4)
         viewer.wait_for("tuned")
         said += self.say(pipe, 8 << 20, 40)
-        viewer.wait_for("disk_full")
+        self.assert_full(viewer, str(out))
         self.wait_until_full(out)
         self.give_room()
         said += self.say(pipe, 100_000, 2)
@@ -98,7 +104,7 @@ class Full(Source):
             finally:
                 os._exit(0)
         pipe.close()
-        program.wait_for("disk_full")
+        self.assert_full(program, str(record))
         self.wait_until_full(record)
         self.assertIsNone(program.process.poll())
         self.give_room()

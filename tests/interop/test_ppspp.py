@@ -649,10 +649,11 @@ def skipped(data, said):
 class Broadcasts(unittest.TestCase):
     def test_culvert_broadcasts(self):
         """From a pipe; the reference peer tunes in and gets what was said from then on."""
-        def job(name, hash, addressing):
+        def job(name, hash, addressing, integrity=wire.UNIFIED):
             said = [octets(1024, i) for i in range(2000)]
             read, write = os.pipe()
-            c = Culvert('live', '--listen', '127.0.0.1:0', '--algorithm', name, *options(addressing, hash)[:4], '-', stdin=read)
+            c = Culvert('live', '--listen', '127.0.0.1:0', '--algorithm', name, *options(addressing, hash)[:4],
+                        '--integrity', {wire.UNIFIED: 'unified', wire.SIGN_ALL: 'signall'}[integrity], '-', stdin=read)
             os.close(read)
             stop = threading.Event()
 
@@ -671,8 +672,8 @@ class Broadcasts(unittest.TestCase):
                 self.assertEqual(swarm_id[0], sign.ALGORITHMS[name])
                 host, port = live['address'].rsplit(':', 1)
                 for loss in (0.0, 0.1):
-                    node = Node(Peer(*live_swarm(swarm_id, hash=hash, addressing=addressing), random.Random(3),
-                                     count=60), loss=loss)
+                    node = Node(Peer(*live_swarm(swarm_id, integrity, hash, addressing), random.Random(3), count=60),
+                                loss=loss)
                     node.peer.connect((host, int(port)), time.time())
                     run(node, lambda: len(node.peer.content.chunks) >= 60, c.said)
                     for i, chunk in node.peer.content.chunks.items():
@@ -690,6 +691,7 @@ class Broadcasts(unittest.TestCase):
             cases = [(a, h, m) for a in names for h in range(5) for m in range(5)]
         else:
             cases = [(a, (2 * i + 1) % 5, (i + 3) % 5) for i, a in enumerate(names)]
+        cases += [(a, 2, i, wire.SIGN_ALL) for i, a in enumerate(names)]
         all_at_once(job, cases)
 
     def watch(self, algorithm, hash, addressing, integrity=wire.UNIFIED, loss=0.0, quirks=(), chunks=96):

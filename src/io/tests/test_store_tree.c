@@ -95,15 +95,18 @@ Test(io_store_tree, sees_that_a_shared_file_was_changed) {
     static const struct {
         const char *how;
         bool hide, cut;
+        uint64_t chunk;
         enum cv_err read, tree;
         const char *says;
     } rows[] = {
-        {"not at all", false, false, CV_ERR_OK, CV_ERR_OK, NULL},
-        {"written to", false, false, CV_ERR_CORRUPT, CV_ERR_CORRUPT,
+        {"not at all", false, false, 90, CV_ERR_OK, CV_ERR_OK, NULL},
+        {"written to", false, false, 90, CV_ERR_CORRUPT, CV_ERR_CORRUPT,
          "changed while it was shared; share it again"},
-        {"written to, and its time set back", true, false, CV_ERR_OK, CV_ERR_CORRUPT,
+        {"written to, and its time set back", true, false, 90, CV_ERR_OK, CV_ERR_CORRUPT,
          "was changed by somebody else; share it again"},
-        {"cut short", true, true, CV_ERR_CORRUPT, CV_ERR_CORRUPT,
+        {"cut short", true, true, 90, CV_ERR_CORRUPT, CV_ERR_CORRUPT,
+         "shorter than it was; share it again"},
+        {"cut short behind what is read", false, true, 1, CV_ERR_CORRUPT, CV_ERR_CORRUPT,
          "shorter than it was; share it again"},
     };
     enum { OCTETS = 100 * CHUNK };
@@ -125,8 +128,8 @@ Test(io_store_tree, sees_that_a_shared_file_was_changed) {
         if (rows[i].hide)
             cr_assert_eq(
                 utimensat(AT_FDCWD, f.path, (struct timespec[2]){st.st_mtim, st.st_mtim}, 0), 0);
-        cr_expect_eq(io_store_ops.read_chunks(f.store, 90, 1, got, sizeof got, &len), rows[i].read,
-                     "%s", rows[i].how);
+        cr_expect_eq(io_store_ops.read_chunks(f.store, rows[i].chunk, 1, got, sizeof got, &len),
+                     rows[i].read, "%s", rows[i].how);
         cr_expect_eq(io_store_ops.tree_get(f.store, 32 * 5, 31, nodes), rows[i].tree, "%s",
                      rows[i].how);
         if (rows[i].says)
