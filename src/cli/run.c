@@ -12,6 +12,7 @@
 
 #include "base/cursor.h"
 #include "cli/ask.h"
+#include "cli/contacts.h"
 #include "cli/exitcode.h"
 #include "cli/ingest.h"
 #include "cli/kind.h"
@@ -254,8 +255,7 @@ static void on_look(void *ctx) {
 static int by_ourselves(struct own *own, struct cli_settings *with, const struct node_uri *uri) {
     struct cli_session *c = &own->session;
     own->status = -1;
-    for (size_t i = 0; i < uri->contacts_count && with->bootstrap_count < CLI_BOOTSTRAP_MAX; i++)
-        with->bootstrap[with->bootstrap_count++] = uri->contacts[i];
+    cli_contacts_of_link(with, uri);
     own->direct_chunk = uri->chunk_size;
     int status = cli_session_open(c, with, own->direct_chunk);
     if (status == CLI_OK) {

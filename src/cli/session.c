@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/contacts.h"
 #include "cli/daemon.h"
 #include "cli/drain.h"
 #include "cli/dropped.h"
@@ -310,6 +311,10 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
     memcpy(cfg.node.network_id, c->network_id, sizeof cfg.node.network_id);
     memcpy(cfg.node.bootstrap, s->bootstrap, sizeof s->bootstrap);
     cfg.node.bootstrap_count = s->bootstrap_count;
+    enum cv_err err = CV_ERR_OK;
+    if (!s->bootstrap_count && !s->direct)
+        err = cli_contacts_installed(cfg.node.bootstrap, CLI_BOOTSTRAP_MAX,
+                                     &cfg.node.bootstrap_count, why);
     if (s->direct) { /* the address people know is that of the direct socket */
         cfg.direct = s->listen;
         cfg.direct_chunk = c->direct_chunk;
@@ -326,7 +331,8 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
         cfg.node.machine_addrs_count = 1 + io_hostaddr_all(machine + 1, NODE_EXIT_OWN_MAX - 1);
     }
     uint8_t seed[CV_KEY];
-    enum cv_err err = cli_identity_whole(c->state, why);
+    if (!err)
+        err = cli_identity_whole(c->state, why);
     if (!err)
         err = io_state_key(c->state, "identity", cv_rng_system(), seed, sizeof seed, why);
     if (!err)

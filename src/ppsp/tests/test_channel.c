@@ -494,8 +494,13 @@ Test(ppsp_channel, nothing_is_believed_before_the_handshake) {
     (void)ppsp_peer_add(b.rig->engine[0], rig_now(b.rig), b.rig->swarm[0], &b.raw->us, &props);
     raw_listen(b.raw);
     b.raw->theirs = raw_handshake_in(b.raw, 0, &o);
-    cr_expect_eq(raw_send_hex(b.raw, "03 00000000 00000063"), CV_ERR_DENIED);
-    cr_expect_eq(raw_counters(b.raw)->drop_unproven, 1);
+    raw_clear(b.raw);
+    cr_expect_eq(raw_send_hex(b.raw, "03 00000000 00000063"), CV_ERR_DENIED); /* HAVE */
+    cr_expect_eq(raw_send_hex(b.raw, "08 00000000 00000000"), CV_ERR_DENIED); /* REQUEST */
+    cr_expect_eq(raw_send_hex(b.raw, "06"), CV_ERR_DENIED);                   /* PEX_REQ */
+    cr_expect_eq(raw_counters(b.raw)->drop_unproven, 3);
+    raw_listen(b.raw);
+    cr_expect_eq(b.raw->count, 0, "no answer to any of them");
     end(&b);
 }
 

@@ -70,6 +70,26 @@ Test(ppsp_live_rules, R6_1_2_3_no_have_before_the_munro_is_signed) {
     leave(&g);
 }
 
+/* A viewer asks in the same place, and believes what it asked for. */
+Test(ppsp_live_rules, R12_2_3_a_source_asks_nobody_for_addresses_and_believes_none) {
+    for (unsigned source = 0; source < 2; source++) {
+        struct live_rig *l = live_new(3, CV_DNSSEC_ED25519, WIDTH, 4096);
+        l->rig->config.pex = true;
+        struct stage g = {.l = l};
+        if (source)
+            live_injector(l);
+        else
+            rig_add(l->rig, false);
+        g.w = raw_new(l->rig, 0);
+        open_channel(&g);
+        raw_wait(g.w, CV_SEC(90));
+        cr_expect_eq(raw_count(g.w, PPSP_MSG_PEX_REQ) > 0, !source);
+        cr_expect_eq(raw_send_hex(g.w, "05 c0000207 1a0a"), CV_ERR_OK);
+        cr_expect_eq(raw_counters(g.w)->drop_pex, source);
+        leave(&g);
+    }
+}
+
 /* The datagram that has what was signed for a chunk; checks that its hash is
  * beside it, in front. */
 static void expect_munro(struct stage *g, uint64_t first, unsigned *ret_datagram) {

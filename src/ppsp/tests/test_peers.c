@@ -180,6 +180,49 @@ Test(ppsp_peers, rarest_first_spreads_what_only_one_has) {
     rig_free(r);
 }
 
+static uint64_t chunks_in(const struct rig *r, unsigned engine, uint64_t first, uint64_t last) {
+    uint64_t n = 0;
+    for (uint64_t i = first; i <= last; i++)
+        n += r->store[engine].have[i >> 6] >> (i & 63) & 1;
+    return n;
+}
+
+/* Two peers have the first half, a slow seeder has all: what it alone has comes first. */
+Test(ppsp_peers, what_fewer_peers_have_is_asked_for_first) {
+    enum { CHUNKS = 2048, HALF = CHUNKS / 2, EACH = CHUNKS * 1024 / 2 };
+    struct rig *r = rig_new(4, CHUNKS * 1024, 1024, CV_SHA256);
+    ppsp_want_id want;
+    rig_add(r, true);
+    r->config.fetch_all = false;
+    for (unsigned i = 1; i <= 2; i++) {
+        rig_add(r, false);
+        rig_connect(r, i, 0, true);
+    }
+    rig_run(r, CV_MSEC(200));
+    for (unsigned i = 1; i <= 2; i++) {
+        cr_assert_eq(
+            ppsp_want(r->engine[i], rig_now(r), r->swarm[i], 0, EACH - 1, r->now, 0, &want),
+            CV_ERR_OK);
+    }
+    rig_run(r, CV_SEC(5));
+    for (unsigned i = 1; i <= 2; i++) {
+        cr_assert_eq(chunks_in(r, i, 0, HALF - 1), HALF);
+        cr_assert_eq(chunks_in(r, i, HALF, CHUNKS - 1), 0);
+        ppsp_swarm_limits(r->engine[i], rig_now(r), r->swarm[i], 1, 0);
+    }
+    ppsp_swarm_limits(r->engine[0], rig_now(r), r->swarm[0], 100 * 1024, 0);
+    r->config.fetch_all = true;
+    rig_add(r, false);
+    for (unsigned k = 0; k < 3; k++)
+        rig_connect(r, 3, k, true);
+    rig_run(r, CV_SEC(5));
+    uint64_t common = chunks_in(r, 3, 0, HALF - 1), rare = chunks_in(r, 3, HALF, CHUNKS - 1);
+    cr_expect_gt(rare, 300);
+    cr_expect_lt(common, rare / 5, "%lu of what all have, %lu of what one has",
+                 (unsigned long)common, (unsigned long)rare);
+    rig_free(r);
+}
+
 Test(ppsp_peers, REQUEST_1_many_viewers_of_one_seeder_get_equal_shares) {
     struct rig *r = rig_new(1, 3000 * 1024, 1024, CV_SHA256);
     r->config.upload_limit = 600 * 1024;
