@@ -48,6 +48,10 @@ void bench_folder_remove(void);
 const char *bench_culvert(void);
 const char *bench_dht(void);
 
+/* What the running node of a state folder says of itself, added to what others said: cells
+ * relayed; of its sockets datagrams and system calls both ways, datagrams lost, buffers. */
+void bench_count(json_t *sums, const char *state);
+
 /* Adds commit, suite, kernel and buffers. */
 void bench_describe(json_t *o, const struct bench_options *opt);
 

@@ -17,9 +17,18 @@ struct swarm {
     double seeder_cpu; /* that hashing the file took; not part of the transfer */
 };
 
+/* Of the i-th viewer; -1: of the seeder. */
+static const char *state_name(char out[300], int i) {
+    if (i < 0)
+        snprintf(out, 300, "%s/seeder", bench_folder());
+    else
+        snprintf(out, 300, "%s/viewer%d", bench_folder(), i);
+    return out;
+}
+
 static void seed(struct swarm *s) {
     char state[300];
-    snprintf(state, sizeof state, "%s/seeder", bench_folder());
+    state_name(state, -1);
     const char *argv[20] = {bench_culvert(), "share", "--direct", "--json",
                             "--state",       state,   "--listen", "127.0.0.1:0",
                             "--network",     "bench", "--buffer", s->buffer};
@@ -40,7 +49,7 @@ static void copy_name(char *out, size_t cap, unsigned i) {
 
 static void view(struct swarm *s, unsigned i) {
     char state[300], out[300];
-    snprintf(state, sizeof state, "%s/viewer%u", bench_folder(), i);
+    state_name(state, (int)i);
     copy_name(out, sizeof out, i);
     const char *argv[] = {bench_culvert(),
                           "play",
@@ -92,18 +101,22 @@ static json_t *carry(struct swarm *s) {
     double first_ms = (first_at - s->viewers[0]->started) * 1e3;
     double seeder_cpu = spawn_cpu(s->seeder) - s->seeder_cpu, cpu = seeder_cpu, rss = 0;
     double rss_seeder = spawn_rss(s->seeder);
+    json_t *counts = json_object();
+    char state[300];
+    bench_count(counts, state_name(state, -1));
     for (unsigned i = 0; i < o->viewers; i++) {
         cpu += spawn_cpu(s->viewers[i]);
         double r = spawn_rss(s->viewers[i]);
         rss = r > rss ? r : rss;
+        bench_count(counts, state_name(state, (int)i));
         spawn_stop(s->viewers[i]);
     }
     double mib = (double)o->mib * o->viewers, gib = mib / 1024;
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i}", "mib_per_s", mib / took,
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:o}", "mib_per_s", mib / took,
                      "cpu_s_per_gib", cpu / gib, "cpu_s_per_gib_seeder", seeder_cpu / gib,
                      "rss_mib_seeder", rss_seeder / 1048576, "rss_mib_viewer", rss / 1048576,
                      "first_chunk_ms", first_ms, "chunk_size", (int)o->chunk_size, "viewers",
-                     (int)o->viewers);
+                     (int)o->viewers, "counts", counts);
 }
 
 /* The same file once more, by libtorrent; adds what it did and the ratio of the rates. */

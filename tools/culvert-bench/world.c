@@ -49,37 +49,15 @@ static double all_cpu(const struct world *w) {
     return sum;
 }
 
-static void add(json_t *sums, const char *name, const json_t *more) {
-    json_int_t was = json_integer_value(json_object_get(sums, name));
-    json_object_set_new(sums, name, json_integer(was + json_integer_value(more)));
-}
-
-/* What one node says of itself, added to what the others said. */
-static void add_counts(json_t *sums, const char *state) {
-    const char *ask[] = {bench_culvert(), "status", "--json", "--state", state, NULL};
-    static const char *const names[] = {"datagrams_in", "datagrams_out", "calls_in", "calls_out"};
-    json_t *o = spawn_ask(ask), *row;
-    const char *socket;
-    add(sums, "cells_relayed", json_object_get(o, "cells_relayed"));
-    json_object_foreach(json_object_get(o, "sockets"), socket, row) {
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-            add(sums, names[i], json_object_get(row, names[i]));
-        add(sums, "datagrams_lost", json_object_get(row, "dropped_in"));
-        json_object_set(sums, "buffer_in", json_object_get(row, "buffer_in"));
-        json_object_set(sums, "buffer_out", json_object_get(row, "buffer_out"));
-    }
-    json_decref(o);
-}
-
 static void count(struct world *w) {
     char state[300];
     w->counts = json_object();
     for (size_t i = 1; i < w->count; i++) {
         snprintf(state, sizeof state, "%s/%s%d", bench_folder(), w->p[i]->name, (int)i);
-        add_counts(w->counts, state);
+        bench_count(w->counts, state);
     }
     for (unsigned i = 0; i < w->streams; i++)
-        add_counts(w->counts, w->viewer_state[i]);
+        bench_count(w->counts, w->viewer_state[i]);
 }
 
 static void copy_name(char out[300], unsigned i) {

@@ -22,6 +22,7 @@ KEYS = {
     "gateway": ["mb_per_s", "cpu_s_per_gib", "slow_readers", "rss_mib"],
     "sim": ["node_hours_per_cpu_minute", "node_hours_per_cpu_minute_idle"],
 }
+COUNTED = ["datagrams_in", "datagrams_out", "calls_in", "calls_out", "buffer_in", "buffer_out"]
 DESCRIBED = ["commit", "suite", "kernel", "cores"]
 
 
@@ -37,6 +38,11 @@ def main():
     for key in DESCRIBED:
         if not said.get(key):
             sys.exit(f"culvert-bench {name}: {key} is missing")
+    for key in COUNTED if name in ("ppsp", "tunnel", "hidden") else []:
+        if said["counts"].get(key, 0) <= 0:
+            sys.exit(f"culvert-bench {name}: counts has no {key}")
+    if name in ("tunnel", "hidden") and said["counts"].get("cells_relayed", 0) <= 0:
+        sys.exit(f"culvert-bench {name}: counts has no cells_relayed")
     if name == "gateway" and not isinstance(said.get("slow_readers_extra_mib"), float):
         sys.exit("culvert-bench gateway: slow_readers_extra_mib is missing")
     if name in ("tunnel", "hidden") and said["hops"] != {"tunnel": 3, "hidden": 6}[name]:
