@@ -21,8 +21,8 @@ enum node_swarm_mode cli_kind_mode(const struct cli_settings *s, const struct no
 /* A link of unprotected content is followed only when that is asked for. */
 int cli_kind_of_link(const struct cli_settings *s, const struct node_uri *uri, struct io_why *why);
 
-/* For `kind`, which stands there, fills integrity, hash, addressing, chunk size and the length of the swarm ID.
- * CLI_OK, or CLI_USAGE with one clear line in *why. */
+/* For `kind`, which stands there, fills integrity, hash, addressing, chunk size and the length of
+ * the swarm ID. CLI_OK, or CLI_USAGE with one clear line in *why. */
 int cli_kind_read(const struct cli_settings *s, struct node_uri *uri, struct io_why *why);
 
 /* The argument is a root hash in hex, not a link. */

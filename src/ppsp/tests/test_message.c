@@ -5,18 +5,57 @@
 
 #include "ppsp/message.h"
 #include "support/hex.h"
+#include "support/vectors.h"
 
 CV_SUITE(ppsp_message);
 
 static const struct ppsp_chunkspec c32 = {PPSP_ADDRESSING_CHUNK32, 1024, 0};
 
-/* RFC 7574 section 8.16: "Hello world!" in chunk 0. */
-static const char data_hex[] = "01 00000000 00000000 0004e94180b7db44 48656c6c6f20776f726c6421";
-static const char ack_hex[] = "02 00000000 00000000 0000000000000064"; /* of the same section */
+/* A datagram of the example of section 8.16, or what stands in 8.14. */
+static size_t example(const char *section, const char *label, uint8_t *out, size_t cap) {
+    return cv_test_vector(CV_VECTORS "/ppsp.hex", section, label, 0, out, cap);
+}
+
+/* The message behind its channel number; of the datagram with ACK only that, a HAVE follows. */
+static size_t example_message(const char *label, uint8_t out[64]) {
+    uint8_t all[64];
+    size_t len = example("RFC 7574 section 8.16", label, all, sizeof all);
+    cr_assert_gt(len, 4 + 17);
+    len = strcmp(label, "ack") == 0 ? 17 : len - 4;
+    memcpy(out, all + 4, len);
+    return len;
+}
+
+Test(ppsp_message, datagrams_of_section_8_16_are_written_as_there) {
+    static const struct ppsp_range zero = {0, 0};
+    static const char *const labels[] = {"request", "data", "ack", "close", "keepalive"};
+    for (size_t i = 0; i < sizeof labels / sizeof *labels; i++) {
+        uint8_t want[64], out[64];
+        struct cv_wr w = cv_wr_init(out, sizeof out);
+        size_t len = example(i == 4 ? "RFC 7574 section 8.14" : "RFC 7574 section 8.16", labels[i],
+                             want, sizeof want);
+        cv_wr_be32(&w, i == 1 ? 1 : 8);
+        if (i == 0) {
+            ppsp_range_write(&w, PPSP_MSG_REQUEST, &c32, &zero);
+            ppsp_bare_write(&w, PPSP_MSG_PEX_REQ);
+        } else if (i == 1) {
+            ppsp_data_write(
+                &w, &c32,
+                &(struct ppsp_data){0, 0x0004e94180b7db44, (const uint8_t *)"Hello world!", 12});
+        } else if (i == 2) {
+            ppsp_ack_write(&w, &c32, &(struct ppsp_ack){zero, 100});
+            ppsp_range_write(&w, PPSP_MSG_HAVE, &c32, &zero);
+        } else if (i == 3) {
+            ppsp_handshake_close(&w);
+        }
+        cr_assert_eq(cv_wr_done(&w), (ssize_t)len, "%s", labels[i]);
+        cr_expect_arr_eq(out, want, len, "%s", labels[i]);
+    }
+}
 
 Test(ppsp_message, R3_3_1_data_has_chunk_and_R8_6_2_timestamp) {
     uint8_t buf[64], out[64];
-    size_t len = cv_test_unhex(data_hex, buf, sizeof buf);
+    size_t len = example_message("data", buf);
     struct cv_rd r = cv_rd_init(buf + 1, len - 1);
     struct ppsp_data data;
     cr_assert_eq(ppsp_data_read(&r, &c32, &data), CV_ERR_OK);
@@ -64,7 +103,7 @@ Test(ppsp_message, data_table) {
 
 Test(ppsp_message, R3_4_2_and_R3_4_3_ack_has_chunks_and_delay) {
     uint8_t buf[64], out[64];
-    size_t len = cv_test_unhex(ack_hex, buf, sizeof buf);
+    size_t len = example_message("ack", buf);
     struct cv_rd r = cv_rd_init(buf + 1, len - 1);
     struct ppsp_ack ack;
     cr_assert_eq(ppsp_ack_read(&r, &c32, &ack), CV_ERR_OK);
@@ -117,7 +156,7 @@ Test(ppsp_message, every_shorter_buffer_is_refused) {
     struct ppsp_ack ack;
     struct ppsp_integrity_hash node;
     struct ppsp_chunkspec small = {PPSP_ADDRESSING_CHUNK32, 4, 0};
-    size_t len = cv_test_unhex(ack_hex, buf, sizeof buf);
+    size_t len = example_message("ack", buf);
     for (size_t cap = 0; cap < len - 1; cap++) {
         struct cv_rd r = cv_rd_init(buf + 1, cap);
         cr_expect_eq(ppsp_ack_read(&r, &c32, &ack), CV_ERR_TRUNCATED, "ack %zu", cap);
