@@ -1,10 +1,13 @@
 /*
- * A store's `have` file of arbitrary octets (io/store_page.h, io/store_file.h).
+ * A store's files of arbitrary octets (io/store_page.h, io/store_file.h, io/store_tree.h).
  * Input: records of one octet of flags (1: give the page a right checksum, 2:
- * the bitmap page after the last one, else the next page) and up to 512 octets.
+ * the bitmap page after the last one, else the next page; 64 and 128: no page of `have` but
+ * what comes next in `tree`, or with both in `leaves`; 32: before that `data` is made longer,
+ * by zeros, to 64 times so many octets) and up to 512 octets.
  * Property: opening answers with an error or a store; a store never claims a
  * chunk behind its end; a chunk written into it is there after reopening; what
- * is read of a header is written again as the same octets.
+ * is read of a header is written again as the same octets; whatever the tree holds, its nodes
+ * are given or the content is called changed, and what is put over a group is got again.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -14,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "crypto/hash.h"
 #include "io/file.h"
 #include "io/store_file.h"
 
@@ -23,7 +27,8 @@ enum { PAGES_MAX = 12, CHUNK = 1024 };
 
 static char top[64];
 static const uint8_t id[IO_STORE_ID] = {0xab, 0xcd};
-#define HAVE "/content-abcd0000000000000000000000000000/have"
+#define STORE "/content-abcd0000000000000000000000000000/"
+#define HAVE  STORE "have"
 
 /* No input cuts the power: flushing would only make the search slow. */
 int fdatasync(int fd) {
@@ -48,6 +53,7 @@ static void remove_all(void) {
 static struct io_state *begin(void) {
     struct io_state *state = NULL;
     if (!top[0]) {
+        cv_crypto_init();
         memcpy(top, "/tmp/culvert-fuzz-XXXXXX", sizeof "/tmp/culvert-fuzz-XXXXXX");
         if (!mkdtemp(top))
             abort();
@@ -76,6 +82,23 @@ static void header_round_trip(const uint8_t *page, unsigned number) {
     assert(h.octets <= h.chunks * h.chunk_size);
 }
 
+/* Behind what it has already. */
+static void append(const char *name, const uint8_t *data, size_t n) {
+    char path[128];
+    snprintf(path, sizeof path, "%s" STORE "%s", top, name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (fd < 0 || write(fd, data, n) != (ssize_t)n)
+        abort();
+    close(fd);
+}
+
+static void lengthen(off_t octets) {
+    char path[128];
+    snprintf(path, sizeof path, "%s" STORE "data", top);
+    if (truncate(path, octets) != 0)
+        abort();
+}
+
 /* The pages of an input as a file. */
 static void write_have(const uint8_t *data, size_t size) {
     char path[128];
@@ -89,6 +112,12 @@ static void write_have(const uint8_t *data, size_t size) {
         memcpy(page, data + 1, n);
         data += 1 + n;
         size -= 1 + n;
+        if (flags & 32)
+            lengthen((off_t)n * 64);
+        if (flags & 64) {
+            append(flags & 128 ? "leaves" : "tree", page, n);
+            continue;
+        }
         if (flags & 2 && number < IO_PAGE_FIRST)
             number = IO_PAGE_FIRST;
         if (flags & 1)
@@ -99,6 +128,26 @@ static void write_have(const uint8_t *data, size_t size) {
             abort();
     }
     close(fd);
+}
+
+/* Every node there can be, and one over the first group. */
+static void use_tree(struct io_store *s, uint64_t chunks) {
+    enum { RUN = 31, HASH = 32, OVER_FIRST = 15 };
+    uint8_t nodes[RUN * HASH], put[HASH], got[HASH];
+    for (uint64_t bin = 0; bin < 2 * chunks && bin < 1024; bin += RUN) {
+        enum cv_err err = io_store_ops.tree_get(s, bin, RUN, nodes);
+        assert(err == CV_ERR_OK || err == CV_ERR_CORRUPT);
+    }
+    memset(put, 0xc3, sizeof put);
+    assert(io_store_ops.tree_put(s, OVER_FIRST, 1, put) == CV_ERR_OK);
+    enum cv_err err = io_store_ops.tree_get(s, OVER_FIRST, 1, got);
+    assert(err == CV_ERR_CORRUPT || memcmp(got, put, sizeof got) == 0);
+    memset(nodes, 0x3c, sizeof nodes);
+    for (uint64_t group = 0; group < 80 && 16 * group < chunks; group++) {
+        assert(io_store_ops.tree_put(s, 32 * group, RUN, nodes) == CV_ERR_OK);
+        err = io_store_ops.tree_get(s, 32 * group, 1, got);
+        assert(err == CV_ERR_CORRUPT || err == CV_ERR_OK); /* of whole groups what is right */
+    }
 }
 
 static void use(struct io_state *state, struct io_store *s) {
@@ -117,6 +166,7 @@ static void use(struct io_state *state, struct io_store *s) {
         assert(have[words - 1] >> known.chunks % 64 == 0);
     free(have);
 
+    use_tree(s, known.chunks);
     memset(chunk, 0x5a, sizeof chunk);
     assert(io_store_ops.write_chunks(s, 0, 1, chunk, CHUNK) == CV_ERR_OK);
     io_store_close(s);
