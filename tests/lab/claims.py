@@ -1,11 +1,12 @@
 """What the wires may show. Each claim is a function over the captures that
 returns the packets that break it, in words; an empty list means it held."""
-import base64
 import hashlib
 import hmac
 import ipaddress
 import socket
 import struct
+
+import search
 
 OVERLAY = 1232
 SAMPLE = 4  # TUN_CONTACTS_WANTED
@@ -211,11 +212,8 @@ def relays_announce_themselves(world, captures):
 
 
 def nothing_in_clear(world, captures):
-    """No swarm id (raw, hex or base32), PPSPP handshake or content anywhere."""
-    raw = world.swarm_id
-    forms = {"the swarm id": raw, "the swarm id in hex": raw.hex().encode(),
-             "the swarm id in base32": base64.b32encode(raw).rstrip(b"=").lower()[:40],
-             "content": world.marker,
+    """No swarm id (raw, in hex, in base32 or in a link), PPSPP handshake or content anywhere."""
+    forms = {**search.of_content(world.swarm_id, world.marker),
              "a PPSPP handshake": b"\x00\x01\x01\x01\x02\x00\x20"}
     bad = []
     for packets in captures.values():

@@ -90,8 +90,13 @@ class Program:
         self.log.close()
 
 
+def described(uri):
+    """The x= of a link, as it stands there: 17 octets and the swarm id, in base32."""
+    return uri.split("x=")[1].split("&")[0]
+
+
 def swarm_id(uri):
-    text = uri.split("x=")[1].split("&")[0].upper()
+    text = described(uri).upper()
     return base64.b32decode(text + "=" * (-len(text) % 8))[17:]
 
 
@@ -448,6 +453,9 @@ class Lab:
              f"s.sendto(os.urandom(600)+{MARKER!r}+os.urandom(616), ('{at['relay2']}', 7000))"),
             (claims.nothing_in_clear, "seeder",
              f"s.sendto(os.urandom(9)+bytes.fromhex('{self.world.swarm_id.hex()}'), "
+             f"('{at['relay2']}', 7000))"),
+            (claims.nothing_in_clear, "viewer",
+             f"s.sendto(os.urandom(600)+b'{described(self.uri)}'+os.urandom(9), "
              f"('{at['relay2']}', 7000))"),
             (claims.one_size, "relay1", f"{dont}s.sendto(os.urandom(1231), ('{at['relay2']}', 7))"),
             (claims.one_size, "relay2", f"{ttl}{dont}s.sendto(os.urandom(1232), ('{at['relay1']}', 7))"),

@@ -12,12 +12,21 @@ def packed(address):
     return socket.inet_pton(family, address)
 
 
+def of_id(swarm_id):
+    """Name of each form of a swarm id to its octets. Base32 writes five octets as eight letters: what
+    stands before the id (in x= of a link 17 octets) decides at which of five places its letters begin."""
+    forms = {"the swarm id": swarm_id, "the swarm id in hex": swarm_id.hex().encode()}
+    for before in range(5):
+        whole = -(-before * 8 // 5)  # the first letter that is of the id alone
+        text = base64.b32encode(bytes(before) + swarm_id)[whole:whole + 40]
+        forms[f"the swarm id in base32, {before} octets on"] = text.lower()
+        forms[f"the swarm id in BASE32, {before} octets on"] = text
+    return forms
+
+
 def of_content(swarm_id, marker):
     """Name of each form of what was carried to its octets."""
-    return {"the swarm id": swarm_id, "the swarm id in hex": swarm_id.hex().encode(),
-            "the swarm id in base32":
-                base64.b32encode(swarm_id).rstrip(b"=").lower()[:40],
-            "content": marker}
+    return {**of_id(swarm_id), "content": marker}
 
 
 def of_address(name, address, ports):
