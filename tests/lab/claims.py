@@ -1,8 +1,10 @@
 """What the wires may show. Each claim is a function over the captures that
 returns the packets that break it, in words; an empty list means it held."""
+import collections
 import hashlib
 import hmac
 import ipaddress
+import itertools
 import socket
 import struct
 
@@ -29,10 +31,15 @@ class World:
         self.internet_port = 0  # where it does
         self.first_hops = {}  # hidden host: names of relays, as it tells of its links
         self.dead = {}  # host: when its program had ended for good
+        self.cuts = {}  # host: (from, to) while nothing got to it or came from it
         self.ended = {}  # host: when programs of it were killed
         self.gone = []  # who ended before these captures began
         self.phases = []  # (what was done, from, to), while a constant rate is kept
         self.paced = []  # by these
+        self.counts = {}  # (relay, other relay): octets (given, taken) as the relay's ledger has them
+        self.counted = 0  # when they were read
+        self.dropped = {}  # relay: datagrams that found no room in its socket, as its kernel counts
+        self.backlog = 0  # and those of all hosts together that came no further than the card
         self.content_keys = content_keys(swarm_id, self.network_id)
         self.relay_keys = relay_keys(self.network_id)
 
@@ -134,6 +141,8 @@ def only_first_hops(world, captures):
                 continue
             if other in world.relays and p.time >= world.dead.get(other, float("inf")):
                 continue  # received by nobody
+            if any(begin <= p.time < end for begin, end in world.cuts.get(other, ())):
+                continue  # likewise
             if any(end - 3 < p.time <= end for end in world.ended.get(name, ())):
                 continue  # killed before it could tell of this one
             if p.source == me and is_question(world, p):
@@ -292,6 +301,49 @@ def the_gone_give_nothing(world, captures):
 
 
 RESEEDING_CLAIMS = [the_gone_give_nothing]
+
+
+# ---- what relays count
+
+IN_FLIGHT = 40  # cells: on their way, and while one end knows already who the other is
+CONTROL = 200  # cells that carry no onion: handshakes, circuits, who is there,
+CONTROL_A_SECOND = 5  # keepalives, descriptors
+
+
+def cells(world, packets, until=float("inf")):
+    """(from, to) between the ports of two relays: how many."""
+    relays = {world.address[r]: r for r in world.relays}
+    return collections.Counter(
+        (relays[p.source], relays[p.target]) for p in packets
+        if p.time < until and is_overlay(p) and p.sport == p.dport == RELAY_PORT
+        and p.source in relays and p.target in relays)
+
+
+def counters_agree(world, captures):
+    """What a relay's ledger says that it gave another and took from it are cells that the wire
+    carried, all of them but those of no onion, and both ends say the same, but for what is on its
+    way or was thrown away by a kernel that says so."""
+    bad = []
+    wires = {relay: cells(world, captures[relay]) for relay in world.relays}
+    before = {relay: cells(world, captures[relay], world.counted) for relay in world.relays}
+    first = min(p.time for relay in world.relays for p in captures[relay])
+    control = CONTROL + CONTROL_A_SECOND * (world.counted - first)
+    for a, b in itertools.permutations(world.relays, 2):
+        given = world.counts.get((a, b), (0, 0))[0] // OVERLAY
+        taken = world.counts.get((b, a), (0, 0))[1] // OVERLAY
+        left, came = (wires[wire][a, b] for wire in (a, b))
+        lost = world.dropped.get(b, 0) + world.backlog
+        told = f"{a} -> {b}: {left} cells left, {came} came, {given} given, {taken} taken"
+        if given > left + world.backlog or taken > came:
+            bad.append(f"{told}: more than the wire carried")
+        if before[a][a, b] - given > control:
+            bad.append(f"{told}: less than the wire carried")
+        if not -IN_FLIGHT <= given - taken <= IN_FLIGHT + lost:
+            bad.append(f"{told}: the two ends differ")
+    return bad
+
+
+COUNTED_CLAIMS = [counters_agree]
 
 
 # ---- constant rate

@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """The leak lab: the demo's topology in network namespaces, every wire captured.
 
-    leaks.py [--six] [--whole] CULVERT CULVERT-DHT
+    leaks.py [--six] [--whole] [--seed N] CULVERT CULVERT-DHT
 
 - film: a hidden seeder, six relays and a DHT node; a viewer gets the film. Then every
-  relay's memory, files and output are searched for what it carried, and for whom.
+  relay's memory, files and output are searched for what it carried, and for whom; over IPv4
+  what relays count of each other is held against the wires.
 - reseeding: the seeder has gone, a second viewer gets the film from the first. The same
   claims, the same search.
 - exit: somebody shares a film directly, on the Internet; a viewer gets it through a
   swarm exit.
 - rate: seeder and viewer keep a constant rate while nobody reads, somebody does, and
   nobody does any more.
-- closed: the first again while relays are killed and links are cut: fail closed.
+- closed: the first again while relays, the DHT node, seeder and viewer are killed and the
+  links of a relay, seeder and viewer are cut: fail closed. Who and for how long is drawn.
 - planted: for each claim that was asked a leak is planted with real datagrams, in the
   memory of a process or in a file; it must turn red.
 
@@ -20,17 +22,22 @@ has reseeding (after a film) and rate; with --whole either has all of it.
 """
 import argparse
 import base64
+import contextlib
+import copy
 import json
 import os
 import pathlib
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+
+from nacl.signing import SigningKey
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import claims  # noqa: E402
@@ -101,8 +108,8 @@ def swarm_id(uri):
 
 
 class Lab:
-    def __init__(self, culvert, dht, six=False):
-        self.culvert, self.dht, self.six = culvert, dht, six
+    def __init__(self, culvert, dht, six=False, seed=0):
+        self.culvert, self.dht, self.six, self.seed = culvert, dht, six, seed
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="culvert-lab-"))
         self.film = self.make_film("film.bin", OCTETS)
         self.programs = {}
@@ -111,6 +118,10 @@ class Lab:
         self.exits = self.relays[-1:]
         self.met = set()  # relay and hidden host between whom a datagram went, ever
         self.worlds = {}  # claims that were asked: of which world
+        # Over IPv6 the ledger releases what it counted. Over IPv4 nothing is, so that the exact
+        # counts can be held against the wires: no epoch that is long ends within the hour.
+        self.epoch = "60s" if six else next(
+            f"{days}d" for days in (7, 6, 5) if time.time() % (days * 86400) < days * 86400 - 3600)
 
     def make_film(self, name, octets):
         path = self.folder / name
@@ -127,7 +138,7 @@ class Lab:
         program = Program(host, self.folder, self.culvert, *args[:1], "--state", state, "--listen",
                           host.at(args[1] if args[0] == "relay" else 0), "--bootstrap",
                           self.net.hosts["bootstrap"].at(6881), "--network", NAME,
-                          "--quick-start", "--epoch", "60s", "--json", *args[2:])
+                          "--quick-start", "--epoch", self.epoch, "--json", *args[2:])
         self.programs[name] = program
         return program
 
@@ -177,6 +188,7 @@ class Lab:
                    "seeder2": 44, "viewer4": 45, "internet": 50}
         for name, number in numbers.items():
             self.net.add(name, number)
+        self.drops = network.backlog_drops()
         self.net.start_captures("film")
         host = self.net.hosts["bootstrap"]
         self.programs["bootstrap"] = Program(host, self.folder, self.dht, "serve", "--listen",
@@ -239,12 +251,17 @@ class Lab:
         self.view_whole("viewer", self.uri)
         for name in ("seeder", "viewer"):
             self.first_hops(self.world, name)
+        if not self.six:
+            self.read_counts()
         captures = self.end_captures(OCTETS)
         for name in ("seeder", "viewer"):
             hops = ", ".join(sorted(self.world.first_hops[name]))
             print(f"  {name}: {len(captures[name])} packets, first hops {hops}")
         self.check(captures, "film")
         self.searched(captures, "film")
+        if not self.six:
+            self.check(captures, "counters", claims.COUNTED_CLAIMS)
+            self.planted_counts(captures)
 
     def reseeding(self):
         print("a viewer gives what it has, the first seeder has gone", flush=True)
@@ -261,6 +278,64 @@ class Lab:
         self.check({"viewer2": captures["viewer2"]}, "reseeding", [claims.contacts_come_by_dht])
         self.searched(captures, "reseeding")
         self.world.gone = []
+
+    # ---- what relays count
+
+    def ledger_counts(self):
+        """(relay, other): octets (given, taken), of all epochs that are not released yet."""
+        seeds = {relay: (self.folder / relay / "identity").read_bytes() for relay in self.relays}
+        name = {SigningKey(seed).verify_key.encode(): relay for relay, seed in seeds.items()}
+        counts = {}
+        for relay in self.relays:
+            with contextlib.closing(sqlite3.connect(
+                    f"file:{self.folder / relay / 'ledger.db'}?mode=ro", uri=True, timeout=60)) as db:
+                for other, given, taken in db.execute(
+                        "SELECT p.pk, sum(l.pending_out), sum(l.pending_in) FROM link l "
+                        "JOIN peer p ON p.id = l.peer GROUP BY p.pk"):
+                    counts[relay, name[other]] = (given, taken)
+        return counts
+
+    def read_counts(self):
+        """When nothing much is on its way any more: the film is there, and what was counted is
+        written within two seconds."""
+        limit, now = time.monotonic() + 60, self.ledger_counts()
+        while time.monotonic() < limit:
+            time.sleep(2)
+            before, now = now, self.ledger_counts()
+            new = sum(given - before.get(pair, (0, 0))[0] for pair, (given, _) in now.items())
+            apart = max(abs(given - now.get((b, a), (0, 0))[1]) for (a, b), (given, _) in now.items())
+            if max(new, apart) < claims.IN_FLIGHT // 2 * claims.OVERLAY:
+                break
+        self.world.counts, self.world.counted = now, time.time()
+        self.world.backlog = network.backlog_drops() - self.drops
+        for relay in self.relays:
+            host = self.net.hosts[relay]
+            names, values = [line.split() for line in
+                             network.run(*host.command("cat", "/proc/net/snmp")).splitlines()
+                             if line.startswith("Udp:")]
+            self.world.dropped[relay] = int(values[names.index("RcvbufErrors")])
+        print(f"  {sum(now[pair][0] for pair in now) // claims.OVERLAY} cells between relays by their own "
+              f"counts; lost in kernels: {sum(self.world.dropped.values())} and {self.world.backlog}")
+        if sum(given for given, _ in now.values()) < OCTETS:
+            raise Failed(f"the relays' ledgers count less than the film: {now}")
+
+    def planted_counts(self, captures):
+        """Packets of a pair counted once too often on the wire, or by one of the two."""
+        world = copy.copy(self.world)
+        (a, b), (given, taken) = max(world.counts.items(), key=lambda row: row[1][0])
+        there, back = world.counts[b, a]
+        pair = [p for p in captures[a] if p.source == world.address[a] and p.target == world.address[b]]
+        rows = [("less than the wire carried", {**captures, a: captures[a] + pair}, {}),
+                ("more than the wire carried", captures, {(a, b): (2 * given, taken)}),
+                ("the two ends differ", captures, {(b, a): (there, back // 2)})]
+        for why, seen, counts in rows:
+            world.counts = {**self.world.counts, **counts}
+            bad = [line for line in claims.counters_agree(world, seen)
+                   if line.startswith(f"{a} -> {b}:") and line.endswith(why)]
+            print(f"  {'ok  ' if bad else 'FAIL'} counters_agree: {bad[0] if bad else 'unnoticed'}",
+                  flush=True)
+            if not bad:
+                raise Failed(f"counters_agree does not see '{why}'")
 
     # ---- constant rate
 
@@ -378,9 +453,37 @@ class Lab:
                    [c for c in claims.CLAIMS if c is not claims.contacts_come_by_dht], world)
         self.check(captures, "exit", claims.EXIT_CLAIMS, world)
 
+    # ---- fail closed
+
+    def look(self):
+        """What viewer and seeder say of their links now."""
+        for name in ("viewer", "seeder"):
+            self.first_hops(self.world, name)
+
+    def cut_for_a_while(self, name, seconds):
+        began = time.time()
+        self.net.cut(name)
+        time.sleep(seconds)
+        self.net.cut(name, up=True)
+        self.net.route(self.net.hosts[name])
+        self.world.cuts.setdefault(name, []).append((began, time.time()))
+        self.look()
+
+    def wait_for_octets(self, name, octets):
+        limit = time.monotonic() + SECONDS
+        while sum(last + 1 - first for swarm in self.status(name, "status")["swarms"]
+                  for first, last in swarm["ranges"]) < octets:
+            if time.monotonic() > limit:
+                raise Failed(f"{name} has not got {octets} octets")
+            time.sleep(0.1)
+
     def fail_closed(self):
-        print("relays die and links are cut while a viewer gets the film", flush=True)
-        dice = random.Random(7)
+        dice = random.Random(self.seed)
+        killed = dice.sample(self.relays, 3)
+        cut = ["viewer", "seeder", dice.choice([r for r in self.relays if r not in killed])]
+        dice.shuffle(cut)
+        print(f"relays die and links are cut while a viewer gets the film (--seed {self.seed}): "
+              f"{', '.join(killed)} die, {', '.join(cut)} are cut off", flush=True)
         self.end_those_of_before()
         self.net.start_captures("closed")
         seeder = self.start("seeder", "share", "", "--upload-limit", "500k", self.film)
@@ -388,27 +491,28 @@ class Lab:
         shutil.rmtree(self.folder / "viewer", ignore_errors=True)
         (self.folder / "viewer.bin").unlink()
         viewer = self.view("viewer", self.uri, "-o", self.folder / "viewer.bin")
-        viewer.wait_for("first_chunk")
-        self.first_hops(self.world, "viewer")
-        self.first_hops(self.world, "seeder")
-        for relay in dice.sample(self.relays, 3):
+        self.wait_for_octets("viewer", OCTETS // 16)
+        self.look()
+        for relay in killed:
             self.end(relay)
-            time.sleep(1)
-            self.first_hops(self.world, "viewer")
-            self.first_hops(self.world, "seeder")
-        self.net.cut("viewer")
-        time.sleep(1)
-        self.net.cut("viewer", up=True)
-        self.net.route(self.net.hosts["viewer"])
+            time.sleep(dice.uniform(0.5, 1))
+            self.look()
+        for name in cut:
+            self.cut_for_a_while(name, dice.uniform(0.5, 1.5))
         time.sleep(2)
         self.end("viewer")
         viewer = self.view("viewer", self.uri, "-o", self.folder / "viewer.bin")
         time.sleep(3)
+        self.end("bootstrap")
+        time.sleep(1)
         self.end("seeder")
         time.sleep(1)
         self.end("viewer")
         # Who knew whom before these captures began is not in them.
-        self.check(self.net.stop_captures(), "fail closed",
+        captures = self.end_captures(OCTETS // 16)
+        if silent := [n for n in ("viewer", "seeder", "bootstrap") if not captures[n]]:
+            raise Failed(f"nothing was captured of {', '.join(silent)}")
+        self.check(captures, "fail closed",
                    [c for c in claims.CLAIMS if c is not claims.contacts_come_by_dht])
 
     def plant(self, name, code):
@@ -516,7 +620,8 @@ class Lab:
                   f"{bad[0] if bad else 'the planted leak went unnoticed'}", flush=True)
             if not bad:
                 raise Failed(f"{claim.__name__} cannot fail")
-        if missed := [c.__name__ for c in self.worlds if c not in {row[0] for row in rows}]:
+        if missed := [c.__name__ for c in self.worlds if c not in {row[0] for row in rows}
+                      and c not in claims.COUNTED_CLAIMS]:
             raise Failed(f"no leak was planted for {', '.join(missed)}")
         self.planted_memory()
 
@@ -573,11 +678,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--six", action="store_true")
     parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"),
+                        help="who dies and is cut off, and for how long; drawn and printed without")
     parser.add_argument("culvert")
     parser.add_argument("dht")
     args = parser.parse_args()
     try:
-        Lab(args.culvert, args.dht, args.six).run(WHOLE if args.whole else SIX if args.six else FOUR)
+        lab = Lab(args.culvert, args.dht, args.six, args.seed)
+        lab.run(WHOLE if args.whole else SIX if args.six else FOUR)
     except Failed as failure:
         sys.exit(f"FAILED: {failure}")
     print("no wire told anything")
