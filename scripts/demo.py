@@ -29,6 +29,8 @@ import urllib.parse
 RELAYS = 6
 SECONDS = 180  # until something counts as never happening, on the slowest machine
 NETWORK = "culvert-demo"
+UNREAD = 0.05  # of a film may be of no use to a player: indexes, subtitles, padding
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Failed(Exception):
@@ -87,9 +89,13 @@ class Process:
             found = [e for e in self.events if e.get("event") == name]
         return found[-1] if found else None
 
-    def stop(self):
+    def ask_to_end(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.ask_to_end()
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
@@ -127,13 +133,14 @@ class Recorder(http.server.ThreadingHTTPServer):
     def handle_error(self, request, client_address):
         pass  # players hang up when they have enough
 
-    def covered(self):
-        """How many octets were received at least once."""
-        total = end = 0
-        for first, last in sorted(self.ranges):
-            total += max(0, last - max(first, end))
+    def gaps(self, size):
+        """(first, last) of what was not received yet."""
+        gaps, end = [], 0
+        for first, last in sorted(self.ranges) + [(size, size)]:
+            if first > end:
+                gaps.append((end, first - 1))
             end = max(end, last)
-        return total
+        return gaps
 
     def sha256(self):
         with self.lock:
@@ -152,8 +159,13 @@ class RecorderHandler(http.server.BaseHTTPRequestHandler):
         upstream = http.client.HTTPConnection(link.hostname, link.port, timeout=120)
         headers = {k: v for k, v in self.headers.items()
                    if k.lower() in ("range", "if-range", "user-agent")}
-        upstream.request("GET", f"{link.path}?{link.query}", headers=headers)
-        answer = upstream.getresponse()
+        try:
+            upstream.request("GET", f"{link.path}?{link.query}", headers=headers)
+            answer = upstream.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            upstream.close()
+            self.send_error(502, f"the link does not answer: {type(error).__name__}")
+            return
         self.send_response(answer.status)
         for key in ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "ETag"):
             if answer.getheader(key):
@@ -171,8 +183,8 @@ class RecorderHandler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(data)
                 self.server.keep(offset, data)
                 offset += len(data)
-        except OSError:
-            pass  # the player hung up
+        except (OSError, http.client.HTTPException):
+            pass  # the player hung up, or the viewer is gone
         finally:
             upstream.close()
             self.close_connection = True
@@ -198,19 +210,32 @@ def make_video(path):
 
 
 def probe(path):
-    out = subprocess.run(["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of",
-                          "json", str(path)], check=True, capture_output=True).stdout
-    return float(json.loads(out)["format"]["duration"])
+    """How many seconds it has."""
+    done = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries",
+                           "stream=codec_type:format=duration", "-of", "json", str(path)],
+                          check=False, capture_output=True)
+    known = json.loads(done.stdout or "{}") if done.returncode == 0 else {}
+    try:
+        duration = float(known["format"]["duration"]) if known["streams"] else 0
+    except (KeyError, ValueError):
+        duration = 0
+    if duration <= 0:
+        raise Failed(f"{path}: ffprobe finds no film of a known length in it; give another one")
+    return duration
 
 
 class Player:
-    """ffmpeg decoding frames from a link; framecrc prints a line a frame."""
+    """ffmpeg decoding frames from a link; framecrc prints a line a frame. With `sound` it also
+    takes the packets of all sound."""
 
-    def __init__(self, url, log, *before, seconds=None):
+    def __init__(self, url, log, *before, seconds=None, sound=False):
         command = ["ffmpeg", "-v", "warning", "-nostdin", *before, "-i", url]
         if seconds:
             command += ["-t", str(seconds)]
-        command += ["-map", "0:v:0", "-f", "framecrc", "-flush_packets", "1", "-"]
+        command += ["-map", "0:v:0"]
+        if sound:
+            command += ["-map", "0:a?", "-c:a", "copy"]
+        command += ["-f", "framecrc", "-flush_packets", "1", "-"]
         self.started = time.monotonic()
         self.first_frame = None
         self.frames = 0
@@ -222,8 +247,8 @@ class Player:
 
     def _read(self):
         for line in self.process.stdout:
-            if line.startswith(b"#"):
-                continue
+            if not line.startswith(b"0,"):
+                continue  # about the streams, or of sound
             self.frames += 1
             if self.first_frame is None:
                 self.first_frame = time.monotonic() - self.started
@@ -259,6 +284,7 @@ class Demo:
         self.ledger = str(self.build / "tools" / "culvert-ledger")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="culvert-demo-"))
         self.processes = []
+        self.players = []
         self.summary = {"ok": False}
 
     # -- processes
@@ -330,7 +356,7 @@ class Demo:
 
     def video(self):
         if self.args.video:
-            path = pathlib.Path(self.args.video)
+            path = pathlib.Path(self.args.origin, self.args.video)
             if not path.is_file():
                 raise Failed(f"{path}: no such file")
             return path.resolve()
@@ -342,9 +368,14 @@ class Demo:
         return [self.culvert, "play", *self.node_options(name, address), "--no-player", "--output",
                 str(self.folder / f"{name}.mp4"), uri]
 
+    def play(self, recorder, *before, **how):
+        with open(self.folder / "player.log", "ab") as log:
+            player = Player(recorder.url(), log, *before, **how)
+        self.players.append(player)
+        return player
+
     def play_first(self, viewer, recorder, size, duration):
-        log = open(self.folder / "player.log", "wb")
-        player = Player(recorder.url(), log, "-re")
+        player = self.play(recorder, "-re")
         path = viewer.wait_for("peer_up")
         first = player.wait_first_frame(SECONDS) + (player.started - viewer.started)
         self.summary["path_ms"] = round(path["at"] * 1000)
@@ -359,7 +390,7 @@ class Demo:
         place = int(size * target)
         missing = not any(first <= place <= last for first, last in have)
         player.stop()
-        seeker = Player(recorder.url(), log, "-ss", f"{duration * target:.2f}", seconds=1)
+        seeker = self.play(recorder, "-ss", f"{duration * target:.2f}", seconds=1)
         took = seeker.wait_first_frame(SECONDS)
         seeker.stop()
         self.summary["seek_ms"] = round(took * 1000)
@@ -392,23 +423,25 @@ class Demo:
             raise Failed("the paths are not three hops each before they meet")
 
     def play_through(self, viewer, recorder, size):
-        log = open(self.folder / "player.log", "ab")
-        player = Player(recorder.url(), log)
+        player = self.play(recorder, sound=True)
         player.wait_end(3 * SECONDS)
         # Containers have octets that no player reads: take them as a player's
         # connection would, by Range, so that the hash covers the whole file.
-        end = 0
-        for first, last in sorted(recorder.ranges) + [(size, size)]:
-            if first > end:
-                self.fetch(recorder.url(), end, first - 1)
-            end = max(end, last)
+        gaps = recorder.gaps(size)
+        unread = sum(last + 1 - first for first, last in gaps)
+        self.summary["unread_by_player"] = unread
+        if unread > size * UNREAD:
+            raise Failed(f"the player read {size - unread} of {size} octets only")
+        for first, last in gaps:
+            self.fetch(recorder.url(), first, last)
         complete = viewer.wait_for("complete")
         self.summary["goodput_mb_s"] = round(size / (complete["at"] -
                                                      self.summary["path_ms"] / 1000) / 1e6, 3)
         received, stored = recorder.sha256(), sha256_file(self.folder / "viewer.mp4")
         self.summary["sha256_equal"] = received == stored == self.sha
         say(f"Film:   {player.frames} frames decoded, goodput {self.summary['goodput_mb_s']} MB/s "
-            "(the seeder's limit)")
+            f"(the seeder's limit)\n        {size - unread} octets read by the player, {unread} that it "
+            "had no use for by the demo")
         say(f"SHA-256 of the film           {self.sha}\n"
             f"        the player's connection {received}\n"
             f"        the viewer's store      {stored}")
@@ -419,9 +452,13 @@ class Demo:
     def fetch(url, first, last):
         parts = urllib.parse.urlsplit(url)
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=120)
-        connection.request("GET", parts.path, headers={"Range": f"bytes={first}-{last}"})
-        connection.getresponse().read()
-        connection.close()
+        try:
+            connection.request("GET", parts.path, headers={"Range": f"bytes={first}-{last}"})
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(f"octets {first} to {last} did not come: {error}") from None
+        finally:
+            connection.close()
 
     def second_viewer(self, uri, size):
         before = self.ask("viewer", "status")["swarms"][0]["sent"]
@@ -468,6 +505,12 @@ class Demo:
             raise Failed("the relays' ledger has no released row")
 
     def clean(self):
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)  # who is impatient would leave half of it
+        for player in self.players:
+            player.stop()
+        for process in self.processes:
+            process.ask_to_end()
         for process in reversed(self.processes):
             process.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -480,8 +523,11 @@ def main():
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--trace", action="store_true", help="keep what the engines did")
     parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
+    parser.add_argument("--from", dest="origin", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    for number in ENDING:  # also where a shell that started this in the background ignores it
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup's
+            signal.signal(number, signal.default_int_handler)
 
     demo = Demo(args)
     status = 1
