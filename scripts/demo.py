@@ -13,12 +13,10 @@ import hashlib
 import http.client
 import http.server
 import json
-import os
 import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile

@@ -141,14 +141,14 @@ def only_first_hops(world, captures):
                 continue
             if other in world.relays and p.time >= world.dead.get(other, float("inf")):
                 continue  # received by nobody
-            if any(begin <= p.time < end for begin, end in world.cuts.get(other, ())):
-                continue  # likewise
             if any(end - 3 < p.time <= end for end in world.ended.get(name, ())):
                 continue  # killed before it could tell of this one
             if p.source == me and is_question(world, p):
                 asked[other] = asked.get(other, 0) + 1
                 if asked[other] > 12:
                     bad.append(words(world, p, "more questions than one asks for a descriptor"))
+            elif any(begin <= p.time < end for begin, end in world.cuts.get(other, ())):
+                continue  # received by nobody
             elif p.source == me:
                 bad.append(words(world, p, "a handshake or cell to a relay that is no first hop"))
             else:
@@ -307,7 +307,7 @@ RESEEDING_CLAIMS = [the_gone_give_nothing]
 
 IN_FLIGHT = 40  # cells: on their way, and while one end knows already who the other is
 CONTROL = 200  # cells that carry no onion: handshakes, circuits, who is there,
-CONTROL_A_SECOND = 5  # keepalives, descriptors
+CONTROL_A_SECOND = 2  # keepalives, descriptors
 
 
 def cells(world, packets, until=float("inf")):

@@ -47,6 +47,7 @@ import search  # noqa: E402
 RELAYS = 6
 NAME = "lab"
 MARKER = b"culvert-lab-mark"
+OPEN_MARKER = b"culvert-lab-open"  # of what is shared directly: its exit may have it in memory
 OCTETS = 6 * 1024 * 1024
 SECONDS = 300  # until something counts as never happening, on the slowest machine
 
@@ -123,13 +124,13 @@ class Lab:
         self.epoch = "60s" if six else next(
             f"{days}d" for days in (7, 6, 5) if time.time() % (days * 86400) < days * 86400 - 3600)
 
-    def make_film(self, name, octets):
+    def make_film(self, name, octets, marker=MARKER):
         path = self.folder / name
         filler = os.urandom(48 * 64)
         with open(path, "wb") as f:
             for i in range(octets // 64):
                 at = (i * 7) % 3000
-                f.write(MARKER + filler[at:at + 40] + i.to_bytes(8, "big"))
+                f.write(marker + filler[at:at + 40] + i.to_bytes(8, "big"))
         return path
 
     def start(self, name, *args):
@@ -429,11 +430,11 @@ class Lab:
     def through_an_exit(self):
         print("a direct swarm through a swarm exit", flush=True)
         self.net.start_captures("exit")
-        film = self.make_film("direct.bin", OCTETS // 4)
+        film = self.make_film("direct.bin", OCTETS // 4, OPEN_MARKER)
         internet = self.start("internet", "share", "", "--direct", film)
         shared = internet.wait_for("shared")
         uri = shared["uri"]
-        world = claims.World(NAME, self.net.hosts, ["viewer3"], self.relays, swarm_id(uri), MARKER)
+        world = claims.World(NAME, self.net.hosts, ["viewer3"], self.relays, swarm_id(uri), OPEN_MARKER)
         world.exits, world.internet = self.exits, "internet"
         world.internet_port = int(shared["address"].rsplit(":", 1)[1])
         viewer = self.view("viewer3", uri, "-o", self.folder / "viewer3.bin")
@@ -490,7 +491,7 @@ class Lab:
         seeder.wait_for("shared")
         shutil.rmtree(self.folder / "viewer", ignore_errors=True)
         (self.folder / "viewer.bin").unlink()
-        viewer = self.view("viewer", self.uri, "-o", self.folder / "viewer.bin")
+        self.view("viewer", self.uri, "-o", self.folder / "viewer.bin")
         self.wait_for_octets("viewer", OCTETS // 16)
         self.look()
         for relay in killed:
@@ -501,7 +502,7 @@ class Lab:
             self.cut_for_a_while(name, dice.uniform(0.5, 1.5))
         time.sleep(2)
         self.end("viewer")
-        viewer = self.view("viewer", self.uri, "-o", self.folder / "viewer.bin")
+        self.view("viewer", self.uri, "-o", self.folder / "viewer.bin")
         time.sleep(3)
         self.end("bootstrap")
         time.sleep(1)
