@@ -533,6 +533,8 @@ class Lab:
         at = self.world.address
         stranger = self.relays[-1]
         self.world.first_hops["viewer"].discard(stranger)
+        for world in self.worlds.values():  # who died in this one would excuse what is planted
+            world.dead, world.cuts, world.ended = {}, {}, {}
         key = self.world.swarm_id[:20]
         # IP_MTU_DISCOVER and IP_TTL, or their twins
         dont = f"s.setsockopt({'41, 23' if self.six else '0, 10'}, 2); "
