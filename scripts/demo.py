@@ -39,6 +39,27 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+class Ending:
+    """Ctrl-C, which counts once, and not in the midst of a start: nobody would stop what was begun."""
+
+    def __init__(self):
+        self.starting = self.asked = False
+
+    def __call__(self, *_):
+        if not self.asked:
+            self.asked = True
+            if not self.starting:
+                raise KeyboardInterrupt
+
+    def __enter__(self):
+        self.starting = True
+
+    def __exit__(self, *_):
+        self.starting = False
+        if self.asked:
+            raise KeyboardInterrupt
+
+
 class Process:
     """A program whose standard output is one JSON object a line."""
 
@@ -274,8 +295,9 @@ class Player:
 
 
 class Demo:
-    def __init__(self, args):
+    def __init__(self, args, ending):
         self.args = args
+        self.ending = ending
         self.build = pathlib.Path(args.build).resolve()
         self.culvert = str(self.build / "src" / "cli" / "culvert")
         self.dht = str(self.build / "tools" / "culvert-dht")
@@ -288,9 +310,9 @@ class Demo:
     # -- processes
 
     def start(self, name, command):
-        process = Process(name, command, self.folder / f"{name}.log")
-        self.processes.append(process)
-        return process
+        with self.ending:
+            self.processes.append(Process(name, command, self.folder / f"{name}.log"))
+        return self.processes[-1]
 
     def node_options(self, name, address):
         state = self.folder / name
@@ -368,9 +390,9 @@ class Demo:
 
     def play(self, recorder, *before, **how):
         with open(self.folder / "player.log", "ab") as log:
-            player = Player(recorder.url(), log, *before, **how)
-        self.players.append(player)
-        return player
+            with self.ending:
+                self.players.append(Player(recorder.url(), log, *before, **how))
+        return self.players[-1]
 
     def play_first(self, viewer, recorder, size, duration):
         player = self.play(recorder, "-re")
@@ -523,11 +545,12 @@ def main():
     parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
     parser.add_argument("--from", dest="origin", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    ending = Ending()
     for number in ENDING:  # also where a shell that started this in the background ignores it
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup's
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, ending)
 
-    demo = Demo(args)
+    demo = Demo(args, ending)
     status = 1
     try:
         demo.run()
