@@ -224,7 +224,7 @@ class Page(programs.Case):
             browser.go(self.page)
             browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
             browser.type("#link", uri + ENTER)
-            browser.wait("document.querySelector('#recordings button')", 300)
+            browser.wait("document.querySelector('#recordings button') !== null", 120)
             browser.wait("/over|Nobody broadcasts/.test(document.getElementById('screen').textContent"
                          " + document.getElementById('clock').textContent)", 120)
             self.assertIn("evening.mp4",
