@@ -20,19 +20,25 @@ void cli_contacts_of_link(struct cli_settings *s, const struct node_uri *uri) {
 
 static enum cv_err read_list(FILE *f, const char *path, struct cv_addr *ret, size_t cap,
                              size_t *ret_count, struct io_why *why) {
-    char line[256];
-    for (unsigned number = 1; *ret_count < cap && fgets(line, sizeof line, f); number++) {
-        line[strcspn(line, "\r\n")] = 0;
-        const char *text = line + strspn(line, " \t");
+    char *line = NULL;
+    size_t room = 0;
+    enum cv_err err = CV_ERR_OK;
+    for (unsigned number = 1; !err && *ret_count < cap && getline(&line, &room, f) > 0; number++) {
+        char *text = line + strspn(line, " \t");
+        text[strcspn(text, " \t\r\n")] = 0;
         if (*text == 0 || *text == '#')
             continue;
-        if (cv_addr_parse(text, &ret[*ret_count]) != CV_ERR_OK) {
+        if (cv_addr_parse(text, &ret[*ret_count]) == CV_ERR_OK) {
+            ++*ret_count;
+        } else {
             io_why_set(why, "%s:%u: '%.80s' is not IP:PORT", path, number, text);
-            return CV_ERR_STORE;
+            err = CV_ERR_STORE;
         }
-        ++*ret_count;
     }
-    return ferror(f) ? io_why_errno(why, path, errno) : CV_ERR_OK;
+    if (!err && ferror(f))
+        err = io_why_errno(why, path, errno);
+    free(line);
+    return err;
 }
 
 enum cv_err cli_contacts_installed(struct cv_addr *ret, size_t cap, size_t *ret_count,

@@ -76,6 +76,11 @@ static void begin(struct cli_visitor *v) {
         refuse(v, CLI_USAGE, why);
         return;
     }
+    /* What the node was told holds for whoever says nothing of it, such as the page. */
+    if (!v->settings.upload_limit)
+        v->settings.upload_limit = v->c->s->upload_limit;
+    if (!v->settings.download_limit)
+        v->settings.download_limit = v->c->s->download_limit;
     if (v->c->s->verb == CLI_RELAY) {
         refuse(v, CLI_STATE,
                "the node on this folder is a relay and does nothing else; name another folder with "

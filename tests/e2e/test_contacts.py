@@ -37,7 +37,7 @@ class Contacts(programs.Case):
         self.start(*args).wait_for("dht_ready")
 
     def test_the_installed_list(self):
-        self.list.write_text(f"# long-lived nodes\n\n{self.contact}\n")
+        self.list.write_text(f"# long-lived nodes{' and' * 100}\n\n  {self.contact} \n")
         self.joins("node", *self.options("v"))
         # Who is told somebody asks nobody else.
         status, _, err = programs.run("get", *self.options("w", "--bootstrap", "127.9.9.9:9"),

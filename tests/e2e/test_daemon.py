@@ -254,6 +254,17 @@ class Daemon(programs.Case):
                          (3, ["culvert: the node on this folder is a relay and does nothing else; "
                               "name another folder with --state"]))
 
+    def test_its_limits_hold_for_those_who_name_none(self):
+        self.node("s")
+        _, v = self.node("v", "--download-limit", "200k")
+        film = self.film(800_000)
+        share = self.start("share", "--state", self.folder / "s", "--direct", "--json", film)
+        shared, begun = share.wait_for("shared"), time.monotonic()
+        status, _, err = programs.run("get", *v, "--peer", shared["address"], "-o",
+                                      self.folder / "copy", shared["uri"])
+        self.assertEqual(status, 0, err)
+        self.assertGreater(time.monotonic() - begun, 800_000 / (200 * 1024) * 0.9)
+
     def test_interrupted(self):
         _, v = self.node("v")
         self.node("s")
