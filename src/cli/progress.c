@@ -57,7 +57,7 @@ static enum node_swarm_mode mode_of(const struct node *n, cv_handle swarm) {
 }
 
 void cli_progress_full(struct cli_progress *p, const char *why, const char *what) {
-    char sentence[sizeof((struct io_why *)0)->text + 64];
+    char sentence[sizeof(struct io_why) + 64];
     snprintf(sentence, sizeof sentence, "%s; %s pauses until there is room", why, what);
     cli_progress_event(p, "disk_full", sentence, json_pack("{s:o}", "why", cli_json_text(why)));
 }
