@@ -53,12 +53,14 @@ enum cv_err node_point(struct node *n, struct cv_now now, cv_handle swarm,
     struct node_pointing *p = pointing_of(s, channel);
     if (!p)
         return CV_ERR_NOMEM;
-    if (p->hidden)
-        tun_hidden_close(n->client, &now, p->hidden);
+    /* The new one goes the ways of the old one: it takes over its third hops. */
+    cv_handle before = p->hidden;
     p->hidden = 0;
     p->writes = true;
     memcpy(p->octets, recordings, NODE_RECORDINGS_OCTETS);
     begin(n, now, p);
+    if (before)
+        tun_hidden_close(n->client, &now, before);
     node_settle(n, now);
     return CV_ERR_OK;
 }

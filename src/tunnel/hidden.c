@@ -329,6 +329,25 @@ static enum cv_err hidden_begin(struct tunnel *t, const struct cv_now *now, cons
     return hidden_new(all, swarm_id, len, secret, ret);
 }
 
+static bool has_thirds(const struct tun_hidden *h) {
+    return h->seeder || (h->pointer && h->pointer->writes);
+}
+
+/* A swarm has one set of third hops, whether we share it, write its pointer, or both, and
+ * also when a pointer is begun anew to say something else: two sets are twice as many relays
+ * that see our second layer. */
+static void thirds_begin(struct tun_hidden *h) {
+    uint32_t cursor = 0;
+    const struct tun_hidden *other;
+    while ((other = tun_handles_next(&h->all->swarms, &cursor)))
+        if (other != h && has_thirds(other) &&
+            memcmp(other->swarm_secret.s, h->swarm_secret.s, sizeof h->swarm_secret.s) == 0) {
+            h->third = other->third;
+            return;
+        }
+    tun_third_init(&h->third, tun_hidden_rng(h));
+}
+
 enum cv_err tun_hidden_view(struct tunnel *t, const struct cv_now *now, const void *swarm_id,
                             size_t len, const uint8_t *secret, cv_handle *ret) {
     struct tun_hidden *h;
@@ -362,6 +381,7 @@ enum cv_err tun_hidden_share(struct tunnel *t, const struct cv_now *now, const v
     }
     h->seeder->joins_max = joins;
     h->info.seeder = true;
+    thirds_begin(h);
     tun_seeder_init(h, viewer);
     *ret = h->handle;
     return CV_ERR_OK;
@@ -380,8 +400,10 @@ enum cv_err tun_hidden_point(struct tunnel *t, const struct cv_now *now, const v
         return CV_ERR_NOMEM;
     }
     h->pointer->writes = pointer != NULL;
-    if (pointer)
+    if (pointer) {
         memcpy(h->pointer->octets, pointer, TUN_POINTER);
+        thirds_begin(h);
+    }
     *ret = h->handle;
     return CV_ERR_OK;
 }

@@ -219,7 +219,6 @@ struct tun_seeder {
     bool viewer;
     struct tun_point point[TUN_POINTS];
     cv_usec point_at, point_pause;
-    struct tun_third third;         /* hops before whoever is called or named to us */
     struct tun_service now, before; /* this period's and the last one's */
     cv_usec before_until;
     struct tun_publication publication[TUN_PUBLICATIONS];
@@ -259,8 +258,9 @@ struct tun_hidden {
     cv_handle handle;
     struct tun_swarm_secret swarm_secret;
     struct tun_hidden_info info;
-    uint8_t pace;       /* Mbit/s that each joined road keeps; 0: none */
-    cv_usec refused_at; /* when a relay last would not keep it; 0: never */
+    uint8_t pace;           /* Mbit/s that each joined road keeps; 0: none */
+    cv_usec refused_at;     /* when a relay last would not keep it; 0: never */
+    struct tun_third third; /* who shares or points: hops before whoever is called or named to us */
     struct tun_run_on runs_on[TUN_PACED_JOINS_MAX]; /* roads that are over and keep it */
     struct tun_viewer *viewer;                      /* one of the three */
     struct tun_seeder *seeder;

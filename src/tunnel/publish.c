@@ -295,14 +295,17 @@ void tun_publish_on_reply(struct tun_hidden *h, struct tun_publication *p, const
 
 /* ---- when ---- */
 
-/* Where the other way ends, or ended, this one does not. Who writes a channel's pointer need
- * not be a seeder; then there are no third hops that stay. */
+/* Whoever writes shows where his ways end, again every hour and for days. Who only reads a
+ * pointer shows nobody anything. */
+static const struct tun_third *third_of(const struct tun_hidden *h) {
+    return h->seeder || h->pointer->writes ? &h->third : NULL;
+}
+
+/* Where the other way ends, or ended, this one does not. */
 static void copy_open(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c) {
     const struct tun_copy *other = &p->copy[c == p->copy];
-    struct tun_path_request req = {.purpose = TUN_PURPOSE_PUBLISH,
-                                   .avoid = &other->last,
-                                   .avoids = 1,
-                                   .third = h->seeder ? &h->seeder->third : NULL};
+    struct tun_path_request req = {
+        .purpose = TUN_PURPOSE_PUBLISH, .avoid = &other->last, .avoids = 1, .third = third_of(h)};
     enum cv_err err = tun_road_open(h, &c->road, TUN_ROAD_PUBLISH, p, &req);
     if (!err) {
         tun_road_last(&c->road, c->last);

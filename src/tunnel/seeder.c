@@ -25,7 +25,6 @@ void tun_seeder_init(struct tun_hidden *h, bool viewer) {
     struct tun_seeder *s = h->seeder;
     s->viewer = viewer;
     s->publish_at = CV_USEC_NEVER;
-    tun_third_init(&s->third, tun_hidden_rng(h));
     /* In thousandths: one in ten seconds is less than a unit a second. */
     uint64_t rate = h->all->hurry ? 1000 : 1000000 / TUN_INTRO_EVERY_MS;
     cv_tokenbucket_init(&s->introductions, rate, TUN_INTRO_BURST * 1000, now(h));
@@ -222,7 +221,7 @@ static void point_open(struct tun_hidden *h) {
                                    .avoid = (const uint8_t(*)[CV_KEY])taken,
                                    .avoids = n,
                                    .apart = apart.fronts ? &apart : NULL,
-                                   .third = &s->third};
+                                   .third = &h->third};
     if (!p)
         return;
     enum cv_err err = tun_road_open(h, &p->road, TUN_ROAD_POINT, p, &req);
@@ -330,8 +329,7 @@ static void newest_join(const struct tun_hidden *h, const struct tun_join *j,
 static enum cv_err join_open(struct tun_hidden *h, struct tun_join *j) {
     struct tun_directory *dir = tun_client_directory(h->all->t);
     struct tun_relay *rp = tun_directory_find_d(dir, j->where.rp, j->where.d);
-    struct tun_path_request req = {
-        .purpose = TUN_PURPOSE_JOIN, .named = rp, .third = &h->seeder->third};
+    struct tun_path_request req = {.purpose = TUN_PURPOSE_JOIN, .named = rp, .third = &h->third};
     struct tun_path_apart apart;
     newest_join(h, j, &apart);
     req.apart = apart.fronts ? &apart : NULL;

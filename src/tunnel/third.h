@@ -1,11 +1,11 @@
 /*
- * The third layer: the hops that stand behind L in a seeder's circuits, and stay for
- * days (docs/protocol/tunnel.md, roles and paths). Whoever lets a seeder come as often
- * as he likes sees the same few relays before him. Each one he sees is one more that may
- * be his and then shows him a second-layer guard.
+ * The third layer: the hops that stand behind L in a seeder's circuits and in those of who
+ * writes a pointer, and stay for days (docs/protocol/tunnel.md, roles and paths). Whoever
+ * lets a seeder come as often as he likes sees the same few relays before him. Each one he
+ * sees is one more that may be his and then shows him a second-layer guard.
  *
- * Nothing is kept but a key, drawn for each swarm that is shared and for as long as it
- * is: a swarm's third hops are those that the key puts first among the relays there are,
+ * Nothing is kept but a key, drawn for each swarm that is shared or pointed at and for as long
+ * as it is: a swarm's third hops are those that the key puts first among the relays there are,
  * by weight. So two swarms of one seeder have different ones, and which they are has
  * nothing to do with its guards (docs/decisions/0088).
  */

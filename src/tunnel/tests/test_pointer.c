@@ -204,6 +204,57 @@ Test(tun_pointer, one_last_hop_that_lies_hides_nothing) {
     }
 }
 
+/* Third hops of the circuits that a node has now for hidden swarms, added to those seen. */
+static unsigned add_thirds(struct village *v, unsigned node, uint8_t seen[][CV_KEY], unsigned n) {
+    cv_handle circuit[TUN_CIRCUITS_MAX];
+    size_t count = tun_circuit_list(v->w->node[node].t, TUN_USER_HIDDEN, circuit, TUN_CIRCUITS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const struct tun_relay_ref *third = tun_circuit_hop(v->w->node[node].t, circuit[i], 2);
+        bool known = tun_circuit_hop(v->w->node[node].t, circuit[i], 3) == NULL; /* of three */
+        for (unsigned k = 0; k < n; k++)
+            known |= memcmp(seen[k], third->identity, CV_KEY) == 0;
+        if (!known && n < WORLD_NODES)
+            memcpy(seen[n++], third->identity, CV_KEY);
+    }
+    return n;
+}
+
+static unsigned watch_thirds(struct village *v, unsigned node, uint8_t seen[][CV_KEY], unsigned n) {
+    for (unsigned i = 0; i < 150; i++) {
+        world_run(v->w, CV_MSEC(2));
+        n = add_thirds(v, node, seen, n);
+    }
+    world_run(v->w, CV_SEC(2));
+    return n;
+}
+
+/* Who writes shows the DHT where the ways end: what stands before that is not another relay each
+ * time, nor when something else is written, or the same swarm is shared. */
+Test(tun_pointer, whose_writer_keeps_its_third_hops_shows_few_relays_its_second_layer) {
+    for (uint64_t seed = 11; seed < 14; seed++) {
+        struct village *v = village_new(&(struct sim_config){.seed = seed}, 14);
+        sim_path_default(v->w->sim, &(struct sim_path){.delay = CV_MSEC(1)});
+        world_run(v->w, CV_SEC(4));
+        unsigned writer = village_client(v), n = 0;
+        uint8_t seen[WORLD_NODES][CV_KEY];
+        cv_handle h = 0;
+        world_run(v->w, CV_SEC(4));
+        for (uint8_t i = 1; i <= 20; i++) {
+            cv_handle before = h;
+            struct cv_now now = world_now(v->w, writer);
+            h = point(v, writer, channel, NULL, i); /* as node_point() does: first the new one */
+            tun_hidden_close(v->w->node[writer].t, &now, before);
+            n = watch_thirds(v, writer, seen, n);
+        }
+        cr_expect_eq(state(v, writer, h), TUN_HIDDEN_SHARED, "seed %lu", seed);
+        cr_expect(n >= 2 && n <= 2 * TUN_THIRDS, "seed %lu: %u third hops", seed, n);
+        (void)village_share(v, writer, channel, /* viewer= */ false);
+        n = watch_thirds(v, writer, seen, n);
+        cr_expect_leq(n, 2 * TUN_THIRDS, "seed %lu: %u with those of a seeder", seed, n);
+        village_free(v);
+    }
+}
+
 Test(tun_pointer, ends_with_its_circuits) {
     struct village *v = six(9);
     unsigned reader = village_client(v);
