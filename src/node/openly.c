@@ -60,30 +60,36 @@ void node_openly_hang_up(struct node *n, struct cv_now now, struct node_swarm *s
     forget(n, now, s);
 }
 
+static void nobody(struct node *n, struct cv_now now, struct node_swarm *s) {
+    node_openly_hang_up(n, now, s);
+    node_event_push(
+        n, &(struct node_event){.kind = NODE_EVENT_NOBODY, .swarm = node_swarm_handle(n, s)});
+}
+
+/* What ppsp says first goes right behind the question: the answer to both comes after one
+ * round trip. Whichever of them gets lost is said again after the same quarter of a second. */
 static void ask(struct node *n, struct cv_now now, struct node_swarm *s) {
+    struct cv_endpoint ep = cv_endpoint_circuit(s->circuit, 0);
+    struct ppsp_peer_props props = {.mtu = TUN_MTU_FORWARD, .hidden = true, .initiate = true};
     uint8_t body[4 + 2 + NODE_URI_SWARM_ID_MAX];
     struct cv_wr w = cv_wr_init(body, sizeof body);
     struct tun_open m = {.swarm_id = s->cfg.uri.swarm_id, .len = s->cfg.uri.swarm_id_len};
     tun_open_write(&w, &m);
     if (w.err || tun_request(n->client, &now, s->circuit, TUN_CMD_OPEN, body + 4, cv_wr_len(&w) - 4,
-                             &s->transaction))
+                             &s->transaction)) {
         node_openly_hang_up(n, now, s);
+        return;
+    }
+    enum cv_err err = ppsp_peer_add(s->engine, now, s->ppsp, &ep, &props);
+    if (err && err != CV_ERR_EXIST)
+        nobody(n, now, s);
 }
 
 static void answered(struct node *n, struct cv_now now, struct node_swarm *s,
                      const struct tun_event *ev) {
-    struct cv_endpoint ep = cv_endpoint_circuit(s->circuit, 0);
-    struct ppsp_peer_props props = {.mtu = TUN_MTU_FORWARD, .hidden = true, .initiate = true};
-    if (ev->reply.transaction != s->transaction)
-        return;
-    enum cv_err err = ev->reply.err || ev->reply.command != TUN_CMD_OPENED
-                          ? CV_ERR_NOENT
-                          : ppsp_peer_add(s->engine, now, s->ppsp, &ep, &props);
-    if (err == CV_ERR_OK || err == CV_ERR_EXIST)
-        return; /* EXIST: the answer came twice */
-    node_openly_hang_up(n, now, s);
-    node_event_push(
-        n, &(struct node_event){.kind = NODE_EVENT_NOBODY, .swarm = node_swarm_handle(n, s)});
+    if (ev->reply.transaction == s->transaction &&
+        (ev->reply.err || ev->reply.command != TUN_CMD_OPENED))
+        nobody(n, now, s);
 }
 
 void node_openly_on_circuit(struct node *n, struct cv_now now, const struct tun_event *ev) {

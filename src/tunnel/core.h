@@ -228,7 +228,8 @@ struct tun_hop {
     uint8_t ttl, extends;
     bool spoken;        /* a cell of the owner arrived: CREATED has */
     bool extended;      /* the next hop answered */
-    bool open;          /* DATAGRAMs go to the node: OPEN was answered */
+    bool open;          /* DATAGRAMs go to the node: OPEN was answered, */
+    bool opening;       /* or is being: what comes right behind it finds it answered */
     bool exit;          /* EXITs go to the node: CONNECT was answered */
     bool asked;         /* the node knows this hop */
     uint32_t extending; /* transaction of the EXTEND under way */

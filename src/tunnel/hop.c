@@ -179,6 +179,8 @@ enum cv_err tun_answer(struct tunnel *t, const struct cv_now *now, cv_handle hop
     cv_wr_bytes(&w, body, len);
     if (command == TUN_CMD_OPENED)
         h->open = true;
+    if (command == TUN_CMD_OPENED || command == TUN_CMD_ERROR)
+        h->opening = false;
     if (command == TUN_CMD_CONNECTED)
         h->exit = true;
     tun_hop_answer(t, now, h, command, all, cv_wr_len(&w));
@@ -643,10 +645,12 @@ static void on_request(struct tunnel *t, const struct cv_now *now, struct tun_ho
             tun_hop_error(t, now, h, transaction, TUN_ERROR_BUSY, NULL, 0);
         break;
     case TUN_CMD_OPEN:
-        if (tun_hop_is_free(h) || h->open)
+        if (tun_hop_is_free(h) || h->open) {
+            h->opening = true;
             ask_node(t, now, h, in->command, transaction, &r);
-        else
+        } else {
             tun_hop_error(t, now, h, transaction, TUN_ERROR_REFUSED, NULL, 0);
+        }
         break;
     case TUN_CMD_CONNECT:
         if ((t->cfg.relay_flags & TUN_RELAY_EXIT) && (tun_hop_is_free(h) || h->exit))
@@ -709,7 +713,7 @@ static void on_command(struct tunnel *t, const struct cv_now *now, struct tun_ho
     }
     if (h->spliced || h->spliced_away) {
         tun_hop_spliced_datagram(t, now, h, in);
-    } else if (h->open) {
+    } else if (h->open || h->opening) {
         struct tun_event ev = {.kind = TUN_EVENT_HOP_DATAGRAM,
                                .hop_datagram = {.from = cv_endpoint_circuit(h->handle, 0),
                                                 .buf = in->data,

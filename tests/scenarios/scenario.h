@@ -59,6 +59,7 @@ bool scenario_crash_resume(const struct scenario_args *args, struct scenario_res
 bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_comes_back(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_recordings(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_first_octet(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_near(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hidden(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_reach(const struct scenario_args *args, struct scenario_result *ret);

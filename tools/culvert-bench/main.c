@@ -210,7 +210,16 @@ int main(int argc, char **argv) {
         options,
         on_option,
         "ppsp | tunnel | hidden | relay | ledger | sim | dht | gateway",
-        "Measures; docs/performance.md explains the figures.",
+        "Measures; docs/performance.md explains the figures."
+        "\v"
+        "Of 'tunnel', after the film: build_ms_median is how long a circuit of three hops takes "
+        "over "
+        "links that are there, path_rtt_ms_median a question to its last hop and back, "
+        "first_octet_ms_median and first_octet_rtts_median the first verified chunk of a film that "
+        "the last hop shares, in milliseconds and in such round trips; one circuit after the "
+        "other, 20 for each of the runs. start_ms_median is how long the process of a viewer with "
+        "an empty "
+        "state folder takes to its first peer.",
         NULL,
         NULL,
         NULL};

@@ -2,10 +2,15 @@
  * process a hop. */
 #include <stdio.h>
 
-#include "culvert-bench/world.h"
+#include "culvert-bench/circuits.h"
+
+static void set(json_t *o, const char *name, double value) {
+    json_object_set_new(o, name, json_real(value));
+}
 
 json_t *bench_tunnel(const struct bench_options *o) {
     static struct world w;
+    static struct circuits_figures built;
     char in[300];
     snprintf(in, sizeof in, "%s/film", bench_folder());
     bench_make_file(in, o->mib);
@@ -16,8 +21,16 @@ json_t *bench_tunnel(const struct bench_options *o) {
     const char *uri = json_string_value(json_object_get(shared, "uri"));
     const char *relay = json_string_value(json_object_get(shared, "relay"));
     world_view(&w, o, in, (const char *[]){"--at", relay, uri, NULL}, 0);
-    json_decref(shared);
     if (w.hops != 3)
         bench_die("the circuit has %d hops, not 3", w.hops);
-    return world_end(&w, o, 3);
+    circuits_measure(&w, o, world_runs(o), uri, &built);
+    json_decref(shared);
+    json_t *ret = world_end(&w, o, 3);
+    json_object_set_new(ret, "circuits", json_integer(built.count));
+    set(ret, "build_ms_median", built.build_ms[built.count / 2]);
+    set(ret, "build_ms_max", built.build_ms[built.count - 1]);
+    set(ret, "path_rtt_ms_median", built.rtt_ms[built.count / 2]);
+    set(ret, "first_octet_ms_median", built.first_ms[built.count / 2]);
+    set(ret, "first_octet_rtts_median", built.first_rtts[built.count / 2]);
+    return ret;
 }

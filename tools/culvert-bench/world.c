@@ -8,10 +8,10 @@
 static struct spawn *start(struct world *w, const char *verb, const char *name, char state[300],
                            const char *more[]) {
     char listen[32];
-    const char *argv[SPAWN_ARGS_MAX] = {bench_culvert(), verb,        "--json",   "--state",
-                                        state,           "--listen",  listen,     "--bootstrap",
-                                        w->bootstrap,    "--network", "bench",    "--quick-start",
-                                        "--epoch",       "60s",       "--buffer", w->buffer};
+    const char *argv[SPAWN_ARGS_MAX] = {
+        bench_culvert(), verb,          "--json",     "--state",   state,         "--listen",
+        listen,          "--bootstrap", w->bootstrap, "--network", WORLD_NETWORK, "--quick-start",
+        "--epoch",       "60s",         "--buffer",   w->buffer};
     size_t n = 16;
     int number = ++w->numbers;
     snprintf(state, 300, "%s/%s%d", bench_folder(), name, number);
@@ -60,6 +60,18 @@ static void count(struct world *w) {
         bench_count(w->counts, w->viewer_state[i]);
 }
 
+void world_relay_address(const struct world *w, unsigned i, struct cv_addr *ret) {
+    char state[300];
+    snprintf(state, sizeof state, "%s/%s%u", bench_folder(), w->p[i + 1]->name, i + 1);
+    const char *ask[] = {bench_culvert(), "status", "--json", "--state", state, NULL};
+    json_t *o = spawn_ask(ask);
+    json_t *socket = json_object_get(json_object_get(o, "sockets"), "main");
+    const char *text = json_string_value(json_object_get(socket, "address"));
+    if (!text || cv_addr_parse(text, ret))
+        bench_die("%s: no address", state);
+    json_decref(o);
+}
+
 static void copy_name(char out[300], unsigned i) {
     snprintf(out, 300, "%s/copy%u", bench_folder(), i);
 }
@@ -74,13 +86,13 @@ static void view(struct world *w, unsigned i, const char *more[]) {
 }
 
 /* Milliseconds from its start to its peer, and from there to the first chunk. */
-static void begun(struct world *w, unsigned i, double *build_ms, double *first_ms) {
+static void begun(struct world *w, unsigned i, double *start_ms, double *first_ms) {
     json_t *up = spawn_wait(w->viewer[i], "peer_up", 60);
-    *build_ms = (bench_now() - w->viewer[i]->started) * 1e3;
+    *start_ms = (bench_now() - w->viewer[i]->started) * 1e3;
     w->hops = (int)json_integer_value(json_object_get(up, "hops"));
     json_decref(up);
     json_decref(spawn_wait(w->viewer[i], "first_chunk", 60));
-    *first_ms = (bench_now() - w->viewer[i]->started) * 1e3 - *build_ms;
+    *first_ms = (bench_now() - w->viewer[i]->started) * 1e3 - *start_ms;
 }
 
 static void leave(struct world *w, unsigned i) {
@@ -93,13 +105,13 @@ static void leave(struct world *w, unsigned i) {
 
 /* The clock runs from the first chunk that any of them has to the moment when the
  * last of them has everything. */
-static void fetch_whole(struct world *w, const char *in, const char *more[], double *build_ms,
+static void fetch_whole(struct world *w, const char *in, const char *more[], double *start_ms,
                         double *first_ms) {
     char sum_in[65], out[300];
     double unused[2];
     for (unsigned i = 0; i < w->streams; i++)
         view(w, i, more);
-    begun(w, 0, build_ms, first_ms);
+    begun(w, 0, start_ms, first_ms);
     double at = bench_now(), before = all_cpu(w);
     for (unsigned i = 1; i < w->streams; i++)
         begun(w, i, &unused[0], &unused[1]);
@@ -123,25 +135,25 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static unsigned runs_of(const struct bench_options *o) {
+unsigned world_runs(const struct bench_options *o) {
     return o->runs < 1 ? 1 : o->runs > WORLD_RUNS_MAX ? WORLD_RUNS_MAX : o->runs;
 }
 
 void world_view(struct world *w, const struct bench_options *o, const char *file,
                 const char *more[], unsigned pause_s) {
-    unsigned runs = runs_of(o);
+    unsigned runs = world_runs(o);
     if (o->streams < 1 || o->streams > WORLD_STREAMS_MAX)
         bench_die("--streams: 1 to %d", WORLD_STREAMS_MAX);
     w->streams = o->streams;
-    fetch_whole(w, file, more, &w->build_ms[0], &w->first_ms[0]);
+    fetch_whole(w, file, more, &w->start_ms[0], &w->first_ms[0]);
     for (unsigned i = 1; i < runs; i++) {
         if (pause_s)
             sleep(pause_s);
         view(w, 0, more);
-        begun(w, 0, &w->build_ms[i], &w->first_ms[i]);
+        begun(w, 0, &w->start_ms[i], &w->first_ms[i]);
         leave(w, 0);
     }
-    qsort(w->build_ms, runs, sizeof *w->build_ms, compare);
+    qsort(w->start_ms, runs, sizeof *w->start_ms, compare);
     qsort(w->first_ms, runs, sizeof *w->first_ms, compare);
 }
 
@@ -149,11 +161,11 @@ json_t *world_end(struct world *w, const struct bench_options *o, int hops) {
     while (w->count)
         spawn_stop(w->p[--w->count]);
     double mb = o->mib * 1.048576 * w->streams;
-    unsigned mid = runs_of(o) / 2;
+    unsigned mid = world_runs(o) / 2;
     return json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:s, s:i, s:o}", "hops", hops, "streams",
                      (int)w->streams, "mb_per_s", mb / w->seconds, "cpu_s_per_gb",
-                     w->cpu_s * 1000 / mb, "build_ms_median", w->build_ms[mid], "build_ms_max",
-                     w->build_ms[runs_of(o) - 1], "first_octet_ms_median", w->first_ms[mid],
+                     w->cpu_s * 1000 / mb, "start_ms_median", w->start_ms[mid], "start_ms_max",
+                     w->start_ms[world_runs(o) - 1], "first_octet_ms_median", w->first_ms[mid],
                      "sha256", w->sha256, "processes",
                      WORLD_RELAYS + 1 + (int)w->streams + (hops > 3), "counts", w->counts);
 }

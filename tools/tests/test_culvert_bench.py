@@ -5,11 +5,12 @@ import json
 import subprocess
 import sys
 
-CARRIED = ["hops", "streams", "mb_per_s", "cpu_s_per_gb", "build_ms_median", "build_ms_max",
+CARRIED = ["hops", "streams", "mb_per_s", "cpu_s_per_gb", "start_ms_median", "start_ms_max",
            "first_octet_ms_median"]
 KEYS = {
     "ppsp": ["mib_per_s", "cpu_s_per_gib", "cpu_s_per_gib_seeder", "rate_ratio", "cpu_ratio", "rss_mib_seeder", "rss_mib_viewer", "first_chunk_ms"],
-    "tunnel": CARRIED,
+    "tunnel": CARRIED + ["circuits", "build_ms_median", "build_ms_max", "path_rtt_ms_median",
+                         "first_octet_rtts_median"],
     "hidden": CARRIED,
     "ledger": ["import_s_1e6", "import_cpu_s_1e6", "cold_rank_cpu_s_1e6", "import_single_s_1e6", "cold_rank_s_1e6", "cold_open_s_1e6", "rerank_ms", "gate_us",
                "flow_ms", "maxflow_s", "octets_per_record", "durable_records_per_s", "signed_per_s",

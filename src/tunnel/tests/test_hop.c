@@ -416,6 +416,44 @@ Test(tun_hop, a_circuit_at_rest_is_small) {
                   4096);
 }
 
+/* ---- OPEN ---- */
+
+static void say_nothing(struct world_node *n, const struct cv_now *now,
+                        const struct tun_event *ev) {
+    (void)n, (void)now, (void)ev;
+}
+
+/* They may come in one batch, and the node hears of both after it. */
+Test(tun_hop, what_comes_right_behind_an_open_is_the_nodes_until_it_says_no) {
+    struct world *w = world_new(&(struct sim_config){.seed = 4});
+    for (unsigned i = 0; i < 3; i++)
+        world_relay(w, NULL);
+    unsigned client = world_client(w, NULL);
+    w->node[2].on_event = say_nothing;
+    w->node[2].keep_datagrams = true;
+    cv_handle c = world_circuit(w, client, chain, 3);
+    cr_assert_neq(c, 0);
+    cr_expect_eq(send_to(w, client, c, 0, "early", 5), CV_ERR_OK);
+    cr_expect_eq(world_count(w, 2, TUN_EVENT_HOP_DATAGRAM), 0);
+
+    (void)world_request(w, client, c, TUN_CMD_OPEN, "\x01\0a", 3);
+    cr_expect_eq(send_to(w, client, c, 0, "hello", 5), CV_ERR_OK);
+    struct world_event *asked = world_find(w, 2, TUN_EVENT_REQUEST, 0);
+    cr_assert_not_null(asked);
+    cr_assert_eq(world_count(w, 2, TUN_EVENT_HOP_DATAGRAM), 1);
+    cr_expect_eq(world_find(w, 2, TUN_EVENT_HOP_DATAGRAM, 0)->ev.hop_datagram.from.handle,
+                 asked->ev.request.hop);
+
+    struct cv_now now = world_now(w, 2);
+    cr_assert_eq(tun_answer(w->node[2].t, &now, asked->ev.request.hop,
+                            asked->ev.request.transaction, TUN_CMD_ERROR,
+                            (const uint8_t[]){TUN_ERROR_NOENT}, 1),
+                 CV_ERR_OK);
+    cr_expect_eq(send_to(w, client, c, 0, "late", 4), CV_ERR_OK);
+    cr_expect_eq(world_count(w, 2, TUN_EVENT_HOP_DATAGRAM), 1);
+    world_free(w);
+}
+
 /* ---- fairness at a saturated relay ---- */
 
 struct source {
