@@ -24,14 +24,18 @@ static struct tun_road *road_get(const struct tun_hiddens *all, cv_handle circui
 }
 
 /* The circuit is built. One that has to keep a rate is used when that is agreed on:
- * what is said before would be seen. */
+ * what is said before would be seen. Where a viewer's rate is there already, by other ways, one
+ * more begins when somebody came to it and it takes the place of another (meet.c): what meeting
+ * takes, and that it fails, is then no step on our line. */
 static void road_built(struct tun_road *r, const struct tun_circuit_info *info) {
     struct tun_hiddens *all = r->owner->all;
-    unsigned mbit = r->kind == TUN_ROAD_RENDEZVOUS || r->kind == TUN_ROAD_JOIN ? r->owner->pace : 0;
-    if (mbit && !info->pace) /* READY comes again, or DOWN; else it is stuck and given up */
-        (void)tun_circuit_pace(all->t, &all->now, r->circuit, mbit);
-    else
+    bool paced = r->owner->pace && (r->kind == TUN_ROAD_RENDEZVOUS || r->kind == TUN_ROAD_JOIN);
+    bool later = r->kind == TUN_ROAD_RENDEZVOUS && tun_meet_rates(r->owner) >= TUN_PACED_CIRCUITS;
+    r->keeps = info->pace != 0;
+    if (!paced || r->keeps || later)
         r->ready = true;
+    else /* READY comes again, or DOWN; else it is stuck and given up */
+        (void)tun_circuit_pace(all->t, &all->now, r->circuit, r->owner->pace);
 }
 
 struct tun_road *tun_hidden_road(const struct tun_hiddens *all, const struct cv_endpoint *peer) {
@@ -86,10 +90,17 @@ void tun_road_close(struct tun_road *r) {
     road_clear(r);
 }
 
+/* Its second relay may have gone, too. */
+static bool runs_on(const struct tun_hidden *h, const struct tun_run_on *r) {
+    struct tun_circuit_info info;
+    return r->until > tun_hidden_now(h) &&
+           tun_circuit_info(h->all->t, r->circuit, &info) == CV_ERR_OK;
+}
+
 unsigned tun_hidden_running_on(const struct tun_hidden *h) {
     unsigned n = 0;
     for (unsigned i = 0; i < TUN_PACED_JOINS_MAX; i++)
-        n += h->runs_on[i].until > tun_hidden_now(h);
+        n += runs_on(h, &h->runs_on[i]);
     return n;
 }
 
@@ -99,30 +110,30 @@ static void note_running_on(struct tun_hidden *h, cv_handle circuit) {
     if (tun_circuit_info(h->all->t, circuit, &info))
         return;
     for (unsigned i = 0; i < TUN_PACED_JOINS_MAX; i++)
-        if (h->runs_on[i].until <= tun_hidden_now(h)) {
+        if (!runs_on(h, &h->runs_on[i])) {
             h->runs_on[i] = (struct tun_run_on){.circuit = circuit, .until = info.runs_on_until};
             return;
         }
     tun_circuit_close(h->all->t, &h->all->now, circuit);
 }
 
-void tun_hidden_one_for_one(struct tun_hidden *h, unsigned kept) {
-    for (unsigned n = tun_hidden_running_on(h); n > 0 && kept + n > TUN_PACED_CIRCUITS; n--) {
-        struct tun_run_on *first = NULL;
-        for (unsigned i = 0; i < TUN_PACED_JOINS_MAX; i++) {
-            struct tun_run_on *r = &h->runs_on[i];
-            if (r->until > tun_hidden_now(h) && (!first || r->until < first->until))
-                first = r;
-        }
-        tun_circuit_close(h->all->t, &h->all->now, first->circuit);
-        *first = (struct tun_run_on){.until = 0};
+bool tun_hidden_end_one(struct tun_hidden *h) {
+    struct tun_run_on *first = NULL;
+    for (unsigned i = 0; i < TUN_PACED_JOINS_MAX; i++) {
+        struct tun_run_on *r = &h->runs_on[i];
+        if (runs_on(h, r) && (!first || r->until < first->until))
+            first = r;
     }
+    if (!first)
+        return false;
+    tun_circuit_close(h->all->t, &h->all->now, first->circuit);
+    *first = (struct tun_run_on){.until = 0};
+    return true;
 }
 
 void tun_road_run_on(struct tun_road *r) {
     struct tun_hiddens *all = r->kind ? r->owner->all : NULL;
-    if (!all || !all->t || !r->ready || !r->owner->pace ||
-        tun_hidden_running_on(r->owner) == TUN_PACED_JOINS_MAX) {
+    if (!all || !all->t || !r->keeps || tun_hidden_running_on(r->owner) == TUN_PACED_JOINS_MAX) {
         tun_road_close(r);
         return;
     }

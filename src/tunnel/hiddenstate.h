@@ -40,6 +40,7 @@ enum tun_road_kind {
 struct tun_road {
     enum tun_road_kind kind; /* NONE: no circuit */
     bool ready;
+    bool keeps; /* a constant rate, and its second hop has agreed */
     cv_handle circuit;
     struct tun_hidden *owner;
     void *part; /* what it belongs to: struct tun_search, tun_meet ... */
@@ -101,7 +102,8 @@ struct tun_meet {
     struct tun_e2e e2e;
     bool asked, established; /* ESTABLISH_RENDEZVOUS sent, answered */
     bool introduced;         /* INTRODUCE sent */
-    bool came;               /* e2e holds keys */
+    bool came;               /* e2e holds keys, */
+    bool pacing;             /* but the rate that it takes over is not agreed on yet */
     bool leaving;            /* up, but its circuit ends soon: not counted */
     uint8_t tries;
     uint8_t stuck; /* circuits to this introduction point that were not built */
@@ -299,14 +301,12 @@ static inline cv_usec tun_hidden_pause(const struct tun_hidden *h, cv_usec norma
 enum cv_err tun_road_open(struct tun_hidden *h, struct tun_road *r, enum tun_road_kind kind,
                           void *part, const struct tun_path_request *req);
 void tun_road_close(struct tun_road *r); /* no-op without a circuit */
-/* The same at the end of what was up: a road that keeps a rate goes on doing so, unless
- * TUN_PACED_JOINS_MAX of the swarm's do already. */
+/* The same, but a road that keeps a rate goes on doing so, unless TUN_PACED_JOINS_MAX of the
+ * swarm's do already. */
 void tun_road_run_on(struct tun_road *r);
 unsigned tun_hidden_running_on(const struct tun_hidden *h); /* how many do */
-/* `kept` ways of a viewer are up: what runs on beside TUN_PACED_CIRCUITS in all ends, the
- * one that would first. More would stay a step on our line, brought about by whoever
- * ended the old way. */
-void tun_hidden_one_for_one(struct tun_hidden *h, unsigned kept);
+/* Of those that run on the one that would end first ends now; false: none does. */
+bool tun_hidden_end_one(struct tun_hidden *h);
 /* Closed because whoever is next on it does not answer. True: it was the last
  * hop that did not. */
 bool tun_road_give_up(struct tun_road *r);
@@ -354,6 +354,8 @@ void tun_meet_on_down(struct tun_hidden *h, struct tun_meet *m);
 void tun_meet_on_introduction_down(struct tun_hidden *h, struct tun_meet *m, uint32_t built);
 void tun_meet_done(struct tun_hidden *h);
 void tun_meet_drop(struct tun_hidden *h, struct tun_meet *m); /* without event */
+/* Constant rates of a viewer, ordered or running on. */
+unsigned tun_meet_rates(const struct tun_hidden *h);
 
 /* seeder.c */
 void tun_seeder_init(struct tun_hidden *h, bool viewer);

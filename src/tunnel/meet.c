@@ -120,9 +120,7 @@ static unsigned wanted(const struct tun_hidden *h) {
 /* ---- ends ---- */
 
 static void clear(struct tun_meet *m) {
-    if (m->state == TUN_MEET_UP)
-        tun_road_run_on(&m->rp);
-    tun_road_close(&m->rp);
+    tun_road_run_on(&m->rp);
     tun_road_close(&m->ip);
     cv_noise_done(&m->noise);
     tun_e2e_done(&m->e2e);
@@ -188,12 +186,13 @@ static void next_rendezvous(struct tun_hidden *h, struct tun_meet *m, enum end e
     }
     if (end == NEVER_BUILT)
         (void)tun_road_give_up(&m->rp);
-    else if (end == SILENT)
+    else if (end == SILENT && !m->rp.keeps)
         tun_road_suspect(&m->rp);
     else
-        tun_road_close(&m->rp);
+        tun_road_run_on(&m->rp);
     tun_road_close(&m->ip);
-    m->asked = m->established = m->introduced = false;
+    tun_e2e_done(&m->e2e);
+    m->asked = m->established = m->introduced = m->came = m->pacing = false;
     m->state = TUN_MEET_BUILDING;
     tun_hidden_by(h, now(h));
     if (++m->tries >= TUN_MEETING_TRIES) {
@@ -234,10 +233,8 @@ void tun_meet_on_introduction_down(struct tun_hidden *h, struct tun_meet *m, uin
 }
 
 void tun_meet_done(struct tun_hidden *h) {
-    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
-        tun_road_run_on(&h->viewer->meet[i].rp);
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
         clear(&h->viewer->meet[i]);
-    }
 }
 
 static cv_usec come(const struct tun_hidden *h) {
@@ -403,15 +400,87 @@ static void build_step(struct tun_hidden *h, struct tun_meet *m) {
     }
 }
 
-static unsigned up(const struct tun_viewer *v) {
-    unsigned n = 0;
-    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
-        n += v->meet[i].state == TUN_MEET_UP;
+/* Up, but silent: another is begun before this one is given up. */
+static bool doubtful(const struct tun_hidden *h, const struct tun_meet *m) {
+    return m->state == TUN_MEET_UP && m->quiet_at && cv_usec_since(now(h), m->quiet_at) >= DOUBT;
+}
+
+/* ---- one rate for another ---- */
+
+unsigned tun_meet_rates(const struct tun_hidden *h) {
+    unsigned n = tun_hidden_running_on(h);
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        const struct tun_road *r = &h->viewer->meet[i].rp;
+        struct tun_circuit_info info;
+        n += r->kind && tun_circuit_info(h->all->t, r->circuit, &info) == CV_ERR_OK && info.pace;
+    }
     return n;
 }
 
+/* Another way, up or about to be, that this one need not take the place of. */
+static bool stays(const struct tun_hidden *h, const struct tun_meet *m) {
+    return m->pacing || (m->state == TUN_MEET_UP && !m->leaving && !doubtful(h, m));
+}
+
+/* Somebody came: true when this way keeps the rate. Until its second hop has agreed nothing is
+ * said on it; if all that there should be are there without it, it ends. */
+static bool rate_taken(struct tun_hidden *h, struct tun_meet *m) {
+    unsigned others = 0;
+    if (!m->rp.kind) { /* it is gone, or will not keep it */
+        next_rendezvous(h, m, NEVER_BUILT);
+        return false;
+    }
+    if (!h->pace || m->rp.keeps)
+        return true;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        others += &h->viewer->meet[i] != m && stays(h, &h->viewer->meet[i]);
+    if (m->pacing)
+        return false;
+    if (others >= TUN_PACED_CIRCUITS ||
+        tun_circuit_pace(h->all->t, &h->all->now, m->rp.circuit, h->pace)) {
+        m->retry_at = cv_usec_add(now(h), UNPACED);
+        clear(m);
+        return false;
+    }
+    tun_road_close(&m->ip);
+    m->pacing = true;
+    m->state = TUN_MEET_WAITING;
+    m->until = cv_usec_add(now(h), tun_client_patience(h->all->t));
+    tun_hidden_by(h, m->until);
+    return false;
+}
+
+/* Which way that keeps the rate is missed least: one that would have ended soon, one to which
+ * nobody came yet, one that has been silent. 0: it is not to be missed. */
+static unsigned spare(const struct tun_hidden *h, const struct tun_meet *m) {
+    if (!m->rp.keeps || stays(h, m) || m->came)
+        return 0;
+    return m->leaving ? 3 : m->state != TUN_MEET_UP ? 2 : 1;
+}
+
+/* A new way keeps its part of the rate: what is more than all of it ends, what runs on first. */
+static void end_more(struct tun_hidden *h, const struct tun_meet *but) {
+    while (tun_meet_rates(h) > TUN_PACED_CIRCUITS) {
+        struct tun_meet *worst = NULL;
+        if (tun_hidden_end_one(h))
+            continue;
+        for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+            struct tun_meet *m = &h->viewer->meet[i];
+            if (m != but && spare(h, m) > (worst ? spare(h, worst) : 0))
+                worst = m;
+        }
+        if (!worst)
+            return;
+        if (worst->state == TUN_MEET_UP)
+            tun_hidden_peer_down(h, &worst->rp);
+        tun_road_close(&worst->rp);
+        clear(worst);
+        tun_hidden_by(h, now(h));
+    }
+}
+
 static void came(struct tun_hidden *h, struct tun_meet *m) {
-    m->came = false;
+    m->came = m->pacing = false;
     TRACE(h, m, meet_came);
     tun_road_close(&m->ip);
     m->state = TUN_MEET_UP;
@@ -424,7 +493,7 @@ static void came(struct tun_hidden *h, struct tun_meet *m) {
         namer->misled = 0;
     h->viewer->missed = false;
     if (h->pace)
-        tun_hidden_one_for_one(h, up(h->viewer));
+        end_more(h, m);
     tun_hidden_peer_up(h, &m->rp);
     /* A word, so that both the rendezvous and the seeder know we heard. */
     tun_road_hello(&m->rp);
@@ -433,7 +502,7 @@ static void came(struct tun_hidden *h, struct tun_meet *m) {
 
 static void wait_step(struct tun_hidden *h, struct tun_meet *m) {
     const struct tun_known *k = known_of(h, &m->contact);
-    bool outdated = k && k->fails >= TUN_KNOWN_OUTDATED;
+    bool outdated = !m->came && k && k->fails >= TUN_KNOWN_OUTDATED;
     if (!m->rp.kind || now(h) >= m->until || outdated)
         next_rendezvous(h, m, NOBODY_CAME);
     else
@@ -477,7 +546,8 @@ static void up_step(struct tun_hidden *h, struct tun_meet *m) {
     cv_usec change = m->rp.expires_at > CHANGE ? m->rp.expires_at - CHANGE : 0;
     if (cut_off(h, m)) {
         tun_hidden_peer_down(h, &m->rp);
-        tun_road_suspect(&m->rp);
+        if (!m->rp.keeps) /* else whoever was silent has been found out by now */
+            tun_road_suspect(&m->rp);
         m->retry_at = now(h);
         clear(m);
         return;
@@ -543,11 +613,6 @@ static unsigned hedges(struct tun_hidden *h) {
     return n;
 }
 
-/* Up, but silent: another is begun before this one is given up. */
-static bool doubtful(const struct tun_hidden *h, const struct tun_meet *m) {
-    return m->state == TUN_MEET_UP && m->quiet_at && cv_usec_since(now(h), m->quiet_at) >= DOUBT;
-}
-
 /* A third way to one seeder, from a time when it was thought to be cut off; NULL: none. */
 static struct tun_meet *surplus(struct tun_hidden *h) {
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
@@ -596,7 +661,7 @@ void tun_meet_work(struct tun_hidden *h) {
     unsigned active = 0, named = 0, want = wanted(h) + hedges(h);
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         struct tun_meet *m = &v->meet[i];
-        if (m->came)
+        if (m->came && rate_taken(h, m))
             came(h, m);
         if (m->state == TUN_MEET_BUILDING)
             build_step(h, m);

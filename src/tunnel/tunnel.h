@@ -200,9 +200,10 @@ struct tun_event {
             const uint8_t *body;
             size_t len;
         } request;
-        /* At a relay that shares openly: a datagram on a circuit that ends here
-         * and was opened with OPEN, or whose OPEN is not answered yet; at a swarm exit, with a flow other than 0, one of a
-         * flow that was CONNECTed. Reply with tun_send() to this endpoint. */
+        /* At a relay that shares openly: a datagram on a circuit that ends here and was
+         * opened with OPEN, or whose OPEN is not answered yet; at a swarm exit, with a flow
+         * other than 0, one of a flow that was CONNECTed. Reply with tun_send() to this
+         * endpoint. */
         struct {
             struct cv_endpoint from;
             const uint8_t *buf;

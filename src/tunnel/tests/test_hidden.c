@@ -2,6 +2,8 @@
  * Hidden swarms end to end, in a village of six relays (tests/village.h): real
  * engines, real cryptography, virtual time.
  */
+#include <limits.h>
+
 #include "crypto/rng_seeded.h"
 #include "support/suite.h"
 #include "tunnel/hiddenstate.h"
@@ -895,9 +897,14 @@ Test(tun_hidden, a_viewer_keeps_the_rate_of_a_seeder_that_is_gone) {
         cr_assert(village_meet(v, viewer, view, 2, CV_SEC(20)));
         struct tun_hiddens *all = v->w->node[viewer].t->user[TUN_USER_HIDDEN];
         struct tun_hidden *h = tun_handles_get(&all->swarms, view);
+        cv_handle waits = 0; /* a circuit that lives on */
+        struct cv_now now = world_now(v->w, viewer);
+        cr_assert_eq(
+            tun_circuit_open(v->w->node[viewer].t, &now, TUN_PURPOSE_GENERAL, NULL, &waits),
+            CV_ERR_OK);
         for (unsigned i = 0; full && i < TUN_PACED_JOINS_MAX; i++)
-            h->runs_on[i].until = CV_USEC_NEVER;
-        struct cv_now now = world_now(v->w, seeder);
+            h->runs_on[i] = (struct tun_run_on){.circuit = waits, .until = CV_USEC_NEVER};
+        now = world_now(v->w, seeder);
         tun_hidden_close(v->w->node[seeder].t, &now, share);
         sim_touch(v->w->sim, seeder);
         world_run(v->w, CV_SEC(20));
@@ -931,6 +938,138 @@ Test(tun_hidden, a_viewers_new_way_ends_the_rate_of_the_old_one) {
     uint64_t after = traffic(v, viewer, CV_SEC(10));
     cr_expect(after > before * 9 / 10 && after < before * 11 / 10, "%lu, then %lu", before, after);
     village_free(v);
+}
+
+/* ---- one way for another, on a viewer's line ---- */
+
+#define LOOK CV_MSEC(100)
+#define STEP CV_MSEC(10)
+
+/* Datagrams of one direction in each look. */
+struct line {
+    unsigned high, highs; /* looks in a row above 1.3 times the rate: now, at most */
+    unsigned low, most, least;
+};
+
+/* Circuits that keep a rate, in steps. */
+struct keepers {
+    unsigned more, mores; /* steps in a row with more than two: now, at most */
+    unsigned fewest;
+};
+
+static void look(struct line *l, uint64_t n, double rate) {
+    l->high = (double)n > 1.3 * rate ? l->high + 1 : 0;
+    l->highs = l->high > l->highs ? l->high : l->highs;
+    l->low += (double)n < 0.8 * rate;
+    l->most = n > l->most ? (unsigned)n : l->most;
+    l->least = n < l->least ? (unsigned)n : l->least;
+}
+
+static void step(struct village *v, unsigned node, struct keepers *k) {
+    struct tun_rates rates;
+    world_run(v->w, STEP);
+    tun_rates(v->w->node[node].t, &rates);
+    k->more = rates.circuits > TUN_PACED_CIRCUITS ? k->more + 1 : 0;
+    k->mores = k->more > k->mores ? k->more : k->mores;
+    k->fewest = rates.circuits < k->fewest ? rates.circuits : k->fewest;
+}
+
+/* Both directions for so long, while a word is said now and then. */
+static void watch_line(struct village *v, unsigned node, cv_handle view, cv_usec for_so_long,
+                       unsigned mbit, struct line ret[2], struct keepers *ret_keepers) {
+    const struct sim_node_counters *c = sim_node_counters(v->w->sim, node);
+    double rate = (double)mbit * 1e6 / 8 / TUN_DATAGRAM * (double)LOOK / 1e6;
+    for (unsigned i = 0; i < village_up(v, node, view); i++)
+        (void)village_say(v, node, view, i, "word", 4);
+    for (cv_usec t = 0; t < for_so_long; t += LOOK) {
+        uint64_t out = c->sent, in = c->received;
+        for (cv_usec at = 0; at < LOOK; at += STEP)
+            step(v, node, ret_keepers);
+        look(&ret[0], c->sent - out, rate);
+        look(&ret[1], c->received - in, rate);
+    }
+}
+
+/* What ends a way of a viewer. */
+enum ending { ITS_TIME_IS_OVER, THE_SEEDER_LEFT, ITS_LAST_RELAY_DIED, ENDINGS };
+static const char *const ending_names[ENDINGS] = {"its time is over", "the seeder left",
+                                                  "its last relay died"};
+
+static struct tun_viewer *viewer_of(struct village *v, unsigned node, cv_handle view) {
+    struct tun_hiddens *all = v->w->node[node].t->user[TUN_USER_HIDDEN];
+    return ((struct tun_hidden *)tun_handles_get(&all->swarms, view))->viewer;
+}
+
+/* The number of the relay that a way ends at. */
+static unsigned last_relay(struct village *v, unsigned node, const struct tun_road *r) {
+    uint8_t last[CV_KEY];
+    tun_road_last(r, last);
+    for (unsigned i = 0; i < 8; i++)
+        if (memcmp(v->w->node[i].t->cfg.identity->public_key, last, CV_KEY) == 0)
+            return i;
+    cr_assert_fail("node %u: a way ends nowhere", node);
+    return 0;
+}
+
+static void end_a_way(struct village *v, unsigned node, cv_handle view, unsigned seeder,
+                      cv_handle share, enum ending ending) {
+    struct tun_meet *m = viewer_of(v, node, view)->meet;
+    while (m->state != TUN_MEET_UP)
+        m++;
+    if (ending == ITS_TIME_IS_OVER) {
+        m->rp.expires_at = world_now(v->w, node).mono + CV_SEC(122);
+    } else if (ending == ITS_LAST_RELAY_DIED) {
+        sim_crash(v->w->sim, last_relay(v, node, &m->rp));
+    } else {
+        (void)seeded(v, &(cv_handle){0});
+        struct cv_now now = world_now(v->w, seeder);
+        tun_hidden_close(v->w->node[seeder].t, &now, share);
+        sim_touch(v->w->sim, seeder);
+    }
+}
+
+/* Who ends a way of a viewer, or sees its time end, sees no step on the viewer's line: a new one
+ * takes over the rate when somebody came to it. Where both are there it is for the round trip
+ * to the second relay, 40 ms here, and a tick or two at either end. (What meeting takes is more
+ * than the rate, for a moment.) */
+Test(tun_hidden, a_viewers_line_shows_no_step_when_one_way_takes_over_from_another) {
+    for (enum ending ending = 0; ending < ENDINGS; ending++) {
+        const char *name = ending_names[ending];
+        struct village *v = village_new(&(struct sim_config){.seed = 3}, 8);
+        sim_path_default(v->w->sim, &(struct sim_path){.delay = CV_MSEC(10)});
+        world_run(v->w, CV_SEC(3));
+        cv_handle share;
+        unsigned seeder = seeded(v, &share), viewer = village_client(v);
+        world_run(v->w, CV_SEC(3));
+        cv_handle view = village_view(v, viewer, "film");
+        keep(v, viewer, view, 2);
+        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(20)), "%s", name);
+        world_run(v->w, CV_SEC(5));
+        unsigned before = v->peers;
+        end_a_way(v, viewer, view, seeder, share, ending);
+        struct line line[2] = {{.least = UINT_MAX}, {.least = UINT_MAX}};
+        struct keepers keepers = {.fewest = UINT_MAX};
+        struct tun_rates rates = {.circuits = 0};
+        bool over = false;
+        for (unsigned s = 0; s < 60 && !over; s++) {
+            watch_line(v, viewer, view, CV_SEC(1), 2, line, &keepers);
+            tun_rates(v->w->node[viewer].t, &rates);
+            over = v->peers > before && village_up(v, viewer, view) == 2 && rates.circuits == 2 &&
+                   rates.running_on == 0;
+        }
+        watch_line(v, viewer, view, CV_SEC(1), 2, line, &keepers);
+        cr_expect(over, "%s: %u came, %u are up, %u rates, %u of them run on", name,
+                  v->peers - before, village_up(v, viewer, view), rates.circuits, rates.running_on);
+        cr_expect_eq(keepers.fewest, TUN_PACED_CIRCUITS, "%s: %u at times", name, keepers.fewest);
+        cr_expect_leq(keepers.mores, 8, "%s: more than two for %u ms", name, 10 * keepers.mores);
+        for (unsigned i = 0; i < 2; i++) {
+            const struct line *l = &line[i];
+            const char *way = i ? "in" : "out";
+            cr_expect_leq(l->highs, 6, "%s, %s: %u looks above the rate", name, way, l->highs);
+            cr_expect_eq(l->low, 0, "%s, %s: %u in a look", name, way, l->least);
+        }
+        village_free(v);
+    }
 }
 
 Test(tun_hidden, where_no_relay_keeps_the_rate_nobody_is_met_without_it) {
