@@ -126,6 +126,8 @@ static void produce(struct gw_media *m) {
     ssize_t got = fill_piece(m);
     if (got == CV_ERR_AGAIN && !m->cfg.stored) {
         m->waiting = true;
+        if (!m->cfg.live) /* who watches what is just happening always waits for more */
+            node_starves(io_host_node(m->cfg.host), io_host_now(m->cfg.host), m->cfg.swarm);
         return;
     }
     if (got <= 0) {

@@ -245,6 +245,10 @@ enum cv_err node_want(struct node *n, struct cv_now now, cv_handle swarm, uint64
                       uint64_t last, uint64_t rate, uint64_t *ret_want);
 void node_unwant(struct node *n, struct cv_now now, cv_handle swarm, uint64_t want);
 
+/* A reader of it waits for octets that are not there yet: who watches a hidden swarm from few
+ * seeders looks for others soon. Cheap; may be said as often as it is so. */
+void node_starves(struct node *n, struct cv_now now, cv_handle swarm);
+
 /* The store has room, or is ready, again after a STORE_ERROR. */
 void node_swarm_ready(struct node *n, struct cv_now now, cv_handle swarm);
 

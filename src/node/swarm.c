@@ -267,6 +267,12 @@ void node_unwant(struct node *n, struct cv_now now, cv_handle swarm, uint64_t wa
         ppsp_unwant(s->engine, now, s->ppsp, (ppsp_want_id)want);
 }
 
+void node_starves(struct node *n, struct cv_now now, cv_handle swarm) {
+    struct node_swarm *s = node_swarm_get(n, swarm);
+    if (s && s->view && !s->complete)
+        tun_hidden_starves(n->client, &now, s->view);
+}
+
 uint64_t node_available(struct node *n, cv_handle swarm, uint64_t offset) {
     struct node_swarm *s = node_swarm_get(n, swarm);
     if (!s || offset >= s->cfg.uri.length)

@@ -458,6 +458,16 @@ void tun_hidden_drop(struct tunnel *t, const struct cv_now *now, const struct cv
     tun_hidden_by(h, now->mono);
 }
 
+void tun_hidden_starves(struct tunnel *t, const struct cv_now *now, cv_handle hidden) {
+    struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
+    struct tun_hidden *h = all ? tun_handles_get(&all->swarms, hidden) : NULL;
+    if (!h || !h->viewer || h->viewer->starves)
+        return;
+    all->now = *now;
+    h->viewer->starves = true;
+    tun_hidden_by(h, now->mono); /* the next round may be due earlier now */
+}
+
 enum cv_err tun_hidden_info(const struct tunnel *t, cv_handle hidden, struct tun_hidden_info *ret) {
     struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
     struct tun_hidden *h = all ? tun_handles_get(&all->swarms, hidden) : NULL;

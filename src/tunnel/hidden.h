@@ -71,6 +71,11 @@ void tun_hidden_close(struct tunnel *t, const struct cv_now *now, cv_handle hidd
  * event and, if we view, somebody else is met. */
 void tun_hidden_drop(struct tunnel *t, const struct cv_now *now, const struct cv_endpoint *peer);
 
+/* A reader of the swarm waits for octets that its peers have not brought: a viewer that has
+ * room for another seeder looks for one within a minute of the last time. Cheap, may be said
+ * again and again; does nothing for a dead handle or a seeder's. */
+void tun_hidden_starves(struct tunnel *t, const struct cv_now *now, cv_handle hidden);
+
 /* ---- contacts between peers (message 14 of docs/protocol/ppsp-profile.md) ---- */
 
 /*

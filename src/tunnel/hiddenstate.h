@@ -120,7 +120,9 @@ struct tun_viewer {
     uint32_t rounds; /* of searching: few slots, then one half of all, then the other */
     bool searching;
     cv_usec round_ended_at, search_pause;
-    cv_usec lost_at; /* when the last peer that was up went; 0: none did */
+    cv_usec others_pause; /* with somebody met, before looking for others */
+    bool starves;         /* the node's reader waited since the last round */
+    cv_usec lost_at;      /* when the last peer that was up went; 0: none did */
     struct tun_known known[TUN_KNOWN_CONTACTS_MAX + TUN_NAMED_CONTACTS_MAX];
     unsigned knowns; /* and named ones among them: */
     unsigned named;

@@ -109,6 +109,19 @@ static unsigned seeders(const struct tun_viewer *v) {
     return n;
 }
 
+/* A slot shows a seeder that could be met, and no meeting is with. */
+static bool unmet(struct tun_hidden *h) {
+    const struct tun_viewer *v = h->viewer;
+    for (unsigned i = 0; i < v->knowns; i++) {
+        const struct tun_known *k = &v->known[i];
+        unsigned through;
+        if (!k->namer && k->fails == 0 && with_seeder(v, &k->contact, NULL, &through) == 0 &&
+            usable(h, k))
+            return true;
+    }
+    return false;
+}
+
 /* Two ways to one seeder, so that one relay's end is not the film's; more when
  * there are more seeders, and no constant rate that is theirs together. Whom peers
  * named is beside that, where there is room. */
@@ -672,6 +685,8 @@ void tun_meet_work(struct tun_hidden *h) {
         named += m->state != TUN_MEET_IDLE && m->named;
         active += m->state != TUN_MEET_IDLE && !m->named && !m->leaving && !doubtful(h, m);
     }
+    if (active >= want && !h->pace && unmet(h)) /* beside two ways to one seeder, too */
+        want = active + 1;
     begin_more(h, /* named= */ false, active, want);
     unsigned beside = h->pace ? 0 : TUN_NAMED_MEETINGS;
     if (named < beside)

@@ -13,6 +13,12 @@
 
 #define RESULTS CV_SEC(12) /* for all results of one circuit */
 #define LOST    CV_SEC(10) /* so long after the last peer went pauses do not grow */
+/* Who has met somebody looks for others: rarely, or where one seeder is all there is soon,
+ * then after pauses that double; while its reader waits for octets they are no longer than
+ * the last of these. */
+#define OTHERS_RARELY CV_SEC(300)
+#define OTHERS_SOON   CV_SEC(10)
+#define OTHERS_WANTED CV_SEC(60)
 
 static cv_usec now(const struct tun_hidden *h) {
     return tun_hidden_now(h);
@@ -379,6 +385,21 @@ static unsigned peers_up(const struct tun_viewer *v) {
     return n;
 }
 
+static unsigned seeders_up(const struct tun_viewer *v) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        const struct tun_meet *m = &v->meet[i];
+        bool counts = m->state == TUN_MEET_UP && !m->leaving;
+        for (unsigned k = 0; k < i && counts; k++) {
+            const struct tun_meet *o = &v->meet[k];
+            counts = o->state != TUN_MEET_UP || o->leaving ||
+                     memcmp(o->contact.service, m->contact.service, CV_KEY) != 0;
+        }
+        n += counts;
+    }
+    return n;
+}
+
 static bool meeting(const struct tun_viewer *v) {
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         if (v->meet[i].state == TUN_MEET_BUILDING || v->meet[i].state == TUN_MEET_WAITING)
@@ -403,16 +424,27 @@ static void round_end(struct tun_hidden *h) {
         v->search_pause = tun_hidden_pause(h, CV_SEC(2), CV_MSEC(500));
     else
         v->search_pause = v->search_pause * 2 < max ? v->search_pause * 2 : max;
+    v->others_pause =
+        peers_up(v) > 0 ? cv_usec_min(2 * v->others_pause, OTHERS_RARELY) : OTHERS_SOON;
+    v->starves = false;
 }
 
-/* With somebody to talk to, or to try, rarely: new seeders come. */
+/* With somebody to talk to, or to try: new seeders come. */
+static cv_usec others_pause(const struct tun_hidden *h) {
+    const struct tun_viewer *v = h->viewer;
+    unsigned n = seeders_up(v);
+    cv_usec pause = n == 1 ? v->others_pause : OTHERS_RARELY;
+    if (v->starves && n > 0 && n < TUN_MEETINGS_MAX)
+        pause = cv_usec_min(v->others_pause, OTHERS_WANTED);
+    return cv_usec_min(pause, tun_hidden_pause(h, OTHERS_RARELY, OTHERS_SOON));
+}
+
 static cv_usec round_due(struct tun_hidden *h) {
     struct tun_viewer *v = h->viewer;
     if (v->rounds == 0)
         return now(h);
     bool calm = peers_up(v) > 0 || (!v->missed && (meeting(v) || tun_search_current(h) > 0));
-    return cv_usec_add(v->round_ended_at,
-                       calm ? tun_hidden_pause(h, CV_SEC(300), CV_SEC(10)) : v->search_pause);
+    return cv_usec_add(v->round_ended_at, calm ? others_pause(h) : v->search_pause);
 }
 
 static void settle_state(struct tun_hidden *h) {

@@ -25,20 +25,11 @@ struct watch {
     uint64_t stored; /* puts and gets of items by one of the ends itself */
 };
 
-static bool contains(const uint8_t *buf, size_t len, const void *what, size_t n) {
-    for (size_t i = 0; i + n <= len; i++)
-        if (memcmp(buf + i, what, n) == 0)
-            return true;
-    return false;
-}
-
 static enum sim_verdict look(void *ctx, const struct sim_datagram *d) {
     struct watch *h = ctx;
-    h->keys += contains(d->buf, d->len, h->channel->swarm_id + 1, CV_KEY);
+    h->keys += world_contains(d, h->channel->swarm_id + 1, CV_KEY);
     for (unsigned i = 0; i < 3; i++)
-        h->stored +=
-            h->ends[i] && d->from_node == h->ends[i]->number && d->buf[0] == 'd' &&
-            (contains(d->buf, d->len, "1:q3:get", 8) || contains(d->buf, d->len, "1:q3:put", 8));
+        h->stored += h->ends[i] && d->from_node == h->ends[i]->number && world_asks_item(d);
     return SIM_PASS;
 }
 

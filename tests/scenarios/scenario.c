@@ -81,6 +81,8 @@ const struct scenario scenarios[] = {
      scenario_privacy, 3},
     {"privacy_apart", "the same with a leak: nobody is shown a guard of ours, or ourselves",
      scenario_privacy_apart, 1},
+    {"second_source", "a seeder that comes to a viewer who gets too little is soon used",
+     scenario_second_source, 2},
     {"source_returns", "the only source restarts, and the viewer goes on", scenario_source_returns,
      3},
     {"tokens", "a relay with a score watches: tokens through circuits, spent on nameless links",

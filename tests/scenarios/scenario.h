@@ -72,6 +72,7 @@ bool scenario_privacy_apart(const struct scenario_args *args, struct scenario_re
 bool scenario_same_run(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_correlation(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fairness(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_second_source(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_source_returns(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_tokens(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_village(const struct scenario_args *args, struct scenario_result *ret);

@@ -498,6 +498,18 @@ void world_account_key(const struct world_node *client, const struct world_node 
     memcpy(ret, account_secret.public_key, CV_KEY);
 }
 
+bool world_contains(const struct sim_datagram *d, const void *what, size_t n) {
+    for (size_t i = 0; i + n <= d->len; i++)
+        if (memcmp(d->buf + i, what, n) == 0)
+            return true;
+    return false;
+}
+
+bool world_asks_item(const struct sim_datagram *d) {
+    return d->buf[0] == 'd' &&
+           (world_contains(d, "1:q3:get", 8) || world_contains(d, "1:q3:put", 8));
+}
+
 /* ---- readers ---- */
 
 #define TICK CV_MSEC(100)
@@ -538,6 +550,8 @@ static void tick(struct sim *s, void *ctx) {
         r->waits += !r->waiting;
         r->waited += TICK;
         r->waiting = true;
+        node_starves(n->node, sim_node_now(s, n->number), n->swarm);
+        sim_touch(s, n->number);
     } else {
         r->waiting = false;
     }

@@ -117,6 +117,11 @@ void world_account_key(const struct world_node *client, const struct world_node 
 void world_dht_put(struct world *w, const struct dht_item *item);
 bool world_dht_get(struct world *w, const uint8_t key[CV_KEY], struct dht_item *ret);
 
+/* Whether these octets stand anywhere in it; and whether it asks the DHT for an item, or to
+ * store one. */
+bool world_contains(const struct sim_datagram *d, const void *what, size_t n);
+bool world_asks_item(const struct sim_datagram *d);
+
 /* ---- readers ---- */
 
 /* A player: begins when `buffer` octets are there, then reads `rate` octets a

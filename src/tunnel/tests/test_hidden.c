@@ -603,6 +603,63 @@ Test(tun_hidden, a_stale_item_loses_to_the_newer) {
     cr_expect_geq(both, 3);
 }
 
+/* ---- looking for others ---- */
+
+/* Rounds of searching of a viewer within so many seconds, during which its reader waits. */
+static unsigned rounds(struct village *v, unsigned viewer, cv_handle view, unsigned seconds,
+                       bool starves) {
+    uint32_t before = hidden_viewer(v, viewer)->rounds;
+    for (unsigned i = 0; i < seconds; i++) {
+        struct cv_now now = world_now(v->w, viewer);
+        if (starves)
+            tun_hidden_starves(v->w->node[viewer].t, &now, view);
+        sim_touch(v->w->sim, viewer);
+        world_run(v->w, CV_SEC(1));
+    }
+    return hidden_viewer(v, viewer)->rounds - before;
+}
+
+/* Who is met through at least one meeting. */
+static unsigned services_met(struct village *v, unsigned viewer) {
+    const struct tun_viewer *s = hidden_viewer(v, viewer);
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        bool first = s->meet[i].state == TUN_MEET_UP;
+        for (unsigned k = 0; k < i && first; k++)
+            first = s->meet[k].state != TUN_MEET_UP ||
+                    memcmp(s->meet[k].contact.service, s->meet[i].contact.service, CV_KEY) != 0;
+        n += first;
+    }
+    return n;
+}
+
+Test(tun_hidden, who_met_one_seeder_looks_for_others_soon_then_rarely) {
+    for (uint64_t seed = 120; seed < 122; seed++) {
+        struct village *v = six(seed);
+        cv_handle share;
+        (void)seeded(v, &share);
+        unsigned viewer = village_client(v);
+        cv_handle view = village_view(v, viewer, "film");
+        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)));
+        struct tun_hiddens *all = tun_attached(v->w->node[viewer].t, TUN_USER_HIDDEN);
+        all->hurry = false;                                 /* in a network that is not new */
+        unsigned soon = rounds(v, viewer, view, 75, false); /* 10, 20, 40 s */
+        cr_expect(soon >= 2 && soon <= 3, "seed %lu: %u rounds", seed, soon);
+        unsigned later = rounds(v, viewer, view, 1200, false); /* 80, 160, then every 300 s */
+        cr_expect(later >= 4 && later <= 6, "seed %lu: %u rounds later", seed, later);
+        unsigned starved = rounds(v, viewer, view, 600, true); /* every minute */
+        cr_expect(starved >= 8 && starved <= 11, "seed %lu: %u rounds when it starves", seed,
+                  starved);
+
+        (void)village_share(v, village_client(v), "film", false);
+        (void)rounds(v, viewer, view, 200, true); /* one of three rounds reads slot 0 for sure */
+        cr_expect_eq(services_met(v, viewer), 2, "seed %lu: beside two ways to the first", seed);
+        unsigned enough = rounds(v, viewer, view, 900, false);
+        cr_expect_leq(enough, 4, "seed %lu: %u rounds with two", seed, enough);
+        village_free(v);
+    }
+}
+
 /* ---- what is seen ---- */
 
 /* The keys that were answered are not asked for again on the next circuit; they
