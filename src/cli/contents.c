@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/exitcode.h"
 #include "cli/human.h"
+#include "cli/recordings.h"
 #include "cli/task.h"
 
 enum { PREFIX_MIN = 4, FOUND_MAX = 16 };
@@ -223,4 +224,16 @@ int cli_content_remove(struct io_state *state, struct cli_session *c, const char
         status = remove_found(state, c, &s->all[0], purge, progress);
     free(s);
     return status;
+}
+
+int cli_content_rm(struct io_state *state, struct cli_session *c, const struct cli_settings *s,
+                   struct cli_progress *progress) {
+    if (s->recording && s->purge)
+        return fail(progress, CLI_USAGE, "--purge",
+                    "frees it, and --recording only takes it out of a list; do one after the "
+                    "other");
+    if (s->key && !s->recording)
+        return fail(progress, CLI_USAGE, "--key", "goes with --recording");
+    return s->recording ? cli_recordings_remove(state, c, s->argument, s->key, progress)
+                        : cli_content_remove(state, c, s->argument, s->purge, progress);
 }

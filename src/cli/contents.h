@@ -38,4 +38,8 @@ bool cli_content_is(const struct cli_content *c, const char *folder, const char 
 int cli_content_remove(struct io_state *state, struct cli_session *c, const char *wanted,
                        bool purge, struct cli_progress *progress);
 
+/* rm with these settings, which are checked: the above, or cli_recordings_remove(). */
+int cli_content_rm(struct io_state *state, struct cli_session *c, const struct cli_settings *s,
+                   struct cli_progress *progress);
+
 #endif

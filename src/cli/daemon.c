@@ -102,8 +102,7 @@ static void begin(struct cli_visitor *v) {
         return;
     }
     if (v->settings.verb == CLI_RM) { /* no task: it is done at once */
-        say_end(v, cli_content_remove(v->c->state, v->c, v->settings.argument, v->settings.purge,
-                                      &progress));
+        say_end(v, cli_content_rm(v->c->state, v->c, &v->settings, &progress));
         return;
     }
     v->task = cli_task_new(&(struct cli_task_config){.c = v->c,

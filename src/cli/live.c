@@ -58,15 +58,6 @@ struct live {
     struct cli_offer recorded;
 };
 
-static const struct {
-    const char *name;
-    enum cv_dnssec_alg alg;
-} algorithms[] = {{"ed25519", CV_DNSSEC_ED25519},
-                  {"rsasha1", CV_DNSSEC_RSASHA1},
-                  {"rsasha256", CV_DNSSEC_RSASHA256},
-                  {"ecdsap256sha256", CV_DNSSEC_ECDSAP256SHA256},
-                  {"ecdsap384sha384", CV_DNSSEC_ECDSAP384SHA384}};
-
 static size_t sign(void *ctx, const uint8_t *msg, size_t len,
                    uint8_t ret[CV_DNSSEC_SIGNATURE_MAX]) {
     struct live *l = ctx;
@@ -78,23 +69,19 @@ static size_t sign(void *ctx, const uint8_t *msg, size_t len,
 static bool load_key(struct live *l) {
     char path[CLI_PATH_MAX];
     struct io_why why = {.text = ""};
-    const char *name = l->t.s->algorithm ? l->t.s->algorithm : algorithms[0].name;
-    size_t i = 0;
-    while (i < sizeof algorithms / sizeof *algorithms && strcmp(algorithms[i].name, name) != 0)
-        i++;
-    if (i == sizeof algorithms / sizeof *algorithms) {
+    enum cv_dnssec_alg alg;
+    if (!cli_key_algorithm(l->t.s->algorithm, &alg)) {
         cli_task_fail(&l->t, CLI_USAGE,
                       "algorithm '%.100s': is not one of ed25519, rsasha1, rsasha256, "
                       "ecdsap256sha256, ecdsap384sha384",
-                      name);
+                      l->t.s->algorithm);
         return false;
     }
     if (l->t.s->key)
         snprintf(path, sizeof path, "%s", l->t.s->key);
     else
-        snprintf(path, sizeof path, "%s/live-%s.pem", io_state_path(l->t.c->state), name);
-    enum cv_err err =
-        cli_key_open(path, algorithms[i].alg, "--algorithm or --key", &l->secret, &why);
+        cli_key_path(l->t.c->state, alg, path);
+    enum cv_err err = cli_key_open(path, alg, "--algorithm or --key", &l->secret, &why);
     if (err)
         cli_task_fail(&l->t, CLI_FILE, "%s", why.text);
     return !err;

@@ -29,6 +29,15 @@ unsigned cli_recordings_of_channel(struct cli_session *c, const struct node_uri 
 unsigned cli_recordings_of_film(struct cli_session *c, const struct node_uri *recorded,
                                 cv_handle swarm);
 
+/*
+ * Takes what `wanted` means (contents.h) out of the list of the channel that names it: signs
+ * the list anew with the key of `key_file` (NULL: the one in `state`), keeps it, and has the
+ * session (NULL: no node runs) say it instead of the old one. Says event "unlisted", or why
+ * not. The exit status.
+ */
+int cli_recordings_remove(struct io_state *state, struct cli_session *c, const char *wanted,
+                          const char *key_file, struct cli_progress *progress);
+
 /* What a channel that is watched says: {"recordings": [{name, uri, length, ended}..]}, newest
  * first, and a sentence for people. Returns `text`. */
 char *cli_recordings_say(const struct node_recordings *r, const struct node_uri *channel,

@@ -11,7 +11,7 @@
 /* What is freed has to be fetched again: no slip of the finger, and no script by accident. */
 static int confirm(const struct cli_settings *s) {
     char answer[16] = "";
-    if (!s->purge || s->yes)
+    if (!s->purge || s->recording || s->yes)
         return CLI_OK;
     if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
         fprintf(stderr, "culvert: rm --purge cannot be undone: confirm it with --yes\n");
@@ -80,7 +80,7 @@ static int by_ourselves(const struct cli_settings *s, struct cli_progress *p) {
         fprintf(stderr, "culvert: %s\n", why.text);
         return cli_status_of(err);
     }
-    int status = cli_content_remove(state, NULL, s->argument, s->purge, &said);
+    int status = cli_content_rm(state, NULL, s, &said);
     io_state_close(state);
     return status;
 }

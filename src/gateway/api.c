@@ -229,8 +229,12 @@ json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
         if (o && gateway && s.uri.kind == NODE_URI_LIVE)
             json_object_set_new(o, "hls", json_string(gateway_hls(gateway, &s.uri, link)));
         const struct node_recordings *r = node_recordings(io_host_node(host), s.swarm);
-        if (o && r)
-            json_object_set_new(o, "recordings", gw_api_recordings(r, &s.uri));
+        bool ours = false;
+        const struct node_uri *of = node_recordings_of(io_host_node(host), s.swarm, &ours);
+        if (o && r && of) {
+            json_object_set_new(o, "recordings", gw_api_recordings(r, of));
+            json_object_set_new(o, "recordings_ours", json_boolean(ours));
+        }
         json_array_append_new(list, o);
     }
     return list;

@@ -221,8 +221,8 @@ bool node_live_root(const struct node *n, cv_handle swarm, uint8_t ret[CV_SHA_MA
 /*
  * Recordings of a channel (recordings.h). While this swarm is open its channel's pointer
  * says `recordings`, which node_recordings_write() made; again for others. The swarm is the
- * channel's own, of its source, or that of a recording. INVAL: `channel` is none, or this
- * node watches it; NOENT, NOMEM.
+ * channel's own, of its source, or that of a recording. INVAL: `channel` is none, did not
+ * sign that, or this node watches it; NOENT, NOMEM.
  */
 enum cv_err node_point(struct node *n, struct cv_now now, cv_handle swarm,
                        const struct node_uri *channel,
@@ -231,8 +231,11 @@ enum cv_err node_point(struct node *n, struct cv_now now, cv_handle swarm,
 bool node_pointed(const struct node *n, cv_handle swarm);
 
 /* Of a channel that we watch, what its pointer said last; NULL: nothing was found yet.
- * Event RECORDINGS says that it changed. Until the next call into the node. */
+ * Event RECORDINGS says that it changed. Of a swarm along with which we write one, what we
+ * write. Until the next call into the node. */
 const struct node_recordings *node_recordings(const struct node *n, cv_handle swarm);
+/* Whose they are, and whether it is us who writes them; NULL: of no channel. Likewise. */
+const struct node_uri *node_recordings_of(const struct node *n, cv_handle swarm, bool *ret_writes);
 
 /* A viewer of a live swarm: what is kept of it lies in octets [first, end), not
  * all of it verified. False: nothing came yet, or not live. */

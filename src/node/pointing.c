@@ -12,7 +12,7 @@ struct node_pointing {
     struct node_uri channel;
     bool writes, known;
     uint8_t octets[NODE_RECORDINGS_OCTETS]; /* what it writes */
-    struct node_recordings recordings;      /* what was read, once `known` */
+    struct node_recordings recordings;      /* what it writes, or what was read, once `known` */
 };
 
 static struct node_pointing *pointing_of(struct node_swarm *s, const struct node_uri *channel) {
@@ -50,9 +50,14 @@ enum cv_err node_point(struct node *n, struct cv_now now, cv_handle swarm,
         return CV_ERR_NOENT;
     if (channel->kind != NODE_URI_LIVE || (s->pointing && !s->pointing->writes))
         return CV_ERR_INVAL;
+    struct node_recordings list;
+    if (node_recordings_read(&list, recordings, channel))
+        return CV_ERR_INVAL;
     struct node_pointing *p = pointing_of(s, channel);
     if (!p)
         return CV_ERR_NOMEM;
+    p->known = true;
+    p->recordings = list;
     /* The new one goes the ways of the old one: it takes over its third hops. */
     cv_handle before = p->hidden;
     p->hidden = 0;
@@ -92,7 +97,7 @@ void node_pointing_on_pointer(struct node *n, const struct tun_event *ev) {
         return;
     }
     struct node_pointing *p = s->pointing;
-    if (p->known && r.issued <= p->recordings.issued)
+    if (p->writes || (p->known && r.issued <= p->recordings.issued))
         return;
     p->known = true;
     p->recordings = r;
@@ -103,6 +108,14 @@ void node_pointing_on_pointer(struct node *n, const struct tun_event *ev) {
 const struct node_recordings *node_recordings(const struct node *n, cv_handle swarm) {
     const struct node_swarm *s = node_swarm_get(n, swarm);
     return s && s->pointing && s->pointing->known ? &s->pointing->recordings : NULL;
+}
+
+const struct node_uri *node_recordings_of(const struct node *n, cv_handle swarm, bool *ret_writes) {
+    const struct node_swarm *s = node_swarm_get(n, swarm);
+    if (!s || !s->pointing)
+        return NULL;
+    *ret_writes = s->pointing->writes;
+    return &s->pointing->channel;
 }
 
 bool node_pointed(const struct node *n, cv_handle swarm) {

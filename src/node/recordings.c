@@ -50,6 +50,19 @@ void node_recordings_add(struct node_recordings *r, const struct node_uri *recor
     r->v[0] = fresh;
 }
 
+bool node_recordings_remove(struct node_recordings *r, const struct node_uri *recorded) {
+    uint32_t at = 0;
+    while (at < r->count && (r->v[at].hash != recorded->hash ||
+                             memcmp(r->v[at].root, recorded->swarm_id,
+                                    cv_sha_len((enum cv_sha)recorded->hash)) != 0))
+        at++;
+    if (at == r->count)
+        return false;
+    r->count--;
+    memmove(&r->v[at], &r->v[at + 1], (r->count - at) * sizeof *r->v);
+    return true;
+}
+
 /* ---- signing ---- */
 
 static size_t write_signed(uint8_t out[SIGNED_MAX], const struct node_uri *channel,

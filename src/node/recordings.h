@@ -45,6 +45,9 @@ struct node_recordings {
  * with the same root hash is moved. */
 void node_recordings_add(struct node_recordings *r, const struct node_uri *recorded, int64_t ended);
 
+/* Without the one of this root hash; false: it is not in there. */
+bool node_recordings_remove(struct node_recordings *r, const struct node_uri *recorded);
+
 /* Signs as many as fit, the newest first, for the channel whose key this is; how many, or
  * NOMEM. With 4096 bits of RSA there is room for two or three, else for six or more. */
 int node_recordings_write(uint8_t ret[NODE_RECORDINGS_OCTETS], const struct node_recordings *r,

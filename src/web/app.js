@@ -65,7 +65,7 @@ function show() {
     app.player.update(swarm);
     views.path(swarm, state.peers);
     views.pieces(swarm);
-    views.recordings(swarm, { play: watchLink });
+    views.recordings(swarm, { play: watchLink, unlist });
   }
   if (!$("watch").hidden) views.peers(state.peers);
   if (!$("share").hidden) showShared(state);
@@ -248,6 +248,19 @@ async function openLink(url, controller) {
 async function share(path) {
   try {
     const status = await task({ verb: "share", argument: path }, (event) => {
+      if (event.event === "error") say(event.text, true);
+      else if (event.say) say(event.say);
+    }, new AbortController());
+    if (status === null) say(t("too_many_tasks"), true);
+  } catch (error) {
+    say(String(error.message), true);
+  }
+}
+
+// Out of the list that our channel's link leads to.
+async function unlist(uri) {
+  try {
+    const status = await task({ verb: "rm", argument: uri, options: { recording: "yes" } }, (event) => {
       if (event.event === "error") say(event.text, true);
       else if (event.say) say(event.say);
     }, new AbortController());

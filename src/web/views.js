@@ -104,18 +104,23 @@ export function pieces(swarm) {
   draw.pieces($("pieces"), swarm);
 }
 
-// What a channel says of its finished broadcasts. Cards are kept: a button must not go away
-// under a hand.
+// What a channel says of its finished broadcasts; whoever says it can say less. Cards are kept:
+// a button must not go away under a hand.
 export function recordings(swarm, actions) {
   const list = swarm.recordings ?? [];
-  const key = JSON.stringify([list, document.documentElement.lang]);
+  const key = JSON.stringify([list, swarm.recordings_ours, document.documentElement.lang]);
   $("recordings_part").hidden = !list.length;
   if ($("recordings").dataset.key === key) return;
   $("recordings").replaceChildren(...list.map((r) => {
     const play = element("button", { type: "button", "aria-label": `${t("play")}: ${r.name}` }, t("play"));
     play.addEventListener("click", () => actions.play(r.uri));
-    return element("li", {}, element("strong", {}, r.name), element("span", { class: "hint" }, `${day(r.ended)} · ${octets(r.length)}`),
-      element("p", { class: "line" }, play));
+    const line = element("p", { class: "line" }, play);
+    if (swarm.recordings_ours) {
+      const gone = element("button", { type: "button", class: "gone", "aria-label": `${t("unlist")}: ${r.name}` }, t("unlist"));
+      gone.addEventListener("click", () => actions.unlist(r.uri));
+      line.append(gone);
+    }
+    return element("li", {}, element("strong", {}, r.name), element("span", { class: "hint" }, `${day(r.ended)} · ${octets(r.length)}`), line);
   }));
   $("recordings").dataset.key = key; // last: what could not be drawn is tried again
 }

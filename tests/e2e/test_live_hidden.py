@@ -7,6 +7,7 @@ Nobody has an address of anybody.
 """
 import base64
 import datetime
+import json
 import os
 import signal
 import struct
@@ -286,7 +287,8 @@ class LiveHidden(programs.Case):
                                                               ("one.ts", len(first))])
 
         # Its key is gone: a recording from the same folder still leads to all of them.
-        (self.folder / "source" / "live-ed25519.pem").unlink()
+        key = self.folder / "channel.pem"
+        (self.folder / "source" / "live-ed25519.pem").rename(key)
         sharer = self.village.start("share", "source", self.folder / "two.ts")
         sharer.wait_for("pointed", 120)
         player = self.village.start("play", "player", "--no-player", "--recorded", channel)
@@ -295,6 +297,7 @@ class LiveHidden(programs.Case):
         self.assertEqual(told[0]["uri"].split("&")[0], two.split("&")[0])
         with urllib.request.urlopen(player.wait_for("link", 60)["url"], timeout=120) as answer:
             self.assertEqual(answer.read(), second)
+        self.taken_out(channel, key, kept, len(second))
 
         rows = [(["--recorded", one], "only a channel"),
                 (["--recorded", "-o", "-", channel], "kept as a file")]
@@ -302,6 +305,44 @@ class LiveHidden(programs.Case):
             status, _, err = programs.run("get", *self.village.options("bad"), *more)
             self.assertEqual(status, 2, err)
             self.assertIn(text, err)
+
+    def taken_out(self, channel, key, kept, length):
+        """One of two recordings: only by who has the channel's key; the node that shares the
+        other one says the new list, and who opens the link then hears of no other."""
+        other = self.folder / "other.pem"
+        other.write_text("-----BEGIN PRIVATE KEY-----\n" + base64.b64encode(
+            bytes.fromhex("302e020100300506032b657004220420") + os.urandom(32)).decode() +
+            "\n-----END PRIVATE KEY-----\n")
+        other.chmod(0o600)
+        before = kept.read_bytes()
+        rows = [(["--recording", "none.ts"], 5, "named are: two.ts ("),
+                (["--recording", "one.ts"], 5, "name its file with --key"),
+                (["--recording", "--key", other, "one.ts"], 5, "of another channel"),
+                (["--recording", "--purge", "--yes", "one.ts"], 2, "after the other"),
+                (["--key", key, "one.ts"], 2, "goes with --recording")]
+        for more, status, text in rows:
+            done = programs.run("rm", "--state", self.folder / "source", "--json", *more)
+            self.assertEqual(done[0], status, done)
+            self.assertIn(text, done[2])
+        self.assertEqual(kept.read_bytes(), before)
+        status, out, err = programs.run("rm", "--state", self.folder / "source", "--json",
+                                        "--recording", "--key", key, "one.ts")
+        self.assertEqual(status, 0, err)
+        said = json.loads(out)
+        self.assertEqual((said["event"], said["name"], said["left"], said["said"]),
+                         ("unlisted", "one.ts", 1, True))
+        link, octets = kept.read_bytes().split(b"\n", 1)
+        self.assertEqual(self.signed(link.decode(), octets), [("two.ts", length)])
+        issued = [struct.unpack_from("<Q", o, 1)[0] for o in (before.split(b"\n", 1)[1], octets)]
+        self.assertGreater(issued[1], issued[0])
+
+        viewer = self.village.start("get", "later", "-o", self.folder / "later.ts", channel)
+        for count in range(1, 8):  # the old list may stand there for a moment
+            viewer.wait_for("recordings", 120, count)
+            lists = [e["recordings"] for e in viewer.events if e["event"] == "recordings"]
+            if [r["name"] for r in lists[-1]] == ["two.ts"]:
+                return
+        self.fail(f"still named: {lists[-1]}")
 
     def test_bad_input(self):
         _, uri = self.broadcast()

@@ -96,6 +96,25 @@ Test(node_recordings, the_newest_stand_first_and_none_stands_twice) {
     cr_expect_eq(r.v[NODE_RECORDINGS_MAX - 1].length, 1001, "the oldest went");
 }
 
+Test(node_recordings, one_that_is_taken_out_leaves_the_others_in_their_order) {
+    for (unsigned at = 0; at < 4; at++) {
+        struct node_recordings r = list(4);
+        uint64_t length[4];
+        for (unsigned i = 0; i < 4; i++)
+            length[i] = r.v[i].length;
+        struct node_uri u = recorded(3 - at, "whatever it is called"), other = recorded(77, "no");
+        cr_expect_not(node_recordings_remove(&r, &other));
+        other = u;
+        other.hash = CV_SHA1; /* the same octets, of another function */
+        cr_expect_not(node_recordings_remove(&r, &other));
+        cr_assert(node_recordings_remove(&r, &u), "%u", at);
+        cr_expect_not(node_recordings_remove(&r, &u));
+        cr_assert_eq(r.count, 3);
+        for (unsigned i = 0; i < 3; i++)
+            cr_expect_eq(r.v[i].length, length[i < at ? i : i + 1], "%u: %u", at, i);
+    }
+}
+
 Test(node_recordings, names_are_cut_at_whole_characters_and_the_rest_waits_for_room) {
     struct cv_dnssec_secret *key = ed25519(1);
     struct node_uri channel = channel_of(key);
