@@ -165,7 +165,8 @@ static void check_key(struct doctor *d, int folder, const char *name) {
 
 static bool is_key(const char *name) {
     size_t len = strlen(name);
-    return !strcmp(name, "identity") || !strcmp(name, "gateway") || !strncmp(name, "secret-", 7) ||
+    return !strcmp(name, "identity") || !strcmp(name, "gateway") || !strcmp(name, "token") ||
+           !strncmp(name, "secret-", 7) ||
            (!strncmp(name, "live-", 5) && len > 4 && !strcmp(name + len - 4, ".pem"));
 }
 

@@ -10,6 +10,10 @@
 #include "gateway/qr.h"
 #include "io/why.h"
 
+/* A line stands on the terminal that the next output must end. What a task says and what its
+ * node says come from different places, and both end the same line. */
+static bool drawn;
+
 struct cli_progress cli_progress_init(bool json, bool quiet) {
     bool terminal = !json && isatty(STDERR_FILENO);
     return (struct cli_progress){
@@ -45,7 +49,7 @@ static bool wants_colour(void) {
 static void draw(struct cli_progress *p, const json_t *o) {
     size_t columns = cli_human_columns(p->out);
     cli_bar_draw(p->out, o, columns ? columns : 80, wants_colour());
-    p->drawn = true;
+    drawn = true;
 }
 
 static enum node_swarm_mode mode_of(const struct node *n, cv_handle swarm) {
@@ -204,7 +208,7 @@ void cli_progress_event(struct cli_progress *p, const char *name, const char *se
 }
 
 void cli_progress_done(struct cli_progress *p) {
-    if (p->drawn)
+    if (drawn)
         fputc('\n', p->out);
-    p->drawn = false;
+    drawn = false;
 }

@@ -22,7 +22,6 @@ typedef void cli_line_fn(void *ctx, json_t *o);
 struct cli_progress {
     FILE *out;
     bool terminal, quiet;
-    bool drawn;        /* a line stands there that the next output must end */
     unsigned looks;    /* at the swarm, up to 2; then .. */
     uint64_t have;     /* .. octets at the last one */
     double pace;       /* .. and a second, lately */
@@ -68,7 +67,7 @@ void cli_progress_show(struct cli_progress *p, json_t *o);
 /* A JSON string of any text: what is not UTF-8 in it becomes question marks. */
 json_t *cli_json_text(const char *text);
 
-/* Ends a line that stands there. */
+/* Ends the line that stands on the terminal, whoever drew it: there is one. */
 void cli_progress_done(struct cli_progress *p);
 
 #endif

@@ -154,6 +154,14 @@ static void clock_off(struct cli_session *c, int64_t seconds) {
         complain(text);
 }
 
+/* Nothing that goes on here waits for circuits. */
+static bool only_directly(const struct cli_session *c) {
+    bool direct = !(c->s->verb & (CLI_NODE | CLI_RELAY)) && c->s->direct;
+    for (size_t i = 0; i < c->tasks_count; i++)
+        direct &= c->tasks[i]->ended || c->tasks[i]->s->direct;
+    return direct;
+}
+
 static void on_node_event(void *ctx, const struct node_event *ev) {
     struct cli_session *c = ctx;
     char text[160];
@@ -182,6 +190,8 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
         cli_session_say(c, "client_ready", "Guards chosen, circuits can be built", NULL);
         break;
     case NODE_EVENT_TOO_FEW_RELAYS:
+        if (only_directly(c))
+            break;
         snprintf(text, sizeof text, "Too few relays for safe paths: %llu more are needed; waiting",
                  (unsigned long long)ev->u.count);
         cli_session_say(c, "too_few_relays", text,
