@@ -35,7 +35,8 @@ struct standing {
 
 struct market {
     struct honest honest;
-    bool rival[RELAYS]; /* has a link with ego, and competes for what ego carries */
+    bool rival[RELAYS];    /* has a link with ego, and competes for what ego carries */
+    double silent[RELAYS]; /* of attackers: how the order changes when it has no rows any more */
     struct standing before;
 };
 
@@ -174,6 +175,7 @@ static void try_attack(const struct market *m, unsigned attacker, enum shape sha
     double base = m->before.hits[attacker];
     double own = after.hits[attacker] / base, all = (double)sum / base;
     double order = disorder(m, &after, attacker, false);
+    worst->order_beyond = larger(worst->order_beyond, order - m->silent[attacker]);
     double far = disorder(m, &after, attacker, true);
     unsigned earned = batches(m, &after);
     if (csv)
@@ -224,17 +226,20 @@ static void junk(const struct market *m, unsigned a, struct economy_standing *re
     ret->junk = (pushed.hits[a] + (double)pushed.hits[RELAYS] - before) / honest;
 }
 
-/* The hub does not vouch for anybody any more: the order behind it is not the same without
+/* A relay does not vouch for anybody any more: the order behind it is not the same without
  * a single fake. */
-static void hub_gone(const struct market *m, struct economy_standing *ret) {
+static void silence(struct market *m, unsigned who, struct economy_standing *ret) {
     static struct standing after;
     struct rep_graph *g = make_graph(&m->honest);
     uint8_t key[CV_KEY];
-    name(HUB, key);
+    name(who, key);
     if (rep_graph_exclude(g, key))
         abort();
     rank(m, g, &after);
-    ret->order_gone = disorder(m, &after, HUB, false);
+    m->silent[who] = disorder(m, &after, who, false);
+    if (who != HUB)
+        return;
+    ret->order_gone = m->silent[who];
     ret->order_gone_far = disorder(m, &after, HUB, true);
     ret->forger = after.hits[HUB];
 }
@@ -271,6 +276,8 @@ void economy_standing(uint64_t seed, FILE *csv, struct economy_standing *ret) {
     rank(&m, make_graph(&m.honest), &m.before);
     const unsigned attackers[] = {HUB, RELAYS / 4, RELAYS / 2};
     for (size_t i = 0; i < sizeof attackers / sizeof *attackers; i++)
+        silence(&m, attackers[i], ret);
+    for (size_t i = 0; i < sizeof attackers / sizeof *attackers; i++)
         for (unsigned size = 0; size < ECONOMY_SIZES; size++)
             for (enum shape shape = STAR; shape < SHAPES; shape++)
                 if (m.before.hits[attackers[i]] >= 400)
@@ -280,5 +287,4 @@ void economy_standing(uint64_t seed, FILE *csv, struct economy_standing *ret) {
     find_pair(&m, false, pair);
     ret->collusion_far = collusion(&m, pair[0], pair[1]);
     junk(&m, pair[0], ret);
-    hub_gone(&m, ret);
 }
