@@ -16,14 +16,23 @@
 #include "base/tokenbucket.h"
 #include "tunnel/client.h"
 #include "tunnel/e2e.h"
+#include "tunnel/effort.h"
 #include "tunnel/engine.h"
 #include "tunnel/handles.h"
 #include "tunnel/hidden.h"
 #include "tunnel/idtable.h"
+#include "tunnel/intake.h"
 #include "tunnel/relaycmd.h"
 #include "tunnel/slot.h"
+#include "tunnel/stamp.h"
 
 struct tun_hidden;
+
+/* How long an introduction waits for its answer: what a viewer waits at least, and when
+ * work is asked, so that there is an answer to be had in between. */
+#define TUN_INTRO_WAIT       CV_SEC(2)
+#define TUN_STAMP_WAIT       CV_SEC(12)
+#define TUN_STAMP_WAIT_HURRY CV_SEC(4)
 
 /* ---- roads ---- */
 
@@ -100,6 +109,11 @@ struct tun_meet {
     struct tun_meeting where;
     struct cv_noise noise;
     struct tun_e2e e2e;
+    bool written; /* the introduction, for this contact and cookie: */
+    uint8_t flight[TUN_E2E_FLIGHT1];
+    struct tun_stamp_search stamp;
+    uint8_t busy;            /* how often the point had too much to pass on */
+    cv_usec again_at;        /* when it is asked again */
     bool asked, established; /* ESTABLISH_RENDEZVOUS sent, answered */
     bool introduced;         /* INTRODUCE sent */
     bool came;               /* e2e holds keys, */
@@ -146,7 +160,8 @@ struct tun_point {
     uint8_t ip[CV_KEY];
     uint8_t d[TUN_DIGEST];
     struct cv_ed25519_secret auth_secret;
-    uint32_t expiry; /* Unix seconds */
+    uint32_t expiry;                     /* Unix seconds */
+    struct cv_tokenbucket introductions; /* what it may pass on, twice over */
     cv_usec until;
     cv_usec ping_at, ping_until;
     uint32_t ping; /* transaction of a PING under way; 0: none */
@@ -177,7 +192,8 @@ struct tun_publication {
     struct tun_copy copy[2];
     uint32_t period;
     uint8_t slot;
-    bool written; /* holds our contacts, in `period` */
+    bool written;   /* holds our contacts, in `period` */
+    uint8_t effort; /* that is asked in `item` */
     uint8_t again;
     bool found, ready;    /* `old` holds something, `item` what is to be put */
     struct tun_item old;  /* the newest that either way has read */
@@ -211,11 +227,6 @@ struct tun_service {
     struct cv_x25519_secret service_secret;
 };
 
-struct tun_replay {
-    uint8_t ephemeral[16]; /* first octets are enough */
-    uint8_t cookie[16];
-};
-
 #define TUN_POINTS       (2 * TUN_INTRO_POINTS) /* in use and leaving */
 #define TUN_PUBLICATIONS 3
 
@@ -233,8 +244,8 @@ struct tun_seeder {
     struct tun_join *join; /* joins_max of them */
     unsigned joins_max;
     struct cv_tokenbucket introductions;
-    struct tun_replay replay[TUN_INTRO_REPLAYS];
-    unsigned replays, replay_next;
+    struct tun_effort effort;
+    struct tun_intake intake;
 };
 
 /* ---- pointers ---- */
@@ -278,6 +289,7 @@ struct tun_hiddens {
     uint8_t network_id[TUN_NETWORK_ID];
     struct tun_handles swarms;
     struct tun_idtable roads; /* index of the circuit's handle -> road */
+    cv_usec stamp_at;         /* when stamps are next searched for, of all swarms together */
     cv_usec next;
 };
 

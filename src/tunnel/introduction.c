@@ -139,6 +139,11 @@ void tun_hop_introduce(struct tunnel *t, const struct cv_now *now, struct tun_ho
         tun_hop_error(t, now, h, cv_rd_le32(&first), TUN_ERROR_MALFORMED, NULL, 0);
         return;
     }
+    /* No circuit has a point for itself: who asks more than a point passes on waits. */
+    if (!cv_tokenbucket_take(&h->introductions, now->mono, 1)) {
+        acknowledge(t, now, h, m.transaction, TUN_ERROR_BUSY);
+        return;
+    }
     enum tun_asked asked = ask_others(t, &m, h->handle, in->data, in->len);
     if (asked == TUN_ASKED_SOMEBODY)
         tun_hop_asked(t, now, h, m.transaction);

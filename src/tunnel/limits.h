@@ -110,7 +110,7 @@ enum {
     TUN_NETWORK_WEIGHT = 16,  /* cells a round of a client network */
     TUN_TRIES = 5,            /* of anything that is repeated */
     TUN_CREATES_S = 50,       /* of one link, a second; burst four times that */
-    TUN_INTRODUCTIONS_S = 5,  /* passed on to one seeder, a second; burst 20 */
+    TUN_INTRODUCTIONS_S = 5,  /* passed on to one seeder, and of one asker, a second; burst 20 */
 
     /* --- constant rate (tunnel.md section 10) --- */
     TUN_PACE_TICK_US = 9856, /* a cell in so long is one Mbit/s of datagrams */
@@ -201,11 +201,23 @@ enum {
     TUN_NAMED_MEETINGS = 2,            /* .. of which with those that peers named */
     TUN_MEETING_TRIES = 4,             /* rendezvous points tried for one contact */
     TUN_INTRO_POINTS = 3,
-    TUN_INTRO_REPLAYS = 256,    /* introductions remembered by their ephemeral key */
+    TUN_INTRO_REPLAYS = 1024,   /* introductions remembered by their ephemeral key */
+    TUN_INTRO_QUEUE = 32,       /* introductions that wait for their answer */
     TUN_VIEWER_JOINS_MAX = 8,   /* circuits caused by introductions, alive, when viewing too */
     TUN_SHARE_JOINS_MAX = 64,   /* the same, for a seeder that only shares */
     TUN_INTRO_BURST = 4,        /* new circuits caused by introductions at once, */
     TUN_INTRO_EVERY_MS = 10000, /* then one in so long */
+    TUN_EFFORT_FIRST = 12,      /* leading zero bits that a stamp has to show: nothing, this, .. */
+    TUN_EFFORT_SECOND = 16,
+    TUN_EFFORT_MAX = 20,     /* .. and no more: a contact that asks more is not believed */
+    TUN_EFFORT_BEYOND = 2,   /* by which a viewer goes further when nobody came */
+    TUN_EFFORT_ANSWERED = 2, /* introductions answered in a tick once the burst is over */
+    TUN_EFFORT_LOST = 8,     /* left without an answer in one: a step up, */
+    TUN_EFFORT_REST = 3,     /* not again within so many ticks; */
+    TUN_EFFORT_CALM = 30,    /* and a step down after so many without need */
+    TUN_STAMP_TRIES = 2048,  /* hashes of a node at a time, about a millisecond, */
+    TUN_STAMP_PAUSE_MS = 2,  /* and when the next come */
+    TUN_BUSY_TRIES = 16,     /* one introduction at a point that passes on no more just now */
 };
 
 /* Times, in microseconds. */

@@ -65,9 +65,6 @@ static bool usable(struct tun_hidden *h, const struct tun_known *k) {
     }
     if (!tun_contact_current(&k->contact, h->all->now.wall) || tun_hidden_is_ours(h, &k->contact))
         return false;
-    /* An effort is asked of us that we do not make yet. */
-    if (k->contact.effort > 0)
-        return false;
     const struct tun_relay *r =
         tun_directory_find_d(tun_client_directory(h->all->t), k->contact.ip, k->contact.d);
     return r && r->confirmed && !r->liar;
@@ -87,7 +84,8 @@ static struct tun_known *pick(struct tun_hidden *h, bool named, const struct tun
             continue;
         if (through >= 2 || !usable(h, k))
             continue;
-        unsigned cost = met * 256 + through * 32 + k->fails;
+        /* Who asks for work has too many visitors: others come first. */
+        unsigned cost = (met * 256 + through * 32 + k->fails) * 256 + k->contact.effort;
         ties = !best || cost < best_cost ? 1 : ties + (cost == best_cost);
         if (!best || cost < best_cost ||
             (cost == best_cost && cv_rng_below(tun_hidden_rng(h), ties) == 0)) {
@@ -172,8 +170,8 @@ static void next_contact(struct tun_hidden *h, struct tun_meet *m) {
     blame(h, &m->contact);
     h->viewer->missed |= !m->named;
     tun_road_close(&m->ip);
-    m->introduced = false;
-    m->stuck = 0;
+    m->introduced = m->written = false;
+    m->stuck = m->busy = 0;
     tun_hidden_by(h, now(h));
     struct tun_known *k = pick(h, m->named, m);
     if (!k) {
@@ -205,7 +203,8 @@ static void next_rendezvous(struct tun_hidden *h, struct tun_meet *m, enum end e
         tun_road_run_on(&m->rp);
     tun_road_close(&m->ip);
     tun_e2e_done(&m->e2e);
-    m->asked = m->established = m->introduced = m->came = m->pacing = false;
+    m->asked = m->established = m->introduced = m->came = m->pacing = m->written = false;
+    m->busy = 0;
     m->state = TUN_MEET_BUILDING;
     tun_hidden_by(h, now(h));
     if (++m->tries >= TUN_MEETING_TRIES) {
@@ -327,11 +326,18 @@ static void establish(struct tun_hidden *h, struct tun_meet *m) {
     if (tun_road_request(&m->rp, TUN_CMD_ESTABLISH_RENDEZVOUS, tun_body_data(&b), tun_body_len(&b),
                          &transaction) == CV_ERR_OK) {
         m->asked = true;
+        m->written = false; /* another cookie */
         m->until = cv_usec_add(now(h), tun_client_patience(h->all->t));
     }
 }
 
-static void introduce(struct tun_hidden *h, struct tun_meet *m) {
+/* What the seeder asks, and more each time that nobody came: others work, too. */
+static unsigned effort(const struct tun_meet *m) {
+    unsigned more = m->tries < TUN_EFFORT_BEYOND ? m->tries : TUN_EFFORT_BEYOND;
+    return m->contact.effort ? m->contact.effort + more : 0;
+}
+
+static void write_introduction(struct tun_hidden *h, struct tun_meet *m) {
     struct tun_circuit_info info;
     if (tun_circuit_info(h->all->t, m->rp.circuit, &info))
         return;
@@ -345,18 +351,38 @@ static void introduce(struct tun_hidden *h, struct tun_meet *m) {
     memcpy(ctx.auth, m->contact.auth, CV_KEY);
     struct tun_period_secret period_secret;
     tun_period_derive(&period_secret, &h->swarm_secret, m->period);
-    uint8_t flight[TUN_E2E_FLIGHT1];
     cv_noise_done(&m->noise);
-    enum cv_err err = tun_e2e_create_1(&m->noise, flight, &ctx, &period_secret, m->contact.service,
-                                       &m->where, tun_hidden_rng(h));
+    enum cv_err err = tun_e2e_create_1(&m->noise, m->flight, &ctx, &period_secret,
+                                       m->contact.service, &m->where, tun_hidden_rng(h));
     cv_wipe(&period_secret, sizeof period_secret);
     if (err) {
         next_contact(h, m);
         return;
     }
-    struct tun_introduce msg = {.flight = flight, .flight_len = sizeof flight};
+    m->written = true;
+    tun_stamp_begin(&m->stamp, effort(m), m->contact.service, m->period, m->flight,
+                    sizeof m->flight, tun_hidden_rng(h));
+}
+
+/* A little at a time: all of a node's meetings together never keep it from anything else
+ * for longer than a millisecond or two. */
+static bool stamped(struct tun_hidden *h, struct tun_meet *m) {
+    struct tun_hiddens *all = h->all;
+    if (m->stamp.found)
+        return true;
+    if (now(h) >= all->stamp_at) {
+        all->stamp_at = cv_usec_add(now(h), CV_MSEC(TUN_STAMP_PAUSE_MS));
+        if (tun_stamp_try(&m->stamp, TUN_STAMP_TRIES))
+            return true;
+    }
+    tun_hidden_by(h, all->stamp_at);
+    return false;
+}
+
+static void introduce(struct tun_hidden *h, struct tun_meet *m) {
+    struct tun_introduce msg = {.flight = m->flight, .flight_len = sizeof m->flight};
     memcpy(msg.auth_key, m->contact.auth, CV_KEY);
-    cv_rng_fill(tun_hidden_rng(h), msg.stamp, sizeof msg.stamp);
+    memcpy(msg.stamp, tun_stamp_get(&m->stamp), sizeof msg.stamp);
     struct tun_body b;
     uint32_t transaction;
     tun_body_init(&b);
@@ -367,6 +393,18 @@ static void introduce(struct tun_hidden *h, struct tun_meet *m) {
         TRACE(h, m, meet_introduced);
         m->until = cv_usec_add(now(h), come(h));
     }
+}
+
+/* The rendezvous waits: the seeder is told, once that is worth its while. */
+static void introduce_step(struct tun_hidden *h, struct tun_meet *m) {
+    if (!m->written && (m->ip.ready || m->contact.effort))
+        write_introduction(h, m);
+    if (!m->written || !stamped(h, m) || !m->ip.ready)
+        return;
+    if (now(h) >= m->again_at)
+        introduce(h, m);
+    else
+        tun_hidden_by(h, m->again_at);
 }
 
 static void build_step(struct tun_hidden *h, struct tun_meet *m) {
@@ -400,8 +438,8 @@ static void build_step(struct tun_hidden *h, struct tun_meet *m) {
         }
         tun_hidden_by(h, m->until);
     }
-    if (m->established && m->ip.ready && !m->introduced)
-        introduce(h, m);
+    if (m->established && !m->introduced)
+        introduce_step(h, m);
     if (m->introduced) {
         /* Answered or not, the introduction point gets no more than the seeder's time. */
         if (now(h) >= m->until) {
@@ -576,6 +614,25 @@ static void up_step(struct tun_hidden *h, struct tun_meet *m) {
     tun_hidden_by(h, m->leaving ? m->rp.expires_at : change);
 }
 
+/* The introduction point's answer. One that has too much to do is asked again soon, with the
+ * same: it passed nothing on, and the way and the work are there. */
+static void introduced(struct tun_hidden *h, struct tun_meet *m, uint8_t status) {
+    if (status == 0) {
+        cv_usec more =
+            m->contact.effort ? tun_hidden_pause(h, TUN_STAMP_WAIT, TUN_STAMP_WAIT_HURRY) : 0;
+        m->state = TUN_MEET_WAITING;
+        m->until = cv_usec_add(now(h), come(h) + more);
+    } else if (status == TUN_ERROR_BUSY && m->busy < TUN_BUSY_TRIES) {
+        m->busy++;
+        m->introduced = false;
+        m->again_at =
+            cv_usec_add(now(h), cv_rng_between(tun_hidden_rng(h), CV_MSEC(150), CV_MSEC(450)));
+        tun_hidden_by(h, m->again_at);
+    } else {
+        next_contact(h, m);
+    }
+}
+
 void tun_meet_on_reply(struct tun_hidden *h, struct tun_meet *m, struct tun_road *r,
                        const struct tun_event *ev) {
     bool failed = ev->reply.err != CV_ERR_OK;
@@ -598,12 +655,7 @@ void tun_meet_on_reply(struct tun_hidden *h, struct tun_meet *m, struct tun_road
             if (tun_introduce_ack_read(&rd, &ack) == CV_ERR_OK)
                 status = ack.status;
         }
-        if (status == 0) {
-            m->state = TUN_MEET_WAITING;
-            m->until = cv_usec_add(now(h), come(h));
-        } else {
-            next_contact(h, m);
-        }
+        introduced(h, m, status);
     }
 }
 

@@ -248,7 +248,13 @@ static void decide(struct tun_hidden *h, struct tun_publication *p) {
         tun_publication_idle(p); /* no room in slot 0: others are there already */
         return;
     }
+    p->effort = ours[0].effort;
     make_item(h, p, &slot);
+}
+
+static void slot_written(struct tun_hidden *h, const struct tun_publication *p) {
+    count_slots(h);
+    tun_effort_said(&h->seeder->effort, p->effort);
 }
 
 static void on_put_done(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c,
@@ -260,7 +266,7 @@ static void on_put_done(struct tun_hidden *h, struct tun_publication *p, struct 
         if (p->slot == TUN_SLOT_POINTER)
             tun_hidden_set_state(h, TUN_HIDDEN_SHARED);
         else
-            count_slots(h);
+            slot_written(h, p);
     } else if (done->error == 301 || done->error == 302) {
         tun_road_close(&c->road);
         c->state = TUN_COPY_REFUSED;

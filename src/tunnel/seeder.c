@@ -28,6 +28,7 @@ void tun_seeder_init(struct tun_hidden *h, bool viewer) {
     /* In thousandths: one in ten seconds is less than a unit a second. */
     uint64_t rate = h->all->hurry ? 1000 : 1000000 / TUN_INTRO_EVERY_MS;
     cv_tokenbucket_init(&s->introductions, rate, TUN_INTRO_BURST * 1000, now(h));
+    tun_effort_init(&s->effort, now(h), CV_SEC(TUN_EFFORT_ANSWERED) * 1000 / rate);
     tun_hidden_set_state(h, TUN_HIDDEN_WAITING);
 }
 
@@ -75,6 +76,7 @@ unsigned tun_seeder_contacts(const struct tun_hidden *h, struct tun_contact *ret
         memcpy(c->auth, p->auth_secret.public_key, CV_KEY);
         memcpy(c->service, s->now.service_secret.public_key, CV_KEY);
         c->expiry = p->expiry;
+        c->effort = s->effort.asked;
     }
     return n;
 }
@@ -121,6 +123,8 @@ static void point_establish(struct tun_hidden *h, struct tun_point *p) {
     cv_rng_fill(tun_hidden_rng(h), seed, sizeof seed);
     cv_ed25519_from_seed(&p->auth_secret, seed);
     cv_wipe(seed, sizeof seed);
+    cv_tokenbucket_init(&p->introductions, TUN_INTRODUCTIONS_S * 2, TUN_INTRODUCTIONS_S * 8,
+                        now(h));
     p->expiry = (uint32_t)(h->all->now.wall +
                            (int64_t)(cv_usec_since(p->road.expires_at, now(h)) / CV_SEC(1)));
 
@@ -264,22 +268,6 @@ static void join_clear(struct tun_join *j) {
     cv_wipe(j, sizeof *j);
 }
 
-static bool seen_before(struct tun_hidden *h, const uint8_t *ephemeral, const uint8_t *cookie) {
-    struct tun_seeder *s = h->seeder;
-    for (unsigned i = 0; i < s->replays; i++) {
-        if (memcmp(s->replay[i].ephemeral, ephemeral, 16) == 0 ||
-            memcmp(s->replay[i].cookie, cookie, 16) == 0)
-            return true;
-    }
-    struct tun_replay *r = &s->replay[s->replay_next];
-    s->replay_next = (s->replay_next + 1) % TUN_INTRO_REPLAYS;
-    if (s->replays < TUN_INTRO_REPLAYS)
-        s->replays++;
-    memcpy(r->ephemeral, ephemeral, 16);
-    memcpy(r->cookie, cookie, 16);
-    return false;
-}
-
 /* What runs on for visitors who left takes the place of others. */
 static struct tun_join *join_free(const struct tun_hidden *h) {
     struct tun_seeder *s = h->seeder;
@@ -294,19 +282,27 @@ static struct tun_join *join_free(const struct tun_hidden *h) {
     return busy < s->joins_max ? found : NULL;
 }
 
-/* Opens an introduction under this period's or the last one's keys. */
+/* The services that it may be meant for: of this period and of the last one. */
+static const struct tun_service *service(const struct tun_hidden *h, unsigned i) {
+    const struct tun_service *s = i == 0 ? &h->seeder->now : &h->seeder->before;
+    return s->set ? s : NULL;
+}
+
+/* Opens an introduction whose stamp is good enough; every other costs two hashes. */
 static bool receive(struct tun_hidden *h, const struct tun_point *p, const struct tun_introduce *in,
-                    struct cv_noise *ret_noise, struct tun_meeting *ret) {
-    const struct tun_service *services[] = {&h->seeder->now, &h->seeder->before};
+                    const unsigned effort[2], struct tun_waiting *ret) {
     struct tun_e2e_context ctx;
     memcpy(ctx.network_id, h->all->network_id, sizeof ctx.network_id);
     memcpy(ctx.ip, p->ip, CV_KEY);
     memcpy(ctx.auth, p->auth_secret.public_key, CV_KEY);
     for (unsigned i = 0; i < 2; i++) {
-        if (services[i]->set &&
-            tun_e2e_consume_1(ret_noise, ret, in->flight, in->flight_len, &ctx, &services[i]->keys,
-                              &services[i]->service_secret, tun_hidden_rng(h)) == CV_ERR_OK)
-            return true;
+        const struct tun_service *s = service(h, i);
+        if (!s || effort[i] < h->seeder->effort.required ||
+            tun_e2e_consume_1(&ret->noise, &ret->where, in->flight, in->flight_len, &ctx, &s->keys,
+                              &s->service_secret, tun_hidden_rng(h)) != CV_ERR_OK)
+            continue;
+        ret->effort = effort[i];
+        return true;
     }
     return false;
 }
@@ -353,29 +349,111 @@ static void go(struct tun_hidden *h, struct tun_join *j, struct cv_noise *noise,
     j->until = cv_usec_add(now(h), ANSWER);
 }
 
-static void on_introduction(struct tun_hidden *h, const struct tun_point *p,
-                            const struct tun_event *ev) {
+/* Nobody waits longer than a viewer: who works for it waits for the next answer, too. */
+static cv_usec waits(const struct tun_hidden *h) {
+    return h->seeder->effort.required ? tun_hidden_pause(h, TUN_STAMP_WAIT, TUN_STAMP_WAIT_HURRY)
+                                      : TUN_INTRO_WAIT;
+}
+
+/* What it shows for each of the services; the most. */
+static unsigned weigh(const struct tun_hidden *h, const struct tun_introduce *in, unsigned ret[2]) {
+    unsigned most = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        const struct tun_service *s = service(h, i);
+        ret[i] = !s ? 0
+                    : tun_stamp_effort(in->stamp, s->service_secret.public_key, s->keys.period,
+                                       in->flight, in->flight_len);
+        most = ret[i] > most ? ret[i] : most;
+    }
+    return most;
+}
+
+/* One that may be answered. */
+static void wait(struct tun_hidden *h, const struct tun_introduce *in, struct tun_waiting *w) {
+    struct tun_seeder *s = h->seeder;
+    if (tun_intake_replayed(&s->intake, in->flight, w->where.cookie)) {
+        h->info.replayed++;
+        h->info.refused++;
+        return;
+    }
+    w->until = cv_usec_add(now(h), waits(h));
+    if (tun_intake_put(&s->intake, w)) {
+        tun_effort_lost(&s->effort);
+        h->info.refused++;
+    }
+    tun_hidden_by(h, now(h));
+}
+
+/* Cheapest first: rate, memory, two hashes, a place to wait; then a key exchange. */
+static void on_introduction(struct tun_hidden *h, struct tun_point *p, const struct tun_event *ev) {
     struct tun_seeder *s = h->seeder;
     struct cv_rd rd = cv_rd_init(ev->reply.body, ev->reply.len);
     struct tun_introduce in;
     if (tun_introduction_read(&rd, &in) || in.flight_len != TUN_E2E_FLIGHT1 ||
         memcmp(in.auth_key, p->auth_secret.public_key, CV_KEY) != 0)
         return;
-    struct cv_noise noise = {.n = 0};
-    struct tun_meeting where;
     h->info.introductions++;
     CV_TRACE(TUNNEL, introduced, now(h), "hidden=%u point=%08x", (unsigned)h->handle,
              cv_id_short(p->ip, CV_KEY));
-    if (!receive(h, p, &in, &noise, &where))
+    unsigned efforts[2] = {0, 0};
+    if (!cv_tokenbucket_take(&p->introductions, now(h), 1)) {
+        h->info.refused++; /* no honest point passes on so many */
         return;
-    struct tun_join *j = join_free(h);
-    if (seen_before(h, in.flight, where.cookie) || !j ||
-        !cv_tokenbucket_take(&s->introductions, now(h), 1000))
+    }
+    if (tun_intake_knows(&s->intake, in.flight)) {
+        h->info.replayed++;
         h->info.refused++;
-    else
-        go(h, j, &noise, &where);
-    cv_noise_done(&noise);
-    cv_wipe(&where, sizeof where);
+        return;
+    }
+    unsigned effort = weigh(h, &in, efforts);
+    if (!tun_effort_came(&s->effort, effort)) {
+        h->info.below++;
+        h->info.refused++;
+        return;
+    }
+    if (!tun_intake_has_room(&s->intake, effort)) {
+        tun_effort_lost(&s->effort);
+        h->info.refused++;
+        return;
+    }
+    struct tun_waiting w = {.effort = 0};
+    if (receive(h, p, &in, efforts, &w))
+        wait(h, &in, &w);
+    tun_waiting_done(&w);
+}
+
+/* As many as may be met now, those who worked most first. */
+static void answer(struct tun_hidden *h) {
+    struct tun_seeder *s = h->seeder;
+    for (unsigned gone = tun_intake_expire(&s->intake, now(h)); gone > 0; gone--) {
+        tun_effort_lost(&s->effort);
+        h->info.refused++;
+    }
+    struct tun_join *j = NULL;
+    while (s->intake.count > 0 && (j = join_free(h)) &&
+           cv_tokenbucket_take(&s->introductions, now(h), 1000)) {
+        struct tun_waiting w;
+        (void)tun_intake_take(&s->intake, &w);
+        go(h, j, &w.noise, &w.where);
+        tun_waiting_done(&w);
+    }
+    if (s->intake.count == 0)
+        return;
+    tun_hidden_by(h, tun_intake_due(&s->intake));
+    if (j)
+        tun_hidden_by(h, cv_tokenbucket_ready(&s->introductions, now(h), 1000));
+}
+
+/* More or less is asked than before: the slots have to say so. */
+static void effort_step(struct tun_hidden *h) {
+    struct tun_seeder *s = h->seeder;
+    if (tun_effort_step(&s->effort, now(h))) {
+        s->changed = true;
+        CV_TRACE(TUNNEL, effort_asked, now(h), "hidden=%u effort=%u", (unsigned)h->handle,
+                 s->effort.asked);
+    }
+    h->info.effort = s->effort.asked;
+    tun_hidden_by(h, tun_effort_due(&s->effort));
 }
 
 static void join_ask(struct tun_hidden *h, struct tun_join *j) {
@@ -529,6 +607,8 @@ void tun_seeder_work(struct tun_hidden *h) {
         tun_swarm_period_begins(&h->swarm_secret, s->now.keys.period + 1) - h->all->now.wall;
     tun_hidden_by(h, cv_usec_add(now(h), CV_SEC((uint64_t)(left > 0 ? left : 1))));
     points_work(h);
+    answer(h);
+    effort_step(h);
     for (unsigned i = 0; i < s->joins_max; i++)
         join_step(h, &s->join[i]);
     settle_state(h);
@@ -544,4 +624,5 @@ void tun_seeder_done(struct tun_hidden *h) {
     }
     free(s->join);
     s->join = NULL;
+    tun_intake_done(&s->intake);
 }

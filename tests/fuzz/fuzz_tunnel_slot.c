@@ -67,6 +67,16 @@ static void as_member(const uint8_t *inside, size_t len, const struct cv_rng *rn
     merge(slot, rng, true);
 }
 
+/* What is found for a contact shows what it asks. */
+static void search(unsigned effort, const uint8_t *service, const uint8_t *flight, size_t len,
+                   const struct cv_rng *rng) {
+    struct tun_stamp_search s;
+    tun_stamp_begin(&s, effort, service, 20601, flight, len, rng);
+    while (!tun_stamp_try(&s, 16))
+        assert(s.tries < 1 << 16);
+    assert(tun_stamp_effort(tun_stamp_get(&s), service, 20601, flight, len) >= effort);
+}
+
 static void as_item(const uint8_t *data, size_t size) {
     struct tun_item item;
     memset(&item, 0, sizeof item);
@@ -112,6 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         uint8_t stamp[TUN_STAMP] = {0};
         memcpy(stamp, data, size < sizeof stamp ? size : sizeof stamp);
         assert(tun_stamp_effort(stamp, c.service, 20601, data, size) <= 255);
+        search(c.effort % 8, c.service, data, size, &rng);
     } else {
         as_item(data, size);
     }
