@@ -164,8 +164,9 @@ enum {
     TUN_GUARD_KNOWN_DAYS = 7, /* preferred for guards, when there is a choice */
     TUN_SECOND_DAYS_MIN = 1,
     TUN_SECOND_DAYS_MAX = 22,
-    TUN_THIRDS = 3,      /* third hops of a swarm that is shared, */
-    TUN_THIRD_DAYS = 15, /* each for so long, as L on average */
+    TUN_THIRDS = 2,        /* third hops of a swarm that is shared, */
+    TUN_THIRD_DAYS = 30,   /* each for so long, */
+    TUN_THIRD_SECONDS = 2, /* behind so many of our L, as long as those serve */
 
     /* --- bootstrapping of a client --- */
     TUN_ADDRESSES_MAX = 64, /* found in the DHT and not yet asked */

@@ -333,7 +333,7 @@ static bool is_of_two(const struct search *s) {
 
 /* The path that shares the fewest relays with those it should outlive; among few, the first
  * of two leaves the second what it needs, if there is enough. */
-static bool search_apart(struct search *s) {
+static bool search_shared(struct search *s) {
     s->first_of_two = is_of_two(s);
     s->shared_max = 0;
     if (s->first_of_two && search_path(s))
@@ -346,6 +346,19 @@ static bool search_apart(struct search *s) {
             return true;
     }
     return false;
+}
+
+/* A swarm's circuits keep to few of our L, also when that means to share one with those they
+ * should outlive. */
+static bool search_apart(struct search *s) {
+    size_t all = s->seconds;
+    if (s->req->third && all > TUN_THIRD_SECONDS) {
+        s->seconds = TUN_THIRD_SECONDS;
+        if (search_shared(s))
+            return true;
+        s->seconds = all;
+    }
+    return search_shared(s);
 }
 
 /* Guards that are up, then the others, then the spare: it is there for when the
@@ -374,9 +387,14 @@ static void gather_firsts(struct search *s, const struct tun_directory *dir,
 
 static void gather_seconds(struct search *s, const struct tun_directory *dir,
                            const struct cv_now *now, const struct cv_rng *rng) {
+    unsigned place[TUN_SECOND_MAX];
+    for (unsigned i = 0; i < TUN_SECOND_MAX; i++)
+        place[i] = i;
+    if (s->req->third)
+        tun_third_places(s->req->third, place);
     s->seconds = 0;
     for (unsigned i = 0; i < TUN_SECOND_MAX; i++) {
-        const struct tun_guard *g = &s->guards->second[i];
+        const struct tun_guard *g = &s->guards->second[place[i]];
         if (!g->set)
             continue;
         struct tun_relay *r = tun_directory_find_now(dir, g->identity, now->wall);
@@ -385,7 +403,8 @@ static void gather_seconds(struct search *s, const struct tun_directory *dir,
         if (!unwanted(s, r))
             s->second[s->seconds++] = r;
     }
-    shuffle(s->second, s->seconds, rng);
+    bool keeps = s->req->third && s->seconds > TUN_THIRD_SECONDS;
+    shuffle(s->second, keeps ? TUN_THIRD_SECONDS : s->seconds, rng);
 }
 
 static enum cv_err order_middles(struct search *s, int64_t wall, const struct cv_rng *rng) {

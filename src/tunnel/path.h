@@ -52,7 +52,9 @@ struct tun_path_request {
     /* Nowhere: what a confirmation is about must not carry it. Identity or NULL. */
     const uint8_t *without;
     const struct tun_refusals *refusals; /* or NULL */
-    const struct tun_third *third; /* whose third hop of four stays; NULL: drawn for this path */
+    /* Of a swarm that is shared: whose third hop of four stays, and behind few of our L;
+     * NULL: drawn for this path. */
+    const struct tun_third *third;
 };
 
 struct tun_path {

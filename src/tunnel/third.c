@@ -45,6 +45,21 @@ static uint64_t place_of(uint64_t u, uint64_t weight) {
     return (log << 24) / weight;
 }
 
+void tun_third_places(const struct tun_third *t, unsigned ret[TUN_SECOND_MAX]) {
+    static const uint8_t nobody[CV_KEY];
+    uint64_t at[TUN_SECOND_MAX];
+    for (unsigned i = 0; i < TUN_SECOND_MAX; i++) {
+        uint64_t h = hash(t, TUN_THIRDS + i, UINT64_MAX, nobody);
+        unsigned k = i;
+        for (; k > 0 && at[k - 1] > h; k--) {
+            at[k] = at[k - 1];
+            ret[k] = ret[k - 1];
+        }
+        at[k] = h;
+        ret[k] = i;
+    }
+}
+
 static int nearer(const void *a, const void *b) {
     const struct place *x = a, *y = b;
     return (x->at > y->at) - (x->at < y->at);

@@ -33,4 +33,13 @@ void tun_third_init(struct tun_third *t, const struct cv_rng *rng);
 enum cv_err tun_third_order(const struct tun_third *t, int64_t wall, struct tun_relay **v, size_t n,
                             uint64_t cap, const struct cv_rng *rng);
 
+/*
+ * The places 0..TUN_SECOND_MAX-1 of the second layer in the order in which the swarm uses
+ * them: always the same. Its circuits stand behind the first TUN_THIRD_SECONDS that are there,
+ * and behind others only when those do not serve: whoever pulls from a swarm knows its
+ * circuits again, and each second hop that carries them sees a guard
+ * (docs/decisions/0089).
+ */
+void tun_third_places(const struct tun_third *t, unsigned ret[TUN_SECOND_MAX]);
+
 #endif

@@ -151,6 +151,8 @@ static void carry_private(struct privacy *p, unsigned guard, unsigned client, ui
                                nameless ? REP_ROLE_NAMELESS : REP_ROLE_CLIENT, key, &addr))
             abort();
         p->linked[guard][client] = true;
+        if (p->csv && guard < p->spies) /* it sees whose first hop it is */
+            fprintf(p->csv, "client,%u\n", client);
     }
     rep_ledger_carried(l, p->ledgers->now, link, out, in);
 }
@@ -199,10 +201,18 @@ static void watch(struct privacy *p, unsigned viewer, unsigned seeder) {
         fprintf(p->csv, "stream,%u,%.4f,%llu\n", p->streams, closed, (unsigned long long)octets);
         fprintf(p->csv, "truth,viewer,%u,%u\n", p->streams, viewer);
         shown(p, "stream", p->streams, "rendezvous", way[m - 1]);
-        /* It ends the circuits, and is called to new rendezvous points. */
-        for (unsigned i = 1; i < MEETINGS; i++)
-            if ((m = circuits_path(&p->circuits, viewer, TUN_PURPOSE_MEET, -1, way)))
-                shown(p, "stream", p->streams, "rendezvous", way[m - 1]);
+        /* It ends the circuits, and is called to new rendezvous points, by ways on which
+         * its relays know its stream again. */
+        for (unsigned i = 1; i < MEETINGS; i++) {
+            if (!(m = circuits_path(&p->circuits, viewer, TUN_PURPOSE_MEET, -1, way)))
+                continue;
+            shown(p, "stream", p->streams, "rendezvous", way[m - 1]);
+            chain[0] = p->relays;
+            for (n = 1; n <= m; n++)
+                chain[n] = way[m - n];
+            chain[n++] = viewer;
+            capture(p, chain, n, p->hour, 0, "stream", p->streams);
+        }
     }
     p->streams++;
 }

@@ -755,3 +755,68 @@ Test(tun_path, third_hops_come_first_by_weight_and_each_of_them_goes_in_its_time
     cr_expect(stayed < KEYS * 13 / 100, "after its time %u of %d stayed", stayed, KEYS);
     population_done(&p);
 }
+
+/* How many second hops a swarm's circuits had, of those that `seen` does not have yet. One in
+ * four of them should outlive the first ones. */
+static unsigned seconds_of(struct population *p, const struct tun_guards *g,
+                           const struct tun_third *third, bool seen[POPULATION_MAX]) {
+    static const enum tun_purpose kept[] = {TUN_PURPOSE_JOIN, TUN_PURPOSE_WAIT, TUN_PURPOSE_PUBLISH,
+                                            TUN_PURPOSE_JOIN};
+    struct tun_path_apart before = {.fronts = 0};
+    unsigned count = 0;
+    for (unsigned round = 0; round < 400; round++) {
+        struct tun_path_request req = {
+            .purpose = kept[round % 4], .apart = round % 4 == 3 ? &before : NULL, .third = third};
+        struct tun_path path;
+        if (req.purpose == TUN_PURPOSE_JOIN)
+            req.named = p->relay[cv_rng_below(&p->rng, p->n)];
+        cr_assert_eq(tun_path_choose(&path, p->dir, g, &req, &population_now, &p->rng), CV_ERR_OK);
+        if (is_second(g, path.hop[2]) || is_second(g, path.hop[3]))
+            continue; /* an L that stands behind is missing in front */
+        for (unsigned i = 0; i < 2; i++)
+            tun_path_apart_add(&before, i, path.hop[i]->desc.identity);
+        for (unsigned i = 0; i < p->n; i++) {
+            count += path.hop[1] == p->relay[i] && !seen[i];
+            seen[i] |= path.hop[1] == p->relay[i];
+        }
+    }
+    return count;
+}
+
+Test(tun_path, a_swarm_stands_behind_two_of_our_second_layer_and_behind_others_when_it_must) {
+    enum { SWARMS = 40 };
+    struct population p;
+    population_init(&p, 16);
+    for (unsigned i = 0; i < 20; i++)
+        population_simple(&p, 0x1000 + 0x100 * i);
+    population_confirm(&p);
+    struct tun_guards g;
+    population_guards(&p, &g);
+    unsigned used[POPULATION_MAX] = {0};
+    for (unsigned k = 0; k < SWARMS;) {
+        struct tun_third third;
+        tun_third_init(&third, &p.rng);
+        bool seen[POPULATION_MAX] = {false};
+        unsigned count = seconds_of(&p, &g, &third, seen);
+        if (count == 0)
+            continue; /* all its third hops are L */
+        k++;
+        cr_assert_eq(count, TUN_THIRD_SECONDS);
+        struct tun_relay *gone = NULL;
+        for (unsigned i = 0; i < p.n; i++) {
+            used[i] += seen[i];
+            gone = seen[i] ? p.relay[i] : gone;
+        }
+        gone->shunned_until = UINT64_MAX; /* one of them fails: one other takes its place */
+        cr_assert_eq(seconds_of(&p, &g, &third, seen), 1);
+        gone->shunned_until = 0;
+    }
+    unsigned seconds = 0;
+    for (unsigned i = 0; i < p.n; i++) {
+        seconds += used[i] > 0;
+        cr_expect(used[i] == 0 || (used[i] > 8 && used[i] < 32), "%u of %d swarms", used[i],
+                  SWARMS);
+    }
+    cr_expect_eq(seconds, tun_guards_seconds(p.n), "the swarms together use all of them");
+    population_done(&p);
+}
