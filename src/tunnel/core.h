@@ -256,7 +256,7 @@ struct tun_hop {
     struct tun_memo *joined; /* JOINED, repeated until the viewer speaks */
     cv_usec joined_at, joined_wait;
     uint8_t joined_tries;
-    struct cv_tokenbucket lookups, introductions;
+    struct cv_tokenbucket lookups, introductions; /* these: passed on to it, or asked by it */
 };
 
 /* ---- other workers of the same relay ---- */

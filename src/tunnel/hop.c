@@ -368,7 +368,7 @@ static enum cv_err create(struct tunnel *t, const struct cv_now *now, struct tun
     h->heard_at = now->mono;
     h->turn_at = tun_layer_turn(&h->layer, &t->fast, now->mono);
     cv_tokenbucket_init(&h->lookups, 1, 20, now->mono); /* a look-up takes 10 */
-    cv_tokenbucket_init(&h->introductions, TUN_INTRODUCTIONS_S, 4 * TUN_INTRODUCTIONS_S, now->mono);
+    cv_tokenbucket_init(&h->introductions, TUN_ASKED_S, 4 * TUN_ASKED_S, now->mono);
     send_created(t, h);
     tun_hop_schedule(t, h);
     return CV_ERR_OK;

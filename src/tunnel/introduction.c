@@ -81,6 +81,7 @@ void tun_hop_establish_intro(struct tunnel *t, const struct cv_now *now, struct 
     }
     memcpy(h->intro_key, m.auth_key, sizeof h->intro_key);
     h->is_intro = true;
+    cv_tokenbucket_init(&h->introductions, TUN_INTRODUCTIONS_S, 4 * TUN_INTRODUCTIONS_S, now->mono);
     if (tun_is_face(t))
         point_moves(t, m.auth_key, h->handle);
     else
@@ -139,7 +140,7 @@ void tun_hop_introduce(struct tunnel *t, const struct cv_now *now, struct tun_ho
         tun_hop_error(t, now, h, cv_rd_le32(&first), TUN_ERROR_MALFORMED, NULL, 0);
         return;
     }
-    /* No circuit has a point for itself: who asks more than a point passes on waits. */
+    /* No circuit has a point for itself. */
     if (!cv_tokenbucket_take(&h->introductions, now->mono, 1)) {
         acknowledge(t, now, h, m.transaction, TUN_ERROR_BUSY);
         return;

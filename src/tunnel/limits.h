@@ -110,7 +110,8 @@ enum {
     TUN_NETWORK_WEIGHT = 16,  /* cells a round of a client network */
     TUN_TRIES = 5,            /* of anything that is repeated */
     TUN_CREATES_S = 50,       /* of one link, a second; burst four times that */
-    TUN_INTRODUCTIONS_S = 5,  /* passed on to one seeder, and of one asker, a second; burst 20 */
+    TUN_INTRODUCTIONS_S = 5,  /* passed on to one seeder, a second; burst 20 */
+    TUN_ASKED_S = 2,          /* of these by one circuit; burst 8 */
 
     /* --- constant rate (tunnel.md section 10) --- */
     TUN_PACE_TICK_US = 9856, /* a cell in so long is one Mbit/s of datagrams */

@@ -135,12 +135,12 @@ Test(tun_floods, creates) {
     end(&s, "creates");
 }
 
-/* One authentication key, introduced to as fast as a circuit carries. */
+/* One authentication key, introduced to as fast as circuits carry. */
 Test(tun_floods, introductions) {
     static struct scene s;
     begin(&s);
     struct cv_ed25519_secret auth;
-    uint8_t binding[32], body[256];
+    uint8_t binding[32], body[256] = {0};
     cv_ed25519_from_seed(&auth, (const uint8_t[CV_KEY]){42});
     cv_handle seeder = world_circuit(s.w, STREAM, (const unsigned[]){RELAY}, 1);
     cr_assert_eq(tun_circuit_binding(s.w->node[STREAM].t, seeder, 0, binding), CV_ERR_OK);
@@ -152,29 +152,53 @@ Test(tun_floods, introductions) {
     world_run(s.w, CV_SEC(1));
     cr_assert_eq(cv_map_count(s.w->node[RELAY].t->intros), 1);
 
-    cv_handle flooder = world_circuit(s.w, FLOODER, (const unsigned[]){RELAY}, 1);
+    cv_handle flooder[4];
+    for (unsigned i = 0; i < 4; i++)
+        flooder[i] = world_circuit(s.w, FLOODER, (const unsigned[]){RELAY}, 1);
     struct tun_introduce m = {.flight = body + 200, .flight_len = 50};
     memcpy(m.auth_key, auth.public_key, CV_KEY);
-    unsigned before = world_count(s.w, STREAM, TUN_EVENT_REPLY);
+    cv_handle other = world_circuit(s.w, STREAM, (const unsigned[]){RELAY}, 1);
+    unsigned before = world_count(s.w, STREAM, TUN_EVENT_REPLY), asked = 0;
     enum { SECONDS = 20 };
     for (unsigned ms = 0; ms < SECONDS * 1000; ms += 2) {
         m.transaction = ms;
         wr = cv_wr_init(body, 200);
         tun_introduce_write(&wr, &m);
         struct cv_now now = world_now(s.w, FLOODER);
-        (void)tun_circuit_send(s.w->node[FLOODER].t, &now, flooder, TUN_CMD_INTRODUCE, body,
-                               cv_wr_len(&wr));
+        (void)tun_circuit_send(s.w->node[FLOODER].t, &now, flooder[ms / 2 % 4], TUN_CMD_INTRODUCE,
+                               body, cv_wr_len(&wr));
         sim_touch(s.w->sim, FLOODER);
         if (ms % 200 == 0) {
             stream(&s);
             is_bounded(&s, "introductions");
         }
+        if (cv_rng_below(&s.rng, 175) == 0) { /* somebody else, three a second */
+            m.transaction = ms + 1;
+            body[249] = 1; /* the flight's last octet */
+            wr = cv_wr_init(body, 200);
+            tun_introduce_write(&wr, &m);
+            now = world_now(s.w, STREAM);
+            (void)tun_circuit_send(s.w->node[STREAM].t, &now, other, TUN_CMD_INTRODUCE, body,
+                                   cv_wr_len(&wr));
+            asked++;
+            sim_touch(s.w->sim, STREAM);
+            body[249] = 0;
+        }
         world_run(s.w, CV_MSEC(2));
     }
-    unsigned passed = world_count(s.w, STREAM, TUN_EVENT_REPLY) - before;
+    unsigned passed = 0, of_other = 0;
+    struct world_event *e;
+    for (unsigned i = before; (e = world_find(s.w, STREAM, TUN_EVENT_REPLY, i)) != NULL; i++) {
+        if (e->ev.reply.command != TUN_CMD_INTRODUCTION)
+            continue;
+        passed++;
+        of_other += e->octets[e->ev.reply.len - 1] == 1;
+    }
     cr_expect_geq(passed, SECONDS * TUN_INTRODUCTIONS_S);
     cr_expect_leq(passed, (SECONDS + 1) * TUN_INTRODUCTIONS_S + 4 * TUN_INTRODUCTIONS_S, "%u",
                   passed);
+    /* a hundred times as many do not take it all */
+    cr_expect_geq(of_other * 4, asked, "%u of %u", of_other, asked);
     end(&s, "introductions");
 }
 

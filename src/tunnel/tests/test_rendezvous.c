@@ -224,12 +224,15 @@ Test(tun_rendezvous, an_introduction_reaches_the_holder_of_the_key_only) {
     world_free(w);
 }
 
+/* Eight at once of one circuit, twenty of all. */
 Test(tun_rendezvous, introductions_to_one_seeder_have_a_rate) {
     struct world *w = nine(1, 0);
     struct cv_ed25519_secret auth_secret;
     cv_ed25519_from_seed(&auth_secret, (const uint8_t[CV_KEY]){1});
     cv_handle seeder = world_circuit(w, SEEDER, seeder_path, 4);
-    cv_handle viewer = world_circuit(w, VIEWER, (const unsigned[]){0, 1, 5, RP}, 4);
+    cv_handle viewer[3];
+    for (unsigned i = 0; i < 3; i++)
+        viewer[i] = world_circuit(w, VIEWER, (const unsigned[]){0, 1, 5, RP}, 4);
     establish(w, seeder, &auth_secret, 3);
     struct tun_introduce m = {.flight = (const uint8_t *)"f", .flight_len = 1};
     memcpy(m.auth_key, auth_secret.public_key, CV_KEY);
@@ -237,14 +240,16 @@ Test(tun_rendezvous, introductions_to_one_seeder_have_a_rate) {
     struct cv_wr wr = cv_wr_init(body, sizeof body);
     tun_introduce_write(&wr, &m);
     for (unsigned i = 0; i < 30; i++)
-        world_request(w, VIEWER, viewer, TUN_CMD_INTRODUCE, body + 4, cv_wr_len(&wr) - 4);
+        world_request(w, VIEWER, viewer[i / 10], TUN_CMD_INTRODUCE, body + 4, cv_wr_len(&wr) - 4);
     world_run(w, CV_MSEC(150));
-    unsigned busy = 0, passed = 0;
+    unsigned busy = 0, passed = 0, first = 0;
     struct world_event *e;
     for (unsigned i = 0; (e = world_find(w, VIEWER, TUN_EVENT_REPLY, i)) != NULL; i++) {
         busy += e->ev.reply.body[0] == TUN_ERROR_BUSY;
         passed += e->ev.reply.body[0] == 0;
+        first += e->ev.reply.body[0] == 0 && e->ev.reply.circuit == viewer[0];
     }
+    cr_expect_eq(first, 8);
     cr_expect_eq(passed, 20);
     cr_expect_eq(busy, 10);
     world_free(w);
