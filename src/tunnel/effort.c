@@ -4,7 +4,7 @@
 
 #include "tunnel/limits.h"
 
-/* 2^12 tries are a few milliseconds, each step costs sixteen times the one before. */
+/* 2^12 tries are a millisecond or so, each step costs sixteen times the one before. */
 static const uint8_t steps[] = {0, TUN_EFFORT_FIRST, TUN_EFFORT_SECOND, TUN_EFFORT_MAX};
 #define STEPS (sizeof steps / sizeof *steps)
 

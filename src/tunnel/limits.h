@@ -217,7 +217,7 @@ enum {
     TUN_EFFORT_LOST = 8,     /* left without an answer in one: a step up, */
     TUN_EFFORT_REST = 3,     /* not again within so many ticks; */
     TUN_EFFORT_CALM = 30,    /* and a step down after so many without need */
-    TUN_STAMP_TRIES = 2048,  /* hashes of a node at a time, about a millisecond, */
+    TUN_STAMP_TRIES = 2048,  /* hashes of a node at a time, some tenths of a millisecond, */
     TUN_STAMP_PAUSE_MS = 2,  /* and when the next come */
     TUN_BUSY_TRIES = 16,     /* one introduction at a point that passes on no more just now */
 };
