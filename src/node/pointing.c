@@ -66,6 +66,8 @@ enum cv_err node_point(struct node *n, struct cv_now now, cv_handle swarm,
     begin(n, now, p);
     if (before)
         tun_hidden_close(n->client, &now, before);
+    if (!p->hidden && before) /* there was no room for both */
+        begin(n, now, p);
     node_settle(n, now);
     return CV_ERR_OK;
 }

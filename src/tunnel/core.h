@@ -508,7 +508,7 @@ void tun_hop_pace_alone(struct tunnel *t, const struct cv_now *now, struct tun_h
  * its rate. */
 static inline bool tun_hop_is_free(const struct tun_hop *h) {
     return !h->next.link && !h->is_intro && !h->is_rendezvous && !h->spliced && !h->open &&
-           !h->exit && !h->pace && !h->spliced_away;
+           !h->opening && !h->exit && !h->pace && !h->spliced_away;
 }
 
 static inline void tun_put(struct tunnel *t, struct tun_leg *leg, struct tun_cell *c, cv_usec now) {

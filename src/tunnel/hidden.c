@@ -461,7 +461,8 @@ void tun_hidden_drop(struct tunnel *t, const struct cv_now *now, const struct cv
 void tun_hidden_starves(struct tunnel *t, const struct cv_now *now, cv_handle hidden) {
     struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
     struct tun_hidden *h = all ? tun_handles_get(&all->swarms, hidden) : NULL;
-    if (!h || !h->viewer || h->viewer->starves)
+    /* Whoever keeps a constant rate shows nobody that a reader waits. */
+    if (!h || !h->viewer || h->viewer->starves || h->pace)
         return;
     all->now = *now;
     h->viewer->starves = true;

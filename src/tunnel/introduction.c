@@ -140,6 +140,10 @@ void tun_hop_introduce(struct tunnel *t, const struct cv_now *now, struct tun_ho
         tun_hop_error(t, now, h, cv_rd_le32(&first), TUN_ERROR_MALFORMED, NULL, 0);
         return;
     }
+    if (h->is_intro) { /* its bucket is for what is passed on to it */
+        acknowledge(t, now, h, m.transaction, TUN_ERROR_REFUSED);
+        return;
+    }
     /* No circuit has a point for itself. */
     if (!cv_tokenbucket_take(&h->introductions, now->mono, 1)) {
         acknowledge(t, now, h, m.transaction, TUN_ERROR_BUSY);

@@ -481,10 +481,16 @@ static bool rate_taken(struct tun_hidden *h, struct tun_meet *m) {
         next_rendezvous(h, m, NEVER_BUILT);
         return false;
     }
-    if (!h->pace || m->rp.keeps)
-        return true;
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
         others += &h->viewer->meet[i] != m && stays(h, &h->viewer->meet[i]);
+    if (h->pace && m->pacing && m->rp.keeps && others >= TUN_PACED_CIRCUITS) {
+        tun_road_close(&m->rp); /* a way that was silent speaks again: no third rate */
+        m->retry_at = cv_usec_add(now(h), UNPACED);
+        clear(m);
+        return false;
+    }
+    if (!h->pace || m->rp.keeps)
+        return true;
     if (m->pacing)
         return false;
     if (others >= TUN_PACED_CIRCUITS ||

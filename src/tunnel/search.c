@@ -424,8 +424,9 @@ static void round_end(struct tun_hidden *h) {
         v->search_pause = tun_hidden_pause(h, CV_SEC(2), CV_MSEC(500));
     else
         v->search_pause = v->search_pause * 2 < max ? v->search_pause * 2 : max;
-    v->others_pause =
-        peers_up(v) > 0 ? cv_usec_min(2 * v->others_pause, OTHERS_RARELY) : OTHERS_SOON;
+    v->others_pause = peers_up(v) > 0 && v->others_pause
+                          ? cv_usec_min(2 * v->others_pause, OTHERS_RARELY)
+                          : OTHERS_SOON;
     v->starves = false;
 }
 

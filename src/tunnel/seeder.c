@@ -371,6 +371,12 @@ static unsigned weigh(const struct tun_hidden *h, const struct tun_introduce *in
 /* One that may be answered. */
 static void wait(struct tun_hidden *h, const struct tun_introduce *in, struct tun_waiting *w) {
     struct tun_seeder *s = h->seeder;
+    /* There was room for the better of two services' stamps; this opened with the other. */
+    if (!tun_intake_has_room(&s->intake, w->effort)) {
+        tun_effort_lost(&s->effort);
+        h->info.refused++;
+        return;
+    }
     if (tun_intake_replayed(&s->intake, in->flight, w->where.cookie)) {
         h->info.replayed++;
         h->info.refused++;

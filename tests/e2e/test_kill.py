@@ -115,6 +115,6 @@ if __name__ == "__main__":
         MIB = int(sys.argv.pop(2))
     if len(sys.argv) > 2:
         KILLS = int(sys.argv.pop(2))
-        NOISE, ODDMENTS = 1, 0
+        NOISE, ODDMENTS = 1, 1 << 20  # what was on its way to one that was killed
     programs.alone()
     programs.main()
