@@ -100,7 +100,8 @@ export class Player {
   openStream(mpegts, link) {
     this.live = mpegts.createPlayer(
       { type: "mpegts", isLive: true, url: new URL(link, location).href },
-      { enableStashBuffer: false, liveSync: true, autoCleanupSourceBuffer: true });
+      { enableStashBuffer: false, liveSync: true, liveBufferLatencyChasing: true,
+        liveBufferLatencyMaxLatency: 2.5, liveBufferLatencyMinRemain: 0.8, autoCleanupSourceBuffer: true });
     this.live.on(mpegts.Events.ERROR, () => this.say(t("cannot_play"), true));
     this.live.attachMediaElement(this.video);
     this.live.load();

@@ -237,6 +237,20 @@ class Page(programs.Case):
             self.assertEqual(browser.run("return document.getElementById('now').textContent;"),
                              "evening.mp4")
             self.assertTrue(browser.run("return document.getElementById('recordings_part').hidden;"))
+        self.unlisted(uri)
+
+    def unlisted(self, uri):
+        """Whose channel it is takes the recording off the list again."""
+        status, out, err = programs.run("status", "--state", self.folder / "recorder", "--json")
+        self.assertEqual(status, 0, err)
+        with BROWSER() as browser:
+            browser.go(json.loads(out)["page"])
+            browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
+            browser.type("#link", uri + ENTER)
+            browser.wait("document.querySelector('#recordings .gone')", 120)
+            self.accessible(browser, "recordings of ours")
+            browser.click("#recordings .gone")
+            browser.wait("document.getElementById('recordings_part').hidden", 120)
 
     def idle(self, browser):
         """Nothing is watched: what the node says meanwhile changes nothing on the page, and so
