@@ -351,9 +351,14 @@ void ppsp_unwant(struct ppsp *p, struct cv_now now, cv_handle swarm, ppsp_want_i
     (void)now;
     if (!s || want == 0)
         return;
-    for (unsigned i = 0; i < PPSP_WANTS; i++)
-        if (s->wants[i].id == want)
-            s->wants[i] = (struct ppsp_want_entry){0};
+    for (unsigned i = 0; i < PPSP_WANTS; i++) {
+        if (s->wants[i].id != want)
+            continue;
+        s->wants[i] = (struct ppsp_want_entry){0};
+        ppsp_fetch_refocus(s);
+        ppsp_swarm_wake(s);
+        return;
+    }
 }
 
 bool ppsp_swarm_hungry(const struct ppsp_swarm *s) {

@@ -23,7 +23,8 @@ async function load(name, src) {
 export class Player {
   constructor(say) {
     this.video = $("video");
-    this.live = null; // what feeds the video a broadcast
+    this.live = null; // what feeds the video a broadcast,
+    this.newest = false; // and keeps it at the newest end
     this.turn = 0; // of opening: a player that arrives late is not wanted any more
     this.say = say;
     this.swarm = null;
@@ -96,12 +97,13 @@ export class Player {
     this.show();
   }
 
-  // Near its newest end: who falls behind jumps.
+  // Near its newest end: who falls behind jumps, and so nobody can go back.
   openStream(mpegts, link) {
     this.live = mpegts.createPlayer(
       { type: "mpegts", isLive: true, url: new URL(link, location).href },
       { enableStashBuffer: false, liveSync: true, liveBufferLatencyChasing: true,
         liveBufferLatencyMaxLatency: 2.5, liveBufferLatencyMinRemain: 0.8, autoCleanupSourceBuffer: true });
+    this.newest = true;
     this.live.on(mpegts.Events.ERROR, () => this.say(t("cannot_play"), true));
     this.live.attachMediaElement(this.video);
     this.live.load();
@@ -112,6 +114,7 @@ export class Player {
   close() {
     this.live?.destroy();
     this.live = null;
+    this.newest = false;
     this.turn++;
     this.video.removeAttribute("src");
     this.video.replaceChildren();
@@ -155,7 +158,7 @@ export class Player {
     const v = this.video;
     const onButton = event.target.closest("button, a, input");
     const { start, end } = this.span();
-    const jump = (seconds) => (v.currentTime = Math.min(end, Math.max(start, v.currentTime + seconds)));
+    const jump = (seconds) => !$("seek").disabled && (v.currentTime = Math.min(end, Math.max(start, v.currentTime + seconds)));
     const keys = {
       k: () => this.toggle(), m: () => (v.muted = !v.muted), f: () => this.fullScreen(),
       j: () => jump(-10), l: () => jump(10),
@@ -192,6 +195,7 @@ export class Player {
     const text = live ? (end - v.currentTime < 1 && this.isOver() ? t("live_over") : end - v.currentTime < 1 ? t("live_now") : `−${clock(end - v.currentTime)}`)
       : `${clock(v.currentTime)} / ${clock(v.duration)}`;
     if ($("clock").textContent !== text) $("clock").textContent = text;
+    $("seek").disabled = this.newest;
     $("seek").value = end > start ? ((v.currentTime - start) / (end - start)) * SEEK_STEPS : 0;
     $("seek").setAttribute("aria-valuetext", text);
     draw.bar($("bar"), this.swarm, v);

@@ -92,11 +92,24 @@ class Page(programs.Case):
             browser.wait("document.getElementById('pieces_text').textContent.startsWith('Live')")
             self.accessible(browser, "live")
             browser.picture(f"{PICTURES}/live{OF}.png")
+            self.catches_up(browser)
             browser.click("#stop")
             browser.wait("document.getElementById('stage').hidden")
             self.assertEqual(browser.log(), [])
             self.parts(browser, uri)
         self.recordings()
+
+    def catches_up(self, browser):
+        """Who is far behind does not play faster for a minute, but jumps to the newest end; and
+        nobody is offered to go back, which would be undone at once."""
+        behind = "(v => v.buffered.end(v.buffered.length - 1) - v.currentTime)" \
+                 "(document.getElementById('video'))"
+        self.assertTrue(browser.run("return document.getElementById('seek').disabled;"))
+        browser.run("const v = document.getElementById('video'); window.jumps = 0; v.pause();"
+                    "v.addEventListener('seeking', () => window.jumps++);")
+        browser.wait(f"{behind} > 5")
+        browser.run("document.getElementById('video').play();")
+        browser.wait(f"window.jumps > 0 && {behind} < 3")
 
     def parts(self, browser, uri):
         """The same by the player that can go back: it fetches parts, and shows the past."""
@@ -111,6 +124,7 @@ class Page(programs.Case):
         self.assertTrue(any("_HLS_msn=" in name for name in fetched), fetched)
         # It has a list and is told the end of it alone.
         self.assertTrue(any("_HLS_skip=YES" in name for name in fetched), fetched)
+        self.assertFalse(browser.run("return document.getElementById('seek').disabled;"))
         there = browser.wait("document.getElementById('clock').textContent", 60)
         self.assertTrue(there == "Live now" or there.startswith("−"), there)
         browser.wait("(() => { const v = document.getElementById('video');"
@@ -229,6 +243,8 @@ class Page(programs.Case):
                          " + document.getElementById('clock').textContent)", 120)
             self.assertIn("evening.mp4",
                           browser.run("return document.getElementById('recordings').textContent;"))
+            self.assertTrue(browser.run("return document.querySelector('#recordings .gone') === null;"),
+                            "a channel of somebody else")
             self.accessible(browser, "recordings")
             browser.picture(f"{PICTURES}/recordings{OF}.png")
             browser.click("#recordings button")

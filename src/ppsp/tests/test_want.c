@@ -89,6 +89,55 @@ Test(ppsp_want, a_seek_comes_before_what_was_under_way) {
     rig_free(r);
 }
 
+static unsigned requested(const struct rig *r, uint64_t first, uint64_t last) {
+    uint64_t a = 0, b = 0, from = first;
+    unsigned chunks = 0;
+    while (ppsp_requested(r->engine[1], r->swarm[1], from, &a, &b) && a <= last) {
+        b = b < last ? b : last;
+        chunks += (unsigned)(b - a + 1);
+        from = b + 1;
+    }
+    return chunks;
+}
+
+/* A player hangs up: in that call, not a round trip later. What another one waits for stays. */
+Test(ppsp_want, who_leaves_takes_its_requests_along) {
+    struct rig *r = pair(4000, 400 * 1024);
+    rig_run(r, CV_MSEC(100));
+    ppsp_want_id gone = want(r, 0, 2999, r->now, 400 * 1024);
+    ppsp_want_id same = want(r, 0, 2999, r->now, 400 * 1024);
+    want(r, 3500, 3599, r->now + CV_SEC(60), 0); /* waits for its turn */
+    rig_run(r, CV_SEC(1));
+    unsigned before = requested(r, 0, 2999);
+    cr_assert_gt(before, 16, "%u", before);
+    ppsp_unwant(r->engine[1], rig_now(r), r->swarm[1], gone);
+    cr_expect_eq(requested(r, 0, 2999), before, "somebody else waits for it");
+    ppsp_unwant(r->engine[1], rig_now(r), r->swarm[1], same);
+    cr_expect_eq(requested(r, 0, 2999), 0);
+    rig_run(r, CV_MSEC(500));
+    cr_expect(has(r, 3500, 3599), "0.25 s at the seeder's limit");
+    cr_expect_lt(ppsp_counters(r->engine[0])->drop_cancel_unknown, 5);
+    rig_free(r);
+}
+
+/* What is fetched anyway is not asked for twice because its reader has gone. */
+Test(ppsp_want, the_only_reader_leaves_and_everything_goes_on) {
+    struct rig *r = pair(1000, 400 * 1024);
+    ppsp_swarm_fetch_all(r->engine[1], rig_now(r), r->swarm[1], true);
+    rig_run(r, CV_MSEC(100));
+    ppsp_want_id gone = want(r, 0, 999, r->now, 0);
+    rig_run(r, CV_SEC(1));
+    unsigned before = requested(r, 0, 999);
+    cr_assert_gt(before, 0);
+    ppsp_unwant(r->engine[1], rig_now(r), r->swarm[1], gone);
+    cr_expect_eq(requested(r, 0, 999), before);
+    cr_expect(rig_run_complete(r, 1, CV_SEC(3)));
+    struct ppsp_stats st;
+    cr_assert_eq(ppsp_stats(r->engine[0], r->swarm[0], &st), CV_ERR_OK);
+    cr_expect_eq(st.up, 1000 * 1024, "nothing twice");
+    rig_free(r);
+}
+
 Test(ppsp_want, overlapping_wants_share_their_fetches) {
     struct rig *r = pair(500, 0);
     want(r, 0, 99, r->now, 0);
