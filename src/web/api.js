@@ -151,7 +151,7 @@ export async function task(wanted, onEvent, controller) {
       body: JSON.stringify({ folder: "/", options: {}, ...wanted }),
       signal: controller.signal,
     });
-    if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+    if (!answer.ok) throw new Error((await answer.json()).error);
     let status = 1;
     for await (const line of lines(answer)) {
       const event = JSON.parse(line);

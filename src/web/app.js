@@ -23,6 +23,7 @@ const app = {
   playing: null, // {swarm or null until it is known, controller}
   leaving: null, // a swarm that is being closed, as we said stop
   wish: null, // a link to be played as soon as there is a state
+  passing: true, // the trouble that is shown goes when the next state comes, or stays for the reader
 };
 
 // Kept in this browser; may be forbidden there, and then is forgotten.
@@ -36,10 +37,17 @@ function remember(key, value) {
   return null;
 }
 
-function say(text, trouble = false) {
+function say(text, trouble = false, passing = false) {
+  if (trouble) app.passing = passing || !text;
   if (trouble && $("trouble").textContent === text) return;
   $(trouble ? "trouble" : "live").textContent = text;
   if (trouble) $("trouble").hidden = !text;
+}
+
+// What is being done before there is anything to see; "": nothing.
+function doing(text) {
+  $("doing").hidden = !text;
+  $("doing_text").textContent = text;
 }
 
 // ---- what is shown
@@ -67,7 +75,7 @@ function show() {
     views.pieces(swarm);
     views.recordings(swarm, { play: watchLink, unlist });
   }
-  if (!$("watch").hidden) views.peers(state.peers);
+  if (!$("watch").hidden) views.peers(state.peers, app.playing !== null);
   if (!$("share").hidden) showShared(state);
   if (!$("network").hidden) {
     views.network(state, app.history);
@@ -90,7 +98,7 @@ function onState(state) {
   app.state = state;
   if (!state.swarms.some((s) => s.swarm === app.leaving)) app.leaving = null;
   app.lost = null;
-  say("", true);
+  if (app.passing) say("", true);
   rememberRates(state);
   show();
   if (app.wish) {
@@ -129,7 +137,7 @@ async function showLedger() {
 function onLost(reason) {
   app.lost = reason;
   showLost();
-  say(t({ token: "no_token", many: "too_many_pages" }[reason] ?? "node_away"), true);
+  say(t({ token: "no_token", many: "too_many_pages" }[reason] ?? "node_away"), true, true);
 }
 
 // ---- what can be done
@@ -170,6 +178,14 @@ function stop() {
   app.playing = null;
   app.player.close();
   $("stage").hidden = true;
+  doing("");
+}
+
+// Asked for by the reader, who has seen by now what was wrong before.
+function stopWatching() {
+  say("", true);
+  stop();
+  show();
 }
 
 // A swarm's link is on this gateway whatever name it has in the address bar.
@@ -194,6 +210,8 @@ async function watchFolder(link) {
 
 function watchSwarm(swarm, controller = null) {
   if (app.playing?.controller !== controller) stop();
+  say("", true);
+  doing("");
   const folder = FOLDER.test(swarm.uri ?? "");
   $("files_row").hidden = true;
   app.playing = { swarm: swarm.swarm, controller };
@@ -211,6 +229,7 @@ function watchSwarm(swarm, controller = null) {
 const swarmOf = (uri) => /[?&]x=([a-z2-7]+)/.exec(uri ?? "")?.[1];
 
 async function watchLink(uri) {
+  say("", true);
   stop();
   const name = swarmOf(uri);
   const open = app.state?.swarms.find((s) => name && swarmOf(s.uri) === name && s.swarm !== app.leaving);
@@ -220,22 +239,26 @@ async function watchLink(uri) {
   }
   const controller = new AbortController();
   app.playing = { swarm: null, controller };
+  doing(t("opening"));
   try {
     const status = await task({ verb: "play", argument: uri }, (event) => {
       if (event.event === "error") say(event.text, true);
       else if (event.say) say(event.say);
+      if (event.say && event.event !== "error" && app.playing?.controller === controller && !app.playing.swarm) doing(event.say);
       if (event.event === "link") openLink(event.url, controller);
     }, controller);
     if (status === null) say(t("too_many_tasks"), true);
-    if (status !== 0) stop();
+    if (status !== 0 && app.playing?.controller === controller) stop();
   } catch (error) {
-    if (error.name !== "AbortError") say(String(error.message), true);
+    if (error.name === "AbortError") return;
+    say(String(error.message), true);
+    if (app.playing?.controller === controller) stop();
   }
 }
 
 // The node has said the link; its swarm comes with the next state.
 async function openLink(url, controller) {
-  for (let i = 0; i < 50 && app.playing?.controller === controller; i++) {
+  while (app.playing?.controller === controller && !app.playing.swarm) {
     const swarm = app.state?.swarms.find((s) => s.link === url);
     if (swarm?.length || swarm?.live) {
       watchSwarm(swarm, controller);
@@ -246,6 +269,7 @@ async function openLink(url, controller) {
 }
 
 async function share(path) {
+  say("", true);
   try {
     const status = await task({ verb: "share", argument: path }, (event) => {
       if (event.event === "error") say(event.text, true);
@@ -259,6 +283,7 @@ async function share(path) {
 
 // Out of the list that our channel's link leads to.
 async function unlist(uri) {
+  say("", true);
   try {
     const status = await task({ verb: "rm", argument: uri, options: { recording: "yes" } }, (event) => {
       if (event.event === "error") say(event.text, true);
@@ -351,7 +376,7 @@ async function begin() {
   theme($("theme").value);
   app.player = new Player(say);
   app.drops = new Drops(show, (text) => say(text, true));
-  app.camera = new Camera($("camera"), show, (key, values) => say(t(key, values), key !== "camera_again"));
+  app.camera = new Camera($("camera"), show, (key, values) => say(t(key, values), key !== "camera_again", key !== "camera_refused"));
   takeFiles();
   $("camera_start").addEventListener("click", () => app.camera.start());
   $("camera_stop").addEventListener("click", () => app.camera.stop());
@@ -381,7 +406,7 @@ async function begin() {
     share($("file").value.trim());
   });
   $("files").addEventListener("change", () => app.player.open($("files").value, true));
-  $("stop").addEventListener("click", stop);
+  for (const id of ["stop", "stop_opening"]) $(id).addEventListener("click", stopWatching);
   $("copy").addEventListener("click", () => {
     const swarm = app.state?.swarms.find((s) => s.swarm === app.playing?.swarm);
     if (swarm) copy(swarm.uri);

@@ -6,6 +6,7 @@ import * as draw from "./draw.js";
 
 const $ = (id) => document.getElementById(id);
 const SHORT = 12; // digits of a relay's name
+const NARROW = 560; // pixels, below which names of relays beside each other cannot be read
 
 function element(name, attributes = {}, ...children) {
   const e = document.createElement(name);
@@ -29,6 +30,10 @@ function write(e, text) {
   if (e.textContent !== text) e.textContent = text;
 }
 
+function hide(e, on) {
+  if (e.hidden !== on) e.hidden = on;
+}
+
 function svg(name, attributes = {}, ...children) {
   const e = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
@@ -48,7 +53,10 @@ export function badge(state) {
   if ($("badge").dataset.state !== kind) $("badge").dataset.state = kind;
 }
 
-export function peers(rows) {
+// Nobody is of interest only while something plays.
+export function peers(rows, plays) {
+  hide($("peers_part"), !plays && !rows.length);
+  hide($("intro"), plays);
   if (!rows.length) {
     fill($("peers"), "none", () => [element("tr", {}, element("td", { colspan: "8" }, t("no_peers")))]);
     return;
@@ -65,11 +73,13 @@ export function peers(rows) {
 // do not know them; a direct connection in the colour of a warning.
 export function path(swarm, rows) {
   const row = rows.find((p) => p.swarm === swarm.swarm);
-  fill($("path"), row && [row.address, row.path, swarm.open],
-    () => (row ? way(swarm, row) : [element("p", { class: "hint" }, t("path_none"))]));
+  const narrow = $("path").clientWidth < NARROW;
+  fill($("path"), row && [row.address, row.path, swarm.open, narrow],
+    () => (row ? way(swarm, row, narrow) : [element("p", { class: "hint" }, t("path_none"))]));
 }
 
-function way(swarm, row) {
+// From left to right, or where that is too narrow to be read, downwards.
+function way(swarm, row, narrow) {
   const stops = [{ name: t("you"), kind: "ours" }];
   if (!row.hidden) stops.push({ name: row.address, kind: "bare" });
   else {
@@ -79,15 +89,18 @@ function way(swarm, row) {
     }));
     if (!swarm.open) stops.push({ name: "• • •", kind: "theirs", note: t("their_hops") }, { name: t("peer"), kind: "theirs" });
   }
-  const step = 112;
-  const width = stops.length * step;
   const why = !row.hidden ? t("why_direct") : swarm.open ? t("why_open") : t("why_hidden", { relay: row.path[0] });
-  const picture = svg("svg", { viewBox: `0 0 ${width} 84`, role: "img", "aria-label": `${stops.map((s) => s.name).join(" → ")}. ${why}` });
+  const step = narrow ? 52 : 112;
+  const box = narrow ? `0 0 320 ${stops.length * step}` : `0 0 ${stops.length * step} 84`;
+  const picture = svg("svg", { viewBox: box, role: "img", class: narrow ? "down" : "", "aria-label": `${stops.map((s) => s.name).join(" → ")}. ${why}` });
   stops.forEach((stop, i) => {
-    const x = i * step + step / 2;
-    if (i) picture.append(svg("line", { x1: x - step + 16, y1: 30, x2: x - 16, y2: 30, class: stop.kind }));
-    picture.append(svg("circle", { cx: x, cy: 30, r: 13, class: stop.kind }),
-      svg("text", { x, y: 62 }, stop.name), svg("text", { x, y: 78, class: "small" }, stop.note ?? ""));
+    const at = i * step + step / 2;
+    const place = narrow ? { cx: 16, cy: at } : { cx: at, cy: 30 };
+    const line = narrow ? { x1: 16, y1: at - step + 16, x2: 16, y2: at - 16 } : { x1: at - step + 16, y1: 30, x2: at - 16, y2: 30 };
+    const name = narrow ? { x: 42, y: stop.note ? at - 2 : at + 5 } : { x: at, y: 62 };
+    if (i) picture.append(svg("line", { ...line, class: stop.kind }));
+    picture.append(svg("circle", { ...place, r: 13, class: stop.kind }), svg("text", name, stop.name),
+      svg("text", { x: name.x, y: name.y + 16, class: "small" }, stop.note ?? ""));
   });
   return [picture, element("p", { class: "hint" }, why)];
 }

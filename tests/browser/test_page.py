@@ -288,10 +288,30 @@ class Page(programs.Case):
                 return
         self.fail(f"an idle page changes: {found}")
 
+    def wrong_links(self, browser):
+        """What is wrong with a link is said as long as nothing else is asked for."""
+        browser.go(self.page)
+        browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
+        self.assertTrue(browser.run("return document.getElementById('peers_part').hidden &&"
+                                    " !document.getElementById('intro').hidden;"))
+        browser.type("#link", "culvert:?x=nonsense" + ENTER)
+        browser.wait("!document.getElementById('trouble').hidden")
+        browser.run("const parse = JSON.parse; let states = 0;"
+                    "JSON.parse = (text) => { states++; return parse(text); };"
+                    "while (states < 3) await new Promise((ok) => setTimeout(ok, 100));"
+                    "JSON.parse = parse;")
+        said = browser.run("const t = document.getElementById('trouble');"
+                           "return t.hidden ? '' : t.textContent;")
+        self.assertIn("link", said)
+        self.assertTrue(browser.run("return document.getElementById('doing').hidden;"))
+        self.accessible(browser, "wrong link")
+        browser.picture(f"{PICTURES}/wrong{OF}.png")
+
     def test_everything(self):
         with BROWSER() as browser:
             self.strangers()
             self.idle(browser)
+            self.wrong_links(browser)
             self.watch(browser)
             self.keyboard(browser)
             self.views(browser)
@@ -341,8 +361,20 @@ class Page(programs.Case):
         # A cookie would go to every server on this machine.
         self.assertEqual(browser.run("return document.cookie;"), "")
         browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
+        # What is done before there is anything to see is said, and can be stopped.
+        browser.run("window.seen = []; new MutationObserver(() => {"
+                    "  if (!document.getElementById('doing').hidden)"
+                    "    window.seen.push(document.getElementById('doing').innerText);"
+                    "}).observe(document.getElementById('watch'), {subtree: true, attributes: true,"
+                    " childList: true});")
+        browser.type("#link", "culvert:?x=nonsense" + ENTER)
+        browser.wait("!document.getElementById('trouble').hidden")
+        browser.run("document.getElementById('link').value = '';")
         browser.type("#link", self.uri + ENTER)
         browser.wait("document.getElementById('video').readyState >= 2", 120)
+        self.assertRegex(browser.run("return window.seen[0];"), r"^Opening the link\s+Stop$")
+        self.assertTrue(browser.run("return document.getElementById('doing').hidden &&"
+                                    " document.getElementById('trouble').hidden;"))
         # Whom it comes from is shown while it comes: eighteen seconds.
         browser.wait("document.querySelector('#path svg') !== null")
         path = browser.run("return document.querySelector('#path svg').getAttribute('aria-label');")
