@@ -64,6 +64,19 @@ static void print_carrying(const json_t *o) {
         puts("Carrying  nobody new");
 }
 
+/* Of a hidden swarm that is asked by more than it can answer, or that asks such a one. */
+static void print_stamps(const json_t *s) {
+    if (num(s, "asked") || num(s, "refused"))
+        printf("          asks visitors for %" JSON_INTEGER_FORMAT
+               " bits of work; of %" JSON_INTEGER_FORMAT " who came %" JSON_INTEGER_FORMAT
+               " were refused, %" JSON_INTEGER_FORMAT " for too little work\n",
+               num(s, "asked"), num(s, "came"), num(s, "refused"), num(s, "below"));
+    if (num(s, "given"))
+        printf("          worked for %" JSON_INTEGER_FORMAT
+               " introductions, for the last %" JSON_INTEGER_FORMAT " bits\n",
+               num(s, "given"), num(s, "given_of"));
+}
+
 static void print_status(const json_t *o, const json_t *swarms) {
     const json_t *ledger = json_object_get(o, "ledger");
     printf("DHT       %" JSON_INTEGER_FORMAT " good of %" JSON_INTEGER_FORMAT " nodes\n",
@@ -113,6 +126,7 @@ static void print_status(const json_t *o, const json_t *swarms) {
                : json_is_true(json_object_get(s, "exit")) ? "through an exit"
                                                           : "hidden",
                json_is_true(json_object_get(s, "sharing")) ? ", sharing" : "", rate);
+        print_stamps(json_object_get(s, "stamps"));
         if (json_object_get(s, "link"))
             printf("          %s\n", json_string_value(json_object_get(s, "link")));
     }

@@ -199,6 +199,13 @@ json_t *gw_api_recordings(const struct node_recordings *r, const struct node_uri
     return list;
 }
 
+static json_t *stamps_of(const struct node_stamps *s) {
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "asked", (json_int_t)s->asked, "came",
+                     (json_int_t)s->came, "refused", (json_int_t)s->refused, "below",
+                     (json_int_t)s->below, "given", (json_int_t)s->given, "given_of",
+                     (json_int_t)s->given_of);
+}
+
 json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
     json_t *list = json_array();
     struct node_swarm_status s;
@@ -216,6 +223,8 @@ json_t *gw_api_swarms(struct io_host *host, const struct gateway *gateway) {
             json_object_set_new(o, "constant_rate", json_integer(s.constant_rate));
         if (o && s.rate_refused)
             json_object_set_new(o, "rate_refused", json_integer(s.rate_refused));
+        if (o && s.mode == NODE_SWARM_HIDDEN)
+            json_object_set_new(o, "stamps", stamps_of(&s.stamps));
         if (o)
             json_object_set_new(o, "exit", json_boolean(s.mode == NODE_SWARM_EXIT));
         if (o)

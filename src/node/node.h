@@ -380,6 +380,16 @@ const struct exit_counters *node_exit_counters(const struct node *n);
  * who was silent. NULL: there is no engine for that kind. */
 const struct ppsp_counters *node_ppsp_counters(const struct node *n, enum node_swarm_mode mode);
 
+/* Work stamps of a hidden swarm (tunnel/stamp.h), efforts in bits. */
+struct node_stamps {
+    uint32_t asked;    /* of whoever wants to visit us, now; 0: nothing */
+    uint32_t came;     /* introductions, */
+    uint32_t refused;  /* so many of them by a limit, */
+    uint32_t below;    /* of these because they showed too little work */
+    uint32_t given;    /* introductions of ours that we worked for, */
+    uint32_t given_of; /* the last of them so much */
+};
+
 struct node_swarm_status {
     cv_handle swarm;
     struct node_uri uri;
@@ -391,6 +401,7 @@ struct node_swarm_status {
     uint32_t peers;
     uint8_t constant_rate; /* Mbit/s, 0: none */
     uint32_t rate_refused; /* relays that would not keep it */
+    struct node_stamps stamps;
 };
 /* i-th swarm; false when there are no more. */
 bool node_swarm_status(const struct node *n, size_t i, struct node_swarm_status *ret);

@@ -491,9 +491,12 @@ static struct node_swarm *nth(const struct node *n, size_t i) {
     return NULL;
 }
 
-static uint32_t refused_rates(const struct node *n, cv_handle hidden) {
+/* Zeros: there is no such thing. */
+static struct tun_hidden_info hidden_info(const struct node *n, cv_handle hidden) {
     struct tun_hidden_info info;
-    return hidden && !tun_hidden_info(n->client, hidden, &info) ? info.paces_refused : 0;
+    if (!hidden || tun_hidden_info(n->client, hidden, &info))
+        return (struct tun_hidden_info){.state = 0};
+    return info;
 }
 
 bool node_swarm_status(const struct node *n, size_t i, struct node_swarm_status *ret) {
@@ -502,6 +505,7 @@ bool node_swarm_status(const struct node *n, size_t i, struct node_swarm_status 
     if (!s || ppsp_stats(s->engine, s->ppsp, &st) != CV_ERR_OK)
         return false;
     uint64_t have = st.chunks_have * s->cfg.uri.chunk_size;
+    struct tun_hidden_info view = hidden_info(n, s->view), share = hidden_info(n, s->share);
     *ret = (struct node_swarm_status){
         .swarm = node_swarm_handle(n, s),
         .uri = s->cfg.uri,
@@ -515,7 +519,13 @@ bool node_swarm_status(const struct node *n, size_t i, struct node_swarm_status 
         .rate_up = st.up_rate,
         .peers = st.peers,
         .constant_rate = s->cfg.constant_rate,
-        .rate_refused = refused_rates(n, s->view) + refused_rates(n, s->share),
+        .rate_refused = view.paces_refused + share.paces_refused,
+        .stamps = {.asked = share.effort,
+                   .came = share.introductions,
+                   .refused = share.refused,
+                   .below = share.below,
+                   .given = view.stamps,
+                   .given_of = view.effort},
     };
     return true;
 }

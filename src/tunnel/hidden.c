@@ -570,7 +570,10 @@ static void on_down(struct tun_hiddens *all, const struct tun_event *ev) {
     }
     if (was.e2e)
         tun_hidden_peer_down(h, &was);
-    note_running_on(h, was.circuit); /* whoever was behind its second relay is gone */
+    if (was.kind == TUN_ROAD_RENDEZVOUS && ((const struct tun_meet *)was.part)->pacing)
+        tun_circuit_close(all->t, &all->now, was.circuit); /* nobody agreed on its rate */
+    else
+        note_running_on(h, was.circuit); /* whoever was behind its second relay is gone */
     road_clear(r);
     if (was.kind == TUN_ROAD_RENDEZVOUS && was.e2e)
         tun_meet_on_down(h, was.part);

@@ -105,9 +105,10 @@ struct tun_hidden_info {
     uint32_t slots;           /* seeder: slots written in this period */
     cv_usec opened_at, first_peer_at, published_at; /* 0: not yet */
     uint32_t introductions, refused;                /* seeder: asked to come; dropped by a limit */
-    uint32_t effort;                                /* seeder: asked of who wants to be met */
-    uint32_t below, replayed;                       /* dropped: showed less; came before */
-    uint32_t paces_refused; /* relays that would not keep the constant rate */
+    uint32_t effort; /* seeder: asked of who wants to be met; viewer: that of the last .. */
+    uint32_t stamps; /* .. of so many introductions that it worked for */
+    uint32_t below, replayed; /* dropped: showed less; came before */
+    uint32_t paces_refused;   /* relays that would not keep the constant rate */
 };
 /* CV_ERR_NOENT for a dead handle. */
 enum cv_err tun_hidden_info(const struct tunnel *t, cv_handle hidden, struct tun_hidden_info *ret);

@@ -390,6 +390,10 @@ static void introduce(struct tun_hidden *h, struct tun_meet *m) {
     if (tun_road_request(&m->ip, TUN_CMD_INTRODUCE, tun_body_data(&b), tun_body_len(&b),
                          &transaction) == CV_ERR_OK) {
         m->introduced = true;
+        if (m->stamp.effort && !m->busy) { /* else the same one again */
+            h->info.stamps++;
+            h->info.effort = m->stamp.effort;
+        }
         TRACE(h, m, meet_introduced);
         m->until = cv_usec_add(now(h), come(h));
     }
@@ -515,9 +519,18 @@ static unsigned spare(const struct tun_hidden *h, const struct tun_meet *m) {
     return m->leaving ? 3 : m->state != TUN_MEET_UP ? 2 : 1;
 }
 
+/* Those that a second hop has agreed on, and what runs on: one that is only ordered may yet be
+ * refused. */
+static unsigned kept(const struct tun_hidden *h) {
+    unsigned n = tun_hidden_running_on(h);
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        n += h->viewer->meet[i].rp.keeps;
+    return n;
+}
+
 /* A new way keeps its part of the rate: what is more than all of it ends, what runs on first. */
 static void end_more(struct tun_hidden *h, const struct tun_meet *but) {
-    while (tun_meet_rates(h) > TUN_PACED_CIRCUITS) {
+    while (kept(h) > TUN_PACED_CIRCUITS) {
         struct tun_meet *worst = NULL;
         if (tun_hidden_end_one(h))
             continue;
@@ -561,7 +574,7 @@ static void wait_step(struct tun_hidden *h, struct tun_meet *m) {
     const struct tun_known *k = known_of(h, &m->contact);
     bool outdated = !m->came && k && k->fails >= TUN_KNOWN_OUTDATED;
     if (!m->rp.kind || now(h) >= m->until || outdated)
-        next_rendezvous(h, m, NOBODY_CAME);
+        next_rendezvous(h, m, m->came ? NEVER_BUILT : NOBODY_CAME); /* somebody did: no rate */
     else
         tun_hidden_by(h, m->until);
 }

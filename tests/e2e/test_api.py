@@ -5,11 +5,14 @@ OpenMetrics, and nothing in it identifies a swarm, a peer or the node itself.
 
     test_api.py CULVERT ROOT-OF-THE-SOURCE"""
 import http.client
+import http.server
 import json
 import pathlib
 import re
 import socket
+import socketserver
 import sys
+import threading
 import unittest
 import urllib.parse
 
@@ -185,6 +188,63 @@ class Interface(programs.Case):
         shape = [line.split(" ")[0] for line in text.splitlines() if line[0] != "#"]
         self.assertEqual(shape, [line.split(" ")[0] for line in self.metrics("empty").splitlines()
                                  if line[0] != "#"])
+
+
+class Socket(socketserver.ThreadingUnixStreamServer):
+    """A node that says what it is told to."""
+    daemon_threads = True
+
+    def __init__(self, path, said):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = json.dumps(said[self.path]).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+            def address_string(self):
+                return "unix"
+
+        super().__init__(str(path), Handler)
+
+
+class Shown(programs.Case):
+    """What a person reads of what a node says: of a state that is hard to bring about."""
+
+    def status(self, swarm):
+        description = json.loads((ROOT / "docs" / "openapi.json").read_text())
+        jsonschema.Draft202012Validator({"$ref": "#/components/schemas/Swarm",
+                                         "components": description["components"]}).validate(swarm)
+        state = pathlib.Path(self.folder / "s")
+        state.mkdir(exist_ok=True)
+        (state / "api.sock").unlink(missing_ok=True)
+        node = Socket(state / "api.sock", {"/api/status": {}, "/api/swarms": [swarm],
+                                           "/api/page": {}})
+        self.addCleanup(node.server_close)
+        threading.Thread(target=node.serve_forever, daemon=True).start()
+        self.addCleanup(node.shutdown)
+        status, out, err = programs.run("status", "--state", state)
+        self.assertEqual(status, 0, err)
+        return [line.strip() for line in out.splitlines()]
+
+    def test_work(self):
+        none = dict.fromkeys(("asked", "came", "refused", "below", "given", "given_of"), 0)
+        asks = ("asks visitors for 12 bits of work; of 40 who came 31 were refused, "
+                "29 for too little work")
+        works = "worked for 3 introductions, for the last 17 bits"
+        rows = [({}, []), ({"came": 5}, []), ({"given": 3, "given_of": 17}, [works]),
+                ({"asked": 12, "came": 40, "refused": 31, "below": 29}, [asks])]
+        for stamps, want in rows:
+            swarm = {**dict.fromkeys(("direct", "open", "exit", "sharing"), False),
+                     **dict.fromkeys(("have", "length", "received", "sent", "rate_down", "rate_up",
+                                      "peers"), 0),
+                     "swarm": "0a", "name": "film", "ranges": [], "stamps": {**none, **stamps}}
+            lines = self.status(swarm)
+            self.assertEqual([line for line in lines if "work" in line], want)
 
 
 if __name__ == "__main__":

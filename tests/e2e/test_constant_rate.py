@@ -50,6 +50,8 @@ class ConstantRate(programs.Case):
         swarm = self.ask("status", "seeder")["swarms"][0]
         self.assertEqual(swarm["constant_rate"], 4)
         self.assertNotIn("rate_refused", swarm)
+        self.assertGreaterEqual(swarm["stamps"].pop("came"), 1)
+        self.assertEqual(set(swarm["stamps"].values()), {0})  # nobody floods it
 
     def test_path_says_how_far(self):
         village = Village(self, DHT, network="village2")

@@ -2,12 +2,15 @@
  * datagram of MAIN is for, days of relay keys. */
 #include <string.h>
 
+#include "crypto/dnssec.h"
 #include "crypto/keys.h"
 #include "crypto/rng_seeded.h"
+#include "node/recordings.h"
 #include "node/state.h"
 #include "ppsp/engine.h"
 #include "reputation/store_memory.h"
 #include "support/suite.h"
+#include "tunnel/hiddenstate.h"
 
 CV_SUITE(node_node);
 
@@ -283,6 +286,66 @@ Test(node_node, a_handle_never_names_a_later_swarm) {
     node_swarm_close(n, now, first);
     cr_expect(node_swarm_get(n, second) != NULL, "closed through an old handle");
     cr_expect_eq(node_read(n, second, UINT64_MAX, buf, sizeof buf), CV_ERR_AGAIN);
+    node_free(n);
+}
+
+static struct tun_hidden_info *hidden_info(struct node *n, cv_handle hidden) {
+    struct tun_hiddens *all = tun_attached(n->client, TUN_USER_HIDDEN);
+    struct tun_hidden *h = tun_handles_get(&all->swarms, hidden);
+    cr_assert_not_null(h);
+    return &h->info;
+}
+
+/* What a seeder asks, and what a viewer does, each in its place. */
+Test(node_node, the_status_of_a_hidden_swarm_tells_of_work) {
+    struct node *n = make(false, 1000000);
+    struct node_swarm_config c = swarm(n, 1);
+    struct node_swarm_status st;
+    cv_handle h;
+    c.mode = NODE_SWARM_HIDDEN;
+    cr_assert_eq(node_swarm_open(n, n->now, &c, &h), CV_ERR_OK);
+    cr_assert(node_swarm_status(n, 0, &st));
+    cr_expect_eq(memcmp(&st.stamps, &(struct node_stamps){.asked = 0}, sizeof st.stamps), 0);
+    struct node_swarm *s = node_swarm_get(n, h);
+    n->client_ready = s->worth_sharing = true;
+    node_swarm_retry(n, n->now);
+    *hidden_info(n, s->share) = (struct tun_hidden_info){
+        .seeder = true, .effort = 12, .introductions = 40, .refused = 31, .below = 29};
+    *hidden_info(n, s->view) = (struct tun_hidden_info){.effort = 17, .stamps = 3};
+    cr_assert(node_swarm_status(n, 0, &st));
+    struct node_stamps want = {
+        .asked = 12, .came = 40, .refused = 31, .below = 29, .given = 3, .given_of = 17};
+    cr_expect_eq(memcmp(&st.stamps, &want, sizeof want), 0);
+    node_free(n);
+}
+
+/* There is no place for what it says now beside what it said before. */
+Test(node_node, a_pointer_that_changes_needs_no_second_place_among_hidden_swarms) {
+    struct node *n = make(false, 1000000);
+    struct node_swarm_config c = swarm(n, 1);
+    struct cv_dnssec_secret *key;
+    struct node_uri channel = {.kind = NODE_URI_LIVE, .chunk_size = 1024};
+    uint8_t octets[NODE_RECORDINGS_OCTETS];
+    cv_handle h, other;
+    cr_assert_eq(cv_dnssec_secret_from_seed((uint8_t[CV_KEY]){1}, &key), CV_ERR_OK);
+    memcpy(channel.network_id, n->cfg.network_id, sizeof channel.network_id);
+    channel.swarm_id[0] = (uint8_t)cv_dnssec_alg(key);
+    channel.swarm_id_len = 1 + cv_dnssec_public_of(key, channel.swarm_id + 1);
+    cr_assert_eq(node_swarm_open(n, n->now, &c, &h), CV_ERR_OK);
+    n->client_ready = true;
+    for (unsigned turn = 0; turn < 2; turn++) {
+        struct node_recordings list = {.issued = 1000000 + turn};
+        node_recordings_add(&list, &c.uri, 1000000);
+        cr_assert_eq(node_recordings_write(octets, &list, &channel, key), 1);
+        cr_assert_eq(node_point(n, n->now, h, &channel, octets), CV_ERR_OK);
+        unsigned others = 0;
+        while (tun_hidden_point(n->client, &n->now, &others, sizeof others, NULL, NULL, &other) ==
+               CV_ERR_OK)
+            others++;
+        cr_expect_eq(others, turn ? 0 : TUN_HIDDEN_MAX - 1, "turn %u: room for %u", turn, others);
+        cr_expect_eq(node_recordings(n, h)->issued, list.issued);
+    }
+    cv_dnssec_secret_free(key);
     node_free(n);
 }
 

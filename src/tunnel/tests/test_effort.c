@@ -79,6 +79,18 @@ Test(tun_effort, it_stays_up_while_it_is_needed) {
          {200, 100, FIRST - 1, 0, false, FIRST, FIRST, 0});
 }
 
+/* What that is worth to somebody who wants it to stay up: decision 0034 names these figures. */
+Test(tun_effort, three_in_ten_minutes_hold_a_step_and_the_first_without_work) {
+    PLAY({1, 8, 0, 8, true, FIRST, FIRST, 1}, {29, 0, 0, 0, false, FIRST, FIRST, 0},
+         {1, 3, 0, 0, false, FIRST, FIRST, 0}, {29, 0, 0, 0, false, FIRST, FIRST, 0},
+         {1, 3, 0, 0, false, FIRST, FIRST, 0}, {30, 0, 0, 0, false, 0, 0, 1});
+    PLAY({1, 8, 0, 8, true, FIRST, FIRST, 1}, {3, 8, FIRST, 8, true, SECOND, SECOND, 1},
+         {29, 3, FIRST - 1, 0, false, SECOND, SECOND, 0},
+         {1, 3, FIRST, 0, false, SECOND, SECOND, 0},
+         {29, 3, FIRST - 1, 0, false, SECOND, SECOND, 0},
+         {1, 3, FIRST - 1, 0, false, FIRST, FIRST, 1});
+}
+
 /* Less is asked at once of those who do not know it yet, more is not asked at once again. */
 Test(tun_effort, it_changes_rarely) {
     PLAY({1, 8, 0, 8, true, FIRST, FIRST, 1}, {TUN_EFFORT_CALM, 0, 0, 0, false, 0, 0, 1},

@@ -73,8 +73,10 @@ static void keep_circuits(struct scene *s) {
     }
 }
 
-/* What a member of the swarm can write: it opens, and costs a circuit. */
-static void write_flight(struct scene *s, const struct tun_contact *c, uint8_t *flight) {
+/* What a member of the swarm can write, for what the seeder is at a time: it opens, and costs
+ * a circuit. */
+static void write_flight_for(struct scene *s, const struct tun_contact *c,
+                             const struct tun_period_secret *keys, uint8_t *flight) {
     const struct cv_rng rng = cv_rng_seeded(&s->dice);
     struct world *w = s->v->w;
     struct tun_meeting where;
@@ -89,10 +91,12 @@ static void write_flight(struct scene *s, const struct tun_contact *c, uint8_t *
     memcpy(ctx.ip, c->ip, CV_KEY);
     memcpy(ctx.auth, c->auth, CV_KEY);
     struct cv_noise noise;
-    cr_assert_eq(
-        tun_e2e_create_1(&noise, flight, &ctx, &s->h->seeder->now.keys, c->service, &where, &rng),
-        CV_ERR_OK);
+    cr_assert_eq(tun_e2e_create_1(&noise, flight, &ctx, keys, c->service, &where, &rng), CV_ERR_OK);
     cv_noise_done(&noise);
+}
+
+static void write_flight(struct scene *s, const struct tun_contact *c, uint8_t *flight) {
+    write_flight_for(s, c, &s->h->seeder->now.keys, flight);
 }
 
 static void send_introduction(struct scene *s, unsigned i, const uint8_t *flight,
@@ -265,25 +269,90 @@ Test(tun_flooded, a_stamp_is_good_once) {
     village_free(s.v);
 }
 
+/* A point that is up. */
+static struct tun_point *point_of(struct scene *s) {
+    struct tun_point *p = s->h->seeder->point;
+    while (p < s->h->seeder->point + TUN_POINTS && p->state != TUN_POINT_UP)
+        p++;
+    cr_assert_lt(p, s->h->seeder->point + TUN_POINTS);
+    return p;
+}
+
+/* What the point passes on, without a network in between. */
+static void pass_on(struct scene *s, struct tun_point *p, const uint8_t *stamp,
+                    const uint8_t *flight) {
+    uint8_t body[CV_KEY + TUN_STAMP + TUN_E2E_FLIGHT1];
+    memcpy(body, p->auth_secret.public_key, CV_KEY);
+    memcpy(body + CV_KEY, stamp, TUN_STAMP);
+    memcpy(body + CV_KEY + TUN_STAMP, flight, TUN_E2E_FLIGHT1);
+    tun_seeder_on_reply(s->h, &p->road,
+                        &(struct tun_event){.kind = TUN_EVENT_REPLY,
+                                            .reply = {.command = TUN_CMD_INTRODUCTION,
+                                                      .circuit = p->road.circuit,
+                                                      .body = body,
+                                                      .len = sizeof body}});
+}
+
 /* A point that passes on more than any may: it is not even looked at. */
 Test(tun_flooded, a_point_that_keeps_no_limit_is_held_to_twice_of_it) {
     struct scene s = begin(22);
-    struct tun_point *p = NULL;
-    for (unsigned i = 0; i < TUN_POINTS && !p; i++)
-        p = s.h->seeder->point[i].state == TUN_POINT_UP ? &s.h->seeder->point[i] : NULL;
-    uint8_t body[CV_KEY + TUN_STAMP + TUN_E2E_FLIGHT1] = {0};
-    memcpy(body, p->auth_secret.public_key, CV_KEY);
-    struct tun_event ev = {.kind = TUN_EVENT_REPLY,
-                           .reply = {.command = TUN_CMD_INTRODUCTION,
-                                     .circuit = p->road.circuit,
-                                     .body = body,
-                                     .len = sizeof body}};
+    struct tun_point *p = point_of(&s);
+    uint8_t flight[TUN_E2E_FLIGHT1] = {0};
     for (unsigned i = 0; i < 1000; i++) {
-        body[sizeof body - 1] = (uint8_t)i;
-        tun_seeder_on_reply(s.h, &p->road, &ev);
+        flight[sizeof flight - 1] = (uint8_t)i;
+        pass_on(&s, p, (const uint8_t[TUN_STAMP]){0}, flight);
     }
     cr_expect_eq(info(&s).introductions, 1000);
     cr_expect_eq(info(&s).refused, 1000 - 8 * TUN_INTRODUCTIONS_S, "%u", info(&s).refused);
+    village_free(s.v);
+}
+
+/* In the hour after a turn both services are there. A stamp that shows more for the one than
+ * anybody in the queue may stand on a flight that opens with the other, for which it shows
+ * nothing: then there is no place for it. */
+Test(tun_flooded, a_stamp_for_one_service_makes_no_room_for_what_opens_with_the_other) {
+    enum { EFFORT = 8 };
+    struct scene s = begin(23);
+    const struct cv_rng rng = cv_rng_seeded(&s.dice);
+    struct tun_seeder *seeder = s.h->seeder;
+    cv_usec now = world_now(s.v->w, s.seeder).mono;
+    struct tun_service *before = &seeder->before;
+    before->set = true;
+    seeder->before_until = now + CV_SEC(3600);
+    tun_period_derive(&before->keys, &s.h->swarm_secret, seeder->now.keys.period - 1);
+    cv_x25519_from_seed(&before->service_secret, (const uint8_t[CV_KEY]){23});
+
+    cv_tokenbucket_init(&seeder->introductions, 0, 0, now); /* nobody is answered */
+    for (unsigned i = 0; i < TUN_INTRO_QUEUE; i++)
+        tun_intake_put(&seeder->intake,
+                       &(struct tun_waiting){.effort = EFFORT, .until = now + CV_SEC(3600)});
+
+    struct tun_point *p = point_of(&s);
+    struct tun_contact c = {.effort = 0};
+    memcpy(c.ip, p->ip, CV_KEY);
+    memcpy(c.auth, p->auth_secret.public_key, CV_KEY);
+    memcpy(c.service, before->service_secret.public_key, CV_KEY);
+    uint8_t flight[TUN_E2E_FLIGHT1];
+    struct tun_stamp_search search;
+    do {
+        write_flight_for(&s, &c, &before->keys, flight);
+        tun_stamp_begin(&search, EFFORT + 1, seeder->now.service_secret.public_key,
+                        seeder->now.keys.period, flight, sizeof flight, &rng);
+        while (!tun_stamp_try(&search, 1000))
+            ;
+    } while (tun_stamp_effort(tun_stamp_get(&search), c.service, before->keys.period, flight,
+                              sizeof flight) > EFFORT);
+    unsigned lost = seeder->effort.lost, refused = info(&s).refused;
+    pass_on(&s, p, tun_stamp_get(&search), flight);
+    cr_expect_eq(seeder->intake.count, TUN_INTRO_QUEUE);
+    cr_expect_eq(seeder->effort.lost, lost + 1);
+    cr_expect_eq(info(&s).refused, refused + 1);
+    cr_expect_eq(opened(&s), 0, "it may come again when there is room");
+
+    (void)tun_intake_expire(&seeder->intake, now + CV_SEC(3601)); /* and then it is taken */
+    pass_on(&s, p, tun_stamp_get(&search), flight);
+    cr_expect_eq(seeder->intake.count, 1);
+    cr_expect_eq(opened(&s), 1);
     village_free(s.v);
 }
 
@@ -324,6 +393,9 @@ Test(tun_flooded, a_viewer_works_a_little_at_a_time) {
     cr_expect_geq(slices, 5, "%u slices", slices);
     cr_expect_geq(sum, 1000, "%lu tries", sum);
     cr_expect_eq(info(&s).below, 0);
+    cr_expect(h->info.stamps > 0 && h->info.stamps <= info(&s).introductions,
+              "%u stamps, %u introductions", h->info.stamps, info(&s).introductions);
+    cr_expect_geq(h->info.effort, EFFORT);
     village_free(s.v);
 }
 

@@ -660,6 +660,27 @@ Test(tun_hidden, who_met_one_seeder_looks_for_others_soon_then_rarely) {
     }
 }
 
+/* Somebody is met while the first round still waits for answers; the next one is not at once. */
+Test(tun_hidden, a_first_round_that_ends_with_a_meeting_is_followed_by_a_pause) {
+    for (uint64_t seed = 130; seed < 132; seed++) {
+        struct village *v = six(seed);
+        cv_handle share;
+        (void)seeded(v, &share);
+        unsigned viewer = village_client(v);
+        v->stingy = true; /* slot 0 is answered, and no other */
+        cv_handle view = village_view(v, viewer, "film");
+        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(8)), "seed %lu", seed);
+        const struct tun_viewer *s = hidden_viewer(v, viewer);
+        cr_expect(s->rounds == 1 && s->searching, "seed %lu: it is over", seed);
+        world_run(v->w, CV_SEC(15));
+        cr_expect_not(s->searching && s->rounds == 1, "seed %lu: it does not end", seed);
+        v->stingy = false;
+        unsigned n = rounds(v, viewer, view, 30, false); /* every 10 s, in a hurry */
+        cr_expect(n >= 2 && n <= 4, "seed %lu: %u rounds", seed, n);
+        village_free(v);
+    }
+}
+
 /* ---- what is seen ---- */
 
 /* The keys that were answered are not asked for again on the next circuit; they
@@ -1057,14 +1078,13 @@ static struct tun_viewer *viewer_of(struct village *v, unsigned node, cv_handle 
     return ((struct tun_hidden *)tun_handles_get(&all->swarms, view))->viewer;
 }
 
-/* The number of the relay that a way ends at. */
-static unsigned last_relay(struct village *v, unsigned node, const struct tun_road *r) {
-    uint8_t last[CV_KEY];
-    tun_road_last(r, last);
-    for (unsigned i = 0; i < 8; i++)
-        if (memcmp(v->w->node[i].t->cfg.identity->public_key, last, CV_KEY) == 0)
+/* The number of a relay on a viewer's way, which is three hops long. */
+static unsigned relay_of(struct village *v, unsigned node, const struct tun_road *r, unsigned hop) {
+    const struct tun_relay_ref *ref = tun_circuit_hop(v->w->node[node].t, r->circuit, hop);
+    for (unsigned i = 0; ref && i < 8; i++)
+        if (memcmp(v->w->node[i].t->cfg.identity->public_key, ref->identity, CV_KEY) == 0)
             return i;
-    cr_assert_fail("node %u: a way ends nowhere", node);
+    cr_assert_fail("node %u: a way leads nowhere", node);
     return 0;
 }
 
@@ -1076,7 +1096,7 @@ static void end_a_way(struct village *v, unsigned node, cv_handle view, unsigned
     if (ending == ITS_TIME_IS_OVER) {
         m->rp.expires_at = world_now(v->w, node).mono + CV_SEC(122);
     } else if (ending == ITS_LAST_RELAY_DIED) {
-        sim_crash(v->w->sim, last_relay(v, node, &m->rp));
+        sim_crash(v->w->sim, relay_of(v, node, &m->rp, 2));
     } else {
         (void)seeded(v, &(cv_handle){0});
         struct cv_now now = world_now(v->w, seeder);
@@ -1125,6 +1145,196 @@ Test(tun_hidden, a_viewers_line_shows_no_step_when_one_way_takes_over_from_anoth
             cr_expect_leq(l->highs, 6, "%s, %s: %u looks above the rate", name, way, l->highs);
             cr_expect_eq(l->low, 0, "%s, %s: %u in a look", name, way, l->least);
         }
+        village_free(v);
+    }
+}
+
+/* A viewer with two ways to a seeder, for whom the first has been silent for a while: another
+ * is begun, somebody came to it, and it asks its second hop for the rate that it takes over. */
+struct taking_over {
+    struct village *v;
+    unsigned viewer;
+    cv_handle view;
+    struct tun_hidden *h;
+    struct tun_meet *silent, *other, *fresh; /* two that are up, and the new one */
+};
+
+static struct tun_meet *meet_in(const struct taking_over *s, enum tun_meet_state state,
+                                const struct tun_meet *but) {
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        struct tun_meet *m = &s->h->viewer->meet[i];
+        if (m->state == state && m != but)
+            return m;
+    }
+    return NULL;
+}
+
+static bool is_pacing(void *ctx) {
+    struct taking_over *s = ctx;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        if (s->h->viewer->meet[i].pacing)
+            s->fresh = &s->h->viewer->meet[i];
+    return s->fresh != NULL;
+}
+
+static struct taking_over taking_over(uint64_t seed, bool both) {
+    struct taking_over s = {.v = village_new(&(struct sim_config){.seed = seed}, 8)};
+    sim_path_default(s.v->w->sim, &(struct sim_path){.delay = CV_MSEC(10)});
+    world_run(s.v->w, CV_SEC(3));
+    (void)seeded(s.v, &(cv_handle){0});
+    s.viewer = village_client(s.v);
+    world_run(s.v->w, CV_SEC(3));
+    s.view = village_view(s.v, s.viewer, "film");
+    keep(s.v, s.viewer, s.view, 2);
+    cr_assert(village_meet(s.v, s.viewer, s.view, 2, CV_SEC(20)), "seed %lu", seed);
+    world_run(s.v->w, CV_SEC(1));
+    struct tun_hiddens *all = tun_attached(s.v->w->node[s.viewer].t, TUN_USER_HIDDEN);
+    s.h = tun_handles_get(&all->swarms, s.view);
+    s.silent = meet_in(&s, TUN_MEET_UP, NULL);
+    s.other = meet_in(&s, TUN_MEET_UP, s.silent);
+    cr_assert_not_null(s.other);
+    cv_usec now = world_now(s.v->w, s.viewer).mono;
+    s.silent->quiet_at = now - CV_SEC(1);
+    s.silent->look_at = now + CV_SEC(60); /* until then it is what we say */
+    if (both) {
+        s.other->quiet_at = s.silent->quiet_at;
+        s.other->look_at = s.silent->look_at;
+    }
+    cr_assert(sim_run_while_not(s.v->w->sim, is_pacing, &s, sim_now(s.v->w->sim) + CV_SEC(20)),
+              "seed %lu: nobody takes over", seed);
+    return s;
+}
+
+static struct tun_rates rates_of(const struct taking_over *s) {
+    struct tun_rates r;
+    tun_rates(s->v->w->node[s->viewer].t, &r);
+    return r;
+}
+
+/* What it was begun for is over before it keeps a rate: then it never does. */
+Test(tun_hidden, a_silent_way_that_speaks_again_keeps_its_rate_and_no_third_has_one) {
+    struct taking_over s = taking_over(3, false);
+    s.silent->quiet_at = 0;
+    world_run(s.v->w, CV_SEC(1));
+    cr_expect_eq(rates_of(&s).circuits, TUN_PACED_CIRCUITS, "%u", rates_of(&s).circuits);
+    cr_expect_eq(rates_of(&s).running_on, 0);
+    cr_expect_eq(s.silent->state, TUN_MEET_UP);
+    cr_expect_eq(s.other->state, TUN_MEET_UP);
+    cr_expect_eq(village_up(s.v, s.viewer, s.view), 2);
+    village_free(s.v);
+}
+
+/* Its second hop says nothing about the rate: that is not the seeder's fault, who came. */
+Test(tun_hidden, who_came_is_not_blamed_for_a_relay_that_keeps_no_rate) {
+    struct taking_over s = taking_over(3, false);
+    const struct tun_known *k = s.h->viewer->known;
+    while (memcmp(&k->contact, &s.fresh->contact, sizeof k->contact) != 0)
+        k++;
+    unsigned fails = k->fails, tries = s.fresh->tries;
+    s.fresh->until = world_now(s.v->w, s.viewer).mono; /* it took too long */
+    s.h->all->next = 0;
+    sim_touch(s.v->w->sim, s.viewer);
+    world_run(s.v->w, CV_MSEC(2));
+    cr_expect_eq(s.fresh->tries, tries + 1);
+    cr_expect_not(s.fresh->pacing);
+    cr_expect_eq(k->fails, fails, "%u failures, %u before", k->fails, fails);
+    cr_expect_not(s.h->viewer->missed);
+    cr_expect_eq(rates_of(&s).circuits, TUN_PACED_CIRCUITS);
+    village_free(s.v);
+}
+
+/* Rates that a relay keeps. */
+static unsigned paces(const struct taking_over *s, unsigned relay) {
+    unsigned n = 0;
+    const struct tun_hop_pace *p;
+    TAILQ_FOREACH(p, &s->v->w->node[relay].t->paces, entry)
+    n++;
+    return n;
+}
+
+/* Answers of the second hop of a way are lost from now on, or come again. */
+static void cut_answers(struct taking_over *s, const struct tun_meet *m, bool cut) {
+    unsigned from = relay_of(s->v, s->viewer, &m->rp, 1), to = relay_of(s->v, s->viewer, &m->rp, 0);
+    sim_path(s->v->w->sim, from, to, &(struct sim_path){.delay = CV_MSEC(10), .cut = cut});
+}
+
+/* Somebody behind its second hop ends it, and the answer is lost: what nobody agreed on does
+ * not run on. */
+Test(tun_hidden, a_way_that_ends_before_its_rate_is_agreed_on_leaves_none_behind) {
+    struct taking_over s = taking_over(3, false);
+    struct tunnel *last = s.v->w->node[relay_of(s.v, s.viewer, &s.fresh->rp, 2)].t;
+    unsigned second = relay_of(s.v, s.viewer, &s.fresh->rp, 1), before = paces(&s, second);
+    cut_answers(&s, s.fresh, true);
+    while (s.fresh->pacing && paces(&s, second) == before)
+        world_run(s.v->w, CV_MSEC(1));
+    world_run(s.v->w, CV_MSEC(12)); /* it has answered at its next tick */
+    cut_answers(&s, s.fresh, false);
+    cr_assert(s.fresh->pacing && !s.fresh->rp.keeps);
+    uint32_t cursor = 0, ended = 0;
+    struct tun_hop *hop;
+    while (!ended && (hop = tun_handles_next(&last->hops, &cursor)) != NULL)
+        if (hop->spliced) {
+            tun_hop_destroy(last, hop, NULL);
+            ended++;
+        }
+    cr_assert_eq(ended, 1);
+    sim_touch(s.v->w->sim, relay_of(s.v, s.viewer, &s.fresh->rp, 2));
+    world_run(s.v->w, CV_MSEC(60));
+    cr_expect_eq(rates_of(&s).running_on, 0);
+    cr_expect_eq(rates_of(&s).circuits, TUN_PACED_CIRCUITS, "%u", rates_of(&s).circuits);
+    cr_expect_eq(s.fresh->state, TUN_MEET_BUILDING, "by another rendezvous");
+    village_free(s.v);
+}
+
+/* Ways whose second hop has agreed, and what runs on. */
+static unsigned kept(const struct taking_over *s) {
+    unsigned n = tun_hidden_running_on(s->h);
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        n += s->h->viewer->meet[i].rp.keeps;
+    return n;
+}
+
+/* Both ways are silent, and to two others somebody came: when one has its rate, that of one is
+ * too much. The rate that the second has only asked for may be refused. */
+Test(tun_hidden, what_is_only_ordered_ends_no_rate_that_is_kept) {
+    unsigned staged = 0;
+    for (uint64_t seed = 1; seed <= 8 && staged < 1; seed++) {
+        struct taking_over s = taking_over(seed, true);
+        cut_answers(&s, s.fresh, true);
+        unsigned least = UINT_MAX, agreed = 0;
+        for (unsigned ms = 0; ms < 2000 && s.fresh->pacing; ms++) {
+            world_run(s.v->w, CV_MSEC(1));
+            least = kept(&s) < least ? kept(&s) : least;
+            for (unsigned i = 0; i < TUN_MEETINGS_MAX && s.fresh->pacing; i++)
+                agreed += s.h->viewer->meet[i].state == TUN_MEET_UP &&
+                          &s.h->viewer->meet[i] != s.silent && &s.h->viewer->meet[i] != s.other;
+        }
+        staged += agreed > 0;
+        cr_expect_geq(least, TUN_PACED_CIRCUITS, "seed %lu: %u", seed, least);
+        village_free(s.v);
+    }
+    cr_expect_geq(staged, 1, "in none did another have its rate first");
+}
+
+/* A node that keeps a constant rate does not show that somebody waits in front of it. */
+Test(tun_hidden, a_reader_that_waits_is_not_seen_where_the_rate_is_constant) {
+    for (unsigned paced = 0; paced < 2; paced++) {
+        struct village *v = six(133);
+        (void)seeded(v, &(cv_handle){0});
+        unsigned viewer = village_client(v);
+        cv_handle view = village_view(v, viewer, "film");
+        if (paced)
+            keep(v, viewer, view, 2);
+        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(20)));
+        world_run(v->w, CV_SEC(1));
+        struct tun_hiddens *all = tun_attached(v->w->node[viewer].t, TUN_USER_HIDDEN);
+        all->hurry = false;
+        struct tun_viewer *s = viewer_of(v, viewer, view);
+        cr_assert_not(s->searching);
+        s->others_pause = CV_SEC(300);
+        s->round_ended_at = world_now(v->w, viewer).mono - CV_SEC(70);
+        unsigned n = rounds(v, viewer, view, 2, /* starves= */ true);
+        cr_expect_eq(n, paced ? 0 : 1, "%s: %u rounds", paced ? "constant" : "as it comes", n);
         village_free(v);
     }
 }

@@ -254,3 +254,50 @@ Test(tun_rendezvous, introductions_to_one_seeder_have_a_rate) {
     cr_expect_eq(busy, 10);
     world_free(w);
 }
+
+/* A circuit with a point asks for nobody: its bucket is for what is passed on to it, and who
+ * emptied it by asking would keep everybody out, or fill it by turning from one to the other. */
+Test(tun_rendezvous, a_point_introduces_nobody) {
+    struct world *w = nine(1, 0);
+    struct cv_ed25519_secret auth_secret, other_secret;
+    cv_ed25519_from_seed(&auth_secret, (const uint8_t[CV_KEY]){1});
+    cv_ed25519_from_seed(&other_secret, (const uint8_t[CV_KEY]){2});
+    cv_handle point = world_circuit(w, SEEDER, seeder_path, 4);
+    cv_handle other = world_circuit(w, SEEDER, seeder_path, 4);
+    cv_handle viewer[3];
+    for (unsigned i = 0; i < 3; i++)
+        viewer[i] = world_circuit(w, VIEWER, (const unsigned[]){0, 1, 5, RP}, 4);
+    establish(w, point, &auth_secret, 3);
+    establish(w, other, &other_secret, 3);
+
+    struct tun_introduce m = {.flight = (const uint8_t *)"f", .flight_len = 1};
+    uint8_t body[256];
+    uint32_t asked[10];
+    memcpy(m.auth_key, other_secret.public_key, CV_KEY);
+    for (unsigned i = 0; i < 10; i++) {
+        struct cv_wr wr = cv_wr_init(body, sizeof body);
+        tun_introduce_write(&wr, &m);
+        asked[i] = world_request(w, SEEDER, point, TUN_CMD_INTRODUCE, body + 4, cv_wr_len(&wr) - 4);
+    }
+    world_run(w, CV_MSEC(150));
+    for (unsigned i = 0; i < 10; i++) {
+        struct world_event *e = world_reply(w, SEEDER, asked[i]);
+        cr_assert_not_null(e);
+        cr_expect_eq(e->ev.reply.body[0], TUN_ERROR_REFUSED, "%u", e->ev.reply.body[0]);
+    }
+    cr_expect_null(find_command(w, SEEDER, TUN_CMD_INTRODUCTION));
+
+    memcpy(m.auth_key, auth_secret.public_key, CV_KEY);
+    for (unsigned i = 0; i < 24; i++) {
+        struct cv_wr wr = cv_wr_init(body, sizeof body);
+        tun_introduce_write(&wr, &m);
+        world_request(w, VIEWER, viewer[i / 8], TUN_CMD_INTRODUCE, body + 4, cv_wr_len(&wr) - 4);
+    }
+    world_run(w, CV_MSEC(150));
+    unsigned passed = 0;
+    struct world_event *e;
+    for (unsigned i = 0; (e = world_find(w, VIEWER, TUN_EVENT_REPLY, i)) != NULL; i++)
+        passed += e->ev.reply.body[0] == 0;
+    cr_expect_eq(passed, 4 * TUN_INTRODUCTIONS_S, "%u", passed);
+    world_free(w);
+}

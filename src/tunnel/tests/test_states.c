@@ -285,6 +285,13 @@ static void opened(struct scene *s) {
     world_run(s->w, CV_MSEC(50));
 }
 
+/* The node was asked and has not said anything yet. */
+static void opening(struct scene *s) {
+    fresh(s);
+    say(s, ONE, s->circuit, 1, TUN_CMD_OPEN, (const uint8_t[]){6, 0, 0, 0, 1, 0, 'a'}, 7);
+    cr_assert(hop_of(s)->opening);
+}
+
 static void exiting(struct scene *s) {
     fresh(s);
     hop_of(s)->asked = true;
@@ -380,6 +387,11 @@ static const struct {
         ".mu???u?umumuumumu+u.urum?uuuruu",
         ".mu???u?uru+uururu+u.urur?uuuruu",
         ".ru???u?uru+uururu+u.urur?uuuruu" } },
+    { "opening", opening, {
+        ALL_SHORT("D"),
+        "Dmu???u?umumuumumu+u.urum?uuuruu",
+        "Dmu???u?uru+uururu+u.urur?uuuruu",
+        "Dru???u?uru+uururu+u.urur?uuuruu" } },
     { "open", opened, {
         ALL_SHORT("D"),
         "Dmu???u?umumuumumu+u.u?um?uuuruu",
