@@ -91,7 +91,7 @@ static const struct {
     { "gate-off", NULL,      'G', CLI_NODE | CLI_RELAY, FLAG, AT(gate_off), 0, "relay.gate_off", "carry everybody alike" },
     { "bandwidth","SIZE",    'w', CLI_RELAY, SIZE, AT(bandwidth), 0, "relay.bandwidth", "octets a second that leave for others, at most (k, M, G); stated in the relay's descriptor" },
     { "data-cap", "SIZE/PERIOD", 'd', CLI_RELAY, QUOTA, AT(data_cap), 0, "relay.data_cap", "what may go in and out in a day, week or month (500G/month); then nobody is carried until the next" },
-    { "workers",  "N",       'W', CLI_RELAY, WORKERS, AT(workers), 0, "relay.workers", "threads that carry others, 1 (default) to 16, or auto: as many as there are processors" },
+    { "workers",  "N",       'W', CLI_RELAY, WORKERS, AT(workers), 0, "relay.workers", "threads that carry others, 1 to 16, or auto (default): one fewer than there are processors, at least 1" },
     { "drain",    "PERIOD",  'J', CLI_RELAY, PERIOD, AT(drain_seconds), 0, "relay.drain", "how long SIGTERM waits for circuits that go on (default 30s; 0: not at all)" },
     { "buffer",   "SIZE",    'B', RUNS, SIZE, AT(buffer), 0, "node.buffer", "socket buffers to ask the system for" },
 #undef AT

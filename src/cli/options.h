@@ -35,7 +35,7 @@ enum cli_verb {
 
 enum { CLI_BOOTSTRAP_MAX = 16, CLI_PEERS_MAX = 16, CLI_TEXT_MAX = 256 };
 
-#define CLI_WORKERS_AUTO UINT64_MAX /* as many as there are processors */
+#define CLI_WORKERS_AUTO UINT64_MAX /* as processors.h says */
 
 struct cli_settings {
     enum cli_verb verb;
@@ -75,7 +75,7 @@ struct cli_settings {
     uint64_t window;         /* live: octets kept behind the newest; 0 = default */
     uint64_t buffer;         /* socket buffers, octets; 0 = default */
     uint64_t bandwidth;      /* relay: octets a second that leave for others; 0 = no limit */
-    uint64_t workers;        /* relay: threads that carry others; 0 = default */
+    uint64_t workers;        /* relay: threads that carry others; 0 = auto */
     uint64_t drain_seconds;  /* relay: what SIGTERM waits for circuits */
     const char *data_cap;    /* relay: "500G/month"; NULL = none */
     uint64_t chunk_size;     /* octets; 0 = default */

@@ -15,6 +15,7 @@
 #include "cli/exitcode.h"
 #include "cli/identity.h"
 #include "cli/ledger.h"
+#include "cli/processors.h"
 #include "crypto/aes.h"
 #include "crypto/rng_system.h"
 #include "io/clock.h"
@@ -289,12 +290,8 @@ static bool is_elsewhere(const struct cv_addr *own, const struct cv_addr *listen
 }
 
 static uint8_t workers(const struct cli_settings *s) {
-    if (s->workers != CLI_WORKERS_AUTO)
-        return s->workers ? (uint8_t)s->workers : 1;
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    return (uint8_t)(processors < 1                  ? 1
-                     : processors > NODE_WORKERS_MAX ? NODE_WORKERS_MAX
-                                                     : processors);
+    bool chosen = s->workers && s->workers != CLI_WORKERS_AUTO;
+    return (uint8_t)(chosen ? s->workers : cli_processors_workers(cli_processors()));
 }
 
 static enum cv_err open_host(struct cli_session *c, struct io_why *why) {

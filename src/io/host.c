@@ -15,6 +15,7 @@ enum {
     SLOTS = 4 * CV_RUN_MAX,
     RUNS = 64,
     RECEIVES = 8, /* calls a socket may make before the others have their turn */
+    READS = 64,   /* messages of workers before what they caused is sent and told */
 };
 
 struct host_socket {
@@ -83,7 +84,8 @@ static void drain(struct io_host *h) {
         }
         struct tun_message *m;
         while ((m = node_poll_message(h->node)) != NULL)
-            io_workers_post(h->workers, m);
+            if (!io_workers_post(h->workers, m))
+                node_on_lost(h->node, m);
     } while (again || h->kicked);
     h->working = false;
     io_timer_at(h->timer, h->now.mono, node_next_timeout(h->node));
@@ -123,8 +125,11 @@ static void on_told(void *ctx) {
     struct io_host *h = ctx;
     struct tun_message *m;
     h->now = io_clock_now();
-    while ((m = io_workers_take(h->workers)) != NULL)
+    for (unsigned i = 1; (m = io_workers_take(h->workers)) != NULL; i++) {
         node_on_message(h->node, h->now, m);
+        if (i % READS == 0)
+            drain(h);
+    }
     drain(h);
 }
 

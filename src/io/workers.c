@@ -17,6 +17,7 @@ enum {
     SLOTS = 4 * CV_RUN_MAX,
     RUNS = 64,
     RECEIVES = 8, /* calls before timers and messages have their turn */
+    READS = 64,   /* messages before what they caused is sent and told */
 };
 
 /* What waits for one worker. */
@@ -42,6 +43,7 @@ struct worker {
     struct cv_batch batch; /* what the kernel did not take yet stays here */
     struct cv_run runs[RUNS];
     struct tun_message *taken; /* out of the post, not read yet */
+    bool emptied;              /* the post, since take() had no more */
     bool blocked;              /* until the socket is writable again */
     bool running;
     pthread_t thread;
@@ -58,9 +60,10 @@ struct io_workers {
 
 /* ---- posts ---- */
 
-static void post_put(struct post *p, struct tun_message *m) {
+/* False: there is no room, and `m` is still the caller's. */
+static bool post_put(struct post *p, struct tun_message *m) {
     pthread_mutex_lock(&p->lock);
-    bool full = p->count >= (m->may_be_lost ? TUN_MESSAGES_MAX : 4 * TUN_MESSAGES_MAX);
+    bool full = p->count >= (m->may_be_lost ? 2 * TUN_MESSAGES_MAX : 4 * TUN_MESSAGES_MAX);
     bool first = !p->first;
     if (!full) {
         m->next = NULL;
@@ -69,10 +72,9 @@ static void post_put(struct post *p, struct tun_message *m) {
         p->count++;
     }
     pthread_mutex_unlock(&p->lock);
-    if (full)
-        tun_message_free(m); /* as a network loses what it has no room for */
-    else if (first)
+    if (!full && first)
         io_wake_up(p->wake);
+    return !full;
 }
 
 /* All of it. */
@@ -87,18 +89,21 @@ static struct tun_message *post_empty(struct post *p, bool *ret_stop) {
     return first;
 }
 
+/* The next of what lay in the post when this began: what came meanwhile has its wake-up,
+ * and the socket and the timers come first. */
 static struct tun_message *take(struct worker *w, bool *ret_stop) {
-    if (!w->taken)
+    if (!w->taken && !w->emptied)
         w->taken = post_empty(&w->post, ret_stop);
     struct tun_message *m = w->taken;
+    w->emptied = m != NULL;
     if (m)
         w->taken = m->next;
     return m;
 }
 
-void io_workers_post(struct io_workers *w, struct tun_message *m) {
+bool io_workers_post(struct io_workers *w, struct tun_message *m) {
     assert(m->to < w->count);
-    post_put(&w->worker[m->to].post, m);
+    return post_put(&w->worker[m->to].post, m);
 }
 
 struct tun_message *io_workers_take(struct io_workers *w) {
@@ -140,11 +145,16 @@ static void note_stats(struct worker *w) {
     pthread_mutex_unlock(&w->post.lock);
 }
 
-/* Until it has nothing more to send or to tell. */
-static void drain(struct worker *w) {
+static void tell(struct worker *w) {
     struct tun_message *m;
     while ((m = tun_poll_message(w->t)) != NULL)
-        io_workers_post(w->all, m);
+        if (!io_workers_post(w->all, m))
+            tun_on_lost(w->t, m);
+}
+
+/* Until it has nothing more to send or to tell. */
+static void drain(struct worker *w) {
+    tell(w);
     transmit(w);
     note_stats(w);
     io_timer_at(w->timer, w->now.mono, tun_next_timeout(w->t));
@@ -163,8 +173,8 @@ static void on_datagram(struct worker *w, const struct io_datagram *d) {
         return;
     }
     struct tun_message *m = tun_message_foreign(w->number, &d->from, d->data, d->len);
-    if (m)
-        io_workers_post(w->all, m);
+    if (m && !io_workers_post(w->all, m))
+        tun_message_free(m); /* as a network loses what it has no room for */
 }
 
 static void on_socket(void *ctx, unsigned ready) {
@@ -179,6 +189,7 @@ static void on_socket(void *ctx, unsigned ready) {
     for (int i = 0; i < RECEIVES && (n = io_udp_receive(w->udp, &d)) > 0; i++) {
         for (size_t j = 0; j < n; j++)
             on_datagram(w, &d[j]);
+        tell(w); /* others need not wait for the whole backlog */
         transmit(w);
     }
     if (tun_next_timeout(w->t) <= w->now.mono)
@@ -191,8 +202,13 @@ static void on_wake(void *ctx) {
     struct tun_message *m;
     bool stop = false;
     w->now = io_clock_now();
-    while ((m = take(w, &stop)) != NULL)
+    for (unsigned i = 1; (m = take(w, &stop)) != NULL; i++) {
         tun_on_message(w->t, &w->now, m);
+        if (i % READS)
+            continue;
+        tell(w); /* that they were taken, too */
+        transmit(w);
+    }
     drain(w);
     if (stop)
         io_loop_stop(w->loop);

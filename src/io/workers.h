@@ -33,9 +33,10 @@ enum cv_err io_workers_start(struct io_workers *w, const struct node *node, stru
 /* Waits for the threads to end; nobody is told goodbye. NULL is allowed; returns NULL. */
 struct io_workers *io_workers_free(struct io_workers *w);
 
-/* Carries what the node tells another (takes `m` over). */
-void io_workers_post(struct io_workers *w, struct tun_message *m);
-/* What was told the node, one after the other; NULL: no more. The caller's. */
+/* Carries what the node tells another; takes `m` over. False: there is no room, it is still
+ * the caller's (node_on_lost()). */
+bool io_workers_post(struct io_workers *w, struct tun_message *m);
+/* What was told the node, one after the other; NULL: no more now. The caller's. */
 struct tun_message *io_workers_take(struct io_workers *w);
 
 /* Of all their sockets, as they were a second ago or later. */

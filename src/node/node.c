@@ -397,6 +397,10 @@ struct tun_message *node_poll_message(struct node *n) {
     return n->relay ? tun_poll_message(n->relay) : NULL;
 }
 
+void node_on_lost(struct node *n, struct tun_message *m) {
+    tun_on_lost(n->relay, m);
+}
+
 void node_on_message(struct node *n, struct cv_now now, struct tun_message *m) {
     const struct cv_addr *from;
     const uint8_t *buf;
@@ -479,11 +483,12 @@ void node_on_timeout(struct node *n, struct cv_now now) {
 }
 
 /* Circuits are emptied before more is put into them: a burst that is longer than a
- * circuit's queue is no reason to lose its end. `from` may be NULL. */
+ * circuit's queue is no reason to lose its end; and other workers take what they were sent
+ * before they are sent more. `from` may be NULL. */
 static void transmit(struct node *n, struct cv_now now, struct ppsp *from, struct tunnel *t,
                      struct cv_batch *batch) {
     bool more = from != NULL;
-    while (!tun_poll_transmit(t, &now, batch) && more)
+    while (!tun_poll_transmit(t, &now, batch) && more && tun_has_room(t))
         more = node_route_pump_some(n, now, from);
 }
 

@@ -141,6 +141,8 @@ struct tunnel *node_worker_new(const struct node *n, struct cv_now now, unsigned
 /* What the node tells one of them; the caller's to carry. After every call into the node,
  * with its events. NULL: nothing. */
 struct tun_message *node_poll_message(struct node *n);
+/* ... and what of it nobody can carry; takes it over. */
+void node_on_lost(struct node *n, struct tun_message *m);
 /* What one of them tells the node, which takes it over. */
 void node_on_message(struct node *n, struct cv_now now, struct tun_message *m);
 

@@ -257,7 +257,10 @@ static void on_event(void *ctx, struct tunnel *t, const struct cv_now *at,
         return; /* others' questions move nothing of ours */
     case TUN_EVENT_LINK_UP:
     case TUN_EVENT_LINK_DOWN:
-        tun_contact_on_link(c, ev);
+        /* neighbours are who is there by a link of this worker's (worker.h) */
+        if (ev->kind == TUN_EVENT_LINK_DOWN || !ev->link_up.ours ||
+            tun_link_get(c->t, ev->link_up.link))
+            tun_contact_on_link(c, ev);
         if (ev->kind == TUN_EVENT_LINK_UP)
             tun_reach_on_link(c, ev);
         break;

@@ -1,7 +1,7 @@
 /*
  * The engine's own state, shared by the files that are the engine: tunnel.c,
  * link.c, epoch.c, circuit.c, hop.c, introduction.c, rendezvous.c, pace.c,
- * keyring.c, worker.c.
+ * keyring.c, worker.c, crossing.c.
  * Nobody else includes this; parts above the engine use engine.h.
  */
 #ifndef CULVERT_TUNNEL_CORE_H
@@ -251,8 +251,10 @@ struct tun_hop {
     uint8_t intro_key[CV_KEY];
     uint8_t cookie[TUN_RENDEZVOUS_COOKIE];
     uint32_t cookie_transaction;
-    struct tun_hop *spliced; /* the other circuit of a rendezvous, */
-    cv_handle spliced_away;  /* or that of another worker; 0: none */
+    struct tun_hop *spliced;       /* the other circuit of a rendezvous, */
+    cv_handle spliced_away;        /* or that of another worker; 0: none */
+    struct tun_crossing *crossing; /* where cells of it wait to go, in `next`; NULL: none wait */
+    TAILQ_ENTRY(tun_hop) crossing_entry;
     struct tun_memo *joined; /* JOINED, repeated until the viewer speaks */
     cv_usec joined_at, joined_wait;
     uint8_t joined_tries;
@@ -264,15 +266,34 @@ struct tun_hop {
 /* Something of another worker's that the face knows of. */
 struct tun_place {
     cv_handle handle;
-    uint8_t hash[CV_NOISE_HASH]; /* of a link's first epoch */
+};
+
+/* A link of another worker's. */
+struct tun_far_link {
+    struct cv_addr addr;
+    bool moving;
+    uint8_t role; /* TUN_ROLE_* */
+    uint8_t identity[CV_KEY];
+    uint8_t hash[CV_NOISE_HASH]; /* of its first epoch */
+};
+
+/* What goes to one other worker (crossing.c). */
+struct tun_crossing {
+    uint32_t untaken; /* counted messages that it was told and has not said that it took */
+    uint32_t taken;   /* by us, of its, since we said so */
+    uint32_t waiting; /* cells, until there is room, */
+    TAILQ_HEAD(, tun_hop) circuits; /* of these, in turn */
 };
 
 struct tun_others {
+    struct tun_crossing to[TUN_WORKERS_MAX];
+    uint32_t room;        /* counted messages that one of them takes */
     struct cv_map *moved; /* address -> struct tun_place: a link's of another worker */
     struct cv_tokenbucket strangers;
     uint32_t told_links, told_hops;
     /* the face's */
-    struct cv_map *points, *cookies, *links; /* -> struct tun_place */
+    struct cv_map *points, *cookies; /* -> struct tun_place */
+    struct cv_map *links;            /* handle -> struct tun_far_link */
     struct tun_counters count[TUN_WORKERS_MAX], sum;
 };
 
@@ -343,15 +364,27 @@ void tun_worker_counters(struct tunnel *t);
 /* What came from another worker and is no datagram. */
 void tun_worker_on_message(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
 /* An event of a worker other than the face goes there. */
-void tun_worker_event(struct tunnel *t, enum tun_user user, const struct tun_event *ev);
+bool tun_worker_event(struct tunnel *t, enum tun_user user, const struct tun_event *ev);
 /* To the worker of `handle`, about it. */
 void tun_tell_owner(struct tunnel *t, cv_handle handle, uint8_t kind, uint8_t command,
                     uint64_t number, const void *buf, size_t len);
+/* The face: a link of another worker's; NULL: there is none. */
+const struct tun_far_link *tun_link_far(const struct tunnel *t, cv_handle link);
 /* Where another worker's is; NULL: nowhere. */
 const struct tun_place *tun_place_find(struct cv_map *places, const void *key);
 void tun_place_del(struct cv_map *places, const void *key);
 /* Puts it, or another handle in its place; NULL: no room. */
 struct tun_place *tun_place_put(struct cv_map *places, const void *key, cv_handle handle);
+
+/* crossing.c: room at other workers, and what waits for it */
+void tun_crossings_init(struct tunnel *t);
+bool tun_crossing_has_room(const struct tunnel *t, unsigned worker, uint8_t kind);
+void tun_crossing_took(struct tunnel *t, const struct tun_message *m);
+void tun_crossing_on_taken(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
+/* What a cell says goes to another worker: now, or when that has room. */
+void tun_cross(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+               const struct tun_inner *in);
+void tun_cross_done(struct tunnel *t, struct tun_hop *h);
 
 /* Is this the worker that the node talks to? */
 static inline bool tun_is_face(const struct tunnel *t) {
@@ -458,6 +491,8 @@ void tun_hop_make_room(struct tunnel *t, const struct cv_now *now);
 /* The question is under way: repeated, it is not asked again. */
 void tun_hop_asked(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                    uint32_t transaction);
+/* ... or was lost on the way: repeated, it is. */
+void tun_hop_unasked(struct tunnel *t, struct tun_hop *h, uint32_t transaction, bool extend);
 /* EXTEND goes on: the face has looked for that relay (NULL: and knows none). */
 void tun_hop_found(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                    const struct tun_extend *m, const struct tun_relay_ref *to,
@@ -468,6 +503,8 @@ void tun_hop_answer(struct tunnel *t, const struct cv_now *now, struct tun_hop *
 void tun_hop_error(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                    uint32_t transaction, uint8_t code, const void *data, size_t len);
 void tun_hop_schedule(struct tunnel *t, struct tun_hop *h);
+/* Tells the node what a cell of a circuit that is open, or an exit's, says. */
+void tun_hop_for_node(struct tunnel *t, struct tun_hop *h, const struct tun_inner *in);
 
 /* introduction.c, rendezvous.c: relay side */
 void tun_hop_establish_intro(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
@@ -490,7 +527,9 @@ void tun_hop_on_cookie(struct tunnel *t, const struct tun_message *m);
 void tun_hop_on_join(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
 void tun_hop_on_meet(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
 void tun_hop_on_met(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
+void tun_hop_cross(struct tunnel *t, struct tun_hop *h, const struct tun_inner *in, cv_usec since);
 void tun_hop_on_joined(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
+void tun_hop_on_meet_lost(struct tunnel *t, const struct tun_message *m);
 void tun_hop_on_parted(struct tunnel *t, const struct tun_message *m);
 void tun_hop_joined_again(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
 void tun_hop_rendezvous_done(struct tunnel *t, struct tun_hop *h);

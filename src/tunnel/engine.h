@@ -22,7 +22,8 @@
 struct tun_user_ops {
     /* CIRCUIT_*, DATAGRAM, REPLY of this user's circuits. The client gets
      * besides: CIRCUIT_* of the node's circuits, LINK_UP and LINK_DOWN of links we
-     * initiated (copies, the node gets them as well), REQUEST (BUCKET,
+     * initiated or relays did (copies, the node gets them as well; of another worker's, if this
+     * is one of several, LINK_UP alone), REQUEST (BUCKET,
      * DESCRIPTORS) and LINK_MESSAGE (DESCRIPTORS, REACH). Borrowed pointers live
      * during the call. */
     void (*on_event)(void *ctx, struct tunnel *t, const struct cv_now *now,

@@ -286,7 +286,7 @@ enum cv_err tun_epoch_on_flight_1(struct tunnel *t, const struct cv_now *now,
     unsigned worker = ours ? t->cfg.worker : tun_worker_by_address(t, from);
     if (worker != t->cfg.worker) {
         struct tun_message m = {
-            .to = (uint8_t)worker, .kind = TUN_MESSAGE_FLIGHT, .may_be_lost = true, .addr = *from};
+            .to = (uint8_t)worker, .kind = TUN_MESSAGE_FLIGHT, .counted = true, .addr = *from};
         m.code = tun_place_find(t->others->moved, from) != NULL; /* it knows no better */
         tun_tell(t, &m, buf, TUN_DATAGRAM);
         return CV_ERR_OK;

@@ -132,6 +132,14 @@ void tun_hop_asked(struct tunnel *t, const struct cv_now *now, struct tun_hop *h
     memo_add(t, now, h, transaction, 0, NULL, 0);
 }
 
+void tun_hop_unasked(struct tunnel *t, struct tun_hop *h, uint32_t transaction, bool extend) {
+    if (!h)
+        return;
+    if (extend && h->extends)
+        h->extends--;
+    memo_settle(t, h, transaction);
+}
+
 void tun_hop_answer(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
                     const void *body, size_t len) {
     struct cv_rd r = cv_rd_init(body, len);
@@ -201,6 +209,7 @@ void tun_hop_free(struct tunnel *t, struct tun_hop *h) {
         tun_event_to(t, TUN_USER_NODE, &ev);
     }
     extending_done(h);
+    tun_cross_done(t, h);
     tun_hop_pace_done(t, h);
     while (h->memos)
         memo_drop_first(t, h);
@@ -228,20 +237,25 @@ void tun_hop_destroy(struct tunnel *t, struct tun_hop *h, const struct tun_leg *
     }
 }
 
-/* The circuit with the oldest cell among those of the link that holds most. */
+/* The circuit with the oldest cell among those of the link that holds most; what waits for
+ * another worker counts as one. */
 static struct tun_hop *victim(struct tunnel *t) {
-    uint32_t cursor = 0;
+    uint32_t cursor = 0, none = 0;
     struct tun_hop *h, *found = NULL;
-    struct tun_link *l, *heaviest = NULL;
+    struct tun_link *l;
+    const uint32_t *heaviest = &none;
     while ((l = tun_handles_next(&t->links, &cursor)) != NULL)
-        if (!heaviest || l->queued > heaviest->queued)
-            heaviest = l;
+        if (l->queued > *heaviest)
+            heaviest = &l->queued;
+    for (unsigned i = 0; t->others && i < t->cfg.workers; i++)
+        if (t->others->to[i].waiting > *heaviest)
+            heaviest = &t->others->to[i].waiting;
     cv_usec oldest = CV_USEC_NEVER;
     cursor = 0;
     while ((h = tun_handles_next(&t->hops, &cursor)) != NULL) {
-        const struct tun_leg *leg = h->prev.link == heaviest   ? &h->prev
-                                    : h->next.link == heaviest ? &h->next
-                                                               : NULL;
+        const struct tun_leg *leg = h->prev.flow.load == heaviest   ? &h->prev
+                                    : h->next.flow.load == heaviest ? &h->next
+                                                                    : NULL;
         if (leg && leg->flow.head && leg->flow.head->queued_at < oldest) {
             oldest = leg->flow.head->queued_at;
             found = h;
@@ -602,6 +616,8 @@ static void request(struct tunnel *t, struct tun_hop *h, enum tun_user user, uin
 static void ask_node(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
                      uint32_t transaction, struct cv_rd *r) {
     /* The others make us ask the DHT, or calculate; of CONNECTs the node counts more than that. */
+    if (!tun_is_face(t) && !tun_crossing_has_room(t, 0, TUN_MESSAGE_EVENT))
+        return; /* it is repeated */
     bool costly = command != TUN_CMD_OPEN && command != TUN_CMD_CONNECT;
     if (costly && !t->cfg.hurry && !cv_tokenbucket_take(&h->lookups, now->mono, 10)) {
         tun_hop_error(t, now, h, transaction, TUN_ERROR_LIMIT, NULL, 0);
@@ -685,11 +701,10 @@ static void on_request(struct tunnel *t, const struct cv_now *now, struct tun_ho
     }
 }
 
-/* Of a flow of a swarm exit. */
-static void on_exit_cell(struct tunnel *t, struct tun_hop *h, const struct tun_inner *in) {
+void tun_hop_for_node(struct tunnel *t, struct tun_hop *h, const struct tun_inner *in) {
     struct cv_rd r = cv_rd_init(in->data, in->len);
-    struct tun_exit m;
-    if (tun_exit_read(&r, &m) || m.flow == 0)
+    struct tun_exit m = {.data = in->data, .len = in->len};
+    if (in->command == TUN_CMD_EXIT && (tun_exit_read(&r, &m) || m.flow == 0))
         return;
     struct tun_event ev = {.kind = TUN_EVENT_HOP_DATAGRAM,
                            .hop_datagram = {.from = cv_endpoint_circuit(h->handle, m.flow),
@@ -698,13 +713,21 @@ static void on_exit_cell(struct tunnel *t, struct tun_hop *h, const struct tun_i
     tun_event_to(t, TUN_USER_NODE, &ev);
 }
 
+static void on_cell_for_node(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                             const struct tun_inner *in) {
+    if (tun_is_face(t))
+        tun_hop_for_node(t, h, in);
+    else
+        tun_cross(t, now, h, in);
+}
+
 /* A cell that ends here. */
 static void on_command(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                        const struct tun_inner *in) {
     if (in->command == TUN_CMD_PADDING)
         return;
     if (in->command == TUN_CMD_EXIT && h->exit) {
-        on_exit_cell(t, h, in);
+        on_cell_for_node(t, now, h, in);
         return;
     }
     if (in->command != TUN_CMD_DATAGRAM) {
@@ -714,11 +737,7 @@ static void on_command(struct tunnel *t, const struct cv_now *now, struct tun_ho
     if (h->spliced || h->spliced_away) {
         tun_hop_spliced_datagram(t, now, h, in);
     } else if (h->open || h->opening) {
-        struct tun_event ev = {.kind = TUN_EVENT_HOP_DATAGRAM,
-                               .hop_datagram = {.from = cv_endpoint_circuit(h->handle, 0),
-                                                .buf = in->data,
-                                                .len = in->len}};
-        tun_event_to(t, TUN_USER_NODE, &ev);
+        on_cell_for_node(t, now, h, in);
     }
 }
 

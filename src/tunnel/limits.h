@@ -82,7 +82,8 @@ enum {
 
     /* --- workers of one relay (worker.h) --- */
     TUN_WORKERS_MAX = 16,
-    TUN_MESSAGES_MAX = 4096, /* told in one step before those that may be lost are; all: twice */
+    TUN_MESSAGES_MAX = 4096, /* told one worker by all others and not taken yet, of what is
+                              * counted; told in one step, of everything: twice */
     TUN_STRANGERS_S = 100,   /* that a worker shows the face; burst twice that */
     TUN_FOREIGN_MAX = 1472,  /* octets of a datagram that is not the tunnel's */
 

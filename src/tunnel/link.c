@@ -34,6 +34,22 @@ const uint8_t *tun_link_relay(const struct tun_link *l) {
     return l->state == TUN_STATE_OPEN && l->role == TUN_ROLE_RELAY ? l->identity : NULL;
 }
 
+bool tun_link_view(const struct tunnel *t, cv_handle link, struct tun_link_view *ret) {
+    const struct tun_link *l = tun_link_get(t, link);
+    const struct tun_far_link *far = tun_link_far(t, link);
+    if (l)
+        *ret = (struct tun_link_view){.relay = tun_link_relay(l),
+                                      .addr = l->addr,
+                                      .up = tun_link_is_up(l),
+                                      .moving = tun_link_is_moving(l)};
+    else if (far)
+        *ret = (struct tun_link_view){.relay = far->role == TUN_ROLE_RELAY ? far->identity : NULL,
+                                      .addr = far->addr,
+                                      .up = true,
+                                      .moving = far->moving};
+    return l || far;
+}
+
 static void netgroup_release(struct tunnel *t, struct tun_netgroup *g) {
     if (!g || --g->refs)
         return;
@@ -834,10 +850,10 @@ void tun_link_weight(struct tunnel *t, cv_handle link, unsigned weight) {
 
 enum cv_err tun_link_hash(const struct tunnel *t, cv_handle link, uint8_t ret[64]) {
     const struct tun_link *l = tun_link_get(t, link);
-    const struct tun_place *p = t->others && !l ? tun_place_find(t->others->links, &link) : NULL;
-    if (!p && (!l || l->state != TUN_STATE_OPEN))
+    const struct tun_far_link *far = tun_link_far(t, link);
+    if (!far && (!l || l->state != TUN_STATE_OPEN))
         return CV_ERR_NOENT;
-    memcpy(ret, p ? p->hash : l->first_hash, 64);
+    memcpy(ret, far ? far->hash : l->first_hash, 64);
     return CV_ERR_OK;
 }
 

@@ -36,6 +36,16 @@ struct tun_link *tun_link_get(const struct tunnel *t, cv_handle link);
 enum cv_err tun_link_control(struct tunnel *t, struct tun_link *l, uint8_t command,
                              uint32_t circuit, const void *body, size_t len);
 
+/* A link, of whichever worker of a relay (worker.h). */
+struct tun_link_view {
+    const uint8_t *relay; /* as tun_link_relay(); borrowed for this step */
+    struct cv_addr addr;  /* as tun_link_addr() */
+    bool up;
+    bool moving; /* as tun_link_is_moving(); of another worker's: when it said something last */
+};
+/* False: the handle is dead. */
+bool tun_link_view(const struct tunnel *t, cv_handle link, struct tun_link_view *ret);
+
 bool tun_link_is_up(const struct tun_link *l);
 cv_handle tun_link_handle(const struct tun_link *l);
 struct cv_addr tun_link_addr(const struct tun_link *l); /* of the other end */

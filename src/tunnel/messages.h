@@ -16,6 +16,9 @@ enum tun_message_kind {
     TUN_MESSAGE_FOREIGN,      /* none of the tunnel's */
     TUN_MESSAGE_ADDRESS,      /* addr is (code 1) or is not any more where a link of mine is */
 
+    TUN_MESSAGE_TAKEN,   /* number: so many counted ones of yours are read */
+    TUN_MESSAGE_UNASKED, /* at: hop, transaction: its question was lost; code 1: an EXTEND */
+
     /* from the face */
     TUN_MESSAGE_KEYRING,     /* octets: what is on disk */
     TUN_MESSAGE_ANSWER,      /* at: hop; as tun_answer() */
@@ -29,7 +32,8 @@ enum tun_message_kind {
                               * (number of octets) EXTEND | descriptor */
 
     /* to the face */
-    TUN_MESSAGE_EVENT,    /* number: user; octets: struct tun_event | what it points to */
+    TUN_MESSAGE_EVENT,    /* number: user; octets: struct tun_event | what it points to; of a
+                           * link's message, addr: of the link, code 1: it is moving */
     TUN_MESSAGE_COUNTERS, /* octets: struct tun_counters */
     TUN_MESSAGE_FIND,     /* other: hop that extends; octets: EXTEND */
 
@@ -48,9 +52,9 @@ enum tun_message_kind {
     TUN_MESSAGE_PARTED, /* at: the other circuit's, other: mine, which is gone */
 };
 
-/* Tells it: a copy of *m with `len` octets behind it, `from` filled in. Without memory, or
- * when too many wait, it is lost. */
-void tun_tell(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len);
+/* Tells it: a copy of *m with `len` octets behind it, `from` filled in. False: without
+ * memory, when too many wait, or when it is counted and there is no room, it is lost. */
+bool tun_tell(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len);
 /* A stranger's question, that its owner repeats: it takes no room from what must arrive.
  * False: it is lost, and must not count as asked. */
 bool tun_tell_question(struct tunnel *t, struct tun_message *m, const void *buf, size_t len);

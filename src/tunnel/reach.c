@@ -35,14 +35,13 @@ bool tun_reach_is_young(const struct tun_client *c) {
 
 static void say(struct tun_client *c, cv_handle link, enum tun_reach_kind kind,
                 const uint8_t token[8], const struct cv_addr *addr) {
-    struct tun_link *l = link ? tun_link_get(c->t, link) : NULL;
     struct tun_reach m = {.kind = (uint8_t)kind, .addr = *addr};
     uint8_t buf[TUN_CONTROL_MAX];
     struct cv_wr w = cv_wr_init(buf, sizeof buf);
     memcpy(m.token, token, sizeof m.token);
     tun_reach_write(&w, &m);
-    if (l && !w.err)
-        (void)tun_link_control(c->t, l, TUN_LINKCMD_REACH, 0, buf, cv_wr_len(&w));
+    if (!w.err)
+        (void)tun_link_send(c->t, &c->now, link, TUN_LINKCMD_REACH, buf, cv_wr_len(&w));
 }
 
 static bool same_network(const struct cv_addr *a, const struct cv_addr *b) {
@@ -70,6 +69,9 @@ void tun_reach_on_link(struct tun_client *c, const struct tun_event *ev) {
             memcmp(c->reach.ask[i].identity, ev->link_up.identity, CV_KEY) == 0)
             a = &c->reach.ask[i];
     }
+    struct tun_link_view before;
+    if (a && tun_link_view(c->t, a->link, &before) && !tun_link_get(c->t, ev->link_up.link))
+        return; /* another worker has a link there, too */
     if (!a)
         a = &c->reach.ask[c->reach.ask_next++ % TUN_REACH_ASKS];
     *a = (struct tun_reach_ask){.set = true, .link = ev->link_up.link};
@@ -82,8 +84,8 @@ void tun_reach_on_link(struct tun_client *c, const struct tun_event *ev) {
 }
 
 static void ask_work(struct tun_client *c, struct tun_reach_ask *a) {
-    struct tun_link *l = a->link ? tun_link_get(c->t, a->link) : NULL;
-    if (!l || !tun_link_is_up(l)) {
+    struct tun_link_view l;
+    if (!tun_link_view(c->t, a->link, &l) || !l.up) {
         a->link = 0; /* what it said stays, for the status */
         return;
     }
@@ -166,7 +168,9 @@ static struct tun_reach_try *try_row(struct tun_client *c, const struct cv_addr 
  * where we were answered before, and do not wait for what others had asked there. */
 static bool try_begin(struct tun_client *c, cv_handle link, const uint8_t token[8],
                       const struct cv_addr *addr) {
-    struct cv_addr from = link ? tun_link_addr(tun_link_get(c->t, link)) : (struct cv_addr){0};
+    struct tun_link_view l = {.relay = NULL};
+    (void)tun_link_view(c->t, link, &l);
+    struct cv_addr from = l.addr;
     struct tun_reach_try *y = try_row(c, &from);
     if (!y || !tun_address_ok(c->t, addr) ||
         (link && !tun_questions_take(&c->reach.questions, addr, now(c))))
@@ -184,7 +188,7 @@ static bool try_begin(struct tun_client *c, cv_handle link, const uint8_t token[
     return true;
 }
 
-static void on_try(struct tun_client *c, cv_handle link, const uint8_t by[CV_KEY],
+static void on_try(struct tun_client *c, cv_handle link, const struct tun_link_view *l,
                    const struct tun_reach *m) {
     for (unsigned i = 0; i < TUN_REACH_TRIES; i++) {
         const struct tun_reach_try *y = &c->reach.attempt[i];
@@ -194,10 +198,10 @@ static void on_try(struct tun_client *c, cv_handle link, const uint8_t by[CV_KEY
             say(c, link, y->kind, y->token, &y->addr);
         return;
     }
-    if (tun_link_is_moving(tun_link_get(c->t, link)))
+    if (l->moving)
         return; /* the address may be the one that was just challenged */
     /* For strangers without an address of their own nobody is asked anything. */
-    const struct tun_relay *r = tun_directory_find_now(c->dir, by, c->now.wall);
+    const struct tun_relay *r = tun_directory_find_now(c->dir, l->relay, c->now.wall);
     if (r && r->reached && !r->liar)
         (void)try_begin(c, link, m->token, &m->addr);
 }
@@ -430,10 +434,10 @@ static struct tun_reach_job *job_for(struct tun_client *c, const uint8_t identit
     return of_network < TUN_REACH_JOBS / 4 ? empty : NULL;
 }
 
-static void on_ask(struct tun_client *c, cv_handle link, const uint8_t by[CV_KEY],
+static void on_ask(struct tun_client *c, cv_handle link, const struct tun_link_view *l,
                    const struct tun_reach *m) {
-    struct cv_addr from = tun_link_addr(tun_link_get(c->t, link));
-    struct tun_reach_job *j = job_for(c, by, &from);
+    const uint8_t *by = l->relay;
+    struct tun_reach_job *j = job_for(c, by, &l->addr);
     if (!j)
         return; /* it asks again */
     j->link = link;
@@ -444,35 +448,34 @@ static void on_ask(struct tun_client *c, cv_handle link, const uint8_t by[CV_KEY
         return;
     j->phase = TUN_REACH_WAITING;
     memcpy(j->identity, by, CV_KEY);
-    j->from = from;
+    j->from = l->addr;
     j->addr = j->asked = m->addr;
     j->at = cv_usec_add(now(c), OWN_WAIT);
     const struct tun_relay *r = newcomer(c, j);
     if (r && !r->reached)
         tun_contact_reach(c, r);
-    else if (!r && !tun_link_is_moving(tun_link_get(c->t, link)))
-        tun_contact_reach_at(c, by, &from); /* for today's descriptor */
+    else if (!r && !l->moving)
+        tun_contact_reach_at(c, by, &l->addr); /* for today's descriptor */
 }
 
 void tun_reach_on_message(struct tun_client *c, const struct tun_event *ev) {
     struct cv_rd rd = cv_rd_init(ev->link_message.body, ev->link_message.len);
     cv_handle link = ev->link_message.link;
-    struct tun_link *l = tun_link_get(c->t, link);
-    const uint8_t *by = l && c->relay ? tun_link_relay(l) : NULL;
+    struct tun_link_view l;
     struct tun_reach m;
-    if (!by || tun_reach_read(&rd, &m))
+    if (!c->relay || !tun_link_view(c->t, link, &l) || !l.relay || tun_reach_read(&rd, &m))
         return;
     switch ((enum tun_reach_kind)m.kind) {
     case TUN_REACH_ASK:
-        on_ask(c, link, by, &m);
+        on_ask(c, link, &l, &m);
         break;
     case TUN_REACH_TRY:
-        on_try(c, link, by, &m);
+        on_try(c, link, &l, &m);
         break;
     case TUN_REACH_REACHED:
     case TUN_REACH_SILENT:
         if (!on_told(c, link, &m))
-            on_verdict(c, by, m.token, m.kind);
+            on_verdict(c, l.relay, m.token, m.kind);
         break;
     }
 }

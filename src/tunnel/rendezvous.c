@@ -51,6 +51,7 @@ void tun_hop_rendezvous_done(struct tunnel *t, struct tun_hop *h) {
     if (h->spliced)
         h->spliced->spliced = NULL;
     h->spliced = NULL;
+    tun_cross_done(t, h);
     if (h->spliced_away)
         tell(t, TUN_MESSAGE_PARTED, h->spliced_away, h->handle, 0, 0);
     h->spliced_away = 0;
@@ -220,6 +221,14 @@ void tun_hop_on_meet(struct tunnel *t, const struct cv_now *now, const struct tu
     tell(t, TUN_MESSAGE_MET, m->other, code ? 0 : viewer->handle, j.transaction, code);
 }
 
+/* The cookie that it names was spent on it: somebody may name it again. */
+void tun_hop_on_meet_lost(struct tunnel *t, const struct tun_message *m) {
+    struct cv_rd r = cv_rd_init(m->octets, m->len);
+    struct tun_rendezvous j;
+    if (tun_rendezvous_read(&r, &j) == CV_ERR_OK)
+        (void)tun_place_put(t->others->cookies, j.cookie, m->at);
+}
+
 void tun_hop_on_met(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
     struct tun_hop *h = tun_hop_get(t, m->at);
     bool is_free = h && tun_hop_is_free(h);
@@ -237,8 +246,9 @@ void tun_hop_on_met(struct tunnel *t, const struct cv_now *now, const struct tun
 
 void tun_hop_on_joined(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
     struct tun_hop *h = tun_hop_get(t, m->at);
+    struct cv_now since = {.mono = cv_usec_min(m->since, now->mono), .wall = now->wall};
     if (h && h->spliced_away == m->other)
-        (void)tun_hop_send(t, now, h, TUN_CMD_DATAGRAM, m->octets, m->len);
+        (void)tun_hop_send(t, &since, h, TUN_CMD_DATAGRAM, m->octets, m->len);
 }
 
 void tun_hop_on_parted(struct tunnel *t, const struct tun_message *m) {
@@ -260,10 +270,16 @@ void tun_hop_spliced_datagram(struct tunnel *t, const struct cv_now *now, struct
         (void)tun_hop_send(t, now, h->spliced, TUN_CMD_DATAGRAM, in->data, in->len);
         return;
     }
+    tun_cross(t, now, h, in);
+}
+
+/* To the circuit of another worker that this one is joined to; `since` when it came. */
+void tun_hop_cross(struct tunnel *t, struct tun_hop *h, const struct tun_inner *in, cv_usec since) {
     struct tun_message m = {.to = (uint8_t)tun_handle_worker(h->spliced_away),
                             .kind = TUN_MESSAGE_JOINED,
-                            .may_be_lost = true,
+                            .counted = true,
                             .at = h->spliced_away,
-                            .other = h->handle};
+                            .other = h->handle,
+                            .since = since};
     tun_tell(t, &m, in->data, in->len);
 }

@@ -375,6 +375,12 @@ uint32_t tun_flow_grant(struct tun_sched *s, struct tun_flow *f, uint32_t cells,
     return want > f->count ? want - f->count : 0;
 }
 
+struct tun_cell *tun_flow_take(struct tun_sched *s, struct tun_flow *f, cv_usec now) {
+    assert(f->held);
+    codel(s, f, now);
+    return f->head ? flow_pop(s, f) : NULL;
+}
+
 void tun_flow_let_go(struct tun_sched *s, struct tun_flow *f) {
     f->held = false;
     f->granted = 0;

@@ -132,6 +132,9 @@ void tun_flow_hold(struct tun_sched *s, struct tun_flow *f);
 /* `cells` more of a held flow may go, to TUN_GRANT_MAX; CoDel looks at what waits.
  * Returns how many of these are missing: put so many, or less goes out. */
 uint32_t tun_flow_grant(struct tun_sched *s, struct tun_flow *f, uint32_t cells, cv_usec now);
+/* The next cell of a held flow, past CoDel and out of any turn: for one that goes where the
+ * scheduler does not send. NULL: it is empty. The caller's, as tun_sched_next(). */
+struct tun_cell *tun_flow_take(struct tun_sched *s, struct tun_flow *f, cv_usec now);
 /* The end of holding: all that waits may go. */
 void tun_flow_let_go(struct tun_sched *s, struct tun_flow *f);
 

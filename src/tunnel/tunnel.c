@@ -276,7 +276,7 @@ bool tun_event_push(struct tunnel *t, const struct tun_event *ev) {
 
 void tun_event_to(struct tunnel *t, enum tun_user user, const struct tun_event *ev) {
     if (!tun_is_face(t))
-        tun_worker_event(t, user, ev);
+        (void)tun_worker_event(t, user, ev);
     else if (user == TUN_USER_NODE)
         tun_event_push(t, ev);
     else if (t->ops[user] && t->ops[user]->on_event && !tun_events_push(&t->inner, user, ev))
@@ -396,7 +396,7 @@ enum cv_err tun_on_datagram(struct tunnel *t, const struct cv_now *now, const st
         tun_tell(t,
                  &(struct tun_message){.to = (uint8_t)worker,
                                        .kind = TUN_MESSAGE_DATAGRAM,
-                                       .may_be_lost = true,
+                                       .counted = true,
                                        .addr = *from},
                  buf, len);
     finish(t, now);
@@ -406,6 +406,7 @@ enum cv_err tun_on_datagram(struct tunnel *t, const struct cv_now *now, const st
 void tun_on_message(struct tunnel *t, const struct cv_now *now, struct tun_message *m) {
     check(t, now);
     assert(t->others && m->to == t->cfg.worker);
+    tun_crossing_took(t, m);
     switch ((int)m->kind) {
     case TUN_MESSAGE_DATAGRAM:
         (void)receive(t, now, &m->addr, m->octets, tun_cell_index(m->octets));
@@ -574,6 +575,12 @@ bool tun_poll_transmit(struct tunnel *t, const struct cv_now *now, struct cv_bat
 
 /* ---- the node's calls ---- */
 
+/* Cells of the node's that may wait in a circuit of others. Behind another worker it is too
+ * late for AGAIN: what was sent there was let go by its room (crossing.c). */
+static uint32_t cells_max(const struct tunnel *t) {
+    return tun_is_face(t) ? TUN_OWN_CELLS : TUN_FLOW_CELLS;
+}
+
 /* Of a swarm exit: at it, or to it. */
 static enum cv_err send_flow(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                              const struct cv_endpoint *to, const void *buf, size_t len) {
@@ -584,7 +591,7 @@ static enum cv_err send_flow(struct tunnel *t, const struct cv_now *now, struct 
         return CV_ERR_INVAL;
     if (!h)
         return tun_circuit_send(t, now, to->handle, TUN_CMD_EXIT, body, cv_wr_len(&w));
-    if (h->prev.flow.count >= TUN_OWN_CELLS)
+    if (h->prev.flow.count >= cells_max(t))
         return CV_ERR_AGAIN;
     return tun_hop_send(t, now, h, TUN_CMD_EXIT, body, cv_wr_len(&w));
 }
@@ -596,8 +603,13 @@ enum cv_err tun_send(struct tunnel *t, const struct cv_now *now, const struct cv
     if (tun_is_elsewhere(t, to->handle)) {
         if (len > TUN_BACKWARD_MAX)
             return CV_ERR_INVAL;
-        tun_tell_owner(t, to->handle, TUN_MESSAGE_SEND, 0, to->flow, buf, len);
-        return CV_ERR_OK;
+        struct tun_message m = {.to = (uint8_t)tun_handle_worker(to->handle),
+                                .kind = TUN_MESSAGE_SEND,
+                                .counted = true,
+                                .at = to->handle,
+                                .number = to->flow,
+                                .since = now->mono};
+        return tun_tell(t, &m, buf, len) ? CV_ERR_OK : CV_ERR_AGAIN;
     }
     struct tun_hop *h = tun_hop_get(t, to->handle);
     if (to->flow)
@@ -605,7 +617,7 @@ enum cv_err tun_send(struct tunnel *t, const struct cv_now *now, const struct cv
     if (h) {
         if (!h->open || len > TUN_BACKWARD_MAX)
             return CV_ERR_INVAL;
-        if (h->prev.flow.count >= TUN_OWN_CELLS)
+        if (h->prev.flow.count >= cells_max(t))
             return CV_ERR_AGAIN;
         return tun_hop_send(t, now, h, TUN_CMD_DATAGRAM, buf, len);
     }

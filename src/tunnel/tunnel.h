@@ -302,9 +302,13 @@ enum tun_purpose {
  * joined, through the rendezvous), or at a relay the owner of a circuit that
  * OPENed a flow here. A flow other than 0 is one of a swarm exit: between its owner
  * and the exit, at most TUN_EXIT_FORWARD or TUN_EXIT_BACKWARD octets. CV_ERR_AGAIN: the circuit's
- * queue is full, drain poll_transmit and come back; NOENT: the circuit is gone; INVAL: too long. */
+ * queue is full, drain poll_transmit and come back, or its worker has not taken what it was sent
+ * (worker.h), come back after tun_on_message(); NOENT: the circuit is gone; INVAL: too long. */
 enum cv_err tun_send(struct tunnel *t, const struct cv_now *now, const struct cv_endpoint *to,
                      const void *buf, size_t len);
+/* False: another worker has not taken enough yet of what it was sent. Whoever has more than
+ * a hundred datagrams to send waits for tun_on_message(). */
+bool tun_has_room(const struct tunnel *t);
 
 /* Asks the last hop; the answer is an event REPLY with *ret. `body` is what
  * follows the transaction. Repeated in new cells after 250 ms, doubling, five

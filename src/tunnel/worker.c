@@ -30,28 +30,26 @@ void tun_message_free(struct tun_message *m) {
     free(m);
 }
 
-static bool tell(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len) {
+bool tun_tell(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len) {
     assert(m->to != t->cfg.worker);
-    bool full = t->told_count >= (m->may_be_lost ? TUN_MESSAGES_MAX : 2 * TUN_MESSAGES_MAX);
+    bool full = t->told_count >= 2 * TUN_MESSAGES_MAX ||
+                (m->counted && !tun_crossing_has_room(t, m->to, m->kind));
     struct tun_message *copy = full ? NULL : message_new(m, buf, len);
     if (!copy) {
         t->count.dropped_event++;
         return false;
     }
     copy->from = t->cfg.worker;
+    t->others->to[m->to].untaken += m->counted;
     *t->told_end = copy;
     t->told_end = &copy->next;
     t->told_count++;
     return true;
 }
 
-void tun_tell(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len) {
-    (void)tell(t, m, buf, len);
-}
-
 bool tun_tell_question(struct tunnel *t, struct tun_message *m, const void *buf, size_t len) {
-    m->may_be_lost = true;
-    return tell(t, m, buf, len);
+    m->counted = true;
+    return tun_tell(t, m, buf, len);
 }
 
 void tun_tell_all(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len) {
@@ -65,7 +63,6 @@ void tun_tell_owner(struct tunnel *t, cv_handle handle, uint8_t kind, uint8_t co
                     uint64_t number, const void *buf, size_t len) {
     struct tun_message m = {.to = (uint8_t)tun_handle_worker(handle),
                             .kind = kind,
-                            .may_be_lost = kind == TUN_MESSAGE_SEND,
                             .command = command,
                             .at = handle,
                             .number = number};
@@ -146,6 +143,7 @@ enum cv_err tun_others_new(struct tunnel *t, cv_usec now) {
     t->others = o;
     if (!o)
         return CV_ERR_NOMEM;
+    tun_crossings_init(t);
     cv_tokenbucket_init(&o->strangers, TUN_STRANGERS_S, 2 * (uint64_t)TUN_STRANGERS_S, now);
     size_t links = (size_t)cfg->links_max * cfg->workers,
            hops = (size_t)cfg->hops_max * cfg->workers;
@@ -233,7 +231,7 @@ bool tun_worker_stranger(struct tunnel *t, const struct cv_now *now, const struc
                          const uint8_t *buf) {
     if (tun_is_face(t) || !cv_tokenbucket_take(&t->others->strangers, now->mono, 1))
         return false;
-    struct tun_message m = {.kind = TUN_MESSAGE_STRANGER, .may_be_lost = true, .addr = *from};
+    struct tun_message m = {.kind = TUN_MESSAGE_STRANGER, .counted = true, .addr = *from};
     tun_tell(t, &m, buf, TUN_DATAGRAM);
     return true;
 }
@@ -260,11 +258,16 @@ static void on_keyring(struct tunnel *t, const struct tun_message *m) {
     t->keyring = k;
 }
 
-void tun_worker_event(struct tunnel *t, enum tun_user user, const struct tun_event *ev) {
-    /* of links the face's client knows its own alone */
-    if (user == TUN_USER_CLIENT && ev->kind != TUN_EVENT_REQUEST &&
-        ev->kind != TUN_EVENT_LINK_MESSAGE)
-        return;
+/* What strangers say, and say again when it is lost. */
+static bool is_said(const struct tun_event *ev) {
+    return ev->kind == TUN_EVENT_HOP_DATAGRAM || ev->kind == TUN_EVENT_LINK_MESSAGE ||
+           ev->kind == TUN_EVENT_REQUEST;
+}
+
+bool tun_worker_event(struct tunnel *t, enum tun_user user, const struct tun_event *ev) {
+    /* which links are down, the face's client asks when it needs one */
+    if (user == TUN_USER_CLIENT && !is_said(ev) && ev->kind != TUN_EVENT_LINK_UP)
+        return true;
     uint8_t all[sizeof *ev + TUN_DATAGRAM];
     struct tun_event copy = *ev;
     const uint8_t *more = NULL;
@@ -282,10 +285,43 @@ void tun_worker_event(struct tunnel *t, enum tun_user user, const struct tun_eve
     memcpy(all, &copy, sizeof copy);
     if (len)
         memcpy(all + sizeof copy, more, len);
-    struct tun_message m = {.kind = TUN_MESSAGE_EVENT,
-                            .number = user,
-                            .may_be_lost = ev->kind == TUN_EVENT_HOP_DATAGRAM};
-    tun_tell(t, &m, all, sizeof copy + len);
+    struct tun_message m = {.kind = TUN_MESSAGE_EVENT, .number = user, .counted = is_said(ev)};
+    if (ev->kind == TUN_EVENT_LINK_MESSAGE) {
+        const struct tun_link *l = tun_link_get(t, ev->link_message.link);
+        m.addr = l->addr;
+        m.code = tun_link_is_moving(l);
+    }
+    return tun_tell(t, &m, all, sizeof copy + len);
+}
+
+const struct tun_far_link *tun_link_far(const struct tunnel *t, cv_handle link) {
+    return t->others && tun_is_face(t) ? cv_map_get(t->others->links, &link) : NULL;
+}
+
+static void far_link_up(struct tunnel *t, const struct tun_event *ev, const uint8_t *hash) {
+    struct tun_far_link *l = cv_map_get(t->others->links, &ev->link_up.link);
+    if (!l) {
+        l = calloc(1, sizeof *l);
+        if (l && cv_map_put(t->others->links, &ev->link_up.link, l)) {
+            free(l);
+            l = NULL;
+        }
+    }
+    if (!l)
+        return;
+    l->addr = ev->link_up.addr;
+    l->role = ev->link_up.role;
+    memcpy(l->identity, ev->link_up.identity, sizeof l->identity);
+    memcpy(l->hash, hash, sizeof l->hash);
+}
+
+/* Where the other end was when it said something. */
+static void far_link_spoke(struct tunnel *t, cv_handle link, const struct tun_message *m) {
+    struct tun_far_link *l = cv_map_get(t->others->links, &link);
+    if (!l)
+        return;
+    l->addr = m->addr;
+    l->moving = m->code != 0;
 }
 
 static void on_event(struct tunnel *t, const struct tun_message *m) {
@@ -296,13 +332,12 @@ static void on_event(struct tunnel *t, const struct tun_message *m) {
     const uint8_t **at = tun_event_payload(&ev, &len);
     if (at)
         *at = more;
-    if (ev.kind == TUN_EVENT_LINK_UP) {
-        struct tun_place *p = tun_place_put(t->others->links, &ev.link_up.link, ev.link_up.link);
-        if (p)
-            memcpy(p->hash, more, sizeof p->hash);
-    } else if (ev.kind == TUN_EVENT_LINK_DOWN) {
-        tun_place_del(t->others->links, &ev.link_down.link);
-    }
+    if (ev.kind == TUN_EVENT_LINK_UP)
+        far_link_up(t, &ev, more);
+    else if (ev.kind == TUN_EVENT_LINK_DOWN)
+        free(cv_map_del(t->others->links, &ev.link_down.link));
+    else if (ev.kind == TUN_EVENT_LINK_MESSAGE)
+        far_link_spoke(t, ev.link_message.link, m);
     tun_event_to(t, (enum tun_user)m->number, &ev);
 }
 
@@ -388,13 +423,9 @@ static void on_relay(struct tunnel *t, const struct cv_now *now, const struct tu
 
 static void on_send(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
     struct cv_endpoint to = cv_endpoint_circuit(m->at, (uint16_t)m->number);
-    struct tun_hop *h = tun_hop_get(t, m->at);
-    if (h && h->open && !m->number && !tun_flow_full(&h->prev.flow))
-        (void)tun_hop_send(t, now, h, TUN_CMD_DATAGRAM, m->octets,
-                           m->len); /* AGAIN came too late */
-    else
-        (void)tun_send(t, now, &to, m->octets,
-                       m->len); /* a full circuit loses it, as a network may */
+    struct cv_now since = {.mono = cv_usec_min(m->since, now->mono), .wall = now->wall};
+    /* a full circuit loses it, as any path may */
+    (void)tun_send(t, &since, &to, m->octets, m->len);
 }
 
 static void on_answer(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
@@ -411,6 +442,12 @@ void tun_worker_on_message(struct tunnel *t, const struct cv_now *now,
         break; /* the engine's own, or the caller's */
     case TUN_MESSAGE_ADDRESS:
         on_address(t, m);
+        break;
+    case TUN_MESSAGE_TAKEN:
+        tun_crossing_on_taken(t, now, m);
+        break;
+    case TUN_MESSAGE_UNASKED:
+        tun_hop_unasked(t, tun_hop_get(t, m->at), m->transaction, m->code != 0);
         break;
     case TUN_MESSAGE_KEYRING:
         on_keyring(t, m);

@@ -8,9 +8,13 @@
  *     while ((m = tun_poll_message(t)) != NULL)    after each call, with the events
  *         carry m to worker m->to
  *     tun_on_message(other, now, m)                there, in the order of its sender
+ *     tun_on_lost(t, m)                            it cannot be carried
  *
- * Messages between two workers must arrive in order; those that may_be_lost may be
- * thrown away (tun_message_free) when too many wait, as a network throws away datagrams.
+ * Messages between two workers must arrive in order. Of what strangers can cause a worker
+ * tells another no more than that has room for (crossing.c); so a carrier that holds four
+ * times TUN_MESSAGES_MAX for each worker loses nothing but where there is no memory. Only
+ * those that may_be_lost, which no engine told, may be thrown away (tun_message_free), as a
+ * network throws away datagrams.
  *
  * Which worker a datagram belongs to is said by the worker's number in its receiver
  * index (rxindex.h). One that arrives at the wrong worker becomes a message: a socket
@@ -28,11 +32,13 @@ struct tun_message {
     struct tun_message *next; /* for whoever has it */
     uint8_t to, from;
     bool may_be_lost;
+    bool counted; /* takes room until the other took it */
     uint8_t kind; /* enum tun_message_kind, messages.h */
     uint8_t command, code;
     uint32_t transaction;
     cv_handle at, other; /* what it is about at the receiver, and elsewhere */
     uint64_t number;
+    cv_usec since; /* what a circuit carries: waits from then on */
     struct cv_addr addr;
     size_t len;
     uint8_t octets[];
@@ -42,6 +48,9 @@ struct tun_message {
 struct tun_message *tun_poll_message(struct tunnel *t);
 /* Takes `m` over. An entry point like tun_on_datagram(). */
 void tun_on_message(struct tunnel *t, const struct cv_now *now, struct tun_message *m);
+/* What `t` told and nobody can carry: a question counts as not asked, room is given back.
+ * Takes `m` over; like any call it may have more to tell. */
+void tun_on_lost(struct tunnel *t, struct tun_message *m);
 /* NULL is allowed; wipes what may be secret. */
 void tun_message_free(struct tun_message *m);
 

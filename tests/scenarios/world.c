@@ -101,6 +101,29 @@ static struct tun_message *poll_message(struct world_node *n, unsigned worker) {
     return worker ? tun_poll_message(n->workers[worker]) : node_poll_message(n->node);
 }
 
+static void deliver(struct world_node *n, struct cv_now now, struct tun_message *m) {
+    if (m->to)
+        tun_on_message(n->workers[m->to], &now, m);
+    else
+        node_on_message(n->node, now, m);
+}
+
+static void carry(struct world_node *n, struct cv_now now, struct tun_message *m) {
+    if (m->counted && n->messages_lose && n->messages_counted++ % n->messages_lose == 0) {
+        if (m->from)
+            tun_on_lost(n->workers[m->from], m);
+        else
+            node_on_lost(n->node, m);
+    } else if (m->to && m->to == n->worker_stalled) {
+        m->next = NULL;
+        *(n->waits ? n->waits_end : &n->waits) = m;
+        n->waits_end = &m->next;
+        n->messages_waited++;
+    } else {
+        deliver(n, now, m);
+    }
+}
+
 /* Until none of a relay's workers has anything to tell. */
 static void exchange(struct world_node *n, struct cv_now now) {
     unsigned count = workers(n);
@@ -108,12 +131,25 @@ static void exchange(struct world_node *n, struct cv_now now) {
         struct tun_message *m;
         while ((m = poll_message(n, i)) != NULL) {
             quiet = 0;
-            if (m->to)
-                tun_on_message(n->workers[m->to], &now, m);
-            else
-                node_on_message(n->node, now, m);
+            carry(n, now, m);
         }
     }
+}
+
+static bool has_time(const struct world_node *n, unsigned worker) {
+    return worker == 0 || worker != n->worker_stalled;
+}
+
+void world_worker_resume(struct world_node *n) {
+    struct cv_now now = sim_node_now(n->world->sim, n->number);
+    struct tun_message *m;
+    n->worker_stalled = 0;
+    while ((m = n->waits) != NULL) {
+        n->waits = m->next;
+        deliver(n, now, m);
+    }
+    exchange(n, now);
+    sim_touch(n->world->sim, n->number);
 }
 
 static void on_datagram(void *ctx, struct cv_now now, unsigned socket, const struct cv_addr *to,
@@ -124,6 +160,8 @@ static void on_datagram(void *ctx, struct cv_now now, unsigned socket, const str
     unsigned worker = 0; /* what the filter in the kernel does */
     if (count > 1 && socket == NODE_SOCKET_MAIN && len >= 4)
         worker = tun_worker_of(buf, count);
+    if (!has_time(n, worker))
+        return;
     if (worker && tun_is_ours(n->workers[worker], buf, len))
         (void)tun_on_datagram(n->workers[worker], &now, from, buf, len);
     else
@@ -135,7 +173,8 @@ static void on_timeout(void *ctx, struct cv_now now) {
     struct world_node *n = ctx;
     node_on_timeout(n->node, now);
     for (unsigned i = 1; i < workers(n); i++)
-        tun_on_timeout(n->workers[i], &now);
+        if (has_time(n, i))
+            tun_on_timeout(n->workers[i], &now);
     exchange(n, now);
 }
 
@@ -143,7 +182,8 @@ static bool poll_transmit(void *ctx, struct cv_now now, unsigned socket, struct 
     struct world_node *n = ctx;
     node_poll_transmit(n->node, now, (enum node_socket)socket, batch);
     for (unsigned i = 1; socket == NODE_SOCKET_MAIN && i < workers(n); i++)
-        (void)tun_poll_transmit(n->workers[i], &now, batch);
+        if (has_time(n, i))
+            (void)tun_poll_transmit(n->workers[i], &now, batch);
     exchange(n, now);
     return batch->slots_used > 0;
 }
@@ -152,7 +192,8 @@ static cv_usec next_timeout(void *ctx) {
     struct world_node *n = ctx;
     cv_usec at = node_next_timeout(n->node);
     for (unsigned i = 1; i < workers(n); i++)
-        at = cv_usec_min(at, tun_next_timeout(n->workers[i]));
+        if (has_time(n, i))
+            at = cv_usec_min(at, tun_next_timeout(n->workers[i]));
     return at;
 }
 
@@ -258,6 +299,12 @@ static void start(struct world_node *n, struct cv_now now) {
 }
 
 static void stop(struct world_node *n) {
+    struct tun_message *m;
+    while ((m = n->waits) != NULL) {
+        n->waits = m->next;
+        tun_message_free(m);
+    }
+    n->worker_stalled = 0;
     for (unsigned i = 1; i < workers(n); i++)
         n->workers[i] = tun_free(n->workers[i]);
     n->node = node_free(n->node);

@@ -41,6 +41,12 @@ struct world_node {
     struct node_config cfg;
     struct node *node;                        /* NULL while it is down */
     struct tunnel *workers[NODE_WORKERS_MAX]; /* [1] and up, of a relay that has several */
+    /* This one of them (0: none) has no time until world_worker_resume(): what it is told
+     * waits, what else comes is lost. And one in so many of what strangers make workers tell
+     * each other is lost on its way, the first of them (0: none). */
+    unsigned worker_stalled, messages_lose;
+    unsigned messages_counted, messages_waited;
+    struct tun_message *waits, **waits_end;
     struct world_file files[NODE_SAVED_KINDS];
     struct rep_store_memory *ledger; /* relays */
 
@@ -82,6 +88,9 @@ struct world_node_config {
 /* A node whose engines begin when the simulation runs on. */
 struct world_node *world_node_new(struct world *w, const struct world_node_config *cfg);
 void world_relays(struct world *w, unsigned count); /* so many, all alike */
+
+/* The stalled worker of a relay has time again. */
+void world_worker_resume(struct world_node *n);
 
 /* Every pair of nodes gets a link of its own delay, drawn between the two. */
 void world_links(struct world *w, cv_usec delay_min, cv_usec delay_max, uint32_t loss_ppm);

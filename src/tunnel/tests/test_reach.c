@@ -3,6 +3,8 @@
  * small networks and large ones, behind a filter, among relays that lie about it, and
  * what it costs an address that never asked. The table of states is below.
  */
+#include <stdlib.h>
+
 #include "support/suite.h"
 #include "tunnel/clientstate.h"
 #include "tunnel/directory.h"
@@ -70,6 +72,30 @@ Test(tun_reach, relays_of_one_machine_begin) {
     world_run(v->w, CV_SEC(20));
     for (unsigned i = 0; i < 6; i++)
         cr_expect_eq(passed_by(v, 6, i), 5, "relay %u: %u", i, passed_by(v, 6, i));
+    village_free(v);
+}
+
+/* Relays of three workers each: whichever has the link over which it is asked, it answers. */
+Test(tun_reach, links_of_all_workers_serve) {
+    enum { RELAYS = 7 };
+    setenv("WORLD_WORKERS", "3", 1);
+    struct village *v = village(51, RELAYS);
+    world_run(v->w, CV_SEC(60));
+    unsigned far = 0;
+    for (unsigned i = 0; i < RELAYS; i++) {
+        unsigned asked = 0;
+        for (unsigned k = 0; k < TUN_REACH_ASKS; k++) {
+            const struct tun_reach_ask *a = &client(v, i)->reach.ask[k];
+            if (!a->set || !a->link)
+                continue;
+            asked++;
+            far += tun_handle_worker(a->link) != 0;
+            cr_expect_eq(a->kind, TUN_REACH_REACHED, "relay %u: said %u", i, a->kind);
+        }
+        cr_expect_geq(asked, 2, "relay %u asked %u", i, asked);
+        cr_expect_eq(passed_by(v, RELAYS, i), RELAYS - 1, "relay %u", i);
+    }
+    cr_expect_gt(far, 0, "all were asked over links of worker 0");
     village_free(v);
 }
 

@@ -584,6 +584,11 @@ Test(tun_workers, junk_tells_little) {
     world_free(w);
 }
 
+/* So many counted messages of one worker wait for another when this part of its room is full. */
+static uint32_t room_of(const struct tunnel *t, unsigned eighths) {
+    return (t->others->room * eighths + 7) / 8;
+}
+
 /* When nobody carries them, messages do not grow for ever. */
 Test(tun_workers, messages_that_nobody_takes_are_bounded) {
     struct world *w = many(15);
@@ -592,23 +597,296 @@ Test(tun_workers, messages_that_nobody_takes_are_bounded) {
     uint8_t other[TUN_DATAGRAM] = {1, 2, 3, 2 << 2};
     for (unsigned i = 0; i < 3 * TUN_MESSAGES_MAX; i++)
         (void)tun_on_datagram(rp->worker[1], &now, &w->node[FIRST].addr, other, sizeof other);
-    cr_expect_eq(rp->worker[1]->told_count, TUN_MESSAGES_MAX);
+    cr_expect_eq(rp->worker[1]->told_count, room_of(rp->worker[1], 6));
     world_free(w);
 }
 
-/* Strangers' questions leave room for what must arrive. */
+/* Datagrams that come to the wrong worker leave room for cells, these for questions, and
+ * all for what must arrive. */
 Test(tun_workers, questions_of_strangers_do_not_push_out_what_must_arrive) {
     struct world *w = many(16);
     struct world_node *rp = &w->node[RP];
     struct tunnel *t = rp->worker[1];
     uint8_t other[TUN_DATAGRAM] = {1, 2, 3, 2 << 2};
     struct cv_now now = rp_now(w);
-    while (t->told_count < TUN_MESSAGES_MAX)
+    for (unsigned i = 0; i < TUN_MESSAGES_MAX; i++)
         (void)tun_on_datagram(t, &now, &w->node[FIRST].addr, other, sizeof other);
-    struct tun_message m = {.kind = TUN_MESSAGE_FIND};
-    cr_expect_not(tun_tell_question(t, &m, NULL, 0));
-    cr_expect_eq(t->told_count, TUN_MESSAGES_MAX);
-    tun_tell(t, &(struct tun_message){.kind = TUN_MESSAGE_COUNTERS}, &t->count, sizeof t->count);
-    cr_expect_eq(t->told_count, TUN_MESSAGES_MAX + 1);
+    struct tun_message cell = {.to = 2, .kind = TUN_MESSAGE_SEND, .counted = true};
+    struct tun_message question = {.to = 2, .kind = TUN_MESSAGE_INTRODUCE};
+    uint32_t cells = 0, questions = 0;
+    while (tun_tell(t, &cell, NULL, 0))
+        cells++;
+    while (tun_tell_question(t, &question, NULL, 0))
+        questions++;
+    cr_expect_eq(cells, room_of(t, 7) - room_of(t, 6), "%u", cells);
+    cr_expect_eq(questions, room_of(t, 8) - room_of(t, 7), "%u", questions);
+    cr_expect(tun_tell(t, &(struct tun_message){.to = 2, .kind = TUN_MESSAGE_ADDRESS}, NULL, 0));
+    /* another worker's room is its own */
+    question = (struct tun_message){.to = 0, .kind = TUN_MESSAGE_FIND};
+    cr_expect(tun_tell_question(t, &question, NULL, 0));
+    world_free(w);
+}
+
+/* ---- a worker that has no time ---- */
+
+enum { LATE = 2 }; /* the one */
+
+static void send_some(struct pair *p, unsigned from, unsigned count) {
+    for (unsigned i = from; i < from + count; i++) {
+        uint8_t number[] = {(uint8_t)i, (uint8_t)(i >> 8)};
+        cr_assert_eq(world_send(p->w, p->viewer, p->a, number, sizeof number), CV_ERR_OK);
+        if (i % 100 == 99)
+            world_run(p->w, CV_MSEC(1));
+    }
+}
+
+/* A burst that is longer than all the room: what has none waits at the worker where it came
+ * in, as for a link, and all of it arrives, in order. */
+Test(tun_workers, a_burst_waits_for_a_worker_without_time) {
+    struct pair p;
+    meet(&p, 1, LATE);
+    struct world_node *rp = &p.w->node[RP];
+    const struct tun_crossing *x = &rp->worker[1]->others->to[LATE];
+    unsigned count = room_of(rp->worker[1], 7) + TUN_FLOW_CELLS - 100;
+    p.w->node[p.seeder].keep_datagrams = true;
+    rp->stalled = LATE;
+    send_some(&p, 0, count);
+    world_run(p.w, CV_MSEC(20));
+    cr_expect_gt(x->waiting, TUN_FLOW_CELLS / 2, "%u wait: the test tests nothing", x->waiting);
+    cr_expect_eq(p.w->node[p.seeder].datagrams, 0);
+    world_resume(p.w, RP);
+    world_run(p.w, CV_SEC(1));
+    cr_expect_eq(p.w->node[p.seeder].datagrams, count, "%lu of %u arrived",
+                 (unsigned long)p.w->node[p.seeder].datagrams, count);
+    for (unsigned i = 0; i < count; i++) {
+        const struct world_event *e = world_find(p.w, p.seeder, TUN_EVENT_DATAGRAM, i);
+        unsigned number = e ? e->octets[0] + 256U * e->octets[1] : count;
+        cr_assert_eq(number, i);
+    }
+    cr_expect_eq(x->waiting, 0);
+    cr_expect_lt(x->untaken, room_of(rp->worker[1], 1), "%u", x->untaken);
+    /* ... and the way is as it was */
+    send_some(&p, 0, 1000);
+    world_run(p.w, CV_SEC(1));
+    cr_expect_eq(p.w->node[p.seeder].datagrams, count + 1000);
+    cr_expect_eq(rp->worker[1]->sched.cells_used + rp->worker[LATE]->sched.cells_used, 0);
+    world_free(p.w);
+}
+
+/* Longer: what waits is bounded, others at that worker go on, and what waited too long is
+ * thrown away as on any path: the oldest first, and the more the longer. */
+Test(tun_workers, what_waits_for_a_worker_is_bounded_and_does_not_get_old) {
+    struct pair p;
+    meet(&p, 1, LATE);
+    struct world_node *rp = &p.w->node[RP];
+    struct tunnel *t = rp->worker[1];
+    unsigned beside = owner_at(p.w, 1, 1);
+    cv_handle c = world_circuit(p.w, beside, (const unsigned[]){RP, 0}, 2);
+    cr_assert_neq(c, 0);
+    p.w->node[0].on_event = world_echo;
+    world_request(p.w, beside, c, TUN_CMD_OPEN, (const uint8_t[]){1, 0, 'x'}, 3);
+    world_run(p.w, CV_SEC(1));
+    rp->stalled = LATE;
+    uint32_t most = 0;
+    for (unsigned i = 0; i < 80; i++) {
+        send_some(&p, 0, 100);
+        cr_assert_eq(world_send(p.w, beside, c, "x", 1), CV_ERR_OK);
+        world_run(p.w, CV_MSEC(50));
+        most = t->sched.cells_used > most ? t->sched.cells_used : most;
+    }
+    world_run(p.w, CV_SEC(1));
+    cr_expect_leq(most, TUN_FLOW_CELLS + 1, "%u", most);
+    cr_expect_eq(t->others->to[LATE].untaken, room_of(t, 7));
+    cr_expect_eq(p.w->node[beside].datagrams, 80);
+    world_resume(p.w, RP);
+    world_run(p.w, CV_SEC(1));
+    cr_expect_gt(t->sched.dropped_cap, 0);
+    /* and is over: what is sent now arrives */
+    uint64_t before = p.w->node[p.seeder].datagrams;
+    send_some(&p, 0, 1000);
+    world_run(p.w, CV_SEC(1));
+    cr_expect_eq(p.w->node[p.seeder].datagrams, before + 1000);
+    world_free(p.w);
+}
+
+/* What a circuit carries is as old as its wait between workers has made it. */
+Test(tun_workers, delay_between_workers_is_delay) {
+    struct pair p;
+    meet(&p, 1, LATE);
+    struct world_node *rp = &p.w->node[RP];
+    cv_usec since[2];
+    rp->stalled = LATE;
+    send_some(&p, 0, 10);
+    world_run(p.w, CV_SEC(2));
+    const struct tun_message *m = rp->waits;
+    while (m && m->kind != TUN_MESSAGE_JOINED)
+        m = m->next;
+    cr_assert_not_null(m);
+    since[0] = m->since;
+    cr_expect_geq(rp_now(p.w).mono - since[0], CV_SEC(1));
+    uint32_t cursor = 0;
+    const struct tun_hop *h = tun_handles_next(&rp->worker[LATE]->hops, &cursor);
+    struct cv_now now = rp_now(p.w);
+    tun_hop_on_joined(rp->worker[LATE], &now, m);
+    cr_assert_not_null(h->prev.flow.head);
+    since[1] = h->prev.flow.head->queued_at;
+    cr_expect_eq(since[0], since[1]);
+    world_resume(p.w, RP);
+    world_free(p.w);
+}
+
+/* The pool of a worker is full of what waits for another: circuits of that die, not those
+ * whose links are free. */
+Test(tun_workers, what_waits_for_a_worker_is_not_paid_by_others) {
+    struct pair p;
+    meet(&p, 1, LATE);
+    struct world_node *rp = &p.w->node[RP];
+    struct tunnel *t = rp->worker[1];
+    unsigned beside = owner_at(p.w, 1, 1);
+    straight(p.w, beside);
+    t->link_cells_max = 200; /* as if it had little memory */
+    rp->stalled = LATE;
+    unsigned count = room_of(t, 7) + 300;
+    send_some(&p, 0, count);
+    world_run(p.w, CV_MSEC(500));
+    cr_expect_eq(t->count.circuits_killed, 1);
+    cr_expect_eq(t->sched.cells_used, 0);
+    cr_expect_eq(world_count(p.w, beside, TUN_EVENT_CIRCUIT_DOWN), 0);
+    world_resume(p.w, RP);
+    world_run(p.w, CV_SEC(1));
+    cr_expect_eq(world_count(p.w, p.seeder, TUN_EVENT_CIRCUIT_DOWN), 1, "the other half goes, too");
+    world_free(p.w);
+}
+
+/* The node is told when to wait: nothing that it was let send is lost. */
+Test(tun_workers, the_node_waits_for_a_worker_without_time) {
+    struct world *w = many(17);
+    struct world_node *rp = &w->node[RP];
+    rp->on_event = world_echo;
+    unsigned owner = owner_at(w, LATE, 0);
+    cv_handle c = straight(w, owner);
+    world_request(w, owner, c, TUN_CMD_OPEN, (const uint8_t[]){1, 0, 'x'}, 3);
+    world_run(w, CV_SEC(1));
+    uint32_t cursor = 0;
+    const struct tun_hop *h = tun_handles_next(&rp->worker[LATE]->hops, &cursor);
+    struct cv_endpoint to = cv_endpoint_circuit(h->handle, 0);
+    struct cv_now now = rp_now(w);
+    unsigned sent = 0, asked = 0;
+    rp->stalled = LATE;
+    while (tun_has_room(rp->t)) {
+        for (unsigned i = 0; i < 128; i++, sent++) /* as many as a node has in its hand */
+            cr_assert_eq(tun_send(rp->t, &now, &to, "x", 1), CV_ERR_OK);
+        cr_assert_lt(asked++, TUN_MESSAGES_MAX / 128);
+    }
+    while (tun_send(rp->t, &now, &to, "x", 1) == CV_ERR_OK)
+        sent++;
+    cr_expect_eq(sent, room_of(rp->t, 7), "%u", sent);
+    sim_touch(w->sim, RP);
+    world_run(w, CV_SEC(1));
+    cr_expect_not(tun_has_room(rp->t));
+    world_resume(w, RP);
+    cr_expect(tun_has_room(rp->t));
+    world_run(w, CV_SEC(1));
+    cr_expect_eq(w->node[owner].datagrams, sent);
+    world_free(w);
+}
+
+/* ... and what comes for the node waits for a node without time. */
+Test(tun_workers, what_comes_for_the_node_waits_for_it) {
+    struct world *w = many(18);
+    struct world_node *rp = &w->node[RP];
+    rp->on_event = world_echo;
+    unsigned owner = owner_at(w, 1, 0);
+    cv_handle c = straight(w, owner);
+    world_request(w, owner, c, TUN_CMD_OPEN, (const uint8_t[]){1, 0, 'x'}, 3);
+    world_run(w, CV_SEC(1));
+    struct tunnel *t = rp->worker[1];
+    t->others->to[0].untaken = t->others->room; /* it has taken nothing */
+    for (unsigned i = 0; i < 100; i++)
+        cr_assert_eq(world_send(w, owner, c, "x", 1), CV_ERR_OK);
+    world_run(w, CV_MSEC(50));
+    cr_expect_eq(t->others->to[0].waiting, 100);
+    cr_expect_eq(rp->datagrams, 0);
+    struct tun_message said = {.kind = TUN_MESSAGE_TAKEN, .number = t->others->room};
+    struct cv_now now = rp_now(w);
+    tun_crossing_on_taken(t, &now, &said);
+    sim_touch(w->sim, RP);
+    world_run(w, CV_SEC(1));
+    cr_expect_eq(rp->datagrams, 100);
+    cr_expect_eq(w->node[owner].datagrams, 100);
+    world_free(w);
+}
+
+/* ---- questions that are lost ---- */
+
+/* The first message of each kind is lost on its way. */
+static bool loses_first(struct world_node *n, const struct tun_message *m) {
+    unsigned *seen = n->ctx;
+    return (*seen & 1u << m->kind) == 0 && (*seen |= 1u << m->kind) != 0 &&
+           (m->kind == TUN_MESSAGE_INTRODUCE || m->kind == TUN_MESSAGE_JOIN ||
+            m->kind == TUN_MESSAGE_MEET || m->kind == TUN_MESSAGE_FIND);
+}
+
+/* Repeated as always, after a quarter of a second, they are asked: between any two workers,
+ * also where the face stands between. */
+Test(tun_workers, a_lost_question_is_asked_again) {
+    for (unsigned k = 0; k < WORKERS * WORKERS; k++) {
+        if (k / WORKERS == k % WORKERS)
+            continue;
+        struct pair p = {.w = many(19)};
+        struct world_node *rp = &p.w->node[RP];
+        unsigned seen = 0;
+        p.viewer = owner_at(p.w, k / WORKERS, 0);
+        p.seeder = owner_at(p.w, k % WORKERS, 0);
+        p.a = straight(p.w, p.viewer);
+        p.b = straight(p.w, p.seeder);
+        world_request(p.w, p.viewer, p.a, TUN_CMD_ESTABLISH_RENDEZVOUS, cookie, sizeof cookie);
+        world_run(p.w, CV_SEC(1));
+        rp->ctx = &seen;
+        rp->loses = loses_first;
+        p.joined = join(p.w, p.seeder, p.b);
+        world_run(p.w, CV_SEC(2));
+        unsigned asked = 1u << TUN_MESSAGE_JOIN | 1u << TUN_MESSAGE_MEET;
+        cr_assert_neq(seen & asked, 0, "%u: nothing was lost: the test tests nothing", k);
+        struct world_event *e = world_reply(p.w, p.seeder, p.joined);
+        cr_assert_not_null(e, "%u", k);
+        cr_expect_eq(e->ev.reply.command, TUN_CMD_JOINED, "%u: code %u", k, e->ev.reply.code);
+        world_free(p.w);
+    }
+}
+
+Test(tun_workers, a_lost_introduction_is_asked_again) {
+    for (unsigned k = 0; k < WORKERS * WORKERS; k++) {
+        if (k / WORKERS == k % WORKERS)
+            continue;
+        struct world *w = many(20);
+        struct world_node *rp = &w->node[RP];
+        struct cv_ed25519_secret auth;
+        unsigned seen = 0;
+        cv_ed25519_from_seed(&auth, (const uint8_t[CV_KEY]){1});
+        unsigned asker = owner_at(w, k / WORKERS, 0), point = owner_at(w, k % WORKERS, 0);
+        cv_handle asks = straight(w, asker), is = straight(w, point);
+        cr_assert_eq(establish(w, point, is, &auth), TUN_CMD_INTRO_ESTABLISHED);
+        rp->ctx = &seen;
+        rp->loses = loses_first;
+        cr_expect_eq(introduce(w, asker, asks, auth.public_key), 0, "%u", k);
+        cr_expect_neq(seen & 1u << TUN_MESSAGE_INTRODUCE, 0, "%u: nothing was lost", k);
+        cr_expect_eq(introduced(w, point), 1, "%u", k);
+        world_free(w);
+    }
+}
+
+/* As often as an EXTEND may be repeated, and it counts as one. */
+Test(tun_workers, a_lost_extend_is_asked_again) {
+    struct world *w = many(21);
+    struct world_node *rp = &w->node[RP];
+    unsigned seen = 0;
+    rp->ctx = &seen;
+    rp->loses = loses_first;
+    cr_expect_neq(world_circuit(w, owner_at(w, 1, 0), (const unsigned[]){RP, 3}, 2), 0);
+    cr_expect_neq(seen & 1u << TUN_MESSAGE_FIND, 0, "nothing was lost");
+    uint32_t cursor = 0;
+    const struct tun_hop *h = tun_handles_next(&rp->worker[1]->hops, &cursor);
+    cr_expect_eq(h->extends, 1);
     world_free(w);
 }

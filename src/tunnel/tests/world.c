@@ -53,16 +53,52 @@ static unsigned workers(const struct world_node *n) {
     return n->cfg.workers > 1 ? n->cfg.workers : 1;
 }
 
+static void carry(struct world_node *n, struct cv_now now, struct tun_message *m) {
+    n->messages++;
+    if (n->loses && n->loses(n, m)) {
+        tun_on_lost(n->worker[m->from], m);
+    } else if (m->to && (m->to == n->stalled || m->to == n->resuming)) {
+        m->next = NULL;
+        *n->waits_end = m;
+        n->waits_end = &m->next;
+    } else {
+        tun_on_message(n->worker[m->to], &now, m);
+    }
+}
+
 /* Until no worker has anything to tell. */
 static void exchange(struct world_node *n, struct cv_now now) {
     for (unsigned i = 0, quiet = 0; quiet < workers(n); i = (i + 1) % workers(n), quiet++) {
         struct tun_message *m;
         while ((m = tun_poll_message(n->worker[i])) != NULL) {
-            n->messages++;
             quiet = 0;
-            tun_on_message(n->worker[m->to], &now, m);
+            carry(n, now, m);
         }
     }
+}
+
+static bool has_time(const struct world_node *n, unsigned worker) {
+    return worker == 0 || worker != n->stalled;
+}
+
+void world_resume(struct world *w, unsigned node) {
+    struct world_node *n = &w->node[node];
+    struct tun_message *m;
+    n->resuming = n->stalled;
+    n->stalled = 0;
+    while (n->waits) {
+        struct cv_now now = world_now(w, node);
+        for (unsigned i = 0; i < 64 && (m = n->waits) != NULL; i++) {
+            n->waits = m->next;
+            if (!n->waits)
+                n->waits_end = &n->waits;
+            tun_on_message(n->worker[m->to], &now, m);
+        }
+        exchange(n, now);
+        sim_touch(w->sim, node);
+        world_run(w, CV_MSEC(1));
+    }
+    n->resuming = 0;
 }
 
 static void on_datagram(void *ctx, struct cv_now now, unsigned socket, const struct cv_addr *to,
@@ -73,14 +109,16 @@ static void on_datagram(void *ctx, struct cv_now now, unsigned socket, const str
     (void)to;
     if (n->scatters)
         i = n->scattered++ % count;
-    (void)tun_on_datagram(n->worker[i], &now, from, buf, len);
+    if (has_time(n, i))
+        (void)tun_on_datagram(n->worker[i], &now, from, buf, len);
     exchange(n, now);
 }
 
 static void on_timeout(void *ctx, struct cv_now now) {
     struct world_node *n = ctx;
     for (unsigned i = 0; i < workers(n); i++)
-        tun_on_timeout(n->worker[i], &now);
+        if (has_time(n, i))
+            tun_on_timeout(n->worker[i], &now);
     exchange(n, now);
 }
 
@@ -88,7 +126,7 @@ static bool poll_transmit(void *ctx, struct cv_now now, unsigned socket, struct 
     struct world_node *n = ctx;
     (void)socket;
     for (unsigned i = 0; i < workers(n); i++)
-        if (tun_poll_transmit(n->worker[i], &now, batch))
+        if (has_time(n, i) && tun_poll_transmit(n->worker[i], &now, batch))
             return true;
     return false;
 }
@@ -139,12 +177,18 @@ static cv_usec next_timeout(void *ctx) {
     struct world_node *n = ctx;
     cv_usec at = CV_USEC_NEVER;
     for (unsigned i = 0; i < workers(n); i++)
-        at = cv_usec_min(at, tun_next_timeout(n->worker[i]));
+        if (has_time(n, i))
+            at = cv_usec_min(at, tun_next_timeout(n->worker[i]));
     return at;
 }
 
 static void crash(void *ctx) {
     struct world_node *n = ctx;
+    struct tun_message *m;
+    while ((m = n->waits) != NULL) {
+        n->waits = m->next;
+        tun_message_free(m);
+    }
     for (unsigned i = 0; i < workers(n); i++)
         n->worker[i] = tun_free(n->worker[i]);
     n->t = NULL;
@@ -211,6 +255,7 @@ static unsigned add(struct world *w, const struct tun_config *cfg, bool relay) {
     n->t = (w->whole ? tun_new : tun_bare_new)(&n->cfg, sim_node_rng(w->sim, n->id), &now);
     assert(n->t);
     n->worker[0] = n->t;
+    n->waits_end = &n->waits;
     for (unsigned i = 1; i < workers(n); i++) {
         struct tun_config worker = n->cfg;
         worker.worker = (uint8_t)i;

@@ -27,6 +27,13 @@ struct world_node {
     bool scatters;                          /* datagrams come to any worker, whosever they are */
     unsigned scattered;
     uint64_t messages; /* that its workers told each other */
+    /* This worker (0: none) has no time: it takes, sends and answers nothing. What it is
+     * told waits, what else comes is lost. */
+    unsigned stalled;
+    unsigned resuming; /* the same until it has read what waits */
+    struct tun_message *waits, **waits_end;
+    /* True: this one is lost on its way. NULL: none is. */
+    bool (*loses)(struct world_node *n, const struct tun_message *m);
     struct tun_config cfg;
     struct cv_ed25519_secret identity_secret;
     struct cv_addr addr;
@@ -63,6 +70,8 @@ struct world *world_five(const struct sim_config *cfg, const struct sim_path *pa
 
 struct cv_now world_now(const struct world *w, unsigned node);
 void world_run(struct world *w, cv_usec for_so_long);
+/* The stalled worker of a node has time again: it reads some, sends, and so on. */
+void world_resume(struct world *w, unsigned node);
 
 /* How to reach a relay. */
 void world_ref(struct world *w, unsigned relay, struct tun_relay_ref *ret);

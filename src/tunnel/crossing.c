@@ -1,0 +1,193 @@
+/*
+ * What crosses from one worker to another (worker.h). The other reads it when it has time:
+ * so it is told so much and no more until it says that it took some, as a sender is told
+ * by a window. Counted is what strangers can cause; the rest must arrive and is rare. What
+ * a circuit carries waits here for room, as it would for a link: in a queue of its own,
+ * whose cap, delay and memory are those of any other, and in turn with others.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "tunnel/core.h"
+#include "tunnel/layerbits.h"
+
+/* Eighths of the room. A question takes the last of it when cells have taken the rest,
+ * and cells when datagrams have, that come to the wrong worker by accident or by design. */
+static uint32_t share(uint8_t kind) {
+    switch ((int)kind) {
+    case TUN_MESSAGE_DATAGRAM:
+    case TUN_MESSAGE_FLIGHT:
+    case TUN_MESSAGE_STRANGER:
+        return 6;
+    case TUN_MESSAGE_JOINED:
+    case TUN_MESSAGE_SEND:
+    case TUN_MESSAGE_EVENT:
+        return 7;
+    default: /* questions */
+        return 8;
+    }
+}
+
+/* Of what was taken, one part in so many is told at a time. */
+#define TAKEN_PARTS 16
+
+/* The node stops sending to circuits of others when one part in so many of a worker's room
+ * is full: what it has in its hand by then finds room. */
+#define BUSY_PARTS 4
+
+void tun_crossings_init(struct tunnel *t) {
+    t->others->room = TUN_MESSAGES_MAX / (t->cfg.workers - 1U);
+    for (unsigned i = 0; i < t->cfg.workers; i++)
+        TAILQ_INIT(&t->others->to[i].circuits);
+}
+
+bool tun_crossing_has_room(const struct tunnel *t, unsigned worker, uint8_t kind) {
+    return t->others->to[worker].untaken * 8 < t->others->room * share(kind);
+}
+
+bool tun_has_room(const struct tunnel *t) {
+    for (unsigned i = 0; t->others && i < t->cfg.workers; i++)
+        if (t->others->to[i].untaken * BUSY_PARTS >= t->others->room)
+            return false;
+    return true;
+}
+
+void tun_crossing_took(struct tunnel *t, const struct tun_message *m) {
+    struct tun_crossing *x = &t->others->to[m->from];
+    x->taken += m->counted;
+    struct tun_message said = {.to = m->from, .kind = TUN_MESSAGE_TAKEN, .number = x->taken};
+    if (x->taken * TAKEN_PARTS >= t->others->room && tun_tell(t, &said, NULL, 0))
+        x->taken = 0;
+}
+
+/* ---- what waits ---- */
+
+/* The worker of the circuit it is joined to, or the face, whose the node is. */
+static unsigned goes_to(const struct tun_hop *h) {
+    return h->spliced_away ? tun_handle_worker(h->spliced_away) : 0;
+}
+
+static void go(struct tunnel *t, struct tun_hop *h, const struct tun_inner *in, cv_usec since) {
+    if (h->spliced_away)
+        tun_hop_cross(t, h, in, since);
+    else
+        tun_hop_for_node(t, h, in);
+}
+
+static void leave(struct tun_hop *h) {
+    TAILQ_REMOVE(&h->crossing->circuits, h, crossing_entry);
+    h->crossing = NULL;
+}
+
+static void enter(struct tunnel *t, struct tun_hop *h, struct tun_crossing *x) {
+    if (!h->next.flow.held) /* nothing of it is the scheduler's */
+        tun_flow_hold(&t->sched, &h->next.flow);
+    tun_flow_count(&h->next.flow, &x->waiting);
+    TAILQ_INSERT_TAIL(&x->circuits, h, crossing_entry);
+    h->crossing = x;
+}
+
+static void wait_for_room(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                          const struct tun_inner *in) {
+    struct tun_crossing *x = &t->others->to[goes_to(h)];
+    struct tun_cell *c = tun_cell_take(t);
+    if (!c)
+        return;
+    struct cv_wr w = cv_wr_init(c->octets, sizeof c->octets);
+    cv_wr_u8(&w, in->command);
+    cv_wr_le16(&w, in->len);
+    cv_wr_bytes(&w, in->data, in->len);
+    if (!h->crossing)
+        enter(t, h, x);
+    tun_sched_put(&t->sched, &h->next.flow, c, now->mono);
+    if (x->waiting > t->link_cells_max)
+        t->memory_short = true;
+}
+
+void tun_cross(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+               const struct tun_inner *in) {
+    if (!h->crossing && tun_crossing_has_room(t, goes_to(h), TUN_MESSAGE_JOINED))
+        go(t, h, in, now->mono);
+    else
+        wait_for_room(t, now, h, in);
+}
+
+void tun_cross_done(struct tunnel *t, struct tun_hop *h) {
+    if (!h->crossing)
+        return;
+    tun_flow_clear(&t->sched, &h->next.flow);
+    leave(h);
+}
+
+/* One cell of one circuit. */
+static void serve(struct tunnel *t, const struct cv_now *now, struct tun_hop *h) {
+    struct tun_crossing *x = h->crossing;
+    struct tun_cell *c = tun_flow_take(&t->sched, &h->next.flow, now->mono);
+    struct tun_inner in;
+    if (c && tun_inner_parse(c->octets, TUN_FORWARD_MAX, &in) == CV_ERR_OK)
+        go(t, h, &in, c->queued_at);
+    if (c)
+        tun_sched_release(&t->sched, c);
+    leave(h);
+    if (!h->next.flow.head)
+        return;
+    TAILQ_INSERT_TAIL(&x->circuits, h, crossing_entry);
+    h->crossing = x;
+}
+
+void tun_crossing_on_taken(struct tunnel *t, const struct cv_now *now,
+                           const struct tun_message *m) {
+    struct tun_crossing *x = &t->others->to[m->from];
+    struct tun_hop *h;
+    x->untaken -= m->number < x->untaken ? (uint32_t)m->number : x->untaken;
+    while ((h = TAILQ_FIRST(&x->circuits)) != NULL &&
+           tun_crossing_has_room(t, m->from, TUN_MESSAGE_JOINED))
+        serve(t, now, h);
+}
+
+/* ---- what could not be carried ---- */
+
+/* The question of a circuit of ours or of another worker's. */
+static void unasked(struct tunnel *t, const struct tun_message *m) {
+    struct cv_rd r = cv_rd_init(m->octets, m->len);
+    struct tun_message said = {.to = (uint8_t)tun_handle_worker(m->other),
+                               .kind = TUN_MESSAGE_UNASKED,
+                               .at = m->other,
+                               .transaction = cv_rd_le32(&r),
+                               .code = m->kind == TUN_MESSAGE_FIND};
+    if (tun_is_elsewhere(t, m->other))
+        tun_tell(t, &said, NULL, 0);
+    else
+        tun_hop_unasked(t, tun_hop_get(t, m->other), said.transaction, said.code);
+}
+
+static void event_lost(struct tunnel *t, const struct tun_message *m) {
+    struct tun_event ev;
+    memcpy(&ev, m->octets, sizeof ev);
+    if (ev.kind == TUN_EVENT_REQUEST)
+        tun_hop_unasked(t, tun_hop_get(t, ev.request.hop), ev.request.transaction, false);
+}
+
+void tun_on_lost(struct tunnel *t, struct tun_message *m) {
+    struct tun_crossing *x = &t->others->to[m->to];
+    assert(m->from == t->cfg.worker);
+    x->untaken -= m->counted && x->untaken;
+    t->count.dropped_event++;
+    switch ((int)m->kind) {
+    case TUN_MESSAGE_EVENT:
+        event_lost(t, m);
+        break;
+    case TUN_MESSAGE_FIND:
+    case TUN_MESSAGE_JOIN:
+    case TUN_MESSAGE_INTRODUCE:
+        unasked(t, m);
+        break;
+    case TUN_MESSAGE_MEET:
+        tun_hop_on_meet_lost(t, m);
+        unasked(t, m);
+        break;
+    default: /* repeated by whoever sends it, or past help */
+        break;
+    }
+    tun_message_free(m);
+}
