@@ -100,6 +100,16 @@ class Relay(programs.Case):
                                               "127.9.0.1:0", "--workers", count)
                 self.assertEqual((status, err), (2, f"culvert: workers '{count}': is not a number "
                                                     "from 1 to 16, or auto\n"))
+        # Without a word: one fewer than the processors that it may use.
+        have = os.sched_getaffinity(0)
+        one = ("taskset", "-c", str(min(have)))
+        for name, within, count in (("default", (), min(max(len(have) - 1, 1), 16)),
+                                    ("pinned", one, 1)):
+            with self.subTest(name):
+                relay = self.start("relay", *programs.options(self.folder, name), within=within)
+                relay.wait_for("listening")
+                self.assertEqual(self.status(name, "--json")["workers"], count)
+                relay.end()
         village = Village(self, DHT, relays=0)
         counts = [1, 2, 3, 2, 3, 2]
         relays = [village.start("relay", f"relay{i}", "--workers", str(count))
