@@ -19,7 +19,7 @@ Test(cli_processors, one_stays_for_the_rest_of_the_machine) {
 Test(cli_processors, a_process_has_those_that_it_may_use) {
     cpu_set_t before, one;
     cr_assert_eq(sched_getaffinity(0, sizeof before, &before), 0);
-    cr_expect_eq(cli_processors(), CPU_COUNT(&before));
+    cr_expect_eq(cli_processors(), (unsigned)CPU_COUNT(&before));
     int first = 0;
     while (!CPU_ISSET(first, &before))
         first++;
