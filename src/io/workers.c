@@ -60,10 +60,12 @@ struct io_workers {
 
 /* ---- posts ---- */
 
-/* False: there is no room, and `m` is still the caller's. */
+/* False: there is no room, and `m` is still the caller's. What must arrive always has some
+ * (tunnel/worker.h). */
 static bool post_put(struct post *p, struct tun_message *m) {
     pthread_mutex_lock(&p->lock);
-    bool full = p->count >= (m->may_be_lost ? 2 * TUN_MESSAGES_MAX : 4 * TUN_MESSAGES_MAX);
+    bool full = (m->may_be_lost && p->count >= 2 * TUN_MESSAGES_MAX) ||
+                (m->counted && p->count >= 4 * TUN_MESSAGES_MAX);
     bool first = !p->first;
     if (!full) {
         m->next = NULL;

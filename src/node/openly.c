@@ -148,5 +148,9 @@ void node_openly_on_request(struct node *n, struct cv_now now, const struct tun_
         refuse(n, now, ev, TUN_ERROR_BUSY);
         return;
     }
-    tun_answer(n->relay, &now, ev->request.hop, ev->request.transaction, TUN_CMD_OPENED, NULL, 0);
+    if (tun_answer(n->relay, &now, ev->request.hop, ev->request.transaction, TUN_CMD_OPENED, NULL,
+                   0)) {
+        ppsp_peer_remove(n->open, now, &ep, /* goodbye= */ false); /* gone, or something else */
+        refuse(n, now, ev, TUN_ERROR_REFUSED);
+    }
 }

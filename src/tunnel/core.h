@@ -232,7 +232,8 @@ struct tun_hop {
     bool opening;       /* or is being: what comes right behind it finds it answered */
     bool exit;          /* EXITs go to the node: CONNECT was answered */
     bool asked;         /* the node knows this hop */
-    uint32_t extending; /* transaction of the EXTEND under way */
+    uint32_t extending; /* transaction of the EXTEND under way, */
+    uint32_t asks_open; /* and of the OPEN */
     struct tun_memo *memos;
     uint8_t memo_count;
     bool spent; /* backward: as many cells as one key chain may carry */
@@ -288,6 +289,7 @@ struct tun_crossing {
 struct tun_others {
     struct tun_crossing to[TUN_WORKERS_MAX];
     uint32_t room;        /* counted messages that one of them takes */
+    bool behind;          /* something could not be told, or waits though there is room */
     struct cv_map *moved; /* address -> struct tun_place: a link's of another worker */
     struct cv_tokenbucket strangers;
     uint32_t told_links, told_hops;
@@ -350,7 +352,8 @@ struct tunnel {
 /* worker.c */
 enum cv_err tun_others_new(struct tunnel *t, cv_usec now);
 void tun_others_free(struct tunnel *t);
-void tun_others_finish(struct tunnel *t); /* at the end of an entry point */
+/* At the end of an entry point. */
+void tun_others_finish(struct tunnel *t, const struct cv_now *now);
 void tun_others_keyring(struct tunnel *t);
 /* The worker that a datagram with this index, or that answers first flights from there. */
 unsigned tun_worker_by_index(const struct tunnel *t, uint32_t index);
@@ -385,6 +388,9 @@ void tun_crossing_on_taken(struct tunnel *t, const struct cv_now *now, const str
 void tun_cross(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                const struct tun_inner *in);
 void tun_cross_done(struct tunnel *t, struct tun_hop *h);
+void tun_crossings_finish(struct tunnel *t, const struct cv_now *now);
+/* To the worker of `hop`, which may be this one: its question was lost. */
+void tun_crossing_unasked(struct tunnel *t, cv_handle hop, uint32_t transaction, bool extend);
 
 /* Is this the worker that the node talks to? */
 static inline bool tun_is_face(const struct tunnel *t) {
@@ -399,8 +405,8 @@ static inline bool tun_is_elsewhere(const struct tunnel *t, cv_handle h) {
 
 /* tunnel.c */
 void tun_timer_set(struct tunnel *t, struct tun_timer *timer, cv_usec at);
-/* To a user inside, at the end of the entry point; to the node otherwise. */
-void tun_event_to(struct tunnel *t, enum tun_user user, const struct tun_event *ev);
+/* To a user inside, at the end of the entry point; to the node otherwise. False: it is lost. */
+bool tun_event_to(struct tunnel *t, enum tun_user user, const struct tun_event *ev);
 void tun_tick_soon(struct tunnel *t, cv_usec now); /* something is to be reported */
 
 /* A cell of the pool; NULL when memory is short: the caller drops something. */
@@ -529,7 +535,6 @@ void tun_hop_on_meet(struct tunnel *t, const struct cv_now *now, const struct tu
 void tun_hop_on_met(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
 void tun_hop_cross(struct tunnel *t, struct tun_hop *h, const struct tun_inner *in, cv_usec since);
 void tun_hop_on_joined(struct tunnel *t, const struct cv_now *now, const struct tun_message *m);
-void tun_hop_on_meet_lost(struct tunnel *t, const struct tun_message *m);
 void tun_hop_on_parted(struct tunnel *t, const struct tun_message *m);
 void tun_hop_joined_again(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
 void tun_hop_rendezvous_done(struct tunnel *t, struct tun_hop *h);
@@ -544,10 +549,10 @@ void tun_hop_pace_alone(struct tunnel *t, const struct cv_now *now, struct tun_h
 
 /* A circuit that ends here gets one role, for good: passed on, introduction,
  * rendezvous, joined to another, open to a swarm, a swarm exit's, or running on at
- * its rate. */
+ * its rate. What it carried to another worker is gone before it gets one. */
 static inline bool tun_hop_is_free(const struct tun_hop *h) {
     return !h->next.link && !h->is_intro && !h->is_rendezvous && !h->spliced && !h->open &&
-           !h->opening && !h->exit && !h->pace && !h->spliced_away;
+           !h->opening && !h->exit && !h->pace && !h->spliced_away && !h->crossing;
 }
 
 static inline void tun_put(struct tunnel *t, struct tun_leg *leg, struct tun_cell *c, cv_usec now) {

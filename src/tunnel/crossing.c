@@ -1,9 +1,10 @@
 /*
  * What crosses from one worker to another (worker.h). The other reads it when it has time:
  * so it is told so much and no more until it says that it took some, as a sender is told
- * by a window. Counted is what strangers can cause; the rest must arrive and is rare. What
- * a circuit carries waits here for room, as it would for a link: in a queue of its own,
- * whose cap, delay and memory are those of any other, and in turn with others.
+ * by a window. Counted is what strangers can cause; the rest must arrive and is bounded by
+ * what there is (worker.h). What a circuit carries waits here for room, as it would for a
+ * link: in a queue of its own, whose cap, delay and memory are those of any other, and in
+ * turn with others.
  */
 #include <assert.h>
 #include <string.h>
@@ -52,12 +53,29 @@ bool tun_has_room(const struct tunnel *t) {
     return true;
 }
 
-void tun_crossing_took(struct tunnel *t, const struct tun_message *m) {
-    struct tun_crossing *x = &t->others->to[m->from];
-    x->taken += m->counted;
-    struct tun_message said = {.to = m->from, .kind = TUN_MESSAGE_TAKEN, .number = x->taken};
-    if (x->taken * TAKEN_PARTS >= t->others->room && tun_tell(t, &said, NULL, 0))
+/* What could not be told, or waits though there is room, has its turn at the next entry
+ * point, which comes within a second: not now, or a carrier that has no room is asked again
+ * and again. */
+static void later(struct tunnel *t) {
+    t->others->behind = true;
+    tun_tick_soon(t, t->last);
+}
+
+static void tell_taken(struct tunnel *t, unsigned worker) {
+    struct tun_crossing *x = &t->others->to[worker];
+    struct tun_message said = {
+        .to = (uint8_t)worker, .kind = TUN_MESSAGE_TAKEN, .number = x->taken};
+    if (x->taken * TAKEN_PARTS < t->others->room)
+        return;
+    if (tun_tell(t, &said, NULL, 0))
         x->taken = 0;
+    else
+        later(t);
+}
+
+void tun_crossing_took(struct tunnel *t, const struct tun_message *m) {
+    t->others->to[m->from].taken += m->counted;
+    tell_taken(t, m->from);
 }
 
 /* ---- what waits ---- */
@@ -74,14 +92,16 @@ static void go(struct tunnel *t, struct tun_hop *h, const struct tun_inner *in, 
         tun_hop_for_node(t, h, in);
 }
 
-static void leave(struct tun_hop *h) {
+/* Its queue is empty, and again what it was: a link's, if it gets one. */
+static void leave(struct tunnel *t, struct tun_hop *h) {
     TAILQ_REMOVE(&h->crossing->circuits, h, crossing_entry);
     h->crossing = NULL;
+    tun_flow_count(&h->next.flow, NULL);
+    tun_flow_let_go(&t->sched, &h->next.flow);
 }
 
 static void enter(struct tunnel *t, struct tun_hop *h, struct tun_crossing *x) {
-    if (!h->next.flow.held) /* nothing of it is the scheduler's */
-        tun_flow_hold(&t->sched, &h->next.flow);
+    tun_flow_hold(&t->sched, &h->next.flow); /* nothing of it is the scheduler's */
     tun_flow_count(&h->next.flow, &x->waiting);
     TAILQ_INSERT_TAIL(&x->circuits, h, crossing_entry);
     h->crossing = x;
@@ -116,7 +136,7 @@ void tun_cross_done(struct tunnel *t, struct tun_hop *h) {
     if (!h->crossing)
         return;
     tun_flow_clear(&t->sched, &h->next.flow);
-    leave(h);
+    leave(t, h);
 }
 
 /* One cell of one circuit. */
@@ -128,37 +148,62 @@ static void serve(struct tunnel *t, const struct cv_now *now, struct tun_hop *h)
         go(t, h, &in, c->queued_at);
     if (c)
         tun_sched_release(&t->sched, c);
-    leave(h);
-    if (!h->next.flow.head)
+    if (!h->next.flow.head) {
+        leave(t, h);
         return;
+    }
+    TAILQ_REMOVE(&x->circuits, h, crossing_entry);
     TAILQ_INSERT_TAIL(&x->circuits, h, crossing_entry);
-    h->crossing = x;
+}
+
+static void serve_all(struct tunnel *t, const struct cv_now *now, unsigned worker) {
+    struct tun_hop *h;
+    while ((h = TAILQ_FIRST(&t->others->to[worker].circuits)) != NULL &&
+           tun_crossing_has_room(t, worker, TUN_MESSAGE_JOINED))
+        serve(t, now, h);
 }
 
 void tun_crossing_on_taken(struct tunnel *t, const struct cv_now *now,
                            const struct tun_message *m) {
     struct tun_crossing *x = &t->others->to[m->from];
-    struct tun_hop *h;
     x->untaken -= m->number < x->untaken ? (uint32_t)m->number : x->untaken;
-    while ((h = TAILQ_FIRST(&x->circuits)) != NULL &&
-           tun_crossing_has_room(t, m->from, TUN_MESSAGE_JOINED))
-        serve(t, now, h);
+    serve_all(t, now, m->from);
+}
+
+void tun_crossings_finish(struct tunnel *t, const struct cv_now *now) {
+    if (!t->others->behind)
+        return;
+    t->others->behind = false;
+    for (unsigned i = 0; i < t->cfg.workers; i++) {
+        tell_taken(t, i);
+        serve_all(t, now, i);
+    }
 }
 
 /* ---- what could not be carried ---- */
 
-/* The question of a circuit of ours or of another worker's. */
-static void unasked(struct tunnel *t, const struct tun_message *m) {
-    struct cv_rd r = cv_rd_init(m->octets, m->len);
-    struct tun_message said = {.to = (uint8_t)tun_handle_worker(m->other),
+void tun_crossing_unasked(struct tunnel *t, cv_handle hop, uint32_t transaction, bool extend) {
+    struct tun_message said = {.to = (uint8_t)tun_handle_worker(hop),
                                .kind = TUN_MESSAGE_UNASKED,
-                               .at = m->other,
-                               .transaction = cv_rd_le32(&r),
-                               .code = m->kind == TUN_MESSAGE_FIND};
-    if (tun_is_elsewhere(t, m->other))
+                               .at = hop,
+                               .transaction = transaction,
+                               .code = extend};
+    if (tun_is_elsewhere(t, hop))
         tun_tell(t, &said, NULL, 0);
     else
-        tun_hop_unasked(t, tun_hop_get(t, m->other), said.transaction, said.code);
+        tun_hop_unasked(t, tun_hop_get(t, hop), transaction, extend);
+}
+
+static void question_lost(struct tunnel *t, const struct tun_message *m) {
+    struct cv_rd r = cv_rd_init(m->octets, m->len);
+    tun_crossing_unasked(t, m->other, cv_rd_le32(&r), m->kind == TUN_MESSAGE_FIND);
+}
+
+/* It was said to be there, and others will not find it: its owner begins elsewhere. */
+static void place_lost(struct tunnel *t, const struct tun_message *m) {
+    struct tun_hop *h = m->code ? tun_hop_get(t, m->other) : NULL;
+    if (h && !h->spliced && !h->spliced_away && (h->is_intro || h->is_rendezvous))
+        tun_hop_destroy(t, h, NULL);
 }
 
 static void event_lost(struct tunnel *t, const struct tun_message *m) {
@@ -173,18 +218,26 @@ void tun_on_lost(struct tunnel *t, struct tun_message *m) {
     assert(m->from == t->cfg.worker);
     x->untaken -= m->counted && x->untaken;
     t->count.dropped_event++;
+    later(t); /* somebody may have waited for the room that it gives back */
     switch ((int)m->kind) {
+    case TUN_MESSAGE_TAKEN:
+        x->taken += (uint32_t)m->number;
+        break;
     case TUN_MESSAGE_EVENT:
         event_lost(t, m);
         break;
     case TUN_MESSAGE_FIND:
     case TUN_MESSAGE_JOIN:
     case TUN_MESSAGE_INTRODUCE:
-        unasked(t, m);
-        break;
     case TUN_MESSAGE_MEET:
-        tun_hop_on_meet_lost(t, m);
-        unasked(t, m);
+        question_lost(t, m);
+        break;
+    case TUN_MESSAGE_ANSWER:
+        tun_crossing_unasked(t, m->at, m->transaction, false);
+        break;
+    case TUN_MESSAGE_COOKIE:
+    case TUN_MESSAGE_POINT:
+        place_lost(t, m);
         break;
     default: /* repeated by whoever sends it, or past help */
         break;

@@ -132,12 +132,22 @@ void tun_hop_asked(struct tunnel *t, const struct cv_now *now, struct tun_hop *h
     memo_add(t, now, h, transaction, 0, NULL, 0);
 }
 
+/* The OPEN is answered, or lost. Unless the node took it, what came behind it is nobody's. */
+static void opening_done(struct tunnel *t, struct tun_hop *h, uint32_t transaction) {
+    if (!h->opening || h->asks_open != transaction)
+        return;
+    h->opening = false;
+    if (!h->open)
+        tun_cross_done(t, h);
+}
+
 void tun_hop_unasked(struct tunnel *t, struct tun_hop *h, uint32_t transaction, bool extend) {
     if (!h)
         return;
     if (extend && h->extends)
         h->extends--;
     memo_settle(t, h, transaction);
+    opening_done(t, h, transaction);
 }
 
 void tun_hop_answer(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
@@ -162,6 +172,14 @@ void tun_hop_error(struct tunnel *t, const struct cv_now *now, struct tun_hop *h
     tun_hop_answer(t, now, h, TUN_CMD_ERROR, body, cv_wr_len(&w));
 }
 
+/* May an answer of the node's give it this role? It may have got another while the node
+ * thought about this one. */
+static bool may_become(const struct tun_hop *h, uint8_t command) {
+    if (command == TUN_CMD_OPENED)
+        return h->open || h->opening || tun_hop_is_free(h);
+    return command != TUN_CMD_CONNECTED || h->exit || tun_hop_is_free(h);
+}
+
 enum cv_err tun_answer(struct tunnel *t, const struct cv_now *now, cv_handle hop,
                        uint32_t transaction, uint8_t command, const void *body, size_t len) {
     if (len + 4 > TUN_BACKWARD_MAX)
@@ -169,17 +187,18 @@ enum cv_err tun_answer(struct tunnel *t, const struct cv_now *now, cv_handle hop
     if (tun_is_elsewhere(t, hop)) {
         struct tun_message m = {.to = (uint8_t)tun_handle_worker(hop),
                                 .kind = TUN_MESSAGE_ANSWER,
+                                .may_be_lost = true,
                                 .command = command,
                                 .transaction = transaction,
                                 .at = hop};
-        tun_tell(t, &m, body, len);
+        if (!tun_tell(t, &m, body, len))
+            tun_crossing_unasked(t, hop, transaction, false);
         return CV_ERR_OK;
     }
     struct tun_hop *h = tun_hop_get(t, hop);
     if (!h)
         return CV_ERR_NOENT;
-    /* it got another role while the node thought about this one */
-    if (command == TUN_CMD_CONNECTED && !h->exit && !tun_hop_is_free(h))
+    if (!may_become(h, command))
         return CV_ERR_DENIED;
     uint8_t all[TUN_BACKWARD_MAX];
     struct cv_wr w = cv_wr_init(all, sizeof all);
@@ -188,7 +207,7 @@ enum cv_err tun_answer(struct tunnel *t, const struct cv_now *now, cv_handle hop
     if (command == TUN_CMD_OPENED)
         h->open = true;
     if (command == TUN_CMD_OPENED || command == TUN_CMD_ERROR)
-        h->opening = false;
+        opening_done(t, h, transaction);
     if (command == TUN_CMD_CONNECTED)
         h->exit = true;
     tun_hop_answer(t, now, h, command, all, cv_wr_len(&w));
@@ -602,7 +621,8 @@ void tun_hop_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_h
 
 /* ---- cells ---- */
 
-static void request(struct tunnel *t, struct tun_hop *h, enum tun_user user, uint8_t command,
+/* False: it is lost on the way. */
+static bool request(struct tunnel *t, struct tun_hop *h, enum tun_user user, uint8_t command,
                     uint32_t transaction, struct cv_rd *r) {
     struct tun_event ev = {.kind = TUN_EVENT_REQUEST,
                            .request = {.hop = h->handle,
@@ -610,22 +630,40 @@ static void request(struct tunnel *t, struct tun_hop *h, enum tun_user user, uin
                                        .command = command,
                                        .body = r->p,
                                        .len = cv_rd_left(r)}};
-    tun_event_to(t, user, &ev);
+    return tun_event_to(t, user, &ev);
 }
 
-static void ask_node(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
+/* False: it was not asked; unless that is said, its owner repeats it. */
+static bool ask_node(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
                      uint32_t transaction, struct cv_rd *r) {
     /* The others make us ask the DHT, or calculate; of CONNECTs the node counts more than that. */
     if (!tun_is_face(t) && !tun_crossing_has_room(t, 0, TUN_MESSAGE_EVENT))
-        return; /* it is repeated */
+        return false;
     bool costly = command != TUN_CMD_OPEN && command != TUN_CMD_CONNECT;
     if (costly && !t->cfg.hurry && !cv_tokenbucket_take(&h->lookups, now->mono, 10)) {
         tun_hop_error(t, now, h, transaction, TUN_ERROR_LIMIT, NULL, 0);
-        return;
+        return false;
+    }
+    memo_add(t, now, h, transaction, 0, NULL, 0);
+    if (!request(t, h, TUN_USER_NODE, command, transaction, r)) {
+        memo_settle(t, h, transaction);
+        return false;
     }
     h->asked = true;
-    memo_add(t, now, h, transaction, 0, NULL, 0);
-    request(t, h, TUN_USER_NODE, command, transaction, r);
+    return true;
+}
+
+static void open_swarm(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
+                       uint32_t transaction, struct cv_rd *r) {
+    bool again = h->opening && h->asks_open == transaction;
+    if (!tun_hop_is_free(h) && !h->open && !again) {
+        tun_hop_error(t, now, h, transaction, TUN_ERROR_REFUSED, NULL, 0);
+        return;
+    }
+    if (!ask_node(t, now, h, TUN_CMD_OPEN, transaction, r) || h->open)
+        return;
+    h->opening = true;
+    h->asks_open = transaction;
 }
 
 static void pong(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
@@ -656,28 +694,23 @@ static void on_request(struct tunnel *t, const struct cv_now *now, struct tun_ho
     case TUN_CMD_BUCKET:
     case TUN_CMD_DESCRIPTORS:
         if (t->ops[TUN_USER_CLIENT] || !tun_is_face(t))
-            request(t, h, TUN_USER_CLIENT, in->command, transaction, &r);
+            (void)request(t, h, TUN_USER_CLIENT, in->command, transaction, &r);
         else
             tun_hop_error(t, now, h, transaction, TUN_ERROR_BUSY, NULL, 0);
         break;
     case TUN_CMD_OPEN:
-        if (tun_hop_is_free(h) || h->open) {
-            h->opening = true;
-            ask_node(t, now, h, in->command, transaction, &r);
-        } else {
-            tun_hop_error(t, now, h, transaction, TUN_ERROR_REFUSED, NULL, 0);
-        }
+        open_swarm(t, now, h, transaction, &r);
         break;
     case TUN_CMD_CONNECT:
         if ((t->cfg.relay_flags & TUN_RELAY_EXIT) && (tun_hop_is_free(h) || h->exit))
-            ask_node(t, now, h, in->command, transaction, &r);
+            (void)ask_node(t, now, h, in->command, transaction, &r);
         else
             tun_hop_error(t, now, h, transaction, TUN_ERROR_REFUSED, NULL, 0);
         break;
     case TUN_CMD_LOOKUP:
     case TUN_CMD_PUT:
     case TUN_CMD_TOKEN_REQUEST:
-        ask_node(t, now, h, in->command, transaction, &r);
+        (void)ask_node(t, now, h, in->command, transaction, &r);
         break;
     case TUN_CMD_ESTABLISH_INTRO:
         tun_hop_establish_intro(t, now, h, in);

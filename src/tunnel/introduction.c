@@ -20,9 +20,11 @@ static void point_moves(struct tunnel *t, const uint8_t key[CV_KEY], cv_handle t
     tun_place_del(t->others->points, key);
 }
 
-static void tell_point(struct tunnel *t, const struct tun_hop *h, bool is) {
-    struct tun_message m = {.kind = TUN_MESSAGE_POINT, .other = h->handle, .code = is};
-    tun_tell(t, &m, h->intro_key, sizeof h->intro_key);
+/* False: there is no room to say that it is there. */
+static bool tell_point(struct tunnel *t, const struct tun_hop *h, bool is) {
+    struct tun_message m = {
+        .kind = TUN_MESSAGE_POINT, .counted = is, .other = h->handle, .code = is};
+    return tun_tell(t, &m, h->intro_key, sizeof h->intro_key);
 }
 
 void tun_hop_on_point(struct tunnel *t, const struct tun_message *m) {
@@ -52,7 +54,7 @@ void tun_hop_intro_done(struct tunnel *t, struct tun_hop *h) {
     cv_map_del(t->intros, h->intro_key);
     h->is_intro = false;
     if (!tun_is_face(t))
-        tell_point(t, h, false);
+        (void)tell_point(t, h, false);
 }
 
 void tun_hop_establish_intro(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
@@ -80,12 +82,15 @@ void tun_hop_establish_intro(struct tunnel *t, const struct cv_now *now, struct 
         return;
     }
     memcpy(h->intro_key, m.auth_key, sizeof h->intro_key);
+    if (!tun_is_face(t) && !tell_point(t, h, true)) {
+        cv_map_del(t->intros, m.auth_key);
+        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_BUSY, NULL, 0);
+        return;
+    }
     h->is_intro = true;
     cv_tokenbucket_init(&h->introductions, TUN_INTRODUCTIONS_S, 4 * TUN_INTRODUCTIONS_S, now->mono);
     if (tun_is_face(t))
         point_moves(t, m.auth_key, h->handle);
-    else
-        tell_point(t, h, true);
     uint8_t body[4];
     struct cv_wr w = cv_wr_init(body, sizeof body);
     cv_wr_le32(&w, m.transaction);
@@ -174,8 +179,13 @@ void tun_hop_on_introduce(struct tunnel *t, const struct cv_now *now, const stru
     struct tun_introduce in;
     if (tun_introduce_read(&r, &in))
         return;
-    if (!tun_is_face(t) || ask_others(t, &in, m->other, m->octets, m->len) == TUN_ASKED_NOBODY)
+    enum tun_asked asked = TUN_ASKED_NOBODY;
+    if (tun_is_face(t))
+        asked = ask_others(t, &in, m->other, m->octets, m->len);
+    if (asked == TUN_ASKED_NOBODY)
         tell_introduced(t, now, m->other, in.transaction, pass_on(t, now, &in));
+    else if (asked == TUN_ASKED_LOST)
+        tun_crossing_unasked(t, m->other, in.transaction, false);
 }
 
 void tun_hop_on_introduced(struct tunnel *t, const struct cv_now *now,

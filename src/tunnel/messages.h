@@ -52,8 +52,9 @@ enum tun_message_kind {
     TUN_MESSAGE_PARTED, /* at: the other circuit's, other: mine, which is gone */
 };
 
-/* Tells it: a copy of *m with `len` octets behind it, `from` filled in. False: without
- * memory, when too many wait, or when it is counted and there is no room, it is lost. */
+/* Tells it: a copy of *m with `len` octets behind it, `from` filled in. False, and it is lost:
+ * without memory; when it is counted and there is no room; when it may be lost and too
+ * many were told in this step. */
 bool tun_tell(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len);
 /* A stranger's question, that its owner repeats: it takes no room from what must arrive.
  * False: it is lost, and must not count as asked. */

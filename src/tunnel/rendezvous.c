@@ -11,11 +11,13 @@
 
 /* ---- to other workers ---- */
 
-static void tell_cookie(struct tunnel *t, const struct tun_hop *h, bool is) {
+/* False: there is no room to say that it is there. */
+static bool tell_cookie(struct tunnel *t, const struct tun_hop *h, bool is) {
     if (tun_is_face(t))
-        return;
-    struct tun_message m = {.kind = TUN_MESSAGE_COOKIE, .other = h->handle, .code = is};
-    tun_tell(t, &m, h->cookie, sizeof h->cookie);
+        return true;
+    struct tun_message m = {
+        .kind = TUN_MESSAGE_COOKIE, .counted = is, .other = h->handle, .code = is};
+    return tun_tell(t, &m, h->cookie, sizeof h->cookie);
 }
 
 /* To the worker of the circuit `at`, which is another. */
@@ -43,7 +45,7 @@ void tun_hop_on_cookie(struct tunnel *t, const struct tun_message *m) {
 void tun_hop_rendezvous_done(struct tunnel *t, struct tun_hop *h) {
     if (h->is_rendezvous && cv_map_get(t->cookies, h->cookie) == h) {
         cv_map_del(t->cookies, h->cookie);
-        tell_cookie(t, h, false);
+        (void)tell_cookie(t, h, false);
     }
     h->is_rendezvous = false;
     free(h->joined);
@@ -81,9 +83,13 @@ void tun_hop_establish_rendezvous(struct tunnel *t, const struct cv_now *now, st
         return;
     }
     memcpy(h->cookie, m.cookie, sizeof h->cookie);
+    if (!tell_cookie(t, h, true)) { /* a seeder at another worker would not find it */
+        cv_map_del(t->cookies, m.cookie);
+        tun_hop_error(t, now, h, m.transaction, TUN_ERROR_BUSY, NULL, 0);
+        return;
+    }
     h->cookie_transaction = m.transaction;
     h->is_rendezvous = true;
-    tell_cookie(t, h, true);
     uint8_t body[4];
     struct cv_wr w = cv_wr_init(body, sizeof body);
     cv_wr_le32(&w, m.transaction);
@@ -140,7 +146,7 @@ static uint8_t meet(struct tunnel *t, const struct cv_now *now, struct tun_hop *
     if (tell_viewer(t, now, viewer, m))
         return TUN_ERROR_BUSY;
     cv_map_del(t->cookies, viewer->cookie); /* one use */
-    tell_cookie(t, viewer, false);
+    (void)tell_cookie(t, viewer, false);
     return 0;
 }
 
@@ -152,16 +158,11 @@ static enum tun_asked join_elsewhere(struct tunnel *t, const struct tun_rendezvo
         const struct tun_place *p = tun_place_find(t->others->cookies, m->cookie);
         if (!p)
             return TUN_ASKED_NOBODY;
-        ask.kind = TUN_MESSAGE_MEET;
+        ask.kind = TUN_MESSAGE_MEET; /* who has the cookie says when it is spent */
         ask.at = p->handle;
         ask.to = (uint8_t)tun_handle_worker(p->handle);
-        tun_place_del(t->others->cookies, m->cookie);
     }
-    if (ask.kind == TUN_MESSAGE_MEET) /* the cookie is spent: it must arrive */
-        tun_tell(t, &ask, body, len);
-    else if (!tun_tell_question(t, &ask, body, len))
-        return TUN_ASKED_LOST;
-    return TUN_ASKED_SOMEBODY;
+    return tun_tell_question(t, &ask, body, len) ? TUN_ASKED_SOMEBODY : TUN_ASKED_LOST;
 }
 
 void tun_hop_join(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
@@ -197,10 +198,20 @@ void tun_hop_on_join(struct tunnel *t, const struct cv_now *now, const struct tu
     struct tun_rendezvous j;
     if (tun_rendezvous_read(&r, &j))
         return;
-    if (cv_map_get(t->cookies, j.cookie))
+    if (cv_map_get(t->cookies, j.cookie)) {
         tun_hop_on_meet(t, now, m);
-    else if (join_elsewhere(t, &j, m->other, m->octets, m->len) == TUN_ASKED_NOBODY)
+        return;
+    }
+    switch (join_elsewhere(t, &j, m->other, m->octets, m->len)) {
+    case TUN_ASKED_SOMEBODY:
+        break;
+    case TUN_ASKED_NOBODY:
         tell(t, TUN_MESSAGE_MET, m->other, 0, j.transaction, TUN_ERROR_NOENT);
+        break;
+    case TUN_ASKED_LOST:
+        tun_crossing_unasked(t, m->other, j.transaction, false);
+        break;
+    }
 }
 
 void tun_hop_on_meet(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
@@ -219,14 +230,6 @@ void tun_hop_on_meet(struct tunnel *t, const struct cv_now *now, const struct tu
     if (!code)
         viewer->spliced_away = m->other;
     tell(t, TUN_MESSAGE_MET, m->other, code ? 0 : viewer->handle, j.transaction, code);
-}
-
-/* The cookie that it names was spent on it: somebody may name it again. */
-void tun_hop_on_meet_lost(struct tunnel *t, const struct tun_message *m) {
-    struct cv_rd r = cv_rd_init(m->octets, m->len);
-    struct tun_rendezvous j;
-    if (tun_rendezvous_read(&r, &j) == CV_ERR_OK)
-        (void)tun_place_put(t->others->cookies, j.cookie, m->at);
 }
 
 void tun_hop_on_met(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {

@@ -274,13 +274,15 @@ bool tun_event_push(struct tunnel *t, const struct tun_event *ev) {
     return false;
 }
 
-void tun_event_to(struct tunnel *t, enum tun_user user, const struct tun_event *ev) {
+bool tun_event_to(struct tunnel *t, enum tun_user user, const struct tun_event *ev) {
     if (!tun_is_face(t))
-        (void)tun_worker_event(t, user, ev);
-    else if (user == TUN_USER_NODE)
-        tun_event_push(t, ev);
-    else if (t->ops[user] && t->ops[user]->on_event && !tun_events_push(&t->inner, user, ev))
-        t->count.dropped_event++;
+        return tun_worker_event(t, user, ev);
+    if (user == TUN_USER_NODE)
+        return tun_event_push(t, ev);
+    if (!t->ops[user] || !t->ops[user]->on_event || tun_events_push(&t->inner, user, ev))
+        return true;
+    t->count.dropped_event++;
+    return false;
 }
 
 bool tun_poll_event(struct tunnel *t, struct tun_event *ret) {
@@ -313,7 +315,7 @@ static void finish(struct tunnel *t, const struct cv_now *now) {
     t->count.queued_cells = t->sched.cells_queued;
     t->count.dropped_codel = t->sched.dropped_codel;
     t->count.dropped_cap = t->sched.dropped_cap;
-    tun_others_finish(t);
+    tun_others_finish(t, now);
 }
 
 /* ---- datagrams in ---- */

@@ -32,7 +32,7 @@ void tun_message_free(struct tun_message *m) {
 
 bool tun_tell(struct tunnel *t, const struct tun_message *m, const void *buf, size_t len) {
     assert(m->to != t->cfg.worker);
-    bool full = t->told_count >= 2 * TUN_MESSAGES_MAX ||
+    bool full = (m->may_be_lost && t->told_count >= 2 * TUN_MESSAGES_MAX) ||
                 (m->counted && !tun_crossing_has_room(t, m->to, m->kind));
     struct tun_message *copy = full ? NULL : message_new(m, buf, len);
     if (!copy) {
@@ -63,6 +63,7 @@ void tun_tell_owner(struct tunnel *t, cv_handle handle, uint8_t kind, uint8_t co
                     uint64_t number, const void *buf, size_t len) {
     struct tun_message m = {.to = (uint8_t)tun_handle_worker(handle),
                             .kind = kind,
+                            .may_be_lost = kind == TUN_MESSAGE_LINK_SEND,
                             .command = command,
                             .at = handle,
                             .number = number};
@@ -197,13 +198,14 @@ unsigned tun_worker_by_address(const struct tunnel *t, const struct cv_addr *fro
     return p ? tun_handle_worker(p->handle) : worker;
 }
 
-static void tell_address(struct tunnel *t, const struct tun_link *l, bool is) {
+static bool tell_address(struct tunnel *t, const struct tun_link *l, bool is) {
     struct tun_message m = {.to = (uint8_t)home(t, &l->told_addr),
                             .kind = TUN_MESSAGE_ADDRESS,
+                            .counted = is,
                             .code = is,
                             .other = l->handle,
                             .addr = l->told_addr};
-    tun_tell(t, &m, NULL, 0);
+    return tun_tell(t, &m, NULL, 0);
 }
 
 void tun_worker_moved(struct tunnel *t, struct tun_link *l, bool gone) {
@@ -213,10 +215,10 @@ void tun_worker_moved(struct tunnel *t, struct tun_link *l, bool gone) {
     if (l->told_addr.family && away && cv_addr_equal(&l->told_addr, &l->addr))
         return;
     if (l->told_addr.family)
-        tell_address(t, l, false);
+        (void)tell_address(t, l, false);
     l->told_addr = away ? l->addr : (struct cv_addr){0};
-    if (away)
-        tell_address(t, l, true);
+    if (away && !tell_address(t, l, true))
+        l->told_addr = (struct cv_addr){0}; /* no room: at its next renewal */
 }
 
 static void on_address(struct tunnel *t, const struct tun_message *m) {
@@ -344,14 +346,19 @@ static void on_event(struct tunnel *t, const struct tun_message *m) {
 void tun_worker_counters(struct tunnel *t) {
     if (!t->others || tun_is_face(t))
         return;
+    struct tun_message m = {.kind = TUN_MESSAGE_COUNTERS, .counted = true};
+    if (!tun_crossing_has_room(t, m.to, m.kind))
+        return; /* what they are when there is room is enough */
     t->others->told_links = t->count.links;
     t->others->told_hops = t->count.hops;
-    tun_tell(t, &(struct tun_message){.kind = TUN_MESSAGE_COUNTERS}, &t->count, sizeof t->count);
+    tun_tell(t, &m, &t->count, sizeof t->count);
 }
 
-void tun_others_finish(struct tunnel *t) {
-    if (t->others &&
-        (t->others->told_links != t->count.links || t->others->told_hops != t->count.hops))
+void tun_others_finish(struct tunnel *t, const struct cv_now *now) {
+    if (!t->others)
+        return;
+    tun_crossings_finish(t, now);
+    if (t->others->told_links != t->count.links || t->others->told_hops != t->count.hops)
         tun_worker_counters(t);
 }
 
@@ -403,7 +410,8 @@ static void on_find(struct tunnel *t, const struct tun_message *m) {
     assert(!w.err);
     struct tun_message answer = {
         .to = m->from, .kind = TUN_MESSAGE_RELAY, .at = m->other, .code = found, .number = m->len};
-    tun_tell(t, &answer, all, cv_wr_len(&w));
+    if (!tun_tell(t, &answer, all, cv_wr_len(&w)))
+        tun_crossing_unasked(t, m->other, e.transaction, true);
 }
 
 static void on_relay(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
@@ -429,7 +437,9 @@ static void on_send(struct tunnel *t, const struct cv_now *now, const struct tun
 }
 
 static void on_answer(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
-    (void)tun_answer(t, now, m->at, m->transaction, m->command, m->octets, m->len);
+    enum cv_err err = tun_answer(t, now, m->at, m->transaction, m->command, m->octets, m->len);
+    if (err == CV_ERR_DENIED) /* what the node does itself with a circuit of this worker */
+        tun_hop_error(t, now, tun_hop_get(t, m->at), m->transaction, TUN_ERROR_REFUSED, NULL, 0);
 }
 
 void tun_worker_on_message(struct tunnel *t, const struct cv_now *now,

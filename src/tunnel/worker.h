@@ -10,11 +10,13 @@
  *     tun_on_message(other, now, m)                there, in the order of its sender
  *     tun_on_lost(t, m)                            it cannot be carried
  *
- * Messages between two workers must arrive in order. Of what strangers can cause a worker
- * tells another no more than that has room for (crossing.c); so a carrier that holds four
- * times TUN_MESSAGES_MAX for each worker loses nothing but where there is no memory. Only
- * those that may_be_lost, which no engine told, may be thrown away (tun_message_free), as a
- * network throws away datagrams.
+ * Messages between two workers must arrive in order. A carrier refuses those that
+ * may_be_lost when 2 * TUN_MESSAGES_MAX wait for a worker, and those that are counted when
+ * twice as many do; those of an engine it gives back with tun_on_lost(), datagrams that are
+ * none of the tunnel's it throws away, as a network does. All others it must carry. They have
+ * no limit of their own because what they are about has one: mostly they say that a
+ * circuit, a link or a question is answered or is no more, and of counted messages a worker
+ * tells another no more than that has room for (crossing.c).
  *
  * Which worker a datagram belongs to is said by the worker's number in its receiver
  * index (rxindex.h). One that arrives at the wrong worker becomes a message: a socket
@@ -27,7 +29,7 @@
 
 #include "tunnel/tunnel.h"
 
-/* Private to the module but for `next`, `to` and `may_be_lost`. */
+/* Private to the module but for `next`, `to`, `may_be_lost` and `counted`. */
 struct tun_message {
     struct tun_message *next; /* for whoever has it */
     uint8_t to, from;
