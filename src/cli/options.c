@@ -12,9 +12,10 @@
 #include "cli/exitcode.h"
 #include "cli/quota.h"
 #include "node/limits.h"
+#include "ppsp/ppsp.h"
 
 /* PATH: of a file or folder; absolute on its way to a running node. */
-enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, PERIOD, QUOTA, RATE, WORKERS };
+enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, LIMIT, PERIOD, QUOTA, RATE, WORKERS };
 
 /* Verbs that run a node of their own. */
 enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | CLI_DOCTOR };
@@ -51,7 +52,7 @@ static const struct {
     { "network",  "NAME",    'N', RUNS | CLI_IDENTITY, TEXT, AT(network), 0, "network.name", "name of the network; nodes of different names never meet" },
     { "private",  NULL,      'P', RUNS, FLAG, AT(private_network), 0, "network.private", "a network of private addresses" },
     { "quick-start", NULL,   'Q', RUNS, FLAG, AT(quick_start), 0, "network.quick_start", "a new, small network: publish and confirm without waiting" },
-    { "upload-limit", "SIZE",'u', RUNS | SWARM, SIZE, AT(upload_limit), 0, "share.upload_limit", "octets a second that leave for peers of a swarm (k, M, G)" },
+    { "upload-limit", "SIZE",'u', RUNS | SWARM, LIMIT, AT(upload_limit), 0, "share.upload_limit", "octets a second that leave for peers of a swarm (k, M, G), or none (default: all swarms together four fifths of what the line was seen to carry)" },
     { "download-limit", "SIZE",'d', CLI_GET | CLI_PLAY | CLI_NODE | SWARM, SIZE, AT(download_limit), 0, "share.download_limit", "octets of content a second that are asked for of a swarm's peers (k, M, G)" },
     { "ledbat-plus", NULL,   'M', RUNS, FLAG, AT(ledbat_plus), 0, "share.ledbat_plus", "share a line fairly with senders like us that came before, and keep its queue nearly empty (LEDBAT++ instead of RFC 6817); a tenth slower alone on a line with a long queue" },
     { "no-share", NULL,      'n', CLI_GET | CLI_PLAY | CLI_NODE | SWARM, FLAG, AT(no_share), 0, "share.off", "do not pass on what was watched" },
@@ -203,6 +204,13 @@ static bool apply(size_t i, const char *value, struct cli_settings *s, char why[
     case SIZE:
         return cli_size_parse(value, at) ||
                wrong(why, name, value, "is not a size such as 500k, 4M or 1048576");
+    case LIMIT:
+        if (strcmp(value, "none") == 0 || (cli_size_parse(value, at) && *(uint64_t *)at == 0)) {
+            *(uint64_t *)at = PPSP_UNLIMITED;
+            return true;
+        }
+        return cli_size_parse(value, at) ||
+               wrong(why, name, value, "is not a size such as 500k, 4M or 1048576, or none");
     case PERIOD:
         return cli_period_parse(value, at) ||
                wrong(why, name, value, "is not a period such as 10s, 5m or 7d");
@@ -268,10 +276,13 @@ static json_t *given(size_t i, const struct cli_settings *s, const char *folder)
             json_array_append_new(list,
                                   json_string(cv_addr_text((const struct cv_addr *)at + j, text)));
         return list;
+    case LIMIT:
     case SIZE:
     case PERIOD:
     case RATE:
     case WORKERS:
+        if (options[i].kind == LIMIT && *(const uint64_t *)at == PPSP_UNLIMITED)
+            return json_string("none");
         snprintf(text, sizeof text, "%" PRIu64, *(const uint64_t *)at);
         return *(const uint64_t *)at ? json_string(text) : NULL;
     }

@@ -67,7 +67,7 @@ struct cli_settings {
     size_t bootstrap_count;
     struct cv_addr peers[CLI_PEERS_MAX];
     size_t peers_count;
-    uint64_t upload_limit;   /* octets a second; 0 = none */
+    uint64_t upload_limit;   /* octets a second; 0 = not given, PPSP_UNLIMITED = none */
     uint64_t download_limit; /* octets a second; 0 = none */
     uint64_t constant_rate;  /* Mbit/s; 0 = none */
     uint64_t epoch_seconds;  /* ledger release */

@@ -27,6 +27,7 @@
 static const char *const saved_names[NODE_SAVED_KINDS] = {
     [NODE_SAVED_DHT] = "dht",
     [NODE_SAVED_GUARDS] = "guards",
+    [NODE_SAVED_UPSTREAM] = "upstream",
     [NODE_SAVED_DESCRIPTOR] = "descriptor",
 };
 
@@ -314,6 +315,7 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
                                           .gate_off = s->gate_off,
                                           .no_share = s->no_share,
                                           .ledbat_plus = s->ledbat_plus,
+                                          .spare_upstream = true,
                                           .quick_start = s->quick_start}};
     memcpy(cfg.node.network_id, c->network_id, sizeof cfg.node.network_id);
     memcpy(cfg.node.bootstrap, s->bootstrap, sizeof s->bootstrap);

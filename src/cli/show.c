@@ -41,6 +41,20 @@ static void print_standing(const json_t *own, const json_t *ledger) {
                    num(own, "tokens"));
 }
 
+/* What leaves for peers of swarms that were given no limit. */
+static void print_upstream(const json_t *o) {
+    char a[CLI_HUMAN_MAX], b[CLI_HUMAN_MAX];
+    if (!num(o, "limit")) {
+        puts("Upstream  not seen full so far: what is shared has no limit but --upload-limit");
+        return;
+    }
+    printf("Upstream  carries %s/s; what is shared without --upload-limit has %s/s of it%s\n",
+           cli_human_binary((double)num(o, "measured"), a),
+           cli_human_binary((double)num(o, "limit"), b),
+           json_is_true(json_object_get(o, "lifted")) ? ", and tries now whether there is more"
+                                                      : "");
+}
+
 /* What an operator wants to know besides: swarm exit, cap, ending. */
 static void print_carrying(const json_t *o) {
     const json_t *x = json_object_get(o, "exit"), *cap = json_object_get(o, "data_cap");
@@ -102,6 +116,7 @@ static void print_status(const json_t *o, const json_t *swarms) {
                num(rates, "circuits"), num(rates, "mbit"), num(rates, "running_on"),
                num(rates, "seconds"));
     print_standing(json_object_get(o, "own"), ledger);
+    print_upstream(json_object_get(o, "upstream"));
     const json_t *cache = json_object_get(o, "cache");
     if (cache)
         printf("Cache     %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT

@@ -131,6 +131,9 @@ json_t *gw_api_status(struct io_host *host) {
                         json_pack("{s:I, s:I, s:s, s:i}", "given", (json_int_t)s.own_given, "taken",
                                   (json_int_t)s.own_taken, "stands", stands[s.stands], "tokens",
                                   (int)s.tokens));
+    json_object_set_new(o, "upstream",
+                        json_pack("{s:I, s:I, s:b}", "measured", (json_int_t)s.upstream, "limit",
+                                  (json_int_t)s.upstream_limit, "lifted", (int)s.upstream_lifted));
     json_object_set_new(o, "constant_rate",
                         json_pack("{s:i, s:i, s:i, s:i}", "circuits", (int)s.rate_circuits, "mbit",
                                   (int)s.rate_mbit, "running_on", (int)s.rate_running_on, "seconds",

@@ -427,7 +427,7 @@ void node_discovery_on_timeout(struct node *n, struct cv_now now) {
         announce(n, now);
     if (now.mono >= n->dht_save_at) {
         n->dht_save_at = cv_usec_add(now.mono, NODE_DHT_SAVE_EVERY);
-        node_discovery_save(n);
+        node_save(n);
     }
 }
 

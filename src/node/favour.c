@@ -24,7 +24,7 @@ static bool same_host(const struct cv_addr *a, const struct cv_addr *b) {
 
 uint32_t node_favour_slots(uint64_t upload_limit) {
     uint64_t slots = upload_limit / NODE_SLOT_OCTETS_S;
-    if (upload_limit == 0)
+    if (upload_limit == 0 || upload_limit == PPSP_UNLIMITED)
         return 0;
     return slots < NODE_SLOTS_MIN   ? NODE_SLOTS_MIN
            : slots > NODE_SLOTS_MAX ? NODE_SLOTS_MAX

@@ -310,6 +310,7 @@ enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, st
 
     if (cfg->relay_workers > 1)
         cv_rng_fill(rng, n->worker_key, sizeof n->worker_key);
+    node_upstream_begin(n, now);
     n->dht = make_dht(n, now);
     n->client = make_tunnel(n, &now, false);
     n->relay = cfg->relay ? make_tunnel(n, &now, true) : NULL;
@@ -365,6 +366,7 @@ void node_saved(struct node *n, struct cv_now now, enum node_saved which) {
 
 void node_save(struct node *n) {
     node_discovery_save(n);
+    node_upstream_save(n);
 }
 
 void node_drain(struct node *n, struct cv_now now, bool on) {

@@ -58,6 +58,7 @@ enum node_socket {
 enum node_saved {
     NODE_SAVED_DHT,        /* routing table, id, external address */
     NODE_SAVED_GUARDS,     /* guards and second-layer guards: secret (0600) */
+    NODE_SAVED_UPSTREAM,   /* what our line was seen to carry */
     NODE_SAVED_DESCRIPTOR, /* the day's descriptor with its onion secrets (0600) */
     NODE_SAVED_KINDS
 };
@@ -96,14 +97,16 @@ struct node_config {
     uint32_t epoch_seconds;               /* ledger release period */
     uint64_t epoch_minimum;               /* octets below which an epoch releases nothing */
     const struct rep_store *ledger_store; /* borrowed; NULL: no ledger */
-    bool own_elsewhere; /* relay: own circuits leave from an address that its descriptor does not
-                         * name. Then it asks for no tokens: to its guards, who see both, that
-                         * would say whose the other address is. */
-    bool aes;           /* cv_aes_is_fast(): AES with first hops that have it */
-    bool gate_off;      /* every link in one class (comparison runs) */
-    bool no_share;      /* viewers do not become seeders */
-    bool ledbat_plus;   /* ppsp_config.ledbat_plus */
-    bool quick_start;   /* a fresh network: publish and confirm without waiting */
+    bool own_elsewhere;  /* relay: own circuits leave from an address that its descriptor does not
+                          * name. Then it asks for no tokens: to its guards, who see both, that
+                          * would say whose the other address is. */
+    bool aes;            /* cv_aes_is_fast(): AES with first hops that have it */
+    bool gate_off;       /* every link in one class (comparison runs) */
+    bool no_share;       /* viewers do not become seeders */
+    bool spare_upstream; /* swarms without a limit of their own leave a part of our line free, once
+                          * it was seen full (ppsp/upstream.h); not with `loopback` */
+    bool ledbat_plus;    /* ppsp_config.ledbat_plus */
+    bool quick_start;    /* a fresh network: publish and confirm without waiting */
 
     struct node_blob saved[NODE_SAVED_KINDS]; /* read during node_new only */
 };
@@ -186,7 +189,11 @@ struct node_swarm_config {
     const struct cv_dnssec_secret *authority_key;
     const uint8_t *certificate;
     size_t certificate_len;
-    uint64_t upload_limit, download_limit; /* octets of content a second; 0 = none */
+    /* Octets a second. 0: with all others that say so, what node_config.spare_upstream leaves
+     * of our line; the source of a live swarm, which cannot wait, has no limit then.
+     * PPSP_UNLIMITED: none. */
+    uint64_t upload_limit;
+    uint64_t download_limit; /* octets of content a second; 0: none */
     /* HIDDEN only: 2, 4, 8 or 16 Mbit/s that its circuits carry from the first to the last
      * moment and 5 to 20 minutes longer, whatever is watched; 0: none (tunnel/hidden.h). */
     uint8_t constant_rate;
@@ -360,6 +367,10 @@ struct node_status {
     struct cv_addr external;       /* how DHT nodes see MAIN; family 0: not known */
     bool external_same_port;       /* all of them see one port: no NAT, or one that keeps it */
     uint64_t own_given, own_taken; /* octets of our own circuits, since the start */
+    /* Octets a second that our line was seen to carry, and that swarms without a limit of
+     * their own share of it; 0: it was never seen full, nothing is limited. */
+    uint64_t upstream, upstream_limit;
+    bool upstream_lifted; /* to see whether it carries more now */
     /* Where we stand with a guard that counts as we do. A relay's own links are
      * nameless: NEW, or TOKEN while an hour runs. */
     enum node_standing {

@@ -12,6 +12,7 @@
  *     openly.c     swarms that a relay shares under its own name: both ends
  *     pointing.c   recordings of channels, in their pointers
  *     discovery.c  DHT <-> tunnel: relays found and announced, look-ups done for others
+ *     upstream.c   what our line carries, and what swarms leave of it
  *     accounts.c   tunnel <-> ledger: octets of links in, classes of links out
  *     priority.c   tunnel <-> ledger: tokens, as a guard and of our own
  */
@@ -99,6 +100,7 @@ struct node {
     struct ppsp *direct;       /* peers are UDP addresses; NULL: no socket for it */
     struct ppsp *open;         /* peers are circuits that end at `relay`; NULL: nothing shared so */
     struct rep_ledger *ledger; /* NULL: none */
+    struct ppsp_upstream upstream; /* of hidden, direct and open together */
 
     struct node_swarm *swarms; /* NODE_SWARMS_MAX */
     cv_usec swarm_retry_at;
@@ -171,6 +173,14 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
                         const struct ppsp_event *ev);
 /* Views and shares that could not begin for want of room are tried again. */
 void node_swarm_retry(struct node *n, struct cv_now now);
+
+/* upstream.c */
+void node_upstream_begin(struct node *n, struct cv_now now);
+void node_upstream_save(struct node *n);
+/* NULL: nothing is measured. */
+struct ppsp_upstream *node_upstream(struct node *n);
+/* What ppsp is told of a swarm's limit. */
+uint64_t node_upstream_limit(const struct node_swarm_config *cfg);
 
 /* favour.c: whom to serve first */
 uint32_t node_favour_slots(uint64_t upload_limit);

@@ -53,6 +53,9 @@ void node_status(const struct node *n, struct node_status *ret) {
     ret->rate_mbit = rates.mbit;
     ret->rate_running_on = rates.running_on;
     ret->rate_seconds = (uint32_t)(cv_usec_since(rates.until, n->now.mono) / CV_SEC(1));
+    ret->upstream = n->upstream.measured;
+    ret->upstream_limit = ppsp_upstream_limit(&n->upstream);
+    ret->upstream_lifted = n->upstream.lifted;
     ret->own_given = n->own.given;
     ret->own_taken = n->own.taken;
     ret->stands = n->ledger ? NODE_STANDS_NEW : (enum node_standing)n->own.gate_class;

@@ -10,6 +10,7 @@
 struct ppsp *node_swarm_engine(struct node *n, enum node_swarm_mode mode) {
     struct ppsp_config cfg = ppsp_defaults;
     cfg.ledbat_plus = n->cfg.ledbat_plus;
+    cfg.upstream = node_upstream(n);
     cfg.tell_asked = mode == NODE_SWARM_DIRECT;
     if (mode != NODE_SWARM_DIRECT)
         cfg.mtu = TUN_MTU_RENDEZVOUS; /* the least that any circuit carries */
@@ -150,7 +151,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         .length = u->length,
         .store = cfg->store,
         .store_ctx = cfg->store_ctx,
-        .upload_limit = cfg->upload_limit,
+        .upload_limit = node_upstream_limit(cfg),
         .download_limit = cfg->download_limit,
         .serve = cfg->complete || !(n->cfg.no_share || cfg->no_share),
         .open = direct,

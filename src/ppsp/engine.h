@@ -310,6 +310,7 @@ struct ppsp_channel {
     uint32_t queued;
     struct ppsp_flight sent;
     struct ppsp_ledbat cc;
+    struct ppsp_way way;
     cv_usec send_at;               /* pacing: not before */
     uint64_t withheld;             /* asked for, not sent on purpose; NONE */
     uint8_t false_acks;            /* of those in a row that it acknowledged all the same */

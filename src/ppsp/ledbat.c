@@ -340,6 +340,11 @@ void ppsp_ledbat_timeout(struct ppsp_ledbat *l, cv_usec now) {
     l->losses++;
 }
 
+bool ppsp_ledbat_full(const struct ppsp_ledbat *l, cv_usec now) {
+    bool lost = l->losses && cv_usec_since(now, l->recovered) <= 2 * l->srtt;
+    return l->queuing_delay >= (lost ? l->target / 4 : l->target / 2);
+}
+
 cv_usec ppsp_ledbat_patience(const struct ppsp_ledbat *l) {
     cv_usec spread = l->srtt + 4 * l->rttvar, ninth = l->srtt + l->srtt / 8;
     cv_usec p = spread > ninth ? spread : ninth;

@@ -105,6 +105,10 @@ void ppsp_ledbat_forget(struct ppsp_ledbat *l, uint64_t octets);
 /* The congestion timeout fired: nothing of what is in flight counts any more. */
 void ppsp_ledbat_timeout(struct ppsp_ledbat *l, cv_usec now);
 
+/* Its way is full: a queue stands that is at least half as long as it lets any become, or,
+ * where there is room for less, something was lost just now and a quarter stands. */
+bool ppsp_ledbat_full(const struct ppsp_ledbat *l, cv_usec now);
+
 /* After how long something unacknowledged counts as lost once something
  * younger was acknowledged. */
 cv_usec ppsp_ledbat_patience(const struct ppsp_ledbat *l);

@@ -39,6 +39,7 @@
 #include "crypto/dnssec.h"
 #include "crypto/hash.h"
 #include "ppsp/store.h"
+#include "ppsp/upstream.h"
 
 struct ppsp;
 
@@ -54,6 +55,9 @@ struct ppsp_config {
      * come late share fairly and the queue stays nearly empty, for up to a tenth of
      * the rate of a line with a long queue that one has to himself. */
     bool ledbat_plus;
+    /* What all that several engines give passes, and what limits swarms without a limit of
+     * their own; borrowed, may be NULL: nothing does. */
+    struct ppsp_upstream *upstream;
 };
 
 extern const struct ppsp_config ppsp_defaults;
@@ -93,6 +97,7 @@ enum ppsp_addressing {
 typedef size_t ppsp_sign_fn(void *ctx, const uint8_t *msg, size_t len,
                             uint8_t ret[CV_DNSSEC_SIGNATURE_MAX]);
 
+#define PPSP_UNLIMITED  UINT64_MAX
 #define PPSP_WINDOW_ALL UINT64_MAX
 enum { PPSP_LIVE_WINDOW_MIN = 1024 }; /* chunks */
 
@@ -133,11 +138,13 @@ struct ppsp_swarm_config {
     const struct ppsp_store_ops *store; /* borrowed */
     void *store_ctx;                    /* borrowed; must outlive the swarm */
 
-    uint64_t upload_limit, download_limit; /* octets of content a second; 0: none */
-    bool serve;                            /* give chunks to others */
-    bool open;                             /* accept handshakes from any UDP endpoint */
-    bool pex;                              /* tell UDP peers of each other, and call whom they
-                                              name; they learn addresses: never hidden swarms */
+    /* Octets of content a second; 0: none, and then the measured line's holds (upstream.h);
+     * PPSP_UNLIMITED: not that either. */
+    uint64_t upload_limit, download_limit;
+    bool serve; /* give chunks to others */
+    bool open;  /* accept handshakes from any UDP endpoint */
+    bool pex;   /* tell UDP peers of each other, and call whom they
+                   name; they learn addresses: never hidden swarms */
     /* Peers on circuits are told of further ones, and asked, by contacts that the owner
      * has and understands (ppsp_peer_tell(), PPSP_EVENT_CONTACT). Not with pex. */
     bool contacts;

@@ -189,6 +189,10 @@ enum cv_err ppsp_serve_ack(struct ppsp_channel *c, cv_usec now, const struct pps
     if (!t.again)
         ppsp_ledbat_rtt(&c->cc, cv_usec_since(now, t.at));
     ppsp_ledbat_acked(&c->cc, now, (uint64_t)t.chunks * c->cc.mss);
+    if (s->p->config.upstream)
+        ppsp_upstream_passed(s->p->config.upstream, now, &c->way,
+                             (uint64_t)t.chunks * s->config.chunk_size,
+                             ppsp_ledbat_full(&c->cc, now), s->config.upload_limit != 0);
     return CV_ERR_OK;
 }
 
@@ -404,6 +408,28 @@ static enum cv_err send_chunks(struct ppsp_channel *c, cv_usec now, struct cv_ba
     return err;
 }
 
+/* What a limit lets go of n chunks: small equal portions, and by lot who comes next, which
+ * are equal shares. 0: later. */
+static uint32_t portion(struct ppsp_channel *c, cv_usec now, uint32_t n) {
+    struct ppsp_swarm *s = c->swarm;
+    uint32_t size = s->config.chunk_size;
+    bool granted = s->config.upload_limit != 0;
+    struct cv_tokenbucket *from = &s->upload;
+    if (!granted && s->p->config.upstream)
+        from = ppsp_upstream_bucket(s->p->config.upstream, now, size);
+    if (!from || from->rate == UINT64_MAX)
+        return n;
+    uint64_t most = granted ? PORTION : from->burst / 2 / size; /* a fast line wants more at once */
+    n = n < most ? n : (uint32_t)most;
+    if (cv_tokenbucket_take(from, now, (uint64_t)n * size))
+        return n;
+    cv_usec at = cv_tokenbucket_ready(from, now, (uint64_t)n * size);
+    c->send_at = cv_usec_add(at, cv_rng_below(s->p->rng, at - now + CV_MSEC(1)));
+    if (!granted)
+        ppsp_upstream_held(s->p->config.upstream);
+    return 0;
+}
+
 /* How many chunks from `first` on leave now, whatever the reason. 0: none. */
 static uint32_t burst_len(struct ppsp_channel *c, cv_usec now, const struct cv_batch *b,
                           enum ppsp_out *ret) {
@@ -432,16 +458,7 @@ static uint32_t burst_len(struct ppsp_channel *c, cv_usec now, const struct cv_b
     n = n < allowed ? n : allowed;
     if (allowed <= SINGLY)
         n = n < 1 ? n : 1; /* the window is small: nothing may depend on a second datagram */
-    if (s->upload.rate != UINT64_MAX && n) {
-        /* Small equal portions, and by lot who comes next: equal shares. */
-        n = n < PORTION ? n : PORTION;
-        if (!cv_tokenbucket_take(&s->upload, now, n * s->config.chunk_size)) {
-            cv_usec at = cv_tokenbucket_ready(&s->upload, now, n * s->config.chunk_size);
-            c->send_at = cv_usec_add(at, cv_rng_below(s->p->rng, at - now + CV_MSEC(1)));
-            return 0;
-        }
-    }
-    return (uint32_t)n;
+    return n ? portion(c, now, (uint32_t)n) : 0;
 }
 
 /* The hashes of chunks a..z, all of one group, went out and nothing was lost since. */

@@ -302,6 +302,7 @@ void ppsp_swarm_limits(struct ppsp *p, struct cv_now now, cv_handle swarm, uint6
     struct ppsp_swarm *s = ppsp_swarm_find(p, swarm);
     if (!s)
         return;
+    s->config.upload_limit = upload_limit;
     bucket(&s->upload, upload_limit, s->config.chunk_size, now.mono);
     bucket(&s->download, download_limit, s->config.chunk_size, now.mono);
     ppsp_swarm_wake(s);

@@ -79,9 +79,9 @@ class BadInput(programs.Case):
             (["--listen", "localhost:1"], "listen 'localhost:1': is not IP:PORT (no host names: "
                                           "nothing here asks a resolver)"),
             (["--upload-limit", "fast"],
-             "upload-limit 'fast': is not a size such as 500k, 4M or 1048576"),
+             "upload-limit 'fast': is not a size such as 500k, 4M or 1048576, or none"),
             (["--upload-limit", "nan"],
-             "upload-limit 'nan': is not a size such as 500k, 4M or 1048576"),
+             "upload-limit 'nan': is not a size such as 500k, 4M or 1048576, or none"),
             (["--epoch", "5000000000"],
              "epoch '5000000000': is not a period such as 10s, 5m or 7d"),
             (["--epoch", "soon"], "epoch 'soon': is not a period such as 10s, 5m or 7d"),

@@ -341,7 +341,7 @@ class Daemon(programs.Case):
              "option 'listen': is not known to the running node; restart it"),
             ({"options": {"upload-limit": 7}}, "option 'upload-limit': has no text for a value"),
             ({"options": {"upload-limit": "fast"}},
-             "upload-limit 'fast': is not a size such as 500k, 4M or 1048576"),
+             "upload-limit 'fast': is not a size such as 500k, 4M or 1048576, or none"),
         ]
         for change, line in rows:
             with self.subTest(line):

@@ -75,6 +75,7 @@ bool scenario_fairness(const struct scenario_args *args, struct scenario_result 
 bool scenario_second_source(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_source_returns(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_tokens(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_upstream(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_village(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_village_six(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_workers(const struct scenario_args *args, struct scenario_result *ret);

@@ -415,6 +415,7 @@ struct world_node *world_node_new(struct world *w, const struct world_node_confi
                                   .bootstrap = {w->boot->addr},
                                   .bootstrap_count = 1,
                                   .gate_off = cfg->gate_off,
+                                  .spare_upstream = cfg->spare_upstream,
                                   .quick_start = !cfg->strangers};
     node_network_id(NETWORK, n->cfg.network_id);
     cv_rng_fill(sim_node_rng(w->sim, n->number), seed, sizeof seed);

@@ -80,6 +80,7 @@ struct world_node_config {
     bool direct; /* with a socket for direct swarms */
     bool gate_off;
     bool one_port;           /* a relay that tries others from the port that they called */
+    bool spare_upstream;     /* as `culvert` runs it (node.h) */
     bool strangers;          /* with all the waits that matter among strangers */
     uint64_t relay_octets_s; /* all it sends as relay; 0: as fast as asked */
     uint8_t workers;         /* of the relay; 0: one */

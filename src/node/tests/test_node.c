@@ -49,6 +49,46 @@ Test(node_node, every_engine_of_swarms_sends_as_the_node_was_told_to) {
     }
 }
 
+/* One measure for all engines; none where nothing leaves the machine, or nobody asked. */
+Test(node_node, a_part_of_our_line_is_spared_where_there_is_a_line) {
+    static const struct {
+        bool loopback, spare, measured;
+    } rows[] = {{false, true, true}, {true, true, false}, {false, false, false}};
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct node *n = make(false, 1000000);
+        n->cfg.loopback = rows[i].loopback;
+        n->cfg.spare_upstream = rows[i].spare;
+        for (enum node_swarm_mode m = NODE_SWARM_HIDDEN; m <= NODE_SWARM_OPEN; m++) {
+            struct ppsp *p = node_swarm_engine(n, m);
+            cr_expect_eq(p->config.upstream, rows[i].measured ? &n->upstream : NULL, "row %u", i);
+            ppsp_free(p);
+        }
+        node_free(n);
+    }
+}
+
+/* Who broadcasts cannot wait for the rest of the line. */
+Test(node_node, a_source_has_no_limit_that_nobody_gave) {
+    static const struct {
+        uint8_t kind;
+        bool complete;
+        uint64_t given, limit;
+    } rows[] = {
+        {NODE_URI_VOD, true, 0, 0},
+        {NODE_URI_VOD, false, 0, 0},
+        {NODE_URI_VOD, true, 5000, 5000},
+        {NODE_URI_VOD, true, PPSP_UNLIMITED, PPSP_UNLIMITED},
+        {NODE_URI_LIVE, false, 0, 0}, /* a viewer */
+        {NODE_URI_LIVE, true, 0, PPSP_UNLIMITED},
+        {NODE_URI_LIVE, true, 5000, 5000},
+    };
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct node_swarm_config c = {
+            .uri.kind = rows[i].kind, .complete = rows[i].complete, .upload_limit = rows[i].given};
+        cr_expect_eq(node_upstream_limit(&c), rows[i].limit, "row %u", i);
+    }
+}
+
 /* It hurries in what concerns itself; what others' privacy rests on it does not. */
 Test(node_node, a_relay_may_start_quickly_on_any_network) {
     static const char *const networks[] = {"test", "culvert"};
@@ -449,7 +489,8 @@ Test(node_node, slots_follow_the_upload_limit) {
     cr_expect_eq(node_favour_slots(0), 0, "everybody is served");
     cr_expect_eq(node_favour_slots(1), NODE_SLOTS_MIN);
     cr_expect_eq(node_favour_slots(10 * NODE_SLOT_OCTETS_S), 10);
-    cr_expect_eq(node_favour_slots(UINT64_MAX), NODE_SLOTS_MAX);
+    cr_expect_eq(node_favour_slots(UINT64_MAX - 1), NODE_SLOTS_MAX);
+    cr_expect_eq(node_favour_slots(PPSP_UNLIMITED), 0);
 }
 
 /* A link may claim any length: looking for what is there must not take longer. */

@@ -49,6 +49,8 @@ struct line {
     cv_usec one_way, queue_max, now, busy;
     struct line_flow flow[LINE_FLOWS];
     unsigned flows;
+    bool (*may_send)(void *ctx, unsigned flow); /* asked before each datagram; NULL: yes */
+    void *ctx;
     /* since line_measure() */
     uint64_t before[LINE_FLOWS];
     double waited;
@@ -207,6 +209,8 @@ static inline void line_step(struct line *n) {
         }
         cv_usec at;
         for (uint64_t k = ppsp_ledbat_allowance(&f->l, n->now, &at); k >= LINE_MSS; k -= LINE_MSS) {
+            if (n->may_send && !n->may_send(n->ctx, i))
+                break;
             ppsp_ledbat_sent(&f->l, n->now, LINE_MSS);
             line_send(n, f);
         }

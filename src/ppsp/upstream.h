@@ -1,0 +1,114 @@
+/*
+ * What the line carries away from us, and how much of it swarms may use: four fifths,
+ * where nobody said otherwise, so that whoever else is on the line has the rest.
+ *
+ * Nobody tells us what the line carries. It shows when it is full: LEDBAT sees a queue
+ * that stands (ledbat.h), and what is acknowledged meanwhile is all that passes. One peer
+ * whose way is full may have a slow way of his own; so the line counts as full only while at
+ * least two ways are, and these have most of what passes. Until that was seen there is no
+ * limit. A limit hides what it is there for: below it no queue forms, and a line that became
+ * faster would never be found out. So while it holds something back it is lifted now
+ * and then, until the line is full again or carries no more.
+ *
+ * The measure is the most of the newest PPSP_UPSTREAM_HOURS hours in which the line was
+ * full at all, none older than PPSP_UPSTREAM_DAYS days. What passes beyond it is believed
+ * at once, full or not. What passes below it is believed when the hours that say more
+ * are forgotten: others on the line, or peers with slow ways, look the same, and a limit that is
+ * too high costs nothing that LEDBAT does not give way to by itself.
+ *
+ * Units: octets of content a second, as an upload limit counts them; what goes on the wire
+ * besides is in proportion. Several engines may share one (ppsp_config.upstream). No memory of
+ * its own, no I/O; `now` never goes backwards. A peer that acknowledges what it did not get
+ * or makes up delays can lift the measure, or be one of two that hold it down
+ * while nobody else takes anything: PPSP_UPSTREAM_FLOOR is the least.
+ */
+#ifndef CULVERT_PPSP_UPSTREAM_H
+#define CULVERT_PPSP_UPSTREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/time.h"
+#include "base/tokenbucket.h"
+
+enum {
+    PPSP_UPSTREAM_PERCENT = 80,
+    PPSP_UPSTREAM_FLOOR = 65536, /* octets a second: no limit is lower */
+    PPSP_UPSTREAM_HOURS = 8,
+    PPSP_UPSTREAM_DAYS = 30,
+    PPSP_UPSTREAM_WINDOWS = 4,                          /* full ones in a row are a measurement */
+    PPSP_UPSTREAM_SAVED = 2 + PPSP_UPSTREAM_HOURS * 12, /* octets, at most */
+};
+#define PPSP_UPSTREAM_WINDOW CV_SEC(1)
+/* While the limit holds something back it is lifted: the first time, after a success, or when
+ * somebody new takes part; then ever more rarely. */
+#define PPSP_UPSTREAM_LIFT_FIRST CV_SEC(30)
+#define PPSP_UPSTREAM_LIFT_LAST  CV_SEC(600)
+/* .. for so long at most, and while it does not grow. */
+#define PPSP_UPSTREAM_LIFTED CV_SEC(60)
+#define PPSP_UPSTREAM_STILL  CV_SEC(10)
+
+/* What a channel keeps for it; zeroed when it opens. */
+struct ppsp_way {
+    bool known;
+    uint64_t full_in; /* the window that it was full in last; 0: none */
+};
+
+struct ppsp_upstream {
+    struct {
+        uint32_t hour; /* since 1970; newest first */
+        uint64_t rate;
+    } hours[PPSP_UPSTREAM_HOURS];
+    unsigned count;
+    uint64_t measured;  /* the most of them; 0: the line was never seen full */
+    int64_t hour_began; /* Unix seconds when `mono` was 0 */
+
+    uint64_t window; /* number of the one that runs, from 1 */
+    cv_usec began;
+    uint64_t octets, full_octets, granted; /* granted: of swarms with limits of their own */
+    uint64_t granted_rate;
+    unsigned full_ways;
+    struct {
+        uint64_t octets;
+        cv_usec time;
+        bool full;
+    } past[PPSP_UPSTREAM_WINDOWS]; /* newest first */
+    unsigned past_count;           /* one after the other, without a pause */
+
+    struct cv_tokenbucket bucket; /* UINT64_MAX: no limit */
+    uint64_t least;               /* octets that the bucket holds at least */
+    bool held;                    /* it made somebody wait in this window */
+
+    bool somebody_new;            /* since the limit was lifted last */
+    cv_usec lifted_at, lift_wait; /* the last time, .. and until the next */
+    bool lifted;
+    uint64_t lifted_best, lifted_from; /* most of a window since; measured before */
+    cv_usec grown_at;
+};
+
+void ppsp_upstream_init(struct ppsp_upstream *u, struct cv_now now);
+
+/* So many octets of a channel were acknowledged. `full`: ppsp_ledbat_full() of it.
+ * `granted`: its swarm has a limit of its own, or none on purpose. */
+void ppsp_upstream_passed(struct ppsp_upstream *u, cv_usec now, struct ppsp_way *way,
+                          uint64_t octets, bool full, bool granted);
+
+/* What swarms without a limit of their own take from, whole chunks of at most so many
+ * octets; NULL: there is no limit now. */
+struct cv_tokenbucket *ppsp_upstream_bucket(struct ppsp_upstream *u, cv_usec now,
+                                            uint32_t chunk_size);
+/* There was not enough in it. */
+void ppsp_upstream_held(struct ppsp_upstream *u);
+
+/* Octets a second; 0: not measured, no limit. The limit is that which holds while it is not
+ * lifted, all swarms without one of their own together. */
+uint64_t ppsp_upstream_limit(const struct ppsp_upstream *u);
+
+/* For the next start: the octets written, at most PPSP_UPSTREAM_SAVED; 0: nothing was seen. */
+size_t ppsp_upstream_save(const struct ppsp_upstream *u, uint8_t ret[PPSP_UPSTREAM_SAVED]);
+/* Right after ppsp_upstream_init(). Hours that are too old, or in the future, are left out.
+ * False: damaged, and nothing of it is used. */
+bool ppsp_upstream_restore(struct ppsp_upstream *u, const uint8_t *saved, size_t len);
+
+#endif
