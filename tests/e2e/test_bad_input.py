@@ -182,7 +182,7 @@ class BadInput(programs.Case):
         node.end()
         folder = self.folder / "v"
         # What can be learned anew is learned anew.
-        for name in ("dht", "guards", "descriptor"):
+        for name in ("dht", "guards", "upstream", "descriptor"):
             (folder / name).write_bytes(os.urandom(500))
             (folder / name).chmod(0o600)
         node = self.start("relay", *self.state(), "--epoch", "5s", "--epoch-minimum", "1k")

@@ -113,6 +113,17 @@ class Daemon(programs.Case):
         with self.assertRaisesRegex(AssertionError, "no 'first_chunk'"):
             self.passed_on("mean", "--no-share").wait_for("first_chunk", seconds=3)
 
+    def test_what_limits_what_is_shared(self):
+        self.node("s")
+        for limit in ("none", "0", "300k"):
+            self.start("share", "--state", self.folder / "s", "--direct", "--json", "--upload-limit",
+                       limit, self.film(1000, f"film-{limit}")).wait_for("shared")
+        self.assertEqual(self.status("s")["upstream"], {"measured": 0, "limit": 0, "lifted": False})
+        status, out, _ = programs.run("status", "--state", self.folder / "s")
+        self.assertEqual(status, 0)
+        self.assertIn("Upstream  not seen full so far: what is shared has no limit but --upload-limit\n",
+                      out)
+
     def test_the_network_is_that_of_the_node(self):
         self.node("s")
         s = ["--state", self.folder / "s", "--direct", "--json"]
