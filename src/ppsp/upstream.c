@@ -68,7 +68,7 @@ static uint64_t rate_of_row(const struct ppsp_upstream *u, bool *ret_full) {
     for (unsigned i = 0; i < u->past_count; i++) {
         octets += u->past[i].octets;
         time += u->past[i].time;
-        *ret_full &= u->past[i].full;
+        *ret_full = *ret_full && u->past[i].full;
     }
     return u->past_count == PPSP_UPSTREAM_WINDOWS ? octets * 1000000 / time : 0;
 }
@@ -155,6 +155,7 @@ static void end_window(struct ppsp_upstream *u, cv_usec now) {
     bool row_full;
     uint64_t rate = rate_of_row(u, &row_full);
     bool measured = rate && row_full;
+    look_back(u, hour(u, now));
     if (measured || (u->measured && rate > u->measured))
         note(u, now, rate);
     u->granted_rate = u->granted * 1000000 / time;

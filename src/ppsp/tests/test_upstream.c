@@ -373,6 +373,18 @@ Test(ppsp_upstream, the_most_of_the_newest_hours_counts_as_a_model_that_forgets_
     }
 }
 
+Test(ppsp_upstream, after_a_month_that_showed_nothing_there_is_no_limit) {
+    struct pair p = pair();
+    take(&p, 1000000, 2000000, CV_SEC(10));
+    p.now += 29 * 24 * HOUR;
+    take(&p, 1000000, 600000, CV_SEC(10));
+    cr_expect(near(p.u.measured, 1000000));
+    p.now += 2 * 24 * HOUR;
+    take(&p, 1000000, 600000, CV_SEC(10));
+    cr_expect_eq(p.u.measured, 0);
+    cr_expect_null(ppsp_upstream_bucket(&p.u, p.now, CHUNK));
+}
+
 Test(ppsp_upstream, it_comes_back_after_a_start_and_nothing_damaged_does) {
     uint8_t saved[PPSP_UPSTREAM_SAVED], other[PPSP_UPSTREAM_SAVED];
     struct pair p = pair(), q = pair();
