@@ -419,6 +419,14 @@ Test(ppsp_upstream, it_comes_back_after_a_start_and_nothing_damaged_does) {
         cr_expect_eq(q.u.measured, 0, "row %u", i);
         cr_expect_null(ppsp_upstream_bucket(&q.u, p.now, CHUNK));
     }
+    memcpy(other, saved, len);
+    memset(other + 2 + 4, 0, 8); /* a line that carries nothing */
+    cr_expect_not(ppsp_upstream_restore(&q.u, other, len));
+    uint8_t many[2 + (PPSP_UPSTREAM_HOURS + 1) * 12] = {1, PPSP_UPSTREAM_HOURS + 1};
+    memcpy(many + 2, saved + 2, len - 2);
+    many[sizeof many - 8] = 1; /* and one of hour 0 */
+    cr_expect_not(ppsp_upstream_restore(&q.u, many, sizeof many));
+    cr_expect_eq(q.u.measured, 0);
     /* Forty days later, and with a clock that is a year slow: nothing that counts. */
     ppsp_upstream_init(&q.u, at(p.now + 40 * 24 * HOUR));
     cr_expect(ppsp_upstream_restore(&q.u, saved, len));
