@@ -190,8 +190,8 @@ struct node_swarm_config {
     const uint8_t *certificate;
     size_t certificate_len;
     /* Octets a second. 0: with all others that say so, what node_config.spare_upstream leaves
-     * of our line; the source of a live swarm, which cannot wait, has no limit then.
-     * PPSP_UNLIMITED: none. */
+     * of our line; the source of a live swarm, which cannot wait, and a constant rate have no
+     * limit then. PPSP_UNLIMITED: none. */
     uint64_t upload_limit;
     uint64_t download_limit; /* octets of content a second; 0: none */
     /* HIDDEN only: 2, 4, 8 or 16 Mbit/s that its circuits carry from the first to the last

@@ -153,6 +153,7 @@ enum cv_err node_swarm_open(struct node *n, struct cv_now now, const struct node
         .store_ctx = cfg->store_ctx,
         .upload_limit = node_upstream_limit(cfg),
         .download_limit = cfg->download_limit,
+        .unmeasured = cfg->constant_rate || cfg->mode == NODE_SWARM_EXIT,
         .serve = cfg->complete || !(n->cfg.no_share || cfg->no_share),
         .open = direct,
         .pex = direct,

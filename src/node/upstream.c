@@ -2,7 +2,13 @@
  * What our line carries, and what swarms may use of it, is one for all engines of
  * swarms (ppsp/upstream.h). A node on loopback has no line.
  */
+#include <assert.h>
+
 #include "node/state.h"
+#include "tunnel/limits.h"
+
+static_assert((int)PPSP_UPSTREAM_WAYS_OF_ONE >= (int)TUN_MEETINGS_MAX,
+              "all may be with one seeder");
 
 struct ppsp_upstream *node_upstream(struct node *n) {
     return n->cfg.spare_upstream && !n->cfg.loopback ? &n->upstream : NULL;
@@ -24,5 +30,7 @@ void node_upstream_save(struct node *n) {
 
 uint64_t node_upstream_limit(const struct node_swarm_config *cfg) {
     bool source = cfg->uri.kind == NODE_URI_LIVE && cfg->complete;
-    return source && !cfg->upload_limit ? PPSP_UNLIMITED : cfg->upload_limit;
+    if (cfg->upload_limit)
+        return cfg->upload_limit;
+    return source || cfg->constant_rate ? PPSP_UNLIMITED : 0;
 }

@@ -329,7 +329,7 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     c->ack_at = CV_USEC_NEVER;
     c->window = FIRST_WINDOW;
     c->ask_at = c->idle_until = 0;
-    c->send_at = 0;
+    c->send_at = c->held_until = 0;
     c->news_seen = s->news_count;
     c->tell_from = 0;
     c->tell_again_at = CV_USEC_NEVER;
@@ -341,7 +341,7 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     c->pex_expected = 0;
     c->pex_ask_at = now;
     uint32_t mss = (uint32_t)(4 + PPSP_DATA_OVERHEAD(s->config.addressing)) + s->config.chunk_size;
-    c->way = (struct ppsp_way){0};
+    c->way = ppsp_upstream_way(&c->endpoint, &s->circuits);
     ppsp_ledbat_init(&c->cc, mss, c->hidden ? PPSP_LEDBAT_TARGET_HIDDEN : PPSP_LEDBAT_TARGET, now);
     if (p->config.ledbat_plus)
         ppsp_ledbat_plus(&c->cc);

@@ -185,6 +185,7 @@ struct ppsp_swarm {
     cv_usec slots_at, luck_at;
 
     struct cv_tokenbucket upload, download;
+    struct ppsp_crowd circuits;
     uint64_t up, down, wasted;
     uint64_t legacy;   /* window of a hidden channel that ended, for who comes in its place, */
     cv_usec legacy_at; /* and when it was heard last */
@@ -312,6 +313,7 @@ struct ppsp_channel {
     struct ppsp_ledbat cc;
     struct ppsp_way way;
     cv_usec send_at;               /* pacing: not before */
+    cv_usec held_until;            /* its turn under an upload limit: not before */
     uint64_t withheld;             /* asked for, not sent on purpose; NONE */
     uint8_t false_acks;            /* of those in a row that it acknowledged all the same */
     struct ppsp_flight gone;       /* sent, given up, not acknowledged since */

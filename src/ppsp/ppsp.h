@@ -141,6 +141,8 @@ struct ppsp_swarm_config {
     /* Octets of content a second; 0: none, and then the measured line's holds (upstream.h);
      * PPSP_UNLIMITED: not that either. */
     uint64_t upload_limit, download_limit;
+    /* Queues on its ways say nothing of our line: they carry a constant rate, or are one. */
+    bool unmeasured;
     bool serve; /* give chunks to others */
     bool open;  /* accept handshakes from any UDP endpoint */
     bool pex;   /* tell UDP peers of each other, and call whom they

@@ -190,9 +190,9 @@ enum cv_err ppsp_serve_ack(struct ppsp_channel *c, cv_usec now, const struct pps
         ppsp_ledbat_rtt(&c->cc, cv_usec_since(now, t.at));
     ppsp_ledbat_acked(&c->cc, now, (uint64_t)t.chunks * c->cc.mss);
     if (s->p->config.upstream)
-        ppsp_upstream_passed(s->p->config.upstream, now, &c->way,
-                             (uint64_t)t.chunks * s->config.chunk_size,
-                             ppsp_ledbat_full(&c->cc, now), s->config.upload_limit != 0);
+        ppsp_upstream_passed(
+            s->p->config.upstream, now, &c->way, (uint64_t)t.chunks * s->config.chunk_size,
+            !s->config.unmeasured && ppsp_ledbat_full(&c->cc, now), s->config.upload_limit != 0);
     return CV_ERR_OK;
 }
 
@@ -408,25 +408,33 @@ static enum cv_err send_chunks(struct ppsp_channel *c, cv_usec now, struct cv_ba
     return err;
 }
 
-/* What a limit lets go of n chunks: small equal portions, and by lot who comes next, which
- * are equal shares. 0: later. */
+/* What a limit lets go of n chunks. All wait for the same, whatever they ask for and however
+ * often they speak: until a portion can be there, and by lot a while longer. Who comes then
+ * takes what there is, up to a portion: equal shares. 0: later. */
 static uint32_t portion(struct ppsp_channel *c, cv_usec now, uint32_t n) {
     struct ppsp_swarm *s = c->swarm;
-    uint32_t size = s->config.chunk_size;
-    bool granted = s->config.upload_limit != 0;
+    struct ppsp_upstream *shared = s->config.upload_limit ? NULL : s->p->config.upstream;
     struct cv_tokenbucket *from = &s->upload;
-    if (!granted && s->p->config.upstream)
-        from = ppsp_upstream_bucket(s->p->config.upstream, now, size);
+    uint64_t size = s->config.chunk_size, unit = size;
+    if (shared) {
+        from = ppsp_upstream_bucket(shared, now, s->config.chunk_size);
+        unit = shared->chunk; /* small chunks would leave nothing to large ones */
+    }
     if (!from || from->rate == UINT64_MAX)
         return n;
-    uint64_t most = granted ? PORTION : from->burst / 2 / size; /* a fast line wants more at once */
-    n = n < most ? n : (uint32_t)most;
-    if (cv_tokenbucket_take(from, now, (uint64_t)n * size))
+    if (now >= c->held_until && cv_tokenbucket_ready(from, now, unit) <= now) {
+        uint64_t most = from->level < PORTION * unit ? from->level : PORTION * unit;
+        n = n < most / size ? n : (uint32_t)(most / size);
+        (void)cv_tokenbucket_take(from, now, n * size);
         return n;
-    cv_usec at = cv_tokenbucket_ready(from, now, (uint64_t)n * size);
-    c->send_at = cv_usec_add(at, cv_rng_below(s->p->rng, at - now + CV_MSEC(1)));
-    if (!granted)
-        ppsp_upstream_held(s->p->config.upstream);
+    }
+    if (now >= c->held_until) {
+        cv_usec at = cv_tokenbucket_ready(from, now, PORTION * unit);
+        c->held_until = cv_usec_add(at, cv_rng_below(s->p->rng, at - now + CV_MSEC(1)));
+        if (shared)
+            ppsp_upstream_held(shared, &c->way);
+    }
+    c->send_at = c->held_until;
     return 0;
 }
 

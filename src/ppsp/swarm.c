@@ -305,6 +305,9 @@ void ppsp_swarm_limits(struct ppsp *p, struct cv_now now, cv_handle swarm, uint6
     s->config.upload_limit = upload_limit;
     bucket(&s->upload, upload_limit, s->config.chunk_size, now.mono);
     bucket(&s->download, download_limit, s->config.chunk_size, now.mono);
+    struct ppsp_channel *c;
+    TAILQ_FOREACH(c, &s->channels, of_swarm)
+    c->held_until = 0; /* it waited for another limit */
     ppsp_swarm_wake(s);
 }
 

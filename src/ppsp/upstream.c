@@ -7,10 +7,12 @@
 enum {
     VERSION = 1,
     HOUR_S = 3600,
-    WAYS = 2,        /* full at the same time: then it is the line that they share */
+    PEERS = 2,       /* with full ways at the same time: then it is our line */
     BURST_PART = 20, /* of a second */
     CHUNKS = 8,      /* the bucket holds at least (swarm.c) */
     LEAST = 16384,   /* octets of a window that says anything */
+    NOISE = 16,      /* part of a rate that is no difference */
+    SUBNET6 = 8,     /* octets of an IPv6 address: behind them stands one household */
 };
 
 void ppsp_upstream_init(struct ppsp_upstream *u, struct cv_now now) {
@@ -18,11 +20,11 @@ void ppsp_upstream_init(struct ppsp_upstream *u, struct cv_now now) {
         .hour_began = now.wall - (int64_t)(now.mono / CV_SEC(1)),
         .window = 1,
         .began = now.mono,
-        .least = CHUNKS * 1024,
+        .chunk = 1024,
         .lifted_at = now.mono,
         .lift_wait = PPSP_UPSTREAM_LIFT_FIRST,
     };
-    cv_tokenbucket_init(&u->bucket, UINT64_MAX, u->least, now.mono);
+    cv_tokenbucket_init(&u->bucket, UINT64_MAX, 0, now.mono);
 }
 
 /* By the clock as it was at the start: one that jumps makes no hours. */
@@ -57,7 +59,17 @@ static void note(struct ppsp_upstream *u, cv_usec now, uint64_t rate) {
     }
     if (rate > u->hours[0].rate)
         u->hours[0].rate = rate;
+    u->known = true;
     look_back(u, at);
+}
+
+/* The line carries more than was ever measured, and is not full: how much is not known. */
+static void refuted(struct ppsp_upstream *u, cv_usec now) {
+    u->count = 0;
+    u->measured = 0;
+    u->lifted = false;
+    u->lifted_at = now;
+    u->lift_wait = PPSP_UPSTREAM_LIFT_FIRST;
 }
 
 /* Octets a second of the newest windows; 0: there are not enough. */
@@ -91,7 +103,8 @@ static void limit(struct ppsp_upstream *u, cv_usec now) {
     }
     rate = rate > u->granted_rate ? rate - u->granted_rate : 0;
     rate = rate < PPSP_UPSTREAM_FLOOR ? PPSP_UPSTREAM_FLOOR : rate;
-    burst = rate / BURST_PART > u->least ? rate / BURST_PART : u->least;
+    burst = (uint64_t)CHUNKS * u->chunk;
+    burst = rate / BURST_PART > burst ? rate / BURST_PART : burst;
     if (u->bucket.rate == UINT64_MAX) {
         cv_tokenbucket_init(&u->bucket, rate, burst, now);
         return;
@@ -112,7 +125,7 @@ static void lift(struct ppsp_upstream *u, cv_usec now) {
 }
 
 static void lower(struct ppsp_upstream *u, cv_usec now) {
-    bool grown = u->measured > u->lifted_from + u->lifted_from / 16;
+    bool grown = u->measured > u->lifted_from + u->lifted_from / NOISE;
     u->lifted = false;
     u->lifted_at = now;
     u->lift_wait = grown ? PPSP_UPSTREAM_LIFT_FIRST : 2 * u->lift_wait;
@@ -122,7 +135,7 @@ static void lower(struct ppsp_upstream *u, cv_usec now) {
 
 static void lift_or_lower(struct ppsp_upstream *u, cv_usec now, uint64_t rate, bool measured) {
     if (u->lifted) {
-        if (rate > u->lifted_best + u->lifted_best / 16) {
+        if (rate > u->lifted_best + u->lifted_best / NOISE) {
             u->lifted_best = rate;
             u->grown_at = now;
         }
@@ -136,12 +149,54 @@ static void lift_or_lower(struct ppsp_upstream *u, cv_usec now, uint64_t rate, b
         lift(u, now);
 }
 
+/* ---- who is behind full ways ------------------------------------------------------------- */
+
+struct ppsp_way ppsp_upstream_way(const struct cv_endpoint *peer, struct ppsp_crowd *circuits) {
+    bool udp = peer->kind == CV_ENDPOINT_UDP;
+    struct ppsp_way way = {.crowd = udp ? NULL : circuits};
+    if (udp)
+        way.addr = peer->addr;
+    return way;
+}
+
+static bool same_peer(const struct cv_addr *a, const struct cv_addr *b) {
+    return memcmp(a->ip, b->ip, a->family == 6 ? SUBNET6 : sizeof a->ip) == 0;
+}
+
+static void way_is_full(struct ppsp_upstream *u, struct ppsp_way *way) {
+    if (way->full_in == u->window)
+        return;
+    way->full_in = u->window;
+    struct ppsp_crowd *crowd = way->crowd;
+    if (!crowd) {
+        bool v6 = way->addr.family == 6;
+        if (u->full_at[v6].peers == 0)
+            u->full_at[v6].one = way->addr;
+        else if (same_peer(&u->full_at[v6].one, &way->addr))
+            return;
+        if (u->full_at[v6].peers < PEERS)
+            u->full_at[v6].peers++;
+        return;
+    }
+    if (crowd->window != u->window)
+        *crowd = (struct ppsp_crowd){.window = u->window};
+    crowd->full++;
+    /* Several swarms may be one peer's, too. */
+    unsigned peers = (crowd->full + PPSP_UPSTREAM_WAYS_OF_ONE - 1) / PPSP_UPSTREAM_WAYS_OF_ONE;
+    u->crowd = peers > u->crowd ? peers : u->crowd;
+}
+
+static unsigned peers_full(const struct ppsp_upstream *u) {
+    unsigned by4 = u->full_at[0].peers, by6 = u->full_at[1].peers;
+    return u->crowd + (by4 > by6 ? by4 : by6);
+}
+
 /* ---- windows ------------------------------------------------------------------------ */
 
 static void end_window(struct ppsp_upstream *u, cv_usec now) {
     cv_usec time = now - u->began;
     bool paused = time >= 2 * PPSP_UPSTREAM_WINDOW;
-    bool full = u->full_ways >= WAYS && u->full_octets * 4 >= u->octets * 3 && u->octets >= LEAST;
+    bool full = peers_full(u) >= PEERS && u->full_octets * 4 >= u->octets * 3 && u->octets >= LEAST;
     if (paused) { /* nobody took anything for a while */
         u->past_count = 0;
     } else {
@@ -155,15 +210,17 @@ static void end_window(struct ppsp_upstream *u, cv_usec now) {
     uint64_t rate = rate_of_row(u, &row_full);
     bool measured = rate && row_full;
     look_back(u, hour(u, now));
-    if (measured || (u->measured && rate > u->measured))
+    if (measured)
         note(u, now, rate);
+    else if (u->measured && rate > u->measured + u->measured / NOISE)
+        refuted(u, now);
     u->granted_rate = u->granted * 1000000 / time;
     lift_or_lower(u, now, paused ? 0 : u->octets * 1000000 / time, measured);
     limit(u, now);
     u->window++;
     u->began = now;
     u->octets = u->full_octets = u->granted = 0;
-    u->full_ways = 0;
+    u->crowd = u->full_at[0].peers = u->full_at[1].peers = 0;
     u->held = false;
 }
 
@@ -183,30 +240,30 @@ void ppsp_upstream_passed(struct ppsp_upstream *u, cv_usec now, struct ppsp_way 
     if (!full)
         return;
     u->full_octets += octets;
-    if (way->full_in != u->window)
-        u->full_ways++;
-    way->full_in = u->window;
+    way_is_full(u, way);
 }
 
 struct cv_tokenbucket *ppsp_upstream_bucket(struct ppsp_upstream *u, cv_usec now,
                                             uint32_t chunk_size) {
     roll(u, now);
-    if ((uint64_t)CHUNKS * chunk_size > u->least) {
-        u->least = (uint64_t)CHUNKS * chunk_size;
+    if (chunk_size > u->chunk) {
+        u->chunk = chunk_size;
         limit(u, now);
     }
     return u->bucket.rate == UINT64_MAX ? NULL : &u->bucket;
 }
 
-void ppsp_upstream_held(struct ppsp_upstream *u) {
+void ppsp_upstream_held(struct ppsp_upstream *u, struct ppsp_way *way) {
     u->held = true;
+    if (!way->known) /* it may get nothing before the limit is lifted */
+        u->somebody_new = way->known = true;
 }
 
 /* ---- from one start to the next ------------------------------------------------------- */
 
 size_t ppsp_upstream_save(const struct ppsp_upstream *u, uint8_t ret[PPSP_UPSTREAM_SAVED]) {
     struct cv_wr w = cv_wr_init(ret, PPSP_UPSTREAM_SAVED);
-    if (!u->count)
+    if (!u->known)
         return 0;
     cv_wr_u8(&w, VERSION);
     cv_wr_u8(&w, (uint8_t)u->count);
@@ -232,6 +289,7 @@ bool ppsp_upstream_restore(struct ppsp_upstream *u, const uint8_t *saved, size_t
             u->hours[i].rate > UINT64_MAX / 1000000)
             return false;
     u->count = count;
+    u->known = true;
     look_back(u, hour(u, u->began));
     limit(u, u->began);
     return true;

@@ -4,23 +4,26 @@
  *
  * Nobody tells us what the line carries. It shows when it is full: LEDBAT sees a queue
  * that stands (ledbat.h), and what is acknowledged meanwhile is all that passes. One peer
- * whose way is full may have a slow way of his own; so the line counts as full only while at
- * least two ways are, and these have most of what passes. Until that was seen there is no
- * limit. A limit hides what it is there for: below it no queue forms, and a line that became
- * faster would never be found out. So while it holds something back it is lifted now
+ * may have a slow line of his own; so ours counts as full only while the ways of at least two
+ * peers are, and full ways have most of what passes. Who stands behind a way is known by his
+ * address alone, of an IPv6 address by its /64; behind circuits nobody is known, and up to
+ * PPSP_UPSTREAM_WAYS_OF_ONE ways of one swarm may be one peer's. Until that was seen there is
+ * no limit. A limit hides what it is there for: below it no queue forms, and a line that
+ * became faster would never be found out. So while it holds something back it is lifted now
  * and then, until the line is full again or carries no more.
  *
  * The measure is the most of the newest PPSP_UPSTREAM_HOURS hours in which the line was
- * full at all, none older than PPSP_UPSTREAM_DAYS days. What passes beyond it is believed
- * at once, full or not. What passes below it is believed when the hours that say more
- * are forgotten: others on the line, or peers with slow ways, look the same, and a limit that is
- * too high costs nothing that LEDBAT does not give way to by itself.
+ * full at all, none older than PPSP_UPSTREAM_DAYS days. When more passes than that, and the line
+ * is not full, then it was wrong, and nothing is known until the line is full again: half of
+ * what a line carries is no measure of it. What passes below it is believed when the hours
+ * that say more are forgotten: others on the line, or peers with slow lines, look the same,
+ * and a limit that is too high costs nothing that LEDBAT does not give way to by itself.
  *
  * Units: octets of content a second, as an upload limit counts them; what goes on the wire
  * besides is in proportion. Several engines may share one (ppsp_config.upstream). No memory of
  * its own, no I/O; `now` never goes backwards. A peer that acknowledges what it did not get
- * or makes up delays can lift the measure, or be one of two that hold it down
- * while nobody else takes anything: PPSP_UPSTREAM_FLOOR is the least.
+ * or makes up delays can end the measure, or be one of two (or, by many circuits, both) that
+ * hold it down while nobody else takes anything: PPSP_UPSTREAM_FLOOR is the least.
  */
 #ifndef CULVERT_PPSP_UPSTREAM_H
 #define CULVERT_PPSP_UPSTREAM_H
@@ -29,6 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/endpoint.h"
 #include "base/time.h"
 #include "base/tokenbucket.h"
 
@@ -38,6 +42,7 @@ enum {
     PPSP_UPSTREAM_HOURS = 8,
     PPSP_UPSTREAM_DAYS = 30,
     PPSP_UPSTREAM_WINDOWS = 4,                          /* full ones in a row are a measurement */
+    PPSP_UPSTREAM_WAYS_OF_ONE = 4,                      /* circuits of one peer, in one swarm */
     PPSP_UPSTREAM_SAVED = 2 + PPSP_UPSTREAM_HOURS * 12, /* octets, at most */
 };
 #define PPSP_UPSTREAM_WINDOW CV_SEC(1)
@@ -49,10 +54,18 @@ enum {
 #define PPSP_UPSTREAM_LIFTED CV_SEC(60)
 #define PPSP_UPSTREAM_STILL  CV_SEC(10)
 
-/* What a channel keeps for it; zeroed when it opens. */
+/* Circuits of a swarm, of which nobody knows whose they are. Its swarm keeps it, zeroed. */
+struct ppsp_crowd {
+    uint64_t window; /* in which .. */
+    unsigned full;   /* .. so many of them were */
+};
+
+/* What a channel keeps for it; made when it opens. */
 struct ppsp_way {
     bool known;
-    uint64_t full_in; /* the window that it was full in last; 0: none */
+    uint64_t full_in;         /* the window that it was full in last; 0: none */
+    struct ppsp_crowd *crowd; /* borrowed; NULL: the peer has an address */
+    struct cv_addr addr;
 };
 
 struct ppsp_upstream {
@@ -68,7 +81,11 @@ struct ppsp_upstream {
     cv_usec began;
     uint64_t octets, full_octets, granted; /* granted: of swarms with limits of their own */
     uint64_t granted_rate;
-    unsigned full_ways;
+    unsigned crowd; /* peers that full circuits stand for, at least */
+    struct {
+        struct cv_addr one;
+        unsigned peers; /* 0, 1, or 2: as many or more */
+    } full_at[2];       /* by IPv4, by IPv6: whoever has both is one peer */
     struct {
         uint64_t octets;
         cv_usec time;
@@ -77,8 +94,9 @@ struct ppsp_upstream {
     unsigned past_count;           /* one after the other, without a pause */
 
     struct cv_tokenbucket bucket; /* UINT64_MAX: no limit */
-    uint64_t least;               /* octets that the bucket holds at least */
-    bool held;                    /* it made somebody wait in this window */
+    uint32_t chunk; /* octets of the largest: all wait until so much is there (serve.c) */
+    bool known;     /* something was measured, now or before */
+    bool held;      /* it made somebody wait in this window */
 
     bool somebody_new;            /* since the limit was lifted last */
     cv_usec lifted_at, lift_wait; /* the last time, .. and until the next */
@@ -89,6 +107,9 @@ struct ppsp_upstream {
 
 void ppsp_upstream_init(struct ppsp_upstream *u, struct cv_now now);
 
+/* `circuits`: of the swarm, borrowed as long as the way is used. */
+struct ppsp_way ppsp_upstream_way(const struct cv_endpoint *peer, struct ppsp_crowd *circuits);
+
 /* So many octets of a channel were acknowledged. `full`: ppsp_ledbat_full() of it.
  * `granted`: its swarm has a limit of its own, or none on purpose. */
 void ppsp_upstream_passed(struct ppsp_upstream *u, cv_usec now, struct ppsp_way *way,
@@ -98,14 +119,15 @@ void ppsp_upstream_passed(struct ppsp_upstream *u, cv_usec now, struct ppsp_way 
  * octets; NULL: there is no limit now. */
 struct cv_tokenbucket *ppsp_upstream_bucket(struct ppsp_upstream *u, cv_usec now,
                                             uint32_t chunk_size);
-/* There was not enough in it. */
-void ppsp_upstream_held(struct ppsp_upstream *u);
+/* There was not enough in it for this one. */
+void ppsp_upstream_held(struct ppsp_upstream *u, struct ppsp_way *way);
 
 /* Octets a second; 0: not measured, no limit. The limit is that which holds while it is not
  * lifted, all swarms without one of their own together. */
 uint64_t ppsp_upstream_limit(const struct ppsp_upstream *u);
 
-/* For the next start: the octets written, at most PPSP_UPSTREAM_SAVED; 0: nothing was seen. */
+/* For the next start: the octets written, at most PPSP_UPSTREAM_SAVED; 0: nothing was seen,
+ * now or before. */
 size_t ppsp_upstream_save(const struct ppsp_upstream *u, uint8_t ret[PPSP_UPSTREAM_SAVED]);
 /* Right after ppsp_upstream_init(). Hours that are too old, or in the future, are left out.
  * False: damaged, and nothing of it is used. */

@@ -92,7 +92,7 @@ const struct scenario scenarios[] = {
      "a film over the hidden path between close neighbours: no circuit is too full for a burst",
      scenario_near, 2},
     {"upstream", "what the line carries is found out, and a fifth of it is left free",
-     scenario_upstream, 3},
+     scenario_upstream, 4},
     {"village", "sixty relays find each other, and a film goes over the hidden path",
      scenario_village, 1},
     {"village_six", "the same where all addresses are of IPv6", scenario_village_six, 1},

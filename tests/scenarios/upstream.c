@@ -1,18 +1,20 @@
 /*
  * A seeder finds out what its line carries and leaves a fifth of it free, then that it became
- * twice as fast; and remembers over a restart. By seed: two viewers of a direct swarm, one who
- * comes by several circuits, and a seeder who was told to use all there is.
+ * twice as fast; and remembers over a restart. By seed: two viewers of a direct swarm, three
+ * of a hidden one, each by several circuits, and a seeder who was told to use all there is.
+ * And one hidden viewer, whose own line is slow: his ways are full, and nothing is measured.
  */
 #include <stdio.h>
 
 #include "scenarios/scenario.h"
 #include "scenarios/world.h"
 
-enum { RATE = 2000000, FILM = 14 << 20, RELAYS = 8, KINDS = 3 };
+enum { RATE = 2000000, FILM = 14 << 20, RELAYS = 8, VIEWERS = 3 };
+enum kind { DIRECT, HIDDEN, UNLIMITED, SLOW_VIEWER, KINDS };
 
 struct scene {
     struct world *w;
-    struct world_node *seeder, *viewer[2];
+    struct world_node *seeder, *viewer[VIEWERS];
     unsigned viewers;
     double part; /* of what goes on the wire is content */
 };
@@ -65,7 +67,6 @@ static bool open_direct(struct scene *c, uint64_t limit) {
     for (unsigned i = 0; i < 2; i++)
         c->viewer[i] = world_node_new(c->w, &(struct world_node_config){.direct = true});
     world_links(c->w, CV_MSEC(15), CV_MSEC(25), 0);
-    line(c, RATE);
     world_open_with(c->seeder, film, WORLD_SEEDER, &cfg);
     cfg =
         (struct node_swarm_config){.mode = NODE_SWARM_DIRECT, .fetch_all = true, .no_share = true};
@@ -80,32 +81,53 @@ static bool open_direct(struct scene *c, uint64_t limit) {
     return true;
 }
 
-static bool open_hidden(struct scene *c) {
+static bool open_hidden(struct scene *c, unsigned viewers) {
     struct sim *s = c->w->sim;
     const struct world_film *film = world_film_new(c->w, FILM);
-    c->viewers = 1;
+    c->viewers = viewers;
     c->part = 0.80;
     world_relays(c->w, RELAYS);
     c->seeder = world_node_new(c->w, &(struct world_node_config){.spare_upstream = true});
-    c->viewer[0] = world_node_new(c->w, &(struct world_node_config){0});
+    for (unsigned i = 0; i < viewers; i++)
+        c->viewer[i] = world_node_new(c->w, &(struct world_node_config){0});
     world_links(c->w, CV_MSEC(5), CV_MSEC(15), 0);
     SCENARIO_CHECK(sim_run_while_not(s, world_relays_ready, c->w, CV_SEC(60)), "relays not ready");
     world_open(c->seeder, film, WORLD_SEEDER, 0, false);
     SCENARIO_CHECK(sim_run_while_not(s, world_shared, c->w, CV_SEC(120)), "not shared");
-    line(c, RATE);
-    world_open_with(c->viewer[0], film, WORLD_VIEWER,
-                    &(struct node_swarm_config){.fetch_all = true, .no_share = true});
+    for (unsigned i = 0; i < viewers; i++)
+        world_open_with(c->viewer[i], film, WORLD_VIEWER,
+                        &(struct node_swarm_config){.fetch_all = true, .no_share = true});
+    return true;
+}
+
+/* What he gets shows nothing of the seeder's line, and he gets all that his carries. */
+static bool check_slow(struct scene *c, struct scenario_result *ret) {
+    struct sim *s = c->w->sim;
+    if (!open_hidden(c, 1))
+        return false;
+    sim_access(s, c->viewer[0]->number,
+               &(struct sim_access){.rate_down = RATE, .queue_down = RATE / 8 * 2 / 5});
+    sim_run(s, sim_now(s) + CV_SEC(10));
+    double all = used(c, RATE, CV_SEC(30));
+    snprintf(ret->note, sizeof ret->note, "%.1f %% of the viewer's line used", all);
+    SCENARIO_CHECK(status(c).upstream == 0, "measured %llu; %s",
+                   (unsigned long long)status(c).upstream, ret->note);
+    SCENARIO_CHECK(all >= 85, "%s", ret->note);
     return true;
 }
 
 static bool check(struct scene *c, uint64_t seed, struct scenario_result *ret) {
     struct sim *s = c->w->sim;
-    unsigned kind = (unsigned)(seed % KINDS);
-    if (!(kind == 1 ? open_hidden(c) : open_direct(c, kind == 2 ? PPSP_UNLIMITED : 0)))
+    enum kind kind = (enum kind)(seed % KINDS);
+    if (kind == SLOW_VIEWER)
+        return check_slow(c, ret);
+    if (!(kind == HIDDEN ? open_hidden(c, VIEWERS)
+                         : open_direct(c, kind == UNLIMITED ? PPSP_UNLIMITED : 0)))
         return false;
+    line(c, RATE);
     sim_run(s, sim_now(s) + CV_SEC(25));
     double seen = percent(c, status(c).upstream, RATE);
-    if (kind != 2)
+    if (kind != UNLIMITED)
         SCENARIO_CHECK(held(c), "not lifted in time, measured %.1f %%", seen);
     double one = used(c, RATE, CV_SEC(15));
 
@@ -123,7 +145,7 @@ static bool check(struct scene *c, uint64_t seed, struct scenario_result *ret) {
     snprintf(ret->note, sizeof ret->note,
              "measured %.1f %%, used %.1f %%; of a line twice as fast %.1f %%", seen, one, twice);
     SCENARIO_CHECK(seen >= 85 && seen <= 103, "%s", ret->note);
-    if (kind == 2)
+    if (kind == UNLIMITED)
         SCENARIO_CHECK(one >= 95, "%s", ret->note);
     else
         SCENARIO_CHECK(one >= 70 && one <= 84, "%s", ret->note);

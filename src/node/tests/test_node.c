@@ -67,24 +67,29 @@ Test(node_node, a_part_of_our_line_is_spared_where_there_is_a_line) {
     }
 }
 
-/* Who broadcasts cannot wait for the rest of the line. */
-Test(node_node, a_source_has_no_limit_that_nobody_gave) {
+/* Who broadcasts cannot wait for the rest of the line, and what a constant rate leaves unused
+ * nobody else can have. */
+Test(node_node, a_source_and_a_constant_rate_have_no_limit_that_nobody_gave) {
     static const struct {
-        uint8_t kind;
+        uint8_t kind, rate;
         bool complete;
         uint64_t given, limit;
     } rows[] = {
-        {NODE_URI_VOD, true, 0, 0},
-        {NODE_URI_VOD, false, 0, 0},
-        {NODE_URI_VOD, true, 5000, 5000},
-        {NODE_URI_VOD, true, PPSP_UNLIMITED, PPSP_UNLIMITED},
-        {NODE_URI_LIVE, false, 0, 0}, /* a viewer */
-        {NODE_URI_LIVE, true, 0, PPSP_UNLIMITED},
-        {NODE_URI_LIVE, true, 5000, 5000},
+        {NODE_URI_VOD, 0, true, 0, 0},
+        {NODE_URI_VOD, 0, false, 0, 0},
+        {NODE_URI_VOD, 0, true, 5000, 5000},
+        {NODE_URI_VOD, 0, true, PPSP_UNLIMITED, PPSP_UNLIMITED},
+        {NODE_URI_VOD, 4, true, 0, PPSP_UNLIMITED},
+        {NODE_URI_VOD, 4, false, 5000, 5000},
+        {NODE_URI_LIVE, 0, false, 0, 0}, /* a viewer */
+        {NODE_URI_LIVE, 0, true, 0, PPSP_UNLIMITED},
+        {NODE_URI_LIVE, 0, true, 5000, 5000},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct node_swarm_config c = {
-            .uri.kind = rows[i].kind, .complete = rows[i].complete, .upload_limit = rows[i].given};
+        struct node_swarm_config c = {.uri.kind = rows[i].kind,
+                                      .constant_rate = rows[i].rate,
+                                      .complete = rows[i].complete,
+                                      .upload_limit = rows[i].given};
         cr_expect_eq(node_upstream_limit(&c), rows[i].limit, "row %u", i);
     }
 }

@@ -182,7 +182,8 @@ struct rig {
     struct rig_store store[RIG_ENGINES];
     cv_handle swarm[RIG_ENGINES];
     unsigned engines;
-    bool circuits; /* endpoints are circuits, not addresses */
+    bool circuits;                           /* endpoints are circuits, not addresses */
+    const struct ppsp_config *engine_config; /* of engines that are added; NULL: the usual one */
     struct rig_datagram *head, **tail;
     rig_tap_fn *tap;
     void *tap_ctx;
@@ -272,7 +273,7 @@ static inline void rig_free(struct rig *r) {
 static inline unsigned rig_add(struct rig *r, bool seeder) {
     unsigned i = r->engines++;
     assert(i < RIG_ENGINES);
-    r->engine[i] = ppsp_new(NULL, &r->rng[i]);
+    r->engine[i] = ppsp_new(r->engine_config, &r->rng[i]);
     assert(r->engine[i]);
     rig_store_init(&r->store[i], r->config.chunk_size, cv_sha_len(r->config.hash),
                    r->octets_content);

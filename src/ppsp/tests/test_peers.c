@@ -245,6 +245,141 @@ Test(ppsp_peers, REQUEST_1_many_viewers_of_one_seeder_get_equal_shares) {
     rig_free(r);
 }
 
+/* ---- who asks for little, and often -------------------------------------------------- */
+
+/* A peer at the last place of a rig, with whole datagrams made here. It asks for one chunk
+ * at a time, every millisecond, and acknowledges what comes. */
+struct nibbler {
+    struct raw *raw;
+    uint64_t got, next;
+    unsigned pieces; /* of one datagram */
+    uint64_t due[64];
+    unsigned dues;
+};
+
+static bool hear(struct rig *r, unsigned from, unsigned to, uint8_t *data, size_t len) {
+    struct nibbler *n = r->tap_ctx;
+    struct raw *w = n->raw;
+    if (from != 0 || to != RAW_PLACE)
+        return true;
+    memcpy(w->heard[0], data, len);
+    w->lens[0] = len;
+    w->count = 1;
+    static struct raw_message m[RAW_MESSAGES];
+    size_t messages = raw_messages(w, m);
+    for (size_t i = 0; i < messages; i++)
+        if (m[i].type == PPSP_MSG_DATA && n->dues < 64) {
+            n->due[n->dues++] = m[i].range.first;
+            n->got += m[i].len;
+        }
+    return false;
+}
+
+static void nibble(struct nibbler *n, uint64_t chunks) {
+    struct ppsp_chunkspec spec = raw_spec(n->raw);
+    struct cv_wr d = raw_datagram(n->raw);
+    for (unsigned i = 0; i < n->dues; i++) {
+        struct ppsp_ack ack = {.chunks = {n->due[i], n->due[i]}, .delay = 1000};
+        ppsp_ack_write(&d, &spec, &ack);
+    }
+    n->dues = 0;
+    for (unsigned i = 0; i < n->pieces; i++, n->next = (n->next + 2) % chunks)
+        raw_put_range(n->raw, &d, PPSP_MSG_REQUEST, n->next, n->next);
+    (void)raw_send(n->raw, &d);
+}
+
+/* A line that was measured before; 0: it was not. */
+static void line_of(struct ppsp_upstream *u, struct cv_now now, uint64_t octets_s) {
+    uint8_t saved[PPSP_UPSTREAM_SAVED];
+    struct cv_wr w = cv_wr_init(saved, sizeof saved);
+    cv_wr_u8(&w, 1);
+    cv_wr_u8(&w, octets_s != 0);
+    if (octets_s) {
+        cv_wr_le32(&w, (uint32_t)(now.wall / 3600));
+        cv_wr_le64(&w, octets_s);
+    }
+    ppsp_upstream_init(u, now);
+    cr_assert(ppsp_upstream_restore(u, saved, cv_wr_len(&w)));
+}
+
+/* What a limit lets through goes in equal shares to who asks for much and who asks for single
+ * chunks without a pause. */
+Test(ppsp_peers, REQUEST_1_asking_for_single_chunks_takes_nothing_from_others) {
+    static const struct {
+        uint64_t own, measured; /* octets a second: a limit by hand, or 80 % of the line */
+    } rows[] = {{100 * 1024, 0}, {0, 160 * 1024}, {0, 1280 * 1024}};
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        enum { CHUNKS = 14000 };
+        uint64_t limit = rows[i].own + rows[i].measured / 10 * 8;
+        struct rig *r = rig_new(1 + i, CHUNKS * 1024, 1024, CV_SHA256);
+        struct ppsp_upstream line;
+        struct ppsp_config engine = ppsp_defaults;
+        line_of(&line, rig_now(r), rows[i].measured);
+        engine.upstream = &line;
+        r->engine_config = &engine;
+        r->config.upload_limit = rows[i].own;
+        rig_add(r, true);
+        r->config.upload_limit = 0;
+        r->config.serve = false;
+        r->engine_config = NULL;
+        unsigned v = rig_add(r, false);
+        rig_connect(r, v, 0, true);
+        struct nibbler n = {.raw = raw_new(r, 0), .pieces = 2};
+        cr_assert(raw_call(n.raw));
+        cr_assert_eq(raw_send_hex(n.raw, ""), CV_ERR_OK);
+        r->tap = hear;
+        r->tap_ctx = &n;
+        struct ppsp_stats before, st;
+        uint64_t got = 0;
+        for (unsigned ms = 0; ms < 9000; ms++) {
+            if (ms == 1000) {
+                cr_assert_eq(ppsp_stats(r->engine[v], r->swarm[v], &before), CV_ERR_OK);
+                got = n.got;
+            }
+            nibble(&n, CHUNKS);
+            rig_run(r, CV_MSEC(1));
+        }
+        cr_assert_eq(ppsp_stats(r->engine[v], r->swarm[v], &st), CV_ERR_OK);
+        double little = (double)(n.got - got) / (double)(8 * limit);
+        double much = (double)(st.down - before.down) / (double)(8 * limit);
+        cr_expect(much >= 0.4 && much <= 0.65, "row %u: %.2f, the other %.2f", i, much, little);
+        cr_expect(little >= 0.35 && little <= 0.6, "row %u: %.2f", i, little);
+        free(n.raw);
+        rig_free(r);
+    }
+}
+
+/* A measured line's limit in equal shares to swarms whose chunks are small and large. */
+Test(ppsp_peers, small_chunks_take_nothing_from_large_ones) {
+    enum { OCTETS = 3000 * 1024, SWARMS = 2, RATE = 160 * 1024 };
+    struct ppsp_upstream line;
+    struct ppsp_config engine = ppsp_defaults;
+    struct rig *r[SWARMS];
+    for (unsigned i = 0; i < SWARMS; i++) {
+        r[i] = rig_new(1 + i, OCTETS, i ? 1280 : 512, CV_SHA256);
+        if (i == 0)
+            line_of(&line, rig_now(r[i]), RATE);
+        engine.upstream = &line;
+        r[i]->engine_config = &engine;
+        rig_add(r[i], true);
+        r[i]->engine_config = NULL;
+        r[i]->config.serve = false;
+        rig_connect(r[i], rig_add(r[i], false), 0, true);
+    }
+    for (unsigned ms = 0; ms < 12000; ms++)
+        for (unsigned i = 0; i < SWARMS; i++)
+            rig_run(r[i], CV_MSEC(1));
+    double share[SWARMS];
+    for (unsigned i = 0; i < SWARMS; i++) {
+        struct ppsp_stats st;
+        cr_assert_eq(ppsp_stats(r[i]->engine[1], r[i]->swarm[1], &st), CV_ERR_OK);
+        share[i] = (double)st.down / (12 * RATE / 10 * 8);
+        rig_free(r[i]);
+    }
+    for (unsigned i = 0; i < SWARMS; i++)
+        cr_expect(share[i] >= 0.4 && share[i] <= 0.6, "%.2f and %.2f", share[0], share[1]);
+}
+
 Test(ppsp_peers, statistics_tell_what_happened) {
     struct rig *r = rig_new(1, 1000 * 1024, 1024, CV_SHA256);
     r->delay = CV_MSEC(10);
