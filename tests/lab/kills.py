@@ -17,16 +17,13 @@ import argparse
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import network  # noqa: E402
-from scene import SECONDS, Failed, Lab  # noqa: E402
+from scene import SECONDS, Failed, perform  # noqa: E402
 
 RELAYS = 12
 BITRATE = 125_000  # octets a second
@@ -162,19 +159,7 @@ def main():
     parser.add_argument("culvert")
     parser.add_argument("dht")
     args = parser.parse_args()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="culvert-kills-"))
-    lab = None
-    try:
-        with network.Network(folder, "culvert-lab") as net:
-            lab = Lab(net, folder, args.culvert, args.dht)
-            try:
-                run(lab, args)
-            finally:
-                lab.end()
-    except Failed as error:
-        print(f"kills: {error}; logs in {folder}", file=sys.stderr)
-        sys.exit(1)
-    shutil.rmtree(folder)
+    perform("kills", lambda lab: run(lab, args), args.culvert, args.dht)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
 """Relays, a seeder and a viewer, each in a network namespace of its own, and questions to
 them: who is on whose way, how much of the film is there."""
 import json
+import pathlib
+import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 
+import network
 from nacl.signing import SigningKey
 
 NAME = "lab"
@@ -110,3 +115,18 @@ class Lab:
             if len(row["path"]) > hop and row["path"][hop] in self.identity:
                 return self.identity[row["path"][hop]]
         return None
+
+
+def perform(name, play, culvert, dht):
+    """Runs play(lab). When it fails the program ends, and the logs stay."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f"culvert-{name}-"))
+    try:
+        with network.Network(folder, "culvert-lab") as net:
+            lab = Lab(net, folder, culvert, dht)
+            try:
+                play(lab)
+            finally:
+                lab.end()
+    except Failed as error:
+        sys.exit(f"{name}: {error}; logs in {folder}")
+    shutil.rmtree(folder)

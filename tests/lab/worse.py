@@ -18,23 +18,19 @@ without a complaint.
 import argparse
 import json
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent / "browser"))
-import network  # noqa: E402
 import timecode  # noqa: E402
 from player import BUFFER, Player  # noqa: E402
-from scene import SECONDS, Failed, Lab  # noqa: E402
+from scene import SECONDS, Failed, perform  # noqa: E402
 
 RELAYS = 12
-PREFIX = "culvert-lab"
 KBIT = 800  # of the film
 LINE = ("250", "0.4", "65536")  # milliseconds, Mbit/s, octets of the queue: of a slow relay
 ROUND = 2 ** timecode.BITS // timecode.RATE + 1  # seconds, in which the numbers come round once
@@ -172,18 +168,7 @@ def main():
     parser.add_argument("culvert")
     parser.add_argument("dht")
     args = parser.parse_args()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="culvert-worse-"))
-    try:
-        with network.Network(folder, PREFIX) as net:
-            lab = Lab(net, folder, args.culvert, args.dht)
-            try:
-                Worse(lab).run(args.only)
-            finally:
-                lab.end()
-    except Failed as error:
-        print(f"worse: {error}; logs in {folder}", file=sys.stderr)
-        sys.exit(1)
-    shutil.rmtree(folder)
+    perform("worse", lambda lab: Worse(lab).run(args.only), args.culvert, args.dht)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "culvert-bench/spawn.h"
@@ -51,6 +52,10 @@ const char *bench_dht(void);
 /* What the running node of a state folder says of itself, added to what others said: cells
  * relayed; of its sockets datagrams and system calls both ways, datagrams lost, buffers. */
 void bench_count(json_t *sums, const char *state);
+
+/* Ascending; of at least one, the one in the middle, which sorts them, too. */
+void bench_sort(double *v, size_t n);
+double bench_median(double *v, size_t n);
 
 /* Adds commit, suite, kernel and buffers. */
 void bench_describe(json_t *o, const struct bench_options *opt);

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -281,11 +280,6 @@ static bool first_chunk(struct owner *o, uint64_t chunk, double *ret_ms) {
     return came;
 }
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 void circuits_measure(const struct world *w, const struct bench_options *opt, unsigned runs,
                       const char *uri, struct circuits_figures *ret) {
     static struct owner o;
@@ -315,8 +309,8 @@ void circuits_measure(const struct world *w, const struct bench_options *opt, un
         rest(&o, 0.025); /* a link takes fifty a second */
     }
     end(&o);
-    qsort(ret->build_ms, wanted, sizeof *ret->build_ms, compare);
-    qsort(ret->rtt_ms, wanted, sizeof *ret->rtt_ms, compare);
-    qsort(ret->first_ms, wanted, sizeof *ret->first_ms, compare);
-    qsort(ret->first_rtts, wanted, sizeof *ret->first_rtts, compare);
+    bench_sort(ret->build_ms, wanted);
+    bench_sort(ret->rtt_ms, wanted);
+    bench_sort(ret->first_ms, wanted);
+    bench_sort(ret->first_rtts, wanted);
 }

@@ -52,16 +52,6 @@ static void *room(size_t n, size_t size) {
     return p;
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, unsigned n) {
-    qsort(v, n, sizeof *v, by_value);
-    return v[n / 2];
-}
-
 /* Of all threads of this process: a busy machine changes it little. */
 static double cpu_now(void) {
     struct timespec t;
@@ -345,10 +335,10 @@ static void flows(json_t *o, struct rep_graph *g) {
         }
         if (hops == REP_FLOW_UNLIMITED)
             break;
-        json_object_set_new(o, "flow_ms", json_real(median(took, TRIES) * 1e3));
+        json_object_set_new(o, "flow_ms", json_real(bench_median(took, TRIES) * 1e3));
         json_object_set_new(o, "flow_ms_max", json_real(took[TRIES - 1] * 1e3));
     }
-    json_object_set_new(o, "maxflow_s", json_real(median(took, TRIES)));
+    json_object_set_new(o, "maxflow_s", json_real(bench_median(took, TRIES)));
     json_object_set_new(o, "maxflow_s_max", json_real(took[TRIES - 1]));
     rep_flow_free(f);
 }
@@ -377,7 +367,7 @@ static void bench_graph(json_t *o, uint32_t rows) {
         must(rep_walks_update(w, g, 0), "walk");
         took[i] = bench_now() - from;
     }
-    json_object_set_new(o, "rerank_ms", json_real(median(took, TRIES) * 1e3));
+    json_object_set_new(o, "rerank_ms", json_real(bench_median(took, TRIES) * 1e3));
     json_object_set_new(o, "rerank_ms_max", json_real(took[TRIES - 1] * 1e3));
     rep_walks_free(w);
     shares = room(rep_graph_count(g), sizeof *shares);

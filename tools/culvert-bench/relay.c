@@ -9,37 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/rng_seeded.h"
 #include "culvert-bench/bench.h"
+#include "culvert-bench/party.h"
 #include "culvert-bench/relay_process.h"
 #include "culvert-bench/relay_workers.h"
-#include "tunnel/engine.h"
-#include "tunnel/relaycmd.h"
 
 enum {
     CLIENTS = 16,
-    NEXTS = RELAY_NEXT_MAX,
+    NEXTS = PARTY_RELAYS_MAX,
     PARTIES = CLIENTS + NEXTS,
     FEW = 10,      /* circuits of the small world */
     BURST = 16,    /* cells of one circuit that arrive together: a third of a segmented send */
     CELLS = 20480, /* of a round, each way */
     ROUNDS_MAX = 64,
-};
-
-static const uint8_t network[TUN_NETWORK_ID] = "benchrly";
-
-struct party {
-    struct tunnel *t;
-    struct cv_addr addr;
-    struct cv_ed25519_secret identity_secret;
-    struct cv_rng_seeded dice;
-    struct cv_rng rng;
-};
-
-/* Both ends of a circuit. */
-struct ends {
-    struct party *client, *next;
-    cv_handle circuit, hop;
 };
 
 struct relay_world {
@@ -48,79 +30,28 @@ struct relay_world {
     struct cv_addr relay_addr;
     struct party party[PARTIES]; /* clients, then relays behind */
     struct tun_relay_ref relay_ref;
-    struct ends *ends;
-    unsigned wanted, ready, open, failed;
-    uint64_t arrived;
+    struct circuits circuits;
     struct cv_rng_seeded dice;
     struct cv_rng rng;
 };
 
 /* ---- the relay's neighbours ---- */
 
-static struct cv_addr address(unsigned i) {
-    return (struct cv_addr){.family = 4, .port = 4000, .ip = {20, (uint8_t)i, 0, 1}};
-}
-
-static void ref_of(struct tun_relay_ref *ret, const uint8_t *raw, size_t len, int64_t wall) {
-    struct tun_descriptor d;
-    if (!raw || tun_descriptor_open(raw, len, network, &d))
-        bench_die("a relay has no descriptor");
-    memset(ret, 0, sizeof *ret);
-    memcpy(ret->identity, d.identity, CV_KEY);
-    ret->day = d.day;
-    memcpy(ret->d, d.digest, sizeof ret->d);
-    memcpy(ret->link_key, d.link_key, CV_KEY);
-    memcpy(ret->onion_key, d.onion_key[tun_onion_key_newest(d.day, wall)], CV_KEY);
-    ret->addr[0] = d.addr[0];
-}
-
-/* Datagrams at either end are counted, and OPEN tells which hop is whose. */
 static void events(struct relay_world *w, struct party *p) {
-    struct tun_event ev;
-    while (tun_poll_event(p->t, &ev)) {
-        if (ev.kind == TUN_EVENT_SAVE)
-            tun_saved(p->t, &w->now, ev.save.which);
-        w->arrived += ev.kind == TUN_EVENT_DATAGRAM || ev.kind == TUN_EVENT_HOP_DATAGRAM;
-        w->ready += ev.kind == TUN_EVENT_CIRCUIT_READY;
-        w->failed += ev.kind == TUN_EVENT_CIRCUIT_DOWN;
-        if (ev.kind != TUN_EVENT_REQUEST || ev.request.len < 2 + sizeof(uint32_t))
-            continue;
-        uint32_t i;
-        memcpy(&i, ev.request.body + 2, sizeof i);
-        if (i >= w->wanted || w->ends[i].hop)
-            continue;
-        w->ends[i].hop = ev.request.hop;
-        w->open++;
-        tun_answer(p->t, &w->now, ev.request.hop, ev.request.transaction, TUN_CMD_OPENED, NULL, 0);
-    }
+    party_events(p, &w->now, &w->circuits);
 }
 
-static void party_start(struct relay_world *w, unsigned i) {
+static void start(struct relay_world *w, unsigned i) {
     struct party *p = &w->party[i];
-    bool relay = i >= CLIENTS;
-    uint8_t seed[CV_KEY] = {(uint8_t)i, 1};
-    p->addr = address(i + 1);
-    cv_ed25519_from_seed(&p->identity_secret, seed);
-    cv_rng_seeded_init(&p->dice, i);
-    p->rng = cv_rng_seeded(&p->dice);
-    struct tun_config cfg = {.relay = relay,
-                             .identity = &p->identity_secret,
-                             .gate = true,
+    struct party_relays *known = &w->relay.post->next;
+    struct tun_config cfg = {.relay = i >= CLIENTS,
                              .links_max = 16,
-                             .circuits_max = w->wanted,
-                             .hops_max = w->wanted};
-    memcpy(cfg.network_id, network, sizeof cfg.network_id);
-    if (relay)
-        cfg.addr[0] = p->addr;
-    p->t = tun_bare_new(&cfg, &p->rng, &w->now);
-    if (!p->t)
-        bench_die("out of memory");
+                             .circuits_max = w->circuits.wanted,
+                             .hops_max = w->circuits.wanted};
+    party_start(p, &cfg, i + 1, (uint8_t)(i + 1), &w->now);
     events(w, p);
-    if (relay) {
-        size_t len;
-        const uint8_t *raw = tun_own_descriptor(p->t, w->now.wall, &len);
-        ref_of(&w->relay.post->next[w->relay.post->nexts++], raw, len, w->now.wall);
-    }
+    if (cfg.relay)
+        party_own_ref(p, w->now.wall, &known->v[known->n++]);
 }
 
 static struct party *party_at(struct relay_world *w, const struct cv_addr *a) {
@@ -193,66 +124,49 @@ static void pass(struct relay_world *w, cv_usec time) {
 /* ---- circuits ---- */
 
 static void build(struct relay_world *w, unsigned i) {
-    struct ends *e = &w->ends[i];
+    struct ends *e = &w->circuits.v[i];
     unsigned next = (i + i / CLIENTS) % NEXTS;
-    struct tun_circuit_plan plan = {.hops = 2};
-    plan.hop[0] = w->relay_ref;
-    plan.hop[1] = w->relay.post->next[next];
     e->client = &w->party[i % CLIENTS];
     e->next = &w->party[CLIENTS + next];
-    if (tun_circuit_build(e->client->t, &w->now, &plan, &e->circuit))
-        bench_die("no circuit");
-}
-
-static void open_end(struct relay_world *w, unsigned i) {
-    uint8_t body[2 + sizeof(uint32_t)] = {sizeof(uint32_t)};
-    uint32_t transaction;
-    memcpy(body + 2, &i, sizeof(uint32_t));
-    if (tun_request(w->ends[i].client->t, &w->now, w->ends[i].circuit, TUN_CMD_OPEN, body,
-                    sizeof body, &transaction))
-        bench_die("no end");
+    ends_build(e, &w->now, &w->relay_ref, &w->relay.post->next.v[next]);
 }
 
 /* Not faster than relays accept new circuits: 50 a second on one link. */
 static void build_all(struct relay_world *w) {
     enum { AT_ONCE = 3, EVERY_MS = 4 };
+    const struct circuits *c = &w->circuits;
     unsigned begun = 0, opened = 0;
-    for (unsigned ms = 0; w->open < w->wanted && ms < 600000; ms += EVERY_MS) {
-        for (unsigned k = 0; k < AT_ONCE && begun < w->wanted; k++)
+    for (unsigned ms = 0; c->open < c->wanted && ms < 600000; ms += EVERY_MS) {
+        for (unsigned k = 0; k < AT_ONCE && begun < c->wanted; k++)
             build(w, begun++);
         pass(w, CV_MSEC(EVERY_MS));
         /* in the order in which they were begun: they are ready in that order, or a
          * little later and are asked again */
-        for (struct tun_circuit_info info; opened < begun; opened++) {
-            const struct ends *e = &w->ends[opened];
-            if (tun_circuit_info(e->client->t, e->circuit, &info) || !info.ready)
-                break;
-            open_end(w, opened);
-        }
+        for (; opened < begun && ends_ready(&c->v[opened]); opened++)
+            ends_open(c, opened, &w->now);
         settle(w);
-        if (w->failed)
-            bench_die("a circuit failed; %u of %u are ready", w->ready, w->wanted);
+        if (c->failed)
+            bench_die("a circuit failed; %u of %u are ready", c->ready, c->wanted);
     }
-    if (w->open < w->wanted)
-        bench_die("%u of %u circuits in ten minutes", w->open, w->wanted);
+    if (c->open < c->wanted)
+        bench_die("%u of %u circuits in ten minutes", c->open, c->wanted);
 }
 
 static void world_start(struct relay_world *w, unsigned circuits) {
     w->now = (struct cv_now){.mono = CV_SEC(1), .wall = 1790000000};
-    w->wanted = circuits;
-    w->ends = calloc(circuits, sizeof *w->ends);
-    if (!w->ends)
+    w->circuits = (struct circuits){.wanted = circuits, .v = calloc(circuits, sizeof(struct ends))};
+    if (!w->circuits.v)
         bench_die("out of memory");
     cv_rng_seeded_init(&w->dice, 7);
     w->rng = cv_rng_seeded(&w->dice);
-    w->relay_addr = address(0);
-    relay_process_start(&w->relay, &w->relay_addr, circuits, w->now, network);
-    ref_of(&w->relay_ref, w->relay.post->descriptor, w->relay.post->descriptor_len, w->now.wall);
+    w->relay_addr = party_address(0);
+    relay_process_start(&w->relay, circuits, w->now);
+    party_ref(w->relay.post->descriptor, w->relay.post->descriptor_len, w->now.wall, &w->relay_ref);
 }
 
 static void world_fill(struct relay_world *w) {
     for (unsigned i = 0; i < PARTIES; i++)
-        party_start(w, i);
+        start(w, i);
     build_all(w);
     /* Answers that relays remember for a while are not of a circuit at rest. */
     for (unsigned i = 0; i < 30; i++)
@@ -262,48 +176,31 @@ static void world_fill(struct relay_world *w) {
 static void world_stop(struct relay_world *w) {
     for (unsigned i = 0; i < PARTIES; i++)
         tun_free(w->party[i].t);
-    free(w->ends);
+    free(w->circuits.v);
     relay_process_end(&w->relay);
 }
 
 /* ---- measuring ---- */
 
-static void send(struct relay_world *w, const struct ends *e, bool forward) {
-    static const uint8_t buf[TUN_MTU_FORWARD];
-    struct cv_endpoint to = cv_endpoint_circuit(forward ? e->circuit : e->hop, 0);
-    if (tun_send(forward ? e->client->t : e->next->t, &w->now, &to, buf, sizeof buf))
-        bench_die("a datagram was not taken");
-}
-
 /* CPU microseconds of the relay for each cell: `burst` of a circuit together, the
  * circuit drawn each time. */
 static double round_us(struct relay_world *w, bool forward, unsigned burst) {
     const struct relay_post *post = w->relay.post;
-    uint64_t arrived = w->arrived, relayed = post->relayed;
+    uint64_t arrived = w->circuits.arrived, relayed = post->relayed;
     double cpu_s = post->cpu_s;
     for (unsigned sent = 0; sent < CELLS;) {
         for (unsigned n = 0; n < RELAY_SLOTS; n += burst, sent += burst) {
-            const struct ends *e = &w->ends[cv_rng_below(&w->rng, w->wanted)];
+            const struct ends *e = &w->circuits.v[cv_rng_below(&w->rng, w->circuits.wanted)];
             for (unsigned k = 0; k < burst; k++)
-                send(w, e, forward);
+                ends_send(e, forward, &w->now);
             if (burst == 1 || n % 64 == 0)
                 (void)collect(w);
         }
         pass(w, 100);
     }
-    if (w->arrived - arrived < CELLS)
-        bench_die("%u of %d cells arrived", (unsigned)(w->arrived - arrived), CELLS);
+    if (w->circuits.arrived - arrived < CELLS)
+        bench_die("%u of %d cells arrived", (unsigned)(w->circuits.arrived - arrived), CELLS);
     return (post->cpu_s - cpu_s) * 1e6 / (double)(post->relayed - relayed);
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, unsigned n) {
-    qsort(v, n, sizeof *v, compare);
-    return v[n / 2];
 }
 
 /* Both ways together, in both worlds. */
@@ -319,8 +216,8 @@ static void measure(struct relay_world *const w[2], unsigned burst, unsigned rou
             for (unsigned back = 0; back < 2; back++)
                 us[i][back][r] = round_us(w[i], !back, burst);
     for (unsigned i = 0; i < 2; i++) {
-        ret->forward[i] = median(us[i][0], rounds);
-        ret->backward[i] = median(us[i][1], rounds);
+        ret->forward[i] = bench_median(us[i][0], rounds);
+        ret->backward[i] = bench_median(us[i][1], rounds);
     }
 }
 

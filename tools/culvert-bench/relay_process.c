@@ -11,19 +11,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "crypto/keys.h"
-#include "crypto/rng_seeded.h"
 #include "culvert-bench/bench.h"
-#include "tunnel/engine.h"
 
 /* One octet each. The end of the pipe is no sign: later processes hold it open. */
 static const char STEP = 's', END = 'e';
 
 struct relay {
-    struct tunnel *t;
+    struct party self;
     struct relay_post *post;
-    struct cv_rng_seeded dice;
-    struct cv_rng rng;
+    struct circuits none;
     cv_usec next;
 };
 
@@ -33,29 +29,8 @@ static double cpu(void) {
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_t day,
-                              struct tun_relay_ref *ret, const uint8_t **ret_descriptor,
-                              size_t *ret_len) {
-    const struct relay *r = ctx;
-    (void)day;
-    (void)ret_descriptor;
-    (void)ret_len;
-    for (unsigned i = 0; i < r->post->nexts; i++) {
-        if (memcmp(r->post->next[i].identity, identity, CV_KEY) == 0) {
-            *ret = r->post->next[i];
-            return CV_ERR_OK;
-        }
-    }
-    return CV_ERR_NOENT;
-}
-
-static const struct tun_user_ops ops = {.find_relay = find_relay};
-
 static void events(struct relay *r) {
-    struct tun_event ev;
-    while (tun_poll_event(r->t, &ev))
-        if (ev.kind == TUN_EVENT_SAVE)
-            tun_saved(r->t, &r->post->now, ev.save.which);
+    party_events(&r->self, &r->post->now, &r->none);
 }
 
 static void step(struct relay *r) {
@@ -63,51 +38,40 @@ static void step(struct relay *r) {
     struct cv_batch b = cv_batch_init(p->arena, RELAY_SLOTS, TUN_DATAGRAM, 0, p->run, RELAY_SLOTS);
     double began = cpu();
     for (unsigned i = 0; i < p->in; i++)
-        (void)tun_on_datagram(r->t, &p->now, &p->from[i], p->datagram[i], TUN_DATAGRAM);
+        (void)tun_on_datagram(r->self.t, &p->now, &p->from[i], p->datagram[i], TUN_DATAGRAM);
     if (r->next <= p->now.mono)
-        tun_on_timeout(r->t, &p->now);
-    p->more = tun_poll_transmit(r->t, &p->now, &b);
+        tun_on_timeout(r->self.t, &p->now);
+    p->more = tun_poll_transmit(r->self.t, &p->now, &b);
     events(r);
-    r->next = tun_next_timeout(r->t);
+    r->next = tun_next_timeout(r->self.t);
     p->cpu_s += cpu() - began;
     p->runs = b.runs_used;
-    p->relayed = tun_counters(r->t)->relayed_cells;
-    p->hops = tun_counters(r->t)->hops;
+    p->relayed = tun_counters(r->self.t)->relayed_cells;
+    p->hops = tun_counters(r->self.t)->hops;
 }
 
 static void descriptor(struct relay *r) {
     struct relay_post *p = r->post;
     events(r);
-    const uint8_t *own = tun_own_descriptor(r->t, p->now.wall, &p->descriptor_len);
+    const uint8_t *own = tun_own_descriptor(r->self.t, p->now.wall, &p->descriptor_len);
     if (own)
         memcpy(p->descriptor, own, p->descriptor_len);
 }
 
-static _Noreturn void serve(struct relay_process *at, const struct cv_addr *addr, uint32_t hops_max,
-                            const uint8_t network_id[8], pid_t parent) {
+static _Noreturn void serve(struct relay_process *at, uint32_t hops_max, pid_t parent) {
     static struct relay r;
-    struct cv_ed25519_secret identity_secret;
-    uint8_t seed[CV_KEY] = "relay";
     char command;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(EXIT_FAILURE);
     r.post = at->post;
-    cv_rng_seeded_init(&r.dice, 1);
-    r.rng = cv_rng_seeded(&r.dice);
-    cv_ed25519_from_seed(&identity_secret, seed);
-    struct tun_config cfg = {
-        .relay = true, .identity = &identity_secret, .gate = true, .hops_max = hops_max};
-    memcpy(cfg.network_id, network_id, sizeof cfg.network_id);
-    cfg.addr[0] = *addr;
-    r.t = tun_bare_new(&cfg, &r.rng, &r.post->now);
-    if (!r.t)
-        _exit(EXIT_FAILURE);
-    tun_attach(r.t, TUN_USER_CLIENT, &ops, &r);
+    struct tun_config cfg = {.relay = true, .hops_max = hops_max};
+    party_start(&r.self, &cfg, 0, 0, &r.post->now);
+    tun_attach(r.self.t, TUN_USER_CLIENT, &party_ops, &r.post->next);
     descriptor(&r);
     while (write(at->back, "", 1) == 1 && read(at->to, &command, 1) == 1 && command == STEP)
         step(&r);
-    tun_free(r.t);
+    tun_free(r.self.t);
     _exit(EXIT_SUCCESS);
 }
 
@@ -117,8 +81,7 @@ static void wait_for(struct relay_process *p) {
         bench_die("the relay's process ended");
 }
 
-void relay_process_start(struct relay_process *p, const struct cv_addr *addr, uint32_t hops_max,
-                         struct cv_now now, const uint8_t network_id[8]) {
+void relay_process_start(struct relay_process *p, uint32_t hops_max, struct cv_now now) {
     int to[2], back[2];
     pid_t parent = getpid();
     p->post =
@@ -132,8 +95,7 @@ void relay_process_start(struct relay_process *p, const struct cv_addr *addr, ui
     if (p->pid == 0) {
         close(to[1]);
         close(back[0]);
-        serve(&(struct relay_process){.post = p->post, .to = to[0], .back = back[1]}, addr,
-              hops_max, network_id, parent);
+        serve(&(struct relay_process){.post = p->post, .to = to[0], .back = back[1]}, hops_max, parent);
     }
     close(to[0]);
     close(back[1]);

@@ -13,17 +13,16 @@
 
 #include "base/batch.h"
 #include "base/time.h"
+#include "culvert-bench/party.h"
 #include "tunnel/limits.h"
-#include "tunnel/relayref.h"
 
-enum { RELAY_SLOTS = 256, RELAY_NEXT_MAX = 16 };
+enum { RELAY_SLOTS = 256 };
 
 /* What both processes see. */
 struct relay_post {
     /* to the relay */
     struct cv_now now;
-    struct tun_relay_ref next[RELAY_NEXT_MAX]; /* relays that it extends to */
-    unsigned nexts;
+    struct party_relays next; /* relays that it extends to */
     unsigned in; /* datagrams, with the address each came from */
     struct cv_addr from[RELAY_SLOTS];
     uint8_t datagram[RELAY_SLOTS][TUN_DATAGRAM];
@@ -45,8 +44,7 @@ struct relay_process {
 };
 
 /* Starts it; its descriptor is in the post afterwards. */
-void relay_process_start(struct relay_process *p, const struct cv_addr *addr, uint32_t hops_max,
-                         struct cv_now now, const uint8_t network_id[8]);
+void relay_process_start(struct relay_process *p, uint32_t hops_max, struct cv_now now);
 /* Takes post->in datagrams, does what is due at post->now, fills the arena. */
 void relay_process_step(struct relay_process *p);
 /* Octets of memory that are its own and resident. */

@@ -13,10 +13,8 @@
 #include <time.h>
 
 #include "crypto/hash.h"
-#include "crypto/rng_seeded.h"
 #include "culvert-bench/bench.h"
-#include "tunnel/engine.h"
-#include "tunnel/relaycmd.h"
+#include "culvert-bench/party.h"
 #include "tunnel/worker.h"
 
 enum {
@@ -29,21 +27,6 @@ enum {
     CELLS = 20480, /* of a round, each way */
     STEP = 256,    /* datagrams between two looks at what is to be sent */
     ROUNDS_MAX = 64,
-};
-
-static const uint8_t network[TUN_NETWORK_ID] = "benchwrk";
-
-struct party {
-    struct tunnel *t;
-    struct cv_addr addr;
-    struct cv_ed25519_secret identity_secret;
-    struct cv_rng_seeded dice;
-    struct cv_rng rng;
-};
-
-struct ends {
-    struct party *client, *next;
-    cv_handle circuit, hop;
 };
 
 /* What a worker gets in a round, and what that took. */
@@ -62,72 +45,23 @@ struct relay {
     unsigned workers;
     struct party worker[WORKERS]; /* of one identity and address */
     struct party party[PARTIES];  /* clients, then relays behind */
-    struct tun_relay_ref self, next[NEXTS];
+    struct tun_relay_ref self;
+    struct party_relays next;
     struct ends ends[CIRCUITS];
+    struct circuits circuits;
     unsigned of[WORKERS][CIRCUITS], of_count[WORKERS]; /* circuits of each */
-    unsigned open;
     struct cv_now now;
     struct load load[WORKERS];
     struct cv_rng_seeded dice;
     struct cv_rng rng;
 };
 
-static struct cv_addr address(unsigned i) {
-    return (struct cv_addr){.family = 4, .port = 4000, .ip = {30, (uint8_t)i, 0, 1}};
-}
-
-static void ref_of(struct tunnel *t, int64_t wall, struct tun_relay_ref *ret) {
-    struct tun_descriptor d;
-    size_t len;
-    const uint8_t *raw = tun_own_descriptor(t, wall, &len);
-    if (!raw || tun_descriptor_open(raw, len, network, &d))
-        bench_die("a relay has no descriptor");
-    memset(ret, 0, sizeof *ret);
-    memcpy(ret->identity, d.identity, CV_KEY);
-    ret->day = d.day;
-    memcpy(ret->d, d.digest, sizeof ret->d);
-    memcpy(ret->link_key, d.link_key, CV_KEY);
-    memcpy(ret->onion_key, d.onion_key[tun_onion_key_newest(d.day, wall)], CV_KEY);
-    ret->addr[0] = d.addr[0];
-}
-
-static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_t day,
-                              struct tun_relay_ref *ret, const uint8_t **ret_descriptor,
-                              size_t *ret_len) {
-    const struct relay *r = ctx;
-    (void)day;
-    (void)ret_descriptor;
-    (void)ret_len;
-    for (unsigned i = 0; i < NEXTS; i++) {
-        if (memcmp(r->next[i].identity, identity, CV_KEY) == 0) {
-            *ret = r->next[i];
-            return CV_ERR_OK;
-        }
-    }
-    return CV_ERR_NOENT;
-}
-
-static const struct tun_user_ops ops = {.find_relay = find_relay};
-
 /* ---- building, in one thread ---- */
 
 static void events(struct relay *r, struct party *p) {
-    struct tun_event ev;
-    while (tun_poll_event(p->t, &ev)) {
-        if (ev.kind == TUN_EVENT_SAVE)
-            tun_saved(p->t, &r->now, ev.save.which);
-        if (ev.kind == TUN_EVENT_CIRCUIT_DOWN)
-            bench_die("a circuit failed");
-        if (ev.kind != TUN_EVENT_REQUEST || ev.request.len < 2 + sizeof(uint32_t))
-            continue;
-        uint32_t i;
-        memcpy(&i, ev.request.body + 2, sizeof i);
-        if (i >= CIRCUITS || r->ends[i].hop)
-            continue;
-        r->ends[i].hop = ev.request.hop;
-        r->open++;
-        tun_answer(p->t, &r->now, ev.request.hop, ev.request.transaction, TUN_CMD_OPENED, NULL, 0);
-    }
+    party_events(p, &r->now, &r->circuits);
+    if (r->circuits.failed)
+        bench_die("a circuit failed");
 }
 
 static void tell(struct relay *r) {
@@ -205,42 +139,22 @@ static void pass(struct relay *r, cv_usec time) {
     settle(r);
 }
 
-static void start(struct relay *r, struct party *p, unsigned seed, struct tun_config *cfg) {
-    cv_rng_seeded_init(&p->dice, seed);
-    p->rng = cv_rng_seeded(&p->dice);
-    cfg->gate = true;
-    cfg->identity = &p->identity_secret;
-    memcpy(cfg->network_id, network, sizeof network);
-    if (cfg->relay)
-        cfg->addr[0] = p->addr;
-    p->t = tun_bare_new(cfg, &p->rng, &r->now);
-    if (!p->t)
-        bench_die("out of memory");
-    events(r, p);
-}
-
 static void start_all(struct relay *r) {
-    uint8_t seed[CV_KEY] = "the relay";
     for (unsigned i = 0; i < r->workers; i++) {
-        struct party *p = &r->worker[i];
         struct tun_config cfg = {
             .relay = true, .workers = (uint8_t)r->workers, .worker = (uint8_t)i};
-        p->addr = address(0);
-        cv_ed25519_from_seed(&p->identity_secret, seed);
-        start(r, p, 1000 + i, &cfg);
+        party_start(&r->worker[i], &cfg, 0, 0, &r->now);
+        events(r, &r->worker[i]);
     }
-    tun_attach(r->worker[0].t, TUN_USER_CLIENT, &ops, r);
+    tun_attach(r->worker[0].t, TUN_USER_CLIENT, &party_ops, &r->next);
     tell(r);
-    ref_of(r->worker[0].t, r->now.wall, &r->self);
+    party_own_ref(&r->worker[0], r->now.wall, &r->self);
     for (unsigned i = 0; i < PARTIES; i++) {
-        struct party *p = &r->party[i];
         struct tun_config cfg = {.relay = i >= CLIENTS, .circuits_max = CIRCUITS};
-        uint8_t own[CV_KEY] = {(uint8_t)(i + 1)};
-        p->addr = address(i + 1);
-        cv_ed25519_from_seed(&p->identity_secret, own);
-        start(r, p, i, &cfg);
-        if (i >= CLIENTS)
-            ref_of(p->t, r->now.wall, &r->next[i - CLIENTS]);
+        party_start(&r->party[i], &cfg, i + 1, (uint8_t)(i + 1), &r->now);
+        events(r, &r->party[i]);
+        if (cfg.relay)
+            party_own_ref(&r->party[i], r->now.wall, &r->next.v[r->next.n++]);
     }
 }
 
@@ -256,29 +170,18 @@ static void build(struct relay *r) {
     for (unsigned i = 0; i < CIRCUITS; i++) {
         struct ends *e = &r->ends[i];
         unsigned next = (i / CLIENTS) % NEXTS;
-        struct tun_circuit_plan plan = {.hops = 2};
-        plan.hop[0] = r->self;
-        plan.hop[1] = r->next[next];
         e->client = &r->party[i % CLIENTS];
         e->next = &r->party[CLIENTS + next];
-        if (tun_circuit_build(e->client->t, &r->now, &plan, &e->circuit))
-            bench_die("no circuit");
+        ends_build(e, &r->now, &r->self, &r->next.v[next]);
         settle(r);
-        uint8_t body[2 + sizeof(uint32_t)] = {sizeof(uint32_t)};
-        struct tun_circuit_info info;
-        uint32_t transaction, number = i;
-        memcpy(body + 2, &number, sizeof number);
-        for (unsigned k = 0;
-             k < 100 && (tun_circuit_info(e->client->t, e->circuit, &info) || !info.ready); k++)
+        for (unsigned k = 0; k < 100 && !ends_ready(e); k++)
             pass(r, CV_MSEC(10));
-        if (tun_request(e->client->t, &r->now, e->circuit, TUN_CMD_OPEN, body, sizeof body,
-                        &transaction))
-            bench_die("no end");
+        ends_open(&r->circuits, i, &r->now);
         settle(r);
         pass(r, CV_MSEC(25)); /* not faster than a relay accepts them */
     }
-    if (r->open < CIRCUITS)
-        bench_die("%u of %u circuits", r->open, (unsigned)CIRCUITS);
+    if (r->circuits.open < CIRCUITS)
+        bench_die("%u of %u circuits", r->circuits.open, (unsigned)CIRCUITS);
     pass(r, CV_SEC(1));
     memset(r->of_count, 0, sizeof r->of_count);
     for (unsigned i = 0; i < CIRCUITS; i++) {
@@ -309,15 +212,11 @@ static void keep(struct relay *r, const struct party *from, const struct cv_addr
 }
 
 static void make_cells(struct relay *r, unsigned worker, bool forward) {
-    static const uint8_t buf[TUN_MTU_FORWARD];
     unsigned i = r->of[worker][cv_rng_below(&r->rng, r->of_count[worker])];
     const struct ends *e = &r->ends[i];
-    struct cv_endpoint to = cv_endpoint_circuit(forward ? e->circuit : e->hop, 0);
-    struct party *p = forward ? e->client : e->next;
     for (unsigned k = 0; k < BURST; k++)
-        if (tun_send(p->t, &r->now, &to, buf, sizeof buf))
-            bench_die("a datagram was not taken");
-    (void)poll(r, p, keep);
+        ends_send(e, forward, &r->now);
+    (void)poll(r, forward ? e->client : e->next, keep);
 }
 
 static void *work(void *arg) {
@@ -395,6 +294,7 @@ static struct relay *relay_new(unsigned workers) {
         bench_die("out of memory");
     r->workers = workers;
     r->now = (struct cv_now){.mono = CV_SEC(1), .wall = 1790000000};
+    r->circuits = (struct circuits){.v = r->ends, .wanted = CIRCUITS};
     cv_rng_seeded_init(&r->dice, 7);
     r->rng = cv_rng_seeded(&r->dice);
     for (unsigned k = 0; k < workers; k++) {
@@ -419,16 +319,6 @@ static void relay_free(struct relay *r) {
     free(r);
 }
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, unsigned n) {
-    qsort(v, n, sizeof *v, compare);
-    return v[n / 2];
-}
-
 void relay_workers_measure(unsigned rounds, struct relay_workers_figures *ret) {
     struct relay *r[WORKERS] = {relay_new(1), relay_new(2)};
     double rate[WORKERS][ROUNDS_MAX], per_cpu[WORKERS][ROUNDS_MAX];
@@ -436,8 +326,8 @@ void relay_workers_measure(unsigned rounds, struct relay_workers_figures *ret) {
     for (unsigned i = 0; i < rounds; i++)
         for (unsigned k = 0; k < WORKERS; k++)
             round_of(r[k], &rate[k][i], &per_cpu[k][i]);
-    ret->speedup = median(rate[1], rounds) / median(rate[0], rounds);
-    ret->cpu_ratio = median(per_cpu[1], rounds) / median(per_cpu[0], rounds);
+    ret->speedup = bench_median(rate[1], rounds) / bench_median(rate[0], rounds);
+    ret->cpu_ratio = bench_median(per_cpu[1], rounds) / bench_median(per_cpu[0], rounds);
     for (unsigned k = 0; k < WORKERS; k++)
         relay_free(r[k]);
 }

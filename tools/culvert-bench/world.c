@@ -1,7 +1,6 @@
 #include "culvert-bench/world.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -130,11 +129,6 @@ static void fetch_whole(struct world *w, const char *in, const char *more[], dou
     }
 }
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 unsigned world_runs(const struct bench_options *o) {
     return o->runs < 1 ? 1 : o->runs > WORLD_RUNS_MAX ? WORLD_RUNS_MAX : o->runs;
 }
@@ -153,8 +147,8 @@ void world_view(struct world *w, const struct bench_options *o, const char *file
         begun(w, 0, &w->start_ms[i], &w->first_ms[i]);
         leave(w, 0);
     }
-    qsort(w->start_ms, runs, sizeof *w->start_ms, compare);
-    qsort(w->first_ms, runs, sizeof *w->first_ms, compare);
+    bench_sort(w->start_ms, runs);
+    bench_sort(w->first_ms, runs);
 }
 
 json_t *world_end(struct world *w, const struct bench_options *o, int hops) {

@@ -28,12 +28,17 @@ static bool names_family(const struct tun_descriptor *a, const struct tun_descri
     return false;
 }
 
-static bool is_guard(const struct tun_guards *g, const struct tun_relay *r) {
-    for (unsigned i = 0; i < 3; i++) {
+static bool is_among_first(const struct tun_guards *g, const struct tun_relay *r, unsigned n) {
+    for (unsigned i = 0; i < n; i++) {
         if (g->first[i].set && memcmp(g->first[i].identity, r->desc.identity, CV_KEY) == 0)
             return true;
     }
     return false;
+}
+
+/* The spare is one. */
+static bool is_guard(const struct tun_guards *g, const struct tun_relay *r) {
+    return is_among_first(g, r, TUN_GUARD_SPARE + 1);
 }
 
 static bool is_second(const struct tun_guards *g, const struct tun_relay *r) {
@@ -550,14 +555,6 @@ struct shares {
     double expected;
 };
 
-static bool is_first_in_use(const struct tun_guards *g, const struct tun_relay *r) {
-    for (unsigned i = 0; i < TUN_GUARD_SPARE; i++) {
-        if (g->first[i].set && memcmp(g->first[i].identity, r->desc.identity, CV_KEY) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* A place that others are shown, in a circuit or (`apart`) in the second of two of which
  * one should outlive the other. */
 struct place {
@@ -593,10 +590,10 @@ static void count_path(struct population *p, const struct tun_guards *g,
         left += may[i];
     }
     for (unsigned i = 0; i < p->n; i++) {
-        unsigned kind = i == 0                            ? 0
-                        : is_first_in_use(g, p->relay[i]) ? 1
-                        : is_second(g, p->relay[i])       ? 2
-                                                          : 3;
+        unsigned kind = i == 0                                            ? 0
+                        : is_among_first(g, p->relay[i], TUN_GUARD_SPARE) ? 1
+                        : is_second(g, p->relay[i])                       ? 2
+                                                                          : 3;
         share[kind].seen += path.hop[place->at] == p->relay[i];
         share[kind].expected += may[i] ? 1.0 / left : 0;
     }
