@@ -109,8 +109,11 @@ static void on_socket(void *ctx, unsigned ready) {
     struct io_datagram *d;
     size_t n;
     for (int i = 0; i < RECEIVES && (n = io_udp_receive(s->udp, &d)) > 0; i++) {
-        for (size_t j = 0; j < n; j++)
+        for (size_t j = 0; j < n; j++) {
+            if (j + NODE_EXPECT < n)
+                node_expect(h->node, s->kind, d[j + NODE_EXPECT].data, d[j + NODE_EXPECT].len);
             node_on_datagram(h->node, h->now, s->kind, &d[j].from, d[j].data, d[j].len);
+        }
         /* Answers leave between two receives: whoever waits for an ACK is not
          * made to wait for the whole backlog. */
         transmit(h, s);

@@ -189,8 +189,11 @@ static void on_socket(void *ctx, unsigned ready) {
     struct io_datagram *d;
     size_t n;
     for (int i = 0; i < RECEIVES && (n = io_udp_receive(w->udp, &d)) > 0; i++) {
-        for (size_t j = 0; j < n; j++)
+        for (size_t j = 0; j < n; j++) {
+            if (j + TUN_EXPECT < n)
+                tun_expect(w->t, d[j + TUN_EXPECT].data, d[j + TUN_EXPECT].len);
             on_datagram(w, &d[j]);
+        }
         tell(w); /* others need not wait for the whole backlog */
         transmit(w);
     }

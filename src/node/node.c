@@ -418,6 +418,13 @@ void node_on_message(struct node *n, struct cv_now now, struct tun_message *m) {
 
 /* ---- the engine's verbs ---- */
 
+static_assert((int)NODE_EXPECT == (int)TUN_EXPECT, "as the tunnel says");
+
+void node_expect(struct node *n, enum node_socket socket, const uint8_t *buf, size_t len) {
+    if (n->relay && socket == NODE_SOCKET_MAIN)
+        tun_expect(n->relay, buf, len);
+}
+
 void node_on_datagram(struct node *n, struct cv_now now, enum node_socket socket,
                       const struct cv_addr *from, const uint8_t *buf, size_t len) {
     switch ((int)socket) {

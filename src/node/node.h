@@ -122,6 +122,9 @@ enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, st
                      struct node **ret);
 struct node *node_free(struct node *n);
 
+/* Will be given to node_on_datagram() after NODE_EXPECT - 1 others, or not: see tun_expect(). */
+enum { NODE_EXPECT = 2 };
+void node_expect(struct node *n, enum node_socket socket, const uint8_t *buf, size_t len);
 void node_on_datagram(struct node *n, struct cv_now now, enum node_socket socket,
                       const struct cv_addr *from, const uint8_t *buf, size_t len);
 void node_on_timeout(struct node *n, struct cv_now now);

@@ -1,7 +1,7 @@
 /*
  * The engine's own state, shared by the files that are the engine: tunnel.c,
  * link.c, epoch.c, circuit.c, hop.c, introduction.c, rendezvous.c, pace.c,
- * keyring.c, worker.c, crossing.c.
+ * keyring.c, worker.c, crossing.c, expect.c.
  * Nobody else includes this; parts above the engine use engine.h.
  */
 #ifndef CULVERT_TUNNEL_CORE_H
@@ -217,28 +217,31 @@ struct tun_memo {
     uint8_t body[];
 };
 
+/* With many of them a cell costs as many cache misses as it touches lines: what every cell
+ * needs stands in front, down to the layer's window, the rest behind. */
 struct tun_hop {
-    cv_handle handle;
     struct tun_leg prev, next;
-    struct tun_timer timer;
+    cv_usec heard_at, turn_at;
+    struct tun_hop_pace *pace; /* NULL: whatever comes goes */
+    uint8_t ttl, extends;
+    bool spoken;   /* a cell of the owner arrived: CREATED has */
+    bool extended; /* the next hop answered */
+    bool open;     /* DATAGRAMs go to the node: OPEN was answered, */
+    bool opening;  /* or is being: what comes right behind it finds it answered */
+    bool exit;     /* EXITs go to the node: CONNECT was answered */
+    bool asked;    /* the node knows this hop */
     struct tun_layer layer;
+
+    cv_handle handle;
+    struct tun_timer timer;
     uint8_t binding[32];
     uint8_t created[TUN_FLIGHT2]; /* repeated when CREATE is */
     uint8_t create_digest[16];
-    uint8_t ttl, extends;
-    bool spoken;        /* a cell of the owner arrived: CREATED has */
-    bool extended;      /* the next hop answered */
-    bool open;          /* DATAGRAMs go to the node: OPEN was answered, */
-    bool opening;       /* or is being: what comes right behind it finds it answered */
-    bool exit;          /* EXITs go to the node: CONNECT was answered */
-    bool asked;         /* the node knows this hop */
     uint32_t extending; /* transaction of the EXTEND under way, */
     uint32_t asks_open; /* and of the OPEN */
     struct tun_memo *memos;
     uint8_t memo_count;
     bool spent; /* backward: as many cells as one key chain may carry */
-    cv_usec heard_at, turn_at;
-    struct tun_hop_pace *pace; /* NULL: whatever comes goes */
 
     /* CREATE of the next hop, under way */
     uint8_t *flight;
@@ -301,6 +304,14 @@ struct tun_others {
 
 /* ---- the engine ---- */
 
+/* The header of a datagram that is to come, opened while another was worked on. A receiver
+ * index has one key for good: this is true for the same octets from the same link. */
+struct tun_expected {
+    struct tun_link *link; /* NULL: nothing */
+    struct tun_header header;
+    uint8_t octets[TUN_HEADER + 16]; /* all that header and tag are made of */
+};
+
 struct tunnel {
     struct tun_config cfg;
     struct cv_ed25519_secret identity_secret;
@@ -312,6 +323,8 @@ struct tunnel {
 
     struct tun_handles links, circuits, hops;
     struct tun_rxindex *rx;
+    struct tun_expected expected[TUN_EXPECTED_MAX]; /* a ring */
+    unsigned expected_last;
     struct cv_map *links_by_identity;
     struct cv_map *netgroups;
     struct tun_sched_group own_group;
@@ -416,6 +429,12 @@ static inline struct tun_cell *tun_cell_take(struct tunnel *t) {
         t->memory_short = true;
     return c;
 }
+
+/* expect.c */
+/* True: the current session of the link sealed this, *ret is its header. */
+bool tun_expected(const struct tunnel *t, const struct tun_link *l, uint32_t index,
+                  const uint8_t *buf, struct tun_header *ret);
+void tun_expect_end(struct tunnel *t, const struct tun_link *l); /* the link goes */
 
 /* link.c */
 void tun_link_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_link *l);

@@ -58,12 +58,12 @@ struct tun_inner {
 };
 
 struct tun_layer {
-    struct tun_ratchet_rx forward;
-    struct tun_ratchet_tx backward;
+    uint8_t suite;
     uint8_t forward_mask_key[16];
     uint8_t forward_filler_key[32];
     uint8_t forward_salt[8], backward_salt[8];
-    uint8_t suite;
+    struct tun_ratchet_tx backward;
+    struct tun_ratchet_rx forward; /* last: its own end is seldom read */
 };
 
 void tun_layer_init(struct tun_layer *h, const struct tun_layer_secret *secret);

@@ -33,6 +33,7 @@ enum {
 
     /* --- numbers --- */
     TUN_WINDOW = 2048,           /* entries of every replay window */
+    TUN_EXPECTED_MAX = 4,        /* datagrams announced before they come (tun_expect) */
     TUN_EPOCH_BITS = 20,         /* keys of a layer ratchet every 2^20 numbers */
     TUN_SEQUENCE_BITS = 31,      /* of a layer sequence, on the wire */
     TUN_SEQUENCE_CAP = 1 << 30,  /* cells of one direction of one hop */

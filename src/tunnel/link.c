@@ -147,6 +147,7 @@ static void forget_name(struct tunnel *t, struct tun_link *l) {
 
 void tun_link_free(struct tunnel *t, struct tun_link *l) {
     assert(l->circuits.count == 0 && l->queued == 0);
+    tun_expect_end(t, l);
     if (l->state == TUN_STATE_ANSWERED)
         t->halves--;
     forget_name(t, l);
@@ -787,7 +788,8 @@ enum cv_err tun_link_on_datagram(struct tunnel *t, const struct cv_now *now, str
     if (l->making && !l->making->answered && index == l->making->hs.local_index)
         return tun_epoch_on_answer(t, now, l, buf);
     struct tun_header h;
-    struct tun_session *s = open_header(l, index, buf, &h);
+    struct tun_session *s =
+        tun_expected(t, l, index, buf, &h) ? &l->now : open_header(l, index, buf, &h);
     if (!s) {
         t->count.bad_tag++;
         return CV_ERR_AUTH;

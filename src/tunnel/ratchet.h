@@ -31,13 +31,13 @@ struct tun_keys_secret {
     uint8_t key[TUN_KEYS][32];
 };
 
-/* Sender. */
+/* Sender. What a transit cell needs stands together, from its key on. */
 struct tun_ratchet_tx {
+    struct tun_keys_secret secret;
     uint64_t n; /* last number used; 0 = none yet */
     uint32_t epoch;
     uint32_t start;
     cv_usec jump_at; /* 0: not drawn yet */
-    struct tun_keys_secret secret;
 };
 
 void tun_ratchet_tx_init(struct tun_ratchet_tx *t, uint32_t start,
@@ -60,13 +60,17 @@ void tun_ratchet_jump(struct tun_ratchet_tx *t);
  * call again; any call before does nothing. */
 cv_usec tun_ratchet_turn(struct tun_ratchet_tx *t, const struct cv_rng *rng, cv_usec now);
 
-/* Receiver. */
+/* Receiver. What every cell needs stands together, from the end of the window to the first key. */
 struct tun_ratchet_rx {
-    struct tun_window window, old_window;
+    struct tun_window window;
     cv_usec old_until; /* 0: no old epoch is held */
-    uint32_t epoch, old_epoch;
+    uint32_t epoch;
     uint32_t start;
-    struct tun_keys_secret secret, old_secret;
+    struct tun_keys_secret secret;
+    /* while one is held */
+    uint32_t old_epoch;
+    struct tun_keys_secret old_secret;
+    struct tun_window old_window;
 };
 
 /* What a number means, decided before anything is authentic. Holds a copy of

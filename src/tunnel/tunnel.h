@@ -107,6 +107,12 @@ struct tunnel *tun_free(struct tunnel *t);
  * other than 'd' or a last one other than 'e'. */
 bool tun_is_ours(const struct tunnel *t, const void *buf, size_t len);
 
+/* `buf` will be given to tun_on_datagram() after TUN_EXPECT - 1 others, unless it is not: what
+ * it needs is fetched while these are worked on. Nothing else changes, whatever is in it, and
+ * nothing is borrowed. For who has several at once and many circuits; see docs/performance.md. */
+enum { TUN_EXPECT = 2 };
+void tun_expect(struct tunnel *t, const void *buf, size_t len);
+
 /* `buf` is only read during the call. The result is for tests and counters:
  * OK when something was accepted, else why it was dropped. */
 enum cv_err tun_on_datagram(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from,

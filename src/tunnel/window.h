@@ -18,8 +18,8 @@
 
 /* Zeroed = nothing seen, top 0. */
 struct tun_window {
-    uint64_t top;                   /* highest number seen */
     uint64_t bits[TUN_WINDOW / 64]; /* ring: number n is bit n mod 2048 */
+    uint64_t top;                   /* highest number seen */
 };
 
 /* CV_ERR_OK: never seen. CV_ERR_REPLAY: seen. CV_ERR_STALE: 2048 or more below

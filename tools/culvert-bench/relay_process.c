@@ -37,8 +37,11 @@ static void step(struct relay *r) {
     struct relay_post *p = r->post;
     struct cv_batch b = cv_batch_init(p->arena, RELAY_SLOTS, TUN_DATAGRAM, 0, p->run, RELAY_SLOTS);
     double began = cpu();
-    for (unsigned i = 0; i < p->in; i++)
+    for (unsigned i = 0; i < p->in; i++) {
+        if (i + TUN_EXPECT < p->in)
+            tun_expect(r->self.t, p->datagram[i + TUN_EXPECT], TUN_DATAGRAM);
         (void)tun_on_datagram(r->self.t, &p->now, &p->from[i], p->datagram[i], TUN_DATAGRAM);
+    }
     if (r->next <= p->now.mono)
         tun_on_timeout(r->self.t, &p->now);
     p->more = tun_poll_transmit(r->self.t, &p->now, &b);
@@ -95,7 +98,8 @@ void relay_process_start(struct relay_process *p, uint32_t hops_max, struct cv_n
     if (p->pid == 0) {
         close(to[1]);
         close(back[0]);
-        serve(&(struct relay_process){.post = p->post, .to = to[0], .back = back[1]}, hops_max, parent);
+        serve(&(struct relay_process){.post = p->post, .to = to[0], .back = back[1]}, hops_max,
+              parent);
     }
     close(to[0]);
     close(back[1]);

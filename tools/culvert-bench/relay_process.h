@@ -23,7 +23,7 @@ struct relay_post {
     /* to the relay */
     struct cv_now now;
     struct party_relays next; /* relays that it extends to */
-    unsigned in; /* datagrams, with the address each came from */
+    unsigned in;              /* datagrams, with the address each came from */
     struct cv_addr from[RELAY_SLOTS];
     uint8_t datagram[RELAY_SLOTS][TUN_DATAGRAM];
     /* from it */

@@ -230,8 +230,11 @@ static void *work(void *arg) {
     clock_gettime(CLOCK_MONOTONIC, &l->began);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu[0]);
     for (unsigned i = 0; i < l->count;) {
-        for (unsigned k = 0; k < STEP && i < l->count; k++, i++)
+        for (unsigned k = 0; k < STEP && i < l->count; k++, i++) {
+            if (i + TUN_EXPECT < l->count)
+                tun_expect(l->t, l->datagram[i + TUN_EXPECT], TUN_DATAGRAM);
             (void)tun_on_datagram(l->t, &l->now, &l->from[i], l->datagram[i], TUN_DATAGRAM);
+        }
         struct cv_batch b = cv_batch_init(arena, STEP, TUN_DATAGRAM, 0, runs, STEP);
         while (tun_poll_transmit(l->t, &l->now, &b))
             cv_batch_clear(&b);
