@@ -105,10 +105,10 @@ on_trace(void *ctx, enum cv_layer layer, const char *event, cv_usec now, const c
     va_end(args);
 }
 
-static void show(const struct world_node *viewer, const char *when) {
+static void show(const struct world_node *n, const char *when) {
     struct node_peer_status p;
-    printf("%7.2f s %s\n", (double)sim_now(viewer->world->sim) / 1e6, when);
-    for (size_t i = 0; node_peer_status(viewer->node, viewer->swarm, i, &p); i++) {
+    printf("%7.2f s %s\n", (double)sim_now(n->world->sim) / 1e6, when);
+    for (size_t i = 0; node_peer_status(n->node, n->swarm, i, &p); i++) {
         printf("    peer received=%llu rate=%llu rtt=%.0f ms hops:", (unsigned long long)p.received,
                (unsigned long long)p.rate_down, (double)p.rtt / 1e3);
         for (unsigned k = 0; k < p.hops; k++)
@@ -154,8 +154,10 @@ static bool check(struct world *w, const struct scenario_args *args, unsigned re
     uint64_t ahead = node_available(viewer->node, viewer->swarm, reader.at);
     reader.least = ahead;
     unsigned shared, count = ways(viewer, &shared), lost = ways_of(viewer, seeder, dies);
-    if (args->verbose)
-        show(viewer, "before");
+    if (args->verbose) {
+        show(viewer, "before, the viewer's halves");
+        show(seeder, "before, the seeder's halves");
+    }
     sim_crash(s, dies->number);
     for (unsigned i = 0; i < 12; i++) {
         sim_run(s, sim_now(s) + CV_SEC(1));
