@@ -518,6 +518,7 @@ Test(tun_hop, contributors_get_more_from_a_saturated_relay) {
     cr_expect_geq(got[0], 3 * got[1], "%lu to %lu", got[0], got[1]);
     cr_expect_gt(got[1], 500000, "nobody starves");
     cr_expect_gt(got[0] + got[1], 9000000, "%lu", got[0] + got[1]);
+    cr_expect_lt(got[0] + got[1], 9700000, "no more than it may send: %lu", got[0] + got[1]);
     saturate(false, true, got);
     cr_expect(got[0] < got[1] * 11 / 10 && got[1] < got[0] * 11 / 10, "gate off: %lu to %lu",
               got[0], got[1]);
