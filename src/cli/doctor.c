@@ -203,11 +203,17 @@ static void check_network(struct doctor *d) {
              "firewall, and name a contact with --bootstrap IP:PORT");
     else
         find(d, GOOD, "dht", "%lld nodes answer", (long long)good);
-    if (missing > 0)
+    bool built = num(d->status, "circuits") > 0;
+    if (missing > 0 && built)
+        find(d, WEAK, "relays",
+             "%lld are known: paths are built, but a relay that dies may have no substitute; wait "
+             "until %lld more %s known",
+             (long long)relays, (long long)missing, missing == 1 ? "is" : "are");
+    else if (missing > 0)
         find(d, good ? BAD : UNKNOWN, "relays",
-             "%lld are known, %lld more are needed for paths; wait, or check that --network is "
+             "%lld are known, %lld more %s needed for paths; wait, or check that --network is "
              "the one that is meant",
-             (long long)relays, (long long)missing);
+             (long long)relays, (long long)missing, missing == 1 ? "is" : "are");
     else
         find(d, GOOD, "relays", "%lld are known", (long long)relays);
     if (missing <= 0 && relays < RELAYS_WEIGHED)

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/authority.h"
 #include "cli/exitcode.h"
+#include "cli/human.h"
 #include "cli/kind.h"
 #include "cli/session.h"
 #include "cli/task.h"
@@ -239,7 +240,8 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
         say(g, "peer_down", "A peer left", NULL);
         break;
     case NODE_EVENT_NOBODY:
-        say(g, "nobody", "Nobody shares this right now; still looking", NULL);
+        if (g->t.c->client_ready) /* else nobody was asked yet */
+            say(g, "nobody", "Nobody shares this right now; still looking", NULL);
         break;
     case NODE_EVENT_CHUNKS_READY:
         if (!g->first_seen)
@@ -321,9 +323,10 @@ static void say_opened(struct fetch *g) {
     struct io_store_stats st = io_store_stats(g->store);
     uint64_t have = st.verified * g->uri.chunk_size;
     have = g->uri.length && have > g->uri.length ? g->uri.length : have;
-    snprintf(sentence, sizeof sentence, "%" PRIu64 " of %" PRIu64 " octets are here already", have,
-             g->uri.length);
-    say(g, "opened", sentence,
+    char part[CLI_HUMAN_MAX], all[CLI_HUMAN_MAX];
+    snprintf(sentence, sizeof sentence, "%s of %s are here already", cli_human((double)have, part),
+             cli_human((double)g->uri.length, all));
+    say(g, "opened", have ? sentence : NULL,
         json_pack("{s:I, s:I}", "have", (json_int_t)have, "length", (json_int_t)g->uri.length));
 }
 

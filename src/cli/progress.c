@@ -85,7 +85,10 @@ void cli_progress_peer(struct cli_progress *p, struct node *n, cv_handle swarm,
         json_t *hops = json_array();
         for (size_t j = 0; j < peer.hops; j++)
             json_array_append_new(hops, json_string(peer.path[j]));
-        cli_progress_event(p, "peer_up", sentence,
+        /* A film has several ways, which people need not count. */
+        bool again = p->told == peer.hops + 1U;
+        p->told = peer.hops + 1U;
+        cli_progress_event(p, "peer_up", again ? NULL : sentence,
                            json_pack("{s:i, s:o}", "hops", (int)peer.hops, "path", hops));
     }
 }
@@ -199,7 +202,8 @@ void cli_progress_event(struct cli_progress *p, const char *name, const char *se
                         json_t *fields) {
     json_t *o = json_object();
     json_object_set_new(o, "event", json_string(name));
-    json_object_set_new(o, "say", cli_json_text(sentence));
+    if (sentence)
+        json_object_set_new(o, "say", cli_json_text(sentence));
     if (fields) {
         json_object_update(o, fields);
         json_decref(fields);

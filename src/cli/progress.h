@@ -25,6 +25,7 @@ struct cli_progress {
     unsigned looks;    /* at the swarm, up to 2; then .. */
     uint64_t have;     /* .. octets at the last one */
     double pace;       /* .. and a second, lately */
+    size_t told;       /* hops of the last way that people were told of, and 1; 0: of none */
     cli_line_fn *sink; /* NULL: shown here */
     void *ctx;
 };
@@ -42,7 +43,8 @@ struct cli_progress cli_progress_init(bool json, bool quiet);
 void cli_progress_swarm(struct cli_progress *p, struct node *n, cv_handle swarm, double ahead);
 
 /* Something happened: a sentence for people, or {"event": name, ...fields}.
- * `fields` is a jansson object (its reference is taken) or NULL. */
+ * `fields` is a jansson object (its reference is taken) or NULL; `sentence` NULL: people have
+ * been told already. */
 void cli_progress_event(struct cli_progress *p, const char *name, const char *sentence,
                         json_t *fields);
 
@@ -50,7 +52,8 @@ void cli_progress_event(struct cli_progress *p, const char *name, const char *se
  * until there is room ("fetching"). */
 void cli_progress_full(struct cli_progress *p, const char *why, const char *what);
 
-/* A peer of the swarm came: by which hops. */
+/* A peer of the swarm came: by which hops. People are told when their number is another than
+ * the last time. */
 void cli_progress_peer(struct cli_progress *p, struct node *n, cv_handle swarm,
                        const struct cv_endpoint *endpoint);
 

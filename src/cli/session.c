@@ -194,8 +194,8 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
     case NODE_EVENT_TOO_FEW_RELAYS:
         if (only_directly(c))
             break;
-        snprintf(text, sizeof text, "Too few relays for safe paths: %llu more are needed; waiting",
-                 (unsigned long long)ev->u.count);
+        snprintf(text, sizeof text, "Too few relays for safe paths: %llu more %s needed; waiting",
+                 (unsigned long long)ev->u.count, ev->u.count == 1 ? "is" : "are");
         cli_session_say(c, "too_few_relays", text,
                         json_pack("{s:I}", "missing", (json_int_t)ev->u.count));
         break;

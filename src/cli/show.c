@@ -128,15 +128,17 @@ static void print_status(const json_t *o, const json_t *swarms) {
     size_t i;
     json_t *s;
     json_array_foreach(swarms, i, s) {
-        char rate[64] = "";
+        char rate[64] = "", have[CLI_HUMAN_MAX], all[CLI_HUMAN_MAX];
+        bool whole = num(s, "length") > 0; /* a broadcast has no length */
+        cli_human((double)num(s, "have"), have);
+        cli_human((double)num(s, "length"), all);
         if (num(s, "constant_rate"))
             snprintf(rate, sizeof rate, ", constant %" JSON_INTEGER_FORMAT " Mbit/s%s",
                      num(s, "constant_rate"),
                      num(s, "rate_refused") && !num(s, "peers") ? " REFUSED BY RELAYS" : "");
-        printf("Swarm     %s: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-               " octets, %" JSON_INTEGER_FORMAT " peers, %s%s%s\n",
-               json_string_value(json_object_get(s, "name")), num(s, "have"), num(s, "length"),
-               num(s, "peers"),
+        printf("Swarm     %s: %s%s%s, %" JSON_INTEGER_FORMAT " peer%s, %s%s%s\n",
+               json_string_value(json_object_get(s, "name")), have, whole ? " of " : " are kept",
+               whole ? all : "", num(s, "peers"), num(s, "peers") == 1 ? "" : "s",
                json_is_true(json_object_get(s, "direct")) ? "DIRECT"
                : json_is_true(json_object_get(s, "exit")) ? "through an exit"
                                                           : "hidden",

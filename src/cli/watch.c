@@ -184,10 +184,11 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
             end(w);
         break;
     case NODE_EVENT_NOBODY:
-        cli_progress_event(&w->t.progress, "nobody",
-                           "Nobody broadcasts this right now; still looking (--recorded takes "
-                           "the newest recording)",
-                           NULL);
+        if (w->t.c->client_ready) /* else nobody was asked yet */
+            cli_progress_event(&w->t.progress, "nobody",
+                               "Nobody broadcasts this right now; still looking (--recorded takes "
+                               "the newest recording)",
+                               NULL);
         break;
     case NODE_EVENT_STORE_ERROR:
         if (ev->u.err != CV_ERR_AGAIN)

@@ -177,6 +177,13 @@ class LiveHidden(programs.Case):
                 self.assertEqual(name, again[number][0])
                 self.assertLess(abs(date - again[number][1]), datetime.timedelta(seconds=0.2))
 
+    def few_relays(self, name):
+        """Five, and paths that work: doctor calls that weak, not bad."""
+        _, out, _ = programs.run("doctor", "--state", self.folder / name, "--json")
+        found = {row["check"]: row for row in json.loads(out)}
+        self.assertEqual(found["relays"]["result"], "weak", out)
+        self.assertIn("paths are built", found["relays"]["text"])
+
     def test_a_camera_is_watched_by_two(self):
         pipe, uri = self.broadcast()
         ffmpeg = camera(pipe)
@@ -193,6 +200,10 @@ class LiveHidden(programs.Case):
             self.assertIsNone(answer.headers["Content-Length"])
             head = answer.read(188 * 3)
             self.assertEqual([head[0], head[188], head[376]], [0x47] * 3)
+        # Nobody was looked for in vain before there were relays to ask.
+        said = [event["event"] for event in viewer.events]
+        self.assertNotIn("nobody", said[:said.index("client_ready")])
+        self.few_relays("viewer")
         self.frames(link, 50)
         self.segments(hls)
         self.parts(hls)

@@ -20,17 +20,20 @@ def columns(text):
 class Fetching(programs.Case):
     def setUp(self):
         super().setUp()
-        share = self.start("share", "--direct", *programs.options(self.folder, "s"),
-                           "--upload-limit", "400k", self.film(2_400_000, NAME))
-        self.shared = share.wait_for("shared")
+        film = self.film(2_400_000, NAME)
+        shares = [self.start("share", "--direct", *programs.options(self.folder, name),
+                             "--upload-limit", "200k", film) for name in ("s", "t")]
+        self.shared, self.other = (share.wait_for("shared") for share in shares)
 
     def get(self, name, width, **env):
         """On a terminal, to its end: the lines it drew, one after the other."""
         args = [a for a in programs.options(self.folder, name) if a != "--json"]
-        terminal = Terminal("get", "--direct", "--peer", self.shared["address"], *args, "-o",
+        terminal = Terminal("get", "--direct", "--peer", self.shared["address"], "--peer",
+                            self.other["address"], *args, "-o",
                             self.folder / ("copy" + name), self.shared["uri"], columns=width, **env)
         terminal.wait_for("Complete and verified")
         self.assertEqual(terminal.end(), 0)
+        self.assertNotIn("Nobody", terminal.text)
         drawn = terminal.raw.decode().split("\r\x1b[K")[1:]
         return terminal, [line.split("\r\n")[0] for line in drawn]
 
@@ -56,7 +59,9 @@ class Fetching(programs.Case):
         terminal, lines = self.get("wide", 80)
         plain = self.look_at(lines, 80)
         self.assertIn("\x1b[32m", terminal.raw.decode())
-        self.assertTrue(any("DIRECT  1 peer" in line for line in plain), plain)
+        self.assertTrue(any("DIRECT  2 peers" in line for line in plain), plain)
+        self.assertEqual(terminal.text.count("Connected DIRECTLY"), 1, terminal.text)
+        self.assertNotIn("are here already", terminal.text)  # nothing is
         self.assertTrue(any(" s left" in line for line in plain), plain)
         self.assertTrue(any("+" in line for line in plain), plain)  # something was asked for
 
