@@ -14,8 +14,8 @@ static bool check_standing(const struct economy_standing *s, const char *note) {
     for (unsigned i = 0; i < ECONOMY_SIZES; i++)
         SCENARIO_CHECK(s->all[i] <= 6.7, "%s", note);
     SCENARIO_CHECK(s->all[3] <= 1.1 * s->all[2], "a thousand fakes have more than a hundred");
-    SCENARIO_CHECK(s->order < 0.01 && s->order_hub < 0.01, "%s", note);
-    SCENARIO_CHECK(s->order_beyond < 0.015, "fakes turn %.4f of pairs more than silence does",
+    SCENARIO_CHECK(s->off <= 0, "a chance is %.0f walks off", s->off);
+    SCENARIO_CHECK(s->order_beyond < 0.005, "fakes turn %.4f of pairs more than a word decides",
                    s->order_beyond);
     SCENARIO_CHECK(s->order_hub_far <= s->order_gone_far + 0.015,
                    "fakes turn %.4f of all pairs, the hub's silence %.4f", s->order_hub_far,
@@ -58,16 +58,18 @@ bool scenario_economy(const struct scenario_args *args, struct scenario_result *
     snprintf(
         ret->json, sizeof ret->json,
         "{\"own_x\": %.4f, \"all_x\": [%.4f, %.4f, %.4f, %.4f], "
-        "\"order_changed\": %.5f, \"order_changed_hub\": %.5f, \"order_changed_beyond\": %.5f, "
+        "\"order_changed\": %.5f, \"order_changed_hub\": %.5f, \"order_changed_word\": %.5f, "
+        "\"order_changed_beyond\": %.5f, "
         "\"order_changed_hub_far\": %.5f, \"order_changed_hub_gone\": %.5f, "
         "\"order_changed_hub_gone_far\": %.5f, \"token_batches\": %u, "
         "\"collusion_x\": %.4f, \"collusion_far_x\": %.4f, \"junk_own_x\": %.4f, \"junk_x\": %.4f, "
         "\"contributor_cells_s\": %.3f, \"rider_part\": %.4f, \"washer_part\": %.4f, "
         "\"newcomer_part_of_fair\": %.4f, \"class_0_under_flood\": %.4f, "
         "\"idle_part\": %.4f}",
-        s.own, s.all[0], s.all[1], s.all[2], s.all[3], s.order, s.order_hub, s.order_beyond,
-        s.order_hub_far, s.order_gone, s.order_gone_far, s.batches, s.collusion, s.collusion_far,
-        s.junk_own, s.junk, v.contributor, v.rider, v.washer, v.newcomer, v.flooded, v.alone);
+        s.own, s.all[0], s.all[1], s.all[2], s.all[3], s.order, s.order_hub, s.order_word,
+        s.order_beyond, s.order_hub_far, s.order_gone, s.order_gone_far, s.batches, s.collusion,
+        s.collusion_far, s.junk_own, s.junk, v.contributor, v.rider, v.washer, v.newcomer,
+        v.flooded, v.alone);
     ret->digest = (uint64_t)(s.all[ECONOMY_SIZES - 1] * 1e6) ^ (uint64_t)(v.contributor * 1e9);
     return check_standing(&s, ret->note) && check_service(&v, ret->note);
 }

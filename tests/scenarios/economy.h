@@ -22,7 +22,9 @@ struct economy_standing {
     double all[ECONOMY_SIZES]; /* that of it and its fakes together */
     double order;              /* honest competitors that change places: part of all pairs */
     double order_hub;          /* the same, behind the relay with the most neighbours */
-    double order_beyond;       /* beyond what the attacker's silence, with no fakes, changes */
+    double order_word;         /* the same without fakes: what the attacker's word decides */
+    double order_beyond;       /* the worst of `order`, less that attacker's word */
+    double off;                /* walks, of a relay whose chance is not what the walks say; 0 */
     double order_hub_far;      /* of all honest relays, not only of those that compete */
     double order_gone;         /* when that relay has no fakes, and no rows any more: */
     double order_gone_far;     /* what anybody can do who others are known through */

@@ -35,8 +35,10 @@ struct standing {
 
 struct market {
     struct honest honest;
-    bool rival[RELAYS];    /* has a link with ego, and competes for what ego carries */
-    double silent[RELAYS]; /* of attackers: how the order changes when it has no rows any more */
+    bool rival[RELAYS];            /* has a link with ego, and competes for what ego carries */
+    double weight[RELAYS][RELAYS]; /* of rows, both ways */
+    double word[RELAYS]; /* of attackers: how the order changes when what it says of others is not
+                            counted */
     struct standing before;
 };
 
@@ -175,7 +177,7 @@ static void try_attack(const struct market *m, unsigned attacker, enum shape sha
     double base = m->before.hits[attacker];
     double own = after.hits[attacker] / base, all = (double)sum / base;
     double order = disorder(m, &after, attacker, false);
-    worst->order_beyond = larger(worst->order_beyond, order - m->silent[attacker]);
+    worst->order_beyond = larger(worst->order_beyond, order - m->word[attacker]);
     double far = disorder(m, &after, attacker, true);
     unsigned earned = batches(m, &after);
     if (csv)
@@ -226,22 +228,70 @@ static void junk(const struct market *m, unsigned a, struct economy_standing *re
     ret->junk = (pushed.hits[a] + (double)pushed.hits[RELAYS] - before) / honest;
 }
 
-/* A relay does not vouch for anybody any more: the order behind it is not the same without
- * a single fake. */
-static void silence(struct market *m, unsigned who, struct economy_standing *ret) {
+/* The hub is gone: the order behind it is not the same without a single fake. */
+static void silence(const struct market *m, struct economy_standing *ret) {
     static struct standing after;
     struct rep_graph *g = make_graph(&m->honest);
     uint8_t key[CV_KEY];
-    name(who, key);
+    name(HUB, key);
     if (rep_graph_exclude(g, key))
         abort();
     rank(m, g, &after);
-    m->silent[who] = disorder(m, &after, who, false);
-    if (who != HUB)
-        return;
-    ret->order_gone = m->silent[who];
+    ret->order_gone = disorder(m, &after, HUB, false);
     ret->order_gone_far = disorder(m, &after, HUB, true);
     ret->forger = after.hits[HUB];
+}
+
+/* ---- what an attacker's word decides, without a fake and without walks ---- */
+
+static void weigh(struct market *m) {
+    for (unsigned k = 0; k < m->honest.n; k++) {
+        const struct row *r = &m->honest.rows[k];
+        if (r->a != r->b && !(m->rival[r->a] && m->rival[r->b])) /* the last one stands */
+            m->weight[r->a][r->b] = m->weight[r->b][r->a] = 2 * (double)r->octets;
+    }
+}
+
+/* The chance that a walk from ego comes by `target`, and did not come by `but` before: as
+ * walks go, from each relay by its rows, solved by iteration. */
+static double chance(const struct market *m, unsigned target, unsigned but) {
+    enum { ROUNDS = 64 }; /* 0.85^64 is less than a walk */
+    double at[RELAYS] = {0}, total[RELAYS] = {0};
+    for (unsigned v = 0; v < RELAYS; v++)
+        for (unsigned u = 0; u < RELAYS; u++)
+            total[v] += m->weight[v][u];
+    at[target] = 1;
+    for (unsigned round = 0; round < ROUNDS; round++)
+        for (unsigned v = 0; v < RELAYS; v++) {
+            double sum = 0;
+            if (v == target || v == but || total[v] <= 0)
+                continue;
+            for (unsigned u = 0; u < RELAYS; u++)
+                sum += m->weight[v][u] * at[u];
+            at[v] = REP_ALPHA_PERMILLE / 1000.0 * sum / total[v];
+        }
+    return at[EGO];
+}
+
+/*
+ * Whoever hangs enough behind itself keeps all walks that come to it, and all it did to
+ * others is to say nothing of them any more: walks that came by them first are as they
+ * were. So the order that is left without the attacker's word is the worst that
+ * fakes can bring about, and it can be computed from the honest rows alone.
+ */
+static void word(struct market *m, unsigned who, struct economy_standing *ret) {
+    static struct standing without;
+    for (unsigned i = 1; i < RELAYS; i++) {
+        if (!m->rival[i])
+            continue;
+        double was = chance(m, i, RELAYS) * WALKS, hits = m->before.hits[i];
+        /* Five times what counts scatter by: the walks are what this computes. */
+        if ((was - hits) * (was - hits) > 25 * (was + 1))
+            ret->off = larger(ret->off, was > hits ? was - hits : hits - was);
+        without.hits[i] = (uint32_t)(chance(m, i, who) * WALKS);
+    }
+    m->word[who] = disorder(m, &without, who, false);
+    ret->order_word = larger(ret->order_word, m->word[who]);
 }
 
 static void find_rivals(struct market *m) {
@@ -275,8 +325,11 @@ void economy_standing(uint64_t seed, FILE *csv, struct economy_standing *ret) {
     find_rivals(&m);
     rank(&m, make_graph(&m.honest), &m.before);
     const unsigned attackers[] = {HUB, RELAYS / 4, RELAYS / 2};
+    silence(&m, ret);
+    weigh(&m);
     for (size_t i = 0; i < sizeof attackers / sizeof *attackers; i++)
-        silence(&m, attackers[i], ret);
+        if (m.before.hits[attackers[i]] >= 400)
+            word(&m, attackers[i], ret);
     for (size_t i = 0; i < sizeof attackers / sizeof *attackers; i++)
         for (unsigned size = 0; size < ECONOMY_SIZES; size++)
             for (enum shape shape = STAR; shape < SHAPES; shape++)
