@@ -120,13 +120,14 @@ class Network:
             self.inside(self.router, "ip", "address", "replace", f"{host.gateway}/{host.bits}", "dev",
                         host.link, "nodad")
 
-    def start_captures(self, part):
-        for host in self.hosts.values():
+    def start_captures(self, part, names=None, octets=0):
+        """Of all hosts or of those named; whole packets or their first octets."""
+        for host in self.hosts.values() if names is None else [self.hosts[n] for n in names]:
             path = self.folder / f"{part}-{host.name}.pcap"
             path.unlink(missing_ok=True)  # or an older capture's would look like a start
             process = subprocess.Popen(
                 ["ip", "netns", "exec", self.router, "tcpdump", "-i", host.link, "-w", str(path),
-                 "-U", "-s", "0", "-B", "65536", "--immediate-mode", "-Z", "root"],
+                 "-U", "-s", str(octets), "-B", "65536", "--immediate-mode", "-Z", "root"],
                 stderr=subprocess.PIPE)
             self.captures.append((host, path, process))
         for _, path, process in self.captures:
@@ -137,8 +138,8 @@ class Network:
                     raise RuntimeError(f"no capture at {path}: {process.communicate()[1].decode()}")
                 time.sleep(0.02)
 
-    def stop_captures(self):
-        """Name of each host to the packets its link carried."""
+    def stop_captures(self, read=lambda path: list(read_pcap(path))):
+        """Name of each host to the packets its link carried, or to what `read` makes of a file."""
         # What tcpdump has not read when it is told to end is lost: wait until
         # it has had nothing more to write for a while.
         sizes, limit = None, time.monotonic() + 10
@@ -154,14 +155,14 @@ class Network:
             lost = [line for line in err.decode().split("\n") if "dropped by kernel" in line]
             if lost and not lost[0].startswith("0 "):
                 raise RuntimeError(f"the capture at {host.name} is not whole: {lost[0]}")
-            result[host.name] = list(read_pcap(path))
+            result[host.name] = read(path)
         self.captures = []
         return result
 
 
 class Packet:
     __slots__ = ("time", "kind", "source", "target", "sport", "dport", "payload", "ttl", "dont",
-                 "tos")
+                 "tos", "size")
 
 
 def dotted(octets):
@@ -185,7 +186,7 @@ def parse(frame, when):
     p.time = when
     p.kind, p.payload = "other", frame
     p.source = p.target = ""
-    p.sport = p.dport = p.ttl = p.tos = 0
+    p.sport = p.dport = p.ttl = p.tos = p.size = 0
     p.dont = False
     ethertype = struct.unpack_from(">H", frame, 12)[0]
     if ethertype == 0x86DD:
@@ -203,8 +204,8 @@ def parse(frame, when):
         p.payload = body
         if head[9] == 17:
             p.kind = "udp"
-            p.sport, p.dport = struct.unpack_from(">HH", body)
-            p.payload = body[8:]
+            p.sport, p.dport, size = struct.unpack_from(">HHH", body)
+            p.payload, p.size = body[8:], size - 8
         elif head[9] == 1:
             p.kind = "icmp"
     return p
@@ -219,8 +220,8 @@ def parse_six(p, head):
     p.payload = body = head[40:40 + length]
     if following == 17:
         p.kind = "udp"
-        p.sport, p.dport = struct.unpack_from(">HH", body)
-        p.payload = body[8:]
+        p.sport, p.dport, size = struct.unpack_from(">HHH", body)
+        p.payload, p.size = body[8:], size - 8
     elif following == 58:  # neighbours and routers are asked for as ARP asks; the rest as ICMP says
         p.kind = "arp" if 133 <= body[0] <= 137 else "icmp"
     elif following == 0 and len(body) > 8 and body[8] == 143:

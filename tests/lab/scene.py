@@ -53,16 +53,18 @@ class Program:
 
 
 class Lab:
-    def __init__(self, net, folder, culvert, dht):
-        self.net, self.folder, self.culvert, self.dht = net, folder, culvert, dht
+    def __init__(self, net, folder, culvert, dht, *more):
+        """`more`: options of every node."""
+        self.net, self.folder, self.culvert, self.dht, self.more = net, folder, culvert, dht, more
         self.programs, self.identity = {}, {}
 
-    def start(self, name, verb, port, *more):
-        host = self.net.hosts[name]
+    def start(self, name, verb, port, *more, at=None):
+        """On the host of this name, or beside another program on that of `at`."""
+        host = self.net.hosts[at or name]
         self.programs[name] = Program(
             host, self.folder, self.culvert, verb, "--state", self.folder / name, "--listen",
             host.at(port), "--bootstrap", self.net.hosts["bootstrap"].at(6881), "--network", NAME,
-            "--quick-start", "--json", *more)
+            "--quick-start", "--json", *self.more, *more)
         return self.programs[name]
 
     def bring_up(self, relays, *others):
@@ -94,10 +96,13 @@ class Lab:
             if program.process.poll() is None:
                 program.stop()
 
+    def key(self, relay):
+        """Its public key."""
+        return SigningKey((self.folder / relay / "identity").read_bytes()).verify_key.encode()
+
     def own_name(self, relay):
         """What paths call it: the first octets of its public key."""
-        seed = (self.folder / relay / "identity").read_bytes()
-        return SigningKey(seed).verify_key.encode()[:4].hex()
+        return self.key(relay)[:4].hex()
 
     def ask(self, name, what):
         out = subprocess.run([self.culvert, what, "--state", str(self.folder / name), "--json"],
