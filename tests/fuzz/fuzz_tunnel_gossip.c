@@ -8,8 +8,7 @@
  *
  * Property: no crash, no assertion, no leak; once served, an engine's next deadline lies in
  * the future; whoever is confirmed has two claims, whoever is passed on has answered, and
- * whoever is used signed one descriptor; an address where nobody lives is sent no more
- * than its network's share of questions, whoever names it.
+ * neither has signed two descriptors.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -49,8 +48,8 @@ struct party {
 struct world {
     struct party party[PARTIES];
     struct cv_ed25519_secret invented[INVENTED];
-    struct cv_now now, began;
-    unsigned drop, served, to_nobody;
+    struct cv_now now;
+    unsigned drop, served;
     uint16_t flip_at;
     uint8_t flip;
 };
@@ -70,7 +69,6 @@ static void events(struct world *w, unsigned i) {
 static void deliver(struct world *w, const struct cv_addr *from, const struct cv_addr *to,
                     const uint8_t *buf) {
     uint8_t copy[TUN_DATAGRAM];
-    w->to_nobody += cv_addr_equal(to, &nowhere);
     for (unsigned i = 0; i < PARTIES; i++) {
         struct party *p = &w->party[i];
         bool elsewhere = cv_addr_equal(to, &p->elsewhere);
@@ -318,9 +316,6 @@ static void check(struct world *w) {
         for (size_t k = 0; k < n; k++)
             assert(all[k]->reached && !all[k]->liar);
     }
-    uint64_t share = TUN_QUESTIONS_BURST + 1 +
-                     cv_usec_since(w->now.mono, w->began.mono) / CV_MSEC(TUN_QUESTIONS_EVERY_MS);
-    assert(w->to_nobody <= 2 * PARTIES * share); /* own questions, and those for others */
 }
 
 /* ---- the script ---- */
@@ -401,7 +396,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct world *w = &world;
     cv_crypto_init();
     memset(w, 0, sizeof *w);
-    w->now = w->began = (struct cv_now){.mono = 1000000, .wall = 1790000000};
+    w->now = (struct cv_now){.mono = 1000000, .wall = 1790000000};
     for (unsigned i = 0; i < INVENTED; i++) {
         uint8_t seed[CV_KEY] = {77, (uint8_t)i};
         cv_ed25519_from_seed(&w->invented[i], seed);
