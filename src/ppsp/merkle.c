@@ -197,15 +197,13 @@ static bool was_known(const struct ppsp_tree *t, const struct ppsp_page *page, u
     return l && l->known >> at & 1;
 }
 
-/* A hash came from the store. */
+/* A hash came from the store. One that does not count stays in its place: it will, when
+ * a chunk that it was proven for has come, and nobody sends it again then. */
 static void note_known(const struct ppsp_tree *t, struct ppsp_page *page, unsigned at,
                        ppsp_bin bin) {
-    if (memcmp(hash_at(t, page, at), zeros, t->hash_len) == 0)
-        return;
-    if (counts(t, bin) || was_known(t, page, at))
+    if (memcmp(hash_at(t, page, at), zeros, t->hash_len) != 0 &&
+        (counts(t, bin) || was_known(t, page, at)))
         page->known |= (uint32_t)1 << at;
-    else
-        memset(hash_at(t, page, at), 0, t->hash_len);
 }
 
 static enum cv_err load(struct ppsp_tree *t, struct ppsp_page *page, const struct place *at) {
@@ -288,6 +286,8 @@ enum cv_err ppsp_tree_get(struct ppsp_tree *t, ppsp_bin bin, const uint8_t **ret
     if (err)
         return err;
     struct ppsp_page *page = slot(t, i);
+    if (!(page->known >> at.at & 1))
+        note_known(t, page, at.at, bin);
     if (!(page->known >> at.at & 1))
         return CV_ERR_NOENT;
     *ret = hash_at(t, page, at.at);

@@ -411,3 +411,43 @@ Test(ppsp_merkle, what_is_proven_outlives_its_page_until_the_chunks_come) {
     rig_store_done(&empty);
     free(content);
 }
+
+static bool holds_what_came(const void *ctx, uint64_t first, uint64_t last) {
+    return *(const bool *)ctx && first < 16 && last < 64;
+}
+
+/* Proven ahead, forgotten since others were proven, and looked for in vain before the chunks
+ * came: whoever sent it takes it for known from the first of them on. */
+Test(ppsp_merkle, what_was_proven_counts_when_its_chunks_have_come) {
+    enum { MANY = 65536, SIZE = 8 };
+    struct rig_store full, empty;
+    struct ppsp_tree from, to;
+    uint8_t root[CV_SHA_MAX];
+    uint8_t *content = calloc(MANY, SIZE);
+    const uint8_t *h;
+    bool came = false;
+    cv_crypto_init();
+    for (size_t i = 0; i < MANY; i++)
+        memcpy(content + i * SIZE, &i, SIZE);
+    rig_store_init(&full, SIZE, H, MANY * SIZE);
+    rig_store_fill(&full, CV_SHA256, content, MANY * SIZE, root);
+    rig_store_init(&empty, SIZE, H, MANY * SIZE);
+    ppsp_tree_init(&from, CV_SHA256, root, &rig_store_ops, &full);
+    ppsp_tree_init(&to, CV_SHA256, root, &rig_store_ops, &empty);
+    ppsp_tree_trust(&to, holds_what_came, &came);
+    ppsp_tree_size(&from, MANY);
+    ppsp_tree_size(&to, MANY);
+    from.proven = to.proven = true;
+
+    for (uint64_t group = 0; group < MANY / 16; group += 16)
+        prove_group(&from, &to, group);
+    cr_expect_eq(ppsp_tree_get(&to, ppsp_bin_at(4, 1), &h), CV_ERR_NOENT, "long forgotten");
+    came = true;
+    cr_expect_eq(ppsp_tree_get(&to, ppsp_bin_at(4, 1), &h), CV_ERR_OK);
+    cr_expect_eq(ppsp_tree_get(&to, ppsp_bin_at(4, 17), &h), CV_ERR_NOENT, "none of it came");
+    ppsp_tree_done(&from);
+    ppsp_tree_done(&to);
+    rig_store_done(&full);
+    rig_store_done(&empty);
+    free(content);
+}
