@@ -121,6 +121,7 @@ static void lift(struct ppsp_upstream *u, cv_usec now) {
     u->lifted_at = u->grown_at = now;
     u->lifted_from = u->measured;
     u->lifted_best = 0;
+    u->past_count = 0; /* what was full below the limit says nothing of what is above */
     u->somebody_new = false;
 }
 

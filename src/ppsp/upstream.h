@@ -23,7 +23,8 @@
  * besides is in proportion. Several engines may share one (ppsp_config.upstream). No memory of
  * its own, no I/O; `now` never goes backwards. A peer that acknowledges what it did not get
  * or makes up delays can end the measure, or be one of two (or, by many circuits, both) that
- * hold it down while nobody else takes anything: PPSP_UPSTREAM_FLOOR is the least.
+ * hold it down while they have three quarters of what passes, whoever else is there:
+ * PPSP_UPSTREAM_FLOOR is the least.
  */
 #ifndef CULVERT_PPSP_UPSTREAM_H
 #define CULVERT_PPSP_UPSTREAM_H

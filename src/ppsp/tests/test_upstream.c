@@ -273,6 +273,30 @@ Test(ppsp_upstream, it_is_lifted_ever_more_rarely_and_soon_for_somebody_new) {
     cr_expect_eq(p.lifts, before + 2);
 }
 
+/* Somebody else's traffic may fill the line below the limit: that is no reason to end the look
+ * at what is above. */
+Test(ppsp_upstream, what_was_full_before_it_was_lifted_does_not_end_that) {
+    struct pair p = pair();
+    take(&p, 1000000, 2000000, CV_SEC(10));
+    cr_assert(near(p.u.measured, 1000000), "%lu", p.u.measured);
+    for (unsigned i = 0; i < 20 * 90 && !p.u.lifted; i++) {
+        for (unsigned k = 0; k < 2; k++)
+            ppsp_upstream_passed(&p.u, p.now, &p.way[k], 15000, true, false);
+        ppsp_upstream_held(&p.u, &p.way[0]);
+        p.now += CV_MSEC(50);
+    }
+    cr_assert(p.u.lifted);
+    for (unsigned i = 0; i < 20 * 4 - 2; i++) {
+        for (unsigned k = 0; k < 2; k++)
+            ppsp_upstream_passed(&p.u, p.now, &p.way[k], 20000, true, false);
+        cr_assert(p.u.lifted, "after %u ms", i * 50);
+        p.now += CV_MSEC(50);
+    }
+    p.now += CV_MSEC(200);
+    ppsp_upstream_passed(&p.u, p.now, &p.way[0], 1, true, false);
+    cr_expect_not(p.u.lifted);
+}
+
 /* What nobody held back needs no look. */
 Test(ppsp_upstream, it_is_not_lifted_while_it_holds_nothing_back) {
     struct pair p = pair();
