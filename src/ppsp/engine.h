@@ -314,6 +314,7 @@ struct ppsp_channel {
     struct ppsp_way way;
     cv_usec send_at;               /* pacing: not before */
     cv_usec held_until;            /* its turn under an upload limit: not before */
+    uint64_t saved;                /* octets taken of the limit, of which nothing was sent yet */
     uint64_t withheld;             /* asked for, not sent on purpose; NONE */
     uint8_t false_acks;            /* of those in a row that it acknowledged all the same */
     struct ppsp_flight gone;       /* sent, given up, not acknowledged since */

@@ -410,7 +410,8 @@ static enum cv_err send_chunks(struct ppsp_channel *c, cv_usec now, struct cv_ba
 
 /* What a limit lets go of n chunks. All wait for the same, whatever they ask for and however
  * often they speak: until a portion can be there, and by lot a while longer. Who comes then
- * takes what there is, up to a portion: equal shares. 0: later. */
+ * takes what there is, up to a portion: equal shares. Chunks that are larger are saved for. It
+ * is paid when it was sent (ppsp_serve_out). 0: later. */
 static uint32_t portion(struct ppsp_channel *c, cv_usec now, uint32_t n) {
     struct ppsp_swarm *s = c->swarm;
     struct ppsp_upstream *shared = s->config.upload_limit ? NULL : s->p->config.upstream;
@@ -420,14 +421,20 @@ static uint32_t portion(struct ppsp_channel *c, cv_usec now, uint32_t n) {
         from = ppsp_upstream_bucket(shared, now, s->config.chunk_size);
         unit = shared->chunk; /* small chunks would leave nothing to large ones */
     }
-    if (!from || from->rate == UINT64_MAX)
-        return n;
-    if (now >= c->held_until && cv_tokenbucket_ready(from, now, unit) <= now) {
-        uint64_t most = from->level < PORTION * unit ? from->level : PORTION * unit;
-        n = n < most / size ? n : (uint32_t)(most / size);
-        (void)cv_tokenbucket_take(from, now, n * size);
+    if (!from || from->rate == UINT64_MAX) {
+        c->saved = 0;
         return n;
     }
+    while (c->saved < size && now >= c->held_until &&
+           cv_tokenbucket_ready(from, now, unit) <= now) {
+        uint64_t most = from->level < PORTION * unit ? from->level : PORTION * unit;
+        uint64_t want = n * size - c->saved;
+        want = want < most ? want : most;
+        (void)cv_tokenbucket_take(from, now, want);
+        c->saved += want;
+    }
+    if (c->saved >= size)
+        return n < c->saved / size ? n : (uint32_t)(c->saved / size);
     if (now >= c->held_until) {
         cv_usec at = cv_tokenbucket_ready(from, now, PORTION * unit);
         c->held_until = cv_usec_add(at, cv_rng_below(s->p->rng, at - now + CV_MSEC(1)));
@@ -436,6 +443,11 @@ static uint32_t portion(struct ppsp_channel *c, cv_usec now, uint32_t n) {
     }
     c->send_at = c->held_until;
     return 0;
+}
+
+static void pay(struct ppsp_channel *c, uint32_t sent) {
+    uint64_t octets = (uint64_t)sent * c->swarm->config.chunk_size;
+    c->saved -= octets < c->saved ? octets : c->saved; /* nothing is saved without a limit */
 }
 
 /* How many chunks from `first` on leave now, whatever the reason. 0: none. */
@@ -567,6 +579,7 @@ enum ppsp_out ppsp_serve_out(struct ppsp_channel *c, cv_usec now, struct cv_batc
         uint32_t before = withhold(c, first, n, last);
         n = before ? before : n;
         enum cv_err err = burst(c, now, b, room, first, n, last, &sent);
+        pay(c, sent);
         if (sent) {
             /* Not to be followed costs a wrong flight size, nothing else. */
             bool again = any_gone(c, first, first + sent - 1);

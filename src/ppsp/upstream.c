@@ -10,6 +10,7 @@ enum {
     PEERS = 2,       /* with full ways at the same time: then it is our line */
     BURST_PART = 20, /* of a second */
     CHUNKS = 8,      /* the bucket holds at least (swarm.c) */
+    CHUNK = 1024,    /* while nobody asks */
     LEAST = 16384,   /* octets of a window that says anything */
     NOISE = 16,      /* part of a rate that is no difference */
     SUBNET6 = 8,     /* octets of an IPv6 address: behind them stands one household */
@@ -20,7 +21,7 @@ void ppsp_upstream_init(struct ppsp_upstream *u, struct cv_now now) {
         .hour_began = now.wall - (int64_t)(now.mono / CV_SEC(1)),
         .window = 1,
         .began = now.mono,
-        .chunk = 1024,
+        .chunk = CHUNK,
         .lifted_at = now.mono,
         .lift_wait = PPSP_UPSTREAM_LIFT_FIRST,
     };
@@ -216,11 +217,13 @@ static void end_window(struct ppsp_upstream *u, cv_usec now) {
     else if (u->measured && rate > u->measured + u->measured / NOISE)
         refuted(u, now);
     u->granted_rate = u->granted * 1000000 / time;
+    u->chunk = u->asked ? u->asked : CHUNK;
     lift_or_lower(u, now, paused ? 0 : u->octets * 1000000 / time, measured);
     limit(u, now);
     u->window++;
     u->began = now;
     u->octets = u->full_octets = u->granted = 0;
+    u->asked = 0;
     u->crowd = u->full_at[0].peers = u->full_at[1].peers = 0;
     u->held = false;
 }
@@ -247,6 +250,8 @@ void ppsp_upstream_passed(struct ppsp_upstream *u, cv_usec now, struct ppsp_way 
 struct cv_tokenbucket *ppsp_upstream_bucket(struct ppsp_upstream *u, cv_usec now,
                                             uint32_t chunk_size) {
     roll(u, now);
+    chunk_size = chunk_size < PPSP_UPSTREAM_CHUNK ? chunk_size : PPSP_UPSTREAM_CHUNK;
+    u->asked = chunk_size > u->asked ? chunk_size : u->asked;
     if (chunk_size > u->chunk) {
         u->chunk = chunk_size;
         limit(u, now);

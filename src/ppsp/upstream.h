@@ -42,8 +42,9 @@ enum {
     PPSP_UPSTREAM_FLOOR = 65536, /* octets a second: no limit is lower */
     PPSP_UPSTREAM_HOURS = 8,
     PPSP_UPSTREAM_DAYS = 30,
-    PPSP_UPSTREAM_WINDOWS = 4,                          /* full ones in a row are a measurement */
-    PPSP_UPSTREAM_WAYS_OF_ONE = 4,                      /* circuits of one peer, in one swarm */
+    PPSP_UPSTREAM_WINDOWS = 4,     /* full ones in a row are a measurement */
+    PPSP_UPSTREAM_WAYS_OF_ONE = 4, /* circuits of one peer, in one swarm */
+    PPSP_UPSTREAM_CHUNK = 8192, /* octets: larger ones, which a link may ask for, hold nobody up */
     PPSP_UPSTREAM_SAVED = 2 + PPSP_UPSTREAM_HOURS * 12, /* octets, at most */
 };
 #define PPSP_UPSTREAM_WINDOW CV_SEC(1)
@@ -95,9 +96,11 @@ struct ppsp_upstream {
     unsigned past_count;           /* one after the other, without a pause */
 
     struct cv_tokenbucket bucket; /* UINT64_MAX: no limit */
-    uint32_t chunk; /* octets of the largest: all wait until so much is there (serve.c) */
-    bool known;     /* something was measured, now or before */
-    bool held;      /* it made somebody wait in this window */
+    /* Octets of the largest chunk in this window and the one before, PPSP_UPSTREAM_CHUNK at
+     * most: all wait until so much is there (serve.c). Asked for in this one; 0: nothing was. */
+    uint32_t chunk, asked;
+    bool known; /* something was measured, now or before */
+    bool held;  /* it made somebody wait in this window */
 
     bool somebody_new;            /* since the limit was lifted last */
     cv_usec lifted_at, lift_wait; /* the last time, .. and until the next */
@@ -116,8 +119,9 @@ struct ppsp_way ppsp_upstream_way(const struct cv_endpoint *peer, struct ppsp_cr
 void ppsp_upstream_passed(struct ppsp_upstream *u, cv_usec now, struct ppsp_way *way,
                           uint64_t octets, bool full, bool granted);
 
-/* What swarms without a limit of their own take from, whole chunks of at most so many
- * octets; NULL: there is no limit now. */
+/* What swarms without a limit of their own take from, of chunks of so many octets; it holds
+ * PPSP_UPSTREAM_CHUNK eight times at least when those are that large. NULL: there is no limit
+ * now. */
 struct cv_tokenbucket *ppsp_upstream_bucket(struct ppsp_upstream *u, cv_usec now,
                                             uint32_t chunk_size);
 /* There was not enough in it for this one. */

@@ -16,7 +16,13 @@
 #include "ppsp/build.h"
 #include "ppsp/ppsp.h"
 
-enum { RIG_ENGINES = 8, RIG_SLOTS = 256, RIG_STRIDE = 1500, RIG_EVENTS = 4096 };
+enum {
+    RIG_ENGINES = 8,
+    RIG_SLOTS = 256,
+    RIG_STRIDE = 1500,
+    RIG_EVENTS = 4096,
+    RIG_MTU_LARGE = 8000
+};
 
 /* ---- store ---- */
 
@@ -166,7 +172,7 @@ struct rig_datagram {
     cv_usec at;
     unsigned from, to;
     size_t len;
-    uint8_t data[RIG_STRIDE];
+    uint8_t data[];
 };
 
 struct rig;
@@ -228,10 +234,11 @@ static inline struct rig *rig_new(uint64_t seed, uint64_t octets, uint32_t chunk
     r->tail = &r->head;
     r->content = malloc(octets);
     r->octets_content = octets;
-    r->arena = malloc((size_t)RIG_SLOTS * RIG_STRIDE);
+    uint16_t stride = chunk_size > RIG_MTU_LARGE ? UINT16_MAX : RIG_STRIDE;
+    r->arena = malloc((size_t)RIG_SLOTS * stride);
     assert(r->content && r->arena);
     cv_rng_fill(&r->rng[RIG_ENGINES], r->content, octets);
-    r->batch = cv_batch_init(r->arena, RIG_SLOTS, RIG_STRIDE, 0, r->runs, RIG_SLOTS);
+    r->batch = cv_batch_init(r->arena, RIG_SLOTS, stride, 0, r->runs, RIG_SLOTS);
     struct rig_store st;
     rig_store_init(&st, chunk_size, cv_sha_len(alg), octets);
     rig_store_fill(&st, alg, r->content, octets, r->root);
@@ -292,7 +299,11 @@ static inline unsigned rig_add(struct rig *r, bool seeder) {
 
 /* What fits into a datagram between peers of the rig. */
 static inline uint16_t rig_mtu(const struct rig *r) {
-    return (uint16_t)(r->circuits ? 1101 : r->config.chunk_size > 1024 ? 8000 : 1400);
+    if (r->circuits)
+        return 1101;
+    return r->config.chunk_size > RIG_MTU_LARGE ? UINT16_MAX
+           : r->config.chunk_size > 1024        ? RIG_MTU_LARGE
+                                                : 1400;
 }
 
 static inline enum cv_err rig_connect(struct rig *r, unsigned from, unsigned to, bool initiate) {
@@ -303,8 +314,7 @@ static inline enum cv_err rig_connect(struct rig *r, unsigned from, unsigned to,
 
 static inline void rig_send(struct rig *r, unsigned from, unsigned to, const uint8_t *data,
                             size_t len) {
-    assert(len <= RIG_STRIDE);
-    struct rig_datagram *d = malloc(sizeof *d);
+    struct rig_datagram *d = malloc(sizeof *d + len);
     assert(d);
     memcpy(d->data, data, len);
     d->len = len;

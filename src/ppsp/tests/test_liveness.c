@@ -70,7 +70,7 @@ static bool happens(struct rig *r, unsigned from, unsigned to, uint8_t *data, si
     case TWICE:
     case LATE:
         if (i == f->at) {
-            g->held = malloc(sizeof *g->held);
+            g->held = malloc(sizeof *g->held + len);
             cr_assert(g->held);
             *g->held = (struct rig_datagram){.from = from, .to = to, .len = len};
             memcpy(g->held->data, data, len);

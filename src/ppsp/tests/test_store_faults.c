@@ -110,6 +110,29 @@ Test(ppsp_store_faults, content_that_was_changed_is_not_given_away) {
     rig_free(r);
 }
 
+/* What could not be read was not sent: nothing of the limit is used up. */
+Test(ppsp_store_faults, what_cannot_be_read_costs_nothing_of_the_limit) {
+    struct rig *r = pair();
+    ppsp_swarm_limits(r->engine[0], rig_now(r), r->swarm[0], 8 * 1024, 0);
+    rig_run(r, CV_SEC(2));
+    r->store[0].read_err = CV_ERR_AGAIN;
+    struct ppsp_swarm *s = ppsp_swarm_find(r->engine[0], r->swarm[0]);
+    const struct ppsp_channel *c = TAILQ_FIRST(&s->channels);
+    rig_run(r, CV_SEC(2)); /* what there is now is taken once, and kept */
+    for (unsigned ms = 0; ms < 3000; ms++) {
+        rig_run(r, CV_MSEC(1));
+        (void)cv_tokenbucket_take(&s->upload, r->now, 0);
+        cr_assert_eq(s->upload.level, s->upload.burst, "after %u ms", ms);
+        cr_assert_leq(c->saved, 4 * 1024 + 1023);
+    }
+    uint64_t had = s->up;
+    r->store[0].read_err = CV_ERR_OK;
+    rig_run(r, CV_SEC(1));
+    cr_expect_gt(s->up, had + 8 * 1024, "%lu", s->up - had);
+    cr_expect_leq(s->up, had + (8 + 8 + 4 + 1) * 1024, "%lu", s->up - had);
+    rig_free(r);
+}
+
 Test(ppsp_store_faults, busy_is_waited_for) {
     struct rig *r = pair();
     ppsp_swarm_limits(r->engine[0], rig_now(r), r->swarm[0], 300 * 1024, 0);

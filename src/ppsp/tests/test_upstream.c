@@ -444,6 +444,32 @@ Test(ppsp_upstream, pauses_and_trickles_measure_nothing) {
     cr_expect_eq(p.u.measured, 0);
 }
 
+/* Whoever made a link chose its chunks; all wait for the largest, within reason and as long as
+ * somebody asks for it. */
+Test(ppsp_upstream, large_chunks_hold_others_up_within_bounds) {
+    static const struct {
+        uint32_t asked, waited_for;
+    } rows[] = {{2048, 2048}, {65000, PPSP_UPSTREAM_CHUNK}};
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct pair p = pair();
+        take(&p, 300000, 600000, CV_SEC(10)); /* the burst is of chunks, not of the rate */
+        cr_assert_not_null(ppsp_upstream_bucket(&p.u, p.now, CHUNK));
+        cr_expect_eq(p.u.chunk, CHUNK);
+        for (unsigned t = 0; t < 30; t++) {
+            take(&p, 300000, 200000, CV_MSEC(100));
+            (void)ppsp_upstream_bucket(&p.u, p.now, rows[i].asked);
+            cr_expect_eq(p.u.chunk, rows[i].waited_for, "row %u: %u", i, p.u.chunk);
+            cr_expect_geq(p.u.bucket.burst, 8 * rows[i].waited_for);
+        }
+        take(&p, 300000, 200000, CV_SEC(2) + CV_MSEC(50));
+        cr_expect_eq(p.u.chunk, CHUNK, "row %u: %u", i, p.u.chunk);
+        cr_expect_lt(p.u.bucket.burst, 13000, "row %u: %lu", i, p.u.bucket.burst);
+        p.now += CV_SEC(5); /* nobody asked for anything in between */
+        cr_assert_not_null(ppsp_upstream_bucket(&p.u, p.now, 512));
+        cr_expect_leq(p.u.chunk, CHUNK);
+    }
+}
+
 /* ---- what is remembered, and for how long -------------------------------------------------- */
 
 /* All that was ever measured; the most of the newest hours. */
