@@ -90,19 +90,23 @@ export async function listen(onState, onLost) {
   }
 }
 
+// Why not: the node's own words, or, where it says nothing that is meant for a page, the status.
+async function refusal(answer) {
+  return new Error((await answer.json().catch(() => ({}))).error ?? `${answer.status} ${answer.statusText}`);
+}
+
 // The rows of a link's QR code, "1" for dark.
 export async function code(text) {
   const answer = await ask(`/api/qr?text=${encodeURIComponent(text)}`);
-  if (!answer.ok) throw new Error((await answer.json()).error);
+  if (!answer.ok) throw await refusal(answer);
   return (await answer.json()).rows;
 }
 
 // A relay's ledger: {rows: why something changed, relays: what we agree on with each}.
 export async function ledger() {
   const answer = await ask("/api/ledger");
-  const said = await answer.json();
-  if (!answer.ok) throw new Error(said.error);
-  return said;
+  if (!answer.ok) throw await refusal(answer);
+  return answer.json();
 }
 
 // 128 bits in hex.
@@ -120,7 +124,7 @@ export async function putDrop({ id, name, length, at }, piece, signal) {
 
 export async function removeDrop(id) {
   const answer = await ask(`/api/drops?${new URLSearchParams({ id })}`, { method: "DELETE" });
-  if (!answer.ok) throw new Error((await answer.json()).error);
+  if (!answer.ok) throw await refusal(answer);
 }
 
 // A piece of a recording: the status of the answer. 409: begin another recording.
@@ -151,7 +155,7 @@ export async function task(wanted, onEvent, controller) {
       body: JSON.stringify({ folder: "/", options: {}, ...wanted }),
       signal: controller.signal,
     });
-    if (!answer.ok) throw new Error((await answer.json()).error);
+    if (!answer.ok) throw await refusal(answer);
     let status = 1;
     for await (const line of lines(answer)) {
       const event = JSON.parse(line);
