@@ -146,7 +146,9 @@ static void lift_or_lower(struct ppsp_upstream *u, cv_usec now, uint64_t rate, b
             lower(u, now);
         return;
     }
-    cv_usec wait = u->somebody_new ? PPSP_UPSTREAM_LIFT_FIRST : u->lift_wait;
+    cv_usec wait = u->lift_wait;
+    if (u->somebody_new && wait > PPSP_UPSTREAM_LIFT_NEW)
+        wait = PPSP_UPSTREAM_LIFT_NEW;
     if (u->held && cv_usec_since(now, u->lifted_at) >= wait)
         lift(u, now);
 }

@@ -48,9 +48,11 @@ enum {
     PPSP_UPSTREAM_SAVED = 2 + PPSP_UPSTREAM_HOURS * 12, /* octets, at most */
 };
 #define PPSP_UPSTREAM_WINDOW CV_SEC(1)
-/* While the limit holds something back it is lifted: the first time, after a success, or when
- * somebody new takes part; then ever more rarely. */
+/* While the limit holds something back it is lifted: the first time and after a success; then
+ * ever more rarely. When somebody new takes part, whom a stranger can pretend to be, no later
+ * than so long after the last time. */
 #define PPSP_UPSTREAM_LIFT_FIRST CV_SEC(30)
+#define PPSP_UPSTREAM_LIFT_NEW   CV_SEC(120)
 #define PPSP_UPSTREAM_LIFT_LAST  CV_SEC(600)
 /* .. for so long at most, and while it does not grow. */
 #define PPSP_UPSTREAM_LIFTED CV_SEC(60)

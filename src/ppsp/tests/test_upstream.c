@@ -267,10 +267,28 @@ Test(ppsp_upstream, it_is_lifted_ever_more_rarely_and_soon_for_somebody_new) {
     until(&p, false, 1000000, 2000000);
     cr_expect_eq(p.lifts, before + 1);
     p.way[0] = way(2);
-    take(&p, 1000000, 2000000, CV_SEC(29));
+    take(&p, 1000000, 2000000, CV_SEC(118));
     cr_expect_eq(p.lifts, before + 1);
     take(&p, 1000000, 2000000, CV_SEC(5));
     cr_expect_eq(p.lifts, before + 2);
+    until(&p, false, 1000000, 2000000);
+    take(&p, 1000000, 2000000, CV_SEC(200)); /* the last time is long ago */
+    cr_expect_eq(p.lifts, before + 2);
+    p.way[0] = way(3);
+    take(&p, 1000000, 2000000, CV_SEC(2));
+    cr_expect_eq(p.lifts, before + 3);
+}
+
+/* One who comes again and again has nothing lifted more often than for him alone. */
+Test(ppsp_upstream, a_stranger_who_reconnects_does_not_lift_it_each_time) {
+    struct pair p = pair();
+    take(&p, 1000000, 2000000, HOUR);
+    unsigned before = p.lifts;
+    for (unsigned i = 0; i < 120; i++) {
+        p.way[0] = way(2);
+        take(&p, 1000000, 2000000, CV_SEC(30));
+    }
+    cr_expect(p.lifts >= before + 25 && p.lifts <= before + 31, "%u in an hour", p.lifts - before);
 }
 
 /* Somebody else's traffic may fill the line below the limit: that is no reason to end the look
@@ -418,7 +436,7 @@ Test(ppsp_upstream, it_is_lifted_soon_for_somebody_who_waits_in_vain) {
     until(&p, false, 1000000, 2000000);
     unsigned before = p.lifts;
     struct ppsp_way waits = way(3);
-    for (unsigned i = 0; i < 100; i++) {
+    for (unsigned i = 0; i < 200; i++) {
         ppsp_upstream_held(&p.u, &waits);
         take(&p, 1000000, 2000000, CV_SEC(1));
     }
