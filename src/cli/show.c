@@ -149,17 +149,37 @@ static void print_status(const json_t *o, const json_t *swarms) {
     }
 }
 
+/* As the page names it: by its address, or by the last relay before it. */
+static void peer_name(const json_t *p, char *out, size_t size) {
+    const char *addr = json_string_value(json_object_get(p, "address"));
+    const json_t *path = json_object_get(p, "path");
+    size_t hops = json_array_size(path);
+    const char *last = hops ? json_string_value(json_array_get(path, hops - 1)) : NULL;
+    if (addr)
+        snprintf(out, size, "%s", addr);
+    else if (json_is_true(json_object_get(p, "open")))
+        snprintf(out, size, "%s, openly", last ? last : "?");
+    else
+        snprintf(out, size, "hidden, behind %s", last ? last : "?");
+}
+
+/* The columns of the page's table. */
 static void print_peers(const json_t *rows) {
     size_t i;
     json_t *p;
-    printf("%-24s %-5s %12s %12s %12s %8s\n", "peer", "hops", "down KiB/s", "down KiB", "up KiB",
-           "rtt ms");
+    printf("%-32s %10s %10s %10s %10s %5s %7s %10s\n", "peer", "down KiB/s", "down KiB", "up KiB/s",
+           "up KiB", "hops", "rtt ms", "rank");
     json_array_foreach(rows, i, p) {
-        const char *addr = json_string_value(json_object_get(p, "address"));
-        printf("%-24s %-5" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT
-               " %12" JSON_INTEGER_FORMAT " %8" JSON_INTEGER_FORMAT "\n",
-               addr ? addr : "hidden", num(p, "hops"), num(p, "rate_down") / 1024,
-               num(p, "received") / 1024, num(p, "sent") / 1024, num(p, "rtt_ms"));
+        char name[128], rank[24] = "-";
+        peer_name(p, name, sizeof name);
+        if (num(p, "rank"))
+            snprintf(rank, sizeof rank, "%" JSON_INTEGER_FORMAT, num(p, "rank"));
+        printf("%-32s %10" JSON_INTEGER_FORMAT " %10" JSON_INTEGER_FORMAT " %10" JSON_INTEGER_FORMAT
+               " %10" JSON_INTEGER_FORMAT " %5" JSON_INTEGER_FORMAT " %7" JSON_INTEGER_FORMAT
+               " %10s\n",
+               name, num(p, "rate_down") / 1024, num(p, "received") / 1024,
+               num(p, "rate_up") / 1024, num(p, "sent") / 1024, num(p, "hops"), num(p, "rtt_ms"),
+               json_is_true(json_object_get(p, "choked")) ? "waits" : rank);
     }
 }
 

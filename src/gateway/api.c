@@ -285,6 +285,7 @@ static json_t *peer_row(const struct node_swarm_status *s, const struct node_pee
                   "rtt_ms", (json_int_t)(p->rtt / 1000), "have", (json_int_t)p->have);
     if (o) {
         json_object_set_new(o, "direct", json_boolean(s->mode == NODE_SWARM_DIRECT));
+        json_object_set_new(o, "open", json_boolean(s->mode == NODE_SWARM_OPEN));
         json_object_set_new(o, "address", p->hidden ? json_null() : json_string(addr));
         json_object_set_new(o, "path", path_of(p));
         json_object_set_new(o, "rank", octets(p->rank));

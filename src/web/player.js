@@ -97,14 +97,20 @@ export class Player {
     this.show();
   }
 
-  // Near its newest end: who falls behind jumps, and so nobody can go back.
+  // Near its newest end: who falls behind jumps, and so nobody can go back. What cannot be
+  // read is unloaded: mpegts.js drops its reader then, and throws every 600 ms as it looks
+  // for it. After an error of the network what was fetched is still shown.
   openStream(mpegts, link) {
     this.live = mpegts.createPlayer(
       { type: "mpegts", isLive: true, url: new URL(link, location).href },
       { enableStashBuffer: false, liveSync: true, liveBufferLatencyChasing: true,
         liveBufferLatencyMaxLatency: 2.5, liveBufferLatencyMinRemain: 0.8, autoCleanupSourceBuffer: true });
     this.newest = true;
-    this.live.on(mpegts.Events.ERROR, () => this.say(t("cannot_play"), true));
+    const live = this.live;
+    live.on(mpegts.Events.ERROR, (type) => {
+      this.say(t("cannot_play"), true);
+      if (type === mpegts.ErrorTypes.MEDIA_ERROR) live.unload();
+    });
     this.live.attachMediaElement(this.video);
     this.live.load();
     this.video.play().catch(() => {});

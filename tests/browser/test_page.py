@@ -5,12 +5,14 @@ at by axe-core.
 
     test_page.py CULVERT CULVERT-DHT PACKAGES PICTURES [firefox]
 """
+import http.server
 import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import threading
 import time
 import unittest
 import urllib.error
@@ -217,6 +219,7 @@ class Page(programs.Case):
                 self.assertEqual(browser.run("return document.activeElement.id;"), "link")
             # The two tickets that are none are said by the browser, too.
             self.assertTrue(all("401" in line for line in browser.log()))
+            self.foreign_page(browser, address, play.wait_for("link")["url"])
         with BROWSER() as browser:
             browser.go(link)
             browser.wait("document.getElementById('trouble').textContent.includes('token')")
@@ -265,6 +268,10 @@ class Page(programs.Case):
             browser.type("#link", uri + ENTER)
             browser.wait("document.querySelector('#recordings .gone')", 120)
             self.accessible(browser, "recordings of ours")
+            # This node still has what was broadcast, which was no MPEG-TS: that is said once.
+            browser.wait("document.getElementById('trouble').textContent.includes('play')", 120)
+            browser.run("await new Promise((ok) => setTimeout(ok, 1500));")
+            self.assertEqual([line for line in browser.log() if "Uncaught" in line], [])
             browser.click("#recordings .gone")
             browser.wait("document.getElementById('recordings_part').hidden", 120)
 
@@ -354,6 +361,75 @@ class Page(programs.Case):
             status, text = ask(page + path, **headers)
             self.assertEqual(status, want, (path, headers))
             self.assertNotIn(token, text if path != "api/page" else "")
+
+    def foreign_page(self, browser, address, link):
+        """A page of another port of this machine, which is the same site to a browser. It knows
+        the film's link and even the token, and gets nothing of either."""
+        class Elsewhere(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.end_headers()
+                self.wfile.write(b"<!DOCTYPE html><title>Elsewhere</title><body>")
+
+            def log_message(self, *_):
+                pass
+
+        token = (self.folder / "node" / "token").read_text()
+        swarms = {"Authorization": f"Bearer {token}"}
+        before = json.loads(ask(address + "api/swarms", **swarms)[1])
+        self.assertIn(link, [swarm.get("link") for swarm in before])
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere:
+            threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+            browser.go(f"http://127.0.0.1:{elsewhere.server_port}/")
+            found = browser.run("""
+                const [address, link, token, file] = arguments;
+                const api = address + "api/";
+                const answer = (url, options) => fetch(url, options).then(
+                  (a) => `${a.type} ${a.status}`, (e) => e.name);
+                const video = () => new Promise((ok) => {
+                  const v = document.createElement("video");
+                  v.onerror = () => ok("error");
+                  v.onloadedmetadata = () => ok("plays");
+                  v.src = link;
+                  document.body.append(v);
+                });
+                // A form whose text is JSON, as a browser sends it without asking first.
+                const form = () => new Promise((ok) => {
+                  const frame = document.createElement("iframe"), f = document.createElement("form");
+                  const field = document.createElement("input");
+                  frame.name = "into";
+                  document.body.append(frame, f);
+                  const wanted = {verb: "share", argument: file, folder: "/", options: {}};
+                  field.name = JSON.stringify(wanted).slice(0, -1) + ', "x": "';
+                  field.value = '"}';
+                  Object.assign(f, {method: "POST", enctype: "text/plain", target: "into",
+                                    action: api + "tasks"});
+                  f.append(field);
+                  frame.onload = () => ok(frame.contentDocument ? "read" : "closed");
+                  f.submit();
+                });
+                const events = () => new Promise((ok) => {
+                  const e = new EventSource(api + "events");
+                  e.onopen = () => ok("open");
+                  e.onerror = () => { e.close(); ok("error"); };
+                });
+                const bearer = {headers: {Authorization: `Bearer ${token}`}};
+                return {
+                  video: await video(), form: await form(), events: await events(),
+                  film: await answer(link), blind: await answer(link, {mode: "no-cors"}),
+                  status: await answer(api + "status"), known: await answer(api + "status", bearer),
+                  post: await answer(api + "tasks", {method: "POST", mode: "no-cors", body: "{}"}),
+                  script: await answer(address + "app.js", {mode: "no-cors"}),
+                };""", address, link, token, str(self.folder / "film.mp4"))
+            browser.go("about:blank")
+            elsewhere.shutdown()
+        self.assertEqual(found, {"video": "error", "form": "closed", "events": "error",
+                                 **dict.fromkeys(("film", "blind", "status", "known", "post",
+                                                  "script"), "TypeError")})
+        after = json.loads(ask(address + "api/swarms", **swarms)[1])
+        self.assertEqual([s["swarm"] for s in after], [s["swarm"] for s in before])
+        self.assertEqual(ask(link, method="HEAD")[0], 200)  # to those who may, it was there
 
     def watch(self, browser):
         browser.go(self.page)

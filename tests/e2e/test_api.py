@@ -215,21 +215,46 @@ class Socket(socketserver.ThreadingUnixStreamServer):
 class Shown(programs.Case):
     """What a person reads of what a node says: of a state that is hard to bring about."""
 
-    def status(self, swarm):
+    def said(self, verb, schema, row, answers):
+        """The lines of `verb` when a node gives these answers, of which `row` must be one."""
         description = json.loads((ROOT / "docs" / "openapi.json").read_text())
-        jsonschema.Draft202012Validator({"$ref": "#/components/schemas/Swarm",
-                                         "components": description["components"]}).validate(swarm)
+        jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{schema}",
+                                         "components": description["components"]}).validate(row)
         state = pathlib.Path(self.folder / "s")
         state.mkdir(exist_ok=True)
         (state / "api.sock").unlink(missing_ok=True)
-        node = Socket(state / "api.sock", {"/api/status": {}, "/api/swarms": [swarm],
-                                           "/api/page": {}})
+        node = Socket(state / "api.sock", answers)
         self.addCleanup(node.server_close)
         threading.Thread(target=node.serve_forever, daemon=True).start()
         self.addCleanup(node.shutdown)
-        status, out, err = programs.run("status", "--state", state)
+        status, out, err = programs.run(verb, "--state", state)
         self.assertEqual(status, 0, err)
         return [line.strip() for line in out.splitlines()]
+
+    def status(self, swarm):
+        return self.said("status", "Swarm", swarm, {"/api/status": {}, "/api/swarms": [swarm],
+                                                    "/api/page": {}})
+
+    def test_peers(self):
+        """Every column of the page's table, and who it is by what is known of it."""
+        told = {"swarm": "0a", "name": "film", "outgoing": True, "direct": False, "open": False,
+                "hidden": True, "have": 1 << 20, "hops": 3, "rtt_ms": 77, "rate_down": 5 << 10,
+                "received": 6 << 10, "rate_up": 7 << 10, "sent": 8 << 10, "rank": 0,
+                "choked": False, "address": None, "path": ["aa", "bb", "cc"]}
+        rows = [
+            ({}, "hidden, behind cc", "-"),
+            ({"rank": 41}, "hidden, behind cc", "41"),
+            ({"rank": 41, "choked": True}, "hidden, behind cc", "waits"),
+            ({"open": True}, "cc, openly", "-"),
+            ({"direct": True, "hidden": False, "address": "192.0.2.1:7", "path": []},
+             "192.0.2.1:7", "-"),
+        ]
+        for more, who, rank in rows:
+            row = {**told, **more}
+            head, line = self.said("peers", "Peer", row, {"/api/peers": [row]})
+            self.assertEqual(head.split(), "peer down KiB/s down KiB up KiB/s up KiB hops rtt ms "
+                                           "rank".split())
+            self.assertEqual(line.split(), [*who.split(), "5", "6", "7", "8", "3", "77", rank])
 
     def test_work(self):
         none = dict.fromkeys(("asked", "came", "refused", "below", "given", "given_of"), 0)
