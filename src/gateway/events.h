@@ -3,7 +3,9 @@
  * every listener gets the whole state as one event "state" when it differs from
  * the one before, else now and then a comment that keeps the connection open. A
  * listener that does not read gets nothing new until it has: an event is a
- * whole state, so nothing is lost by leaving some out.
+ * whole state, so nothing is lost by leaving some out. For the same reason events
+ * have no id and Last-Event-ID is not read: whoever comes, or comes back, gets
+ * the whole state first.
  */
 #ifndef CULVERT_GATEWAY_EVENTS_H
 #define CULVERT_GATEWAY_EVENTS_H
