@@ -69,6 +69,13 @@ static void tell(struct io_host *h, const struct node_event *ev) {
             h->listeners[i].fn(h->listeners[i].ctx, ev);
 }
 
+static void post(struct io_host *h) {
+    struct tun_message *m;
+    while ((m = node_poll_message(h->node)) != NULL)
+        if (!io_workers_post(h->workers, m))
+            node_on_lost(h->node, m);
+}
+
 /* Until nobody has anything more: listeners may have called into the node. */
 static void drain(struct io_host *h) {
     bool again;
@@ -82,10 +89,7 @@ static void drain(struct io_host *h) {
             tell(h, &ev);
             again = true;
         }
-        struct tun_message *m;
-        while ((m = node_poll_message(h->node)) != NULL)
-            if (!io_workers_post(h->workers, m))
-                node_on_lost(h->node, m);
+        post(h);
     } while (again || h->kicked);
     h->working = false;
     io_timer_at(h->timer, h->now.mono, node_next_timeout(h->node));
@@ -115,8 +119,9 @@ static void on_socket(void *ctx, unsigned ready) {
             node_on_datagram(h->node, h->now, s->kind, &d[j].from, d[j].data, d[j].len);
         }
         /* Answers leave between two receives: whoever waits for an ACK is not
-         * made to wait for the whole backlog. */
+         * made to wait for the whole backlog. Nor are other workers. */
         transmit(h, s);
+        post(h);
     }
     if (node_next_timeout(h->node) <= h->now.mono)
         node_on_timeout(h->node, h->now);

@@ -285,8 +285,9 @@ struct tun_far_link {
 struct tun_crossing {
     uint32_t untaken; /* counted messages that it was told and has not said that it took */
     uint32_t taken;   /* by us, of its, since we said so */
-    uint32_t waiting; /* cells, until there is room, */
-    TAILQ_HEAD(, tun_hop) circuits; /* of these, in turn */
+    uint32_t untaken_sends, taken_sends; /* of these, what the node sends */
+    uint32_t waiting;                    /* cells, until there is room, */
+    TAILQ_HEAD(, tun_hop) circuits;      /* of these, in turn */
 };
 
 struct tun_others {
@@ -368,8 +369,7 @@ void tun_others_free(struct tunnel *t);
 /* At the end of an entry point. */
 void tun_others_finish(struct tunnel *t, const struct cv_now *now);
 void tun_others_keyring(struct tunnel *t);
-/* The worker that a datagram with this index, or that answers first flights from there. */
-unsigned tun_worker_by_index(const struct tunnel *t, uint32_t index);
+/* The worker that answers first flights from there. */
 unsigned tun_worker_by_address(const struct tunnel *t, const struct cv_addr *from);
 /* The link has another address, or will have none. */
 void tun_worker_moved(struct tunnel *t, struct tun_link *l, bool gone);

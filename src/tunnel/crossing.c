@@ -24,7 +24,7 @@ static uint32_t share(uint8_t kind) {
     case TUN_MESSAGE_SEND:
     case TUN_MESSAGE_EVENT:
         return 7;
-    default: /* questions */
+    default: /* questions, also those that are events */
         return 8;
     }
 }
@@ -32,9 +32,14 @@ static uint32_t share(uint8_t kind) {
 /* Of what was taken, one part in so many is told at a time. */
 #define TAKEN_PARTS 16
 
-/* The node stops sending to circuits of others when one part in so many of a worker's room
- * is full: what it has in its hand by then finds room. */
+/* The node stops sending to circuits of others when what it sent fills one part in so many
+ * of a worker's room: what it has in its hand by then finds room. Strangers' datagrams do
+ * not stop it. */
 #define BUSY_PARTS 4
+
+/* Eighths up to which what waits is served: above them others find room, who do not wait
+ * but ask again. */
+#define SERVED 5
 
 void tun_crossings_init(struct tunnel *t) {
     t->others->room = TUN_MESSAGES_MAX / (t->cfg.workers - 1U);
@@ -42,13 +47,17 @@ void tun_crossings_init(struct tunnel *t) {
         TAILQ_INIT(&t->others->to[i].circuits);
 }
 
+static bool has_room(const struct tunnel *t, const struct tun_crossing *x, uint32_t eighths) {
+    return x->untaken * 8 < t->others->room * eighths;
+}
+
 bool tun_crossing_has_room(const struct tunnel *t, unsigned worker, uint8_t kind) {
-    return t->others->to[worker].untaken * 8 < t->others->room * share(kind);
+    return has_room(t, &t->others->to[worker], share(kind));
 }
 
 bool tun_has_room(const struct tunnel *t) {
     for (unsigned i = 0; t->others && i < t->cfg.workers; i++)
-        if (t->others->to[i].untaken * BUSY_PARTS >= t->others->room)
+        if (t->others->to[i].untaken_sends * BUSY_PARTS >= t->others->room)
             return false;
     return true;
 }
@@ -63,18 +72,21 @@ static void later(struct tunnel *t) {
 
 static void tell_taken(struct tunnel *t, unsigned worker) {
     struct tun_crossing *x = &t->others->to[worker];
-    struct tun_message said = {
-        .to = (uint8_t)worker, .kind = TUN_MESSAGE_TAKEN, .number = x->taken};
+    struct tun_message said = {.to = (uint8_t)worker,
+                               .kind = TUN_MESSAGE_TAKEN,
+                               .number = x->taken,
+                               .transaction = x->taken_sends};
     if (x->taken * TAKEN_PARTS < t->others->room)
         return;
     if (tun_tell(t, &said, NULL, 0))
-        x->taken = 0;
+        x->taken = x->taken_sends = 0;
     else
         later(t);
 }
 
 void tun_crossing_took(struct tunnel *t, const struct tun_message *m) {
     t->others->to[m->from].taken += m->counted;
+    t->others->to[m->from].taken_sends += m->kind == TUN_MESSAGE_SEND;
     tell_taken(t, m->from);
 }
 
@@ -126,7 +138,9 @@ static void wait_for_room(struct tunnel *t, const struct cv_now *now, struct tun
 
 void tun_cross(struct tunnel *t, const struct cv_now *now, struct tun_hop *h,
                const struct tun_inner *in) {
-    if (!h->crossing && tun_crossing_has_room(t, goes_to(h), TUN_MESSAGE_JOINED))
+    /* not past those who wait, or they would never be served */
+    if (TAILQ_EMPTY(&t->others->to[goes_to(h)].circuits) &&
+        tun_crossing_has_room(t, goes_to(h), TUN_MESSAGE_JOINED))
         go(t, h, in, now->mono);
     else
         wait_for_room(t, now, h, in);
@@ -157,9 +171,9 @@ static void serve(struct tunnel *t, const struct cv_now *now, struct tun_hop *h)
 }
 
 static void serve_all(struct tunnel *t, const struct cv_now *now, unsigned worker) {
+    struct tun_crossing *x = &t->others->to[worker];
     struct tun_hop *h;
-    while ((h = TAILQ_FIRST(&t->others->to[worker].circuits)) != NULL &&
-           tun_crossing_has_room(t, worker, TUN_MESSAGE_JOINED))
+    while ((h = TAILQ_FIRST(&x->circuits)) != NULL && has_room(t, x, SERVED))
         serve(t, now, h);
 }
 
@@ -167,6 +181,7 @@ void tun_crossing_on_taken(struct tunnel *t, const struct cv_now *now,
                            const struct tun_message *m) {
     struct tun_crossing *x = &t->others->to[m->from];
     x->untaken -= m->number < x->untaken ? (uint32_t)m->number : x->untaken;
+    x->untaken_sends -= m->transaction < x->untaken_sends ? m->transaction : x->untaken_sends;
     serve_all(t, now, m->from);
 }
 
@@ -206,25 +221,26 @@ static void place_lost(struct tunnel *t, const struct tun_message *m) {
         tun_hop_destroy(t, h, NULL);
 }
 
-static void event_lost(struct tunnel *t, const struct tun_message *m) {
+static void request_lost(struct tunnel *t, const struct tun_message *m) {
     struct tun_event ev;
     memcpy(&ev, m->octets, sizeof ev);
-    if (ev.kind == TUN_EVENT_REQUEST)
-        tun_hop_unasked(t, tun_hop_get(t, ev.request.hop), ev.request.transaction, false);
+    tun_hop_unasked(t, tun_hop_get(t, ev.request.hop), ev.request.transaction, false);
 }
 
 void tun_on_lost(struct tunnel *t, struct tun_message *m) {
     struct tun_crossing *x = &t->others->to[m->to];
     assert(m->from == t->cfg.worker);
     x->untaken -= m->counted && x->untaken;
+    x->untaken_sends -= m->kind == TUN_MESSAGE_SEND && x->untaken_sends;
     t->count.dropped_event++;
     later(t); /* somebody may have waited for the room that it gives back */
     switch ((int)m->kind) {
     case TUN_MESSAGE_TAKEN:
         x->taken += (uint32_t)m->number;
+        x->taken_sends += m->transaction;
         break;
-    case TUN_MESSAGE_EVENT:
-        event_lost(t, m);
+    case TUN_MESSAGE_REQUEST:
+        request_lost(t, m);
         break;
     case TUN_MESSAGE_FIND:
     case TUN_MESSAGE_JOIN:

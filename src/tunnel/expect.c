@@ -5,26 +5,28 @@
  * one behind it is expected.
  */
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "tunnel/core.h"
 
 enum { LINE = 64 };
 
-static void fetch(const char *from, const char *to) {
+static void fetch(uintptr_t from, uintptr_t to) {
     for (; from < to; from += LINE)
-        __builtin_prefetch(from);
-    __builtin_prefetch(to - 1);
+        __builtin_prefetch((const void *)from);
+    __builtin_prefetch((const void *)(to - 1));
 }
 
 /* The lines that every cell touches. Which leg it is only its id says here: to ask the leg
- * would be to wait for it. (Of a circuit of ours what lies around it is fetched in vain.) */
+ * would be to wait for it. (Of a circuit of ours what lies around it is fetched in vain, and
+ * may be no object: addresses are numbers here.) */
 static void fetch_hop(const struct tun_link *l, const struct tun_header *header) {
-    const char *leg = tun_idtable_get(&l->circuits, header->circuit);
+    uintptr_t leg = (uintptr_t)tun_idtable_get(&l->circuits, header->circuit);
     if (!leg)
         return;
     bool theirs = ((header->circuit & TUN_CIRCUIT_INITIATOR) != 0) != l->ours;
-    const char *hop =
+    uintptr_t hop =
         leg - (theirs ? offsetof(struct tun_hop, prev) : offsetof(struct tun_hop, next));
     /* of the window one line is needed, and nobody knows yet which */
     fetch(hop, hop + offsetof(struct tun_hop, layer.forward.window));

@@ -637,7 +637,7 @@ static bool request(struct tunnel *t, struct tun_hop *h, enum tun_user user, uin
 static bool ask_node(struct tunnel *t, const struct cv_now *now, struct tun_hop *h, uint8_t command,
                      uint32_t transaction, struct cv_rd *r) {
     /* The others make us ask the DHT, or calculate; of CONNECTs the node counts more than that. */
-    if (!tun_is_face(t) && !tun_crossing_has_room(t, 0, TUN_MESSAGE_EVENT))
+    if (!tun_is_face(t) && !tun_crossing_has_room(t, 0, TUN_MESSAGE_REQUEST))
         return false;
     bool costly = command != TUN_CMD_OPEN && command != TUN_CMD_CONNECT;
     if (costly && !t->cfg.hurry && !cv_tokenbucket_take(&h->lookups, now->mono, 10)) {

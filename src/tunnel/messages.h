@@ -16,7 +16,8 @@ enum tun_message_kind {
     TUN_MESSAGE_FOREIGN,      /* none of the tunnel's */
     TUN_MESSAGE_ADDRESS,      /* addr is (code 1) or is not any more where a link of mine is */
 
-    TUN_MESSAGE_TAKEN,   /* number: so many counted ones of yours are read */
+    TUN_MESSAGE_TAKEN,   /* number: so many counted ones of yours are read, transaction: so
+                          * many of these were SENDs */
     TUN_MESSAGE_UNASKED, /* at: hop, transaction: its question was lost; code 1: an EXTEND */
 
     /* from the face */
@@ -34,6 +35,7 @@ enum tun_message_kind {
     /* to the face */
     TUN_MESSAGE_EVENT,    /* number: user; octets: struct tun_event | what it points to; of a
                            * link's message, addr: of the link, code 1: it is moving */
+    TUN_MESSAGE_REQUEST,  /* the same of an event REQUEST, a question */
     TUN_MESSAGE_COUNTERS, /* octets: struct tun_counters */
     TUN_MESSAGE_FIND,     /* other: hop that extends; octets: EXTEND */
 

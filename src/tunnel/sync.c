@@ -434,6 +434,8 @@ void tun_sync_on_link(struct tun_client *c, const struct tun_event *ev) {
         return;
     }
     struct tun_link *l = tun_link_get(c->t, ev->link_message.link);
+    if (!l) /* another worker's: contacts are asked over links of this one */
+        return;
     for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
         struct tun_neighbour *n = &c->neighbour[i];
         if (n->set && n->sync.phase && n->sync.transaction == transaction.transaction &&

@@ -390,7 +390,8 @@ enum cv_err tun_on_datagram(struct tunnel *t, const struct cv_now *now, const st
         return CV_ERR_MALFORMED;
     }
     uint32_t index = tun_cell_index(buf);
-    unsigned worker = tun_worker_by_index(t, index);
+    /* no index begins like a DHT message: what does is nobody's, and no reason to tell others */
+    unsigned worker = t->others ? tun_worker_of(buf, t->cfg.workers) : t->cfg.worker;
     enum cv_err err = CV_ERR_OK;
     if (worker == t->cfg.worker)
         err = receive(t, now, from, buf, index);

@@ -41,6 +41,7 @@ bool tun_tell(struct tunnel *t, const struct tun_message *m, const void *buf, si
     }
     copy->from = t->cfg.worker;
     t->others->to[m->to].untaken += m->counted;
+    t->others->to[m->to].untaken_sends += m->kind == TUN_MESSAGE_SEND;
     *t->told_end = copy;
     t->told_end = &copy->next;
     t->told_count++;
@@ -179,10 +180,6 @@ unsigned tun_worker_of(const uint8_t first[4], unsigned workers) {
 
 static_assert(TUN_WORKER_BITS_MAX == 6, "the top bits of the fourth octet");
 
-unsigned tun_worker_by_index(const struct tunnel *t, uint32_t index) {
-    return t->others ? (index >> (32 - TUN_WORKER_BITS_MAX)) % t->cfg.workers : t->cfg.worker;
-}
-
 /* Of a whole network: its members share limits and a place among the others. */
 static unsigned home(const struct tunnel *t, const struct cv_addr *a) {
     struct cv_addr network = cv_addr_network(a, 24, 56);
@@ -287,7 +284,10 @@ bool tun_worker_event(struct tunnel *t, enum tun_user user, const struct tun_eve
     memcpy(all, &copy, sizeof copy);
     if (len)
         memcpy(all + sizeof copy, more, len);
-    struct tun_message m = {.kind = TUN_MESSAGE_EVENT, .number = user, .counted = is_said(ev)};
+    bool asks = ev->kind == TUN_EVENT_REQUEST;
+    struct tun_message m = {.kind = asks ? TUN_MESSAGE_REQUEST : TUN_MESSAGE_EVENT,
+                            .number = user,
+                            .counted = is_said(ev)};
     if (ev->kind == TUN_EVENT_LINK_MESSAGE) {
         const struct tun_link *l = tun_link_get(t, ev->link_message.link);
         m.addr = l->addr;
@@ -340,7 +340,8 @@ static void on_event(struct tunnel *t, const struct tun_message *m) {
         free(cv_map_del(t->others->links, &ev.link_down.link));
     else if (ev.kind == TUN_EVENT_LINK_MESSAGE)
         far_link_spoke(t, ev.link_message.link, m);
-    tun_event_to(t, (enum tun_user)m->number, &ev);
+    if (!tun_event_to(t, (enum tun_user)m->number, &ev) && ev.kind == TUN_EVENT_REQUEST)
+        tun_crossing_unasked(t, ev.request.hop, ev.request.transaction, false);
 }
 
 void tun_worker_counters(struct tunnel *t) {
@@ -437,9 +438,13 @@ static void on_send(struct tunnel *t, const struct cv_now *now, const struct tun
 }
 
 static void on_answer(struct tunnel *t, const struct cv_now *now, const struct tun_message *m) {
-    enum cv_err err = tun_answer(t, now, m->at, m->transaction, m->command, m->octets, m->len);
-    if (err == CV_ERR_DENIED) /* what the node does itself with a circuit of this worker */
-        tun_hop_error(t, now, tun_hop_get(t, m->at), m->transaction, TUN_ERROR_REFUSED, NULL, 0);
+    if (tun_answer(t, now, m->at, m->transaction, m->command, m->octets, m->len) != CV_ERR_DENIED)
+        return;
+    /* What the node does itself with a circuit of the face: it refuses, and keeps nothing of
+     * it. The owner asked for two roles at once. */
+    struct tun_event ev = {.kind = TUN_EVENT_HOP_DOWN, .hop_down = {.hop = m->at}};
+    (void)tun_event_to(t, TUN_USER_NODE, &ev);
+    tun_hop_error(t, now, tun_hop_get(t, m->at), m->transaction, TUN_ERROR_REFUSED, NULL, 0);
 }
 
 void tun_worker_on_message(struct tunnel *t, const struct cv_now *now,
@@ -487,6 +492,7 @@ void tun_worker_on_message(struct tunnel *t, const struct cv_now *now,
         on_relay(t, now, m);
         break;
     case TUN_MESSAGE_EVENT:
+    case TUN_MESSAGE_REQUEST:
         on_event(t, m);
         break;
     case TUN_MESSAGE_COUNTERS:

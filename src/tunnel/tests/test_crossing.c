@@ -256,6 +256,9 @@ Test(tun_crossing, an_answer_gives_no_second_role) {
                 cell(w, owner, c, k % 2 ? TUN_CMD_EXIT : TUN_CMD_DATAGRAM, "\1\0\0", 3);
             world_run(w, CV_MSEC(30));
             cr_expect_eq(w->node[RP].datagrams, 0);
+            /* and the node keeps nothing of it */
+            cr_expect_eq(world_count(w, RP, TUN_EVENT_HOP_DOWN), at ? 1 : 0, "worker %u, %u", at,
+                         k);
             world_free(w);
         }
 }
@@ -295,6 +298,32 @@ Test(tun_crossing, an_event_that_is_lost_was_not_asked) {
     cr_expect_not(h->opening);
     cr_expect_not(h->asked);
     cr_expect_eq(h->memo_count, 0);
+    world_free(w);
+}
+
+static bool fills_the_node(struct world_node *n, const struct tun_message *m) {
+    struct tun_event full = {.kind = TUN_EVENT_HOP_DOWN};
+    while (m->kind == TUN_MESSAGE_REQUEST && n->ctx && tun_event_push(n->t, &full)) {}
+    return false;
+}
+
+/* ... and another worker had asked. */
+Test(tun_crossing, a_request_that_the_face_loses_was_not_asked) {
+    struct world *w = three(12);
+    unsigned owner = owner_at(w, 1, 0);
+    cv_handle c = straight(w, owner);
+    struct tun_hop *h = hop_at(w, 1);
+    w->node[RP].loses = fills_the_node;
+    w->node[RP].ctx = w;
+    say(w, owner, c, TUN_CMD_OPEN, swarm(1));
+    cr_assert_gt(world_count(w, RP, TUN_EVENT_HOP_DOWN), 0, "it was not full");
+    cr_expect_eq(world_count(w, RP, TUN_EVENT_REQUEST), 0);
+    cr_expect_not(h->opening);
+    cr_expect_eq(h->memo_count, 0);
+    w->node[RP].ctx = NULL;
+    say(w, owner, c, TUN_CMD_OPEN, swarm(1));
+    cr_expect_eq(world_count(w, RP, TUN_EVENT_REQUEST), 1);
+    cr_expect(h->opening);
     world_free(w);
 }
 
@@ -445,6 +474,98 @@ Test(tun_crossing, who_waits_is_served_when_what_was_told_is_lost) {
     cr_expect_eq(t->others->to[2].waiting, 0);
     cr_expect_eq(p.w->node[p.seeder].datagrams, 10);
     world_free(p.w);
+}
+
+/* Of 16 parts of its room, worker 1 has so many for the face. */
+static unsigned sixteenths(struct world *w) {
+    const struct tun_others *o = worker(w, 1)->others;
+    return (o->to[0].untaken * 16 + o->room - 1) / o->room;
+}
+
+/* While cells wait for a worker without much time, others find room there at last: it is
+ * asked at any time, and hears of links and strangers, too. */
+Test(tun_crossing, cells_that_wait_leave_room_for_others) {
+    struct world *w = three(78);
+    unsigned owner = owner_at(w, 1, 0);
+    cv_handle c = straight(w, owner);
+    struct tun_hop *h = hop_at(w, 1);
+    struct tunnel *t = worker(w, 1);
+    struct cv_now now = world_now(w, RP);
+    uint8_t octet = 1;
+    struct tun_inner in = {.command = TUN_CMD_DATAGRAM, .len = 1, .data = &octet};
+    say(w, owner, c, TUN_CMD_OPEN, swarm(1));
+    cr_assert(h->opening);
+    for (unsigned i = 0; i < 2 * t->others->room; i++)
+        tun_cross(t, &now, h, &in);
+    cr_assert_gt(h->next.flow.count, t->others->room / 2, "nothing waits: the test tests nothing");
+    cr_assert_eq(sixteenths(w), 14);
+    unsigned taken = 0;
+    for (; h->crossing && taken < 100; taken++) {
+        cr_assert(tun_crossing_has_room(t, 0, TUN_MESSAGE_REQUEST), "after %u", taken);
+        cr_assert(taken < 1 || tun_crossing_has_room(t, 0, TUN_MESSAGE_EVENT), "after %u", taken);
+        cr_assert(taken < 3 || tun_crossing_has_room(t, 0, TUN_MESSAGE_FLIGHT), "after %u", taken);
+        struct tun_message said = {.kind = TUN_MESSAGE_TAKEN, .number = t->others->room / 16};
+        tun_crossing_on_taken(t, &now, &said);
+    }
+    cr_expect_lt(taken, 100, "what waits is not served");
+    world_free(w);
+}
+
+/* Who comes later waits behind them. */
+Test(tun_crossing, nobody_passes_cells_that_wait) {
+    struct world *w = three(79);
+    unsigned owner = owner_at(w, 1, 0), beside = owner_at(w, 1, 1);
+    cv_handle c = straight(w, owner);
+    struct tun_hop *first = hop_at(w, 1), *second = NULL;
+    cv_handle d = straight(w, beside);
+    uint32_t cursor = 0;
+    struct tun_hop *h;
+    while ((h = tun_handles_next(&worker(w, 1)->hops, &cursor)) != NULL)
+        second = h != first ? h : second;
+    cr_assert_not_null(second);
+    say(w, owner, c, TUN_CMD_OPEN, swarm(1));
+    say(w, beside, d, TUN_CMD_OPEN, swarm(1));
+    struct tunnel *t = worker(w, 1);
+    fill(w, 1, 0);
+    say(w, owner, c, TUN_CMD_DATAGRAM, swarm(1));
+    cr_assert_not_null(first->crossing);
+    t->others->to[0].untaken = t->others->room * 3 / 4; /* more than what waits is given */
+    say(w, beside, d, TUN_CMD_DATAGRAM, swarm(1));
+    cr_expect_not_null(second->crossing);
+    take(w, 1, 0);
+    sim_touch(w->sim, RP);
+    world_run(w, CV_MSEC(30));
+    cr_expect_eq(w->node[RP].datagrams, 2);
+    cr_expect_null(first->crossing);
+    cr_expect_null(second->crossing);
+    world_free(w);
+}
+
+/* Begins like a DHT message, ends otherwise: no receiver index begins so. */
+Test(tun_crossing, junk_of_the_dhts_is_told_to_nobody) {
+    struct world *w = three(77);
+    struct tunnel *t = worker(w, 0);
+    struct cv_now now = world_now(w, RP);
+    uint8_t junk[TUN_DATAGRAM] = {'d'};
+    for (unsigned i = 0; i < 256; i++) {
+        junk[3] = (uint8_t)i;
+        (void)tun_on_datagram(t, &now, &w->node[FIRST].addr, junk, sizeof junk);
+    }
+    cr_expect_eq(t->told_count, 0, "%u", t->told_count);
+    world_free(w);
+}
+
+/* Datagrams at the wrong socket do not stop the node. */
+Test(tun_crossing, junk_does_not_stop_the_node) {
+    struct world *w = three(80);
+    struct tunnel *t = worker(w, 0);
+    struct cv_now now = world_now(w, RP);
+    uint8_t junk[TUN_DATAGRAM] = {1, 2, 3, 1 << 2};
+    for (unsigned i = 0; i < 2 * t->others->room; i++)
+        (void)tun_on_datagram(t, &now, &w->node[FIRST].addr, junk, sizeof junk);
+    cr_assert_gt(t->others->to[1].untaken, t->others->room / 2, "none: the test tests nothing");
+    cr_expect(tun_has_room(t));
+    world_free(w);
 }
 
 /* However many of them die at once, every other half does. */
@@ -633,6 +754,7 @@ static void check_room(struct chaos *x) {
         for (unsigned k = 0; k < WORKERS; k++) {
             const struct tun_crossing *there = &worker(x->w, i)->others->to[k];
             cr_expect_eq(there->untaken, worker(x->w, k)->others->to[i].taken, "%u to %u", i, k);
+            cr_expect_eq(there->untaken_sends, worker(x->w, k)->others->to[i].taken_sends);
             cr_expect_eq(there->waiting, 0);
             cr_expect(TAILQ_EMPTY(&there->circuits));
         }
