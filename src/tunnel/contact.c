@@ -215,10 +215,11 @@ void tun_contact_done(struct tun_client *c) {
         address_drop(&c->address[i]);
 }
 
-/* A new one, or NULL when there is no room. */
-static struct tun_address *address_new(struct tun_client *c, const struct cv_addr *addr) {
+/* A new one in the first free place from `start` on, or NULL when there is no room. */
+static struct tun_address *address_new(struct tun_client *c, const struct cv_addr *addr,
+                                       unsigned start) {
     for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++) {
-        struct tun_address *a = &c->address[i];
+        struct tun_address *a = &c->address[(start + i) % TUN_ADDRESSES_MAX];
         if (a->addr.family)
             continue;
         *a = (struct tun_address){.addr = *addr, .at = now(c)};
@@ -232,8 +233,8 @@ enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bo
     if (!tun_address_ok(c->t, addr))
         return CV_ERR_DENIED;
     struct tun_address *a = address_find(c, addr);
-    if (!a)
-        a = address_new(c, addr);
+    if (!a) /* anywhere: who is asked first must not be who was listed first */
+        a = address_new(c, addr, (unsigned)cv_rng_below(tun_client_rng(c), TUN_ADDRESSES_MAX));
     if (!a)
         return CV_ERR_LIMIT;
     a->guard |= guard;
@@ -244,7 +245,7 @@ enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bo
 void tun_contact_reach_at(struct tun_client *c, const uint8_t whose[CV_KEY],
                           const struct cv_addr *addr) {
     struct tun_address *a =
-        tun_address_ok(c->t, addr) && !address_find(c, addr) ? address_new(c, addr) : NULL;
+        tun_address_ok(c->t, addr) && !address_find(c, addr) ? address_new(c, addr, 0) : NULL;
     if (!a)
         return;
     a->named = true;

@@ -46,6 +46,32 @@ Test(tun_client, a_path_that_breaks_a_rule_is_not_built) {
     village_free(v);
 }
 
+enum { NAMED = 12, CLIENTS = 24 };
+
+/* Everybody is named the same relays in the same order, as the first node of a DHT does. Were the
+ * first of them asked first, whoever comes first in such a list would be everybody's guard. */
+Test(tun_client, who_is_named_first_is_no_sooner_a_guard) {
+    struct village *v = village(1, NAMED);
+    unsigned guards = 0, of_first = 0;
+    for (unsigned i = 0; i < CLIENTS; i++)
+        village_client(v);
+    world_run(v->w, CV_SEC(8));
+    for (unsigned i = NAMED; i < NAMED + CLIENTS; i++) {
+        const struct tun_guards *g = tun_client_guards(v->w->node[i].t);
+        for (unsigned k = 0; k < TUN_GUARD_SPARE; k++) {
+            guards += g->first[k].set;
+            for (unsigned r = 0; r < NAMED / 3; r++)
+                of_first += g->first[k].set &&
+                            memcmp(g->first[k].identity, v->w->node[r].identity_secret.public_key,
+                                   CV_KEY) == 0;
+        }
+    }
+    cr_expect_eq(guards, CLIENTS * TUN_GUARD_SPARE);
+    /* A third; half is more than three deviations away. */
+    cr_expect_lt(2 * of_first, guards, "%u of %u", of_first, guards);
+    village_free(v);
+}
+
 /* ---- proofs ---- */
 
 enum { RELAYS = 8 };
