@@ -266,7 +266,7 @@ class Page(programs.Case):
             browser.go(json.loads(out)["page"])
             browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
             browser.type("#link", uri + ENTER)
-            browser.wait("document.querySelector('#recordings .gone')", 120)
+            browser.wait("document.querySelector('#recordings .gone') !== null", 120)
             self.accessible(browser, "recordings of ours")
             # This node still has what was broadcast, which was no MPEG-TS: that is said once.
             browser.wait("document.getElementById('trouble').textContent.includes('play')", 120)

@@ -25,6 +25,9 @@ class Waiting:
         limit = time.monotonic() + seconds
         while True:
             value = self.run(f"return ({script});", *args)
+            # What an element comes back as differs: from Firefox as nothing that is true.
+            if isinstance(value, dict):
+                raise BrowserError(f"an element or object is no answer, compare it with null: {script}")
             if value:
                 return value
             if time.monotonic() > limit:
