@@ -42,12 +42,14 @@ static bool skip_known(struct rep_ledger *l, struct rep_peer *p) {
     for (unsigned i = 0; i < LOOK_AHEAD; i++) {
         enum cv_err err = l->store->block_get(l->store->ctx, p->key, p->ask_from, &r);
         if (err == CV_ERR_NOENT)
+            err = rep_prune_behind(l->store, p->key, p->ask_from, rep_prune_before(l), &r);
+        if (err == CV_ERR_NOENT)
             return true;
         if (err) {
             rep_ledger_fail(l, err);
             return false;
         }
-        p->ask_from++;
+        p->ask_from = r.seq + 1;
     }
     return false;
 }
@@ -216,6 +218,17 @@ static bool may_push(struct rep_ledger *l, struct rep_peer *p) {
     return p->pushed++ < REP_RECORDS_PER_EPOCH;
 }
 
+/* Of others about others, and of no use any more. */
+static bool superfluous(struct rep_ledger *l, const struct rep_record *r) {
+    bool ret = false;
+    if (memcmp(r->peer, l->identity_secret.public_key, CV_KEY) == 0)
+        return false;
+    enum cv_err err = rep_prune_superfluous(l->store, r, rep_prune_before(l), &ret);
+    if (err)
+        rep_ledger_fail(l, err);
+    return ret;
+}
+
 static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
                         const struct rep_record *r) {
     struct rep_chain_result result;
@@ -229,11 +242,14 @@ static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer
         bool answer = belongs_to_answer(p, r), ours = about_us(l, p, r);
         if (!answer && !ours && !rep_gossip_near(l, r))
             return CV_ERR_EXIST; /* too far away: as if we had it */
-        /* Also in answers: a chain of one's own can be made as long as one likes. */
         struct rep_record known;
-        if (l->store->block_get(l->store->ctx, r->owner, r->seq, &known) != CV_ERR_OK &&
-            !(ours && !answer ? may_push(l, p) : rep_gossip_may_take(l, p)))
-            return CV_ERR_LIMIT;
+        if (l->store->block_get(l->store->ctx, r->owner, r->seq, &known) != CV_ERR_OK) {
+            if (superfluous(l, r))
+                return CV_ERR_EXIST; /* as if we still had it */
+            /* Also in answers: a chain of one's own can be made as long as one likes. */
+            if (!(ours && !answer ? may_push(l, p) : rep_gossip_may_take(l, p)))
+                return CV_ERR_LIMIT;
+        }
     }
     if (!rep_ledger_begin(l, now))
         return CV_ERR_DENIED;

@@ -51,6 +51,20 @@ enum cv_err rep_chain_add(const struct rep_store *s, const uint8_t network_id[RE
 enum cv_err rep_chain_add_fork(const struct rep_store *s, const uint8_t network_id[REP_NETWORK_ID],
                                const struct rep_fork *f, int64_t wall);
 
+/* The other half of `r`, when both point at each other; else NOENT. Not of a succession. */
+enum cv_err rep_chain_other(const struct rep_store *s, const struct rep_record *r,
+                            struct rep_record *ret);
+
+/* What a pair agreed at one place of a chain, from its owner to the peer and back. */
+struct rep_agreed {
+    uint64_t up, down;
+    uint32_t epoch; /* of the proposal */
+};
+
+/* What was agreed by `r` and its other half; NOENT: it has none. */
+enum cv_err rep_chain_agreed(const struct rep_store *s, const struct rep_record *r,
+                             struct rep_agreed *ret);
+
 /* `octets` counted in `from` as they weigh in `to`: halved every
  * REP_HALF_LIFE_EPOCHS, integer arithmetic, the same on every machine. */
 uint64_t rep_chain_decay(uint64_t octets, uint32_t from, uint32_t to);

@@ -32,7 +32,7 @@ enum {
 /* How far we know the chain of one owner, and how far away it is. */
 struct rep_known {
     uint8_t owner[CV_KEY];
-    uint64_t upto; /* all half-blocks 1..upto are known */
+    uint64_t upto; /* all half-blocks 1..upto are known, but for what was pruned */
     uint8_t head[REP_DIGEST_HASH];
     uint32_t hops;
     uint64_t generation; /* of the neighbourhood it was last seen in */
@@ -156,10 +156,10 @@ static enum cv_err look(struct rep_ledger *l, struct rep_known *k) {
     for (unsigned i = 0; i < LOOK_AHEAD; i++) {
         enum cv_err err = l->store->block_get(l->store->ctx, k->owner, k->upto + 1, &r);
         if (err == CV_ERR_NOENT)
-            return CV_ERR_OK;
+            err = rep_prune_behind(l->store, k->owner, k->upto + 1, rep_prune_before(l), &r);
         if (err)
-            return err;
-        k->upto++;
+            return err == CV_ERR_NOENT ? CV_ERR_OK : err;
+        k->upto = r.seq;
         memcpy(k->head, r.hash, sizeof k->head);
     }
     return CV_ERR_OK;

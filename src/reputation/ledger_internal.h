@@ -6,6 +6,7 @@
  *   ask.c       half-blocks of direct neighbours, asked for and answered
  *   gossip.c    half-blocks and proofs of forgery from farther away
  *   succession.c  keys that took another's place
+ *   prune.c     half-blocks that later ones have made superfluous
  *   account.c   private accounts of clients and their class
  *   standing.c  the ranking and the weights of relays' links
  *   issue.c     tokens as a guard: issued to relays, redeemed by nobody in particular
@@ -26,6 +27,7 @@
 #include "reputation/ledger.h"
 #include "reputation/message.h"
 #include "reputation/priority.h"
+#include "reputation/prune.h"
 #include "reputation/rank_walk.h"
 #include "reputation/why.h"
 
@@ -190,6 +192,10 @@ struct rep_ledger {
     struct cv_now calendar; /* when that was looked at last; wall 0: not yet */
     cv_usec doubted;        /* until then it is not believed */
 
+    struct rep_prune prune; /* the last pass; before 0: none yet */
+    cv_usec prune_at;       /* its next step */
+    uint32_t pruned;        /* as the store knows it */
+
     cv_usec rerank_at;
     uint8_t rerank_why;  /* enum rep_why_cause: the dearest of what made it due; 0: none */
     uint64_t generation; /* of rankings */
@@ -314,6 +320,15 @@ void rep_succession_tell(struct rep_ledger *l, const struct rep_peer *to, unsign
 bool rep_succession_near(const struct rep_ledger *l, const struct rep_record *r);
 /* It is in the store. */
 void rep_succession_new(struct rep_ledger *l, struct cv_now now, const struct rep_record *r);
+
+/* ---- prune.c ---- */
+
+/* Once an epoch, while the calendar holds: what is older than REP_PRUNE_EPOCHS is looked
+ * at, a little at a time. */
+void rep_prune_begin(struct rep_ledger *l, struct cv_now now);
+void rep_prune_due(struct rep_ledger *l, struct cv_now now);
+/* Half-blocks of epochs before this one are not missed when they are superfluous. */
+uint32_t rep_prune_before(const struct rep_ledger *l);
 
 /* ---- account.c ---- */
 

@@ -48,6 +48,8 @@ enum {
     REP_BLOCKS_SCARCE = 1 << 21,  /* from so many on others' are rationed: in an epoch .. */
     REP_RATION = 16384,           /* .. so many by neighbours with a score, as many by the rest, */
     REP_RATION_PART = 8,          /* and of these no more than this part by one */
+    REP_PRUNE_EPOCHS = 32,        /* superfluous half-blocks of others go after; in steps of .. */
+    REP_PRUNE_STEP = 64,          /* .. so many that are looked at */
     REP_FRESH = 8,                /* chains with news, told of first */
     REP_VAIN = 256,               /* claims about chains too far away, not asked for again */
     REP_WANTS = 32,               /* chains that a neighbour is to be asked for */
@@ -91,6 +93,7 @@ enum {
 #define REP_ASK_FIRST_MAX  CV_SEC(30)        /* after a link came up, at random */
 #define REP_GOSSIP_FIRST   CV_SEC(2)         /* between two digests, when there is news, .. */
 #define REP_GOSSIP_MAX     CV_SEC(120)       /* .. doubled up to */
+#define REP_PRUNE_WAIT     CV_MSEC(200)      /* between two steps of pruning */
 #define REP_RERANK_WAIT    CV_SEC(1)         /* changes are gathered before a ranking */
 #define REP_TOKEN_TIME     CV_SEC(3600)      /* in class 0, that a token buys */
 #define REP_TOKEN_AGAIN    CV_SEC(21600)     /* after a refusal, until a batch is asked for again */

@@ -81,9 +81,14 @@ struct rep_store {
                                 struct rep_record *ret);
 
     enum cv_err (*block_count)(void *ctx, uint64_t *ret);
-    /* Half-blocks of epochs before this one may have been here and be gone (culvert-ledger
-     * prune), and what they said be counted; 0: none. */
+    /* The next key in order that has half-blocks; after NULL: the first. */
+    enum cv_err (*owner_next)(void *ctx, const uint8_t *after, uint8_t ret[CV_KEY]);
+    /* Only prune.c removes any. NOENT: it was not there. */
+    enum cv_err (*block_del)(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq);
+    /* Half-blocks of epochs before this one may have been here and be gone (prune.h), and
+     * what they said be counted; 0: none. It never falls. */
     enum cv_err (*pruned_before)(void *ctx, uint32_t *ret);
+    enum cv_err (*prune_put)(void *ctx, uint32_t before);
     /* All successions, by owner; free() the array. */
     enum cv_err (*heir_load)(void *ctx, struct rep_record **ret, size_t *ret_n);
 

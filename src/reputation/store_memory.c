@@ -74,6 +74,7 @@ struct rep_store_memory {
     struct table tables[TABLES];
     struct undo *undo; /* newest first */
     bool begun;
+    uint32_t pruned, pruned_was; /* was: when the transaction began */
     unsigned fail_in;
     enum cv_err fail_with;
 };
@@ -186,6 +187,7 @@ static enum cv_err begin(void *ctx, int64_t wall) {
     (void)wall;
     assert(!m->begun);
     m->begun = true;
+    m->pruned_was = m->pruned;
     return CV_ERR_OK;
 }
 
@@ -202,6 +204,8 @@ static void rollback(void *ctx) {
         m->undo = u->before;
         free(u);
     }
+    if (m->begun)
+        m->pruned = m->pruned_was;
     m->begun = false;
 }
 
@@ -301,9 +305,36 @@ static enum cv_err block_count(void *ctx, uint64_t *ret) {
     return CV_ERR_OK;
 }
 
+static enum cv_err owner_next(void *ctx, const uint8_t *after, uint8_t ret[CV_KEY]) {
+    const struct rep_store_memory *m = ctx;
+    const struct table *t = &m->tables[BLOCK];
+    uint8_t key[CV_KEY + 8] = {0};
+    if (after)
+        block_key(key, after, UINT64_MAX);
+    size_t at = lower(t, key);
+    if (at == t->n)
+        return CV_ERR_NOENT;
+    memcpy(ret, row_at(t, at), CV_KEY);
+    return CV_ERR_OK;
+}
+
+static enum cv_err block_del(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq) {
+    struct rep_store_memory *m = ctx;
+    uint8_t key[CV_KEY + 8];
+    block_key(key, owner, seq);
+    return get(&m->tables[BLOCK], key) ? del(m, BLOCK, key) : CV_ERR_NOENT;
+}
+
 static enum cv_err pruned_before(void *ctx, uint32_t *ret) {
-    (void)ctx;
-    *ret = 0;
+    const struct rep_store_memory *m = ctx;
+    *ret = m->pruned;
+    return CV_ERR_OK;
+}
+
+static enum cv_err prune_put(void *ctx, uint32_t before) {
+    struct rep_store_memory *m = ctx;
+    assert(m->begun);
+    m->pruned = before > m->pruned ? before : m->pruned;
     return CV_ERR_OK;
 }
 
@@ -653,7 +684,10 @@ struct rep_store_memory *rep_store_memory_new(void) {
         .block_seek = block_seek,
         .block_answer = block_answer,
         .block_count = block_count,
+        .owner_next = owner_next,
+        .block_del = block_del,
         .pruned_before = pruned_before,
+        .prune_put = prune_put,
         .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,

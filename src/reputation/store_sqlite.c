@@ -45,7 +45,12 @@ static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_sch
     X(BLOCK_ANSWER, BLOCK_COLUMNS \
       "WHERE b.owner = ?1 AND b.peer = ?2 AND b.peer_seq = ?3 AND b.type = 2 AND b.peer_hash = ?4") \
     X(BLOCK_COUNT, "SELECT count(*) FROM block") \
+    X(OWNER_NEXT, "SELECT pk FROM peer p WHERE pk > ?1 AND " \
+      "EXISTS(SELECT 1 FROM block WHERE owner = p.id) ORDER BY pk LIMIT 1") \
+    X(BLOCK_DEL, "DELETE FROM block WHERE owner = ?1 AND seq = ?2") \
     X(PRUNED, "SELECT value FROM meta WHERE name = 'pruned'") \
+    X(PRUNED_PUT, "INSERT INTO meta(name, value) VALUES('pruned', ?1) ON CONFLICT(name) DO UPDATE " \
+      "SET value = max(value, excluded.value)") \
     X(HEIR_LOAD, BLOCK_COLUMNS_OF "FROM block b INDEXED BY block_heir JOIN peer p ON p.id = b.peer " \
       "JOIN peer o ON o.id = b.owner WHERE b.type = 3 ORDER BY o.pk") \
     X(EDGE_PUT, "INSERT INTO edge(giver, taker, bytes, recent, epoch) VALUES(?1, ?2, ?3, ?4, ?5) " \
@@ -524,6 +529,29 @@ static enum cv_err block_count(void *ctx, uint64_t *ret) {
     return ok ? CV_ERR_OK : CV_ERR_CORRUPT;
 }
 
+static enum cv_err owner_next(void *ctx, const uint8_t *after, uint8_t ret[CV_KEY]) {
+    sqlite3_stmt *st;
+    enum cv_err err = FIRST(ctx, S_OWNER_NEXT, &st,
+                            OCTETS(after ? after : (const uint8_t *)"", after ? CV_KEY : 0));
+    if (err)
+        return err;
+    bool ok = octets(st, 0, ret, CV_KEY);
+    end(st);
+    return ok ? CV_ERR_OK : CV_ERR_CORRUPT;
+}
+
+static enum cv_err block_del(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq) {
+    struct rep_store_sqlite *s = ctx;
+    int64_t id;
+    enum cv_err err = peer_find(s, owner, &id);
+    struct end *e = err ? NULL : chain_end(s, id);
+    if (e)
+        e->known = e->known && e->last.seq != seq;
+    if (!err)
+        err = RUN(s, S_BLOCK_DEL, NUMBER(id), NUMBER(seq));
+    return err || sqlite3_changes(s->db) ? err : CV_ERR_NOENT;
+}
+
 static enum cv_err pruned_before(void *ctx, uint32_t *ret) {
     sqlite3_stmt *st;
     uint8_t epoch[4];
@@ -538,6 +566,12 @@ static enum cv_err pruned_before(void *ctx, uint32_t *ret) {
         return CV_ERR_CORRUPT;
     *ret = (uint32_t)epoch[0] << 24 | (uint32_t)epoch[1] << 16 | (uint32_t)epoch[2] << 8 | epoch[3];
     return CV_ERR_OK;
+}
+
+static enum cv_err prune_put(void *ctx, uint32_t before) {
+    const uint8_t epoch[4] = {(uint8_t)(before >> 24), (uint8_t)(before >> 16),
+                              (uint8_t)(before >> 8), (uint8_t)before};
+    return RUN(ctx, S_PRUNED_PUT, OCTETS(epoch, sizeof epoch));
 }
 
 static bool read_heir(sqlite3_stmt *st, void *row) {
@@ -1102,7 +1136,10 @@ static void fill_ops(struct rep_store_sqlite *s) {
         .block_seek = block_seek,
         .block_answer = block_answer,
         .block_count = block_count,
+        .owner_next = owner_next,
+        .block_del = block_del,
         .pruned_before = pruned_before,
+        .prune_put = prune_put,
         .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,

@@ -119,6 +119,14 @@ static void blocks(struct both *t, unsigned step) {
              b->block_seek(b->ctx, r.peer, NULL, seq, (enum rep_seek)how, &y), &x, &y, sizeof x);
     }
     SAME(a->block_answer(a->ctx, &r, &x), b->block_answer(b->ctx, &r, &y), &x, &y, sizeof x);
+    SAME(a->owner_next(a->ctx, seq ? r.owner : NULL, x.owner),
+         b->owner_next(b->ctx, seq ? r.owner : NULL, y.owner), x.owner, y.owner, CV_KEY);
+    uint32_t before = (uint32_t)cv_rng_below(&t->rng, 1000), c, d;
+    if (cv_rng_below(&t->rng, 8) == 0)
+        SAME(a->block_del(a->ctx, r.owner, seq), b->block_del(b->ctx, r.owner, seq), a, b, 0);
+    if (cv_rng_below(&t->rng, 8) == 0)
+        SAME(a->prune_put(a->ctx, before), b->prune_put(b->ctx, before), a, b, 0);
+    SAME(a->pruned_before(a->ctx, &c), b->pruned_before(b->ctx, &d), &c, &d, sizeof c);
 }
 
 static int by_octets(const void *a, const void *b) {

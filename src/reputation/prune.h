@@ -1,0 +1,51 @@
+/*
+ * Half-blocks of others about others that later ones have made superfluous, since claims
+ * are cumulative: how a ledger stays as large as the number of pairs that give, not as
+ * the time for which they do (decision 0091).
+ *
+ * One of an epoch before `before` goes when its chain holds, above it, an agreed place
+ * with the same peer that is of such an epoch too and claims at least as much, and when
+ * the next half-block of its chain is of such an epoch as well. So stay: of each pair its
+ * newest agreed place of all, which proves the row, and its newest before `before`, which
+ * says what was given before it; the end of each chain; successions; and what we own or
+ * is about us. Rows are not touched. A hole that pruning left ends in a half-block of an epoch
+ * before `before`, and such holes are known by it.
+ *
+ * What is gone cannot contradict a second version of itself any more; but such a version
+ * raises nothing: its claims are at most those that stay, or contradict them.
+ */
+#ifndef CULVERT_REPUTATION_PRUNE_H
+#define CULVERT_REPUTATION_PRUNE_H
+
+#include <stdbool.h>
+
+#include "reputation/store.h"
+
+/* How far a pass over all chains is. Zero but for `before` and `me` to begin. */
+struct rep_prune {
+    uint32_t before;    /* epoch; the same for the whole pass */
+    uint8_t me[CV_KEY]; /* whose ledger it is */
+    uint8_t owner[CV_KEY];
+    uint64_t seq;
+    bool begun, done;
+    uint64_t removed;
+};
+
+/*
+ * Looks at up to `most` half-blocks and removes those that are superfluous; the caller
+ * has begun a transaction. Between two steps anything may be added. After done nothing is
+ * left to do. A pass of which a part was rolled back goes on as if that part stayed, and
+ * the next pass finds it. CV_ERR_OK or the store's errors.
+ */
+enum cv_err rep_prune_step(const struct rep_store *s, struct rep_prune *p, unsigned most);
+
+/* Does the chain hold what makes `r`, of an epoch before `before`, superfluous? */
+enum cv_err rep_prune_superfluous(const struct rep_store *s, const struct rep_record *r,
+                                  uint32_t before, bool *ret);
+
+/* The first half-block of a chain from `seq` on, if what is missing below it may have been
+ * removed by pruning before `before`: if it is of such an epoch. Otherwise NOENT. */
+enum cv_err rep_prune_behind(const struct rep_store *s, const uint8_t owner[CV_KEY], uint64_t seq,
+                             uint32_t before, struct rep_record *ret);
+
+#endif
