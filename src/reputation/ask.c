@@ -38,20 +38,17 @@ void rep_ask_link_up(struct rep_ledger *l, struct cv_now now, struct rep_peer *p
 /* Moves ask_from behind what is known. False: not there yet, go on later. */
 static bool skip_known(struct rep_ledger *l, struct rep_peer *p) {
     struct rep_record r;
-    p->ask_from = p->ask_from ? p->ask_from : 1;
-    for (unsigned i = 0; i < LOOK_AHEAD; i++) {
-        enum cv_err err = l->store->block_get(l->store->ctx, p->key, p->ask_from, &r);
-        if (err == CV_ERR_NOENT)
-            err = rep_prune_behind(l->store, p->key, p->ask_from, rep_prune_before(l), &r);
-        if (err == CV_ERR_NOENT)
-            return true;
-        if (err) {
-            rep_ledger_fail(l, err);
-            return false;
-        }
-        p->ask_from = r.seq + 1;
+    uint64_t whole;
+    enum cv_err err = l->store->whole_get(l->store->ctx, p->key, &whole);
+    if (!err && p->ask_from <= whole)
+        p->ask_from = whole + 1;
+    for (unsigned i = 0; !err && i < LOOK_AHEAD; i++) {
+        err = l->store->block_get(l->store->ctx, p->key, p->ask_from, &r);
+        p->ask_from += !err;
     }
-    return false;
+    if (err && err != CV_ERR_NOENT)
+        rep_ledger_fail(l, err);
+    return err == CV_ERR_NOENT;
 }
 
 static uint64_t own_next(struct rep_ledger *l) {
@@ -218,20 +215,25 @@ static bool may_push(struct rep_ledger *l, struct rep_peer *p) {
     return p->pushed++ < REP_RECORDS_PER_EPOCH;
 }
 
-/* Of others about others, and of no use any more. */
+/* Of others about others, and of no use any more; what contradicts something that is kept
+ * proves a forgery, and what does not go on from it may lead to one. */
 static bool superfluous(struct rep_ledger *l, const struct rep_record *r) {
-    bool ret = false;
+    bool ret = false, fits = true;
     if (memcmp(r->peer, l->identity_secret.public_key, CV_KEY) == 0)
         return false;
     enum cv_err err = rep_prune_superfluous(l->store, r, rep_prune_before(l), &ret);
+    if (!err && ret)
+        err = rep_chain_fits(l->store, r, &fits);
     if (err)
         rep_ledger_fail(l, err);
-    return ret;
+    return ret && fits;
 }
 
+/* *ret_gone: it is not there any more and not missed. */
 static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
-                        const struct rep_record *r) {
+                        const struct rep_record *r, bool *ret_gone) {
     struct rep_chain_result result;
+    *ret_gone = false;
     if (memcmp(r->owner, l->identity_secret.public_key, CV_KEY) == 0)
         return our_own(l, r);
     if (r->type == REP_SUCCESSION) {
@@ -244,8 +246,9 @@ static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer
             return CV_ERR_EXIST; /* too far away: as if we had it */
         struct rep_record known;
         if (l->store->block_get(l->store->ctx, r->owner, r->seq, &known) != CV_ERR_OK) {
-            if (superfluous(l, r))
-                return CV_ERR_EXIST; /* as if we still had it */
+            *ret_gone = superfluous(l, r);
+            if (*ret_gone) /* as if we still had it */
+                return rep_gossip_may_refuse(l, p) ? CV_ERR_EXIST : CV_ERR_LIMIT;
             /* Also in answers: a chain of one's own can be made as long as one likes. */
             if (!(ours && !answer ? may_push(l, p) : rep_gossip_may_take(l, p)))
                 return CV_ERR_LIMIT;
@@ -260,12 +263,12 @@ static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer
 }
 
 /* After an answer: on with the next, or rest. */
-static void go_on(struct rep_ledger *l, struct cv_now now, struct rep_peer *p, unsigned fresh) {
+static void go_on(struct rep_ledger *l, struct cv_now now, struct rep_peer *p, unsigned news) {
     bool self = !p->checked_self;
     p->asked = false;
     p->ask_tries = 0;
     p->checked_self = true;
-    if (fresh || self)
+    if (news || self)
         wait(l, p, cv_usec_add(now.mono, CV_MSEC(50) + cv_rng_below(l->rng, CV_MSEC(200))));
     else
         rest(l, now, p);
@@ -274,7 +277,7 @@ static void go_on(struct rep_ledger *l, struct cv_now now, struct rep_peer *p, u
 enum cv_err rep_ask_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
                             const struct rep_message *m) {
     struct batch b;
-    unsigned fresh = 0;
+    unsigned news = 0;
     bool answer = p->asked && m->count == 0;
     enum cv_err err = l->failed ? CV_ERR_DENIED : read_all(l, p, m, &b);
     if (err)
@@ -282,14 +285,17 @@ enum cv_err rep_ask_records(struct rep_ledger *l, struct cv_now now, struct rep_
     for (unsigned i = 0; !err && i < b.n; i++) {
         if (p->asked && memcmp(b.r[i].owner, p->asked_owner, CV_KEY) == 0)
             answer = answer || !about_us(l, p, &b.r[i]) || b.n > 1 || b.r[i].seq == p->ask_from;
-        err = take(l, now, p, &b.r[i]);
-        fresh += err == CV_ERR_OK;
+        bool gone;
+        err = take(l, now, p, &b.r[i], &gone);
+        news += err == CV_ERR_OK || gone;
         if (err == CV_ERR_EXIST)
             err = CV_ERR_OK;
+        if (gone && !err && memcmp(b.r[i].owner, p->key, CV_KEY) == 0 && b.r[i].seq == p->ask_from)
+            p->ask_from++;
     }
     if (answer && !l->failed)
-        go_on(l, now, p, err ? 0 : fresh);
+        go_on(l, now, p, err ? 0 : news);
     if (!l->failed)
-        rep_gossip_records(l, now, p, b.r, b.n, fresh, err);
+        rep_gossip_records(l, now, p, b.r, b.n, news, err);
     return err;
 }

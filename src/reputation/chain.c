@@ -99,6 +99,36 @@ static enum cv_err look_around(const struct rep_store *s, const struct rep_recor
                  &a->has_pair_above);
 }
 
+/* The half-block that `r` contradicts, which is a proof; NULL: none. */
+static const struct rep_record *contradicted(const struct around *a, const struct rep_record *r) {
+    if (a->has_same)
+        return &a->same;
+    if (a->has_pair_below && rep_forkproof_contradict(&a->pair_below, r))
+        return &a->pair_below;
+    if (a->has_pair_above && rep_forkproof_contradict(&a->pair_above, r))
+        return &a->pair_above;
+    return a->has_closed && rep_forkproof_contradict(&a->closed, r) ? &a->closed : NULL;
+}
+
+/* A prev that does not fit is refused but proves nothing by itself: the half-block it
+ * names has not been seen. */
+static bool goes_on(const struct around *a, const struct rep_record *r) {
+    return !(a->has_before && memcmp(r->prev, a->before.hash, REP_HASH) != 0) &&
+           !(a->has_after && memcmp(a->after.prev, r->hash, REP_HASH) != 0);
+}
+
+enum cv_err rep_chain_fits(const struct rep_store *s, const struct rep_record *r, bool *ret) {
+    struct around a;
+    struct rep_fork fork;
+    enum cv_err err = look_around(s, r, &a);
+    if (!err)
+        err = s->fork_get(s->ctx, r->owner, &fork);
+    if (err && err != CV_ERR_NOENT)
+        return err;
+    *ret = err == CV_ERR_NOENT && !contradicted(&a, r) && goes_on(&a, r);
+    return CV_ERR_OK;
+}
+
 static uint64_t smaller(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
@@ -269,19 +299,10 @@ enum cv_err rep_chain_add(const struct rep_store *s, const uint8_t network_id[RE
     if (!verified && !rep_record_verify(r, network_id))
         return CV_ERR_AUTH;
 
-    if (a.has_same)
-        return prove(s, &a.same, r, wall, ret);
-    if (a.has_pair_below && rep_forkproof_contradict(&a.pair_below, r))
-        return prove(s, &a.pair_below, r, wall, ret);
-    if (a.has_pair_above && rep_forkproof_contradict(&a.pair_above, r))
-        return prove(s, &a.pair_above, r, wall, ret);
-    if (a.has_closed && rep_forkproof_contradict(&a.closed, r))
-        return prove(s, &a.closed, r, wall, ret);
-    /* A prev that does not fit is refused but proves nothing by itself: the
-     * half-block it names has not been seen. */
-    if (a.has_before && memcmp(r->prev, a.before.hash, REP_HASH) != 0)
-        return CV_ERR_DIFFERS;
-    if (a.has_after && memcmp(a.after.prev, r->hash, REP_HASH) != 0)
+    const struct rep_record *other = contradicted(&a, r);
+    if (other)
+        return prove(s, other, r, wall, ret);
+    if (!goes_on(&a, r))
         return CV_ERR_DIFFERS;
 
     err = s->block_put(s->ctx, r);

@@ -46,6 +46,11 @@ enum cv_err rep_chain_add(const struct rep_store *s, const uint8_t network_id[RE
                           const struct rep_record *r, bool verified, int64_t wall,
                           struct rep_chain_result *ret);
 
+/* Would rep_chain_add take it, or does it contradict what is known, or not go on from it? Nothing
+ * is changed, and no signature looked at. `r` is not there yet; if another of its place is, or
+ * a proof against its owner, then it does not fit. */
+enum cv_err rep_chain_fits(const struct rep_store *s, const struct rep_record *r, bool *ret);
+
 /* Keeps a proof that came from elsewhere: checks it, stores it, bans the owner.
  * CV_ERR_EXIST: that owner is proven already. */
 enum cv_err rep_chain_add_fork(const struct rep_store *s, const uint8_t network_id[REP_NETWORK_ID],

@@ -32,7 +32,7 @@ enum {
 /* How far we know the chain of one owner, and how far away it is. */
 struct rep_known {
     uint8_t owner[CV_KEY];
-    uint64_t upto; /* all half-blocks 1..upto are known, but for what was pruned */
+    uint64_t upto; /* all half-blocks 1..upto are known, but for what was pruned (prune.h) */
     uint8_t head[REP_DIGEST_HASH];
     uint32_t hops;
     uint64_t generation; /* of the neighbourhood it was last seen in */
@@ -153,16 +153,17 @@ static void survey(struct rep_ledger *l) {
 /* Moves the cursor behind what is known by now. */
 static enum cv_err look(struct rep_ledger *l, struct rep_known *k) {
     struct rep_record r;
-    for (unsigned i = 0; i < LOOK_AHEAD; i++) {
-        enum cv_err err = l->store->block_get(l->store->ctx, k->owner, k->upto + 1, &r);
-        if (err == CV_ERR_NOENT)
-            err = rep_prune_behind(l->store, k->owner, k->upto + 1, rep_prune_before(l), &r);
+    uint64_t whole;
+    enum cv_err err = l->store->whole_get(l->store->ctx, k->owner, &whole);
+    uint64_t next = whole > k->upto ? whole : k->upto + 1;
+    for (unsigned i = 0; !err && i < LOOK_AHEAD; i++) {
+        err = l->store->block_get(l->store->ctx, k->owner, next++, &r);
         if (err)
-            return err == CV_ERR_NOENT ? CV_ERR_OK : err;
+            break;
         k->upto = r.seq;
         memcpy(k->head, r.hash, sizeof k->head);
     }
-    return CV_ERR_OK;
+    return err == CV_ERR_NOENT ? CV_ERR_OK : err;
 }
 
 /* ---- wants ---- */
@@ -201,15 +202,15 @@ static bool in_vain(struct rep_ledger *l, const struct rep_digest *d) {
 }
 
 static void want(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
-                 const uint8_t owner[CV_KEY], uint64_t from) {
+                 const struct rep_digest *d, uint64_t from) {
     struct rep_wants *w = &p->wants;
     for (unsigned i = 0; i < w->n; i++)
-        if (memcmp(w->list[i].owner, owner, CV_KEY) == 0)
+        if (memcmp(w->list[i].owner, d->owner, CV_KEY) == 0)
             return;
-    if (w->n == REP_WANTS || memcmp(owner, l->identity_secret.public_key, CV_KEY) == 0)
+    if (w->n == REP_WANTS || memcmp(d->owner, l->identity_secret.public_key, CV_KEY) == 0)
         return;
-    w->list[w->n] = (struct rep_want){.from = from, .back = 1};
-    memcpy(w->list[w->n++].owner, owner, CV_KEY);
+    w->list[w->n] = (struct rep_want){.upto = d->upto, .from = from, .back = 1};
+    memcpy(w->list[w->n++].owner, d->owner, CV_KEY);
     ask_next(l, now, p);
 }
 
@@ -217,7 +218,7 @@ static void begin_epoch(struct rep_ledger *l, struct rep_peer *p) {
     struct rep_gossip *g = &l->gossip;
     if (p->wants.epoch != l->epoch) {
         p->wants.epoch = l->epoch;
-        p->wants.taken = p->wants.strange = 0;
+        p->wants.taken = p->wants.superfluous = p->wants.strange = 0;
     }
     if (g->epoch != l->epoch) {
         g->epoch = l->epoch;
@@ -381,9 +382,9 @@ enum cv_err rep_gossip_digest(struct rep_ledger *l, struct cv_now now, struct re
         }
         bool otherwise = d->upto == k->upto && memcmp(d->head, k->head, sizeof d->head) != 0;
         if (d->upto > k->upto && has_room(l, p))
-            want(l, now, p, d->owner, k->upto + 1);
+            want(l, now, p, d, k->upto + 1);
         else if (otherwise)
-            want(l, now, p, d->owner, k->upto);
+            want(l, now, p, d, k->upto);
         if ((k->upto > d->upto || otherwise) && !list(l, &answer, k))
             return l->failed;
     }
@@ -413,6 +414,27 @@ bool rep_gossip_may_take(struct rep_ledger *l, struct rep_peer *p) {
     return true;
 }
 
+bool rep_gossip_may_refuse(struct rep_ledger *l, struct rep_peer *p) {
+    begin_epoch(l, p);
+    return p->wants.superfluous < REP_GOSSIP_PER_EPOCH && ++p->wants.superfluous;
+}
+
+/* Did the answer lead behind a hole that pruning left? */
+static bool behind_hole(struct rep_ledger *l, struct cv_now now, const struct rep_want *at,
+                        const struct rep_record *first, unsigned n) {
+    bool moved = false;
+    /* Of a chain that is not near not all is taken. */
+    if (!known(l, at->owner) || rep_prune_before(l) == 0 || !rep_ledger_begin(l, now))
+        return false;
+    enum cv_err err =
+        rep_prune_answered(l->store, at->owner, at->upto, rep_prune_before(l), first, n, &moved);
+    if (err)
+        rep_ledger_fail(l, err);
+    else if (moved)
+        rep_ledger_touch(l, now, 1);
+    return !err && moved;
+}
+
 /* Behind what came. False: nothing does, a succession closed the chain. */
 static bool move_on(struct rep_want *at, const struct rep_record *first, unsigned n) {
     for (unsigned i = 0; i < n; i++)
@@ -422,7 +444,7 @@ static bool move_on(struct rep_want *at, const struct rep_record *first, unsigne
 }
 
 void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
-                        const struct rep_record *first, unsigned n, unsigned fresh,
+                        const struct rep_record *first, unsigned n, unsigned news,
                         enum cv_err err) {
     struct rep_wants *w = &p->wants;
     if (!w->asked) {
@@ -434,11 +456,12 @@ void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer
     struct rep_want *at = &w->list[0];
     w->asked = false;
     w->tries = 0;
+    bool more = !err && n && (behind_hole(l, now, at, first, n) || news) && has_room(l, p);
     if (err == CV_ERR_DIFFERS && ++at->backs <= BACK_MAX && at->from > 1) {
         /* It goes on from something that we know otherwise, or not: further back. */
         at->back *= 2;
         at->from = at->from > at->back ? at->from - at->back : 1;
-    } else if (err || !n || !fresh || !has_room(l, p) || !move_on(at, first, n)) {
+    } else if (!more || !move_on(at, first, n)) {
         w->n--;
         memmove(w->list, w->list + 1, w->n * sizeof *w->list);
     }

@@ -59,6 +59,7 @@ TAILQ_HEAD(rep_links, rep_link);
 /* A chain that a neighbour knows further than we do. */
 struct rep_want {
     uint8_t owner[CV_KEY];
+    uint64_t upto;       /* so far the neighbour says that it knows all of it */
     uint64_t from, back; /* back: how far to go back when it does not fit */
     uint8_t backs;
 };
@@ -70,6 +71,7 @@ struct rep_wants {
     bool asked;
     cv_usec until;         /* of the answer */
     uint32_t epoch, taken; /* new half-blocks of others it brought in that epoch, .. */
+    uint32_t superfluous;  /* .. those that were of no use any more, .. */
     uint32_t strange;      /* .. and proofs about relays that we know nothing of */
 };
 
@@ -295,10 +297,12 @@ bool rep_gossip_wanted(const struct rep_peer *p, const struct rep_record *r);
 bool rep_gossip_near(const struct rep_ledger *l, const struct rep_record *r);
 /* One more half-block of others by `p`, within its quota? */
 bool rep_gossip_may_take(struct rep_ledger *l, struct rep_peer *p);
-/* BLOCKS came from `p`: n half-blocks, `fresh` of them new, the last one `err`. */
+/* One more that is superfluous? They take no room, but each costs looks into the store. */
+bool rep_gossip_may_refuse(struct rep_ledger *l, struct rep_peer *p);
+/* BLOCKS came from `p`: n half-blocks, `news` of them new or superfluous, the last one
+ * `err`. */
 void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
-                        const struct rep_record *first, unsigned n, unsigned fresh,
-                        enum cv_err err);
+                        const struct rep_record *first, unsigned n, unsigned news, enum cv_err err);
 /* Up to REP_FORK_FANOUT neighbours, any with the same chance, but not `from` (or NULL). */
 unsigned rep_gossip_choose(struct rep_ledger *l, const struct rep_peer *from,
                            struct rep_peer *ret[REP_FORK_FANOUT]);
@@ -327,7 +331,8 @@ void rep_succession_new(struct rep_ledger *l, struct cv_now now, const struct re
  * at, a little at a time. */
 void rep_prune_begin(struct rep_ledger *l, struct cv_now now);
 void rep_prune_due(struct rep_ledger *l, struct cv_now now);
-/* Half-blocks of epochs before this one are not missed when they are superfluous. */
+/* Half-blocks of epochs before this one are not missed when they are superfluous: what was
+ * pruned, as the store knows it. It is in no future, whatever a file says. */
 uint32_t rep_prune_before(const struct rep_ledger *l);
 
 /* ---- account.c ---- */

@@ -33,27 +33,70 @@ enum cv_err rep_prune_superfluous(const struct rep_store *s, const struct rep_re
     return CV_ERR_OK;
 }
 
-enum cv_err rep_prune_behind(const struct rep_store *s, const uint8_t owner[CV_KEY], uint64_t seq,
-                             uint32_t before, struct rep_record *ret) {
-    struct rep_record next;
-    enum cv_err err = s->block_seek(s->ctx, owner, NULL, seq, REP_SEEK_FROM, &next);
-    if (!err && (next.type == REP_SUCCESSION || next.epoch >= before))
-        return CV_ERR_NOENT;
-    if (!err)
-        *ret = next;
+/* The half-blocks of a chain that follow on `whole`, up to `most`; moves it behind them. */
+static enum cv_err follow(const struct rep_store *s, const uint8_t owner[CV_KEY], unsigned most,
+                          uint64_t *whole, unsigned *ret_n) {
+    struct rep_record r;
+    enum cv_err err = CV_ERR_OK;
+    for (*ret_n = 0; !err && *ret_n < most; ++*ret_n) {
+        err = s->block_get(s->ctx, owner, *whole + 1, &r);
+        if (!err && r.type == REP_SUCCESSION)
+            err = CV_ERR_NOENT;
+        *whole += !err;
+    }
     return err;
+}
+
+static bool is_there(const struct rep_store *s, const struct rep_record *r) {
+    struct rep_record at;
+    return s->block_get(s->ctx, r->owner, r->seq, &at) == CV_ERR_OK &&
+           memcmp(at.hash, r->hash, REP_HASH) == 0;
+}
+
+enum cv_err rep_prune_answered(const struct rep_store *s, const uint8_t owner[CV_KEY],
+                               uint64_t upto, uint32_t before, const struct rep_record *answer,
+                               unsigned n, bool *ret) {
+    uint64_t was, whole;
+    unsigned looked;
+    *ret = false;
+    enum cv_err err = s->whole_get(s->ctx, owner, &was);
+    whole = was;
+    for (unsigned i = 0; !err && i < n; i++) {
+        const struct rep_record *r = &answer[i];
+        if (memcmp(r->owner, owner, CV_KEY) != 0 || r->seq <= whole || r->seq > upto ||
+            r->epoch >= before || r->type == REP_SUCCESSION)
+            continue;
+        err = follow(s, owner, REP_PRUNE_STEP, &whole, &looked);
+        if (!err)
+            break; /* it goes on without a hole, further than we look at once */
+        err = err == CV_ERR_NOENT ? CV_ERR_OK : err;
+        if (!err && r->seq > whole && is_there(s, r)) {
+            whole = r->seq;
+            *ret = true;
+        }
+    }
+    return err || whole == was ? err : s->whole_put(s->ctx, owner, whole);
 }
 
 static enum cv_err may_go(const struct rep_store *s, const struct rep_prune *p,
                           const struct rep_record *r, bool *ret) {
     struct rep_record next;
+    uint64_t whole;
     *ret = false;
     if (r->epoch >= p->before || memcmp(r->peer, p->me, CV_KEY) == 0 ||
         memcmp(r->owner, p->me, CV_KEY) == 0)
         return CV_ERR_OK;
-    enum cv_err err = rep_prune_behind(s, r->owner, r->seq + 1, p->before, &next);
-    if (err) /* it ends a chain, or the hole below it */
-        return err == CV_ERR_NOENT ? CV_ERR_OK : err;
+    enum cv_err err = s->block_seek(s->ctx, r->owner, NULL, r->seq + 1, REP_SEEK_FROM, &next);
+    if (err || next.type == REP_SUCCESSION || next.epoch >= p->before)
+        return err == CV_ERR_NOENT ? CV_ERR_OK : err; /* it ends a chain, or the hole below it */
+    err = s->whole_get(s->ctx, r->owner, &whole);
+    if (err || r->seq == whole)
+        return err;
+    if (r->seq > whole) { /* behind a hole; or the chain has grown since, and it waits */
+        err = s->block_get(s->ctx, r->owner, whole + 1, &next);
+        if (err != CV_ERR_NOENT)
+            return err;
+    }
     return rep_prune_superfluous(s, r, p->before, ret);
 }
 
@@ -92,22 +135,50 @@ static enum cv_err next_owner(const struct rep_store *s, struct rep_prune *p) {
     return p->done ? CV_ERR_OK : err;
 }
 
+/* How far the chain that is looked at is whole; a few half-blocks further. */
+static enum cv_err tell(const struct rep_store *s, struct rep_prune *p, unsigned most,
+                        unsigned *ret_n) {
+    uint64_t was, whole;
+    enum cv_err err = s->whole_get(s->ctx, p->owner, &was);
+    *ret_n = 0;
+    if (err)
+        return err;
+    whole = was;
+    err = follow(s, p->owner, most, &whole, ret_n);
+    if (err && err != CV_ERR_NOENT)
+        return err;
+    bool ends = err == CV_ERR_NOENT;
+    err = whole > was ? s->whole_put(s->ctx, p->owner, whole) : CV_ERR_OK;
+    return err || !ends ? err : next_owner(s, p);
+}
+
+/* Looks at the next half-block of the chain. */
+static enum cv_err prune(const struct rep_store *s, struct rep_prune *p) {
+    struct rep_record r;
+    enum cv_err err = s->block_seek(s->ctx, p->owner, NULL, p->seq + 1, REP_SEEK_FROM, &r);
+    if (err == CV_ERR_NOENT || (!err && r.type == REP_SUCCESSION))
+        return next_owner(s, p);
+    if (!err && r.seq <= p->seq)
+        return CV_ERR_CORRUPT;
+    if (err)
+        return err;
+    p->seq = r.seq;
+    return look(s, p, &r);
+}
+
 enum cv_err rep_prune_step(const struct rep_store *s, struct rep_prune *p, unsigned most) {
     enum cv_err err = CV_ERR_OK;
     if (!p->begun) {
-        err = s->prune_put(s->ctx, p->before);
+        err = p->told ? CV_ERR_OK : s->prune_put(s->ctx, p->before);
         err = err ? err : next_owner(s, p);
     }
-    for (unsigned i = 0; !err && !p->done && i < most; i++) {
-        struct rep_record r;
-        err = s->block_seek(s->ctx, p->owner, NULL, p->seq + 1, REP_SEEK_FROM, &r);
-        if (err == CV_ERR_NOENT || (!err && r.type == REP_SUCCESSION)) {
+    for (unsigned i = 0, n = 1; !err && !p->done && i < most; i += n) {
+        n = 1;
+        err = p->told ? prune(s, p) : tell(s, p, most - i, &n);
+        if (!err && p->done && !p->told) { /* once more from the first on */
+            p->told = true;
+            p->begun = p->done = false;
             err = next_owner(s, p);
-        } else if (!err && r.seq <= p->seq) {
-            err = CV_ERR_CORRUPT;
-        } else if (!err) {
-            p->seq = r.seq;
-            err = look(s, p, &r);
         }
     }
     return err;
@@ -116,14 +187,15 @@ enum cv_err rep_prune_step(const struct rep_store *s, struct rep_prune *p, unsig
 /* ---- in a node ---- */
 
 uint32_t rep_prune_before(const struct rep_ledger *l) {
-    uint32_t before = l->epoch > REP_PRUNE_EPOCHS ? l->epoch - REP_PRUNE_EPOCHS : 0;
-    return before > l->pruned ? before : l->pruned;
+    return l->pruned < l->epoch ? l->pruned : l->epoch;
 }
 
 void rep_prune_begin(struct rep_ledger *l, struct cv_now now) {
-    uint32_t before = rep_prune_before(l);
-    if (l->failed || before <= l->prune.before)
-        return;
+    uint32_t before = l->epoch > REP_PRUNE_EPOCHS ? l->epoch - REP_PRUNE_EPOCHS : 0;
+    if (before < rep_prune_before(l))
+        before = rep_prune_before(l);
+    if (l->failed || before <= l->prune.before || (l->prune.begun && !l->prune.done))
+        return; /* a pass that runs ends first: it may take longer than an epoch */
     l->prune = (struct rep_prune){.before = before};
     memcpy(l->prune.me, l->identity_secret.public_key, CV_KEY);
     l->prune_at = now.mono;

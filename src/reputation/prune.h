@@ -8,8 +8,13 @@
  * the next half-block of its chain is of such an epoch as well. So stay: of each pair its
  * newest agreed place of all, which proves the row, and its newest before `before`, which
  * says what was given before it; the end of each chain; successions; and what we own or
- * is about us. Rows are not touched. A hole that pruning left ends in a half-block of an epoch
- * before `before`, and such holes are known by it.
+ * is about us. Rows are not touched.
+ *
+ * A hole that pruning left is no hole that nobody filled: half-blocks are also heard of one by
+ * one, beside those of others. So before anything is removed the store is told how far each
+ * chain is there without a hole (`whole`), and that half-block stays, too. Whoever asks such
+ * a chain's neighbours for what he lacks asks behind it. Where the chain was told by somebody
+ * who had pruned it, it becomes whole by his answer: rep_prune_answered().
  *
  * What is gone cannot contradict a second version of itself any more; but such a version
  * raises nothing: its claims are at most those that stay, or contradict them.
@@ -27,7 +32,7 @@ struct rep_prune {
     uint8_t me[CV_KEY]; /* whose ledger it is */
     uint8_t owner[CV_KEY];
     uint64_t seq;
-    bool begun, done;
+    bool begun, told, done; /* told: how far chains are whole; then they are pruned */
     uint64_t removed;
 };
 
@@ -43,9 +48,15 @@ enum cv_err rep_prune_step(const struct rep_store *s, struct rep_prune *p, unsig
 enum cv_err rep_prune_superfluous(const struct rep_store *s, const struct rep_record *r,
                                   uint32_t before, bool *ret);
 
-/* The first half-block of a chain from `seq` on, if what is missing below it may have been
- * removed by pruning before `before`: if it is of such an epoch. Otherwise NOENT. */
-enum cv_err rep_prune_behind(const struct rep_store *s, const uint8_t owner[CV_KEY], uint64_t seq,
-                             uint32_t before, struct rep_record *ret);
+/*
+ * Somebody who says that a chain is whole as far as `upto` was asked for all that we lack of
+ * it, and answered with these, in order: where they leave a hole and go on with one of an epoch
+ * before `before` that is in the store by now, what is missing was pruned. Moves `whole` behind
+ * such holes; *ret: it did. The caller has begun a transaction. What a liar hides this way is as
+ * old as what we would remove.
+ */
+enum cv_err rep_prune_answered(const struct rep_store *s, const uint8_t owner[CV_KEY],
+                               uint64_t upto, uint32_t before, const struct rep_record *answer,
+                               unsigned n, bool *ret);
 
 #endif

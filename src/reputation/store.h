@@ -81,7 +81,8 @@ struct rep_store {
                                 struct rep_record *ret);
 
     enum cv_err (*block_count)(void *ctx, uint64_t *ret);
-    /* The next key in order that has half-blocks; after NULL: the first. */
+    /* The next key in order, with all that have half-blocks and maybe some that have none, so
+     * that a call looks at one of them; after NULL: the first. */
     enum cv_err (*owner_next)(void *ctx, const uint8_t *after, uint8_t ret[CV_KEY]);
     /* Only prune.c removes any. NOENT: it was not there. */
     enum cv_err (*block_del)(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq);
@@ -89,6 +90,10 @@ struct rep_store {
      * what they said be counted; 0: none. It never falls. */
     enum cv_err (*pruned_before)(void *ctx, uint32_t *ret);
     enum cv_err (*prune_put)(void *ctx, uint32_t before);
+    /* Up to this one nothing of a chain is missing but what was pruned, here or by whoever
+     * told it (prune.h); 0: not known. That half-block itself is there. */
+    enum cv_err (*whole_get)(void *ctx, const uint8_t owner[CV_KEY], uint64_t *ret);
+    enum cv_err (*whole_put)(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq);
     /* All successions, by owner; free() the array. */
     enum cv_err (*heir_load)(void *ctx, struct rep_record **ret, size_t *ret_n);
 

@@ -12,7 +12,7 @@ struct table {
     size_t n, cap;
 };
 
-enum { BLOCK, EDGE, PENDING, ACCOUNT, FORK, BAN, SCORE, ISSUED, SPENT, PURSE, WHY, TABLES };
+enum { BLOCK, EDGE, PENDING, ACCOUNT, FORK, BAN, SCORE, ISSUED, SPENT, PURSE, WHY, WHOLE, TABLES };
 
 struct block_row {
     uint8_t key[CV_KEY + 8]; /* owner | seq, big-endian */
@@ -61,6 +61,11 @@ struct why_row {
     struct rep_why w;
 };
 
+struct whole_row {
+    uint8_t key[CV_KEY];
+    uint64_t seq;
+};
+
 /* What a write replaced, so that it can be taken back. */
 struct undo {
     struct undo *before;
@@ -91,6 +96,7 @@ static const struct table shapes[TABLES] = {
     [SPENT] = {.key = 4 + REP_TOKEN, .size = sizeof(struct spent_row)},
     [WHY] = {.key = 8, .size = sizeof(struct why_row)},
     [PURSE] = {.key = 4 + CV_KEY, .size = sizeof(struct purse_row)},
+    [WHOLE] = {.key = CV_KEY, .size = sizeof(struct whole_row)},
 };
 
 static void put_be(uint8_t *at, uint64_t v, size_t n) {
@@ -336,6 +342,21 @@ static enum cv_err prune_put(void *ctx, uint32_t before) {
     assert(m->begun);
     m->pruned = before > m->pruned ? before : m->pruned;
     return CV_ERR_OK;
+}
+
+static enum cv_err whole_get(void *ctx, const uint8_t owner[CV_KEY], uint64_t *ret) {
+    const struct rep_store_memory *m = ctx;
+    const struct whole_row *row = get(&m->tables[WHOLE], owner);
+    *ret = row ? row->seq : 0;
+    return CV_ERR_OK;
+}
+
+static enum cv_err whole_put(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq) {
+    struct whole_row row;
+    memset(&row, 0, sizeof row);
+    memcpy(row.key, owner, CV_KEY);
+    row.seq = seq;
+    return put(ctx, WHOLE, &row);
 }
 
 static enum cv_err heir_load(void *ctx, struct rep_record **ret, size_t *ret_n) {
@@ -688,6 +709,8 @@ struct rep_store_memory *rep_store_memory_new(void) {
         .block_del = block_del,
         .pruned_before = pruned_before,
         .prune_put = prune_put,
+        .whole_get = whole_get,
+        .whole_put = whole_put,
         .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,

@@ -10,11 +10,12 @@
 
 #include "reputation/gate.h"
 
-extern const char rep_schema_1[], rep_schema_2[], rep_schema_3[], rep_schema_4[], rep_schema_5[];
+extern const char rep_schema_1[], rep_schema_2[], rep_schema_3[], rep_schema_4[], rep_schema_5[],
+    rep_schema_6[];
 
 /* Migration i brings a file from version i to i + 1. */
-static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_schema_2, rep_schema_3,
-                                                           rep_schema_4, rep_schema_5};
+static const char *const migrations[REP_SQLITE_VERSION] = {
+    rep_schema_1, rep_schema_2, rep_schema_3, rep_schema_4, rep_schema_5, rep_schema_6};
 
 #define BLOCK_COLUMNS                                                                              \
     "SELECT b.seq, b.ver, b.type, b.flags, p.pk, b.peer_seq, b.peer_hash, b.prev, b.hash, "        \
@@ -45,12 +46,14 @@ static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_sch
     X(BLOCK_ANSWER, BLOCK_COLUMNS \
       "WHERE b.owner = ?1 AND b.peer = ?2 AND b.peer_seq = ?3 AND b.type = 2 AND b.peer_hash = ?4") \
     X(BLOCK_COUNT, "SELECT count(*) FROM block") \
-    X(OWNER_NEXT, "SELECT pk FROM peer p WHERE pk > ?1 AND " \
-      "EXISTS(SELECT 1 FROM block WHERE owner = p.id) ORDER BY pk LIMIT 1") \
+    X(OWNER_NEXT, "SELECT pk FROM peer WHERE pk > ?1 ORDER BY pk LIMIT 1") \
     X(BLOCK_DEL, "DELETE FROM block WHERE owner = ?1 AND seq = ?2") \
     X(PRUNED, "SELECT value FROM meta WHERE name = 'pruned'") \
     X(PRUNED_PUT, "INSERT INTO meta(name, value) VALUES('pruned', ?1) ON CONFLICT(name) DO UPDATE " \
       "SET value = max(value, excluded.value)") \
+    X(WHOLE_GET, "SELECT seq FROM whole WHERE owner = ?1") \
+    X(WHOLE_PUT, "INSERT INTO whole(owner, seq) VALUES(?1, ?2) ON CONFLICT(owner) DO UPDATE SET " \
+      "seq = excluded.seq") \
     X(HEIR_LOAD, BLOCK_COLUMNS_OF "FROM block b INDEXED BY block_heir JOIN peer p ON p.id = b.peer " \
       "JOIN peer o ON o.id = b.owner WHERE b.type = 3 ORDER BY o.pk") \
     X(EDGE_PUT, "INSERT INTO edge(giver, taker, bytes, recent, epoch) VALUES(?1, ?2, ?3, ?4, ?5) " \
@@ -572,6 +575,27 @@ static enum cv_err prune_put(void *ctx, uint32_t before) {
     const uint8_t epoch[4] = {(uint8_t)(before >> 24), (uint8_t)(before >> 16),
                               (uint8_t)(before >> 8), (uint8_t)before};
     return RUN(ctx, S_PRUNED_PUT, OCTETS(epoch, sizeof epoch));
+}
+
+static enum cv_err whole_get(void *ctx, const uint8_t owner[CV_KEY], uint64_t *ret) {
+    int64_t id;
+    sqlite3_stmt *st;
+    enum cv_err err = peer_find(ctx, owner, &id);
+    if (!err)
+        err = FIRST(ctx, S_WHOLE_GET, &st, NUMBER(id));
+    if (err == CV_ERR_NOENT)
+        *ret = 0;
+    if (err)
+        return err == CV_ERR_NOENT ? CV_ERR_OK : err;
+    bool ok = number(st, 0, INT64_MAX, ret);
+    end(st);
+    return ok ? CV_ERR_OK : CV_ERR_CORRUPT;
+}
+
+static enum cv_err whole_put(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq) {
+    int64_t id;
+    enum cv_err err = peer_id(ctx, owner, &id);
+    return err ? err : no_exist(RUN(ctx, S_WHOLE_PUT, NUMBER(id), NUMBER(seq)));
 }
 
 static bool read_heir(sqlite3_stmt *st, void *row) {
@@ -1140,6 +1164,8 @@ static void fill_ops(struct rep_store_sqlite *s) {
         .block_del = block_del,
         .pruned_before = pruned_before,
         .prune_put = prune_put,
+        .whole_get = whole_get,
+        .whole_put = whole_put,
         .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,

@@ -141,7 +141,10 @@ static void check_next(const struct state *st, unsigned owner, const struct rep_
 static void add(struct state *st, unsigned owner, const struct rep_record *r) {
     struct rep_chain_result res;
     uint8_t proven[CV_KEY];
+    bool fits;
+    assert(rep_chain_fits(st->s, r, &fits) == CV_ERR_OK);
     enum cv_err err = rep_chain_add(st->s, network, r, false, 1000, &res);
+    assert(fits ? err == CV_ERR_OK || err == CV_ERR_AUTH : err != CV_ERR_OK);
     if (err == CV_ERR_OK) {
         assert(!st->forger[owner]);
         assert(rep_record_verify(r, network));

@@ -117,6 +117,7 @@ static void read_why(const struct rep_store *s) {
 static void prune(const struct rep_store *s) {
     struct rep_prune p = {.before = 2};
     uint32_t before;
+    uint64_t whole;
     memcpy(p.me, people[0].public_key, CV_KEY);
     enum cv_err err = s->begin(s->ctx, 1);
     if (err)
@@ -124,6 +125,8 @@ static void prune(const struct rep_store *s) {
     while (!err && !p.done)
         err = rep_prune_step(s, &p, 8);
     (void)s->pruned_before(s->ctx, &before);
+    for (unsigned i = 0; i < PEOPLE; i++)
+        (void)s->whole_get(s->ctx, people[i].public_key, &whole);
     s->rollback(s->ctx);
 }
 

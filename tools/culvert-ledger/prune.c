@@ -50,6 +50,13 @@ int ledger_prune(const char *path, const struct ledger_request *q) {
     if (!q->has_before)
         ledger_die(LEDGER_USAGE, "prune: give --before EPOCH (culvert-ledger stats tells epochs)");
     ledger_open(&f, path); /* says what is wrong with it */
+    int64_t newest = ledger_number(&f, "SELECT ifnull(max(epoch), 0) FROM block");
+    if (q->before > newest) /* it never falls again, and would hide what is to come */
+        ledger_die(LEDGER_USAGE,
+                   "prune: --before %" PRIu32
+                   " is in the future of this file: its newest half-block "
+                   "is of epoch %" PRId64 "; name that epoch or an earlier one",
+                   q->before, newest);
     int64_t had = ledger_number(&f, "SELECT count(*) FROM block");
     memcpy(p.me, f.identity, CV_KEY);
     memcpy(network_id, f.network_id, REP_NETWORK_ID);

@@ -149,7 +149,7 @@ Test(rep_prune, rows_stay_and_stay_provable_and_what_comes_back_changes_nothing)
         uint64_t removed = prune(&h, &rng, (unsigned)seed % 3);
         expect_same_rows(&h, rows, true, "pruned", seed);
         for (unsigned i = 0; i < n; i++) {
-            struct rep_record above;
+            uint64_t whole;
             old += !is_ours(&v[i]) && v[i].epoch < BEFORE;
             if (has(&h, &v[i])) {
                 cr_assert_eq(add(&rest, &v[i]), CV_ERR_OK);
@@ -157,8 +157,14 @@ Test(rep_prune, rows_stay_and_stay_provable_and_what_comes_back_changes_nothing)
             }
             cr_expect(!is_ours(&v[i]) && v[i].epoch < BEFORE, "seed %lu: %u gone",
                       (unsigned long)seed, i);
-            cr_expect_eq(rep_prune_behind(h.s, v[i].owner, v[i].seq, BEFORE, &above), CV_ERR_OK,
-                         "a hole that does not look like one of pruning");
+            cr_assert_eq(h.s->whole_get(h.s->ctx, v[i].owner, &whole), CV_ERR_OK);
+            cr_expect_geq(whole, v[i].seq, "a hole that is not known as one of pruning");
+        }
+        for (unsigned i = 0; i < PEOPLE; i++) { /* a digest names it */
+            struct rep_record at;
+            uint64_t whole;
+            cr_assert_eq(h.s->whole_get(h.s->ctx, people[i].public_key, &whole), CV_ERR_OK);
+            cr_expect_eq(h.s->block_get(h.s->ctx, people[i].public_key, whole, &at), CV_ERR_OK);
         }
         cr_expect_gt(removed * 10, old * 8, "seed %lu: %lu of %u", (unsigned long)seed,
                      (unsigned long)removed, old);
@@ -214,6 +220,85 @@ Test(rep_prune, a_ledger_that_was_pruned_counts_old_octets_as_old) {
     }
 }
 
+/* One chain of EPOCHS places with one other, an epoch each; `with` says which are added. */
+static struct held one_chain(struct rep_record own[EPOCHS + 1], bool (*with)(unsigned seq)) {
+    struct held h = hold();
+    struct rep_record other[EPOCHS + 1];
+    for (unsigned i = 0; i < PEOPLE; i++)
+        person(i, &people[i]);
+    for (unsigned i = 1; i <= EPOCHS; i++) {
+        uint64_t sum = (uint64_t)i * 1000;
+        own[i] = proposal(&people[1], &people[2], i > 1 ? &own[i - 1] : NULL, sum, sum);
+        own[i].epoch = i;
+        rep_record_sign(&own[i], &people[1], test_network);
+        other[i] = agreement(&people[2], &own[i], i > 1 ? &other[i - 1] : NULL, sum, sum);
+        if (with(i)) {
+            cr_assert_eq(add(&h, &own[i]), CV_ERR_OK);
+            cr_assert_eq(add(&h, &other[i]), CV_ERR_OK);
+        }
+    }
+    return h;
+}
+
+static bool but_7(unsigned seq) {
+    return seq != 7;
+}
+
+/* What is behind a hole goes, too; what ends the part that is whole stays: it is what others
+ * are told of. */
+Test(rep_prune, a_hole_that_nobody_filled_stays_one) {
+    static struct rep_record own[EPOCHS + 1];
+    struct held h = one_chain(own, but_7);
+    struct cv_rng none = {0};
+    uint64_t whole;
+    prune(&h, &none, 0);
+    cr_assert_eq(h.s->whole_get(h.s->ctx, people[1].public_key, &whole), CV_ERR_OK);
+    cr_expect_eq(whole, 6);
+    for (unsigned i = 1; i <= EPOCHS; i++)
+        cr_expect_eq(has(&h, &own[i]), i == 6 || i >= BEFORE - 1, "%u", i);
+    cr_assert_eq(add(&h, &own[7]), CV_ERR_OK, "it may still come");
+    rep_store_memory_free(h.memory);
+}
+
+static bool some(unsigned seq) {
+    return seq <= 2 || seq == 5 || seq == 9 || seq == 10 || seq == BEFORE + 1;
+}
+
+Test(rep_prune, an_answer_leads_behind_holes_as_far_as_it_may) {
+    static const struct {
+        const char *what;
+        uint64_t upto;
+        unsigned n, seq[3], owner;
+        uint64_t whole;
+    } rows[] = {
+        {"all that is there", EPOCHS, 3, {5, 9, 10}, 1, 10},
+        {"what follows without a hole need not be in it", EPOCHS, 3, {5, 9, 11}, 1, 10},
+        {"not further than the neighbour says it is whole", 8, 3, {5, 9, 10}, 1, 5},
+        {"nor to what is not here", EPOCHS, 3, {3, 4, 6}, 1, 0},
+        {"but over it", EPOCHS, 2, {3, 5}, 1, 5},
+        {"nor where it is too young to be pruned", EPOCHS, 1, {BEFORE + 1}, 1, 0},
+        {"of no other chain", EPOCHS, 3, {5, 9, 10}, 2, 0},
+    };
+    static struct rep_record own[EPOCHS + 1];
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct held h = one_chain(own, some);
+        struct rep_record answer[3];
+        uint64_t whole;
+        bool moved;
+        for (unsigned k = 0; k < rows[i].n; k++)
+            answer[k] = own[rows[i].seq[k]];
+        const uint8_t *owner = people[rows[i].owner].public_key;
+        cr_assert_eq(
+            rep_prune_answered(h.s, owner, rows[i].upto, BEFORE, answer, rows[i].n, &moved),
+            CV_ERR_OK);
+        cr_assert_eq(h.s->whole_get(h.s->ctx, owner, &whole), CV_ERR_OK);
+        cr_expect_eq(moved, rows[i].whole > 2, "%s", rows[i].what);
+        cr_expect_eq(moved ? whole : 0, rows[i].whole, "%s: %lu", rows[i].what,
+                     (unsigned long)whole);
+        rep_store_memory_free(h.memory);
+    }
+}
+
 /* ---- in a node ---- */
 
 enum { LENGTH = 1400, DAY = 86400, DAYS = 3 };
@@ -264,6 +349,7 @@ Test(rep_prune, a_relay_that_hears_of_others_for_days_keeps_what_it_needs) {
 
     /* After a restart its neighbours do not bring again what it had. */
     uint64_t before = blocks(0), row = gave(0, 1, 2);
+    world_crash(&w, 3); /* it looks at what it could prune an hour after it starts */
     world_crash(&w, 0);
     world_join(&w, 0, 1);
     world_join(&w, 0, 2);
@@ -290,12 +376,260 @@ Test(rep_prune, nothing_is_removed_while_the_calendar_is_in_doubt) {
     world_join(&w, 0, 2);
     world_join(&w, 1, 2);
     uint64_t had = 0;
-    for (unsigned i = 0; i < DAYS * DAY / LENGTH; i++) {
+    for (unsigned i = 0; i < 2 * DAY / LENGTH; i++) {
         rep_ledger_clock_off(w.node[0].ledger, w.now);
         carry_for(1);
         cr_expect_geq(blocks(0), had);
         had = blocks(0);
     }
-    cr_expect_gt(had, 300);
+    cr_expect_gt(had, 200);
+    world_done(&w);
+}
+
+/* ---- holes, and what comes for them ---- */
+
+enum { US = 0, TELLER = 1, OWNER = 2, FAR = 3, CHAIN = 24 };
+
+static const struct cv_ed25519_secret *secret(unsigned i) {
+    return &w.node[i].cfg.identity_secret;
+}
+
+static uint32_t epoch_now(void) {
+    return (uint32_t)(w.now.wall / LENGTH);
+}
+
+/* Relays that are not started; what they know is put into their stores first. */
+static void world_of_files(uint64_t seed, uint32_t pruned) {
+    world_init(&w, 4, seed, LENGTH, 1000);
+    for (unsigned i = 0; i < w.n; i++) {
+        w.node[i].ledger = rep_ledger_free(w.node[i].ledger);
+        cr_assert_eq(w.node[i].store->begin(w.node[i].store->ctx, 0), CV_ERR_OK);
+    }
+    cr_assert_eq(w.node[US].store->prune_put(w.node[US].store->ctx, pruned), CV_ERR_OK);
+}
+
+static void world_start(void) {
+    for (unsigned i = 0; i < w.n; i++) {
+        cr_assert_eq(w.node[i].store->commit(w.node[i].store->ctx), CV_ERR_OK);
+        world_boot(&w, i);
+    }
+}
+
+static void knows(unsigned i, const struct rep_record *r) {
+    struct rep_chain_result res;
+    cr_assert_eq(rep_chain_add(w.node[i].store, test_network, r, true, 0, &res), CV_ERR_OK);
+}
+
+/* The chain of OWNER, long ago: an epoch a place, with FAR in its first half, with TELLER
+ * always at odd ones and in the second half. */
+static void old_chain(struct rep_record own[CHAIN], struct rep_record other[CHAIN]) {
+    const struct rep_record *last[4] = {NULL};
+    uint64_t sum[4] = {0};
+    for (unsigned i = 0; i < CHAIN; i++) {
+        unsigned who = i % 2 && i < CHAIN / 2 ? FAR : TELLER;
+        sum[who] += 100000;
+        own[i] = proposal(secret(OWNER), secret(who), i ? &own[i - 1] : NULL, sum[who], sum[who]);
+        own[i].epoch = epoch_now() - REP_PRUNE_EPOCHS - CHAIN - 8 + i;
+        rep_record_sign(&own[i], secret(OWNER), test_network);
+        other[i] = agreement(secret(who), &own[i], last[who], sum[who], sum[who]);
+        last[who] = &other[i];
+    }
+}
+
+/* Half-blocks of an owner come one by one beside those of others, before anybody was asked for
+ * its chain. They are old, but what is missing between them was never pruned. */
+Test(rep_prune, half_blocks_heard_beside_others_do_not_hide_the_rest) {
+    struct rep_record own[CHAIN], other[CHAIN];
+    world_of_files(31, 0);
+    uint32_t pruned = epoch_now() - REP_PRUNE_EPOCHS;
+    cr_assert_eq(w.node[US].store->prune_put(w.node[US].store->ctx, pruned), CV_ERR_OK);
+    old_chain(own, other);
+    for (unsigned i = 0; i < CHAIN; i++) {
+        knows(TELLER, &own[i]);
+        knows(TELLER, &other[i]);
+    }
+    world_start();
+    world_join(&w, US, TELLER);
+    world_run(&w, w.now.mono + CV_SEC(1200));
+    cr_expect_eq(gave(US, OWNER, TELLER), (uint64_t)(CHAIN * 3 / 4) * 100000);
+    cr_expect_eq(gave(US, OWNER, FAR), (uint64_t)(CHAIN / 4) * 100000, "hidden by a hole");
+    world_done(&w);
+}
+
+/* Whoever told us had pruned: then we ask behind the holes, and behind what is of no use any
+ * more and is not taken. */
+Test(rep_prune, what_a_neighbour_pruned_is_passed_when_it_was_asked) {
+    struct rep_record own[CHAIN], other[CHAIN];
+    world_of_files(32, 0);
+    const struct rep_store *told = w.node[TELLER].store, *us = w.node[US].store;
+    cr_assert_eq(us->prune_put(us->ctx, epoch_now() - REP_PRUNE_EPOCHS), CV_ERR_OK);
+    old_chain(own, other);
+    for (unsigned i = 0; i < CHAIN; i++) {
+        if (i == 0 || i > 4)
+            knows(TELLER, &own[i]);
+        knows(TELLER, &other[i]);
+        if (i == 1 || i == CHAIN - 2) /* superfluous makes what is below */
+            knows(US, &own[i]);
+        if (i == CHAIN - 2)
+            knows(US, &other[i]);
+    }
+    cr_assert_eq(told->whole_put(told->ctx, world_key(&w, OWNER), CHAIN - 1), CV_ERR_OK);
+    world_start();
+    world_join(&w, US, TELLER);
+    world_run(&w, w.now.mono + CV_SEC(1200));
+    uint64_t whole;
+    cr_assert_eq(us->whole_get(us->ctx, world_key(&w, OWNER), &whole), CV_ERR_OK);
+    cr_expect_geq(whole, 12, "%lu", (unsigned long)whole);
+    cr_expect_eq(gave(US, OWNER, FAR), (uint64_t)(CHAIN / 4) * 100000);
+    cr_expect_eq(gave(US, OWNER, TELLER), (uint64_t)(CHAIN * 3 / 4) * 100000);
+    world_done(&w);
+}
+
+/* An answer of TELLER about its own chain. */
+static enum cv_err answers(const struct rep_record *r) {
+    uint8_t octets[REP_RECORD], body[REP_MESSAGE_MAX];
+    struct rep_message m = {.kind = REP_MESSAGE_RECORDS, .count = 1, .records = octets};
+    struct rep_peer *p = cv_map_get(w.node[US].ledger->peers, world_key(&w, TELLER));
+    p->asked = true;
+    p->ask_from = 3;
+    memcpy(p->asked_owner, p->key, CV_KEY);
+    rep_record_write(r, octets);
+    ssize_t len = rep_message_write(&m, body, sizeof body);
+    return rep_ledger_on_message(w.node[US].ledger, w.now, world_link(TELLER), body, (size_t)len);
+}
+
+static uint64_t forks(void) {
+    struct rep_stats st;
+    rep_ledger_stats(w.node[US].ledger, &st);
+    return st.forks;
+}
+
+/* Five places of TELLER's chain with OWNER, of which we keep the second and the last two. Then
+ * it shows another version of the third, which a later one would make superfluous. */
+Test(rep_prune, what_contradicts_what_is_kept_is_a_proof_however_old) {
+    static const struct {
+        const char *what;
+        unsigned seq, prev; /* prev: place of `own` that it names */
+        uint64_t given;
+        bool forged;
+        enum cv_err err;
+        uint64_t forks;
+    } rows[] = {
+        {"as it was", 3, 2, 300, false, CV_ERR_OK, 0},
+        {"claims less than one below", 3, 2, 150, false, CV_ERR_DIFFERS, 1},
+        {"the same, not signed", 3, 2, 150, true, CV_ERR_AUTH, 0},
+        {"does not go on from the one below", 3, 1, 300, false, CV_ERR_DIFFERS, 0},
+        {"another one of its own place", 4, 2, 350, false, CV_ERR_DIFFERS, 1},
+    };
+    for (unsigned row = 0; row < sizeof rows / sizeof *rows; row++) {
+        struct rep_record own[6], other[6];
+        memset(own, 0, sizeof own);
+        world_of_files(33 + row, 0);
+        const struct rep_store *us = w.node[US].store;
+        cr_assert_eq(us->prune_put(us->ctx, epoch_now() - REP_PRUNE_EPOCHS), CV_ERR_OK);
+        for (unsigned i = 1; i <= 5; i++) {
+            own[i] = proposal(secret(TELLER), secret(OWNER), i > 1 ? &own[i - 1] : NULL,
+                              (uint64_t)100 * i, (uint64_t)100 * i);
+            own[i].epoch = epoch_now() - REP_PRUNE_EPOCHS - 10 + i;
+            rep_record_sign(&own[i], secret(TELLER), test_network);
+            other[i] = agreement(secret(OWNER), &own[i], i > 1 ? &other[i - 1] : NULL,
+                                 (uint64_t)100 * i, (uint64_t)100 * i);
+            if (i == 2 || i > 3) {
+                knows(US, &own[i]);
+                knows(US, &other[i]);
+            }
+        }
+        world_start();
+        world_join(&w, US, TELLER);
+        struct rep_record r = proposal(secret(TELLER), secret(OWNER), &own[rows[row].prev],
+                                       rows[row].given, rows[row].given);
+        r.seq = rows[row].seq;
+        r.epoch = own[3].epoch;
+        rep_record_sign(&r, secret(TELLER), test_network);
+        if (rows[row].seq == 3 && rows[row].given == 300 && rows[row].prev == 2)
+            cr_assert_arr_eq(r.hash, own[3].hash, REP_HASH);
+        r.sig[0] ^= rows[row].forged;
+        uint64_t had = blocks(US);
+        cr_expect_eq(answers(&r), rows[row].err, "%s", rows[row].what);
+        cr_expect_eq(forks(), rows[row].forks, "%s: %lu", rows[row].what, (unsigned long)forks());
+        cr_expect_eq(blocks(US), had, "%s", rows[row].what);
+        const struct rep_peer *p = cv_map_get(w.node[US].ledger->peers, world_key(&w, TELLER));
+        cr_expect_eq(p->ask_from, rows[row].err ? 3 : 4, "%s: asked from %lu on", rows[row].what,
+                     (unsigned long)p->ask_from);
+        world_done(&w);
+    }
+}
+
+/* ---- limits of a pass ---- */
+
+static struct rep_store counted_store;
+static const struct rep_store *under;
+static unsigned looks;
+
+static enum cv_err counted_get(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq,
+                               struct rep_record *ret) {
+    looks++;
+    return under->block_get(ctx, owner, seq, ret);
+}
+
+static enum cv_err counted_seek(void *ctx, const uint8_t owner[CV_KEY], const uint8_t *peer,
+                                uint64_t seq, enum rep_seek how, struct rep_record *ret) {
+    looks++;
+    return under->block_seek(ctx, owner, peer, seq, how, ret);
+}
+
+static enum cv_err counted_owner(void *ctx, const uint8_t *after, uint8_t ret[CV_KEY]) {
+    looks++;
+    return under->owner_next(ctx, after, ret);
+}
+
+/* A step looks at as much as it was told, in a chain that was never looked at and over
+ * relays that have none alike. */
+Test(rep_prune, a_step_is_no_longer_than_it_may_be) {
+    static struct rep_record v[HISTORY];
+    struct cv_rng_seeded dice;
+    cv_rng_seeded_init(&dice, 5);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    unsigned n = write_history(&rng, v);
+    struct held h = hold();
+    for (unsigned i = 0; i < n; i++)
+        cr_assert_eq(add(&h, &v[i]), CV_ERR_OK);
+    under = h.s;
+    counted_store = *h.s;
+    counted_store.block_get = counted_get;
+    counted_store.block_seek = counted_seek;
+    counted_store.owner_next = counted_owner;
+    struct rep_prune p = {.before = BEFORE};
+    memcpy(p.me, people[ME].public_key, CV_KEY);
+    unsigned steps = 0;
+    for (; !p.done; steps++) {
+        looks = 0;
+        cr_assert_eq(rep_prune_step(&counted_store, &p, 4), CV_ERR_OK);
+        /* Each may look for what makes both halves superfluous at eight places above. */
+        cr_expect_leq(looks, 4 * 2 * (8 + 5), "step %u: %u", steps, looks);
+    }
+    cr_expect_geq(steps, n / 4);
+    rep_store_memory_free(h.memory);
+}
+
+/* Where a pass takes longer than an epoch, it is not begun again and again. */
+Test(rep_prune, a_pass_ends_before_the_next_begins) {
+    world_init(&w, 1, 41, LENGTH, 1000);
+    struct rep_ledger *l = w.node[0].ledger;
+    l->prune = (struct rep_prune){.before = 7, .begun = true};
+    rep_prune_begin(l, w.now);
+    cr_expect_eq(l->prune.before, 7);
+    l->prune.done = true;
+    rep_prune_begin(l, w.now);
+    cr_expect_eq(l->prune.before, epoch_now() - REP_PRUNE_EPOCHS);
+    world_done(&w);
+}
+
+/* A file that says that the future was pruned is believed up to now. */
+Test(rep_prune, nothing_was_pruned_in_the_future) {
+    world_of_files(42, UINT32_MAX);
+    world_start();
+    cr_expect_eq(w.node[US].ledger->pruned, UINT32_MAX);
+    cr_expect_eq(rep_prune_before(w.node[US].ledger), epoch_now());
     world_done(&w);
 }
