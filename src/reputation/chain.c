@@ -220,6 +220,20 @@ static enum cv_err raise_edge(const struct rep_store *s, const uint8_t giver[CV_
     return CV_ERR_OK;
 }
 
+enum cv_err rep_chain_pruned(const struct rep_store *s, uint32_t *ret, uint32_t *ret_all) {
+    uint32_t before, all, newest;
+    enum cv_err err = s->pruned_before(s->ctx, &before, &all);
+    if (!err && before > 0)
+        err = s->edge_newest(s->ctx, &newest);
+    if (err)
+        return err;
+    if (before > 0 && before - 1 > newest)
+        before = newest > REP_PRUNE_EPOCHS ? newest - REP_PRUNE_EPOCHS : 0;
+    *ret = before;
+    *ret_all = all;
+    return CV_ERR_OK;
+}
+
 /* Half-blocks arrive in any order, and what a row weighs must not depend on it: else whoever
  * shows his newest half-block first would have all that he ever gave counted as of now. */
 static enum cv_err order(const struct rep_store *s, const struct rep_record *p,
@@ -232,12 +246,12 @@ static enum cv_err order(const struct rep_store *s, const struct rep_record *p,
         above.epoch = UINT32_MAX;
     else if (err) /* mostly it is the newest */
         return err == CV_ERR_NOENT ? CV_ERR_OK : err;
-    uint32_t pruned;
-    err = s->pruned_before(s->ctx, &pruned);
-    /* It may be back: then it is counted as what it is. Only what has another of a pruned
-     * epoch above it was ever removed (prune.h), so that what is not back has below it what
-     * was counted below it. */
-    if (err || (beyond ? p->epoch : above.epoch) < pruned)
+    uint32_t pruned, all;
+    err = rep_chain_pruned(s, &pruned, &all);
+    /* It may be back: then it is counted as what it is. But for those of `all`, only what has
+     * another of a pruned epoch above it was ever removed (prune.h), so that what is not back
+     * has below it what was counted below it. */
+    if (err || p->epoch < all || (beyond ? p->epoch : above.epoch) < pruned)
         return err;
     err = nearest(s, p, REP_SEEK_BELOW, &below);
     /* How much of it was counted before is not known: as of when, then, neither. */

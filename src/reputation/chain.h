@@ -56,6 +56,11 @@ enum cv_err rep_chain_fits(const struct rep_store *s, const struct rep_record *r
 enum cv_err rep_chain_add_fork(const struct rep_store *s, const uint8_t network_id[REP_NETWORK_ID],
                                const struct rep_fork *f, int64_t wall);
 
+/* What pruned_before() says, as far as it can be true: nothing was pruned of a future, and a
+ * number behind the newest row, but for what may wait for an answer, is one of a clock that
+ * ran ahead: then what a node removes by itself, REP_PRUNE_EPOCHS behind that row. */
+enum cv_err rep_chain_pruned(const struct rep_store *s, uint32_t *ret, uint32_t *ret_all);
+
 /* The other half of `r`, when both point at each other; else NOENT. Not of a succession. */
 enum cv_err rep_chain_other(const struct rep_store *s, const struct rep_record *r,
                             struct rep_record *ret);

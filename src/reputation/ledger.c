@@ -83,7 +83,7 @@ enum cv_err rep_ledger_new(const struct rep_config *cfg, const struct rep_store 
     if (!err)
         err = rep_gossip_init(l);
     if (!err)
-        err = store->pruned_before(store->ctx, &l->pruned);
+        err = rep_chain_pruned(store, &l->pruned, &(uint32_t){0});
     if (!err)
         err = rep_counter_load(l, now);
     if (!err)

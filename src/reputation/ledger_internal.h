@@ -62,6 +62,13 @@ struct rep_want {
     uint64_t upto;       /* so far the neighbour says that it knows all of it */
     uint64_t from, back; /* back: how far to go back when it does not fit */
     uint8_t backs;
+    bool near; /* all of it was taken that was shown so far */
+};
+
+/* How far one neighbour told all that it knows of one chain, holes and all (prune.h). */
+struct rep_told {
+    uint64_t of; /* hash of both keys; 0: none */
+    uint64_t upto;
 };
 
 /* What one neighbour is asked for, in order; the first is asked now. */
@@ -90,6 +97,7 @@ struct rep_gossip {
     uint32_t fresh_at;
     struct rep_digest vain[REP_VAIN];
     uint32_t vain_near;      /* near_n when these were in vain */
+    struct rep_told *told;   /* REP_TOLD, by hash; NULL: none in this epoch */
     uint32_t epoch, strange; /* proofs about strangers in that epoch */
     uint32_t
         rationed[2]; /* half-blocks in it while room is scarce, by neighbours with a score: [1] */

@@ -54,6 +54,7 @@ enum {
     REP_FRESH = 8,                /* chains with news, told of first */
     REP_VAIN = 256,               /* claims about chains too far away, not asked for again */
     REP_WANTS = 32,               /* chains that a neighbour is to be asked for */
+    REP_TOLD = 16384,             /* holes that a neighbour left in a chain, of one epoch */
     REP_FORK_FANOUT = 25,         /* neighbours told of a proof at once, .. */
     REP_FORK_TTL = 3,             /* .. and so many times on */
     REP_FORKS_TOLD = 16,          /* to a new neighbour */

@@ -55,27 +55,19 @@ static bool is_there(const struct rep_store *s, const struct rep_record *r) {
 
 enum cv_err rep_prune_answered(const struct rep_store *s, const uint8_t owner[CV_KEY],
                                uint64_t upto, uint32_t before, const struct rep_record *answer,
-                               unsigned n, bool *ret) {
-    uint64_t was, whole;
+                               unsigned n, uint64_t *at) {
+    enum cv_err err = CV_ERR_NOENT;
     unsigned looked;
-    *ret = false;
-    enum cv_err err = s->whole_get(s->ctx, owner, &was);
-    whole = was;
-    for (unsigned i = 0; !err && i < n; i++) {
+    for (unsigned i = 0; err == CV_ERR_NOENT && i < n; i++) {
         const struct rep_record *r = &answer[i];
-        if (memcmp(r->owner, owner, CV_KEY) != 0 || r->seq <= whole || r->seq > upto ||
-            r->epoch >= before || r->type == REP_SUCCESSION)
+        if (memcmp(r->owner, owner, CV_KEY) != 0 || r->seq <= *at || r->seq > upto ||
+            r->type == REP_SUCCESSION)
             continue;
-        err = follow(s, owner, REP_PRUNE_STEP, &whole, &looked);
-        if (!err)
-            break; /* it goes on without a hole, further than we look at once */
-        err = err == CV_ERR_NOENT ? CV_ERR_OK : err;
-        if (!err && r->seq > whole && is_there(s, r)) {
-            whole = r->seq;
-            *ret = true;
-        }
+        err = follow(s, owner, REP_PRUNE_STEP, at, &looked); /* OK: further than that */
+        if (err == CV_ERR_NOENT && r->seq > *at && r->epoch < before && is_there(s, r))
+            *at = r->seq;
     }
-    return err || whole == was ? err : s->whole_put(s->ctx, owner, whole);
+    return err == CV_ERR_NOENT ? CV_ERR_OK : err;
 }
 
 static enum cv_err may_go(const struct rep_store *s, const struct rep_prune *p,
@@ -190,8 +182,15 @@ uint32_t rep_prune_before(const struct rep_ledger *l) {
     return l->pruned < l->epoch ? l->pruned : l->epoch;
 }
 
+/* By the clock, but no further than what two relays agreed: what a clock that runs ahead
+ * had removed would be counted twice when it comes back. */
 void rep_prune_begin(struct rep_ledger *l, struct cv_now now) {
-    uint32_t before = l->epoch > REP_PRUNE_EPOCHS ? l->epoch - REP_PRUNE_EPOCHS : 0;
+    uint32_t newest = 0;
+    enum cv_err err = l->failed ? CV_ERR_OK : l->store->edge_newest(l->store->ctx, &newest);
+    if (err)
+        rep_ledger_fail(l, err);
+    newest = newest < l->epoch ? newest : l->epoch;
+    uint32_t before = newest > REP_PRUNE_EPOCHS ? newest - REP_PRUNE_EPOCHS : 0;
     if (before < rep_prune_before(l))
         before = rep_prune_before(l);
     if (l->failed || before <= l->prune.before || (l->prune.begun && !l->prune.done))
@@ -204,6 +203,10 @@ void rep_prune_begin(struct rep_ledger *l, struct cv_now now) {
 void rep_prune_due(struct rep_ledger *l, struct cv_now now) {
     uint64_t was = l->prune.removed;
     l->prune_at = CV_USEC_NEVER;
+    if (now.mono < l->doubted) { /* somebody said so since it began */
+        l->prune_at = l->doubted;
+        return;
+    }
     if (!rep_ledger_begin(l, now))
         return;
     enum cv_err err = rep_prune_step(l->store, &l->prune, REP_PRUNE_STEP);

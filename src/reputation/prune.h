@@ -13,8 +13,9 @@
  * A hole that pruning left is no hole that nobody filled: half-blocks are also heard of one by
  * one, beside those of others. So before anything is removed the store is told how far each
  * chain is there without a hole (`whole`), and that half-block stays, too. Whoever asks such
- * a chain's neighbours for what he lacks asks behind it. Where the chain was told by somebody
- * who had pruned it, it becomes whole by his answer: rep_prune_answered().
+ * a chain's neighbours for what he lacks asks behind it. Where somebody who had pruned a
+ * chain told it, he is asked behind the holes that he left, and nobody else is:
+ * rep_prune_answered().
  *
  * What is gone cannot contradict a second version of itself any more; but such a version
  * raises nothing: its claims are at most those that stay, or contradict them.
@@ -49,14 +50,14 @@ enum cv_err rep_prune_superfluous(const struct rep_store *s, const struct rep_re
                                   uint32_t before, bool *ret);
 
 /*
- * Somebody who says that a chain is whole as far as `upto` was asked for all that we lack of
- * it, and answered with these, in order: where they leave a hole and go on with one of an epoch
- * before `before` that is in the store by now, what is missing was pruned. Moves `whole` behind
- * such holes; *ret: it did. The caller has begun a transaction. What a liar hides this way is as
- * old as what we would remove.
+ * Somebody who says that he knows a chain as far as `upto` was asked for what comes after *at,
+ * and answered with these, in order. Moves *at to where he has nothing more to tell: over what
+ * is in the store, and over holes behind which he goes on with one of an epoch before `before`
+ * that is in the store by now. Whether he pruned what is missing or keeps it back is not
+ * known: it says nothing about anybody else's answers.
  */
 enum cv_err rep_prune_answered(const struct rep_store *s, const uint8_t owner[CV_KEY],
                                uint64_t upto, uint32_t before, const struct rep_record *answer,
-                               unsigned n, bool *ret);
+                               unsigned n, uint64_t *at);
 
 #endif

@@ -80,6 +80,7 @@ struct rep_store_memory {
     struct undo *undo; /* newest first */
     bool begun;
     uint32_t pruned, pruned_was; /* was: when the transaction began */
+    uint32_t pruned_all;
     unsigned fail_in;
     enum cv_err fail_with;
 };
@@ -331,9 +332,10 @@ static enum cv_err block_del(void *ctx, const uint8_t owner[CV_KEY], uint64_t se
     return get(&m->tables[BLOCK], key) ? del(m, BLOCK, key) : CV_ERR_NOENT;
 }
 
-static enum cv_err pruned_before(void *ctx, uint32_t *ret) {
+static enum cv_err pruned_before(void *ctx, uint32_t *ret, uint32_t *ret_all) {
     const struct rep_store_memory *m = ctx;
     *ret = m->pruned;
+    *ret_all = m->pruned_all;
     return CV_ERR_OK;
 }
 
@@ -402,6 +404,17 @@ static enum cv_err edge_get(void *ctx, const uint8_t giver[CV_KEY], const uint8_
     if (!row)
         return CV_ERR_NOENT;
     *ret = row->e;
+    return CV_ERR_OK;
+}
+
+static enum cv_err edge_newest(void *ctx, uint32_t *ret) {
+    const struct rep_store_memory *m = ctx;
+    const struct table *t = &m->tables[EDGE];
+    *ret = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        uint32_t epoch = ((const struct edge_row *)row_at(t, i))->e.epoch;
+        *ret = epoch > *ret ? epoch : *ret;
+    }
     return CV_ERR_OK;
 }
 
@@ -714,6 +727,7 @@ struct rep_store_memory *rep_store_memory_new(void) {
         .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,
+        .edge_newest = edge_newest,
         .edge_load = edge_load,
         .pending_put = pending_put,
         .pending_del = pending_del,
@@ -753,6 +767,10 @@ struct rep_store_memory *rep_store_memory_free(struct rep_store_memory *m) {
 
 const struct rep_store *rep_store_memory_ops(struct rep_store_memory *m) {
     return &m->ops;
+}
+
+void rep_store_memory_pruned_all(struct rep_store_memory *m, uint32_t before) {
+    m->pruned_all = before;
 }
 
 void rep_store_memory_fail(struct rep_store_memory *m, unsigned n, enum cv_err err) {

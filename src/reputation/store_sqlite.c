@@ -49,6 +49,7 @@ static const char *const migrations[REP_SQLITE_VERSION] = {
     X(OWNER_NEXT, "SELECT pk FROM peer WHERE pk > ?1 ORDER BY pk LIMIT 1") \
     X(BLOCK_DEL, "DELETE FROM block WHERE owner = ?1 AND seq = ?2") \
     X(PRUNED, "SELECT value FROM meta WHERE name = 'pruned'") \
+    X(PRUNED_ALL, "SELECT before, newest FROM pruned_5") \
     X(PRUNED_PUT, "INSERT INTO meta(name, value) VALUES('pruned', ?1) ON CONFLICT(name) DO UPDATE " \
       "SET value = max(value, excluded.value)") \
     X(WHOLE_GET, "SELECT seq FROM whole WHERE owner = ?1") \
@@ -56,6 +57,7 @@ static const char *const migrations[REP_SQLITE_VERSION] = {
       "seq = excluded.seq") \
     X(HEIR_LOAD, BLOCK_COLUMNS_OF "FROM block b INDEXED BY block_heir JOIN peer p ON p.id = b.peer " \
       "JOIN peer o ON o.id = b.owner WHERE b.type = 3 ORDER BY o.pk") \
+    X(EDGE_NEWEST, "SELECT ifnull(max(epoch), 0) FROM edge") \
     X(EDGE_PUT, "INSERT INTO edge(giver, taker, bytes, recent, epoch) VALUES(?1, ?2, ?3, ?4, ?5) " \
       "ON CONFLICT(giver, taker) DO UPDATE SET bytes = ?3, recent = ?4, epoch = ?5") \
     X(EDGE_GET, "SELECT bytes, recent, epoch FROM edge WHERE giver = ?1 AND taker = ?2") \
@@ -137,6 +139,7 @@ struct rep_store_sqlite {
     int64_t wall;
     bool open, checked, damaged;
     bool unchecked; /* a check beside the use found damage, or nothing: it did not end */
+    int64_t newest; /* epoch of a row; -1: not looked for yet */
     bool forks;     /* there may be proofs; false: there are none, so nobody need look */
     /* Row ids of relays met lately; a rollback forgets them. id 0: empty. */
     struct {
@@ -555,19 +558,33 @@ static enum cv_err block_del(void *ctx, const uint8_t owner[CV_KEY], uint64_t se
     return err || sqlite3_changes(s->db) ? err : CV_ERR_NOENT;
 }
 
-static enum cv_err pruned_before(void *ctx, uint32_t *ret) {
+/* The epoch in the first column, and of `newest` the number in the second; else 0. */
+static enum cv_err read_pruned(struct rep_store_sqlite *s, enum statement which, uint32_t *ret,
+                               uint64_t *newest) {
     sqlite3_stmt *st;
     uint8_t epoch[4];
-    enum cv_err err = run_first(ctx, S_PRUNED, &st);
-    if (err) {
-        *ret = 0;
+    *ret = 0;
+    enum cv_err err = run_first(s, which, &st);
+    if (err)
         return err == CV_ERR_NOENT ? CV_ERR_OK : err;
-    }
-    bool ok = octets(st, 0, epoch, sizeof epoch);
+    bool ok = octets(st, 0, epoch, sizeof epoch) && (!newest || number(st, 1, UINT32_MAX, newest));
     end(st);
     if (!ok)
         return CV_ERR_CORRUPT;
     *ret = (uint32_t)epoch[0] << 24 | (uint32_t)epoch[1] << 16 | (uint32_t)epoch[2] << 8 | epoch[3];
+    return CV_ERR_OK;
+}
+
+static enum cv_err pruned_before(void *ctx, uint32_t *ret, uint32_t *ret_all) {
+    uint32_t before, all;
+    uint64_t newest = 0;
+    enum cv_err err = read_pruned(ctx, S_PRUNED, &before, NULL);
+    if (!err)
+        err = read_pruned(ctx, S_PRUNED_ALL, &all, &newest);
+    if (err)
+        return err;
+    *ret = before;
+    *ret_all = all <= newest ? all : (uint32_t)newest + (all > 0 && newest < UINT32_MAX);
     return CV_ERR_OK;
 }
 
@@ -618,8 +635,29 @@ static enum cv_err edge_put(void *ctx, const struct rep_edge *e) {
     enum cv_err err = two_ids(ctx, e->giver, e->taker, &giver, &taker);
     if (err)
         return err;
+    struct rep_store_sqlite *s = ctx;
+    if (s->newest >= 0 && e->epoch > s->newest)
+        s->newest = e->epoch;
     return no_exist(RUN(ctx, S_EDGE_PUT, NUMBER(giver), NUMBER(taker), NUMBER(e->octets),
                         NUMBER(e->recent), NUMBER(e->epoch)));
+}
+
+static enum cv_err edge_newest(void *ctx, uint32_t *ret) {
+    struct rep_store_sqlite *s = ctx;
+    if (s->newest < 0) {
+        sqlite3_stmt *st;
+        uint64_t newest;
+        enum cv_err err = run_first(s, S_EDGE_NEWEST, &st);
+        if (err)
+            return err;
+        bool ok = number(st, 0, UINT32_MAX, &newest);
+        end(st);
+        if (!ok)
+            return CV_ERR_CORRUPT;
+        s->newest = (int64_t)newest;
+    }
+    *ret = (uint32_t)s->newest;
+    return CV_ERR_OK;
 }
 
 static bool edge_amounts(sqlite3_stmt *st, int from, struct rep_edge *e) {
@@ -1169,6 +1207,7 @@ static void fill_ops(struct rep_store_sqlite *s) {
         .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,
+        .edge_newest = edge_newest,
         .edge_load = edge_load,
         .pending_put = pending_put,
         .pending_del = pending_del,
@@ -1221,6 +1260,7 @@ enum cv_err rep_store_sqlite_open(const char *path, const uint8_t network_id[REP
         return CV_ERR_NOMEM;
     }
     fill_ops(s);
+    s->newest = -1;
     int rc = open_file(s, path);
     enum cv_err err = rc == SQLITE_OK ? prepare(s, &w, sync) : say_sqlite(s, &w, rc);
     if (!err)

@@ -116,7 +116,7 @@ static void read_why(const struct rep_store *s) {
 /* All of it is old enough. It ends, whatever order a damaged file is in. */
 static void prune(const struct rep_store *s) {
     struct rep_prune p = {.before = 2};
-    uint32_t before;
+    uint32_t before, all;
     uint64_t whole;
     memcpy(p.me, people[0].public_key, CV_KEY);
     enum cv_err err = s->begin(s->ctx, 1);
@@ -124,7 +124,7 @@ static void prune(const struct rep_store *s) {
         return;
     while (!err && !p.done)
         err = rep_prune_step(s, &p, 8);
-    (void)s->pruned_before(s->ctx, &before);
+    (void)rep_chain_pruned(s, &before, &all);
     for (unsigned i = 0; i < PEOPLE; i++)
         (void)s->whole_get(s->ctx, people[i].public_key, &whole);
     s->rollback(s->ctx);

@@ -462,20 +462,24 @@ Test(rep_chain, a_late_agreement_never_makes_more_recent_nor_takes_what_was_old)
         bool first, damaged;
         uint32_t pruned;
         uint64_t want;
+        uint32_t all; /* pruned when also the newest went */
     } rows[] = {
         /* What was agreed as of epochs 100, 108 and 116, as it counts in 116. */
-        {"nothing between", 0, 0, true, false, 0, K / 16 + K / 4 + K},
-        {"7 without an answer", 7, 7, true, false, 0, K / 16 + K / 4 + K},
-        {"8 of them above", 0, OPEN, true, false, 0, K / 16 + K / 4 + K},
-        {"8 of them below", OPEN, 0, true, false, 0, K / 16 + K + K},
-        {"8 of them on both sides", OPEN, OPEN, true, false, 0, K / 16 + K + K},
-        {"less is recent than was counted", 0, 0, true, true, 0, 10},
+        {"nothing between", 0, 0, true, false, 0, K / 16 + K / 4 + K, 0},
+        {"7 without an answer", 7, 7, true, false, 0, K / 16 + K / 4 + K, 0},
+        {"8 of them above", 0, OPEN, true, false, 0, K / 16 + K / 4 + K, 0},
+        {"8 of them below", OPEN, 0, true, false, 0, K / 16 + K + K, 0},
+        {"8 of them on both sides", OPEN, OPEN, true, false, 0, K / 16 + K + K, 0},
+        {"less is recent than was counted", 0, 0, true, true, 0, 10, 0},
         /* Pruned, and all of these are new to it: 2 K as of 108. */
-        {"pruned long before", 0, 0, false, false, 50, K / 2 + K},
-        {"pruned up to the newest", 0, 0, false, false, 116, K / 2 + K},
+        {"pruned long before", 0, 0, false, false, 50, K / 2 + K, 0},
+        {"pruned up to the newest", 0, 0, false, false, 116, K / 2 + K, 0},
         /* It was here, and is back: the sum was counted with the first as of 100. */
-        {"pruned since", 0, 0, true, false, 117, K / 16 + K + K},
-        {"pruned since, 8 of them above", 0, OPEN, true, false, 117, K / 16 + K + K},
+        {"pruned since", 0, 0, true, false, 117, K / 16 + K + K, 0},
+        {"pruned since, 8 of them above", 0, OPEN, true, false, 117, K / 16 + K + K, 0},
+        {"pruned since by what left none", 0, 0, false, false, 109, UINT64_C(3) * K, 109},
+        {"by what left none, and this is younger", 0, 0, false, false, 109, K / 2 + K, 108},
+        {"pruned in the future", 0, 0, true, false, 500, K / 16 + K / 4 + K, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct rep_record p[3], g[3], open[2 * OPEN], last;
@@ -493,6 +497,7 @@ Test(rep_chain, a_late_agreement_never_makes_more_recent_nor_takes_what_was_old)
                 last = open[n++] = proposal(&people[0], &people[1], &last, last.given, last.taken);
         }
         cr_assert_eq(store->prune_put(store->ctx, rows[i].pruned), CV_ERR_OK);
+        rep_store_memory_pruned_all(memory, rows[i].all);
         for (unsigned j = rows[i].first ? 0 : 2; j < 3; j += 2) {
             cr_expect_eq(add(&p[j], &res), CV_ERR_OK);
             cr_expect_eq(add(&g[j], &res), CV_ERR_OK);

@@ -139,7 +139,8 @@ static void blocks(struct both *t, unsigned step) {
         SAME(a->block_del(a->ctx, r.owner, seq), b->block_del(b->ctx, r.owner, seq), a, b, 0);
     if (cv_rng_below(&t->rng, 8) == 0)
         SAME(a->prune_put(a->ctx, before), b->prune_put(b->ctx, before), a, b, 0);
-    SAME(a->pruned_before(a->ctx, &c), b->pruned_before(b->ctx, &d), &c, &d, sizeof c);
+    SAME(a->pruned_before(a->ctx, &c, &(uint32_t){0}), b->pruned_before(b->ctx, &d, &(uint32_t){0}),
+         &c, &d, sizeof c);
     uint64_t whole_a, whole_b;
     if (cv_rng_below(&t->rng, 4) == 0)
         SAME(a->whole_put(a->ctx, r.owner, seq + 1), b->whole_put(b->ctx, r.owner, seq + 1), a, b,
@@ -702,7 +703,7 @@ Test(rep_store_sqlite, names_and_files_of_version_1) {
     key(2, b);
     rep_store_sqlite_close(open_store(path_of("names.db", path)));
     sql(path, "DROP TABLE name; DROP TABLE issued; DROP TABLE spent; DROP TABLE purse;"
-              "DROP TABLE why; DROP INDEX block_heir; DROP TABLE whole;"
+              "DROP TABLE why; DROP INDEX block_heir; DROP TABLE whole; DROP TABLE pruned_5;"
               "PRAGMA user_version=1");
     for (unsigned round = 0; round < 2; round++) {
         struct rep_store_sqlite *s = open_store(path);
