@@ -376,40 +376,55 @@ static void prove_group(struct ppsp_tree *from, struct ppsp_tree *to, uint64_t g
     free(p);
 }
 
-/* Two peers send at once, from stretches whose pages share a slot. */
-Test(ppsp_merkle, what_is_proven_outlives_its_page_until_the_chunks_come) {
-    enum { MANY = 8192, SIZE = 8, APART = 48 };
+/* A sender's tree of so many chunks, and one that learns from it. */
+struct two {
     struct rig_store full, empty;
     struct ppsp_tree from, to;
-    struct ppsp_pending none = {0};
-    uint8_t root[CV_SHA_MAX], leaf[H];
-    uint8_t *content = calloc(MANY, SIZE);
-    const uint8_t *h;
-    cv_crypto_init();
-    for (size_t i = 0; i < MANY; i++)
-        memcpy(content + i * SIZE, &i, SIZE);
-    rig_store_init(&full, SIZE, H, MANY * SIZE);
-    rig_store_fill(&full, CV_SHA256, content, MANY * SIZE, root);
-    rig_store_init(&empty, SIZE, H, MANY * SIZE);
-    ppsp_tree_init(&from, CV_SHA256, root, &rig_store_ops, &full);
-    ppsp_tree_init(&to, CV_SHA256, root, &rig_store_ops, &empty);
-    ppsp_tree_trust(&to, holds_nothing, NULL);
-    ppsp_tree_size(&from, MANY);
-    ppsp_tree_size(&to, MANY);
-    from.proven = to.proven = true;
+};
 
-    prove_group(&from, &to, 0);
-    prove_group(&from, &to, APART);
-    for (uint64_t chunk = 0; chunk < 16; chunk++) {
-        cr_assert_eq(ppsp_tree_get(&from, ppsp_bin_leaf(chunk), &h), CV_ERR_OK);
-        memcpy(leaf, h, H);
-        cr_expect_eq(ppsp_tree_check(&to, &none, chunk, leaf), CV_ERR_OK);
-    }
-    ppsp_tree_done(&from);
-    ppsp_tree_done(&to);
-    rig_store_done(&full);
-    rig_store_done(&empty);
+static void two_init(struct two *w, size_t chunks, ppsp_tree_holds_fn *holds, const void *ctx) {
+    enum { SIZE = 8 };
+    uint8_t root[CV_SHA_MAX];
+    uint8_t *content = calloc(chunks, SIZE);
+    cr_assert_not_null(content);
+    cv_crypto_init();
+    for (size_t i = 0; i < chunks; i++)
+        memcpy(content + i * SIZE, &i, SIZE);
+    rig_store_init(&w->full, SIZE, H, chunks * SIZE);
+    rig_store_fill(&w->full, CV_SHA256, content, chunks * SIZE, root);
+    rig_store_init(&w->empty, SIZE, H, chunks * SIZE);
     free(content);
+    ppsp_tree_init(&w->from, CV_SHA256, root, &rig_store_ops, &w->full);
+    ppsp_tree_init(&w->to, CV_SHA256, root, &rig_store_ops, &w->empty);
+    ppsp_tree_trust(&w->to, holds, ctx);
+    ppsp_tree_size(&w->from, chunks);
+    ppsp_tree_size(&w->to, chunks);
+    w->from.proven = w->to.proven = true;
+}
+
+static void two_done(struct two *w) {
+    ppsp_tree_done(&w->from);
+    ppsp_tree_done(&w->to);
+    rig_store_done(&w->full);
+    rig_store_done(&w->empty);
+}
+
+/* Two peers send at once, from stretches whose pages share a slot. */
+Test(ppsp_merkle, what_is_proven_outlives_its_page_until_the_chunks_come) {
+    enum { MANY = 8192, APART = 48 };
+    struct two w;
+    struct ppsp_pending none = {0};
+    uint8_t leaf[H];
+    const uint8_t *h;
+    two_init(&w, MANY, holds_nothing, NULL);
+    prove_group(&w.from, &w.to, 0);
+    prove_group(&w.from, &w.to, APART);
+    for (uint64_t chunk = 0; chunk < 16; chunk++) {
+        cr_assert_eq(ppsp_tree_get(&w.from, ppsp_bin_leaf(chunk), &h), CV_ERR_OK);
+        memcpy(leaf, h, H);
+        cr_expect_eq(ppsp_tree_check(&w.to, &none, chunk, leaf), CV_ERR_OK);
+    }
+    two_done(&w);
 }
 
 static bool holds_what_came(const void *ctx, uint64_t first, uint64_t last) {
@@ -419,35 +434,16 @@ static bool holds_what_came(const void *ctx, uint64_t first, uint64_t last) {
 /* Proven ahead, forgotten since others were proven, and looked for in vain before the chunks
  * came: whoever sent it takes it for known from the first of them on. */
 Test(ppsp_merkle, what_was_proven_counts_when_its_chunks_have_come) {
-    enum { MANY = 65536, SIZE = 8 };
-    struct rig_store full, empty;
-    struct ppsp_tree from, to;
-    uint8_t root[CV_SHA_MAX];
-    uint8_t *content = calloc(MANY, SIZE);
+    enum { MANY = 65536 };
+    struct two w;
     const uint8_t *h;
     bool came = false;
-    cv_crypto_init();
-    for (size_t i = 0; i < MANY; i++)
-        memcpy(content + i * SIZE, &i, SIZE);
-    rig_store_init(&full, SIZE, H, MANY * SIZE);
-    rig_store_fill(&full, CV_SHA256, content, MANY * SIZE, root);
-    rig_store_init(&empty, SIZE, H, MANY * SIZE);
-    ppsp_tree_init(&from, CV_SHA256, root, &rig_store_ops, &full);
-    ppsp_tree_init(&to, CV_SHA256, root, &rig_store_ops, &empty);
-    ppsp_tree_trust(&to, holds_what_came, &came);
-    ppsp_tree_size(&from, MANY);
-    ppsp_tree_size(&to, MANY);
-    from.proven = to.proven = true;
-
+    two_init(&w, MANY, holds_what_came, &came);
     for (uint64_t group = 0; group < MANY / 16; group += 16)
-        prove_group(&from, &to, group);
-    cr_expect_eq(ppsp_tree_get(&to, ppsp_bin_at(4, 1), &h), CV_ERR_NOENT, "long forgotten");
+        prove_group(&w.from, &w.to, group);
+    cr_expect_eq(ppsp_tree_get(&w.to, ppsp_bin_at(4, 1), &h), CV_ERR_NOENT, "long forgotten");
     came = true;
-    cr_expect_eq(ppsp_tree_get(&to, ppsp_bin_at(4, 1), &h), CV_ERR_OK);
-    cr_expect_eq(ppsp_tree_get(&to, ppsp_bin_at(4, 17), &h), CV_ERR_NOENT, "none of it came");
-    ppsp_tree_done(&from);
-    ppsp_tree_done(&to);
-    rig_store_done(&full);
-    rig_store_done(&empty);
-    free(content);
+    cr_expect_eq(ppsp_tree_get(&w.to, ppsp_bin_at(4, 1), &h), CV_ERR_OK);
+    cr_expect_eq(ppsp_tree_get(&w.to, ppsp_bin_at(4, 17), &h), CV_ERR_NOENT, "none of it came");
+    two_done(&w);
 }

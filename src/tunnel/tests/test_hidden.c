@@ -1138,7 +1138,9 @@ Test(tun_hidden, a_viewers_line_shows_no_step_when_one_way_takes_over_from_anoth
         cr_expect(over, "%s: %u came, %u are up, %u rates, %u of them run on", name,
                   v->peers - before, village_up(v, viewer, view), rates.circuits, rates.running_on);
         cr_expect_eq(keepers.fewest, TUN_PACED_CIRCUITS, "%s: %u at times", name, keepers.fewest);
-        cr_expect_leq(keepers.mores, 8, "%s: more than two for %u ms", name, 10 * keepers.mores);
+        unsigned ways = ending == THE_SEEDER_LEFT ? 2 : 1; /* both were his, and end apart */
+        cr_expect_leq(keepers.mores, 8 * ways, "%s: more than two for %u ms", name,
+                      10 * keepers.mores);
         for (unsigned i = 0; i < 2; i++) {
             const struct line *l = &line[i];
             const char *way = i ? "in" : "out";
