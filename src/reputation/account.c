@@ -203,4 +203,5 @@ void rep_account_expire(struct rep_ledger *l, struct cv_now now) {
     else
         rep_ledger_touch(l, now, 1);
     rep_token_expire(l, now);
+    rep_prune_begin(l, now);
 }

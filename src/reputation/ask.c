@@ -38,18 +38,17 @@ void rep_ask_link_up(struct rep_ledger *l, struct cv_now now, struct rep_peer *p
 /* Moves ask_from behind what is known. False: not there yet, go on later. */
 static bool skip_known(struct rep_ledger *l, struct rep_peer *p) {
     struct rep_record r;
-    p->ask_from = p->ask_from ? p->ask_from : 1;
-    for (unsigned i = 0; i < LOOK_AHEAD; i++) {
-        enum cv_err err = l->store->block_get(l->store->ctx, p->key, p->ask_from, &r);
-        if (err == CV_ERR_NOENT)
-            return true;
-        if (err) {
-            rep_ledger_fail(l, err);
-            return false;
-        }
-        p->ask_from++;
+    uint64_t whole;
+    enum cv_err err = l->store->whole_get(l->store->ctx, p->key, &whole);
+    if (!err && p->ask_from <= whole)
+        p->ask_from = whole + 1;
+    for (unsigned i = 0; !err && i < LOOK_AHEAD; i++) {
+        err = l->store->block_get(l->store->ctx, p->key, p->ask_from, &r);
+        p->ask_from += !err;
     }
-    return false;
+    if (err && err != CV_ERR_NOENT)
+        rep_ledger_fail(l, err);
+    return err == CV_ERR_NOENT;
 }
 
 static uint64_t own_next(struct rep_ledger *l) {
@@ -149,6 +148,7 @@ enum cv_err rep_ask_answer(struct rep_ledger *l, struct cv_now now, struct rep_p
 struct batch {
     struct rep_record r[REP_RECORDS_PER_MESSAGE];
     unsigned n;
+    bool vouched; /* one that may be superfluous was signed */
 };
 
 static bool about_us(const struct rep_ledger *l, const struct rep_peer *p,
@@ -165,6 +165,7 @@ static bool belongs_to_answer(const struct rep_peer *p, const struct rep_record 
 static enum cv_err read_all(struct rep_ledger *l, const struct rep_peer *p,
                             const struct rep_message *m, struct batch *ret) {
     ret->n = m->count;
+    ret->vouched = false;
     for (unsigned i = 0; i < ret->n; i++) {
         enum cv_err err = rep_record_read(m->records + i * REP_RECORD, &ret->r[i]);
         if (err)
@@ -216,9 +217,37 @@ static bool may_push(struct rep_ledger *l, struct rep_peer *p) {
     return p->pushed++ < REP_RECORDS_PER_EPOCH;
 }
 
+/* Of others about others, and of no use any more; what contradicts something that is kept
+ * proves a forgery, and what does not go on from it may lead to one. What is superfluous is not
+ * verified, but the first of a message that may be is, before anything is looked for: work is not
+ * to be had for octets that anybody can make up. Where a neighbour has had its looks, what it
+ * brings is taken like everything else, and goes with the next pass. AUTH: it is not signed. */
+static enum cv_err superfluous(struct rep_ledger *l, struct rep_peer *p, const struct rep_record *r,
+                               bool *vouched, bool *ret) {
+    bool fits = false;
+    *ret = false;
+    if (memcmp(r->peer, l->identity_secret.public_key, CV_KEY) == 0 ||
+        r->epoch >= rep_prune_before(l) || !rep_gossip_may_look(l, p))
+        return CV_ERR_OK;
+    if (!*vouched && !rep_record_verify(r, l->cfg.network_id)) {
+        l->stats.blocks_refused++;
+        return CV_ERR_AUTH;
+    }
+    *vouched = true;
+    enum cv_err err = rep_prune_superfluous(l->store, r, rep_prune_before(l), ret);
+    if (!err && *ret)
+        err = rep_chain_fits(l->store, r, &fits);
+    if (err)
+        rep_ledger_fail(l, err);
+    *ret = *ret && fits;
+    return err;
+}
+
+/* *ret_gone: it is not there any more and not missed. */
 static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
-                        const struct rep_record *r) {
+                        const struct rep_record *r, bool *vouched, bool *ret_gone) {
     struct rep_chain_result result;
+    *ret_gone = false;
     if (memcmp(r->owner, l->identity_secret.public_key, CV_KEY) == 0)
         return our_own(l, r);
     if (r->type == REP_SUCCESSION) {
@@ -229,11 +258,15 @@ static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer
         bool answer = belongs_to_answer(p, r), ours = about_us(l, p, r);
         if (!answer && !ours && !rep_gossip_near(l, r))
             return CV_ERR_EXIST; /* too far away: as if we had it */
-        /* Also in answers: a chain of one's own can be made as long as one likes. */
         struct rep_record known;
-        if (l->store->block_get(l->store->ctx, r->owner, r->seq, &known) != CV_ERR_OK &&
-            !(ours && !answer ? may_push(l, p) : rep_gossip_may_take(l, p)))
-            return CV_ERR_LIMIT;
+        if (l->store->block_get(l->store->ctx, r->owner, r->seq, &known) != CV_ERR_OK) {
+            enum cv_err refused = superfluous(l, p, r, vouched, ret_gone);
+            if (refused || *ret_gone)
+                return refused ? refused : CV_ERR_EXIST; /* as if we still had it */
+            /* Also in answers: a chain of one's own can be made as long as one likes. */
+            if (!(ours && !answer ? may_push(l, p) : rep_gossip_may_take(l, p)))
+                return CV_ERR_LIMIT;
+        }
     }
     if (!rep_ledger_begin(l, now))
         return CV_ERR_DENIED;
@@ -244,12 +277,12 @@ static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer
 }
 
 /* After an answer: on with the next, or rest. */
-static void go_on(struct rep_ledger *l, struct cv_now now, struct rep_peer *p, unsigned fresh) {
+static void go_on(struct rep_ledger *l, struct cv_now now, struct rep_peer *p, unsigned news) {
     bool self = !p->checked_self;
     p->asked = false;
     p->ask_tries = 0;
     p->checked_self = true;
-    if (fresh || self)
+    if (news || self)
         wait(l, p, cv_usec_add(now.mono, CV_MSEC(50) + cv_rng_below(l->rng, CV_MSEC(200))));
     else
         rest(l, now, p);
@@ -258,7 +291,7 @@ static void go_on(struct rep_ledger *l, struct cv_now now, struct rep_peer *p, u
 enum cv_err rep_ask_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
                             const struct rep_message *m) {
     struct batch b;
-    unsigned fresh = 0;
+    unsigned news = 0;
     bool answer = p->asked && m->count == 0;
     enum cv_err err = l->failed ? CV_ERR_DENIED : read_all(l, p, m, &b);
     if (err)
@@ -266,14 +299,17 @@ enum cv_err rep_ask_records(struct rep_ledger *l, struct cv_now now, struct rep_
     for (unsigned i = 0; !err && i < b.n; i++) {
         if (p->asked && memcmp(b.r[i].owner, p->asked_owner, CV_KEY) == 0)
             answer = answer || !about_us(l, p, &b.r[i]) || b.n > 1 || b.r[i].seq == p->ask_from;
-        err = take(l, now, p, &b.r[i]);
-        fresh += err == CV_ERR_OK;
+        bool gone;
+        err = take(l, now, p, &b.r[i], &b.vouched, &gone);
+        news += err == CV_ERR_OK || gone;
         if (err == CV_ERR_EXIST)
             err = CV_ERR_OK;
+        if (gone && !err && memcmp(b.r[i].owner, p->key, CV_KEY) == 0 && b.r[i].seq == p->ask_from)
+            p->ask_from++;
     }
     if (answer && !l->failed)
-        go_on(l, now, p, err ? 0 : fresh);
+        go_on(l, now, p, err ? 0 : news);
     if (!l->failed)
-        rep_gossip_records(l, now, p, b.r, b.n, fresh, err);
+        rep_gossip_records(l, now, p, b.r, b.n, news, err);
     return err;
 }

@@ -99,19 +99,42 @@ static enum cv_err look_around(const struct rep_store *s, const struct rep_recor
                  &a->has_pair_above);
 }
 
-/* What a pair agreed at one place of a chain, from the owner to the peer and back. */
-struct agreed {
-    uint64_t up, down;
-    uint32_t epoch;
-};
+/* The half-block that `r` contradicts, which is a proof; NULL: none. */
+static const struct rep_record *contradicted(const struct around *a, const struct rep_record *r) {
+    if (a->has_same)
+        return &a->same;
+    if (a->has_pair_below && rep_forkproof_contradict(&a->pair_below, r))
+        return &a->pair_below;
+    if (a->has_pair_above && rep_forkproof_contradict(&a->pair_above, r))
+        return &a->pair_above;
+    return a->has_closed && rep_forkproof_contradict(&a->closed, r) ? &a->closed : NULL;
+}
+
+/* A prev that does not fit is refused but proves nothing by itself: the half-block it
+ * names has not been seen. */
+static bool goes_on(const struct around *a, const struct rep_record *r) {
+    return !(a->has_before && memcmp(r->prev, a->before.hash, REP_HASH) != 0) &&
+           !(a->has_after && memcmp(a->after.prev, r->hash, REP_HASH) != 0);
+}
+
+enum cv_err rep_chain_fits(const struct rep_store *s, const struct rep_record *r, bool *ret) {
+    struct around a;
+    struct rep_fork fork;
+    enum cv_err err = look_around(s, r, &a);
+    if (!err)
+        err = s->fork_get(s->ctx, r->owner, &fork);
+    if (err && err != CV_ERR_NOENT)
+        return err;
+    *ret = err == CV_ERR_NOENT && !contradicted(&a, r) && goes_on(&a, r);
+    return CV_ERR_OK;
+}
 
 static uint64_t smaller(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-/* The other half of `r`, when both point at each other. */
-static enum cv_err other_half(const struct rep_store *s, const struct rep_record *r,
-                              struct rep_record *ret) {
+enum cv_err rep_chain_other(const struct rep_store *s, const struct rep_record *r,
+                            struct rep_record *ret) {
     if (r->type == REP_PROPOSAL)
         return s->block_answer(s->ctx, r, ret);
     enum cv_err err = s->block_get(s->ctx, r->peer, r->peer_seq, ret);
@@ -122,25 +145,31 @@ static enum cv_err other_half(const struct rep_store *s, const struct rep_record
     return fits ? CV_ERR_OK : CV_ERR_NOENT;
 }
 
+enum cv_err rep_chain_agreed(const struct rep_store *s, const struct rep_record *r,
+                             struct rep_agreed *ret) {
+    struct rep_record other;
+    enum cv_err err = rep_chain_other(s, r, &other);
+    if (!err)
+        *ret = (struct rep_agreed){.up = smaller(r->given, other.taken),
+                                   .down = smaller(r->taken, other.given),
+                                   .epoch = r->type == REP_PROPOSAL ? r->epoch : other.epoch};
+    return err;
+}
+
 /* The nearest place of the owner's chain below or above `r` at which the same two agreed;
  * NOENT: none; LIMIT: none near, beyond so many proposals that nobody answered. */
 static enum cv_err nearest(const struct rep_store *s, const struct rep_record *r, enum rep_seek how,
-                           struct agreed *ret) {
+                           struct rep_agreed *ret) {
     uint64_t seq = how == REP_SEEK_BELOW ? r->seq : r->seq + 1;
     for (unsigned tries = 0; tries < NEAREST_TRIES; tries++) {
-        struct rep_record at, other;
+        struct rep_record at;
         enum cv_err err = s->block_seek(s->ctx, r->owner, r->peer, seq, how, &at);
         if (err || at.type == REP_SUCCESSION)
             return err ? err : CV_ERR_NOENT;
         seq = how == REP_SEEK_BELOW ? at.seq : at.seq + 1;
-        err = other_half(s, &at, &other);
-        if (err == CV_ERR_NOENT)
-            continue;
-        if (!err)
-            *ret = (struct agreed){.up = smaller(at.given, other.taken),
-                                   .down = smaller(at.taken, other.given),
-                                   .epoch = at.type == REP_PROPOSAL ? at.epoch : other.epoch};
-        return err;
+        err = rep_chain_agreed(s, &at, ret);
+        if (err != CV_ERR_NOENT)
+            return err;
     }
     return CV_ERR_LIMIT;
 }
@@ -191,24 +220,42 @@ static enum cv_err raise_edge(const struct rep_store *s, const uint8_t giver[CV_
     return CV_ERR_OK;
 }
 
+enum cv_err rep_chain_pruned(const struct rep_store *s, uint32_t *ret, uint32_t *ret_all) {
+    uint32_t before, all, newest;
+    enum cv_err err = s->pruned_before(s->ctx, &before, &all);
+    if (!err && before > 0)
+        err = s->edge_newest(s->ctx, &newest);
+    if (err)
+        return err;
+    if (before > 0 && before - 1 > newest)
+        before = newest > REP_PRUNE_EPOCHS ? newest - REP_PRUNE_EPOCHS : 0;
+    *ret = before;
+    *ret_all = all;
+    return CV_ERR_OK;
+}
+
 /* Half-blocks arrive in any order, and what a row weighs must not depend on it: else whoever
  * shows his newest half-block first would have all that he ever gave counted as of now. */
 static enum cv_err order(const struct rep_store *s, const struct rep_record *p,
                          const struct rep_record *g, struct rep_edge ab[2]) {
-    struct agreed below = {.up = 0}, above;
+    struct rep_agreed below = {.up = 0}, above;
     uint64_t up = smaller(p->given, g->taken), down = smaller(p->taken, g->given);
     enum cv_err err = nearest(s, p, REP_SEEK_FROM, &above);
-    if (err == CV_ERR_LIMIT) /* whoever leaves proposals without an answer gains nothing by it */
+    bool beyond = err == CV_ERR_LIMIT;
+    if (beyond) /* whoever leaves proposals without an answer gains nothing by it */
         above.epoch = UINT32_MAX;
     else if (err) /* mostly it is the newest */
         return err == CV_ERR_NOENT ? CV_ERR_OK : err;
-    uint32_t pruned;
-    err = s->pruned_before(s->ctx, &pruned);
-    if (err || p->epoch < pruned) /* it may be back: then it is counted as what it is */
+    uint32_t pruned, all;
+    err = rep_chain_pruned(s, &pruned, &all);
+    /* It may be back: then it is counted as what it is. But for those of `all`, only what has
+     * another of a pruned epoch above it was ever removed (prune.h), so that what is not back
+     * has below it what was counted below it. */
+    if (err || p->epoch < all || (beyond ? p->epoch : above.epoch) < pruned)
         return err;
     err = nearest(s, p, REP_SEEK_BELOW, &below);
     /* How much of it was counted before is not known: as of when, then, neither. */
-    if (err == CV_ERR_LIMIT || (err == CV_ERR_NOENT && pruned && p->seq > 1))
+    if (err == CV_ERR_LIMIT)
         return CV_ERR_OK;
     if (err && err != CV_ERR_NOENT)
         return err;
@@ -239,7 +286,7 @@ static enum cv_err match(const struct rep_store *s, const struct rep_record *r,
 
     if (r->type == REP_SUCCESSION)
         return CV_ERR_OK;
-    err = found(other_half(s, r, &other), &known);
+    err = found(rep_chain_other(s, r, &other), &known);
     if (err || !known)
         return err;
     return r->type == REP_PROPOSAL ? agree(s, r, &other, ret) : agree(s, &other, r, ret);
@@ -266,19 +313,10 @@ enum cv_err rep_chain_add(const struct rep_store *s, const uint8_t network_id[RE
     if (!verified && !rep_record_verify(r, network_id))
         return CV_ERR_AUTH;
 
-    if (a.has_same)
-        return prove(s, &a.same, r, wall, ret);
-    if (a.has_pair_below && rep_forkproof_contradict(&a.pair_below, r))
-        return prove(s, &a.pair_below, r, wall, ret);
-    if (a.has_pair_above && rep_forkproof_contradict(&a.pair_above, r))
-        return prove(s, &a.pair_above, r, wall, ret);
-    if (a.has_closed && rep_forkproof_contradict(&a.closed, r))
-        return prove(s, &a.closed, r, wall, ret);
-    /* A prev that does not fit is refused but proves nothing by itself: the
-     * half-block it names has not been seen. */
-    if (a.has_before && memcmp(r->prev, a.before.hash, REP_HASH) != 0)
-        return CV_ERR_DIFFERS;
-    if (a.has_after && memcmp(a.after.prev, r->hash, REP_HASH) != 0)
+    const struct rep_record *other = contradicted(&a, r);
+    if (other)
+        return prove(s, other, r, wall, ret);
+    if (!goes_on(&a, r))
         return CV_ERR_DIFFERS;
 
     err = s->block_put(s->ctx, r);

@@ -46,10 +46,34 @@ enum cv_err rep_chain_add(const struct rep_store *s, const uint8_t network_id[RE
                           const struct rep_record *r, bool verified, int64_t wall,
                           struct rep_chain_result *ret);
 
+/* Would rep_chain_add take it, or does it contradict what is known, or not go on from it? Nothing
+ * is changed, and no signature looked at. `r` is not there yet; if another of its place is, or
+ * a proof against its owner, then it does not fit. */
+enum cv_err rep_chain_fits(const struct rep_store *s, const struct rep_record *r, bool *ret);
+
 /* Keeps a proof that came from elsewhere: checks it, stores it, bans the owner.
  * CV_ERR_EXIST: that owner is proven already. */
 enum cv_err rep_chain_add_fork(const struct rep_store *s, const uint8_t network_id[REP_NETWORK_ID],
                                const struct rep_fork *f, int64_t wall);
+
+/* What pruned_before() says, as far as it can be true: nothing was pruned of a future, and a
+ * number behind the newest row, but for what may wait for an answer, is one of a clock that
+ * ran ahead: then what a node removes by itself, REP_PRUNE_EPOCHS behind that row. */
+enum cv_err rep_chain_pruned(const struct rep_store *s, uint32_t *ret, uint32_t *ret_all);
+
+/* The other half of `r`, when both point at each other; else NOENT. Not of a succession. */
+enum cv_err rep_chain_other(const struct rep_store *s, const struct rep_record *r,
+                            struct rep_record *ret);
+
+/* What a pair agreed at one place of a chain, from its owner to the peer and back. */
+struct rep_agreed {
+    uint64_t up, down;
+    uint32_t epoch; /* of the proposal */
+};
+
+/* What was agreed by `r` and its other half; NOENT: it has none. */
+enum cv_err rep_chain_agreed(const struct rep_store *s, const struct rep_record *r,
+                             struct rep_agreed *ret);
 
 /* `octets` counted in `from` as they weigh in `to`: halved every
  * REP_HALF_LIFE_EPOCHS, integer arithmetic, the same on every machine. */

@@ -32,8 +32,10 @@ enum {
 /* How far we know the chain of one owner, and how far away it is. */
 struct rep_known {
     uint8_t owner[CV_KEY];
-    uint64_t upto; /* all half-blocks 1..upto are known */
-    uint8_t head[REP_DIGEST_HASH];
+    uint64_t own;  /* all half-blocks 1..own are known, but for what we pruned (prune.h) */
+    uint64_t told; /* that, or as far as a neighbour told all that it knows */
+    uint64_t upto; /* what digests say: the newest we have up to these, */
+    uint8_t own_head[REP_DIGEST_HASH], head[REP_DIGEST_HASH]; /* its hash */
     uint32_t hops;
     uint64_t generation; /* of the neighbourhood it was last seen in */
 
@@ -150,19 +152,88 @@ static void survey(struct rep_ledger *l) {
     forget_far(g);
 }
 
-/* Moves the cursor behind what is known by now. */
+/* Moves a cursor behind what is known by now, from `next` on. */
+static enum cv_err follow(struct rep_ledger *l, const uint8_t owner[CV_KEY], uint64_t next,
+                          uint64_t *upto, uint8_t head[REP_DIGEST_HASH]) {
+    struct rep_record r;
+    enum cv_err err = CV_ERR_OK;
+    for (unsigned i = 0; !err && i < LOOK_AHEAD; i++) {
+        err = l->store->block_get(l->store->ctx, owner, next++, &r);
+        if (err)
+            break;
+        *upto = r.seq;
+        memcpy(head, r.hash, REP_DIGEST_HASH);
+    }
+    return err == CV_ERR_NOENT ? CV_ERR_OK : err;
+}
+
+/* How far the chain is known by now. What ended it may have been pruned since. */
 static enum cv_err look(struct rep_ledger *l, struct rep_known *k) {
     struct rep_record r;
-    for (unsigned i = 0; i < LOOK_AHEAD; i++) {
-        enum cv_err err = l->store->block_get(l->store->ctx, k->owner, k->upto + 1, &r);
-        if (err == CV_ERR_NOENT)
-            return CV_ERR_OK;
-        if (err)
-            return err;
-        k->upto++;
-        memcpy(k->head, r.hash, sizeof k->head);
-    }
-    return CV_ERR_OK;
+    uint64_t whole;
+    enum cv_err err = l->store->whole_get(l->store->ctx, k->owner, &whole);
+    if (!err)
+        err = follow(l, k->owner, whole > k->own ? whole : k->own + 1, &k->own, k->own_head);
+    k->upto = k->own;
+    memcpy(k->head, k->own_head, sizeof k->head);
+    if (err || k->told <= k->own)
+        return err;
+    err = l->store->block_seek(l->store->ctx, k->owner, NULL, k->told + 1, REP_SEEK_BELOW, &r);
+    if (err || r.seq <= k->own)
+        return err == CV_ERR_NOENT ? CV_ERR_OK : err;
+    k->upto = r.seq;
+    memcpy(k->head, r.hash, sizeof k->head);
+    uint64_t end = k->told;
+    err = follow(l, k->owner, end + 1, &end, k->head);
+    if (end > k->told)
+        k->upto = k->told = end;
+    return err;
+}
+
+/* ---- holes that neighbours left ---- */
+
+/* Keyed by a secret: nobody makes two of them meet. */
+static uint64_t told_of(const struct rep_ledger *l, const struct rep_peer *p,
+                        const uint8_t owner[CV_KEY]) {
+    uint8_t both[2 * CV_KEY];
+    memcpy(both, p->key, CV_KEY);
+    memcpy(both + CV_KEY, owner, CV_KEY);
+    return cv_siphash_map(l->hash_key, both, sizeof both) | 1;
+}
+
+static struct rep_told *told_slot(const struct rep_ledger *l, uint64_t of) {
+    return &l->gossip.told[(of >> 1) % REP_TOLD];
+}
+
+/* What a neighbour is not asked for: what we know, and as far as it told all. */
+static uint64_t lacks(const struct rep_ledger *l, const struct rep_peer *p,
+                      const struct rep_known *k) {
+    uint64_t of = told_of(l, p, k->owner);
+    const struct rep_told *t = l->gossip.told ? told_slot(l, of) : NULL;
+    return t && t->of == of && t->upto > k->own ? t->upto : k->own;
+}
+
+static void keep_told(struct rep_ledger *l, const struct rep_peer *p, struct rep_known *k,
+                      uint64_t upto) {
+    uint64_t of = told_of(l, p, k->owner);
+    if (!l->gossip.told)
+        l->gossip.told = calloc(REP_TOLD, sizeof *l->gossip.told);
+    if (!l->gossip.told)
+        return; /* then it is asked again */
+    *told_slot(l, of) = (struct rep_told){.of = of, .upto = upto};
+    k->told = upto > k->told ? upto : k->told;
+}
+
+/* lacks(), over what came in the meantime. */
+static enum cv_err told_by(struct rep_ledger *l, const struct rep_peer *p, struct rep_known *k,
+                           uint64_t *ret) {
+    uint8_t head[REP_DIGEST_HASH];
+    uint64_t was = lacks(l, p, k), upto = was;
+    enum cv_err err = was > k->own ? follow(l, k->owner, was + 1, &upto, head) : CV_ERR_OK;
+    if (!err && upto > was)
+        keep_told(l, p, k, upto);
+    *ret = upto;
+    return err;
 }
 
 /* ---- wants ---- */
@@ -201,15 +272,17 @@ static bool in_vain(struct rep_ledger *l, const struct rep_digest *d) {
 }
 
 static void want(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
-                 const uint8_t owner[CV_KEY], uint64_t from) {
+                 const struct rep_digest *d, uint64_t from) {
     struct rep_wants *w = &p->wants;
+    const struct rep_known *k = known(l, d->owner);
     for (unsigned i = 0; i < w->n; i++)
-        if (memcmp(w->list[i].owner, owner, CV_KEY) == 0)
+        if (memcmp(w->list[i].owner, d->owner, CV_KEY) == 0)
             return;
-    if (w->n == REP_WANTS || memcmp(owner, l->identity_secret.public_key, CV_KEY) == 0)
+    if (w->n == REP_WANTS || memcmp(d->owner, l->identity_secret.public_key, CV_KEY) == 0)
         return;
-    w->list[w->n] = (struct rep_want){.from = from, .back = 1};
-    memcpy(w->list[w->n++].owner, owner, CV_KEY);
+    w->list[w->n] = (struct rep_want){
+        .upto = d->upto, .from = from, .back = 1, .near = k && from <= lacks(l, p, k) + 1};
+    memcpy(w->list[w->n++].owner, d->owner, CV_KEY);
     ask_next(l, now, p);
 }
 
@@ -217,11 +290,13 @@ static void begin_epoch(struct rep_ledger *l, struct rep_peer *p) {
     struct rep_gossip *g = &l->gossip;
     if (p->wants.epoch != l->epoch) {
         p->wants.epoch = l->epoch;
-        p->wants.taken = p->wants.strange = 0;
+        p->wants.taken = p->wants.looked = p->wants.strange = 0;
     }
     if (g->epoch != l->epoch) {
         g->epoch = l->epoch;
         g->strange = g->rationed[0] = g->rationed[1] = 0;
+        free(g->told); /* who told a chain with holes may have heard the rest by now */
+        g->told = NULL;
     }
 }
 
@@ -368,9 +443,10 @@ enum cv_err rep_gossip_digest(struct rep_ledger *l, struct cv_now now, struct re
         return CV_ERR_LIMIT;
     if (l->gossip.near_n == 0)
         survey(l);
+    begin_epoch(l, p);
     for (unsigned i = 0; i < m->count; i++) {
         const struct rep_digest *d = &m->digest[i];
-        struct rep_known unknown = {.upto = 0}, *k = known(l, d->owner);
+        struct rep_known unknown = {.own = 0}, *k = known(l, d->owner);
         memcpy(unknown.owner, d->owner, CV_KEY);
         if (!k && in_vain(l, d))
             continue;
@@ -380,10 +456,16 @@ enum cv_err rep_gossip_digest(struct rep_ledger *l, struct cv_now now, struct re
             return err;
         }
         bool otherwise = d->upto == k->upto && memcmp(d->head, k->head, sizeof d->head) != 0;
-        if (d->upto > k->upto && has_room(l, p))
-            want(l, now, p, d->owner, k->upto + 1);
-        else if (otherwise)
-            want(l, now, p, d->owner, k->upto);
+        uint64_t have = 0;
+        err = told_by(l, p, k, &have);
+        if (err) {
+            rep_ledger_fail(l, err);
+            return err;
+        }
+        if (otherwise)
+            want(l, now, p, d, k->upto);
+        else if (d->upto > have && has_room(l, p))
+            want(l, now, p, d, have + 1);
         if ((k->upto > d->upto || otherwise) && !list(l, &answer, k))
             return l->failed;
     }
@@ -413,6 +495,31 @@ bool rep_gossip_may_take(struct rep_ledger *l, struct rep_peer *p) {
     return true;
 }
 
+bool rep_gossip_may_look(struct rep_ledger *l, struct rep_peer *p) {
+    begin_epoch(l, p);
+    return p->wants.looked < REP_LOOKS_PER_EPOCH && ++p->wants.looked;
+}
+
+/* Did the answer lead on, over what we know and behind holes that pruning left? */
+static bool led_on(struct rep_ledger *l, const struct rep_peer *p, struct rep_want *at,
+                   const struct rep_record *first, unsigned n) {
+    struct rep_known *k = known(l, at->owner);
+    at->near = at->near && k; /* else not all is taken that is shown */
+    if (!at->near || at->backs > 0)
+        return false;
+    /* What it may have pruned, whatever we have. */
+    uint32_t before = l->epoch > REP_PRUNE_EPOCHS ? l->epoch - REP_PRUNE_EPOCHS : 0;
+    uint64_t was = lacks(l, p, k), upto = was;
+    enum cv_err err = rep_prune_answered(l->store, at->owner, at->upto, before, first, n, &upto);
+    if (err)
+        rep_ledger_fail(l, err);
+    if (err || upto == was)
+        return false;
+    keep_told(l, p, k, upto);
+    at->from = upto + 1 > at->from ? upto + 1 : at->from;
+    return true;
+}
+
 /* Behind what came. False: nothing does, a succession closed the chain. */
 static bool move_on(struct rep_want *at, const struct rep_record *first, unsigned n) {
     for (unsigned i = 0; i < n; i++)
@@ -422,7 +529,7 @@ static bool move_on(struct rep_want *at, const struct rep_record *first, unsigne
 }
 
 void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
-                        const struct rep_record *first, unsigned n, unsigned fresh,
+                        const struct rep_record *first, unsigned n, unsigned news,
                         enum cv_err err) {
     struct rep_wants *w = &p->wants;
     if (!w->asked) {
@@ -434,11 +541,12 @@ void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer
     struct rep_want *at = &w->list[0];
     w->asked = false;
     w->tries = 0;
+    bool more = !err && n && (led_on(l, p, at, first, n) || news) && has_room(l, p);
     if (err == CV_ERR_DIFFERS && ++at->backs <= BACK_MAX && at->from > 1) {
         /* It goes on from something that we know otherwise, or not: further back. */
         at->back *= 2;
         at->from = at->from > at->back ? at->from - at->back : 1;
-    } else if (err || !n || !fresh || !has_room(l, p) || !move_on(at, first, n)) {
+    } else if (!more || !move_on(at, first, n)) {
         w->n--;
         memmove(w->list, w->list + 1, w->n * sizeof *w->list);
     }
@@ -539,6 +647,7 @@ void rep_gossip_done(struct rep_ledger *l) {
         free(k);
     cv_map_free(l->gossip.known);
     free(l->gossip.near);
+    free(l->gossip.told);
     free(l->gossip.closed);
 }
 

@@ -67,7 +67,7 @@ enum cv_err rep_ledger_new(const struct rep_config *cfg, const struct rep_store 
     l->store = store;
     l->rng = rng;
     l->last_mono = now.mono;
-    l->commit_at = l->rerank_at = CV_USEC_NEVER;
+    l->commit_at = l->rerank_at = l->prune_at = CV_USEC_NEVER;
     cv_rng_fill(rng, l->hash_key, sizeof l->hash_key);
     cv_tokenbucket_init(&l->issues, REP_TOKEN_ISSUES_S, 2 * REP_TOKEN_ISSUES_S, now.mono);
     cv_tokenbucket_init(&l->redeems, REP_TOKEN_TRIES_S, 2 * REP_TOKEN_TRIES_S, now.mono);
@@ -82,6 +82,8 @@ enum cv_err rep_ledger_new(const struct rep_config *cfg, const struct rep_store 
         err = CV_ERR_NOMEM;
     if (!err)
         err = rep_gossip_init(l);
+    if (!err)
+        err = rep_chain_pruned(store, &l->pruned, &(uint32_t){0});
     if (!err)
         err = rep_counter_load(l, now);
     if (!err)
@@ -574,6 +576,8 @@ void rep_ledger_on_timeout(struct rep_ledger *l, struct cv_now now) {
         rep_gossip_due(l, now);
     if (l->expire_at <= now.mono)
         rep_account_expire(l, now);
+    if (l->prune_at <= now.mono)
+        rep_prune_due(l, now);
     end_step(l, now);
 }
 
@@ -582,6 +586,7 @@ cv_usec rep_ledger_next_timeout(const struct rep_ledger *l) {
     at = cv_usec_min(at, cv_heap_next(&l->timers));
     at = cv_usec_min(at, l->rerank_at);
     at = cv_usec_min(at, l->gossip.at);
+    at = cv_usec_min(at, l->prune_at);
     return cv_usec_min(at, l->expire_at);
 }
 

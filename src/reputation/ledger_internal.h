@@ -6,6 +6,7 @@
  *   ask.c       half-blocks of direct neighbours, asked for and answered
  *   gossip.c    half-blocks and proofs of forgery from farther away
  *   succession.c  keys that took another's place
+ *   prune.c     half-blocks that later ones have made superfluous
  *   account.c   private accounts of clients and their class
  *   standing.c  the ranking and the weights of relays' links
  *   issue.c     tokens as a guard: issued to relays, redeemed by nobody in particular
@@ -26,6 +27,7 @@
 #include "reputation/ledger.h"
 #include "reputation/message.h"
 #include "reputation/priority.h"
+#include "reputation/prune.h"
 #include "reputation/rank_walk.h"
 #include "reputation/why.h"
 
@@ -57,8 +59,16 @@ TAILQ_HEAD(rep_links, rep_link);
 /* A chain that a neighbour knows further than we do. */
 struct rep_want {
     uint8_t owner[CV_KEY];
+    uint64_t upto;       /* so far the neighbour says that it knows all of it */
     uint64_t from, back; /* back: how far to go back when it does not fit */
     uint8_t backs;
+    bool near; /* all of it was taken that was shown so far */
+};
+
+/* How far one neighbour told all that it knows of one chain, holes and all (prune.h). */
+struct rep_told {
+    uint64_t of; /* hash of both keys; 0: none */
+    uint64_t upto;
 };
 
 /* What one neighbour is asked for, in order; the first is asked now. */
@@ -68,6 +78,7 @@ struct rep_wants {
     bool asked;
     cv_usec until;         /* of the answer */
     uint32_t epoch, taken; /* new half-blocks of others it brought in that epoch, .. */
+    uint32_t looked;       /* .. old ones of which it was looked whether they are of use, .. */
     uint32_t strange;      /* .. and proofs about relays that we know nothing of */
 };
 
@@ -86,6 +97,7 @@ struct rep_gossip {
     uint32_t fresh_at;
     struct rep_digest vain[REP_VAIN];
     uint32_t vain_near;      /* near_n when these were in vain */
+    struct rep_told *told;   /* REP_TOLD, by hash; NULL: none in this epoch */
     uint32_t epoch, strange; /* proofs about strangers in that epoch */
     uint32_t
         rationed[2]; /* half-blocks in it while room is scarce, by neighbours with a score: [1] */
@@ -190,6 +202,10 @@ struct rep_ledger {
     struct cv_now calendar; /* when that was looked at last; wall 0: not yet */
     cv_usec doubted;        /* until then it is not believed */
 
+    struct rep_prune prune; /* the last pass; before 0: none yet */
+    cv_usec prune_at;       /* its next step */
+    uint32_t pruned;        /* as the store knows it */
+
     cv_usec rerank_at;
     uint8_t rerank_why;  /* enum rep_why_cause: the dearest of what made it due; 0: none */
     uint64_t generation; /* of rankings */
@@ -289,10 +305,13 @@ bool rep_gossip_wanted(const struct rep_peer *p, const struct rep_record *r);
 bool rep_gossip_near(const struct rep_ledger *l, const struct rep_record *r);
 /* One more half-block of others by `p`, within its quota? */
 bool rep_gossip_may_take(struct rep_ledger *l, struct rep_peer *p);
-/* BLOCKS came from `p`: n half-blocks, `fresh` of them new, the last one `err`. */
+/* One more old one of which it is looked whether it is superfluous? Such take no room, but each
+ * costs looks into the store. */
+bool rep_gossip_may_look(struct rep_ledger *l, struct rep_peer *p);
+/* BLOCKS came from `p`: n half-blocks, `news` of them new or superfluous, the last one
+ * `err`. */
 void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
-                        const struct rep_record *first, unsigned n, unsigned fresh,
-                        enum cv_err err);
+                        const struct rep_record *first, unsigned n, unsigned news, enum cv_err err);
 /* Up to REP_FORK_FANOUT neighbours, any with the same chance, but not `from` (or NULL). */
 unsigned rep_gossip_choose(struct rep_ledger *l, const struct rep_peer *from,
                            struct rep_peer *ret[REP_FORK_FANOUT]);
@@ -314,6 +333,16 @@ void rep_succession_tell(struct rep_ledger *l, const struct rep_peer *to, unsign
 bool rep_succession_near(const struct rep_ledger *l, const struct rep_record *r);
 /* It is in the store. */
 void rep_succession_new(struct rep_ledger *l, struct cv_now now, const struct rep_record *r);
+
+/* ---- prune.c ---- */
+
+/* Once an epoch, while the calendar holds: what is older than REP_PRUNE_EPOCHS is looked
+ * at, a little at a time. */
+void rep_prune_begin(struct rep_ledger *l, struct cv_now now);
+void rep_prune_due(struct rep_ledger *l, struct cv_now now);
+/* Half-blocks of epochs before this one are not missed when they are superfluous: what was
+ * pruned, as the store knows it. It is in no future, whatever a file says. */
+uint32_t rep_prune_before(const struct rep_ledger *l);
 
 /* ---- account.c ---- */
 

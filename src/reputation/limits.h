@@ -43,14 +43,18 @@ enum {
     REP_DIGEST = 32 + 8 + REP_DIGEST_HASH,
     REP_DIGESTS_PER_MESSAGE = 24,
     REP_GOSSIP_OWNERS = 4096,     /* chains near us that gossip keeps up with */
-    REP_GOSSIP_PER_EPOCH = 65536, /* new half-blocks of others that a neighbour may bring */
+    REP_GOSSIP_PER_EPOCH = 65536, /* new half-blocks of others that a neighbour may bring, .. */
+    REP_LOOKS_PER_EPOCH = 4096,   /* .. and old ones that are not stored if they are superfluous */
     REP_BLOCKS_KEPT = 1 << 22,    /* half-blocks in the store (1.1 GB); then only those about us */
     REP_BLOCKS_SCARCE = 1 << 21,  /* from so many on others' are rationed: in an epoch .. */
     REP_RATION = 16384,           /* .. so many by neighbours with a score, as many by the rest, */
     REP_RATION_PART = 8,          /* and of these no more than this part by one */
+    REP_PRUNE_EPOCHS = 32,        /* superfluous half-blocks of others go after; in steps of .. */
+    REP_PRUNE_STEP = 64,          /* .. so many that are looked at */
     REP_FRESH = 8,                /* chains with news, told of first */
     REP_VAIN = 256,               /* claims about chains too far away, not asked for again */
     REP_WANTS = 32,               /* chains that a neighbour is to be asked for */
+    REP_TOLD = 16384,             /* holes that a neighbour left in a chain, of one epoch */
     REP_FORK_FANOUT = 25,         /* neighbours told of a proof at once, .. */
     REP_FORK_TTL = 3,             /* .. and so many times on */
     REP_FORKS_TOLD = 16,          /* to a new neighbour */
@@ -91,6 +95,7 @@ enum {
 #define REP_ASK_FIRST_MAX  CV_SEC(30)        /* after a link came up, at random */
 #define REP_GOSSIP_FIRST   CV_SEC(2)         /* between two digests, when there is news, .. */
 #define REP_GOSSIP_MAX     CV_SEC(120)       /* .. doubled up to */
+#define REP_PRUNE_WAIT     CV_MSEC(200)      /* between two steps of pruning */
 #define REP_RERANK_WAIT    CV_SEC(1)         /* changes are gathered before a ranking */
 #define REP_TOKEN_TIME     CV_SEC(3600)      /* in class 0, that a token buys */
 #define REP_TOKEN_AGAIN    CV_SEC(21600)     /* after a refusal, until a batch is asked for again */

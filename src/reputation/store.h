@@ -81,15 +81,28 @@ struct rep_store {
                                 struct rep_record *ret);
 
     enum cv_err (*block_count)(void *ctx, uint64_t *ret);
-    /* Half-blocks of epochs before this one may have been here and be gone (culvert-ledger
-     * prune), and what they said be counted; 0: none. */
-    enum cv_err (*pruned_before)(void *ctx, uint32_t *ret);
+    /* The next key in order, with all that have half-blocks and maybe some that have none, so
+     * that a call looks at one of them; after NULL: the first. */
+    enum cv_err (*owner_next)(void *ctx, const uint8_t *after, uint8_t ret[CV_KEY]);
+    /* Only prune.c removes any. NOENT: it was not there. */
+    enum cv_err (*block_del)(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq);
+    /* Half-blocks of epochs before this one may have been here and be gone (prune.h), and
+     * what they said be counted; 0: none. It never falls. *ret_all: of epochs before that one
+     * any may be gone, also the newest of a pair: what files of version 5 were pruned of. */
+    enum cv_err (*pruned_before)(void *ctx, uint32_t *ret, uint32_t *ret_all);
+    enum cv_err (*prune_put)(void *ctx, uint32_t before);
+    /* Up to this one nothing of a chain is missing but what was pruned here (prune.h); 0: not
+     * known. That half-block itself is there. */
+    enum cv_err (*whole_get)(void *ctx, const uint8_t owner[CV_KEY], uint64_t *ret);
+    enum cv_err (*whole_put)(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq);
     /* All successions, by owner; free() the array. */
     enum cv_err (*heir_load)(void *ctx, struct rep_record **ret, size_t *ret_n);
 
     enum cv_err (*edge_put)(void *ctx, const struct rep_edge *e); /* inserts or replaces */
     enum cv_err (*edge_get)(void *ctx, const uint8_t giver[CV_KEY], const uint8_t taker[CV_KEY],
                             struct rep_edge *ret);
+    /* The highest epoch of a row, or one that was until a rollback; 0: there are none. */
+    enum cv_err (*edge_newest)(void *ctx, uint32_t *ret);
     /* All rows in one array; free() it. *ret_n may be 0 with *ret NULL. */
     enum cv_err (*edge_load)(void *ctx, struct rep_edge **ret, size_t *ret_n);
 

@@ -12,7 +12,7 @@ struct table {
     size_t n, cap;
 };
 
-enum { BLOCK, EDGE, PENDING, ACCOUNT, FORK, BAN, SCORE, ISSUED, SPENT, PURSE, WHY, TABLES };
+enum { BLOCK, EDGE, PENDING, ACCOUNT, FORK, BAN, SCORE, ISSUED, SPENT, PURSE, WHY, WHOLE, TABLES };
 
 struct block_row {
     uint8_t key[CV_KEY + 8]; /* owner | seq, big-endian */
@@ -61,6 +61,11 @@ struct why_row {
     struct rep_why w;
 };
 
+struct whole_row {
+    uint8_t key[CV_KEY];
+    uint64_t seq;
+};
+
 /* What a write replaced, so that it can be taken back. */
 struct undo {
     struct undo *before;
@@ -74,6 +79,8 @@ struct rep_store_memory {
     struct table tables[TABLES];
     struct undo *undo; /* newest first */
     bool begun;
+    uint32_t pruned, pruned_was; /* was: when the transaction began */
+    uint32_t pruned_all;
     unsigned fail_in;
     enum cv_err fail_with;
 };
@@ -90,6 +97,7 @@ static const struct table shapes[TABLES] = {
     [SPENT] = {.key = 4 + REP_TOKEN, .size = sizeof(struct spent_row)},
     [WHY] = {.key = 8, .size = sizeof(struct why_row)},
     [PURSE] = {.key = 4 + CV_KEY, .size = sizeof(struct purse_row)},
+    [WHOLE] = {.key = CV_KEY, .size = sizeof(struct whole_row)},
 };
 
 static void put_be(uint8_t *at, uint64_t v, size_t n) {
@@ -186,6 +194,7 @@ static enum cv_err begin(void *ctx, int64_t wall) {
     (void)wall;
     assert(!m->begun);
     m->begun = true;
+    m->pruned_was = m->pruned;
     return CV_ERR_OK;
 }
 
@@ -202,6 +211,8 @@ static void rollback(void *ctx) {
         m->undo = u->before;
         free(u);
     }
+    if (m->begun)
+        m->pruned = m->pruned_was;
     m->begun = false;
 }
 
@@ -301,10 +312,53 @@ static enum cv_err block_count(void *ctx, uint64_t *ret) {
     return CV_ERR_OK;
 }
 
-static enum cv_err pruned_before(void *ctx, uint32_t *ret) {
-    (void)ctx;
-    *ret = 0;
+static enum cv_err owner_next(void *ctx, const uint8_t *after, uint8_t ret[CV_KEY]) {
+    const struct rep_store_memory *m = ctx;
+    const struct table *t = &m->tables[BLOCK];
+    uint8_t key[CV_KEY + 8] = {0};
+    if (after)
+        block_key(key, after, UINT64_MAX);
+    size_t at = lower(t, key);
+    if (at == t->n)
+        return CV_ERR_NOENT;
+    memcpy(ret, row_at(t, at), CV_KEY);
     return CV_ERR_OK;
+}
+
+static enum cv_err block_del(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq) {
+    struct rep_store_memory *m = ctx;
+    uint8_t key[CV_KEY + 8];
+    block_key(key, owner, seq);
+    return get(&m->tables[BLOCK], key) ? del(m, BLOCK, key) : CV_ERR_NOENT;
+}
+
+static enum cv_err pruned_before(void *ctx, uint32_t *ret, uint32_t *ret_all) {
+    const struct rep_store_memory *m = ctx;
+    *ret = m->pruned;
+    *ret_all = m->pruned_all;
+    return CV_ERR_OK;
+}
+
+static enum cv_err prune_put(void *ctx, uint32_t before) {
+    struct rep_store_memory *m = ctx;
+    assert(m->begun);
+    m->pruned = before > m->pruned ? before : m->pruned;
+    return CV_ERR_OK;
+}
+
+static enum cv_err whole_get(void *ctx, const uint8_t owner[CV_KEY], uint64_t *ret) {
+    const struct rep_store_memory *m = ctx;
+    const struct whole_row *row = get(&m->tables[WHOLE], owner);
+    *ret = row ? row->seq : 0;
+    return CV_ERR_OK;
+}
+
+static enum cv_err whole_put(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq) {
+    struct whole_row row;
+    memset(&row, 0, sizeof row);
+    memcpy(row.key, owner, CV_KEY);
+    row.seq = seq;
+    return put(ctx, WHOLE, &row);
 }
 
 static enum cv_err heir_load(void *ctx, struct rep_record **ret, size_t *ret_n) {
@@ -350,6 +404,17 @@ static enum cv_err edge_get(void *ctx, const uint8_t giver[CV_KEY], const uint8_
     if (!row)
         return CV_ERR_NOENT;
     *ret = row->e;
+    return CV_ERR_OK;
+}
+
+static enum cv_err edge_newest(void *ctx, uint32_t *ret) {
+    const struct rep_store_memory *m = ctx;
+    const struct table *t = &m->tables[EDGE];
+    *ret = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        uint32_t epoch = ((const struct edge_row *)row_at(t, i))->e.epoch;
+        *ret = epoch > *ret ? epoch : *ret;
+    }
     return CV_ERR_OK;
 }
 
@@ -653,10 +718,16 @@ struct rep_store_memory *rep_store_memory_new(void) {
         .block_seek = block_seek,
         .block_answer = block_answer,
         .block_count = block_count,
+        .owner_next = owner_next,
+        .block_del = block_del,
         .pruned_before = pruned_before,
+        .prune_put = prune_put,
+        .whole_get = whole_get,
+        .whole_put = whole_put,
         .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,
+        .edge_newest = edge_newest,
         .edge_load = edge_load,
         .pending_put = pending_put,
         .pending_del = pending_del,
@@ -696,6 +767,10 @@ struct rep_store_memory *rep_store_memory_free(struct rep_store_memory *m) {
 
 const struct rep_store *rep_store_memory_ops(struct rep_store_memory *m) {
     return &m->ops;
+}
+
+void rep_store_memory_pruned_all(struct rep_store_memory *m, uint32_t before) {
+    m->pruned_all = before;
 }
 
 void rep_store_memory_fail(struct rep_store_memory *m, unsigned n, enum cv_err err) {

@@ -22,4 +22,7 @@ const struct rep_store *rep_store_memory_ops(struct rep_store_memory *m);
 /* The n-th commit from now fails with `err`, as do all after it; 0: none does. */
 void rep_store_memory_fail(struct rep_store_memory *m, unsigned n, enum cv_err err);
 
+/* As if it had been a file of version 5 that was pruned: pruned_before's *ret_all. */
+void rep_store_memory_pruned_all(struct rep_store_memory *m, uint32_t before);
+
 #endif

@@ -10,11 +10,12 @@
 
 #include "reputation/gate.h"
 
-extern const char rep_schema_1[], rep_schema_2[], rep_schema_3[], rep_schema_4[], rep_schema_5[];
+extern const char rep_schema_1[], rep_schema_2[], rep_schema_3[], rep_schema_4[], rep_schema_5[],
+    rep_schema_6[];
 
 /* Migration i brings a file from version i to i + 1. */
-static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_schema_2, rep_schema_3,
-                                                           rep_schema_4, rep_schema_5};
+static const char *const migrations[REP_SQLITE_VERSION] = {
+    rep_schema_1, rep_schema_2, rep_schema_3, rep_schema_4, rep_schema_5, rep_schema_6};
 
 #define BLOCK_COLUMNS                                                                              \
     "SELECT b.seq, b.ver, b.type, b.flags, p.pk, b.peer_seq, b.peer_hash, b.prev, b.hash, "        \
@@ -45,9 +46,18 @@ static const char *const migrations[REP_SQLITE_VERSION] = {rep_schema_1, rep_sch
     X(BLOCK_ANSWER, BLOCK_COLUMNS \
       "WHERE b.owner = ?1 AND b.peer = ?2 AND b.peer_seq = ?3 AND b.type = 2 AND b.peer_hash = ?4") \
     X(BLOCK_COUNT, "SELECT count(*) FROM block") \
+    X(OWNER_NEXT, "SELECT pk FROM peer WHERE pk > ?1 ORDER BY pk LIMIT 1") \
+    X(BLOCK_DEL, "DELETE FROM block WHERE owner = ?1 AND seq = ?2") \
     X(PRUNED, "SELECT value FROM meta WHERE name = 'pruned'") \
+    X(PRUNED_ALL, "SELECT before, newest FROM pruned_5") \
+    X(PRUNED_PUT, "INSERT INTO meta(name, value) VALUES('pruned', ?1) ON CONFLICT(name) DO UPDATE " \
+      "SET value = max(value, excluded.value)") \
+    X(WHOLE_GET, "SELECT seq FROM whole WHERE owner = ?1") \
+    X(WHOLE_PUT, "INSERT INTO whole(owner, seq) VALUES(?1, ?2) ON CONFLICT(owner) DO UPDATE SET " \
+      "seq = excluded.seq") \
     X(HEIR_LOAD, BLOCK_COLUMNS_OF "FROM block b INDEXED BY block_heir JOIN peer p ON p.id = b.peer " \
       "JOIN peer o ON o.id = b.owner WHERE b.type = 3 ORDER BY o.pk") \
+    X(EDGE_NEWEST, "SELECT ifnull(max(epoch), 0) FROM edge") \
     X(EDGE_PUT, "INSERT INTO edge(giver, taker, bytes, recent, epoch) VALUES(?1, ?2, ?3, ?4, ?5) " \
       "ON CONFLICT(giver, taker) DO UPDATE SET bytes = ?3, recent = ?4, epoch = ?5") \
     X(EDGE_GET, "SELECT bytes, recent, epoch FROM edge WHERE giver = ?1 AND taker = ?2") \
@@ -129,6 +139,7 @@ struct rep_store_sqlite {
     int64_t wall;
     bool open, checked, damaged;
     bool unchecked; /* a check beside the use found damage, or nothing: it did not end */
+    int64_t newest; /* epoch of a row; -1: not looked for yet */
     bool forks;     /* there may be proofs; false: there are none, so nobody need look */
     /* Row ids of relays met lately; a rollback forgets them. id 0: empty. */
     struct {
@@ -524,20 +535,84 @@ static enum cv_err block_count(void *ctx, uint64_t *ret) {
     return ok ? CV_ERR_OK : CV_ERR_CORRUPT;
 }
 
-static enum cv_err pruned_before(void *ctx, uint32_t *ret) {
+static enum cv_err owner_next(void *ctx, const uint8_t *after, uint8_t ret[CV_KEY]) {
+    sqlite3_stmt *st;
+    enum cv_err err = FIRST(ctx, S_OWNER_NEXT, &st,
+                            OCTETS(after ? after : (const uint8_t *)"", after ? CV_KEY : 0));
+    if (err)
+        return err;
+    bool ok = octets(st, 0, ret, CV_KEY);
+    end(st);
+    return ok ? CV_ERR_OK : CV_ERR_CORRUPT;
+}
+
+static enum cv_err block_del(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq) {
+    struct rep_store_sqlite *s = ctx;
+    int64_t id;
+    enum cv_err err = peer_find(s, owner, &id);
+    struct end *e = err ? NULL : chain_end(s, id);
+    if (e)
+        e->known = e->known && e->last.seq != seq;
+    if (!err)
+        err = RUN(s, S_BLOCK_DEL, NUMBER(id), NUMBER(seq));
+    return err || sqlite3_changes(s->db) ? err : CV_ERR_NOENT;
+}
+
+/* The epoch in the first column, and of `newest` the number in the second; else 0. */
+static enum cv_err read_pruned(struct rep_store_sqlite *s, enum statement which, uint32_t *ret,
+                               uint64_t *newest) {
     sqlite3_stmt *st;
     uint8_t epoch[4];
-    enum cv_err err = run_first(ctx, S_PRUNED, &st);
-    if (err) {
-        *ret = 0;
+    *ret = 0;
+    enum cv_err err = run_first(s, which, &st);
+    if (err)
         return err == CV_ERR_NOENT ? CV_ERR_OK : err;
-    }
-    bool ok = octets(st, 0, epoch, sizeof epoch);
+    bool ok = octets(st, 0, epoch, sizeof epoch) && (!newest || number(st, 1, UINT32_MAX, newest));
     end(st);
     if (!ok)
         return CV_ERR_CORRUPT;
     *ret = (uint32_t)epoch[0] << 24 | (uint32_t)epoch[1] << 16 | (uint32_t)epoch[2] << 8 | epoch[3];
     return CV_ERR_OK;
+}
+
+static enum cv_err pruned_before(void *ctx, uint32_t *ret, uint32_t *ret_all) {
+    uint32_t before, all;
+    uint64_t newest = 0;
+    enum cv_err err = read_pruned(ctx, S_PRUNED, &before, NULL);
+    if (!err)
+        err = read_pruned(ctx, S_PRUNED_ALL, &all, &newest);
+    if (err)
+        return err;
+    *ret = before;
+    *ret_all = all <= newest ? all : (uint32_t)newest + (all > 0 && newest < UINT32_MAX);
+    return CV_ERR_OK;
+}
+
+static enum cv_err prune_put(void *ctx, uint32_t before) {
+    const uint8_t epoch[4] = {(uint8_t)(before >> 24), (uint8_t)(before >> 16),
+                              (uint8_t)(before >> 8), (uint8_t)before};
+    return RUN(ctx, S_PRUNED_PUT, OCTETS(epoch, sizeof epoch));
+}
+
+static enum cv_err whole_get(void *ctx, const uint8_t owner[CV_KEY], uint64_t *ret) {
+    int64_t id;
+    sqlite3_stmt *st;
+    enum cv_err err = peer_find(ctx, owner, &id);
+    if (!err)
+        err = FIRST(ctx, S_WHOLE_GET, &st, NUMBER(id));
+    if (err == CV_ERR_NOENT)
+        *ret = 0;
+    if (err)
+        return err == CV_ERR_NOENT ? CV_ERR_OK : err;
+    bool ok = number(st, 0, INT64_MAX, ret);
+    end(st);
+    return ok ? CV_ERR_OK : CV_ERR_CORRUPT;
+}
+
+static enum cv_err whole_put(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq) {
+    int64_t id;
+    enum cv_err err = peer_id(ctx, owner, &id);
+    return err ? err : no_exist(RUN(ctx, S_WHOLE_PUT, NUMBER(id), NUMBER(seq)));
 }
 
 static bool read_heir(sqlite3_stmt *st, void *row) {
@@ -560,8 +635,29 @@ static enum cv_err edge_put(void *ctx, const struct rep_edge *e) {
     enum cv_err err = two_ids(ctx, e->giver, e->taker, &giver, &taker);
     if (err)
         return err;
+    struct rep_store_sqlite *s = ctx;
+    if (s->newest >= 0 && e->epoch > s->newest)
+        s->newest = e->epoch;
     return no_exist(RUN(ctx, S_EDGE_PUT, NUMBER(giver), NUMBER(taker), NUMBER(e->octets),
                         NUMBER(e->recent), NUMBER(e->epoch)));
+}
+
+static enum cv_err edge_newest(void *ctx, uint32_t *ret) {
+    struct rep_store_sqlite *s = ctx;
+    if (s->newest < 0) {
+        sqlite3_stmt *st;
+        uint64_t newest;
+        enum cv_err err = run_first(s, S_EDGE_NEWEST, &st);
+        if (err)
+            return err;
+        bool ok = number(st, 0, UINT32_MAX, &newest);
+        end(st);
+        if (!ok)
+            return CV_ERR_CORRUPT;
+        s->newest = (int64_t)newest;
+    }
+    *ret = (uint32_t)s->newest;
+    return CV_ERR_OK;
 }
 
 static bool edge_amounts(sqlite3_stmt *st, int from, struct rep_edge *e) {
@@ -1102,10 +1198,16 @@ static void fill_ops(struct rep_store_sqlite *s) {
         .block_seek = block_seek,
         .block_answer = block_answer,
         .block_count = block_count,
+        .owner_next = owner_next,
+        .block_del = block_del,
         .pruned_before = pruned_before,
+        .prune_put = prune_put,
+        .whole_get = whole_get,
+        .whole_put = whole_put,
         .heir_load = heir_load,
         .edge_put = edge_put,
         .edge_get = edge_get,
+        .edge_newest = edge_newest,
         .edge_load = edge_load,
         .pending_put = pending_put,
         .pending_del = pending_del,
@@ -1158,6 +1260,7 @@ enum cv_err rep_store_sqlite_open(const char *path, const uint8_t network_id[REP
         return CV_ERR_NOMEM;
     }
     fill_ops(s);
+    s->newest = -1;
     int rc = open_file(s, path);
     enum cv_err err = rc == SQLITE_OK ? prepare(s, &w, sync) : say_sqlite(s, &w, rc);
     if (!err)

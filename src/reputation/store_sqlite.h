@@ -18,7 +18,7 @@
 
 enum {
     REP_SQLITE_APPLICATION_ID = 0x63766c67, /* "cvlg" */
-    REP_SQLITE_VERSION = 5,                 /* newest schema this program knows */
+    REP_SQLITE_VERSION = 6,                 /* newest schema this program knows */
 };
 
 enum rep_sqlite_sync {

@@ -19,6 +19,7 @@
 #include "crypto/rng_seeded.h"
 #include "reputation/chain.h"
 #include "reputation/ledger.h"
+#include "reputation/prune.h"
 #include "reputation/store_sqlite.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -112,6 +113,23 @@ static void read_why(const struct rep_store *s) {
     free(all);
 }
 
+/* All of it is old enough. It ends, whatever order a damaged file is in. */
+static void prune(const struct rep_store *s) {
+    struct rep_prune p = {.before = 2};
+    uint32_t before, all;
+    uint64_t whole;
+    memcpy(p.me, people[0].public_key, CV_KEY);
+    enum cv_err err = s->begin(s->ctx, 1);
+    if (err)
+        return;
+    while (!err && !p.done)
+        err = rep_prune_step(s, &p, 8);
+    (void)rep_chain_pruned(s, &before, &all);
+    for (unsigned i = 0; i < PEOPLE; i++)
+        (void)s->whole_get(s->ctx, people[i].public_key, &whole);
+    s->rollback(s->ctx);
+}
+
 static void fill(const struct rep_store *s) {
     enum cv_err err = s->begin(s->ctx, 1700000000);
     assert(err == CV_ERR_OK);
@@ -183,6 +201,7 @@ static void read_all(const struct rep_store *s) {
     uint8_t buf[REP_RECORD];
     read_tokens(s);
     read_why(s);
+    prune(s);
     for (unsigned i = 0; i < PEOPLE; i++)
         for (uint64_t seq = 0; seq < 2 * ROUNDS; seq++) {
             for (int how = REP_SEEK_BELOW; how <= REP_SEEK_FROM; how++)

@@ -69,6 +69,7 @@ bool scenario_relay_dies_8(const struct scenario_args *args, struct scenario_res
 bool scenario_fair_relay(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_privacy(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_privacy_apart(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_pruning(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_same_run(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_correlation(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fairness(const struct scenario_args *args, struct scenario_result *ret);

@@ -1,7 +1,7 @@
 /*
  * culvert-ledger: the bandwidth ledger for people who audit. What it shows are
  * public rows and our own pending counts, never the private accounts of
- * clients. Only import adds rows, only prune removes some.
+ * clients. Only import adds rows, only prune removes some (a node prunes by itself).
  */
 #include <argp.h>
 #include <errno.h>
@@ -63,7 +63,7 @@ static const struct argp_option options[] = {
     {"seconds", KEY_SECONDS, "N", 0, "watch: for so long (default: until interrupted)", 0},
     {"fakes", KEY_FAKES, "N", 0, "simulate-sybil: how many (default 100)", 0},
     {"shape", KEY_SHAPE, "NAME", 0, "simulate-sybil: star (default), cycle or clique", 0},
-    {"before", KEY_BEFORE, "EPOCH", 0, "prune: half-blocks of earlier epochs", 0},
+    {"before", KEY_BEFORE, "EPOCH", 0, "prune: superfluous half-blocks of earlier epochs", 0},
     {0},
 };
 
@@ -86,7 +86,7 @@ static const char doc[] =
     "  html           one page that loads nothing: graph over time, charts, scores\n"
     "  export         half-blocks or agreed rows, in five formats\n"
     "  import         half-blocks of an export (--ndjson), or rows (--csv)\n"
-    "  prune          removes half-blocks of others that later ones make superfluous\n"
+    "  prune          removes what a node would remove 32 epochs later (--before)\n"
     "  watch          half-blocks as they are added\n"
     "  privacy-check  amounts, times, columns and accounts that tell too much\n"
     "\n"

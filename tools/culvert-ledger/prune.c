@@ -1,72 +1,77 @@
 /*
- * culvert-ledger prune: half-blocks of others about others that a later pair of
- * half-blocks has made superfluous, since claims are cumulative. Every agreed
- * row stays provable, our own half-blocks and those about us stay, and so do
- * proofs, proposals nobody answered and the newest half-block of every chain.
- * What is gone cannot contradict a forgery any more.
+ * culvert-ledger prune: what a node does by itself once an epoch (reputation/prune.h), now
+ * and up to an epoch that is named, and the file written anew.
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "culvert-ledger/print.h"
 #include "culvert-ledger/show.h"
+#include "reputation/prune.h"
+#include "reputation/store_sqlite.h"
 
-/* Agreed pairs of half-blocks with what they say each way, lower row id first. */
-#define PRUNE                                                                                      \
-    "CREATE TEMP TABLE agreed AS SELECT p.owner AS a, p.seq AS a_seq, g.owner AS b, "              \
-    "g.seq AS b_seq, p.epoch AS epoch, min(p.owner, g.owner) AS low, "                             \
-    "max(p.owner, g.owner) AS high, "                                                              \
-    "CASE WHEN p.owner < g.owner THEN min(p.given, g.taken) ELSE min(p.taken, g.given) END "       \
-    "AS up, "                                                                                      \
-    "CASE WHEN p.owner < g.owner THEN min(p.taken, g.given) ELSE min(p.given, g.taken) END "       \
-    "AS down FROM block p JOIN block g ON g.owner = p.peer AND g.peer = p.owner AND g.type = 2 "   \
-    "AND g.peer_seq = p.seq AND g.peer_hash = p.hash WHERE p.type = 1 AND NOT EXISTS("             \
-    "SELECT 1 FROM peer x JOIN meta m ON m.value = x.pk AND m.name = 'identity' "                  \
-    "WHERE x.id IN (p.owner, g.owner));"                                                           \
-    "CREATE INDEX temp.agreed_pair ON agreed(low, high);"                                          \
-    "CREATE TEMP TABLE gone AS SELECT o.* FROM agreed o WHERE o.epoch < %u AND EXISTS("            \
-    "SELECT 1 FROM agreed n WHERE n.low = o.low AND n.high = o.high AND n.up >= o.up AND "         \
-    "n.down >= o.down AND (n.up, n.down, n.a, n.a_seq) > (o.up, o.down, o.a, o.a_seq));"           \
-    "CREATE TEMP TABLE head AS SELECT owner, max(seq) AS seq FROM block WHERE type < 3 "           \
-    "GROUP BY owner;"                                                                              \
-    "DELETE FROM block WHERE (owner, seq) IN (SELECT a, a_seq FROM gone UNION "                    \
-    "SELECT b, b_seq FROM gone) AND (owner, seq) NOT IN (SELECT owner, seq FROM head);"            \
-    "INSERT INTO meta(name, value) VALUES('pruned', x'%08x') ON CONFLICT(name) DO UPDATE SET "     \
-    "value = max(value, excluded.value);"
+enum { STEP = 4096 };
 
-__attribute__((noreturn)) static void fail(sqlite3 *db, const char *path) {
-    int rc = sqlite3_errcode(db);
-    if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
+__attribute__((noreturn)) static void fail(const char *path, enum cv_err err, const char *why) {
+    if (err == CV_ERR_CORRUPT)
+        ledger_die(LEDGER_NOT_ONE, "%s: damaged (%s); restore a backup", path, why);
+    if (access(path, W_OK) == 0 && err == CV_ERR_STORE)
         ledger_die(LEDGER_NO_FILE, "%s: in use; stop the node first", path);
-    if (rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
-        ledger_die(LEDGER_NOT_ONE, "%s: damaged (%s); restore a backup", path, sqlite3_errmsg(db));
-    ledger_die(LEDGER_NO_FILE, "%s: cannot be written: %s", path, sqlite3_errmsg(db));
+    ledger_die(LEDGER_NO_FILE, "%s: cannot be written: %s", path, why);
+}
+
+/* All of it or nothing. */
+static enum cv_err prune(const struct rep_store *s, struct rep_prune *p) {
+    enum cv_err err = s->begin(s->ctx, (int64_t)time(NULL));
+    while (!err && !p->done)
+        err = rep_prune_step(s, p, STEP);
+    return err ? err : s->commit(s->ctx);
+}
+
+/* What was removed is not to be read in free pages, and the file gets smaller. */
+static void write_anew(const char *path) {
+    sqlite3 *db = NULL;
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK ||
+        sqlite3_exec(db, "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL) != SQLITE_OK)
+        fail(path, sqlite3_errcode(db) == SQLITE_BUSY ? CV_ERR_STORE : CV_ERR_FULL,
+             sqlite3_errmsg(db));
+    sqlite3_close(db);
 }
 
 int ledger_prune(const char *path, const struct ledger_request *q) {
     struct ledger_file f;
-    sqlite3 *db = NULL;
+    struct rep_store_sqlite *file = NULL;
+    struct rep_prune p = {.before = q->before};
+    uint8_t network_id[REP_NETWORK_ID];
+    char why[1024];
     if (!q->has_before)
         ledger_die(LEDGER_USAGE, "prune: give --before EPOCH (culvert-ledger stats tells epochs)");
     ledger_open(&f, path); /* says what is wrong with it */
+    int64_t newest = ledger_number(&f, "SELECT ifnull(max(epoch), 0) FROM block");
+    if (q->before > newest) /* it never falls again, and would hide what is to come */
+        ledger_die(LEDGER_USAGE,
+                   "prune: --before %" PRIu32
+                   " is in the future of this file: its newest half-block "
+                   "is of epoch %" PRId64 "; name that epoch or an earlier one",
+                   q->before, newest);
     int64_t had = ledger_number(&f, "SELECT count(*) FROM block");
+    memcpy(p.me, f.identity, CV_KEY);
+    memcpy(network_id, f.network_id, REP_NETWORK_ID);
     ledger_close(&f);
-    char *sql = sqlite3_mprintf("BEGIN EXCLUSIVE;" PRUNE "COMMIT;", q->before, q->before);
-    if (!sql || sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
-        fail(db, path);
-    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    /* Deleted rows are not to be read in freed pages: VACUUM writes it anew. */
-    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(db, "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL) != SQLITE_OK)
-        fail(db, path);
-    sqlite3_free(sql);
-    sqlite3_close(db);
-    ledger_open(&f, path);
-    int64_t have = ledger_number(&f, "SELECT count(*) FROM block");
-    ledger_close(&f);
+    enum cv_err err =
+        rep_store_sqlite_open(path, network_id, p.me, REP_SQLITE_FULL, &file, why, sizeof why);
+    if (err)
+        fail(path, err, why);
+    rep_store_sqlite_bulk(file);
+    err = prune(rep_store_sqlite_ops(file), &p);
+    rep_store_sqlite_close(file);
+    if (err)
+        fail(path, err, cv_strerror(err));
+    write_anew(path);
+    int64_t have = had - (int64_t)p.removed;
     if (q->json) {
         json_t *o = json_object();
         json_object_set_new(o, "removed", json_integer(had - have));

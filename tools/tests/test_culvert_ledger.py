@@ -239,9 +239,12 @@ def check_prune(db, folder, me):
     last = value(db, 'stats')['last_epoch']
     expect(value(path, 'prune', '--before', '0') == {'removed': 0, 'left': 60}, 'prune: nothing so old')
     rows, rank = value(path, 'export')['rows'], value(path, 'rank')
+    expect(run('--db', path, 'prune', '--before', str(last + 1)) ==
+           (2, '', f'culvert-ledger: prune: --before {last + 1} is in the future of this file: its newest '
+            f'half-block is of epoch {last}; name that epoch or an earlier one\n'), 'prune: the future')
     got = value(path, 'prune', '--before', str(last))
-    # Three relays besides ours: three pairs of four older epochs, two halves each.
-    expect(got == {'removed': 24, 'left': 36}, f'prune: {got}')
+    # Three relays besides ours: three pairs, of four older epochs all but the newest, two halves each.
+    expect(got == {'removed': 18, 'left': 42}, f'prune: {got}')
     expect(value(path, 'export')['rows'] == rows and value(path, 'rank') == rank, 'prune: rows stay')
     expect(value(path, 'verify', '--deep')['ok'], 'prune: rows stay provable')
     expect(value(path, 'chain', me) == value(db, 'chain', me), 'prune: ours stays')
@@ -633,7 +636,7 @@ def check_lines(db, folder, me):
         (['--db', empty, 'stats'], 4, f'{empty}: not a culvert ledger; name one with --db'),
         (['--db', foreign, 'peers'], 4, f'{foreign}: not a culvert ledger; name one with --db'),
         (['--db', newer, 'verify'], 5,
-         f'{newer}: written by a newer version of culvert (schema 7, this one knows up to 5); '
+         f'{newer}: written by a newer version of culvert (schema 7, this one knows up to 6); '
          "use that version's culvert-ledger"),
         (['--db', headless, 'stats'], 4,
          f'{headless}: damaged (no such table: meta); restore a backup'),

@@ -452,40 +452,41 @@ Test(rep_chain, old_octets_stay_old_in_any_order) {
     }
 }
 
-static enum cv_err pruned_at_50(void *ctx, uint32_t *ret) {
-    (void)ctx;
-    *ret = 50;
-    return CV_ERR_OK;
-}
-
 /* The second of three agreements comes last, with proposals that nobody answered around it, or
- * with the first one pruned. */
+ * with the first one unknown to a ledger that was pruned. */
 Test(rep_chain, a_late_agreement_never_makes_more_recent_nor_takes_what_was_old) {
     enum { K = 1 << 20, OPEN = 8 };
     static const struct {
         const char *name;
         unsigned open_below, open_above; /* proposals that nobody answered */
-        bool first, pruned, damaged;
+        bool first, damaged;
+        uint32_t pruned;
         uint64_t want;
+        uint32_t all; /* pruned when also the newest went */
     } rows[] = {
         /* What was agreed as of epochs 100, 108 and 116, as it counts in 116. */
-        {"nothing between", 0, 0, true, false, false, K / 16 + K / 4 + K},
-        {"7 without an answer", 7, 7, true, false, false, K / 16 + K / 4 + K},
-        {"8 of them above", 0, OPEN, true, false, false, K / 16 + K / 4 + K},
-        {"8 of them below", OPEN, 0, true, false, false, K / 16 + K + K},
-        {"8 of them on both sides", OPEN, OPEN, true, false, false, K / 16 + K + K},
-        {"pruned below", 0, 0, false, true, false, K / 16 + K + K},
-        {"less is recent than was counted", 0, 0, true, false, true, 10},
+        {"nothing between", 0, 0, true, false, 0, K / 16 + K / 4 + K, 0},
+        {"7 without an answer", 7, 7, true, false, 0, K / 16 + K / 4 + K, 0},
+        {"8 of them above", 0, OPEN, true, false, 0, K / 16 + K / 4 + K, 0},
+        {"8 of them below", OPEN, 0, true, false, 0, K / 16 + K + K, 0},
+        {"8 of them on both sides", OPEN, OPEN, true, false, 0, K / 16 + K + K, 0},
+        {"less is recent than was counted", 0, 0, true, true, 0, 10, 0},
+        /* Pruned, and all of these are new to it: 2 K as of 108. */
+        {"pruned long before", 0, 0, false, false, 50, K / 2 + K, 0},
+        {"pruned up to the newest", 0, 0, false, false, 116, K / 2 + K, 0},
+        /* It was here, and is back: the sum was counted with the first as of 100. */
+        {"pruned since", 0, 0, true, false, 117, K / 16 + K + K, 0},
+        {"pruned since, 8 of them above", 0, OPEN, true, false, 117, K / 16 + K + K, 0},
+        {"pruned since by what left none", 0, 0, false, false, 109, UINT64_C(3) * K, 109},
+        {"by what left none, and this is younger", 0, 0, false, false, 109, K / 2 + K, 108},
+        {"pruned in the future", 0, 0, true, false, 500, K / 16 + K / 4 + K, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct rep_record p[3], g[3], open[2 * OPEN], last;
         struct rep_chain_result res;
-        struct rep_edge e = {.octets = K, .recent = K, .epoch = 100};
+        struct rep_edge e;
         unsigned n = 0;
         begin();
-        struct rep_store pruning = *store;
-        if (rows[i].pruned)
-            pruning.pruned_before = pruned_at_50;
         for (unsigned j = 0; j < 3; j++) {
             p[j] = proposal(&people[0], &people[1], j ? &last : NULL, (j + 1) * K, 0);
             p[j].epoch = 100 + 8 * j;
@@ -495,20 +496,18 @@ Test(rep_chain, a_late_agreement_never_makes_more_recent_nor_takes_what_was_old)
             for (unsigned k = j == 2 ? 0 : j ? rows[i].open_above : rows[i].open_below; k > 0; k--)
                 last = open[n++] = proposal(&people[0], &people[1], &last, last.given, last.taken);
         }
-        memcpy(e.giver, people[0].public_key, CV_KEY);
-        memcpy(e.taker, people[1].public_key, CV_KEY);
-        if (!rows[i].first)
-            store->edge_put(store->ctx, &e);
+        cr_assert_eq(store->prune_put(store->ctx, rows[i].pruned), CV_ERR_OK);
+        rep_store_memory_pruned_all(memory, rows[i].all);
         for (unsigned j = rows[i].first ? 0 : 2; j < 3; j += 2) {
             cr_expect_eq(add(&p[j], &res), CV_ERR_OK);
             cr_expect_eq(add(&g[j], &res), CV_ERR_OK);
         }
         for (unsigned j = 0; j < n; j++)
             cr_expect_eq(add(&open[j], &res), CV_ERR_OK);
-        cr_assert_eq(store->edge_get(store->ctx, e.giver, e.taker, &e), CV_ERR_OK);
+        cr_assert_eq(store->edge_get(store->ctx, people[0].public_key, people[1].public_key, &e),
+                     CV_ERR_OK);
         e.recent = rows[i].damaged ? 10 : e.recent;
         store->edge_put(store->ctx, &e);
-        store = &pruning;
         cr_expect_eq(add(&p[1], &res), CV_ERR_OK);
         cr_expect_eq(add(&g[1], &res), CV_ERR_OK);
         cr_assert_eq(store->edge_get(store->ctx, e.giver, e.taker, &e), CV_ERR_OK);

@@ -18,6 +18,7 @@
 #include "crypto/rng_seeded.h"
 #include "reputation/store_memory.h"
 #include "reputation/store_sqlite.h"
+#include "reputation/tests/version_5.h"
 #include "support/folder.h"
 
 CV_SUITE(rep_store_sqlite);
@@ -103,6 +104,19 @@ struct both {
     struct cv_rng rng;
 };
 
+/* Of those that have half-blocks. */
+static enum cv_err owner_next(const struct rep_store *s, const uint8_t *after,
+                              uint8_t ret[CV_KEY]) {
+    struct rep_record r;
+    enum cv_err err;
+    while (!(err = s->owner_next(s->ctx, after, ret))) {
+        if (s->block_seek(s->ctx, ret, NULL, 0, REP_SEEK_FROM, &r) == CV_ERR_OK)
+            break;
+        after = ret;
+    }
+    return err;
+}
+
 static void blocks(struct both *t, unsigned step) {
     struct rep_record r = random_record(&t->rng), x, y;
     const struct rep_store *a = t->a, *b = t->b;
@@ -119,6 +133,21 @@ static void blocks(struct both *t, unsigned step) {
              b->block_seek(b->ctx, r.peer, NULL, seq, (enum rep_seek)how, &y), &x, &y, sizeof x);
     }
     SAME(a->block_answer(a->ctx, &r, &x), b->block_answer(b->ctx, &r, &y), &x, &y, sizeof x);
+    SAME(owner_next(a, seq ? r.owner : NULL, x.owner), owner_next(b, seq ? r.owner : NULL, y.owner),
+         x.owner, y.owner, CV_KEY);
+    uint32_t before = (uint32_t)cv_rng_below(&t->rng, 1000), c, d;
+    if (cv_rng_below(&t->rng, 8) == 0)
+        SAME(a->block_del(a->ctx, r.owner, seq), b->block_del(b->ctx, r.owner, seq), a, b, 0);
+    if (cv_rng_below(&t->rng, 8) == 0)
+        SAME(a->prune_put(a->ctx, before), b->prune_put(b->ctx, before), a, b, 0);
+    SAME(a->pruned_before(a->ctx, &c, &(uint32_t){0}), b->pruned_before(b->ctx, &d, &(uint32_t){0}),
+         &c, &d, sizeof c);
+    uint64_t whole_a, whole_b;
+    if (cv_rng_below(&t->rng, 4) == 0)
+        SAME(a->whole_put(a->ctx, r.owner, seq + 1), b->whole_put(b->ctx, r.owner, seq + 1), a, b,
+             0);
+    SAME(a->whole_get(a->ctx, r.peer, &whole_a), b->whole_get(b->ctx, r.peer, &whole_b), &whole_a,
+         &whole_b, sizeof whole_a);
 }
 
 static int by_octets(const void *a, const void *b) {
@@ -381,12 +410,12 @@ static void a_folder(const char *path) {
     cr_assert_eq(mkdir(path, 0700), 0);
 }
 
-static_assert(REP_SQLITE_VERSION == 5, "and NEWEST below");
+static_assert(REP_SQLITE_VERSION == 6, "and NEWEST below");
 
 /* clang-format off */
 #define STR_(x) #x
 #define STR(x)  STR_(x)
-#define NEWEST  5
+#define NEWEST  6
 
 static const struct {
     const char *name;
@@ -642,6 +671,58 @@ Test(rep_store_sqlite, a_full_disk_loses_nothing_that_was_committed) {
     remove_all();
 }
 
+/* A relay that only others' half-blocks name has none: a call does not look for one that has. */
+Test(rep_store_sqlite, the_next_owner_is_one_look_away) {
+    char path[300];
+    uint8_t next[CV_KEY];
+    struct cv_rng_seeded dice;
+    cv_rng_seeded_init(&dice, 9);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    struct rep_record r = random_record(&rng), named;
+    struct rep_store_sqlite *s = open_store(path_of("named.db", path));
+    const struct rep_store *ops = rep_store_sqlite_ops(s);
+    memset(r.owner, 9, CV_KEY);
+    memset(r.peer, 5, CV_KEY);
+    cr_assert_eq(ops->begin(ops->ctx, 0), CV_ERR_OK);
+    cr_assert_eq(ops->block_put(ops->ctx, &r), CV_ERR_OK);
+    cr_assert_eq(ops->owner_next(ops->ctx, NULL, next), CV_ERR_OK);
+    cr_expect_arr_eq(next, r.peer, CV_KEY);
+    cr_expect_eq(ops->block_seek(ops->ctx, next, NULL, 0, REP_SEEK_FROM, &named), CV_ERR_NOENT);
+    cr_assert_eq(ops->owner_next(ops->ctx, next, next), CV_ERR_OK);
+    cr_expect_arr_eq(next, r.owner, CV_KEY);
+    cr_expect_eq(ops->owner_next(ops->ctx, next, next), CV_ERR_NOENT);
+    ops->rollback(ops->ctx);
+    rep_store_sqlite_close(s);
+    remove_all();
+}
+
+/* While much is written the newest half-block of a chain is remembered; not when it was removed. */
+Test(rep_store_sqlite, what_was_removed_is_not_remembered) {
+    char path[300];
+    struct cv_rng_seeded dice;
+    cv_rng_seeded_init(&dice, 11);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    struct rep_record r, at;
+    struct rep_store_sqlite *s = open_store(path_of("bulk.db", path));
+    const struct rep_store *ops = rep_store_sqlite_ops(s);
+    rep_store_sqlite_bulk(s);
+    do
+        r = random_record(&rng);
+    while (r.seq < 2);
+    cr_assert_eq(ops->begin(ops->ctx, 0), CV_ERR_OK);
+    cr_assert_eq(ops->block_put(ops->ctx, &r), CV_ERR_OK);
+    cr_assert_eq(ops->block_del(ops->ctx, r.owner, r.seq), CV_ERR_OK);
+    cr_assert_eq(ops->block_seek(ops->ctx, r.owner, NULL, 1, REP_SEEK_FROM, &at), CV_ERR_NOENT);
+    cr_assert_eq(ops->block_put(ops->ctx, &r), CV_ERR_OK);
+    cr_assert_eq(ops->block_get(ops->ctx, r.owner, r.seq, &at), CV_ERR_OK);
+    cr_assert_eq(ops->block_del(ops->ctx, r.owner, r.seq), CV_ERR_OK);
+    cr_expect_eq(ops->block_get(ops->ctx, r.owner, r.seq, &at), CV_ERR_NOENT);
+    cr_expect_eq(ops->block_del(ops->ctx, r.owner, r.seq), CV_ERR_NOENT);
+    ops->rollback(ops->ctx);
+    rep_store_sqlite_close(s);
+    remove_all();
+}
+
 /* A file of version 1 has no names; opening it brings it up to date. */
 Test(rep_store_sqlite, names_and_files_of_version_1) {
     char path[300];
@@ -650,7 +731,7 @@ Test(rep_store_sqlite, names_and_files_of_version_1) {
     key(2, b);
     rep_store_sqlite_close(open_store(path_of("names.db", path)));
     sql(path, "DROP TABLE name; DROP TABLE issued; DROP TABLE spent; DROP TABLE purse;"
-              "DROP TABLE why; DROP INDEX block_heir;"
+              "DROP TABLE why; DROP INDEX block_heir; DROP TABLE whole; DROP TABLE pruned_5;"
               "PRAGMA user_version=1");
     for (unsigned round = 0; round < 2; round++) {
         struct rep_store_sqlite *s = open_store(path);
@@ -664,4 +745,119 @@ Test(rep_store_sqlite, names_and_files_of_version_1) {
         cr_expect_eq(ops->commit(ops->ctx), CV_ERR_OK);
         rep_store_sqlite_close(s);
     }
+}
+
+/* Rows of every kind, as random as those of same_as_memory. */
+static void make_rows(const char *path) {
+    struct cv_rng_seeded dice;
+    cv_crypto_init();
+    cv_rng_seeded_init(&dice, 14);
+    struct rep_store_sqlite *file = open_store(path);
+    struct rep_store_memory *memory = rep_store_memory_new();
+    struct both t = {.a = rep_store_sqlite_ops(file),
+                     .b = rep_store_memory_ops(memory),
+                     .rng = cv_rng_seeded(&dice)};
+    cr_assert_eq(t.a->begin(t.a->ctx, 86400), CV_ERR_OK);
+    cr_assert_eq(t.b->begin(t.b->ctx, 86400), CV_ERR_OK);
+    for (unsigned step = 0; step < 400;) {
+        blocks(&t, step++);
+        edges(&t, step++);
+        pendings(&t, step++);
+        accounts(&t, step++);
+        forgers(&t, step++);
+        tokens(&t, step++);
+        whys(&t, step++);
+    }
+    cr_assert_eq(rep_store_sqlite_name(file, (uint8_t[CV_KEY]){1}, "alice", 5), CV_ERR_OK);
+    cr_assert_eq(t.a->commit(t.a->ctx), CV_ERR_OK);
+    rep_store_sqlite_close(file);
+    rep_store_memory_free(memory);
+}
+
+static const char *const kinds[] = {"meta",  "peer", "block",  "edge",  "fork",  "link", "account",
+                                    "score", "name", "issued", "spent", "purse", "why"};
+
+/* A file of version 5, that `culvert-ledger prune` had pruned or had not: opening it keeps every
+ * row, knows of nothing how far it is whole, and of what may be gone altogether. */
+Test(rep_store_sqlite, a_file_of_version_5_keeps_all_that_it_had) {
+    static const struct {
+        const char *pruned;
+        uint32_t before, all; /* all 1: the newest row and one more, it says the future */
+    } rows[] = {{NULL, 0, 0}, {"00000032", 50, 50}, {"ffffffff", UINT32_MAX, 1}};
+    char now[300], path[300], wal[320];
+    make_rows(path_of("now.db", now));
+    uint32_t newest = (uint32_t)version_5_number(now, "SELECT max(epoch) FROM edge");
+    cr_assert(newest > 50 && newest < UINT32_MAX - 1, "%u", newest);
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        version_5_make(path_of("five.db", path), now, rows[i].pruned);
+        char *had = version_5_text(path);
+        for (unsigned k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+            char query[64];
+            snprintf(query, sizeof query, "SELECT count(*) FROM %s", kinds[k]);
+            cr_expect_gt(version_5_number(path, query), 0, "%s", query);
+        }
+        for (unsigned round = 0; round < 2; round++) {
+            struct rep_store_sqlite *s = open_store(path);
+            const struct rep_store *ops = rep_store_sqlite_ops(s);
+            uint32_t before = 7, all = 7;
+            uint64_t whole;
+            cr_assert_eq(ops->pruned_before(ops->ctx, &before, &all), CV_ERR_OK);
+            cr_expect_eq(before, rows[i].before);
+            cr_expect_eq(all, rows[i].all == 1 ? newest + 1 : rows[i].all, "%u: %u", i, all);
+            for (unsigned who = 0; who < PEOPLE; who++) {
+                uint8_t owner[CV_KEY];
+                key(who, owner);
+                cr_assert_eq(ops->whole_get(ops->ctx, owner, &whole), CV_ERR_OK);
+                cr_expect_eq(whole, 0);
+            }
+            if (round) { /* what is pruned from now on changes nothing of this */
+                cr_assert_eq(ops->begin(ops->ctx, 0), CV_ERR_OK);
+                cr_assert_eq(ops->prune_put(ops->ctx, 60), CV_ERR_OK);
+                cr_assert_eq(ops->pruned_before(ops->ctx, &before, &all), CV_ERR_OK);
+                cr_expect_eq(before, rows[i].before > 60 ? rows[i].before : 60);
+                cr_expect_eq(all, rows[i].all == 1 ? newest + 1 : rows[i].all);
+                ops->rollback(ops->ctx);
+            }
+            rep_store_sqlite_close(s);
+            char *has = version_5_text(path);
+            cr_expect_str_eq(has, had, "opened %u times", round + 1);
+            free(has);
+            cr_expect_eq(version_5_number(path, "PRAGMA user_version"), REP_SQLITE_VERSION);
+        }
+        free(had);
+        unlink(path);
+        snprintf(wal, sizeof wal, "%s-wal", path);
+        unlink(wal);
+    }
+    remove_all();
+}
+
+/* Its second statement fails: then the first one has not been, and what was there is. */
+Test(rep_store_sqlite, a_migration_that_cannot_end_changes_nothing) {
+    char now[300], path[300], why[256] = "";
+    uint8_t me[CV_KEY];
+    struct rep_store_sqlite *s = NULL;
+    key(0, me);
+    make_rows(path_of("now.db", now));
+    version_5_make(path_of("five.db", path), now, "00000032");
+    char *had = version_5_text(path);
+    sql(path, "CREATE TABLE pruned_5(x)");
+    cr_expect_eq(rep_store_sqlite_open(path, network, me, REP_SQLITE_FULL, &s, why, sizeof why),
+                 CV_ERR_STORE);
+    cr_expect(strstr(why, "pruned_5") != NULL, "says '%s'", why);
+    cr_expect(s == NULL);
+    cr_expect_eq(version_5_number(path, "PRAGMA user_version"), 5);
+    cr_expect_eq(version_5_number(path, "SELECT count(*) FROM sqlite_schema WHERE name = 'whole'"),
+                 0);
+    for (unsigned round = 0; round < 2; round++) {
+        char *has = version_5_text(path);
+        cr_expect_str_eq(has, had, "%u", round);
+        free(has);
+        if (round == 0) {
+            sql(path, "DROP TABLE pruned_5");
+            rep_store_sqlite_close(open_store(path));
+        }
+    }
+    free(had);
+    remove_all();
 }
