@@ -255,11 +255,18 @@ static void check_places(const struct world *w) {
             p = tun_place_find(face->points, h->intro_key);
             if (p && p->handle == h->handle)
                 assert(h->is_intro || is_told(w, i, 0, TUN_MESSAGE_POINT, 0, h->handle));
+            /* a key has one holder, or who had it will hear that */
+            if (h->is_intro && !(p && p->handle == h->handle))
+                assert(is_told(w, i, 0, TUN_MESSAGE_POINT, 0, h->handle) ||
+                       is_told(w, 0, i, TUN_MESSAGE_POINT_MOVED, h->handle, 0));
         }
         const struct tun_link *l;
         cursor = 0;
-        while ((l = tun_handles_next(&w->t[i]->links, &cursor)) != NULL)
-            assert(l->state == TUN_STATE_OPEN || !cv_map_get(face->links, &l->handle));
+        while ((l = tun_handles_next(&w->t[i]->links, &cursor)) != NULL) {
+            uint8_t hash[CV_NOISE_HASH];
+            if (tun_link_hash(w->t[0], l->handle, hash) == CV_ERR_OK)
+                assert(l->state == TUN_STATE_OPEN && memcmp(hash, l->first_hash, sizeof hash) == 0);
+        }
     }
 }
 
@@ -301,7 +308,7 @@ static void check(struct world *w) {
 
 static void check_empty(const struct world *w) {
     const struct tun_others *face = w->t[0]->others;
-    uint32_t links = 0;
+    uint32_t links = 0, all = 0;
     for (unsigned i = 0; i < w->workers; i++) {
         const struct tunnel *t = w->t[i];
         assert(t->hops.count == 0);
@@ -317,7 +324,9 @@ static void check_empty(const struct world *w) {
         const struct tun_link *l;
         while (i && (l = tun_handles_next(&t->links, &cursor)) != NULL)
             links += l->state == TUN_STATE_OPEN;
+        all += t->links.count;
     }
+    assert(tun_counters(w->t[0])->hops == 0 && tun_counters(w->t[0])->links == all);
     assert(cv_map_count(face->points) == 0);
     assert(cv_map_count(face->cookies) == 0);
     assert(cv_map_count(face->links) == links);
@@ -475,8 +484,11 @@ static void say(struct world *w, unsigned which, uint8_t what, uint8_t more) {
     bool many = command == TUN_CMD_DATAGRAM || command == TUN_CMD_EXIT;
     unsigned hop = which & CIRCUITS ? 0 : c->onion.hops - 1;
     body(w, c->binding[hop], command, many ? 1 : what >> 4, more, &wr);
+    size_t len = cv_wr_len(&wr);
+    if (more >= 224 && !many) /* cut short */
+        len = more % 32 < len ? more % 32 : len;
     for (unsigned i = 0; i <= (many ? what >> 2 & ~3U : 0) && !wr.err; i++)
-        cell(w, c, w->circuit[which % CIRCUITS].owner, hop, command, buf, cv_wr_len(&wr));
+        cell(w, c, w->circuit[which % CIRCUITS].owner, hop, command, buf, len);
 }
 
 /* Two that want each other, so that it comes to something more often than by chance. */
@@ -517,6 +529,15 @@ static cv_handle some_link(struct world *w, uint8_t which) {
     return 0;
 }
 
+/* What is the node's business, to whichever worker has the link. */
+static void neighbour_says(struct world *w, uint8_t which) {
+    struct tunnel *t = w->t[OWNER + which % OWNERS];
+    uint32_t cursor = 0;
+    const struct tun_link *l;
+    while ((l = tun_handles_next(&t->links, &cursor)) != NULL)
+        (void)tun_link_send(t, &w->net.now, l->handle, TUN_LINKCMD_LEDGER, "other", 5);
+}
+
 static void node(struct world *w, uint8_t what, uint8_t which) {
     struct cv_endpoint to = cv_endpoint_circuit(w->open, which & 1);
     struct tunnel *face = w->t[0];
@@ -530,6 +551,8 @@ static void node(struct world *w, uint8_t what, uint8_t which) {
     case 1:
         if (link)
             (void)tun_link_send(face, &w->net.now, link, TUN_LINKCMD_LEDGER, "half", 4);
+        if (what & 8)
+            neighbour_says(w, which);
         break;
     case 2:
         if (link)
