@@ -18,6 +18,7 @@
 
 #include "crypto/hash.h"
 #include "crypto/rng_seeded.h"
+#include "fuzz/network.h"
 #include "tunnel/bodies.h"
 #include "tunnel/core.h"
 #include "tunnel/directory.h"
@@ -30,7 +31,6 @@ enum {
     VIEWER = RELAYS,
     SEEDER,
     PARTIES,
-    SLOTS = 32,
     SWARMS = 6,
     PEERS = 64,
     ITEMS = 24,
@@ -53,7 +53,6 @@ struct party {
     struct cv_rng_seeded seed;
     struct cv_rng rng;
     enum manner manner;
-    bool deaf; /* nothing reaches it */
     /* a relay's descriptor, opened once a day */
     uint8_t raw[TUN_DESCRIPTOR_MAX];
     struct tun_descriptor desc;
@@ -68,7 +67,7 @@ struct peer {
 
 struct world {
     struct party party[PARTIES];
-    struct cv_now now;
+    struct network net;
     struct cv_rng_seeded seed;
     struct cv_rng rng;
     struct tun_swarm_secret swarm;
@@ -90,16 +89,13 @@ struct world {
     } evil[EVILS];
     struct cv_noise asked; /* of an introduction of ours */
     bool has_asked;
-    unsigned drop, served;
-    uint16_t flip_at;
-    uint8_t flip;
 };
 
 /* ---- relays ---- */
 
 static const struct tun_descriptor *descriptor(struct world *w, unsigned i, size_t *ret_len) {
     struct party *p = &w->party[i];
-    const uint8_t *raw = tun_own_descriptor(p->t, w->now.wall, ret_len);
+    const uint8_t *raw = tun_own_descriptor(p->t, w->net.now.wall, ret_len);
     if (!raw)
         return NULL;
     if (memcmp(raw, p->raw, *ret_len) != 0) {
@@ -124,7 +120,7 @@ static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_
         ret->day = d->day;
         memcpy(ret->d, d->digest, sizeof ret->d);
         memcpy(ret->link_key, d->link_key, CV_KEY);
-        memcpy(ret->onion_key, d->onion_key[tun_onion_key_newest(d->day, w->now.wall)], CV_KEY);
+        memcpy(ret->onion_key, d->onion_key[tun_onion_key_newest(d->day, w->net.now.wall)], CV_KEY);
         ret->addr[0] = d->addr[0];
         if (ret_descriptor) {
             *ret_descriptor = w->party[i].raw;
@@ -150,11 +146,11 @@ static void tell_relays(struct world *w, unsigned party) {
     size_t len;
     for (unsigned i = 0; i < RELAYS; i++)
         if (descriptor(w, i, &len))
-            (void)tun_client_show(w->party[party].t, &w->now, w->party[i].raw, len);
+            (void)tun_client_show(w->party[party].t, &w->net.now, w->party[i].raw, len);
     for (unsigned i = 0; i < RELAYS; i++) {
         const struct tun_descriptor *d = descriptor(w, i, &len);
         for (unsigned by = 0; d && by < RELAYS; by++)
-            (void)tun_directory_claim(dir, w->now.wall, d->identity, d->day, d->digest,
+            (void)tun_directory_claim(dir, w->net.now.wall, d->identity, d->day, d->digest,
                                       w->party[by].identity_secret.public_key, NULL, 0);
     }
 }
@@ -199,8 +195,8 @@ static void on_lookup(struct world *w, struct party *p, const struct tun_event *
         struct tun_body b;
         tun_body_init(&b);
         tun_result_write(&b.w, &r);
-        (void)tun_answer(p->t, &w->now, ev->request.hop, ev->request.transaction, TUN_CMD_RESULT,
-                         tun_body_data(&b), tun_body_len(&b));
+        (void)tun_answer(p->t, &w->net.now, ev->request.hop, ev->request.transaction,
+                         TUN_CMD_RESULT, tun_body_data(&b), tun_body_len(&b));
     }
 }
 
@@ -223,7 +219,7 @@ static void on_put(struct world *w, struct party *p, const struct tun_event *ev,
     struct tun_body b;
     tun_body_init(&b);
     tun_put_done_write(&b.w, &done);
-    (void)tun_answer(p->t, &w->now, ev->request.hop, ev->request.transaction, TUN_CMD_PUT_DONE,
+    (void)tun_answer(p->t, &w->net.now, ev->request.hop, ev->request.transaction, TUN_CMD_PUT_DONE,
                      tun_body_data(&b), tun_body_len(&b));
 }
 
@@ -253,12 +249,13 @@ static void peer_up(struct world *w, unsigned i, const struct tun_event *ev) {
     w->ups += is_viewers(w, i, ev->peer_up.hidden);
 }
 
-static void events(struct world *w, unsigned i) {
+static void events(void *ctx, unsigned i) {
+    struct world *w = ctx;
     struct party *p = &w->party[i];
     struct tun_event ev;
     while (tun_poll_event(p->t, &ev)) {
         if (ev.kind == TUN_EVENT_SAVE) {
-            tun_saved(p->t, &w->now, ev.save.which);
+            tun_saved(p->t, &w->net.now, ev.save.which);
         } else if (ev.kind == TUN_EVENT_REQUEST) {
             struct tun_body b;
             struct cv_rd rd =
@@ -278,84 +275,8 @@ static void events(struct world *w, unsigned i) {
             assert(memcmp(ev.datagram.buf, genuine, sizeof genuine) == 0);
         } else if (ev.kind == TUN_EVENT_NEED_CONTACTS && i >= RELAYS) {
             for (unsigned r = 0; r < RELAYS; r++)
-                (void)tun_contact(p->t, &w->now, &w->party[r].addr);
+                (void)tun_contact(p->t, &w->net.now, &w->party[r].addr);
         }
-    }
-}
-
-/* ---- the network and the clock ---- */
-
-static unsigned carry(struct world *w, unsigned from, const struct cv_run *run,
-                      const uint8_t *buf) {
-    uint8_t copy[TUN_DATAGRAM];
-    for (unsigned to = 0; to < PARTIES; to++) {
-        if (!cv_addr_equal(&run->to.addr, &w->party[to].addr) || w->party[to].deaf)
-            continue;
-        bool lost = w->drop & 1;
-        w->drop >>= 1;
-        if (lost)
-            return 1;
-        memcpy(copy, buf, sizeof copy);
-        copy[w->flip_at % TUN_DATAGRAM] ^= w->flip;
-        w->flip = 0;
-        (void)tun_on_datagram(w->party[to].t, &w->now, &w->party[from].addr, copy, sizeof copy);
-        events(w, to);
-    }
-    return 1;
-}
-
-/* Everything that waits, once around; how much it was. */
-static unsigned turn(struct world *w) {
-    static uint8_t arena[SLOTS * TUN_DATAGRAM];
-    static struct cv_run runs[SLOTS];
-    unsigned n = 0;
-    for (unsigned i = 0; i < PARTIES; i++) {
-        struct cv_batch b = cv_batch_init(arena, SLOTS, TUN_DATAGRAM, 0, runs, SLOTS);
-        (void)tun_poll_transmit(w->party[i].t, &w->now, &b);
-        for (uint32_t r = 0; r < b.runs_used; r++)
-            for (uint16_t k = 0; k < b.runs[r].count; k++)
-                n += carry(w, i, &b.runs[r], cv_batch_at(&b, &b.runs[r], k));
-    }
-    return n;
-}
-
-static void serve(struct world *w) {
-    w->served++;
-    for (unsigned i = 0; i < PARTIES; i++) {
-        struct tunnel *t = w->party[i].t;
-        for (unsigned k = 0; k < 6 && tun_next_timeout(t) <= w->now.mono; k++) {
-            tun_on_timeout(t, &w->now);
-            events(w, i);
-            turn(w);
-        }
-        assert(tun_next_timeout(t) > w->now.mono);
-    }
-}
-
-static cv_usec due(const struct world *w) {
-    cv_usec at = CV_USEC_NEVER;
-    for (unsigned i = 0; i < PARTIES; i++)
-        at = cv_usec_min(at, tun_next_timeout(w->party[i].t));
-    return at;
-}
-
-/* Until all is quiet at this instant. */
-static void settle(struct world *w) {
-    serve(w);
-    for (unsigned i = 0; i < 32 && turn(w) && w->served < SERVED; i++)
-        serve(w);
-}
-
-typedef bool until(const struct world *w);
-
-static void run(struct world *w, cv_usec time, until *met) {
-    cv_usec end = w->now.mono + time;
-    settle(w);
-    while (w->now.mono < end && w->served < SERVED && !(met && met(w))) {
-        cv_usec at = cv_usec_min(due(w), end);
-        /* a network is never quicker than this, and what is due within it is served at once */
-        w->now.mono = at > w->now.mono + CV_MSEC(1) ? at : w->now.mono + CV_MSEC(1);
-        settle(w);
     }
 }
 
@@ -398,7 +319,7 @@ static void say(struct world *w, unsigned party, cv_handle c, unsigned index, ui
     struct party *r;
     struct tun_hop *h = hop_of(w, party, c, index, &r);
     if (h && len <= TUN_BACKWARD_MAX)
-        (void)tun_hop_send(r->t, &w->now, h, command, body, len);
+        (void)tun_hop_send(r->t, &w->net.now, h, command, body, len);
 }
 
 static void say_last(struct world *w, unsigned party, cv_handle c, uint8_t command,
@@ -460,7 +381,7 @@ static void contact(struct world *w, struct cv_rd *r, struct tun_contact *ret) {
     if (what & 128)
         memset(ret->service, 0, sizeof ret->service); /* no key */
     ret->effort = more & 8 ? more >> 4 : 0;
-    ret->expiry = (uint32_t)(w->now.wall + (more & 16 ? 100 : 3000) - (more & 32 ? 200 : 0));
+    ret->expiry = (uint32_t)(w->net.now.wall + (more & 16 ? 100 : 3000) - (more & 32 ? 200 : 0));
 }
 
 static void slot(struct world *w, struct cv_rd *r) {
@@ -468,8 +389,8 @@ static void slot(struct world *w, struct cv_rd *r) {
     struct tun_period_secret keys;
     struct cv_ed25519_secret key;
     struct tun_slot s = {.count = (uint8_t)(how % (TUN_SLOT_CONTACTS + 1))};
-    struct tun_item item = {.seq = how & 16 ? 1 : w->now.wall};
-    uint32_t period = tun_swarm_period(&w->swarm, w->now.wall) - (how >> 7);
+    struct tun_item item = {.seq = how & 16 ? 1 : w->net.now.wall};
+    uint32_t period = tun_swarm_period(&w->swarm, w->net.now.wall) - (how >> 7);
     tun_period_derive(&keys, &w->swarm, period);
     tun_slot_key(&key, &w->swarm, period, j % (TUN_SLOT_POINTER + 1));
     for (unsigned i = 0; i < s.count; i++)
@@ -646,9 +567,9 @@ static void answer(struct world *w, struct cv_rd *r) {
         return;
     for (unsigned i = 0; i < 60 && !a; i++) { /* until it is asked, or for long enough */
         a = question(w, party, of[(who >> 1 & 15) % sizeof of], &c);
-        if (!a && !turn(w))
-            w->now.mono += CV_MSEC(5);
-        serve(w);
+        if (!a && !network_turn(&w->net))
+            w->net.now.mono += CV_MSEC(5);
+        network_serve(&w->net);
     }
     struct tun_body b;
     tun_body_init(&b);
@@ -685,11 +606,11 @@ static void hostile_relay(struct world *w, uint8_t what, uint8_t which) {
     struct tun_hop *h = c ? hop_of(w, party, c->handle, what >> 3 & 3, &r) : NULL;
     switch (what % 8) {
     case 0:
-        r->deaf = true;
+        w->net.end[r - w->party].deaf = true;
         break;
     case 1:
         for (unsigned i = 0; i < RELAYS; i++)
-            w->party[i].deaf = false;
+            w->net.end[i].deaf = false;
         break;
     case 2:
         w->party[which % RELAYS].manner = (enum manner)((what >> 3) % MANNERS);
@@ -707,7 +628,7 @@ static void hostile_relay(struct world *w, uint8_t what, uint8_t which) {
             what & 8 ? TUN_RELAY_INTRO : TUN_RELAY_RENDEZVOUS;
         break;
     case 6:
-        tun_hops_end(w->party[which % RELAYS].t, &w->now, 0);
+        tun_hops_end(w->party[which % RELAYS].t, &w->net.now, 0);
         break;
     default:
         tun_drain(w->party[which % RELAYS].t, what & 8);
@@ -730,7 +651,7 @@ static void swarm_close(struct world *w, struct swarm *s) {
     if (!s->handle || tun_hidden_info(w->party[s->party].t, s->handle, &info))
         return;
     w->proofs += info.introductions;
-    tun_hidden_close(w->party[s->party].t, &w->now, s->handle);
+    tun_hidden_close(w->party[s->party].t, &w->net.now, s->handle);
     assert(tun_hidden_info(w->party[s->party].t, s->handle, &info) == CV_ERR_NOENT);
     forget(w, s);
     s->handle = 0;
@@ -747,12 +668,12 @@ static void swarm_open(struct world *w, unsigned at, unsigned party, uint8_t kin
     *s = (struct swarm){.party = party};
     enum cv_err err = CV_ERR_OK;
     if (kind == VIEWS)
-        err = tun_hidden_view(t, &w->now, what, strlen(what), NULL, &s->handle);
+        err = tun_hidden_view(t, &w->net.now, what, strlen(what), NULL, &s->handle);
     else if (kind == SHARES || kind == SHARES_TOO)
-        err =
-            tun_hidden_share(t, &w->now, what, strlen(what), NULL, kind == SHARES_TOO, &s->handle);
+        err = tun_hidden_share(t, &w->net.now, what, strlen(what), NULL, kind == SHARES_TOO,
+                               &s->handle);
     else
-        err = tun_hidden_point(t, &w->now, what, strlen(what), NULL,
+        err = tun_hidden_point(t, &w->net.now, what, strlen(what), NULL,
                                kind == WRITES ? pointer : NULL, &s->handle);
     assert(!err);
 }
@@ -763,10 +684,10 @@ static void names(struct world *w, const struct peer *p, struct cv_rd *r) {
     struct tun_contact c;
     contact(w, r, &c);
     tun_contact_write(octets, &c);
-    unsigned n = tun_hidden_tell(w->party[p->party].t, &w->now, &p->endpoint, told);
+    unsigned n = tun_hidden_tell(w->party[p->party].t, &w->net.now, &p->endpoint, told);
     assert(n <= TUN_TELL_CONTACTS);
-    tun_hidden_told(w->party[p->party].t, &w->now, &p->endpoint,
-                    tun_swarm_period(&w->swarm, w->now.wall) - (how & 1), octets,
+    tun_hidden_told(w->party[p->party].t, &w->net.now, &p->endpoint,
+                    tun_swarm_period(&w->swarm, w->net.now.wall) - (how & 1), octets,
                     sizeof octets - (how >> 7));
 }
 
@@ -788,14 +709,14 @@ static void node(struct world *w, struct cv_rd *r) {
         (void)tun_hidden_pace(t, s->handle, what & 16 ? 3 : 2);
         break;
     case 3:
-        tun_hidden_starves(t, &w->now, s->handle);
+        tun_hidden_starves(t, &w->net.now, s->handle);
         break;
     case 4:
         if (p) {
             unsigned party = p->party;
             struct cv_endpoint endpoint = p->endpoint;
             peer_gone(w, (unsigned)(p - w->peer));
-            tun_hidden_drop(w->party[party].t, &w->now, &endpoint);
+            tun_hidden_drop(w->party[party].t, &w->net.now, &endpoint);
         }
         break;
     case 5:
@@ -804,16 +725,17 @@ static void node(struct world *w, struct cv_rd *r) {
         break;
     case 6:
         for (unsigned i = 0; p && i <= which >> 4; i++)
-            (void)tun_send(w->party[p->party].t, &w->now, &p->endpoint, genuine, sizeof genuine);
+            (void)tun_send(w->party[p->party].t, &w->net.now, &p->endpoint, genuine,
+                           sizeof genuine);
         break;
     case 7:
-        (void)tun_circuit_open(w->party[which & 1 ? SEEDER : VIEWER].t, &w->now,
+        (void)tun_circuit_open(w->party[which & 1 ? SEEDER : VIEWER].t, &w->net.now,
                                (enum tun_purpose)((which >> 1) % TUN_PURPOSE_COUNT),
                                which & 16 ? w->party[which >> 5].identity_secret.public_key : NULL,
                                &c);
         break;
     case 8:
-        tun_on_rebind(t, &w->now);
+        tun_on_rebind(t, &w->net.now);
         break;
     default:
         tell_relays(w, which & 1 ? SEEDER : VIEWER);
@@ -833,7 +755,7 @@ static void liar(struct world *w, uint8_t which, uint8_t to) {
     twice.bandwidth++;
     ssize_t n = tun_descriptor_sign(&twice, &p->identity_secret, raw, sizeof raw);
     if (n > 0)
-        (void)tun_client_show(w->party[to & 1 ? SEEDER : VIEWER].t, &w->now, raw, (size_t)n);
+        (void)tun_client_show(w->party[to & 1 ? SEEDER : VIEWER].t, &w->net.now, raw, (size_t)n);
 }
 
 /* ---- the properties ---- */
@@ -885,23 +807,26 @@ static void check(const struct world *w) {
 
 /* ---- the script ---- */
 
-static bool is_ready(const struct world *w) {
+static bool is_ready(const void *ctx) {
+    const struct world *w = ctx;
     struct tun_client_status status;
     for (unsigned i = RELAYS; i < PARTIES; i++) {
-        tun_client_status(w->party[i].t, &w->now, &status);
+        tun_client_status(w->party[i].t, &w->net.now, &status);
         if (!status.ready)
             return false;
     }
     return true;
 }
 
-static bool is_shared(const struct world *w) {
+static bool is_shared(const void *ctx) {
+    const struct world *w = ctx;
     struct tun_hidden_info info;
     return tun_hidden_info(w->party[SEEDER].t, w->swarms[0].handle, &info) == CV_ERR_OK &&
            info.slots > 0;
 }
 
-static bool is_met(const struct world *w) {
+static bool is_met(const void *ctx) {
+    const struct world *w = ctx;
     return w->ups > 0;
 }
 
@@ -926,33 +851,33 @@ static void add(struct world *w, unsigned i) {
     memcpy(cfg.network_id, NETWORK, sizeof cfg.network_id);
     if (relay)
         cfg.addr[0] = p->addr;
-    p->t = (relay ? tun_bare_new : tun_new)(&cfg, &p->rng, &w->now);
+    p->t = (relay ? tun_bare_new : tun_new)(&cfg, &p->rng, &w->net.now);
     assert(p->t);
     if (relay)
         tun_attach(p->t, TUN_USER_CLIENT, &ops, w);
-    events(w, i);
+    network_add(&w->net, p->t, &p->addr, NULL);
 }
 
 /* So far all are honest. */
 static void begin(struct world *w, uint8_t how) {
     if (how % 4 > 0) {
-        run(w, CV_SEC(2), NULL);
+        network_run(&w->net, CV_SEC(2), NULL);
         tell_relays(w, VIEWER);
         tell_relays(w, SEEDER);
-        run(w, CV_SEC(10), is_ready);
+        network_run(&w->net, CV_SEC(10), is_ready);
     }
     if (how % 4 > 1) {
         swarm_open(w, 0, SEEDER, how & 4 ? SHARES_TOO : SHARES, film);
         if (how & 8)
             (void)tun_hidden_pace(w->party[SEEDER].t, w->swarms[0].handle, 2);
-        run(w, CV_SEC(10), is_shared);
+        network_run(&w->net, CV_SEC(10), is_shared);
     }
     if (how % 4 > 2) {
         swarm_open(w, 1, VIEWER, VIEWS, film);
         if (how & 16)
             (void)tun_hidden_pace(w->party[VIEWER].t, w->swarms[1].handle, 2);
         if (how & 32)
-            run(w, CV_SEC(10), is_met);
+            network_run(&w->net, CV_SEC(10), is_met);
     }
 }
 
@@ -980,33 +905,33 @@ static void step(struct world *w, struct cv_rd *r) {
         break;
     case 6:
         a = cv_rd_u8(r);
-        for (unsigned i = 0; i <= a % 16 && turn(w); i++)
-            serve(w);
+        for (unsigned i = 0; i <= a % 16 && network_turn(&w->net); i++)
+            network_serve(&w->net);
         break;
     case 7:
         a = cv_rd_u8(r);
-        run(w, CV_MSEC(20) * (1 + a), NULL);
+        network_run(&w->net, CV_MSEC(20) * (1 + a), NULL);
         break;
     case 8: /* nobody was served for so long */
         a = cv_rd_u8(r), b = cv_rd_u8(r);
-        w->now.mono += CV_SEC(a) * (b & 1 ? 60 : 1);
-        w->now.wall += a * (b & 1 ? 60 : 1) + (b >> 1) * 900;
+        w->net.now.mono += CV_SEC(a) * (b & 1 ? 60 : 1);
+        w->net.now.wall += a * (b & 1 ? 60 : 1) + (b >> 1) * 900;
         break;
     case 9:
         a = cv_rd_u8(r), b = cv_rd_u8(r);
-        w->drop = a | (unsigned)b << 8;
+        w->net.drop = a | (unsigned)b << 8;
         break;
     case 10:
         a = cv_rd_u8(r), b = cv_rd_u8(r);
-        w->flip = a;
-        w->flip_at = (uint16_t)(b * 5);
+        w->net.flip = a;
+        w->net.flip_at = (uint16_t)(b * 5);
         break;
     default:
         a = cv_rd_u8(r), b = cv_rd_u8(r);
         liar(w, a, b);
         break;
     }
-    serve(w);
+    network_serve(&w->net);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -1014,7 +939,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct world *w = &world;
     cv_crypto_init();
     memset(w, 0, sizeof *w);
-    w->now = (struct cv_now){.mono = 1000000, .wall = 1790000000};
+    w->net = (struct network){.now = {.mono = 1000000, .wall = 1790000000},
+                              .served_max = SERVED,
+                              .ctx = w,
+                              .events = events};
     cv_rng_seeded_init(&w->seed, 99);
     w->rng = cv_rng_seeded(&w->seed);
     tun_swarm_derive(&w->swarm, NETWORK, film, strlen(film), NULL);
@@ -1024,7 +952,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         add(w, i);
     struct cv_rd r = cv_rd_init(data, size);
     begin(w, size ? cv_rd_u8(&r) : 0);
-    for (unsigned i = 0; i < STEPS && !r.err && cv_rd_left(&r) && w->served < SERVED; i++) {
+    for (unsigned i = 0; i < STEPS && !r.err && cv_rd_left(&r) && w->net.served < SERVED; i++) {
         step(w, &r);
         check(w);
     }

@@ -1,6 +1,7 @@
 /*
  * Five relays and a client, whole engines, that find each other and tell each other of
  * relays: descriptors, buckets, what they measured, and whether somebody is there (REACH).
+ * Relays measure each other meanwhile, whatever becomes of their probes.
  * The input is a script of what relays say on the links between them, with the transactions
  * and tokens that are under way or with others: descriptors of their own, of others, second
  * ones, of relays that do not exist, at addresses where nobody lives; and of what the
@@ -8,7 +9,9 @@
  *
  * Property: no crash, no assertion, no leak; once served, an engine's next deadline lies in
  * the future; whoever is confirmed has two claims, whoever is passed on has answered, and
- * neither has signed two descriptors.
+ * neither has signed two descriptors; a probe looks at somebody else between two relays
+ * that are apart from him and each other, ends in time, and no relay begins more of them
+ * than one a minute.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -16,6 +19,7 @@
 
 #include "crypto/hash.h"
 #include "crypto/rng_seeded.h"
+#include "fuzz/network.h"
 #include "tunnel/bodies.h"
 #include "tunnel/clientstate.h"
 #include "tunnel/core.h"
@@ -27,7 +31,6 @@ enum {
     CLIENT = RELAYS,
     PARTIES,
     INVENTED = 4, /* relays that do not exist */
-    SLOTS = 32,
     STEPS = 60,
     SERVED = 3000, /* times that all engines are served, in one input */
 };
@@ -42,100 +45,26 @@ struct party {
     struct cv_ed25519_secret identity_secret;
     struct cv_rng_seeded seed;
     struct cv_rng rng;
-    bool deaf;
+    cv_handle probe; /* the last that was seen */
+    unsigned probes;
 };
 
 struct world {
     struct party party[PARTIES];
     struct cv_ed25519_secret invented[INVENTED];
-    struct cv_now now;
-    unsigned drop, served;
-    uint16_t flip_at;
-    uint8_t flip;
+    struct network net;
 };
 
-/* ---- the network and the clock ---- */
+/* ---- what the nodes are told ---- */
 
-static void events(struct world *w, unsigned i) {
+static void events(void *ctx, unsigned i) {
+    struct world *w = ctx;
     struct tun_event ev;
     while (tun_poll_event(w->party[i].t, &ev)) {
         if (ev.kind == TUN_EVENT_SAVE)
-            tun_saved(w->party[i].t, &w->now, ev.save.which);
+            tun_saved(w->party[i].t, &w->net.now, ev.save.which);
         for (unsigned r = 0; ev.kind == TUN_EVENT_NEED_CONTACTS && r < RELAYS; r++)
-            (void)tun_contact(w->party[i].t, &w->now, &w->party[r].addr);
-    }
-}
-
-static void deliver(struct world *w, const struct cv_addr *from, const struct cv_addr *to,
-                    const uint8_t *buf) {
-    uint8_t copy[TUN_DATAGRAM];
-    for (unsigned i = 0; i < PARTIES; i++) {
-        struct party *p = &w->party[i];
-        bool elsewhere = cv_addr_equal(to, &p->elsewhere);
-        if ((!elsewhere && !cv_addr_equal(to, &p->addr)) || p->deaf)
-            continue;
-        bool lost = w->drop & 1;
-        w->drop >>= 1;
-        if (lost)
-            return;
-        memcpy(copy, buf, sizeof copy);
-        copy[w->flip_at % TUN_DATAGRAM] ^= w->flip;
-        w->flip = 0;
-        if (elsewhere)
-            (void)tun_on_elsewhere(p->t, &w->now, from, copy, sizeof copy);
-        else
-            (void)tun_on_datagram(p->t, &w->now, from, copy, sizeof copy);
-        events(w, i);
-    }
-}
-
-/* Everything that waits, once around; how much it was. */
-static unsigned turn(struct world *w) {
-    static uint8_t arena[SLOTS * TUN_DATAGRAM], buf[TUN_DATAGRAM];
-    static struct cv_run runs[SLOTS];
-    unsigned n = 0;
-    for (unsigned i = 0; i < PARTIES; i++) {
-        struct party *p = &w->party[i];
-        struct cv_batch b = cv_batch_init(arena, SLOTS, TUN_DATAGRAM, 0, runs, SLOTS);
-        struct cv_addr to;
-        (void)tun_poll_transmit(p->t, &w->now, &b);
-        for (uint32_t r = 0; r < b.runs_used; r++)
-            for (uint16_t k = 0; k < b.runs[r].count; k++, n++)
-                deliver(w, &p->addr, &b.runs[r].to.addr, cv_batch_at(&b, &b.runs[r], k));
-        for (; tun_poll_elsewhere(p->t, &w->now, &to, buf); n++)
-            deliver(w, &p->elsewhere, &to, buf);
-    }
-    return n;
-}
-
-static void serve(struct world *w) {
-    w->served++;
-    for (unsigned i = 0; i < PARTIES; i++) {
-        struct tunnel *t = w->party[i].t;
-        for (unsigned k = 0; k < 6 && tun_next_timeout(t) <= w->now.mono; k++) {
-            tun_on_timeout(t, &w->now);
-            events(w, i);
-            turn(w);
-        }
-        assert(tun_next_timeout(t) > w->now.mono);
-    }
-}
-
-static void settle(struct world *w) {
-    serve(w);
-    for (unsigned i = 0; i < 32 && turn(w) && w->served < SERVED; i++)
-        serve(w);
-}
-
-static void run(struct world *w, cv_usec time) {
-    cv_usec end = w->now.mono + time;
-    settle(w);
-    while (w->now.mono < end && w->served < SERVED) {
-        cv_usec at = end;
-        for (unsigned i = 0; i < PARTIES; i++)
-            at = cv_usec_min(at, tun_next_timeout(w->party[i].t));
-        w->now.mono = at > w->now.mono + CV_MSEC(1) ? at : w->now.mono + CV_MSEC(1);
-        settle(w);
+            (void)tun_contact(w->party[i].t, &w->net.now, &w->party[r].addr);
     }
 }
 
@@ -156,11 +85,12 @@ static size_t descriptor(struct world *w, uint8_t who, uint8_t how, uint8_t ret[
     unsigned i = who % (RELAYS + INVENTED);
     struct tun_descriptor d = {.flags = TUN_RELAY_RELAY | TUN_RELAY_INTRO,
                                .suites = 1,
-                               .day = tun_descriptor_day(w->now.wall) + (how >> 7),
+                               .day = tun_descriptor_day(w->net.now.wall) + (how >> 7),
                                .bandwidth = 100,
                                .addrs = 1};
     size_t len = 0;
-    const uint8_t *own = i < RELAYS ? tun_own_descriptor(w->party[i].t, w->now.wall, &len) : NULL;
+    const uint8_t *own =
+        i < RELAYS ? tun_own_descriptor(w->party[i].t, w->net.now.wall, &len) : NULL;
     if (own && !(how & 1)) {
         memcpy(ret, own, len);
     } else {
@@ -218,7 +148,7 @@ static void write_bucket(struct world *w, struct cv_rd *r, uint32_t id, struct c
 static void write_question(struct world *w, struct cv_rd *r, uint8_t command, uint32_t id,
                            struct cv_wr *out) {
     uint8_t who = cv_rd_u8(r), how = cv_rd_u8(r), raw[TUN_DESCRIPTOR_MAX], d[TUN_DIGEST];
-    uint32_t day = tun_descriptor_day(w->now.wall) + (how & 1);
+    uint32_t day = tun_descriptor_day(w->net.now.wall) + (how & 1);
     if (command == TUN_CMD_DESCRIPTORS) {
         struct tun_descriptors m = {
             .transaction = id, .day = day, .identities = whose(w, who)->public_key, .n = 1};
@@ -304,14 +234,40 @@ static void junk(struct world *w, struct cv_rd *r) {
 
 /* ---- the properties ---- */
 
+static void check_probe(struct world *w, struct party *p) {
+    const struct tun_client *c = tun_attached(p->t, TUN_USER_CLIENT);
+    const struct tun_descriptor *hop[3];
+    cv_usec now = w->net.now.mono;
+    if (!c->probe.circuit)
+        return;
+    p->probes += c->probe.circuit != p->probe;
+    p->probe = c->probe.circuit;
+    assert(c->relay && p->probes <= 1 + now / CV_SEC(TUN_PROBE_S_MIN));
+    assert(c->probe.at <= now + CV_SEC(20));
+    assert(c->probe.trains < TUN_PROBE_TRAINS && c->probe.answered <= TUN_PROBE_TRAIN);
+    for (unsigned i = 0; i < 3; i++) {
+        const struct tun_relay_ref *ref = tun_circuit_hop(p->t, c->probe.circuit, i);
+        const struct tun_relay *r =
+            tun_directory_find(c->dir, ref->identity, ref->day); /* the day may have turned */
+        assert(memcmp(ref->identity, p->identity_secret.public_key, CV_KEY) != 0);
+        hop[i] = r ? &r->desc : NULL;
+        for (unsigned k = 0; k < i; k++)
+            assert(!hop[i] || !hop[k] || !tun_relay_conflict(hop[i], hop[k]));
+    }
+    assert(memcmp(tun_circuit_hop(p->t, c->probe.circuit, 1)->identity, c->probe.whom, CV_KEY) ==
+           0);
+}
+
 static void check(struct world *w) {
     struct tun_relay *all[64];
     for (unsigned i = 0; i < PARTIES; i++) {
         struct tun_client *c = client_of(w, i);
-        uint32_t day = tun_descriptor_day(w->now.wall);
+        check_probe(w, &w->party[i]);
+        uint32_t day = tun_descriptor_day(w->net.now.wall);
         size_t n = tun_directory_list(c->dir, day, TUN_DIRECTORY_CONFIRMED, all, 64);
         for (size_t k = 0; k < n; k++)
-            assert(all[k]->claims >= 2 && !all[k]->liar && all[k]->raw_len);
+            assert(all[k]->claims >= 2 && !all[k]->liar && all[k]->raw_len &&
+                   all[k]->measured <= TUN_CAPACITY_MAX);
         n = tun_directory_list(c->dir, day, TUN_DIRECTORY_PASSED, all, 64);
         for (size_t k = 0; k < n; k++)
             assert(all[k]->reached && !all[k]->liar);
@@ -345,9 +301,9 @@ static void add(struct world *w, unsigned i) {
     memcpy(cfg.network_id, NETWORK, sizeof cfg.network_id);
     if (relay)
         cfg.addr[0] = p->addr;
-    p->t = tun_new(&cfg, &p->rng, &w->now);
+    p->t = tun_new(&cfg, &p->rng, &w->net.now);
     assert(p->t);
-    events(w, i);
+    network_add(&w->net, p->t, &p->addr, &p->elsewhere);
 }
 
 static void step(struct world *w, struct cv_rd *r) {
@@ -364,31 +320,31 @@ static void step(struct world *w, struct cv_rd *r) {
         break;
     case 3:
         a = cv_rd_u8(r);
-        run(w, CV_MSEC(20) * (1 + a));
+        network_run(&w->net, CV_MSEC(20) * (1 + a), NULL);
         break;
     case 4: /* nobody was served for so long */
         a = cv_rd_u8(r), b = cv_rd_u8(r);
-        w->now.mono += CV_SEC(a) * (b & 1 ? 60 : 1);
-        w->now.wall += a * (b & 1 ? 60 : 1) + (b >> 1) * 900;
+        w->net.now.mono += CV_SEC(a) * (b & 1 ? 60 : 1);
+        w->net.now.wall += a * (b & 1 ? 60 : 1) + (b >> 1) * 900;
         break;
     case 5:
         a = cv_rd_u8(r), b = cv_rd_u8(r);
-        w->drop = a | (unsigned)b << 8;
+        w->net.drop = a | (unsigned)b << 8;
         break;
     case 6:
         a = cv_rd_u8(r), b = cv_rd_u8(r);
         if (a & 128)
-            w->flip = a, w->flip_at = (uint16_t)(b * 5);
+            w->net.flip = a, w->net.flip_at = (uint16_t)(b * 5);
         else
-            w->party[a % PARTIES].deaf = b & 1;
+            w->net.end[a % PARTIES].deaf = b & 1;
         break;
     default:
         a = cv_rd_u8(r), b = cv_rd_u8(r);
-        (void)tun_contact(w->party[a % PARTIES].t, &w->now,
+        (void)tun_contact(w->party[a % PARTIES].t, &w->net.now,
                           b & 128 ? &nowhere : &w->party[b % RELAYS].addr);
         break;
     }
-    settle(w);
+    network_settle(&w->net);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -396,7 +352,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct world *w = &world;
     cv_crypto_init();
     memset(w, 0, sizeof *w);
-    w->now = (struct cv_now){.mono = 1000000, .wall = 1790000000};
+    w->net = (struct network){.now = {.mono = 1000000, .wall = 1790000000},
+                              .served_max = SERVED,
+                              .ctx = w,
+                              .events = events};
     for (unsigned i = 0; i < INVENTED; i++) {
         uint8_t seed[CV_KEY] = {77, (uint8_t)i};
         cv_ed25519_from_seed(&w->invented[i], seed);
@@ -404,8 +363,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (unsigned i = 0; i < PARTIES; i++)
         add(w, i);
     struct cv_rd r = cv_rd_init(data, size);
-    run(w, CV_MSEC(100) * (size ? cv_rd_u8(&r) % 64 : 0)); /* until the script begins */
-    for (unsigned i = 0; i < STEPS && !r.err && cv_rd_left(&r) && w->served < SERVED; i++) {
+    network_run(&w->net, CV_MSEC(100) * (size ? cv_rd_u8(&r) % 64 : 0),
+                NULL); /* until the script begins */
+    for (unsigned i = 0; i < STEPS && !r.err && cv_rd_left(&r) && w->net.served < SERVED; i++) {
         step(w, &r);
         check(w);
     }
