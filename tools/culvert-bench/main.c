@@ -169,7 +169,7 @@ static error_t on_option(int key, char *arg, struct argp_state *state) {
     case 's':
         l->o.streams = (unsigned)strtoul(arg, NULL, 10);
         return 0;
-    case 'h':
+    case 'H':
         l->o.hops = (unsigned)strtoul(arg, NULL, 10);
         if (l->o.hops < 1 || l->o.hops > 4)
             argp_error(state, "--hops '%s': a circuit has 1 to 4", arg);
@@ -208,7 +208,7 @@ int main(int argc, char **argv) {
         {"viewers", 'v', "N", 0, "viewers at once of 'ppsp'", 0},
         {"streams", 's', "N", 0, "viewers at once of 'tunnel' and 'hidden', each with its circuit",
          0},
-        {"hops", 'h', "N", 0,
+        {"hops", 'H', "N", 0,
          "hops of the circuits that 'tunnel' builds itself, 1 to 4 (default 3)", 0},
         {"vs", 'V', "PEER", 0, "'ppsp' once more by libtorrent (TCP) or libtorrent-utp", 0},
         {"hashes", 'k', "N", 0, "keys that 'dht' stores 500 peers each for", 0},
