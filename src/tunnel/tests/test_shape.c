@@ -466,3 +466,64 @@ Test(tun_shape, who_waits_is_told_by_one_datagram) {
     }
     village_free(s.v);
 }
+
+/* ---- a whole viewer ---- */
+
+enum { TRACE = 8192 };
+struct trace {
+    unsigned n;
+    struct {
+        cv_usec at;
+        bool out;
+    } of[TRACE];
+};
+
+static enum sim_verdict record(void *ctx, const struct sim_datagram *d) {
+    struct trace *t = ctx;
+    if (d->from_node != OWNER && d->to_node != OWNER)
+        return SIM_PASS;
+    cr_assert_lt(t->n, TRACE);
+    t->of[t->n].at = d->at;
+    t->of[t->n++].out = d->from_node == OWNER;
+    return SIM_PASS;
+}
+
+/* What a viewer sends and gets who looks for a swarm of which nobody has written anything
+ * that can be read. */
+static void view(enum village_manner relays, struct trace *ret) {
+    struct village *v = village_new(&(struct sim_config){.seed = 2}, RELAYS);
+    sim_path_default(v->w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
+    v->stale = item(world_now(v->w, 0).wall);
+    for (unsigned i = 0; i < RELAYS; i++)
+        v->manner[i] = relays;
+    world_run(v->w, CV_SEC(12));
+    cr_assert_eq(village_client(v), OWNER);
+    *ret = (struct trace){.n = 0};
+    sim_hook(v->w->sim, record, ret);
+    world_run(v->w, CV_SEC(5));
+    unsigned before = ret->n;
+    village_view(v, OWNER, "a film");
+    world_run(v->w, CV_SEC(30));
+    cr_expect_geq(v->lookups, 6, "%u", v->lookups);
+    cr_expect_gt(ret->n, before + 6 * 4);
+    village_free(v);
+}
+
+static bool same(const struct trace *a, const struct trace *b) {
+    for (unsigned i = 0; i < a->n && i < b->n; i++)
+        if (a->of[i].at != b->of[i].at || a->of[i].out != b->of[i].out)
+            return false;
+    return a->n == b->n;
+}
+
+/* To the microsecond, whether slots hold nothing or what somebody put there. */
+Test(tun_shape, what_stands_in_slots_does_not_show) {
+    static struct trace nothing_there, something_there, no_answer;
+    view(VILLAGE_CENSOR, &nothing_there);
+    view(VILLAGE_STALE, &something_there);
+    view(VILLAGE_SILENT, &no_answer);
+    cr_expect(same(&nothing_there, &something_there), "%u and %u datagrams", nothing_there.n,
+              something_there.n);
+    cr_expect_not(same(&nothing_there, &no_answer),
+                  "silence does show: else this compares nothing");
+}
