@@ -203,7 +203,7 @@ static void confirmed_by_accomplices(struct village *v, unsigned node, unsigned 
     r->shunned_until = cv_usec_add(sim_now(v->w->sim), CV_SEC(86400));
 }
 
-/* The last relay that is neither a first hop nor a second: no link of ours is asked of it. */
+/* The last relay that is neither a first hop nor a second. */
 static unsigned outsider(struct village *v, unsigned node) {
     struct tun_guards *g = (struct tun_guards *)(uintptr_t)tun_client_guards(v->w->node[node].t);
     for (unsigned i = RELAYS; i-- > 0;) {

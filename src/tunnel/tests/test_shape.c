@@ -3,6 +3,7 @@
  * while circuits are built and questions asked, granted and refused. A table says the
  * datagrams of each exchange in order, '>' from the client and '<' to it; every one has
  * the same size. Where the shape tells something, docs/protocol/tunnel-security.md says what.
+ * PACE, behind whose answer a stream begins, is in test_pace.c.
  */
 #include "support/suite.h"
 #include "tunnel/bodies.h"
