@@ -183,26 +183,43 @@ static void print_peers(const json_t *rows) {
     }
 }
 
-static void print_path(const json_t *rows) {
-    size_t i, j;
-    json_t *p, *hop;
-    json_array_foreach(rows, i, p) {
-        printf("%s: we", json_string_value(json_object_get(p, "name")));
-        if (!json_is_true(json_object_get(p, "hidden"))) {
-            puts(" -> peer   DIRECT, hides nothing");
-            continue;
-        }
-        json_int_t rate = num(p, "constant_rate");
-        json_array_foreach(json_object_get(p, "path"), j, hop) {
-            printf(" -> %s", json_string_value(hop));
-            if (rate && j == 1) /* it keeps the rate, in front of it everything is alike */
-                printf(" [%" JSON_INTEGER_FORMAT " Mbit/s to here]", rate);
-        }
-        puts(json_is_true(json_object_get(p, "open"))   ? ", which shares it openly"
-             : json_is_true(json_object_get(p, "exit")) ? ", which speaks to the peer for us"
-                                                        : " -> meeting point -> the peer's own "
-                                                          "hops -> peer");
+/* One way from us to a peer: relays by their short names. */
+static void print_way(const json_t *p) {
+    const json_t *path = json_object_get(p, "path"), *hop;
+    json_int_t rate = num(p, "constant_rate");
+    size_t i;
+    printf("%s: we", json_string_value(json_object_get(p, "name")));
+    if (!json_is_true(json_object_get(p, "hidden"))) {
+        puts(" -> peer, DIRECT: hides nothing");
+        return;
     }
+    if (!json_array_size(path)) {
+        puts(", on a way that just ended");
+        return;
+    }
+    json_array_foreach(path, i, hop) {
+        printf(" -> %s", json_string_value(hop));
+        if (rate && i == 1) /* it keeps the rate, in front of it everything is alike */
+            printf(" [%" JSON_INTEGER_FORMAT " Mbit/s to here]", rate);
+    }
+    puts(json_is_true(json_object_get(p, "open"))   ? ", which shares it openly"
+         : json_is_true(json_object_get(p, "exit")) ? ", which speaks to the peer for us"
+                                                    : ", the meeting point -> the peer's own hops "
+                                                      "-> peer");
+}
+
+static void print_path(const json_t *rows, const json_t *swarms) {
+    size_t i;
+    const json_t *o;
+    json_array_foreach(rows, i, o) {
+        print_way(o);
+    }
+    json_array_foreach(swarms, i, o) {
+        if (num(o, "peers") == 0)
+            printf("%s: no way to anybody yet\n", json_string_value(json_object_get(o, "name")));
+    }
+    if (swarms && !json_array_size(swarms))
+        puts("Nothing is watched or shared");
 }
 
 int cli_show(const struct cli_settings *s) {
@@ -217,7 +234,8 @@ int cli_show(const struct cli_settings *s) {
                            : what == CLI_PEERS ? "/api/peers"
                                                : "/api/path";
     json_t *o = cli_ask_get(socket_path, resource);
-    json_t *swarms = o && what == CLI_STATUS ? cli_ask_get(socket_path, "/api/swarms") : NULL;
+    bool with_swarms = what == CLI_STATUS || (what == CLI_PATH && !s->json);
+    json_t *swarms = o && with_swarms ? cli_ask_get(socket_path, "/api/swarms") : NULL;
     json_t *page = o && what == CLI_STATUS ? cli_ask_get(socket_path, "/api/page") : NULL;
     json_object_update(o, page);
     json_decref(page);
@@ -239,7 +257,7 @@ int cli_show(const struct cli_settings *s) {
     } else if (what == CLI_PEERS) {
         print_peers(o);
     } else {
-        print_path(o);
+        print_path(o, swarms);
     }
     json_decref(swarms);
     json_decref(o);

@@ -256,6 +256,38 @@ class Shown(programs.Case):
                                            "rank".split())
             self.assertEqual(line.split(), [*who.split(), "5", "6", "7", "8", "3", "77", rank])
 
+    def test_path(self):
+        """What each kind of way looks like, and what is said where there is none."""
+        told = {"name": "film", "hidden": True, "open": False, "exit": False, "outgoing": True,
+                "path": ["aa", "bb", "cc"]}
+        swarm = {**dict.fromkeys(("direct", "open", "exit", "sharing"), False),
+                 **dict.fromkeys(("have", "length", "received", "sent", "rate_down", "rate_up"), 0),
+                 "swarm": "0a", "name": "film", "ranges": [], "peers": 1,
+                 "stamps": dict.fromkeys(("asked", "came", "refused", "below", "given", "given_of"), 0)}
+        theirs = ", the meeting point -> the peer's own hops -> peer"
+        rows = [
+            ("viewer", {}, "film: we -> aa -> bb -> cc" + theirs),
+            ("hidden seeder", {"path": ["aa", "bb", "cc", "dd"]},
+             "film: we -> aa -> bb -> cc -> dd" + theirs),
+            ("constant rate", {"constant_rate": 4},
+             "film: we -> aa -> bb [4 Mbit/s to here] -> cc" + theirs),
+            ("open", {"open": True}, "film: we -> aa -> bb -> cc, which shares it openly"),
+            ("exit", {"exit": True}, "film: we -> aa -> bb -> cc, which speaks to the peer for us"),
+            ("direct", {"hidden": False, "path": []}, "film: we -> peer, DIRECT: hides nothing"),
+            ("ending", {"path": []}, "film: we, on a way that just ended"),
+        ]
+        for what, more, line in rows:
+            with self.subTest(what):
+                row = {**told, **more}
+                said = self.said("path", "Path", row, {"/api/path": [row], "/api/swarms": [swarm]})
+                self.assertEqual(said, [line])
+        building = {**swarm, "name": "other", "peers": 0}
+        self.assertEqual(self.said("path", "Path", told, {"/api/path": [told],
+                                                          "/api/swarms": [swarm, building]}),
+                         ["film: we -> aa -> bb -> cc" + theirs, "other: no way to anybody yet"])
+        self.assertEqual(self.said("path", "Path", told, {"/api/path": [], "/api/swarms": []}),
+                         ["Nothing is watched or shared"])
+
     def test_work(self):
         none = dict.fromkeys(("asked", "came", "refused", "below", "given", "given_of"), 0)
         asks = ("asks visitors for 12 bits of work; of 40 who came 31 were refused, "

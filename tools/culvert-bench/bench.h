@@ -20,6 +20,7 @@ struct bench_options {
     unsigned chunk_size; /* of `ppsp`, octets */
     unsigned viewers;    /* of `ppsp`, at once */
     unsigned streams;    /* viewers of `tunnel` and `hidden`, at once */
+    unsigned hops;       /* of the circuits that `tunnel` builds itself, 1..4 */
     const char *vs;      /* of `ppsp`: "libtorrent", "libtorrent-utp" or NULL */
 };
 

@@ -16,7 +16,7 @@
 #include "tunnel/client.h"
 #include "tunnel/relaycmd.h"
 
-enum { SLOTS = 64, RUNS = 16, HOPS = 3 };
+enum { SLOTS = 64, RUNS = 16 };
 
 struct owner {
     struct io_udp *udp;
@@ -38,6 +38,7 @@ struct owner {
     uint32_t ping, open;
     bool down;
     double ready_at, pong_at, chunk_at; /* seconds; 0: not yet */
+    double whole_at;                    /* the film */
 };
 
 /* ---- the loop ---- */
@@ -105,6 +106,8 @@ static void work(struct owner *o) {
         while (ppsp_poll_event(o->ppsp, &p)) {
             if (p.type == PPSP_EVENT_CHUNKS_READY && !(o->chunk_at > 0))
                 o->chunk_at = bench_now();
+            if (p.type == PPSP_EVENT_COMPLETE)
+                o->whole_at = bench_now();
             any = true;
         }
     } while (any);
@@ -137,11 +140,11 @@ static void rest(struct owner *o, double seconds) {
 }
 
 /* False: the circuit did not live so long. */
-static bool until(struct owner *o, const double *happened, const char *what) {
-    double end = bench_now() + 60;
+static bool until(struct owner *o, const double *happened, const char *what, unsigned minutes) {
+    double end = bench_now() + 60 * minutes;
     while (!(*happened > 0) && !o->down) {
         if (bench_now() > end)
-            bench_die("no %s of a circuit in a minute", what);
+            bench_die("no %s of a circuit in %u min", what, minutes);
         step(o, 1);
     }
     return !o->down;
@@ -205,8 +208,8 @@ static void end(struct owner *o) {
     io_udp_close(o->udp);
 }
 
-/* Two relays and, last, the one that shares; all of them are known, and so know each other. */
-static void choose(struct owner *o, struct tun_circuit_plan *ret) {
+/* Some relays and, last, the one that shares; all of them are known, and so know each other. */
+static void choose(struct owner *o, unsigned hops, struct tun_circuit_plan *ret) {
     const struct tun_directory *dir = tun_client_directory(o->t);
     struct tun_relay *v[WORLD_RELAYS];
     double end = bench_now() + 120;
@@ -218,11 +221,11 @@ static void choose(struct owner *o, struct tun_circuit_plan *ret) {
         n = tun_directory_list(dir, tun_descriptor_day(o->now.wall), TUN_DIRECTORY_CONFIRMED, v,
                                WORLD_RELAYS);
     }
-    *ret = (struct tun_circuit_plan){.purpose = TUN_PURPOSE_GENERAL, .hops = HOPS};
+    *ret = (struct tun_circuit_plan){.purpose = TUN_PURPOSE_GENERAL, .hops = hops};
     for (unsigned i = 0, at = 0; i < n; i++) {
         bool last = cv_addr_equal(&v[i]->desc.addr[0], &o->relay[WORLD_RELAYS - 1]);
-        if (last || at < HOPS - 1)
-            tun_relay_ref_fill(&ret->hop[last ? HOPS - 1 : at++], v[i], o->now.wall);
+        if (last || at < hops - 1)
+            tun_relay_ref_fill(&ret->hop[last ? hops - 1 : at++], v[i], o->now.wall);
     }
 }
 
@@ -236,7 +239,7 @@ static bool build(struct owner *o, const struct tun_circuit_plan *plan, double *
     if (tun_circuit_build(o->t, &o->now, plan, &o->circuit))
         return false;
     work(o);
-    if (!until(o, &o->ready_at, "end"))
+    if (!until(o, &o->ready_at, "end", 1))
         return false;
     *ret_ms = (o->ready_at - began) * 1e3;
     return true;
@@ -248,36 +251,65 @@ static bool there_and_back(struct owner *o, double *ret_ms) {
     if (tun_request(o->t, &o->now, o->circuit, TUN_CMD_PING, NULL, 0, &o->ping))
         return false;
     work(o);
-    if (!until(o, &o->pong_at, "PONG"))
+    if (!until(o, &o->pong_at, "PONG", 1))
         return false;
     *ret_ms = (o->pong_at - began) * 1e3;
     return true;
 }
 
-/* As node/openly.c does it: the call goes right behind OPEN. */
-static bool first_chunk(struct owner *o, uint64_t chunk, double *ret_ms) {
-    struct cv_endpoint ep = cv_endpoint_circuit(o->circuit, 0);
+/* As node/openly.c does it: the call goes right behind OPEN. The octets first..last are wanted. */
+static void call(struct owner *o, uint64_t first, uint64_t last, struct cv_endpoint *ret_peer,
+                 ppsp_want_id *ret_want) {
     struct ppsp_peer_props props = {.mtu = TUN_MTU_FORWARD, .hidden = true, .initiate = true};
     uint8_t body[4 + 2 + NODE_URI_SWARM_ID_MAX];
     struct cv_wr w = cv_wr_init(body, sizeof body);
-    uint64_t first = chunk * o->film.chunk_size;
-    ppsp_want_id want;
+    *ret_peer = cv_endpoint_circuit(o->circuit, 0);
     tun_open_write(&w,
                    &(struct tun_open){.swarm_id = o->film.swarm_id, .len = o->film.swarm_id_len});
-    double began = bench_now();
     o->now = io_clock_now();
-    if (ppsp_want(o->ppsp, o->now, o->swarm, first, first, o->now.mono, 0, &want) ||
+    if (ppsp_want(o->ppsp, o->now, o->swarm, first, last, o->now.mono, 0, ret_want) ||
         tun_request(o->t, &o->now, o->circuit, TUN_CMD_OPEN, body + 4, cv_wr_len(&w) - 4,
                     &o->open) ||
-        ppsp_peer_add(o->ppsp, o->now, o->swarm, &ep, &props))
+        ppsp_peer_add(o->ppsp, o->now, o->swarm, ret_peer, &props))
         bench_die("a swarm cannot be asked for");
     work(o);
-    bool came = until(o, &o->chunk_at, "chunk");
+}
+
+static void hang_up(struct owner *o, const struct cv_endpoint *peer, ppsp_want_id want,
+                    bool goodbye) {
     ppsp_unwant(o->ppsp, o->now, o->swarm, want);
-    ppsp_peer_remove(o->ppsp, o->now, &ep, /* goodbye= */ came);
+    ppsp_peer_remove(o->ppsp, o->now, peer, goodbye);
     work(o);
+}
+
+static bool first_chunk(struct owner *o, uint64_t chunk, double *ret_ms) {
+    struct cv_endpoint peer;
+    ppsp_want_id want;
+    uint64_t first = chunk * o->film.chunk_size;
+    double began = bench_now();
+    call(o, first, first, &peer, &want);
+    bool came = until(o, &o->chunk_at, "chunk", 1);
+    hang_up(o, &peer, want, /* goodbye= */ came);
     *ret_ms = (o->chunk_at - began) * 1e3;
     return came;
+}
+
+/* What is left of the film, through one circuit more. */
+static double whole_film(struct owner *o, const struct tun_circuit_plan *plan) {
+    struct cv_endpoint peer;
+    ppsp_want_id want;
+    struct ppsp_stats before, after;
+    double unused;
+    if (!build(o, plan, &unused) || ppsp_stats(o->ppsp, o->swarm, &before))
+        bench_die("no circuit for the whole film");
+    double began = bench_now();
+    call(o, 0, o->film.length - 1, &peer, &want);
+    if (!until(o, &o->whole_at, "whole film", 15) || ppsp_stats(o->ppsp, o->swarm, &after))
+        bench_die("the circuit did not live as long as the film");
+    hang_up(o, &peer, want, /* goodbye= */ true);
+    tun_circuit_close(o->t, &o->now, o->circuit);
+    work(o);
+    return (double)(after.down - before.down) / (o->whole_at - began) / 1e6;
 }
 
 void circuits_measure(const struct world *w, const struct bench_options *opt, unsigned runs,
@@ -289,7 +321,7 @@ void circuits_measure(const struct world *w, const struct bench_options *opt, un
     memset(&o, 0, sizeof o);
     begin(&o, w, opt);
     open_film(&o, uri);
-    choose(&o, &plan);
+    choose(&o, opt->hops, &plan);
     uint64_t chunks = o.film.length / o.film.chunk_size, spread = chunks / (wanted + 1);
     if (spread == 0)
         bench_die("%u circuits want as many chunks: fewer runs, or a larger file", wanted + 1);
@@ -308,6 +340,7 @@ void circuits_measure(const struct world *w, const struct bench_options *opt, un
         warm |= well;
         rest(&o, 0.025); /* a link takes fifty a second */
     }
+    ret->mb_per_s = whole_film(&o, &plan);
     end(&o);
     bench_sort(ret->build_ms, wanted);
     bench_sort(ret->rtt_ms, wanted);

@@ -27,6 +27,8 @@ json_t *bench_tunnel(const struct bench_options *o) {
     json_decref(shared);
     json_t *ret = world_end(&w, o, 3);
     json_object_set_new(ret, "circuits", json_integer(built.count));
+    json_object_set_new(ret, "circuit_hops", json_integer(o->hops));
+    set(ret, "circuit_mb_per_s", built.mb_per_s);
     set(ret, "build_ms_median", built.build_ms[built.count / 2]);
     set(ret, "build_ms_max", built.build_ms[built.count - 1]);
     set(ret, "path_rtt_ms_median", built.rtt_ms[built.count / 2]);

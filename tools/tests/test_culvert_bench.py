@@ -9,7 +9,7 @@ CARRIED = ["hops", "streams", "mb_per_s", "cpu_s_per_gb", "start_ms_median", "st
            "first_octet_ms_median"]
 KEYS = {
     "ppsp": ["mib_per_s", "cpu_s_per_gib", "cpu_s_per_gib_seeder", "rate_ratio", "cpu_ratio", "rss_mib_seeder", "rss_mib_viewer", "first_chunk_ms"],
-    "tunnel": CARRIED + ["circuits", "build_ms_median", "build_ms_max", "path_rtt_ms_median",
+    "tunnel": CARRIED + ["circuits", "circuit_hops", "circuit_mb_per_s", "build_ms_median", "build_ms_max", "path_rtt_ms_median",
                          "first_octet_rtts_median"],
     "hidden": CARRIED,
     "ledger": ["import_s_1e6", "import_cpu_s_1e6", "cold_rank_cpu_s_1e6", "import_single_s_1e6", "cold_rank_s_1e6", "cold_open_s_1e6", "rerank_ms", "gate_us",
@@ -48,6 +48,8 @@ def main():
         sys.exit("culvert-bench gateway: slow_readers_extra_mib is missing")
     if name in ("tunnel", "hidden") and said["hops"] != {"tunnel": 3, "hidden": 6}[name]:
         sys.exit(f"culvert-bench {name}: {said['hops']} hops")
+    if "--hops" in more and said["circuit_hops"] != int(more[more.index("--hops") + 1]):
+        sys.exit(f"culvert-bench {name}: circuits of {said['circuit_hops']} hops")
     print(f"{name}: keys are there")
 
 

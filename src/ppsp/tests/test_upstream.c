@@ -485,6 +485,12 @@ Test(ppsp_upstream, large_chunks_hold_others_up_within_bounds) {
         p.now += CV_SEC(5); /* nobody asked for anything in between */
         cr_assert_not_null(ppsp_upstream_bucket(&p.u, p.now, 512));
         cr_expect_leq(p.u.chunk, CHUNK);
+        (void)ppsp_upstream_bucket(&p.u, p.now, rows[i].asked);
+        for (unsigned t = 0; t < 30; t++) { /* and whoever has a limit by hand asks for nothing */
+            ppsp_upstream_passed(&p.u, p.now, &p.way[0], 1000, false, true);
+            p.now += CV_MSEC(100);
+        }
+        cr_expect_eq(p.u.chunk, CHUNK, "row %u: %u", i, p.u.chunk);
     }
 }
 

@@ -1,8 +1,10 @@
 /*
  * A client among relays (tests/village.h): what it does when its own rules would
- * be broken, and how a proof against a relay reaches everybody.
+ * be broken, how a proof against a relay reaches everybody, and how often what was
+ * confirmed is compared again.
  */
 #include "support/suite.h"
+#include "tunnel/clientstate.h"
 #include "tunnel/directory.h"
 #include "tunnel/tests/village.h"
 
@@ -181,5 +183,56 @@ Test(tun_client, what_proves_nothing_changes_nothing) {
     cr_expect_not(r->liar);
     world_run(v->w, CV_SEC(60));
     cr_expect_eq(convinced(v, 2), 0);
+    village_free(v);
+}
+
+/* ---- compared again ---- */
+
+/* Whoever confirmed `target` for this client showed it a descriptor that nobody else has.
+ * The client does not build through it, where an EXTEND would find that out. */
+static void confirmed_by_accomplices(struct village *v, unsigned node, unsigned target) {
+    struct tun_relay *r = known(v, node, target);
+    cr_assert(r && r->confirmed);
+    uint8_t raw[TUN_DESCRIPTOR_MAX];
+    size_t len = second_descriptor(v, node, target, raw);
+    cr_assert_eq(
+        tun_descriptor_open(raw, len, tun_config(v->w->node[node].t)->network_id, &r->desc),
+        CV_ERR_OK);
+    memcpy(r->raw, raw, len);
+    r->raw_len = (uint16_t)len;
+    r->shunned_until = cv_usec_add(sim_now(v->w->sim), CV_SEC(86400));
+}
+
+/* The last relay that is neither a first hop nor a second. */
+static unsigned outsider(struct village *v, unsigned node) {
+    struct tun_guards *g = (struct tun_guards *)(uintptr_t)tun_client_guards(v->w->node[node].t);
+    for (unsigned i = RELAYS; i-- > 0;) {
+        const uint8_t *name = v->w->node[i].identity_secret.public_key;
+        bool ours = tun_guards_find_sampled(g, name) != NULL;
+        for (unsigned k = 0; k < TUN_SECOND_MAX; k++)
+            ours |= g->second[k].set && memcmp(g->second[k].identity, name, CV_KEY) == 0;
+        if (!ours)
+            return i;
+    }
+    cr_assert_fail("all relays are ours");
+    return 0;
+}
+
+/* At first start two links may have confirmed a relay. A last hop is asked within the hour,
+ * also when nothing is missing, and a descriptor that we alone were shown is found out. */
+Test(tun_client, what_was_confirmed_is_compared_again_within_the_hour) {
+    struct village *v = village(50, RELAYS);
+    unsigned client = village_client(v);
+    world_run(v->w, CV_SEC(600)); /* who begins asks more often */
+    const struct tun_client *c = tun_attached(v->w->node[client].t, TUN_USER_CLIENT);
+    unsigned target = outsider(v, client), rounds = c->far.rounds;
+    confirmed_by_accomplices(v, client, target);
+    world_run(v->w, CV_SEC(300));
+    cr_assert_eq(c->far.rounds, rounds, "asked so soon, it is not what this tests");
+    cr_expect_eq(world_count(v->w, client, TUN_EVENT_PROOF), 0);
+    world_run(v->w, CV_SEC(3600 - 300));
+    cr_expect_gt(c->far.rounds, rounds);
+    cr_expect_eq(world_count(v->w, client, TUN_EVENT_PROOF), 1);
+    cr_expect(known(v, client, target)->liar);
     village_free(v);
 }
