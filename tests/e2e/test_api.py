@@ -124,6 +124,21 @@ class Interface(programs.Case):
         self.refused(connection(self, host), "POST", "/api/tasks", 400, token)
         self.tickets()
 
+    def test_who_comes_back_hears_the_whole_state_first(self):
+        """Also when nothing changed meanwhile, and whatever event it says it heard last."""
+        whole = {"status", "swarms", "peers"}
+        for last in (None, "0", "999999", "nonsense"):
+            to = connection(self, self.folder / "node" / "api.sock")
+            to.request("GET", "/api/events", headers={"Last-Event-ID": last} if last else {})
+            answer = to.getresponse()
+            self.assertEqual(answer.readline(), b"event: state\n")  # no id
+            kind, _, state = answer.readline().partition(b" ")
+            self.assertEqual((kind, answer.readline()), (b"data:", b"\n"))
+            state = json.loads(state)
+            self.assertLessEqual(whole, set(state))
+            self.assertEqual(len(state["swarms"]), 3)
+            to.close()
+
     def refused(self, to, method, path, status, headers=None):
         """By an answer of the form that is described, with the headers of every answer."""
         to.request(method, path, headers=headers or {})
@@ -237,7 +252,7 @@ class Shown(programs.Case):
 
     def test_peers(self):
         """Every column of the page's table, and who it is by what is known of it."""
-        told = {"swarm": "0a", "name": "film", "outgoing": True, "direct": False, "open": False,
+        told = {"swarm": "0a", "name": "film", "direct": False, "open": False, "exit": False,
                 "hidden": True, "have": 1 << 20, "hops": 3, "rtt_ms": 77, "rate_down": 5 << 10,
                 "received": 6 << 10, "rate_up": 7 << 10, "sent": 8 << 10, "rank": 0,
                 "choked": False, "address": None, "path": ["aa", "bb", "cc"]}
@@ -246,6 +261,8 @@ class Shown(programs.Case):
             ({"rank": 41}, "hidden, behind cc", "41"),
             ({"rank": 41, "choked": True}, "hidden, behind cc", "waits"),
             ({"open": True}, "cc, openly", "-"),
+            ({"open": True, "path": []}, "somebody hidden", "-"),
+            ({"exit": True}, "through the exit cc", "-"),
             ({"direct": True, "hidden": False, "address": "192.0.2.1:7", "path": []},
              "192.0.2.1:7", "-"),
         ]
@@ -255,6 +272,38 @@ class Shown(programs.Case):
             self.assertEqual(head.split(), "peer down KiB/s down KiB up KiB/s up KiB hops rtt ms "
                                            "rank".split())
             self.assertEqual(line.split(), [*who.split(), "5", "6", "7", "8", "3", "77", rank])
+
+    def test_path(self):
+        """Who is on the way, and who is its last relay: nobody stands there twice."""
+        row = {"name": "film", "hidden": True, "open": False, "exit": False,
+               "path": ["aa", "bb", "cc"]}
+        relays = "film: we -> aa -> bb -> cc"
+        rows = [
+            ({}, f"{relays}, the meeting point -> the peer's own hops -> peer"),
+            ({"constant_rate": 2}, "film: we -> aa -> bb [2 Mbit/s to here] -> cc, the meeting "
+                                   "point -> the peer's own hops -> peer"),
+            ({"exit": True}, f"{relays}, which speaks to the peer for us"),
+            ({"open": True}, f"{relays}, which shares it openly"),
+            ({"open": True, "path": []},
+             "film: we, who share it openly <- the visitor's own hops <- visitor"),
+            ({"hidden": False, "path": []}, "film: we -> peer   DIRECT, hides nothing"),
+        ]
+        for more, want in rows:
+            way = {**row, **more}
+            self.assertEqual(self.said("path", "Path", way, {"/api/path": [way]}), [want])
+
+    def test_how_a_swarm_is_hidden(self):
+        swarm = {**dict.fromkeys(("direct", "open", "exit", "sharing"), False),
+                 **dict.fromkeys(("have", "length", "received", "sent", "rate_down", "rate_up",
+                                  "peers"), 0), "swarm": "0a", "name": "film", "ranges": []}
+        rows = [({}, "hidden"), ({"sharing": True}, "hidden, sharing"), ({"direct": True}, "DIRECT"),
+                ({"exit": True}, "through an exit"),
+                ({"open": True}, "from a relay that shares it openly"),
+                ({"open": True, "sharing": True}, "openly under this relay's name, sharing")]
+        for more, want in rows:
+            lines = self.status({**swarm, **more})
+            self.assertEqual([line.split("0 peers, ")[1] for line in lines if "film" in line],
+                             [want])
 
     def test_work(self):
         none = dict.fromkeys(("asked", "came", "refused", "below", "given", "given_of"), 0)
