@@ -20,6 +20,8 @@ import jsonschema
 from prometheus_client.openmetrics import parser
 
 import programs
+from terminal import Terminal
+
 
 class Unix(http.client.HTTPConnection):
     def __init__(self, path):
@@ -230,19 +232,26 @@ class Socket(socketserver.ThreadingUnixStreamServer):
 class Shown(programs.Case):
     """What a person reads of what a node says: of a state that is hard to bring about."""
 
-    def said(self, verb, schema, row, answers):
-        """The lines of `verb` when a node gives these answers, of which `row` must be one."""
-        description = json.loads((ROOT / "docs" / "openapi.json").read_text())
-        jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{schema}",
-                                         "components": description["components"]}).validate(row)
+    def node(self, answers):
+        """The state folder of one that gives these answers."""
         state = pathlib.Path(self.folder / "s")
         state.mkdir(exist_ok=True)
         (state / "api.sock").unlink(missing_ok=True)
         node = Socket(state / "api.sock", answers)
         self.addCleanup(node.server_close)
-        threading.Thread(target=node.serve_forever, daemon=True).start()
+        threading.Thread(target=node.serve_forever, args=(0.02,), daemon=True).start()
         self.addCleanup(node.shutdown)
-        status, out, err = programs.run(verb, "--state", state)
+        return state
+
+    def valid(self, schema, row):
+        description = json.loads((ROOT / "docs" / "openapi.json").read_text())
+        jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{schema}",
+                                         "components": description["components"]}).validate(row)
+
+    def said(self, verb, schema, row, answers):
+        """The lines of `verb` when a node gives these answers, of which `row` must be one."""
+        self.valid(schema, row)
+        status, out, err = programs.run(verb, "--state", self.node(answers))
         self.assertEqual(status, 0, err)
         return [line.strip() for line in out.splitlines()]
 
@@ -304,6 +313,33 @@ class Shown(programs.Case):
             lines = self.status({**swarm, **more})
             self.assertEqual([line.split("0 peers, ")[1] for line in lines if "film" in line],
                              [want])
+
+    def test_top(self):
+        """The same on a full screen: how each swarm is reached, and where each way ends."""
+        none = dict.fromkeys(("have", "received", "sent", "rate_down", "rate_up"), 0)
+        flags = dict.fromkeys(("direct", "open", "exit"), False)
+        rows = [("hid", {}, ["aa", "bb", "cc"], "hidden", "we > aa > bb > cc > ..."),
+                ("dir", {"direct": True}, [], "DIRECT", "we > 192.0.2.1:7"),
+                ("out", {"exit": True}, ["dd", "ee", "ff"], "exit", "we > dd > ee > ff > peer"),
+                ("from", {"open": True}, ["11", "22", "33"], "hidden", "we > 11 > 22 > 33"),
+                ("ours", {"open": True, "sharing": True}, [], "OPEN", "we > ...")]
+        swarms, peers = [], []
+        for name, more, path, _, _ in rows:
+            mode = {**flags, **{key: on for key, on in more.items() if key != "sharing"}}
+            swarms.append({**none, **mode, "swarm": "0a", "name": name, "length": 0, "peers": 1,
+                           "sharing": more.get("sharing", False), "ranges": []})
+            peers.append({**none, **mode, "swarm": "0a", "name": name, "choked": False, "rank": 0,
+                          "hidden": not mode["direct"], "path": path, "hops": len(path),
+                          "rtt_ms": 7, "address": "192.0.2.1:7" if mode["direct"] else None})
+            self.valid("Swarm", swarms[-1])
+            self.valid("Peer", peers[-1])
+        top = Terminal("top", "--state", self.node({"/api/status": {}, "/api/swarms": swarms,
+                                                    "/api/peers": peers}), rows=40, columns=120)
+        for name, _, _, how, way in rows:
+            top.wait_for(way)
+            self.assertRegex(top.text, rf"\b{name}\s+{how}\s")
+        self.assertNotIn("33 >", top.text)
+        self.assertEqual(top.end(b"q"), 0)
 
     def test_work(self):
         none = dict.fromkeys(("asked", "came", "refused", "below", "given", "given_of"), 0)
