@@ -5,10 +5,13 @@ are meant.
     test_completion.py CULVERT SCRIPT..."""
 import os
 import pathlib
+import pty
 import re
+import select
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 CULVERT = os.path.abspath(sys.argv[1])
@@ -27,6 +30,38 @@ def verbs():
 def options(verb):
     found = re.findall(r"^ +(?:-\S, +)?(--[a-z][a-z-]*)", help_of(verb), re.M)
     return set(found) - {"--usage", "--version"}
+
+
+class Zsh:
+    """One on a terminal of its own: its completion works nowhere else."""
+
+    def __init__(self, home):
+        (home / "_culvert").write_bytes(SCRIPTS["zsh"].read_bytes())
+        self.master, slave = pty.openpty()
+        self.process = subprocess.Popen(["zsh", "-f", "-i"], stdin=slave, stdout=slave, stderr=slave,
+                                        start_new_session=True, cwd=home,
+                                        env=dict(os.environ, HOME=str(home), TERM="dumb", PS1=""))
+        os.close(slave)
+        # Ctrl-X says what the line is, and begins a new one.
+        self.ask('unset zle_bracketed_paste; fpath=($HOME $fpath); autoload -U compinit; '
+                 'compinit -u -d $HOME/dump; say() { print -r -- "<""<$BUFFER>>"; BUFFER=; }; '
+                 'zle -N say; bindkey "^X" say; print "<""<it is there>>"\n')
+
+    def ask(self, keys):
+        """What stands between the marks after these keys, and all that was written."""
+        os.write(self.master, keys.encode())
+        text, limit = "", time.monotonic() + 240
+        while not (found := re.search(r"<<(.*?)>>", text, re.DOTALL)):
+            ready, _, _ = select.select([self.master], [], [], max(limit - time.monotonic(), 0))
+            if not ready:
+                raise AssertionError(f"zsh says nothing but {text!r}")
+            text += os.read(self.master, 65536).decode(errors="replace")
+        return found.group(1), text
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
 
 
 class Completion(unittest.TestCase):
@@ -81,6 +116,20 @@ class Completion(unittest.TestCase):
         out = self.shell("zsh", "-f", "-c", 'autoload -U compinit; compinit -u -d "$HOME/dump"; '
                          'source "$1"; print $_comps[culvert]', "zsh", SCRIPTS["zsh"])
         self.assertEqual(out, {"_culvert"})
+
+    def test_zsh_completes(self):
+        """For each verb, so that nothing in what follows it is refused."""
+        zsh = Zsh(pathlib.Path(self.folder.name))
+        self.addCleanup(zsh.end)
+        rows = [(f"{verb} --js", f"{verb} --json ") for verb in verbs()]
+        rows += [("rela", "relay "), ("completion fi", "completion fish "),
+                 ("rm --pur", "rm --purge "), ("share fi", "share film.mp4 "),
+                 ("get --json --js", "get --json --js"),  # once is enough, but of some
+                 ("get --bootstrap 127.0.0.1:1 --boots", "get --bootstrap 127.0.0.1:1 --bootstrap=")]
+        for line, want in rows:
+            with self.subTest(line):
+                found, text = zsh.ask(f"culvert {line}\t\x18")
+                self.assertEqual(found, f"culvert {want}", text)
 
     def test_another_shell(self):
         done = subprocess.run([CULVERT, "completion", "csh"], check=False, capture_output=True,

@@ -75,8 +75,12 @@ static void bash(FILE *out) {
 /* ---- zsh ---- */
 
 static void zsh_option(FILE *out, const struct cli_option_info *o) {
-    fprintf(out, " \\\n            '%s(-%c --%s)'{-%c%s,--%s%s}'[", o->many ? "*" : "", o->key,
-            o->name, o->key, o->arg ? "+" : "", o->name, o->arg ? "=" : "");
+    fputs(" \\\n            '", out);
+    if (o->many)
+        fputc('*', out); /* also where it stands already */
+    else
+        fprintf(out, "(-%c --%s)", o->key, o->name);
+    fprintf(out, "'{-%c%s,--%s%s}'[", o->key, o->arg ? "+" : "", o->name, o->arg ? "=" : "");
     quoted(out, o->help, "'\\''", "[]:\\");
     fputc(']', out);
     if (o->arg) {

@@ -379,7 +379,10 @@ static bool open_input(struct live *l) {
     const char *from = l->t.s->argument;
     l->in = open_named(from);
     if (l->in < 0 || fstat(l->in, &st) != 0) {
-        cli_task_fail(&l->t, CLI_FILE, "%.300s: cannot be opened; name a pipe or a file", from);
+        cli_task_fail(&l->t, CLI_FILE,
+                      "%.300s: cannot be opened; name a pipe, a file, or where an encoder pushes "
+                      "to: udp://, tcp:// or rtmp://127.0.0.1:PORT",
+                      from);
         return false;
     }
     l->grows = S_ISREG(st.st_mode);

@@ -91,6 +91,18 @@ static void print_stamps(const json_t *s) {
                num(s, "given"), num(s, "given_of"));
 }
 
+static bool is(const json_t *o, const char *key) {
+    return json_is_true(json_object_get(o, key));
+}
+
+static const char *how_of(const json_t *s) {
+    return is(s, "direct")    ? "DIRECT"
+           : is(s, "exit")    ? "through an exit"
+           : !is(s, "open")   ? "hidden"
+           : is(s, "sharing") ? "openly under this relay's name"
+                              : "from a relay that shares it openly";
+}
+
 static void print_status(const json_t *o, const json_t *swarms) {
     const json_t *ledger = json_object_get(o, "ledger");
     printf("DHT       %" JSON_INTEGER_FORMAT " good of %" JSON_INTEGER_FORMAT " nodes\n",
@@ -138,10 +150,7 @@ static void print_status(const json_t *o, const json_t *swarms) {
                      num(s, "rate_refused") && !num(s, "peers") ? " REFUSED BY RELAYS" : "");
         printf("Swarm     %s: %s%s%s, %" JSON_INTEGER_FORMAT " peer%s, %s%s%s\n",
                json_string_value(json_object_get(s, "name")), have, whole ? " of " : " are kept",
-               whole ? all : "", num(s, "peers"), num(s, "peers") == 1 ? "" : "s",
-               json_is_true(json_object_get(s, "direct")) ? "DIRECT"
-               : json_is_true(json_object_get(s, "exit")) ? "through an exit"
-                                                          : "hidden",
+               whole ? all : "", num(s, "peers"), num(s, "peers") == 1 ? "" : "s", how_of(s),
                json_is_true(json_object_get(s, "sharing")) ? ", sharing" : "", rate);
         print_stamps(json_object_get(s, "stamps"));
         if (json_object_get(s, "link"))
@@ -157,8 +166,10 @@ static void peer_name(const json_t *p, char *out, size_t size) {
     const char *last = hops ? json_string_value(json_array_get(path, hops - 1)) : NULL;
     if (addr)
         snprintf(out, size, "%s", addr);
-    else if (json_is_true(json_object_get(p, "open")))
-        snprintf(out, size, "%s, openly", last ? last : "?");
+    else if (is(p, "open"))
+        snprintf(out, size, "%s%s", last ? last : "somebody hidden", last ? ", openly" : "");
+    else if (is(p, "exit"))
+        snprintf(out, size, "through the exit %s", last ? last : "?");
     else
         snprintf(out, size, "hidden, behind %s", last ? last : "?");
 }
@@ -179,7 +190,7 @@ static void print_peers(const json_t *rows) {
                " %10s\n",
                name, num(p, "rate_down") / 1024, num(p, "received") / 1024,
                num(p, "rate_up") / 1024, num(p, "sent") / 1024, num(p, "hops"), num(p, "rtt_ms"),
-               json_is_true(json_object_get(p, "choked")) ? "waits" : rank);
+               is(p, "choked") ? "waits" : rank);
     }
 }
 
@@ -189,12 +200,13 @@ static void print_way(const json_t *p) {
     json_int_t rate = num(p, "constant_rate");
     size_t i;
     printf("%s: we", json_string_value(json_object_get(p, "name")));
-    if (!json_is_true(json_object_get(p, "hidden"))) {
+    if (!is(p, "hidden")) {
         puts(" -> peer, DIRECT: hides nothing");
         return;
     }
     if (!json_array_size(path)) {
-        puts(", on a way that just ended");
+        puts(is(p, "open") ? ", who share it openly <- the visitor's own hops <- visitor"
+                           : ", on a way that just ended");
         return;
     }
     json_array_foreach(path, i, hop) {
@@ -202,10 +214,10 @@ static void print_way(const json_t *p) {
         if (rate && i == 1) /* it keeps the rate, in front of it everything is alike */
             printf(" [%" JSON_INTEGER_FORMAT " Mbit/s to here]", rate);
     }
-    puts(json_is_true(json_object_get(p, "open"))   ? ", which shares it openly"
-         : json_is_true(json_object_get(p, "exit")) ? ", which speaks to the peer for us"
-                                                    : ", the meeting point -> the peer's own hops "
-                                                      "-> peer");
+    puts(is(p, "open")   ? ", which shares it openly"
+         : is(p, "exit") ? ", which speaks to the peer for us"
+                         : ", the meeting point -> the peer's own hops "
+                           "-> peer");
 }
 
 static void print_path(const json_t *rows, const json_t *swarms) {

@@ -112,6 +112,17 @@ static void draw_history(struct top *t) {
     t->row += 2;
 }
 
+static bool is(const json_t *o, const char *key) {
+    return json_is_true(json_object_get(o, key));
+}
+
+static const char *how_of(const json_t *s) {
+    return is(s, "direct")                     ? "DIRECT"
+           : is(s, "exit")                     ? "exit"
+           : is(s, "open") && is(s, "sharing") ? "OPEN"
+                                               : "hidden";
+}
+
 static void draw_swarms(struct top *t) {
     size_t i;
     json_t *s;
@@ -125,8 +136,7 @@ static void draw_swarms(struct top *t) {
             snprintf(here, sizeof here, "%.0f %%",
                      100.0 * (double)num(s, "have") / (double)num(s, "length"));
         line(t, A_NORMAL, "%-*.*s %-7s %6s %10s %10s %6lld", NAME_WIDTH, NAME_WIDTH,
-             text(s, "name"), json_is_true(json_object_get(s, "direct")) ? "DIRECT" : "hidden",
-             here, down, up, (long long)num(s, "peers"));
+             text(s, "name"), how_of(s), here, down, up, (long long)num(s, "peers"));
     }
     t->row++;
 }
@@ -145,8 +155,12 @@ static void draw_peers(struct top *t) {
             int more = snprintf(path + n, sizeof path - n, " > %s", json_string_value(hop));
             n += more > 0 && (size_t)more < sizeof path - n ? (size_t)more : 0;
         }
-        snprintf(path + n, sizeof path - n, " > %s",
-                 json_is_true(json_object_get(p, "hidden")) ? "..." : text(p, "address"));
+        bool ends = is(p, "open") && j > 0; /* there: that relay is the peer */
+        snprintf(path + n, sizeof path - n, "%s%s", ends ? "" : " > ",
+                 ends              ? ""
+                 : is(p, "exit")   ? "peer"
+                 : is(p, "hidden") ? "..."
+                                   : text(p, "address"));
         line(t, A_NORMAL, "%-*.*s %5lld ms %10s %10s  %s", NAME_WIDTH, NAME_WIDTH, text(p, "name"),
              (long long)num(p, "rtt_ms"), down, up, path);
     }

@@ -277,15 +277,15 @@ static json_t *peer_row(const struct node_swarm_status *s, const struct node_pee
         cv_addr_text(&p->endpoint.addr, addr);
     char id[2 * 8 + 1];
     swarm_name(&s->uri, id);
-    json_t *o =
-        json_pack("{s:s, s:s, s:b, s:b, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "swarm", id, "name",
-                  s->uri.name, "hidden", (int)p->hidden, "outgoing", (int)p->outgoing, "hops",
-                  (int)p->hops, "received", (json_int_t)p->received, "sent", (json_int_t)p->sent,
-                  "rate_down", (json_int_t)p->rate_down, "rate_up", (json_int_t)p->rate_up,
-                  "rtt_ms", (json_int_t)(p->rtt / 1000), "have", (json_int_t)p->have);
+    json_t *o = json_pack("{s:s, s:s, s:b, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "swarm", id, "name",
+                          s->uri.name, "hidden", (int)p->hidden, "hops", (int)p->hops, "received",
+                          (json_int_t)p->received, "sent", (json_int_t)p->sent, "rate_down",
+                          (json_int_t)p->rate_down, "rate_up", (json_int_t)p->rate_up, "rtt_ms",
+                          (json_int_t)(p->rtt / 1000), "have", (json_int_t)p->have);
     if (o) {
         json_object_set_new(o, "direct", json_boolean(s->mode == NODE_SWARM_DIRECT));
         json_object_set_new(o, "open", json_boolean(s->mode == NODE_SWARM_OPEN));
+        json_object_set_new(o, "exit", json_boolean(s->mode == NODE_SWARM_EXIT));
         json_object_set_new(o, "address", p->hidden ? json_null() : json_string(addr));
         json_object_set_new(o, "path", path_of(p));
         json_object_set_new(o, "rank", octets(p->rank));
@@ -295,10 +295,9 @@ static json_t *peer_row(const struct node_swarm_status *s, const struct node_pee
 }
 
 static json_t *path_row(const struct node_swarm_status *s, const struct node_peer_status *p) {
-    json_t *o =
-        json_pack("{s:s, s:b, s:b, s:b, s:b, s:o}", "name", s->uri.name, "hidden", (int)p->hidden,
-                  "open", s->mode == NODE_SWARM_OPEN, "exit", s->mode == NODE_SWARM_EXIT,
-                  "outgoing", (int)p->outgoing, "path", path_of(p));
+    json_t *o = json_pack("{s:s, s:b, s:b, s:b, s:o}", "name", s->uri.name, "hidden",
+                          (int)p->hidden, "open", s->mode == NODE_SWARM_OPEN, "exit",
+                          s->mode == NODE_SWARM_EXIT, "path", path_of(p));
     if (o && p->constant_rate)
         json_object_set_new(o, "constant_rate", json_integer(p->constant_rate));
     return o;

@@ -214,9 +214,14 @@ enum cv_err io_store_share(struct io_state *state, const struct io_share_config 
     uint8_t id[IO_STORE_ID];
     char name[8 + 32 + 1] = IO_SHARE_PREFIX;
     struct io_store *s;
+    struct io_folder_view *view = NULL;
     struct stat st = {0};
     int fd = -1;
     enum cv_err err = open_source(cfg->path, &fd, &st, why);
+    if (err == CV_ERR_OK && S_ISDIR(st.st_mode)) {
+        err = io_folder_look(fd, cfg->path, cfg->chunk_size, &view, why);
+        fd = -1; /* is the view's */
+    }
     if (err == CV_ERR_OK)
         err = identify(cfg, id, why);
     if (err == CV_ERR_OK) {
@@ -224,19 +229,14 @@ enum cv_err io_store_share(struct io_state *state, const struct io_share_config 
         err = io_store_begin(state, name, &s, why);
     }
     if (err != CV_ERR_OK) {
+        io_folder_view_free(view);
         if (fd >= 0)
             close(fd);
         return err;
     }
     snprintf(s->data_where, sizeof s->data_where, "%s", cfg->path);
-    if (S_ISDIR(st.st_mode))
-        err = io_folder_look(fd, cfg->path, cfg->chunk_size, &s->view, why);
-    else
-        s->data = fd;
-    if (err != CV_ERR_OK) {
-        io_store_close(s);
-        return err;
-    }
+    s->view = view;
+    s->data = fd;
     /* Whatever is wrong with what was remembered: hashing again heals it. */
     if (io_store_load_header(s, NULL) != CV_ERR_OK || !s->header.shared || !io_store_unchanged(s))
         err = cfg->only_known ? refuse(cfg, why) : make(s, cfg, id, why);

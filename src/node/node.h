@@ -432,9 +432,9 @@ struct node_peer_status {
     uint32_t rank;         /* of its claim to be served, by the ledger; 0: nothing is known of it */
     bool choked;           /* it has to wait until others were served */
     bool hidden;           /* reached by a circuit, not at an address */
-    bool outgoing;         /* we came as viewer (false: the peer came to us) */
     uint8_t constant_rate; /* Mbit/s that the circuit to it keeps; 0: none */
-    /* Our hops, first to last; the first four octets of each identity in hex. */
+    /* Our hops, first to last; the first four octets of each identity in hex. Hidden without
+     * any: a visitor of what we share under our relay's name, whose circuit ends here. */
     uint8_t hops;
     char path[NODE_PATH_MAX][NODE_PSEUDONYM + 1];
 };

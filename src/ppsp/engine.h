@@ -269,7 +269,8 @@ void ppsp_stage_done(struct ppsp_swarm *s);
 
 enum ppsp_slot { PPSP_SLOT_NONE = 0, PPSP_SLOT_RANK, PPSP_SLOT_LOT };
 
-enum { PPSP_ACKS = 16, PPSP_CANCELS = 64 };
+/* A reader who leaves takes one CANCEL for each gap between the wants of others. */
+enum { PPSP_ACKS = 16, PPSP_CANCELS = 2 * PPSP_WANTS };
 
 struct ppsp_ack_due {
     struct ppsp_range chunks;
@@ -442,7 +443,8 @@ void ppsp_fetch_check(struct ppsp_channel *c, cv_usec now);
 /* Nothing more is expected of this peer. */
 void ppsp_fetch_release(struct ppsp_channel *c);
 cv_usec ppsp_fetch_next(const struct ppsp_channel *c);
-/* Cancels what no want needs. */
+/* Gives up and cancels exactly what no want needs: in time that grows with the requests
+ * under way and the wants, not with the content. */
 void ppsp_fetch_refocus(struct ppsp_swarm *s);
 void ppsp_fetch_cancel(struct ppsp_channel *c, uint64_t first, uint64_t last);
 /* Takes chunks of a run off the peer; others may be asked for them. */

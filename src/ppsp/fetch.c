@@ -434,11 +434,27 @@ cv_usec ppsp_fetch_next(const struct ppsp_channel *c) {
 
 /* ---- urgency ---------------------------------------------------------------------- */
 
-static bool wanted(const struct ppsp_swarm *s, uint64_t first, uint64_t last) {
-    for (unsigned i = 0; i < PPSP_WANTS; i++)
-        if (s->wants[i].id && s->wants[i].first <= last && s->wants[i].last >= first)
-            return true;
-    return false;
+/* The chunks that nobody waits for, in order: a stretch more than there are wants, at most. */
+static unsigned unwanted(const struct ppsp_swarm *s, struct ppsp_range ret[PPSP_WANTS + 1]) {
+    unsigned n = 0;
+    for (uint64_t at = 0;;) {
+        uint64_t from = at, next = PPSP_CHUNK_NONE;
+        for (unsigned i = 0; i < PPSP_WANTS; i++) {
+            const struct ppsp_want_entry *w = &s->wants[i];
+            if (w->id == 0 || w->first > w->last || w->last < at)
+                continue;
+            if (w->first <= at)
+                at = w->last + 1;
+            else if (w->first < next)
+                next = w->first;
+        }
+        if (at != from)
+            continue; /* another one may go on from there */
+        ret[n++] = (struct ppsp_range){at, next - 1};
+        if (next == PPSP_CHUNK_NONE)
+            return n;
+        at = next;
+    }
 }
 
 static bool want_open(const struct ppsp_swarm *s) {
@@ -450,21 +466,38 @@ static bool want_open(const struct ppsp_swarm *s) {
     return false;
 }
 
-/* A reader moved: what nobody waits for must not stand before what it needs. */
+/* Gives up what it is asked for of `part`; returns where that lies, first > last if nowhere. */
+static struct ppsp_range give_up_part(struct ppsp_channel *c, const struct ppsp_range *part) {
+    struct ppsp_range gone = {PPSP_CHUNK_NONE, 0};
+    for (uint64_t i = c->asked.head; i < c->asked.tail; i++) {
+        const struct ppsp_run *r = ppsp_flight_at(&c->asked, i);
+        uint64_t mask = ppsp_run_part(r, part->first, part->last);
+        if (!mask)
+            continue;
+        uint64_t first = r->first + (unsigned)__builtin_ctzll(mask);
+        uint64_t last = r->first + 63 - (unsigned)__builtin_clzll(mask);
+        gone.first = first < gone.first ? first : gone.first;
+        gone.last = last > gone.last ? last : gone.last;
+        ppsp_fetch_give_up(c, i, mask);
+    }
+    return gone;
+}
+
+/* A reader moved, or left: what nobody waits for must not stand before what others need, nor
+ * come at all. One CANCEL between two wants is enough, however many requests lay there:
+ * nothing between them is asked of this peer any more, and of what it never was asked for it
+ * has nothing to cancel. */
 void ppsp_fetch_refocus(struct ppsp_swarm *s) {
+    struct ppsp_range gaps[PPSP_WANTS + 1];
     struct ppsp_channel *c;
-    if (!want_open(s) && s->config.fetch_all)
+    if (s->config.fetch_all && !want_open(s))
         return;
+    unsigned n = unwanted(s, gaps);
     TAILQ_FOREACH(c, &s->channels, of_swarm) {
-        for (uint64_t i = c->asked.head; i < c->asked.tail; i++) {
-            struct ppsp_run *r = ppsp_flight_at(&c->asked, i);
-            if (r->mask == 0 || wanted(s, r->first, r->first + 63) ||
-                c->cancel_count == PPSP_CANCELS)
-                continue;
-            uint64_t first = r->first, mask = r->mask;
-            ppsp_fetch_give_up(c, i, UINT64_MAX);
-            ppsp_fetch_cancel(c, first + (unsigned)__builtin_ctzll(mask),
-                              first + 63 - (unsigned)__builtin_clzll(mask));
+        for (unsigned i = 0; i < n && !ppsp_flight_empty(&c->asked); i++) {
+            struct ppsp_range gone = give_up_part(c, &gaps[i]);
+            if (gone.first <= gone.last)
+                ppsp_fetch_cancel(c, gone.first, gone.last);
         }
     }
 }

@@ -227,8 +227,9 @@ typedef uint32_t ppsp_want_id; /* 0 is none */
  * requested by deadline; wants that overlap share fetches. When a new want
  * brings an earlier deadline, less urgent outstanding requests are cancelled.
  * A want ends with ppsp_unwant() only; it costs nothing once satisfied. With it go, in that
- * call, its deadlines, and the outstanding requests that no other want covers: they are
- * cancelled when others wait, or when nothing is fetched that nobody wants.
+ * call, its deadlines, and exactly those outstanding requests that no other want covers: they
+ * are cancelled with the next datagrams, when others wait for what nobody was asked for yet,
+ * or when nothing is fetched that nobody wants.
  * CV_ERR_NOENT: unknown swarm; CV_ERR_INVAL: first > last, or a live swarm;
  * CV_ERR_LIMIT.
  */

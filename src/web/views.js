@@ -41,13 +41,34 @@ function svg(name, attributes = {}, ...children) {
   return e;
 }
 
+// How a peer is reached: as what it is shown, what the last relay on the way is, and what that
+// makes of who knows what.
+const WAYS = {
+  direct: { why: "why_direct" },
+  hidden: { name: "hidden_peer", last: "meeting_point", why: "why_hidden" },
+  exit: { name: "exit_peer", last: "exit", why: "why_exit" },
+  open: { name: "open_peer", last: "sharer", why: "why_open" },
+  visitor: { name: "visitor_peer", why: "why_visitor" },
+};
+
+// Whose circuit ends here visits what this relay shares under its own name.
+function wayTo(row) {
+  if (!row.hidden) return "direct";
+  if (row.exit) return "exit";
+  if (row.open) return row.path.length ? "open" : "visitor";
+  return "hidden";
+}
+
+const onWay = (row, key) => t(key, { guard: row.path[0] ?? "?", relay: row.path.at(-1) ?? "?" });
+
 // How hidden we are, in two words: what is open decides, the worst of it.
 export function badge(state) {
   const direct = state.swarms.some((s) => s.direct);
+  const open = state.swarms.some((s) => s.open && s.sharing);
   const missing = state.status.guards === 0;
-  const kind = direct ? "direct" : missing ? "waiting" : "hidden";
+  const kind = direct ? "direct" : open ? "open" : missing ? "waiting" : "hidden";
   const hops = Math.min(...state.peers.filter((p) => p.hidden).map((p) => p.hops));
-  const text = direct ? t("badge_direct") : missing ? t("badge_waiting")
+  const text = direct ? t("badge_direct") : open ? t("badge_open") : missing ? t("badge_waiting")
     : Number.isFinite(hops) ? t("badge_hops", { n: hops }) : t("badge_hidden");
   write($("badge"), text);
   if ($("badge").dataset.state !== kind) $("badge").dataset.state = kind;
@@ -62,7 +83,7 @@ export function peers(rows, plays) {
     return;
   }
   fill($("peers"), rows, () => rows.map((p) => element("tr", {},
-    element("td", {}, p.address ?? t("hidden_peer", { relay: p.path.at(-1) ?? "?" })),
+    element("td", {}, p.address ?? onWay(p, WAYS[wayTo(p)].name)),
     ...[p.rate_down / 1024, p.received / 1024, p.rate_up / 1024, p.sent / 1024].map((n) => element("td", { class: "n" }, number(n))),
     element("td", { class: "n" }, number(p.hops)),
     element("td", { class: "n" }, p.rtt_ms ? `${number(p.rtt_ms)} ms` : "–"),
@@ -70,26 +91,25 @@ export function peers(rows, plays) {
 }
 
 // One row from us to the peer: our hops solid, the other side's dashed, for we
-// do not know them; a direct connection in the colour of a warning.
+// do not know them; what is direct in the colour of a warning.
 export function path(swarm, rows) {
   const row = rows.find((p) => p.swarm === swarm.swarm);
   const narrow = $("path").clientWidth < NARROW;
-  fill($("path"), row && [row.address, row.path, swarm.open, narrow],
-    () => (row ? way(swarm, row, narrow) : [element("p", { class: "hint" }, t("path_none"))]));
+  fill($("path"), row && [wayTo(row), row.address, row.path, narrow],
+    () => (row ? way(row, narrow) : [element("p", { class: "hint" }, t("path_none"))]));
 }
 
 // From left to right, or where that is too narrow to be read, downwards.
-function way(swarm, row, narrow) {
+function way(row, narrow) {
+  const to = wayTo(row);
   const stops = [{ name: t("you"), kind: "ours" }];
-  if (!row.hidden) stops.push({ name: row.address, kind: "bare" });
-  else {
-    row.path.forEach((hop, i) => stops.push({
-      name: hop, kind: "ours",
-      note: i === 0 ? t("guard") : i === row.path.length - 1 ? (swarm.open ? t("sharer") : t("meeting_point")) : t("relay"),
-    }));
-    if (!swarm.open) stops.push({ name: "• • •", kind: "theirs", note: t("their_hops") }, { name: t("peer"), kind: "theirs" });
-  }
-  const why = !row.hidden ? t("why_direct") : swarm.open ? t("why_open") : t("why_hidden", { relay: row.path[0] });
+  row.path.forEach((hop, i) => stops.push({
+    name: hop, kind: "ours", note: t(i === 0 ? "guard" : i === row.path.length - 1 ? WAYS[to].last : "relay"),
+  }));
+  if (to === "hidden" || to === "visitor") stops.push({ name: "• • •", kind: "theirs", note: t("their_hops") });
+  if (to === "direct" || to === "exit") stops.push({ name: row.address ?? t("peer"), kind: "bare" });
+  else if (to !== "open") stops.push({ name: t(to === "visitor" ? "visitor" : "peer"), kind: "theirs" });
+  const why = onWay(row, WAYS[to].why);
   const step = narrow ? 52 : 112;
   const box = narrow ? `0 0 320 ${stops.length * step}` : `0 0 ${stops.length * step} 84`;
   const picture = svg("svg", { viewBox: box, role: "img", class: narrow ? "down" : "", "aria-label": `${stops.map((s) => s.name).join(" → ")}. ${why}` });
@@ -203,7 +223,8 @@ export function swarms(list, drops, actions) {
       have: octets(swarm.have), length: octets(swarm.length), n: swarm.peers,
       down: octets(swarm.rate_down), up: octets(swarm.rate_up),
     };
-    const kind = swarm.live ? "swarm_live" : swarm.direct ? "swarm_direct" : swarm.sharing ? "swarm_sharing" : "swarm_fetching";
+    const kind = swarm.live ? "swarm_live" : swarm.direct ? "swarm_direct"
+      : swarm.open && swarm.sharing ? "swarm_open" : swarm.sharing ? "swarm_sharing" : "swarm_fetching";
     const text = (swarm.live && swarm.direct ? `${t("badge_direct")} · ` : "") + t(kind, values);
     write(card.querySelector("span"), text);
   }

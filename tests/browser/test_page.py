@@ -295,6 +295,83 @@ class Page(programs.Case):
                 return
         self.fail(f"an idle page changes: {found}")
 
+    def ways(self, browser):
+        """What is said of a peer, of the way to it and of who knows what is true of that way:
+        nobody is behind the relay that shares it, and nobody calls himself his visitor."""
+        none = dict.fromkeys(("rate_down", "rate_up", "received", "sent", "rtt_ms", "rank"), 0)
+        row = {**none, **dict.fromkeys(("direct", "open", "exit", "choked"), False), "swarm": "0a",
+               "hidden": True, "address": None, "path": ["aa", "bb", "cc"], "hops": 3}
+        here = {"path": [], "hops": 0}
+        only = "not by whom: on this way only aa knows your address."
+        rows = [
+            ({**here, "direct": True, "hidden": False, "address": "192.0.2.1:7"},
+             "192.0.2.1:7", "you → 192.0.2.1:7", [], ["ours", "bare"],
+             "Direct: the peer sees your address, and you see its own or that of an exit in front of "
+             "it. Nothing of you is hidden."),
+            ({}, "hidden, behind cc", "you → aa → bb → cc → • • • → Peer",
+             ["guard", "relay", "meeting point", "their own hops"], ["ours"] * 4 + ["theirs"] * 2,
+             "On this way only aa knows your address, and not what passes. The peer sees the "
+             "meeting point and nothing of you."),
+            ({"path": ["aa", "bb", "cc", "dd"], "hops": 4},  # as who shares goes
+             "hidden, behind dd", "you → aa → bb → cc → dd → • • • → Peer",
+             ["guard", "relay", "relay", "meeting point", "their own hops"],
+             ["ours"] * 5 + ["theirs"] * 2,
+             "On this way only aa knows your address, and not what passes. The peer sees the "
+             "meeting point and nothing of you."),
+            ({"exit": True}, "through the exit cc", "you → aa → bb → cc → Peer",
+             ["guard", "relay", "exit, calls the peer"], ["ours"] * 4 + ["bare"],
+             f"cc calls the peer from its own address. Both see what is fetched and {only}"),
+            ({"open": True}, "cc, which shares it openly", "you → aa → bb → cc",
+             ["guard", "relay", "shares it openly"], ["ours"] * 4,
+             f"cc shares this under its own name. It sees what is asked for and {only}"),
+            ({**here, "open": True}, "hidden, comes by a circuit", "you → • • • → visitor",
+             ["their own hops"], ["ours", "theirs", "theirs"],
+             "You share this under your relay's name, and everybody may know it. Who fetches it "
+             "comes by a circuit that ends here, and stays unknown to you."),
+        ]
+        said = browser.run("""
+            const views = await import("/views.js");
+            const texts = (what) => [...document.querySelectorAll(what)].map((e) => e.textContent);
+            return arguments[0].map((row) => {
+              views.peers([row], true);
+              views.path({swarm: row.swarm}, [row]);
+              return [document.querySelector("#peers td").textContent,
+                texts("#path svg text:not(.small)").join(" → "), texts("#path svg text.small")
+                  .filter((text) => text), [...document.querySelectorAll("#path circle")]
+                  .map((e) => e.getAttribute("class")), texts("#path .hint").join(),
+                document.querySelector("#path svg").getAttribute("aria-label")];
+            });""", [{**row, **more} for more, *_ in rows])
+        for (more, *want), (*found, label) in zip(rows, said, strict=True):
+            self.assertEqual(found, want, more)
+            self.assertEqual(label, f"{want[1]}. {want[-1]}")
+        hidden, direct = {"direct": False, "open": False, "sharing": True}, {"direct": True}
+        ours = {**hidden, "open": True}
+        rows = [([], [], 2, "hidden: Hidden"), ([], [], 0, "waiting: Not ready yet"),
+                ([hidden], [3, 4], 2, "hidden: Hidden · 3 hops"),
+                ([{**ours, "sharing": False}], [3], 2, "hidden: Hidden · 3 hops"),
+                ([hidden, ours], [3, 0], 2, "open: OPEN · under your relay's name"),
+                ([ours, direct], [0], 2, "direct: DIRECT · not hidden")]
+        said = browser.run("""
+            const views = await import("/views.js"), badge = document.getElementById("badge");
+            return arguments[0].map(([swarms, hops, guards]) => {
+              const peers = hops.map((n) => ({hidden: true, hops: n}));
+              views.badge({swarms, peers, status: {guards}});
+              return `${badge.dataset.state}: ${badge.textContent}`;
+            });""", rows)
+        self.assertEqual(said, [want for *_, want in rows])
+        kinds = [(hidden, "Shared, hidden"), ({**hidden, "sharing": False}, "Fetching, hidden"),
+                 (direct, "DIRECT, hides nothing"), (ours, "OPEN, under your relay's name"),
+                 ({**ours, "sharing": False}, "Fetching, hidden")]
+        said = browser.run("""
+            const views = await import("/views.js");
+            views.swarms(arguments[0], [], {});
+            const cards = [...document.querySelectorAll("#swarms li .hint")];
+            const texts = cards.map((e) => e.textContent.split(" · ")[0]);
+            views.swarms([], [], {});
+            return texts;""", [{**none, "swarm": str(i), "name": "", "have": 0, "length": 0,
+                                "peers": 0, **swarm} for i, (swarm, _) in enumerate(kinds)])
+        self.assertEqual(said, [want for _, want in kinds])
+
     def wrong_links(self, browser):
         """What is wrong with a link is said as long as nothing else is asked for."""
         browser.go(self.page)
@@ -318,6 +395,10 @@ class Page(programs.Case):
         with BROWSER() as browser:
             self.strangers()
             self.idle(browser)
+            browser.go(self.page)
+            browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
+            self.ways(browser)
+            browser.go("about:blank")
             self.wrong_links(browser)
             self.watch(browser)
             self.keyboard(browser)
@@ -454,7 +535,7 @@ class Page(programs.Case):
         # Whom it comes from is shown while it comes: eighteen seconds.
         browser.wait("document.querySelector('#path svg') !== null")
         path = browser.run("return document.querySelector('#path svg').getAttribute('aria-label');")
-        self.assertIn("Only ", path)
+        self.assertIn("On this way only ", path)
         self.assertEqual(path.count("→"), 5)  # you, three hops, theirs, peer
         browser.wait("document.querySelectorAll('#peers tr td.n').length >= 7")
         self.assertIn("hidden, behind",

@@ -20,6 +20,8 @@ import jsonschema
 from prometheus_client.openmetrics import parser
 
 import programs
+from terminal import Terminal
+
 
 class Unix(http.client.HTTPConnection):
     def __init__(self, path):
@@ -124,6 +126,21 @@ class Interface(programs.Case):
         self.refused(connection(self, host), "POST", "/api/tasks", 400, token)
         self.tickets()
 
+    def test_who_comes_back_hears_the_whole_state_first(self):
+        """Also when nothing changed meanwhile, and whatever event it says it heard last."""
+        whole = {"status", "swarms", "peers"}
+        for last in (None, "0", "999999", "nonsense"):
+            to = connection(self, self.folder / "node" / "api.sock")
+            to.request("GET", "/api/events", headers={"Last-Event-ID": last} if last else {})
+            answer = to.getresponse()
+            self.assertEqual(answer.readline(), b"event: state\n")  # no id
+            kind, _, state = answer.readline().partition(b" ")
+            self.assertEqual((kind, answer.readline()), (b"data:", b"\n"))
+            state = json.loads(state)
+            self.assertLessEqual(whole, set(state))
+            self.assertEqual(len(state["swarms"]), 3)
+            to.close()
+
     def refused(self, to, method, path, status, headers=None):
         """By an answer of the form that is described, with the headers of every answer."""
         to.request(method, path, headers=headers or {})
@@ -215,19 +232,26 @@ class Socket(socketserver.ThreadingUnixStreamServer):
 class Shown(programs.Case):
     """What a person reads of what a node says: of a state that is hard to bring about."""
 
-    def said(self, verb, schema, row, answers):
-        """The lines of `verb` when a node gives these answers, of which `row` must be one."""
-        description = json.loads((ROOT / "docs" / "openapi.json").read_text())
-        jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{schema}",
-                                         "components": description["components"]}).validate(row)
+    def node(self, answers):
+        """The state folder of one that gives these answers."""
         state = pathlib.Path(self.folder / "s")
         state.mkdir(exist_ok=True)
         (state / "api.sock").unlink(missing_ok=True)
         node = Socket(state / "api.sock", answers)
         self.addCleanup(node.server_close)
-        threading.Thread(target=node.serve_forever, daemon=True).start()
+        threading.Thread(target=node.serve_forever, args=(0.02,), daemon=True).start()
         self.addCleanup(node.shutdown)
-        status, out, err = programs.run(verb, "--state", state)
+        return state
+
+    def valid(self, schema, row):
+        description = json.loads((ROOT / "docs" / "openapi.json").read_text())
+        jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{schema}",
+                                         "components": description["components"]}).validate(row)
+
+    def said(self, verb, schema, row, answers):
+        """The lines of `verb` when a node gives these answers, of which `row` must be one."""
+        self.valid(schema, row)
+        status, out, err = programs.run(verb, "--state", self.node(answers))
         self.assertEqual(status, 0, err)
         return [line.strip() for line in out.splitlines()]
 
@@ -237,7 +261,7 @@ class Shown(programs.Case):
 
     def test_peers(self):
         """Every column of the page's table, and who it is by what is known of it."""
-        told = {"swarm": "0a", "name": "film", "outgoing": True, "direct": False, "open": False,
+        told = {"swarm": "0a", "name": "film", "direct": False, "open": False, "exit": False,
                 "hidden": True, "have": 1 << 20, "hops": 3, "rtt_ms": 77, "rate_down": 5 << 10,
                 "received": 6 << 10, "rate_up": 7 << 10, "sent": 8 << 10, "rank": 0,
                 "choked": False, "address": None, "path": ["aa", "bb", "cc"]}
@@ -246,6 +270,8 @@ class Shown(programs.Case):
             ({"rank": 41}, "hidden, behind cc", "41"),
             ({"rank": 41, "choked": True}, "hidden, behind cc", "waits"),
             ({"open": True}, "cc, openly", "-"),
+            ({"open": True, "path": []}, "somebody hidden", "-"),
+            ({"exit": True}, "through the exit cc", "-"),
             ({"direct": True, "hidden": False, "address": "192.0.2.1:7", "path": []},
              "192.0.2.1:7", "-"),
         ]
@@ -258,7 +284,7 @@ class Shown(programs.Case):
 
     def test_path(self):
         """What each kind of way looks like, and what is said where there is none."""
-        told = {"name": "film", "hidden": True, "open": False, "exit": False, "outgoing": True,
+        told = {"name": "film", "hidden": True, "open": False, "exit": False,
                 "path": ["aa", "bb", "cc"]}
         swarm = {**dict.fromkeys(("direct", "open", "exit", "sharing"), False),
                  **dict.fromkeys(("have", "length", "received", "sent", "rate_down", "rate_up"), 0),
@@ -274,6 +300,8 @@ class Shown(programs.Case):
             ("open", {"open": True}, "film: we -> aa -> bb -> cc, which shares it openly"),
             ("exit", {"exit": True}, "film: we -> aa -> bb -> cc, which speaks to the peer for us"),
             ("direct", {"hidden": False, "path": []}, "film: we -> peer, DIRECT: hides nothing"),
+            ("visitor of ours", {"open": True, "path": []},
+             "film: we, who share it openly <- the visitor's own hops <- visitor"),
             ("ending", {"path": []}, "film: we, on a way that just ended"),
         ]
         for what, more, line in rows:
@@ -287,6 +315,46 @@ class Shown(programs.Case):
                          ["film: we -> aa -> bb -> cc" + theirs, "other: no way to anybody yet"])
         self.assertEqual(self.said("path", "Path", told, {"/api/path": [], "/api/swarms": []}),
                          ["Nothing is watched or shared"])
+
+    def test_how_a_swarm_is_hidden(self):
+        swarm = {**dict.fromkeys(("direct", "open", "exit", "sharing"), False),
+                 **dict.fromkeys(("have", "length", "received", "sent", "rate_down", "rate_up",
+                                  "peers"), 0), "swarm": "0a", "name": "film", "ranges": []}
+        rows = [({}, "hidden"), ({"sharing": True}, "hidden, sharing"), ({"direct": True}, "DIRECT"),
+                ({"exit": True}, "through an exit"),
+                ({"open": True}, "from a relay that shares it openly"),
+                ({"open": True, "sharing": True}, "openly under this relay's name, sharing")]
+        for more, want in rows:
+            lines = self.status({**swarm, **more})
+            self.assertEqual([line.split("0 peers, ")[1] for line in lines if "film" in line],
+                             [want])
+
+    def test_top(self):
+        """The same on a full screen: how each swarm is reached, and where each way ends."""
+        none = dict.fromkeys(("have", "received", "sent", "rate_down", "rate_up"), 0)
+        flags = dict.fromkeys(("direct", "open", "exit"), False)
+        rows = [("hid", {}, ["aa", "bb", "cc"], "hidden", "we > aa > bb > cc > ..."),
+                ("dir", {"direct": True}, [], "DIRECT", "we > 192.0.2.1:7"),
+                ("out", {"exit": True}, ["dd", "ee", "ff"], "exit", "we > dd > ee > ff > peer"),
+                ("from", {"open": True}, ["11", "22", "33"], "hidden", "we > 11 > 22 > 33"),
+                ("ours", {"open": True, "sharing": True}, [], "OPEN", "we > ...")]
+        swarms, peers = [], []
+        for name, more, path, _, _ in rows:
+            mode = {**flags, **{key: on for key, on in more.items() if key != "sharing"}}
+            swarms.append({**none, **mode, "swarm": "0a", "name": name, "length": 0, "peers": 1,
+                           "sharing": more.get("sharing", False), "ranges": []})
+            peers.append({**none, **mode, "swarm": "0a", "name": name, "choked": False, "rank": 0,
+                          "hidden": not mode["direct"], "path": path, "hops": len(path),
+                          "rtt_ms": 7, "address": "192.0.2.1:7" if mode["direct"] else None})
+            self.valid("Swarm", swarms[-1])
+            self.valid("Peer", peers[-1])
+        top = Terminal("top", "--state", self.node({"/api/status": {}, "/api/swarms": swarms,
+                                                    "/api/peers": peers}), rows=40, columns=120)
+        for name, _, _, how, way in rows:
+            top.wait_for(way)
+            self.assertRegex(top.text, rf"\b{name}\s+{how}\s")
+        self.assertNotIn("33 >", top.text)
+        self.assertEqual(top.end(b"q"), 0)
 
     def test_work(self):
         none = dict.fromkeys(("asked", "came", "refused", "below", "given", "given_of"), 0)

@@ -123,6 +123,7 @@ class Live(Source):
             (("live", "--direct", *folder, "--key", loose, "-"), 5, "chmod 600"),
             (("live", "--direct", *folder, "--window", "1k", "-"), 2, "window"),
             (("live", "--direct", *folder, self.folder / "none"), 5, "none"),
+            (("live", "--direct", *folder, "srt://127.0.0.1:1"), 5, "rtmp://127.0.0.1:PORT"),
         ]
         for args, status, text in rows:
             with self.subTest(text):

@@ -166,6 +166,40 @@ class Relay(programs.Case):
         self.assertGreaterEqual(exit_["opened"], 2)
         self.assertIn("Exit      ", self.status("exit"))
         self.assertNotIn("exit", self.status("relay0", "--json"))
+        self.ways(village)
+
+    def shown(self, name, verb):
+        """Its rows, and the lines that a person reads."""
+        said = []
+        for more in (["--json"], []):
+            status, out, err = programs.run(verb, "--state", self.folder / name, *more)
+            self.assertEqual(status, 0, err)
+            said.append(out)
+        return json.loads(said[0]), said[1].splitlines()
+
+    def ways(self, village):
+        """By an exit, from a relay that shares openly, and by that relay of who visits it: all of
+        it while the film is under way, which would take minutes."""
+        film = self.film(3_000_000, "slow.bin")
+        direct = village.start("share", "direct", "--direct", "--upload-limit", "10k", film)
+        relay = village.start("relay", "open", "--open", film, "--upload-limit", "10k")
+        shared = relay.wait_for("shared")
+        rows = [("by-exit", [direct.wait_for("shared")["uri"]], "exit", "through the exit ",
+                 ", which speaks to the peer for us"),
+                ("by-open", ["--at", shared["relay"], shared["uri"]], "open", ", openly",
+                 ", which shares it openly")]
+        for name, args, kind, who, way in rows:
+            viewer = village.start("get", name, "-o", self.folder / f"{name}.bin", *args)
+            self.assertEqual(len(viewer.wait_for("peer_up")["path"]), 3)
+            (row, *_), lines = self.shown(name, "peers")
+            self.assertTrue(row["hidden"] and row[kind], row)
+            self.assertEqual(row["open"] + row["exit"], 1)
+            self.assertIn(who, lines[1])
+            self.assertTrue(self.shown(name, "path")[1][0].endswith(way), way)
+        (row, *_), lines = self.shown("open", "peers")
+        self.assertEqual((row["open"], row["exit"], row["path"]), (True, False, []))
+        self.assertTrue(lines[1].startswith("somebody hidden "), lines)
+        self.assertIn("we, who share it openly <- ", self.shown("open", "path")[1][0])
 
     def test_a_link_that_no_cell_can_carry(self):
         seeder = self.start("share", "--direct", "--state", self.folder / "s", "--listen",

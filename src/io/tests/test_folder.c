@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "io/contents.h"
 #include "io/folder_unpack.h"
 #include "io/folder_view.h"
 #include "io/limits.h"
@@ -118,6 +119,33 @@ Test(io_folder, is_one_content) {
     unmake(&m);
 }
 
+static struct io_store *share(struct made *m, bool known, enum cv_err *err, uint8_t *root,
+                              struct io_why *why) {
+    struct io_share_config cfg = {
+        .path = m->folder, .chunk_size = CHUNK, .alg = CV_SHA256, .only_known = known};
+    struct io_store *s = NULL;
+    *err = io_store_share(m->state, &cfg, &s, root, why);
+    return s;
+}
+
+static bool listed(void *ctx, const struct io_content *content) {
+    (void)content;
+    (*(unsigned *)ctx)++;
+    return true;
+}
+
+/* Nothing is left that would be listed as content. */
+static void leaves_nothing(struct made *m, const char *what) {
+    uint8_t root[CV_SHA_MAX];
+    struct io_why why = {""};
+    enum cv_err err;
+    unsigned left = 0;
+    cr_expect_null(share(m, false, &err, root, &why));
+    cr_expect_eq(err, CV_ERR_MALFORMED, "%s", what);
+    cr_expect_eq(io_contents_each(m->state, listed, &left, &why), CV_ERR_OK);
+    cr_expect_eq(left, 0, "%s", what);
+}
+
 Test(io_folder, what_cannot_be_shared) {
     static const struct {
         const char *what, *line;
@@ -176,17 +204,9 @@ Test(io_folder, what_cannot_be_shared) {
         cr_expect_eq(err, CV_ERR_MALFORMED, "%s", rows[i].what);
         snprintf(want, sizeof want, "%s%s", m.folder, rows[i].line);
         cr_expect_str_eq(why.text, want, "%s", rows[i].what);
+        leaves_nothing(&m, rows[i].what);
         unmake(&m);
     }
-}
-
-static struct io_store *share(struct made *m, bool known, enum cv_err *err, uint8_t *root,
-                              struct io_why *why) {
-    struct io_share_config cfg = {
-        .path = m->folder, .chunk_size = CHUNK, .alg = CV_SHA256, .only_known = known};
-    struct io_store *s = NULL;
-    *err = io_store_share(m->state, &cfg, &s, root, why);
-    return s;
 }
 
 /* Whatever changes in it is noticed: before it is opened, and while it is read. */

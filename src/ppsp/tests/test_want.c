@@ -1,7 +1,7 @@
 /* Readers: windows with deadlines, seeking, sharing of fetches, limits. */
 #include "support/suite.h"
 
-#include "ppsp/limits.h"
+#include "ppsp/engine.h"
 #include "raw.h"
 
 CV_SUITE(ppsp_want);
@@ -117,6 +117,198 @@ Test(ppsp_want, who_leaves_takes_its_requests_along) {
     rig_run(r, CV_MSEC(500));
     cr_expect(has(r, 3500, 3599), "0.25 s at the seeder's limit");
     cr_expect_lt(ppsp_counters(r->engine[0])->drop_cancel_unknown, 5);
+    rig_free(r);
+}
+
+/* ---- who leaves, beside a model that looks at one chunk after the other ---- */
+
+enum { MODEL_CHUNKS = 1500, MODEL_SEEDERS = 3, MODEL_WANTS = 5, MODEL_STEPS = 60 };
+
+struct model {
+    struct rig *rig;
+    struct {
+        ppsp_want_id id; /* 0: none */
+        uint64_t first, last;
+    } wants[MODEL_WANTS];
+    bool asked[MODEL_SEEDERS + 1][MODEL_CHUNKS]; /* of each seeder, when somebody had left */
+    bool watching;                               /* CANCELs are compared with that */
+    unsigned cancelled, wrong;
+};
+
+static bool model_wants(const struct model *m, uint64_t chunk) {
+    for (unsigned i = 0; i < MODEL_WANTS; i++)
+        if (m->wants[i].id && chunk >= m->wants[i].first && chunk <= m->wants[i].last)
+            return true;
+    return false;
+}
+
+static struct ppsp_channel *channel_to(const struct rig *r, unsigned engine, unsigned peer) {
+    struct cv_endpoint ep = rig_endpoint(r, peer);
+    struct ppsp_swarm *s = ppsp_swarm_find(r->engine[engine], r->swarm[engine]);
+    return ppsp_channel_find(r->engine[engine], &ep, s);
+}
+
+/* What the viewer has asked of whom. */
+static void look(const struct rig *r, bool asked[MODEL_SEEDERS + 1][MODEL_CHUNKS]) {
+    for (unsigned k = 1; k <= MODEL_SEEDERS; k++) {
+        const struct ppsp_channel *c = channel_to(r, 0, k);
+        for (uint64_t i = 0; i < MODEL_CHUNKS; i++)
+            asked[k][i] = c && ppsp_flight_has(&c->asked, i);
+    }
+}
+
+/* No CANCEL takes what somebody else waits for, and is to come from there. */
+static bool hears_cancels(struct rig *r, unsigned from, unsigned to, uint8_t *data, size_t len) {
+    struct model *m = r->tap_ctx;
+    struct ppsp_chunkspec spec = {.method = r->config.addressing, .chunk_size = 1024};
+    struct cv_rd d = cv_rd_init(data, len);
+    struct ppsp_range range;
+    (void)cv_rd_be32(&d);
+    while (from == 0 && m->watching && cv_rd_left(&d) && cv_rd_u8(&d) == PPSP_MSG_CANCEL) {
+        cr_assert_eq(ppsp_spec_read(&d, &spec, &range), CV_ERR_OK);
+        m->cancelled++;
+        for (uint64_t i = range.first; i <= range.last && i < MODEL_CHUNKS; i++)
+            m->wrong += m->asked[to][i] && ppsp_flight_has(&channel_to(r, 0, to)->asked, i);
+    }
+    return true;
+}
+
+static void model_leave(struct model *m, unsigned which) {
+    static bool before[MODEL_SEEDERS + 1][MODEL_CHUNKS];
+    struct rig *r = m->rig;
+    look(r, before);
+    ppsp_unwant(r->engine[0], rig_now(r), r->swarm[0], m->wants[which].id);
+    m->wants[which].id = 0;
+    look(r, m->asked);
+    for (unsigned k = 1; k <= MODEL_SEEDERS; k++)
+        for (uint64_t i = 0; i < MODEL_CHUNKS; i++)
+            cr_assert_eq(m->asked[k][i], before[k][i] && model_wants(m, i), "%lu of seeder %u",
+                         (unsigned long)i, k);
+    m->watching = true;
+    rig_drain(r, 0); /* in the same tick */
+    m->watching = false;
+    cr_assert_eq(m->wrong, 0, "%u chunks cancelled that somebody waits for", m->wrong);
+    rig_run(r, r->delay);
+    for (unsigned k = 1; k <= MODEL_SEEDERS; k++) {
+        const struct ppsp_channel *c = channel_to(r, k, 0);
+        for (unsigned q = 0; c && q < c->queued; q++)
+            for (uint64_t i = c->queue[q].first; i <= c->queue[q].last; i++)
+                cr_assert(model_wants(m, i), "seeder %u would still send %lu", k, (unsigned long)i);
+    }
+}
+
+static void model_step(struct model *m) {
+    struct rig *r = m->rig;
+    struct cv_rng *rng = &r->rng[RIG_ENGINES];
+    unsigned i = (unsigned)cv_rng_below(rng, MODEL_WANTS);
+    uint64_t first = cv_rng_below(rng, MODEL_CHUNKS), left = MODEL_CHUNKS - 1 - first;
+    uint64_t most = cv_rng_below(rng, 2) ? 100 : MODEL_CHUNKS;
+    if (m->wants[i].id) {
+        model_leave(m, i);
+    } else {
+        m->wants[i].first = first;
+        m->wants[i].last = first + cv_rng_below(rng, left < most ? left + 1 : most);
+        cr_assert_eq(ppsp_want(r->engine[0], rig_now(r), r->swarm[0], first * 1024,
+                               m->wants[i].last * 1024 + 1023,
+                               r->now + cv_rng_below(rng, CV_SEC(2)),
+                               cv_rng_below(rng, 2) * 100 * 1024, &m->wants[i].id),
+                     CV_ERR_OK);
+    }
+    rig_run(r, 1 + cv_rng_below(rng, CV_MSEC(30)));
+}
+
+Test(ppsp_want, who_leaves_takes_its_requests_along_and_no_others) {
+    static struct model m;
+    unsigned cancelled = 0;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct rig *r = rig_new(seed, MODEL_CHUNKS * 1024, 1024, CV_SHA256);
+        m = (struct model){.rig = r};
+        r->config.length = MODEL_CHUNKS * 1024;
+        r->config.addressing = seed & 1 ? PPSP_ADDRESSING_BIN32 : PPSP_ADDRESSING_CHUNK32;
+        r->config.fetch_all = false;
+        rig_add(r, false);
+        r->config.upload_limit = 100 * 1024;
+        for (unsigned i = 0; i < MODEL_SEEDERS; i++) {
+            rig_add(r, true);
+            rig_connect(r, 0, i + 1, true);
+        }
+        r->tap = hears_cancels;
+        r->tap_ctx = &m;
+        rig_run(r, CV_MSEC(100));
+        for (unsigned i = 0; i < MODEL_STEPS; i++)
+            model_step(&m);
+        cancelled += m.cancelled;
+        rig_run(r, CV_SEC(10));
+        for (uint64_t i = 0; i < MODEL_CHUNKS; i++)
+            cr_assert(!model_wants(&m, i) || ppsp_has(r->engine[0], r->swarm[0], i, i), "%lu",
+                      (unsigned long)i);
+        rig_free(r);
+    }
+    cr_expect_gt(cancelled, 100, "%u", cancelled);
+}
+
+/* Somebody reads all of it, others a chunk here and there: one CANCEL for each gap between
+ * these, and nothing in the gaps stays asked for. */
+Test(ppsp_want, who_leaves_between_many_others) {
+    enum { OTHERS = PPSP_WANTS - 1, EVERY = 70, CHUNKS = EVERY * PPSP_WANTS };
+    struct rig *r = rig_new(1, CHUNKS * 1024, 1024, CV_SHA256);
+    r->config.length = CHUNKS * 1024;
+    r->config.fetch_all = false;
+    rig_add(r, false);
+    struct raw *w = raw_new(r, 0);
+    ppsp_want_id all, one;
+    cr_assert(raw_be_called(w));
+    cr_assert_eq(raw_send_hex(w, "03 00000000 0000117f"), CV_ERR_OK); /* all of 4480 */
+    struct ppsp_channel *c = TAILQ_FIRST(&ppsp_swarm_find(r->engine[0], r->swarm[0])->channels);
+    c->window = CHUNKS; /* as after a long while with a fast peer */
+    cr_assert_eq(ppsp_want(r->engine[0], rig_now(r), r->swarm[0], 0, UINT64_MAX, 0, 0, &all),
+                 CV_ERR_OK);
+    for (uint64_t i = 1; i <= OTHERS; i++)
+        cr_assert_eq(ppsp_want(r->engine[0], rig_now(r), r->swarm[0], i * EVERY * 1024,
+                               i * EVERY * 1024, CV_SEC(9999), 0, &one),
+                     CV_ERR_OK);
+    raw_listen(w);
+    cr_assert_eq(c->asked.chunks, CHUNKS);
+    ppsp_unwant(r->engine[0], rig_now(r), r->swarm[0], all);
+    cr_expect_eq(c->asked.chunks, OTHERS);
+    raw_clear(w);
+    raw_listen(w);
+    cr_expect_eq(raw_count(w, PPSP_MSG_CANCEL), OTHERS + 1);
+    cr_expect_eq(raw_count(w, PPSP_MSG_REQUEST), 0, "nothing else is wanted");
+    struct raw_message m;
+    for (unsigned i = 0; raw_find(w, PPSP_MSG_CANCEL, i, &m); i++)
+        for (uint64_t k = 1; k <= OTHERS; k++)
+            cr_expect(k * EVERY < m.range.first || k * EVERY > m.range.last, "%lu",
+                      (unsigned long)(k * EVERY));
+    free(w);
+    rig_free(r);
+}
+
+/* Whoever aborts and asks again at once: what may be the same chunks is cancelled first. */
+Test(ppsp_want, no_request_overtakes_a_cancel) {
+    struct rig *r = rig_new(1, 4000 * 1024, 1024, CV_SHA256);
+    r->config.length = 4000 * 1024;
+    r->config.fetch_all = false;
+    rig_add(r, false);
+    struct raw *w = raw_new(r, 0);
+    ppsp_want_id id;
+    cr_assert(raw_be_called(w));
+    cr_assert_eq(raw_send_hex(w, "03 00000000 00000f9f"), CV_ERR_OK);
+    struct ppsp_channel *c = TAILQ_FIRST(&ppsp_swarm_find(r->engine[0], r->swarm[0])->channels);
+    for (uint64_t i = 0; i < PPSP_CANCELS; i++) /* more than a datagram has room for */
+        ppsp_fetch_cancel(c, 2 * i, 2 * i);
+    c->mtu = 400;
+    cr_assert_eq(ppsp_want(r->engine[0], rig_now(r), r->swarm[0], 0, 65535, 0, 0, &id), CV_ERR_OK);
+    raw_clear(w);
+    raw_listen(w);
+    struct raw_message m;
+    cr_assert(raw_find(w, PPSP_MSG_REQUEST, 0, &m));
+    unsigned asked_in = m.datagram, cancels = 0;
+    for (; raw_find(w, PPSP_MSG_CANCEL, cancels, &m); cancels++)
+        cr_expect_leq(m.datagram, asked_in);
+    cr_expect_eq(cancels, PPSP_CANCELS);
+    cr_expect_gt(asked_in, 1, "several datagrams of CANCEL before it");
+    free(w);
     rig_free(r);
 }
 
