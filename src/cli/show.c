@@ -9,36 +9,11 @@
 #include "cli/exitcode.h"
 #include "cli/human.h"
 #include "cli/session.h"
+#include "cli/standing.h"
 #include "cli/verbs.h"
 
 static json_int_t num(const json_t *o, const char *key) {
     return json_integer_value(json_object_get(o, key));
-}
-
-/* Two lines: what was given and taken, and where that leaves us. */
-static void print_standing(const json_t *own, const json_t *ledger) {
-    static const struct {
-        const char *name, *text;
-    } stands[] = {
-        {"priority", "a token is spent: first hops serve us before all others"},
-        {"giver", "we give at least what we take: served before newcomers"},
-        {"new", "as anybody new"},
-        {"debtor",
-         "we took much more than we gave: others first where it is full; giving mends it"},
-    };
-    char a[CLI_HUMAN_MAX], b[CLI_HUMAN_MAX], c[CLI_HUMAN_MAX], d[CLI_HUMAN_MAX], e[CLI_HUMAN_MAX];
-    const char *name = json_string_value(json_object_get(own, "stands"));
-    printf("Given     %s and taken %s by our own circuits; for others given %s, taken %s, %s to be "
-           "agreed\n",
-           cli_human_binary((double)num(own, "given"), a),
-           cli_human_binary((double)num(own, "taken"), b),
-           cli_human_binary((double)num(ledger, "given"), c),
-           cli_human_binary((double)num(ledger, "taken"), d),
-           cli_human_binary((double)num(ledger, "pending"), e));
-    for (size_t i = 0; name && i < sizeof stands / sizeof *stands; i++)
-        if (!strcmp(stands[i].name, name))
-            printf("Stands    %s; %" JSON_INTEGER_FORMAT " tokens left\n", stands[i].text,
-                   num(own, "tokens"));
 }
 
 /* What leaves for peers of swarms that were given no limit. */
@@ -104,7 +79,6 @@ static const char *how_of(const json_t *s) {
 }
 
 static void print_status(const json_t *o, const json_t *swarms) {
-    const json_t *ledger = json_object_get(o, "ledger");
     printf("DHT       %" JSON_INTEGER_FORMAT " good of %" JSON_INTEGER_FORMAT " nodes\n",
            num(o, "dht_good"), num(o, "dht_nodes"));
     printf("Relays    %" JSON_INTEGER_FORMAT " known, %" JSON_INTEGER_FORMAT " guards\n",
@@ -127,7 +101,7 @@ static void print_status(const json_t *o, const json_t *swarms) {
                " of them run on after their end, for %" JSON_INTEGER_FORMAT " s more\n",
                num(rates, "circuits"), num(rates, "mbit"), num(rates, "running_on"),
                num(rates, "seconds"));
-    print_standing(json_object_get(o, "own"), ledger);
+    cli_standing_print(stdout, json_object_get(o, "own"), json_object_get(o, "ledger"));
     print_upstream(json_object_get(o, "upstream"));
     const json_t *cache = json_object_get(o, "cache");
     if (cache)

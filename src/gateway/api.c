@@ -123,14 +123,18 @@ json_t *gw_api_status(struct io_host *host) {
     json_object_set_new(o, "paths_refused", octets(s.paths_refused));
     json_object_set_new(o, "liars", octets(s.liars));
     json_object_set_new(o, "ledger",
-                        json_pack("{s:I, s:I, s:I, s:i}", "pending", (json_int_t)s.ledger_pending,
-                                  "given", (json_int_t)s.ledger_given, "taken",
-                                  (json_int_t)s.ledger_taken, "rows", (int)s.ledger_rows));
+                        json_pack("{s:I, s:I, s:I, s:i, s:s}", "pending",
+                                  (json_int_t)s.ledger_pending, "given", (json_int_t)s.ledger_given,
+                                  "taken", (json_int_t)s.ledger_taken, "rows", (int)s.ledger_rows,
+                                  "stopped",
+                                  !s.ledger_failed                    ? "no"
+                                  : s.ledger_failed == CV_ERR_DIFFERS ? "old_copy"
+                                                                      : "failed"));
     static const char *const stands[] = {"priority", "giver", "new", "debtor"};
     json_object_set_new(o, "own",
-                        json_pack("{s:I, s:I, s:s, s:i}", "given", (json_int_t)s.own_given, "taken",
-                                  (json_int_t)s.own_taken, "stands", stands[s.stands], "tokens",
-                                  (int)s.tokens));
+                        json_pack("{s:I, s:I, s:s, s:i, s:b}", "given", (json_int_t)s.own_given,
+                                  "taken", (json_int_t)s.own_taken, "stands", stands[s.stands],
+                                  "tokens", (int)s.tokens, "account", (int)s.own_account));
     json_object_set_new(o, "upstream",
                         json_pack("{s:I, s:I, s:b}", "measured", (json_int_t)s.upstream, "limit",
                                   (json_int_t)s.upstream_limit, "lifted", (int)s.upstream_lifted));

@@ -71,6 +71,7 @@ bool node_accounts_settle(struct node *n, struct cv_now now) {
             tun_link_class(n->relay, ev.link, REP_CLASS_DEBT);
             break;
         case REP_EVENT_FAILED:
+            n->ledger_failed = ev.err;
             node_event_push(
                 n, &(struct node_event){.kind = NODE_EVENT_LEDGER_FAILED, .u.err = ev.err});
             break;

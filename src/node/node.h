@@ -383,6 +383,11 @@ struct node_status {
         NODE_STANDS_DEBT
     } stands;
     uint32_t tokens; /* of priority, left */
+    /* No relay: `stands` is what our first hops' accounts of us come to. */
+    bool own_account;
+    /* OK; of a relay whose ledger signs and keeps nothing more: why. DIFFERS: the folder is an
+     * old copy of what its key signed elsewhere. */
+    enum cv_err ledger_failed;
     /* Constant rates of own circuits: how many, Mbit/s of all in each direction, how many
      * run on after the end of what they were for, and for how many seconds more. */
     uint32_t rate_circuits, rate_mbit, rate_running_on, rate_seconds;

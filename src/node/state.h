@@ -120,6 +120,7 @@ struct node {
      * class that a guard gives such an account (the same rules, by our count). */
     struct rep_account own;
     int64_t own_changed;
+    enum cv_err ledger_failed; /* OK: it goes on */
 
     /* discovery */
     bool dht_ready, relay_ready, client_ready;

@@ -58,6 +58,8 @@ void node_status(const struct node *n, struct node_status *ret) {
     ret->upstream_lifted = n->upstream.lifted;
     ret->own_given = n->own.given;
     ret->own_taken = n->own.taken;
+    ret->own_account = !n->ledger;
+    ret->ledger_failed = n->ledger_failed;
     ret->stands = n->ledger ? NODE_STANDS_NEW : (enum node_standing)n->own.gate_class;
     if (n->ledger) {
         ret->tokens = rep_ledger_tokens_left(n->ledger);

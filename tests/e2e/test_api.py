@@ -356,6 +356,23 @@ class Shown(programs.Case):
         self.assertNotIn("33 >", top.text)
         self.assertEqual(top.end(b"q"), 0)
 
+    def test_standing(self):
+        """What was given and taken and where that leaves us, in two lines (all of them:
+        src/cli/tests/test_standing.c), and the same for programs."""
+        own = {"given": 0, "taken": 2 << 20, "stands": "new", "tokens": 12, "account": False}
+        ledger = {"pending": 1 << 20, "given": 1 << 27, "taken": 1 << 26, "rows": 3, "stopped": "no"}
+        told = {"own": own, "ledger": ledger}
+        lines = self.said("status", "Status/properties/own", own,
+                          {"/api/status": told, "/api/swarms": [], "/api/page": {}})
+        self.assertEqual([line for line in lines if line.startswith(("Given", "Stands"))], [
+            "Given     nothing and taken 2.0 MiB by our own circuits since the start; as a relay "
+            "given 128 MiB and taken 64 MiB in all, 1.0 MiB more to be agreed",
+            "Stands    with first hops as anybody new: the circuits of a relay name nobody, only "
+            "tokens put them first; 12 tokens left"])
+        status, out, err = programs.run("status", "--json", "--state", self.folder / "s")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(json.loads(out), {**told, "swarms": []})
+
     def test_work(self):
         none = dict.fromkeys(("asked", "came", "refused", "below", "given", "given_of"), 0)
         asks = ("asks visitors for 12 bits of work; of 40 who came 31 were refused, "

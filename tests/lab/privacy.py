@@ -18,7 +18,9 @@ a relay is what both wires carried in the same quarter of a second.
 
 scripts/privacy-adversary learns from simulated networks how to weigh that, and judges this
 run, in which each relay in turn is the adversary's. It must find no more than decision 0089 says,
-and everything in a ledger that settles each circuit when it closes, made of the same circuits.
+and everything in a ledger that settles each circuit when it closes, made of the same circuits: viewers and
+seeders also where both ends' half-blocks are planted as these ledgers would have been read, a little later and each
+by itself, by what tells of the real rows that they show nobody.
 """
 import argparse
 import collections
@@ -58,6 +60,7 @@ TOGETHER = 3  # who watch at a time
 SECONDS = 300  # until something counts as never happening
 LONGEST = 5400  # of all
 ACK_PART = 30  # what goes back, of what comes
+HEARD = 0.5 + 0.1 / HOUR  # hours until a half-block is read: committed, and looked for
 
 
 class Local(http.client.HTTPConnection):
@@ -353,6 +356,10 @@ class Privacy:
         targets = sorted({p.seeder for p in pulls})
         wires = {s: self.own_wire(s) for s in pulls + [s for _, s in own]}
         octets = {s: sum(w.values()) * OVERLAY for s, w in wires.items()}
+        # What the ledgers would have had, and when it would have been read, had both ends of each link
+        # signed what a circuit carried when it closed.
+        self.settled = [(self.hour(s.over) + self.dice.uniform(0, HEARD), *row) for s, part, a, b in self.links(octets)
+                        for row in ((a, b, part, part // ACK_PART), (b, a, part // ACK_PART, part))]
         self.by_part = []
         for name in self.relays:
             by_part = collections.defaultdict(list)
@@ -361,6 +368,14 @@ class Privacy:
             self.by_part.append(by_part)
         for spy in range(RELAYS):
             self.world(f, spy, own, pulls, [t for t in targets if t != spy], wires, octets)
+
+    def links(self, octets):
+        """(stream or pull, octets, from, to) of each link of all circuits."""
+        for s in self.streams + self.pulls:
+            chains = list(s.chains())
+            for chain in chains:
+                for a, b in zip(chain, chain[1:]):
+                    yield s, octets.get(s, OCTETS) // len(chains), a, b
 
     def world(self, f, spy, own, pulls, targets, wires, octets):
         def say(*fields):
@@ -380,12 +395,10 @@ class Privacy:
             gave, took = before[owner, peer]
             say("row", "culvert", f"{self.hour(when):.4f}", owner, peer, given - gave, taken - took)
             before[owner, peer] = (given, taken)
-        for s in self.streams + self.pulls:
-            chains = list(s.chains())
-            for chain in chains:
-                part = octets.get(s, OCTETS) // len(chains)
-                for a, b in zip(chain, chain[1:]):
-                    say("row", "control", f"{self.hour(s.over):.4f}", a, b, part, part // ACK_PART)
+        for s, part, a, b in self.links(octets):
+            say("row", "control", f"{self.hour(s.over):.4f}", a, b, part, part // ACK_PART)
+        for when, *row in self.settled:
+            say("row", "planted", f"{when:.4f}", *row)
         for i, s in own:
             if s.viewer == spy:
                 continue

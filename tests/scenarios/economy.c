@@ -33,7 +33,9 @@ static bool check_standing(const struct economy_standing *s, const char *note) {
 static bool check_service(const struct economy_service *s, const char *note) {
     SCENARIO_CHECK(s->rider > 0 && s->rider <= 1.0 / 3, "%s", note);
     SCENARIO_CHECK(s->washer > 0 && s->washer <= 1.05, "%s", note);
-    SCENARIO_CHECK(s->newcomer >= 0.15, "%s", note);
+    SCENARIO_CHECK(s->newcomer >= ECONOMY_NEWCOMER, "%s", note);
+    SCENARIO_CHECK(s->newcomer_median <= 60, "%s", note);
+    SCENARIO_CHECK(s->newcomer_late <= 60, "%s", note);
     SCENARIO_CHECK(s->flooded >= 0.95, "%s", note);
     SCENARIO_CHECK(s->alone > 0.99, "an idle relay gave %.3f of what it has", s->alone);
     return true;
@@ -52,9 +54,9 @@ bool scenario_economy(const struct scenario_args *args, struct scenario_result *
     economy_service(args->seed, args->csv, &v);
     snprintf(ret->note, sizeof ret->note,
              "fakes: own x%.3f, all x%.2f, order %.4f, hub %.4f; riders %.2f, washers %.2f of "
-             "contributors; newcomers %.2f of fair; flood %.3f",
+             "contributors; newcomers %.2f of fair, after %.0f s (95 of 100: %.0f s); flood %.3f",
              s.own, s.all[ECONOMY_SIZES - 1], s.order, s.order_hub, v.rider, v.washer, v.newcomer,
-             v.flooded);
+             v.newcomer_median, v.newcomer_late, v.flooded);
     snprintf(
         ret->json, sizeof ret->json,
         "{\"own_x\": %.4f, \"all_x\": [%.4f, %.4f, %.4f, %.4f], "
@@ -64,12 +66,13 @@ bool scenario_economy(const struct scenario_args *args, struct scenario_result *
         "\"order_changed_hub_gone_far\": %.5f, \"token_batches\": %u, "
         "\"collusion_x\": %.4f, \"collusion_far_x\": %.4f, \"junk_own_x\": %.4f, \"junk_x\": %.4f, "
         "\"contributor_cells_s\": %.3f, \"rider_part\": %.4f, \"washer_part\": %.4f, "
-        "\"newcomer_part_of_fair\": %.4f, \"class_0_under_flood\": %.4f, "
+        "\"newcomer_part_of_fair\": %.4f, \"newcomer_s_median\": %.0f, \"newcomer_s_95\": %.0f, "
+        "\"class_0_under_flood\": %.4f, "
         "\"idle_part\": %.4f}",
         s.own, s.all[0], s.all[1], s.all[2], s.all[3], s.order, s.order_hub, s.order_word,
         s.order_beyond, s.order_hub_far, s.order_gone, s.order_gone_far, s.batches, s.collusion,
         s.collusion_far, s.junk_own, s.junk, v.contributor, v.rider, v.washer, v.newcomer,
-        v.flooded, v.alone);
+        v.newcomer_median, v.newcomer_late, v.flooded, v.alone);
     ret->digest = (uint64_t)(s.all[ECONOMY_SIZES - 1] * 1e6) ^ (uint64_t)(v.contributor * 1e9);
     return check_standing(&s, ret->note) && check_service(&v, ret->note);
 }

@@ -44,15 +44,22 @@ void economy_standing(uint64_t seed, FILE *csv, struct economy_standing *ret);
  * One saturated relay whose clients always want more: contributors, free-riders,
  * whitewashers who take a new key whenever they are in debt, newcomers, holders of
  * tokens, and a thousand fake newcomers behind ten networks. Once with as many of
- * each, once with a crowd of one kind and one of the others. Medians of the worst.
+ * each, once with a crowd of one kind and one of the others. Medians of the worst. Some
+ * newcomers come before the fakes and some after.
  */
+#define ECONOMY_NEWCOMER 0.15     /* of a fair share: what somebody new has soon */
+enum { ECONOMY_NEVER = 1000000 }; /* seconds: not within the minute that was looked at */
+
 struct economy_service {
     double contributor; /* cells a second, in the first population */
     double rider;       /* of a contributor */
     double washer;      /* of a contributor */
     double newcomer;    /* in the first minute, of an equal share */
-    double flooded;     /* what class 0 has left, once the fakes are there */
-    double alone;       /* what a free-rider gets of an idle relay, of all there is */
+    /* Seconds until a newcomer had ECONOMY_NEWCOMER for good: the median of all newcomers, and
+     * the 95th of a hundred. Beside the fakes a share is that of a network. */
+    double newcomer_median, newcomer_late;
+    double flooded; /* what class 0 has left, once the fakes are there */
+    double alone;   /* what a free-rider gets of an idle relay, of all there is */
 };
 
 void economy_service(uint64_t seed, FILE *csv, struct economy_service *ret);

@@ -20,7 +20,10 @@ enum {
     HOLDERS = 4,
     FAKES = 1000,
     FAKE_NETWORKS = 10,
-    CLIENTS_MAX = 100 + HOLDERS + FAKES,
+    LATE = 5, /* newcomers beside the fakes */
+    CLIENTS_MAX = 100 + HOLDERS + FAKES + LATE,
+    MINUTE = 60,
+    WINDOW = 10, /* seconds of which a rate is made */
 };
 
 enum kind { CONTRIBUTOR, RIDER, WASHER, NEWCOMER, HOLDER, FAKE, KINDS };
@@ -235,8 +238,42 @@ struct service {
     double alone;
 };
 
-static void measure(uint64_t seed, const struct population *p, FILE *csv, struct service *ret) {
+/* Newcomers of all populations, by the seconds it took until each had its part. */
+struct times {
+    double of[64];
+    unsigned n;
+};
+
+/*
+ * Looks for a minute at all who joined as `kind` from client `first` on. Each one's time is the
+ * end of the first WINDOW seconds from which on, to the minute's end, it had ECONOMY_NEWCOMER of
+ * `fair` cells a second in every WINDOW seconds; ECONOMY_NEVER when it had not in the last ones.
+ */
+static void watch(struct relay *r, unsigned first, enum kind kind, double fair, struct times *ret) {
+    static uint64_t got[MINUTE + 1][CLIENTS_MAX];
+    for (unsigned s = 0; s <= MINUTE; s++) {
+        if (s)
+            run(r, 1);
+        for (unsigned i = first; i < r->n; i++)
+            got[s][i] = r->client[i].cells;
+    }
+    for (unsigned i = first; i < r->n; i++) {
+        unsigned end = MINUTE + 1;
+        if (r->client[i].kind != kind)
+            continue;
+        while (end > WINDOW && (double)(got[end - 1][i] - got[end - 1 - WINDOW][i]) >=
+                                   ECONOMY_NEWCOMER * fair * WINDOW)
+            end--;
+        if (ret->n == sizeof ret->of / sizeof *ret->of)
+            abort();
+        ret->of[ret->n++] = end > MINUTE ? ECONOMY_NEVER : end;
+    }
+}
+
+static void measure(uint64_t seed, const struct population *p, FILE *csv, struct service *ret,
+                    struct times *times) {
     struct relay r;
+    unsigned first;
     relay_init(&r, seed);
     join(&r, RIDER, 1);
     run(&r, 30);
@@ -250,11 +287,12 @@ static void measure(uint64_t seed, const struct population *p, FILE *csv, struct
     ret->contributor = median(&r, CONTRIBUTOR, 300);
     ret->rider = median(&r, RIDER, 300);
     ret->washer = median(&r, WASHER, 300);
+    first = r.n;
     join(&r, NEWCOMER, p->newcomers);
     begin_window(&r);
-    run(&r, 60);
-    ret->newcomer = median(&r, NEWCOMER, 60);
     ret->fair = (double)CELLS_S / r.n;
+    watch(&r, first, NEWCOMER, ret->fair, times);
+    ret->newcomer = median(&r, NEWCOMER, MINUTE);
     join(&r, HOLDER, HOLDERS);
     run(&r, 30);
     begin_window(&r);
@@ -265,6 +303,11 @@ static void measure(uint64_t seed, const struct population *p, FILE *csv, struct
     begin_window(&r);
     run(&r, 60);
     ret->holder_flooded = median(&r, HOLDER, 60);
+    /* Beside a crowd of names a fair share is one of networks, not of names. */
+    double networks = r.n - FAKES + FAKE_NETWORKS + LATE;
+    first = r.n;
+    join(&r, NEWCOMER, LATE);
+    watch(&r, first, NEWCOMER, CELLS_S / networks, times);
     for (unsigned i = 0; csv && i < r.n; i++)
         fprintf(csv, "client,%s,%u,%u,%u,%llu,,,,\n", kinds[r.client[i].kind], i,
                 r.client[i].gate_class, r.client[i].keys, (unsigned long long)r.client[i].cells);
@@ -279,11 +322,24 @@ static double larger(double a, double b) {
     return a > b ? a : b;
 }
 
+static int by_time(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Of all times, the one that a part of them is not above: nearest rank. */
+static double quantile(struct times *t, double part) {
+    qsort(t->of, t->n, sizeof *t->of, by_time);
+    size_t rank = (size_t)(part * t->n + 0.999999);
+    return t->of[rank ? rank - 1 : 0];
+}
+
 void economy_service(uint64_t seed, FILE *csv, struct economy_service *ret) {
+    struct times times = {.n = 0};
     *ret = (struct economy_service){.newcomer = 1e9, .flooded = 1e9, .alone = 1};
     for (size_t i = 0; i < sizeof populations / sizeof *populations; i++) {
         struct service s;
-        measure(seed, &populations[i], csv, &s);
+        measure(seed, &populations[i], csv, &s, &times);
         if (i == 0)
             ret->contributor = s.contributor;
         ret->rider = larger(ret->rider, s.rider / s.contributor);
@@ -292,4 +348,6 @@ void economy_service(uint64_t seed, FILE *csv, struct economy_service *ret) {
         ret->flooded = -larger(-ret->flooded, -s.holder_flooded / s.holder);
         ret->alone = -larger(-ret->alone, -s.alone);
     }
+    ret->newcomer_median = quantile(&times, 0.5);
+    ret->newcomer_late = quantile(&times, 0.95);
 }

@@ -69,6 +69,12 @@ __attribute__((noreturn)) static void damaged(struct ledger_file *f, int rc) {
     if (f->immutable && has_wal(f->path))
         ledger_die(LEDGER_NO_FILE, "%s: a node began to write to it meanwhile; run this again",
                    f->path);
+    if ((rc & 0xff) == SQLITE_CANTOPEN && has_wal(f->path))
+        ledger_die(
+            LEDGER_NO_FILE,
+            "%s: a node that did not end left changes beside it (-wal), and reading them takes "
+            "the right to write in its folder; copy both files to a folder of yours",
+            f->path);
     if ((rc & 0xff) == SQLITE_NOTADB)
         ledger_die(LEDGER_NOT_ONE, "%s: not a database; name a ledger with --db", f->path);
     if ((rc & 0xff) == SQLITE_CORRUPT)

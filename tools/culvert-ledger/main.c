@@ -53,7 +53,7 @@ static const struct argp_option options[] = {
     {"exact", KEY_EXACT, NULL, 0, "walk: exact chances instead of 100,000 walks; slow when large",
      0},
     {"seed", KEY_SEED, "N", 0, "walk, why: of the dice (default 1)", 0},
-    {"top", KEY_TOP, "N", 0, "peers, rank: the best N only", 0},
+    {"top", KEY_TOP, "N", 0, "peers, rank: the best N only; history: the newest", 0},
     {"deep", KEY_DEEP, NULL, 0, "verify: every signature and index too", 0},
     {"format", KEY_FORMAT, "NAME", 0,
      "export: ndjson (default; all of it, for import), json, csv, dot or graphml", 0},
@@ -80,7 +80,7 @@ static const char doc[] =
     "  forks          proven forgers, and the half-blocks that prove it\n"
     "  rank           all others as --ego sees them, best first\n"
     "  why PK         what makes a relay's walk score: which neighbours lead to it\n"
-    "  history        why classes, scores and tokens changed, newest first (--top N)\n"
+    "  history        why classes, scores and tokens changed, newest first\n"
     "  simulate-sybil PK  what fake identities would gain PK, by any --metric\n"
     "  diff FILE      what another ledger has more, less or differently\n"
     "  html           one page that loads nothing: graph over time, charts, scores\n"
@@ -115,8 +115,10 @@ static uint64_t parse_number(struct argp_state *state, const char *option, const
     char *end;
     errno = 0;
     unsigned long long n = strtoull(text, &end, 10);
-    if (errno || *end || text[0] < '0' || text[0] > '9' || n < min || n > max)
+    if (*end || text[0] < '0' || text[0] > '9' || n < min)
         argp_error(state, "%s %s: give a number from %u on", option, text, (unsigned)min);
+    if (errno || n > max)
+        argp_error(state, "%s %s: give at most %llu", option, text, (unsigned long long)max);
     return n;
 }
 
@@ -202,9 +204,11 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
             argp_error(state, "%s: too many arguments", arg);
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "give a command: stats, peers, rank, show, chain, block, pair, verify, "
-                          "forks, why, simulate-sybil, html, diff, export, import, prune, watch or "
-                          "privacy-check");
+        argp_error(
+            state,
+            "give a command: stats, peers, rank, show, chain, block, pair, verify, "
+            "forks, why, history, simulate-sybil, html, diff, export, import, prune, watch or "
+            "privacy-check");
         return 0;
     default:
         return parse_option(key, arg, state, a);
@@ -235,19 +239,19 @@ static const struct command {
     {"stats", 0, "relays", ledger_stats, NULL, NULL},
     {"peers", 0, "relays", ledger_peers, NULL, NULL},
     {"rank", 0, "relays", ledger_rank, NULL, NULL},
-    {"show", 1, "relays", ledger_show, NULL, NULL},
-    {"chain", 1, "relays", ledger_chain, NULL, NULL},
-    {"block", 1, "hashes", ledger_block, NULL, NULL},
+    {"show", 1, "relay", ledger_show, NULL, NULL},
+    {"chain", 1, "relay", ledger_chain, NULL, NULL},
+    {"block", 1, "hash", ledger_block, NULL, NULL},
     {"pair", 2, "relays", ledger_pair, NULL, NULL},
     {"forks", 0, "relays", ledger_forks, NULL, NULL},
-    {"why", 1, "relays", ledger_why, NULL, NULL},
+    {"why", 1, "relay", ledger_why, NULL, NULL},
     {"history", 0, "arguments", ledger_history, NULL, NULL},
-    {"simulate-sybil", 1, "relays", ledger_sybil, NULL, NULL},
+    {"simulate-sybil", 1, "relay", ledger_sybil, NULL, NULL},
     {"html", 0, "arguments", ledger_html, NULL, NULL},
     {"export", 0, "arguments", ledger_export, NULL, NULL},
     {"verify", 0, "relays", NULL, ledger_verify, NULL},
     {"privacy-check", 0, "arguments", NULL, ledger_privacy, NULL},
-    {"diff", 1, "files", NULL, ledger_diff, NULL},
+    {"diff", 1, "file", NULL, ledger_diff, NULL},
     {"import", 0, "arguments", NULL, NULL, ledger_import},
     {"prune", 0, "arguments", NULL, NULL, ledger_prune},
     {"watch", 0, "arguments", NULL, NULL, ledger_watch},

@@ -6,11 +6,13 @@ implementation of the record format, here. It must leave no trace.
 Usage: test_culvert_ledger.py CULVERT_LEDGER MAKE_LEDGER
 """
 import csv
+import fcntl
 import hashlib
 import io
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import stat
 import struct
@@ -651,7 +653,7 @@ def check_lines(db, folder, me):
         (['--db', db, 'pair', me, 'ffffffff'], 6, f'ffffffff: no such relay in {db}'),
         (['--db', twins, 'chain', twin[:4]], 6,
          f'{twin[:4]}: several relays begin so in {twins}; give more digits'),
-        (['--db', db, 'chain'], 2, 'chain: takes 1 relays, not 0; see --help'),
+        (['--db', db, 'chain'], 2, 'chain: takes 1 relay, not 0; see --help'),
         (['--db', db, 'pair', me], 2, 'pair: takes 2 relays, not 1; see --help'),
         (['--db', db, 'stats', me], 2, 'stats: takes 0 relays, not 1; see --help'),
         (['--db', db, 'dance'], 2, 'dance: no such command; see --help'),
@@ -663,7 +665,7 @@ def check_lines(db, folder, me):
         (['--db', db, 'rank', '--ego', 'ffffffff'], 6, f'ffffffff: no such relay in {db}'),
         (['--db', db, 'block', 'xyz'], 2, 'xyz: not a hash; give 4 to 64 hexadecimal digits'),
         (['--db', db, 'block', 'ffffffffff'], 6, f'ffffffffff: no such half-block in {db}'),
-        (['--db', db, 'block'], 2, 'block: takes 1 hashes, not 0; see --help'),
+        (['--db', db, 'block'], 2, 'block: takes 1 hash, not 0; see --help'),
         (['--db', db, 'export', '--format', 'xls'], 2,
          '--format xls: give csv, json, ndjson, dot or graphml'),
         (['--db', db, 'export', '-o', folder], 3, f'{folder}: cannot be written (EISDIR)'),
@@ -681,8 +683,16 @@ def check_lines(db, folder, me):
          f'{missing}: no such file; name a file or - for standard input'),
         (['--db', db, 'peers', '--top', '0'], 2, '--top 0: give a number from 1 on\n' + hint[:-1]),
         (['--db', db, 'peers', '--top', '3x'], 2, '--top 3x: give a number from 1 on\n' + hint[:-1]),
+        (['--db', db, 'peers', '--top', '-3'], 2, '--top -3: give a number from 1 on\n' + hint[:-1]),
+        (['--db', db, 'peers', '--top', '4294967296'], 2, '--top 4294967296: give at most 4294967295\n' + hint[:-1]),
+        (['--db', db, 'peers', '--seed', '1' * 30], 2,
+         f'--seed {"1" * 30}: give at most 18446744073709551615\n' + hint[:-1]),
+        (['--db', db, 'simulate-sybil', me, '--fakes', '1000001'], 2,
+         '--fakes 1000001: give at most 1000000\n' + hint[:-1]),
+        (['--db', db, 'diff'], 2, 'diff: takes 1 file, not 0; see --help'),
+        (['--db', db, 'history', me], 2, 'history: takes 0 arguments, not 1; see --help'),
         ([], 2, 'give a command: stats, peers, rank, show, chain, block, pair, verify, forks, '
-         'why, simulate-sybil, html, diff, export, import, prune, watch or privacy-check\n' + hint[:-1]),
+         'why, history, simulate-sybil, html, diff, export, import, prune, watch or privacy-check\n' + hint[:-1]),
     ]
     for args, want, line in rows:
         status, out, err = run(*args)
@@ -697,6 +707,50 @@ def check_lines(db, folder, me):
     for command in ([], ['stats'], ['rank'], ['chain'], ['import'], ['verify']):
         status, out, err = run(*command, '--help')
         expect(status == 0 and 'Exit status' in out and err == '', f'{command} --help')
+
+
+# ---- pipes ----
+
+COMMANDS = ['stats', 'peers', 'show', 'chain', 'block', 'pair', 'verify', 'forks', 'rank', 'why', 'history', 'simulate-sybil',
+            'privacy-check', 'diff', 'export', 'import', 'watch', 'prune', 'html']
+
+
+def check_commands():
+    """Whoever forgets the command is told all there are, and so does --help."""
+    described = run('--help')[1].split('Commands:')[1].split('PK, A, B')[0]
+    expect(sorted(line.split()[0] for line in described.splitlines() if line.startswith('  ')) == sorted(COMMANDS), 'the commands of --help')
+    told = run()[2].split('give a command: ')[1].split('\n')[0].replace(' or ', ', ').split(', ')
+    expect(sorted(told) == sorted(COMMANDS), f'the commands that there are: {told}')
+
+
+def check_pipes(folder):
+    """Who reads the first line only ends it without a word; who cannot take it is told so."""
+    path, db = os.path.join(folder, 'pipe.csv'), os.path.join(folder, 'pipe.db')
+    with open(path, 'w', encoding='utf-8') as f:
+        f.writelines(f'relay {i},relay {i % 1000 + 1},{i + 1}\n' for i in range(1, 1001))
+    value(db, 'import', '--csv', path)
+    for command in (['privacy-check'], ['export'], ['export', '--format', 'graphml']):
+        whole = run('--db', db, *command)[1]
+        size = len(whole.encode())
+        expect(size > 1 << 14, f'{command}: {size} octets are too few to fill a pipe')
+        for ignored, want in ((False, {-signal.SIGPIPE}), (True, {3})):
+            # A pipe of one page, so that nothing depends on who is faster.
+            ours, theirs = os.pipe()
+            fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+            handler = signal.SIG_IGN if ignored else signal.SIG_DFL
+            p = subprocess.Popen([TOOL, '--db', db, *command], stdout=theirs, stderr=subprocess.PIPE, text=True,
+                                 restore_signals=False, preexec_fn=lambda h=handler: signal.signal(signal.SIGPIPE, h))
+            os.close(theirs)
+            first = b''
+            while b'\n' not in first:
+                first += os.read(ours, 100)
+            os.close(ours)
+            err = p.communicate()[1]
+            expect(whole.startswith(first.decode()) and p.returncode in want, f'{command} | head: {p.returncode} {err!r}')
+            expect(err == ('culvert-ledger: the output cannot be written\n' if ignored else ''), f'{command} | head: {err!r}')
+        with open('/dev/full', 'w', encoding='utf-8') as full:
+            p = subprocess.run([TOOL, '--db', db, *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        expect((p.returncode, p.stderr) == (3, 'culvert-ledger: the output cannot be written\n'), f'{command} > /dev/full')
 
 
 # ---- and it leaves no trace ----
@@ -741,8 +795,22 @@ def check_read_only(db, folder):
     writer.execute('BEGIN IMMEDIATE')
     writer.execute("INSERT INTO peer(pk, first_seen) VALUES(randomblob(32), 0)")
     expect(value(path, 'stats')['relays'] == 5, 'beside a writer')
+    expect(run('--db', path, 'stats', tool=tool, user=65534)[0] == 0, 'beside a writer, by somebody else')
+    crashed = os.path.join(folder, 'crashed')
+    os.mkdir(crashed)
+    copy = os.path.join(crashed, 'ledger.db')
+    for end in ('', '-wal'):
+        shutil.copy(path + end, copy + end)
+        os.chmod(copy + end, 0o644)
     writer.execute('ROLLBACK')
     writer.close()
+    if os.getuid() == 0:
+        os.chmod(crashed, 0o555)
+        status, out, err = run('--db', copy, 'stats', tool=tool, user=65534)
+        expect((status, out, err) == (3, '', f'culvert-ledger: {copy}: a node that did not end left changes beside it '
+                                      '(-wal), and reading them takes the right to write in its folder; copy both files '
+                                      'to a folder of yours\n'), f'crashed: {status} {err!r}')
+    expect(value(copy, 'stats')['relays'] == 5, 'what a node that crashed had committed')
 
 
 def check_successions(folder):
@@ -837,6 +905,8 @@ def main():
         check_watch(folder)
         check_findings(db, folder, me)
         check_lines(db, folder, me)
+        check_commands()
+        check_pipes(folder)
         check_read_only(db, folder)
     sys.exit(failed != 0)
 

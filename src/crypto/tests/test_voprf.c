@@ -1,6 +1,6 @@
 /*
- * RFC 9497 VOPRF, ristretto255-SHA512: the vector of appendix A.1.2.1, every
- * octet of it; then batches with changed parts, which a proof must not cover.
+ * RFC 9497 VOPRF, ristretto255-SHA512: the three vectors of appendix A.1.2, every
+ * octet of them; then batches with changed parts, which a proof must not cover.
  */
 #include "crypto/voprf.h"
 
@@ -27,32 +27,91 @@ static struct cv_voprf_secret vector_key(void) {
     return key;
 }
 
-Test(voprf, rfc_9497_a_1_2_1) {
+/* Appendix A.1.2, under one key: what goes in, and every octet that comes out. */
+/* clang-format off */
+static const struct {
+    const char *name;
+    size_t n;
+    struct {
+        const char *input, *blind, *blinded, *evaluated, *output;
+    } of[2];
+    const char *r, *proof;
+} vectors[] = {
+    {"A.1.2.1", 1,
+     {{"00",
+       "64d37aed22a27f5191de1c1d69fadb899d8862b58eb4220029e036ec4c1f6706",
+       "863f330cc1a1259ed5a5998a23acfd37fb4351a793a5b3c090b642ddc439b945",
+       "aa8fa048764d5623868679402ff6108d2521884fa138cd7f9c7669a9a014267e",
+       "b58cfbe118e0cb94d79b5fd6a6dafb98764dff49c14e1770b566e42402da1a7d"
+       "a4d8527693914139caee5bd03903af43a491351d23b430948dd50cde10d32b3c"}},
+     "222a5e897cf59db8145db8d16e597e8facb80ae7d4e26d9881aa6f61d645fc0e",
+     "ddef93772692e535d1a53903db24367355cc2cc78de93b3be5a8ffcc6985dd06"
+     "6d4346421d17bf5117a2a1ff0fcb2a759f58a539dfbe857a40bce4cf49ec600d"},
+    {"A.1.2.2", 1,
+     {{"5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a",
+       "64d37aed22a27f5191de1c1d69fadb899d8862b58eb4220029e036ec4c1f6706",
+       "cc0b2a350101881d8a4cba4c80241d74fb7dcbfde4a61fde2f91443c2bf9ef0c",
+       "60a59a57208d48aca71e9e850d22674b611f752bed48b36f7a91b372bd7ad468",
+       "8a9a2f3c7f085b65933594309041fc1898d42d0858e59f90814ae90571a6df60"
+       "356f4610bf816f27afdd84f47719e480906d27ecd994985890e5f539e7ea74b6"}},
+     "222a5e897cf59db8145db8d16e597e8facb80ae7d4e26d9881aa6f61d645fc0e",
+     "401a0da6264f8cf45bb2f5264bc31e109155600babb3cd4e5af7d181a2c9dc0a"
+     "67154fabf031fd936051dec80b0b6ae29c9503493dde7393b722eafdf5a50b02"},
+    {"A.1.2.3", 2,
+     {{"00",
+       "64d37aed22a27f5191de1c1d69fadb899d8862b58eb4220029e036ec4c1f6706",
+       "863f330cc1a1259ed5a5998a23acfd37fb4351a793a5b3c090b642ddc439b945",
+       "aa8fa048764d5623868679402ff6108d2521884fa138cd7f9c7669a9a014267e",
+       "b58cfbe118e0cb94d79b5fd6a6dafb98764dff49c14e1770b566e42402da1a7d"
+       "a4d8527693914139caee5bd03903af43a491351d23b430948dd50cde10d32b3c"},
+      {"5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a",
+       "222a5e897cf59db8145db8d16e597e8facb80ae7d4e26d9881aa6f61d645fc0e",
+       "90a0145ea9da29254c3a56be4fe185465ebb3bf2a1801f7124bbbadac751e654",
+       "cc5ac221950a49ceaa73c8db41b82c20372a4c8d63e5dded2db920b7eee36a2a",
+       "8a9a2f3c7f085b65933594309041fc1898d42d0858e59f90814ae90571a6df60"
+       "356f4610bf816f27afdd84f47719e480906d27ecd994985890e5f539e7ea74b6"}},
+     "419c4f4f5052c53c45f3da494d2b67b220d02118e0857cdbcf037f9ea84bbe0c",
+     "cc203910175d786927eeb44ea847328047892ddf8590e723c37205cb74600b0a"
+     "5ab5337c8eb4ceae0494c2cf89529dcf94572ed267473d567aeed6ab873dee08"},
+};
+/* clang-format on */
+
+static void expect_octets(const char *name, const char *what, const uint8_t *got, const char *hex) {
+    uint8_t want[64];
+    size_t len = cv_test_unhex(hex, want, sizeof want);
+    cr_expect_arr_eq(got, want, len, "%s: %s", name, what);
+}
+
+Test(voprf, rfc_9497_a_1_2) {
     struct cv_voprf_secret key = vector_key();
-    uint8_t blind[32], r[32], blinded[1][32], evaluated[1][32], proof[64], out[64], want[64];
-    const uint8_t input[1] = {0};
-    cv_test_unhex("64d37aed22a27f5191de1c1d69fadb899d8862b58eb4220029e036ec4c1f6706", blind, 32);
-    cv_test_unhex("222a5e897cf59db8145db8d16e597e8facb80ae7d4e26d9881aa6f61d645fc0e", r, 32);
-    cr_assert_eq(cv_voprf_blind(blinded[0], input, 1, blind), CV_ERR_OK);
-    cv_test_unhex("863f330cc1a1259ed5a5998a23acfd37fb4351a793a5b3c090b642ddc439b945", want, 32);
-    cr_expect_arr_eq(blinded[0], want, 32);
-    cr_assert_eq(cv_voprf_evaluate(&key, (const uint8_t(*)[32])blinded, 1, r, evaluated, proof),
-                 CV_ERR_OK);
-    cv_test_unhex("aa8fa048764d5623868679402ff6108d2521884fa138cd7f9c7669a9a014267e", want, 32);
-    cr_expect_arr_eq(evaluated[0], want, 32);
-    cv_test_unhex("ddef93772692e535d1a53903db24367355cc2cc78de93b3be5a8ffcc6985dd06"
-                  "6d4346421d17bf5117a2a1ff0fcb2a759f58a539dfbe857a40bce4cf49ec600d",
-                  want, 64);
-    cr_expect_arr_eq(proof, want, 64);
-    cr_expect(cv_voprf_check(key.public_key, (const uint8_t(*)[32])blinded,
-                             (const uint8_t(*)[32])evaluated, 1, proof));
-    cr_assert_eq(cv_voprf_finalize(out, input, 1, blind, evaluated[0]), CV_ERR_OK);
-    cv_test_unhex("b58cfbe118e0cb94d79b5fd6a6dafb98764dff49c14e1770b566e42402da1a7d"
-                  "a4d8527693914139caee5bd03903af43a491351d23b430948dd50cde10d32b3c",
-                  want, 64);
-    cr_expect_arr_eq(out, want, 64);
-    cr_assert_eq(cv_voprf_output(out, &key, input, 1), CV_ERR_OK);
-    cr_expect_arr_eq(out, want, 64);
+    for (size_t v = 0; v < sizeof vectors / sizeof *vectors; v++) {
+        const char *name = vectors[v].name;
+        const size_t n = vectors[v].n;
+        uint8_t input[2][32], blind[2][32], blinded[2][32], evaluated[2][32], r[32], proof[64];
+        size_t len[2];
+        for (size_t i = 0; i < n; i++) {
+            len[i] = cv_test_unhex(vectors[v].of[i].input, input[i], sizeof input[i]);
+            cv_test_unhex(vectors[v].of[i].blind, blind[i], 32);
+            cr_assert_eq(cv_voprf_blind(blinded[i], input[i], len[i], blind[i]), CV_ERR_OK);
+            expect_octets(name, "blinded", blinded[i], vectors[v].of[i].blinded);
+        }
+        cv_test_unhex(vectors[v].r, r, 32);
+        cr_assert_eq(cv_voprf_evaluate(&key, (const uint8_t(*)[32])blinded, n, r, evaluated, proof),
+                     CV_ERR_OK);
+        expect_octets(name, "proof", proof, vectors[v].proof);
+        cr_expect(cv_voprf_check(key.public_key, (const uint8_t(*)[32])blinded,
+                                 (const uint8_t(*)[32])evaluated, n, proof),
+                  "%s", name);
+        for (size_t i = 0; i < n; i++) {
+            uint8_t out[64];
+            expect_octets(name, "evaluated", evaluated[i], vectors[v].of[i].evaluated);
+            cr_assert_eq(cv_voprf_finalize(out, input[i], len[i], blind[i], evaluated[i]),
+                         CV_ERR_OK);
+            expect_octets(name, "output", out, vectors[v].of[i].output);
+            cr_assert_eq(cv_voprf_output(out, &key, input[i], len[i]), CV_ERR_OK);
+            expect_octets(name, "output by the key's holder", out, vectors[v].of[i].output);
+        }
+    }
 }
 
 struct batch {

@@ -8,6 +8,7 @@
 #include "node/recordings.h"
 #include "node/state.h"
 #include "ppsp/engine.h"
+#include "reputation/ledger_internal.h"
 #include "reputation/store_memory.h"
 #include "support/suite.h"
 #include "tunnel/hiddenstate.h"
@@ -190,10 +191,36 @@ Test(node_node, where_we_stand_follows_what_own_circuits_gave_and_took) {
         node_status(n, &st);
         cr_expect_eq(st.stands, steps[i].stands, "step %zu: %d", i, (int)st.stands);
     }
+    cr_expect(st.own_account);
     cr_expect_eq(st.own_given, UINT64_C(304) << 20);
     cr_expect_eq(st.own_taken, UINT64_C(204) << 20);
     cr_expect_eq(st.tokens, 0);
     node_free(n);
+}
+
+/* A relay has no account with its first hops, and says why its ledger stopped. */
+Test(node_node, where_a_relay_stands) {
+    static const enum cv_err rows[] = {CV_ERR_OK, CV_ERR_DIFFERS, CV_ERR_STORE};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rep_store_memory *ledger = rep_store_memory_new();
+        struct node *like = make(true, 1000000), *n = NULL;
+        struct node_config cfg = like->cfg;
+        struct cv_now now = {.mono = 1000, .wall = 1000000};
+        struct node_status st;
+        cfg.ledger_store = rep_store_memory_ops(ledger);
+        cr_assert_eq(node_new(&cfg, &rng, now, &n), CV_ERR_OK);
+        node_accounts_own(n, now, 4 << 20, 0);
+        if (rows[i])
+            rep_ledger_fail(n->ledger, rows[i]);
+        node_on_timeout(n, now);
+        node_status(n, &st);
+        cr_expect(!st.own_account);
+        cr_expect_eq(st.stands, NODE_STANDS_NEW, "whatever its own circuits gave");
+        cr_expect_eq(st.ledger_failed, rows[i], "%s", cv_strerror(st.ledger_failed));
+        node_free(n);
+        node_free(like);
+        rep_store_memory_free(ledger);
+    }
 }
 
 /* ---- events ---- */

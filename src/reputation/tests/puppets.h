@@ -18,7 +18,7 @@
 #include "reputation/store_memory.h"
 #include "reputation/store_sqlite.h"
 
-enum { PUPPETS = 48, PUPPETS_EPOCH = 1 /* s */ };
+enum { PUPPETS = 48, PUPPETS_MAX = 256, PUPPETS_EPOCH = 1 /* s */ };
 
 static const uint8_t puppets_network[REP_NETWORK_ID] = "testnet1";
 
@@ -34,7 +34,8 @@ struct puppets {
     struct cv_rng rng;
     struct rep_ledger *l;
     struct cv_now now;
-    struct puppet of[PUPPETS];
+    unsigned n; /* neighbours; 0 means PUPPETS */
+    struct puppet of[PUPPETS_MAX];
     uint64_t last; /* our newest half-block that left, or that was there at the start */
     enum cv_err failed;
     /* Called for each half-block of ours when it leaves for the first time. */
@@ -119,6 +120,8 @@ static inline enum cv_err puppets_begin(struct puppets *p, const struct rep_stor
                                         unsigned run) {
     struct rep_config cfg;
     struct rep_record head;
+    p->n = p->n ? p->n : PUPPETS;
+    assert(p->n <= PUPPETS_MAX);
     puppets_key(&p->me);
     cv_rng_seeded_init(&p->dice, run);
     p->rng = cv_rng_seeded(&p->dice);
@@ -135,7 +138,7 @@ static inline enum cv_err puppets_begin(struct puppets *p, const struct rep_stor
         p->last = head.seq;
     if (!err || err == CV_ERR_NOENT)
         err = rep_ledger_new(&cfg, store, &p->rng, p->now, &p->l);
-    for (unsigned i = 0; !err && i < PUPPETS; i++) {
+    for (unsigned i = 0; !err && i < p->n; i++) {
         struct cv_addr addr = {.ip = {127, 10, (uint8_t)i, 1}, .port = 1, .family = 4};
         uint8_t seed[CV_KEY];
         cv_rng_fill(&p->rng, seed, sizeof seed);
@@ -150,7 +153,7 @@ static inline enum cv_err puppets_begin(struct puppets *p, const struct rep_stor
 /* Octets with everybody, and half an epoch until the next: what takes the time is that
  * everybody releases in every epoch, not that counts are written again and again. */
 static inline void puppets_step(struct puppets *p) {
-    for (unsigned i = 0; i < PUPPETS; i++)
+    for (unsigned i = 0; i < p->n; i++)
         rep_ledger_carried(p->l, p->now, i, UINT64_C(1232) * (1 + i), 1232);
     static_assert(PUPPETS_EPOCH == 1, "two steps an epoch");
     cv_usec until = p->now.mono + CV_MSEC(500), from = CV_SEC(5);

@@ -2,6 +2,7 @@
  * them is noticed. */
 #include "support/suite.h"
 
+#include "crypto/hash.h"
 #include "crypto/rng_seeded.h"
 #include "crypto/tokenkey.h"
 #include "reputation/tests/people.h"
@@ -123,5 +124,30 @@ Test(rep_token, a_token_is_good_for_one_key_and_one_link) {
         cr_expect(!rep_token_is(&other, shown, link), "token %u by another key", i);
         shown[i * 3 % REP_TOKEN_SHOWN] ^= 1;
         cr_expect(!rep_token_is(&key, shown, link), "token %u, changed", i);
+    }
+}
+
+/* What is asked for, issued and shown is RFC 9497 unchanged: with the key of its appendix A.1.2
+ * and no more than its functions an issuer serves the request, and knows F(t) of what is shown. */
+Test(rep_token, an_issuer_needs_nothing_but_rfc_9497) {
+    struct rep_token_request m;
+    uint8_t seed[32], link[REP_LINK_HASH] = {5}, evaluated[REP_TOKENS][CV_VOPRF_ELEMENT];
+    uint8_t r[CV_VOPRF_SCALAR] = {6};
+    begin();
+    memset(seed, 0xa3, sizeof seed);
+    cr_assert_eq(cv_voprf_derive(&key, seed, "test key", 8), CV_ERR_OK);
+    memcpy(purse.key, key.public_key, sizeof purse.key);
+    cr_assert_eq(rep_token_request_read(request, REP_TOKEN_REQUEST, &m), CV_ERR_OK);
+    cr_assert_eq(cv_voprf_evaluate(&key, (const uint8_t(*)[CV_VOPRF_ELEMENT])m.blinded, REP_TOKENS,
+                                   r, evaluated, reply + sizeof evaluated),
+                 CV_ERR_OK);
+    memcpy(reply, evaluated, sizeof evaluated);
+    cr_assert_eq(rep_token_take(&purse, reply, REP_TOKEN_REPLY), CV_ERR_OK);
+    for (unsigned i = 0; i < REP_TOKENS; i++) {
+        uint8_t shown[REP_TOKEN_SHOWN], output[CV_VOPRF_OUTPUT], mac[REP_TOKEN_MAC];
+        rep_token_show(&purse, i, link, shown);
+        cr_assert_eq(cv_voprf_output(output, &key, shown, REP_TOKEN), CV_ERR_OK);
+        CV_BLAKE2B(mac, sizeof mac, output, sizeof output, {link, sizeof link});
+        cr_expect_arr_eq(shown + REP_TOKEN, mac, sizeof mac, "token %u", i);
     }
 }
