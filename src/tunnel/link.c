@@ -57,17 +57,20 @@ static void netgroup_release(struct tunnel *t, struct tun_netgroup *g) {
     free(g);
 }
 
+/* Clients of a household or two count as one. Of relays those that never follow each other in
+ * a path (tun_relay_conflict): who hosts at one place has hundreds of /24s and /56s. */
 static struct tun_netgroup *netgroup_hold(struct tunnel *t, const struct cv_addr *addr,
                                           unsigned class) {
-    struct tun_netgroup key = {.key = {.network = cv_addr_network(addr, 24, 56), .class = class}};
+    bool relays = class == TUN_SCHED_RELAYS;
+    struct cv_addr network = cv_addr_network(addr, relays ? 16 : 24, relays ? 32 : 56);
+    struct tun_netgroup key = {.key = {.network = network, .class = class}};
     struct tun_netgroup *g = cv_map_get(t->netgroups, &key.key);
     if (!g) {
         g = calloc(1, sizeof *g);
         if (!g)
             return NULL;
         g->key = key.key;
-        tun_sched_group_init(&g->group, class,
-                             class == TUN_SCHED_RELAYS ? TUN_WEIGHT_UNKNOWN : TUN_NETWORK_WEIGHT);
+        tun_sched_group_init(&g->group, class, relays ? TUN_WEIGHT_UNKNOWN : TUN_NETWORK_WEIGHT);
         if (cv_map_put(t->netgroups, &g->key, g)) {
             free(g);
             return NULL;
