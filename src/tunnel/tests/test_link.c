@@ -258,8 +258,13 @@ Test(tun_link, nobody_continues_a_link_whose_keys_it_does_not_hold) {
     octets(victim->now.hash, 5, sizeof victim->now.hash);
     octets(half->now.hash, 9, sizeof half->now.hash);
     cr_assert_eq(cv_test_vector(TUNNEL_VECTORS, "derivations", "continue", 0, body + 4, 32), 32);
+    /* from another network: it counts as one of those there, from now on */
+    half->addr = sim_addr(700, 4000);
+    struct cv_addr network = cv_addr_network(&half->addr, 24, 56);
     cr_expect(tun_epoch_continue(w->node[relay].t, &now, half, body, sizeof body, &into));
     cr_expect_eq(into, victim);
+    cr_assert_not_null(into->netgroup);
+    cr_expect(cv_addr_equal(&into->netgroup->key.network, &network));
     world_free(w);
 }
 
