@@ -53,6 +53,10 @@ void tun_hop_intro_done(struct tunnel *t, struct tun_hop *h) {
         return;
     cv_map_del(t->intros, h->intro_key);
     h->is_intro = false;
+    /* It asks as others do from now on; empty, or keys that move to and fro would fill it. */
+    cv_tokenbucket_init(&h->introductions, TUN_ASKED_S, 4 * TUN_ASKED_S,
+                        h->introductions.filled_at);
+    h->introductions.level = 0;
     if (!tun_is_face(t))
         (void)tell_point(t, h, false);
 }
