@@ -165,7 +165,7 @@ static const uint8_t *before(const struct tun_lane *lane, unsigned at) {
 static void count_guard(struct tun_client *c, struct tun_lane *lane, bool through) {
     struct tun_guard *g = tun_guards_find_first(&c->guards, lane->hop[0]);
     if (g && !lane->counted && (through || g->up))
-        tun_guard_counted(g, through);
+        c->guards_change |= tun_guard_counted(g, through);
     lane->counted = true;
 }
 

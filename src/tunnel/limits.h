@@ -162,6 +162,7 @@ enum {
     TUN_GUARD_DAYS_MAX = 120,
     TUN_GUARD_CIRCUITS = 64,      /* through a guard, before it is compared with the others, */
     TUN_GUARD_CIRCUITS_MAX = 128, /* and when what was counted is halved */
+    TUN_GUARD_SAVED_EVERY = 16,   /* counted ones; fewer are forgotten at the end of a node */
     TUN_GUARD_POOR_PERCENT = 70,  /* of the median */
     TUN_GUARD_DISMISSED_DAYS = 30,
     TUN_GUARD_KNOWN_DAYS = 7, /* preferred for guards, when there is a choice */
