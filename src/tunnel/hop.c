@@ -626,6 +626,7 @@ static bool request(struct tunnel *t, struct tun_hop *h, enum tun_user user, uin
                     uint32_t transaction, struct cv_rd *r) {
     struct tun_event ev = {.kind = TUN_EVENT_REQUEST,
                            .request = {.hop = h->handle,
+                                       .from = h->prev.link->addr,
                                        .transaction = transaction,
                                        .command = command,
                                        .body = r->p,
