@@ -136,8 +136,8 @@ struct tun_link *tun_link_alloc(struct tunnel *t, const struct cv_now *now,
     l->rekey_at = l->give_up_at = l->auth_at = CV_USEC_NEVER;
     tun_sched_group_init(&l->relay_group, TUN_SCHED_RELAYS, l->weight);
     tun_idtable_init(&l->circuits, TUN_LINK_CIRCUITS_MAX, cv_rng_u64(&t->fast));
-    cv_tokenbucket_init(&l->creates, TUN_CREATES_S, 4 * TUN_CREATES_S, now->mono);
-    cv_tokenbucket_init(&l->destroys, 20, 100, now->mono);
+    cv_tokenbucket_init(&l->creates, TUN_CREATES_S, TUN_CREATES_BURST, now->mono);
+    cv_tokenbucket_init(&l->destroys, TUN_DESTROYS_S, TUN_DESTROYS_BURST, now->mono);
     tun_link_regroup(t, l);
     return l;
 }

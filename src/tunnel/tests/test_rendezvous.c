@@ -298,7 +298,7 @@ Test(tun_rendezvous, a_point_introduces_nobody) {
     struct world_event *e;
     for (unsigned i = 0; (e = world_find(w, VIEWER, TUN_EVENT_REPLY, i)) != NULL; i++)
         passed += e->ev.reply.body[0] == 0;
-    cr_expect_eq(passed, 4 * TUN_INTRODUCTIONS_S, "%u", passed);
+    cr_expect_eq(passed, TUN_INTRODUCTIONS_BURST, "%u", passed);
     world_free(w);
 }
 
@@ -330,9 +330,9 @@ Test(tun_rendezvous, who_was_a_point_asks_no_more_than_others) {
             cr_assert_not_null(e);
             passed += e->ev.reply.body[0] == 0;
         }
-        cr_expect_leq(passed, round ? 4 * TUN_ASKED_S : 4 * TUN_ASKED_S - 1,
+        cr_expect_leq(passed, round ? TUN_ASKED_BURST : TUN_ASKED_BURST - 1,
                       "round %u: %u; what was saved up for a point is gone", round, passed);
-        cr_expect_geq(passed, round ? 4 * TUN_ASKED_S : 0, "round %u: %u", round, passed);
+        cr_expect_geq(passed, round ? TUN_ASKED_BURST : 0, "round %u: %u", round, passed);
         world_run(w, CV_SEC(6));
     }
     world_free(w);
