@@ -249,7 +249,8 @@ void tun_ahead_on_reply(struct tun_client *c, const struct tun_event *ev) {
     if (!lane || !lane->suspect || ev->reply.err)
         return;
     for (unsigned i = 0; i < lane->n; i++) {
-        if (lane->ping[i] != ev->reply.transaction)
+        /* What a relay says unasked has transaction 0, and is no answer of who gave his. */
+        if (!lane->ping[i] || lane->ping[i] != ev->reply.transaction)
             continue;
         lane->ping[i] = 0;
         if (lane->doubted)

@@ -9,6 +9,7 @@
 #include "crypto/rng_seeded.h"
 #include "node/recordings.h"
 #include "node/state.h"
+#include "node/tests/empty_store.h"
 #include "ppsp/engine.h"
 #include "reputation/store_memory.h"
 #include "support/suite.h"
@@ -252,51 +253,6 @@ Test(node_node, the_newest_of_what_is_to_be_saved_replaces_what_waits) {
 }
 
 /* ---- swarms ---- */
-
-static enum cv_err size(void *ctx, struct ppsp_store_size *ret) {
-    (void)ctx;
-    memset(ret, 0, sizeof *ret);
-    return CV_ERR_OK;
-}
-
-static enum cv_err set_size(void *ctx, const struct ppsp_store_size *s) {
-    (void)ctx;
-    (void)s;
-    return CV_ERR_OK;
-}
-
-static enum cv_err have_load(void *ctx, uint64_t *words, size_t count) {
-    (void)ctx;
-    memset(words, 0, count * sizeof *words);
-    return CV_ERR_OK;
-}
-
-static enum cv_err tree_get(void *ctx, uint64_t bin, uint32_t count, uint8_t *hashes) {
-    (void)ctx;
-    (void)bin;
-    memset(hashes, 0, count * 32);
-    return CV_ERR_OK;
-}
-
-static enum cv_err tree_put(void *ctx, uint64_t bin, uint32_t count, const uint8_t *hashes) {
-    (void)ctx;
-    (void)bin;
-    (void)count;
-    (void)hashes;
-    return CV_ERR_OK;
-}
-
-static enum cv_err commit(void *ctx) {
-    (void)ctx;
-    return CV_ERR_OK;
-}
-
-static const struct ppsp_store_ops empty_store = {.size = size,
-                                                  .set_size = set_size,
-                                                  .have_load = have_load,
-                                                  .tree_get = tree_get,
-                                                  .tree_put = tree_put,
-                                                  .commit = commit};
 
 static struct node_swarm_config swarm(const struct node *n, uint8_t id) {
     struct node_swarm_config c = {.uri = {.integrity = PPSP_INTEGRITY_MERKLE,
