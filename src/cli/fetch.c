@@ -429,6 +429,11 @@ int cli_link_check(const struct cli_settings *s, const uint8_t network_id[8], st
         if (status)
             return status;
     }
+    if (s->constant_rate && cli_kind_mode(s, ret) == NODE_SWARM_EXIT) {
+        io_why_set(why, "a constant rate is kept between hidden swarms' circuits, and this is "
+                        "fetched through a swarm exit: leave out --constant-rate");
+        return CLI_USAGE;
+    }
     if (ret->kind == NODE_URI_LIVE && s->at) {
         io_why_set(why, "a relay shares files only under its own name: leave out --at");
         return CLI_USAGE;

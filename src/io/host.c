@@ -204,7 +204,8 @@ static enum cv_err make_node(struct io_host *h, const struct io_host_config *cfg
     struct cv_addr at = io_udp_addr(h->sockets[NODE_SOCKET_MAIN].udp);
     node.main_family = at.family;
     const struct io_udp *own = h->sockets[NODE_SOCKET_OWN].udp;
-    node.elsewhere = own && io_udp_addr(own).family == at.family;
+    struct cv_addr own_at = own ? io_udp_addr(own) : (struct cv_addr){.family = 0};
+    node.elsewhere = cv_addr_same_ip(&own_at, &at);
     node.loopback = cv_addr_is_loopback(&at);
     node.direct = h->sockets[NODE_SOCKET_DIRECT].udp != NULL;
     node.direct_port = io_host_bound(h, NODE_SOCKET_DIRECT).port;

@@ -184,20 +184,34 @@ static void answer_error(struct node *n, struct cv_now now, const struct tun_eve
     tun_answer(n->relay, &now, ev->request.hop, ev->request.transaction, TUN_CMD_ERROR, &body, 1);
 }
 
-static size_t errands_of(const struct node *n, cv_handle hop) {
-    size_t count = 0;
-    for (size_t i = 0; i < NODE_ERRANDS_MAX; i++)
-        count += n->errands[i].op && n->errands[i].hop == hop;
-    return count;
+/* Whose share it is: nodes of one machine are neighbours, too. */
+static struct cv_addr errand_network(const struct cv_addr *from) {
+    return cv_addr_is_loopback(from) ? *from : cv_addr_network(from, 16, 32);
+}
+
+/* New circuits cost little: what comes over the links of one network has a part of what the
+ * others leave, so that nobody takes it all. */
+static bool errand_fits(const struct node *n, cv_handle hop, const struct cv_addr *network) {
+    size_t of_hop = 0, of_network = 0, others = 0;
+    for (size_t i = 0; i < NODE_ERRANDS_MAX; i++) {
+        const struct node_errand *e = &n->errands[i];
+        bool near = e->op && cv_addr_equal(&e->network, network);
+        of_hop += e->op && e->hop == hop;
+        of_network += near;
+        others += e->op && !near;
+    }
+    return of_hop < NODE_ERRANDS_HOP &&
+           of_network < (NODE_ERRANDS_MAX - others) / NODE_ERRANDS_NETWORK;
 }
 
 /* A slot to be filled, or NULL when there is too much work already. */
 static struct node_errand *errand_new(struct node *n, const struct tun_event *ev, uint8_t index,
                                       bool put) {
-    struct node_errand *e =
-        errands_of(n, ev->request.hop) < NODE_ERRANDS_HOP ? errand_find(n, 0) : NULL;
+    struct cv_addr network = errand_network(&ev->request.from);
+    struct node_errand *e = errand_fits(n, ev->request.hop, &network) ? errand_find(n, 0) : NULL;
     if (e)
         *e = (struct node_errand){.hop = ev->request.hop,
+                                  .network = network,
                                   .transaction = ev->request.transaction,
                                   .index = index,
                                   .put = put};

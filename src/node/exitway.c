@@ -11,34 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/exitpart.h"
+#include "node/exitway.h"
 #include "node/state.h"
 #include "tunnel/client.h"
 #include "tunnel/relaycmd.h"
 
 enum { HASH = 20 }; /* of the DHT's key: what the swarm id begins with */
-
-enum peer_state { IDLE, ASKED, UP };
-
-struct peer {
-    struct cv_addr addr;
-    enum peer_state state;
-    uint16_t flow;
-    uint32_t transaction; /* of the CONNECT */
-    cv_usec again_at;     /* IDLE: not before */
-    bool given;           /* by the user, not by an exit */
-    struct exit_join join;
-};
-
-struct node_way {
-    bool ready;      /* the circuit is there */
-    bool looked;     /* the exit was asked and answered */
-    uint32_t lookup; /* transaction of the question under way */
-    cv_usec look_at, dial_at;
-    uint16_t last_flow;
-    unsigned peers;
-    struct peer peer[NODE_WAY_PEERS];
-};
 
 struct node_way *node_way_new(void) {
     return calloc(1, sizeof(struct node_way));
@@ -55,9 +33,9 @@ static struct node_swarm *by_circuit(struct node *n, cv_handle circuit) {
     return NULL;
 }
 
-static struct peer *by_flow(struct node_way *w, uint16_t flow) {
+static struct node_way_peer *by_flow(struct node_way *w, uint16_t flow) {
     for (unsigned i = 0; flow && i < w->peers; i++)
-        if (w->peer[i].state != IDLE && w->peer[i].flow == flow)
+        if (w->peer[i].state != NODE_WAY_IDLE && w->peer[i].flow == flow)
             return &w->peer[i];
     return NULL;
 }
@@ -65,7 +43,7 @@ static struct peer *by_flow(struct node_way *w, uint16_t flow) {
 static unsigned busy(const struct node_way *w) {
     unsigned count = 0;
     for (unsigned i = 0; i < w->peers; i++)
-        count += w->peer[i].state != IDLE;
+        count += w->peer[i].state != NODE_WAY_IDLE;
     return count;
 }
 
@@ -80,12 +58,12 @@ void node_way_dial(struct node *n, struct cv_now now, struct node_swarm *s) {
 }
 
 /* The peer is called again, here or from another exit, at `again_at`. */
-static void let_go(struct node *n, struct cv_now now, struct node_swarm *s, struct peer *p,
+static void let_go(struct node *n, struct cv_now now, struct node_swarm *s, struct node_way_peer *p,
                    cv_usec again_at) {
     struct cv_endpoint ep = cv_endpoint_circuit(s->circuit, p->flow);
-    if (p->state == UP)
+    if (p->state == NODE_WAY_UP)
         ppsp_peer_remove(s->engine, now, &ep, /* goodbye= */ false);
-    p->state = IDLE;
+    p->state = NODE_WAY_IDLE;
     p->flow = 0;
     p->join.len = 0;
     p->again_at = again_at;
@@ -95,7 +73,7 @@ static void let_go(struct node *n, struct cv_now now, struct node_swarm *s, stru
 static void forget(struct node *n, struct cv_now now, struct node_swarm *s) {
     struct node_way *w = s->way;
     for (unsigned i = 0; i < w->peers; i++)
-        if (w->peer[i].state != IDLE)
+        if (w->peer[i].state != NODE_WAY_IDLE)
             let_go(n, now, s, &w->peer[i], now.mono);
     /* What one exit said is not told to the next: made-up addresses would fill the list for
      * good, and one of its own would show an exit that it has the same viewer as another. */
@@ -134,7 +112,7 @@ static void add(struct node_way *w, const struct cv_addr *addr, bool given) {
         }
     }
     if (w->peers < NODE_WAY_PEERS)
-        w->peer[w->peers++] = (struct peer){.addr = *addr, .given = given};
+        w->peer[w->peers++] = (struct node_way_peer){.addr = *addr, .given = given};
 }
 
 enum cv_err node_way_peer(struct node *n, struct cv_now now, struct node_swarm *s,
@@ -151,7 +129,7 @@ static uint16_t new_flow(struct node_way *w) {
     return w->last_flow;
 }
 
-static void call(struct node *n, struct cv_now now, struct node_swarm *s, struct peer *p) {
+static void call(struct node *n, struct cv_now now, struct node_swarm *s, struct node_way_peer *p) {
     uint8_t body[64];
     struct cv_wr w = cv_wr_init(body, sizeof body);
     struct tun_connect m = {.flow = new_flow(s->way), .addr = p->addr};
@@ -162,7 +140,7 @@ static void call(struct node *n, struct cv_now now, struct node_swarm *s, struct
         return;
     }
     p->flow = m.flow;
-    p->state = ASKED;
+    p->state = NODE_WAY_ASKED;
     p->join.len = 0;
 }
 
@@ -180,7 +158,7 @@ static void look(struct node *n, struct cv_now now, struct node_swarm *s) {
 /* Nobody is called, and nobody can be until long from now. */
 static bool is_in_vain(const struct node_way *w, cv_usec now) {
     for (unsigned i = 0; i < w->peers; i++)
-        if (w->peer[i].state != IDLE || w->peer[i].again_at <= now)
+        if (w->peer[i].state != NODE_WAY_IDLE || w->peer[i].again_at <= now)
             return false;
     return w->looked;
 }
@@ -195,10 +173,10 @@ static void work(struct node *n, struct cv_now now, struct node_swarm *s) {
     if (has_key && !w->lookup && now.mono >= w->look_at && busy(w) < NODE_WAY_FLOWS)
         look(n, now, s);
     for (unsigned i = 0; i < w->peers && busy(w) < NODE_WAY_FLOWS; i++)
-        if (w->peer[i].state == IDLE && now.mono >= w->peer[i].again_at)
+        if (w->peer[i].state == NODE_WAY_IDLE && now.mono >= w->peer[i].again_at)
             call(n, now, s, &w->peer[i]);
     for (unsigned i = 0; i < w->peers; i++)
-        if (w->peer[i].state == IDLE && busy(w) < NODE_WAY_FLOWS)
+        if (w->peer[i].state == NODE_WAY_IDLE && busy(w) < NODE_WAY_FLOWS)
             soon(n, w->peer[i].again_at);
     if (has_key && busy(w) < NODE_WAY_FLOWS && !w->lookup)
         soon(n, w->look_at);
@@ -222,12 +200,12 @@ void node_way_on_timeout(struct node *n, struct cv_now now) {
 
 void node_way_peer_down(struct node *n, struct cv_now now, struct node_swarm *s,
                         const struct cv_endpoint *ep) {
-    struct peer *p = ep->handle == s->circuit ? by_flow(s->way, ep->flow) : NULL;
+    struct node_way_peer *p = ep->handle == s->circuit ? by_flow(s->way, ep->flow) : NULL;
     if (!p)
         return;
     node_route_pump(n, now, n->hidden);
     tun_send(n->client, &now, ep, NULL, 0); /* nothing: the flow is over */
-    p->state = ASKED;                       /* the engine has forgotten it already */
+    p->state = NODE_WAY_ASKED;              /* the engine has forgotten it already */
     let_go(n, now, s, p, cv_usec_add(now.mono, NODE_WAY_PEER_WAIT));
 }
 
@@ -250,8 +228,8 @@ static void found(struct node *n, struct cv_now now, struct node_swarm *s,
     soon(n, now.mono);
 }
 
-static void connected(struct node *n, struct cv_now now, struct node_swarm *s, struct peer *p,
-                      const struct tun_event *ev) {
+static void connected(struct node *n, struct cv_now now, struct node_swarm *s,
+                      struct node_way_peer *p, const struct tun_event *ev) {
     struct cv_endpoint ep = cv_endpoint_circuit(s->circuit, p->flow);
     struct ppsp_peer_props props = {.mtu = EXIT_MTU_FORWARD, .hidden = true, .initiate = true};
     bool ok = !ev->reply.err && ev->reply.command == TUN_CMD_CONNECTED;
@@ -260,7 +238,7 @@ static void connected(struct node *n, struct cv_now now, struct node_swarm *s, s
     if (err)
         let_go(n, now, s, p, cv_usec_add(now.mono, later ? NODE_SWARM_RETRY : NODE_WAY_PEER_WAIT));
     else
-        p->state = UP;
+        p->state = NODE_WAY_UP;
     soon(n, now.mono);
 }
 
@@ -272,7 +250,7 @@ static void on_reply(struct node *n, struct cv_now now, struct node_swarm *s,
         return;
     }
     for (unsigned i = 0; i < w->peers; i++)
-        if (w->peer[i].state == ASKED && w->peer[i].transaction == ev->reply.transaction) {
+        if (w->peer[i].state == NODE_WAY_ASKED && w->peer[i].transaction == ev->reply.transaction) {
             connected(n, now, s, &w->peer[i], ev);
             return;
         }
@@ -299,8 +277,8 @@ void node_way_on_circuit(struct node *n, struct cv_now now, const struct tun_eve
 void node_way_on_cell(struct node *n, struct cv_now now, const struct tun_event *ev) {
     const struct cv_endpoint *from = &ev->datagram.from;
     struct node_swarm *s = by_circuit(n, from->handle);
-    struct peer *p = s ? by_flow(s->way, from->flow) : NULL;
-    if (!p || p->state != UP)
+    struct node_way_peer *p = s ? by_flow(s->way, from->flow) : NULL;
+    if (!p || p->state != NODE_WAY_UP)
         return;
     if (ev->datagram.len == 0) { /* the flow is over */
         let_go(n, now, s, p, cv_usec_add(now.mono, NODE_SWARM_RETRY));

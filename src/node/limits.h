@@ -25,7 +25,8 @@ enum node_limits {
      * seven kinds of a swarm, sixteen of the node. */
     NODE_EVENTS_ALL = NODE_EVENTS_MAX + 7 * NODE_SWARMS_MAX + 16,
     NODE_ERRANDS_MAX = 256,   /* DHT work for others' circuits; refused beyond */
-    NODE_ERRANDS_HOP = 32,    /* of them for one circuit: nobody takes them all */
+    NODE_ERRANDS_HOP = 32,    /* of them for one circuit, */
+    NODE_ERRANDS_NETWORK = 4, /* and one part in so many of what is free for one network */
     NODE_ANNOUNCES_MAX = 6,   /* three levels, two days */
     NODE_LEVEL_FULL = 300,    /* peers at a relay key from which on we do not add */
     NODE_SCRATCH_SLOTS = 128, /* datagrams moved from ppsp to circuits at once */

@@ -73,7 +73,7 @@ struct node_config {
     bool loopback;        /* MAIN listens on loopback: speak to loopback only */
     bool private_network; /* [network] private = yes: other address classes too */
     uint8_t main_family;  /* 4 or 6: what MAIN is bound to */
-    bool elsewhere;       /* OWN has the family of MAIN: relays are tried from there (REACH) */
+    bool elsewhere;       /* OWN has the address of MAIN: relays are tried from there (REACH) */
     bool direct;          /* there is a socket DIRECT */
     uint16_t direct_port; /* what it is bound to; 0: complete swarms are not announced */
 

@@ -51,6 +51,7 @@ struct node_swarm {
 struct node_errand {
     dht_op op; /* 0: free */
     cv_handle hop;
+    struct cv_addr network; /* of the hop before */
     uint32_t transaction;
     uint8_t index; /* which of the asked keys */
     bool found, put;

@@ -2,25 +2,20 @@
 
 #include <string.h>
 
+#include "tunnel/limits.h"
+
 /* A small token bucket: `rate` a second, `burst` saved up. */
 struct allowance {
     uint32_t rate, burst;
 };
 
-/* clang-format off */
-static const struct allowance per_network[TUN_ADMIT_KINDS] = {
-    [TUN_ADMIT_CLAIMED]   = {10, 50}, /* beyond: cookies */
-    [TUN_ADMIT_PROVED]    = {10, 50},
-    [TUN_ADMIT_DESCRIBE]  = {10, 50},
-};
-/* One handshake costs about 150 us, one DESCRIBE 60 us. */
+static const struct allowance per_network = {TUN_ADMIT_NETWORK_S, TUN_ADMIT_NETWORK_BURST};
 static const struct allowance everybody[TUN_ADMIT_KINDS] = {
-    [TUN_ADMIT_CLAIMED]   = {100, 200}, /* beyond: cookies */
-    [TUN_ADMIT_PROVED]    = {500, 1000},
-    [TUN_ADMIT_DESCRIBE]  = {500, 1000},
+    [TUN_ADMIT_CLAIMED] = {TUN_ADMIT_CLAIMED_S, TUN_ADMIT_CLAIMED_BURST},
+    [TUN_ADMIT_PROVED] = {TUN_ADMIT_PROVED_S, TUN_ADMIT_PROVED_BURST},
+    [TUN_ADMIT_DESCRIBE] = {TUN_ADMIT_DESCRIBE_S, TUN_ADMIT_DESCRIBE_BURST},
 };
-static const struct allowance creates = {2000, 4000}; /* 100 us each */
-/* clang-format on */
+static const struct allowance creates = {TUN_ADMIT_CREATES_S, TUN_ADMIT_CREATES_BURST};
 
 static void fill(struct tun_admission_cell *c, const struct allowance *w, uint32_t now_ms) {
     uint32_t passed = now_ms - c->at_ms;
@@ -44,7 +39,7 @@ void tun_admission_init(struct tun_admission *a, const struct cv_rng *rng, cv_us
     for (unsigned k = 0; k < TUN_ADMIT_KINDS; k++) {
         a->all[k] = (struct tun_admission_cell){everybody[k].burst * 1000, now_ms};
         for (unsigned i = 0; i < TUN_ADMISSION_CELLS; i++)
-            a->cell[k][i] = (struct tun_admission_cell){per_network[k].burst * 1000, now_ms};
+            a->cell[k][i] = (struct tun_admission_cell){per_network.burst * 1000, now_ms};
     }
     a->creates = (struct tun_admission_cell){creates.burst * 1000, now_ms};
 }
@@ -53,7 +48,7 @@ bool tun_admit(struct tun_admission *a, enum tun_admission_kind kind, const stru
                cv_usec now) {
     struct cv_addr network = cv_addr_network(from, 24, 56);
     uint64_t h = cv_siphash(a->key, &network, sizeof network);
-    if (!take(&a->cell[kind][h % TUN_ADMISSION_CELLS], &per_network[kind], now))
+    if (!take(&a->cell[kind][h % TUN_ADMISSION_CELLS], &per_network, now))
         return false;
     /* counted by tun_admission_loaded() */
     return kind == TUN_ADMIT_CLAIMED || take(&a->all[kind], &everybody[kind], now);

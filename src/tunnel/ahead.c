@@ -165,7 +165,7 @@ static const uint8_t *before(const struct tun_lane *lane, unsigned at) {
 static void count_guard(struct tun_client *c, struct tun_lane *lane, bool through) {
     struct tun_guard *g = tun_guards_find_first(&c->guards, lane->hop[0]);
     if (g && !lane->counted && (through || g->up))
-        tun_guard_counted(g, through);
+        c->guards_change |= tun_guard_counted(g, through);
     lane->counted = true;
 }
 
@@ -249,7 +249,8 @@ void tun_ahead_on_reply(struct tun_client *c, const struct tun_event *ev) {
     if (!lane || !lane->suspect || ev->reply.err)
         return;
     for (unsigned i = 0; i < lane->n; i++) {
-        if (lane->ping[i] != ev->reply.transaction)
+        /* What a relay says unasked has transaction 0, and is no answer of who gave his. */
+        if (!lane->ping[i] || lane->ping[i] != ev->reply.transaction)
             continue;
         lane->ping[i] = 0;
         if (lane->doubted)

@@ -89,7 +89,8 @@ enum tun_link_state {
     TUN_STATE_OPEN,
 };
 
-/* Clients of one /24 or /56 in one class count as one. */
+/* Clients of one /24 or /56 in one class count as one; so do relays without standing of
+ * one /16 or /32. */
 struct tun_netgroup {
     struct tun_sched_group group;
     struct {

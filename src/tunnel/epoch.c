@@ -344,6 +344,8 @@ bool tun_epoch_continue(struct tunnel *t, const struct cv_now *now, struct tun_l
     into->now = l->now;
     into->addr = l->addr; /* the handshake went there and back */
     tun_worker_moved(t, into, false);
+    if (into->netgroup)
+        tun_link_regroup(t, into);
     into->heard_at = now->mono;
     tun_epoch_fresh(t, now, into);
     tun_rxindex_move(t->rx, into->now.local_index, into);

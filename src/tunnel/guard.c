@@ -254,13 +254,14 @@ static bool contacts_retire(struct tun_guards *g, int64_t wall) {
 
 /* ---- which let too little through ---- */
 
-void tun_guard_counted(struct tun_guard *g, bool through) {
+bool tun_guard_counted(struct tun_guard *g, bool through) {
     if (g->begun == TUN_GUARD_CIRCUITS_MAX) {
         g->begun /= 2;
         g->through /= 2;
     }
     g->begun++;
     g->through += through;
+    return g->begun % TUN_GUARD_SAVED_EVERY == 0;
 }
 
 /* In ten thousandths. */
@@ -333,7 +334,7 @@ void tun_guard_silent(struct tun_guard *g, int64_t wall) {
         g->silent_since = wall;
 }
 
-static const char magic[4] = {'C', 'V', 'G', '2'};
+static const char magic[4] = {'C', 'V', 'G', '3'}; /* 1: without contacts; 2: nothing counted */
 
 /* Places of the saved form. */
 static struct tun_guard *at_place(struct tun_guards *g, unsigned i) {
@@ -347,6 +348,8 @@ size_t tun_guards_save(const struct tun_guards *g, uint8_t out[TUN_GUARDS_BLOB_M
     struct cv_wr w = cv_wr_init(out, TUN_GUARDS_BLOB_MAX);
     cv_wr_bytes(&w, magic, sizeof magic);
     cv_wr_le64(&w, (uint64_t)g->replaced_at);
+    cv_wr_bytes(&w, g->dismissed, CV_KEY);
+    cv_wr_le64(&w, (uint64_t)g->dismissed_until);
     uint8_t *count = cv_wr_skip(&w, 1);
     *count = 0;
     struct tun_guards copy = *g;
@@ -363,6 +366,8 @@ size_t tun_guards_save(const struct tun_guards *g, uint8_t out[TUN_GUARDS_BLOB_M
         cv_wr_u8(&w, e->addr.family);
         cv_wr_bytes(&w, e->addr.ip, sizeof e->addr.ip);
         cv_wr_le16(&w, e->addr.port);
+        cv_wr_le16(&w, e->begun);
+        cv_wr_le16(&w, e->through);
     }
     uint8_t hash[16];
     CV_BLAKE2B(hash, sizeof hash, NULL, 0, {out, cv_wr_len(&w)});
@@ -371,7 +376,7 @@ size_t tun_guards_save(const struct tun_guards *g, uint8_t out[TUN_GUARDS_BLOB_M
     return cv_wr_len(&w);
 }
 
-static bool entry_read(struct cv_rd *r, struct tun_guards *g) {
+static bool entry_read(struct cv_rd *r, struct tun_guards *g, bool counted) {
     unsigned at = cv_rd_u8(r);
     struct tun_guard e = {.set = true};
     cv_rd_copy(r, e.identity, CV_KEY);
@@ -381,7 +386,11 @@ static bool entry_read(struct cv_rd *r, struct tun_guards *g) {
     e.addr.family = cv_rd_u8(r);
     cv_rd_copy(r, e.addr.ip, sizeof e.addr.ip);
     e.addr.port = cv_rd_le16(r);
-    if (r->err || at >= TUN_GUARD_PLACES)
+    if (counted) {
+        e.begun = cv_rd_le16(r);
+        e.through = cv_rd_le16(r);
+    }
+    if (r->err || at >= TUN_GUARD_PLACES || e.through > e.begun || e.begun > TUN_GUARD_CIRCUITS_MAX)
         return false;
     bool sampled = at < TUN_GUARD_FIRSTS || at >= TUN_GUARD_FIRSTS + TUN_SECOND_MAX;
     if (sampled ? e.addr.family != 4 && e.addr.family != 6 : e.addr.family != 0)
@@ -401,7 +410,7 @@ enum cv_err tun_guards_load(struct tun_guards *ret, const void *blob, size_t len
     const uint8_t *p = blob;
     if (len < sizeof magic + 8 + 1 + 16 || len > TUN_GUARDS_BLOB_MAX)
         return CV_ERR_CORRUPT;
-    if (memcmp(p, magic, 3) == 0 && p[3] != (uint8_t)magic[3] && p[3] != '1')
+    if (memcmp(p, magic, 3) == 0 && (p[3] < '1' || p[3] > (uint8_t)magic[3]))
         return CV_ERR_VERSION;
     uint8_t hash[16];
     CV_BLAKE2B(hash, sizeof hash, NULL, 0, {p, len - 16});
@@ -410,10 +419,15 @@ enum cv_err tun_guards_load(struct tun_guards *ret, const void *blob, size_t len
 
     struct tun_guards g = {0};
     struct cv_rd r = cv_rd_init(p + sizeof magic, len - sizeof magic - 16);
+    bool counted = p[3] == (uint8_t)magic[3];
     g.replaced_at = (int64_t)cv_rd_le64(&r);
+    if (counted) {
+        cv_rd_copy(&r, g.dismissed, CV_KEY);
+        g.dismissed_until = (int64_t)cv_rd_le64(&r);
+    }
     unsigned count = cv_rd_u8(&r);
     for (unsigned i = 0; i < count; i++) {
-        if (!entry_read(&r, &g))
+        if (!entry_read(&r, &g, counted))
             return CV_ERR_CORRUPT;
     }
     if (r.err || cv_rd_left(&r) > 0)

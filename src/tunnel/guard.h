@@ -44,7 +44,7 @@ struct tun_guard {
     bool up;               /* (user, not saved) has a link now */
     cv_usec shunned_until; /* (user, not saved) circuits through it failed */
 
-    uint16_t begun, through; /* circuits, and of these ready ones; halved now and then, not saved */
+    uint16_t begun, through; /* circuits, and of these ready ones; halved now and then */
 };
 
 /* guard[0], guard[1]: first hops; guard[TUN_GUARD_SPARE]; then the second layer. */
@@ -56,7 +56,7 @@ struct tun_guards {
     struct tun_guard contact[TUN_CONTACTS_WANTED];
     int64_t replaced_at;       /* when a silent or poor first hop was last given up: once a week */
     uint8_t dismissed[CV_KEY]; /* the last poor one, */
-    int64_t dismissed_until;   /* not chosen again for a month; not saved */
+    int64_t dismissed_until;   /* not chosen again for a month */
 };
 
 /* How many second-layer guards a network of n relays calls for. */
@@ -106,8 +106,9 @@ bool tun_guards_choose_second(struct tun_guards *g, const struct tun_directory *
 bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, bool complete,
                        int64_t wall);
 
-/* A circuit through a first hop with a link became ready, or came to nothing. */
-void tun_guard_counted(struct tun_guard *g, bool through);
+/* A circuit through a first hop with a link became ready, or came to nothing. True: it is
+ * time to save what was counted, now and then. */
+bool tun_guard_counted(struct tun_guard *g, bool through);
 /* Does first hop i let less than 70 % of the median through? False while too few
  * circuits went through it, or through all others. */
 bool tun_guards_is_poor(const struct tun_guards *g, unsigned i);
@@ -117,15 +118,16 @@ void tun_guard_heard(struct tun_guard *g);
 void tun_guard_silent(struct tun_guard *g, int64_t wall);
 
 /*
- * "CVG2" | replaced_at u64 | count u8 | entries | BLAKE2b-128 of all before.
- * Entry: place u8 | identity 32 | chosen u64 | until u64 | silent_since u64 |
- * family u8 | address 16 | port u16. Little-endian. Places: first hops, second
- * layer, contacts. CVG1, without contacts, is read too.
+ * "CVG3" | replaced_at u64 | dismissed 32 | dismissed_until u64 | count u8 |
+ * entries | BLAKE2b-128 of all before. Entry: place u8 | identity 32 | chosen u64 |
+ * until u64 | silent_since u64 | family u8 | address 16 | port u16 | begun u16 |
+ * through u16. Little-endian. Places: first hops, second layer, contacts. CVG2,
+ * without what was dismissed and counted, and CVG1, without contacts, are read too.
  */
 enum {
     TUN_GUARD_PLACES = TUN_GUARD_FIRSTS + TUN_SECOND_MAX + TUN_CONTACTS_WANTED,
-    TUN_GUARD_ENTRY = 1 + CV_KEY + 8 + 8 + 8 + 1 + 16 + 2,
-    TUN_GUARDS_BLOB_MAX = 4 + 8 + 1 + TUN_GUARD_PLACES * TUN_GUARD_ENTRY + 16
+    TUN_GUARD_ENTRY = 1 + CV_KEY + 8 + 8 + 8 + 1 + 16 + 2 + 2 + 2,
+    TUN_GUARDS_BLOB_MAX = 4 + 8 + CV_KEY + 8 + 1 + TUN_GUARD_PLACES * TUN_GUARD_ENTRY + 16
 };
 
 size_t tun_guards_save(const struct tun_guards *g, uint8_t out[TUN_GUARDS_BLOB_MAX]);

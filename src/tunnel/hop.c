@@ -400,8 +400,8 @@ static enum cv_err create(struct tunnel *t, const struct cv_now *now, struct tun
     h->ttl = m.params.ttl;
     h->heard_at = now->mono;
     h->turn_at = tun_layer_turn(&h->layer, &t->fast, now->mono);
-    cv_tokenbucket_init(&h->lookups, 1, 20, now->mono); /* a look-up takes 10 */
-    cv_tokenbucket_init(&h->introductions, TUN_ASKED_S, 4 * TUN_ASKED_S, now->mono);
+    cv_tokenbucket_init(&h->lookups, TUN_ERRANDS_S, TUN_ERRANDS_BURST, now->mono);
+    cv_tokenbucket_init(&h->introductions, TUN_ASKED_S, TUN_ASKED_BURST, now->mono);
     send_created(t, h);
     tun_hop_schedule(t, h);
     return CV_ERR_OK;
@@ -626,6 +626,7 @@ static bool request(struct tunnel *t, struct tun_hop *h, enum tun_user user, uin
                     uint32_t transaction, struct cv_rd *r) {
     struct tun_event ev = {.kind = TUN_EVENT_REQUEST,
                            .request = {.hop = h->handle,
+                                       .from = h->prev.link->addr,
                                        .transaction = transaction,
                                        .command = command,
                                        .body = r->p,
@@ -640,7 +641,7 @@ static bool ask_node(struct tunnel *t, const struct cv_now *now, struct tun_hop 
     if (!tun_is_face(t) && !tun_crossing_has_room(t, 0, TUN_MESSAGE_REQUEST))
         return false;
     bool costly = command != TUN_CMD_OPEN && command != TUN_CMD_CONNECT;
-    if (costly && !t->cfg.hurry && !cv_tokenbucket_take(&h->lookups, now->mono, 10)) {
+    if (costly && !t->cfg.hurry && !cv_tokenbucket_take(&h->lookups, now->mono, TUN_ERRAND_COST)) {
         tun_hop_error(t, now, h, transaction, TUN_ERROR_LIMIT, NULL, 0);
         return false;
     }

@@ -53,6 +53,10 @@ void tun_hop_intro_done(struct tunnel *t, struct tun_hop *h) {
         return;
     cv_map_del(t->intros, h->intro_key);
     h->is_intro = false;
+    /* It asks as others do from now on; empty, or keys that move to and fro would fill it. */
+    cv_tokenbucket_init(&h->introductions, TUN_ASKED_S, TUN_ASKED_BURST,
+                        h->introductions.filled_at);
+    h->introductions.level = 0;
     if (!tun_is_face(t))
         (void)tell_point(t, h, false);
 }
@@ -88,7 +92,7 @@ void tun_hop_establish_intro(struct tunnel *t, const struct cv_now *now, struct 
         return;
     }
     h->is_intro = true;
-    cv_tokenbucket_init(&h->introductions, TUN_INTRODUCTIONS_S, 4 * TUN_INTRODUCTIONS_S, now->mono);
+    cv_tokenbucket_init(&h->introductions, TUN_INTRODUCTIONS_S, TUN_INTRODUCTIONS_BURST, now->mono);
     if (tun_is_face(t))
         point_moves(t, m.auth_key, h->handle);
     uint8_t body[4];

@@ -111,9 +111,9 @@ enum {
     TUN_WEIGHT_UNKNOWN = 5,   /* of all links of relays without standing in one network */
     TUN_NETWORK_WEIGHT = 16,  /* cells a round of a client network */
     TUN_TRIES = 5,            /* of anything that is repeated */
-    TUN_CREATES_S = 50,       /* of one link, a second; burst four times that */
-    TUN_INTRODUCTIONS_S = 5,  /* passed on to one seeder, a second; burst 20 */
-    TUN_ASKED_S = 2,          /* of these by one circuit; burst 8 */
+    TUN_CREATES_S = 50,       /* of one link, a second */
+    TUN_INTRODUCTIONS_S = 5,  /* passed on to one seeder, a second */
+    TUN_ASKED_S = 2,          /* of these by one circuit */
 
     /* --- constant rate (tunnel.md section 10) --- */
     TUN_PACE_TICK_US = 9856, /* a cell in so long is one Mbit/s of datagrams */
@@ -132,6 +132,30 @@ enum {
     TUN_RUN_ON_MAX_S = 1200,
     TUN_PACED_CIRCUITS = 2,  /* that share the rate of a swarm */
     TUN_PACED_JOINS_MAX = 8, /* visitors of a seeder that keeps a rate */
+
+    /* --- what others may make a relay do: so many a second, so many at once --- */
+    TUN_ADMIT_NETWORK_S = 10,     /* handshakes of a /24 or /56; proved ones; DESCRIBEs */
+    TUN_ADMIT_NETWORK_BURST = 50, /* beyond: a cookie for the first, else nothing */
+    TUN_ADMIT_CLAIMED_S = 100,    /* handshakes of everybody; a cookie beyond */
+    TUN_ADMIT_CLAIMED_BURST = 200,
+    TUN_ADMIT_PROVED_S = 500, /* those with a cookie; 150 us each */
+    TUN_ADMIT_PROVED_BURST = 1000,
+    TUN_ADMIT_DESCRIBE_S = 500, /* 60 us each */
+    TUN_ADMIT_DESCRIBE_BURST = 1000,
+    TUN_ADMIT_CREATES_S = 2000, /* CREATEs of all links; 100 us each */
+    TUN_ADMIT_CREATES_BURST = 4000,
+    TUN_CREATES_BURST = 200, /* of one link; TUN_CREATES_S a second */
+    TUN_DESTROYS_S = 20,     /* answers to one link about circuits that are not there */
+    TUN_DESTROYS_BURST = 100,
+    TUN_INTRODUCTIONS_BURST = 20, /* to one seeder; TUN_INTRODUCTIONS_S a second */
+    TUN_ASKED_BURST = 8,          /* of these by one circuit; TUN_ASKED_S a second */
+    TUN_ERRAND_COST = 10,         /* of a request that the node has work with, */
+    TUN_ERRANDS_S = 1,            /* in units that one circuit has, a second, */
+    TUN_ERRANDS_BURST = 20,       /* and at once */
+    TUN_ANSWERS_S = 500,          /* questions about relays, of all circuits */
+    TUN_ANSWERS_BURST = 2000,
+    TUN_PROOFS_S = 1, /* descriptors that circuits show, of relays known by another one */
+    TUN_PROOFS_BURST = 16,
 
     /* --- directory, guards, paths (tunnel.md section 5) --- */
     TUN_DIRECTORY_MAX = 4096, /* entries; relays times days */
@@ -162,6 +186,7 @@ enum {
     TUN_GUARD_DAYS_MAX = 120,
     TUN_GUARD_CIRCUITS = 64,      /* through a guard, before it is compared with the others, */
     TUN_GUARD_CIRCUITS_MAX = 128, /* and when what was counted is halved */
+    TUN_GUARD_SAVED_EVERY = 16,   /* counted ones; fewer are forgotten at the end of a node */
     TUN_GUARD_POOR_PERCENT = 70,  /* of the median */
     TUN_GUARD_DISMISSED_DAYS = 30,
     TUN_GUARD_KNOWN_DAYS = 7, /* preferred for guards, when there is a choice */

@@ -57,17 +57,20 @@ static void netgroup_release(struct tunnel *t, struct tun_netgroup *g) {
     free(g);
 }
 
+/* Clients of a household or two count as one. Of relays those that never follow each other in
+ * a path (tun_relay_conflict): who hosts at one place has hundreds of /24s and /56s. */
 static struct tun_netgroup *netgroup_hold(struct tunnel *t, const struct cv_addr *addr,
                                           unsigned class) {
-    struct tun_netgroup key = {.key = {.network = cv_addr_network(addr, 24, 56), .class = class}};
+    bool relays = class == TUN_SCHED_RELAYS;
+    struct cv_addr network = cv_addr_network(addr, relays ? 16 : 24, relays ? 32 : 56);
+    struct tun_netgroup key = {.key = {.network = network, .class = class}};
     struct tun_netgroup *g = cv_map_get(t->netgroups, &key.key);
     if (!g) {
         g = calloc(1, sizeof *g);
         if (!g)
             return NULL;
         g->key = key.key;
-        tun_sched_group_init(&g->group, class,
-                             class == TUN_SCHED_RELAYS ? TUN_WEIGHT_UNKNOWN : TUN_NETWORK_WEIGHT);
+        tun_sched_group_init(&g->group, class, relays ? TUN_WEIGHT_UNKNOWN : TUN_NETWORK_WEIGHT);
         if (cv_map_put(t->netgroups, &g->key, g)) {
             free(g);
             return NULL;
@@ -133,8 +136,8 @@ struct tun_link *tun_link_alloc(struct tunnel *t, const struct cv_now *now,
     l->rekey_at = l->give_up_at = l->auth_at = CV_USEC_NEVER;
     tun_sched_group_init(&l->relay_group, TUN_SCHED_RELAYS, l->weight);
     tun_idtable_init(&l->circuits, TUN_LINK_CIRCUITS_MAX, cv_rng_u64(&t->fast));
-    cv_tokenbucket_init(&l->creates, TUN_CREATES_S, 4 * TUN_CREATES_S, now->mono);
-    cv_tokenbucket_init(&l->destroys, 20, 100, now->mono);
+    cv_tokenbucket_init(&l->creates, TUN_CREATES_S, TUN_CREATES_BURST, now->mono);
+    cv_tokenbucket_init(&l->destroys, TUN_DESTROYS_S, TUN_DESTROYS_BURST, now->mono);
     tun_link_regroup(t, l);
     return l;
 }

@@ -123,7 +123,7 @@ static void point_establish(struct tun_hidden *h, struct tun_point *p) {
     cv_rng_fill(tun_hidden_rng(h), seed, sizeof seed);
     cv_ed25519_from_seed(&p->auth_secret, seed);
     cv_wipe(seed, sizeof seed);
-    cv_tokenbucket_init(&p->introductions, TUN_INTRODUCTIONS_S * 2, TUN_INTRODUCTIONS_S * 8,
+    cv_tokenbucket_init(&p->introductions, TUN_INTRODUCTIONS_S * 2, TUN_INTRODUCTIONS_BURST * 2,
                         now(h));
     p->expiry = (uint32_t)(h->all->now.wall +
                            (int64_t)(cv_usec_since(p->road.expires_at, now(h)) / CV_SEC(1)));

@@ -201,6 +201,7 @@ struct tun_event {
          * tun_answer(); a repeated request is not reported again. */
         struct {
             cv_handle hop;
+            struct cv_addr from; /* of the hop before */
             uint32_t transaction;
             uint8_t command;
             const uint8_t *body;

@@ -142,6 +142,9 @@ class Direct(programs.Case):
              "subject alternative name is one URI"),
             (5, ["get", *asked, "--pex-certificate", self.folder / "none", uri],
              f"{self.folder / 'none'}: cannot be read"),
+            *((2, [verb, "--constant-rate", "2", uri],
+               "a constant rate is kept between hidden swarms' circuits, and this is fetched "
+               "through a swarm exit: leave out --constant-rate") for verb in ("get", "play")),
         ]
         for wanted, args, line in rows:
             with self.subTest(line):

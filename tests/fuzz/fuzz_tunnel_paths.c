@@ -34,7 +34,7 @@ static void blob(const uint8_t *data, size_t size, bool mend) {
     if (tun_guards_load(&g, buf, size))
         return;
     size_t len = tun_guards_save(&g, again);
-    assert(len == size);
+    assert(buf[3] == again[3] ? len == size : len > size); /* older versions hold less */
     assert(tun_guards_load(&back, again, len) == CV_ERR_OK);
     uint8_t third[TUN_GUARDS_BLOB_MAX];
     assert(tun_guards_save(&back, third) == len);

@@ -1,17 +1,21 @@
 /* The node from inside: events that must not be lost, handles of swarms, who a
  * datagram of MAIN is for, days of relay keys. */
+#include <stdio.h>
 #include <string.h>
 
 #include "crypto/dnssec.h"
+#include "crypto/hash.h"
 #include "crypto/keys.h"
 #include "crypto/rng_seeded.h"
 #include "node/recordings.h"
 #include "node/state.h"
+#include "node/tests/empty_store.h"
 #include "ppsp/engine.h"
 #include "reputation/ledger_internal.h"
 #include "reputation/store_memory.h"
 #include "support/suite.h"
 #include "tunnel/hiddenstate.h"
+#include "tunnel/relaycmd.h"
 
 CV_SUITE(node_node);
 
@@ -276,51 +280,6 @@ Test(node_node, the_newest_of_what_is_to_be_saved_replaces_what_waits) {
 }
 
 /* ---- swarms ---- */
-
-static enum cv_err size(void *ctx, struct ppsp_store_size *ret) {
-    (void)ctx;
-    memset(ret, 0, sizeof *ret);
-    return CV_ERR_OK;
-}
-
-static enum cv_err set_size(void *ctx, const struct ppsp_store_size *s) {
-    (void)ctx;
-    (void)s;
-    return CV_ERR_OK;
-}
-
-static enum cv_err have_load(void *ctx, uint64_t *words, size_t count) {
-    (void)ctx;
-    memset(words, 0, count * sizeof *words);
-    return CV_ERR_OK;
-}
-
-static enum cv_err tree_get(void *ctx, uint64_t bin, uint32_t count, uint8_t *hashes) {
-    (void)ctx;
-    (void)bin;
-    memset(hashes, 0, count * 32);
-    return CV_ERR_OK;
-}
-
-static enum cv_err tree_put(void *ctx, uint64_t bin, uint32_t count, const uint8_t *hashes) {
-    (void)ctx;
-    (void)bin;
-    (void)count;
-    (void)hashes;
-    return CV_ERR_OK;
-}
-
-static enum cv_err commit(void *ctx) {
-    (void)ctx;
-    return CV_ERR_OK;
-}
-
-static const struct ppsp_store_ops empty_store = {.size = size,
-                                                  .set_size = set_size,
-                                                  .have_load = have_load,
-                                                  .tree_get = tree_get,
-                                                  .tree_put = tree_put,
-                                                  .commit = commit};
 
 static struct node_swarm_config swarm(const struct node *n, uint8_t id) {
     struct node_swarm_config c = {.uri = {.integrity = PPSP_INTEGRITY_MERKLE,
@@ -691,4 +650,70 @@ Test(node_node, who_does_not_relay_only_reads_the_dht) {
     cr_expect_geq(viewer.questions, 1);
     cr_expect_eq(viewer.read_only, viewer.questions);
     cr_expect_eq(viewer.answers, 0, "who answers is in others' tables");
+}
+
+/* ---- work for others' circuits ---- */
+
+static unsigned errands(const struct node *n) {
+    unsigned count = 0;
+    for (size_t i = 0; i < NODE_ERRANDS_MAX; i++)
+        count += n->errands[i].op != 0;
+    return count;
+}
+
+/* A new circuit over a link with `from` asks for four keys, twice: how many it gets. */
+static unsigned ask(struct node *n, const char *from, cv_handle hop) {
+    static const uint8_t keys[TUN_LOOKUP_KEYS_MAX * CV_KEY] = {1};
+    unsigned before = errands(n);
+    uint8_t body[TUN_DATAGRAM];
+    struct cv_wr w = cv_wr_init(body, sizeof body);
+    struct tun_lookup m = {.kind = TUN_LOOKUP_ITEMS, .n = TUN_LOOKUP_KEYS_MAX, .keys = keys};
+    tun_lookup_write(&w, &m);
+    struct tun_event ev = {.kind = TUN_EVENT_REQUEST,
+                           .request = {.hop = hop,
+                                       .command = TUN_CMD_LOOKUP,
+                                       .body = body + 4, /* without the transaction */
+                                       .len = cv_wr_len(&w) - 4}};
+    cr_assert_eq(cv_addr_parse(from, &ev.request.from), CV_ERR_OK);
+    for (unsigned i = 0; i < 2; i++)
+        node_discovery_on_request(n, n->now, &ev);
+    return errands(n) - before;
+}
+
+/* A link makes 50 circuits a second: without a share of its network's all DHT work of a relay
+ * would be for one neighbour. */
+Test(node_node, no_network_has_all_errands, .init = cv_crypto_init) {
+    static const struct {
+        const char *name, *a, *b, *c;
+        unsigned of_a, of_b;
+    } rows[] = {
+        {"IPv4", "203.0.113.7:4000", "203.0.99.9:4001", "198.51.100.2:4000", 64, 0},
+        {"IPv6", "[2001:db8:1::1]:4000", "[2001:db8:ffff::2]:4000", "[2001:db9::1]:4000", 64, 0},
+        {"one machine", "127.0.0.1:4000", "127.0.0.1:4001", "127.0.0.1:4002", 64, 48},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct node *n = make(true, 1000000);
+        unsigned of_a = 0, of_b = 0;
+        for (unsigned k = 0; k < 100; k++)
+            of_a += ask(n, rows[i].a, 1 + k);
+        for (unsigned k = 0; k < 100; k++)
+            of_b += ask(n, rows[i].b, 1000 + k);
+        cr_expect_eq(of_a, rows[i].of_a, "%s: %u", rows[i].name, of_a);
+        cr_expect_eq(of_b, rows[i].of_b, "%s: %u", rows[i].name, of_b);
+        cr_expect_eq(ask(n, rows[i].c, 5000), 8, "%s: somebody else", rows[i].name);
+        node_free(n);
+    }
+}
+
+/* Twelve networks that take what they can leave something for the next. */
+Test(node_node, many_networks_leave_some_errands, .init = cv_crypto_init) {
+    struct node *n = make(true, 1000000);
+    for (unsigned k = 0; k < 12 * 40; k++) {
+        char from[32];
+        (void)snprintf(from, sizeof from, "%u.1.1.1:4000", 20 + k % 12);
+        (void)ask(n, from, 1 + k);
+    }
+    cr_expect_leq(errands(n), NODE_ERRANDS_MAX - 8, "%u", errands(n));
+    cr_expect_geq(ask(n, "80.1.1.1:4000", 5000), 1);
+    node_free(n);
 }

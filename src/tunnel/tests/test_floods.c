@@ -195,7 +195,7 @@ Test(tun_floods, introductions) {
         of_other += e->octets[e->ev.reply.len - 1] == 1;
     }
     cr_expect_geq(passed, SECONDS * TUN_INTRODUCTIONS_S);
-    cr_expect_leq(passed, (SECONDS + 1) * TUN_INTRODUCTIONS_S + 4 * TUN_INTRODUCTIONS_S, "%u",
+    cr_expect_leq(passed, (SECONDS + 1) * TUN_INTRODUCTIONS_S + TUN_INTRODUCTIONS_BURST, "%u",
                   passed);
     /* a hundred times as many do not take it all */
     cr_expect_geq(of_other * 4, asked, "%u of %u", of_other, asked);

@@ -208,6 +208,10 @@ Test(tun_guard, what_is_saved_is_loaded) {
     population_guards(&p, &g);
     g.replaced_at = 12345;
     g.first[1].silent_since = 777;
+    counted(&g.first[0], 64, 10);
+    counted(&g.first[1], 40, 30);
+    memset(g.dismissed, 5, sizeof g.dismissed);
+    g.dismissed_until = 54321;
     size_t len = tun_guards_save(&g, blob);
     cr_assert_eq(tun_guards_load(&back, blob, len), CV_ERR_OK);
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
@@ -215,11 +219,55 @@ Test(tun_guard, what_is_saved_is_loaded) {
         cr_expect_eq(back.first[i].until, g.first[i].until);
         cr_expect_eq(back.first[i].silent_since, g.first[i].silent_since);
         cr_expect(cv_addr_equal(&back.first[i].addr, &g.first[i].addr));
+        cr_expect_eq(back.first[i].begun, g.first[i].begun);
+        cr_expect_eq(back.first[i].through, g.first[i].through);
         cr_expect_not(back.first[i].up, "a link is not kept");
     }
     for (unsigned i = 0; i < TUN_SECOND_MAX; i++)
         cr_expect_arr_eq(back.second[i].identity, g.second[i].identity, CV_KEY);
     cr_expect_eq(back.replaced_at, 12345);
+    cr_expect_arr_eq(back.dismissed, g.dismissed, CV_KEY);
+    cr_expect_eq(back.dismissed_until, 54321);
+    population_done(&p);
+}
+
+/* What was counted and whom we gave up was not kept before CVG3. */
+Test(tun_guard, what_an_older_version_saved_is_loaded) {
+    enum { ENTRY = TUN_GUARD_ENTRY - 4 };
+    struct population p;
+    struct tun_guards g, back;
+    uint8_t blob[TUN_GUARDS_BLOB_MAX], old[TUN_GUARDS_BLOB_MAX];
+    population_init(&p, 3);
+    for (unsigned k = 0; k < 20; k++)
+        population_simple(&p, 0x1000 + 0x100 * k);
+    population_confirm(&p);
+    population_guards(&p, &g);
+    g.replaced_at = 12345;
+    counted(&g.first[0], 64, 10);
+    size_t len = tun_guards_save(&g, blob);
+    const uint8_t *from = blob + 12 + CV_KEY + 8;
+    struct cv_wr w = cv_wr_init(old, sizeof old);
+    cv_wr_bytes(&w, "CVG2", 4);
+    cv_wr_bytes(&w, blob + 4, 8); /* replaced at */
+    unsigned count = *from++;
+    cv_wr_u8(&w, (uint8_t)count);
+    cr_assert_gt(count, 2);
+    for (unsigned i = 0; i < count; i++, from += TUN_GUARD_ENTRY)
+        cv_wr_bytes(&w, from, ENTRY);
+    cr_assert_eq(from + 16, blob + len);
+    uint8_t hash[16];
+    CV_BLAKE2B(hash, sizeof hash, NULL, 0, {old, cv_wr_len(&w)});
+    cv_wr_bytes(&w, hash, sizeof hash);
+    cr_assert_not(w.err);
+    cr_assert_eq(tun_guards_load(&back, old, cv_wr_len(&w)), CV_ERR_OK);
+    cr_expect_eq(back.replaced_at, 12345);
+    cr_expect_eq(back.dismissed_until, 0);
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
+        cr_expect_arr_eq(back.first[i].identity, g.first[i].identity, CV_KEY);
+        cr_expect_eq(back.first[i].until, g.first[i].until);
+        cr_expect(cv_addr_equal(&back.first[i].addr, &g.first[i].addr));
+        cr_expect_eq(back.first[i].begun, 0);
+    }
     population_done(&p);
 }
 
@@ -234,11 +282,11 @@ Test(tun_guard, a_damaged_blob_is_refused_whole) {
     population_guards(&p, &g);
     size_t len = tun_guards_save(&g, blob);
     for (size_t i = 0; i < len; i++) {
-        blob[i] ^= 1;
+        blob[i] ^= 4;
         enum cv_err err = tun_guards_load(&back, blob, len);
         cr_assert_eq(err, i == 3 ? CV_ERR_VERSION : CV_ERR_CORRUPT, "octet %zu: %s", i,
                      cv_strerror(err));
-        blob[i] ^= 1;
+        blob[i] ^= 4;
         cr_assert_eq(tun_guards_load(&back, blob, i), CV_ERR_CORRUPT, "cut at %zu", i);
     }
     cr_expect_eq(back.replaced_at, 99, "result clobbered on failure");

@@ -114,6 +114,41 @@ Test(tun_link, relays_without_standing_share_what_one_has) {
     world_free(w);
 }
 
+/* Who hosts at one place has 256 /56s of IPv6, or as many /24s. Relays of one /32 or /16 never
+ * follow each other in a path, and wait in one place here. */
+Test(tun_link, relays_without_standing_of_one_provider_share_it_too) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL);
+    struct tunnel *t = w->node[relay].t;
+    struct cv_now now = sim_node_now(w->sim, relay);
+    for (unsigned family = 4; family <= 6; family += 2) {
+        struct tun_link *first = NULL, *client[2];
+        for (unsigned i = 0; i < 256 + 2; i++) {
+            struct cv_addr addr = {.family = (uint8_t)family, .port = 4000};
+            if (family == 4)
+                memcpy(addr.ip, (const uint8_t[]){203, 0, (uint8_t)i, 1}, 4);
+            else
+                memcpy(addr.ip, (const uint8_t[]){0x20, 1, 0xd, 0xb8, 0, 7, (uint8_t)i, 1}, 8);
+            struct tun_link *l = tun_link_alloc(t, &now, &addr, false);
+            cr_assert_not_null(l);
+            if (i >= 256) {
+                client[i - 256] = l;
+                continue;
+            }
+            l->role = TUN_ROLE_RELAY;
+            tun_link_regroup(t, l);
+            if (!first)
+                first = l;
+            cr_expect_eq(l->group, first->group, "family %u, network %u", family, i);
+            cr_expect_eq(l->group->weight, TUN_WEIGHT_UNKNOWN);
+        }
+        cr_expect_neq(client[0]->group, client[1]->group, "clients: each household for itself");
+        cr_expect_neq(client[0]->group, first->group);
+    }
+    cr_expect_eq(cv_map_count(t->netgroups), 2 + 4);
+    world_free(w);
+}
+
 /* Sends handshakes of other people's addresses: `n` from networks of their own
  * each, or from the network of `victim`. */
 struct forger {
@@ -223,8 +258,13 @@ Test(tun_link, nobody_continues_a_link_whose_keys_it_does_not_hold) {
     octets(victim->now.hash, 5, sizeof victim->now.hash);
     octets(half->now.hash, 9, sizeof half->now.hash);
     cr_assert_eq(cv_test_vector(TUNNEL_VECTORS, "derivations", "continue", 0, body + 4, 32), 32);
+    /* from another network: it counts as one of those there, from now on */
+    half->addr = sim_addr(700, 4000);
+    struct cv_addr network = cv_addr_network(&half->addr, 24, 56);
     cr_expect(tun_epoch_continue(w->node[relay].t, &now, half, body, sizeof body, &into));
     cr_expect_eq(into, victim);
+    cr_assert_not_null(into->netgroup);
+    cr_expect(cv_addr_equal(&into->netgroup->key.network, &network));
     world_free(w);
 }
 

@@ -298,6 +298,42 @@ Test(tun_rendezvous, a_point_introduces_nobody) {
     struct world_event *e;
     for (unsigned i = 0; (e = world_find(w, VIEWER, TUN_EVENT_REPLY, i)) != NULL; i++)
         passed += e->ev.reply.body[0] == 0;
-    cr_expect_eq(passed, 4 * TUN_INTRODUCTIONS_S, "%u", passed);
+    cr_expect_eq(passed, TUN_INTRODUCTIONS_BURST, "%u", passed);
+    world_free(w);
+}
+
+/* Twenty at once are what may be passed on to a point. When its key moves on, the circuit that
+ * it had asks as any other does. */
+Test(tun_rendezvous, who_was_a_point_asks_no_more_than_others) {
+    struct world *w = nine(1, 0);
+    struct cv_ed25519_secret auth_secret;
+    cv_ed25519_from_seed(&auth_secret, (const uint8_t[CV_KEY]){1});
+    cv_handle old = world_circuit(w, SEEDER, seeder_path, 4);
+    cv_handle new = world_circuit(w, SEEDER, seeder_path, 4);
+    establish(w, old, &auth_secret, 3);
+    struct tun_introduce m = {.flight = (const uint8_t *)"f", .flight_len = 1};
+    memcpy(m.auth_key, auth_secret.public_key, CV_KEY);
+    uint8_t body[256];
+    uint32_t asked[20];
+    establish(w, new, &auth_secret, 3);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < 20; i++) {
+            struct cv_wr wr = cv_wr_init(body, sizeof body);
+            tun_introduce_write(&wr, &m);
+            asked[i] =
+                world_request(w, SEEDER, old, TUN_CMD_INTRODUCE, body + 4, cv_wr_len(&wr) - 4);
+        }
+        world_run(w, CV_MSEC(150));
+        unsigned passed = 0;
+        for (unsigned i = 0; i < 20; i++) {
+            struct world_event *e = world_reply(w, SEEDER, asked[i]);
+            cr_assert_not_null(e);
+            passed += e->ev.reply.body[0] == 0;
+        }
+        cr_expect_leq(passed, round ? TUN_ASKED_BURST : TUN_ASKED_BURST - 1,
+                      "round %u: %u; what was saved up for a point is gone", round, passed);
+        cr_expect_geq(passed, round ? TUN_ASKED_BURST : 0, "round %u: %u", round, passed);
+        world_run(w, CV_SEC(6));
+    }
     world_free(w);
 }

@@ -1,0 +1,216 @@
+/*
+ * Every (state x message) cell of a viewer's way through a swarm exit. The exit and the peers
+ * behind it are strangers: what arrives is any command with a body that means nothing, a
+ * refusal, silence, answers that mean something, these under another number or of another
+ * circuit, and cells of flows.
+ */
+#include <string.h>
+
+#include "crypto/hash.h"
+#include "crypto/keys.h"
+#include "crypto/rng_seeded.h"
+#include "node/exitway.h"
+#include "node/state.h"
+#include "node/tests/empty_store.h"
+#include "ppsp/engine.h"
+#include "support/suite.h"
+#include "tunnel/relaycmd.h"
+
+CV_SUITE(node_exitway, .init = cv_crypto_init);
+
+enum {
+    COMMANDS = TUN_CMD_CONNECTED + 1, /* the last is one that does not exist */
+    READY,                            /* the circuit */
+    DOWN,
+    REFUSED,
+    BUSY,
+    SILENCE,
+    PEERS,         /* RESULT: two of them */
+    OTHER,         /* the same, with another transaction */
+    OTHER_CIRCUIT, /* CONNECTED, of a circuit that is not ours */
+    CELL,          /* of the flow: octets that mean nothing */
+    END,           /* of the flow */
+    OTHER_END,     /* of a flow that is not ours */
+    MESSAGES = OTHER_END,
+    CIRCUIT = 0x7fff0001, /* of nobody: what is sent over it goes nowhere */
+    ASKED = 77,           /* the transaction */
+    FLOW = 7,
+};
+static_assert(MESSAGES == 43, "a new message needs a column");
+
+/* . nothing  r the circuit is ready  g it is gone  n nobody is there  p peers are
+ * u the flow is up  l it is let go for 30 s  s for 5 s */
+#define IGNORED "..........................................."
+
+/* clang-format off */
+static const struct {
+    const char *name, *answers;
+    bool circuit, ready, looks;
+    enum node_way_peer_state peer; /* one, whom the user gave */
+} states[] = {
+    {"no circuit", IGNORED, false, false, false, NODE_WAY_IDLE},
+    {"opening", "................................rg.........", true, false, false, NODE_WAY_IDLE},
+    {"ready", ".................................g.........", true, true, false, NODE_WAY_IDLE},
+    {"looks for peers", "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn.gnnnp.....", true, true, true, NODE_WAY_IDLE},
+    {"calls", "llllllllllllllllllllllllllllllul.glsll.....", true, true, false, NODE_WAY_ASKED},
+    {"up", ".................................g.......s.", true, true, false, NODE_WAY_UP},
+};
+/* clang-format on */
+
+/* ---- a node with such a swarm ---- */
+
+static struct cv_rng_seeded dice;
+static struct cv_rng rng;
+
+static struct node_swarm *make(struct node **ret) {
+    struct node_config cfg = {.loopback = true, .main_family = 4};
+    uint8_t seed[CV_KEY] = {7};
+    cv_handle h;
+    cv_rng_seeded_init(&dice, 1);
+    rng = cv_rng_seeded(&dice);
+    node_network_id("test", cfg.network_id);
+    cv_ed25519_from_seed(&cfg.identity_secret, seed);
+    struct cv_now now = {.mono = 1000, .wall = 1000000};
+    cr_assert_eq(node_new(&cfg, &rng, now, ret), CV_ERR_OK);
+    struct node_swarm_config c = {.uri = {.integrity = PPSP_INTEGRITY_MERKLE,
+                                          .hash = CV_SHA256,
+                                          .addressing = PPSP_ADDRESSING_CHUNK32,
+                                          .chunk_size = 1024,
+                                          .swarm_id = {1},
+                                          .swarm_id_len = 32,
+                                          .length = 100000,
+                                          .direct = true},
+                                  .store = &empty_store,
+                                  .mode = NODE_SWARM_EXIT};
+    memcpy(c.uri.network_id, cfg.network_id, sizeof cfg.network_id);
+    cr_assert_eq(node_swarm_open(*ret, now, &c, &h), CV_ERR_OK);
+    for (size_t i = 0; i < NODE_SWARMS_MAX; i++)
+        if ((*ret)->swarms[i].used)
+            return &(*ret)->swarms[i];
+    cr_assert(false);
+    return NULL;
+}
+
+static void put(struct node *n, struct node_swarm *s, size_t row) {
+    struct node_way *w = s->way;
+    struct cv_endpoint ep = cv_endpoint_circuit(CIRCUIT, FLOW);
+    s->circuit = states[row].circuit ? CIRCUIT : 0;
+    w->ready = states[row].ready;
+    w->looked = false;
+    w->lookup = states[row].looks ? ASKED : 0;
+    w->peers = 1;
+    w->peer[0] = (struct node_way_peer){.state = states[row].peer, .given = true};
+    cr_assert_eq(cv_addr_parse("192.0.2.1:7000", &w->peer[0].addr), CV_ERR_OK);
+    if (states[row].peer == NODE_WAY_ASKED)
+        w->peer[0].transaction = ASKED;
+    if (states[row].peer != NODE_WAY_IDLE)
+        w->peer[0].flow = FLOW;
+    if (states[row].peer == NODE_WAY_UP) {
+        struct ppsp_peer_props props = {.mtu = EXIT_MTU_FORWARD, .hidden = true, .initiate = true};
+        cr_assert_eq(ppsp_peer_add(s->engine, n->now, s->ppsp, &ep, &props), CV_ERR_OK);
+    }
+}
+
+static void clear(struct node *n, struct node_swarm *s) {
+    struct cv_endpoint ep = cv_endpoint_circuit(CIRCUIT, FLOW);
+    if (s->way->peer[0].state == NODE_WAY_UP)
+        ppsp_peer_remove(s->engine, n->now, &ep, /* goodbye= */ false);
+    s->way->peers = 0;
+    s->circuit = 0;
+}
+
+/* ---- messages ---- */
+
+static struct tun_event reply(unsigned m) {
+    static uint8_t body[64], peers[64];
+    struct tun_result result = {.kind = TUN_LOOKUP_PEERS, .peers = 2};
+    struct cv_wr w = cv_wr_init(peers, sizeof peers);
+    cr_assert_eq(cv_addr_parse("192.0.2.8:7000", &result.peer[0]), CV_ERR_OK);
+    cr_assert_eq(cv_addr_parse("192.0.2.9:7000", &result.peer[1]), CV_ERR_OK);
+    tun_result_write(&w, &result);
+    cr_assert_not(w.err);
+    bool found = m == PEERS || m == OTHER, error = m == REFUSED || m == BUSY;
+    struct tun_event ev = {.kind = TUN_EVENT_REPLY,
+                           .reply = {.circuit = m == OTHER_CIRCUIT ? CIRCUIT + 1 : CIRCUIT,
+                                     .transaction = m == OTHER ? ASKED + 1 : ASKED,
+                                     .command = found                ? TUN_CMD_RESULT
+                                                : error              ? TUN_CMD_ERROR
+                                                : m == OTHER_CIRCUIT ? TUN_CMD_CONNECTED
+                                                : m == SILENCE ? TUN_CMD_LOOKUP /* what was asked */
+                                                               : (uint8_t)m,
+                                     .err = error          ? CV_ERR_DENIED
+                                            : m == SILENCE ? CV_ERR_TIMEDOUT
+                                                           : CV_ERR_OK,
+                                     .code = m == REFUSED ? TUN_ERROR_REFUSED
+                                             : m == BUSY  ? TUN_ERROR_BUSY
+                                                          : 0,
+                                     .body = found ? peers + 4 : body, /* behind the transaction */
+                                     .len = found ? cv_wr_len(&w) - 4 : 40}};
+    return ev;
+}
+
+static void arrives(struct node *n, unsigned m) {
+    static const uint8_t octets[50] = {1};
+    struct tun_event ev = {.kind = TUN_EVENT_DATAGRAM};
+    switch (m) {
+    case READY:
+        ev.kind = TUN_EVENT_CIRCUIT_READY;
+        ev.circuit_ready.circuit = CIRCUIT;
+        node_way_on_circuit(n, n->now, &ev);
+        break;
+    case DOWN:
+        ev.kind = TUN_EVENT_CIRCUIT_DOWN;
+        ev.circuit_down.circuit = CIRCUIT;
+        node_way_on_circuit(n, n->now, &ev);
+        break;
+    case CELL:
+    case END:
+    case OTHER_END:
+        ev.datagram.from = cv_endpoint_circuit(CIRCUIT, m == OTHER_END ? FLOW + 1 : FLOW);
+        ev.datagram.buf = octets;
+        ev.datagram.len = m == CELL ? sizeof octets : 0;
+        node_way_on_cell(n, n->now, &ev);
+        break;
+    default:
+        ev = reply(m);
+        node_way_on_circuit(n, n->now, &ev);
+        break;
+    }
+}
+
+static char became(const struct node *n, const struct node_swarm *s, size_t row) {
+    const struct node_way *w = s->way;
+    const struct node_way_peer *p = &w->peer[0];
+    cr_assert(p->given, "what the user gave stays");
+    if (states[row].circuit && !s->circuit)
+        return p->state == NODE_WAY_IDLE && w->peers == 1 && !w->ready && !w->lookup ? 'g' : '?';
+    if (w->ready != states[row].ready)
+        return 'r';
+    if (p->state == NODE_WAY_IDLE && states[row].peer != NODE_WAY_IDLE) {
+        cv_usec wait = p->again_at - n->now.mono;
+        cr_expect_eq(p->flow, 0);
+        return wait == NODE_WAY_PEER_WAIT ? 'l' : wait == NODE_SWARM_RETRY ? 's' : '?';
+    }
+    if (p->state != states[row].peer)
+        return p->state == NODE_WAY_UP ? 'u' : '?';
+    if (states[row].looks && !w->lookup)
+        return w->peers == 3 && w->looked ? 'p' : w->peers == 1 && w->looked ? 'n' : '?';
+    return w->peers == 1 && w->looked == false ? '.' : '?';
+}
+
+Test(node_exitway, every_state_and_every_message) {
+    struct node *n;
+    struct node_swarm *s = make(&n);
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+        char got[MESSAGES + 1] = {0};
+        for (unsigned m = 1; m <= MESSAGES; m++) {
+            put(n, s, i);
+            arrives(n, m);
+            got[m - 1] = became(n, s, i);
+            clear(n, s);
+        }
+        cr_expect_str_eq(got, states[i].answers, "%s:\n got %s\nwant %s", states[i].name, got,
+                         states[i].answers);
+    }
+    node_free(n);
+}
