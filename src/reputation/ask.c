@@ -148,6 +148,7 @@ enum cv_err rep_ask_answer(struct rep_ledger *l, struct cv_now now, struct rep_p
 struct batch {
     struct rep_record r[REP_RECORDS_PER_MESSAGE];
     unsigned n;
+    bool vouched; /* one that may be superfluous was signed */
 };
 
 static bool about_us(const struct rep_ledger *l, const struct rep_peer *p,
@@ -164,6 +165,7 @@ static bool belongs_to_answer(const struct rep_peer *p, const struct rep_record 
 static enum cv_err read_all(struct rep_ledger *l, const struct rep_peer *p,
                             const struct rep_message *m, struct batch *ret) {
     ret->n = m->count;
+    ret->vouched = false;
     for (unsigned i = 0; i < ret->n; i++) {
         enum cv_err err = rep_record_read(m->records + i * REP_RECORD, &ret->r[i]);
         if (err)
@@ -208,22 +210,34 @@ static enum cv_err may_succeed(struct rep_ledger *l, struct rep_peer *p,
 }
 
 /* Of others about others, and of no use any more; what contradicts something that is kept
- * proves a forgery, and what does not go on from it may lead to one. */
-static bool superfluous(struct rep_ledger *l, const struct rep_record *r) {
-    bool ret = false, fits = true;
-    if (memcmp(r->peer, l->identity_secret.public_key, CV_KEY) == 0)
-        return false;
-    enum cv_err err = rep_prune_superfluous(l->store, r, rep_prune_before(l), &ret);
-    if (!err && ret)
+ * proves a forgery, and what does not go on from it may lead to one. What is superfluous is not
+ * verified, but the first of a message that may be is, before anything is looked for: work is not
+ * to be had for octets that anybody can make up. Where a neighbour has had its looks, what it
+ * brings is taken like everything else, and goes with the next pass. AUTH: it is not signed. */
+static enum cv_err superfluous(struct rep_ledger *l, struct rep_peer *p, const struct rep_record *r,
+                               bool *vouched, bool *ret) {
+    bool fits = false;
+    *ret = false;
+    if (memcmp(r->peer, l->identity_secret.public_key, CV_KEY) == 0 ||
+        r->epoch >= rep_prune_before(l) || !rep_gossip_may_look(l, p))
+        return CV_ERR_OK;
+    if (!*vouched && !rep_record_verify(r, l->cfg.network_id)) {
+        l->stats.blocks_refused++;
+        return CV_ERR_AUTH;
+    }
+    *vouched = true;
+    enum cv_err err = rep_prune_superfluous(l->store, r, rep_prune_before(l), ret);
+    if (!err && *ret)
         err = rep_chain_fits(l->store, r, &fits);
     if (err)
         rep_ledger_fail(l, err);
-    return ret && fits;
+    *ret = *ret && fits;
+    return err;
 }
 
 /* *ret_gone: it is not there any more and not missed. */
 static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
-                        const struct rep_record *r, bool *ret_gone) {
+                        const struct rep_record *r, bool *vouched, bool *ret_gone) {
     struct rep_chain_result result;
     *ret_gone = false;
     if (memcmp(r->owner, l->identity_secret.public_key, CV_KEY) == 0)
@@ -238,9 +252,9 @@ static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer
             return CV_ERR_EXIST; /* too far away: as if we had it */
         struct rep_record known;
         if (l->store->block_get(l->store->ctx, r->owner, r->seq, &known) != CV_ERR_OK) {
-            *ret_gone = superfluous(l, r);
-            if (*ret_gone) /* as if we still had it */
-                return rep_gossip_may_refuse(l, p) ? CV_ERR_EXIST : CV_ERR_LIMIT;
+            enum cv_err refused = superfluous(l, p, r, vouched, ret_gone);
+            if (refused || *ret_gone)
+                return refused ? refused : CV_ERR_EXIST; /* as if we still had it */
             /* Also in answers: a chain of one's own can be made as long as one likes. */
             if (!(ours && !answer ? rep_names_may_push(l, p, r) : rep_gossip_may_take(l, p)))
                 return CV_ERR_LIMIT;
@@ -278,7 +292,7 @@ enum cv_err rep_ask_records(struct rep_ledger *l, struct cv_now now, struct rep_
         if (p->asked && memcmp(b.r[i].owner, p->asked_owner, CV_KEY) == 0)
             answer = answer || !about_us(l, p, &b.r[i]) || b.n > 1 || b.r[i].seq == p->ask_from;
         bool gone;
-        err = take(l, now, p, &b.r[i], &gone);
+        err = take(l, now, p, &b.r[i], &b.vouched, &gone);
         news += err == CV_ERR_OK || gone;
         if (err == CV_ERR_EXIST)
             err = CV_ERR_OK;

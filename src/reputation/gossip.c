@@ -290,7 +290,7 @@ static void begin_epoch(struct rep_ledger *l, struct rep_peer *p) {
     struct rep_gossip *g = &l->gossip;
     if (p->wants.epoch != l->epoch) {
         p->wants.epoch = l->epoch;
-        p->wants.taken = p->wants.superfluous = 0;
+        p->wants.taken = p->wants.looked = 0;
     }
     if (g->epoch != l->epoch) {
         g->epoch = l->epoch;
@@ -504,9 +504,9 @@ bool rep_gossip_may_take(struct rep_ledger *l, struct rep_peer *p) {
     return true;
 }
 
-bool rep_gossip_may_refuse(struct rep_ledger *l, struct rep_peer *p) {
+bool rep_gossip_may_look(struct rep_ledger *l, struct rep_peer *p) {
     begin_epoch(l, p);
-    return p->wants.superfluous < REP_GOSSIP_PER_EPOCH && ++p->wants.superfluous;
+    return p->wants.looked < REP_LOOKS_PER_EPOCH && ++p->wants.looked;
 }
 
 /* Did the answer lead on, over what we know and behind holes that pruning left? */

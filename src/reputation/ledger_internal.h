@@ -79,7 +79,7 @@ struct rep_wants {
     bool asked;
     cv_usec until;         /* of the answer */
     uint32_t epoch, taken; /* new half-blocks of others it brought in that epoch, .. */
-    uint32_t superfluous;  /* .. and those that were of no use any more */
+    uint32_t looked;       /* .. and old ones of which it was looked whether they are of use */
 };
 
 /* A list of keys. */
@@ -320,8 +320,9 @@ bool rep_gossip_wanted(const struct rep_peer *p, const struct rep_record *r);
 bool rep_gossip_near(const struct rep_ledger *l, const struct rep_record *r);
 /* One more half-block of others by `p`, within its quota? */
 bool rep_gossip_may_take(struct rep_ledger *l, struct rep_peer *p);
-/* One more that is superfluous? They take no room, but each costs looks into the store. */
-bool rep_gossip_may_refuse(struct rep_ledger *l, struct rep_peer *p);
+/* One more old one of which it is looked whether it is superfluous? Such take no room, but each
+ * costs looks into the store. */
+bool rep_gossip_may_look(struct rep_ledger *l, struct rep_peer *p);
 /* BLOCKS came from `p`: n half-blocks, `news` of them new or superfluous, the last one
  * `err`. */
 void rep_gossip_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,

@@ -47,8 +47,8 @@ enum {
     REP_DIGEST = 32 + 8 + REP_DIGEST_HASH,
     REP_DIGESTS_PER_MESSAGE = 24,
     REP_GOSSIP_OWNERS = 4096,     /* chains near us that gossip keeps up with */
-    REP_GOSSIP_PER_EPOCH = 65536, /* new half-blocks of others that a neighbour may bring, and as
-                                     many that are superfluous */
+    REP_GOSSIP_PER_EPOCH = 65536, /* new half-blocks of others that a neighbour may bring, .. */
+    REP_LOOKS_PER_EPOCH = 4096,   /* .. and old ones that are not stored if they are superfluous */
     REP_BLOCKS_KEPT = 1 << 22,    /* half-blocks in the store (1.1 GB); then only those about us */
     REP_BLOCKS_SCARCE = 1 << 21,  /* from so many on others' are rationed: in an epoch .. */
     REP_RATION = 16384,           /* .. so many by neighbours with a score, as many by the rest, */

@@ -2,7 +2,8 @@
  * Import of half-blocks through reputation/chain.h. The input is a script; three
  * identities sign what it says, so that everything behind the signature is
  * reached. Record of 10 octets: owner and peer | seq | prev | type and answered
- * seq | given | taken | epoch | how | spare 2. How 254: the peer succeeds the owner,
+ * seq | given | taken | epoch | how | spare 2. How 252: the store was pruned before this
+ * epoch, with all that was older; 253: it was pruned; 254: the peer succeeds the owner;
  * 255: the signature is wrong.
  * Property: no assertion; the same half-block twice is EXIST and changes nothing;
  * agreed amounts never fall and are claimed by both owners; a fork is proven by
@@ -27,6 +28,7 @@ static const uint8_t network[REP_NETWORK_ID] = "testnet1";
 static struct cv_ed25519_secret people[PEOPLE];
 
 struct state {
+    struct rep_store_memory *memory;
     const struct rep_store *s;
     struct rep_record kept[RECORDS_MAX];
     unsigned n;
@@ -81,6 +83,10 @@ static bool next_record(struct cv_rd *rd, const struct state *st, unsigned *ret_
         rep_record_sign(&r, &people[owner], network);
     if (how == 255)
         r.sig[5] ^= 1;
+    if (how == 252)
+        rep_store_memory_pruned_all(st->memory, r.epoch);
+    else if (how == 253)
+        (void)st->s->prune_put(st->s->ctx, r.epoch);
     rep_record_write(&r, buf);
     if (rd->err || rep_record_read(buf, &checked) != CV_ERR_OK)
         return false;
@@ -170,8 +176,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static struct state st;
     make_people();
     memset(&st, 0, sizeof st);
-    struct rep_store_memory *memory = rep_store_memory_new();
-    st.s = rep_store_memory_ops(memory);
+    st.memory = rep_store_memory_new();
+    st.s = rep_store_memory_ops(st.memory);
     struct cv_rd rd = cv_rd_init(data, size);
     struct rep_record r;
     unsigned owner;
@@ -180,6 +186,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     while (cv_rd_left(&rd) >= 10 && st.n < RECORDS_MAX)
         if (next_record(&rd, &st, &owner, &r))
             add(&st, owner, &r);
-    rep_store_memory_free(memory);
+    rep_store_memory_free(st.memory);
     return 0;
 }

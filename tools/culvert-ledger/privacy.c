@@ -126,7 +126,8 @@ static const struct {
      "'issued.week','issued.identity','issued.request','spent.week','spent.token','purse.issuer',"
      "'purse.week','purse.remains','purse.had','purse.seed','purse.key','purse.from_at',"
      "'purse.output','why.id','why.day','why.kind','why.cause','why.was','why.became',"
-     "'why.who','why.given','why.taken','whole.owner','whole.seq')"},
+     "'why.who','why.given','why.taken','whole.owner','whole.seq','pruned_5.before',"
+     "'pruned_5.newest')"},
 };
 
 int ledger_privacy(struct ledger_file *f, const struct ledger_request *q) {

@@ -13,6 +13,7 @@
 
 #include "reputation/tests/cut_vfs.h"
 #include "reputation/tests/puppets.h"
+#include "reputation/tests/version_5.h"
 #include "support/folder.h"
 
 #ifndef CUTS
@@ -167,6 +168,61 @@ Test(rep_power_cut, a_store_that_does_not_wait_is_found_out) {
         rep_store_sqlite_close(s);
     }
     cr_expect_gt(n, 0);
+    cut_free();
+    folder_remove(folder);
+}
+
+/* A file of version 5 is opened, and the power goes meanwhile. It is of version 5 then, or of the
+ * new one, with every row that it had, and goes on. */
+Test(rep_power_cut, a_file_of_before_is_that_or_a_new_one) {
+    char folder[256], after[300], now[300], from[300], path[320];
+    unsigned is[2] = {0};
+    struct cv_rng_seeded dice;
+    cv_rng_seeded_init(&dice, 9);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    folders(folder, after);
+    snprintf(now, sizeof now, "%s/now.db", folder);
+    snprintf(from, sizeof from, "%s/ledger.db", folder);
+    snprintf(path, sizeof path, "%s/ledger.db", after);
+    struct rep_store_sqlite *s = puppets_open(now, REP_SQLITE_NORMAL);
+    goes_on(s);
+    rep_store_sqlite_close(s);
+
+    cut_begin();
+    version_5_make(from, now, "00000032");
+    size_t made = cut_.n;
+    rep_store_sqlite_close(puppets_open(from, REP_SQLITE_FULL));
+    cut_end();
+    cr_assert_gt(cut_.n, made);
+    cut_make(made, 0, &rng, after);
+    cr_assert_eq(version_5_number(path, "PRAGMA user_version"), 5);
+    char *had = version_5_text(path);
+    cr_assert_not_null(strstr(had, "block "));
+    for (unsigned i = 0; i < CUTS; i++) {
+        size_t at = made + (i < 3 * (cut_.n - made + 1) ? i / 3 % (cut_.n - made + 1)
+                                                        : cv_rng_below(&rng, cut_.n - made + 1));
+        cut_make(at, i % 3, &rng, after);
+        int64_t version = version_5_number(path, "PRAGMA user_version");
+        cr_assert(version == 5 || version == REP_SQLITE_VERSION, "cut %u: %ld", i, (long)version);
+        is[version != 5]++;
+        cr_expect_eq(version_5_number(path, "SELECT count(*) FROM sqlite_schema WHERE name IN "
+                                            "('whole', 'pruned_5')"),
+                     version == 5 ? 0 : 2);
+        char *has = version_5_text(path);
+        cr_expect_str_eq(has, had, "cut %u, after %zu of %zu", i, at - made, cut_.n - made);
+        free(has);
+        s = puppets_open(path, REP_SQLITE_NORMAL);
+        uint32_t before, all;
+        const struct rep_store *ops = rep_store_sqlite_ops(s);
+        cr_assert_eq(ops->pruned_before(ops->ctx, &before, &all), CV_ERR_OK);
+        cr_expect(before == 50 && all == 50, "%u, %u", before, all);
+        if (i % 16 == 1)
+            goes_on(s);
+        rep_store_sqlite_close(s);
+        expect_sound(path);
+    }
+    cr_expect(is[0] > 0 && is[1] > 0, "%u of version 5, %u new ones", is[0], is[1]);
+    free(had);
     cut_free();
     folder_remove(folder);
 }

@@ -6,6 +6,7 @@
 #include "reputation/chain.h"
 #include "reputation/ledger_internal.h"
 #include "reputation/store_memory.h"
+#include "reputation/store_sqlite.h"
 #include "reputation/tests/people.h"
 #include "reputation/tests/world.h"
 
@@ -18,12 +19,25 @@ static struct cv_ed25519_secret people[PEOPLE];
 /* A store with a transaction that runs. */
 struct held {
     struct rep_store_memory *memory;
+    struct rep_store_sqlite *file; /* NULL: in memory */
     const struct rep_store *s;
 };
 
 static struct held hold(void) {
     struct held h = {.memory = rep_store_memory_new()};
     h.s = rep_store_memory_ops(h.memory);
+    cr_assert_eq(h.s->begin(h.s->ctx, 0), CV_ERR_OK);
+    return h;
+}
+
+/* The same over SQLite. */
+static struct held hold_file(void) {
+    struct held h = {.memory = NULL};
+    char why[256] = "";
+    cr_assert_eq(rep_store_sqlite_open(":memory:", test_network, people[ME].public_key,
+                                       REP_SQLITE_NORMAL, &h.file, why, sizeof why),
+                 CV_ERR_OK, "%s", why);
+    h.s = rep_store_sqlite_ops(h.file);
     cr_assert_eq(h.s->begin(h.s->ctx, 0), CV_ERR_OK);
     return h;
 }
@@ -140,7 +154,7 @@ Test(rep_prune, rows_stay_and_stay_provable_and_what_comes_back_changes_nothing)
         struct cv_rng rng = cv_rng_seeded(&dice);
         struct rep_edge rows[PEOPLE][PEOPLE];
         unsigned n = write_history(&rng, v), old = 0;
-        struct held h = hold(), rest = hold();
+        struct held h = seed % 3 ? hold() : hold_file(), rest = hold();
         for (unsigned i = 0; i < n; i++)
             cr_assert_eq(add(&h, &v[i]), CV_ERR_OK);
         for (unsigned i = 0; i < PEOPLE; i++)
@@ -178,6 +192,7 @@ Test(rep_prune, rows_stay_and_stay_provable_and_what_comes_back_changes_nothing)
         cr_expect_eq(prune(&h, &rng, 0), removed);
         cr_expect_eq(prune(&h, &rng, 0), 0, "once is enough");
         rep_store_memory_free(h.memory);
+        rep_store_sqlite_close(h.file);
         rep_store_memory_free(rest.memory);
     }
 }
@@ -258,6 +273,39 @@ Test(rep_prune, a_hole_that_nobody_filled_stays_one) {
         cr_expect_eq(has(&h, &own[i]), i == 6 || i >= BEFORE - 1, "%u", i);
     cr_assert_eq(add(&h, &own[7]), CV_ERR_OK, "it may still come");
     rep_store_memory_free(h.memory);
+}
+
+/* A later place makes superfluous what it was agreed to be, not what its owner says it is. */
+Test(rep_prune, what_claims_more_than_was_agreed_stays) {
+    static const struct {
+        const char *what;
+        uint64_t given, taken; /* of the first, to which nobody answered */
+        bool gone;
+    } rows[] = {
+        {"as much", 100, 100, true},
+        {"gives more", 101, 100, false},
+        {"takes more", 100, 101, false},
+    };
+    for (unsigned i = 0; i < PEOPLE; i++)
+        person(i, &people[i]);
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct held h = hold();
+        struct cv_rng none = {0};
+        struct rep_record r[3], g;
+        for (unsigned k = 0; k < 3; k++) { /* the second claims 200 and is believed 100 */
+            r[k] = proposal(&people[1], &people[2], k ? &r[k - 1] : NULL, k ? 200 : rows[i].given,
+                            k ? 200 : rows[i].taken);
+            r[k].epoch = BEFORE - 5 + k;
+            rep_record_sign(&r[k], &people[1], test_network);
+            cr_assert_eq(add(&h, &r[k]), CV_ERR_OK);
+        }
+        g = agreement(&people[2], &r[1], NULL, 100, 100);
+        cr_assert_eq(add(&h, &g), CV_ERR_OK);
+        prune(&h, &none, 0);
+        cr_expect_eq(has(&h, &r[0]), !rows[i].gone, "%s", rows[i].what);
+        cr_expect(has(&h, &r[1]) && has(&h, &r[2]), "%s", rows[i].what);
+        rep_store_memory_free(h.memory);
+    }
 }
 
 static bool some(unsigned seq) {
@@ -385,7 +433,7 @@ Test(rep_prune, nothing_is_removed_while_the_calendar_is_in_doubt) {
 
 /* ---- holes, and what comes for them ---- */
 
-enum { US = 0, TELLER = 1, OWNER = 2, FAR = 3, CHAIN = 24 };
+enum { US = 0, TELLER = 1, OWNER = 2, FAR = 3, STRANGER = 4, CHAIN = 24 };
 
 static const struct cv_ed25519_secret *secret(unsigned i) {
     return &w.node[i].cfg.identity_secret;
@@ -410,6 +458,14 @@ static void world_of_files(uint64_t seed, uint32_t pruned) {
     }
     row_of_today(w.node[US].store);
     cr_assert_eq(w.node[US].store->prune_put(w.node[US].store->ctx, pruned), CV_ERR_OK);
+}
+
+/* `i` knows of a row of its own with `other`, so that it tells of that one's chain. */
+static void near_to(unsigned i, unsigned other) {
+    struct rep_edge e = {.octets = 1 << 20, .recent = 1 << 20, .epoch = epoch_now()};
+    memcpy(e.giver, world_key(&w, i), CV_KEY);
+    memcpy(e.taker, world_key(&w, other), CV_KEY);
+    cr_assert_eq(w.node[i].store->edge_put(w.node[i].store->ctx, &e), CV_ERR_OK);
 }
 
 static void world_start(void) {
@@ -492,7 +548,7 @@ Test(rep_prune, what_a_neighbour_pruned_is_passed_when_it_was_asked) {
 /* Whoever keeps back what is old, as if it had been pruned, keeps nobody else from telling it:
  * the owner itself is still asked for it. */
 Test(rep_prune, a_hole_is_one_of_whom_left_it) {
-    static const unsigned others[] = {OWNER};
+    static const unsigned others[] = {OWNER, STRANGER};
     for (unsigned row = 0; row < sizeof others / sizeof *others; row++) {
         struct rep_record own[CHAIN], other[CHAIN];
         world_of_files(51 + row, 0);
@@ -508,6 +564,7 @@ Test(rep_prune, a_hole_is_one_of_whom_left_it) {
             knows(others[row], &other[i]);
         }
         cr_assert_eq(told->whole_put(told->ctx, world_key(&w, OWNER), CHAIN), CV_ERR_OK);
+        near_to(STRANGER, OWNER);
         world_start();
         world_join(&w, US, TELLER);
         world_run(&w, w.now.mono + CV_SEC(1200));
@@ -520,17 +577,37 @@ Test(rep_prune, a_hole_is_one_of_whom_left_it) {
     }
 }
 
-/* An answer of TELLER about its own chain. */
-static enum cv_err answers(const struct rep_record *r) {
-    uint8_t octets[REP_RECORD], body[REP_MESSAGE_MAX];
-    struct rep_message m = {.kind = REP_MESSAGE_RECORDS, .count = 1, .records = octets};
-    struct rep_peer *p = cv_map_get(w.node[US].ledger->peers, world_key(&w, TELLER));
+static enum cv_err says(unsigned who, const struct rep_message *m) {
+    uint8_t body[REP_MESSAGE_MAX];
+    ssize_t len = rep_message_write(m, body, sizeof body);
+    cr_assert_gt(len, 0);
+    return rep_ledger_on_message(w.node[US].ledger, w.now, world_link(who), body, (size_t)len);
+}
+
+static enum cv_err shows(unsigned who, const struct rep_record *const r[], unsigned n) {
+    uint8_t octets[REP_RECORDS_PER_MESSAGE * REP_RECORD];
+    struct rep_message m = {.kind = REP_MESSAGE_RECORDS, .count = (uint8_t)n, .records = octets};
+    for (unsigned i = 0; i < n; i++)
+        rep_record_write(r[i], octets + i * REP_RECORD);
+    return says(who, &m);
+}
+
+static struct rep_peer *neighbour(unsigned who) {
+    return cv_map_get(w.node[US].ledger->peers, world_key(&w, who));
+}
+
+static struct rep_peer *teller(void) {
+    return neighbour(TELLER);
+}
+
+/* An answer of TELLER about its own chain, n times the same. */
+static enum cv_err answers(const struct rep_record *r, unsigned n) {
+    const struct rep_record *all[REP_RECORDS_PER_MESSAGE] = {r, r, r, r, r};
+    struct rep_peer *p = teller();
     p->asked = true;
     p->ask_from = 3;
     memcpy(p->asked_owner, p->key, CV_KEY);
-    rep_record_write(r, octets);
-    ssize_t len = rep_message_write(&m, body, sizeof body);
-    return rep_ledger_on_message(w.node[US].ledger, w.now, world_link(TELLER), body, (size_t)len);
+    return shows(TELLER, all, n);
 }
 
 static uint64_t forks(void) {
@@ -539,8 +616,27 @@ static uint64_t forks(void) {
     return st.forks;
 }
 
-/* Five places of TELLER's chain with OWNER, of which we keep the second and the last two. Then
- * it shows another version of the third, which a later one would make superfluous. */
+/* Five places of TELLER's chain with OWNER, long ago, of which we keep the second and the last
+ * two. */
+static void five_places(struct rep_record own[6]) {
+    struct rep_record other[6];
+    const struct rep_store *us = w.node[US].store;
+    cr_assert_eq(us->prune_put(us->ctx, epoch_now() - REP_PRUNE_EPOCHS), CV_ERR_OK);
+    memset(own, 0, 6 * sizeof *own);
+    for (unsigned i = 1; i <= 5; i++) {
+        uint64_t sum = (uint64_t)100 * i;
+        own[i] = proposal(secret(TELLER), secret(OWNER), i > 1 ? &own[i - 1] : NULL, sum, sum);
+        own[i].epoch = epoch_now() - REP_PRUNE_EPOCHS - 10 + i;
+        rep_record_sign(&own[i], secret(TELLER), test_network);
+        other[i] = agreement(secret(OWNER), &own[i], i > 1 ? &other[i - 1] : NULL, sum, sum);
+        if (i == 2 || i > 3) {
+            knows(US, &own[i]);
+            knows(US, &other[i]);
+        }
+    }
+}
+
+/* TELLER shows another version of its third place, which a later one would make superfluous. */
 Test(rep_prune, what_contradicts_what_is_kept_is_a_proof_however_old) {
     static const struct {
         const char *what;
@@ -557,23 +653,9 @@ Test(rep_prune, what_contradicts_what_is_kept_is_a_proof_however_old) {
         {"another one of its own place", 4, 2, 350, false, CV_ERR_DIFFERS, 1},
     };
     for (unsigned row = 0; row < sizeof rows / sizeof *rows; row++) {
-        struct rep_record own[6], other[6];
-        memset(own, 0, sizeof own);
+        struct rep_record own[6];
         world_of_files(33 + row, 0);
-        const struct rep_store *us = w.node[US].store;
-        cr_assert_eq(us->prune_put(us->ctx, epoch_now() - REP_PRUNE_EPOCHS), CV_ERR_OK);
-        for (unsigned i = 1; i <= 5; i++) {
-            own[i] = proposal(secret(TELLER), secret(OWNER), i > 1 ? &own[i - 1] : NULL,
-                              (uint64_t)100 * i, (uint64_t)100 * i);
-            own[i].epoch = epoch_now() - REP_PRUNE_EPOCHS - 10 + i;
-            rep_record_sign(&own[i], secret(TELLER), test_network);
-            other[i] = agreement(secret(OWNER), &own[i], i > 1 ? &other[i - 1] : NULL,
-                                 (uint64_t)100 * i, (uint64_t)100 * i);
-            if (i == 2 || i > 3) {
-                knows(US, &own[i]);
-                knows(US, &other[i]);
-            }
-        }
+        five_places(own);
         world_start();
         world_join(&w, US, TELLER);
         struct rep_record r = proposal(secret(TELLER), secret(OWNER), &own[rows[row].prev],
@@ -585,14 +667,79 @@ Test(rep_prune, what_contradicts_what_is_kept_is_a_proof_however_old) {
             cr_assert_arr_eq(r.hash, own[3].hash, REP_HASH);
         r.sig[0] ^= rows[row].forged;
         uint64_t had = blocks(US);
-        cr_expect_eq(answers(&r), rows[row].err, "%s", rows[row].what);
+        cr_expect_eq(answers(&r, 1), rows[row].err, "%s", rows[row].what);
         cr_expect_eq(forks(), rows[row].forks, "%s: %lu", rows[row].what, (unsigned long)forks());
         cr_expect_eq(blocks(US), had, "%s", rows[row].what);
-        const struct rep_peer *p = cv_map_get(w.node[US].ledger->peers, world_key(&w, TELLER));
-        cr_expect_eq(p->ask_from, rows[row].err ? 3 : 4, "%s: asked from %lu on", rows[row].what,
-                     (unsigned long)p->ask_from);
+        cr_expect_eq(teller()->ask_from, rows[row].err ? 3 : 4, "%s: asked from %lu on",
+                     rows[row].what, (unsigned long)teller()->ask_from);
         world_done(&w);
     }
+}
+
+/* `who` tells how far it knows the chain of OWNER, and is asked for it. */
+static uint64_t asked_from(unsigned who, uint64_t upto, const struct rep_record *head) {
+    struct rep_message m = {.kind = REP_MESSAGE_DIGEST, .count = 1};
+    memcpy(m.digest[0].owner, world_key(&w, OWNER), CV_KEY);
+    memcpy(m.digest[0].head, head->hash, REP_DIGEST_HASH);
+    m.digest[0].upto = upto;
+    cr_assert_eq(says(who, &m), CV_ERR_OK);
+    cr_assert_eq(neighbour(who)->wants.n, 1);
+    cr_assert(neighbour(who)->wants.asked);
+    return neighbour(who)->wants.list[0].from;
+}
+
+/* An answer, and that there is no more. */
+static void answers_of_owner(unsigned who, const struct rep_record *a, const struct rep_record *b) {
+    cr_assert_eq(shows(who, (const struct rep_record *[]){a, b}, 2), CV_ERR_OK);
+    cr_assert_eq(shows(who, NULL, 0), CV_ERR_OK);
+    cr_assert_eq(neighbour(who)->wants.n, 0);
+}
+
+/* Half-blocks that we did not take, since their owner was too far away, or that we did not ask
+ * for leave holes, too. Those are asked for; only who was asked for all of it, and was believed
+ * all that he showed, has left them out himself. */
+Test(rep_prune, holes_that_we_left_ourselves_are_asked_for) {
+    struct rep_record own[7], other[7];
+    const struct rep_record *last = NULL;
+    world_of_files(61, 0);
+    /* OWNER gives to FAR, of whom nobody knows anything, and to STRANGER, who is two rows away. */
+    for (unsigned i = 1; i <= 6; i++) {
+        unsigned who = i == 2 || i >= 5 ? STRANGER : FAR;
+        uint64_t sum = (uint64_t)1000 * i;
+        own[i] = proposal(secret(OWNER), secret(who), i > 1 ? &own[i - 1] : NULL, sum, sum);
+        own[i].epoch = epoch_now() - REP_PRUNE_EPOCHS - 10 + i;
+        rep_record_sign(&own[i], secret(OWNER), test_network);
+        other[i] = agreement(secret(who), &own[i], who == STRANGER ? last : NULL, sum, sum);
+        last = who == STRANGER ? &other[i] : last;
+    }
+    near_to(US, TELLER);
+    struct rep_edge e = {.octets = 1 << 20, .recent = 1 << 20, .epoch = epoch_now()};
+    memcpy(e.giver, world_key(&w, TELLER), CV_KEY);
+    memcpy(e.taker, world_key(&w, STRANGER), CV_KEY);
+    cr_assert_eq(w.node[US].store->edge_put(w.node[US].store->ctx, &e), CV_ERR_OK);
+    world_start();
+    world_up(&w, US, TELLER);
+
+    cr_assert_eq(asked_from(TELLER, 6, &own[6]), 1);
+    cr_assert_eq(shows(TELLER, (const struct rep_record *[]){&own[1], &own[2], &other[2]}, 3),
+                 CV_ERR_OK);
+    cr_assert_eq(gave(US, OWNER, STRANGER), 2000);
+    cr_assert_eq(gave(US, OWNER, FAR), 0, "too far away");
+    rep_gossip_due(w.node[US].ledger, w.now); /* it looks around: OWNER is three rows away */
+    cr_assert_eq(teller()->wants.list[0].from, 3);
+    answers_of_owner(TELLER, &own[5], &own[5]);
+    cr_expect_eq(asked_from(TELLER, 6, &own[6]), 1, "not for what we did not take");
+
+    /* The first, third and fourth are not in this answer, and now that says something. */
+    answers_of_owner(TELLER, &own[2], &own[5]);
+    cr_expect_eq(asked_from(TELLER, 6, &own[6]), 6);
+
+    /* Somebody else is asked for the fifth only, which he seems to know otherwise. */
+    world_up(&w, US, STRANGER);
+    cr_assert_eq(asked_from(STRANGER, 5, &own[6]), 5);
+    answers_of_owner(STRANGER, &own[5], &own[6]);
+    cr_expect_eq(asked_from(STRANGER, 7, &own[6]), 1, "nor for what we did not ask for");
+    world_done(&w);
 }
 
 /* ---- limits of a pass ---- */
@@ -618,6 +765,56 @@ static enum cv_err counted_owner(void *ctx, const uint8_t *after, uint8_t ret[CV
     return under->owner_next(ctx, after, ret);
 }
 
+static void count_looks(const struct rep_store *s) {
+    under = s;
+    counted_store = *s;
+    counted_store.block_get = counted_get;
+    counted_store.block_seek = counted_seek;
+    counted_store.owner_next = counted_owner;
+}
+
+/* What nobody signed buys no looks into the store, and what somebody did not many: beyond them
+ * it is taken like everything else, and nothing behind it is hidden. */
+Test(rep_prune, looks_for_what_is_superfluous_are_not_to_be_had_for_nothing) {
+    struct rep_record own[6];
+    world_of_files(43, 0);
+    five_places(own);
+    count_looks(w.node[US].store);
+    w.node[US].store = &counted_store;
+    world_start();
+    world_join(&w, US, TELLER);
+    struct rep_ledger *l = w.node[US].ledger;
+    struct rep_record forged = own[3];
+    forged.sig[0] ^= 1;
+    uint64_t had = blocks(US), refused = l->stats.blocks_refused;
+    const struct rep_record *both[] = {&forged, &own[3]};
+
+    cr_assert_eq(answers(&own[3], 1), CV_ERR_OK);
+    cr_expect_eq(teller()->ask_from, 4);
+    teller()->asked = true;
+    teller()->ask_from = 3;
+    looks = 0;
+    cr_expect_eq(shows(TELLER, both, 2), CV_ERR_AUTH, "the whole of it");
+    cr_expect_leq(looks, 1, "is it known: %u", looks);
+    cr_expect_eq(l->stats.blocks_refused, refused + 1);
+    cr_expect_eq(teller()->ask_from, 3);
+
+    static_assert((REP_LOOKS_PER_EPOCH - 2) % 2 == 0, "two are over, two at a time follow");
+    /* as if they were minutes apart */
+    cv_tokenbucket_init(&TAILQ_FIRST(&teller()->links)->messages, 1, REP_LOOKS_PER_EPOCH,
+                        w.now.mono);
+    for (unsigned i = 2; i < REP_LOOKS_PER_EPOCH; i += 2)
+        cr_assert_eq(answers(&own[3], 2), CV_ERR_OK);
+    cr_expect_eq(blocks(US), had);
+    cr_expect_eq(answers(&forged, 1), CV_ERR_AUTH);
+    cr_expect_eq(blocks(US), had);
+    cr_expect_eq(answers(&own[3], 1), CV_ERR_OK);
+    cr_expect_eq(blocks(US), had + 1, "taken");
+    cr_expect_eq(answers(&own[3], 1), CV_ERR_OK, "and known");
+    cr_expect_eq(blocks(US), had + 1);
+    world_done(&w);
+}
+
 /* A step looks at as much as it was told, in a chain that was never looked at and over
  * relays that have none alike. */
 Test(rep_prune, a_step_is_no_longer_than_it_may_be) {
@@ -629,11 +826,7 @@ Test(rep_prune, a_step_is_no_longer_than_it_may_be) {
     struct held h = hold();
     for (unsigned i = 0; i < n; i++)
         cr_assert_eq(add(&h, &v[i]), CV_ERR_OK);
-    under = h.s;
-    counted_store = *h.s;
-    counted_store.block_get = counted_get;
-    counted_store.block_seek = counted_seek;
-    counted_store.owner_next = counted_owner;
+    count_looks(h.s);
     struct rep_prune p = {.before = BEFORE};
     memcpy(p.me, people[ME].public_key, CV_KEY);
     unsigned steps = 0;
@@ -651,15 +844,16 @@ Test(rep_prune, a_step_is_no_longer_than_it_may_be) {
 Test(rep_prune, a_pass_ends_before_the_next_begins) {
     world_init(&w, 1, 41, LENGTH, 1000);
     struct rep_ledger *l = w.node[0].ledger;
-    l->prune = (struct rep_prune){.before = 7, .begun = true};
-    rep_prune_begin(l, w.now);
-    cr_expect_eq(l->prune.before, 7);
-    l->prune.done = true;
+    l->prune = (struct rep_prune){.before = 7, .begun = true, .done = true};
     rep_prune_begin(l, w.now);
     cr_expect_eq(l->prune.before, 7, "no row is so young, whatever the clock says");
+    l->prune.done = false;
     cr_assert_eq(l->store->begin(l->store->ctx, 0), CV_ERR_OK);
     row_of_today(l->store);
     cr_assert_eq(l->store->commit(l->store->ctx), CV_ERR_OK);
+    rep_prune_begin(l, w.now);
+    cr_expect_eq(l->prune.before, 7);
+    l->prune.done = true;
     rep_prune_begin(l, w.now);
     cr_expect_eq(l->prune.before, epoch_now() - REP_PRUNE_EPOCHS);
     rep_ledger_clock_off(l, w.now);

@@ -18,6 +18,7 @@
 #include "crypto/rng_seeded.h"
 #include "reputation/store_memory.h"
 #include "reputation/store_sqlite.h"
+#include "reputation/tests/version_5.h"
 #include "support/folder.h"
 
 CV_SUITE(rep_store_sqlite);
@@ -717,4 +718,119 @@ Test(rep_store_sqlite, names_and_files_of_version_1) {
         cr_expect_eq(ops->commit(ops->ctx), CV_ERR_OK);
         rep_store_sqlite_close(s);
     }
+}
+
+/* Rows of every kind, as random as those of same_as_memory. */
+static void make_rows(const char *path) {
+    struct cv_rng_seeded dice;
+    cv_crypto_init();
+    cv_rng_seeded_init(&dice, 14);
+    struct rep_store_sqlite *file = open_store(path);
+    struct rep_store_memory *memory = rep_store_memory_new();
+    struct both t = {.a = rep_store_sqlite_ops(file),
+                     .b = rep_store_memory_ops(memory),
+                     .rng = cv_rng_seeded(&dice)};
+    cr_assert_eq(t.a->begin(t.a->ctx, 86400), CV_ERR_OK);
+    cr_assert_eq(t.b->begin(t.b->ctx, 86400), CV_ERR_OK);
+    for (unsigned step = 0; step < 400;) {
+        blocks(&t, step++);
+        edges(&t, step++);
+        pendings(&t, step++);
+        accounts(&t, step++);
+        forgers(&t, step++);
+        tokens(&t, step++);
+        whys(&t, step++);
+    }
+    cr_assert_eq(rep_store_sqlite_name(file, (uint8_t[CV_KEY]){1}, "alice", 5), CV_ERR_OK);
+    cr_assert_eq(t.a->commit(t.a->ctx), CV_ERR_OK);
+    rep_store_sqlite_close(file);
+    rep_store_memory_free(memory);
+}
+
+static const char *const kinds[] = {"meta",  "peer", "block",  "edge",  "fork",  "link", "account",
+                                    "score", "name", "issued", "spent", "purse", "why"};
+
+/* A file of version 5, that `culvert-ledger prune` had pruned or had not: opening it keeps every
+ * row, knows of nothing how far it is whole, and of what may be gone altogether. */
+Test(rep_store_sqlite, a_file_of_version_5_keeps_all_that_it_had) {
+    static const struct {
+        const char *pruned;
+        uint32_t before, all; /* all 1: the newest row and one more, it says the future */
+    } rows[] = {{NULL, 0, 0}, {"00000032", 50, 50}, {"ffffffff", UINT32_MAX, 1}};
+    char now[300], path[300], wal[320];
+    make_rows(path_of("now.db", now));
+    uint32_t newest = (uint32_t)version_5_number(now, "SELECT max(epoch) FROM edge");
+    cr_assert(newest > 50 && newest < UINT32_MAX - 1, "%u", newest);
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        version_5_make(path_of("five.db", path), now, rows[i].pruned);
+        char *had = version_5_text(path);
+        for (unsigned k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+            char query[64];
+            snprintf(query, sizeof query, "SELECT count(*) FROM %s", kinds[k]);
+            cr_expect_gt(version_5_number(path, query), 0, "%s", query);
+        }
+        for (unsigned round = 0; round < 2; round++) {
+            struct rep_store_sqlite *s = open_store(path);
+            const struct rep_store *ops = rep_store_sqlite_ops(s);
+            uint32_t before = 7, all = 7;
+            uint64_t whole;
+            cr_assert_eq(ops->pruned_before(ops->ctx, &before, &all), CV_ERR_OK);
+            cr_expect_eq(before, rows[i].before);
+            cr_expect_eq(all, rows[i].all == 1 ? newest + 1 : rows[i].all, "%u: %u", i, all);
+            for (unsigned who = 0; who < PEOPLE; who++) {
+                uint8_t owner[CV_KEY];
+                key(who, owner);
+                cr_assert_eq(ops->whole_get(ops->ctx, owner, &whole), CV_ERR_OK);
+                cr_expect_eq(whole, 0);
+            }
+            if (round) { /* what is pruned from now on changes nothing of this */
+                cr_assert_eq(ops->begin(ops->ctx, 0), CV_ERR_OK);
+                cr_assert_eq(ops->prune_put(ops->ctx, 60), CV_ERR_OK);
+                cr_assert_eq(ops->pruned_before(ops->ctx, &before, &all), CV_ERR_OK);
+                cr_expect_eq(before, rows[i].before > 60 ? rows[i].before : 60);
+                cr_expect_eq(all, rows[i].all == 1 ? newest + 1 : rows[i].all);
+                ops->rollback(ops->ctx);
+            }
+            rep_store_sqlite_close(s);
+            char *has = version_5_text(path);
+            cr_expect_str_eq(has, had, "opened %u times", round + 1);
+            free(has);
+            cr_expect_eq(version_5_number(path, "PRAGMA user_version"), REP_SQLITE_VERSION);
+        }
+        free(had);
+        unlink(path);
+        snprintf(wal, sizeof wal, "%s-wal", path);
+        unlink(wal);
+    }
+    remove_all();
+}
+
+/* Its second statement fails: then the first one has not been, and what was there is. */
+Test(rep_store_sqlite, a_migration_that_cannot_end_changes_nothing) {
+    char now[300], path[300], why[256] = "";
+    uint8_t me[CV_KEY];
+    struct rep_store_sqlite *s = NULL;
+    key(0, me);
+    make_rows(path_of("now.db", now));
+    version_5_make(path_of("five.db", path), now, "00000032");
+    char *had = version_5_text(path);
+    sql(path, "CREATE TABLE pruned_5(x)");
+    cr_expect_eq(rep_store_sqlite_open(path, network, me, REP_SQLITE_FULL, &s, why, sizeof why),
+                 CV_ERR_STORE);
+    cr_expect(strstr(why, "pruned_5") != NULL, "says '%s'", why);
+    cr_expect(s == NULL);
+    cr_expect_eq(version_5_number(path, "PRAGMA user_version"), 5);
+    cr_expect_eq(version_5_number(path, "SELECT count(*) FROM sqlite_schema WHERE name = 'whole'"),
+                 0);
+    for (unsigned round = 0; round < 2; round++) {
+        char *has = version_5_text(path);
+        cr_expect_str_eq(has, had, "%u", round);
+        free(has);
+        if (round == 0) {
+            sql(path, "DROP TABLE pruned_5");
+            rep_store_sqlite_close(open_store(path));
+        }
+    }
+    free(had);
+    remove_all();
 }
