@@ -22,8 +22,9 @@ void node_accounts_on_tunnel(struct node *n, struct cv_now now, const struct tun
     if (ev->kind == TUN_EVENT_LINK_UP) {
         /* Said again when the other side proved who it is: begin anew. */
         rep_ledger_link_down(n->ledger, now, ev->link_up.link);
-        rep_ledger_link_up(n->ledger, now, ev->link_up.link, role_of(ev->link_up.role),
-                           ev->link_up.identity, &ev->link_up.addr);
+        if (rep_ledger_link_up(n->ledger, now, ev->link_up.link, role_of(ev->link_up.role),
+                               ev->link_up.identity, &ev->link_up.addr) == CV_ERR_DENIED)
+            tun_link_end(n->relay, &now, ev->link_up.link);
     } else if (ev->kind == TUN_EVENT_LINK_DOWN) {
         rep_ledger_link_down(n->ledger, now, ev->link_down.link);
     } else if (ev->kind == TUN_EVENT_LINK_CARRIED) {
@@ -68,7 +69,7 @@ bool node_accounts_settle(struct node *n, struct cv_now now) {
             break;
         }
         case REP_EVENT_BANNED:
-            tun_link_class(n->relay, ev.link, REP_CLASS_DEBT);
+            tun_link_end(n->relay, &now, ev.link);
             break;
         case REP_EVENT_FAILED:
             n->ledger_failed = ev.err;

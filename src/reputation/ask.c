@@ -206,15 +206,7 @@ static enum cv_err may_succeed(struct rep_ledger *l, struct rep_peer *p,
         return CV_ERR_EXIST;
     if (!rep_succession_near(l, r))
         return CV_ERR_EXIST; /* nothing hangs on it: as if we had it */
-    return rep_gossip_may_take(l, p) ? CV_ERR_OK : CV_ERR_LIMIT;
-}
-
-static bool may_push(struct rep_ledger *l, struct rep_peer *p) {
-    if (p->pushed_epoch != l->epoch) {
-        p->pushed_epoch = l->epoch;
-        p->pushed = 0;
-    }
-    return p->pushed++ < REP_RECORDS_PER_EPOCH;
+    return rep_names_room(l, p, r->owner) && rep_gossip_may_take(l, p) ? CV_ERR_OK : CV_ERR_LIMIT;
 }
 
 /* Of others about others, and of no use any more; what contradicts something that is kept
@@ -264,13 +256,13 @@ static enum cv_err take(struct rep_ledger *l, struct cv_now now, struct rep_peer
             if (refused || *ret_gone)
                 return refused ? refused : CV_ERR_EXIST; /* as if we still had it */
             /* Also in answers: a chain of one's own can be made as long as one likes. */
-            if (!(ours && !answer ? may_push(l, p) : rep_gossip_may_take(l, p)))
+            if (!(ours && !answer ? rep_names_may_push(l, p, r) : rep_gossip_may_take(l, p)))
                 return CV_ERR_LIMIT;
         }
     }
     if (!rep_ledger_begin(l, now))
         return CV_ERR_DENIED;
-    enum cv_err err = rep_ledger_add(l, now, r, false, &result);
+    enum cv_err err = rep_ledger_add(l, now, r, p, &result);
     if ((!err || err == CV_ERR_EXIST) && r->type != REP_SUCCESSION && about_us(l, p, r))
         rep_settle_record(l, now, p, r);
     return err;

@@ -18,6 +18,10 @@ struct rep_open_row *rep_counter_find(struct rep_peer *p, uint32_t epoch) {
     return NULL;
 }
 
+bool rep_counter_weighs(const struct rep_ledger *l, const struct rep_open_row *row) {
+    return (row->p.given + row->p.taken) / 2 >= l->cfg.minimum_octets;
+}
+
 void rep_counter_wait(struct rep_ledger *l, struct rep_open_row *row, cv_usec at) {
     /* The heap was given room for every row; what it refuses is tried again at
      * the next epoch or link. */

@@ -290,11 +290,11 @@ static void begin_epoch(struct rep_ledger *l, struct rep_peer *p) {
     struct rep_gossip *g = &l->gossip;
     if (p->wants.epoch != l->epoch) {
         p->wants.epoch = l->epoch;
-        p->wants.taken = p->wants.looked = p->wants.strange = 0;
+        p->wants.taken = p->wants.looked = 0;
     }
     if (g->epoch != l->epoch) {
         g->epoch = l->epoch;
-        g->strange = g->rationed[0] = g->rationed[1] = 0;
+        g->rationed[0] = g->rationed[1] = 0;
         free(g->told); /* who told a chain with holes may have heard the rest by now */
         g->told = NULL;
     }
@@ -322,20 +322,29 @@ static void tell_fork(struct rep_ledger *l, const struct rep_peer *to, const str
     rep_ledger_send(l, to, &m, true);
 }
 
-/* Some of the proofs we know, from a random one on. */
-static void tell_forks(struct rep_ledger *l, const struct rep_peer *to, unsigned most) {
-    uint8_t *owners = NULL;
-    size_t n = 0;
+/* From a random one on. */
+static void tell_some(struct rep_ledger *l, const struct rep_peer *to,
+                      const struct rep_keys *forgers, unsigned most) {
+    uint64_t first = most ? cv_rng_below(l->rng, forgers->n) : 0;
     struct rep_fork f;
-    if (l->stats.forks == 0 && !l->gossip.forks)
-        return;
-    if (l->store->fork_load(l->store->ctx, &owners, &n))
-        return; /* the next write will say why */
-    size_t first = n ? (size_t)cv_rng_below(l->rng, n) : 0;
-    for (size_t i = 0; i < n && i < most; i++)
-        if (l->store->fork_get(l->store->ctx, owners + (first + i) % n * CV_KEY, &f) == CV_ERR_OK)
+    for (unsigned i = 0; i < most; i++) /* not OK: the next write will say why */
+        if (l->store->fork_get(l->store->ctx, forgers->v[(first + i) % forgers->n], &f) ==
+            CV_ERR_OK)
             tell_fork(l, to, &f, 0);
-    free(owners);
+}
+
+/* Some of the proofs we know: half of them against those that had standing, however many
+ * names forge that have none; more where there are too few of the others. */
+static void tell_forks(struct rep_ledger *l, const struct rep_peer *to, unsigned most) {
+    const struct rep_keys *strange = &l->gossip.forgers[0], *stood = &l->gossip.forgers[1];
+    if (strange->n + stood->n == 0)
+        return;
+    unsigned half = (most + (unsigned)cv_rng_below(l->rng, 2)) / 2;
+    unsigned first = stood->n < half ? stood->n : half;
+    unsigned rest = strange->n < most - first ? strange->n : most - first;
+    first = stood->n < most - rest ? stood->n : most - rest;
+    tell_some(l, to, stood, first);
+    tell_some(l, to, strange, rest);
 }
 
 /* ---- digests ---- */
@@ -583,20 +592,6 @@ void rep_gossip_fork(struct rep_ledger *l, const struct rep_fork *f, uint8_t ttl
         tell_fork(l, to[i], f, ttl);
 }
 
-/* A proof stays for good, and keys to forge with cost nothing: of those about somebody
- * of whom nothing is known here, so that nothing hangs on it, a few are enough. */
-static bool may_accuse(struct rep_ledger *l, struct rep_peer *p, const uint8_t owner[CV_KEY]) {
-    struct rep_gossip *g = &l->gossip;
-    if (rep_graph_find(l->graph, owner) != REP_NO_NODE || cv_map_get(l->peers, owner))
-        return true;
-    begin_epoch(l, p);
-    if (p->wants.strange == REP_FORKS_STRANGE || g->strange == REP_FORKS_STRANGE_ALL)
-        return false;
-    p->wants.strange++;
-    g->strange++;
-    return true;
-}
-
 enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
                                const struct rep_message *m) {
     struct rep_record a;
@@ -613,8 +608,11 @@ enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct r
     err = l->store->fork_get(l->store->ctx, a.owner, &known_one);
     if (err != CV_ERR_NOENT)
         return err ? err : CV_ERR_EXIST;
-    if (!cv_tokenbucket_take(&p->answers, now.mono, 1) || !may_accuse(l, p, a.owner))
+    /* A proof stays for good, and keys to forge with cost nothing: of those about somebody
+     * of whom nothing is known here, so that nothing hangs on it, a few are enough. */
+    if (!cv_tokenbucket_take(&p->answers, now.mono, 1) || !rep_names_may_accuse(l, p, a.owner))
         return CV_ERR_LIMIT;
+    rep_names_accused(l, p, a.owner);
     if (!rep_ledger_begin(l, now))
         return CV_ERR_DENIED;
     err = rep_chain_add_fork(l->store, l->cfg.network_id, &f, now.wall);
@@ -648,7 +646,9 @@ void rep_gossip_done(struct rep_ledger *l) {
     cv_map_free(l->gossip.known);
     free(l->gossip.near);
     free(l->gossip.told);
-    free(l->gossip.closed);
+    free(l->gossip.closed.v);
+    for (unsigned i = 0; i < 2; i++)
+        free(l->gossip.forgers[i].v);
 }
 
 /* A new neighbour hears of forgers that we know, some of them at least. */

@@ -289,6 +289,16 @@ bool rep_graph_excluded(const struct rep_graph *g, uint32_t i) {
     return g->nodes[i].excluded;
 }
 
+bool rep_graph_has_rows(const struct rep_graph *g, const uint8_t key[CV_KEY]) {
+    uint32_t i = rep_graph_find(g, key);
+    if (i == REP_NO_NODE)
+        return false;
+    (void)in_a_row(g, i, &i);
+    while (g->nodes[i].n == 0 && g->nodes[i].heir)
+        i = g->nodes[i].heir - 1;
+    return g->nodes[i].n > 0;
+}
+
 void rep_graph_epoch(struct rep_graph *g, uint32_t epoch) {
     if (g->epoch == epoch)
         return;

@@ -80,6 +80,8 @@ uint32_t rep_graph_now(const struct rep_graph *g, uint32_t i);
 uint32_t rep_graph_before(const struct rep_graph *g, uint32_t i);
 
 bool rep_graph_excluded(const struct rep_graph *g, uint32_t i);
+/* Has the key a row, or one whose place it took, or that took its? */
+bool rep_graph_has_rows(const struct rep_graph *g, const uint8_t key[CV_KEY]);
 
 /* Weights from now on are as of `epoch`. */
 void rep_graph_epoch(struct rep_graph *g, uint32_t epoch);

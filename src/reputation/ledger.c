@@ -373,6 +373,7 @@ enum cv_err rep_ledger_link_up(struct rep_ledger *l, struct cv_now now, cv_handl
     k->weight = REP_WEIGHT_MEAN;
     k->grant.kind = REP_TIMER_GRANT;
     cv_tokenbucket_init(&k->tries, 1, (uint64_t)REP_TOKEN_TRY_S * REP_TOKEN_TRIES_LINK, now.mono);
+    cv_tokenbucket_init(&k->messages, REP_MESSAGES_S, REP_MESSAGES_BURST, now.mono);
     enum cv_err err = cv_map_put(l->links, &link, k);
     if (err) {
         free(k);
@@ -466,6 +467,7 @@ void rep_ledger_grant(struct rep_ledger *l, struct cv_now now, cv_handle link, c
 void rep_ledger_banned(struct rep_ledger *l, struct cv_now now, const uint8_t owner[CV_KEY]) {
     l->stats.forks++;
     rep_gossip_soon(l, now);
+    (void)rep_keys_add(&l->gossip.forgers[rep_names_standing(l, owner)], owner);
     (void)rep_graph_exclude(l->graph, owner); /* out of memory: after a restart */
     rep_standing_dirty(l, now, REP_BECAUSE_FORGER);
     rep_ledger_touch(l, now, 1);
@@ -494,16 +496,36 @@ static void on_edge(struct rep_ledger *l, struct cv_now now, const struct rep_ed
         p->released_taken = e->octets;
 }
 
+/* Does it contradict what is kept? Then it would prove that its owner forges. */
+static bool accuses(struct rep_ledger *l, const struct rep_record *r) {
+    struct rep_record known;
+    bool fits = false;
+    enum cv_err err = l->store->block_get(l->store->ctx, r->owner, r->seq, &known);
+    if (!err && memcmp(known.hash, r->hash, REP_HASH) == 0)
+        return false;
+    if (err == CV_ERR_NOENT)
+        err = rep_chain_fits(l->store, r, &fits);
+    if (err)
+        rep_ledger_fail(l, err);
+    return !fits;
+}
+
 enum cv_err rep_ledger_add(struct rep_ledger *l, struct cv_now now, const struct rep_record *r,
-                           bool ours, struct rep_chain_result *ret) {
+                           struct rep_peer *from, struct rep_chain_result *ret) {
     assert(l->in_transaction);
-    enum cv_err err = rep_chain_add(l->store, l->cfg.network_id, r, ours, now.wall, ret);
+    if (from && !rep_names_may_accuse(l, from, r->owner) && accuses(l, r)) {
+        l->stats.blocks_refused++;
+        return l->failed ? l->failed : CV_ERR_LIMIT;
+    }
+    enum cv_err err = rep_chain_add(l->store, l->cfg.network_id, r, !from, now.wall, ret);
     if (ret->forked) {
+        if (from)
+            rep_names_accused(l, from, r->owner);
         rep_ledger_banned(l, now, r->owner);
         rep_gossip_fork(l, &ret->fork, REP_FORK_TTL, NULL);
     }
     if (err == CV_ERR_OK) {
-        l->stats.blocks_taken += !ours;
+        l->stats.blocks_taken += from != NULL;
         l->gossip.blocks++;
         rep_ledger_touch(l, now, 1);
         rep_gossip_news(l, now, r->owner);
@@ -530,7 +552,8 @@ enum cv_err rep_ledger_on_message(struct rep_ledger *l, struct cv_now now, cv_ha
     rep_counter_epoch(l, now);
     enum cv_err err = CV_ERR_DENIED; /* ledgers are between relays */
     if (k->peer && !k->peer->banned)
-        err = rep_message_read(body, len, &m);
+        err = cv_tokenbucket_take(&k->messages, now.mono, 1) ? rep_message_read(body, len, &m)
+                                                             : CV_ERR_LIMIT;
     if (!err && m.kind == REP_MESSAGE_COUNTERS)
         err = rep_settle_counters(l, now, k->peer, &m);
     else if (!err && m.kind == REP_MESSAGE_RECORDS)

@@ -5,6 +5,7 @@
  *   settle.c    a closed row becomes two half-blocks: counters, proposal, agreement
  *   ask.c       half-blocks of direct neighbours, asked for and answered
  *   gossip.c    half-blocks and proofs of forgery from farther away
+ *   names.c     what names may do that cost nothing
  *   succession.c  keys that took another's place
  *   prune.c     half-blocks that later ones have made superfluous
  *   account.c   private accounts of clients and their class
@@ -78,8 +79,18 @@ struct rep_wants {
     bool asked;
     cv_usec until;         /* of the answer */
     uint32_t epoch, taken; /* new half-blocks of others it brought in that epoch, .. */
-    uint32_t looked;       /* .. old ones of which it was looked whether they are of use, .. */
-    uint32_t strange;      /* .. and proofs about relays that we know nothing of */
+    uint32_t looked;       /* .. and old ones of which it was looked whether they are of use */
+};
+
+/* A list of keys. */
+struct rep_keys {
+    uint8_t (*v)[CV_KEY];
+    uint32_t n, cap;
+};
+
+/* What names without standing brought in one epoch, all together. */
+struct rep_names {
+    uint32_t epoch, kept, accused;
 };
 
 struct rep_known;
@@ -89,16 +100,15 @@ struct rep_gossip {
     struct rep_known **near; /* by distance; REP_GOSSIP_OWNERS */
     uint32_t near_n, close_n, near_at, close_at;
     uint64_t generation;
-    uint64_t blocks;           /* half-blocks in the store */
-    bool forks;                /* the store had proofs when we started */
-    uint8_t (*closed)[CV_KEY]; /* keys that have a successor */
-    uint32_t closed_n, closed_cap;
+    uint64_t blocks;                  /* half-blocks in the store */
+    struct rep_keys closed;           /* that have a successor */
+    struct rep_keys forgers[2];       /* with a proof: [1] that had standing when it came */
     uint8_t fresh[REP_FRESH][CV_KEY]; /* owners of what was new lately */
     uint32_t fresh_at;
     struct rep_digest vain[REP_VAIN];
-    uint32_t vain_near;      /* near_n when these were in vain */
-    struct rep_told *told;   /* REP_TOLD, by hash; NULL: none in this epoch */
-    uint32_t epoch, strange; /* proofs about strangers in that epoch */
+    uint32_t vain_near;    /* near_n when these were in vain */
+    struct rep_told *told; /* REP_TOLD, by hash; NULL: none in this epoch */
+    uint32_t epoch;
     uint32_t
         rationed[2]; /* half-blocks in it while room is scarce, by neighbours with a score: [1] */
     cv_usec at, wait;
@@ -122,8 +132,9 @@ struct rep_peer {
     bool asked;                  /* an answer is due: its half-blocks are taken */
     struct cv_tokenbucket answers;
     struct rep_wants wants;
-    uint32_t pushed_epoch, pushed; /* half-blocks it pushed, and when */
-    uint32_t hits;                 /* of the last ranking */
+    /* In that epoch: half-blocks it pushed, proofs it brought about names without standing. */
+    uint32_t names_epoch, pushed, accused;
+    uint32_t hits; /* of the last ranking */
 };
 
 /* A batch of our own tokens, and when to ask for it. */
@@ -155,7 +166,7 @@ struct rep_link {
     struct cv_addr network;    /* /24 or /56 */
     struct rep_timer grant;    /* queued: it redeemed a token, */
     uint8_t token[REP_TOKEN];  /* this one last */
-    struct cv_tokenbucket tries;
+    struct cv_tokenbucket tries, messages;
     enum rep_class gate_class;
     uint32_t weight;
     bool changed; /* in ledger->changed: class or weight not told yet */
@@ -189,6 +200,7 @@ struct rep_ledger {
     struct cv_map *networks; /* by cv_addr, to struct rep_network */
     struct cv_heap timers;
     struct rep_gossip gossip;
+    struct rep_names names;
     struct rep_graph *graph;
     struct rep_walks *walks;
     uint32_t ego;
@@ -247,9 +259,10 @@ void rep_ledger_banned(struct rep_ledger *l, struct cv_now now, const uint8_t ow
 void rep_ledger_because(struct rep_ledger *l, struct cv_now now, struct rep_why *w);
 /* Finds or makes. */
 enum cv_err rep_ledger_peer(struct rep_ledger *l, const uint8_t key[CV_KEY], struct rep_peer **ret);
-/* Takes a half-block in and does what follows for graph, stats and bans. */
+/* Takes a half-block in, that `from` brought (NULL: it is ours), and does what follows for
+ * graph, stats and bans. */
 enum cv_err rep_ledger_add(struct rep_ledger *l, struct cv_now now, const struct rep_record *r,
-                           bool ours, struct rep_chain_result *ret);
+                           struct rep_peer *from, struct rep_chain_result *ret);
 
 /* ---- counter.c ---- */
 
@@ -260,6 +273,8 @@ void rep_counter_add(struct rep_ledger *l, struct cv_now now, struct rep_peer *p
 void rep_counter_epoch(struct rep_ledger *l, struct cv_now now);
 /* Writes what changed into the open transaction. */
 enum cv_err rep_counter_write(struct rep_ledger *l);
+/* Will it be a row, by our count? Else it tells nothing: a cell is quickly sent. */
+bool rep_counter_weighs(const struct rep_ledger *l, const struct rep_open_row *row);
 struct rep_open_row *rep_counter_find(struct rep_peer *p, uint32_t epoch);
 void rep_counter_dirty(struct rep_ledger *l, struct cv_now now, struct rep_open_row *row);
 /* The row is released or given up. */
@@ -320,6 +335,23 @@ void rep_gossip_fork(struct rep_ledger *l, const struct rep_fork *f, uint8_t ttl
                      const struct rep_peer *from);
 enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
                                const struct rep_message *m);
+
+/* ---- names.c ---- */
+
+/* CV_ERR_NOMEM: as before. */
+enum cv_err rep_keys_add(struct rep_keys *k, const uint8_t key[CV_KEY]);
+/* Has the key a row, with us or anybody, or octets counted that will make one? */
+bool rep_names_standing(const struct rep_ledger *l, const uint8_t key[CV_KEY]);
+/* May `p` bring one more thing about `owner` that is kept for good? Without standing so many
+ * are in an epoch, whoever brings them. */
+bool rep_names_room(struct rep_ledger *l, struct rep_peer *p, const uint8_t owner[CV_KEY]);
+/* May `p` show this half-block of its own about us unasked? What makes our row does not ask
+ * for room. */
+bool rep_names_may_push(struct rep_ledger *l, struct rep_peer *p, const struct rep_record *r);
+/* May `p` bring a proof against `owner`? One against somebody with standing always. */
+bool rep_names_may_accuse(struct rep_ledger *l, struct rep_peer *p, const uint8_t owner[CV_KEY]);
+/* It does; call before the proof is kept. */
+void rep_names_accused(struct rep_ledger *l, struct rep_peer *p, const uint8_t owner[CV_KEY]);
 
 /* ---- succession.c ---- */
 

@@ -35,7 +35,11 @@ enum {
     REP_CALENDAR_DOUBT = 86400, /* s after somebody said that it is wrong */
     REP_BAN_DAYS = 30,          /* links of a proven forger are refused */
     REP_ASK_MESSAGES_PER_MINUTE = 60, /* answers to one neighbour's ASKs */
+    REP_MESSAGES_S = 20,              /* LEDGER messages on one link in a second, .. */
+    REP_MESSAGES_BURST = 200,         /* .. and at once; more are not read */
     REP_RECORDS_PER_EPOCH = 16,       /* new half-blocks a neighbour may push in one epoch */
+    REP_STRANGERS_KEPT = 1024,        /* half-blocks about us and successions of all names that
+                                         nothing is counted for, in an epoch: names are free */
     REP_ASK_TRIES = 5,                /* unanswered asks before it is left for later */
     REP_SENDS_QUEUED = 4096,          /* messages waiting to be polled; more wait for a repeat */
 

@@ -86,7 +86,7 @@ static void send_proposal(struct rep_ledger *l, struct cv_now now, struct rep_op
 static bool sign(struct rep_ledger *l, struct cv_now now, struct rep_record *r) {
     struct rep_chain_result result;
     rep_record_sign(r, &l->identity_secret, l->cfg.network_id);
-    enum cv_err err = rep_ledger_add(l, now, r, true, &result);
+    enum cv_err err = rep_ledger_add(l, now, r, NULL, &result);
     assert(err != CV_ERR_EXIST);
     assert(!result.forked);
     if (err)

@@ -33,9 +33,11 @@ enum cv_err rep_standing_load(struct rep_ledger *l) {
     free(edges);
     if (!err)
         err = l->store->fork_load(l->store->ctx, &forgers, &forger_n);
-    l->gossip.forks = !err && forger_n > 0;
     for (size_t i = 0; !err && i < forger_n; i++) {
-        err = rep_graph_exclude(l->graph, forgers + i * CV_KEY);
+        const uint8_t *key = forgers + i * CV_KEY;
+        err = rep_keys_add(&l->gossip.forgers[rep_names_standing(l, key)], key);
+        if (!err)
+            err = rep_graph_exclude(l->graph, key);
         err = err == CV_ERR_LIMIT ? CV_ERR_OK : err; /* unknown to the graph: nothing to exclude */
     }
     free(forgers);

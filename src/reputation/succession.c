@@ -12,20 +12,6 @@
 
 #include "reputation/ledger_internal.h"
 
-static enum cv_err remember(struct rep_ledger *l, const uint8_t owner[CV_KEY]) {
-    struct rep_gossip *g = &l->gossip;
-    if (g->closed_n == g->closed_cap) {
-        uint32_t cap = g->closed_cap ? g->closed_cap * 2 : 16;
-        uint8_t(*more)[CV_KEY] = realloc(g->closed, cap * sizeof *more);
-        if (!more)
-            return CV_ERR_NOMEM;
-        g->closed = more;
-        g->closed_cap = cap;
-    }
-    memcpy(g->closed[g->closed_n++], owner, CV_KEY);
-    return CV_ERR_OK;
-}
-
 /* What several say of one key, or too many in a row, carries nothing over. */
 static enum cv_err carry_over(struct rep_ledger *l, const struct rep_record *r) {
     enum cv_err err = rep_graph_succeed(l->graph, r->owner, r->peer);
@@ -37,7 +23,7 @@ enum cv_err rep_succession_load(struct rep_ledger *l) {
     size_t n = 0;
     enum cv_err err = l->store->heir_load(l->store->ctx, &all, &n);
     for (size_t i = 0; !err && i < n; i++) {
-        err = remember(l, all[i].owner);
+        err = rep_keys_add(&l->gossip.closed, all[i].owner);
         if (!err)
             err = carry_over(l, &all[i]);
     }
@@ -62,14 +48,14 @@ static void tell(struct rep_ledger *l, const struct rep_peer *to, const uint8_t 
 }
 
 void rep_succession_tell(struct rep_ledger *l, const struct rep_peer *to, unsigned most) {
-    const struct rep_gossip *g = &l->gossip;
-    uint64_t first = g->closed_n ? cv_rng_below(l->rng, g->closed_n) : 0;
-    for (unsigned i = 0; i < most && i < g->closed_n; i++)
-        tell(l, to, g->closed[(first + i) % g->closed_n]);
+    const struct rep_keys *closed = &l->gossip.closed;
+    uint64_t first = closed->n ? cv_rng_below(l->rng, closed->n) : 0;
+    for (unsigned i = 0; i < most && i < closed->n; i++)
+        tell(l, to, closed->v[(first + i) % closed->n]);
 }
 
 void rep_succession_link_up(struct rep_ledger *l, const struct rep_peer *p) {
-    if (l->failed || !l->gossip.closed_n)
+    if (l->failed || !l->gossip.closed.n)
         return;
     tell(l, p, p->key); /* an old copy of somebody: it must sign nothing more */
     for (uint32_t k = rep_graph_before(l->graph, l->ego); k != REP_NO_NODE;
@@ -87,7 +73,7 @@ bool rep_succession_near(const struct rep_ledger *l, const struct rep_record *r)
 void rep_succession_new(struct rep_ledger *l, struct cv_now now, const struct rep_record *r) {
     struct rep_peer *to[REP_FORK_FANOUT];
     /* Out of memory: after a restart. */
-    (void)remember(l, r->owner);
+    (void)rep_keys_add(&l->gossip.closed, r->owner);
     (void)carry_over(l, r);
     rep_standing_dirty(l, now, REP_BECAUSE_ROWS);
     unsigned n = rep_gossip_choose(l, NULL, to);

@@ -853,6 +853,14 @@ void tun_link_weight(struct tunnel *t, cv_handle link, unsigned weight) {
         tun_link_regroup(t, l);
 }
 
+void tun_link_end(struct tunnel *t, const struct cv_now *now, cv_handle link) {
+    if (tun_is_elsewhere(t, link))
+        tun_tell_owner(t, link, TUN_MESSAGE_LINK_END, 0, 0, NULL, 0);
+    struct tun_link *l = tun_link_get(t, link);
+    if (l)
+        tun_link_fail(t, now, l, CV_ERR_DENIED);
+}
+
 enum cv_err tun_link_hash(const struct tunnel *t, cv_handle link, uint8_t ret[64]) {
     const struct tun_link *l = tun_link_get(t, link);
     const struct tun_far_link *far = tun_link_far(t, link);

@@ -27,6 +27,7 @@ enum tun_message_kind {
     TUN_MESSAGE_LINK_SEND,   /* at: link; as tun_link_send() */
     TUN_MESSAGE_LINK_CLASS,  /* at: link, number */
     TUN_MESSAGE_LINK_WEIGHT, /* at: link, number */
+    TUN_MESSAGE_LINK_END,    /* at: link */
     TUN_MESSAGE_DRAIN,       /* code: on */
     TUN_MESSAGE_HOPS_END,    /* number: idle time */
     TUN_MESSAGE_RELAY,       /* at: hop that extends, code: found; octets: struct tun_relay_ref |

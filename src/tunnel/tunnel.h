@@ -357,6 +357,8 @@ void tun_link_class(struct tunnel *t, cv_handle link, unsigned class);
  * is called, it has no standing: all such of one /24 or /56 together count as one link of
  * weight 5. */
 void tun_link_weight(struct tunnel *t, cv_handle link, unsigned weight);
+/* Ends it, with all circuits over it; the other side finds out when nothing answers. */
+void tun_link_end(struct tunnel *t, const struct cv_now *now, cv_handle link);
 /* The handshake hash of the link's first epoch (64 octets), for proofs bound to it. */
 enum cv_err tun_link_hash(const struct tunnel *t, cv_handle link, uint8_t ret[64]);
 

@@ -482,6 +482,9 @@ void tun_worker_on_message(struct tunnel *t, const struct cv_now *now,
     case TUN_MESSAGE_LINK_WEIGHT:
         tun_link_weight(t, m->at, (unsigned)m->number);
         break;
+    case TUN_MESSAGE_LINK_END:
+        tun_link_end(t, now, m->at);
+        break;
     case TUN_MESSAGE_DRAIN:
         tun_drain(t, m->code);
         break;

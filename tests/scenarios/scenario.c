@@ -48,6 +48,8 @@ const struct scenario scenarios[] = {
      scenario_fairness, 1},
     {"first_octet", "a chunk through a built circuit takes two round trips of the path",
      scenario_first_octet, 2},
+    {"banned", "relays end their links with a proven forger, whichever worker has them",
+     scenario_banned, 2},
     {"fork", "a forged half-block is known to half of 100 relays within 30 s", scenario_fork, 3},
     {"guards",
      "30 days of paths among 1,000 relays, some hostile: who is compromised, and the formula",

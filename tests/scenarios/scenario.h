@@ -52,6 +52,7 @@ bool scenario_forger(const struct scenario_args *args, struct scenario_result *r
 bool scenario_economy(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_exit(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_exit_abused(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_banned(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fork(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_guards(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hostile(const struct scenario_args *args, struct scenario_result *ret);

@@ -800,6 +800,9 @@ Test(rep_prune, looks_for_what_is_superfluous_are_not_to_be_had_for_nothing) {
     cr_expect_eq(teller()->ask_from, 3);
 
     static_assert((REP_LOOKS_PER_EPOCH - 2) % 2 == 0, "two are over, two at a time follow");
+    /* as if they were minutes apart */
+    cv_tokenbucket_init(&TAILQ_FIRST(&teller()->links)->messages, 1, REP_LOOKS_PER_EPOCH,
+                        w.now.mono);
     for (unsigned i = 2; i < REP_LOOKS_PER_EPOCH; i += 2)
         cr_assert_eq(answers(&own[3], 2), CV_ERR_OK);
     cr_expect_eq(blocks(US), had);
