@@ -478,6 +478,7 @@ void node_on_timeout(struct node *n, struct cv_now now) {
     if (now.mono >= n->swarm_retry_at) {
         n->swarm_retry_at = cv_usec_add(now.mono, NODE_SWARM_RETRY);
         node_swarm_retry(n, now);
+        node_route_compare(n, now);
     }
     node_openly_on_timeout(n, now);
     node_way_on_timeout(n, now);

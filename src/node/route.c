@@ -7,6 +7,7 @@
 
 #include "node/state.h"
 #include "tunnel/hidden.h"
+#include "tunnel/limits.h"
 
 static void on_peer_up(struct node *n, struct cv_now now, const struct tun_event *ev) {
     struct node_swarm *s = node_swarm_by_hidden(n, ev->peer_up.hidden);
@@ -108,6 +109,25 @@ void node_route_contacts(struct node *n, struct cv_now now, const struct node_sw
     }
     /* Without memory it asks again in a minute. */
     (void)ppsp_peer_tell(s->engine, now, s->ppsp, peer, contacts, count);
+}
+
+/* What came by each of them, for ways to be compared. */
+static void compare(struct node *n, struct cv_now now, const struct node_swarm *s) {
+    struct ppsp_peer_stats peer[NODE_PEERS_SHOWN];
+    struct tun_brought way[NODE_PEERS_SHOWN];
+    size_t count = ppsp_peers(s->engine, s->ppsp, peer, NODE_PEERS_SHOWN);
+    count = count < NODE_PEERS_SHOWN ? count : NODE_PEERS_SHOWN;
+    for (size_t i = 0; i < count; i++)
+        way[i] = (struct tun_brought){
+            .peer = peer[i].endpoint, .octets = peer[i].down, .asked_since = peer[i].asked_since};
+    tun_hidden_brought(n->client, &now, s->view, way, (unsigned)count);
+}
+
+void node_route_compare(struct node *n, struct cv_now now) {
+    static_assert(NODE_SWARM_RETRY == TUN_LAG_LOOK, "looks come as often as they are judged");
+    for (size_t i = 0; i < NODE_SWARMS_MAX; i++)
+        if (n->swarms[i].used && n->swarms[i].view && !n->swarms[i].complete)
+            compare(n, now, &n->swarms[i]);
 }
 
 static void send_run(struct node *n, struct cv_now now, struct tunnel *t,

@@ -199,6 +199,8 @@ void node_route_on_tunnel(struct node *n, struct cv_now now, const struct tun_ev
  * finds its circuit full is lost. */
 bool node_route_pump_some(struct node *n, struct cv_now now, struct ppsp *from);
 void node_route_pump(struct node *n, struct cv_now now, struct ppsp *from);
+/* Every NODE_SWARM_RETRY: what the ways of the hidden swarms that we view bring. */
+void node_route_compare(struct node *n, struct cv_now now);
 
 /* exit.c: relay */
 /* Of what may leave for others in a second, so much is the exit's; 0: there is no limit. */

@@ -329,6 +329,7 @@ void ppsp_channel_up(struct ppsp_channel *c, cv_usec now, uint32_t local, uint32
     c->ack_at = CV_USEC_NEVER;
     c->window = FIRST_WINDOW;
     c->ask_at = c->idle_until = 0;
+    c->idle_at = now;
     c->send_at = c->held_until = c->saved = 0;
     c->news_seen = s->news_count;
     c->tell_from = 0;

@@ -180,6 +180,15 @@ static uint32_t request_room(const struct ppsp_channel *c, cv_usec now) {
     return window - (uint32_t)under_way;
 }
 
+/* Whoever stalled is asked again later: that is its own doing. */
+cv_usec ppsp_channel_asked_since(const struct ppsp_channel *c, cv_usec now) {
+    const struct ppsp_swarm *s = c->swarm;
+    bool asked = c->state == PPSP_PEER_OPEN && !c->choked && !c->guess && c->have.count &&
+                 c->idle_until <= now && ppsp_swarm_hungry(s) && !s->retry_at &&
+                 s->download.rate == UINT64_MAX;
+    return asked ? c->idle_at : CV_USEC_NEVER;
+}
+
 static bool ask(struct ppsp_channel *c, cv_usec now, const struct ppsp_range *r) {
     struct ppsp_swarm *s = c->swarm;
     bool from_nothing = ppsp_flight_empty(&c->asked);
@@ -218,6 +227,7 @@ static void put_requests(struct ppsp_channel *c, cv_usec now, struct cv_wr *w, s
             /* What others were asked for may stall; otherwise only news help. */
             bool elsewhere = s->taken.count > s->have.count;
             c->idle_until = elsewhere ? cv_usec_add(now, IDLE_LOOK) : CV_USEC_NEVER;
+            c->idle_at = now;
             break;
         }
         r = ppsp_spec_head(&s->spec, &r);

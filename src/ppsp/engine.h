@@ -349,6 +349,7 @@ struct ppsp_channel {
     cv_usec ask_at;     /* not before: demoted, or the download limit */
     uint32_t doubted;   /* chunks without their hashes since one was verified */
     cv_usec idle_until; /* nothing to ask it for was found; not before that or news */
+    cv_usec idle_at;    /* when it was last not asked for all that it takes */
     uint32_t stalls, stalls_running;
     uint64_t block; /* rarest first: where it is reading; NONE */
 
@@ -501,6 +502,8 @@ enum ppsp_out ppsp_serve_out(struct ppsp_channel *c, cv_usec now, struct cv_batc
 /* ---- control.c: everything small that leaves -------------------------------- */
 
 enum ppsp_out ppsp_control_out(struct ppsp_channel *c, cv_usec now, struct cv_batch *b);
+/* As in struct ppsp_peer_stats. */
+cv_usec ppsp_channel_asked_since(const struct ppsp_channel *c, cv_usec now);
 cv_usec ppsp_control_next(const struct ppsp_channel *c);
 /* Counts a datagram to the peer. */
 void ppsp_commit(struct ppsp_channel *c, cv_usec now, struct cv_batch *b, size_t size);

@@ -121,6 +121,7 @@ static void choke(struct ppsp_channel *c, bool choked) {
         PPSP_COUNT(c->swarm->p, drop_choke);
     if (choked && !c->choked)
         ppsp_fetch_release(c);
+    c->idle_at = c->swarm->p->last_now;
     c->choked = choked;
 }
 
@@ -465,6 +466,7 @@ size_t ppsp_peers(const struct ppsp *p, cv_handle swarm, struct ppsp_peer_stats 
             .chunks_have = c->have.count,
             .rank = c->rank,
             .requests = (uint32_t)c->asked.chunks,
+            .asked_since = ppsp_channel_asked_since(c, p->last_now),
             .stalls = c->stalls,
         };
     }

@@ -391,6 +391,8 @@ struct ppsp_peer_stats {
     uint64_t chunks_have;  /* that it said it has */
     uint32_t rank;         /* ppsp_peer_rank() */
     uint32_t requests;     /* chunks we asked it for and wait for */
+    cv_usec asked_since;   /* for as much as it takes; CV_USEC_NEVER: it is not now, or there is
+                              a limit of our own */
     uint32_t stalls;       /* times it did not serve */
 };
 

@@ -469,6 +469,17 @@ void tun_hidden_starves(struct tunnel *t, const struct cv_now *now, cv_handle hi
     tun_hidden_by(h, now->mono); /* the next round may be due earlier now */
 }
 
+void tun_hidden_brought(struct tunnel *t, const struct cv_now *now, cv_handle hidden,
+                        const struct tun_brought *ways, unsigned count) {
+    struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
+    struct tun_hidden *h = all ? tun_handles_get(&all->swarms, hidden) : NULL;
+    /* Two ways with a constant rate bring what that lets them; and a third would be seen. */
+    if (!h || !h->viewer || h->pace)
+        return;
+    all->now = *now;
+    tun_replace_look(h, ways, count);
+}
+
 enum cv_err tun_hidden_info(const struct tunnel *t, cv_handle hidden, struct tun_hidden_info *ret) {
     struct tun_hiddens *all = tun_attached(t, TUN_USER_HIDDEN);
     struct tun_hidden *h = all ? tun_handles_get(&all->swarms, hidden) : NULL;

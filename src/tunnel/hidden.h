@@ -76,6 +76,20 @@ void tun_hidden_drop(struct tunnel *t, const struct cv_now *now, const struct cv
  * again and again; does nothing for a dead handle or a seeder's. */
 void tun_hidden_starves(struct tunnel *t, const struct cv_now *now, cv_handle hidden);
 
+/*
+ * What came by the ways of a swarm that is viewed, every TUN_LAG_LOOK. Of ways to one seeder
+ * one that brings less than half of what the others do for TUN_LAG_LOOKS in a row, while
+ * all of them are asked for as much as they take, is replaced (docs/decisions/0039). Does
+ * nothing where a constant rate is kept, nor for a dead handle or a seeder's.
+ */
+struct tun_brought {
+    struct cv_endpoint peer;
+    uint64_t octets;     /* of content, since the way came up */
+    cv_usec asked_since; /* for as much as it takes; CV_USEC_NEVER: it is not now */
+};
+void tun_hidden_brought(struct tunnel *t, const struct cv_now *now, cv_handle hidden,
+                        const struct tun_brought *ways, unsigned count);
+
 /* ---- contacts between peers (message 14 of docs/protocol/ppsp-profile.md) ---- */
 
 /*
@@ -101,6 +115,7 @@ struct tun_hidden_info {
     uint32_t contacts;        /* viewer: that are current */
     uint32_t named, misnamed; /* of these, named by peers; and what peers named in vain */
     uint32_t peers;           /* up */
+    uint32_t replaced;        /* viewer: ways that lagged and were let go */
     uint32_t points;          /* seeder: introduction points up */
     uint32_t slots;           /* seeder: slots written in this period */
     cv_usec opened_at, first_peer_at, published_at; /* 0: not yet */

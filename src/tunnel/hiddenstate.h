@@ -1,8 +1,9 @@
 /*
  * The state of hidden swarms, shared by the files that are hidden.h: hidden.c
  * (swarms, roads, datagrams), search.c (a viewer reads slots), meet.c (a viewer
- * meets seeders), seeder.c (introduction points and visitors), publish.c (a
- * seeder writes slots), pointer.c (a slot for something else), named.c (contacts that peers name).
+ * meets seeders), replace.c (another way for one that lags), seeder.c (introduction points
+ * and visitors), publish.c (a seeder writes slots), pointer.c (a slot for something else),
+ * named.c (contacts that peers name).
  * Nobody else includes this.
  *
  * A *road* is a circuit of ours with its purpose. Events only set what they
@@ -22,6 +23,7 @@
 #include "tunnel/hidden.h"
 #include "tunnel/idtable.h"
 #include "tunnel/intake.h"
+#include "tunnel/lag.h"
 #include "tunnel/relaycmd.h"
 #include "tunnel/slot.h"
 #include "tunnel/stamp.h"
@@ -119,6 +121,8 @@ struct tun_meet {
     bool came;               /* e2e holds keys, */
     bool pacing;             /* but the rate that it takes over is not agreed on yet */
     bool leaving;            /* up, but its circuit ends soon: not counted */
+    bool lags;               /* up, but another takes its place: not counted */
+    struct tun_lag lag;
     uint8_t tries;
     uint8_t stuck; /* circuits to this introduction point that were not built */
     uint8_t used[TUN_MEETING_TRIES][CV_KEY]; /* rendezvous points that did not work */
@@ -127,6 +131,16 @@ struct tun_meet {
     uint64_t seen_in, seen_told, seen_out; /* datagrams and cells, when it was last seen */
     bool talk;                             /* datagrams came then */
     cv_usec quiet_at;                      /* first asked without an answer; 0: not */
+};
+
+/* A way that lags, and another that takes its place (replace.c). */
+struct tun_replace {
+    cv_usec at, wait;       /* the next one, no sooner; and how long that was put off */
+    cv_usec begun_at;       /* one lags since then */
+    unsigned needs;         /* so many others were counted on before it */
+    cv_usec there_at;       /* since when there are as many again; 0: not yet */
+    unsigned looks;         /* at all ways together, since then */
+    uint64_t before, after; /* what they brought in one of TUN_LAG_LOOK: then, and at most since */
 };
 
 struct tun_viewer {
@@ -142,6 +156,7 @@ struct tun_viewer {
     unsigned named;
     bool missed; /* somebody did not come, and nobody did since */
     struct tun_meet meet[TUN_MEETINGS_MAX];
+    struct tun_replace replace;
 };
 
 /* ---- seeder ---- */
@@ -368,8 +383,17 @@ void tun_meet_on_down(struct tun_hidden *h, struct tun_meet *m);
 void tun_meet_on_introduction_down(struct tun_hidden *h, struct tun_meet *m, uint32_t built);
 void tun_meet_done(struct tun_hidden *h);
 void tun_meet_drop(struct tun_hidden *h, struct tun_meet *m); /* without event */
+/* How many ways a swarm is to have, beside those with whom peers named. */
+unsigned tun_meet_wanted(const struct tun_hidden *h);
+/* Up, counted, and not a guess of a peer's. */
+bool tun_meet_steady(const struct tun_hidden *h, const struct tun_meet *m);
+/* Ends one that is up, with its event. */
+void tun_meet_let_go(struct tun_hidden *h, struct tun_meet *m);
 /* Constant rates of a viewer, ordered or running on. */
 unsigned tun_meet_rates(const struct tun_hidden *h);
+
+/* replace.c */
+void tun_replace_look(struct tun_hidden *h, const struct tun_brought *ways, unsigned count);
 
 /* seeder.c */
 void tun_seeder_init(struct tun_hidden *h, bool viewer);

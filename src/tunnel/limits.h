@@ -229,6 +229,8 @@ enum {
     TUN_MEETINGS_MAX = 4,              /* joined rendezvous of a viewer with one swarm, .. */
     TUN_NAMED_MEETINGS = 2,            /* .. of which with those that peers named */
     TUN_MEETING_TRIES = 4,             /* rendezvous points tried for one contact */
+    TUN_LAG_LOOKS = 4,     /* in a row at which a way brought less than half of the others, */
+    TUN_LAG_LEAST = 65536, /* and these so many octets each, on average */
     TUN_INTRO_POINTS = 3,
     TUN_INTRO_REPLAYS = 1024,   /* introductions remembered by their ephemeral key */
     TUN_INTRO_QUEUE = 32,       /* introductions that wait for their answer */
@@ -267,5 +269,9 @@ enum {
 #define TUN_MEMO_TIME        ((uint64_t)20000000)
 #define TUN_NAMED_HEARD      ((uint64_t)60000000) /* who was silent for longer is not named */
 #define TUN_LATE_ANSWER      ((uint64_t)20000000) /* an answer is still known as one */
+
+#define TUN_LAG_LOOK      ((uint64_t)5000000)    /* ways are compared so often */
+#define TUN_REPLACE_FIRST ((uint64_t)20000000)   /* after one way the next, and each time .. */
+#define TUN_REPLACE_LAST  ((uint64_t)3600000000) /* .. four times as long, up to this */
 
 #endif

@@ -50,7 +50,7 @@ static unsigned with_seeder(const struct tun_viewer *v, const struct tun_contact
     *ret_through = 0;
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         const struct tun_meet *m = &v->meet[i];
-        if (m->state == TUN_MEET_IDLE || m->leaving || m == but)
+        if (m->state == TUN_MEET_IDLE || m->leaving || m->lags || m == but)
             continue;
         n += memcmp(m->contact.service, c->service, CV_KEY) == 0;
         *ret_through += memcmp(m->contact.auth, c->auth, CV_KEY) == 0;
@@ -123,7 +123,7 @@ static bool unmet(struct tun_hidden *h) {
 /* Two ways to one seeder, so that one relay's end is not the film's; more when
  * there are more seeders, and no constant rate that is theirs together. Whom peers
  * named is beside that, where there is room. */
-static unsigned wanted(const struct tun_hidden *h) {
+unsigned tun_meet_wanted(const struct tun_hidden *h) {
     unsigned n = h->pace ? TUN_PACED_CIRCUITS : seeders(h->viewer);
     return n < 2 ? 2 : n > TUN_MEETINGS_MAX ? TUN_MEETINGS_MAX : n;
 }
@@ -244,6 +244,11 @@ void tun_meet_on_introduction_down(struct tun_hidden *h, struct tun_meet *m, uin
         next_contact(h, m);
 }
 
+void tun_meet_let_go(struct tun_hidden *h, struct tun_meet *m) {
+    tun_hidden_peer_down(h, &m->rp);
+    clear(m);
+}
+
 void tun_meet_done(struct tun_hidden *h) {
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
         clear(&h->viewer->meet[i]);
@@ -269,13 +274,32 @@ static void begin(struct tun_hidden *h, struct tun_meet *m, bool named) {
     m->period = k->period;
 }
 
+/* Of one that lags not the guard, nor L where there are two: first comes that nobody ends all
+ * of the ways that stay, and they have the others. */
+static void behind(const struct tun_hidden *h, const struct tun_road *r,
+                   struct tun_path_apart *ret) {
+    struct tun_path_apart hops = {.fronts = 0};
+    size_t relays =
+        tun_directory_count(tun_client_directory(h->all->t), tun_descriptor_day(h->all->now.wall),
+                            TUN_DIRECTORY_CONFIRMED);
+    tun_road_relays(r, &hops);
+    for (size_t i = 1; i < hops.fronts && tun_guards_seconds(relays) > 2; i++)
+        tun_path_apart_add(ret, 1, hops.front[i]);
+    for (size_t i = 0; i < hops.showns; i++)
+        tun_path_apart_add(ret, 2, hops.shown[i]);
+}
+
 /* Relays that carry the other meetings: this one should survive their end. */
 static void others(const struct tun_hidden *h, const struct tun_meet *m,
                    struct tun_path_apart *ret) {
     *ret = (struct tun_path_apart){.fronts = 0};
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         const struct tun_meet *o = &h->viewer->meet[i];
-        if (o != m && o->rp.kind && !o->leaving)
+        if (o == m || !o->rp.kind || o->leaving)
+            continue;
+        if (o->lags)
+            behind(h, &o->rp, ret);
+        else
             tun_road_relays(&o->rp, ret);
     }
 }
@@ -460,6 +484,10 @@ static bool doubtful(const struct tun_hidden *h, const struct tun_meet *m) {
     return m->state == TUN_MEET_UP && m->quiet_at && cv_usec_since(now(h), m->quiet_at) >= DOUBT;
 }
 
+bool tun_meet_steady(const struct tun_hidden *h, const struct tun_meet *m) {
+    return m->state == TUN_MEET_UP && !m->named && !m->leaving && !m->lags && !doubtful(h, m);
+}
+
 /* ---- one rate for another ---- */
 
 unsigned tun_meet_rates(const struct tun_hidden *h) {
@@ -626,8 +654,7 @@ static void up_step(struct tun_hidden *h, struct tun_meet *m) {
     if (!m->leaving && now(h) >= change)
         m->leaving = true;
     if (m->leaving && now(h) >= m->rp.expires_at) {
-        tun_hidden_peer_down(h, &m->rp);
-        clear(m);
+        tun_meet_let_go(h, m);
         return;
     }
     tun_hidden_by(h, m->leaving ? m->rp.expires_at : change);
@@ -716,10 +743,8 @@ static void make_room(struct tun_hidden *h) {
         if (h->viewer->meet[i].state == TUN_MEET_IDLE)
             return;
     struct tun_meet *m = surplus(h);
-    if (!m || !pick(h, /* named= */ true, NULL))
-        return;
-    tun_hidden_peer_down(h, &m->rp);
-    clear(m);
+    if (m && pick(h, /* named= */ true, NULL))
+        tun_meet_let_go(h, m);
 }
 
 /* Begins meetings of one kind until so many are active. */
@@ -742,7 +767,7 @@ static void begin_more(struct tun_hidden *h, bool named, unsigned active, unsign
 
 void tun_meet_work(struct tun_hidden *h) {
     struct tun_viewer *v = h->viewer;
-    unsigned active = 0, named = 0, want = wanted(h) + hedges(h);
+    unsigned active = 0, named = 0, want = tun_meet_wanted(h) + hedges(h);
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         struct tun_meet *m = &v->meet[i];
         if (m->came && rate_taken(h, m))
@@ -754,7 +779,8 @@ void tun_meet_work(struct tun_hidden *h) {
         else if (m->state == TUN_MEET_UP)
             up_step(h, m);
         named += m->state != TUN_MEET_IDLE && m->named;
-        active += m->state != TUN_MEET_IDLE && !m->named && !m->leaving && !doubtful(h, m);
+        active +=
+            m->state != TUN_MEET_IDLE && !m->named && !m->leaving && !m->lags && !doubtful(h, m);
     }
     if (active >= want && !h->pace && unmet(h)) /* beside two ways to one seeder, too */
         want = active + 1;

@@ -691,6 +691,18 @@ static void names(struct world *w, const struct peer *p, struct cv_rd *r) {
                     sizeof octets - (how >> 7));
 }
 
+/* By each of its ways as much as its place in the list says. */
+static void brings(struct world *w, const struct swarm *s) {
+    struct tun_brought ways[sizeof w->peer / sizeof *w->peer];
+    unsigned count = 0;
+    for (unsigned i = 0; i < w->peers; i++)
+        if (w->peer[i].party == s->party && w->peer[i].hidden == s->handle)
+            ways[count++] = (struct tun_brought){.peer = w->peer[i].endpoint,
+                                                 .octets = w->net.now.mono * (i + 1)};
+    tun_hidden_brought(w->party[s->party ? s->party : VIEWER].t, &w->net.now, s->handle, ways,
+                       count);
+}
+
 static void node(struct world *w, struct cv_rd *r) {
     uint8_t what = cv_rd_u8(r), which = cv_rd_u8(r);
     struct swarm *s = &w->swarms[which % SWARMS];
@@ -710,6 +722,7 @@ static void node(struct world *w, struct cv_rd *r) {
         break;
     case 3:
         tun_hidden_starves(t, &w->net.now, s->handle);
+        brings(w, s);
         break;
     case 4:
         if (p) {

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "base/trace.h"
 #include "scenarios/scenario.h"
 #include "scenarios/world.h"
@@ -63,31 +62,6 @@ static unsigned ways(const struct world_node *n, unsigned *ret_shared) {
             for (unsigned a = 0; a < p[i].hops; a++)
                 for (unsigned b = 0; b < p[k].hops; b++)
                     *ret_shared += strcmp(p[i].path[a], p[k].path[b]) == 0;
-    return count;
-}
-
-static bool stands_in(const struct node_peer_status *p, const char *relay) {
-    for (unsigned i = 0; i < p->hops; i++)
-        if (strcmp(p->path[i], relay) == 0)
-            return true;
-    return false;
-}
-
-/* Ways that end with this relay, in whichever half of them it stands: both halves end at the
- * same rendezvous point. */
-static unsigned ways_of(const struct world_node *viewer, const struct world_node *seeder,
-                        const struct world_node *relay) {
-    struct node_peer_status v, o;
-    char name[NODE_PSEUDONYM + 1];
-    unsigned count = 0;
-    cv_hex(relay->cfg.identity_secret.public_key, NODE_PSEUDONYM / 2, name);
-    for (size_t i = 0; node_peer_status(viewer->node, viewer->swarm, i, &v); i++) {
-        bool there = stands_in(&v, name);
-        for (size_t k = 0; node_peer_status(seeder->node, seeder->swarm, k, &o); k++)
-            there |= v.hops && o.hops && strcmp(v.path[v.hops - 1], o.path[o.hops - 1]) == 0 &&
-                     stands_in(&o, name);
-        count += there;
-    }
     return count;
 }
 
@@ -153,7 +127,7 @@ static bool check(struct world *w, const struct scenario_args *args, unsigned re
     cv_usec killed = sim_now(s);
     uint64_t ahead = node_available(viewer->node, viewer->swarm, reader.at);
     reader.least = ahead;
-    unsigned shared, count = ways(viewer, &shared), lost = ways_of(viewer, seeder, dies);
+    unsigned shared, count = ways(viewer, &shared), lost = world_ways_of(viewer, seeder, dies);
     if (args->verbose) {
         show(viewer, "before, the viewer's halves");
         show(seeder, "before, the seeder's halves");

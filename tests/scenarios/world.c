@@ -536,6 +536,29 @@ struct world_node *world_by_pseudonym(const struct world *w, const char *pseudon
     return NULL;
 }
 
+static bool stands_in(const struct node_peer_status *p, const char *relay) {
+    for (unsigned i = 0; i < p->hops; i++)
+        if (strcmp(p->path[i], relay) == 0)
+            return true;
+    return false;
+}
+
+unsigned world_ways_of(const struct world_node *viewer, const struct world_node *seeder,
+                       const struct world_node *relay) {
+    struct node_peer_status v, o;
+    char name[NODE_PSEUDONYM + 1];
+    unsigned count = 0;
+    cv_hex(relay->cfg.identity_secret.public_key, NODE_PSEUDONYM / 2, name);
+    for (size_t i = 0; node_peer_status(viewer->node, viewer->swarm, i, &v); i++) {
+        bool there = stands_in(&v, name);
+        for (size_t k = 0; node_peer_status(seeder->node, seeder->swarm, k, &o); k++)
+            there |= v.hops && o.hops && strcmp(v.path[v.hops - 1], o.path[o.hops - 1]) == 0 &&
+                     stands_in(&o, name);
+        count += there;
+    }
+    return count;
+}
+
 void world_account_key(const struct world_node *client, const struct world_node *relay,
                        uint8_t ret[CV_KEY]) {
     struct cv_ed25519_secret account_secret;

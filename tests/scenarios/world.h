@@ -118,6 +118,11 @@ void world_open_at(struct world_node *n, const struct world_film *f, enum world_
 /* The relay whose pseudonym (first octets of its identity in hex) is this; NULL: none. */
 struct world_node *world_by_pseudonym(const struct world *w, const char *pseudonym);
 
+/* The viewer's ways in which this relay stands, in whichever half: both halves end at the same
+ * rendezvous point. */
+unsigned world_ways_of(const struct world_node *viewer, const struct world_node *seeder,
+                       const struct world_node *relay);
+
 /* The account key that `client` shows to the guard `relay`. */
 void world_account_key(const struct world_node *client, const struct world_node *relay,
                        uint8_t ret[CV_KEY]);

@@ -474,3 +474,41 @@ Test(ppsp_want, wants_that_end_leave_no_hole) {
         rig_free(r);
     }
 }
+
+/* ---- is it asked for as much as it takes? ---- */
+
+static cv_usec asked_since(struct rig *r) {
+    struct ppsp_peer_stats ps;
+    cr_assert_eq(ppsp_peers(r->engine[1], r->swarm[1], &ps, 1), 1);
+    return ps.asked_since;
+}
+
+Test(ppsp_want, a_peer_is_asked_for_all_it_takes_while_there_is_something_to_ask_for) {
+    struct rig *r = pair(2000, 50 * 1024);
+    want(r, 0, 20, r->now, 0);
+    rig_run(r, CV_SEC(2));
+    cr_expect_eq(asked_since(r), CV_USEC_NEVER, "all that is wanted is there");
+    ppsp_swarm_fetch_all(r->engine[1], rig_now(r), r->swarm[1], true);
+    cv_usec began = r->now;
+    rig_run(r, CV_SEC(2));
+    cv_usec since = asked_since(r);
+    cr_expect_leq(since, began + CV_SEC(1));
+    rig_run(r, CV_SEC(5));
+    cr_expect_eq(asked_since(r), since, "there was always something");
+    ppsp_swarm_fetch_all(r->engine[1], rig_now(r), r->swarm[1], false);
+    cr_expect_eq(asked_since(r), CV_USEC_NEVER, "nothing is wanted any more");
+    rig_free(r);
+}
+
+/* What it could bring is not known then. */
+Test(ppsp_want, with_a_download_limit_no_peer_is_asked_for_all_it_takes) {
+    struct rig *r = rig_new(1, 2000 * 1024, 1024, CV_SHA256);
+    rig_add(r, true);
+    r->config.download_limit = 20 * 1024;
+    rig_add(r, false);
+    rig_connect(r, 1, 0, true);
+    rig_run(r, CV_SEC(3));
+    cr_expect_gt(count(r), 0);
+    cr_expect_eq(asked_since(r), CV_USEC_NEVER);
+    rig_free(r);
+}
