@@ -354,7 +354,7 @@ enum cv_err tun_link_send(struct tunnel *t, const struct cv_now *now, cv_handle 
 /* A client's link: class 0 (first) to 3 of the gate; new links are class 2. */
 void tun_link_class(struct tunnel *t, cv_handle link, unsigned class);
 /* A relay's link: weight 1..100 against other relays' links. Of 5 and less, and until this
- * is called, it has no standing: all such of one /24 or /56 together count as one link of
+ * is called, it has no standing: all such of one /16 or /32 together count as one link of
  * weight 5. */
 void tun_link_weight(struct tunnel *t, cv_handle link, unsigned weight);
 /* Ends it, with all circuits over it; the other side finds out when nothing answers. */

@@ -4,7 +4,6 @@
  * message about it, in time, late, or about another; what the face is told of where
  * something is; then every kind of message there is, about nothing.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "support/suite.h"
@@ -18,7 +17,7 @@ enum { FAR, RP, WORKERS = 3, HERE = 1, THERE = 2 };
 /* A circuit of the other worker's that is not there. */
 #define NOBODY ((cv_handle)1 << 32 | (cv_handle)THERE << TUN_HANDLE_WORKER_SHIFT | 9)
 
-static_assert(TUN_MESSAGE_PARTED == 30, "a new message needs its columns, and a row at the end");
+static_assert(TUN_MESSAGE_PARTED == 31, "a new message needs its columns, and a row at the end");
 
 /* Messages about a circuit, in the order of the tables' columns. */
 enum column {
@@ -560,6 +559,7 @@ static const struct {
     [TUN_MESSAGE_LINK_SEND]   = { "a command for a link",  HERE, 0 },
     [TUN_MESSAGE_LINK_CLASS]  = { "its class",             HERE, 0 },
     [TUN_MESSAGE_LINK_WEIGHT] = { "its weight",            HERE, 0 },
+    [TUN_MESSAGE_LINK_END]    = { "its end",               HERE, 0 },
     [TUN_MESSAGE_DRAIN]       = { "no draining",           HERE, 0 },
     [TUN_MESSAGE_HOPS_END]    = { "an end to circuits",    HERE, 0 },
     [TUN_MESSAGE_RELAY]       = { "what it extends to",    HERE, 0 },
