@@ -7,9 +7,10 @@
   relay's memory, files and output are searched for what it carried, and for whom; over IPv4
   what relays count of each other is held against the wires.
 - reseeding: the seeder has gone, a second viewer gets the film from the first. The same
-  claims, the same search.
+  claims, the same search. What viewers and seeders write down is searched, too, for each
+  other's addresses.
 - exit: somebody shares a film directly, on the Internet; a viewer gets it through a
-  swarm exit.
+  swarm exit. The same search; the exit sees the film, and writes down nothing of it.
 - rate: seeder and viewer keep a constant rate while nobody reads, somebody does, and
   nobody does any more.
 - closed: the first again while relays, the DHT node, seeder and viewer are killed and the
@@ -114,6 +115,8 @@ class Lab:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="culvert-lab-"))
         self.film = self.make_film("film.bin", OCTETS)
         self.programs = {}
+        self.printed = {}  # by whoever ran last under this name
+        self.everything = {}  # forms that were looked for
         self.relays = [f"relay{i}" for i in range(1, RELAYS + 1)]
         self.hidden = ["seeder", "viewer", "viewer2"]
         self.exits = self.relays[-1:]
@@ -141,6 +144,7 @@ class Lab:
                           self.net.hosts["bootstrap"].at(6881), "--network", NAME,
                           "--quick-start", "--epoch", self.epoch, "--json", *args[2:])
         self.programs[name] = program
+        self.printed.setdefault(name, []).append(program.events)
         return program
 
     def status(self, name, what="path"):
@@ -395,7 +399,7 @@ class Lab:
     def forms(self, world, captures, relay=None):
         """What was carried; and addresses of viewers and seeder: of all, or of those that `relay`
         never exchanged a datagram with. Who asks the DHT is a neighbour, too."""
-        forms = search.of_content(world.swarm_id, MARKER)
+        forms = search.of_content(world.swarm_id, world.marker)
         for name in world.hidden:
             mine = world.address[name]
             ports = {p.sport for p in captures[name] if p.kind == "udp" and p.source == mine}
@@ -403,28 +407,57 @@ class Lab:
                 forms.update(search.of_address(name, mine, ports))
         return forms
 
-    def searched(self, captures, part, world=None):
-        """Memory of relays that carried the film, their folders and what they printed."""
-        bad, octets, files = [], 0, 0
-        everything = self.forms(world or self.world, captures)
+    def written(self, name, forms):
+        """What a host's folder, log and output hold of it; and how many files there were."""
+        places = [self.folder / name, self.folder / f"{name}.log"]
+        bad = [f"{name}'s {file} holds {label}" for file, labels in
+               search.in_files([p for p in places if p.exists()], forms).items() for label in labels]
+        said = json.dumps(self.printed.get(name, [])).encode()
+        bad += [f"{name} printed {label}" for label in search.found(said, forms)]
+        return bad, 1 + sum(p.is_file() for p in places[0].rglob("*"))
+
+    def searched(self, captures, part, world=None, exits=()):
+        """Memory of relays that carried the film, their folders and what they printed. Exits may
+        know it, but not for whom, and write down nothing."""
+        bad, octets, files, world = [], 0, 0, world or self.world
+        everything = self.forms(world, captures)
         for relay in self.relays:
-            forms = self.forms(world or self.world, captures, relay)
+            forms = self.forms(world, captures, relay)
+            if relay in exits:
+                for label in search.of_content(world.swarm_id, world.marker):
+                    del forms[label]
             labels, read = search.in_memory(self.programs[relay].process.pid, forms)
             octets += read
             bad += [f"{relay}'s memory holds {label}" for label in labels]
-            places = [self.folder / relay, self.folder / f"{relay}.log"]
-            files += sum(p.is_file() for p in places[0].rglob("*"))
-            for name, labels in search.in_files(places, everything).items():
-                bad += [f"{relay}'s {name} holds {label}" for label in labels]
-            said = json.dumps(self.programs[relay].events).encode()
-            bad += [f"{relay} printed {label}" for label in search.found(said, everything)]
+            more, count = self.written(relay, everything)
+            bad += more
+            files += count
         print(f"  {'ok  ' if not bad else 'FAIL'} relays_keep_nothing: {octets >> 20} MiB of memory, "
               f"{files} files", flush=True)
+        more, count = self.ends_keep_nothing(world, captures)
+        print(f"  {'ok  ' if not more else 'FAIL'} ends_keep_nothing: {count} files", flush=True)
+        bad += more
         if bad:
             raise Failed(f"{part}: " + "; ".join(bad[:5]))
         if octets < RELAYS << 20:
             raise Failed("the memory of the relays could not be read")
-        self.everything = everything
+        self.everything.update(everything)
+
+    def ends_keep_nothing(self, world, captures):
+        """What a viewer or seeder writes down holds nobody's address who watches or shares, too."""
+        bad, files = [], 0
+        ends = [name for name in world.address if name not in (*self.relays, "bootstrap")]
+        for name in world.hidden:
+            forms = {}
+            for other in ends:
+                at = world.address[other]
+                ports = {p.sport for p in captures.get(other, ())
+                         if p.kind == "udp" and p.source == at}
+                forms.update(search.of_address(other, at, ports) if other != name else {})
+            more, count = self.written(name, forms)
+            bad += more
+            files += count
+        return bad, files
 
     # ---- a direct swarm
 
@@ -445,7 +478,7 @@ class Lab:
         self.first_hops(world, "viewer3")
         for name in ("viewer3", "internet"):
             self.programs.pop(name).stop()
-        captures = self.net.stop_captures()
+        captures = self.end_captures(OCTETS // 4)
         if (self.folder / "viewer3.bin").read_bytes() != film.read_bytes():
             raise Failed("viewer3 has another film than the one on the Internet")
         if sum(claims.is_outside(world, p) for p in captures["internet"]) < OCTETS // 4000:
@@ -454,6 +487,7 @@ class Lab:
         self.check(claims.without_outside(world, captures), "exit",
                    [c for c in claims.CLAIMS if c is not claims.contacts_come_by_dht], world)
         self.check(captures, "exit", claims.EXIT_CLAIMS, world)
+        self.searched(captures, "exit", world, self.exits)
 
     # ---- fail closed
 
@@ -628,6 +662,7 @@ class Lab:
                       and c not in claims.COUNTED_CLAIMS]:
             raise Failed(f"no leak was planted for {', '.join(missed)}")
         self.planted_memory()
+        self.planted_in_ends()
 
     def planted_memory(self):
         """Each form of what relays must not keep, in the memory of a process and in a file. A form
@@ -652,6 +687,29 @@ class Lab:
               "in memory and in a file", flush=True)
         if missing:
             raise Failed(f"went unnoticed: {', '.join(missing)}")
+
+    def planted_in_ends(self):
+        """The seeder's address in each place that a viewer writes to: red, and only with it."""
+        at = self.world.address["seeder"]
+        if bad := self.ends_keep_nothing(self.world, {})[0]:
+            raise Failed("; ".join(bad[:5]))
+        state, log = self.folder / "viewer" / "planted", self.folder / "viewer.log"
+        state.parent.mkdir(exist_ok=True)
+        logged = log.read_bytes() if log.exists() else b""
+        kept = search.packed(at).ljust(18, b"\0") + b"\x04\0"
+        places = [("a database", lambda: state.write_bytes(os.urandom(99) + kept), state.unlink),
+                  ("a log", lambda: log.write_bytes(logged + f"peer {at}:7000\n".encode()),
+                   lambda: log.write_bytes(logged)),
+                  ("output", lambda: self.printed["viewer"].append([{"peer": at}]),
+                   lambda: self.printed["viewer"].pop())]
+        for what, plant, remove in places:
+            plant()
+            bad, _ = self.ends_keep_nothing(self.world, {})
+            remove()
+            print(f"  {'ok  ' if bad else 'FAIL'} ends_keep_nothing: {bad[0] if bad else what}",
+                  flush=True)
+            if not bad:
+                raise Failed(f"an address in {what} of a viewer went unnoticed")
 
     def run(self, parts):
         try:
