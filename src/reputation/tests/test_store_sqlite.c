@@ -696,6 +696,33 @@ Test(rep_store_sqlite, the_next_owner_is_one_look_away) {
     remove_all();
 }
 
+/* While much is written the newest half-block of a chain is remembered; not when it was removed. */
+Test(rep_store_sqlite, what_was_removed_is_not_remembered) {
+    char path[300];
+    struct cv_rng_seeded dice;
+    cv_rng_seeded_init(&dice, 11);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    struct rep_record r, at;
+    struct rep_store_sqlite *s = open_store(path_of("bulk.db", path));
+    const struct rep_store *ops = rep_store_sqlite_ops(s);
+    rep_store_sqlite_bulk(s);
+    do
+        r = random_record(&rng);
+    while (r.seq < 2);
+    cr_assert_eq(ops->begin(ops->ctx, 0), CV_ERR_OK);
+    cr_assert_eq(ops->block_put(ops->ctx, &r), CV_ERR_OK);
+    cr_assert_eq(ops->block_del(ops->ctx, r.owner, r.seq), CV_ERR_OK);
+    cr_assert_eq(ops->block_seek(ops->ctx, r.owner, NULL, 1, REP_SEEK_FROM, &at), CV_ERR_NOENT);
+    cr_assert_eq(ops->block_put(ops->ctx, &r), CV_ERR_OK);
+    cr_assert_eq(ops->block_get(ops->ctx, r.owner, r.seq, &at), CV_ERR_OK);
+    cr_assert_eq(ops->block_del(ops->ctx, r.owner, r.seq), CV_ERR_OK);
+    cr_expect_eq(ops->block_get(ops->ctx, r.owner, r.seq, &at), CV_ERR_NOENT);
+    cr_expect_eq(ops->block_del(ops->ctx, r.owner, r.seq), CV_ERR_NOENT);
+    ops->rollback(ops->ctx);
+    rep_store_sqlite_close(s);
+    remove_all();
+}
+
 /* A file of version 1 has no names; opening it brings it up to date. */
 Test(rep_store_sqlite, names_and_files_of_version_1) {
     char path[300];
