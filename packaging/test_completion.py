@@ -43,7 +43,7 @@ class Zsh:
                                         env=dict(os.environ, HOME=str(home), TERM="dumb", PS1=""))
         os.close(slave)
         # Ctrl-X says what the line is, and begins a new one.
-        self.ask('unset zle_bracketed_paste; fpath=($HOME $fpath); autoload -U compinit; '
+        self.ask('unset zle_bracketed_paste; KEYTIMEOUT=1; fpath=($HOME $fpath); autoload -U compinit; '
                  'compinit -u -d $HOME/dump; say() { print -r -- "<""<$BUFFER>>"; BUFFER=; }; '
                  'zle -N say; bindkey "^X" say; print "<""<it is there>>"\n')
 

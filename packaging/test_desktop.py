@@ -41,7 +41,8 @@ class Desktop(unittest.TestCase):
         # Nothing of this machine's own desktop, and nobody else who could open anything.
         keep = {key: value for key, value in os.environ.items() if not key.startswith("XDG_")
                 and key not in ("DESKTOP_SESSION", "KDE_FULL_SESSION", "GNOME_DESKTOP_SESSION_ID",
-                               "TERMINAL")}
+                               "DBUS_SESSION_BUS_ADDRESS", "MATE_DESKTOP_SESSION_ID",
+                               "LXQT_SESSION_CONFIG", "DESKTOP", "TERMINAL")}
         self.env = {**keep, "HOME": str(self.home), "XDG_DATA_HOME": str(self.home / "share"),
                     "XDG_DATA_DIRS": str(self.home / "share"), "DISPLAY": ":99",
                     "XDG_CONFIG_HOME": str(self.home / "config"), "BROWSER": "false",

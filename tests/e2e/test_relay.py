@@ -169,13 +169,18 @@ class Relay(programs.Case):
         self.ways(village)
 
     def shown(self, name, verb):
-        """Its rows, and the lines that a person reads."""
-        said = []
-        for more in (["--json"], []):
-            status, out, err = programs.run(verb, "--state", self.folder / name, *more)
-            self.assertEqual(status, 0, err)
-            said.append(out)
-        return json.loads(said[0]), said[1].splitlines()
+        """Its rows, and the lines that a person reads; a way may just be made anew."""
+        limit = time.monotonic() + programs.SECONDS
+        while True:
+            said = []
+            for more in (["--json"], []):
+                status, out, err = programs.run(verb, "--state", self.folder / name, *more)
+                self.assertEqual(status, 0, err)
+                said.append(out)
+            rows, lines = json.loads(said[0]), said[1].splitlines()
+            if rows and len(lines) == len(rows) + (verb == "peers") or time.monotonic() > limit:
+                return rows, lines
+            time.sleep(0.2)
 
     def ways(self, village):
         """By an exit, from a relay that shares openly, and by that relay of who visits it: all of
