@@ -147,6 +147,13 @@ Test(tun_pointer, is_written_again_before_the_dht_forgets_it_and_when_the_period
     cr_assert_not_null(item);
     cr_expect_gt(item->seq, first);
 
+    village_free(v);
+
+    /* Later than half an hour before the turn nothing else makes it write. */
+    v = six_at(3, turn - 1500);
+    writer = village_client(v);
+    (void)point(v, writer, channel, NULL, 5);
+    world_run(v->w, CV_SEC(10));
     uint32_t period = period_now(v);
     int64_t left = turn - world_now(v->w, writer).wall;
     cr_assert_gt(left, 0);
