@@ -47,7 +47,7 @@ static uint64_t place_of(uint64_t u, uint64_t weight) {
 
 void tun_third_places(const struct tun_third *t, unsigned ret[TUN_SECOND_MAX]) {
     static const uint8_t nobody[CV_KEY];
-    uint64_t at[TUN_SECOND_MAX];
+    uint64_t at[TUN_SECOND_MAX] = {0};
     for (unsigned i = 0; i < TUN_SECOND_MAX; i++) {
         uint64_t h = hash(t, TUN_THIRDS + i, UINT64_MAX, nobody);
         unsigned k = i;

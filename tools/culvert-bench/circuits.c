@@ -134,9 +134,11 @@ static void step(struct owner *o, double seconds) {
 }
 
 static void rest(struct owner *o, double seconds) {
-    double until = bench_now() + seconds;
-    for (double left = seconds; left > 0; left = until - bench_now())
+    double until = bench_now() + seconds, left = seconds;
+    while (left > 0) {
         step(o, left);
+        left = until - bench_now();
+    }
 }
 
 /* False: the circuit did not live so long. */

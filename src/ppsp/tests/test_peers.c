@@ -383,7 +383,7 @@ Test(ppsp_peers, small_chunks_take_nothing_from_large_ones) {
                 got[i] = st.down;
             }
         for (unsigned i = 0; i < SWARMS; i++) {
-            double share = (double)got[i] / (12 * RATE / 10 * 8);
+            double share = (double)got[i] / (12.0 * RATE / 10 * 8);
             cr_expect(share >= 0.4 && share <= 0.6, "row %u: %.2f of swarm %u", k, share, i);
             rig_free(r[i]);
         }

@@ -812,8 +812,8 @@ static void storm(uint64_t seed, unsigned ret_seen[4]) {
     struct chaos x = {.w = three(seed), .state = seed};
     struct world_node *rp = &x.w->node[RP];
     x.rng = model_rng(&x.state);
-    for (uint8_t i = 0; i < KEYS; i++)
-        cv_ed25519_from_seed(&x.auth[i], (const uint8_t[CV_KEY]){i});
+    for (unsigned i = 0; i < KEYS; i++)
+        cv_ed25519_from_seed(&x.auth[i], (const uint8_t[CV_KEY]){(uint8_t)i});
     rp->on_event = note;
     rp->loses = loses_some;
     rp->ctx = &x;
