@@ -638,7 +638,8 @@ Test(tun_worker_states, of_nothing) {
     static struct scene s;
     begin(&s);
     cr_assert_eq(sizeof rows / sizeof *rows, TUN_MESSAGE_PARTED + 1);
-    for (uint8_t kind = 1; kind <= TUN_MESSAGE_PARTED; kind++) {
+    for (unsigned k = 1; k <= TUN_MESSAGE_PARTED; k++) {
+        uint8_t kind = (uint8_t)k;
         uint8_t octets[4096] = {1, 2, 3, HERE << 2};
         cr_assert_not_null(rows[kind].name, "%u has no row", kind);
         struct tun_message m = {.to = (uint8_t)rows[kind].to,
