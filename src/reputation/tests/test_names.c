@@ -120,6 +120,38 @@ Test(rep_names, a_thousand_names_do_not_fill_the_store) {
     world_done(&w);
 }
 
+/* A row with somebody invented gives a name standing, but no room: its pushes are forgotten with
+ * its links, and it would begin anew with each. */
+Test(rep_names, one_name_with_an_invented_row_fills_no_more) {
+    enum { LINKS = REP_STRANGERS_KEPT / 4 + 20, EACH = 4 };
+    struct cv_ed25519_secret key, friend;
+    struct rep_record r = {.seq = 0};
+    begin(9);
+    uint64_t before = blocks();
+    name(1, &key);
+    name(2, &friend);
+    struct rep_edge e = {.octets = 1, .recent = 1, .epoch = w.node[0].ledger->epoch};
+    memcpy(e.giver, key.public_key, CV_KEY);
+    memcpy(e.taker, friend.public_key, CV_KEY);
+    cr_assert_eq(rep_graph_set(w.node[0].ledger->graph, &e), CV_ERR_OK);
+    cr_assert(rep_names_standing(w.node[0].ledger, key.public_key));
+    for (unsigned i = 0; i < LINKS; i++) {
+        uint8_t octets[EACH * REP_RECORD];
+        struct rep_message m = {.kind = REP_MESSAGE_RECORDS, .count = EACH, .records = octets};
+        for (unsigned j = 0; j < EACH; j++) {
+            r = claim(&key, world_key(&w, 0), r.seq ? &r : NULL, 5000 + r.seq);
+            rep_record_write(&r, octets + j * REP_RECORD);
+        }
+        cr_assert_eq(link_up(1, &key), CV_ERR_OK);
+        cr_expect_eq(tell(LINK + 1, &m), i < REP_STRANGERS_KEPT / EACH ? CV_ERR_OK : CV_ERR_LIMIT,
+                     "link %u", i);
+        link_down(1);
+    }
+    cr_expect_eq(blocks() - before, REP_STRANGERS_KEPT);
+    carries_and_gets_a_row();
+    world_done(&w);
+}
+
 /* Where room is scarce they take of what is for neighbours without a score, and of none where
  * there is none left. */
 Test(rep_names, what_nobody_counted_asks_for_room) {
