@@ -74,10 +74,11 @@ bool rep_names_may_push(struct rep_ledger *l, struct rep_peer *p, const struct r
     begin_epoch(l, p);
     if (p->pushed == REP_RECORDS_PER_EPOCH)
         return false;
-    p->pushed++;
     /* A row with somebody invented is no standing here: what a neighbour pushed is forgotten
      * with its last link, and it would begin anew with each. */
-    return expected(l, p, r) || ((carried(l, p) || room(l)) && rep_gossip_may_take(l, p));
+    bool may = expected(l, p, r) || ((carried(l, p) || room(l)) && rep_gossip_may_take(l, p));
+    p->pushed += may; /* what is refused keeps nothing away that is expected */
+    return may;
 }
 
 bool rep_names_may_accuse(struct rep_ledger *l, struct rep_peer *p, const uint8_t owner[CV_KEY]) {

@@ -152,6 +152,20 @@ Test(rep_names, one_name_with_an_invented_row_fills_no_more) {
     world_done(&w);
 }
 
+/* What is refused does not use up what is for half-blocks that are expected. */
+Test(rep_names, what_is_refused_keeps_nothing_away) {
+    struct cv_ed25519_secret key;
+    begin(10);
+    name(1, &key);
+    cr_assert_eq(link_up(1, &key), CV_ERR_OK);
+    w.node[0].ledger->gossip.blocks = REP_BLOCKS_KEPT;
+    for (unsigned i = 0; i < 2 * REP_RECORDS_PER_EPOCH; i++)
+        cr_expect_eq(push(1, &key, 1, false), CV_ERR_LIMIT, "%u", i);
+    rep_ledger_carried(w.node[0].ledger, w.now, LINK + 1, 1000, 1000);
+    cr_expect_eq(push(1, &key, 1, false), CV_ERR_OK, "it proposes what was counted");
+    world_done(&w);
+}
+
 /* Where room is scarce they take of what is for neighbours without a score, and of none where
  * there is none left. */
 Test(rep_names, what_nobody_counted_asks_for_room) {
@@ -196,7 +210,8 @@ Test(rep_names, a_few_octets_are_no_standing) {
 
 static struct rep_message proof(unsigned who, uint8_t two[2 * REP_RECORD]) {
     for (unsigned i = 0; i < 2; i++) {
-        struct rep_record r = claim(&w.node[who].cfg.identity_secret, world_key(&w, 3), NULL, i);
+        struct rep_record r =
+            claim(&w.node[who].cfg.identity_secret, world_key(&w, who == 3 ? 2 : 3), NULL, i);
         r.seq = 1000;
         memset(r.prev, 5, sizeof r.prev);
         rep_record_sign(&r, &w.node[who].cfg.identity_secret, w.node[0].cfg.network_id);
