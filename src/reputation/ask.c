@@ -205,7 +205,11 @@ static enum cv_err may_succeed(struct rep_ledger *l, struct rep_peer *p,
     if (!err && memcmp(known.hash, r->hash, REP_HASH) == 0)
         return CV_ERR_EXIST;
     if (!rep_succession_near(l, r))
-        return CV_ERR_EXIST; /* nothing hangs on it: as if we had it */
+        return CV_ERR_EXIST;                        /* nothing hangs on it: as if we had it */
+    if (!rep_record_verify(r, l->cfg.network_id)) { /* it takes of what all have together */
+        l->stats.blocks_refused++;
+        return CV_ERR_AUTH;
+    }
     return rep_names_room(l, p, r->owner) && rep_gossip_may_take(l, p) ? CV_ERR_OK : CV_ERR_LIMIT;
 }
 

@@ -309,6 +309,38 @@ Test(rep_names, successions_of_names_are_few) {
     world_done(&w);
 }
 
+/* What nobody signed uses up nothing of what all names have together. */
+Test(rep_names, octets_without_a_signature_use_up_nothing) {
+    struct cv_ed25519_secret key, next;
+    struct rep_record r;
+    uint8_t two[2 * REP_RECORD];
+    begin(11);
+    struct rep_ledger *l = w.node[0].ledger;
+    name(1, &key);
+    name(2, &next);
+    cr_assert_eq(link_up(1, &key), CV_ERR_OK);
+    uint32_t kept = l->names.epoch == l->epoch ? l->names.kept : 0;
+    rep_record_succeed(&key, &next, w.node[0].cfg.network_id, l->epoch, &r);
+    rep_record_write(&r, two);
+    two[REP_RECORD - 1] ^= 1;
+    struct rep_message m = {.kind = REP_MESSAGE_RECORDS, .count = 1, .records = two};
+    struct rep_peer *p = cv_map_get(l->peers, key.public_key);
+    cr_expect_eq(tell(LINK + 1, &m), CV_ERR_AUTH);
+    cr_expect_eq(l->names.kept, kept);
+    cr_expect_eq(p->wants.taken, 0);
+    m = proof(3, two);
+    two[2 * REP_RECORD - 1] ^= 1;
+    cr_expect_eq(tell(LINK + 1, &m), CV_ERR_AUTH);
+    cr_expect_eq(p->accused + l->names.accused, 0);
+    m = proof(3, two);
+    cr_expect_eq(tell(LINK + 1, &m), CV_ERR_OK);
+    cr_expect_eq(p->accused + l->names.accused, 2);
+    m = proof(2, two);
+    cr_expect_eq(tell(LINK + 1, &m), CV_ERR_OK);
+    cr_expect_eq(p->accused + l->names.accused, 2, "it had standing when it was proven");
+    world_done(&w);
+}
+
 /* Each that is read may cost a signature check and some looks into the store. */
 Test(rep_names, a_flood_on_a_link_is_not_read) {
     struct rep_stats st;
