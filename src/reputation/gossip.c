@@ -598,6 +598,8 @@ enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct r
     struct rep_fork f, known_one;
     if (l->failed)
         return CV_ERR_DENIED;
+    if (now.wall <= 0)
+        return CV_ERR_STALE; /* a ban counts days from now; it is told again */
     memcpy(f.a, m->records, REP_RECORD);
     memcpy(f.b, m->records + REP_RECORD, REP_RECORD);
     enum cv_err err = rep_record_read(f.a, &a);

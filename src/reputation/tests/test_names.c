@@ -341,6 +341,24 @@ Test(rep_names, octets_without_a_signature_use_up_nothing) {
     world_done(&w);
 }
 
+/* Thirty days from no date are none: a proof waits for a clock. */
+Test(rep_names, nobody_is_banned_without_a_clock) {
+    uint8_t two[2 * REP_RECORD];
+    int64_t until;
+    begin(12);
+    const struct rep_store *s = w.node[0].store;
+    struct rep_message m = proof(3, two);
+    struct cv_now now = w.now;
+    w.now.wall = 0;
+    cr_expect_eq(tell(world_link(1), &m), CV_ERR_STALE);
+    cr_expect_eq(s->ban_get(s->ctx, world_key(&w, 3), &until), CV_ERR_NOENT);
+    w.now = now;
+    cr_expect_eq(tell(world_link(1), &m), CV_ERR_OK);
+    cr_assert_eq(s->ban_get(s->ctx, world_key(&w, 3), &until), CV_ERR_OK);
+    cr_expect_eq(until, w.now.wall + REP_BAN_DAYS * INT64_C(86400));
+    world_done(&w);
+}
+
 /* Each that is read may cost a signature check and some looks into the store. */
 Test(rep_names, a_flood_on_a_link_is_not_read) {
     struct rep_stats st;
