@@ -359,6 +359,37 @@ Test(rep_names, nobody_is_banned_without_a_clock) {
     world_done(&w);
 }
 
+/* What a proven forger signed is not taken, and hides nothing of who tells it beside his own. */
+Test(rep_names, a_forger_hides_nothing_of_others) {
+    struct cv_ed25519_secret key;
+    struct rep_record own[2], half = {.version = REP_RECORD_VERSION, .type = REP_AGREEMENT};
+    uint8_t octets[3 * REP_RECORD], two[2 * REP_RECORD];
+    begin(13);
+    struct rep_message m = proof(3, two);
+    cr_assert_eq(tell(world_link(1), &m), CV_ERR_OK);
+    name(1, &key);
+    cr_assert_eq(link_up(1, &key), CV_ERR_OK);
+    own[0] = claim(&key, world_key(&w, 3), NULL, 5000);
+    own[1] = claim(&key, world_key(&w, 1), &own[0], 5000);
+    half.seq = half.peer_seq = 1;
+    memcpy(half.peer, key.public_key, CV_KEY);
+    memcpy(half.peer_hash, own[0].hash, REP_HASH);
+    half.given = half.taken = 5000;
+    half.epoch = own[0].epoch;
+    rep_record_sign(&half, &w.node[3].cfg.identity_secret, w.node[0].cfg.network_id);
+    rep_record_write(&own[0], octets);
+    rep_record_write(&half, octets + REP_RECORD);
+    rep_record_write(&own[1], octets + 2 * REP_RECORD);
+    struct rep_peer *p = cv_map_get(w.node[0].ledger->peers, key.public_key);
+    p->asked = true;
+    memcpy(p->asked_owner, key.public_key, CV_KEY);
+    m = (struct rep_message){.kind = REP_MESSAGE_RECORDS, .count = 3, .records = octets};
+    uint64_t before = blocks();
+    cr_expect_eq(tell(LINK + 1, &m), CV_ERR_OK);
+    cr_expect_eq(blocks() - before, 2);
+    world_done(&w);
+}
+
 /* Each that is read may cost a signature check and some looks into the store. */
 Test(rep_names, a_flood_on_a_link_is_not_read) {
     struct rep_stats st;
