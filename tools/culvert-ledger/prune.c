@@ -28,28 +28,34 @@ __attribute__((noreturn)) static void fail(const char *path, enum cv_err err, co
     ledger_die(LEDGER_NO_FILE, "%s: cannot be written: %s", path, why);
 }
 
+__attribute__((noreturn)) static void errno_die(const char *path, const char *done) {
+    char why[128];
+    ledger_die(LEDGER_NO_FILE, "%s: cannot be %s: %s", path, done,
+               strerror_r(errno, why, sizeof why));
+}
+
 /* A node holds the lock of its state folder (io/state.h) as long as it runs, not only while it
  * writes; a long pass beside it would end its ledger. Held until this process ends, so that no
  * node begins meanwhile. A folder without `lock` is none of a node. */
 static void hold_state(const char *path) {
     char folder[PATH_MAX], lock[PATH_MAX + 8], pid[24] = "";
     if (!realpath(path, folder))
-        ledger_die(LEDGER_NO_FILE, "%s: %s", path, strerror(errno));
+        errno_die(path, "found");
     strrchr(folder, '/')[0] = '\0';
     snprintf(lock, sizeof lock, "%s/lock", folder);
     int fd = open(lock, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
         return;
     if (fd < 0)
-        ledger_die(LEDGER_NO_FILE, "%s: cannot be opened: %s", lock, strerror(errno));
+        errno_die(lock, "opened");
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
         int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
         if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n)
-            ledger_die(LEDGER_NO_FILE, "%s: cannot be written: %s", lock, strerror(errno));
+            errno_die(lock, "written");
         return;
     }
     if (errno != EWOULDBLOCK)
-        ledger_die(LEDGER_NO_FILE, "%s: cannot be locked: %s", lock, strerror(errno));
+        errno_die(lock, "locked");
     if (pread(fd, pid, sizeof pid - 1, 0) < 0)
         pid[0] = '\0';
     ledger_die(LEDGER_NO_FILE,
