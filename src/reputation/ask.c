@@ -205,7 +205,11 @@ static enum cv_err may_succeed(struct rep_ledger *l, struct rep_peer *p,
     if (!err && memcmp(known.hash, r->hash, REP_HASH) == 0)
         return CV_ERR_EXIST;
     if (!rep_succession_near(l, r))
-        return CV_ERR_EXIST; /* nothing hangs on it: as if we had it */
+        return CV_ERR_EXIST;                        /* nothing hangs on it: as if we had it */
+    if (!rep_record_verify(r, l->cfg.network_id)) { /* it takes of what all have together */
+        l->stats.blocks_refused++;
+        return CV_ERR_AUTH;
+    }
     return rep_names_room(l, p, r->owner) && rep_gossip_may_take(l, p) ? CV_ERR_OK : CV_ERR_LIMIT;
 }
 
@@ -280,6 +284,12 @@ static void go_on(struct rep_ledger *l, struct cv_now now, struct rep_peer *p, u
         rest(l, now, p);
 }
 
+/* What proven forgers signed is not taken; they hide nothing of who tells it beside his own. */
+static bool passed_over(const struct rep_ledger *l, const struct rep_peer *p,
+                        const struct rep_record *r, enum cv_err err) {
+    return err == CV_ERR_DENIED && !l->failed && memcmp(r->owner, p->key, CV_KEY) != 0;
+}
+
 enum cv_err rep_ask_records(struct rep_ledger *l, struct cv_now now, struct rep_peer *p,
                             const struct rep_message *m) {
     struct batch b;
@@ -294,7 +304,7 @@ enum cv_err rep_ask_records(struct rep_ledger *l, struct cv_now now, struct rep_
         bool gone;
         err = take(l, now, p, &b.r[i], &b.vouched, &gone);
         news += err == CV_ERR_OK || gone;
-        if (err == CV_ERR_EXIST)
+        if (err == CV_ERR_EXIST || passed_over(l, p, &b.r[i], err))
             err = CV_ERR_OK;
         if (gone && !err && memcmp(b.r[i].owner, p->key, CV_KEY) == 0 && b.r[i].seq == p->ask_from)
             p->ask_from++;

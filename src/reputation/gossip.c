@@ -598,6 +598,8 @@ enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct r
     struct rep_fork f, known_one;
     if (l->failed)
         return CV_ERR_DENIED;
+    if (now.wall <= 0)
+        return CV_ERR_STALE; /* a ban counts days from now; it is told again */
     memcpy(f.a, m->records, REP_RECORD);
     memcpy(f.b, m->records + REP_RECORD, REP_RECORD);
     enum cv_err err = rep_record_read(f.a, &a);
@@ -612,7 +614,6 @@ enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct r
      * of whom nothing is known here, so that nothing hangs on it, a few are enough. */
     if (!cv_tokenbucket_take(&p->answers, now.mono, 1) || !rep_names_may_accuse(l, p, a.owner))
         return CV_ERR_LIMIT;
-    rep_names_accused(l, p, a.owner);
     if (!rep_ledger_begin(l, now))
         return CV_ERR_DENIED;
     err = rep_chain_add_fork(l->store, l->cfg.network_id, &f, now.wall);
@@ -620,6 +621,7 @@ enum cv_err rep_gossip_on_fork(struct rep_ledger *l, struct cv_now now, struct r
         rep_ledger_fail(l, err);
     if (err)
         return err;
+    rep_names_accused(l, p, a.owner);
     rep_ledger_banned(l, now, a.owner);
     if (m->ttl > 0)
         rep_gossip_fork(l, &f, (uint8_t)(m->ttl - 1), p);

@@ -350,7 +350,7 @@ bool rep_names_room(struct rep_ledger *l, struct rep_peer *p, const uint8_t owne
 bool rep_names_may_push(struct rep_ledger *l, struct rep_peer *p, const struct rep_record *r);
 /* May `p` bring a proof against `owner`? One against somebody with standing always. */
 bool rep_names_may_accuse(struct rep_ledger *l, struct rep_peer *p, const uint8_t owner[CV_KEY]);
-/* It does; call before the proof is kept. */
+/* It did; call when the proof is kept, before its owner is banned. */
 void rep_names_accused(struct rep_ledger *l, struct rep_peer *p, const uint8_t owner[CV_KEY]);
 
 /* ---- succession.c ---- */

@@ -38,8 +38,8 @@ enum {
     REP_MESSAGES_S = 20,              /* LEDGER messages on one link in a second, .. */
     REP_MESSAGES_BURST = 200,         /* .. and at once; more are not read */
     REP_RECORDS_PER_EPOCH = 16,       /* new half-blocks a neighbour may push in one epoch */
-    REP_STRANGERS_KEPT = 1024,        /* half-blocks about us and successions of all names that
-                                         nothing is counted for, in an epoch: names are free */
+    REP_STRANGERS_KEPT = 1024,        /* half-blocks about us, unasked, and successions of all names
+                                         that nothing is counted for, an epoch: names are free */
     REP_ASK_TRIES = 5,                /* unanswered asks before it is left for later */
     REP_SENDS_QUEUED = 4096,          /* messages waiting to be polled; more wait for a repeat */
 
@@ -49,7 +49,8 @@ enum {
     REP_GOSSIP_OWNERS = 4096,     /* chains near us that gossip keeps up with */
     REP_GOSSIP_PER_EPOCH = 65536, /* new half-blocks of others that a neighbour may bring, .. */
     REP_LOOKS_PER_EPOCH = 4096,   /* .. and old ones that are not stored if they are superfluous */
-    REP_BLOCKS_KEPT = 1 << 22,    /* half-blocks in the store (1.1 GB); then only those about us */
+    REP_BLOCKS_KEPT = 1 << 22,    /* half-blocks in the store (1.1 GB); then only proposals of what
+                                     we counted, and answers to ours */
     REP_BLOCKS_SCARCE = 1 << 21,  /* from so many on others' are rationed: in an epoch .. */
     REP_RATION = 16384,           /* .. so many by neighbours with a score, as many by the rest, */
     REP_RATION_PART = 8,          /* and of these no more than this part by one */

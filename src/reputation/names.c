@@ -32,17 +32,21 @@ static void begin_epoch(struct rep_ledger *l, struct rep_peer *p) {
     }
 }
 
+/* Did it carry with us what makes a row? That nobody can invent. */
+static bool carried(const struct rep_ledger *l, const struct rep_peer *p) {
+    const struct rep_open_row *row;
+    if (p->released_given || p->released_taken)
+        return true;
+    TAILQ_FOREACH(row, &p->rows, of_peer) {
+        if (rep_counter_weighs(l, row))
+            return true;
+    }
+    return false;
+}
+
 bool rep_names_standing(const struct rep_ledger *l, const uint8_t key[CV_KEY]) {
     const struct rep_peer *p = cv_map_get(l->peers, key);
-    const struct rep_open_row *row;
-    if (p && (p->released_given || p->released_taken))
-        return true;
-    if (p)
-        TAILQ_FOREACH(row, &p->rows, of_peer) {
-            if (rep_counter_weighs(l, row))
-                return true;
-        }
-    return rep_graph_has_rows(l->graph, key);
+    return (p && carried(l, p)) || rep_graph_has_rows(l->graph, key);
 }
 
 /* Does it propose what we counted, or answer what we proposed? */
@@ -57,22 +61,24 @@ static bool expected(const struct rep_ledger *l, struct rep_peer *p, const struc
     return false;
 }
 
+static bool room(struct rep_ledger *l) {
+    return l->names.kept < REP_STRANGERS_KEPT && ++l->names.kept;
+}
+
 bool rep_names_room(struct rep_ledger *l, struct rep_peer *p, const uint8_t owner[CV_KEY]) {
     begin_epoch(l, p);
-    if (rep_names_standing(l, owner))
-        return true;
-    if (l->names.kept == REP_STRANGERS_KEPT)
-        return false;
-    l->names.kept++;
-    return true;
+    return rep_names_standing(l, owner) || room(l);
 }
 
 bool rep_names_may_push(struct rep_ledger *l, struct rep_peer *p, const struct rep_record *r) {
     begin_epoch(l, p);
     if (p->pushed == REP_RECORDS_PER_EPOCH)
         return false;
-    p->pushed++;
-    return expected(l, p, r) || (rep_names_room(l, p, p->key) && rep_gossip_may_take(l, p));
+    /* A row with somebody invented is no standing here: what a neighbour pushed is forgotten
+     * with its last link, and it would begin anew with each. */
+    bool may = expected(l, p, r) || ((carried(l, p) || room(l)) && rep_gossip_may_take(l, p));
+    p->pushed += may; /* what is refused keeps nothing away that is expected */
+    return may;
 }
 
 bool rep_names_may_accuse(struct rep_ledger *l, struct rep_peer *p, const uint8_t owner[CV_KEY]) {

@@ -269,6 +269,22 @@ def check_prune(db, folder, me):
     expect((status, err) == (3, f'culvert-ledger: {path}: in use; stop the node first\n'), f'prune: {err}')
     writer.execute('ROLLBACK')
     writer.close()
+    # A node that runs but writes nothing at the moment holds its state folder.
+    state = os.path.join(folder, 'state')
+    os.mkdir(state, 0o700)
+    path = os.path.join(state, 'ledger.db')
+    shutil.copy(db, path)
+    before = open(path, 'rb').read()
+    with open(os.path.join(state, 'lock'), 'w') as lock:
+        lock.write('4711\n')
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        expect(run('--db', path, 'prune', '--before', str(last)) ==
+               (3, '', f'culvert-ledger: {path}: in use by a running node (process 4711); stop it first, '
+                'or let it be: it prunes by itself\n'), 'prune: beside a node')
+        expect(open(path, 'rb').read() == before and sorted(os.listdir(state)) == ['ledger.db', 'lock'],
+               'prune: nothing is touched beside a node')
+    expect(value(path, 'prune', '--before', str(last)) == {'removed': 18, 'left': 42}, 'prune: after the node')
 
 
 def page_data(page):

@@ -120,6 +120,52 @@ Test(rep_names, a_thousand_names_do_not_fill_the_store) {
     world_done(&w);
 }
 
+/* A row with somebody invented gives a name standing, but no room: its pushes are forgotten with
+ * its links, and it would begin anew with each. */
+Test(rep_names, one_name_with_an_invented_row_fills_no_more) {
+    enum { LINKS = REP_STRANGERS_KEPT / 4 + 20, EACH = 4 };
+    struct cv_ed25519_secret key, friend;
+    struct rep_record r = {.seq = 0};
+    begin(9);
+    uint64_t before = blocks();
+    name(1, &key);
+    name(2, &friend);
+    struct rep_edge e = {.octets = 1, .recent = 1, .epoch = w.node[0].ledger->epoch};
+    memcpy(e.giver, key.public_key, CV_KEY);
+    memcpy(e.taker, friend.public_key, CV_KEY);
+    cr_assert_eq(rep_graph_set(w.node[0].ledger->graph, &e), CV_ERR_OK);
+    cr_assert(rep_names_standing(w.node[0].ledger, key.public_key));
+    for (unsigned i = 0; i < LINKS; i++) {
+        uint8_t octets[EACH * REP_RECORD];
+        struct rep_message m = {.kind = REP_MESSAGE_RECORDS, .count = EACH, .records = octets};
+        for (unsigned j = 0; j < EACH; j++) {
+            r = claim(&key, world_key(&w, 0), r.seq ? &r : NULL, 5000 + r.seq);
+            rep_record_write(&r, octets + j * REP_RECORD);
+        }
+        cr_assert_eq(link_up(1, &key), CV_ERR_OK);
+        cr_expect_eq(tell(LINK + 1, &m), i < REP_STRANGERS_KEPT / EACH ? CV_ERR_OK : CV_ERR_LIMIT,
+                     "link %u", i);
+        link_down(1);
+    }
+    cr_expect_eq(blocks() - before, REP_STRANGERS_KEPT);
+    carries_and_gets_a_row();
+    world_done(&w);
+}
+
+/* What is refused does not use up what is for half-blocks that are expected. */
+Test(rep_names, what_is_refused_keeps_nothing_away) {
+    struct cv_ed25519_secret key;
+    begin(10);
+    name(1, &key);
+    cr_assert_eq(link_up(1, &key), CV_ERR_OK);
+    w.node[0].ledger->gossip.blocks = REP_BLOCKS_KEPT;
+    for (unsigned i = 0; i < 2 * REP_RECORDS_PER_EPOCH; i++)
+        cr_expect_eq(push(1, &key, 1, false), CV_ERR_LIMIT, "%u", i);
+    rep_ledger_carried(w.node[0].ledger, w.now, LINK + 1, 1000, 1000);
+    cr_expect_eq(push(1, &key, 1, false), CV_ERR_OK, "it proposes what was counted");
+    world_done(&w);
+}
+
 /* Where room is scarce they take of what is for neighbours without a score, and of none where
  * there is none left. */
 Test(rep_names, what_nobody_counted_asks_for_room) {
@@ -164,7 +210,8 @@ Test(rep_names, a_few_octets_are_no_standing) {
 
 static struct rep_message proof(unsigned who, uint8_t two[2 * REP_RECORD]) {
     for (unsigned i = 0; i < 2; i++) {
-        struct rep_record r = claim(&w.node[who].cfg.identity_secret, world_key(&w, 3), NULL, i);
+        struct rep_record r =
+            claim(&w.node[who].cfg.identity_secret, world_key(&w, who == 3 ? 2 : 3), NULL, i);
         r.seq = 1000;
         memset(r.prev, 5, sizeof r.prev);
         rep_record_sign(&r, &w.node[who].cfg.identity_secret, w.node[0].cfg.network_id);
@@ -259,6 +306,87 @@ Test(rep_names, successions_of_names_are_few) {
         struct rep_message m = {.kind = REP_MESSAGE_RECORDS, .count = 1, .records = octets};
         cr_expect_eq(tell(LINK + i, &m), i ? CV_ERR_LIMIT : CV_ERR_OK, "%u", i);
     }
+    world_done(&w);
+}
+
+/* What nobody signed uses up nothing of what all names have together. */
+Test(rep_names, octets_without_a_signature_use_up_nothing) {
+    struct cv_ed25519_secret key, next;
+    struct rep_record r;
+    uint8_t two[2 * REP_RECORD];
+    begin(11);
+    struct rep_ledger *l = w.node[0].ledger;
+    name(1, &key);
+    name(2, &next);
+    cr_assert_eq(link_up(1, &key), CV_ERR_OK);
+    uint32_t kept = l->names.epoch == l->epoch ? l->names.kept : 0;
+    rep_record_succeed(&key, &next, w.node[0].cfg.network_id, l->epoch, &r);
+    rep_record_write(&r, two);
+    two[REP_RECORD - 1] ^= 1;
+    struct rep_message m = {.kind = REP_MESSAGE_RECORDS, .count = 1, .records = two};
+    struct rep_peer *p = cv_map_get(l->peers, key.public_key);
+    cr_expect_eq(tell(LINK + 1, &m), CV_ERR_AUTH);
+    cr_expect_eq(l->names.kept, kept);
+    cr_expect_eq(p->wants.taken, 0);
+    m = proof(3, two);
+    two[2 * REP_RECORD - 1] ^= 1;
+    cr_expect_eq(tell(LINK + 1, &m), CV_ERR_AUTH);
+    cr_expect_eq(p->accused + l->names.accused, 0);
+    m = proof(3, two);
+    cr_expect_eq(tell(LINK + 1, &m), CV_ERR_OK);
+    cr_expect_eq(p->accused + l->names.accused, 2);
+    m = proof(2, two);
+    cr_expect_eq(tell(LINK + 1, &m), CV_ERR_OK);
+    cr_expect_eq(p->accused + l->names.accused, 2, "it had standing when it was proven");
+    world_done(&w);
+}
+
+/* Thirty days from no date are none: a proof waits for a clock. */
+Test(rep_names, nobody_is_banned_without_a_clock) {
+    uint8_t two[2 * REP_RECORD];
+    int64_t until;
+    begin(12);
+    const struct rep_store *s = w.node[0].store;
+    struct rep_message m = proof(3, two);
+    struct cv_now now = w.now;
+    w.now.wall = 0;
+    cr_expect_eq(tell(world_link(1), &m), CV_ERR_STALE);
+    cr_expect_eq(s->ban_get(s->ctx, world_key(&w, 3), &until), CV_ERR_NOENT);
+    w.now = now;
+    cr_expect_eq(tell(world_link(1), &m), CV_ERR_OK);
+    cr_assert_eq(s->ban_get(s->ctx, world_key(&w, 3), &until), CV_ERR_OK);
+    cr_expect_eq(until, w.now.wall + REP_BAN_DAYS * INT64_C(86400));
+    world_done(&w);
+}
+
+/* What a proven forger signed is not taken, and hides nothing of who tells it beside his own. */
+Test(rep_names, a_forger_hides_nothing_of_others) {
+    struct cv_ed25519_secret key;
+    struct rep_record own[2], half = {.version = REP_RECORD_VERSION, .type = REP_AGREEMENT};
+    uint8_t octets[3 * REP_RECORD], two[2 * REP_RECORD];
+    begin(13);
+    struct rep_message m = proof(3, two);
+    cr_assert_eq(tell(world_link(1), &m), CV_ERR_OK);
+    name(1, &key);
+    cr_assert_eq(link_up(1, &key), CV_ERR_OK);
+    own[0] = claim(&key, world_key(&w, 3), NULL, 5000);
+    own[1] = claim(&key, world_key(&w, 1), &own[0], 5000);
+    half.seq = half.peer_seq = 1;
+    memcpy(half.peer, key.public_key, CV_KEY);
+    memcpy(half.peer_hash, own[0].hash, REP_HASH);
+    half.given = half.taken = 5000;
+    half.epoch = own[0].epoch;
+    rep_record_sign(&half, &w.node[3].cfg.identity_secret, w.node[0].cfg.network_id);
+    rep_record_write(&own[0], octets);
+    rep_record_write(&half, octets + REP_RECORD);
+    rep_record_write(&own[1], octets + 2 * REP_RECORD);
+    struct rep_peer *p = cv_map_get(w.node[0].ledger->peers, key.public_key);
+    p->asked = true;
+    memcpy(p->asked_owner, key.public_key, CV_KEY);
+    m = (struct rep_message){.kind = REP_MESSAGE_RECORDS, .count = 3, .records = octets};
+    uint64_t before = blocks();
+    cr_expect_eq(tell(LINK + 1, &m), CV_ERR_OK);
+    cr_expect_eq(blocks() - before, 2);
     world_done(&w);
 }
 
