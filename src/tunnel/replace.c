@@ -1,8 +1,9 @@
 /*
  * A viewer's way that lags behind its siblings (lag.h) is replaced. Another is met first, by
- * the rules of every meeting (meet.c). When all ways together bring more with it, the old one
- * ends; when they do not, the line of one of the two ends is full, or the seeder gives no
- * more: then no relay is at fault, the new one ends, and this is not tried again for long.
+ * the rules of every meeting (meet.c). When the ways that would stay bring more without the
+ * old one than all did before, it ends; when they do not, the line of one of the two ends is
+ * full, the seeder gives no more, or the other way is a lucky one: then no relay is at fault,
+ * the new one ends, and this is not tried again for long.
  *
  * Only ways to one seeder are compared: what two of them give says nothing of relays. Nobody
  * is blamed or avoided for it, and it happens ever more rarely, since whoever slows
@@ -135,7 +136,8 @@ static void begin(struct tun_hidden *h, struct tun_meet *m) {
     tun_hidden_by(h, r->begun_at);
 }
 
-/* Is it worth having another? By a quarter more, or nobody asks for what it could bring. */
+/* Is the other worth more than this one? What stays must bring a quarter more than all did
+ * before, or nobody asks for what it could bring. */
 static void decide(struct tun_hidden *h, struct tun_meet *old) {
     struct tun_replace *r = &h->viewer->replace;
     struct tun_meet *new = newest(h);
@@ -150,8 +152,10 @@ static void decide(struct tun_hidden *h, struct tun_meet *old) {
         r->after = 0;
         r->looks = 0;
     }
-    if (old->lag.counts && new->lag.counts && ++r->looks > 1)
-        r->after = together(h) > r->after ? together(h) : r->after;
+    if (old->lag.counts && new->lag.counts && ++r->looks > 1) {
+        uint64_t stays = together(h) - old->lag.brought;
+        r->after = stays > r->after ? stays : r->after;
+    }
     if (r->after * 4 >= r->before * 5 ||
         cv_usec_since(tun_hidden_now(h), r->there_at) >= LOOKS_TIME) {
         let_go(h, old, /* lags= */ true);

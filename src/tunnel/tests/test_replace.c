@@ -21,6 +21,8 @@ struct film {
     uint64_t octets[TUN_MEETINGS_MAX]; /* by meeting; of the circuit */
     cv_handle circuit[TUN_MEETINGS_MAX];
     unsigned least, most; /* ways up */
+    cv_handle fast;       /* this way brings `fast_ki` whatever its age */
+    unsigned fast_ki;
 };
 
 static struct tun_hidden *hidden(const struct film *f) {
@@ -83,7 +85,8 @@ static void look(struct film *f, const unsigned ki[3], bool asked) {
         if (f->circuit[i] != m->rp.circuit)
             f->octets[i] = 0;
         f->circuit[i] = m->rp.circuit;
-        f->octets[i] += (uint64_t)ki[age(v, m) < 2 ? age(v, m) : 2] * KI;
+        unsigned of_age = ki[age(v, m) < 2 ? age(v, m) : 2];
+        f->octets[i] += (uint64_t)(m->rp.circuit == f->fast ? f->fast_ki : of_age) * KI;
         ways[count++] = (struct tun_brought){.peer = cv_endpoint_circuit(m->rp.circuit, 0),
                                              .octets = f->octets[i],
                                              .asked_since = asked ? 0 : CV_USEC_NEVER};
@@ -140,6 +143,33 @@ Test(tun_replace, where_all_ways_together_bring_no_more_the_new_one_ends) {
     cr_expect_eq(f.least, 2);
     cr_expect_eq(f.most, 3, "it was tried");
     cr_expect_eq(hidden(&f)->viewer->replace.wait, TUN_REPLACE_LAST, "once");
+    village_free(f.v);
+}
+
+/* A third way always brings something: that is no reason to keep it for a better one. */
+Test(tun_replace, a_new_way_that_is_slower_still_ends_no_way) {
+    static const unsigned ki[3] = {240, 500, 190};
+    struct film f = film(1, 1, 0);
+    cv_handle slow = oldest(&f);
+    for (unsigned i = 0; i < 16; i++)
+        look(&f, ki, true);
+    cr_expect(is_up(&f, slow));
+    cr_expect_eq(info(&f).replaced, 0);
+    cr_expect_eq(f.most, 3, "it was tried");
+    village_free(f.v);
+}
+
+/* One way over a fast relay makes every other lag: none of them is at fault, whoever is drawn. */
+Test(tun_replace, beside_a_fast_relay_ordinary_ones_are_not_drawn_again_and_again) {
+    static const unsigned ki[3] = {400, 400, 400};
+    struct film f = film(1, 1, 0);
+    f.fast = oldest(&f);
+    f.fast_ki = 1000;
+    for (unsigned i = 0; i < 12 * 3; i++) /* three minutes */
+        look(&f, ki, true);
+    cr_expect(is_up(&f, f.fast));
+    cr_expect_eq(info(&f).replaced, 0, "%u", info(&f).replaced);
+    cr_expect_eq(f.most, 3, "it was tried");
     village_free(f.v);
 }
 
