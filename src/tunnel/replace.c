@@ -114,18 +114,19 @@ static void let_go(struct tun_hidden *h, struct tun_meet *m, bool lags) {
 }
 
 /* One too many, from a time when it was silent and thought to be cut off: nothing is met for
- * it. Else another is. */
+ * it. Else another is. Either was drawn: the next waits longer. */
 static void begin(struct tun_hidden *h, struct tun_meet *m) {
     struct tun_replace *r = &h->viewer->replace;
-    if (steady(h) > tun_meet_wanted(h)) {
-        let_go(h, m, /* lags= */ true);
-        return;
-    }
-    if (!has_room(h))
+    bool many = steady(h) > tun_meet_wanted(h);
+    if (!many && !has_room(h))
         return;
     r->wait = r->wait ? cv_usec_min(r->wait * 4, TUN_REPLACE_LAST) : TUN_REPLACE_FIRST;
     r->begun_at = tun_hidden_now(h);
     r->at = cv_usec_add(r->begun_at, r->wait);
+    if (many) {
+        let_go(h, m, /* lags= */ true);
+        return;
+    }
     r->needs = steady(h);
     r->before = together(h);
     r->after = r->there_at = 0;

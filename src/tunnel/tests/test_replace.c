@@ -217,3 +217,27 @@ Test(tun_replace, who_slows_one_way_after_the_other_does_it_ever_more_rarely) {
     cr_expect_eq(f.least, 2);
     village_free(f.v);
 }
+
+/* Nor is it other for who slows one way and keeps the other silent for a moment: then a third
+ * is there already when one lags. */
+Test(tun_replace, who_slows_one_way_and_silences_the_other_does_no_better) {
+    static const unsigned ki[3] = {50, 500, 500};
+    struct film f = film(1, 1, 0);
+    struct tun_viewer *v = hidden(&f)->viewer;
+    for (unsigned i = 0; i < 12 * 5; i++) { /* five minutes */
+        cv_usec now = world_now(f.v->w, f.viewer).mono;
+        for (unsigned k = 0; k < TUN_MEETINGS_MAX && village_up(f.v, f.viewer, f.view) == 2; k++)
+            if (v->meet[k].state == TUN_MEET_UP) {
+                v->meet[k].quiet_at = now - CV_MSEC(600);
+                v->meet[k].look_at = now + CV_MSEC(400);
+                tun_hidden_by(hidden(&f), now);
+                sim_touch(f.v->w->sim, f.viewer);
+                break;
+            }
+        look(&f, ki, true);
+    }
+    cr_expect_eq(f.most, 3);
+    cr_expect_geq(info(&f).replaced, 1);
+    cr_expect_leq(info(&f).replaced, 3, "%u: 20, 80, 320 s", info(&f).replaced);
+    village_free(f.v);
+}
