@@ -31,6 +31,16 @@ static unsigned steady(const struct tun_hidden *h) {
     return n;
 }
 
+/* Of these to the seeder of this one. */
+static unsigned to_seeder(const struct tun_hidden *h, const struct tun_meet *m) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        const struct tun_meet *o = &h->viewer->meet[i];
+        n += tun_meet_steady(h, o) && same_seeder(o, m);
+    }
+    return n;
+}
+
 static void look(struct tun_hidden *h, const struct tun_brought *ways, unsigned count) {
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         struct tun_meet *m = &h->viewer->meet[i];
@@ -64,6 +74,19 @@ static uint64_t together(const struct tun_hidden *h) {
     return octets;
 }
 
+/* And by those of them that stay without this one. Not by a way to another seeder that was not
+ * there before: it takes nobody's place. */
+static uint64_t without(const struct tun_hidden *h, const struct tun_meet *old) {
+    uint64_t octets = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        const struct tun_meet *m = &h->viewer->meet[i];
+        bool beside = m->begun_at >= h->viewer->replace.begun_at && !same_seeder(m, old);
+        if (m->lag.counts && m != old && !beside)
+            octets += m->lag.brought;
+    }
+    return octets;
+}
+
 /* Of those that lag the one that brings least; NULL: none does. */
 static struct tun_meet *slowest(struct tun_hidden *h) {
     struct tun_meet *worst = NULL;
@@ -90,13 +113,13 @@ static struct tun_meet *lagging(struct tun_hidden *h) {
     return NULL;
 }
 
-/* The newest way, met since one lags. */
-static struct tun_meet *newest(struct tun_hidden *h) {
+/* The newest way to the same seeder, met since this one lags. */
+static struct tun_meet *newest(struct tun_hidden *h, const struct tun_meet *old) {
     struct tun_meet *n = NULL;
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         struct tun_meet *m = &h->viewer->meet[i];
         if (tun_meet_steady(h, m) && m->begun_at >= h->viewer->replace.begun_at &&
-            (!n || m->begun_at > n->begun_at))
+            same_seeder(m, old) && (!n || m->begun_at > n->begun_at))
             n = m;
     }
     return n;
@@ -114,11 +137,12 @@ static void let_go(struct tun_hidden *h, struct tun_meet *m, bool lags) {
 }
 
 /* One too many, from a time when it was silent and thought to be cut off: nothing is met for
- * it. Else another is. Either was drawn: the next waits longer. */
+ * it. Else another is. With no more than two to its seeder, what is too many leads to others,
+ * and nothing is done. Either was drawn: the next waits longer. */
 static void begin(struct tun_hidden *h, struct tun_meet *m) {
     struct tun_replace *r = &h->viewer->replace;
     bool many = steady(h) > tun_meet_wanted(h);
-    if (!many && !has_room(h))
+    if (many ? to_seeder(h, m) <= 2 : !has_room(h))
         return;
     r->wait = r->wait ? cv_usec_min(r->wait * 4, TUN_REPLACE_LAST) : TUN_REPLACE_FIRST;
     r->begun_at = tun_hidden_now(h);
@@ -141,7 +165,7 @@ static void begin(struct tun_hidden *h, struct tun_meet *m) {
  * before, or nobody asks for what it could bring. */
 static void decide(struct tun_hidden *h, struct tun_meet *old) {
     struct tun_replace *r = &h->viewer->replace;
-    struct tun_meet *new = newest(h);
+    struct tun_meet *new = newest(h, old);
     if (!new || steady(h) < r->needs) {
         if (cv_usec_since(tun_hidden_now(h), r->begun_at) >= LOOKS_TIME)
             old->lags = false; /* nobody can be met just now */
@@ -154,7 +178,7 @@ static void decide(struct tun_hidden *h, struct tun_meet *old) {
         r->looks = 0;
     }
     if (old->lag.counts && new->lag.counts && ++r->looks > 1) {
-        uint64_t stays = together(h) - old->lag.brought;
+        uint64_t stays = without(h, old);
         r->after = stays > r->after ? stays : r->after;
     }
     if (r->after * 4 >= r->before * 5 ||

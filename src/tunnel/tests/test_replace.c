@@ -112,6 +112,32 @@ static bool is_up(const struct film *f, cv_handle circuit) {
     return false;
 }
 
+/* Ways up to the seeder of the oldest one, or to others. */
+static unsigned to_seeder(const struct film *f, const uint8_t service[CV_KEY], bool others) {
+    const struct tun_viewer *v = hidden(f)->viewer;
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        n += v->meet[i].state == TUN_MEET_UP &&
+             (memcmp(v->meet[i].contact.service, service, CV_KEY) != 0) == others;
+    return n;
+}
+
+static void first_seeder(const struct film *f, uint8_t ret[CV_KEY]) {
+    const struct tun_viewer *v = hidden(f)->viewer;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        if (v->meet[i].state == TUN_MEET_UP)
+            memcpy(ret, v->meet[i].contact.service, CV_KEY);
+}
+
+/* Two ways to one seeder, and then another comes: there is a third way, to that one. */
+static void second_seeder(struct film *f) {
+    f->seeder[1] = village_client(f->v);
+    village_share(f->v, f->seeder[1], "film", false);
+    for (unsigned i = 0; i < 60 && village_up(f->v, f->viewer, f->view) < 3; i++)
+        world_run(f->v->w, CV_SEC(5));
+    cr_assert_eq(village_up(f->v, f->viewer, f->view), 3);
+}
+
 Test(tun_replace, a_way_that_lags_ends_when_another_is_there_and_brings_more) {
     static const unsigned ki[3] = {50, 500, 500};
     for (uint64_t seed = 1; seed <= 3; seed++) {
@@ -239,5 +265,54 @@ Test(tun_replace, who_slows_one_way_and_silences_the_other_does_no_better) {
     cr_expect_eq(f.most, 3);
     cr_expect_geq(info(&f).replaced, 1);
     cr_expect_leq(info(&f).replaced, 3, "%u: 20, 80, 320 s", info(&f).replaced);
+    village_free(f.v);
+}
+
+/* What a second seeder gives is no reason to have one way fewer to the first. */
+Test(tun_replace, a_way_to_another_seeder_is_not_one_too_many) {
+    static const unsigned ki[3] = {200, 500, 500};
+    struct film f = film(1, 1, 0);
+    uint8_t service[CV_KEY];
+    first_seeder(&f, service);
+    second_seeder(&f);
+    cv_handle slow = oldest(&f);
+    for (unsigned i = 0; i < 12; i++)
+        look(&f, ki, true);
+    cr_expect(is_up(&f, slow));
+    cr_expect_eq(info(&f).replaced, 0);
+    cr_expect_eq(to_seeder(&f, service, false), 2);
+    village_free(f.v);
+}
+
+/* A second seeder that can be met again while one way lags is met beside it, and takes nobody's
+ * place. */
+Test(tun_replace, another_seeder_takes_no_ways_place) {
+    static const unsigned two[3] = {200, 500, 500}, three[3] = {200, 500, 150};
+    struct film f = film(1, 1, 0);
+    uint8_t service[CV_KEY];
+    first_seeder(&f, service);
+    second_seeder(&f);
+    struct tun_viewer *v = hidden(&f)->viewer;
+    for (unsigned i = 0; i < v->knowns; i++)
+        if (memcmp(v->known[i].contact.service, service, CV_KEY) != 0)
+            v->known[i].not_before = CV_USEC_NEVER;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        if (v->meet[i].state == TUN_MEET_UP &&
+            memcmp(v->meet[i].contact.service, service, CV_KEY) != 0)
+            tun_meet_let_go(hidden(&f), &v->meet[i]);
+    for (unsigned i = 0; i < 12 && hidden(&f)->viewer->replace.begun_at == 0; i++)
+        look(&f, two, true);
+    cr_assert_neq(v->replace.begun_at, 0);
+    cr_assert_eq(to_seeder(&f, service, false), 2);
+    for (unsigned i = 0; i < v->knowns; i++)
+        v->known[i].not_before = 0;
+    unsigned first = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        look(&f, three, true);
+        unsigned n = to_seeder(&f, service, false);
+        first = n > first ? n : first;
+    }
+    cr_expect_eq(first, 3, "%u: another way to the same seeder", first);
+    cr_expect_eq(to_seeder(&f, service, true), 1, "the other seeder is met, too");
     village_free(f.v);
 }
