@@ -350,6 +350,29 @@ Test(node_node, the_status_of_a_hidden_swarm_tells_of_work) {
     node_free(n);
 }
 
+/* A way that lags when a film becomes complete, and the one met in its place, are looked at to
+ * the end: else three stay. */
+Test(node_node, ways_of_a_complete_film_are_looked_at) {
+    struct node *n = make(false, 1000000);
+    struct node_swarm_config c = swarm(n, 1);
+    cv_handle h;
+    c.mode = NODE_SWARM_HIDDEN;
+    cr_assert_eq(node_swarm_open(n, n->now, &c, &h), CV_ERR_OK);
+    struct node_swarm *s = node_swarm_get(n, h);
+    n->client_ready = true;
+    node_swarm_retry(n, n->now);
+    struct tun_hiddens *all = tun_attached(n->client, TUN_USER_HIDDEN);
+    struct tun_hidden *hidden = tun_handles_get(&all->swarms, s->view);
+    cr_assert_not_null(hidden);
+    for (unsigned complete = 0; complete < 2; complete++) {
+        hidden->viewer->meet[0].lag.counts = true;
+        s->complete = complete;
+        node_route_compare(n, n->now);
+        cr_expect(!hidden->viewer->meet[0].lag.counts, "complete: %u", complete);
+    }
+    node_free(n);
+}
+
 /* There is no place for what it says now beside what it said before. */
 Test(node_node, a_pointer_that_changes_needs_no_second_place_among_hidden_swarms) {
     struct node *n = make(false, 1000000);
