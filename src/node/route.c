@@ -126,7 +126,7 @@ static void compare(struct node *n, struct cv_now now, const struct node_swarm *
 void node_route_compare(struct node *n, struct cv_now now) {
     static_assert(NODE_SWARM_RETRY == TUN_LAG_LOOK, "looks come as often as they are judged");
     for (size_t i = 0; i < NODE_SWARMS_MAX; i++)
-        if (n->swarms[i].used && n->swarms[i].view && !n->swarms[i].complete)
+        if (n->swarms[i].used && n->swarms[i].view)
             compare(n, now, &n->swarms[i]);
 }
 

@@ -140,7 +140,7 @@ struct tun_replace {
     unsigned needs;         /* so many others were counted on before it */
     cv_usec there_at;       /* since when there are as many again; 0: not yet */
     unsigned looks;         /* at all ways together, since then */
-    uint64_t before, after; /* what they brought in one of TUN_LAG_LOOK: then, and at most since */
+    uint64_t before, after; /* in one of TUN_LAG_LOOK: by all of them then, by what stays since */
 };
 
 struct tun_viewer {

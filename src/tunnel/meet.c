@@ -70,12 +70,23 @@ static bool usable(struct tun_hidden *h, const struct tun_known *k) {
     return r && r->confirmed && !r->liar;
 }
 
+/* A way that lags and has no other in its place yet; NULL: none. */
+static const struct tun_meet *to_replace(const struct tun_viewer *v, const struct tun_meet *but) {
+    unsigned through;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        if (v->meet[i].lags && with_seeder(v, &v->meet[i].contact, but, &through) < 2)
+            return &v->meet[i];
+    return NULL;
+}
+
 /* The contact that failed least, of the seeder that we meet least; among equals
- * a random one. For a meeting with somebody whom a peer named: of a seeder that
- * no other meeting than `m` is with. */
+ * a random one. In the place of a way that lags: of its seeder, if that can be met.
+ * For a meeting with somebody whom a peer named: of a seeder that no other meeting
+ * than `m` is with. */
 static struct tun_known *pick(struct tun_hidden *h, bool named, const struct tun_meet *m) {
     struct tun_viewer *v = h->viewer;
     struct tun_known *best = NULL;
+    const struct tun_meet *lags = named ? NULL : to_replace(v, m);
     unsigned best_cost = 0, ties = 0;
     for (unsigned i = 0; i < v->knowns; i++) {
         struct tun_known *k = &v->known[i];
@@ -84,6 +95,8 @@ static struct tun_known *pick(struct tun_hidden *h, bool named, const struct tun
             continue;
         if (through >= 2 || !usable(h, k))
             continue;
+        if (lags && memcmp(lags->contact.service, k->contact.service, CV_KEY) != 0)
+            met += TUN_MEETINGS_MAX;
         /* Who asks for work has too many visitors: others come first. */
         unsigned cost = (met * 256 + through * 32 + k->fails) * 256 + k->contact.effort;
         ties = !best || cost < best_cost ? 1 : ties + (cost == best_cost);
@@ -315,7 +328,7 @@ static void open_rendezvous(struct tun_hidden *h, struct tun_meet *m) {
                                    .avoid = (const uint8_t(*)[CV_KEY])m->used,
                                    .avoids = m->tries};
     others(h, m, &apart);
-    req.apart = apart.fronts ? &apart : NULL;
+    req.apart = apart.fronts || apart.showns ? &apart : NULL;
     if (tun_road_open(h, &m->rp, TUN_ROAD_RENDEZVOUS, m, &req) == CV_ERR_UNREACHABLE) {
         /* Every rendezvous was tried: begin again with the first. */
         req.avoids = 0;

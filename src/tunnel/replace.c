@@ -1,8 +1,9 @@
 /*
  * A viewer's way that lags behind its siblings (lag.h) is replaced. Another is met first, by
- * the rules of every meeting (meet.c). When all ways together bring more with it, the old one
- * ends; when they do not, the line of one of the two ends is full, or the seeder gives no
- * more: then no relay is at fault, the new one ends, and this is not tried again for long.
+ * the rules of every meeting (meet.c). When the ways that would stay bring more without the
+ * old one than all did before, it ends; when they do not, the line of one of the two ends is
+ * full, the seeder gives no more, or the other way is a lucky one: then no relay is at fault,
+ * the new one ends, and this is not tried again for long.
  *
  * Only ways to one seeder are compared: what two of them give says nothing of relays. Nobody
  * is blamed or avoided for it, and it happens ever more rarely, since whoever slows
@@ -27,6 +28,16 @@ static unsigned steady(const struct tun_hidden *h) {
     unsigned n = 0;
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
         n += tun_meet_steady(h, &h->viewer->meet[i]);
+    return n;
+}
+
+/* Of these to the seeder of this one. */
+static unsigned to_seeder(const struct tun_hidden *h, const struct tun_meet *m) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        const struct tun_meet *o = &h->viewer->meet[i];
+        n += tun_meet_steady(h, o) && same_seeder(o, m);
+    }
     return n;
 }
 
@@ -63,6 +74,19 @@ static uint64_t together(const struct tun_hidden *h) {
     return octets;
 }
 
+/* And by those of them that stay without this one. Not by a way to another seeder that was not
+ * there before: it takes nobody's place. */
+static uint64_t without(const struct tun_hidden *h, const struct tun_meet *old) {
+    uint64_t octets = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        const struct tun_meet *m = &h->viewer->meet[i];
+        bool beside = m->begun_at >= h->viewer->replace.begun_at && !same_seeder(m, old);
+        if (m->lag.counts && m != old && !beside)
+            octets += m->lag.brought;
+    }
+    return octets;
+}
+
 /* Of those that lag the one that brings least; NULL: none does. */
 static struct tun_meet *slowest(struct tun_hidden *h) {
     struct tun_meet *worst = NULL;
@@ -89,13 +113,13 @@ static struct tun_meet *lagging(struct tun_hidden *h) {
     return NULL;
 }
 
-/* The newest way, met since one lags. */
-static struct tun_meet *newest(struct tun_hidden *h) {
+/* The newest way to the same seeder, met since this one lags. */
+static struct tun_meet *newest(struct tun_hidden *h, const struct tun_meet *old) {
     struct tun_meet *n = NULL;
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         struct tun_meet *m = &h->viewer->meet[i];
         if (tun_meet_steady(h, m) && m->begun_at >= h->viewer->replace.begun_at &&
-            (!n || m->begun_at > n->begun_at))
+            same_seeder(m, old) && (!n || m->begun_at > n->begun_at))
             n = m;
     }
     return n;
@@ -113,18 +137,20 @@ static void let_go(struct tun_hidden *h, struct tun_meet *m, bool lags) {
 }
 
 /* One too many, from a time when it was silent and thought to be cut off: nothing is met for
- * it. Else another is. */
+ * it. Else another is. With no more than two to its seeder, what is too many leads to others,
+ * and nothing is done. Either was drawn: the next waits longer. */
 static void begin(struct tun_hidden *h, struct tun_meet *m) {
     struct tun_replace *r = &h->viewer->replace;
-    if (steady(h) > tun_meet_wanted(h)) {
-        let_go(h, m, /* lags= */ true);
-        return;
-    }
-    if (!has_room(h))
+    bool many = steady(h) > tun_meet_wanted(h);
+    if (many ? to_seeder(h, m) <= 2 : !has_room(h))
         return;
     r->wait = r->wait ? cv_usec_min(r->wait * 4, TUN_REPLACE_LAST) : TUN_REPLACE_FIRST;
     r->begun_at = tun_hidden_now(h);
     r->at = cv_usec_add(r->begun_at, r->wait);
+    if (many) {
+        let_go(h, m, /* lags= */ true);
+        return;
+    }
     r->needs = steady(h);
     r->before = together(h);
     r->after = r->there_at = 0;
@@ -135,10 +161,11 @@ static void begin(struct tun_hidden *h, struct tun_meet *m) {
     tun_hidden_by(h, r->begun_at);
 }
 
-/* Is it worth having another? By a quarter more, or nobody asks for what it could bring. */
+/* Is the other worth more than this one? What stays must bring a quarter more than all did
+ * before, or nobody asks for what it could bring. */
 static void decide(struct tun_hidden *h, struct tun_meet *old) {
     struct tun_replace *r = &h->viewer->replace;
-    struct tun_meet *new = newest(h);
+    struct tun_meet *new = newest(h, old);
     if (!new || steady(h) < r->needs) {
         if (cv_usec_since(tun_hidden_now(h), r->begun_at) >= LOOKS_TIME)
             old->lags = false; /* nobody can be met just now */
@@ -150,8 +177,10 @@ static void decide(struct tun_hidden *h, struct tun_meet *old) {
         r->after = 0;
         r->looks = 0;
     }
-    if (old->lag.counts && new->lag.counts && ++r->looks > 1)
-        r->after = together(h) > r->after ? together(h) : r->after;
+    if (old->lag.counts && new->lag.counts && ++r->looks > 1) {
+        uint64_t stays = without(h, old);
+        r->after = stays > r->after ? stays : r->after;
+    }
     if (r->after * 4 >= r->before * 5 ||
         cv_usec_since(tun_hidden_now(h), r->there_at) >= LOOKS_TIME) {
         let_go(h, old, /* lags= */ true);
