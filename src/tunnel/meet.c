@@ -50,7 +50,7 @@ static unsigned with_seeder(const struct tun_viewer *v, const struct tun_contact
     *ret_through = 0;
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         const struct tun_meet *m = &v->meet[i];
-        if (m->state == TUN_MEET_IDLE || m->leaving || m->lags || m == but)
+        if (m == but || m->state == TUN_MEET_IDLE || m->leaving || m->lags)
             continue;
         n += memcmp(m->contact.service, c->service, CV_KEY) == 0;
         *ret_through += memcmp(m->contact.auth, c->auth, CV_KEY) == 0;
