@@ -328,7 +328,7 @@ static void open_rendezvous(struct tun_hidden *h, struct tun_meet *m) {
                                    .avoid = (const uint8_t(*)[CV_KEY])m->used,
                                    .avoids = m->tries};
     others(h, m, &apart);
-    req.apart = apart.fronts ? &apart : NULL;
+    req.apart = apart.fronts || apart.showns ? &apart : NULL;
     if (tun_road_open(h, &m->rp, TUN_ROAD_RENDEZVOUS, m, &req) == CV_ERR_UNREACHABLE) {
         /* Every rendezvous was tried: begin again with the first. */
         req.avoids = 0;
