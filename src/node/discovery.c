@@ -184,13 +184,13 @@ static void answer_error(struct node *n, struct cv_now now, const struct tun_eve
     tun_answer(n->relay, &now, ev->request.hop, ev->request.transaction, TUN_CMD_ERROR, &body, 1);
 }
 
-/* Whose share it is: nodes of one machine are neighbours, too. */
+/* Whose share it is: nodes of one machine or of one house are neighbours, too. */
 static struct cv_addr errand_network(const struct cv_addr *from) {
-    return cv_addr_is_loopback(from) ? *from : cv_addr_network(from, 16, 32);
+    return cv_addr_is_public(from) ? cv_addr_network(from, 16, 32) : *from;
 }
 
 /* New circuits cost little: what comes over the links of one network has a part of what the
- * others leave, so that nobody takes it all. */
+ * others leave, so that nobody takes it all; and one look-up at the least, while there is room. */
 static bool errand_fits(const struct node *n, cv_handle hop, const struct cv_addr *network) {
     size_t of_hop = 0, of_network = 0, others = 0;
     for (size_t i = 0; i < NODE_ERRANDS_MAX; i++) {
@@ -200,8 +200,9 @@ static bool errand_fits(const struct node *n, cv_handle hop, const struct cv_add
         of_network += near;
         others += e->op && !near;
     }
+    size_t part = (NODE_ERRANDS_MAX - others) / NODE_ERRANDS_NETWORK;
     return of_hop < NODE_ERRANDS_HOP &&
-           of_network < (NODE_ERRANDS_MAX - others) / NODE_ERRANDS_NETWORK;
+           of_network < (part > TUN_LOOKUP_KEYS_MAX ? part : TUN_LOOKUP_KEYS_MAX);
 }
 
 /* A slot to be filled, or NULL when there is too much work already. */

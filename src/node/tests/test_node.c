@@ -710,9 +710,10 @@ Test(node_node, no_network_has_all_errands, .init = cv_crypto_init) {
         const char *name, *a, *b, *c;
         unsigned of_a, of_b;
     } rows[] = {
-        {"IPv4", "203.0.113.7:4000", "203.0.99.9:4001", "198.51.100.2:4000", 64, 0},
-        {"IPv6", "[2001:db8:1::1]:4000", "[2001:db8:ffff::2]:4000", "[2001:db9::1]:4000", 64, 0},
+        {"IPv4", "203.1.113.7:4000", "203.1.99.9:4001", "198.52.100.2:4000", 64, 0},
+        {"IPv6", "[2a00:db8:1::1]:4000", "[2a00:db8:ffff::2]:4000", "[2a00:db9::1]:4000", 64, 0},
         {"one machine", "127.0.0.1:4000", "127.0.0.1:4001", "127.0.0.1:4002", 64, 48},
+        {"one private network", "10.0.0.1:4000", "10.0.0.2:4000", "10.0.0.3:4000", 64, 48},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct node *n = make(true, 1000000);
@@ -738,5 +739,23 @@ Test(node_node, many_networks_leave_some_errands, .init = cv_crypto_init) {
     }
     cr_expect_leq(errands(n), NODE_ERRANDS_MAX - 8, "%u", errands(n));
     cr_expect_geq(ask(n, "80.1.1.1:4000", 5000), 1);
+    node_free(n);
+}
+
+/* What is left is for those who have nothing yet, as long as it lasts: one look-up each. */
+Test(node_node, a_network_without_errands_has_one_look_up, .init = cv_crypto_init) {
+    struct node *n = make(true, 1000000);
+    unsigned of_last = 0;
+    for (unsigned k = 0; k < 64 && errands(n) < NODE_ERRANDS_MAX - 2 * TUN_LOOKUP_KEYS_MAX; k++) {
+        char from[32];
+        (void)snprintf(from, sizeof from, "%u.1.1.1:4000", 20 + k);
+        unsigned before = errands(n);
+        for (unsigned i = 0; i < 9; i++)
+            (void)ask(n, from, 1 + 16 * k + i);
+        of_last = errands(n) - before;
+        cr_expect_geq(of_last, TUN_LOOKUP_KEYS_MAX, "network %u: %u", k, of_last);
+    }
+    cr_expect_geq(errands(n), NODE_ERRANDS_MAX - 2 * TUN_LOOKUP_KEYS_MAX, "%u", errands(n));
+    cr_expect_eq(of_last, TUN_LOOKUP_KEYS_MAX, "%u", of_last);
     node_free(n);
 }
