@@ -271,6 +271,17 @@ static enum cv_err read_saved(struct cli_session *c, struct node_blob *blobs, ui
         if (err)
             return err;
         blobs[i].data = bufs[i];
+        err = node_saved_check((enum node_saved)i, &blobs[i]);
+        if (err) {
+            io_why_set(why,
+                       err == CV_ERR_VERSION
+                           ? "%s/%s: written by another version of culvert; install that version, "
+                             "or move it away to choose guards anew"
+                           : "%s/%s: damaged; restore it from a backup, or move it away to choose "
+                             "guards anew",
+                       io_state_path(c->state), saved_names[i]);
+            return err;
+        }
     }
     return CV_ERR_OK;
 }

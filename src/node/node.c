@@ -228,6 +228,10 @@ static struct tun_config tunnel_config(const struct node *n, bool relay) {
     return t;
 }
 
+enum cv_err node_saved_check(enum node_saved which, const struct node_blob *blob) {
+    return which == NODE_SAVED_GUARDS ? tun_guards_blob_check(blob->data, blob->len) : CV_ERR_OK;
+}
+
 static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool relay) {
     const struct node_config *cfg = &n->cfg;
     struct tun_config t = tunnel_config(n, relay);

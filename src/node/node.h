@@ -135,6 +135,10 @@ cv_usec node_next_timeout(const struct node *n);
 /* What a SAVE event asked for is on disk and synced. For DESCRIPTOR nothing
  * signed is shown to anybody before. */
 void node_saved(struct node *n, struct cv_now now, enum node_saved which);
+/* Before node_new: can this be used? Guards only, who are not drawn anew without a word (what
+ * else was saved is learned anew when it is damaged). VERSION: another version of culvert wrote
+ * it. CORRUPT. */
+enum cv_err node_saved_check(enum node_saved which, const struct node_blob *blob);
 
 /* ---- several workers (tunnel/worker.h) ---- */
 

@@ -182,13 +182,24 @@ class BadInput(programs.Case):
         node.end()
         folder = self.folder / "v"
         # What can be learned anew is learned anew.
-        for name in ("dht", "guards", "upstream", "descriptor"):
+        for name in ("dht", "upstream", "descriptor"):
             (folder / name).write_bytes(os.urandom(500))
             (folder / name).chmod(0o600)
         node = self.start("relay", *self.state(), "--epoch", "5s", "--epoch-minimum", "1k")
         node.wait_for("listening")
         self.assertEqual(node.end()[0], 0)
-        # What cannot is never thrown away silently.
+        # What cannot is never thrown away silently, nor are guards: each that is chosen is one more.
+        guards = folder / "guards"
+        moved = "or move it away to choose guards anew"
+        for octets, line in [
+                (b"CVG9" + bytes(60), f"written by another version of culvert; install that version, {moved}"),
+                (os.urandom(500), f"damaged; restore it from a backup, {moved}"),
+                (b"", f"damaged; restore it from a backup, {moved}")]:
+            with self.subTest(octets[:4]):
+                guards.write_bytes(octets)
+                guards.chmod(0o600)
+                self.expect(3, f"{guards}: {line}", "relay", *self.state())
+        guards.unlink()
         ledger = folder / "ledger.db"
         db = sqlite3.connect(ledger)
         known, = db.execute("PRAGMA user_version").fetchone()
