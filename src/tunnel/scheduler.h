@@ -1,10 +1,11 @@
 /*
  * Who sends next. Cells wait in one queue a circuit and direction (a flow);
  * flows are served quietest first, then round robin, inside their group (the
- * /24 or /56 of the client, or the neighbour relay); groups by deficit round
- * robin inside their class; classes by virtual time in proportion to their
- * shares: 50, 25, 20, 5 for the gate's classes 0 to 3, and as much as all of
- * these for traffic between relays. What a class does not use the others get.
+ * /24 or /56 of the client; the neighbour relay, or the /16 or /32 of those
+ * without standing); groups by deficit round robin inside their class; classes
+ * by virtual time in proportion to their shares: 50, 25, 20, 5 for the gate's
+ * classes 0 to 3, and as much as all of these for traffic between relays. What
+ * a class does not use the others get.
  * No group is served faster than one of a higher gate class, and none of class 3
  * more than a quarter as fast: where few share one class and many the one above,
  * both shares are one that is divided by heads. Else whoever throws away a name
