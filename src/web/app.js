@@ -171,12 +171,12 @@ async function showCode(uri, button) {
 }
 
 function stop() {
+  app.player.close(); // first, or the node may cut off what the player still reads
   if (app.playing?.controller) {
     app.playing.controller.abort();
     app.leaving = app.playing.swarm; // the node closes it; the state still has it for a moment
   }
   app.playing = null;
-  app.player.close();
   $("stage").hidden = true;
   doing("");
 }

@@ -123,9 +123,27 @@ static void export_dot(struct out *o) {
     fputs("}\n", o->to);
 }
 
+/* What XML 1.0 has no way to write: of control characters their pictures (U+2400 and
+ * on), so that identifiers stay apart; of U+FFFE and U+FFFF the replacement character. */
 static void xml_text(FILE *to, const char *text) {
+    static const char special[] = "&<>\"\t\n\r";
     static const char *const by[] = {"&amp;", "&lt;", "&gt;", "&quot;", "&#9;", "&#10;", "&#13;"};
-    escaped(to, text, "&<>\"\t\n\r", by);
+    while (*text) {
+        const char *at = strchr(special, *text);
+        unsigned char c = (unsigned char)*text;
+        if (strncmp(text, "\xef\xbf\xbe", 3) == 0 || strncmp(text, "\xef\xbf\xbf", 3) == 0) {
+            fputs("\xef\xbf\xbd", to);
+            text += 3;
+            continue;
+        }
+        if (at)
+            fputs(by[at - special], to);
+        else if (c < ' ')
+            fprintf(to, "\xe2\x90%c", 0x80 + c);
+        else
+            fputc(c, to);
+        text++;
+    }
 }
 
 static void graphml_relay(struct out *o, const uint8_t key[CV_KEY]) {

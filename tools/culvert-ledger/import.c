@@ -10,7 +10,9 @@
  * made from it, and both halves of every row are signed with these keys: that
  * makes a ledger to rank and look at, not evidence, so it has a network name of
  * its own and is never mixed with a node's. Rows of a pair add up per week
- * (time is in Unix seconds); without time everything is of one week.
+ * (time is in Unix seconds); without time everything is of one week. Chains go by
+ * the time of the first row of a pair in a week, or where there is none, by its
+ * place in the file.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -24,6 +26,7 @@
 #include "base/text.h"
 #include "crypto/hash.h"
 #include "crypto/siphash.h"
+#include "culvert-ledger/hold.h"
 #include "culvert-ledger/print.h"
 #include "culvert-ledger/show.h"
 #include "culvert-ledger/signatures.h"
@@ -140,6 +143,7 @@ static void open_target(struct target *t, const char *path,
     memset(t, 0, sizeof *t);
     t->path = path;
     t->now = (int64_t)time(NULL);
+    ledger_hold(path, "it gathers what others sign by itself; or import into another file (--db)");
     t->is_new = access(path, F_OK) != 0;
     memcpy(owner, identity, CV_KEY);
     memcpy(t->network_id, network_id, REP_NETWORK_ID);
@@ -189,10 +193,17 @@ struct id {
 };
 
 struct amount {
-    uint32_t epoch, low, high; /* places in ids */
-    bool up;                   /* low gave high */
+    uint64_t time;      /* in seconds; 0: not said */
+    uint32_t low, high; /* places in ids */
+    bool up;            /* low gave high */
     uint64_t octets;
     size_t order;
+};
+
+/* What a pair gave each other in one epoch. */
+struct sum {
+    const struct amount *first;
+    uint64_t up, down;
 };
 
 struct csv {
@@ -243,7 +254,49 @@ static uint32_t id_of(struct csv *c, const char *text) {
     return (uint32_t)c->id_n++;
 }
 
-/* Splits the line in place, quotes as in RFC 4180 (no line breaks in fields). */
+/* Whether `line` ends within quotes, as `split` reads them. */
+static bool ends_quoted(const char *line) {
+    bool quoted = false, begin = true;
+    for (; *line; line++) {
+        if (quoted || begin)
+            quoted ^= *line == '"';
+        begin = !quoted && *line == ',';
+    }
+    return quoted;
+}
+
+/* The next row in `line`: more than one line where a quoted identifier has line
+ * breaks. `number` stays that of the first, for messages. */
+static bool next_row(struct input *in, unsigned long *lines) {
+    enum {
+        ROW_MAX = 4096
+    }; /* a quote that is never closed is not read to the end of a large file */
+    in->number = *lines;
+    if (!next_line(in))
+        return false;
+    *lines = in->number;
+    while (ends_quoted(in->line)) {
+        char *before = strdup(in->line), *both = NULL;
+        unsigned long number = in->number;
+        if (!before)
+            BAD(in, "out of memory");
+        bool more = strlen(before) < ROW_MAX && next_line(in);
+        in->number = number;
+        if (!more)
+            BAD(in, "a quote that is not closed");
+        ++*lines;
+        int n = asprintf(&both, "%s\n%s", before, in->line);
+        free(before);
+        if (n < 0)
+            BAD(in, "out of memory");
+        free(in->line);
+        in->line = both;
+        in->cap = (size_t)n + 1;
+    }
+    return true;
+}
+
+/* Splits the row in place, quotes as in RFC 4180. */
 static unsigned split(const struct input *in, char *fields[FIELDS]) {
     char *p = in->line;
     unsigned n = 0;
@@ -284,14 +337,14 @@ static uint64_t number_of(const struct input *in, const char *what, const char *
 }
 
 /* Seconds; a fraction is allowed and ignored. */
-static uint32_t epoch_of(const struct input *in, char *text) {
+static uint64_t time_of(const struct input *in, char *text) {
     char *dot = strchr(text, '.');
     if (dot && dot != text && dot[1] && strspn(dot + 1, "0123456789") == strlen(dot + 1))
         *dot = '\0';
-    uint64_t epoch = number_of(in, "time", text) / REP_EPOCH_SECONDS;
-    if (epoch > UINT32_MAX)
+    uint64_t time = number_of(in, "time", text);
+    if (time / REP_EPOCH_SECONDS > UINT32_MAX)
         BAD(in, "time '%.40s': too large; give Unix seconds", text);
-    return (uint32_t)epoch;
+    return time;
 }
 
 static void csv_line(struct csv *c) {
@@ -303,7 +356,7 @@ static void csv_line(struct csv *c) {
         return; /* a header */
     struct amount a = {.octets = number_of(&c->in, "bytes", field[2]), .order = c->n};
     if (n == 4 && field[3][0])
-        a.epoch = epoch_of(&c->in, field[3]);
+        a.time = time_of(&c->in, field[3]);
     uint32_t giver = id_of(c, field[0]), taker = id_of(c, field[1]);
     if (giver == taker)
         BAD(&c->in, "'%.40s' gives to itself", field[0]);
@@ -314,15 +367,30 @@ static void csv_line(struct csv *c) {
     c->v[c->n++] = a;
 }
 
+static uint32_t epoch_of(const struct amount *a) {
+    return (uint32_t)(a->time / REP_EPOCH_SECONDS);
+}
+
+static int by_time(const struct amount *a, const struct amount *b) {
+    if (a->time != b->time)
+        return a->time < b->time ? -1 : 1;
+    return (a->order > b->order) - (a->order < b->order);
+}
+
 static int by_epoch_and_pair(const void *x, const void *y) {
     const struct amount *a = x, *b = y;
-    if (a->epoch != b->epoch)
-        return a->epoch < b->epoch ? -1 : 1;
+    if (epoch_of(a) != epoch_of(b))
+        return epoch_of(a) < epoch_of(b) ? -1 : 1;
     if (a->low != b->low)
         return a->low < b->low ? -1 : 1;
     if (a->high != b->high)
         return a->high < b->high ? -1 : 1;
-    return (a->order > b->order) - (a->order < b->order);
+    return by_time(a, b);
+}
+
+static int by_first(const void *x, const void *y) {
+    const struct sum *a = x, *b = y;
+    return by_time(a->first, b->first);
 }
 
 static void add_half(struct target *t, const struct id *by, struct rep_record *r) {
@@ -349,8 +417,9 @@ static void name(struct target *t, struct id *id) {
 }
 
 /* One release of a pair: the lower one proposes, the other agrees. */
-static void add_release(struct target *t, const struct csv *c, const struct amount *a, uint64_t up,
-                        uint64_t down) {
+static void add_release(struct target *t, const struct csv *c, const struct sum *sum) {
+    const struct amount *a = sum->first;
+    uint64_t up = sum->up, down = sum->down;
     struct id *low = &c->ids[a->low], *high = &c->ids[a->high];
     struct rep_record p, g;
     name(t, low);
@@ -359,30 +428,43 @@ static void add_release(struct target *t, const struct csv *c, const struct amou
         return;
     must(t, rep_chain_next(t->s, low->secret.public_key, high->secret.public_key, &p), "read");
     p.type = REP_PROPOSAL;
-    p.epoch = a->epoch;
+    p.epoch = epoch_of(a);
     raise_claims(t, c, &p, up, down);
     add_half(t, low, &p);
     must(t, rep_chain_next(t->s, high->secret.public_key, low->secret.public_key, &g), "read");
     g.type = REP_AGREEMENT;
-    g.epoch = a->epoch;
+    g.epoch = epoch_of(a);
     g.peer_seq = p.seq;
     memcpy(g.peer_hash, p.hash, REP_HASH);
     raise_claims(t, c, &g, down, up);
     add_half(t, high, &g);
 }
 
+static uint64_t plus(uint64_t a, uint64_t b) {
+    uint64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
+
 static void add_all(struct target *t, struct csv *c) {
+    struct sum *sums = NULL;
+    size_t n = 0, cap = 0;
     qsort(c->v, c->n, sizeof *c->v, by_epoch_and_pair);
     for (size_t i = 0; i < c->n;) {
-        const struct amount *a = &c->v[i];
-        uint64_t sum[2] = {0, 0};
-        for (; i < c->n && c->v[i].epoch == a->epoch && c->v[i].low == a->low &&
-               c->v[i].high == a->high;
-             i++)
-            if (__builtin_add_overflow(sum[c->v[i].up], c->v[i].octets, &sum[c->v[i].up]))
-                sum[c->v[i].up] = UINT64_MAX;
-        add_release(t, c, a, sum[1], sum[0]);
+        struct sum s = {.first = &c->v[i]};
+        for (; i < c->n && epoch_of(&c->v[i]) == epoch_of(s.first) && c->v[i].low == s.first->low &&
+               c->v[i].high == s.first->high;
+             i++) {
+            uint64_t *side = c->v[i].up ? &s.up : &s.down;
+            *side = plus(*side, c->v[i].octets);
+        }
+        sums = more(&c->in, sums, n, &cap, sizeof *sums);
+        sums[n++] = s;
     }
+    if (n)
+        qsort(sums, n, sizeof *sums, by_first);
+    for (size_t i = 0; i < n; i++)
+        add_release(t, c, &sums[i]);
+    free(sums);
 }
 
 static int import_csv(const char *path, const struct ledger_request *q) {
@@ -394,7 +476,8 @@ static int import_csv(const char *path, const struct ledger_request *q) {
     if (!c.by_seed)
         ledger_die(LEDGER_NO_FILE, "%s: out of memory", path);
     open_input(&c.in, q->csv);
-    while (next_line(&c.in))
+    unsigned long lines = 0;
+    while (next_row(&c.in, &lines))
         if (c.in.line[0])
             csv_line(&c);
     CV_BLAKE2B(network, sizeof network, NULL, 0, {"culvert-ledger import", 21});

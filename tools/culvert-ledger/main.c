@@ -49,9 +49,11 @@ static const struct argp_option options[] = {
      "that gave and took most)",
      0},
     {"hops", KEY_HOPS, "K", 0,
-     "netflow (default 6), maxflow (default 0, any number): only rows on chains of at most K", 0},
-    {"exact", KEY_EXACT, NULL, 0, "walk: exact chances instead of 100,000 walks; slow when large",
+     "netflow (default 6), maxflow (default 0, any number): only rows on chains of at most K; "
+     "flow2 and bartercast always have 2",
      0},
+    {"exact", KEY_EXACT, NULL, 0,
+     "walk: exact chances instead of 100,000 walks; slow when large (the others are exact)", 0},
     {"seed", KEY_SEED, "N", 0, "walk, why: of the dice (default 1)", 0},
     {"top", KEY_TOP, "N", 0, "peers, rank: the best N only; history: the newest", 0},
     {"deep", KEY_DEEP, NULL, 0, "verify: every signature and index too", 0},
@@ -95,7 +97,8 @@ static const char doc[] =
     "\n"
     "import makes the file when it is absent, and imports all or nothing. Rows\n"
     "are giver,taker,bytes[,time] with any identifiers, quoted as usual, after a\n"
-    "header or without; rows of a pair add up per week, time is in Unix seconds.\n"
+    "header or without; rows of a pair add up per week, time is in Unix seconds;\n"
+    "without it the file's order counts.\n"
     "\n"
     "Exit status: 0 fine; 1 verify or privacy-check found something, diff a\n"
     "difference, import a forgery or contradiction; 2 wrong usage; 3 a file is\n"
@@ -109,6 +112,27 @@ struct arguments {
     bool has_hops;
     struct ledger_request q;
 };
+
+/* --hops where there is something to bound, or where it says what is so anyway. */
+static void check_hops(const struct arguments *a) {
+    enum ledger_metric metric = a->q.scoring.metric;
+    bool two = metric == LEDGER_FLOW2 || metric == LEDGER_BARTERCAST;
+    if (!a->has_hops || metric == LEDGER_NETFLOW || metric == LEDGER_MAXFLOW ||
+        (two && a->q.scoring.hops == 2))
+        return;
+    ledger_die(LEDGER_USAGE,
+               two ? "--hops %u: %s has two; maxflow and netflow have any number"
+                   : "--hops %u: %s has no bound; it is for maxflow and netflow",
+               a->q.scoring.hops, ledger_metric_names[metric]);
+}
+
+static void check_metric(const struct arguments *a) {
+    if (strcmp(a->command, "why") == 0 && a->q.scoring.metric != LEDGER_WALK)
+        ledger_die(LEDGER_USAGE,
+                   "why: explains the score that a node uses, walk; rank --metric %s has the "
+                   "numbers of that one",
+                   ledger_metric_names[a->q.scoring.metric]);
+}
 
 static uint64_t parse_number(struct argp_state *state, const char *option, const char *text,
                              uint64_t min, uint64_t max) {
@@ -281,6 +305,8 @@ int main(int argc, char **argv) {
     if (!a.has_hops && a.q.scoring.metric == LEDGER_NETFLOW)
         a.q.scoring.hops = REP_NETFLOW_HOPS;
     const struct command *command = command_of(&a);
+    check_hops(&a);
+    check_metric(&a);
     const char *db = a.db ? a.db : default_db(path);
     cv_crypto_init();
     int status = LEDGER_OK;

@@ -2,17 +2,14 @@
  * culvert-ledger prune: what a node does by itself once an epoch (reputation/prune.h), now
  * and up to an epoch that is named, and the file written anew.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "culvert-ledger/hold.h"
 #include "culvert-ledger/print.h"
 #include "culvert-ledger/show.h"
 #include "reputation/prune.h"
@@ -26,42 +23,6 @@ __attribute__((noreturn)) static void fail(const char *path, enum cv_err err, co
     if (access(path, W_OK) == 0 && err == CV_ERR_STORE)
         ledger_die(LEDGER_NO_FILE, "%s: in use; stop the node first", path);
     ledger_die(LEDGER_NO_FILE, "%s: cannot be written: %s", path, why);
-}
-
-__attribute__((noreturn)) static void errno_die(const char *path, const char *done) {
-    char why[128];
-    ledger_die(LEDGER_NO_FILE, "%s: cannot be %s: %s", path, done,
-               strerror_r(errno, why, sizeof why));
-}
-
-/* A node holds the lock of its state folder (io/state.h) as long as it runs, not only while it
- * writes; a long pass beside it would end its ledger. Held until this process ends, so that no
- * node begins meanwhile. A folder without `lock` is none of a node. */
-static void hold_state(const char *path) {
-    char folder[PATH_MAX], lock[PATH_MAX + 8], pid[24] = "";
-    if (!realpath(path, folder))
-        errno_die(path, "found");
-    strrchr(folder, '/')[0] = '\0';
-    snprintf(lock, sizeof lock, "%s/lock", folder);
-    int fd = open(lock, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
-        return;
-    if (fd < 0)
-        errno_die(lock, "opened");
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-        if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n)
-            errno_die(lock, "written");
-        return;
-    }
-    if (errno != EWOULDBLOCK)
-        errno_die(lock, "locked");
-    if (pread(fd, pid, sizeof pid - 1, 0) < 0)
-        pid[0] = '\0';
-    ledger_die(LEDGER_NO_FILE,
-               "%s: in use by a running node (process %ld); stop it first, or let it be: it "
-               "prunes by itself",
-               path, strtol(pid, NULL, 10));
 }
 
 /* All of it or nothing. */
@@ -102,7 +63,7 @@ int ledger_prune(const char *path, const struct ledger_request *q) {
     memcpy(p.me, f.identity, CV_KEY);
     memcpy(network_id, f.network_id, REP_NETWORK_ID);
     ledger_close(&f);
-    hold_state(path);
+    ledger_hold(path, "it prunes by itself");
     enum cv_err err =
         rep_store_sqlite_open(path, network_id, p.me, REP_SQLITE_FULL, &file, why, sizeof why);
     if (err)

@@ -15,7 +15,8 @@
 
 #define LOTS (UINT64_C(10) << 40) /* octets that fakes say they gave each other: 10 TiB */
 
-enum { CLIQUE_MAX = 30, COMPARED_MAX = 2000 };
+/* Every fake of a clique has signed with every other: two million pairs, and 500 MB. */
+enum { CLIQUE_MAX = 2000, COMPARED_MAX = 2000 };
 
 static const char *const shapes[] = {"star", "cycle", "clique"};
 enum shape { STAR, CYCLE, CLIQUE, SHAPES };
@@ -24,7 +25,7 @@ struct attack {
     struct ledger_file *f;
     const struct ledger_request *q;
     struct ledger_graph before, after;
-    uint32_t ego, attacker, fakes;
+    uint32_t ego, attacker, fakes, epoch;
     enum shape shape;
 };
 
@@ -38,8 +39,7 @@ static uint32_t fake_node(struct attack *a, uint32_t i) {
 }
 
 static void both_ways(struct attack *a, uint32_t x, uint32_t y) {
-    struct rep_edge e = {.octets = LOTS, .recent = LOTS};
-    e.epoch = (uint32_t)ledger_number(a->f, "SELECT max(epoch) FROM edge");
+    struct rep_edge e = {.octets = LOTS, .recent = LOTS, .epoch = a->epoch};
     if (x == y)
         return;
     if (rep_graph_link(a->after.g, x, y, &e) != CV_ERR_OK ||
@@ -48,14 +48,17 @@ static void both_ways(struct attack *a, uint32_t x, uint32_t y) {
 }
 
 static void add_fakes(struct attack *a) {
-    uint32_t last = a->attacker;
+    uint32_t last = a->attacker, *fakes = calloc(a->fakes, sizeof *fakes);
+    if (!fakes)
+        ledger_die(LEDGER_NO_FILE, "%s: out of memory", a->f->path);
     for (uint32_t i = 0; i < a->fakes; i++) {
-        uint32_t me = fake_node(a, i);
+        uint32_t me = fakes[i] = fake_node(a, i);
         both_ways(a, a->shape == CYCLE ? last : a->attacker, me);
-        for (uint32_t j = 0; a->shape == CLIQUE && j < i && j < CLIQUE_MAX; j++)
-            both_ways(a, me, fake_node(a, j));
+        for (uint32_t j = 0; a->shape == CLIQUE && j < i; j++)
+            both_ways(a, me, fakes[j]);
         last = me;
     }
+    free(fakes);
     if (a->shape == CYCLE)
         both_ways(a, last, a->attacker);
     struct ledger_relay *more =
@@ -135,8 +138,12 @@ void ledger_sybil(struct ledger_file *f, const struct ledger_request *q) {
             a.shape = (enum shape)i;
     if (a.shape == SHAPES)
         ledger_die(LEDGER_USAGE, "--shape %s: give star, cycle or clique", q->shape);
+    if (a.shape == CLIQUE && a.fakes > CLIQUE_MAX)
+        ledger_die(LEDGER_USAGE, "--fakes %u: a clique has %d at most, as each signs with each",
+                   a.fakes, CLIQUE_MAX);
     ledger_graph_load(f, &a.before);
     ledger_graph_load(f, &a.after);
+    a.epoch = (uint32_t)ledger_number(f, "SELECT max(epoch) FROM edge");
     a.ego = ledger_ego(f, &a.before, q->ego);
     ledger_relay_key(f, q->relay[0], key);
     a.attacker = rep_graph_find(a.before.g, key);

@@ -231,6 +231,8 @@ def check_sybil(db, folder):
             expect(flow['gain'] == 1 and flow['best_fake'] <= flow['after'], f'{shape} {fakes}: {flow}')
     expect(value(sybil, 'simulate-sybil', 'mallory', '--ego', 'ego', '--metric', 'maxflow')['total_gain'] > 50,
            'max flow: every fake inherits it')
+    large = value(sybil, 'simulate-sybil', 'mallory', '--ego', 'ego', '--fakes', '1000', '--shape', 'clique')
+    expect(abs(large['gain'] - 1) < .05 and large['total_gain'] < 1 / .15, f'clique of a thousand: {large}')
     expect(open(sybil, 'rb').read() == before, 'simulated only')
 
 
@@ -282,8 +284,16 @@ def check_prune(db, folder, me):
         expect(run('--db', path, 'prune', '--before', str(last)) ==
                (3, '', f'culvert-ledger: {path}: in use by a running node (process 4711); stop it first, '
                 'or let it be: it prunes by itself\n'), 'prune: beside a node')
+        rows = os.path.join(folder, 'beside.csv')
+        with open(rows, 'w', encoding='utf-8') as f:
+            f.write('a,b,1\n')
+        for target in (path, os.path.join(state, 'new.db')):
+            expect(run('--db', target, 'import', '--csv', rows) ==
+                   (3, '', f'culvert-ledger: {target}: in use by a running node (process 4711); stop it first, or '
+                    'let it be: it gathers what others sign by itself; or import into another file (--db)\n'),
+                   'import: beside a node')
         expect(open(path, 'rb').read() == before and sorted(os.listdir(state)) == ['ledger.db', 'lock'],
-               'prune: nothing is touched beside a node')
+               'prune, import: nothing is touched beside a node')
     expect(value(path, 'prune', '--before', str(last)) == {'removed': 18, 'left': 42}, 'prune: after the node')
 
 
@@ -478,6 +488,36 @@ def check_csv(folder):
     expect(value(db, 'pair', 'c', 'b')['a_gave_b'] == 3 and value(db, 'pair', 'c', 'b')['b_gave_a'] == 5,
            'csv: a second file continues the first')
 
+    # Without time the file's order, with it the first row's of a pair in a week, whatever the pairs.
+    for name, text, want in (
+            ('order', 'a,b,1\nc,d,1\nb,d,1\nb,c,1\nb,a,1\n', {'b': 'adc', 'd': 'cb', 'a': 'b', 'c': 'db'}),
+            ('times', 'a,b,1,9\nb,c,1,3\nd,b,1,5\nb,a,1,604800\na,b,1,1\n', {'b': 'acda'})):
+        ordered = os.path.join(folder, name + '.db')
+        value(ordered, 'import', '--csv', write(text))
+        for who, peers in want.items():
+            chain = value(ordered, 'chain', who)
+            chain = chain['half_blocks'] if isinstance(chain, dict) else chain
+            got = ''.join(b['peer'] for b in sorted(chain, key=lambda b: b['seq']))
+            expect(got == peers, f'csv, {name}: the chain of {who} is {got}, not {peers}')
+
+    # Any identifiers: line breaks in quotes, what no terminal and no XML likes.
+    odd = ['two\nlines', 'esc\x1b[2J', 'esc\u241b', '\ufffe', '<&>"\'', 'a"b', ' x ', 'عربي', '\x7f', 'tab\there']
+    write('giver,taker,bytes\n' + ''.join('"' + i.replace('"', '""') + f'",hub,{n + 1}\n' for n, i in enumerate(odd))
+          + 'last"one,hub,77\n')
+    strange = os.path.join(folder, 'strange.db')
+    value(strange, 'import', '--csv', path)
+    odd.append('last"one')
+    ids = {p['id'] for p in value(strange, 'peers')}
+    expect(ids == {*odd, 'hub'}, f'csv: odd ids come back, {ids}')
+    write(run('--db', strange, 'export', '--format', 'csv')[1])
+    back = os.path.join(folder, 'strange-again.db')
+    value(back, 'import', '--csv', path)
+    expect({p['id'] for p in value(back, 'peers')} == ids, 'csv: odd ids, out and in')
+    graphml = ElementTree.fromstring(run('--db', strange, 'export', '--format', 'graphml')[1])
+    nodes = [n.get('id') for n in graphml.iter('{http://graphml.graphdrawing.org/xmlns}node')]
+    expect(len(set(nodes)) >= len(odd) and {'two\nlines', '<&>"\''} <= set(nodes) and not any('\x1b' in n for n in nodes),
+           f'graphml: {nodes}')
+
     before = open(db, 'rb').read()
     nothing = '; nothing was imported'
     rows = [
@@ -493,6 +533,9 @@ def check_csv(folder):
         ('a' * 256 + ',b,1\n', '1: an identifier of 256 octets; at most 255 are allowed'),
         (b'\xff,b,1\n', '1: an identifier that is not UTF-8'),
         ('"a,b,1\n', '1: a quote that is not closed'),
+        ('a,b,1\nb,"c,1\nd,e,2\n', '2: a quote that is not closed'),
+        ('a,"b\nc",1\na,b,x\n', "3: bytes 'x': not a whole number"),
+        ('"' + 'a\n' * 100000, '1: a quote that is not closed'),
         ('"a"x,b,1\n', '1: text after a closing quote'),
         (b'a,b\x00,1\n', '1: a NUL octet; this is not a text file'),
         ('a,b,4611686018427387903\na,b,1\n', '2: what two relays gave each other adds up to more than '
@@ -678,6 +721,13 @@ def check_lines(db, folder, me):
         (['--db', db, 'peers', '--metric', 'luck'], 2, '--metric luck: give walk, ppr, ppr-difference, '
          'netflow, flow2, maxflow or bartercast\n' + hint[:-1]),
         (['--db', db, 'rank', '--hops', 'all'], 2, '--hops all: give a number from 0 on\n' + hint[:-1]),
+        (['--db', db, 'rank', '--hops', '3'], 2, '--hops 3: walk has no bound; it is for maxflow and netflow'),
+        (['--db', db, 'rank', '--metric', 'flow2', '--hops', '3'], 2,
+         '--hops 3: flow2 has two; maxflow and netflow have any number'),
+        (['--db', db, 'why', me, '--metric', 'ppr'], 2, 'why: explains the score that a node uses, walk; '
+         'rank --metric ppr has the numbers of that one'),
+        (['--db', db, 'simulate-sybil', me, '--shape', 'clique', '--fakes', '2001'], 2,
+         '--fakes 2001: a clique has 2000 at most, as each signs with each'),
         (['--db', db, 'rank', '--ego', 'ffffffff'], 6, f'ffffffff: no such relay in {db}'),
         (['--db', db, 'block', 'xyz'], 2, 'xyz: not a hash; give 4 to 64 hexadecimal digits'),
         (['--db', db, 'block', 'ffffffffff'], 6, f'ffffffffff: no such half-block in {db}'),

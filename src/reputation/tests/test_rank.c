@@ -470,7 +470,7 @@ static void add_fakes(struct rep_graph *g, unsigned attacker, unsigned fakes, en
             set(g, attacker, me, lots);
         if (shape == CYCLE)
             set(g, me, i + 1 < fakes ? me + 1 : attacker, lots);
-        for (unsigned j = 0; shape == CLIQUE && j < i && j < 30; j++)
+        for (unsigned j = 0; shape == CLIQUE && j < i; j++)
             set(g, me, HONEST + j, lots);
     }
 }
