@@ -10,7 +10,10 @@
 #include "io/clock.h"
 
 enum { FILE_OCTETS = 1 + 8 + 8, FILE_VERSION = 1, HEADERS_4 = 28, HEADERS_6 = 48 };
+/* What a kill -9 makes it forget: what a minute carries, and no more than a thousandth
+ * of the cap. */
 #define SAVE_EVERY CV_SEC(60)
+enum { SAVE_PART = 1000 };
 
 bool cli_quota_parse(const char *text, struct cli_quota_rule *ret) {
     char size[32];
@@ -46,6 +49,7 @@ static void save(struct cli_session *c) {
     cv_wr_u8(&w, FILE_VERSION);
     cv_wr_le64(&w, (uint64_t)c->quota.began);
     cv_wr_le64(&w, c->quota.used);
+    c->quota.saved = c->quota.used;
     if (io_state_write(c->state, "quota", buf, sizeof buf, &why) != CV_ERR_OK)
         fprintf(stderr, "culvert: %s\n", why.text);
 }
@@ -100,7 +104,7 @@ void cli_quota_open(struct cli_session *c, const char *text) {
     uint64_t used = cv_rd_le64(&r);
     if (!r.err && version == FILE_VERSION && began >= q->began) {
         q->began = began; /* a clock that was set back, or is not set yet, does not give it again */
-        q->used = used;
+        q->used = q->saved = used;
     }
     judge(c);
 }
@@ -116,10 +120,11 @@ void cli_quota_tick(struct cli_session *c) {
     int64_t began = cli_period_begin(q->rule.period, now.wall);
     if (began > q->began) {
         q->began = began;
-        q->used = 0;
+        q->used = q->saved = 0;
     }
     judge(c);
-    if (cv_usec_since(now.mono, q->saved_at) >= SAVE_EVERY) {
+    if (cv_usec_since(now.mono, q->saved_at) >= SAVE_EVERY ||
+        q->used - q->saved > q->rule.octets / SAVE_PART) {
         q->saved_at = now.mono;
         save(c);
     }

@@ -27,6 +27,7 @@ struct cli_quota {
     int64_t began; /* of the period that is counted */
     uint64_t used; /* octets in it, */
     uint64_t seen; /* of which the sockets had counted so many in this run */
+    uint64_t saved; /* of which the file has so many */
     cv_usec saved_at;
     bool spent;
 };

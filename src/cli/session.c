@@ -235,6 +235,7 @@ static void on_tick(void *ctx) {
     io_timer_at(c->tick, now, cv_usec_add(now, CV_SEC(1)));
     cli_cache_tick(c, now);
     cli_quota_tick(c);
+    cli_carrying_tick(c, now);
     cli_drain_tick(c);
     cli_dropped_tick(c->dropped, now);
     for (size_t i = c->tasks_count; i-- > 0;)
@@ -306,6 +307,12 @@ static uint8_t workers(const struct cli_settings *s) {
     return (uint8_t)(chosen ? s->workers : cli_processors_workers(cli_processors()));
 }
 
+/* 0 would be no statement at all. */
+static uint32_t bandwidth_kib(uint64_t octets) {
+    uint64_t kib = (octets >> 10) + (octets % 1024 != 0);
+    return kib < UINT32_MAX ? (uint32_t)kib : UINT32_MAX;
+}
+
 static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
     const struct cli_settings *s = c->s;
     bool relay = s->verb == CLI_RELAY;
@@ -316,7 +323,7 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
                                  .node = {.private_network = s->private_network,
                                           .relay = relay,
                                           .exit = relay && s->exit,
-                                          .relay_bandwidth_kib = (uint32_t)(s->bandwidth >> 10),
+                                          .relay_bandwidth_kib = bandwidth_kib(s->bandwidth),
                                           .relay_octets_s = s->bandwidth,
                                           .relay_workers = relay ? workers(s) : 1,
                                           .epoch_seconds = (uint32_t)s->epoch_seconds,
@@ -399,7 +406,9 @@ static void add_status(void *ctx, json_t *status) {
                                       (json_int_t)cli_period_end(q->rule.period, q->began), "spent",
                                       (int)q->spent));
     json_object_set_new(status, "clock_off", json_integer(c->clock_off));
-    if (c->s->verb != CLI_RELAY)
+    if (c->s->verb == CLI_RELAY)
+        json_object_set_new(status, "carrying", cli_carrying_status(c));
+    else
         json_object_set_new(status, "cache", cli_cache_status(c));
 }
 

@@ -7,6 +7,7 @@
 #define CULVERT_CLI_SESSION_H
 
 #include "cli/cache.h"
+#include "cli/carrying.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/quota.h"
@@ -34,6 +35,7 @@ struct cli_session {
     struct cli_progress progress;
     struct cli_cache cache;
     struct cli_quota quota; /* relays */
+    struct cli_carrying carrying;
     cv_usec drain_until;    /* told to end, waits for circuits; 0: not */
     struct cli_task *tasks[CLI_TASKS_MAX];
     size_t tasks_count;

@@ -33,7 +33,13 @@ static void print_upstream(const json_t *o) {
 /* What an operator wants to know besides: swarm exit, cap, ending. */
 static void print_carrying(const json_t *o) {
     const json_t *x = json_object_get(o, "exit"), *cap = json_object_get(o, "data_cap");
+    const json_t *now = json_object_get(o, "carrying");
     char a[24], b[24], until[32];
+    if (now)
+        printf("Carries   %s/s%s%s%s\n", cli_human_binary((double)num(now, "rate"), a),
+               num(now, "limit") ? " of at most " : "",
+               num(now, "limit") ? cli_human_binary((double)num(now, "limit"), b) : "",
+               num(now, "limit") ? "/s" : "");
     if (x)
         printf("Exit      %" JSON_INTEGER_FORMAT " flows now, %" JSON_INTEGER_FORMAT
                " opened, %" JSON_INTEGER_FORMAT " refused; %s out, %s in\n",

@@ -93,6 +93,68 @@ class Relay(programs.Case):
         other.wait_for("listening")
         self.assertFalse(self.status("capped", "--json")["data_cap"]["spent"])
 
+    def test_carries_no_faster_than_its_bandwidth(self):
+        limit = 200_000
+        village = Village(self, DHT, relays=0)
+        relays = [f"relay{i}" for i in range(6)]
+        for program in [village.start("relay", name, "--bandwidth", "200000", "--data-cap", "50M/month")
+                        for name in relays]:
+            program.wait_for("relay_ready", 120)
+        film = self.film(800_000)
+        seeder = village.start("share", "seeder", "--upload-limit", "none", film)
+        uri = seeder.wait_for("shared")["uri"]
+        begin = time.monotonic()
+        before = {name: self.status(name, "--json") for name in relays}
+        viewer = village.start("get", "viewer", "-o", self.folder / "copy.bin", uri)
+        viewer.wait_for("complete")
+        after = {name: self.status(name, "--json") for name in relays}
+        took = time.monotonic() - begin
+        self.assertEqual((self.folder / "copy.bin").read_bytes(), film.read_bytes())
+        for name in relays:
+            out = [1232 * s[name]["sockets"]["main"]["datagrams_out"] for s in (before, after)]
+            # Besides what it carries: the DHT, and how relays meet.
+            self.assertLess(out[1] - out[0], 1.1 * limit * took + 100_000, name)
+            self.assertEqual(after[name]["carrying"]["limit"], limit)
+        self.assertGreater(max(after[name]["carrying"]["rate"] for name in relays), limit / 10)
+        self.assertRegex(self.status(relays[0]), r"\nCarries   [0-9.]+ .*/s of at most 195 KiB/s\n")
+
+        # What it has used of its cap outlives kill -9, but for a thousandth.
+        killed, used = self.running[0], 0
+        quota = self.folder / relays[0] / "quota"
+        while not quota.exists() or int.from_bytes(quota.read_bytes()[9:17], "little") + 50_000 < used or not used:
+            used = self.status(relays[0], "--json")["data_cap"]["used"]
+            time.sleep(0.2)
+        killed.process.kill()
+        killed.process.wait()
+        again = self.start("relay", *[str(a) for a in killed.process.args[2:]])
+        again.wait_for("listening")
+        self.assertGreater(self.status(relays[0], "--json")["data_cap"]["used"], used - 51_000)
+
+    def test_a_used_cap_ends_circuits(self):
+        village = Village(self, DHT, relays=0)
+        relays = [f"relay{i}" for i in range(6)]
+        programs_ = [village.start("relay", name, "--data-cap", "4M/month") for name in relays]
+        for program in programs_:
+            program.wait_for("relay_ready", 120)
+        film = self.film(20 << 20)  # six times four million octets do not carry it
+        seeder = village.start("share", "seeder", "--upload-limit", "none", film)
+        uri = seeder.wait_for("shared")["uri"]
+        viewer = village.start("get", "viewer", "-o", self.folder / "copy.bin", uri)
+        viewer.wait_for("first_chunk")
+        used = [i for i, program in enumerate(programs_) if program.wait_for("data_cap_used")]
+        for i in used:
+            self.assertEqual(self.status(relays[i], "--json")["hops_carried"], 0, relays[i])
+        before = [self.status(name, "--json")["cells_relayed"] for name in relays]
+        other = village.start("get", "other", "-o", self.folder / "other.bin", uri)
+        time.sleep(3)
+        for i, name in enumerate(relays):
+            said = self.status(name, "--json")
+            self.assertEqual((said["hops_carried"], said["cells_relayed"]), (0, before[i]), name)
+        for name in ("copy.bin", "other.bin"):  # which have their length from the beginning
+            self.assertNotEqual((self.folder / name).read_bytes(), film.read_bytes())
+        self.assertEqual(programs.run("peers", "--state", self.folder / "other", "--json")[1], "[]\n")
+        self.assertTrue(all(p.process.poll() is None for p in (viewer, other)))
+
     def test_several_workers(self):
         for count in ("0", "17", "two", "-1", "1.5"):
             with self.subTest(count):
