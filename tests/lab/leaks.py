@@ -120,7 +120,10 @@ class Lab:
         self.relays = [f"relay{i}" for i in range(1, RELAYS + 1)]
         self.hidden = ["seeder", "viewer", "viewer2"]
         self.exits = self.relays[-1:]
-        self.met = set()  # relay and hidden host between whom a datagram went, ever
+        # Relay, hidden host, and the host's port, between whom a datagram went, ever; and the
+        # same without the port.
+        self.met = set()
+        self.apart = 0  # pairs of a relay and a port it never met, that its memory was searched for
         self.worlds = {}  # claims that were asked: of which world
         # Over IPv6 the ledger releases what it counted. Over IPv4 nothing is, so that the exact
         # counts can be held against the wires: no epoch that is long ends within the hour.
@@ -241,8 +244,11 @@ class Lab:
             raise Failed("the captures hold less than the film needed: they are not whole")
         at = self.world.address
         for name, packets in captures.items():
-            ends = {end for p in packets for end in (p.source, p.target)}
-            self.met |= {(relay, name) for relay in self.relays if at[relay] in ends}
+            relay_at = {at[relay]: relay for relay in self.relays}
+            for p in packets:
+                for relay, port in ((relay_at.get(p.source), p.dport), (relay_at.get(p.target), p.sport)):
+                    if relay:
+                        self.met |= {(relay, name), (relay, name, port)}
         return captures
 
     def end_those_of_before(self):
@@ -398,13 +404,19 @@ class Lab:
 
     def forms(self, world, captures, relay=None):
         """What was carried; and addresses of viewers and seeder: of all, or of those that `relay`
-        never exchanged a datagram with. Who asks the DHT is a neighbour, too."""
+        never exchanged a datagram with; of the others the ports that it never met. Who asks the
+        DHT is a neighbour, too, but by another port than that of circuits."""
         forms = search.of_content(world.swarm_id, world.marker)
         for name in world.hidden:
             mine = world.address[name]
             ports = {p.sport for p in captures[name] if p.kind == "udp" and p.source == mine}
+            strange = {port for port in ports if (relay, name, port) not in self.met}
+            self.apart += len(strange) if relay else 0
             if (relay, name) not in self.met:
                 forms.update(search.of_address(name, mine, ports))
+            else:
+                for port in strange:
+                    forms.update(search.of_endpoint(name, mine, port))
         return forms
 
     def written(self, name, forms):
@@ -420,6 +432,7 @@ class Lab:
         """Memory of relays that carried the film, their folders and what they printed. Exits may
         know it, but not for whom, and write down nothing."""
         bad, octets, files, world = [], 0, 0, world or self.world
+        self.apart = 0
         everything = self.forms(world, captures)
         for relay in self.relays:
             forms = self.forms(world, captures, relay)
@@ -433,7 +446,9 @@ class Lab:
             bad += more
             files += count
         print(f"  {'ok  ' if not bad else 'FAIL'} relays_keep_nothing: {octets >> 20} MiB of memory, "
-              f"{files} files", flush=True)
+              f"{files} files, for {self.apart} ports that a relay never met", flush=True)
+        if world.hidden and not self.apart:
+            raise Failed(f"{part}: every relay met everybody; no memory was searched for an address")
         more, count = self.ends_keep_nothing(world, captures)
         print(f"  {'ok  ' if not more else 'FAIL'} ends_keep_nothing: {count} files", flush=True)
         bad += more

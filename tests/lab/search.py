@@ -47,6 +47,20 @@ def of_address(name, address, ports):
     return forms
 
 
+def of_endpoint(name, address, port):
+    """One of the ports of an address whose other ports somebody knows, with good reason."""
+    raw = packed(address)
+    text = f"[{address}]:{port}" if len(raw) == 16 else f"{address}:{port}"
+    if len(raw) == 4:
+        forms = {label: form for label, form in of_address(name, address, [port]).items() if "port" in label}
+    else:
+        family = struct.pack("<H", socket.AF_INET6) + struct.pack(">H", port)
+        forms = {f"the address of {name} with port {port}": raw + struct.pack(">H", port),
+                 f"the address of {name}, little-endian port {port}": raw + struct.pack("<H", port),
+                 f"a socket's address of {name}, port {port}": family + bytes(4) + raw}
+    return {**forms, f"port {port} of {name} as text": text.encode()}
+
+
 def is_there(data, form, label):
     at = data.find(form)
     if "in a struct" not in label:

@@ -37,6 +37,7 @@ def forms_of(six):
     forms = search.of_content(IDS, b"culvert-lab-mark")
     for name, address in zip(("viewer", "seeder"), addresses):
         forms.update(search.of_address(name, address, [7000, 40123]))
+        forms.update(search.of_endpoint(name, address, 41234))
     return forms
 
 
