@@ -23,8 +23,7 @@ import programs
 
 MIB, KILLS = 96, 3  # of the film; both may be given
 LOST_MAX = 16 << 20
-# A busy machine loses datagrams, which are asked for again: that is not the store's. The long
-# run, which has less beside it, allows nothing for that.
+# A busy machine loses datagrams, which are asked for again: that is not the store's.
 NOISE, ODDMENTS = 1.1, 6 << 20
 
 
@@ -99,8 +98,10 @@ class Kill(programs.Case):
         for (have, wire), (after, _) in zip(rows, rows[1:]):
             costs.append(wire - (after - have) * overhead)
             self.assertLessEqual(costs[-1], LOST_MAX * overhead * NOISE + ODDMENTS, rows)
-        # And all that was there when it was opened for the last time was not fetched again.
-        self.assertLessEqual(rows[-1][1], (size - rows[-1][0]) * overhead * NOISE + ODDMENTS, rows)
+        # And what was there when it was opened for the last time was not fetched again: half of it
+        # would be too much, and more than a busy machine loses of the rest.
+        have = rows[-1][0]
+        self.assertLessEqual(rows[-1][1], (size - have) * overhead + have / 2 + ODDMENTS, rows)
         self.assertGreater(rows[-1][0], 0)
         self.assertEqual((self.folder / "copy-killed").read_bytes(), self.path.read_bytes())
         print(f"{MIB} MiB: overhead {overhead:.4f}, fetched again after each kill (MiB): "
