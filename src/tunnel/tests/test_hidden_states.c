@@ -27,13 +27,6 @@ struct scene {
     cv_handle viewers, seeders; /* a circuit that is built, of either */
 };
 
-static struct tun_hidden *hidden_of(struct village *v, unsigned node, cv_handle handle) {
-    struct tun_hiddens *all = v->w->node[node].t->user[TUN_USER_HIDDEN];
-    struct tun_hidden *h = tun_handles_get(&all->swarms, handle);
-    cr_assert_not_null(h);
-    return h;
-}
-
 static void begin(struct scene *s) {
     s->v = village_new(&(struct sim_config){.seed = 3}, 6);
     sim_path_default(s->v->w->sim, &(struct sim_path){.delay = CV_MSEC(1)});
@@ -44,8 +37,8 @@ static void begin(struct scene *s) {
     unsigned viewer = village_client(s->v);
     cv_handle view = village_view(s->v, viewer, "film");
     cr_assert(village_meet(s->v, viewer, view, 1, CV_SEC(20)));
-    s->viewer = hidden_of(s->v, viewer, view);
-    s->seeder = hidden_of(s->v, seeder, share);
+    s->viewer = village_hidden(s->v, viewer, view);
+    s->seeder = village_hidden(s->v, seeder, share);
     s->viewers = world_circuit(s->v->w, viewer, (const unsigned[]){0, 1}, 2);
     s->seeders = world_circuit(s->v->w, seeder, (const unsigned[]){0, 1}, 2);
     cr_assert(s->viewers && s->seeders);

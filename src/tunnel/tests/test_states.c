@@ -569,13 +569,18 @@ Test(tun_states, of_circuits_at_a_relay_told_by_the_link) {
     for (size_t r = 0; r < sizeof told / sizeof *told; r++)
         for (enum side side = PREVIOUS; side < SIDES; side++) {
             char got[SAID + 1] = {0};
+            static struct scene s;
+            bool fit = false; /* nothing has happened in it yet */
             for (unsigned m = 0; m < SAID; m++) {
-                static struct scene s;
-                begin(&s);
-                told[r].reach(&s);
-                world_run(s.w, CV_MSEC(40));
+                if (!fit) {
+                    begin(&s);
+                    told[r].reach(&s);
+                    world_run(s.w, CV_MSEC(40));
+                }
                 got[m] = told_outcome(&s, side, m);
-                world_free(s.w);
+                fit = got[m] == '.' || got[m] == '-';
+                if (!fit || m == SAID - 1)
+                    world_free(s.w);
             }
             cr_expect_str_eq(got, told[r].answers[side],
                              "%s, told by the %s one:\n got %s\nwant %s", told[r].name,
