@@ -280,18 +280,20 @@ static char road(struct scene *s, size_t row, unsigned m) {
     struct tun_event ev = circuit_event(m, circuit, tun_path_length(TUN_PURPOSE_INTRODUCE));
     struct cv_now now = all->now;
     all->t->ops[TUN_USER_HIDDEN]->on_event(all, all->t, &now, &ev);
-    bool down = h->info.peers == peers, over = meet.state == TUN_MEET_IDLE;
-    bool next = h->viewer && h->viewer->missed;
+    bool down = h->info.peers == peers, next = h->viewer && h->viewer->missed;
+    bool over = meet.state != roads[row].at.state;
     h->info.peers = peers;
     if (r->kind) {
         tun_idtable_del(&all->roads, (uint32_t)circuit);
-        return down || over != (roads[row].at.state == TUN_MEET_IDLE) ? '!' : r->ready ? 'r' : '.';
+        return down || next || over ? '!' : r->ready ? 'r' : '.';
     }
+    if (next) /* at once, or there is no other and the meeting is over */
+        return down ? '!' : 'n';
+    if (over)
+        return down && r == &meet.rp ? 'i' : '!';
     if (roads[row].kind == TUN_ROAD_NONE)
         return down ? '!' : '.';
-    if (next)
-        return down ? '!' : 'n';
-    return down ? over && r == &meet.rp ? 'i' : 'd' : 'c';
+    return down ? 'd' : 'c';
 }
 
 Test(tun_hidden_states, of_their_circuits) {
