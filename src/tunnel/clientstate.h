@@ -99,6 +99,7 @@ struct tun_lane {
 /* A relay's look at what another one carries (probe.c). */
 struct tun_probe {
     cv_handle circuit; /* 0: none now */
+    bool built;        /* trains go over it */
     uint8_t whom[CV_KEY];
     cv_usec at; /* when to begin the next, or to give this one up */
     unsigned trains, answered;

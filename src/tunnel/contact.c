@@ -476,7 +476,8 @@ bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const 
     r->reached = true;
     r->reached_at = addr;
     r->outside |= tun_reach_is_young(c);
-    if (neighbour_wanted(c, r, &addr))
+    /* Nobody's path goes through a liar: it has no use for our address. */
+    if (!r->liar && neighbour_wanted(c, r, &addr))
         tun_contact_neighbour_add(c, r, &addr);
     return true;
 }

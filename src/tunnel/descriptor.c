@@ -131,6 +131,16 @@ bool tun_descriptor_has_addr(const struct tun_descriptor *d, const struct cv_add
     return false;
 }
 
+void tun_descriptor_ref(const struct tun_descriptor *d, int64_t wall, struct tun_relay_ref *ret) {
+    *ret = (struct tun_relay_ref){.day = d->day, .suites = d->suites, .version = d->version};
+    memcpy(ret->identity, d->identity, CV_KEY);
+    memcpy(ret->d, d->digest, TUN_DIGEST);
+    memcpy(ret->link_key, d->link_key, CV_KEY);
+    memcpy(ret->onion_key, d->onion_key[tun_onion_key_newest(d->day, wall)], CV_KEY);
+    for (size_t i = 0; i < d->addrs && i < sizeof ret->addr / sizeof *ret->addr; i++)
+        ret->addr[i] = d->addr[i];
+}
+
 bool tun_descriptor_is_proof(const void *a, size_t a_len, const void *b, size_t b_len,
                              const uint8_t network_id[TUN_NETWORK_ID]) {
     struct tun_descriptor da, db;

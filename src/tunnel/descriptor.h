@@ -24,6 +24,7 @@
 #include "base/err.h"
 #include "crypto/keys.h"
 #include "tunnel/limits.h"
+#include "tunnel/relayref.h"
 #include "tunnel/version.h"
 
 enum {
@@ -81,6 +82,10 @@ void tun_descriptor_digest(const void *buf, size_t len, uint8_t ret[TUN_DIGEST])
 
 /* Must hold for the address a descriptor was fetched from. */
 bool tun_descriptor_has_addr(const struct tun_descriptor *d, const struct cv_addr *addr);
+
+/* The fields that it takes to make this relay the next hop: its newest onion key at `wall`,
+ * and the first of its addresses. */
+void tun_descriptor_ref(const struct tun_descriptor *d, int64_t wall, struct tun_relay_ref *ret);
 
 /* Both verify, same identity, same day, not the same octets. */
 bool tun_descriptor_is_proof(const void *a, size_t a_len, const void *b, size_t b_len,

@@ -585,19 +585,9 @@ void tun_directory_expire(struct tun_directory *dir, int64_t wall) {
 
 void tun_relay_ref_fill(struct tun_relay_ref *ret, const struct tun_relay *r, int64_t wall) {
     assert(r->raw_len > 0);
-    memset(ret, 0, sizeof *ret);
-    memcpy(ret->identity, r->desc.identity, CV_KEY);
-    ret->day = r->desc.day;
-    memcpy(ret->d, r->desc.digest, TUN_DIGEST);
-    memcpy(ret->link_key, r->desc.link_key, CV_KEY);
-    ret->suites = r->desc.suites;
-    ret->version = r->desc.version;
-    memcpy(ret->onion_key, r->desc.onion_key[tun_onion_key_newest(r->desc.day, wall)], CV_KEY);
+    tun_descriptor_ref(&r->desc, wall, ret);
     if (r->reached && r->reached_at.family) {
+        memset(ret->addr, 0, sizeof ret->addr);
         ret->addr[0] = r->reached_at;
-        return;
     }
-    size_t n = 0;
-    for (unsigned i = 0; i < r->desc.addrs && n < 2; i++)
-        ret->addr[n++] = r->desc.addr[i];
 }

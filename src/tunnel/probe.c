@@ -84,7 +84,9 @@ static void begin(struct tun_client *c) {
         return;
     }
     memcpy(p->whom, hop[0]->desc.identity, CV_KEY);
+    p->built = false;
     p->trains = 0;
+    memset(p->ping, 0, sizeof p->ping); /* those of the last one are nobody's */
     p->at = cv_usec_add(now(c), PATIENCE);
     tun_client_by(c, p->at);
 }
@@ -159,10 +161,15 @@ bool tun_probe_on_event(struct tun_client *c, const struct tun_event *ev) {
     if (!mine)
         return false;
     if (ev->kind == TUN_EVENT_CIRCUIT_READY && ev->circuit_ready.circuit == mine) {
-        send_train(c);
+        if (!c->probe.built) {
+            c->probe.built = true;
+            send_train(c);
+        }
     } else if (ev->kind == TUN_EVENT_CIRCUIT_DOWN && ev->circuit_down.circuit == mine) {
         rest(c);
     } else if (ev->kind == TUN_EVENT_REPLY && ev->reply.circuit == mine) {
+        if (!c->probe.built)
+            return true; /* nothing was asked yet */
         if (ev->reply.err || ev->reply.command != TUN_CMD_PONG)
             give_up(c);
         else

@@ -115,13 +115,7 @@ static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_
         const struct tun_descriptor *d = descriptor(w, i, &len);
         if (!d || memcmp(d->identity, identity, CV_KEY) != 0 || d->day != day)
             continue;
-        memset(ret, 0, sizeof *ret);
-        memcpy(ret->identity, d->identity, CV_KEY);
-        ret->day = d->day;
-        memcpy(ret->d, d->digest, sizeof ret->d);
-        memcpy(ret->link_key, d->link_key, CV_KEY);
-        memcpy(ret->onion_key, d->onion_key[tun_onion_key_newest(d->day, w->net.now.wall)], CV_KEY);
-        ret->addr[0] = d->addr[0];
+        tun_descriptor_ref(d, w->net.now.wall, ret);
         if (ret_descriptor) {
             *ret_descriptor = w->party[i].raw;
             *ret_len = len;
@@ -790,7 +784,8 @@ static bool owned(const struct world *w, unsigned party, cv_handle c) {
     return false;
 }
 
-static void check(const struct world *w) {
+static void check(void *ctx) {
+    const struct world *w = ctx;
     unsigned proofs = w->proofs;
     for (unsigned i = RELAYS; i < PARTIES; i++) {
         struct tunnel *t = w->party[i].t;
@@ -894,7 +889,8 @@ static void begin(struct world *w, uint8_t how) {
     }
 }
 
-static void step(struct world *w, struct cv_rd *r) {
+static void step(void *ctx, struct cv_rd *r) {
+    struct world *w = ctx;
     uint8_t op = cv_rd_u8(r), a, b;
     switch (op % 12) {
     case 0:
@@ -952,10 +948,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct world *w = &world;
     cv_crypto_init();
     memset(w, 0, sizeof *w);
-    w->net = (struct network){.now = {.mono = 1000000, .wall = 1790000000},
-                              .served_max = SERVED,
-                              .ctx = w,
-                              .events = events};
+    network_begin(&w->net, SERVED, w, events);
     cv_rng_seeded_init(&w->seed, 99);
     w->rng = cv_rng_seeded(&w->seed);
     tun_swarm_derive(&w->swarm, NETWORK, film, strlen(film), NULL);
@@ -965,14 +958,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         add(w, i);
     struct cv_rd r = cv_rd_init(data, size);
     begin(w, size ? cv_rd_u8(&r) : 0);
-    for (unsigned i = 0; i < STEPS && !r.err && cv_rd_left(&r) && w->net.served < SERVED; i++) {
-        step(w, &r);
-        check(w);
-    }
+    network_script(&w->net, &r, STEPS, step, check);
     for (unsigned i = 0; i < SWARMS; i++)
         swarm_close(w, &w->swarms[i]);
     check(w);
-    for (unsigned i = 0; i < PARTIES; i++)
-        tun_free(w->party[i].t);
+    network_end(&w->net);
     return 0;
 }

@@ -66,13 +66,8 @@ static void ref(struct world *w, unsigned i, struct tun_relay_ref *ret) {
     struct tun_descriptor d;
     memset(ret, 0, sizeof *ret);
     memcpy(ret->identity, w->party[i].identity_secret.public_key, CV_KEY);
-    if (!raw || tun_descriptor_open(raw, len, (const uint8_t *)"fuzz-net", &d))
-        return; /* a day without a descriptor */
-    ret->day = d.day;
-    memcpy(ret->d, d.digest, sizeof ret->d);
-    memcpy(ret->link_key, d.link_key, CV_KEY);
-    memcpy(ret->onion_key, d.onion_key[tun_onion_key_newest(d.day, w->now.wall)], CV_KEY);
-    ret->addr[0] = d.addr[0];
+    if (raw && tun_descriptor_open(raw, len, (const uint8_t *)"fuzz-net", &d) == CV_ERR_OK)
+        tun_descriptor_ref(&d, w->now.wall, ret); /* else a day without a descriptor */
 }
 
 static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_t day,

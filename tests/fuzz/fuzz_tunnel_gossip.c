@@ -258,7 +258,8 @@ static void check_probe(struct world *w, struct party *p) {
            0);
 }
 
-static void check(struct world *w) {
+static void check(void *ctx) {
+    struct world *w = ctx;
     struct tun_relay *all[64];
     for (unsigned i = 0; i < PARTIES; i++) {
         struct tun_client *c = client_of(w, i);
@@ -306,7 +307,8 @@ static void add(struct world *w, unsigned i) {
     network_add(&w->net, p->t, &p->addr, &p->elsewhere);
 }
 
-static void step(struct world *w, struct cv_rd *r) {
+static void step(void *ctx, struct cv_rd *r) {
+    struct world *w = ctx;
     uint8_t op = cv_rd_u8(r), a, b;
     switch (op % 8) {
     case 0:
@@ -352,10 +354,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct world *w = &world;
     cv_crypto_init();
     memset(w, 0, sizeof *w);
-    w->net = (struct network){.now = {.mono = 1000000, .wall = 1790000000},
-                              .served_max = SERVED,
-                              .ctx = w,
-                              .events = events};
+    network_begin(&w->net, SERVED, w, events);
     for (unsigned i = 0; i < INVENTED; i++) {
         uint8_t seed[CV_KEY] = {77, (uint8_t)i};
         cv_ed25519_from_seed(&w->invented[i], seed);
@@ -365,11 +364,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct cv_rd r = cv_rd_init(data, size);
     network_run(&w->net, CV_MSEC(100) * (size ? cv_rd_u8(&r) % 64 : 0),
                 NULL); /* until the script begins */
-    for (unsigned i = 0; i < STEPS && !r.err && cv_rd_left(&r) && w->net.served < SERVED; i++) {
-        step(w, &r);
-        check(w);
-    }
-    for (unsigned i = 0; i < PARTIES; i++)
-        tun_free(w->party[i].t);
+    network_script(&w->net, &r, STEPS, step, check);
+    network_end(&w->net);
     return 0;
 }

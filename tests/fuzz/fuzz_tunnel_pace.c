@@ -49,22 +49,8 @@ struct world {
     cv_handle open; /* at the last relay */
 };
 
-static bool ref(struct world *w, unsigned i, struct tun_relay_ref *ret) {
-    size_t len;
-    const uint8_t *raw = tun_own_descriptor(w->t[i], w->net.now.wall, &len);
-    struct tun_descriptor d;
-    memset(ret, 0, sizeof *ret);
-    if (!raw || tun_descriptor_open(raw, len, NETWORK, &d))
-        return false;
-    memcpy(ret->identity, d.identity, CV_KEY);
-    ret->day = d.day;
-    memcpy(ret->d, d.digest, sizeof ret->d);
-    memcpy(ret->link_key, d.link_key, CV_KEY);
-    memcpy(ret->onion_key, d.onion_key[tun_onion_key_newest(d.day, w->net.now.wall)], CV_KEY);
-    ret->suites = d.suites;
-    ret->version = d.version;
-    ret->addr[0] = d.addr[0];
-    return true;
+static bool ref(const struct world *w, unsigned i, struct tun_relay_ref *ret) {
+    return network_ref(w->t[i], w->net.now.wall, ret);
 }
 
 static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_t day,
@@ -124,7 +110,8 @@ static void check_rate(const struct world *w, const struct tun_hop *h) {
     }
 }
 
-static void check(const struct world *w) {
+static void check(void *ctx) {
+    const struct world *w = ctx;
     const struct tunnel *t = w->t[RATE];
     uint32_t cursor = 0, paced = 0, listed = 0;
     const struct tun_hop *h;
@@ -222,7 +209,8 @@ static void speak(struct world *w, const struct tun_circuit *c, unsigned owner, 
     }
 }
 
-static void step(struct world *w, struct cv_rd *r) {
+static void step(void *ctx, struct cv_rd *r) {
+    struct world *w = ctx;
     uint8_t op = cv_rd_u8(r), a = cv_rd_u8(r);
     struct tun_circuit *c = circuit(w, op >> 4);
     unsigned owner = w->circuit[(op >> 4) % CIRCUITS].owner;
@@ -307,22 +295,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct world *w = &world;
     cv_crypto_init();
     memset(w, 0, sizeof *w);
-    w->net = (struct network){.now = {.mono = 1000000, .wall = 1790000000},
-                              .served_max = SERVED,
-                              .ctx = w,
-                              .events = events};
+    network_begin(&w->net, SERVED, w, events);
     for (unsigned i = 0; i < PARTIES; i++)
         add(w, i);
     struct cv_rd r = cv_rd_init(data, size);
-    for (unsigned i = 0; i < STEPS && !r.err && cv_rd_left(&r) >= 2 && w->net.served < SERVED;
-         i++) {
-        step(w, &r);
-        check(w);
-    }
+    network_script(&w->net, &r, STEPS, step, check);
     tun_hops_end(w->t[RATE], &w->net.now, 0);
     check(w);
     assert(TAILQ_EMPTY(&w->t[RATE]->paces) && w->t[RATE]->sched.cells_used == 0);
-    for (unsigned i = 0; i < PARTIES; i++)
-        tun_free(w->t[i]);
+    network_end(&w->net);
     return 0;
 }

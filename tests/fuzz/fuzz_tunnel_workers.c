@@ -293,7 +293,8 @@ static void check_keys(struct world *w, unsigned i) {
     }
 }
 
-static void check(struct world *w) {
+static void check(void *ctx) {
+    struct world *w = ctx;
     for (unsigned i = 0; i < w->workers; i++) {
         check_hops(w, i);
         check_links(w, i);
@@ -334,22 +335,8 @@ static void check_empty(const struct world *w) {
 
 /* ---- owners ---- */
 
-static bool ref(struct world *w, unsigned end, struct tun_relay_ref *ret) {
-    size_t len;
-    const uint8_t *raw = tun_own_descriptor(w->t[end], w->net.now.wall, &len);
-    struct tun_descriptor d;
-    memset(ret, 0, sizeof *ret);
-    if (!raw || tun_descriptor_open(raw, len, NETWORK, &d))
-        return false; /* a day without a descriptor */
-    memcpy(ret->identity, d.identity, CV_KEY);
-    ret->day = d.day;
-    memcpy(ret->d, d.digest, sizeof ret->d);
-    memcpy(ret->link_key, d.link_key, CV_KEY);
-    memcpy(ret->onion_key, d.onion_key[tun_onion_key_newest(d.day, w->net.now.wall)], CV_KEY);
-    ret->suites = d.suites;
-    ret->version = d.version;
-    ret->addr[0] = d.addr[0];
-    return true;
+static bool ref(const struct world *w, unsigned end, struct tun_relay_ref *ret) {
+    return network_ref(w->t[end], w->net.now.wall, ret);
 }
 
 static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_t day,
@@ -645,7 +632,8 @@ static void engine(struct world *w, unsigned i) {
         tun_attach(w->t[i], TUN_USER_CLIENT, &ops, w);
 }
 
-static void step(struct world *w, struct cv_rd *r) {
+static void step(void *ctx, struct cv_rd *r) {
+    struct world *w = ctx;
     uint8_t op = cv_rd_u8(r), a = cv_rd_u8(r), b = cv_rd_u8(r);
     unsigned from = a % w->workers, to = (from + 1 + (a >> 2) % (w->workers - 1)) % w->workers;
     switch (op % 16) {
@@ -708,11 +696,8 @@ static void step(struct world *w, struct cv_rd *r) {
 
 static void begin(struct world *w, uint8_t how) {
     *w = (struct world){.workers = how & 1 ? 2 : WORKERS, .saves = true};
-    w->net = (struct network){.now = {.mono = 1000000, .wall = 1790000000},
-                              .served_max = SERVED,
-                              .ctx = w,
-                              .events = events,
-                              .whose = whose};
+    network_begin(&w->net, SERVED, w, events);
+    w->net.whose = whose;
     for (unsigned i = 0; i < 2; i++)
         cv_ed25519_from_seed(&w->identity_secret[i], (const uint8_t[CV_KEY]){(uint8_t)(i + 1)});
     for (unsigned i = 0; i < KEYS; i++)
@@ -760,13 +745,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     cv_crypto_init();
     struct cv_rd r = cv_rd_init(data, size);
     begin(w, size ? cv_rd_u8(&r) : 0);
-    for (unsigned i = 0; i < STEPS && !r.err && cv_rd_left(&r) >= 3 && w->net.served < SERVED;
-         i++) {
-        step(w, &r);
-        check(w);
-    }
+    network_script(&w->net, &r, STEPS, step, check);
     end(w);
-    for (unsigned i = 0; i < PARTIES; i++)
-        tun_free(w->t[i]);
+    network_end(&w->net);
     return 0;
 }

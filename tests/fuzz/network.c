@@ -4,8 +4,33 @@
 #include <string.h>
 
 #include "tunnel/client.h"
+#include "tunnel/descriptor.h"
+#include "tunnel/engine.h"
 
 enum { SLOTS = 32 };
+
+void network_begin(struct network *n, unsigned served_max, void *ctx,
+                   void (*events)(void *ctx, unsigned i)) {
+    *n = (struct network){.now = {.mono = 1000000, .wall = 1790000000},
+                          .served_max = served_max,
+                          .ctx = ctx,
+                          .events = events};
+}
+
+void network_script(struct network *n, struct cv_rd *script, unsigned steps,
+                    void (*step)(void *ctx, struct cv_rd *script), void (*check)(void *ctx)) {
+    for (unsigned i = 0;
+         i < steps && !script->err && cv_rd_left(script) && n->served < n->served_max; i++) {
+        step(n->ctx, script);
+        check(n->ctx);
+    }
+}
+
+void network_end(struct network *n) {
+    for (unsigned i = 0; i < n->ends; i++)
+        tun_free(n->end[i].t);
+    n->ends = 0;
+}
 
 void network_add(struct network *n, struct tunnel *t, const struct cv_addr *addr,
                  const struct cv_addr *elsewhere) {
@@ -15,6 +40,16 @@ void network_add(struct network *n, struct tunnel *t, const struct cv_addr *addr
     if (elsewhere)
         e->elsewhere = *elsewhere;
     n->events(n->ctx, n->ends - 1);
+}
+
+bool network_ref(const struct tunnel *t, int64_t wall, struct tun_relay_ref *ret) {
+    size_t len;
+    const uint8_t *raw = tun_own_descriptor(t, wall, &len);
+    struct tun_descriptor d;
+    if (!raw || tun_descriptor_open(raw, len, tun_config(t)->network_id, &d))
+        return false;
+    tun_descriptor_ref(&d, wall, ret);
+    return true;
 }
 
 static void deliver(struct network *n, const struct cv_addr *from, const struct cv_addr *to,

@@ -6,12 +6,14 @@
 #ifndef CULVERT_TESTS_FUZZ_NETWORK_H
 #define CULVERT_TESTS_FUZZ_NETWORK_H
 
+#include "base/cursor.h"
+#include "tunnel/relayref.h"
 #include "tunnel/tunnel.h"
 
 enum { NETWORK_ENDS = 12 };
 
 struct network_end {
-    struct tunnel *t;               /* borrowed */
+    struct tunnel *t;               /* freed with the network */
     struct cv_addr addr, elsewhere; /* elsewhere.family 0: it has no second socket */
     bool deaf;                      /* nothing reaches it */
 };
@@ -33,9 +35,20 @@ struct network {
     unsigned (*whose)(void *ctx, unsigned i, const uint8_t *buf);
 };
 
+/* Without ends, at the time at which every input begins. */
+void network_begin(struct network *n, unsigned served_max, void *ctx,
+                   void (*events)(void *ctx, unsigned i));
+/* At most `steps` steps of the script, each followed by a look at the properties. */
+void network_script(struct network *n, struct cv_rd *script, unsigned steps,
+                    void (*step)(void *ctx, struct cv_rd *script), void (*check)(void *ctx));
+void network_end(struct network *n);
+
 /* The next end, in the order in which engines are served. `elsewhere` may be NULL. */
 void network_add(struct network *n, struct tunnel *t, const struct cv_addr *addr,
                  const struct cv_addr *elsewhere);
+
+/* How to reach a relay; false: it has no descriptor of this day. */
+bool network_ref(const struct tunnel *t, int64_t wall, struct tun_relay_ref *ret);
 
 /* Everything that waits, once around; how much it was. */
 unsigned network_turn(struct network *n);

@@ -15,13 +15,7 @@ void party_ref(const uint8_t *descriptor, size_t len, int64_t wall, struct tun_r
     struct tun_descriptor d;
     if (!descriptor || tun_descriptor_open(descriptor, len, party_network, &d))
         bench_die("a relay has no descriptor");
-    memset(ret, 0, sizeof *ret);
-    memcpy(ret->identity, d.identity, CV_KEY);
-    ret->day = d.day;
-    memcpy(ret->d, d.digest, sizeof ret->d);
-    memcpy(ret->link_key, d.link_key, CV_KEY);
-    memcpy(ret->onion_key, d.onion_key[tun_onion_key_newest(d.day, wall)], CV_KEY);
-    ret->addr[0] = d.addr[0];
+    tun_descriptor_ref(&d, wall, ret);
 }
 
 void party_own_ref(const struct party *p, int64_t wall, struct tun_relay_ref *ret) {

@@ -34,13 +34,7 @@ static void ref(unsigned i, struct tun_relay_ref *ret) {
     struct tun_descriptor d;
     if (!raw || tun_descriptor_open(raw, len, (const uint8_t *)"benchnet", &d))
         abort();
-    memset(ret, 0, sizeof *ret);
-    memcpy(ret->identity, d.identity, CV_KEY);
-    ret->day = d.day;
-    memcpy(ret->d, d.digest, sizeof ret->d);
-    memcpy(ret->link_key, d.link_key, CV_KEY);
-    memcpy(ret->onion_key, d.onion_key[tun_onion_key_newest(d.day, now.wall)], CV_KEY);
-    ret->addr[0] = d.addr[0];
+    tun_descriptor_ref(&d, now.wall, ret);
 }
 
 static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_t day,

@@ -1,9 +1,12 @@
 /*
  * Every (state x message) cell of what a node learns of relays: asking one what relays there
  * are (sync.c), over a circuit and over a link, and asking the hops of a suspected circuit
- * who is alive (ahead.c). What arrives is any command with a body that means nothing, a
- * refusal, silence, answers that mean something, and these under another name or number.
+ * who is alive (ahead.c); and of what becomes of the circuits of both. What arrives is any command
+ * with a body that means nothing, a refusal, silence, answers that mean something, and these under
+ * another name or number.
  */
+#include <stdlib.h>
+
 #include "support/suite.h"
 #include "tunnel/bodies.h"
 #include "tunnel/clientstate.h"
@@ -212,6 +215,109 @@ Test(tun_client_states, over_a_link) {
                          states[i].link);
     }
     n->sync = (struct tun_sync){.phase = TUN_SYNC_IDLE};
+    village_free(v);
+}
+
+/* ---- circuits that are built, and gone ---- */
+
+enum { READY, READY_OTHER, GONE, GONE_OTHER, CIRCUIT_EVENTS };
+
+static struct tun_event circuit_event(unsigned m, cv_handle circuit, uint32_t hops) {
+    enum { OTHER = 0x7fff0002 };
+    struct tun_event ev = {
+        .kind = TUN_EVENT_CIRCUIT_READY,
+        .circuit_ready = {.circuit = m == READY_OTHER ? OTHER : circuit, .hops = hops}};
+    if (m == GONE || m == GONE_OTHER)
+        ev = (struct tun_event){.kind = TUN_EVENT_CIRCUIT_DOWN,
+                                .circuit_down = {.circuit = m == GONE_OTHER ? OTHER : circuit,
+                                                 .err = CV_ERR_CLOSED,
+                                                 .hops = hops}};
+    return ev;
+}
+
+/* As above; ready, another's, gone, another's. */
+static const char *const told_of_circuits[] = {"....", "b.x.", "..x.", "..x.", "..x.", "..x."};
+static_assert(sizeof told_of_circuits / sizeof *told_of_circuits == sizeof states / sizeof *states,
+              "a new state needs a row");
+
+Test(tun_client_states, the_circuit_over_which_it_asks) {
+    struct village *v;
+    struct tun_client *c = settled(&v);
+    cr_assert_gt(c->lanes, 0);
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+        char got[CIRCUIT_EVENTS + 1] = {0};
+        for (unsigned m = 0; m < CIRCUIT_EVENTS; m++) {
+            struct tun_event ev = circuit_event(m, c->lane[0].circuit, 2);
+            put(c, &c->far, i, c->lane[0].circuit, v->w->node[1].identity_secret.public_key);
+            tun_sync_on_circuit(c, &ev);
+            got[m] = became(&c->far, i);
+        }
+        cr_expect_str_eq(got, told_of_circuits[i], "%s:\n got %s\nwant %s", states[i].name, got,
+                         told_of_circuits[i]);
+    }
+    c->far = (struct tun_sync){.phase = TUN_SYNC_IDLE};
+    village_free(v);
+}
+
+/* . nothing  r ready  f ready before: whoever was avoided is not any more
+ * g gone, its guard did not answer  n gone, the next hop did not  x gone, for no fault of theirs
+ *
+ * Ready; gone when none had answered, one had, all had. */
+static const struct {
+    const char *name;
+    bool known, ready, suspect;
+    const char *answers;
+} lanes[] = {
+    {"nobody's", false, false, false, "...."},
+    {"being built", true, false, false, "rgnx"},
+    {"ready", true, true, false, "fgnx"},
+    {"suspected", true, true, true, "fgnx"},
+};
+
+static char lane_became(struct tun_client *c, const struct tun_lane *was) {
+    const struct tun_lane *lane = tun_ahead_lane(c, was->circuit);
+    const struct tun_guard *g = tun_guards_find_first(&c->guards, was->hop[0]);
+    const struct tun_relay *last = tun_directory_find(c->dir, was->hop[1], was->day[1]);
+    if (lane && last->shunned_until == 0)
+        return was->ready_at ? 'f' : lane->ready_at == c->now.mono ? 'r' : '!';
+    if (lane)
+        return memcmp(lane, was, sizeof *lane) == 0 ? '.' : '!';
+    bool first = tun_refusals_find(&c->refusals, NULL, was->hop[0]) && g->shunned_until > 0;
+    bool second = tun_refusals_find(&c->refusals, was->hop[0], was->hop[1]) != NULL;
+    return first && second ? '!' : first ? 'g' : second ? 'n' : 'x';
+}
+
+Test(tun_client_states, of_circuits_built_ahead) {
+    struct village *v;
+    struct tun_client *c = settled(&v), *kept = malloc(sizeof *kept);
+    cr_assert_gt(c->lanes, 0);
+    cr_assert_geq(c->lane[0].n, 2);
+    memcpy(kept, c, sizeof *kept);
+    for (size_t i = 0; i < sizeof lanes / sizeof *lanes; i++) {
+        char got[4 + 1] = {0};
+        for (unsigned m = 0; m < 4; m++) {
+            memcpy(c, kept, sizeof *c);
+            struct tun_lane *lane = &c->lane[0];
+            memset(&c->refusals, 0, sizeof c->refusals);
+            lane->ready_at = lanes[i].ready ? lane->ready_at : 0;
+            lane->suspect = lanes[i].suspect;
+            lane->counted = false;
+            for (unsigned k = 0; k < lane->n; k++)
+                tun_directory_find(c->dir, lane->hop[k], lane->day[k])->shunned_until = 1;
+            tun_guards_find_first(&c->guards, lane->hop[0])->shunned_until = 0;
+            struct tun_lane was = *lane;
+            struct tun_event ev =
+                circuit_event(m == 0 ? READY : GONE, lane->circuit, m == 3 ? lane->n : m - 1);
+            if (!lanes[i].known)
+                ev = circuit_event(m == 0 ? READY_OTHER : GONE_OTHER, 0, m);
+            tun_ahead_on_circuit(c, &ev);
+            got[m] = lane_became(c, &was);
+        }
+        cr_expect_str_eq(got, lanes[i].answers, "%s:\n got %s\nwant %s", lanes[i].name, got,
+                         lanes[i].answers);
+    }
+    memcpy(c, kept, sizeof *c);
+    free(kept);
     village_free(v);
 }
 

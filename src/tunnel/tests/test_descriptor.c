@@ -82,6 +82,36 @@ Test(tunnel_descriptor, every_octet_and_every_cut) {
     cr_assert_eq(tun_descriptor_open(buf, len, other, &got), CV_ERR_DIFFERS);
 }
 
+/* Of three addresses two are kept, and the onion key turns with the day. */
+Test(tunnel_descriptor, what_it_takes_to_reach_the_relay) {
+    struct tun_descriptor d;
+    struct cv_ed25519_secret identity;
+    example(&d, &identity);
+    octets(d.identity, 3, CV_KEY);
+    octets(d.digest, 4, TUN_DIGEST);
+    d.suites = 3;
+    for (unsigned addrs = 1; addrs <= 3; addrs++)
+        for (unsigned i = 0; i < TUN_ONION_KEYS; i++) {
+            d.addrs = (uint8_t)addrs;
+            int64_t wall = DAY * 86400LL + i * 6 * 3600;
+            struct tun_relay_ref ref, want = {.day = DAY, .suites = 3, .version = TUN_VERSION};
+            octets(want.identity, 3, CV_KEY);
+            octets(want.d, 4, TUN_DIGEST);
+            octets(want.link_key, 10, CV_KEY);
+            octets(want.onion_key, 20 + i, CV_KEY);
+            want.addr[0] = d.addr[0];
+            if (addrs > 1)
+                want.addr[1] = d.addr[1];
+            memset(&ref, 0xdd, sizeof ref);
+            tun_descriptor_ref(&d, wall, &ref);
+            cr_expect_arr_eq(&ref, &want, offsetof(struct tun_relay_ref, suites));
+            cr_expect_eq(ref.suites, want.suites);
+            cr_expect_eq(ref.version, want.version);
+            for (unsigned k = 0; k < 2; k++)
+                cr_expect(cv_addr_equal(&ref.addr[k], &want.addr[k]), "%u of %u", k, addrs);
+        }
+}
+
 Test(tunnel_descriptor, later_fields_are_ignored_but_signed) {
     struct tun_descriptor d, got;
     struct cv_ed25519_secret identity;

@@ -25,11 +25,6 @@ struct scene {
     uint32_t transaction;
 };
 
-static struct tun_hidden *hidden_of(struct village *v, unsigned node, cv_handle handle) {
-    struct tun_hiddens *all = tun_attached(v->w->node[node].t, TUN_USER_HIDDEN);
-    return tun_handles_get(&all->swarms, handle);
-}
-
 static struct scene begin(uint64_t seed) {
     struct scene s = {.v = village_new(&(struct sim_config){.seed = seed}, RELAYS)};
     sim_path_default(s.v->w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
@@ -38,7 +33,7 @@ static struct scene begin(uint64_t seed) {
     s.share = village_share(s.v, s.seeder, "film", false);
     s.flooder = village_client(s.v);
     world_run(s.v->w, CV_SEC(5));
-    s.h = hidden_of(s.v, s.seeder, s.share);
+    s.h = village_hidden(s.v, s.seeder, s.share);
     cv_rng_seeded_init(&s.dice, seed);
     return s;
 }
@@ -376,7 +371,7 @@ Test(tun_flooded, a_viewer_works_a_little_at_a_time) {
     cr_expect_eq(s.h->seeder->effort.required, EFFORT, "no slot says it");
     unsigned viewer = village_client(s.v);
     cv_handle view = village_view(s.v, viewer, "film");
-    struct tun_hidden *h = hidden_of(s.v, viewer, view);
+    struct tun_hidden *h = village_hidden(s.v, viewer, view);
     uint64_t before = 0, sum = 0;
     unsigned slices = 0;
     for (unsigned ms = 0; ms < 8000 && !village_up(s.v, viewer, view); ms++) {
@@ -408,7 +403,7 @@ Test(tun_flooded, a_contact_that_asks_too_much_is_not_believed) {
     unsigned viewer = village_client(s.v);
     cv_handle view = village_view(s.v, viewer, "film");
     cr_expect_not(village_meet(s.v, viewer, view, 1, CV_SEC(10)));
-    cr_expect_eq(tries(hidden_of(s.v, viewer, view)), 0);
+    cr_expect_eq(tries(village_hidden(s.v, viewer, view)), 0);
     struct tun_hidden_info i;
     cr_assert_eq(tun_hidden_info(s.v->w->node[viewer].t, view, &i), CV_ERR_OK);
     cr_expect_eq(i.contacts, 0);

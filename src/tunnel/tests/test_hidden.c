@@ -242,8 +242,7 @@ Test(tun_hidden, who_loses_all_introduction_points_at_once_is_found_again_soon) 
         unsigned seeder = seeded(v, &share);
         world_run(v->w, CV_SEC(20));
         cr_assert_eq(points(v, seeder, share), TUN_INTRO_POINTS);
-        struct tun_hiddens *all = v->w->node[seeder].t->user[TUN_USER_HIDDEN];
-        struct tun_hidden *h = tun_handles_get(&all->swarms, share);
+        struct tun_hidden *h = village_hidden(v, seeder, share);
         for (unsigned i = 0; i < TUN_POINTS; i++)
             tun_road_close(&h->seeder->point[i].road);
         tun_hidden_by(h, sim_now(v->w->sim)); /* it is told */
@@ -973,8 +972,7 @@ Test(tun_hidden, a_viewer_keeps_the_rate_of_a_seeder_that_is_gone) {
         cv_handle view = village_view(v, viewer, "film");
         keep(v, viewer, view, 4);
         cr_assert(village_meet(v, viewer, view, 2, CV_SEC(20)));
-        struct tun_hiddens *all = v->w->node[viewer].t->user[TUN_USER_HIDDEN];
-        struct tun_hidden *h = tun_handles_get(&all->swarms, view);
+        struct tun_hidden *h = village_hidden(v, viewer, view);
         cv_handle waits = 0; /* a circuit that lives on */
         struct cv_now now = world_now(v->w, viewer);
         cr_assert_eq(
@@ -1074,8 +1072,7 @@ static const char *const ending_names[ENDINGS] = {"its time is over", "the seede
                                                   "its last relay died"};
 
 static struct tun_viewer *viewer_of(struct village *v, unsigned node, cv_handle view) {
-    struct tun_hiddens *all = v->w->node[node].t->user[TUN_USER_HIDDEN];
-    return ((struct tun_hidden *)tun_handles_get(&all->swarms, view))->viewer;
+    return village_hidden(v, node, view)->viewer;
 }
 
 /* The number of a relay on a viewer's way, which is three hops long. */
@@ -1190,8 +1187,7 @@ static struct taking_over taking_over(uint64_t seed, bool both) {
     keep(s.v, s.viewer, s.view, 2);
     cr_assert(village_meet(s.v, s.viewer, s.view, 2, CV_SEC(20)), "seed %lu", seed);
     world_run(s.v->w, CV_SEC(1));
-    struct tun_hiddens *all = tun_attached(s.v->w->node[s.viewer].t, TUN_USER_HIDDEN);
-    s.h = tun_handles_get(&all->swarms, s.view);
+    s.h = village_hidden(s.v, s.viewer, s.view);
     s.silent = meet_in(&s, TUN_MEET_UP, NULL);
     s.other = meet_in(&s, TUN_MEET_UP, s.silent);
     cr_assert_not_null(s.other);

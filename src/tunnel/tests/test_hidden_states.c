@@ -3,7 +3,8 @@
  * told through the rendezvous and through the introduction point, a seeder's
  * introduction point and its visit to a rendezvous. What arrives is an answer of any
  * command with a body that means nothing, a refusal, or silence; only the one answer
- * that a state waits for moves it. The relays' side is in test_states.c.
+ * that a state waits for moves it. Then their circuits, and those that read and write
+ * slots: built, or gone. The relays' side is in test_states.c.
  */
 #include "support/suite.h"
 #include "tunnel/hiddenstate.h"
@@ -23,14 +24,8 @@ static_assert(MESSAGES == 31, "a new command needs a column");
 struct scene {
     struct village *v;
     struct tun_hidden *viewer, *seeder;
+    cv_handle viewers, seeders; /* a circuit that is built, of either */
 };
-
-static struct tun_hidden *hidden_of(struct village *v, unsigned node, cv_handle handle) {
-    struct tun_hiddens *all = v->w->node[node].t->user[TUN_USER_HIDDEN];
-    struct tun_hidden *h = tun_handles_get(&all->swarms, handle);
-    cr_assert_not_null(h);
-    return h;
-}
 
 static void begin(struct scene *s) {
     s->v = village_new(&(struct sim_config){.seed = 3}, 6);
@@ -42,8 +37,11 @@ static void begin(struct scene *s) {
     unsigned viewer = village_client(s->v);
     cv_handle view = village_view(s->v, viewer, "film");
     cr_assert(village_meet(s->v, viewer, view, 1, CV_SEC(20)));
-    s->viewer = hidden_of(s->v, viewer, view);
-    s->seeder = hidden_of(s->v, seeder, share);
+    s->viewer = village_hidden(s->v, viewer, view);
+    s->seeder = village_hidden(s->v, seeder, share);
+    s->viewers = world_circuit(s->v->w, viewer, (const unsigned[]){0, 1}, 2);
+    s->seeders = world_circuit(s->v->w, seeder, (const unsigned[]){0, 1}, 2);
+    cr_assert(s->viewers && s->seeders);
 }
 
 static struct tun_event message(unsigned m, uint32_t transaction) {
@@ -199,6 +197,114 @@ Test(tun_hidden_states, of_a_seeder) {
             got[m - 1] = join(&s, joins[i].at, m);
         cr_expect_str_eq(got, joins[i].answers, "join, %s:\n got %s\nwant %s", joins[i].name, got,
                          joins[i].answers);
+    }
+    village_free(s.v);
+}
+
+/* ---- the circuits of all of them ---- */
+
+enum {
+    READY,
+    READY_OTHER,
+    GONE,         /* none of its hops had answered, */
+    GONE_BUT_ONE, /* all but the last */
+    GONE_BUILT,   /* all */
+    GONE_OTHER,
+    CIRCUIT_EVENTS,
+};
+
+/* . nothing  r ready  c cleared: the part sees in its next step that it has no circuit
+ * d the same, and the peer is told down  i the meeting is over, and the peer told down
+ * n its introduction point is not there: another */
+/* clang-format off */
+static const struct {
+    const char *name;
+    enum tun_road_kind kind;
+    bool joined;        /* datagrams go over it */
+    struct tun_meet at; /* of those of a meeting */
+    const char *answers;
+} roads[] = {
+    { "none",                     TUN_ROAD_NONE,       false, { .state = TUN_MEET_IDLE }, "......" },
+    { "search",                   TUN_ROAD_SEARCH,     false, { .state = TUN_MEET_IDLE }, "r.ccc." },
+    { "rendezvous, asked",        TUN_ROAD_RENDEZVOUS, false, { .state = TUN_MEET_BUILDING }, "r.ccc." },
+    { "rendezvous, waiting",      TUN_ROAD_RENDEZVOUS, false, { .state = TUN_MEET_WAITING }, "r.ccc." },
+    { "rendezvous, up",           TUN_ROAD_RENDEZVOUS, true,  { .state = TUN_MEET_UP }, "r.iii." },
+    { "introduction",             TUN_ROAD_INTRODUCE,  false, { .state = TUN_MEET_BUILDING }, "r.cnc." },
+    { "introduction, introduced", TUN_ROAD_INTRODUCE,  false,
+      { .state = TUN_MEET_BUILDING, .introduced = true }, "r.cnc." },
+    { "introduction, waiting",    TUN_ROAD_INTRODUCE,  false, { .state = TUN_MEET_WAITING }, "r.ccc." },
+    { "point",                    TUN_ROAD_POINT,      false, { .state = TUN_MEET_IDLE }, "r.ccc." },
+    { "publication",              TUN_ROAD_PUBLISH,    false, { .state = TUN_MEET_IDLE }, "r.ccc." },
+    { "join",                     TUN_ROAD_JOIN,       false, { .state = TUN_MEET_IDLE }, "r.ccc." },
+    { "join, up",                 TUN_ROAD_JOIN,       true,  { .state = TUN_MEET_IDLE }, "r.ddd." },
+};
+static_assert(TUN_ROAD_JOIN == 6, "a new kind needs a row");
+/* clang-format on */
+
+static struct tun_event circuit_event(unsigned m, cv_handle circuit, unsigned hops) {
+    struct tun_event ev = {.kind = TUN_EVENT_CIRCUIT_READY,
+                           .circuit_ready = {.circuit = m == READY_OTHER ? 1 : circuit}};
+    if (m >= GONE)
+        ev = (struct tun_event){.kind = TUN_EVENT_CIRCUIT_DOWN,
+                                .circuit_down = {.circuit = m == GONE_OTHER ? 1 : circuit,
+                                                 .err = CV_ERR_CLOSED,
+                                                 .hops = m == GONE           ? 0
+                                                         : m == GONE_BUT_ONE ? hops - 1
+                                                                             : hops}};
+    return ev;
+}
+
+static char road(struct scene *s, size_t row, unsigned m) {
+    static struct tun_meet meet;  /* of nobody, */
+    static struct tun_road other; /* or what has no state of its own here */
+    static struct tun_e2e e2e;
+    struct tun_hidden *h = roads[row].kind < TUN_ROAD_POINT ? s->viewer : s->seeder;
+    struct tun_hiddens *all = h->all;
+    cv_handle circuit = m >= GONE ? 0x7fff0001 : h->viewer ? s->viewers : s->seeders;
+    meet = roads[row].at;
+    meet.contact = s->viewer->viewer->known[0].contact;
+    struct tun_road *r = roads[row].kind == TUN_ROAD_RENDEZVOUS  ? &meet.rp
+                         : roads[row].kind == TUN_ROAD_INTRODUCE ? &meet.ip
+                                                                 : &other;
+    *r = (struct tun_road){.kind = roads[row].kind,
+                           .circuit = circuit,
+                           .owner = h,
+                           .part = &meet,
+                           .e2e = roads[row].joined ? &e2e : NULL};
+    if (r->kind)
+        cr_assert_eq(tun_idtable_put(&all->roads, (uint32_t)circuit, r), CV_ERR_OK);
+    uint32_t peers = h->info.peers;
+    h->info.peers++; /* the one over this road */
+    if (h->viewer)
+        h->viewer->missed = false;
+    struct tun_event ev = circuit_event(m, circuit, tun_path_length(TUN_PURPOSE_INTRODUCE));
+    struct cv_now now = all->now;
+    all->t->ops[TUN_USER_HIDDEN]->on_event(all, all->t, &now, &ev);
+    bool down = h->info.peers == peers, next = h->viewer && h->viewer->missed;
+    bool over = meet.state != roads[row].at.state;
+    h->info.peers = peers;
+    if (r->kind) {
+        tun_idtable_del(&all->roads, (uint32_t)circuit);
+        return down || next || over ? '!' : r->ready ? 'r' : '.';
+    }
+    if (next) /* at once, or there is no other and the meeting is over */
+        return down ? '!' : 'n';
+    if (over)
+        return down && r == &meet.rp ? 'i' : '!';
+    if (roads[row].kind == TUN_ROAD_NONE)
+        return down ? '!' : '.';
+    return down ? 'd' : 'c';
+}
+
+Test(tun_hidden_states, of_their_circuits) {
+    struct scene s;
+    begin(&s);
+    for (size_t i = 0; i < sizeof roads / sizeof *roads; i++) {
+        char got[CIRCUIT_EVENTS + 1] = {0};
+        for (unsigned m = 0; m < CIRCUIT_EVENTS; m++)
+            got[m] = road(&s, i, m);
+        cr_expect_str_eq(got, roads[i].answers, "%s:\n got %s\nwant %s", roads[i].name, got,
+                         roads[i].answers);
     }
     village_free(s.v);
 }

@@ -23,11 +23,6 @@ static void censor(struct village *v) {
         v->manner[i] = VILLAGE_CENSOR;
 }
 
-static struct tun_hidden *hidden(struct village *v, unsigned node, cv_handle handle) {
-    struct tun_hiddens *all = tun_attached(v->w->node[node].t, TUN_USER_HIDDEN);
-    return tun_handles_get(&all->swarms, handle);
-}
-
 static struct tun_hidden_info info(struct village *v, unsigned node, cv_handle handle) {
     struct tun_hidden_info i;
     cr_assert_eq(tun_hidden_info(v->w->node[node].t, handle, &i), CV_ERR_OK);
@@ -161,7 +156,7 @@ Test(tun_named, who_visits_says_where_it_is_itself_and_nothing_else) {
     w = way(f.v, f.viewer[0], f.view[0], 0, f.seeder);
     unsigned n = asked(f.v, w, named);
     cr_expect_eq(n, TUN_INTRO_POINTS);
-    cr_expect_eq(of_service(named, n, hidden(f.v, f.viewer[0], f.also[0])), n);
+    cr_expect_eq(of_service(named, n, village_hidden(f.v, f.viewer[0], f.also[0])), n);
     village_free(f.v);
 }
 
@@ -174,13 +169,13 @@ Test(tun_named, who_is_visited_names_others_but_nobody_to_himself_and_nobody_who
         for (unsigned k = 0; k < 2; k++) /* each of its ways says it */
             cr_expect_geq(exchange(f.v, way(f.v, f.viewer[i], f.view[i], k, f.seeder)), 1);
     }
-    const struct tun_hidden *seeder = hidden(f.v, f.seeder, f.share);
+    const struct tun_hidden *seeder = village_hidden(f.v, f.seeder, f.share);
     for (unsigned i = 0; i < 3; i++) {
         ways[i] = turned(way(f.v, f.viewer[i], f.view[i], 0, f.seeder));
         unsigned n = asked(f.v, ways[i], named);
         cr_expect_eq(of_service(named, n, seeder), TUN_INTRO_POINTS);
         for (unsigned k = 0; k < 2; k++) {
-            unsigned of = of_service(named, n, hidden(f.v, f.viewer[k], f.also[k]));
+            unsigned of = of_service(named, n, village_hidden(f.v, f.viewer[k], f.also[k]));
             cr_expect(k == i ? of == 0 : of >= 1, "viewer %u hears %u of viewer %u", i, of, k);
         }
     }
@@ -190,8 +185,8 @@ Test(tun_named, who_is_visited_names_others_but_nobody_to_himself_and_nobody_who
             (void)village_say(f.v, f.viewer[0], f.view[0], k, "more", 4);
     }
     unsigned n = asked(f.v, ways[2], named);
-    cr_expect_geq(of_service(named, n, hidden(f.v, f.viewer[0], f.also[0])), 1);
-    cr_expect_eq(of_service(named, n, hidden(f.v, f.viewer[1], f.also[1])), 0,
+    cr_expect_geq(of_service(named, n, village_hidden(f.v, f.viewer[0], f.also[0])), 1);
+    cr_expect_eq(of_service(named, n, village_hidden(f.v, f.viewer[1], f.also[1])), 0,
                  "silent for a minute");
     village_free(f.v);
 }
@@ -208,8 +203,9 @@ Test(tun_named, who_views_and_shares_names_whom_it_met) {
     cr_assert_eq(village_say(f.v, f.seeder, f.share, 1, "b", 1), CV_ERR_OK);
     struct way w = turned(way(f.v, f.viewer[1], f.view[1], 2, f.viewer[0]));
     unsigned n = asked(f.v, w, named);
-    cr_expect_eq(of_service(named, n, hidden(f.v, f.viewer[0], f.also[0])), TUN_INTRO_POINTS);
-    cr_expect_geq(of_service(named, n, hidden(f.v, f.seeder, f.share)), 1);
+    cr_expect_eq(of_service(named, n, village_hidden(f.v, f.viewer[0], f.also[0])),
+                 TUN_INTRO_POINTS);
+    cr_expect_geq(of_service(named, n, village_hidden(f.v, f.seeder, f.share)), 1);
     village_free(f.v);
 }
 
@@ -232,12 +228,12 @@ Test(tun_named, what_cannot_be_is_counted_and_nothing_else) {
     struct film f = film(21, 1);
     struct way w = turned(way(f.v, f.viewer[0], f.view[0], 0, f.seeder));
     shares(&f, 0);
-    const struct tun_hidden *h = hidden(f.v, f.viewer[0], f.view[0]);
+    const struct tun_hidden *h = village_hidden(f.v, f.viewer[0], f.view[0]);
     int64_t wall = world_now(f.v->w, f.viewer[0]).wall;
     uint32_t period = tun_swarm_period(&h->swarm_secret, wall);
     struct tun_contact good = nonsense(f.v, f.viewer[0], 3), own[TUN_INTRO_POINTS];
-    cr_assert_geq(tun_seeder_contacts(hidden(f.v, f.viewer[0], f.also[0]), own, TUN_INTRO_POINTS),
-                  1);
+    cr_assert_geq(
+        tun_seeder_contacts(village_hidden(f.v, f.viewer[0], f.also[0]), own, TUN_INTRO_POINTS), 1);
     const struct row {
         const char *name;
         struct tun_contact c;
@@ -282,7 +278,7 @@ Test(tun_named, what_cannot_be_is_counted_and_nothing_else) {
 Test(tun_named, a_visitor_has_one_self) {
     struct film f = film(22, 1);
     struct way w = way(f.v, f.viewer[0], f.view[0], 0, f.seeder);
-    const struct tun_hidden *h = hidden(f.v, f.seeder, f.share);
+    const struct tun_hidden *h = village_hidden(f.v, f.seeder, f.share);
     uint32_t period = h->seeder->now.keys.period;
     const struct tun_join *j = NULL;
     static const uint8_t service[] = {3, 3, 3, 3, 4, 5, 5};
@@ -323,7 +319,7 @@ static unsigned from_slots(const struct tun_hidden *h) {
 Test(tun_named, who_names_nonsense_costs_a_few_meetings_in_vain) {
     struct film f = film(31, 1);
     struct way w = turned(way(f.v, f.viewer[0], f.view[0], 0, f.seeder));
-    const struct tun_hidden *h = hidden(f.v, f.viewer[0], f.view[0]);
+    const struct tun_hidden *h = village_hidden(f.v, f.viewer[0], f.view[0]);
     uint32_t period = h->viewer->meet[0].period;
     unsigned slots = from_slots(h), begun = 0, was = 0;
     cr_assert_geq(slots, 1);
@@ -362,7 +358,7 @@ Test(tun_named, who_names_nonsense_costs_a_few_meetings_in_vain) {
 /* Made-up names of made-up peers, in a viewer that knows contacts from slots. */
 Test(tun_named, places_are_shared_and_slots_have_their_own) {
     struct film f = film(32, 1);
-    struct tun_hidden *h = hidden(f.v, f.viewer[0], f.view[0]);
+    struct tun_hidden *h = village_hidden(f.v, f.viewer[0], f.view[0]);
     struct tun_viewer *v = h->viewer;
     uint32_t period = v->meet[0].period;
     unsigned slots = from_slots(h);
@@ -418,7 +414,7 @@ Test(tun_named, places_are_shared_and_slots_have_their_own) {
  * not a peer's word any more. */
 Test(tun_named, the_slots_and_the_seeder_itself_know_better) {
     struct film f = film(33, 1);
-    struct tun_hidden *h = hidden(f.v, f.viewer[0], f.view[0]);
+    struct tun_hidden *h = village_hidden(f.v, f.viewer[0], f.view[0]);
     struct tun_viewer *v = h->viewer;
     struct tun_contact c = v->known[0].contact;
     unsigned knowns = v->knowns;
@@ -434,7 +430,7 @@ Test(tun_named, the_slots_and_the_seeder_itself_know_better) {
 /* Five sharers are named, and the seeder has two ways: the named get half of the places. */
 Test(tun_named, no_more_than_half_of_the_meetings_are_with_the_named) {
     struct film f = film(34, 1);
-    struct tun_hidden *h = hidden(f.v, f.viewer[0], f.view[0]);
+    struct tun_hidden *h = village_hidden(f.v, f.viewer[0], f.view[0]);
     unsigned sharer[5];
     cv_handle share[5];
     for (unsigned i = 0; i < 5; i++) {
@@ -447,7 +443,7 @@ Test(tun_named, no_more_than_half_of_the_meetings_are_with_the_named) {
     for (unsigned i = 0; i < 60; i++) {
         struct tun_contact c[TUN_INTRO_POINTS];
         uint8_t octets[TUN_CONTACT];
-        if (tun_seeder_contacts(hidden(f.v, sharer[i % 5], share[i % 5]), c, 1) == 1) {
+        if (tun_seeder_contacts(village_hidden(f.v, sharer[i % 5], share[i % 5]), c, 1) == 1) {
             tun_contact_write(octets, &c[0]);
             say(f.v, w, h->viewer->meet[0].period, octets, sizeof octets);
         }

@@ -1,9 +1,10 @@
 /*
  * Capacity probes in a village whose relays hang on lines of known speed: what is
  * measured is what the line carries, whatever a relay says of itself and whatever a
- * clique reports about its own; and what probes cost.
+ * clique reports about its own; and what probes cost. The table of states is below.
  */
 #include "support/suite.h"
+#include "tunnel/clientstate.h"
 #include "tunnel/directory.h"
 #include "tunnel/tests/village.h"
 
@@ -11,10 +12,11 @@ CV_SUITE(tun_probe);
 
 enum {
     RELAYS = 14,
-    SLOW = 4,           /* 0..3: 2 Mbit/s, of which */
-    CLIQUE = 3,         /* 0..2 report that all of them are as fast as can be */
-    SLOW_KIB = 244,     /* 2 Mbit/s */
-    FAST_KIB = 244 * 20 /* 40 Mbit/s */
+    SLOW = 4,            /* 0..3: 2 Mbit/s, of which */
+    CLIQUE = 3,          /* 0..2 report that all of them are as fast as can be */
+    SLOW_KIB = 244,      /* 2 Mbit/s */
+    FAST_KIB = 244 * 20, /* 40 Mbit/s */
+    BY = 7,              /* one of the fast, that is watched */
 };
 
 static const struct sim_path near = {.delay = CV_MSEC(5), .jitter = CV_MSEC(1)};
@@ -129,7 +131,7 @@ static uint32_t measured_by(struct village *v, unsigned by, const uint8_t identi
 
 /* Who is looked at stands in the middle, where it passes on what it cannot read. */
 Test(tun_probe, whom_it_measures_only_passes_cells_on) {
-    enum { BY = 7, PROBES = 3 };
+    enum { PROBES = 3 };
     struct village *v = village(3, 4);
     struct tunnel *t = v->w->node[BY].t;
     world_run(v->w, CV_SEC(30));
@@ -153,4 +155,187 @@ Test(tun_probe, whom_it_measures_only_passes_cells_on) {
     }
     cr_expect_eq(seen, PROBES);
     village_free(v);
+}
+
+/* ---- every state and every message ---- */
+
+enum {
+    COMMANDS = TUN_CMD_CONNECTED + 1, /* the last does not exist */
+    REFUSED,
+    SILENCE, /* the engine gave up */
+    UNASKED, /* PONG with transaction 0, */
+    OTHERS,  /* of something that is not waited for (any more), */
+    BEFORE,  /* of the probe before, */
+    FOREIGN, /* and over another circuit */
+    READY,   /* the circuit is built, */
+    READY_OTHER,
+    GONE, /* or gone; and so for another one */
+    GONE_OTHER,
+    EARLY, /* time, before it has to do with it */
+    DUE,
+    MESSAGES = DUE,
+    ASKED = 0x70000000, /* transaction of the PINGs of a train, and the next ones */
+    WAS = 0x60000000,   /* the same of the probe before */
+};
+static_assert(MESSAGES == 44, "a new message needs a column");
+
+/* . nothing  - it is about something else  b a probe begins  t a train is sent  a answered
+ * c it comes to its end  x given up  r the circuit is gone: it rests */
+#define COMMANDS_BUT_PONG(pong) "xxxxxxxxxxxxxxxxxxx" pong "xxxxxxxxxxxx"
+static const struct {
+    const char *name;
+    bool open, sent;
+    unsigned trains, missing; /* PONGs of this train */
+    const char *answers;      /* commands 1..32, refused, silence, the rest as above */
+} states[] = {
+    {"rests", false, false, 0, 0,
+     "--------------------------------"
+     "------"
+     "----"
+     ".b"},
+    {"building", true, false, 0, 0,
+     "................................"
+     ".....-"
+     "t-r-"
+     ".x"},
+    {"first train", true, true, 0, TUN_PROBE_TRAIN,
+     COMMANDS_BUT_PONG("a") "xx...-"
+                            ".-r-"
+                            ".x"},
+    {"first train, one missing", true, true, 0, 1,
+     COMMANDS_BUT_PONG("t") "xx...-"
+                            ".-r-"
+                            ".x"},
+    {"last train", true, true, TUN_PROBE_TRAINS - 1, TUN_PROBE_TRAIN,
+     COMMANDS_BUT_PONG("a") "xx...-"
+                            ".-r-"
+                            ".x"},
+    {"last train, one missing", true, true, TUN_PROBE_TRAINS - 1, 1,
+     COMMANDS_BUT_PONG("c") "xx...-"
+                            ".-r-"
+                            ".x"},
+};
+
+struct scene {
+    struct village *v;
+    struct tun_client *c;
+    struct tun_relay *whom;
+    cv_handle circuit, foreign;
+};
+
+static void begin(struct scene *s) {
+    s->v = village_new(&(struct sim_config){.seed = 4}, 0);
+    s->v->measure_from = 4;
+    for (unsigned i = 0; i < 5; i++)
+        village_relay(s->v);
+    sim_path_default(s->v->w->sim, &(struct sim_path){.delay = CV_MSEC(1)});
+    world_run(s->v->w, CV_SEC(12));
+    s->c = tun_attached(s->v->w->node[0].t, TUN_USER_CLIENT);
+    s->whom = known(s->v, 0, 2);
+    cr_assert_not_null(s->whom);
+    s->circuit = 0;
+    s->foreign = 0x7fff0001; /* nobody's */
+}
+
+static void put(struct scene *s, size_t row, unsigned m) {
+    struct tun_probe *p = &s->c->probe;
+    struct tun_circuit_info info;
+    tun_circuit_close(s->c->t, &s->c->now, p->circuit);
+    *p = (struct tun_probe){.at = CV_USEC_NEVER};
+    bool command = m <= COMMANDS && m != 1 && m != TUN_CMD_PONG; /* as command 1 */
+    if (!s->circuit || tun_circuit_info(s->c->t, s->circuit, &info))
+        s->circuit = world_circuit(s->v->w, 0, (const unsigned[]){1, 2, 3}, 3);
+    cr_assert_neq(s->circuit, 0);
+    s->c->now = world_now(s->v->w, 0);
+    s->whom->measured = 0;
+    *p = (struct tun_probe){.circuit = !states[row].open ? 0
+                                       : command         ? s->foreign + 1
+                                                         : s->circuit,
+                            .built = states[row].sent,
+                            .trains = states[row].trains,
+                            .answered = TUN_PROBE_TRAIN - states[row].missing,
+                            .first = s->c->now.mono - CV_MSEC(3)};
+    p->at = m == DUE ? s->c->now.mono : s->c->now.mono + CV_SEC(5);
+    memcpy(p->whom, s->whom->desc.identity, CV_KEY);
+    for (unsigned i = 0; i < TUN_PROBE_TRAIN; i++)
+        p->ping[i] = !states[row].sent ? WAS + i : i < states[row].missing ? ASKED + i : 0;
+}
+
+static struct tun_event message(const struct scene *s, unsigned m) {
+    struct tun_event ev = {.kind = TUN_EVENT_REPLY,
+                           .reply = {.circuit = m == FOREIGN ? s->foreign : s->circuit,
+                                     .transaction = m == UNASKED  ? 0
+                                                    : m == OTHERS ? ASKED - 1
+                                                    : m == BEFORE ? WAS
+                                                                  : ASKED,
+                                     .command = m == REFUSED    ? TUN_CMD_ERROR
+                                                : m == SILENCE  ? TUN_CMD_PING
+                                                : m <= COMMANDS ? (uint8_t)m
+                                                                : TUN_CMD_PONG,
+                                     .err = m == REFUSED   ? CV_ERR_DENIED
+                                            : m == SILENCE ? CV_ERR_TIMEDOUT
+                                                           : CV_ERR_OK}};
+    if (m == READY || m == READY_OTHER)
+        ev = (struct tun_event){
+            .kind = TUN_EVENT_CIRCUIT_READY,
+            .circuit_ready = {.circuit = m == READY ? s->circuit : s->foreign, .hops = 3}};
+    if (m == GONE || m == GONE_OTHER)
+        ev = (struct tun_event){.kind = TUN_EVENT_CIRCUIT_DOWN,
+                                .circuit_down = {.circuit = m == GONE ? s->circuit : s->foreign}};
+    return ev;
+}
+
+static bool is_asking(const struct tun_probe *p, const struct tun_probe *was) {
+    for (unsigned i = 0; i < TUN_PROBE_TRAIN; i++)
+        if (p->ping[i] == 0 || p->ping[i] == was->ping[i])
+            return false;
+    return p->answered == 0;
+}
+
+static char became(struct scene *s, const struct tun_probe *was) {
+    const struct tun_probe *p = &s->c->probe;
+    struct tun_circuit_info info;
+    cv_usec rest = p->at - s->c->now.mono;
+    if (was->circuit && !p->circuit) {
+        if (rest < CV_SEC(TUN_PROBE_S_MIN) || rest > CV_SEC(TUN_PROBE_S_MAX))
+            return '!';
+        if (tun_circuit_info(s->c->t, was->circuit, &info) == CV_ERR_OK)
+            return 'r';
+        return s->whom->measured ? 'c' : 'x';
+    }
+    if (!was->circuit && p->circuit)
+        return p->built || p->trains || p->ping[0] ? '!' : 'b';
+    if (memcmp(p, was, sizeof *p) == 0)
+        return '.';
+    if (p->answered == was->answered + 1 && p->trains == was->trains)
+        return 'a';
+    return p->built && is_asking(p, was) ? 't' : '!';
+}
+
+static char cell(struct scene *s, size_t row, unsigned m) {
+    put(s, row, m);
+    struct tun_probe was = s->c->probe;
+    struct tun_event ev = message(s, m);
+    if (m <= COMMANDS && was.circuit)
+        ev.reply.circuit = was.circuit;
+    bool taken = true;
+    if (m == EARLY || m == DUE)
+        tun_probe_work(s->c);
+    else
+        taken = tun_probe_on_event(s->c, &ev);
+    char got = became(s, &was);
+    return taken ? got : got == '.' ? '-' : '!';
+}
+
+Test(tun_probe, every_state_and_every_message) {
+    static struct scene s;
+    begin(&s);
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+        char got[MESSAGES + 1] = {0};
+        for (unsigned m = 1; m <= MESSAGES; m++)
+            got[m - 1] = cell(&s, i, m);
+        cr_expect_str_eq(got, states[i].answers, "%s:\n got %s\nwant %s", states[i].name, got,
+                         states[i].answers);
+    }
+    village_free(s.v);
 }

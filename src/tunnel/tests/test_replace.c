@@ -26,8 +26,7 @@ struct film {
 };
 
 static struct tun_hidden *hidden(const struct film *f) {
-    struct tun_hiddens *all = tun_attached(f->v->w->node[f->viewer].t, TUN_USER_HIDDEN);
-    return tun_handles_get(&all->swarms, f->view);
+    return village_hidden(f->v, f->viewer, f->view);
 }
 
 static struct film film_among(unsigned relays, uint64_t seed, unsigned seeders, unsigned mbit) {

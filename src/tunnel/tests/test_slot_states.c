@@ -24,13 +24,6 @@ enum {
 };
 static_assert(MESSAGES == 36, "a new message needs a column");
 
-static struct tun_hidden *hidden_of(struct village *v, unsigned node, cv_handle handle) {
-    struct tun_hiddens *all = v->w->node[node].t->user[TUN_USER_HIDDEN];
-    struct tun_hidden *h = tun_handles_get(&all->swarms, handle);
-    cr_assert_not_null(h);
-    return h;
-}
-
 static struct tun_event message(unsigned m) {
     static const uint8_t nothing[100], stored[3] = {3}, newer[3] = {0, 302 & 255, 302 >> 8};
     static uint8_t empty[1 + 1 + 1 + 8 + 64 + 2] = {TUN_LOOKUP_ITEMS};
@@ -117,7 +110,7 @@ Test(tun_slot_states, of_a_circuit_that_reads_slots) {
     unsigned node = village_client(v);
     cv_handle view = village_view(v, node, "film");
     world_run(v->w, CV_SEC(3));
-    struct tun_hidden *h = hidden_of(v, node, view);
+    struct tun_hidden *h = village_hidden(v, node, view);
     for (size_t i = 0; i < sizeof searches / sizeof *searches; i++) {
         char got[MESSAGES + 1] = {0};
         for (unsigned m = 1; m <= MESSAGES; m++)
@@ -171,7 +164,7 @@ Test(tun_slot_states, of_a_way_on_which_a_slot_is_written) {
     unsigned node = village_client(v);
     cv_handle share = village_share(v, node, "film", false);
     world_run(v->w, CV_SEC(3));
-    struct tun_hidden *h = hidden_of(v, node, share);
+    struct tun_hidden *h = village_hidden(v, node, share);
     for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
         char got[MESSAGES + 1] = {0};
         for (unsigned m = 1; m <= MESSAGES; m++)

@@ -27,7 +27,7 @@ struct scene {
     unsigned relay;               /* where it lives */
     cv_handle other;              /* of client TWO, where a second is needed */
     unsigned requests, datagrams; /* given to the users at that relay */
-    char said;                    /* by that hop to ONE; 0: nothing */
+    char said, said_first;        /* by that hop to ONE; 0: nothing */
     bool two_heard;
 };
 
@@ -76,8 +76,11 @@ static enum sim_verdict listen(void *ctx, const struct sim_datagram *d) {
     copy = c->onion;
     memcpy(cell, d->buf + TUN_HEADER, TUN_CELL);
     if (tun_onion_unwrap(&copy, d->at, cell, h.layer, &who, &in) == CV_ERR_OK && who == s->hop &&
-        in.command != TUN_CMD_PADDING)
+        in.command != TUN_CMD_PADDING) {
         s->said = letter(&in);
+        if (!s->said_first)
+            s->said_first = s->said;
+    }
     return SIM_PASS;
 }
 
@@ -259,9 +262,8 @@ static void running_on(struct scene *s) {
     cr_assert_not(hop_of(s)->extended);
 }
 
-static void extending(struct scene *s) {
-    fresh(s);
-    sim_path(s->w->sim, 1, 2, &(struct sim_path){.cut = true});
+/* EXTEND to relay 2, with octets for a flight. */
+static void ask_extend(struct scene *s) {
     struct tun_relay_ref to;
     world_ref(s->w, 2, &to);
     struct tun_extend m = {.transaction = 5, .day = to.day, .flight = to.identity};
@@ -273,6 +275,12 @@ static void extending(struct scene *s) {
     tun_extend_write(&w, &m);
     say(s, ONE, s->circuit, 1, TUN_CMD_EXTEND, body, cv_wr_len(&w));
     cr_assert_not_null(hop_of(s)->flight);
+}
+
+static void extending(struct scene *s) {
+    fresh(s);
+    sim_path(s->w->sim, 1, 2, &(struct sim_path){.cut = true});
+    ask_extend(s);
 }
 
 static void opened(struct scene *s) {
@@ -468,6 +476,117 @@ Test(tun_states, of_circuits_at_a_relay) {
             }
             cr_expect_str_eq(got, roles[r].answers[b], "%s, %s:\n got %s\nwant %s", roles[r].name,
                              body_names[b], got, roles[r].answers[b]);
+        }
+}
+
+/* ---- what the links on either side say of a circuit at a relay ---- */
+
+/* The next relay was asked, and its CREATED is lost. */
+static void creating(struct scene *s) {
+    struct tun_relay_ref to;
+    struct tun_link *l;
+    struct cv_now now = world_now(s->w, 1);
+    world_ref(s->w, 2, &to);
+    cr_assert_eq(tun_link_open(s->w->node[1].t, &now, &to, &l), CV_ERR_OK);
+    sim_touch(s->w->sim, 1);
+    world_run(s->w, CV_MSEC(100));
+    fresh(s);
+    sim_path(s->w->sim, 2, 1, &(struct sim_path){.cut = true});
+    ask_extend(s);
+    sim_path(s->w->sim, 2, 1, &(struct sim_path){.delay = CV_MSEC(2)});
+    cr_assert(hop_of(s)->create_tries);
+}
+
+enum side { PREVIOUS, NEXT, SIDES };
+
+/* Of link commands those that name a circuit, right and wrong, and a cell of nobody's. */
+static const struct {
+    uint8_t command, len;
+} said[] = {
+    {TUN_LINKCMD_CREATE, 100},  {TUN_LINKCMD_CREATED, 0},      {TUN_LINKCMD_CREATED, TUN_FLIGHT2},
+    {TUN_LINKCMD_CREATED, 255}, {TUN_LINKCMD_DESTROY, 0},      {TUN_LINKCMD_PADDING, 100},
+    {TUN_LINKCMD_CONTINUE, 36}, {TUN_LINKCMD_CONTINUE + 1, 0},
+};
+enum { SAID = sizeof said / sizeof *said };
+static_assert(TUN_LINKCMD_CONTINUE == 15, "which of them name a circuit?");
+
+/* . nothing  + EXTENDED  x ERROR(unreachable)  ! the circuit ends  - there is nobody on that side
+ *
+ * CREATE, CREATED (empty, of a flight, longer), DESTROY, PADDING, CONTINUE, one that is none. */
+/* clang-format off */
+static const struct {
+    const char *name;
+    void (*reach)(struct scene *);
+    const char *answers[SIDES];
+} told[] = {
+    { "fresh",          fresh,        { "....!...", "--------" } },
+    { "extending",      extending,    { "....!...", "--------" } },
+    { "creating",       creating,     { "....!...", ".+++x..." } },
+    { "extended",       extended,     { "....!...", "....!..." } },
+    { "paced",          paced,        { "....!...", "....x..." } },
+    { "running on",     running_on,   { "....!...", "--------" } },
+    { "opening",        opening,      { "....!...", "--------" } },
+    { "open",           opened,       { "....!...", "--------" } },
+    { "exit",           exiting,      { "....!...", "--------" } },
+    { "introduction",   introduction, { "....!...", "--------" } },
+    { "rendezvous",     rendezvous,   { "....!...", "--------" } },
+    { "viewer, joined", viewer,       { "....!...", "--------" } },
+    { "seeder, joined", seeder,       { "....!...", "--------" } },
+};
+/* clang-format on */
+
+/* A link of one relay to another; NULL: there is none, or it is not open. */
+static struct tun_link *link_between(struct scene *s, unsigned from, unsigned to) {
+    uint32_t cursor = 0;
+    struct tun_link *l;
+    while ((l = tun_handles_next(&s->w->node[from].t->links, &cursor)) != NULL)
+        if (cv_addr_equal(&l->addr, &s->w->node[to].addr))
+            return l->state == TUN_STATE_OPEN ? l : NULL;
+    return NULL;
+}
+
+static char told_outcome(struct scene *s, enum side side, unsigned m) {
+    uint8_t body[256] = {7};
+    const struct tun_leg *leg = side == PREVIOUS ? &hop_of(s)->prev : &hop_of(s)->next;
+    unsigned by = side == PREVIOUS ? s->relay - 1 : s->relay + 1;
+    struct tun_link *l = leg->link ? link_between(s, by, s->relay) : NULL;
+    if (!l)
+        return '-';
+    cv_handle hop = hop_of(s)->handle;
+    s->said_first = 0;
+    cr_assert_eq(tun_link_control(s->w->node[by].t, l, said[m].command, leg->id, body, said[m].len),
+                 CV_ERR_OK);
+    sim_touch(s->w->sim, by);
+    world_run(s->w, CV_MSEC(60));
+    if (!tun_handles_get(&s->w->node[s->relay].t->hops, hop))
+        return '!';
+    char got = s->said_first ? s->said_first : '.';
+    cr_expect_eq(ping(s), '+', "message %u of side %u: then silent", m, side);
+    return got;
+}
+
+Test(tun_states, of_circuits_at_a_relay_told_by_the_link) {
+    for (size_t r = 0; r < sizeof told / sizeof *told; r++)
+        for (enum side side = PREVIOUS; side < SIDES; side++) {
+            char got[SAID + 1] = {0};
+            static struct scene s;
+            bool fit = false; /* for the next message, too */
+            for (unsigned m = 0; m < SAID; m++) {
+                if (!fit) {
+                    begin(&s);
+                    told[r].reach(&s);
+                    world_run(s.w, CV_MSEC(40));
+                }
+                got[m] = told_outcome(&s, side, m);
+                /* what is repeated goes on with time */
+                fit =
+                    (got[m] == '.' || got[m] == '-') && !hop_of(&s)->flight && !hop_of(&s)->joined;
+                if (!fit || m == SAID - 1)
+                    world_free(s.w);
+            }
+            cr_expect_str_eq(got, told[r].answers[side],
+                             "%s, told by the %s one:\n got %s\nwant %s", told[r].name,
+                             side == NEXT ? "next" : "previous", got, told[r].answers[side]);
         }
 }
 

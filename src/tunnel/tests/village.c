@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tunnel/bodies.h"
+#include "tunnel/hiddenstate.h"
 #include "tunnel/relaycmd.h"
 
 /* ---- the table ---- */
@@ -248,6 +249,11 @@ cv_handle village_share(struct village *v, unsigned node, const char *swarm, boo
     assert(err == CV_ERR_OK);
     sim_touch(v->w->sim, node);
     return h;
+}
+
+struct tun_hidden *village_hidden(const struct village *v, unsigned node, cv_handle hidden) {
+    const struct tun_hiddens *all = tun_attached(v->w->node[node].t, TUN_USER_HIDDEN);
+    return tun_handles_get(&all->swarms, hidden);
 }
 
 unsigned village_up(const struct village *v, unsigned node, cv_handle hidden) {

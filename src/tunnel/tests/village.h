@@ -70,6 +70,9 @@ unsigned village_client_with(struct village *v, const void *guards, size_t len);
 cv_handle village_view(struct village *v, unsigned node, const char *swarm);
 cv_handle village_share(struct village *v, unsigned node, const char *swarm, bool viewer);
 
+/* What is behind a handle; NULL: it is closed. */
+struct tun_hidden *village_hidden(const struct village *v, unsigned node, cv_handle hidden);
+
 /* How many relays stored under a key. */
 unsigned village_relays_stored(const struct village *v, const uint8_t *key);
 /* A key is looked up twice, time and again: always at two relays. */

@@ -36,15 +36,7 @@ void world_ref(struct world *w, unsigned relay, struct tun_relay_ref *ret) {
     struct tun_descriptor d;
     enum cv_err err = tun_descriptor_open(raw, len, n->cfg.network_id, &d);
     assert(err == CV_ERR_OK);
-    memset(ret, 0, sizeof *ret);
-    memcpy(ret->identity, d.identity, CV_KEY);
-    ret->day = d.day;
-    memcpy(ret->d, d.digest, sizeof ret->d);
-    memcpy(ret->link_key, d.link_key, CV_KEY);
-    ret->suites = d.suites;
-    ret->version = d.version;
-    memcpy(ret->onion_key, d.onion_key[tun_onion_key_newest(d.day, wall)], CV_KEY);
-    ret->addr[0] = d.addr[0];
+    tun_descriptor_ref(&d, wall, ret);
 }
 
 /* ---- the simulator's view of a node ---- */

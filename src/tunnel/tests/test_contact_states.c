@@ -1,0 +1,408 @@
+/*
+ * Every (state x message) cell of contact.c: an address that is or will be asked who
+ * lives there, and a relay that we speak to from our own address, each at a relay and
+ * at a client. What arrives is any datagram that could be an answer, what others say of
+ * an address or a relay, links that come and go, and time.
+ */
+#include "support/suite.h"
+#include "tunnel/clientstate.h"
+#include "tunnel/link.h"
+#include "tunnel/tests/village.h"
+
+CV_SUITE(tun_contact_states);
+
+enum { LIVE = 1, RELAYS = 6 }; /* relays of the village; to the first of these there is a link */
+enum { HERE = 70, THERE };     /* addresses where nobody lives */
+
+struct scene {
+    struct village *v;
+    unsigned node;
+    struct tun_client *c;
+    struct cv_ed25519_secret secret; /* of a relay that does not run, another for each cell */
+    uint8_t number;
+};
+
+static struct cv_addr here(void) {
+    return sim_addr(HERE, 4000);
+}
+
+static struct cv_addr there(void) {
+    return sim_addr(THERE, 4000);
+}
+
+/* Relay or client, in a village that knows itself. */
+static void begin(struct scene *s, bool relay) {
+    *s = (struct scene){.v = village_new(&(struct sim_config){.seed = 3}, RELAYS)};
+    sim_path_default(s->v->w->sim, &(struct sim_path){.delay = CV_MSEC(1)});
+    world_run(s->v->w, CV_SEC(12));
+    s->node = relay ? 0 : village_client(s->v);
+    world_run(s->v->w, CV_SEC(24));
+    s->c = tun_attached(s->v->w->node[s->node].t, TUN_USER_CLIENT);
+}
+
+/* It knows the same relays as before, and has nothing to do with any of them. */
+static void clear(struct scene *s) {
+    struct tun_client *c = s->c;
+    tun_contact_done(c);
+    memset(c->neighbour, 0, sizeof c->neighbour);
+    memset(&c->guards, 0, sizeof c->guards);
+    tun_questions_init(&c->questions, tun_client_rng(c));
+    c->guards_saved = false;
+    c->now = world_now(s->v->w, s->node);
+    cv_ed25519_from_seed(&s->secret, (const uint8_t[CV_KEY]){200, ++s->number, c->relay});
+}
+
+static size_t sign(struct scene *s, const struct cv_addr *addr, uint32_t day, uint32_t bandwidth,
+                   uint8_t raw[TUN_DESCRIPTOR_MAX]) {
+    struct tun_descriptor d = {.day = day,
+                               .flags = TUN_RELAY_RELAY,
+                               .suites = TUN_SUITES_CHACHA,
+                               .bandwidth = bandwidth,
+                               .addrs = 1,
+                               .addr = {*addr}};
+    memcpy(d.network_id, tun_config(s->c->t)->network_id, sizeof d.network_id);
+    ssize_t len = tun_descriptor_sign(&d, &s->secret, raw, TUN_DESCRIPTOR_MAX);
+    cr_assert_gt(len, 0);
+    return (size_t)len;
+}
+
+static void learn(struct scene *s, uint32_t bandwidth, enum cv_err want) {
+    uint8_t raw[TUN_DESCRIPTOR_MAX];
+    struct cv_addr addr = here();
+    size_t len = sign(s, &addr, tun_descriptor_day(s->c->now.wall), bandwidth, raw);
+    cr_assert_eq(tun_client_learn(s->c, raw, len, NULL), want);
+    tun_contact_done(s->c); /* a relay looks for whom it has learnt of */
+}
+
+/* ---- addresses ---- */
+
+enum {
+    JUNK,      /* octets from there */
+    QUESTION,  /* somebody there asks us */
+    OTHERWISE, /* the answer to another question */
+    FORGED,    /* the answer by its mac, and not by its seal */
+    RUBBISH,   /* it holds no descriptor */
+    ELSEWHERE, /* of a relay that does not live there */
+    STALE,     /* of three days ago */
+    SECOND,    /* another one of that day is known */
+    LIAR,      /* two of that day are */
+    RIGHT,
+    BY_OTHER, /* RIGHT, from another address */
+    FOUND,    /* the DHT names the address */
+    SAVED,    /* it is a first hop's */
+    NAMED,    /* a descriptor names it */
+    EARLY,    /* time, before it has to do with the address */
+    DUE,
+    MESSAGES,
+};
+static_assert(MESSAGES == 16, "a new message needs a column");
+
+/* . nothing  t taken, and it waits on  n to be asked, from now on  g the same, as a first hop's
+ * m the same, as only named  q is asked (again)  r rests, for a minute  x forgotten
+ * N rests, and who lives there is a neighbour  X forgotten, and a neighbour
+ * G is a first hop's from now on  u is not only named any more
+ *
+ * Columns: junk, question, otherwise, forged, rubbish, elsewhere, stale, second, liar, right,
+ * by other; found, saved, named; early, due. */
+/* clang-format off */
+static const struct {
+    const char *name;
+    struct tun_address at;
+    const char *answers;
+} addresses[] = {
+    { "nobody's",                 { .tries = 0 },
+      "..........." "ngm" ".." },
+    { "to be asked",              { .addr.family = 4 },
+      "..........." ".G." ".q" },
+    { "asked",                    { .addr.family = 4, .asked = true, .tries = 1 },
+      "...trrrrrN." ".G." ".q" },
+    { "asked for the last time",  { .addr.family = 4, .asked = true, .tries = TUN_TRIES },
+      "...trrrrrN." ".G." ".r" },
+    { "a first hop's",            { .addr.family = 4, .guard = true },
+      "..........." "..." ".q" },
+    { "a first hop's, asked",     { .addr.family = 4, .guard = true, .asked = true, .tries = 6 },
+      "...trrrrrN." "..." ".q" },
+    { "only named",               { .addr.family = 4, .named = true },
+      "..........." "uG." ".q" },
+    { "only named, asked",        { .addr.family = 4, .named = true, .asked = true, .tries = 1 },
+      "...txxxxxX." "uG." ".q" },
+    { "only named, for the last", { .addr.family = 4, .named = true, .asked = true,
+                                    .tries = TUN_NAMED_TRIES },
+      "...txxxxxX." "uG." ".x" },
+    { "rests",                    { .addr.family = 4, .tries = UINT8_MAX },
+      "..........." ".G." ".x" },
+};
+/* clang-format on */
+
+static struct tun_address *address_of(struct tun_client *c, const struct cv_addr *addr) {
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++)
+        if (c->address[i].addr.family && cv_addr_equal(&c->address[i].addr, addr))
+            return &c->address[i];
+    return NULL;
+}
+
+/* The octets of a message that is a datagram. */
+static void datagram(struct scene *s, unsigned m, const uint8_t *question,
+                     uint8_t out[TUN_DATAGRAM]) {
+    const struct tun_describe_net *net = &s->c->net;
+    const struct cv_rng *rng = sim_rng(s->v->w->sim);
+    struct cv_addr at = m == ELSEWHERE ? there() : here();
+    uint32_t day = tun_descriptor_day(s->c->now.wall) - (m == STALE ? 3 : 0);
+    struct tun_describe another;
+    uint8_t raw[TUN_DESCRIPTOR_MAX] = {1, 2, 3}, asked[TUN_DATAGRAM];
+    size_t len = m == RUBBISH ? 3 : sign(s, &at, day, 100, raw);
+    cv_rng_fill(rng, out, TUN_DATAGRAM);
+    if (m == JUNK)
+        return;
+    tun_describe_ask(&another, net, rng, asked);
+    tun_describe_done(&another);
+    if (m == QUESTION)
+        memcpy(out, asked, sizeof asked);
+    else
+        cr_assert_eq(
+            tun_describe_answer(net, m == OTHERWISE ? asked : question, raw, len, rng, out),
+            CV_ERR_OK);
+    if (m == FORGED)
+        out[TUN_DATAGRAM - 1] ^= 1;
+}
+
+/* False: a datagram that nobody took. */
+static bool happens(struct scene *s, unsigned m, const uint8_t *question) {
+    struct tun_client *c = s->c;
+    struct cv_addr at = here(), from = m == BY_OTHER ? there() : here();
+    uint8_t buf[TUN_DATAGRAM];
+    switch (m) {
+    case FOUND:
+    case SAVED:
+        cr_assert_eq(tun_contact_add(c, &at, m == SAVED), CV_ERR_OK);
+        return true;
+    case NAMED:
+        tun_contact_reach_at(c, s->secret.public_key, &at);
+        return true;
+    case EARLY:
+    case DUE:
+        tun_contact_work(c);
+        return true;
+    default:
+        datagram(s, m, question, buf);
+        return tun_contact_on_raw(c, &from, buf);
+    }
+}
+
+static char became(struct scene *s, const struct tun_address *was, unsigned m, bool taken) {
+    struct cv_addr at = here();
+    const struct tun_address *a = address_of(s->c, &at);
+    bool had = was->addr.family != 0, rests = a && a->tries == UINT8_MAX;
+    const struct tun_neighbour *n = tun_contact_neighbour(s->c, s->secret.public_key);
+    if (n)
+        return !a ? 'X' : rests && !a->asked ? 'N' : '!';
+    if (!a)
+        return had ? 'x' : '.';
+    if (!had)
+        return a->guard ? 'g' : a->named ? 'm' : 'n';
+    if (rests && was->tries != UINT8_MAX)
+        return a->asked ? '!' : 'r';
+    if (a->sent_at != was->sent_at)
+        return a->asked && a->sent_at == s->c->now.mono ? 'q' : '!';
+    if (a->guard != was->guard)
+        return 'G';
+    if (a->named != was->named)
+        return 'u';
+    return m < FOUND && taken ? 't' : '.';
+}
+
+static char asked(struct scene *s, size_t row, unsigned m) {
+    struct tun_client *c = s->c;
+    uint8_t question[TUN_DATAGRAM];
+    struct tun_describe describe;
+    clear(s);
+    if (m == SECOND || m == LIAR)
+        learn(s, 1, CV_ERR_OK);
+    if (m == LIAR) {
+        learn(s, 2, CV_ERR_DIFFERS);
+        learn(s, 100, CV_ERR_EXIST);
+    }
+    tun_describe_ask(&describe, &c->net, sim_rng(s->v->w->sim), question);
+    struct tun_address *a = &c->address[5];
+    *a = addresses[row].at;
+    if (a->addr.family) {
+        a->addr = here();
+        a->at = m == DUE ? c->now.mono : cv_usec_add(c->now.mono, CV_SEC(5));
+        a->question = describe; /* of one that is not asked any more, the last */
+        memcpy(a->whose, s->secret.public_key, CV_KEY);
+    }
+    struct tun_address was = *a;
+    bool taken = happens(s, m, question);
+    tun_describe_done(&describe);
+    return became(s, &was, m, taken);
+}
+
+static void expect_row(const char *node, const char *name, const char *got, const char *want) {
+    cr_expect_str_eq(got, want, "%s, %s:\n got %s\nwant %s", node, name, got, want);
+}
+
+Test(tun_contact_states, of_addresses) {
+    for (unsigned relay = 0; relay < 2; relay++) {
+        static struct scene s;
+        begin(&s, relay);
+        for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
+            char got[MESSAGES + 1] = {0};
+            for (unsigned m = 0; m < MESSAGES; m++)
+                got[m] = asked(&s, i, m);
+            expect_row(relay ? "relay" : "client", addresses[i].name, got, addresses[i].answers);
+        }
+        clear(&s);
+        village_free(s.v);
+    }
+}
+
+/* ---- neighbours ---- */
+
+enum {
+    UP,         /* our link to it */
+    UP_ANEW,    /* the same, another link */
+    UP_OTHER,   /* a link of ours to somebody else */
+    CAME,       /* its link to us */
+    CAME_NEW,   /* the link of a relay that nobody knows */
+    DOWN,       /* its link is gone */
+    DOWN_OTHER, /* another is */
+    ANSWERED,   /* it is to be a neighbour, at another address */
+    BEFORE,     /* time, before it is tried again */
+    AFTER,
+    EVENTS,
+    LINK = 0x7001, /* handles of nobody's links */
+    OTHER_LINK,
+};
+static_assert(EVENTS == 10, "a new event needs a column");
+
+/* . nothing  s a neighbour, without a link  S a neighbour, up  u up  l up, by another link
+ * d down, and tried again later  m its address is another  x forgotten: room for others
+ * a the caller is to be asked who it is
+ *
+ * Columns: up, anew, other; came, new; down, other; answered; before, after. A live one has
+ * a link, whatever the events say. */
+/* clang-format off */
+static const struct {
+    const char *name;
+    struct tun_neighbour at;
+    bool first; /* one of our first hops */
+    const char *relay, *client; /* both may be the same of one that lives ... */
+    const char *relay_dead, *client_dead; /* ... and of one that does not */
+} neighbours[] = {
+    { "nobody",         { .set = false }, false,
+      "....a..S..", ".......S..", "....a..s..", ".......s.." },
+    { "down",           { .set = true }, false,
+      "uu..a..u.u", "uu.....u.u", "uu..a..m.d", "uu.....m.d" },
+    { "down for long",  { .set = true, .since = 1 }, false,
+      "uu..a..u.u", "uu.....u.u", "uu..a..m.x", "uu.....m.x" },
+    { "down, a first",  { .set = true, .since = 1 }, true,
+      "uu..a..u.u", "uu.....u.u", "uu..a..m.d", "uu.....m.d" },
+    { "up",             { .set = true, .up = true, .link = LINK }, false,
+      ".l..ad.m..", ".l...d.m..", ".l..ad.m..", ".l...d.m.." },
+    { "up, not told",   { .set = true, .up = true }, false,
+      "ll..a..m..", "ll.....m..", "ll..addm..", "ll...ddm.." },
+};
+/* clang-format on */
+
+static void link_event(struct scene *s, unsigned m, const uint8_t identity[CV_KEY]) {
+    static const uint8_t other[CV_KEY] = {5, 5};
+    struct tun_event ev = {.kind = TUN_EVENT_LINK_UP,
+                           .link_up = {.link = m == UP ? LINK : OTHER_LINK,
+                                       .role = TUN_ROLE_RELAY,
+                                       .addr = there(),
+                                       .ours = m <= UP_OTHER}};
+    memcpy(ev.link_up.identity, m == UP_OTHER || m == CAME_NEW ? other : identity, CV_KEY);
+    if (m == DOWN || m == DOWN_OTHER)
+        ev = (struct tun_event){.kind = TUN_EVENT_LINK_DOWN,
+                                .link_down = {.link = m == DOWN ? LINK : OTHER_LINK}};
+    tun_contact_on_link(s->c, &ev);
+}
+
+static char neighbour_became(struct scene *s, const struct tun_neighbour *was,
+                             const uint8_t identity[CV_KEY]) {
+    const struct tun_neighbour *n = tun_contact_neighbour(s->c, identity);
+    struct cv_addr caller = there();
+    if (!n)
+        return was->set ? 'x' : address_of(s->c, &caller) ? 'a' : '.';
+    const struct tun_guard *g = tun_guards_find_sampled(&s->c->guards, identity);
+    if (!g || g->up != n->up || (!n->up && (n->link || n->sync.phase)))
+        return '!';
+    if (!was->set)
+        return n->up ? 'S' : 's';
+    if (n->up != was->up)
+        return n->up ? 'u' : 'd';
+    if (n->link != was->link)
+        return 'l';
+    if (n->retry_wait != was->retry_wait)
+        return n->retry_at > s->c->now.mono ? 'd' : '!';
+    if (!cv_addr_equal(&n->addr, &was->addr))
+        return 'm';
+    return address_of(s->c, &caller) ? 'a' : '.';
+}
+
+static char neighbour(struct scene *s, size_t row, unsigned m, bool live) {
+    struct tun_client *c = s->c;
+    clear(s);
+    learn(s, 1, CV_ERR_OK);
+    const uint8_t *identity =
+        live ? s->v->w->node[LIVE].identity_secret.public_key : s->secret.public_key;
+    const struct tun_relay *r = tun_directory_find_now(c->dir, identity, c->now.wall);
+    struct tun_guard *g = &(neighbours[row].first ? c->guards.first : c->guards.contact)[0];
+    *g = (struct tun_guard){.set = true, .up = neighbours[row].at.up};
+    memcpy(g->identity, identity, CV_KEY);
+
+    struct tun_neighbour *n = &c->neighbour[3];
+    *n = neighbours[row].at;
+    if (n->set) {
+        memcpy(n->identity, identity, CV_KEY);
+        n->addr = r->desc.addr[0];
+        n->since = c->now.mono - (n->since ? CV_SEC(20) : 0);
+        n->retry_at = m == AFTER ? c->now.mono : cv_usec_add(c->now.mono, CV_SEC(5));
+    }
+    struct tun_neighbour was = *n;
+    if (m <= DOWN_OTHER) {
+        link_event(s, m, identity);
+    } else if (m == ANSWERED) {
+        struct cv_addr at = there();
+        tun_contact_neighbour_add(c, r, &at);
+    } else {
+        tun_contact_work(c);
+    }
+    return neighbour_became(s, &was, identity);
+}
+
+/* A link of ours to LIVE that is up. */
+static void link_up(struct scene *s) {
+    struct tun_relay_ref ref;
+    struct tun_link *l;
+    struct cv_now now = world_now(s->v->w, s->node);
+    world_ref(s->v->w, LIVE, &ref);
+    cr_assert_eq(tun_link_open(s->c->t, &now, &ref, &l), CV_ERR_OK);
+    sim_touch(s->v->w->sim, s->node);
+    world_run(s->v->w, CV_SEC(1));
+    cr_assert_eq(tun_link_open(s->c->t, &now, &ref, &l), CV_ERR_OK);
+    cr_assert(tun_link_is_up(l));
+}
+
+Test(tun_contact_states, of_neighbours) {
+    for (unsigned relay = 0; relay < 2; relay++) {
+        static struct scene s;
+        begin(&s, relay);
+        link_up(&s);
+        for (size_t i = 0; i < sizeof neighbours / sizeof *neighbours; i++)
+            for (unsigned live = 0; live < 2; live++) {
+                char got[EVENTS + 1] = {0};
+                for (unsigned m = 0; m < EVENTS; m++)
+                    got[m] = neighbour(&s, i, m, live);
+                expect_row(live    ? relay ? "relay" : "client"
+                           : relay ? "relay, of a dead one"
+                                   : "client, of a dead one",
+                           neighbours[i].name, got,
+                           live    ? relay ? neighbours[i].relay : neighbours[i].client
+                           : relay ? neighbours[i].relay_dead
+                                   : neighbours[i].client_dead);
+            }
+        clear(&s);
+        village_free(s.v);
+    }
+}
