@@ -720,6 +720,33 @@ Test(rep_ledger, a_neighbour_cannot_push_what_nobody_asked_for) {
     world_done(&w);
 }
 
+/* Whatever a neighbour proposes, our own chain rises by powers of two of at least the
+ * minimum: else it could have us sign octets as they were counted. */
+Test(rep_ledger, no_proposal_makes_an_odd_or_small_agreement) {
+    static const uint64_t proposed[] = {987654321, (1 << 20) - 1, 1001, 999, 1};
+    static const uint64_t want[] = {1 << 29, 1 << 19, 512, 0, 0};
+    for (size_t i = 0; i < sizeof proposed / sizeof *proposed; i++) {
+        struct world w;
+        struct rep_record answer;
+        world_init(&w, 2, 18 + i, EPOCH, i == 2 ? 512 : 1000);
+        w.loss_permille = 1000;
+        world_join(&w, 0, 1);
+        struct rep_record r = claim(&w, 0, 1);
+        r.given = r.taken = proposed[i];
+        world_carry(&w, 0, 1, UINT64_C(4) << 30);
+        world_run(&w, w.now.mono + CV_SEC(EPOCH));
+        sign_and_hand(&w, 1, 0, &r);
+        cr_assert_eq(w.node[0].last_err, CV_ERR_OK);
+        const struct rep_store *s = w.node[0].store;
+        cr_assert_eq(s->block_answer(s->ctx, &r, &answer), CV_ERR_OK, "of %lu",
+                     (unsigned long)proposed[i]);
+        cr_expect_eq(answer.given, want[i], "%lu of %lu", (unsigned long)answer.given,
+                     (unsigned long)proposed[i]);
+        cr_expect_eq(answer.taken, want[i]);
+        world_done(&w);
+    }
+}
+
 Test(rep_ledger, rows_of_neighbours_are_learnt) {
     struct world w;
     struct rep_edge e;
