@@ -151,6 +151,11 @@ def check_more_values(db, folder, me, other):
     expect(len(history) > 0 and all(r['because'] and r['was'] != r['is'] for r in history), 'history: rows')
     expect({r['of'] for r in history} == {'score'}, 'history: what a relay without clients and tokens has')
     expect(value(db, 'history', '--top', '2') == history[:2], 'history: --top')
+    rows = ','.join(f"({1000 + i}, {WALL}, {kind}, 1, 2, {i + 3}, x'{who * 32}', 7, 8)"
+                    for i, (kind, who) in enumerate([(1, 'aa'), (2, 'bb'), (1, 'bb'), (1, 'aa'), (3, 'aa')]))
+    classes = value(altered(db, folder, 'classes.db', 'INSERT INTO why VALUES ' + rows), 'history')
+    expect([r.get('account') for r in classes[:5]] == [None, 1000, 1002, None, 1000] and classes[5:] == history,
+           f'history: accounts are numbered by their first row, {classes[:5]}')
     why = value(db, 'why', other)
     score = next(r['score'] for r in rank if r['id'] == other)
     expect(why['score'] == score == why['hits'] / why['walks'], f'why: the score of rank, {why}')
