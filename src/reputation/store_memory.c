@@ -474,6 +474,7 @@ static enum cv_err account_put(void *ctx, const struct rep_account *a) {
     memset(&row, 0, sizeof row);
     memcpy(row.key, a->client, CV_KEY);
     row.a = *a;
+    row.a.judged = 0; /* as in a file, which has no column for it */
     return put(ctx, ACCOUNT, &row);
 }
 
