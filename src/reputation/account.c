@@ -71,6 +71,7 @@ static enum cv_err find(struct rep_ledger *l, const uint8_t key[CV_KEY], struct 
         memcpy(c->a.client, key, CV_KEY);
         c->a.gate_class = REP_CLASS_NEW;
     }
+    c->a.judged = c->a.taken;
     err = cv_map_put(l->clients, key, c);
     if (err) {
         free(c);

@@ -27,6 +27,8 @@ static bool owes_much(const struct rep_gate_config *cfg, const struct rep_accoun
 
 static enum rep_class judge(const struct rep_gate_config *cfg, struct rep_account *a,
                             int64_t wall) {
+    bool takes = a->taken > a->judged;
+    a->judged = a->taken;
     if (!owes_much(cfg, a, a->gate_class == REP_CLASS_DEBT || a->debt_since != 0))
         a->debt_since = 0;
     else if (a->debt_since == 0)
@@ -36,7 +38,9 @@ static enum rep_class judge(const struct rep_gate_config *cfg, struct rep_accoun
         return REP_CLASS_NEW;
     if (gives_enough(a, a->gate_class == REP_CLASS_GIVER))
         return REP_CLASS_GIVER;
-    if (a->debt_since && wall - a->debt_since >= (int64_t)cfg->debt_seconds)
+    /* Nothing falls while one only gives: the hour is held against whoever takes on. */
+    if (a->debt_since && wall - a->debt_since >= (int64_t)cfg->debt_seconds &&
+        (takes || a->gate_class == REP_CLASS_DEBT))
         return REP_CLASS_DEBT;
     return REP_CLASS_NEW;
 }

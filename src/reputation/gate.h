@@ -23,7 +23,7 @@ enum { REP_CLASSES = 4 };
 struct rep_gate_config {
     uint64_t new_octets;    /* given + taken below: still new */
     uint64_t debt_octets;   /* taken - given above, and taken > 2 x given: debt */
-    uint32_t debt_seconds;  /* debt for so long: class 3 */
+    uint32_t debt_seconds;  /* debt for so long, and it takes more: class 3 */
     uint32_t dwell_seconds; /* a class is kept at least so long */
 };
 
@@ -33,10 +33,11 @@ extern const struct rep_gate_config rep_gate_defaults; /* 1 MiB, 64 MiB, 1 h, 60
 extern const uint8_t rep_class_share[REP_CLASSES];
 
 /*
- * The class an account has from now on. Updates debt_since and gate_class.
+ * The class an account has from now on. Updates debt_since, judged and gate_class.
  * Hysteresis: a giver stays one until it gives less than 4/5 of what it takes;
  * a debtor is one until it has given 2/3 of what it took, or the debt is less
- * than half the limit. `changed_at` is when the class last changed (Unix
+ * than half the limit. Nobody becomes one who has taken nothing since the last
+ * judgement (decision 0097). `changed_at` is when the class last changed (Unix
  * seconds, 0 = never). Pure: no clock, no allocation.
  */
 enum rep_class rep_gate_judge(const struct rep_gate_config *cfg, struct rep_account *a,

@@ -78,7 +78,8 @@ enum {
     REP_TOKEN_DOUBLINGS = 9,  /* of the wait for an answer */
     REP_PURSES = 64,          /* batches of our own: guards times weeks */
 
-    REP_WHY_KEPT = 4096, /* rows of why.h */
+    REP_WHY_KEPT = 4096, /* rows of why.h, of each kind; a file may have .. */
+    REP_WHY_SLACK = 256, /* .. so many more of one: they go together */
 
     REP_HEIRS = 16, /* keys in a row that one relay had, whose rows still count */
 

@@ -222,6 +222,12 @@ static enum cv_err raised(struct rep_ledger *l, const struct rep_record *p, uint
     return CV_ERR_OK;
 }
 
+/* What is agreed to of our own amount: what was proposed, if that is less. Rounded down, as
+ * claims rise by powers of two, of the minimum or more, whatever somebody proposes. */
+static uint64_t confirmed(const struct rep_ledger *l, uint64_t own, uint64_t proposed) {
+    return rep_release_amount(smaller(own, proposed), 0, l->cfg.minimum_octets);
+}
+
 static void countersign(struct rep_ledger *l, struct cv_now now, struct rep_open_row *row,
                         const struct rep_record *proposal) {
     uint64_t own = 0, up_given = 0, up_taken = 0;
@@ -242,8 +248,8 @@ static void countersign(struct rep_ledger *l, struct cv_now now, struct rep_open
     r.epoch = row->p.epoch;
     r.peer_seq = proposal->seq;
     memcpy(r.peer_hash, proposal->hash, REP_HASH);
-    r.given = raise(r.given, smaller(own, up_taken));
-    r.taken = raise(r.taken, smaller(own, up_given));
+    r.given = raise(r.given, confirmed(l, own, up_taken));
+    r.taken = raise(r.taken, confirmed(l, own, up_given));
     if (!sign(l, now, &r))
         return;
     l->stats.agreements++;

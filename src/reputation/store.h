@@ -46,6 +46,7 @@ struct rep_account {
     uint64_t taken;     /* octets we sent the client */
     int64_t last_seen;  /* Unix seconds */
     int64_t debt_since; /* Unix seconds; 0: not in debt */
+    uint64_t judged;    /* `taken` when it was judged last (gate.h). Not stored: as of now then */
     uint8_t gate_class; /* enum rep_class */
 };
 
@@ -140,8 +141,9 @@ struct rep_store {
     /* Everything of weeks before this one. */
     enum cv_err (*token_prune)(void *ctx, uint32_t week);
 
-    /* Why something changed (why.h): appended; beyond the newest REP_WHY_KEPT the
-     * oldest go, and all before a day. Newest first; free() the array. */
+    /* Why something changed (why.h): appended; of each kind the newest REP_WHY_KEPT stay
+     * and up to REP_WHY_SLACK older ones, and nothing before a day. Newest first; free()
+     * the array. */
     enum cv_err (*why_put)(void *ctx, const struct rep_why *w);
     enum cv_err (*why_expire)(void *ctx, int64_t before);
     enum cv_err (*why_load)(void *ctx, struct rep_why **ret, size_t *ret_n);

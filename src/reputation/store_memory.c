@@ -81,6 +81,7 @@ struct rep_store_memory {
     bool begun;
     uint32_t pruned, pruned_was; /* was: when the transaction began */
     uint32_t pruned_all;
+    unsigned why_room[REP_WHY_TOKENS + 1]; /* rows of a kind to come until it is trimmed */
     unsigned fail_in;
     enum cv_err fail_with;
 };
@@ -200,6 +201,7 @@ static enum cv_err begin(void *ctx, int64_t wall) {
 
 static void rollback(void *ctx) {
     struct rep_store_memory *m = ctx;
+    memset(m->why_room, 0, sizeof m->why_room); /* what was trimmed comes back */
     while (m->undo) {
         struct undo *u = m->undo;
         raw_del(&m->tables[u->table], u->row);
@@ -472,6 +474,7 @@ static enum cv_err account_put(void *ctx, const struct rep_account *a) {
     memset(&row, 0, sizeof row);
     memcpy(row.key, a->client, CV_KEY);
     row.a = *a;
+    row.a.judged = 0; /* as in a file, which has no column for it */
     return put(ctx, ACCOUNT, &row);
 }
 
@@ -655,21 +658,35 @@ static enum cv_err token_prune(void *ctx, uint32_t week) {
 
 /* ---- why ---- */
 
+static enum cv_err why_trim(struct rep_store_memory *m, uint8_t kind) {
+    const struct table *t = &m->tables[WHY];
+    enum cv_err err = CV_ERR_OK;
+    unsigned newer = 0;
+    for (size_t i = t->n; !err && i-- > 0;) {
+        const struct why_row *row = row_at(t, i);
+        uint8_t key[8];
+        memcpy(key, row->key, sizeof key);
+        if (row->w.kind == kind && newer++ >= REP_WHY_KEPT)
+            err = del(m, WHY, key);
+    }
+    return err;
+}
+
 static enum cv_err why_put(void *ctx, const struct rep_why *w) {
     struct rep_store_memory *m = ctx;
     const struct table *t = &m->tables[WHY];
     struct why_row row;
-    uint8_t key[8];
     uint64_t number = 1;
+    assert(w->kind >= REP_WHY_CLASS && w->kind <= REP_WHY_TOKENS);
     memset(&row, 0, sizeof row);
     for (size_t i = 0; t->n && i < 8; i++)
         number = (i ? number << 8 : 0) | ((const uint8_t *)row_at(t, t->n - 1))[i];
     put_be(row.key, t->n ? number + 1 : 1, 8);
     row.w = *w;
     enum cv_err err = put(m, WHY, &row);
-    while (!err && t->n > REP_WHY_KEPT) {
-        memcpy(key, row_at(t, 0), sizeof key);
-        err = del(m, WHY, key);
+    if (!err && m->why_room[w->kind]-- == 0) {
+        err = why_trim(m, w->kind);
+        m->why_room[w->kind] = REP_WHY_SLACK;
     }
     return err;
 }

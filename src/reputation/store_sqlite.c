@@ -92,7 +92,8 @@ static const char *const migrations[REP_SQLITE_VERSION] = {
     X(PURSE_PRUNE, "DELETE FROM purse WHERE week < ?1") \
     X(WHY_PUT, "INSERT INTO why(day, kind, cause, was, became, who, given, taken) " \
       "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)") \
-    X(WHY_TRIM, "DELETE FROM why WHERE id <= (SELECT max(id) FROM why) - ?1") \
+    X(WHY_TRIM, "DELETE FROM why WHERE kind = ?1 AND id <= (SELECT id FROM why WHERE kind = ?1 " \
+      "ORDER BY id DESC LIMIT 1 OFFSET ?2)") \
     X(WHY_EXPIRE, "DELETE FROM why WHERE day < ?1") \
     X(WHY_LOAD, "SELECT day, kind, cause, was, became, who, given, taken FROM why " \
       "ORDER BY id DESC") \
@@ -141,6 +142,7 @@ struct rep_store_sqlite {
     bool unchecked; /* a check beside the use found damage, or nothing: it did not end */
     int64_t newest; /* epoch of a row; -1: not looked for yet */
     bool forks;     /* there may be proofs; false: there are none, so nobody need look */
+    unsigned why_room[REP_WHY_TOKENS + 1]; /* rows of a kind to come until it is trimmed */
     /* Row ids of relays met lately; a rollback forgets them. id 0: empty. */
     struct {
         uint8_t key[CV_KEY];
@@ -356,6 +358,7 @@ static enum cv_err commit(void *ctx) {
 static void rollback(void *ctx) {
     struct rep_store_sqlite *s = ctx;
     memset(s->cache, 0, sizeof s->cache);
+    memset(s->why_room, 0, sizeof s->why_room); /* what was trimmed is there again */
     if (s->ends)
         memset(s->ends, 0, PEER_CACHE * sizeof *s->ends);
     if (!sqlite3_get_autocommit(s->db))
@@ -926,10 +929,17 @@ static enum cv_err token_prune(void *ctx, uint32_t week) {
 /* ---- why ---- */
 
 static enum cv_err why_put(void *ctx, const struct rep_why *w) {
+    struct rep_store_sqlite *s = ctx;
+    assert(w->kind >= REP_WHY_CLASS && w->kind <= REP_WHY_TOKENS);
     enum cv_err err =
         RUN(ctx, S_WHY_PUT, NUMBER(w->day), NUMBER(w->kind), NUMBER(w->cause), NUMBER(w->was),
             NUMBER(w->became), OCTETS(w->who, CV_KEY), NUMBER(w->given), NUMBER(w->taken));
-    return no_exist(err ? err : RUN(ctx, S_WHY_TRIM, NUMBER(REP_WHY_KEPT)));
+    /* Looks at all rows, as none of them stands by its kind. */
+    if (!err && s->why_room[w->kind]-- == 0) {
+        err = RUN(ctx, S_WHY_TRIM, NUMBER(w->kind), NUMBER(REP_WHY_KEPT));
+        s->why_room[w->kind] = REP_WHY_SLACK;
+    }
+    return no_exist(err);
 }
 
 static enum cv_err why_expire(void *ctx, int64_t before) {

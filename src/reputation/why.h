@@ -1,8 +1,9 @@
 /*
  * Why something about somebody changed: a row for every change of an account's
  * class, a relay's score and what our own tokens did. For the operator alone:
- * never sent or exported, times are days, the newest REP_WHY_KEPT are kept and
- * none longer than accounts are.
+ * never sent or exported, times are days, the newest REP_WHY_KEPT of each kind are
+ * kept and none longer than accounts are. So many changes of scores, which come with
+ * every ranking, push out no reason of a class or of tokens.
  */
 #ifndef CULVERT_REPUTATION_WHY_H
 #define CULVERT_REPUTATION_WHY_H

@@ -71,10 +71,11 @@ static void print_row(const json_t *o) {
 void ledger_history(struct ledger_file *f, const struct ledger_request *q) {
     json_t *rows = json_array();
     if (f->version >= 4) {
-        char sql[256];
+        char sql[320];
         snprintf(sql, sizeof sql,
-                 "SELECT day, kind, cause, was, became, who, given, taken, (SELECT min(id) FROM "
-                 "why o WHERE o.who = why.who AND o.kind = 1) FROM why ORDER BY id DESC LIMIT %lld",
+                 "SELECT day, kind, cause, was, became, w.who, given, taken, a.first FROM why w "
+                 "LEFT JOIN (SELECT who, min(id) AS first FROM why WHERE kind = 1 GROUP BY who) a "
+                 "ON a.who = w.who ORDER BY id DESC LIMIT %lld",
                  q->top ? (long long)q->top : -1LL);
         sqlite3_stmt *st = ledger_query(f, sql);
         while (ledger_step(f, st))

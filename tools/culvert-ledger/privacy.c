@@ -34,9 +34,10 @@ static void found(struct privacy *p, const char *kind, const char *about) {
         printf("found: %s: %s\n", kind, about);
 }
 
-static void found_record(struct privacy *p, const char *kind, const struct rep_record *r) {
+static void found_record(struct privacy *p, const char *kind, const uint8_t owner[CV_KEY],
+                         uint64_t seq) {
     char hex[2 * CV_KEY + 1], about[512];
-    snprintf(about, sizeof about, "%s %" PRIu64, ledger_id(p->f, r->owner, hex), r->seq);
+    snprintf(about, sizeof about, "%s %" PRIu64, ledger_id(p->f, owner, hex), seq);
     found(p, kind, ledger_one_line(about));
 }
 
@@ -50,39 +51,67 @@ static bool small(const struct privacy *p, uint64_t from, uint64_t to) {
     return p->world && to > from && to - from < REP_MINIMUM_OCTETS;
 }
 
-static void check_pair(struct privacy *p, const struct rep_record *last,
-                       const struct rep_record *r) {
-    /* Half-blocks in between may be missing here, and every one could be a release. */
-    uint64_t releases = r->seq - last->seq;
-    if (odd(last->given, r->given, releases) || odd(last->taken, r->taken, releases))
-        found_record(p, "odd amount", r);
-    else if (small(p, last->given, r->given) || small(p, last->taken, r->taken))
-        found_record(p, "small amount", r);
-    if (r->type == REP_PROPOSAL && last->type == REP_PROPOSAL && r->epoch == last->epoch)
-        found_record(p, "several releases in an epoch", r);
+/* One half-block of a pair, and where it stands among those of its owner's that are here. */
+struct place {
+    struct rep_record r;
+    uint64_t number;
+};
+
+/* What is here between the two is of other peers, so it is no release to this one. What is
+ * missing may never have come, or was pruned, and could be; so could what nobody can read. */
+static void check_raise(struct privacy *p, const struct place *last, const struct place *at,
+                        uint64_t unreadable) {
+    const struct rep_record *from = &last->r, *to = &at->r;
+    uint64_t missing = (to->seq - from->seq) - (at->number - last->number);
+    uint64_t releases = 1 + missing + unreadable;
+    if (odd(from->given, to->given, releases) || odd(from->taken, to->taken, releases))
+        found_record(p, "odd amount", to->owner, to->seq);
+    else if (small(p, from->given, to->given) || small(p, from->taken, to->taken))
+        found_record(p, "small amount", to->owner, to->seq);
 }
 
 static void check_amounts(struct privacy *p) {
-    struct rep_record last, r;
+    struct place last, at;
+    uint64_t unreadable = 0;
     memset(&last, 0, sizeof last);
-    sqlite3_stmt *st = ledger_query(p->f, "SELECT " LEDGER_BLOCK "ORDER BY b.owner, b.peer, b.seq");
+    sqlite3_stmt *st = ledger_query(
+        p->f, "SELECT row_number() OVER (PARTITION BY b.owner ORDER BY b.seq), " LEDGER_BLOCK
+              "ORDER BY b.owner, b.peer, b.seq");
     while (ledger_step(p->f, st)) {
         p->half_blocks++;
-        if (!ledger_record(st, 0, &r)) {
+        at.number = (uint64_t)sqlite3_column_int64(st, 0);
+        if (!ledger_record(st, 1, &at.r)) {
             char about[64];
-            snprintf(about, sizeof about, "seq %lld", (long long)sqlite3_column_int64(st, 1));
+            snprintf(about, sizeof about, "seq %lld", (long long)sqlite3_column_int64(st, 2));
             found(p, "flags or content that no node writes", about);
+            unreadable++;
             continue;
         }
-        if (r.type == REP_SUCCESSION)
+        if (at.r.type == REP_SUCCESSION)
             continue; /* of keys, not of octets */
-        bool same =
-            memcmp(last.owner, r.owner, CV_KEY) == 0 && memcmp(last.peer, r.peer, CV_KEY) == 0;
+        bool same = memcmp(last.r.owner, at.r.owner, CV_KEY) == 0 &&
+                    memcmp(last.r.peer, at.r.peer, CV_KEY) == 0;
         if (!same)
             memset(&last, 0, sizeof last);
-        check_pair(p, &last, &r);
-        last = r;
+        check_raise(p, &last, &at, unreadable);
+        last = at;
+        unreadable = 0;
     }
+}
+
+/* One of a pair proposes an epoch's release and the other agrees. When they cross, the lower
+ * key's proposal is answered, so the owner of the higher has signed one of each. Whoever
+ * settles circuit by circuit has more, whichever of the two begins each time. */
+static void check_releases(struct privacy *p) {
+    sqlite3_stmt *st = ledger_query(
+        p->f, "SELECT o.pk, max(b.seq) FROM block b JOIN peer o ON o.id = b.owner "
+              "JOIN peer p ON p.id = b.peer WHERE b.type IN (1, 2) AND length(o.pk) = 32 "
+              "GROUP BY b.owner, b.peer, b.epoch HAVING sum(b.type = 1) > 1 OR "
+              "sum(b.type = 2) > 1 OR (count(*) > 1 AND o.pk < p.pk) "
+              "ORDER BY b.owner, max(b.seq)");
+    while (ledger_step(p->f, st))
+        found_record(p, "several releases in an epoch", sqlite3_column_blob(st, 0),
+                     (uint64_t)sqlite3_column_int64(st, 1));
 }
 
 /* Rows of a query that should have none; its first column says what. */
@@ -136,6 +165,7 @@ int ledger_privacy(struct ledger_file *f, const struct ledger_request *q) {
     CV_BLAKE2B(world, sizeof world, NULL, 0, {"culvert", 7});
     p.world = memcmp(world, f->network_id, sizeof world) == 0;
     check_amounts(&p);
+    check_releases(&p);
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
         check_none(&p, checks[i].kind, checks[i].sql);
     if (q->json) {

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -150,6 +151,11 @@ def check_more_values(db, folder, me, other):
     expect(len(history) > 0 and all(r['because'] and r['was'] != r['is'] for r in history), 'history: rows')
     expect({r['of'] for r in history} == {'score'}, 'history: what a relay without clients and tokens has')
     expect(value(db, 'history', '--top', '2') == history[:2], 'history: --top')
+    rows = ','.join(f"({1000 + i}, {WALL}, {kind}, 1, 2, {i + 3}, x'{who * 32}', 7, 8)"
+                    for i, (kind, who) in enumerate([(1, 'aa'), (2, 'bb'), (1, 'bb'), (1, 'aa'), (3, 'aa')]))
+    classes = value(altered(db, folder, 'classes.db', 'INSERT INTO why VALUES ' + rows), 'history')
+    expect([r.get('account') for r in classes[:5]] == [None, 1000, 1002, None, 1000] and classes[5:] == history,
+           f'history: accounts are numbered by their first row, {classes[:5]}')
     why = value(db, 'why', other)
     score = next(r['score'] for r in rank if r['id'] == other)
     expect(why['score'] == score == why['hits'] / why['walks'], f'why: the score of rank, {why}')
@@ -453,6 +459,83 @@ def check_forks(folder):
     value(odd, 'import', '--ndjson', ndjson(folder, 'odd.ndjson', *map(record, r)))
     found = json.loads(run('--db', odd, '--json', 'privacy-check')[1])['findings']
     expect([f['kind'] for f in found] == ['odd amount', 'several releases in an epoch'], f'odd: {found}')
+
+
+def check_planted_rows(db, folder):
+    """Rows that a node never writes, in chains with many partners and between two who take
+    turns; and clean ledgers, of which half-blocks are missing in every way."""
+    relays = sorted((Relay(100 + i) for i in range(42)), key=lambda r: r.key)
+    low, high, partners = relays[0], relays[1], relays[2:]
+    files = iter(range(1000))
+
+    def chain(owner, rows, epoch=100):
+        """rows: (peer, by how much both claims rise, epoch, answer to)"""
+        claims, prev, ret = {}, bytes(32), []
+        for seq, (peer, amount, epoch, answer) in enumerate(rows, 1):
+            claims[peer] = claims.get(peer, 0) + amount
+            ret.append(owner.record(peer, seq, prev, claims[peer], claims[peer], epoch, answer))
+            prev = digest(ret[-1])
+        return ret
+
+    def findings(records, change=None):
+        name = os.path.join(folder, f'rows{next(files)}')
+        got = value(name + '.db', 'import', '--ndjson',
+                    ndjson(folder, os.path.basename(name) + '.ndjson', *({'record': r.hex()} for r in records)))
+        expect(got['half_blocks'] == len(records), f'planted: {got}')
+        path = altered(name + '.db', folder, os.path.basename(name) + '-changed.db', change) if change else name + '.db'
+        status, out, err = run('--db', path, '--json', 'privacy-check')
+        found = json.loads(out)['findings']
+        expect(status == (1 if found else 0), f'planted: status {status} {err}')
+        return sorted((f['kind'], f['about']) for f in found)
+
+    def said(kind, *rows):
+        return sorted((kind, f'{owner.key.hex()} {seq}') for owner, seq in rows)
+
+    # An amount as it was counted, behind releases to forty others: those are no releases to this one.
+    many = [(p, 1 << 20, 100, None) for p in partners]
+    a = chain(low, [*many, (high, 987654321, 100, None)])
+    b = chain(high, [*many, (low, 987654321, 100, (41, digest(a[-1])))])
+    expect(findings(a + b) == said('odd amount', (low, 41), (high, 41)), 'an odd amount behind forty partners')
+    # What is missing could be of this pair: thirty releases, and whoever looks cannot know.
+    bits = bin(987654321).count('1')
+    expect(findings(a[bits - 1:] + b[bits - 1:]) == [], 'as many are missing as there are bits')
+    expect(findings(a[bits - 2:] + b[bits - 1:]) == said('odd amount', (low, 41)), 'one fewer')
+
+    # Circuit by circuit, both proposing in turn; each half-block is a power of two.
+    for settled in (2, 6):
+        a, b, claim = [], [], 0
+        for i in range(settled):
+            claim += 4096 << i
+            (owner, mine), (peer, theirs) = ((low, a), (high, b))[::1 if i % 2 == 0 else -1]
+            mine.append(owner.record(peer, i + 1, digest(mine[-1]) if mine else bytes(32), claim, claim))
+            theirs.append(peer.record(owner, i + 1, digest(theirs[-1]) if theirs else bytes(32), claim, claim,
+                                      answer=(i + 1, digest(mine[-1]))))
+        want = [(low, settled)] + ([(high, settled)] if settled > 2 else [])
+        expect(findings(a + b) == said('several releases in an epoch', *want), f'{settled} settlements in an epoch')
+
+    # Both asked at once: the higher key's proposal stays without an answer, its agreement raises nothing.
+    a = chain(low, [(high, 8192, 100, None), (high, 4096, 101, None)])
+    b = chain(high, [(low, 8192, 100, None)])
+    b.append(high.record(low, 2, digest(b[0]), 8192, 8192, answer=(1, digest(a[0]))))
+    b.append(high.record(low, 3, digest(b[1]), 12288, 12288, 101, (2, digest(a[1]))))
+    expect(findings(a + b) == [], 'a crossing is none')
+
+    # What cannot be read may have been a release, too.
+    a = chain(low, [(high, 4096, 99, None), (high, 8192, 100, None), (high, 16384, 101, None)])
+    expect(findings(a, 'UPDATE block SET flags = 2 WHERE seq = 2') ==
+           [('flags or content that no node writes', 'seq 2')], 'damage hides a release')
+
+    # A ledger that nodes wrote, however little of it came: no false alarm.
+    dice = random.Random(1)
+    for i in range(20):
+        keep = dice.randrange(5, 95)
+        gone = altered(db, folder, f'partial{i}.db', 'DELETE FROM block WHERE abs(random()) % 100 >= ' + str(keep)
+                       if i % 2 else f'DELETE FROM block WHERE seq <= {keep % 15} OR owner % 4 = {i % 4}')
+        expect(value(gone, 'privacy-check')['found'] == 0, f'partial ledger {i}')
+    pruned = os.path.join(folder, 'clean-pruned.db')
+    shutil.copy(db, pruned)
+    expect(value(pruned, 'prune', '--before', str(value(db, 'stats')['last_epoch']))['removed'] > 0, 'pruned')
+    expect(value(pruned, 'privacy-check')['found'] == 0, 'pruned ledger')
 
 
 def check_csv(folder):
@@ -966,6 +1049,7 @@ def main():
         check_forks(folder)
         check_successions(folder)
         check_small(folder)
+        check_planted_rows(db, folder)
         check_csv(folder)
         check_ndjson_lines(db, folder)
         check_watch(folder)

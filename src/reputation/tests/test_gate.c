@@ -67,6 +67,25 @@ Test(rep_gate, a_class_is_kept_for_a_minute) {
                  "a clock set back does not freeze a class");
 }
 
+/* A free-rider who takes in bursts and gives a trickle between them has the debtor's class
+ * from the first octets of the burst that comes after the hour; a trickle does not end that. */
+Test(rep_gate, a_trickle_buys_nothing) {
+    struct rep_account a = {.taken = 200 * MIB, .gate_class = REP_CLASS_NEW};
+    int64_t wall = 1700000000, changed = 0;
+    cr_expect_eq(rep_gate_judge(&cfg, &a, changed, wall), REP_CLASS_NEW);
+    for (unsigned minute = 1; minute <= 70; minute++) {
+        a.given += MIB / 16;
+        cr_expect_eq(rep_gate_judge(&cfg, &a, changed, wall + 60 * minute), REP_CLASS_NEW);
+    }
+    a.taken += 1232;
+    changed = wall + 4200;
+    cr_expect_eq(rep_gate_judge(&cfg, &a, 0, changed), REP_CLASS_DEBT);
+    for (unsigned minute = 71; minute <= 300; minute++) {
+        a.given += MIB / 16;
+        cr_expect_eq(rep_gate_judge(&cfg, &a, changed, wall + 60 * minute), REP_CLASS_DEBT);
+    }
+}
+
 /* One who hovers around the border does not flicker. */
 Test(rep_gate, hovering_does_not_flicker) {
     struct rep_account a = {.given = 10 * MIB, .taken = 10 * MIB, .gate_class = REP_CLASS_NEW};

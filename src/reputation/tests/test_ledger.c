@@ -162,6 +162,29 @@ Test(rep_ledger, the_smaller_count_is_released) {
 
 /* ---- crossing ---- */
 
+/* What culvert-ledger privacy-check takes for granted: one half-block of an epoch and pair,
+ * whose claims rise by a power of two. Only the higher key's owner may have two, when its
+ * proposal crossed another; then the agreement raises nothing. */
+static void expect_little_told(const struct world *w, unsigned i, uint64_t seq) {
+    const struct rep_store *s = w->node[i].store;
+    struct rep_record r, before, last;
+    memset(&last, 0, sizeof last);
+    cr_assert_eq(s->block_get(s->ctx, world_key(w, i), seq, &r), CV_ERR_OK);
+    for (uint64_t k = 1; k < seq; k++) {
+        cr_assert_eq(s->block_get(s->ctx, world_key(w, i), k, &before), CV_ERR_OK);
+        if (memcmp(before.peer, r.peer, CV_KEY) != 0)
+            continue;
+        last = before;
+        if (before.epoch != r.epoch)
+            continue;
+        cr_expect(memcmp(r.owner, r.peer, CV_KEY) > 0, "two of one epoch");
+        cr_expect(before.type == REP_PROPOSAL && r.type == REP_AGREEMENT, "two of one kind");
+        cr_expect_eq(r.given, before.given);
+    }
+    cr_expect_leq(__builtin_popcountll(r.given - last.given), 1);
+    cr_expect_leq(__builtin_popcountll(r.taken - last.taken), 1);
+}
+
 /* Every COUNTERS crosses: the delay is longer than the window of releases. */
 Test(rep_ledger, crossing_counters_make_one_proposal_by_the_lower_key) {
     for (uint64_t seed = 1; seed <= 20; seed++) {
@@ -248,6 +271,7 @@ Test(rep_ledger, crossing_proposals_end_with_the_lower_keys) {
     expect_row(&w, 0, 1, expected(&w, 0, 1, (1 << 20) + (1 << 19), epoch), "crossing proposals");
     cr_expect_eq(signed_by(&w, low), 1);
     cr_expect_eq(signed_by(&w, high), 2, "its own proposal stays in its chain, unanswered");
+    expect_little_told(&w, high, 2);
     expect_same_claims(&w, low, high);
     struct rep_row row;
     cr_assert(world_row(&w, high, low, &row));
@@ -322,6 +346,7 @@ static void expect_sound(struct world *w, uint64_t seed) {
             if (seq > 1)
                 cr_expect_arr_eq(r.prev, last.hash, REP_HASH);
             last = r;
+            expect_little_told(w, i, seq);
         }
     }
 }
@@ -718,6 +743,33 @@ Test(rep_ledger, a_neighbour_cannot_push_what_nobody_asked_for) {
     rep_ledger_stats(w.node[0].ledger, &s);
     cr_expect_eq(s.agreements, 0, "nothing was counted: nothing is countersigned");
     world_done(&w);
+}
+
+/* Whatever a neighbour proposes, our own chain rises by powers of two of at least the
+ * minimum: else it could have us sign octets as they were counted. */
+Test(rep_ledger, no_proposal_makes_an_odd_or_small_agreement) {
+    static const uint64_t proposed[] = {987654321, (1 << 20) - 1, 1001, 999, 1};
+    static const uint64_t want[] = {1 << 29, 1 << 19, 512, 0, 0};
+    for (size_t i = 0; i < sizeof proposed / sizeof *proposed; i++) {
+        struct world w;
+        struct rep_record answer;
+        world_init(&w, 2, 18 + i, EPOCH, i == 2 ? 512 : 1000);
+        w.loss_permille = 1000;
+        world_join(&w, 0, 1);
+        struct rep_record r = claim(&w, 0, 1);
+        r.given = r.taken = proposed[i];
+        world_carry(&w, 0, 1, UINT64_C(4) << 30);
+        world_run(&w, w.now.mono + CV_SEC(EPOCH));
+        sign_and_hand(&w, 1, 0, &r);
+        cr_assert_eq(w.node[0].last_err, CV_ERR_OK);
+        const struct rep_store *s = w.node[0].store;
+        cr_assert_eq(s->block_answer(s->ctx, &r, &answer), CV_ERR_OK, "of %lu",
+                     (unsigned long)proposed[i]);
+        cr_expect_eq(answer.given, want[i], "%lu of %lu", (unsigned long)answer.given,
+                     (unsigned long)proposed[i]);
+        cr_expect_eq(answer.taken, want[i]);
+        world_done(&w);
+    }
 }
 
 Test(rep_ledger, rows_of_neighbours_are_learnt) {

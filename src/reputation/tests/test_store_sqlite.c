@@ -359,6 +359,63 @@ Test(rep_store_sqlite, same_as_memory) {
     remove_all();
 }
 
+/* Of a kind: the newest so many rows without a gap, all that there were if there were fewer. */
+static void expect_kept(const struct rep_store *s, uint8_t kind, unsigned put) {
+    unsigned least = put < REP_WHY_KEPT ? put : REP_WHY_KEPT, got = 0;
+    struct rep_why *all;
+    size_t n;
+    cr_assert_eq(s->why_load(s->ctx, &all, &n), CV_ERR_OK);
+    for (size_t i = 0; i < n; i++)
+        if (all[i].kind == kind) {
+            cr_assert_eq(all[i].became, put - got, "kind %u", kind);
+            got++;
+        }
+    free(all);
+    cr_expect(got >= least && got <= least + REP_WHY_SLACK, "kind %u: %u of %u", kind, got, put);
+}
+
+/* Scores of hundreds of neighbours change with every ranking; a class now and then. */
+Test(rep_store_sqlite, a_storm_of_scores_leaves_the_reasons_of_classes) {
+    char path[300];
+    cv_crypto_init();
+    struct rep_store_sqlite *sql = open_store(path_of("storm.db", path));
+    struct rep_store_memory *memory = rep_store_memory_new();
+    const struct rep_store *both[] = {rep_store_sqlite_ops(sql), rep_store_memory_ops(memory)};
+    unsigned put[REP_WHY_TOKENS + 1] = {0};
+    for (unsigned round = 0; round < 100; round++) {
+        bool undone = round % 10 == 9;
+        unsigned before[REP_WHY_TOKENS + 1];
+        memcpy(before, put, sizeof put);
+        for (unsigned k = 0; k < 2; k++)
+            cr_assert_eq(both[k]->begin(both[k]->ctx, 0), CV_ERR_OK);
+        for (unsigned i = 0; i < 202; i++) {
+            uint8_t kind = i == 77 ? REP_WHY_CLASS : i == 201 ? REP_WHY_TOKENS : REP_WHY_SCORE;
+            struct rep_why w = {.kind = kind, .became = ++put[kind]};
+            for (unsigned k = 0; k < 2; k++)
+                cr_assert_eq(both[k]->why_put(both[k]->ctx, &w), CV_ERR_OK);
+        }
+        for (unsigned k = 0; k < 2; k++)
+            if (undone)
+                both[k]->rollback(both[k]->ctx);
+            else
+                cr_assert_eq(both[k]->commit(both[k]->ctx), CV_ERR_OK);
+        if (undone)
+            memcpy(put, before, sizeof put);
+        if (round % 30 == 29) {
+            rep_store_sqlite_close(sql);
+            sql = open_store(path);
+            both[0] = rep_store_sqlite_ops(sql);
+        }
+    }
+    cr_assert_gt(put[REP_WHY_SCORE], 4 * REP_WHY_KEPT);
+    for (unsigned k = 0; k < 2; k++)
+        for (uint8_t kind = REP_WHY_CLASS; kind <= REP_WHY_TOKENS; kind++)
+            expect_kept(both[k], kind, put[kind]);
+    rep_store_sqlite_close(sql);
+    rep_store_memory_free(memory);
+    remove_all();
+}
+
 /* ---- files that are not what they should be ---- */
 
 static void sql(const char *path, const char *text) {
