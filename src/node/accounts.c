@@ -74,7 +74,7 @@ void node_accounts_own(struct node *n, struct cv_now now, uint64_t gave, uint64_
         n->nameless_taken += took;
         return;
     }
-    n->own_kept |= gave + took > 0;
+    n->own_kept |= gave || took;
     if (node_own_carried(&n->own, gave, took, now.wall))
         node_accounts_save(n);
 }

@@ -82,7 +82,7 @@ static void grow(uint64_t *counter, uint64_t by) {
 }
 
 bool node_own_carried(struct node_own *o, uint64_t gave, uint64_t took, int64_t wall) {
-    if (gave + took == 0)
+    if (!gave && !took)
         return false;
     bool changed = node_own_forget(o, wall);
     grow(&o->a.given, gave);

@@ -127,6 +127,9 @@ Test(node_own, counters_stop_and_nothing_is_no_event) {
     node_own_init(&o);
     cr_expect(!node_own_carried(&o, 0, 0, NOON));
     cr_expect_eq(o.a.last_seen, 0, "nobody was seen");
+    node_own_carried(&o, UINT64_C(1) << 63, UINT64_C(1) << 63, NOON);
+    cr_expect_eq(o.a.given, REP_AMOUNT_MAX, "two that come to nothing");
+    node_own_init(&o);
     node_own_carried(&o, REP_AMOUNT_MAX, UINT64_MAX, NOON);
     node_own_carried(&o, UINT64_MAX, 5, NOON);
     cr_expect_eq(o.a.given, REP_AMOUNT_MAX);
