@@ -128,19 +128,21 @@ static void number_accounts(const struct rep_why *all, size_t n, unsigned ret[RO
     }
 }
 
+/* `account` 0, of a class: our own. */
 static json_t *why_row(const struct rep_why *w, unsigned account) {
     static const char *const about[] = {
         [REP_WHY_CLASS] = "class", [REP_WHY_SCORE] = "score", [REP_WHY_TOKENS] = "tokens"};
     char day[16], who[2 * CV_KEY + 1], was[32], became[32];
-    const char *kind = w->kind < sizeof about / sizeof *about ? about[w->kind] : NULL;
+    bool own = w->kind == REP_WHY_CLASS && account == 0;
+    const char *kind = own ? "own" : w->kind < sizeof about / sizeof *about ? about[w->kind] : NULL;
     json_t *o =
         json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:I, s:I}", "day", day_text(w->day, day), "about",
                   kind ? kind : "", "cause", (int)w->cause, "because", rep_why_text(w->cause),
                   "was", level(w->kind, w->was, was), "became", level(w->kind, w->became, became),
                   "given", (json_int_t)w->given, "taken", (json_int_t)w->taken);
-    if (o && w->kind == REP_WHY_CLASS)
+    if (o && account)
         json_object_set_new(o, "account", json_integer(account));
-    else if (o)
+    else if (o && !own)
         json_object_set_new(o, "relay", json_string(cv_hex(w->who, CV_KEY, who)));
     return o;
 }
@@ -161,6 +163,14 @@ static void add_edge(json_t *list, const uint8_t relay[CV_KEY], const char *way,
     row = json_pack("{s:s, s:i, s:i}", "relay", who, "given", 0, "taken", 0);
     json_object_set_new(row, way, json_integer((json_int_t)octets));
     json_array_append_new(list, row);
+}
+
+json_t *cli_ledger_own_json(const struct node *n) {
+    json_t *rows = json_array();
+    struct rep_why w;
+    for (size_t i = 0; node_own_row(n, i, &w); i++)
+        json_array_append_new(rows, why_row(&w, 0));
+    return json_pack("{s:o, s:[]}", "rows", rows, "relays");
 }
 
 json_t *cli_ledger_json(struct cli_ledger *l) {

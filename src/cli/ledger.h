@@ -18,6 +18,8 @@ struct cli_ledger *cli_ledger_close(struct cli_ledger *l);
 /* {"rows": why something changed, newest first, "relays": what we and each of them agree
  * on}, as far as a page shows them; a new reference. NULL: it cannot be read. */
 json_t *cli_ledger_json(struct cli_ledger *l);
+/* The same of a node that is no relay: why the class of our own account changed. */
+json_t *cli_ledger_own_json(const struct node *n);
 
 const struct rep_store *cli_ledger_store(struct cli_ledger *l);
 

@@ -85,6 +85,7 @@ static const struct {
     { "recording",NULL,      'R', CLI_RM | SWARM, FLAG, AT(recording), 0, NULL, "take it out of its channel's list of recordings, which takes the channel's key; it stays shared, and its own link good" },
     { "purge",    NULL,      'd', CLI_RM | SWARM, FLAG, AT(purge), 0, NULL, "free what the state folder keeps of it, too; files of yours stay" },
     { "yes",      NULL,      'S', CLI_RM, FLAG, AT(yes), 0, NULL, "free it without asking" },
+    { "why",      NULL,      'y', CLI_STATUS, FLAG, AT(why), 0, NULL, "and every change of our own class, or of a relay's ledger, with its reason, the newest first" },
     { "epoch",    "PERIOD",  'e', RUNS | CLI_IDENTITY, PERIOD, AT(epoch_seconds), 0, "ledger.epoch", "how often the ledger releases sums (s, m, h, d)" },
     { "epoch-minimum", "SIZE",'E', RUNS, SIZE, AT(epoch_minimum), 0, "ledger.minimum", "below this an epoch releases nothing" },
     { "move",     NULL,      'U', CLI_IDENTITY, FLAG, AT(move), 0, NULL, "export: the identity leaves this folder and goes on where the file is imported" },

@@ -25,10 +25,9 @@
 #include "node/limits.h"
 
 static const char *const saved_names[NODE_SAVED_KINDS] = {
-    [NODE_SAVED_DHT] = "dht",
-    [NODE_SAVED_GUARDS] = "guards",
-    [NODE_SAVED_UPSTREAM] = "upstream",
-    [NODE_SAVED_DESCRIPTOR] = "descriptor",
+    [NODE_SAVED_DHT] = "dht",           [NODE_SAVED_GUARDS] = "guards",
+    [NODE_SAVED_UPSTREAM] = "upstream", [NODE_SAVED_DESCRIPTOR] = "descriptor",
+    [NODE_SAVED_OWN] = "account",
 };
 
 int cli_status_of(enum cv_err err) {
@@ -259,6 +258,30 @@ static void on_terminate(void *ctx) {
 
 /* ---- opening ---- */
 
+/* What cannot be had again is not given up; an account that only explains begins anew. */
+static enum cv_err damaged(struct cli_session *c, enum node_saved which, enum cv_err err,
+                           struct io_why *why) {
+    const char *path = io_state_path(c->state), *name = saved_names[which];
+    if (which == NODE_SAVED_OWN) {
+        io_why_set(why,
+                   "%s/%s: %s; what was given and taken is counted anew, first hops may still "
+                   "know it",
+                   path, name,
+                   err == CV_ERR_VERSION ? "written by another version of culvert" : "damaged");
+        cli_session_say(c, "account_anew", why->text,
+                        json_pack("{s:o}", "text", cli_json_text(why->text)));
+        return CV_ERR_OK;
+    }
+    io_why_set(why,
+               err == CV_ERR_VERSION
+                   ? "%s/%s: written by another version of culvert; install that version, "
+                     "or move it away to choose guards anew"
+                   : "%s/%s: damaged; restore it from a backup, or move it away to choose "
+                     "guards anew",
+               path, name);
+    return err;
+}
+
 static enum cv_err read_saved(struct cli_session *c, struct node_blob *blobs, uint8_t **bufs,
                               struct io_why *why) {
     for (size_t i = 0; i < NODE_SAVED_KINDS; i++) {
@@ -273,16 +296,10 @@ static enum cv_err read_saved(struct cli_session *c, struct node_blob *blobs, ui
             return err;
         blobs[i].data = bufs[i];
         err = node_saved_check((enum node_saved)i, &blobs[i]);
-        if (err) {
-            io_why_set(why,
-                       err == CV_ERR_VERSION
-                           ? "%s/%s: written by another version of culvert; install that version, "
-                             "or move it away to choose guards anew"
-                           : "%s/%s: damaged; restore it from a backup, or move it away to choose "
-                             "guards anew",
-                       io_state_path(c->state), saved_names[i]);
+        if (err)
+            err = damaged(c, (enum node_saved)i, err, why);
+        if (err)
             return err;
-        }
     }
     return CV_ERR_OK;
 }
@@ -414,7 +431,7 @@ static void add_status(void *ctx, json_t *status) {
 
 static json_t *ledger_rows(void *ctx) {
     struct cli_session *c = ctx;
-    return cli_ledger_json(c->ledger);
+    return c->ledger ? cli_ledger_json(c->ledger) : cli_ledger_own_json(io_host_node(c->host));
 }
 
 /* The runtime folder is ours alone, like the socket in it. */
@@ -435,8 +452,7 @@ static enum cv_err open_api(struct cli_session *c, struct io_why *why) {
     if (err)
         return err;
     gw_api_on_status(c->api, add_status, c);
-    if (c->ledger)
-        gw_api_on_ledger(c->api, ledger_rows, c);
+    gw_api_on_ledger(c->api, ledger_rows, c);
     cli_daemon_serve(c);
     return CV_ERR_OK;
 }

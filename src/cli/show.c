@@ -84,7 +84,7 @@ static const char *how_of(const json_t *s) {
                               : "from a relay that shares it openly";
 }
 
-static void print_status(const json_t *o, const json_t *swarms) {
+static void print_status(const json_t *o, const json_t *swarms, bool why) {
     printf("DHT       %" JSON_INTEGER_FORMAT " good of %" JSON_INTEGER_FORMAT " nodes\n",
            num(o, "dht_good"), num(o, "dht_nodes"));
     printf("Relays    %" JSON_INTEGER_FORMAT " known, %" JSON_INTEGER_FORMAT " guards\n",
@@ -108,6 +108,8 @@ static void print_status(const json_t *o, const json_t *swarms) {
                num(rates, "circuits"), num(rates, "mbit"), num(rates, "running_on"),
                num(rates, "seconds"));
     cli_standing_print(stdout, json_object_get(o, "own"), json_object_get(o, "ledger"));
+    if (why)
+        cli_standing_why(stdout, json_object_get(o, "own"), json_object_get(o, "why"));
     print_upstream(json_object_get(o, "upstream"));
     const json_t *cache = json_object_get(o, "cache");
     if (cache)
@@ -231,6 +233,9 @@ int cli_show(const struct cli_settings *s) {
     json_t *page = o && what == CLI_STATUS ? cli_ask_get(socket_path, "/api/page") : NULL;
     json_object_update(o, page);
     json_decref(page);
+    json_t *ledger = o && s->why ? cli_ask_get(socket_path, "/api/ledger") : NULL;
+    json_object_set(o, "why", json_object_get(ledger, "rows"));
+    json_decref(ledger);
     if (!o) {
         fprintf(stderr,
                 "culvert: %s: no node answers there; start one with 'culvert node', or name its "
@@ -245,7 +250,7 @@ int cli_show(const struct cli_settings *s) {
         puts(text ? text : "null");
         free(text);
     } else if (what == CLI_STATUS) {
-        print_status(o, swarms);
+        print_status(o, swarms, s->why);
     } else if (what == CLI_PEERS) {
         print_peers(o);
     } else {

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -45,6 +46,15 @@ static void swarm_name(const struct node_uri *uri, char out[2 * 8 + 1]) {
 
 static json_t *octets(uint64_t n) {
     return json_integer((json_int_t)n);
+}
+
+static json_t *day(int64_t midnight) {
+    time_t at = (time_t)midnight;
+    struct tm tm;
+    char text[16] = "";
+    if (gmtime_r(&at, &tm))
+        strftime(text, sizeof text, "%Y-%m-%d", &tm);
+    return json_string(text);
 }
 
 static json_t *first_hops(struct io_host *host) {
@@ -135,6 +145,8 @@ json_t *gw_api_status(struct io_host *host) {
                         json_pack("{s:I, s:I, s:s, s:i, s:b}", "given", (json_int_t)s.own_given,
                                   "taken", (json_int_t)s.own_taken, "stands", stands[s.stands],
                                   "tokens", (int)s.tokens, "account", (int)s.own_account));
+    if (s.own_since)
+        json_object_set_new(json_object_get(o, "own"), "since", day(s.own_since));
     json_object_set_new(o, "upstream",
                         json_pack("{s:I, s:I, s:b}", "measured", (json_int_t)s.upstream, "limit",
                                   (json_int_t)s.upstream_limit, "lifted", (int)s.upstream_lifted));

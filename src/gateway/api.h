@@ -17,7 +17,7 @@
  *                       most once a second: Server-Sent Events (events.h)
  *     GET /metrics      counters for monitoring, OpenMetrics (metrics.h)
  *     GET /api/ledger   of a relay: why something in its ledger changed, and what it agrees
- *                       on with other relays
+ *                       on with other relays; of others why our own account's class changed
  *     GET /api/drops    files that were dropped on the page (drop.h)
  *     POST /api/drops?id=ID&name=NAME&length=OCTETS&at=OCTETS   a piece of one; answers
  *                       how much of it is there

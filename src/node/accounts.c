@@ -1,5 +1,7 @@
 /* Tunnel and ledger: octets of links go in, classes and weights come out. Only
- * links of the relay engine are ever reported: our own circuits have no row. */
+ * links of the relay engine are ever reported: our own circuits have no row there.
+ * What first hops may think of us is an account of its own (own.h), which nobody is sent. */
+#include "crypto/hash.h"
 #include "node/state.h"
 #include "tunnel/linkcmd.h"
 
@@ -40,14 +42,54 @@ void node_accounts_on_tunnel(struct node *n, struct cv_now now, const struct tun
     }
 }
 
-void node_accounts_own(struct node *n, struct cv_now now, uint64_t gave, uint64_t took) {
-    n->own.given += gave;
-    n->own.taken += took;
-    uint8_t was = n->own.gate_class;
-    if (now.wall > 0 &&
-        rep_gate_judge(&rep_gate_defaults, &n->own, n->own_changed, now.wall) != was)
-        n->own_changed = now.wall;
+/* ---- our own account ---- */
+
+/* First hops know us by keys that follow from ours, in this network. */
+static void tag_of(const struct node *n, uint8_t ret[NODE_OWN_TAG]) {
+    static const char what[] = "culvert own account 1";
+    CV_BLAKE2B(ret, NODE_OWN_TAG, NULL, 0, {what, sizeof what - 1},
+               {n->cfg.network_id, sizeof n->cfg.network_id},
+               {n->cfg.identity_secret.public_key, CV_KEY});
 }
+
+void node_accounts_begin(struct node *n, struct cv_now now) {
+    const struct node_blob *saved = &n->cfg.saved[NODE_SAVED_OWN];
+    uint8_t tag[NODE_OWN_TAG];
+    node_own_init(&n->own);
+    if (!saved->data)
+        return;
+    tag_of(n, tag);
+    n->own_kept = true;
+    enum cv_err err = node_own_read(tag, saved->data, saved->len, now.wall, &n->own);
+    if (err)
+        node_own_lose(&n->own,
+                      err == CV_ERR_DIFFERS ? REP_BECAUSE_OTHER_KEY : REP_BECAUSE_UNREADABLE,
+                      now.wall);
+}
+
+/* A relay's own links are nameless: nobody keeps an account of it, so neither does it. */
+void node_accounts_own(struct node *n, struct cv_now now, uint64_t gave, uint64_t took) {
+    if (n->ledger) {
+        n->nameless_given += gave;
+        n->nameless_taken += took;
+        return;
+    }
+    n->own_kept |= gave || took;
+    if (node_own_carried(&n->own, gave, took, now.wall))
+        node_accounts_save(n);
+}
+
+void node_accounts_save(struct node *n) {
+    uint8_t buf[NODE_OWN_SAVED], tag[NODE_OWN_TAG];
+    if (!n->own_kept)
+        return;
+    if (n->client_ready) /* by descriptors of today: then the day is right */
+        (void)node_own_forget(&n->own, n->now.wall);
+    tag_of(n, tag);
+    node_event_save(n, NODE_SAVED_OWN, buf, node_own_write(&n->own, tag, buf));
+}
+
+/* ---- the ledger's events ---- */
 
 bool node_accounts_settle(struct node *n, struct cv_now now) {
     struct rep_event ev;

@@ -229,7 +229,10 @@ static struct tun_config tunnel_config(const struct node *n, bool relay) {
 }
 
 enum cv_err node_saved_check(enum node_saved which, const struct node_blob *blob) {
-    return which == NODE_SAVED_GUARDS ? tun_guards_blob_check(blob->data, blob->len) : CV_ERR_OK;
+    struct node_own own;
+    return which == NODE_SAVED_GUARDS ? tun_guards_blob_check(blob->data, blob->len)
+           : which == NODE_SAVED_OWN  ? node_own_read(NULL, blob->data, blob->len, 0, &own)
+                                      : CV_ERR_OK;
 }
 
 static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool relay) {
@@ -304,7 +307,6 @@ enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, st
     n->scratch = cv_batch_init(arena, NODE_SCRATCH_SLOTS, NODE_SCRATCH_STRIDE, 0, n->scratch_runs,
                                NODE_SCRATCH_RUNS);
     n->announce_at = n->relay_lookup_at = CV_USEC_NEVER;
-    n->own.gate_class = REP_CLASS_NEW;
     bool tokens = cfg->relay && cfg->ledger_store && !cfg->own_elsewhere;
     n->priority.at = tokens ? now.mono : CV_USEC_NEVER;
     n->too_few_at = cv_usec_add(now.mono, NODE_TOO_FEW_AFTER);
@@ -315,6 +317,7 @@ enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, st
     if (cfg->relay_workers > 1)
         cv_rng_fill(rng, n->worker_key, sizeof n->worker_key);
     node_upstream_begin(n, now);
+    node_accounts_begin(n, now);
     n->dht = make_dht(n, now);
     n->client = make_tunnel(n, &now, false);
     n->relay = cfg->relay ? make_tunnel(n, &now, true) : NULL;
@@ -371,6 +374,7 @@ void node_saved(struct node *n, struct cv_now now, enum node_saved which) {
 void node_save(struct node *n) {
     node_discovery_save(n);
     node_upstream_save(n);
+    node_accounts_save(n);
 }
 
 void node_drain(struct node *n, struct cv_now now, bool on) {

@@ -60,6 +60,7 @@ enum node_saved {
     NODE_SAVED_GUARDS,     /* guards and second-layer guards: secret (0600) */
     NODE_SAVED_UPSTREAM,   /* what our line was seen to carry */
     NODE_SAVED_DESCRIPTOR, /* the day's descriptor with its onion secrets (0600) */
+    NODE_SAVED_OWN,        /* our own account: private (0600) */
     NODE_SAVED_KINDS
 };
 
@@ -135,9 +136,9 @@ cv_usec node_next_timeout(const struct node *n);
 /* What a SAVE event asked for is on disk and synced. For DESCRIPTOR nothing
  * signed is shown to anybody before. */
 void node_saved(struct node *n, struct cv_now now, enum node_saved which);
-/* Before node_new: can this be used? Guards only, who are not drawn anew without a word (what
- * else was saved is learned anew when it is damaged). VERSION: another version of culvert wrote
- * it. CORRUPT. */
+/* Before node_new: can this be used? Guards, who are not drawn anew without a word, and our own
+ * account, which begins anew, with a row that says so (what else was saved is learned anew when
+ * it is damaged). VERSION: another version of culvert wrote it. CORRUPT. */
 enum cv_err node_saved_check(enum node_saved which, const struct node_blob *blob);
 
 /* ---- several workers (tunnel/worker.h) ---- */
@@ -371,9 +372,12 @@ struct node_status {
     uint64_t liars;         /* relays that signed two descriptors for one day: proofs seen */
     uint64_t ledger_pending, ledger_given, ledger_taken;
     uint32_t ledger_rows;
-    struct cv_addr external;       /* how DHT nodes see MAIN; family 0: not known */
-    bool external_same_port;       /* all of them see one port: no NAT, or one that keeps it */
-    uint64_t own_given, own_taken; /* octets of our own circuits, since the start */
+    struct cv_addr external; /* how DHT nodes see MAIN; family 0: not known */
+    bool external_same_port; /* all of them see one port: no NAT, or one that keeps it */
+    /* Octets of our own circuits: in all, as far as it is not forgotten, and the midnight of the
+     * day since when we stand so, 0: not known; of a relay since the start. */
+    uint64_t own_given, own_taken;
+    int64_t own_since;
     /* Octets a second that our line was seen to carry, and that swarms without a limit of
      * their own share of it; 0: it was never seen full, nothing is limited. */
     uint64_t upstream, upstream_limit;
@@ -397,6 +401,10 @@ struct node_status {
     uint32_t rate_circuits, rate_mbit, rate_running_on, rate_seconds;
 };
 void node_status(const struct node *n, struct node_status *ret);
+
+/* Why the class of our own account changed: the i-th row, the newest first; false when there
+ * are no more, and of a relay, whose rows are its ledger's. */
+bool node_own_row(const struct node *n, size_t i, struct rep_why *ret);
 
 /* What a swarm exit let through and what not; NULL: we are none. */
 const struct exit_counters *node_exit_counters(const struct node *n);

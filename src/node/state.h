@@ -13,7 +13,7 @@
  *     pointing.c   recordings of channels, in their pointers
  *     discovery.c  DHT <-> tunnel: relays found and announced, look-ups done for others
  *     upstream.c   what our line carries, and what swarms leave of it
- *     accounts.c   tunnel <-> ledger: octets of links in, classes of links out
+ *     accounts.c   tunnel <-> ledger: octets of links in, classes of links out; our own account
  *     priority.c   tunnel <-> ledger: tokens, as a guard and of our own
  */
 #ifndef CULVERT_NODE_STATE_H
@@ -24,6 +24,7 @@
 #include "dht/dht.h"
 #include "node/limits.h"
 #include "node/node.h"
+#include "node/own.h"
 #include "ppsp/ppsp.h"
 #include "reputation/priority.h"
 #include "tunnel/tunnel.h"
@@ -87,7 +88,7 @@ struct node_priority {
 struct node {
     struct node_config cfg;
     const struct cv_rng *rng;
-    struct cv_now now; /* of the newest call; for statistics only */
+    struct cv_now now; /* of the newest call; for statistics and days only */
 
     bool unsettled; /* datagrams came since the last node_settle() */
     struct dht *dht;
@@ -117,10 +118,11 @@ struct node {
     struct node_neighbour neighbours[NODE_NEIGHBOURS_MAX];
     size_t neighbours_count;
 
-    /* What our own circuits gave to first hops and took, since the start, and the
-     * class that a guard gives such an account (the same rules, by our count). */
-    struct rep_account own;
-    int64_t own_changed;
+    /* What our own circuits gave to first hops and took; of a relay, of which nobody keeps an
+     * account, since the start. */
+    struct node_own own;
+    bool own_kept; /* there is something to save, or was */
+    uint64_t nameless_given, nameless_taken;
     enum cv_err ledger_failed; /* OK: it goes on */
 
     /* discovery */
@@ -262,11 +264,14 @@ void node_discovery_on_timeout(struct node *n, struct cv_now now);
 void node_discovery_save(struct node *n);
 cv_usec node_discovery_next(const struct node *n);
 
-/* accounts.c: events of the relay engine's links, events of the ledger */
+/* accounts.c: our own account, by octets of our own circuits on their first links; it is
+ * saved when its class changes, and with all else */
+void node_accounts_begin(struct node *n, struct cv_now now);
+void node_accounts_own(struct node *n, struct cv_now now, uint64_t gave, uint64_t took);
+void node_accounts_save(struct node *n);
+/* .. events of the relay engine's links, events of the ledger */
 void node_accounts_on_tunnel(struct node *n, struct cv_now now, const struct tun_event *ev);
 bool node_accounts_settle(struct node *n, struct cv_now now);
-/* Octets of our own circuits on their first links. */
-void node_accounts_own(struct node *n, struct cv_now now, uint64_t gave, uint64_t took);
 
 /* priority.c: as a guard ... */
 void node_priority_on_request(struct node *n, struct cv_now now, const struct tun_event *ev);

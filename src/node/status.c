@@ -56,11 +56,12 @@ void node_status(const struct node *n, struct node_status *ret) {
     ret->upstream = n->upstream.measured;
     ret->upstream_limit = ppsp_upstream_limit(&n->upstream);
     ret->upstream_lifted = n->upstream.lifted;
-    ret->own_given = n->own.given;
-    ret->own_taken = n->own.taken;
     ret->own_account = !n->ledger;
+    ret->own_given = n->ledger ? n->nameless_given : n->own.a.given;
+    ret->own_taken = n->ledger ? n->nameless_taken : n->own.a.taken;
+    ret->own_since = n->ledger ? 0 : node_own_since(&n->own);
     ret->ledger_failed = n->ledger_failed;
-    ret->stands = n->ledger ? NODE_STANDS_NEW : (enum node_standing)n->own.gate_class;
+    ret->stands = n->ledger ? NODE_STANDS_NEW : (enum node_standing)n->own.a.gate_class;
     if (n->ledger) {
         ret->tokens = rep_ledger_tokens_left(n->ledger);
         if (node_priority_runs(n))
@@ -75,6 +76,13 @@ void node_status(const struct node *n, struct node_status *ret) {
         while (rep_ledger_row(n->ledger, &cursor, &row))
             ret->ledger_rows++;
     }
+}
+
+bool node_own_row(const struct node *n, size_t i, struct rep_why *ret) {
+    if (n->ledger || i >= n->own.count)
+        return false;
+    *ret = n->own.rows[n->own.count - 1 - i];
+    return true;
 }
 
 const struct ppsp_counters *node_ppsp_counters(const struct node *n, enum node_swarm_mode mode) {

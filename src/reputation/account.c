@@ -124,14 +124,11 @@ static void grow(uint64_t *counter, uint64_t by) {
 static void tell_why(struct rep_ledger *l, struct cv_now now, const struct rep_account *a,
                      uint8_t was) {
     struct rep_why w = {.kind = REP_WHY_CLASS,
+                        .cause = (uint8_t)rep_gate_because(was, a->gate_class),
                         .was = was,
                         .became = a->gate_class,
                         .given = a->given,
                         .taken = a->taken};
-    w.cause = a->gate_class == REP_CLASS_GIVER  ? REP_BECAUSE_GIVES
-              : a->gate_class == REP_CLASS_DEBT ? REP_BECAUSE_OWES
-              : was == REP_CLASS_DEBT           ? REP_BECAUSE_REPAID
-                                                : REP_BECAUSE_GIVES_LESS;
     memcpy(w.who, a->client, CV_KEY);
     rep_ledger_because(l, now, &w);
 }

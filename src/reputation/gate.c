@@ -55,3 +55,10 @@ enum rep_class rep_gate_judge(const struct rep_gate_config *cfg, struct rep_acco
         a->gate_class = (uint8_t)to;
     return a->gate_class;
 }
+
+enum rep_why_cause rep_gate_because(uint8_t was, uint8_t became) {
+    return became == REP_CLASS_GIVER  ? REP_BECAUSE_GIVES
+           : became == REP_CLASS_DEBT ? REP_BECAUSE_OWES
+           : was == REP_CLASS_DEBT    ? REP_BECAUSE_REPAID
+                                      : REP_BECAUSE_GIVES_LESS;
+}

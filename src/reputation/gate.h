@@ -43,4 +43,7 @@ extern const uint8_t rep_class_share[REP_CLASSES];
 enum rep_class rep_gate_judge(const struct rep_gate_config *cfg, struct rep_account *a,
                               int64_t changed_at, int64_t wall);
 
+/* Why it judged so, of a class that is another now. */
+enum rep_why_cause rep_gate_because(uint8_t was, uint8_t became);
+
 #endif

@@ -3,7 +3,8 @@
  * class, a relay's score and what our own tokens did. For the operator alone:
  * never sent or exported, times are days, the newest REP_WHY_KEPT of each kind are
  * kept and none longer than accounts are. So many changes of scores, which come with
- * every ranking, push out no reason of a class or of tokens.
+ * every ranking, push out no reason of a class or of tokens. Rows of our own account
+ * are node/own.h's.
  */
 #ifndef CULVERT_REPUTATION_WHY_H
 #define CULVERT_REPUTATION_WHY_H
@@ -33,7 +34,10 @@ enum rep_why_kind {
     X(START, 10, "first ranking since the start") \
     X(ISSUED, 11, "a guard issued them, as we carry others") \
     X(SPENT, 12, "one was spent for an hour of priority") \
-    X(TWO_KEYS, 13, "the guard showed two keys for one week, which could tell who asked when")
+    X(TWO_KEYS, 13, "the guard showed two keys for one week, which could tell who asked when") \
+    X(FORGOTTEN, 14, "nothing was carried for 30 days, and then first hops forget, too") \
+    X(UNREADABLE, 15, "what was kept of it could not be read, so it begins anew") \
+    X(OTHER_KEY, 16, "this node has another key or network, which first hops know nothing of")
 /* clang-format on */
 
 enum rep_why_cause {

@@ -102,7 +102,8 @@ export async function code(text) {
   return (await answer.json()).rows;
 }
 
-// A relay's ledger: {rows: why something changed, relays: what we agree on with each}.
+// {rows: why something changed in a relay's ledger, or of others the class of our own account,
+// relays: what we agree on with each}.
 export async function ledger() {
   const answer = await ask("/api/ledger");
   if (!answer.ok) throw await refusal(answer);

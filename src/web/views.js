@@ -259,9 +259,10 @@ export function ledger({ rows, relays }) {
   $("why_part").hidden = !rows.length;
   $("agreed").replaceChildren(...relays.map((r) => element("tr", {}, element("td", {}, r.relay.slice(0, SHORT)),
     element("td", { class: "n" }, octets(r.given)), element("td", { class: "n" }, octets(r.taken)))));
-  const level = (row, value) => (row.about === "class" ? t(`class_${value}`) : value);
+  const level = (row, value) => (["class", "own"].includes(row.about) ? t(`class_${value}`) : value);
+  const of = (row) => (row.about === "own" ? [] : [row.relay ? row.relay.slice(0, SHORT) : t("account", { n: row.account })]);
   $("why").replaceChildren(...rows.map((r) => element("tr", {}, element("td", {}, r.day || "–"),
-    element("td", {}, `${t(`about_${r.about}`)} · ${r.relay ? r.relay.slice(0, SHORT) : t("account", { n: r.account })}`),
+    element("td", {}, [t(`about_${r.about}`), ...of(r)].join(" · ")),
     element("td", {}, `${level(r, r.was)} → ${level(r, r.became)}`), element("td", { class: "cause" }, t(`because_${r.cause}`)),
     element("td", { class: "n" }, octets(r.given)), element("td", { class: "n" }, octets(r.taken)))));
 }

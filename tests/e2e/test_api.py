@@ -372,6 +372,22 @@ class Shown(programs.Case):
         status, out, err = programs.run("status", "--json", "--state", self.folder / "s")
         self.assertEqual((status, err), (0, ""))
         self.assertEqual(json.loads(out), {**told, "swarms": []})
+        # Why: what the ledger says, or, of who is no relay, what is kept of our own account.
+        row = {"day": "2026-11-03", "about": "own", "cause": 1, "because": "it gives at least what it "
+               "takes", "was": "new", "became": "giver", "given": 4 << 20, "taken": 0}
+        self.valid("Ledger", {"rows": [row], "relays": []})
+        own = {"given": 5 << 20, "taken": 0, "stands": "giver", "tokens": 0, "account": True,
+               "since": "2026-11-03"}
+        self.valid("Status/properties/own", own)
+        state = self.node({"/api/status": {"own": own}, "/api/swarms": [], "/api/page": {},
+                           "/api/ledger": {"rows": [row], "relays": []}})
+        status, out, err = programs.run("status", "--why", "--json", "--state", state)
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(json.loads(out), {"own": own, "swarms": [], "why": [row]})
+        status, out, err = programs.run("status", "--why", "--state", state)
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("2026-11-03 our account: new -> giver, it gives at least what it takes (given "
+                      "4.0 MiB, taken less than 1 MiB)\n", out)
 
     def test_work(self):
         none = dict.fromkeys(("asked", "came", "refused", "below", "given", "given_of"), 0)

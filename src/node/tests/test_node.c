@@ -198,8 +198,170 @@ Test(node_node, where_we_stand_follows_what_own_circuits_gave_and_took) {
     cr_expect(st.own_account);
     cr_expect_eq(st.own_given, UINT64_C(304) << 20);
     cr_expect_eq(st.own_taken, UINT64_C(204) << 20);
+    cr_expect_eq(st.own_since, 1000000 / 86400 * 86400);
     cr_expect_eq(st.tokens, 0);
+    /* Each change is explained, the newest first. */
+    static const uint8_t causes[] = {REP_BECAUSE_GIVES, REP_BECAUSE_OWES, REP_BECAUSE_GIVES_LESS,
+                                     REP_BECAUSE_GIVES};
+    struct rep_why row;
+    for (size_t i = 0; i < sizeof causes; i++) {
+        cr_assert(node_own_row(n, i, &row));
+        cr_expect_eq(row.cause, causes[i], "row %zu: %s", i, rep_why_text(row.cause));
+    }
+    cr_expect(!node_own_row(n, sizeof causes, &row));
     node_free(n);
+}
+
+/* What a SAVE event said last of our own account, or nothing. */
+static size_t kept_account(struct node *n, uint8_t ret[NODE_OWN_SAVED]) {
+    struct node_event ev;
+    size_t len = 0;
+    while (node_poll_event(n, &ev))
+        if (ev.kind == NODE_EVENT_SAVE && ev.u.save.which == NODE_SAVED_OWN) {
+            len = ev.u.save.len;
+            memcpy(ret, ev.u.save.data, len);
+        }
+    return len;
+}
+
+/* The same node, later, with what was kept; `seed` of its key. */
+static struct node *again(uint8_t seed, int64_t wall, const uint8_t *data, size_t len,
+                          const struct rep_store *ledger) {
+    struct node *like = make(ledger != NULL, wall), *n = NULL;
+    struct node_config cfg = like->cfg;
+    uint8_t octets[CV_KEY] = {seed};
+    cv_ed25519_from_seed(&cfg.identity_secret, octets);
+    cfg.ledger_store = ledger;
+    cfg.saved[NODE_SAVED_OWN] = (struct node_blob){data, len};
+    cr_assert_eq(node_new(&cfg, &rng, (struct cv_now){.mono = 1000, .wall = wall}, &n), CV_ERR_OK);
+    node_free(like);
+    return n;
+}
+
+Test(node_node, our_own_account_lasts) {
+    struct node *n = make(false, 1000000);
+    struct node_status st;
+    struct rep_why row;
+    uint8_t kept[NODE_OWN_SAVED];
+    struct cv_now now = {.mono = 2000, .wall = 1000000};
+    node_save(n);
+    cr_expect_eq(kept_account(n, kept), 0, "nothing to keep");
+    node_accounts_own(n, now, 1 << 19, 0);
+    cr_expect_eq(kept_account(n, kept), 0, "it can wait for the rest");
+    node_accounts_own(n, now, 4 << 20, 0);
+    size_t len = kept_account(n, kept);
+    cr_expect_gt(len, 0, "the class changed: at once");
+    node_accounts_own(n, now, 0, 1 << 20);
+    cr_expect_eq(kept_account(n, kept), 0);
+    node_save(n);
+    len = kept_account(n, kept);
+    cr_expect_gt(len, 0);
+    node_free(n);
+
+    /* Again and again: giving alone, nothing falls. */
+    for (unsigned i = 0; i < 3; i++) {
+        now.wall = 1000000 + 86400 * (i + 1);
+        n = again(7, now.wall, kept, len, NULL);
+        node_status(n, &st);
+        cr_expect_eq(st.own_given, (uint64_t)(9 + 2 * i) << 19, "run %u", i);
+        cr_expect_eq(st.own_taken, UINT64_C(1) << 20);
+        cr_expect_eq(st.stands, NODE_STANDS_GIVER);
+        cr_expect_eq(st.own_since, 1000000 / 86400 * 86400);
+        cr_assert(node_own_row(n, 0, &row));
+        cr_expect_eq(row.cause, REP_BECAUSE_GIVES);
+        cr_expect(!node_own_row(n, 1, &row));
+        node_accounts_own(n, now, 1 << 20, 0);
+        node_save(n);
+        len = kept_account(n, kept);
+        node_free(n);
+    }
+
+    /* Thirty days on: only where the day is known to be right. */
+    now.wall += 40 * 86400;
+    n = again(7, now.wall, kept, len, NULL);
+    node_save(n);
+    node_status(n, &st);
+    cr_expect_eq(st.own_given, UINT64_C(15) << 19, "a clock may be wrong");
+    n->client_ready = true;
+    node_save(n);
+    node_status(n, &st);
+    cr_expect_eq(st.own_given, 0);
+    cr_expect_eq(st.stands, NODE_STANDS_NEW);
+    cr_assert(node_own_row(n, 0, &row));
+    cr_expect_eq(row.cause, REP_BECAUSE_FORGOTTEN);
+    cr_expect_gt(kept_account(n, kept), 0, "on disk, too");
+    node_free(n);
+}
+
+Test(node_node, an_account_that_is_not_to_be_had_begins_anew_and_says_why) {
+    struct node *n = make(false, 1000000);
+    struct node_status st;
+    struct rep_why row;
+    uint8_t kept[NODE_OWN_SAVED], bad[NODE_OWN_SAVED];
+    node_accounts_own(n, (struct cv_now){.mono = 2000, .wall = 1000000}, 4 << 20, 0);
+    size_t len = kept_account(n, kept);
+    cr_assert_gt(len, 4);
+    memcpy(bad, kept, len);
+    node_free(n);
+    const struct {
+        uint8_t seed;
+        size_t at, len;
+        uint8_t octet;
+        enum cv_err said;
+        enum rep_why_cause why;
+    } rows[] = {
+        {7, 20, len, 77, CV_ERR_CORRUPT, REP_BECAUSE_UNREADABLE},
+        {7, 3, len, '2', CV_ERR_VERSION, REP_BECAUSE_UNREADABLE},
+        {7, 0, 0, kept[0], CV_ERR_CORRUPT, REP_BECAUSE_UNREADABLE},
+        {8, 0, len, kept[0], CV_ERR_OK, REP_BECAUSE_OTHER_KEY},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        memcpy(bad, kept, len);
+        bad[rows[i].at] = rows[i].octet;
+        struct node_blob blob = {bad, rows[i].len};
+        cr_expect_eq(node_saved_check(NODE_SAVED_OWN, &blob), rows[i].said, "row %zu", i);
+        n = again(rows[i].seed, 1000000, bad, rows[i].len, NULL);
+        node_status(n, &st);
+        cr_expect_eq(st.own_given, 0);
+        cr_expect_eq(st.stands, NODE_STANDS_NEW);
+        cr_assert(node_own_row(n, 0, &row));
+        cr_expect_eq(row.cause, rows[i].why, "row %zu: %s", i, rep_why_text(row.cause));
+        node_free(n);
+    }
+}
+
+/* Its circuits name nobody: what they gave and took is nobody's business, not even a disk's. */
+Test(node_node, a_relay_keeps_no_account_of_itself) {
+    struct rep_store_memory *ledger = rep_store_memory_new();
+    uint8_t kept[NODE_OWN_SAVED], before[NODE_OWN_SAVED];
+    struct node_status st;
+    struct rep_why row;
+    struct cv_now now = {.mono = 2000, .wall = 1000000};
+    struct node *n = again(7, now.wall, NULL, 0, rep_store_memory_ops(ledger));
+    node_accounts_own(n, now, 4 << 20, 1 << 20);
+    node_save(n);
+    node_status(n, &st);
+    cr_expect_eq(kept_account(n, kept), 0);
+    cr_expect_eq(st.own_given, UINT64_C(4) << 20, "since the start");
+    cr_expect_eq(st.own_taken, UINT64_C(1) << 20);
+    node_free(n);
+
+    /* One from when it was none stays as it is until it is forgotten. */
+    n = make(false, now.wall);
+    node_accounts_own(n, now, 4 << 20, 0);
+    size_t len = kept_account(n, before);
+    node_free(n);
+    n = again(7, now.wall, before, len, rep_store_memory_ops(ledger));
+    node_accounts_own(n, now, 0, 200 << 20);
+    node_save(n);
+    node_status(n, &st);
+    cr_expect_eq(st.own_given, 0);
+    cr_expect_eq(st.own_since, 0);
+    cr_expect(!node_own_row(n, 0, &row));
+    cr_assert_eq(kept_account(n, kept), len);
+    cr_expect_arr_eq(kept, before, len);
+    node_free(n);
+    rep_store_memory_free(ledger);
 }
 
 /* A relay has no account with its first hops, and says why its ledger stopped. */
