@@ -175,6 +175,7 @@ enum cv_err node_own_read(const uint8_t *tag, const uint8_t *saved, size_t len, 
     cv_rd_copy(&r, whose, sizeof whose);
     o.a.given = cv_rd_le64(&r);
     o.a.taken = cv_rd_le64(&r);
+    o.a.judged = o.a.taken; /* what was taken before is not taken now */
     o.a.gate_class = cv_rd_u8(&r);
     o.a.last_seen = (int64_t)cv_rd_le32(&r) * DAY;
     bool debt = debt_read(&o, cv_rd_le32(&r), wall);

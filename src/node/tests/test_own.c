@@ -97,7 +97,7 @@ Test(node_own, nothing_falls_while_one_only_gives) {
         bool restarts = i & 1, debtor = i & 2;
         uint64_t taken = took[i / 4];
         struct node_own o;
-        int64_t wall = NOON;
+        int64_t wall = NOON + 11 * 3600; /* a debt that is of yesterday when it is read again */
         node_own_init(&o);
         node_own_carried(&o, 0, taken, wall);
         if (debtor) {
@@ -107,9 +107,9 @@ Test(node_own, nothing_falls_while_one_only_gives) {
         }
         for (unsigned step = 0; step < 1200; step++) {
             struct node_own before = o;
-            /* Half of it within the hour in which a debt becomes one, then more rarely. */
-            wall += step < 600 ? 3 : 7000;
-            if (restarts)
+            /* Far too slowly for a debt that becomes one in an hour, then more rarely. */
+            wall += step < 600 ? 60 : 7000;
+            if (restarts && step % 50 == 0)
                 restart(&o, wall);
             node_own_carried(&o, MIB, 0, wall);
             cr_assert_eq(o.a.given, before.a.given + MIB, "%u.%u", i, step);
