@@ -372,7 +372,8 @@ static void add_release(struct target *t, const struct csv *c, const struct amou
 }
 
 static void add_all(struct target *t, struct csv *c) {
-    qsort(c->v, c->n, sizeof *c->v, by_epoch_and_pair);
+    if (c->n)
+        qsort(c->v, c->n, sizeof *c->v, by_epoch_and_pair);
     for (size_t i = 0; i < c->n;) {
         const struct amount *a = &c->v[i];
         uint64_t sum[2] = {0, 0};
