@@ -258,10 +258,9 @@ static json_t *gather(struct page *p) {
     json_object_set_new(o, "ego", json_integer(p->n ? (json_int_t)p->place[p->ego] : -1));
     json_object_set_new(o, "drawn", json_integer(DRAWN_MAX));
     json_object_set_new(o, "walks", json_integer(LEDGER_WALKS));
-    json_object_set_new(
-        o, "epochs",
-        json_pack("[I, I]", (json_int_t)ledger_figure(p->f, "first_epoch"),
-                  (json_int_t)ledger_figure(p->f, "last_epoch")));
+    json_object_set_new(o, "epochs",
+                        json_pack("[I, I]", (json_int_t)ledger_figure(p->f, "first_epoch"),
+                                  (json_int_t)ledger_figure(p->f, "last_epoch")));
     json_object_set_new(o, "listed", relays(p));
     json_object_set_new(o, "carried", carried(p));
     json_object_set_new(o, "coverage", coverage(p));
