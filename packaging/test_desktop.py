@@ -127,6 +127,7 @@ class Desktop(unittest.TestCase):
             program, terminal = self.on_terminal(*args)
             said = self.reads(terminal, b"Press Enter to close.")
             self.assertIn(wrong, said)
+            self.assertIn("Press Enter to close.", said)
             self.assertIsNone(program.poll(), said)
             os.write(terminal, b"\n")
             self.reads(terminal)

@@ -18,7 +18,7 @@ static void hold(int status, void *unused) {
         !isatty(STDERR_FILENO))
         return;
     fputs("Press Enter to close. ", stderr);
-    signal(SIGINT, SIG_DFL);
+    sigaction(SIGINT, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     while (read(STDIN_FILENO, &c, 1) == 1 && c != '\n')
         continue;
 }
