@@ -2,7 +2,7 @@
 """The page that `culvert-ledger html` writes, in a browser without a network: what it shows is what
 the other commands say, it asks nobody for anything, and can be used by everybody.
 
-    test_ledger.py CULVERT-LEDGER PACKAGES PICTURES
+    test_ledger.py CULVERT-LEDGER PACKAGES PICTURES [Page | Many]
 """
 import csv
 import json
@@ -52,7 +52,9 @@ def numbers(text):
     return re.findall(r"\d[\d.]*(?: (?:%|[KMGTPE]?i?B\b))?", text)
 
 
-class Page(unittest.TestCase):
+class Opened(unittest.TestCase):
+    """One window for all tests of a class."""
+
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
@@ -129,6 +131,40 @@ class Page(unittest.TestCase):
         self.browser.run("[...document.querySelectorAll('#relays button')].find((b) =>"
                          " b.querySelector('bdi').title === arguments[0]).click();", name)
 
+    def charts(self, db):
+        stats, peers = self.value(db, "stats"), self.value(db, "peers")
+        about, = self.texts("#about")
+        size = self.browser.run("return size(arguments[0]);", stats["octets"])
+        self.assertEqual(numbers(about)[:5], [str(stats["relays"]), str(stats["half_blocks"]),
+                                              str(stats["rows"]), size, str(stats["forks"])])
+        octets = sorted(p["given"] + p["taken"] for p in peers)
+        n, total = len(octets), sum(octets)
+        gini = sum((2 * i + 1 - n) * x for i, x in enumerate(octets)) / (n * total)
+        self.assertIn(f": {gini:.3f} (", self.texts("#gini")[0])
+        curve = self.browser.run("return [...document.querySelector('#lorenz polyline').points]"
+                                 ".map((p) => [p.x, p.y]);")
+        points = len(curve) - 1
+        for k, (x, y) in enumerate(curve):
+            self.assertAlmostEqual(x, 10 + 380 * k / points, places=2)
+            self.assertAlmostEqual(y, 190 - 180 * sum(octets[:k * n // points]) / total, places=2)
+        near = {}
+        for row in self.value(db, "export", "--format", "json")["rows"]:
+            for a, b in ((row["giver"], row["taker"]), (row["taker"], row["giver"])):
+                near.setdefault(a, set()).add(b)
+        bins = {}
+        for others in near.values():
+            bin_ = len(others).bit_length()
+            bins[bin_] = bins.get(bin_, 0) + 1
+        bars = [int(text) for text in self.texts("#degrees text")[1::2]]
+        self.assertEqual(bars, [bins.get(i, 0) for i in range(max(bins) + 1)])
+        self.assertEqual(sum(bars), stats["relays"])
+        hops, = {text for text in self.texts("#coverage tr:first-child td:last-child")}
+        if n <= 500:
+            share = 100 * sum(map(len, near.values())) / (n * (n - 1))
+            self.assertAlmostEqual(float(hops.split()[0]), share, delta=.051)
+
+
+class Page(Opened):
     # ---- what it shows ----
 
     def graph(self, rows, until):
@@ -202,38 +238,6 @@ class Page(unittest.TestCase):
         db = self.ledger("charts", village() + tree(40))
         self.open(db)
         self.charts(db)
-
-    def charts(self, db):
-        stats, peers = self.value(db, "stats"), self.value(db, "peers")
-        about, = self.texts("#about")
-        size = self.browser.run("return size(arguments[0]);", stats["octets"])
-        self.assertEqual(numbers(about)[:5], [str(stats["relays"]), str(stats["half_blocks"]),
-                                              str(stats["rows"]), size, str(stats["forks"])])
-        octets = sorted(p["given"] + p["taken"] for p in peers)
-        n, total = len(octets), sum(octets)
-        gini = sum((2 * i + 1 - n) * x for i, x in enumerate(octets)) / (n * total)
-        self.assertIn(f": {gini:.3f} (", self.texts("#gini")[0])
-        curve = self.browser.run("return [...document.querySelector('#lorenz polyline').points]"
-                                 ".map((p) => [p.x, p.y]);")
-        points = len(curve) - 1
-        for k, (x, y) in enumerate(curve):
-            self.assertAlmostEqual(x, 10 + 380 * k / points, places=2)
-            self.assertAlmostEqual(y, 190 - 180 * sum(octets[:k * n // points]) / total, places=2)
-        near = {}
-        for row in self.value(db, "export", "--format", "json")["rows"]:
-            for a, b in ((row["giver"], row["taker"]), (row["taker"], row["giver"])):
-                near.setdefault(a, set()).add(b)
-        bins = {}
-        for others in near.values():
-            bin_ = len(others).bit_length()
-            bins[bin_] = bins.get(bin_, 0) + 1
-        bars = [int(text) for text in self.texts("#degrees text")[1::2]]
-        self.assertEqual(bars, [bins.get(i, 0) for i in range(max(bins) + 1)])
-        self.assertEqual(sum(bars), stats["relays"])
-        hops, = {text for text in self.texts("#coverage tr:first-child td:last-child")}
-        if n <= 500:
-            share = 100 * sum(map(len, near.values())) / (n * (n - 1))
-            self.assertAlmostEqual(float(hops.split()[0]), share, delta=.051)
 
     # ---- who can use it ----
 
@@ -311,6 +315,8 @@ class Page(unittest.TestCase):
         self.assertEqual(self.browser.run("return document.querySelectorAll('img, script').length;"),
                          1)
 
+
+class Many(Opened):
     def test_five_thousand_relays(self):
         rows = tree(5000)
         db = self.ledger("many", rows)
