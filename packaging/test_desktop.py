@@ -7,6 +7,8 @@ command with the link as one argument, whatever stands in it.
 import json
 import os
 import pathlib
+import pty
+import select
 import shutil
 import subprocess
 import sys
@@ -85,7 +87,7 @@ class Desktop(unittest.TestCase):
                      "culvert:?x=a;touch pwned", "culvert:?x=$(touch pwned)`touch pwned`",
                      "culvert:?x='a\"b\\c", "culvert:?x=* %u %f --listen", "culvert:?x=a|touch pwned&"):
             with self.subTest(link):
-                self.assertEqual(self.opened(link), [["play", link]])
+                self.assertEqual(self.opened(link), [["play", "--hold", link]])
         self.assertFalse((self.home / "pwned").exists())
 
     def test_the_program_itself_is_run(self):
@@ -93,6 +95,50 @@ class Desktop(unittest.TestCase):
         self.succeeds("xdg-mime", "default", "culvert.desktop", SCHEME)
         done = self.start("xdg-open", "culvert:?x=nonsense")
         self.assertIn("culvert: bad link: ", done.stdout + done.stderr)
+
+    def on_terminal(self, *args):
+        """The entry's command on a terminal, with what it prints there."""
+        command = next(line for line in ENTRY.read_text().splitlines() if line.startswith("Exec="))
+        words = command.removeprefix("Exec=").split()
+        self.assertEqual(words[0], "culvert")
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        program = subprocess.Popen([CULVERT, *words[1:-1], *args], stdin=theirs, stdout=theirs,
+                                   stderr=theirs, env=self.env, cwd=self.home)
+        os.close(theirs)
+        self.addCleanup(program.wait)
+        self.addCleanup(program.kill)
+        return program, ours
+
+    def reads(self, terminal, wanted=None):
+        """What is on the terminal once this is, or at the end."""
+        said = b""
+        while wanted is None or wanted not in said:
+            try:
+                self.assertTrue(select.select([terminal], [], [], 240)[0], said)
+                said += os.read(terminal, 4096)
+            except OSError:  # everybody has closed it
+                break
+        return said.decode()
+
+    def test_what_is_wrong_stays_to_be_read(self):
+        for args, wrong in ((["culvert:?x=nonsense"], "culvert: bad link: "),
+                            (["--no-such", "culvert:?x=a"], "--no-such")):
+            program, terminal = self.on_terminal(*args)
+            said = self.reads(terminal, b"Press Enter to close.")
+            self.assertIn(wrong, said)
+            self.assertIn("Press Enter to close.", said)
+            self.assertIsNone(program.poll(), said)
+            os.write(terminal, b"\n")
+            self.reads(terminal)
+            self.assertEqual(program.wait(240), 2)
+        # Nothing is wrong, and nobody is there to press a key.
+        program, terminal = self.on_terminal("--help")
+        self.assertNotIn("Press Enter", self.reads(terminal))
+        self.assertEqual(program.wait(240), 0)
+        done = subprocess.run([CULVERT, "play", "--hold", "culvert:?x=nonsense"], check=False,
+                              stdin=subprocess.DEVNULL, capture_output=True, env=self.env)
+        self.assertEqual((done.returncode, b"Press" in done.stderr), (2, False))
 
 
 if __name__ == "__main__":

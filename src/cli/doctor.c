@@ -268,7 +268,12 @@ static void check_nat(struct doctor *d) {
     const json_t *seen = json_object_get(d->status, "external");
     const char *text = json_string_value(json_object_get(seen, "address"));
     struct cv_addr a;
-    if (!text || cv_addr_parse(text, &a) != CV_ERR_OK)
+    bool said = text && cv_addr_parse(text, &a) == CV_ERR_OK;
+    if (!said && num(d->status, "dht_good") == 0)
+        find(d, UNKNOWN, "nat",
+             "the network failed: nobody answered who could say which address is seen; get it to "
+             "work first");
+    else if (!said)
         find(d, UNKNOWN, "nat", "too few nodes said which address they see; let it run longer");
     else if (cv_addr_is_loopback(&a) || is_own(&a))
         find(d, GOOD, "nat", "none: others see the address %s of this machine", text);

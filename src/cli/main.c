@@ -1,12 +1,27 @@
 /* culvert: everything a person does. One verb a file; options.c knows them all. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/exitcode.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "crypto/hash.h"
+
+/* A terminal that a desktop opened for this command alone closes with it. */
+static void hold(int status, void *unused) {
+    char c;
+    (void)unused;
+    if (status == CLI_OK || status == CLI_INTERRUPTED || !isatty(STDIN_FILENO) ||
+        !isatty(STDERR_FILENO))
+        return;
+    fputs("Press Enter to close. ", stderr);
+    sigaction(SIGINT, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
+    while (read(STDIN_FILENO, &c, 1) == 1 && c != '\n')
+        continue;
+}
 
 int main(int argc, char **argv) {
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
@@ -25,6 +40,9 @@ int main(int argc, char **argv) {
         return CLI_USAGE;
     }
     struct cli_settings s;
+    for (int i = 2; i < argc; i++) /* what is wrong with other options is to be read, too */
+        if (!strcmp(argv[i], "--hold"))
+            on_exit(hold, NULL);
     cli_options_parse(verb, argc - 1, argv + 1, &s);
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     cv_crypto_init();

@@ -81,6 +81,7 @@ static const struct {
     { "at",       "HEX",     'a', CLI_GET | CLI_PLAY | SWARM, TEXT, AT(at), 0, NULL, "identity of a relay that shares it under its own name" },
     { "player",   "PROGRAM", 'x', CLI_PLAY | CLI_DOCTOR, TEXT, AT(player), 0, "play.player", "player to start, or browser (default: mpv, vlc, ffplay or the browser, whichever is there)" },
     { "no-player",NULL,      'X', CLI_PLAY, FLAG, AT(no_player), 0, NULL, "only print the link" },
+    { "hold",     NULL,      'w', CLI_PLAY, FLAG, AT(hold), 0, NULL, "after a failure wait for Enter, so that a terminal of its own stays open until it was read" },
     { "cache-limit", "SIZE", 'L', CLI_NODE | CLI_SHARE | CLI_GET | CLI_PLAY, SIZE, AT(cache_limit), 0, "cache.limit", "what play may leave in the state folder; beyond it the least recently watched goes (default 20G, or a tenth of the disk if that is less)" },
     { "recording",NULL,      'R', CLI_RM | SWARM, FLAG, AT(recording), 0, NULL, "take it out of its channel's list of recordings, which takes the channel's key; it stays shared, and its own link good" },
     { "purge",    NULL,      'd', CLI_RM | SWARM, FLAG, AT(purge), 0, NULL, "free what the state folder keeps of it, too; files of yours stay" },
@@ -251,7 +252,8 @@ static void apply_or_exit(size_t i, const char *value, struct cli_settings *s) {
 /* ---- to a running node and back ---- */
 
 static json_t *absolute(const char *folder, const char *name) {
-    return *name == '/' ? json_string(name) : json_sprintf("%s/%s", folder, name);
+    return *name == '/' ? json_string(name)
+                        : json_sprintf("%s/%s", strcmp(folder, "/") ? folder : "", name);
 }
 
 /* The value as text, as it could have been given in any folder; NULL: not given, or

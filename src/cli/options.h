@@ -60,7 +60,7 @@ struct cli_settings {
     const char *aside;
     const char *passphrase_file; /* identity; NULL = asks */
     const char *network;
-    bool json, quiet, direct, secret, private_network, gate_off, exit, no_share, no_player,
+    bool json, quiet, direct, secret, private_network, gate_off, exit, no_share, no_player, hold,
         quick_start, ledbat_plus, qr, faststart, recorded, recording, move, purge, yes, why;
     struct cv_addr listen, own, http;
     struct cv_addr bootstrap[CLI_BOOTSTRAP_MAX];

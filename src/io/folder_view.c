@@ -53,17 +53,29 @@ static int64_t mtime_ns(const struct stat *st) {
 
 /* ---- looking -------------------------------------------------------------------- */
 
+enum { FULL_MAX = 700 };
+
+/* For messages: the folder may be "/", and whoever named it may have ended it in slashes. */
+static const char *full_path(const struct io_folder_view *v, const char *path, char out[FULL_MAX]) {
+    size_t len = strlen(v->where);
+    while (len && v->where[len - 1] == '/')
+        len--;
+    snprintf(out, FULL_MAX, "%.*s%s%.300s", (int)(len < 300 ? len : 300), v->where,
+             *path || !len ? "/" : "", path);
+    return out;
+}
+
 static enum cv_err refuse(const struct io_folder_view *v, const char *path, const char *what,
                           struct io_why *why) {
-    io_why_set(why, "%.300s/%.300s: %s", v->where, path, what);
+    char full[FULL_MAX];
+    io_why_set(why, "%s: %s", full_path(v, path, full), what);
     return CV_ERR_MALFORMED;
 }
 
 static enum cv_err no_access(const struct io_folder_view *v, const char *path, int error,
                              struct io_why *why) {
-    char full[700];
-    snprintf(full, sizeof full, "%.300s%s%.300s", v->where, *path ? "/" : "", path);
-    return io_why_errno(why, full, error);
+    char full[FULL_MAX];
+    return io_why_errno(why, full_path(v, path, full), error);
 }
 
 static bool grow(struct io_folder_view *v) {
@@ -84,6 +96,7 @@ static bool grow(struct io_folder_view *v) {
 
 static enum cv_err add_file(struct io_folder_view *v, int fd, const char *path,
                             struct io_why *why) {
+    char full[FULL_MAX];
     struct stat st;
     if (fstat(fd, &st) != 0)
         return no_access(v, path, errno, why);
@@ -92,13 +105,12 @@ static enum cv_err add_file(struct io_folder_view *v, int fd, const char *path,
                       why);
     const char *bad = io_folder_bad_path(path);
     if (bad) {
-        io_why_set(why, "%.300s/%.300s: %s, so it cannot be shared; rename it", v->where, path,
-                   bad);
+        io_why_set(why, "%s: %s, so it cannot be shared; rename it", full_path(v, path, full), bad);
         return CV_ERR_MALFORMED;
     }
     if (v->folder.count == IO_FOLDER_FILES) {
-        io_why_set(why, "%.300s: holds more than %d files; share its parts one by one", v->where,
-                   IO_FOLDER_FILES);
+        io_why_set(why, "%s: holds more than %d files; share its parts one by one",
+                   full_path(v, "", full), IO_FOLDER_FILES);
         return CV_ERR_LIMIT;
     }
     char *name = grow(v) ? strdup(path) : NULL;
@@ -204,6 +216,7 @@ static void make_digest(struct io_folder_view *v) {
 
 enum cv_err io_folder_look(int fd, const char *path, uint32_t chunk_size,
                            struct io_folder_view **ret, struct io_why *why) {
+    char full[FULL_MAX];
     struct io_folder_view *v = calloc(1, sizeof *v);
     if (!v) {
         close(fd);
@@ -214,7 +227,7 @@ enum cv_err io_folder_look(int fd, const char *path, uint32_t chunk_size,
     int inner = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     enum cv_err err = inner < 0 ? io_why_errno(why, path, errno) : look_into(v, inner, "", 0, why);
     if (!err && v->folder.count == 0) {
-        io_why_set(why, "%.500s: holds no file; there is nothing to share", path);
+        io_why_set(why, "%s: holds no file; there is nothing to share", full_path(v, "", full));
         err = CV_ERR_MALFORMED;
     }
     if (!err)
@@ -222,7 +235,8 @@ enum cv_err io_folder_look(int fd, const char *path, uint32_t chunk_size,
     if (!err) {
         err = io_folder_write(&v->folder, chunk_size, &v->index, &v->index_len);
         if (err == CV_ERR_LIMIT)
-            io_why_set(why, "%.400s: its index is too large; share its parts one by one", path);
+            io_why_set(why, "%s: its index is too large; share its parts one by one",
+                       full_path(v, "", full));
     }
     if (err) {
         io_folder_view_free(v);

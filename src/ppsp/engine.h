@@ -269,7 +269,8 @@ void ppsp_stage_done(struct ppsp_swarm *s);
 
 enum ppsp_slot { PPSP_SLOT_NONE = 0, PPSP_SLOT_RANK, PPSP_SLOT_LOT };
 
-/* A reader who leaves takes one CANCEL for each gap between the wants of others. */
+/* A reader who leaves takes one CANCEL for each gap between the wants of others. Where more
+ * wait than there is room for, on an endpoint that takes nothing, one stands for several. */
 enum { PPSP_ACKS = 16, PPSP_CANCELS = 2 * PPSP_WANTS };
 
 struct ppsp_ack_due {
@@ -447,6 +448,8 @@ cv_usec ppsp_fetch_next(const struct ppsp_channel *c);
 /* Gives up and cancels exactly what no want needs: in time that grows with the requests
  * under way and the wants, not with the content. */
 void ppsp_fetch_refocus(struct ppsp_swarm *s);
+/* None is lost: where there is no room for another, more of what the peer is asked for may be
+ * given up with it. */
 void ppsp_fetch_cancel(struct ppsp_channel *c, uint64_t first, uint64_t last);
 /* Takes chunks of a run off the peer; others may be asked for them. */
 void ppsp_fetch_give_up(struct ppsp_channel *c, uint64_t run, uint64_t mask);

@@ -321,14 +321,84 @@ enum cv_err ppsp_fetch_have(struct ppsp_channel *c, cv_usec now, const struct pp
 
 /* ---- giving up ------------------------------------------------------------------ */
 
+/* Gives up what it is asked for of `part`; returns where that lies, first > last if nowhere. */
+static struct ppsp_range give_up_part(struct ppsp_channel *c, const struct ppsp_range *part) {
+    struct ppsp_range gone = {PPSP_CHUNK_NONE, 0};
+    for (uint64_t i = c->asked.head; i < c->asked.tail; i++) {
+        const struct ppsp_run *r = ppsp_flight_at(&c->asked, i);
+        uint64_t mask = ppsp_run_part(r, part->first, part->last);
+        if (!mask)
+            continue;
+        uint64_t first = r->first + (unsigned)__builtin_ctzll(mask);
+        uint64_t last = r->first + 63 - (unsigned)__builtin_clzll(mask);
+        gone.first = first < gone.first ? first : gone.first;
+        gone.last = last > gone.last ? last : gone.last;
+        ppsp_fetch_give_up(c, i, mask);
+    }
+    return gone;
+}
+
+static uint64_t asked_within(const struct ppsp_channel *c, const struct ppsp_range *part) {
+    uint64_t n = 0;
+    for (uint64_t i = c->asked.head; i < c->asked.tail && part->first <= part->last; i++)
+        n += (unsigned)__builtin_popcountll(
+            ppsp_run_part(ppsp_flight_at(&c->asked, i), part->first, part->last));
+    return n;
+}
+
+/* What lies between the two; first > last when they touch. */
+static struct ppsp_range between(const struct ppsp_range *a, const struct ppsp_range *b) {
+    if (a->last < b->first)
+        return (struct ppsp_range){a->last + 1, b->first - 1};
+    if (b->last < a->first)
+        return (struct ppsp_range){b->last + 1, a->first - 1};
+    return (struct ppsp_range){1, 0};
+}
+
+static uint64_t apart(const struct ppsp_range *a, const struct ppsp_range *b) {
+    struct ppsp_range gap = between(a, b);
+    return gap.first <= gap.last ? gap.last - gap.first + 1 : 0;
+}
+
+/* There is no room for another: one that waits grows as far as this, that below or that above
+ * it. Of what lies between, the peer has nothing to cancel that it is not asked for; what it
+ * is asked for there is given up, and asked for again behind the CANCEL. */
+static void cancel_with_another(struct ppsp_channel *c, const struct ppsp_range *r) {
+    struct ppsp_range *near[2] = {NULL, NULL}, *to = NULL;
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < c->cancel_count; i++) {
+        struct ppsp_range *o = &c->cancels[i], **side = &near[o->first > r->first];
+        if (!*side || apart(o, r) < apart(*side, r))
+            *side = o;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        struct ppsp_range gap = near[i] ? between(near[i], r) : (struct ppsp_range){1, 0};
+        uint64_t lost = near[i] ? asked_within(c, &gap) : UINT64_MAX;
+        if (lost >= least)
+            continue;
+        least = lost;
+        to = near[i];
+    }
+    struct ppsp_range gap = between(to, r);
+    if (least > 0)
+        (void)give_up_part(c, &gap);
+    to->first = r->first < to->first ? r->first : to->first;
+    to->last = r->last > to->last ? r->last : to->last;
+    if (least > 0)
+        ppsp_swarm_wake(c->swarm);
+}
+
 void ppsp_fetch_cancel(struct ppsp_channel *c, uint64_t first, uint64_t last) {
     struct ppsp_range *before = c->cancel_count ? &c->cancels[c->cancel_count - 1] : NULL;
+    struct ppsp_range r = {first, last};
     if (!(c->messages >> PPSP_MSG_CANCEL & 1))
         return;
     if (before && before->last + 1 == first)
         before->last = last;
     else if (c->cancel_count < PPSP_CANCELS)
-        c->cancels[c->cancel_count++] = (struct ppsp_range){first, last};
+        c->cancels[c->cancel_count++] = r;
+    else
+        cancel_with_another(c, &r);
 }
 
 void ppsp_fetch_release(struct ppsp_channel *c) {
@@ -464,23 +534,6 @@ static bool want_open(const struct ppsp_swarm *s) {
             return true;
     }
     return false;
-}
-
-/* Gives up what it is asked for of `part`; returns where that lies, first > last if nowhere. */
-static struct ppsp_range give_up_part(struct ppsp_channel *c, const struct ppsp_range *part) {
-    struct ppsp_range gone = {PPSP_CHUNK_NONE, 0};
-    for (uint64_t i = c->asked.head; i < c->asked.tail; i++) {
-        const struct ppsp_run *r = ppsp_flight_at(&c->asked, i);
-        uint64_t mask = ppsp_run_part(r, part->first, part->last);
-        if (!mask)
-            continue;
-        uint64_t first = r->first + (unsigned)__builtin_ctzll(mask);
-        uint64_t last = r->first + 63 - (unsigned)__builtin_clzll(mask);
-        gone.first = first < gone.first ? first : gone.first;
-        gone.last = last > gone.last ? last : gone.last;
-        ppsp_fetch_give_up(c, i, mask);
-    }
-    return gone;
 }
 
 /* A reader moved, or left: what nobody waits for must not stand before what others need, nor

@@ -40,9 +40,10 @@ class Waiting:
 
 
 class Browser(Waiting):
-    """One window. `with Browser() as b: b.go(url); b.run("return 1")`."""
+    """One window. `with Browser() as b: b.go(url); b.run("return 1")`. With `requests` it
+    remembers what it asked for."""
 
-    def __init__(self, dark=False):
+    def __init__(self, dark=False, requests=False):
         if not shutil.which("chromedriver"):
             raise BrowserError("chromedriver is missing: scripts/bootstrap apt-packages-test.txt")
         self.folder = tempfile.mkdtemp(prefix="culvert-browser-")
@@ -64,7 +65,8 @@ class Browser(Waiting):
         if dark:
             arguments.append("--force-dark-mode")
         wanted = {"capabilities": {"alwaysMatch": {
-            "browserName": "chrome", "goog:loggingPrefs": {"browser": "ALL"},
+            "browserName": "chrome",
+            "goog:loggingPrefs": {"browser": "ALL", **({"performance": "ALL"} if requests else {})},
             "goog:chromeOptions": {"args": arguments, "prefs": {"intl.accept_languages": "en"}},
             "timeouts": {"script": 120000}}}}
         self.session = ""
@@ -123,6 +125,17 @@ class Browser(Waiting):
     def log(self):
         return [entry["message"] for entry in self.call("POST", "/se/log", {"type": "browser"})
                 if entry["level"] == "SEVERE"]
+
+    def requests(self):
+        """What it asked for since it was last asked, whether or not anybody answered."""
+        told = (json.loads(entry["message"])["message"]
+                for entry in self.call("POST", "/se/log", {"type": "performance"}))
+        return [message["params"]["request"]["url"] for message in told
+                if message["method"] == "Network.requestWillBeSent"]
+
+    def devtools(self, command, **parameters):
+        """What WebDriver has no word for."""
+        return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def picture(self, path):
         pathlib.Path(path).write_bytes(base64.b64decode(self.call("GET", "/screenshot")))

@@ -87,10 +87,10 @@ def days_off(days):
     return env
 
 
-def run(*args, timeout=SECONDS, env=None):
+def run(*args, timeout=SECONDS, env=None, folder=None):
     """A program that ends by itself: status, standard output, standard error."""
     done = subprocess.run([CULVERT, *map(str, args)], capture_output=True, timeout=timeout,
-                          env=env, check=False)
+                          env=env, cwd=folder, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 

@@ -237,6 +237,10 @@ class Daemon(programs.Case):
             with self.subTest(line):
                 status, _, err = programs.run(*args)
                 self.assertEqual((status, self.lines(err)), (want, [f"culvert: {line}"]))
+        # What is named in the topmost folder is told to the node with one slash.
+        status, _, err = programs.run("share", *s, "no-such-film", folder="/")
+        self.assertEqual((status, self.lines(err)),
+                         (5, ["culvert: /no-such-film: No such file or directory"]))
         self.assertEqual(len(self.swarms("s")), 1)
         self.assertEqual(node.end()[0], 0)
         status, err = share.end(0)

@@ -68,6 +68,10 @@ class Doctor(programs.Case):
         found = {(row[1], row[0]) for row in rows}
         self.assertLess({("dht", "bad"), ("leaks", "ok"), ("nat", "unknown")}, found)
         self.assertIn("--bootstrap", out)
+        # It is the network that failed: nothing is said of routers, nor to wait.
+        nat = out.splitlines().index("unknown  nat        the network failed: nobody answered who could "
+                                     "say which address is seen")
+        self.assertEqual(out.splitlines()[nat + 1].split("-> ")[1], "get it to work first")
         self.assertEqual(out.splitlines()[-1],
                          "It could not be found out: state, disk, relays, clock, nat.")
 

@@ -52,17 +52,48 @@ static char *uri_of(const char *path, bool immutable) {
     return uri;
 }
 
+/* Where SQLite keeps what is not in the file yet; free() it. */
+static char *wal_of(const char *path) {
+    char *wal;
+    if (asprintf(&wal, "%s-wal", path) < 0)
+        ledger_die(LEDGER_NO_FILE, "%s: out of memory", path);
+    return wal;
+}
+
 /* Somebody has it open, or had and crashed. */
 static bool has_wal(const char *path) {
-    size_t len = strlen(path);
-    char *wal = malloc(len + 5);
-    if (!wal)
-        ledger_die(LEDGER_NO_FILE, "%s: out of memory", path);
-    memcpy(wal, path, len);
-    memcpy(wal + len, "-wal", 5);
+    char *wal = wal_of(path);
     bool there = access(wal, F_OK) == 0;
     free(wal);
     return there;
+}
+
+struct ledger_stamp ledger_stamp(const char *path) {
+    struct ledger_stamp ret;
+    char *wal = wal_of(path);
+    memset(&ret, 0, sizeof ret);
+    for (int i = 0; i < 2; i++) {
+        struct stat st;
+        ret.part[i].size = -1;
+        if (stat(i ? wal : path, &st) != 0)
+            continue;
+        ret.part[i].dev = st.st_dev;
+        ret.part[i].ino = st.st_ino;
+        ret.part[i].size = st.st_size;
+        ret.part[i].written = st.st_mtim;
+    }
+    free(wal);
+    return ret;
+}
+
+bool ledger_stamp_same(const struct ledger_stamp *a, const struct ledger_stamp *b) {
+    bool same = true;
+    for (int i = 0; i < 2; i++)
+        same &= a->part[i].dev == b->part[i].dev && a->part[i].ino == b->part[i].ino &&
+                a->part[i].size == b->part[i].size &&
+                a->part[i].written.tv_sec == b->part[i].written.tv_sec &&
+                a->part[i].written.tv_nsec == b->part[i].written.tv_nsec;
+    return same;
 }
 
 __attribute__((noreturn)) static void damaged(struct ledger_file *f, int rc) {

@@ -9,6 +9,8 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
 
 #include "base/map.h"
 #include "crypto/keys.h"
@@ -41,6 +43,21 @@ struct ledger_file {
 /* Exits with a line and LEDGER_NO_FILE, LEDGER_NOT_ONE or LEDGER_NEWER. */
 void ledger_open(struct ledger_file *f, const char *path);
 void ledger_close(struct ledger_file *f);
+
+/* What differs as soon as somebody wrote: of the file, and of the log that SQLite keeps beside
+ * one in use. A write within the same tick of the file system's clock as the one before may
+ * leave it as it is. */
+struct ledger_stamp {
+    struct {
+        dev_t dev;
+        ino_t ino;
+        off_t size; /* -1: there is none */
+        struct timespec written;
+    } part[2];
+};
+
+struct ledger_stamp ledger_stamp(const char *path);
+bool ledger_stamp_same(const struct ledger_stamp *a, const struct ledger_stamp *b);
 
 /* A statement over it; what goes wrong with a file that was sound when it was
  * opened is damage, and ends the program. */

@@ -9,7 +9,7 @@
 
 #include "culvert-ledger/print.h"
 #include "culvert-ledger/show.h"
-#include "reputation/rank_walk.h"
+#include "culvert-ledger/ways.h"
 
 extern const char ledger_page[];
 
@@ -18,13 +18,15 @@ enum {
     DRAWN_MAX = 200,   /* of them in the picture */
     WAYS_MAX = 8,      /* of one relay's explanation */
     HOPS_MAX = 8,
+    CURVE_MAX = 100,   /* points of the Lorenz curve */
+    BINS = 34,         /* no neighbours, 1, 2 and 3, 4 to 7 ... */
     SOURCES_MAX = 500, /* relays from which hops are counted */
 };
 
 struct page {
     struct ledger_file *f;
     struct ledger_graph g;
-    uint32_t ego;
+    uint32_t ego;     /* REP_NO_NODE: there are no relays */
     uint32_t *listed; /* nodes by octets, ego first */
     uint32_t *place;  /* by node: in `listed`; REP_NO_NODE: not there */
     uint32_t n;
@@ -52,10 +54,10 @@ static void list_relays(struct page *p) {
         p->listed[i] = i;
     qsort_r(p->listed, p->g.n, sizeof *p->listed, most_octets, p->g.relay);
     uint32_t at = 0;
-    while (p->listed[at] != p->ego)
+    while (p->ego != REP_NO_NODE && p->listed[at] != p->ego)
         at++;
     memmove(p->listed + 1, p->listed, at * sizeof *p->listed);
-    p->listed[0] = p->ego;
+    p->listed[0] = p->ego; /* there is room for one more than there are */
     p->n = p->g.n < LISTED_MAX ? p->g.n : LISTED_MAX;
     memset(p->place, 0xff, p->g.n * sizeof *p->place);
     for (uint32_t i = 0; i < p->n; i++)
@@ -64,40 +66,24 @@ static void list_relays(struct page *p) {
 
 /* ---- relays and why they score ---- */
 
-struct way {
-    uint32_t via, walks;
-};
-
-static int most_walks(const void *a, const void *b) {
-    const struct way *x = a, *y = b;
-    if (x->walks != y->walks)
-        return x->walks < y->walks ? 1 : -1;
-    return (x->via > y->via) - (x->via < y->via);
-}
-
-/* The neighbours of ego that lead there, as [place, walks]. */
-static json_t *ways_to(const struct page *p, uint32_t node, uint32_t *via, struct way *way) {
+/* The neighbours of ego that lead there, as [place, walks, in, out]. */
+static json_t *ways_to(struct page *p, uint32_t node, struct ledger_way *way) {
     json_t *all = json_array();
-    uint32_t n = 0;
-    memset(via, 0, p->g.n * sizeof *via);
-    rep_walks_via(p->walks, node, via);
-    for (uint32_t i = 0; i < p->g.n; i++)
-        if (via[i] && p->place[i] != REP_NO_NODE)
-            way[n++] = (struct way){.via = p->place[i], .walks = via[i]};
-    qsort(way, n, sizeof *way, most_walks);
-    for (uint32_t i = 0; i < n && i < WAYS_MAX; i++)
-        json_array_append_new(all, json_pack("[i, i]", (int)way[i].via, (int)way[i].walks));
+    uint32_t n = ledger_ways(&p->g, p->walks, p->ego, node, way);
+    for (uint32_t i = 0; i < n && json_array_size(all) < WAYS_MAX; i++)
+        if (p->place[way[i].via] != REP_NO_NODE)
+            json_array_append_new(all, json_pack("[i, i, I, I]", (int)p->place[way[i].via],
+                                                 (int)way[i].walks, (json_int_t)way[i].in,
+                                                 (json_int_t)way[i].out));
     return all;
 }
 
 static json_t *relays(struct page *p) {
     json_t *all = json_array();
-    uint32_t *via = room(p, p->g.n, sizeof *via), degree;
-    struct way *way = room(p, p->g.n, sizeof *way);
-    uint64_t total;
+    struct ledger_way *way = ledger_ways_room(p->f, &p->g);
     for (uint32_t i = 0; i < p->n; i++) {
         const struct ledger_relay *r = &p->g.relay[p->listed[i]];
-        rep_graph_row(p->g.g, p->listed[i], &degree, &total);
+        struct rep_inout direct = ledger_between(p->g.g, p->ego, p->listed[i]);
         json_t *o = json_object();
         json_object_set_new(o, "id", ledger_json_id(p->f, r->key));
         json_object_set_new(
@@ -105,42 +91,59 @@ static json_t *relays(struct page *p) {
         json_object_set_new(o, "hits", json_integer(rep_walks_hits(p->walks, p->listed[i])));
         json_object_set_new(o, "given", ledger_json_octets(r->given));
         json_object_set_new(o, "taken", ledger_json_octets(r->taken));
-        json_object_set_new(o, "degree", json_integer(degree));
+        json_object_set_new(o, "gave_ego", ledger_json_octets(direct.in));
+        json_object_set_new(o, "took_from_ego", ledger_json_octets(direct.out));
         json_object_set_new(o, "forger", json_boolean(rep_graph_excluded(p->g.g, p->listed[i])));
-        json_object_set_new(o, "ways", ways_to(p, p->listed[i], via, way));
+        json_object_set_new(o, "ways", ways_to(p, p->listed[i], way));
         json_array_append_new(all, o);
     }
-    free(via);
     free(way);
     return all;
 }
 
-/* ---- rows over time ---- */
+/* ---- what was carried, over time ---- */
 
-static void add_row(const struct page *p, json_t *all, const void *giver, const void *taker,
-                    int64_t epoch, int64_t octets) {
-    uint32_t a = rep_graph_find(p->g.g, giver), b = rep_graph_find(p->g.g, taker);
-    if (octets <= 0 || a == REP_NO_NODE || b == REP_NO_NODE || p->place[a] == REP_NO_NODE ||
-        p->place[b] == REP_NO_NODE)
-        return;
-    json_array_append_new(all, json_pack("[i, i, I, I]", (int)p->place[a], (int)p->place[b],
-                                         (json_int_t)epoch, (json_int_t)octets));
+/* Where a relay is listed; all that are not have the place behind them. */
+static uint32_t place_of(const struct page *p, const void *key) {
+    uint32_t node = rep_graph_find(p->g.g, key);
+    return node == REP_NO_NODE || p->place[node] == REP_NO_NODE ? p->n : p->place[node];
 }
 
-/* [giver, taker, epoch, octets in all], by epoch. */
-static json_t *rows(const struct page *p) {
+/* Claims are in all: what is more than `before` was carried in this epoch. */
+static void add_carried(const struct page *p, json_t *all, const uint32_t end[2], int64_t epoch,
+                        int64_t octets, int64_t *before) {
+    if (octets > *before && (end[0] < p->n || end[1] < p->n))
+        json_array_append_new(all, json_pack("[i, i, I, I]", (int)end[0], (int)end[1],
+                                             (json_int_t)epoch, (json_int_t)(octets - *before)));
+    *before = octets > *before ? octets : *before;
+}
+
+/* [giver, taker, epoch, octets], of each pair by epoch. Either of the two may have proposed. */
+static json_t *carried(const struct page *p) {
     json_t *all = json_array();
+    int64_t pair[2] = {0}, before[2] = {0};
     sqlite3_stmt *st = ledger_query(
-        p->f, "SELECT o.pk, q.pk, p.epoch, min(p.given, g.taken), min(p.taken, g.given) "
+        p->f, "SELECT o.pk, q.pk, p.epoch, min(p.given, g.taken), min(p.taken, g.given), "
+              "min(p.owner, p.peer), max(p.owner, p.peer), p.owner < p.peer "
               "FROM block p JOIN block g ON g.owner = p.peer AND g.peer = p.owner AND g.type = 2 "
               "AND g.peer_seq = p.seq AND g.peer_hash = p.hash JOIN peer o ON o.id = p.owner "
-              "JOIN peer q ON q.id = g.owner WHERE p.type = 1 ORDER BY p.epoch, o.pk, q.pk, p.seq");
+              "JOIN peer q ON q.id = g.owner WHERE p.type = 1 ORDER BY 6, 7, 3, p.seq");
     while (ledger_step(p->f, st)) {
         const void *a = sqlite3_column_blob(st, 0), *b = sqlite3_column_blob(st, 1);
         if (sqlite3_column_bytes(st, 0) != CV_KEY || sqlite3_column_bytes(st, 1) != CV_KEY)
             ledger_die(LEDGER_NOT_ONE, "%s: damaged (a relay's key); restore a backup", p->f->path);
-        add_row(p, all, a, b, sqlite3_column_int64(st, 2), sqlite3_column_int64(st, 3));
-        add_row(p, all, b, a, sqlite3_column_int64(st, 2), sqlite3_column_int64(st, 4));
+        int64_t low = sqlite3_column_int64(st, 5), high = sqlite3_column_int64(st, 6);
+        if (low != pair[0] || high != pair[1])
+            before[0] = before[1] = 0;
+        pair[0] = low;
+        pair[1] = high;
+        uint32_t one = place_of(p, a), two = place_of(p, b);
+        int by_low = sqlite3_column_int(st, 7); /* before[0]: what the lower one gave */
+        int64_t epoch = sqlite3_column_int64(st, 2);
+        add_carried(p, all, (uint32_t[]){one, two}, epoch, sqlite3_column_int64(st, 3),
+                    &before[!by_low]);
+        add_carried(p, all, (uint32_t[]){two, one}, epoch, sqlite3_column_int64(st, 4),
+                    &before[by_low]);
     }
     return all;
 }
@@ -177,11 +180,60 @@ static json_t *coverage(const struct page *p) {
         count_hops(p, (uint32_t)((uint64_t)i * p->g.n / sources), dist, queue, met);
     for (unsigned h = 0; h < HOPS_MAX; h++) {
         sum += met[h];
-        double pairs = (double)sources * (p->g.n > 1 ? p->g.n - 1 : 1);
+        double pairs = p->g.n > 1 ? (double)sources * (p->g.n - 1) : 1;
         json_array_append_new(all, json_real((double)sum / pairs));
     }
     free(dist);
     free(queue);
+    return all;
+}
+
+/* ---- how even it is ---- */
+
+static int fewer_octets(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Of what each relay gave and took: the coefficient, and which share of it the poorest
+ * 1, 2 ... of CURVE_MAX parts of all relays have. */
+static void evenness(const struct page *p, json_t *o) {
+    uint32_t n = p->g.n, points = n < CURVE_MAX ? n : CURVE_MAX;
+    uint64_t *octets = room(p, n, sizeof *octets);
+    double all = 0, ranked = 0, sum = 0;
+    json_t *curve = json_array();
+    for (uint32_t i = 0; i < n; i++)
+        octets[i] = p->g.relay[i].given + p->g.relay[i].taken;
+    qsort(octets, n, sizeof *octets, fewer_octets);
+    for (uint32_t i = 0; i < n; i++) {
+        all += (double)octets[i];
+        ranked += (2.0 * (i + 1) - n - 1) * (double)octets[i];
+    }
+    for (uint32_t i = 0, k = 1; all > 0 && k <= points; k++) {
+        while (i < (uint64_t)k * n / points)
+            sum += (double)octets[i++];
+        json_array_append_new(curve, json_real(sum / all));
+    }
+    json_object_set_new(o, "gini", json_real(all > 0 ? ranked / (n * all) : 0));
+    json_object_set_new(o, "lorenz", curve);
+    free(octets);
+}
+
+/* Relays with no neighbour, with 1, with 2 and 3, with 4 to 7 and so on. */
+static json_t *degrees(const struct page *p) {
+    uint32_t count[BINS] = {0}, used = 0;
+    json_t *all = json_array();
+    for (uint32_t i = 0; i < p->g.n; i++) {
+        uint32_t degree, bin = 0;
+        uint64_t total;
+        rep_graph_row(p->g.g, i, &degree, &total);
+        while (degree >> bin)
+            bin++;
+        count[bin]++;
+        used = bin + 1 > used ? bin + 1 : used;
+    }
+    for (uint32_t i = 0; i < used; i++)
+        json_array_append_new(all, json_integer(count[i]));
     return all;
 }
 
@@ -199,18 +251,21 @@ static void write_data(FILE *to, const json_t *data) {
 }
 
 static json_t *gather(struct page *p) {
+    static const char *const figures[] = {"relays", "half_blocks", "rows", "octets", "forks"};
     json_t *o = json_object();
-    json_object_set_new(o, "ego", json_integer(p->place[p->ego]));
-    json_object_set_new(o, "count", json_integer(p->g.n));
-    json_object_set_new(o, "pairs", json_integer(ledger_number(p->f, "SELECT count(*) FROM edge")));
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+        json_object_set_new(o, figures[i], json_integer(ledger_figure(p->f, figures[i])));
+    json_object_set_new(o, "ego", json_integer(p->n ? (json_int_t)p->place[p->ego] : -1));
     json_object_set_new(o, "drawn", json_integer(DRAWN_MAX));
     json_object_set_new(o, "walks", json_integer(LEDGER_WALKS));
     json_object_set_new(o, "epochs",
-                        json_pack("[I, I]", ledger_number(p->f, "SELECT min(epoch) FROM block"),
-                                  ledger_number(p->f, "SELECT max(epoch) FROM block")));
-    json_object_set_new(o, "relays", relays(p));
-    json_object_set_new(o, "rows", rows(p));
+                        json_pack("[I, I]", (json_int_t)ledger_figure(p->f, "first_epoch"),
+                                  (json_int_t)ledger_figure(p->f, "last_epoch")));
+    json_object_set_new(o, "listed", relays(p));
+    json_object_set_new(o, "carried", carried(p));
     json_object_set_new(o, "coverage", coverage(p));
+    json_object_set_new(o, "degrees", degrees(p));
+    evenness(p, o);
     return o;
 }
 
@@ -221,10 +276,10 @@ void ledger_html(struct ledger_file *f, const struct ledger_request *q) {
         .walks = LEDGER_WALKS, .alpha_permille = REP_ALPHA_PERMILLE, .seed = q->scoring.seed};
     FILE *to = stdout;
     ledger_graph_load(f, &p.g);
-    p.ego = ledger_ego(f, &p.g, q->ego);
+    p.ego = p.g.n || q->ego ? ledger_ego(f, &p.g, q->ego) : REP_NO_NODE;
     list_relays(&p);
     p.walks = rep_walks_new(&cfg);
-    if (!p.walks || rep_walks_update(p.walks, p.g.g, p.ego))
+    if (!p.walks || (p.n && rep_walks_update(p.walks, p.g.g, p.ego)))
         ledger_die(LEDGER_NO_FILE, "%s: out of memory", f->path);
     if (q->output && !(to = fopen(q->output, "w")))
         ledger_die(LEDGER_NO_FILE, "%s: cannot be written (%s)", q->output, strerrorname_np(errno));

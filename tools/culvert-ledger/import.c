@@ -448,7 +448,8 @@ static uint64_t plus(uint64_t a, uint64_t b) {
 static void add_all(struct target *t, struct csv *c) {
     struct sum *sums = NULL;
     size_t n = 0, cap = 0;
-    qsort(c->v, c->n, sizeof *c->v, by_epoch_and_pair);
+    if (c->n)
+        qsort(c->v, c->n, sizeof *c->v, by_epoch_and_pair);
     for (size_t i = 0; i < c->n;) {
         struct sum s = {.first = &c->v[i]};
         for (; i < c->n && epoch_of(&c->v[i]) == epoch_of(s.first) && c->v[i].low == s.first->low &&

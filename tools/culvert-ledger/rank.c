@@ -6,7 +6,7 @@
 
 #include "culvert-ledger/print.h"
 #include "culvert-ledger/show.h"
-#include "reputation/rank_walk.h"
+#include "culvert-ledger/ways.h"
 
 /* ---- peers ---- */
 
@@ -103,65 +103,8 @@ void ledger_rank(struct ledger_file *f, const struct ledger_request *q) {
 
 /* ---- why ---- */
 
-struct way {
-    uint32_t via, walks;
-    uint64_t in, out; /* octets that could have flowed through it, two hops */
-};
-
-static int most_walks(const void *a, const void *b) {
-    const struct way *x = a, *y = b;
-    if (x->walks != y->walks)
-        return x->walks < y->walks ? 1 : -1;
-    if (x->in + x->out != y->in + y->out)
-        return x->in + x->out < y->in + y->out ? 1 : -1;
-    return (x->via > y->via) - (x->via < y->via);
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
-/* Octets that `of` gave and took with `to`. */
-static struct rep_inout between(struct rep_graph *g, uint32_t of, uint32_t to) {
-    uint32_t n;
-    uint64_t total;
-    const struct rep_half *row = rep_graph_row(g, of, &n, &total);
-    for (uint32_t i = 0; i < n; i++)
-        if (row[i].to == to)
-            return (struct rep_inout){.in = rep_graph_octets(g, &row[i], REP_TOOK),
-                                      .out = rep_graph_octets(g, &row[i], REP_GAVE)};
-    return (struct rep_inout){0};
-}
-
-/* For each neighbour of ego: walks that began there and came by `target`, and
- * the flow it passes on. */
-static uint32_t find_ways(struct ledger_graph *g, const struct rep_walks *w, uint32_t ego,
-                          uint32_t target, struct way *ret) {
-    uint32_t n, kept = 0, *via = calloc((size_t)g->n + 1, sizeof *via);
-    uint64_t total;
-    if (!via)
-        return 0;
-    rep_walks_via(w, target, via);
-    const struct rep_half *row = rep_graph_row(g->g, ego, &n, &total);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t k = row[i].to;
-        struct way way = {.via = k, .walks = via[k]};
-        uint64_t from_k = rep_graph_octets(g->g, &row[i], REP_TOOK);
-        uint64_t to_k = rep_graph_octets(g->g, &row[i], REP_GAVE);
-        struct rep_inout far =
-            k == target ? (struct rep_inout){.in = from_k, .out = to_k} : between(g->g, k, target);
-        way.in = smaller(from_k, far.in);
-        way.out = smaller(to_k, far.out);
-        if (way.walks || way.in || way.out)
-            ret[kept++] = way;
-    }
-    free(via);
-    qsort(ret, kept, sizeof *ret, most_walks);
-    return kept;
-}
-
 static void print_ways(const struct ledger_file *f, const struct ledger_graph *g,
-                       const struct way *way, uint32_t n, uint32_t hits) {
+                       const struct ledger_way *way, uint32_t n, uint32_t hits) {
     char id[256], in[16], out[16];
     for (uint32_t i = 0; i < n; i++)
         printf("  via %-*s  %5.1f %% of these walks; could have passed on %s to ego, %s back\n",
@@ -171,7 +114,7 @@ static void print_ways(const struct ledger_file *f, const struct ledger_graph *g
 }
 
 static json_t *json_ways(const struct ledger_file *f, const struct ledger_graph *g,
-                         const struct way *way, uint32_t n) {
+                         const struct ledger_way *way, uint32_t n) {
     json_t *all = json_array();
     for (uint32_t i = 0; i < n; i++) {
         json_t *o = json_object();
@@ -186,11 +129,9 @@ static json_t *json_ways(const struct ledger_file *f, const struct ledger_graph 
 
 static void tell_why(struct ledger_file *f, struct ledger_graph *g, uint32_t ego, uint32_t target,
                      const struct rep_walks *w, bool json) {
-    struct way *way = calloc((size_t)g->n + 1, sizeof *way);
-    if (!way)
-        ledger_die(LEDGER_NO_FILE, "%s: out of memory", f->path);
-    uint32_t n = find_ways(g, w, ego, target, way), hits = rep_walks_hits(w, target);
-    struct rep_inout direct = between(g->g, ego, target);
+    struct ledger_way *way = ledger_ways_room(f, g);
+    uint32_t n = ledger_ways(g, w, ego, target, way), hits = rep_walks_hits(w, target);
+    struct rep_inout direct = ledger_between(g->g, ego, target);
     bool forger = rep_graph_excluded(g->g, target);
     double score = (double)hits / LEDGER_WALKS;
     if (json) {

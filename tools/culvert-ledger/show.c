@@ -45,6 +45,13 @@ static const struct {
      "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", true},
 };
 
+int64_t ledger_figure(struct ledger_file *f, const char *name) {
+    size_t i = 0;
+    while (strcmp(figures[i].name, name) != 0)
+        i++;
+    return ledger_number(f, figures[i].sql);
+}
+
 void ledger_stats(struct ledger_file *f, const struct ledger_request *q) {
     bool json = q->json;
     char hex[2 * CV_KEY + 1], size[16];

@@ -26,6 +26,8 @@ struct ledger_request {
 void ledger_history(struct ledger_file *f, const struct ledger_request *q);
 /* show.c */
 void ledger_stats(struct ledger_file *f, const struct ledger_request *q);
+/* One of the numbers of stats, which there must be, by its name there. */
+int64_t ledger_figure(struct ledger_file *f, const char *name);
 void ledger_show(struct ledger_file *f, const struct ledger_request *q);
 void ledger_chain(struct ledger_file *f, const struct ledger_request *q);
 void ledger_block(struct ledger_file *f, const struct ledger_request *q);

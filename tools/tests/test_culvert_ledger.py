@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import queue
 import random
 import shutil
 import signal
@@ -320,21 +321,29 @@ def check_html(db, folder):
     page = open(path, encoding='utf-8').read()
     expect(run('--db', db, 'html')[1] == page, 'html: the same on standard output')
     data = page_data(page)
-    relays = {r['id']: r for r in data['relays']}
-    peers = value(db, 'peers')
-    expect(data['count'] == len(relays) == 4 and data['pairs'] == 12, f'html: {data["count"]}')
+    relays = {r['id']: r for r in data['listed']}
+    peers, stats = value(db, 'peers'), value(db, 'stats')
+    expect(len(relays) == 4, f'html: {relays}')
+    for name in ('relays', 'half_blocks', 'rows', 'octets', 'forks'):
+        expect(data[name] == stats[name], f'html: {name} as in stats')
+    ego = data['listed'][data['ego']]['id']
     for p in peers:
         r = relays[p['id']]
         expect((r['score'], r['given'], r['taken']) == (p['score'], p['given'], p['taken']), f'html: {r} {p}')
-        expect(sum(walks for _, walks in r['ways']) == r['hits'] and r['degree'] == 3, f'html: ways of {r}')
-    most = {}
-    for giver, taker, epoch, octets in data['rows']:
-        expect(data['epochs'][0] <= epoch <= data['epochs'][1], 'html: epochs')
-        pair = (data['relays'][giver]['id'], data['relays'][taker]['id'])
-        most[pair] = max(most.get(pair, 0), octets)
+        expect(sum(way[1] for way in r['ways']) == r['hits'], f'html: ways of {r}')
+        why = value(db, 'why', p['id'])
+        ways = [[data['listed'].index(relays[w['via']]), w['walks'], w['in'], w['out']] for w in why['ways']]
+        expect(p['id'] == ego or r['ways'] == ways, f'html: as why has it, {r} {why}')
+        expect((r['hits'], r['gave_ego'], r['took_from_ego']) == (why['hits'], why['gave_ego'], why['took_from_ego']),
+               f'html: as why has it, {r} {why}')
+    expect(data['degrees'] == [0, 0, 4] and len(data['lorenz']) == 4, f'html: {data["degrees"]}, {data["lorenz"]}')
+    sums = {}
+    for giver, taker, epoch, octets in data['carried']:
+        expect(data['epochs'][0] <= epoch <= data['epochs'][1] and octets > 0, 'html: epochs')
+        pair = (data['listed'][giver]['id'], data['listed'][taker]['id'])
+        sums[pair] = sums.get(pair, 0) + octets
     rows = {(r['giver'], r['taker']): r['bytes'] for r in value(db, 'export')['rows']}
-    expect(most == rows, 'html: the last of each pair is its row')
-    expect([r[2] for r in data['rows']] == sorted(r[2] for r in data['rows']), 'html: rows by epoch')
+    expect(sums == rows, 'html: what was carried is in all the row of each pair')
     expect(data['coverage'] == [1] * 8, f'html: everybody is a neighbour, {data["coverage"]}')
 
     odd, path = os.path.join(folder, 'odd-names.db'), os.path.join(folder, 'odd-names.csv')
@@ -342,9 +351,17 @@ def check_html(db, folder):
         f.write('</script><script>alert(1)//,<!--,5\n<!--,c,7\nc,d,8\n')
     value(odd, 'import', '--csv', path)
     data = page_data(run('--db', odd, 'html', '--ego', 'd')[1])
-    expect(data['relays'][data['ego']]['id'] == 'd', 'html --ego')
-    expect({r['id'] for r in data['relays']} == {'</script><script>alert(1)//', '<!--', 'c', 'd'}, 'html: names')
+    expect(data['listed'][data['ego']]['id'] == 'd', 'html --ego')
+    expect({r['id'] for r in data['listed']} == {'</script><script>alert(1)//', '<!--', 'c', 'd'}, 'html: names')
     expect(data['coverage'] == [.5, 10 / 12] + [1] * 6, f'html: a chain of four, {data["coverage"]}')
+
+    none, path = os.path.join(folder, 'none.db'), os.path.join(folder, 'none.csv')
+    open(path, 'w').close()
+    value(none, 'import', '--csv', path)
+    data = page_data(run('--db', none, 'html')[1])
+    expect((data['ego'], data['listed'], data['carried'], data['degrees']) == (-1, [], [], []), f'html: empty {data}')
+    expect(run('--db', none, 'html', '--ego', 'abcd') ==
+           (6, '', f'culvert-ledger: abcd: no such relay in {none}\n'), 'html --ego of nobody')
 
 
 # ---- import and export ----
@@ -671,29 +688,113 @@ def check_ndjson_lines(db, folder):
                              '(--db)\n'), f'{status} {err}')
 
 
+class Watch:
+    """A `watch` that runs, and what it reads of the file."""
+
+    def __init__(self, db):
+        self.process = subprocess.Popen([TOOL, '--db', db, '--json', 'watch'], stdout=subprocess.PIPE, text=True)
+        self.lines = queue.Queue()
+        self.reader = threading.Thread(target=lambda: [*map(self.lines.put, self.process.stdout)])
+        self.reader.start()
+
+    def about(self, name, field):
+        with open(f'/proc/{self.process.pid}/{name}', encoding='utf-8') as f:
+            return int(next(line for line in f if line.startswith(field)).split()[1])
+
+    def read(self):
+        return self.about('io', 'rchar:')
+
+    def looks(self, n):
+        """Waits until it looked n times more: it goes to sleep after each."""
+        before, limit = self.about('status', 'voluntary_ctxt_switches:'), time.monotonic() + 120
+        while self.about('status', 'voluntary_ctxt_switches:') < before + n and time.monotonic() < limit:
+            time.sleep(.05)
+
+    def told(self, seconds=120):
+        """The hash of the next half-block that it tells, or None."""
+        try:
+            return bytes.fromhex(json.loads(self.lines.get(timeout=seconds))['hash'])
+        except queue.Empty:
+            return None
+
+    def end(self):
+        """How much it told that nobody asked for."""
+        self.process.terminate()
+        self.process.wait()
+        self.reader.join()
+        return self.lines.qsize()
+
+
 def check_watch(folder):
-    """A half-block that is added while it looks is told, and no other."""
-    a, b = Relay(5), Relay(6)
-    one = a.record(b, 1, bytes(32), 4096, 0)
-    two = a.record(b, 2, digest(one), 8192, 0, epoch=101)
-    db = os.path.join(folder, 'watched.db')
-    value(db, 'import', '--ndjson', ndjson(folder, 'w.ndjson', {'record': one.hex()}))
-    p = subprocess.Popen([TOOL, '--db', db, '--json', 'watch', '--seconds', '600'], stdout=subprocess.PIPE,
-                         text=True)
-    line = []
-    reader = threading.Thread(target=lambda: line.append(p.stdout.readline()))
-    reader.start()
-    seq, last = 2, two
-    while reader.is_alive() and seq < 500:  # it may not have looked for the first time yet
-        run('--db', db, 'import', '--ndjson', ndjson(folder, 'w.ndjson', {'record': last.hex()}))
-        seq += 1
-        last = a.record(b, seq, digest(last), 8192, 0, epoch=101)
-        reader.join(1)
-    p.terminate()
-    p.wait()
-    reader.join()
-    told = json.loads(line[0])
-    expect(told['owner'] == a.key.hex() and told['seq'] >= 2, f'watch: {told}')
+    """What is added while it looks is told, and nothing else; what it costs follows from that."""
+    a, b, c = Relay(5), Relay(6), Relay(7)
+    db, other = os.path.join(folder, 'watched.db'), os.path.join(folder, 'other.db')
+    chain, answers = [a.record(b, 1, bytes(32), 4096, 0)], []
+    for seq in range(2, 3000):
+        chain.append(a.record(b, seq, digest(chain[-1]), 4096 * seq, 0, epoch=100 + seq // 30))
+    for seq in range(1, 100):
+        answers.append(b.record(a, seq, digest(answers[-1]) if answers else bytes(32), 0, 4096 * seq,
+                                epoch=100 + seq // 30, answer=(seq, digest(chain[seq - 1]))))
+
+    def add(path, *records):
+        value(path, 'import', '--ndjson', ndjson(folder, 'w.ndjson', *({'record': r.hex()} for r in records)))
+
+    add(db, *chain[:2000], *answers)
+    w, at = Watch(db), 2000
+    while at < 2120:  # it may not have looked for the first time yet
+        add(db, chain[at])
+        at += 1
+        got = w.told(1)
+        if got:
+            break
+    while got and got != digest(chain[at - 1]):
+        got = w.told()
+    expect(got is not None, 'watch: a new half-block')
+    w.looks(2)
+    before = w.read()
+    w.looks(2)
+    expect(w.read() == before, 'watch: nothing changed, nothing is read')
+
+    def tells(record, what, put=lambda record: add(db, record)):
+        """It tells this half-block next, for a small part of what the file has."""
+        before = w.read()
+        put(record)
+        expect(w.told() == digest(record), f'watch: {what}')
+        expect(4 * (w.read() - before) < os.path.getsize(db), f'watch: {what}: {w.read() - before} octets read')
+
+    tells(chain[at], 'one more')
+    # A proof is no half-block, and the chain goes on behind it.
+    two = [c.record(b, 9, bytes([1] * 32), n, 0).hex() for n in (5, 6)]
+    value(db, 'import', '--ndjson', ndjson(folder, 'w.ndjson', {'fork': two}))
+    tells(chain[at + 1], 'behind a fork')
+    # What is pruned is not told again, and hides nothing new.
+    got = value(db, 'prune', '--before', str(value(db, 'stats')['last_epoch']))
+    expect(got['removed'] > 50, f'watch: {got}')
+    tells(chain[at + 2], 'behind what was pruned')
+    # Another file in its place: what it has more is told.
+    first = c.record(b, 1, bytes(32), 0, 4096)
+    add(other, *chain[:at + 4], *answers, first)
+    os.replace(other, db)
+    expect({w.told(), w.told()} == {digest(chain[at + 3]), digest(first)}, 'watch: another file')
+    # What a node that runs has committed stands beside the file.
+    keeps = sqlite3.connect(db)
+    keeps.execute('PRAGMA journal_mode=WAL')
+
+    def put(record):
+        _, kind, _, seq, peer, _, peer_hash, prev, given, taken, epoch, _ = struct.unpack('<BB32sQ32sQ32s32sQQIH',
+                                                                                        record[:168])
+        keeps.execute('INSERT INTO block VALUES((SELECT id FROM peer WHERE pk = ?), ?, 1, ?, 0, (SELECT id FROM '
+                      'peer WHERE pk = ?), 0, ?, ?, ?, ?, ?, ?, ?)',
+                      (a.key, seq, kind, peer, peer_hash, prev, digest(record), given, taken, epoch, record[168:]))
+        keeps.commit()
+
+    for i in range(4, 6):
+        size = os.path.getsize(db)
+        tells(chain[at + i], 'beside the file', put)
+        expect(os.path.getsize(db) == size and os.path.getsize(db + '-wal') > 0, 'watch: it is beside the file')
+    keeps.close()
+    w.looks(2)
+    expect(w.end() == 0, 'watch: nothing twice')
     status, out, err = run('--db', db, 'watch', '--seconds', '1')
     expect((status, out, err) == (0, '', ''), 'watch: nothing new, nothing told')
 

@@ -209,6 +209,37 @@ Test(io_folder, what_cannot_be_shared) {
     }
 }
 
+/* However somebody names the folder, paths in messages have one slash between two names. */
+Test(io_folder, slashes_at_the_end_of_its_name_are_not_told) {
+    static const struct {
+        const char *name, *inside, *itself;
+    } rows[] = {{"/", "/x", "/"},
+                {"///", "/x", "/"},
+                {"films", "films/x", "films"},
+                {"films/", "films/x", "films"},
+                {"/a/films//", "/a/films/x", "/a/films"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct made m;
+        struct io_why why = {""};
+        struct io_folder_view *v = NULL;
+        char path[400], want[900];
+        make(&m);
+        for (unsigned link = 0; link < 2; link++) {
+            snprintf(path, sizeof path, "%s/x", m.folder);
+            if (link)
+                cr_assert_eq(symlink("good", path), 0);
+            cr_expect_eq(io_folder_look(open(m.folder, O_RDONLY | O_DIRECTORY), rows[i].name, CHUNK,
+                                        &v, &why),
+                         CV_ERR_MALFORMED);
+            snprintf(want, sizeof want, "%s: %s", link ? rows[i].inside : rows[i].itself,
+                     link ? "is a link; a shared folder holds files and folders only"
+                          : "holds no file; there is nothing to share");
+            cr_expect_str_eq(why.text, want);
+        }
+        unmake(&m);
+    }
+}
+
 /* Whatever changes in it is noticed: before it is opened, and while it is read. */
 Test(io_folder, changes_are_noticed) {
     for (int change = 0; change < 7; change++) {

@@ -312,6 +312,67 @@ Test(ppsp_want, no_request_overtakes_a_cancel) {
     rig_free(r);
 }
 
+/* Chunks lo..hi of which some are asked of the peer, by their parity. */
+static uint64_t asked_of(const struct ppsp_channel *c, uint64_t lo, uint64_t hi, unsigned parity) {
+    uint64_t n = 0;
+    for (uint64_t i = lo + (lo % 2 != parity); i <= hi; i += 2)
+        n += ppsp_flight_has(&c->asked, i);
+    return n;
+}
+
+/* More CANCELs than there is room for wait for an endpoint that takes nothing: each chunk that
+ * was given up is cancelled, and none that is still asked for. What stood between two of them and
+ * had to be given up with them is free to be asked for again. */
+Test(ppsp_want, no_cancel_is_lost_where_many_wait) {
+    enum { ASKED = 600 };
+    struct rig *r = rig_new(1, 4000 * 1024, 1024, CV_SHA256);
+    r->config.length = 4000 * 1024;
+    r->config.fetch_all = false;
+    rig_add(r, false);
+    struct raw *w = raw_new(r, 0);
+    static_assert(ASKED / 2 > 2 * PPSP_CANCELS, "they would have room");
+    cr_assert(raw_be_called(w));
+    cr_assert_eq(raw_send_hex(w, "03 00000000 00000f9f"), CV_ERR_OK);
+    struct ppsp_swarm *s = ppsp_swarm_find(r->engine[0], r->swarm[0]);
+    struct ppsp_channel *c = TAILQ_FIRST(&s->channels);
+    for (uint64_t at = 0; at < ASKED; at += 50) {
+        cr_assert_eq(ppsp_swarm_mark(s, r->now, &s->taken, at, at + 49), CV_ERR_OK);
+        cr_assert_eq(ppsp_flight_push(&c->asked, at, ppsp_run_mask(50), r->now, true), CV_ERR_OK);
+    }
+    ppsp_fetch_cancel(c, 3000, 3000);
+    /* From the middle of what is asked, up and down; and far away, where nothing is. */
+    for (unsigned k = 0; k < ASKED / 2; k++) {
+        uint64_t chunk = k % 2 ? ASKED / 2 + k - 1 : ASKED / 2 - k - 2;
+        for (uint64_t i = c->asked.head; i < c->asked.tail; i++)
+            ppsp_fetch_give_up(c, i, ppsp_run_part(ppsp_flight_at(&c->asked, i), chunk, chunk));
+        ppsp_fetch_cancel(c, chunk, chunk);
+        cr_assert_leq(c->cancel_count, PPSP_CANCELS);
+    }
+    uint64_t left = asked_of(c, 0, ASKED - 1, 1);
+    cr_expect_eq(asked_of(c, 0, ASKED - 1, 0), 0);
+    cr_expect_geq(left, PPSP_CANCELS - 3, "%lu", (unsigned long)left);
+    for (uint64_t far = 3000; far >= 1000; far -= 10)
+        ppsp_fetch_cancel(c, far, far);
+    cr_expect_eq(asked_of(c, 0, ASKED - 1, 1), left, "it costs nothing to join the one above");
+    cr_expect_eq(c->cancel_count, PPSP_CANCELS);
+    bool cancelled[4000] = {false};
+    for (uint32_t i = 0; i < c->cancel_count; i++)
+        for (uint64_t at = c->cancels[i].first; at <= c->cancels[i].last; at++)
+            cancelled[at] = true;
+    for (uint64_t i = 0; i < ASKED; i++) {
+        cr_expect(i % 2 || cancelled[i], "%lu is given up", (unsigned long)i);
+        cr_expect_neq(cancelled[i], ppsp_flight_has(&c->asked, i), "%lu", (unsigned long)i);
+        cr_expect_neq(cancelled[i], ppsp_chunkset_has(&s->taken, i), "%lu", (unsigned long)i);
+    }
+    for (uint64_t far = 1000; far <= 3000; far += 10)
+        cr_expect(cancelled[far], "%lu", (unsigned long)far);
+    raw_clear(w);
+    raw_listen(w);
+    cr_expect_eq(raw_count(w, PPSP_MSG_CANCEL), PPSP_CANCELS);
+    free(w);
+    rig_free(r);
+}
+
 /* What is fetched anyway is not asked for twice because its reader has gone. */
 Test(ppsp_want, the_only_reader_leaves_and_everything_goes_on) {
     struct rig *r = pair(1000, 400 * 1024);
