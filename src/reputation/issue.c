@@ -43,11 +43,12 @@ void rep_token_expire(struct rep_ledger *l, struct cv_now now) {
 
 /* ---- issuing ---- */
 
-/* Does the score earn a batch? Not how large it is: that would show in no token. */
-static bool has_score(const struct rep_ledger *l, const uint8_t identity[CV_KEY]) {
+bool rep_token_earned(const struct rep_ledger *l, const uint8_t identity[CV_KEY]) {
     uint32_t node = rep_graph_find(l->graph, identity);
     uint64_t hits = node == REP_NO_NODE ? 0 : rep_walks_hits(l->walks, node);
-    return hits >= REP_TOKEN_HITS && hits >= l->hits_mean / REP_TOKEN_HITS_PART;
+    uint64_t least = l->hits_mean / REP_TOKEN_HITS_PART;
+    least = least > REP_TOKEN_HITS ? least : REP_TOKEN_HITS;
+    return hits >= least && rep_walks_apart(l->walks, node) >= least;
 }
 
 /* Did a key whose place this one took get this week's? */
@@ -110,7 +111,7 @@ enum cv_err rep_ledger_issue(struct rep_ledger *l, struct cv_now now, const uint
         return err;
     if (!rep_token_week(now, &week) || m.week != week)
         return CV_ERR_STALE;
-    if (!has_score(l, m.identity))
+    if (!rep_token_earned(l, m.identity))
         return CV_ERR_DENIED;
     /* First: who only claims a name must not use up the turns of those who have one. */
     if (!rep_token_request_verify(body, l->identity_secret.public_key, l->cfg.network_id))

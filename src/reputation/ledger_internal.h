@@ -395,6 +395,9 @@ void rep_account_forget(struct rep_ledger *l, struct rep_client *c);
 
 /* The week that runs, by the descriptor in use; false while the clock is unknown. */
 bool rep_token_week(struct cv_now now, uint32_t *ret);
+/* Does its score earn that relay a batch here? Not how large it is: that would show in no token.
+ * It must without any single other relay's word: with one, it would earn for its fakes. */
+bool rep_token_earned(const struct rep_ledger *l, const uint8_t identity[CV_KEY]);
 /* Forgets what belongs to weeks that are over. Once a day, while the calendar holds. */
 void rep_token_expire(struct rep_ledger *l, struct cv_now now);
 

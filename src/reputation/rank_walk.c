@@ -83,6 +83,23 @@ void rep_walks_via(const struct rep_walks *w, uint32_t target, uint32_t *via) {
     }
 }
 
+uint32_t rep_walks_apart(const struct rep_walks *w, uint32_t target) {
+    uint32_t *before = calloc((size_t)w->count + 1, sizeof *before), most = 0;
+    if (!before)
+        return 0;
+    for (uint32_t number = 0; number < w->cfg.walks; number++) {
+        const uint32_t *list = &w->nodes[(size_t)number * REP_WALK_STEPS];
+        unsigned at = 0;
+        while (at < w->len[number] && list[at] != target)
+            at++;
+        for (unsigned i = 0; at < w->len[number] && i < at; i++)
+            if (++before[list[i]] > most)
+                most = before[list[i]];
+    }
+    free(before);
+    return rep_walks_hits(w, target) - most;
+}
+
 uint32_t rep_walks_repaired(const struct rep_walks *w) {
     return w->repaired;
 }

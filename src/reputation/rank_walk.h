@@ -55,6 +55,10 @@ uint32_t rep_walks_hits(const struct rep_walks *w, uint32_t i);
  * to via[i], i < the count of the last update. That node is a neighbour of ego. */
 void rep_walks_via(const struct rep_walks *w, uint32_t target, uint32_t *via);
 
+/* Of the walks that came by `target`, those that had not come by that one other relay before by
+ * which most of them had: what would be left if it said nothing. 0 when out of memory. */
+uint32_t rep_walks_apart(const struct rep_walks *w, uint32_t target);
+
 /* How many walks the last update walked again. */
 uint32_t rep_walks_repaired(const struct rep_walks *w);
 

@@ -89,13 +89,14 @@ enum tun_link_state {
     TUN_STATE_OPEN,
 };
 
-/* Clients of one /24 or /56 in one class count as one; so do relays without standing of
- * one /16 or /32. */
+/* Links that count as one: of clients of one /24 or /56 in one class, of relays without
+ * standing of one /16 or /32, of one relay with standing. */
 struct tun_netgroup {
     struct tun_sched_group group;
     struct {
-        struct cv_addr network;
+        struct cv_addr network; /* family 0: not by network */
         uint32_t class;
+        uint8_t identity[CV_KEY];
     } key;
     uint32_t refs;
 };
@@ -122,10 +123,10 @@ struct tun_link {
     struct tun_linkhs_peer *peer; /* ours only */
     cv_usec rekey_at, give_up_at;
 
-    struct tun_idtable circuits; /* id -> struct tun_leg */
-    struct tun_sched_group relay_group;
+    struct tun_idtable circuits;  /* id -> struct tun_leg */
+    struct tun_sched_group alone; /* when there was no memory for a group */
     struct tun_netgroup *netgroup;
-    struct tun_sched_group *group; /* one of the two above */
+    struct tun_sched_group *group; /* one of the two above, or that of all our own */
 
     uint32_t spare_local[TUN_SPARES], spare_remote[TUN_SPARES];
     uint8_t spares_local, spares_remote;

@@ -57,27 +57,48 @@ static void netgroup_release(struct tunnel *t, struct tun_netgroup *g) {
     free(g);
 }
 
-/* Clients of a household or two count as one. Of relays those that never follow each other in
- * a path (tun_relay_conflict): who hosts at one place has hundreds of /24s and /56s. */
-static struct tun_netgroup *netgroup_hold(struct tunnel *t, const struct cv_addr *addr,
-                                          unsigned class) {
-    bool relays = class == TUN_SCHED_RELAYS;
-    struct cv_addr network = cv_addr_network(addr, relays ? 16 : 24, relays ? 32 : 56);
-    struct tun_netgroup key = {.key = {.network = network, .class = class}};
-    struct tun_netgroup *g = cv_map_get(t->netgroups, &key.key);
+static struct tun_netgroup *netgroup_hold(struct tunnel *t, const struct tun_netgroup *key,
+                                          unsigned weight) {
+    struct tun_netgroup *g = cv_map_get(t->netgroups, &key->key);
     if (!g) {
         g = calloc(1, sizeof *g);
         if (!g)
             return NULL;
-        g->key = key.key;
-        tun_sched_group_init(&g->group, class, relays ? TUN_WEIGHT_UNKNOWN : TUN_NETWORK_WEIGHT);
+        g->key = key->key;
+        tun_sched_group_init(&g->group, key->key.class, weight);
         if (cv_map_put(t->netgroups, &g->key, g)) {
             free(g);
             return NULL;
         }
     }
+    if (g->group.weight != weight)
+        tun_sched_group_set(&t->sched, &g->group, key->key.class, weight);
     g->refs++;
     return g;
+}
+
+/* Clients of a household or two count as one. */
+static struct tun_netgroup *hold_clients(struct tunnel *t, const struct tun_link *l) {
+    struct tun_netgroup key = {.key = {.network = cv_addr_network(&l->addr, 24, 56),
+                                       .class = t->cfg.gate ? l->class : TUN_CLASS_NEW}};
+    return netgroup_hold(t, &key, TUN_NETWORK_WEIGHT);
+}
+
+/*
+ * Anybody can say that it is a relay, under any number of names, and have us call them all by
+ * circuits that lead there. Until the ledger knows something of one, it has what its network
+ * has: of relays those that never follow each other in a path (tun_relay_conflict), as who
+ * hosts at one place has hundreds of /24s and /56s. One with standing has that once, by
+ * however many links it comes.
+ */
+static struct tun_netgroup *hold_relay(struct tunnel *t, const struct tun_link *l) {
+    struct tun_netgroup key = {.key = {.class = TUN_SCHED_RELAYS}};
+    bool stands = l->weight > TUN_WEIGHT_UNKNOWN;
+    if (stands)
+        memcpy(key.key.identity, l->identity, CV_KEY);
+    else
+        key.key.network = cv_addr_network(&l->addr, 16, 32);
+    return netgroup_hold(t, &key, stands ? l->weight : (unsigned)TUN_WEIGHT_UNKNOWN);
 }
 
 /* Moves what the hops of this link have waiting into its group. */
@@ -92,27 +113,14 @@ static void regroup_legs(struct tunnel *t, struct tun_link *l) {
     }
 }
 
-/* Anybody can say that it is a relay, under any number of names. Until the ledger knows
- * something of it, it has what its network has, as a newcomer among relays. */
-static bool has_standing(const struct tun_link *l) {
-    return l->ours || l->weight > TUN_WEIGHT_UNKNOWN;
-}
-
 void tun_link_regroup(struct tunnel *t, struct tun_link *l) {
     struct tun_netgroup *before = l->netgroup;
-    bool relay = l->ours || l->role == TUN_ROLE_RELAY;
     l->netgroup = NULL;
     if (!t->cfg.relay) {
         l->group = &t->own_group;
-    } else if (relay && has_standing(l)) {
-        tun_sched_group_set(&t->sched, &l->relay_group, TUN_SCHED_RELAYS, l->weight);
-        l->group = &l->relay_group;
     } else {
-        l->netgroup = netgroup_hold(t, &l->addr,
-                                    relay         ? TUN_SCHED_RELAYS
-                                    : t->cfg.gate ? l->class
-                                                  : (unsigned)TUN_CLASS_NEW);
-        l->group = l->netgroup ? &l->netgroup->group : &l->relay_group;
+        l->netgroup = l->ours || l->role == TUN_ROLE_RELAY ? hold_relay(t, l) : hold_clients(t, l);
+        l->group = l->netgroup ? &l->netgroup->group : &l->alone;
     }
     regroup_legs(t, l);
     netgroup_release(t, before);
@@ -131,10 +139,10 @@ struct tun_link *tun_link_alloc(struct tunnel *t, const struct cv_now *now,
     l->addr = *addr;
     l->ours = ours;
     l->class = TUN_CLASS_NEW;
-    l->weight = ours ? TUN_WEIGHT_NEW : TUN_WEIGHT_UNKNOWN;
+    l->weight = TUN_WEIGHT_UNKNOWN;
     l->heard_at = l->sent_at = now->mono;
     l->rekey_at = l->give_up_at = l->auth_at = CV_USEC_NEVER;
-    tun_sched_group_init(&l->relay_group, TUN_SCHED_RELAYS, l->weight);
+    tun_sched_group_init(&l->alone, TUN_SCHED_RELAYS, l->weight);
     tun_idtable_init(&l->circuits, TUN_LINK_CIRCUITS_MAX, cv_rng_u64(&t->fast));
     cv_tokenbucket_init(&l->creates, TUN_CREATES_S, TUN_CREATES_BURST, now->mono);
     cv_tokenbucket_init(&l->destroys, TUN_DESTROYS_S, TUN_DESTROYS_BURST, now->mono);

@@ -16,6 +16,34 @@
  * hang behind themselves (star, cycle, clique) and numbers of fakes.
  */
 enum { ECONOMY_SIZES = 4 }; /* 1, 10, 100, 1000 fakes */
+extern const unsigned economy_sizes[ECONOMY_SIZES];
+
+enum economy_shape { ECONOMY_STAR, ECONOMY_CYCLE, ECONOMY_CLIQUE, ECONOMY_SHAPES };
+extern const char *const economy_shapes[ECONOMY_SHAPES];
+
+/* Relays by number; fakes come behind the honest ones. EGO is the relay that ranks and serves, HUB
+ * the one with the most neighbours. */
+enum { ECONOMY_RELAYS = 120, ECONOMY_FAKES_MAX = 1000, ECONOMY_EGO = 0, ECONOMY_HUB = 1 };
+
+struct economy_row {
+    unsigned a, b;   /* not the same */
+    uint64_t octets; /* each way */
+};
+
+struct economy_network {
+    struct economy_row rows[ECONOMY_RELAYS * 5]; /* of two for one pair the last one stands */
+    unsigned n;
+};
+
+/* Few relays carry much, and have many neighbours. */
+void economy_honest(uint64_t seed, struct economy_network *ret);
+
+/* What `n` fakes behind an attacker say of each other, row by row. */
+typedef void economy_put(void *ctx, unsigned a, unsigned b, uint64_t octets);
+void economy_fakes(unsigned attacker, enum economy_shape shape, unsigned n, economy_put *put,
+                   void *ctx);
+
+enum { ECONOMY_PROOF_S = 60 }; /* a forgery is proven within so long */
 
 struct economy_standing {
     double own;                /* the attacker's score, of what it is without fakes */
@@ -34,7 +62,10 @@ struct economy_standing {
     double junk_own;      /* what pushing junk through honest relays to a sink of one's own adds
                              to one's score, of what carrying as much for others would, */
     double junk;          /* and what it adds to that and the sink's together */
-    uint32_t forger;      /* score of a proven forger */
+    /* The hub shows two half-blocks with one number to two that have no link with each other. */
+    uint32_t forger_before;
+    uint32_t forger; /* its score once ego has the proof */
+    double proof_s;  /* until then */
 };
 
 /* Writes rows to csv when it is not NULL. */
@@ -63,5 +94,21 @@ struct economy_service {
 };
 
 void economy_service(uint64_t seed, FILE *csv, struct economy_service *ret);
+
+/*
+ * What one relay carries in an epoch for an attacker and its fakes, who have addresses in two
+ * providers' networks and want more than there is, as do all others: relays that compete here,
+ * their owners with their tokens, clients of all classes. Of what it carries for the attacker
+ * without fakes, from the same addresses; the worst of all attackers, shapes, and of who of them
+ * has links as a relay.
+ */
+struct economy_epoch {
+    double served[ECONOMY_SIZES];
+    double links;     /* the same without fakes, for many links under one name */
+    unsigned batches; /* of priority tokens, for an attacker and its fakes */
+    unsigned honest_batches;
+};
+
+void economy_epoch(uint64_t seed, FILE *csv, struct economy_epoch *ret);
 
 #endif

@@ -7,26 +7,22 @@
 #include <string.h>
 
 #include "crypto/rng_seeded.h"
-#include "reputation/rank_walk.h"
+#include "reputation/ledger_internal.h"
 #include "scenarios/economy.h"
+#include "scenarios/ledgers.h"
 
-enum { RELAYS = 120, FAKES_MAX = 1000, EGO = 0, HUB = 1, WALKS = 40000 };
+enum {
+    RELAYS = ECONOMY_RELAYS,
+    FAKES_MAX = ECONOMY_FAKES_MAX,
+    EGO = ECONOMY_EGO,
+    HUB = ECONOMY_HUB,
+    WALKS = 40000
+};
 
 #define FAKE_OCTETS (UINT64_C(10) << 40)
 
-enum shape { STAR, CYCLE, CLIQUE, SHAPES };
-static const char *const shapes[SHAPES] = {"star", "cycle", "clique"};
-static const unsigned sizes[ECONOMY_SIZES] = {1, 10, 100, 1000};
-
-struct row {
-    unsigned a, b;
-    uint64_t octets;
-};
-
-struct honest {
-    struct row rows[RELAYS * 8];
-    unsigned n;
-};
+const char *const economy_shapes[ECONOMY_SHAPES] = {"star", "cycle", "clique"};
+const unsigned economy_sizes[ECONOMY_SIZES] = {1, 10, 100, 1000};
 
 struct standing {
     uint32_t hits[RELAYS + FAKES_MAX];
@@ -34,7 +30,7 @@ struct standing {
 };
 
 struct market {
-    struct honest honest;
+    struct economy_network honest;
     bool rival[RELAYS];            /* has a link with ego, and competes for what ego carries */
     double weight[RELAYS][RELAYS]; /* of rows, both ways */
     double word[RELAYS]; /* of attackers: how the order changes when what it says of others is not
@@ -49,20 +45,39 @@ static void name(unsigned who, uint8_t ret[CV_KEY]) {
     ret[31] = 1;
 }
 
-/* Few relays carry much, and have many neighbours. */
-static void make_honest(struct honest *h, const struct cv_rng *rng) {
-    h->n = 0;
+void economy_honest(uint64_t seed, struct economy_network *ret) {
+    struct cv_rng_seeded dice;
+    cv_rng_seeded_init(&dice, seed);
+    struct cv_rng rng = cv_rng_seeded(&dice);
+    ret->n = 0;
     for (unsigned i = 1; i < RELAYS; i++)
         for (unsigned k = 0; k < 5; k++) {
-            unsigned b = (unsigned)cv_rng_below(rng, 1 + cv_rng_below(rng, i));
-            uint64_t octets = UINT64_C(1) << cv_rng_between(rng, 28, 36);
-            h->rows[h->n++] = (struct row){i, b, octets};
+            unsigned b = (unsigned)cv_rng_below(&rng, 1 + cv_rng_below(&rng, i));
+            uint64_t octets = UINT64_C(1) << cv_rng_between(&rng, 28, 36);
+            if (b != i)
+                ret->rows[ret->n++] = (struct economy_row){i, b, octets};
         }
 }
 
-static void put(struct rep_graph *g, unsigned a, unsigned b, uint64_t octets) {
+void economy_fakes(unsigned attacker, enum economy_shape shape, unsigned n, economy_put *put,
+                   void *ctx) {
+    for (unsigned i = 0; i < n; i++) {
+        unsigned fake = RELAYS + i, next = RELAYS + (i + 1) % n;
+        if (shape == ECONOMY_STAR || i == 0)
+            put(ctx, attacker, fake, FAKE_OCTETS);
+        if (shape == ECONOMY_CYCLE && i + 1 == n)
+            put(ctx, fake, attacker, FAKE_OCTETS);
+        else if (shape != ECONOMY_STAR && fake != next)
+            put(ctx, fake, next, FAKE_OCTETS);
+        for (unsigned k = 2; shape == ECONOMY_CLIQUE && k <= 16 && k < n; k++) /* enough of one */
+            put(ctx, fake, RELAYS + (i + k) % n, FAKE_OCTETS);
+    }
+}
+
+static void put(void *ctx, unsigned a, unsigned b, uint64_t octets) {
     struct rep_edge e = {.octets = octets, .recent = octets};
-    for (unsigned way = 0; way < 2 && a != b; way++) {
+    struct rep_graph *g = ctx;
+    for (unsigned way = 0; way < 2; way++) {
         name(way ? b : a, e.giver);
         name(way ? a : b, e.taker);
         enum cv_err err = rep_graph_set(g, &e);
@@ -71,21 +86,7 @@ static void put(struct rep_graph *g, unsigned a, unsigned b, uint64_t octets) {
     }
 }
 
-static void put_fakes(struct rep_graph *g, unsigned attacker, enum shape shape, unsigned n) {
-    for (unsigned i = 0; i < n; i++) {
-        unsigned fake = RELAYS + i, next = RELAYS + (i + 1) % n;
-        if (shape == STAR || i == 0)
-            put(g, attacker, fake, FAKE_OCTETS);
-        if (shape == CYCLE && i + 1 == n)
-            put(g, fake, attacker, FAKE_OCTETS);
-        else if (shape != STAR)
-            put(g, fake, next, FAKE_OCTETS);
-        for (unsigned k = 2; shape == CLIQUE && k <= 16 && k < n; k++) /* enough of a clique */
-            put(g, fake, RELAYS + (i + k) % n, FAKE_OCTETS);
-    }
-}
-
-static struct rep_graph *make_graph(const struct honest *h) {
+static struct rep_graph *make_graph(const struct economy_network *h) {
     static const uint8_t hash_key[16] = {3};
     struct rep_graph *g = rep_graph_new(RELAYS + FAKES_MAX, hash_key);
     uint8_t key[CV_KEY];
@@ -102,20 +103,26 @@ static struct rep_graph *make_graph(const struct honest *h) {
     return g;
 }
 
-/* As the ledger does (standing.c): competitors' rows with each other do not count. */
-static void rank(const struct market *m, struct rep_graph *g, struct standing *ret) {
+/* As the ledger does (standing.c): competitors' rows with each other do not count. Relay i is
+ * node[i] of the graph; NULL: i. */
+static void walk(const struct market *m, struct rep_graph *g, const uint32_t *node,
+                 struct standing *ret) {
     struct rep_walk_config cfg = {.walks = WALKS, .alpha_permille = REP_ALPHA_PERMILLE, .seed = 1};
     struct rep_walks *w = rep_walks_new(&cfg);
     uint32_t rivals[RELAYS], n = 0;
     for (unsigned i = 0; i < RELAYS; i++)
         if (m->rival[i])
-            rivals[n++] = i;
-    if (!w || rep_walks_rivals(w, rivals, n) || rep_walks_update(w, g, EGO))
+            rivals[n++] = node ? node[i] : i;
+    if (!w || rep_walks_rivals(w, rivals, n) || rep_walks_update(w, g, node ? node[EGO] : EGO))
         abort();
-    ret->count = rep_graph_count(g);
+    ret->count = node ? RELAYS : rep_graph_count(g);
     for (uint32_t i = 0; i < ret->count; i++)
-        ret->hits[i] = rep_walks_hits(w, i);
+        ret->hits[i] = rep_walks_hits(w, node ? node[i] : i);
     rep_walks_free(w);
+}
+
+static void rank(const struct market *m, struct rep_graph *g, struct standing *ret) {
+    walk(m, g, NULL, ret);
     rep_graph_free(g);
 }
 
@@ -164,12 +171,12 @@ static unsigned batches(const struct market *m, const struct standing *after) {
     return n;
 }
 
-static void try_attack(const struct market *m, unsigned attacker, enum shape shape, unsigned size,
-                       FILE *csv, struct economy_standing *worst) {
+static void try_attack(const struct market *m, unsigned attacker, enum economy_shape shape,
+                       unsigned size, FILE *csv, struct economy_standing *worst) {
     static struct standing after;
-    unsigned n = sizes[size];
+    unsigned n = economy_sizes[size];
     struct rep_graph *g = make_graph(&m->honest);
-    put_fakes(g, attacker, shape, n);
+    economy_fakes(attacker, shape, n, put, g);
     rank(m, g, &after);
     uint64_t sum = after.hits[attacker];
     for (unsigned i = RELAYS; i < after.count; i++)
@@ -181,8 +188,8 @@ static void try_attack(const struct market *m, unsigned attacker, enum shape sha
     double far = disorder(m, &after, attacker, true);
     unsigned earned = batches(m, &after);
     if (csv)
-        fprintf(csv, "attack,%s,%u,%u,%u,%.4f,%.4f,%.5f,%.5f,%u\n", shapes[shape], n, attacker,
-                m->before.hits[attacker], own, all, order, far, earned);
+        fprintf(csv, "attack,%s,%u,%u,%u,%.4f,%.4f,%.5f,%.5f,%u\n", economy_shapes[shape], n,
+                attacker, m->before.hits[attacker], own, all, order, far, earned);
     worst->own = larger(worst->own, own);
     worst->all[size] = larger(worst->all[size], all);
     if (attacker == HUB) {
@@ -228,26 +235,87 @@ static void junk(const struct market *m, unsigned a, struct economy_standing *re
     ret->junk = (pushed.hits[a] + (double)pushed.hits[RELAYS] - before) / honest;
 }
 
-/* The hub is gone: the order behind it is not the same without a single fake. */
-static void silence(const struct market *m, struct economy_standing *ret) {
+/* ---- a proven forger ---- */
+
+/* Ego and two more have ledgers, the others only keys; those come last among ledgers. */
+enum { WITNESSES = 2, PROOF_S = 300 };
+
+static unsigned place(unsigned relay) {
+    return (relay + RELAYS - 1) % RELAYS;
+}
+
+/* Signs its first half-block once more, for somebody else. */
+static void show(struct ledgers *w, unsigned forger, unsigned to) {
+    struct rep_record r = {.version = REP_RECORD_VERSION, .type = REP_PROPOSAL, .seq = 1};
+    uint8_t octets[REP_RECORD], body[REP_MESSAGE_MAX];
+    memcpy(r.peer, ledgers_key(w, to), CV_KEY);
+    r.given = r.taken = UINT64_C(1) << 32;
+    r.epoch = (uint32_t)(w->now.wall / REP_EPOCH_SECONDS);
+    rep_record_sign(&r, &w->node[forger].identity, ledgers_network);
+    rep_record_write(&r, octets);
+    struct rep_message m = {.kind = REP_MESSAGE_RECORDS, .count = 1, .records = octets};
+    ssize_t len = rep_message_write(&m, body, sizeof body);
+    ledgers_send(w, forger, to, body, (size_t)len);
+}
+
+static bool proven(const struct ledgers *w, unsigned who) {
+    struct rep_stats st;
+    rep_ledger_stats(w->node[who].ledger, &st);
+    return st.forks > 0;
+}
+
+static struct ledgers *forge(const struct market *m, uint64_t seed) {
+    struct ledgers *w = ledgers_new(RELAYS, RELAYS - 1 - WITNESSES, seed, REP_EPOCH_SECONDS, 1000);
+    unsigned ego = place(EGO), hub = place(HUB), first = place(RELAYS - 2),
+             second = place(RELAYS - 1);
+    for (unsigned k = 0; k < m->honest.n; k++) {
+        const struct economy_row *r = &m->honest.rows[k];
+        ledgers_row(w, place(r->a), place(r->b), r->octets);
+        ledgers_row(w, place(r->b), place(r->a), r->octets);
+    }
+    ledgers_restart(w);
+    ledgers_join(w, ego, hub);
+    ledgers_join(w, ego, first);
+    ledgers_join(w, ego, second);
+    ledgers_join(w, hub, first);
+    ledgers_join(w, hub, second);
+    ledgers_run(w, w->now.mono + CV_SEC(5));
+    show(w, hub, first);
+    show(w, hub, second);
+    return w;
+}
+
+/* The hub signs two half-blocks with one number, and shows one each to two that do not know each
+ * other: as the ledger finds out and takes it for what it is, the order is not the same without
+ * a single fake. */
+static void expose(const struct market *m, uint64_t seed, struct economy_standing *ret) {
     static struct standing after;
-    struct rep_graph *g = make_graph(&m->honest);
-    uint8_t key[CV_KEY];
-    name(HUB, key);
-    if (rep_graph_exclude(g, key))
-        abort();
-    rank(m, g, &after);
+    struct ledgers *w = forge(m, seed);
+    struct rep_graph *g = w->node[place(EGO)].ledger->graph;
+    uint32_t node[RELAYS];
+    cv_usec from = w->now.mono;
+    for (unsigned i = 0; i < RELAYS; i++)
+        node[i] = rep_graph_find(g, ledgers_key(w, place(i)));
+    walk(m, g, node, &after);
+    ret->forger_before = after.hits[HUB];
+    while (!proven(w, place(EGO)) && w->now.mono < from + CV_SEC(PROOF_S))
+        ledgers_run(w, w->now.mono + CV_MSEC(250));
+    ret->proof_s = (double)(w->now.mono - from) / 1e6;
+    ledgers_run(w, w->now.mono + 2 * REP_RERANK_WAIT);
+    walk(m, g, node, &after);
     ret->order_gone = disorder(m, &after, HUB, false);
     ret->order_gone_far = disorder(m, &after, HUB, true);
     ret->forger = after.hits[HUB];
+    ret->forger += rep_walks_hits(w->node[place(EGO)].ledger->walks, node[HUB]);
+    ledgers_free(w);
 }
 
 /* ---- what an attacker's word decides, without a fake and without walks ---- */
 
 static void weigh(struct market *m) {
     for (unsigned k = 0; k < m->honest.n; k++) {
-        const struct row *r = &m->honest.rows[k];
-        if (r->a != r->b && !(m->rival[r->a] && m->rival[r->b])) /* the last one stands */
+        const struct economy_row *r = &m->honest.rows[k];
+        if (!(m->rival[r->a] && m->rival[r->b])) /* the last one stands */
             m->weight[r->a][r->b] = m->weight[r->b][r->a] = 2 * (double)r->octets;
     }
 }
@@ -296,7 +364,7 @@ static void word(struct market *m, unsigned who, struct economy_standing *ret) {
 
 static void find_rivals(struct market *m) {
     for (unsigned k = 0; k < m->honest.n; k++) {
-        const struct row *r = &m->honest.rows[k];
+        const struct economy_row *r = &m->honest.rows[k];
         if (r->a == EGO || r->b == EGO)
             m->rival[r->a == EGO ? r->b : r->a] = true;
     }
@@ -315,24 +383,21 @@ static void find_pair(const struct market *m, bool rivals, unsigned ret[2]) {
 
 void economy_standing(uint64_t seed, FILE *csv, struct economy_standing *ret) {
     static struct market m;
-    struct cv_rng_seeded dice;
     unsigned pair[2];
     memset(&m, 0, sizeof m);
     *ret = (struct economy_standing){0};
-    cv_rng_seeded_init(&dice, seed);
-    struct cv_rng rng = cv_rng_seeded(&dice);
-    make_honest(&m.honest, &rng);
+    economy_honest(seed, &m.honest);
     find_rivals(&m);
     rank(&m, make_graph(&m.honest), &m.before);
     const unsigned attackers[] = {HUB, RELAYS / 4, RELAYS / 2};
-    silence(&m, ret);
+    expose(&m, seed, ret);
     weigh(&m);
     for (size_t i = 0; i < sizeof attackers / sizeof *attackers; i++)
         if (m.before.hits[attackers[i]] >= 400)
             word(&m, attackers[i], ret);
     for (size_t i = 0; i < sizeof attackers / sizeof *attackers; i++)
         for (unsigned size = 0; size < ECONOMY_SIZES; size++)
-            for (enum shape shape = STAR; shape < SHAPES; shape++)
+            for (enum economy_shape shape = ECONOMY_STAR; shape < ECONOMY_SHAPES; shape++)
                 if (m.before.hits[attackers[i]] >= 400)
                     try_attack(&m, attackers[i], shape, size, csv, ret);
     find_pair(&m, true, pair);

@@ -149,6 +149,36 @@ Test(tun_link, relays_without_standing_of_one_provider_share_it_too) {
     world_free(w);
 }
 
+/* Neither by many links under its name, nor as strangers' circuits led us to it, has a relay
+ * more than its weight. */
+Test(tun_link, a_relay_has_its_weight_once) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL);
+    struct tunnel *t = w->node[relay].t;
+    struct cv_now now = sim_node_now(w->sim, relay);
+    struct tun_link *l[4];
+    for (unsigned i = 0; i < 4; i++) {
+        l[i] = says_it_is_a_relay(t, &now, (const uint8_t[]){203, (uint8_t)i, 113, 1});
+        l[i]->identity[0] = i == 3 ? 2 : 1;
+        tun_link_weight(t, l[i]->handle, 12);
+        cr_expect_eq(l[i]->group == l[0]->group, i < 3, "link %u", i);
+    }
+    cr_expect_eq(l[0]->group->weight, 12);
+    tun_link_weight(t, l[1]->handle, 20); /* as it is told of one after the other */
+    cr_expect_eq(l[1]->group, l[0]->group);
+    cr_expect_eq(l[0]->group->weight, 20);
+    tun_link_weight(t, l[2]->handle, TUN_WEIGHT_UNKNOWN);
+    cr_expect_neq(l[2]->group, l[0]->group);
+    cr_expect_eq(l[0]->group->weight, 20);
+
+    struct cv_addr addr = {.ip = {203, 2, 0, 9}, .family = 4, .port = 4000};
+    struct tun_link *called = tun_link_alloc(t, &now, &addr, true);
+    cr_assert_not_null(called);
+    cr_expect_eq(called->group, l[2]->group, "of the same provider");
+    cr_expect_eq(called->group->weight, TUN_WEIGHT_UNKNOWN);
+    world_free(w);
+}
+
 /* Sends handshakes of other people's addresses: `n` from networks of their own
  * each, or from the network of `victim`. */
 struct forger {
