@@ -24,9 +24,9 @@ struct cli_session;
 
 struct cli_quota {
     struct cli_quota_rule rule;
-    int64_t began; /* of the period that is counted */
-    uint64_t used; /* octets in it, */
-    uint64_t seen; /* of which the sockets had counted so many in this run */
+    int64_t began;  /* of the period that is counted */
+    uint64_t used;  /* octets in it, */
+    uint64_t seen;  /* of which the sockets had counted so many in this run */
     uint64_t saved; /* of which the file has so many */
     cv_usec saved_at;
     bool spent;

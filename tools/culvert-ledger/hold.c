@@ -26,7 +26,7 @@ static void folder_of(const char *path, char out[PATH_MAX]) {
     }
     if (errno != ENOENT || strlen(path) >= sizeof given)
         errno_die(path, "found");
-    strcpy(given, path);
+    snprintf(given, sizeof given, "%s", path);
     char *name = strrchr(given, '/');
     if (name)
         name[name == given ? 1 : 0] = '\0';
