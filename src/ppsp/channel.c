@@ -8,10 +8,7 @@
 /* What is shown to peers that must not learn our clock moves in such steps. */
 #define HIDDEN_STEP CV_MSEC(1)
 
-/* Of a peer that has proven nothing little is asked for: a long stretch of a film, asked of a
- * way that turns out to be slow, keeps its reader waiting with all that others bring behind it.
- * With each chunk that comes it is one more, as with what a new sender may send. */
-enum { SKEW_MAX = 100, FIRST_WINDOW = PPSP_GROUP_CHUNKS };
+enum { SKEW_MAX = 100, FIRST_WINDOW = 64 };
 
 struct ppsp_channel *ppsp_channel_find(struct ppsp *p, const struct cv_endpoint *ep,
                                        const struct ppsp_swarm *s) {

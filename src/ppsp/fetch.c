@@ -405,7 +405,7 @@ static void stalled(struct ppsp_channel *c, cv_usec now) {
     bool alone = c->swarm->open_count == 1;
     c->stalls++;
     c->stalls_running++;
-    c->window = c->window < PPSP_WINDOW_MIN ? c->window : PPSP_WINDOW_MIN;
+    c->window = PPSP_WINDOW_MIN;
     c->data_at = now;
     c->block = PPSP_CHUNK_NONE;
     c->swarm->p->counters.requests_expired += c->asked.chunks;
