@@ -163,6 +163,14 @@ static void put_cancels(struct ppsp_channel *c, struct cv_wr *w, size_t spare) {
     }
 }
 
+/* Beside others a peer that has proven nothing is asked for little, and for one more with each
+ * chunk that comes: a long stretch of a film, asked of a way that turns out to be slow, keeps
+ * its reader waiting with all that the others bring behind it. */
+static uint64_t proven(const struct ppsp_channel *c) {
+    const struct ppsp_swarm *s = c->swarm;
+    return s->open_count > 1 ? PPSP_GROUP_CHUNKS + c->down / s->config.chunk_size : UINT64_MAX;
+}
+
 /* How many chunks to ask for now; little by little is not worth a datagram. */
 static uint32_t request_room(const struct ppsp_channel *c, cv_usec now) {
     if (c->choked || now < c->ask_at || now < c->idle_until || !ppsp_swarm_hungry(c->swarm))
@@ -174,6 +182,7 @@ static uint32_t request_room(const struct ppsp_channel *c, cv_usec now) {
     uint32_t window = c->guess         ? GUESS_CHUNKS
                       : c->swarm->live ? ppsp_live_window(c, now)
                                        : c->window;
+    window = window < proven(c) ? window : (uint32_t)proven(c);
     uint64_t under_way = c->asked.chunks;
     if (under_way >= window || (under_way && window - under_way < window / 4))
         return 0;

@@ -184,6 +184,14 @@ static void settle_elsewhere(struct ppsp_channel *c, uint64_t chunk, bool asked_
     }
 }
 
+/* Peers serve in order (section 3.7): these chunks of a run were overtaken. */
+static void overtaken(struct ppsp_run *r, cv_usec now, uint64_t mask) {
+    if (!mask || (r->passed & r->mask))
+        return; /* what was overtaken before them is given up first */
+    r->passed = mask;
+    r->passed_at = now;
+}
+
 static void arrived(struct ppsp_channel *c, cv_usec now, const struct ppsp_data *data) {
     /* A chunk is asked of a peer once at a time. */
     struct ppsp_taken t = ppsp_flight_take(&c->asked, data->chunk, data->chunk, true);
@@ -192,6 +200,10 @@ static void arrived(struct ppsp_channel *c, cv_usec now, const struct ppsp_data 
     if (t.chunks) {
         if (t.newest > c->asked_passed)
             c->asked_passed = t.newest;
+        if (t.newest >= c->asked.head && data->chunk > 0) {
+            struct ppsp_run *r = ppsp_flight_at(&c->asked, t.newest);
+            overtaken(r, now, ppsp_run_part(r, 0, data->chunk - 1));
+        }
         if (!t.again)
             ppsp_channel_rtt(c, cv_usec_since(now, t.at));
     }
@@ -439,19 +451,18 @@ static cv_usec reorder_time(const struct ppsp_channel *c) {
     return t < REORDER_MIN ? REORDER_MIN : t > REORDER_MAX ? REORDER_MAX : t;
 }
 
-/* Peers serve in order (section 3.7): what was overtaken is lost. */
+/* Of the run that was answered last what stood before the answer, of older ones all. */
 static void expire_overtaken(struct ppsp_channel *c, cv_usec now) {
     bool any = false;
-    for (uint64_t i = c->asked.head; i < c->asked.tail && i < c->asked_passed; i++) {
+    for (uint64_t i = c->asked.head; i < c->asked.tail && i <= c->asked_passed; i++) {
         struct ppsp_run *r = ppsp_flight_at(&c->asked, i);
-        if (r->mask == 0)
+        if (i < c->asked_passed)
+            overtaken(r, now, r->mask);
+        uint64_t lost = r->passed & r->mask;
+        if (!lost || cv_usec_since(now, r->passed_at) < reorder_time(c))
             continue;
-        if (r->passed_at == 0)
-            r->passed_at = now;
-        if (cv_usec_since(now, r->passed_at) < reorder_time(c))
-            continue;
-        c->swarm->p->counters.requests_expired += (unsigned)__builtin_popcountll(r->mask);
-        ppsp_fetch_give_up(c, i, UINT64_MAX);
+        c->swarm->p->counters.requests_expired += (unsigned)__builtin_popcountll(lost);
+        ppsp_fetch_give_up(c, i, lost);
         any = true;
     }
     if (any)
@@ -492,12 +503,10 @@ void ppsp_fetch_check(struct ppsp_channel *c, cv_usec now) {
 
 cv_usec ppsp_fetch_next(const struct ppsp_channel *c) {
     cv_usec at = cv_usec_min(stall_at(c), c->guess ? c->guess_until : CV_USEC_NEVER);
-    for (uint64_t i = c->asked.head; i < c->asked.tail && i < c->asked_passed; i++) {
+    for (uint64_t i = c->asked.head; i < c->asked.tail && i <= c->asked_passed; i++) {
         const struct ppsp_run *r = ppsp_flight_at(&c->asked, i);
-        if (r->mask && r->passed_at) {
+        if (r->passed & r->mask)
             at = cv_usec_min(at, cv_usec_add(r->passed_at, reorder_time(c)));
-            break; /* later ones were overtaken later */
-        }
     }
     return at;
 }

@@ -16,7 +16,8 @@ struct ppsp_run {
     uint64_t first;    /* chunk of bit 0 */
     uint64_t mask;     /* bit i: chunk first + i is still under way */
     cv_usec at;        /* when it was sent or asked for */
-    cv_usec passed_at; /* when something younger was first seen answered; 0: not yet */
+    uint64_t passed;   /* of the mask: what was asked for later was answered, .. */
+    cv_usec passed_at; /* .. which was first seen then */
     bool again;        /* some of it had been under way before: says nothing about RTT */
 };
 

@@ -661,6 +661,7 @@ static void up_step(struct tun_hidden *h, struct tun_meet *m) {
             tun_road_suspect(&m->rp);
         m->retry_at = now(h);
         clear(m);
+        tun_hidden_by(h, now(h)); /* if it was the last one, what takes long gets company */
         return;
     }
     tun_hidden_by(h, m->look_at);

@@ -89,6 +89,68 @@ Test(ppsp_want, a_seek_comes_before_what_was_under_way) {
     rig_free(r);
 }
 
+enum { LOST = 2 };
+
+/* Its first copy. */
+static bool lose_one(struct rig *r, unsigned from, unsigned to, uint8_t *data, size_t len) {
+    enum { DATA = 1 + 8 + 8 + 1024 };
+    unsigned *lost = r->tap_ctx;
+    (void)from, (void)to;
+    if (*lost || len < 4 + DATA || data[len - DATA] != PPSP_MSG_DATA ||
+        data[len - DATA + 4] != LOST) /* the last octet of its number */
+        return true;
+    ++*lost;
+    return false;
+}
+
+/* It is overtaken by the next one, not only by what was asked for after the sixteen. */
+Test(ppsp_want, a_chunk_lost_inside_a_request_is_missed_before_the_rest_came) {
+    struct rig *r = pair(200, 20 * 1024);
+    unsigned lost = 0;
+    r->tap = lose_one;
+    r->tap_ctx = &lost;
+    want(r, 0, 199, r->now, 0);
+    for (unsigned i = 0; i < 100 && !has(r, LOST + 1, LOST + 1); i++)
+        rig_run(r, CV_MSEC(10));
+    cr_assert_eq(lost, 1);
+    cr_expect_lt(count(r), PPSP_GROUP_CHUNKS / 2);
+    rig_run(r, CV_MSEC(50));
+    cr_expect_eq(ppsp_counters(r->engine[1])->requests_expired, 1, "%lu",
+                 (unsigned long)ppsp_counters(r->engine[1])->requests_expired);
+    rig_run(r, CV_SEC(5));
+    cr_expect(has(r, 0, PPSP_GROUP_CHUNKS - 1), "and asked for again");
+    cr_expect_eq(ppsp_counters(r->engine[1])->drop_data_duplicate, 0);
+    rig_free(r);
+}
+
+/* Ten chunks a second from each: sixty-four would be the next three seconds of both. */
+Test(ppsp_want, beside_others_no_more_is_asked_than_was_proven) {
+    struct rig *r = rig_new(1, 2000 * 1024, 1024, CV_SHA256);
+    r->config.length = 2000 * 1024;
+    r->config.upload_limit = 10 * 1024;
+    rig_add(r, true);
+    r->config.fetch_all = false;
+    rig_add(r, false);
+    rig_add(r, true);
+    rig_connect(r, 1, 0, true);
+    rig_connect(r, 1, 2, true);
+    rig_run(r, CV_MSEC(100));
+    struct ppsp_swarm *s = ppsp_swarm_find(r->engine[1], r->swarm[1]);
+    const struct ppsp_channel *c;
+    cr_assert_eq(s->open_count, 2);
+    want(r, 0, 1999, r->now, 0);
+    uint64_t most = 0;
+    for (unsigned i = 0; i < 50; i++) {
+        rig_run(r, CV_MSEC(10));
+        TAILQ_FOREACH(c, &s->channels, of_swarm) {
+            most = c->asked.chunks > most ? c->asked.chunks : most;
+            cr_expect_leq(c->asked.chunks, PPSP_GROUP_CHUNKS + c->down / 1024);
+        }
+    }
+    cr_expect_gt(most, PPSP_GROUP_CHUNKS, "%lu", (unsigned long)most);
+    rig_free(r);
+}
+
 static unsigned requested(const struct rig *r, uint64_t first, uint64_t last) {
     uint64_t a = 0, b = 0, from = first;
     unsigned chunks = 0;

@@ -227,6 +227,48 @@ Test(tun_hidden, who_only_listened_leaves_a_dead_introduction_point_soon) {
     }
 }
 
+/* When the meeting that is under way for longest was begun; NEVER: none is. */
+static cv_usec begun_first(const struct tun_hidden *h) {
+    cv_usec first = CV_USEC_NEVER;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        const struct tun_meet *m = &h->viewer->meet[i];
+        if (m->state == TUN_MEET_BUILDING || m->state == TUN_MEET_WAITING)
+            first = cv_usec_min(first, m->begun_at);
+    }
+    return first;
+}
+
+/* Others are being met already when the last way is found cut: that this takes long is noticed
+ * after a second and a half all the same, not when their time is over. */
+Test(tun_hidden, who_is_left_alone_looks_into_the_slots_while_others_are_met) {
+    for (uint64_t seed = 86; seed < 90; seed++) {
+        struct village *v = six(seed);
+        cv_handle share;
+        unsigned seeder = seeded(v, &share);
+        unsigned viewer = village_client(v);
+        cv_handle view = village_view(v, viewer, "film");
+        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)));
+        struct tun_hiddens *all = tun_attached(v->w->node[viewer].t, TUN_USER_HIDDEN);
+        struct tun_hidden *h = tun_handles_get(&all->swarms, view);
+        world_run(v->w, CV_SEC(1));
+        sim_crash(v->w->sim, seeder);
+        for (unsigned i = 0; i < 500 && village_up(v, viewer, view); i++) {
+            for (unsigned k = 0; k < 2; k++)
+                (void)village_say(v, viewer, view, k, "more", 4);
+            world_run(v->w, CV_MSEC(10));
+        }
+        cv_usec now = world_now(v->w, viewer).mono, begun = begun_first(h);
+        cr_assert_eq(village_up(v, viewer, view), 0);
+        cr_assert(begun < now, "seed %lu: nobody is being met", seed);
+        cr_expect_not(h->viewer->missed, "seed %lu: too late", seed);
+        if (begun + CV_MSEC(1500) > now)
+            world_run(v->w, begun + CV_MSEC(1500) - now);
+        world_run(v->w, CV_MSEC(20));
+        cr_expect(h->viewer->missed, "seed %lu: alone, and the slots are not read", seed);
+        village_free(v);
+    }
+}
+
 /* Points of a seeder that can be asked. */
 static unsigned points(struct village *v, unsigned seeder, cv_handle share) {
     struct tun_hidden_info info;
