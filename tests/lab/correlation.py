@@ -42,8 +42,8 @@ OUT = 4  # in such a header: sent by this machine
 
 
 class Tap:
-    """Every viewer's and seeder's line, in one capture at the router: what eighty take is a good
-    part of a machine. A datagram that passes the router is taken where it comes from or goes to
+    """Every viewer's and seeder's line, in one capture at the router: eighty would be
+    woken by every datagram. A datagram that passes the router is taken where it comes from or goes to
     one of them."""
 
     def __init__(self, net, path, viewers, seeders):
