@@ -9,7 +9,6 @@ ADDRESS. Each direction has the rate and the delay (one way), and drops what its
 does not hold. Prints "ready", runs until it is told to end, then prints what it did.
 """
 import collections
-import ctypes
 import fcntl
 import json
 import os
@@ -20,24 +19,17 @@ import subprocess
 import sys
 import time
 
+import network
+
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
-CLONE_NEWNET = 0x40000000
 MTU = 1500
 
 
 def tun(space, name):
     """A TUN device that lives in a namespace, and our end of it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    own = os.open("/proc/self/ns/net", os.O_RDONLY)
-    other = os.open(f"/run/netns/{space}", os.O_RDONLY)
-    if libc.setns(other, CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), f"cannot enter {space}")
-    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH", name.encode(), IFF_TUN | IFF_NO_PI))
-    if libc.setns(own, CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "cannot go back")
-    os.close(own)
-    os.close(other)
+    with network.within(space):
+        fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH", name.encode(), IFF_TUN | IFF_NO_PI))
     return fd
 
 

@@ -1,7 +1,10 @@
 """Network namespaces: one host a node, a /16 apart, behind one router, every
 link captured at the router's side, with IPv4 or IPv6 addresses. Needs root; fails, never
 skips, without."""
+import contextlib
+import ctypes
 import fcntl
+import os
 import pathlib
 import socket
 import struct
@@ -15,6 +18,26 @@ def run(*command):
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr.decode().strip()}")
     return done.stdout.decode()
+
+
+CLONE_NEWNET = 0x40000000
+
+
+@contextlib.contextmanager
+def within(space):
+    """This thread is in the namespace: what it opens there stays there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    other = os.open(f"/run/netns/{space}", os.O_RDONLY)
+    try:
+        if libc.setns(other, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"cannot enter {space}")
+        yield
+    finally:
+        if libc.setns(own, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "cannot go back")
+        os.close(own)
+        os.close(other)
 
 
 def backlog_drops():

@@ -39,7 +39,7 @@ const struct scenario scenarios[] = {
      "contributors, free-riders, whitewashers, newcomers, fakes: who is served, who ranks",
      scenario_economy, 1},
     {"correlation",
-     "who watches both ends: pairs found, with and without a constant rate (--nodes: flows)",
+     "who watches both ends: what he counts, with and without a constant rate (--nodes: flows)",
      scenario_correlation, 1},
     {"exit", "a direct swarm seen through a swarm exit, by three viewers", scenario_exit, 3},
     {"exit_abused", "a hostile viewer gets three calls each out of a swarm exit, and nothing else",
