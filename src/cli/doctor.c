@@ -194,6 +194,34 @@ static json_int_t num(const json_t *o, const char *key) {
     return json_integer_value(json_object_get(o, key));
 }
 
+/* A relay of which one address is not there is told of by those only who cannot tell. */
+static void check_reach(struct doctor *d) {
+    const json_t *list = json_object_get(d->status, "reach"), *a;
+    bool two = json_array_size(list) > 1;
+    size_t i;
+    json_array_foreach(list, i, a) {
+        const char *at = json_string_value(json_object_get(a, "address"));
+        json_int_t reached = num(a, "by"), missed = num(a, "not_by");
+        if (reached == 0 && missed > 0 && two)
+            find(d, BAD, "reach",
+                 "%lld relays had %s tried from outside, and nobody got through: they tell nobody "
+                 "of this relay, not of its other address either; let UDP to its port through the "
+                 "router and the firewall, or start it without this address",
+                 (long long)missed, at);
+        else if (reached == 0 && missed > 0)
+            find(d, BAD, "reach",
+                 "%lld relays had this one tried from outside, and nobody got through: they tell "
+                 "nobody of it; let UDP to its port through the router and the firewall",
+                 (long long)missed);
+        else if (reached > 0)
+            find(d, GOOD, "reach", "%lld relays had %s tried from outside", (long long)reached,
+                 two ? at : "this one");
+        else if (two)
+            find(d, UNKNOWN, "reach",
+                 "no relay with an address of that family had %s tried yet; let it run longer", at);
+    }
+}
+
 static void check_network(struct doctor *d) {
     json_int_t good = num(d->status, "dht_good"), relays = num(d->status, "relays_known");
     json_int_t missing = num(d->status, "relays_missing");
@@ -223,14 +251,7 @@ static void check_network(struct doctor *d) {
              (long long)relays,
              relays < RELAYS_APART ? ", and guards stand elsewhere in paths, too" : "",
              (int)RELAYS_WEIGHED);
-    json_int_t reached = num(d->status, "reached_by"), missed = num(d->status, "not_reached_by");
-    if (reached == 0 && missed > 0)
-        find(d, BAD, "reach",
-             "%lld relays had this one tried from outside, and nobody got through: they tell "
-             "nobody of it; let UDP to its port through the router and the firewall",
-             (long long)missed);
-    else if (reached > 0)
-        find(d, GOOD, "reach", "%lld relays had this one tried from outside", (long long)reached);
+    check_reach(d);
     if (num(d->status, "guards_poor") > 0)
         find(d, WEAK, "guards",
              "%lld let less than 70 %% of what the others do through; they are replaced, one in a "

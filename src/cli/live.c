@@ -138,7 +138,7 @@ static void say_live(struct live *l) {
     l->said = true;
     json_t *fields = json_pack("{s:s}", "uri", text);
     if (l->t.s->direct) {
-        struct cv_addr at = io_host_bound(l->t.c->host, NODE_SOCKET_DIRECT);
+        struct cv_addr at = io_host_bound(l->t.c->host, NODE_SOCKET_DIRECT, 0);
         json_object_set_new(fields, "address", json_string(cv_addr_text(&at, address)));
         snprintf(sentence, sizeof sentence, "Live DIRECTLY at %s, hides nothing:\n%s", address,
                  text);

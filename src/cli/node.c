@@ -7,11 +7,16 @@
 #include "ppsp/limits.h"
 
 static void say_listening(struct cli_session *c, bool relay) {
-    char text[CV_ADDR_TEXT], sentence[CV_ADDR_TEXT + 64];
-    struct cv_addr at = io_host_bound(c->host, NODE_SOCKET_MAIN);
-    cv_addr_text(&at, text);
+    char text[CV_ADDR_TEXT], too[CV_ADDR_TEXT], sentence[2 * CV_ADDR_TEXT + 64];
+    struct cv_addr at[] = {io_host_bound(c->host, NODE_SOCKET_MAIN, 0),
+                           io_host_bound(c->host, NODE_SOCKET_MAIN, 1)};
+    json_t *fields = json_pack("{s:s}", "address", cv_addr_text(&at[0], text));
     snprintf(sentence, sizeof sentence, "%s on %s", relay ? "Relay" : "Node", text);
-    cli_progress_event(&c->progress, "listening", sentence, json_pack("{s:s}", "address", text));
+    if (at[1].family) {
+        json_object_set_new(fields, "address_too", json_string(cv_addr_text(&at[1], too)));
+        snprintf(sentence, sizeof sentence, "%s on %s and %s", relay ? "Relay" : "Node", text, too);
+    }
+    cli_progress_event(&c->progress, "listening", sentence, fields);
 }
 
 static void say_page(struct cli_session *c) {

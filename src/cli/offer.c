@@ -169,7 +169,7 @@ bool cli_offer_say(const struct cli_offer *o, struct cli_progress *progress) {
         char root[2 * NODE_URI_SWARM_ID_MAX + 1];
         cv_hex(o->uri.swarm_id, o->uri.swarm_id_len, root);
         json_object_set_new(fields, "root_hash", json_string(root));
-        struct cv_addr at = io_host_bound(o->c->host, NODE_SOCKET_DIRECT);
+        struct cv_addr at = io_host_bound(o->c->host, NODE_SOCKET_DIRECT, 0);
         json_object_set_new(fields, "address", json_string(cv_addr_text(&at, address)));
         snprintf(sentence, sizeof sentence,
                  "Shared DIRECTLY at %s, hides nothing:\n%s\nRoot hash: %s", address, text, root);

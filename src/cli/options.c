@@ -15,7 +15,20 @@
 #include "ppsp/ppsp.h"
 
 /* PATH: of a file or folder; absolute on its way to a running node. */
-enum kind { FLAG, TEXT, PATH, ADDRESS, ADDRESSES, SIZE, LIMIT, PERIOD, QUOTA, RATE, WORKERS };
+enum kind {
+    FLAG,
+    TEXT,
+    PATH,
+    ADDRESS,
+    ADDRESSES,
+    LISTEN,
+    SIZE,
+    LIMIT,
+    PERIOD,
+    QUOTA,
+    RATE,
+    WORKERS
+};
 
 /* Verbs that run a node of their own. */
 enum { RUNS = CLI_NODE | CLI_RELAY | CLI_SHARE | CLI_GET | CLI_PLAY | CLI_LIVE | CLI_DOCTOR };
@@ -35,7 +48,7 @@ static const struct {
     unsigned verbs;
     enum kind kind;
     size_t offset;
-    size_t count_offset; /* ADDRESSES */
+    size_t count_offset; /* ADDRESSES, LISTEN */
     const char *config;  /* section.key, NULL: command line only */
     const char *help;
 } options[] = {
@@ -45,8 +58,8 @@ static const struct {
     { "json",     NULL,      'j', RUNS | ASKS | ALONE | CLI_IDENTITY, FLAG, AT(json), 0, NULL, "machine-readable output, one JSON object a line" },
     { "trace",    "FILE",    'T', RUNS, PATH, AT(trace), 0, NULL, "write what the engines do to FILE, one JSON object a line" },
     { "quiet",    NULL,      'q', RUNS, FLAG, AT(quiet), 0, NULL, "no progress" },
-    { "listen",   "IP:PORT", 'l', RUNS, ADDRESS, AT(listen), 0, "node.listen", "address of the node (relay and DHT); port 0 = any" },
-    { "own",      "IP:PORT", 'O', RUNS, ADDRESS, AT(own), 0, "node.own", "address that own circuits leave from (default: that of --listen, any port)" },
+    { "listen",   "IP:PORT", 'l', RUNS, LISTEN, AT(listen), AT(listen_count), "node.listen", "address of the node (relay and DHT); port 0 = any; twice for one of IPv4 and one of IPv6 (default: 0.0.0.0:0)" },
+    { "own",      "IP:PORT", 'O', RUNS, ADDRESS, AT(own), 0, "node.own", "address that own circuits leave from (default: those of --listen, any port)" },
     { "bootstrap","IP:PORT", 'b', RUNS, ADDRESSES, AT(bootstrap), AT(bootstrap_count), "node.bootstrap", "a DHT node to begin with; may be given several times" },
     { "http",     "IP:PORT", 'H', RUNS, ADDRESS, AT(http), 0, "gateway.listen", "loopback address of the player link; port 0 = any" },
     { "network",  "NAME",    'N', RUNS | CLI_IDENTITY, TEXT, AT(network), 0, "network.name", "name of the network; nodes of different names never meet" },
@@ -184,6 +197,25 @@ static bool add_address(struct cv_addr *list, size_t *count, size_t max, const c
     return true;
 }
 
+/* One of each family, IPv4 first. */
+static bool add_listen(struct cv_addr list[2], size_t *count, const char *name, const char *value,
+                       char why[CLI_TEXT_MAX]) {
+    struct cv_addr a;
+    size_t one = 0;
+    if (!add_address(&a, &one, 1, name, value, why))
+        return false;
+    if (*count && (*count == 2 || list[0].family == a.family))
+        return wrong(why, name, value,
+                     "is one too many: a node has one address of IPv4 and one of "
+                     "IPv6");
+    list[(*count)++] = a;
+    if (*count == 2 && list[0].family == 6) {
+        list[1] = list[0];
+        list[0] = a;
+    }
+    return true;
+}
+
 /* `value` is NULL for a flag on the command line. */
 static bool apply(size_t i, const char *value, struct cli_settings *s, char why[CLI_TEXT_MAX]) {
     char *base = (char *)s;
@@ -203,6 +235,8 @@ static bool apply(size_t i, const char *value, struct cli_settings *s, char why[
     case ADDRESSES:
         return add_address(at, (size_t *)(void *)(base + options[i].count_offset),
                            CLI_BOOTSTRAP_MAX, name, value, why);
+    case LISTEN:
+        return add_listen(at, (size_t *)(void *)(base + options[i].count_offset), name, value, why);
     case SIZE:
         return cli_size_parse(value, at) ||
                wrong(why, name, value, "is not a size such as 500k, 4M or 1048576");
@@ -274,6 +308,7 @@ static json_t *given(size_t i, const struct cli_settings *s, const char *folder)
     case ADDRESS:
         return ((const struct cv_addr *)at)->family ? json_string(cv_addr_text(at, text)) : NULL;
     case ADDRESSES:
+    case LISTEN:
         list = json_array();
         for (size_t j = 0; j < *(const size_t *)(const void *)(base + options[i].count_offset); j++)
             json_array_append_new(list,
@@ -354,7 +389,6 @@ static void defaults(enum cli_verb verb, struct cli_settings *s) {
     s->cache_limit = UINT64_MAX;
     s->drain_seconds = 30;
     cv_addr_parse("127.0.0.1:0", &s->http);
-    cv_addr_parse("0.0.0.0:0", &s->listen);
 }
 
 static bool take_option(const char *name, const json_t *value, struct cli_settings *s,
@@ -432,8 +466,12 @@ static int on_config(void *ctx, const char *section, const char *key, const char
         if (options[i].config && strcmp(options[i].config, full) == 0) {
             /* A line for another verb is right, only not for us. The text must
              * outlive the reader; it lives as long as the program. */
-            if (options[i].verbs & c->verb)
-                apply_or_exit(i, strdup(value), c->settings);
+            if (!(options[i].verbs & c->verb))
+                return 1;
+            char *text = strdup(value);
+            apply_or_exit(i, text, c->settings);
+            if (options[i].kind != TEXT && options[i].kind != PATH && options[i].kind != QUOTA)
+                free(text); /* what it says was read */
             return 1;
         }
     }
@@ -561,7 +599,8 @@ bool cli_option_info(size_t i, unsigned of, struct cli_option_info *ret) {
                                     .help = options[at].help,
                                     .key = options[at].key,
                                     .file = options[at].kind == PATH,
-                                    .many = options[at].kind == ADDRESSES};
+                                    .many = options[at].kind == ADDRESSES ||
+                                            options[at].kind == LISTEN};
     return true;
 }
 
@@ -594,5 +633,17 @@ void cli_options_parse(enum cli_verb verb, int argc, char **argv, struct cli_set
     run_argp(&(struct line){.settings = &scratch, .verb = v, .only_config = true}, argc, argv);
     ret->config = scratch.config;
     read_config(verb, ret);
+    /* what the command line says of addresses is not added to what the file says */
+    struct cli_settings file = *ret;
+    ret->listen_count = 0;
+    memset(ret->listen, 0, sizeof ret->listen);
     run_argp(&(struct line){.settings = ret, .verb = v}, argc, argv);
+    if (!ret->listen_count) {
+        memcpy(ret->listen, file.listen, sizeof ret->listen);
+        ret->listen_count = file.listen_count;
+    }
+    if (!ret->listen_count) {
+        cv_addr_parse("0.0.0.0:0", &ret->listen[0]);
+        ret->listen_count = 1;
+    }
 }

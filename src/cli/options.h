@@ -62,7 +62,9 @@ struct cli_settings {
     const char *network;
     bool json, quiet, direct, secret, private_network, gate_off, exit, no_share, no_player, hold,
         quick_start, ledbat_plus, qr, faststart, recorded, recording, move, purge, yes, why;
-    struct cv_addr listen, own, http;
+    struct cv_addr listen[2]; /* [1]: of the other family; family 0 = none. IPv4 first */
+    size_t listen_count;
+    struct cv_addr own, http;
     struct cv_addr bootstrap[CLI_BOOTSTRAP_MAX];
     size_t bootstrap_count;
     struct cv_addr peers[CLI_PEERS_MAX];

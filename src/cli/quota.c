@@ -35,9 +35,11 @@ bool cli_quota_parse(const char *text, struct cli_quota_rule *ret) {
 static uint64_t carried(const struct cli_session *c) {
     uint64_t all = 0;
     for (enum node_socket i = NODE_SOCKET_MAIN; i < NODE_SOCKETS; i++) {
-        struct io_udp_stats u = io_host_stats(c->host, i);
-        uint64_t headers = io_host_bound(c->host, i).family == 6 ? HEADERS_6 : HEADERS_4;
-        all += u.octets_in + u.octets_out + headers * (u.datagrams_in + u.datagrams_out);
+        for (unsigned end = 0; end < IO_SOCKET_ENDS; end++) {
+            struct io_udp_stats u = io_host_stats(c->host, i, end);
+            uint64_t headers = io_host_bound(c->host, i, end).family == 6 ? HEADERS_6 : HEADERS_4;
+            all += u.octets_in + u.octets_out + headers * (u.datagrams_in + u.datagrams_out);
+        }
     }
     return all;
 }

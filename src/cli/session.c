@@ -304,19 +304,26 @@ static enum cv_err read_saved(struct cli_session *c, struct node_blob *blobs, ui
     return CV_ERR_OK;
 }
 
-/* The address own circuits leave from: that of --listen, another port. */
-static struct cv_addr own_address(const struct cli_settings *s) {
-    if (s->own.family)
-        return s->own;
-    struct cv_addr a = s->listen;
-    a.port = 0;
-    return a;
+static bool is_any(const struct cv_addr *a) {
+    static const struct cv_addr any;
+    return memcmp(a->ip, any.ip, sizeof any.ip) == 0;
 }
 
-static bool is_elsewhere(const struct cv_addr *own, const struct cv_addr *listen) {
-    static const struct cv_addr any;
-    bool chosen = own->family && memcmp(own->ip, any.ip, sizeof any.ip) != 0;
-    return chosen && !cv_addr_same_ip(own, listen);
+/* The addresses own circuits leave from: those of --listen, other ports. */
+static void own_addresses(const struct cli_settings *s, struct cv_addr ret[2]) {
+    memset(ret, 0, 2 * sizeof *ret);
+    if (s->own.family) {
+        ret[0] = s->own;
+        return;
+    }
+    memcpy(ret, s->listen, sizeof s->listen);
+    ret[0].port = ret[1].port = 0;
+}
+
+static bool is_elsewhere(const struct cli_settings *s) {
+    bool chosen = s->own.family && !is_any(&s->own);
+    return chosen && !cv_addr_same_ip(&s->own, &s->listen[0]) &&
+           !cv_addr_same_ip(&s->own, &s->listen[1]);
 }
 
 static uint8_t workers(const struct cli_settings *s) {
@@ -334,8 +341,7 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
     const struct cli_settings *s = c->s;
     bool relay = s->verb == CLI_RELAY;
     uint8_t *bufs[NODE_SAVED_KINDS] = {NULL};
-    struct io_host_config cfg = {.main = s->listen,
-                                 .own = own_address(s),
+    struct io_host_config cfg = {.main = {s->listen[0], s->listen[1]},
                                  .buffer_octets = (uint32_t)s->buffer,
                                  .node = {.private_network = s->private_network,
                                           .relay = relay,
@@ -345,13 +351,14 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
                                           .relay_workers = relay ? workers(s) : 1,
                                           .epoch_seconds = (uint32_t)s->epoch_seconds,
                                           .epoch_minimum = s->epoch_minimum,
-                                          .own_elsewhere = is_elsewhere(&s->own, &s->listen),
+                                          .own_elsewhere = is_elsewhere(s),
                                           .aes = cv_aes_is_fast(),
                                           .gate_off = s->gate_off,
                                           .no_share = s->no_share,
                                           .ledbat_plus = s->ledbat_plus,
                                           .spare_upstream = true,
                                           .quick_start = s->quick_start}};
+    own_addresses(s, cfg.own);
     memcpy(cfg.node.network_id, c->network_id, sizeof cfg.node.network_id);
     memcpy(cfg.node.bootstrap, s->bootstrap, sizeof s->bootstrap);
     cfg.node.bootstrap_count = s->bootstrap_count;
@@ -360,19 +367,21 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
         err = cli_contacts_installed(cfg.node.bootstrap, CLI_BOOTSTRAP_MAX,
                                      &cfg.node.bootstrap_count, why);
     if (s->direct) { /* the address people know is that of the direct socket */
-        cfg.direct = s->listen;
+        cfg.direct = s->listen[0];
         cfg.direct_chunk = c->direct_chunk;
-        cfg.main.port = 0;
+        cfg.main[0].port = 0;
     }
     /* An exit never calls the machine it runs on, by whatever address (--own, a second interface).
      */
     struct cv_addr machine[NODE_EXIT_OWN_MAX];
     if (relay) {
-        cfg.node.relay_addrs[0] = s->listen;
-        cfg.node.relay_addrs_count = 1;
-        machine[0] = cfg.own;
+        memcpy(cfg.node.relay_addrs, s->listen, sizeof s->listen);
+        cfg.node.relay_addrs_count = s->listen_count;
+        size_t own = cfg.own[1].family ? 2 : 1;
+        memcpy(machine, cfg.own, own * sizeof *machine);
         cfg.node.machine_addrs = machine;
-        cfg.node.machine_addrs_count = 1 + io_hostaddr_all(machine + 1, NODE_EXIT_OWN_MAX - 1);
+        cfg.node.machine_addrs_count =
+            own + io_hostaddr_all(machine + own, NODE_EXIT_OWN_MAX - own);
     }
     uint8_t seed[CV_KEY];
     if (!err)
@@ -457,19 +466,36 @@ static enum cv_err open_api(struct cli_session *c, struct io_why *why) {
     return CV_ERR_OK;
 }
 
+/* What is wrong with --listen; NULL: nothing. */
+static const char *wrong_addresses(const struct cli_settings *s) {
+    for (size_t i = 0; i < s->listen_count && s->verb == CLI_RELAY; i++) {
+        const struct cv_addr *a = &s->listen[i];
+        if (!cv_addr_is_loopback(a) && (is_any(a) || !s->private_network) && !cv_addr_is_public(a))
+            return "relay: --listen must name the public address others reach this relay at";
+    }
+    if (s->listen_count < 2)
+        return NULL;
+    if (s->direct)
+        return "--direct: what is shared directly has one address; give --listen once";
+    if (cv_addr_is_loopback(&s->listen[0]) != cv_addr_is_loopback(&s->listen[1]))
+        return "--listen: one address is of this machine only and the other is not; a node on "
+               "loopback speaks to loopback only";
+    if (s->verb == CLI_RELAY && s->listen[0].port != s->listen[1].port)
+        return "relay: the two addresses of --listen need the same port: others find one port for "
+               "both";
+    return NULL;
+}
+
 int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32_t direct_chunk) {
     struct io_why why = {.text = ""};
-    bool relay = s->verb == CLI_RELAY;
     memset(c, 0, sizeof *c);
     c->s = s;
     c->direct_chunk = direct_chunk;
     c->progress = cli_progress_init(s->json, s->quiet);
     node_network_id(s->network, c->network_id);
-    static const struct cv_addr nowhere;
-    bool any = memcmp(s->listen.ip, nowhere.ip, s->listen.family == 4 ? 4 : 16) == 0;
-    if (relay && !cv_addr_is_loopback(&s->listen) && (any || !s->private_network) &&
-        !cv_addr_is_public(&s->listen)) {
-        complain("relay: --listen must name the public address others reach this relay at");
+    const char *bad = wrong_addresses(s);
+    if (bad) {
+        complain(bad);
         return CLI_USAGE;
     }
     if (s->trace && io_trace_open(s->trace, &why) != CV_ERR_OK) {

@@ -84,6 +84,22 @@ static const char *how_of(const json_t *s) {
                               : "from a relay that shares it openly";
 }
 
+/* With two addresses, which of them it is about. */
+static void print_reach(const json_t *list) {
+    size_t i;
+    const json_t *a;
+    json_array_foreach(list, i, a) {
+        bool one = json_array_size(list) == 1;
+        if (one && !num(a, "by") && !num(a, "not_by"))
+            continue;
+        printf("Reach     %s%s%" JSON_INTEGER_FORMAT
+               " relays had us tried from outside and pass us on, %" JSON_INTEGER_FORMAT
+               " did not get through\n",
+               one ? "" : json_string_value(json_object_get(a, "address")), one ? "" : ": ",
+               num(a, "by"), num(a, "not_by"));
+    }
+}
+
 static void print_status(const json_t *o, const json_t *swarms, bool why) {
     printf("DHT       %" JSON_INTEGER_FORMAT " good of %" JSON_INTEGER_FORMAT " nodes\n",
            num(o, "dht_good"), num(o, "dht_nodes"));
@@ -94,11 +110,7 @@ static void print_status(const json_t *o, const json_t *swarms, bool why) {
            num(o, "circuits"), num(o, "hops_carried"), num(o, "cells_relayed"));
     if (num(o, "workers") > 1)
         printf("Workers   %" JSON_INTEGER_FORMAT "\n", num(o, "workers"));
-    if (num(o, "reached_by") || num(o, "not_reached_by"))
-        printf("Reach     %" JSON_INTEGER_FORMAT
-               " relays had us tried from outside and pass us on, %" JSON_INTEGER_FORMAT
-               " did not get through\n",
-               num(o, "reached_by"), num(o, "not_reached_by"));
+    print_reach(json_object_get(o, "reach"));
     print_carrying(o);
     const json_t *rates = json_object_get(o, "constant_rate");
     if (num(rates, "circuits"))

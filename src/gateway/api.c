@@ -110,6 +110,43 @@ static json_t *exit_of(const struct exit_counters *x) {
     return o;
 }
 
+/* Who got through to each address of ours, if we relay. */
+static json_t *reach_of(const struct node_status *s) {
+    json_t *list = json_array();
+    char text[CV_ADDR_TEXT];
+    for (size_t i = 0; i < sizeof s->reach / sizeof *s->reach; i++)
+        if (s->reach[i].addr.family)
+            json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "address",
+                                                  cv_addr_text(&s->reach[i].addr, text), "by",
+                                                  (json_int_t)s->reach[i].by, "not_by",
+                                                  (json_int_t)s->reach[i].not_by));
+    return list;
+}
+
+/* The second end of a socket, that of the other family, has a row of its own. */
+static void add_sockets(json_t *sockets, const struct io_host *host, enum node_socket i,
+                        const char *name) {
+    for (unsigned end = 0; end < IO_SOCKET_ENDS; end++) {
+        struct cv_addr at = io_host_bound(host, i, end);
+        char text[CV_ADDR_TEXT], full[32];
+        if (!at.family)
+            continue;
+        struct io_udp_stats u = io_host_stats(host, i, end);
+        json_t *row = json_object();
+        json_object_set_new(row, "address", json_string(cv_addr_text(&at, text)));
+        json_object_set_new(row, "datagrams_in", octets(u.datagrams_in));
+        json_object_set_new(row, "datagrams_out", octets(u.datagrams_out));
+        json_object_set_new(row, "calls_in", octets(u.calls_in));
+        json_object_set_new(row, "calls_out", octets(u.calls_out));
+        json_object_set_new(row, "dropped_in", octets(u.dropped_in));
+        json_object_set_new(row, "dropped_out", octets(u.dropped_out));
+        json_object_set_new(row, "buffer_in", octets(u.buffer_in));
+        json_object_set_new(row, "buffer_out", octets(u.buffer_out));
+        snprintf(full, sizeof full, "%s%s", name, end ? "_too" : "");
+        json_object_set_new(sockets, full, row);
+    }
+}
+
 json_t *gw_api_status(struct io_host *host) {
     struct node_status s;
     node_status(io_host_node(host), &s);
@@ -120,8 +157,7 @@ json_t *gw_api_status(struct io_host *host) {
     json_object_set_new(o, "relays_missing", octets(s.relays_missing));
     json_object_set_new(o, "guards", octets(s.guards));
     json_object_set_new(o, "guards_poor", octets(s.guards_poor));
-    json_object_set_new(o, "reached_by", octets(s.reached_by));
-    json_object_set_new(o, "not_reached_by", octets(s.not_reached_by));
+    json_object_set_new(o, "reach", reach_of(&s));
     json_object_set_new(o, "circuits", octets(s.circuits));
     json_object_set_new(o, "links", octets(s.links));
     json_object_set_new(o, "hops_carried", octets(s.hops_carried));
@@ -158,24 +194,8 @@ json_t *gw_api_status(struct io_host *host) {
                                                     "exit2", "exit3", "exit4",  "exit5",
                                                     "exit6", "exit7", "exit8"};
     json_t *sockets = json_object();
-    for (enum node_socket i = NODE_SOCKET_MAIN; i < NODE_SOCKETS; i++) {
-        struct cv_addr at = io_host_bound(host, i);
-        char text[CV_ADDR_TEXT];
-        if (!at.family)
-            continue;
-        struct io_udp_stats u = io_host_stats(host, i);
-        json_t *row = json_object();
-        json_object_set_new(row, "address", json_string(cv_addr_text(&at, text)));
-        json_object_set_new(row, "datagrams_in", octets(u.datagrams_in));
-        json_object_set_new(row, "datagrams_out", octets(u.datagrams_out));
-        json_object_set_new(row, "calls_in", octets(u.calls_in));
-        json_object_set_new(row, "calls_out", octets(u.calls_out));
-        json_object_set_new(row, "dropped_in", octets(u.dropped_in));
-        json_object_set_new(row, "dropped_out", octets(u.dropped_out));
-        json_object_set_new(row, "buffer_in", octets(u.buffer_in));
-        json_object_set_new(row, "buffer_out", octets(u.buffer_out));
-        json_object_set_new(sockets, names[i], row);
-    }
+    for (enum node_socket i = NODE_SOCKET_MAIN; i < NODE_SOCKETS; i++)
+        add_sockets(sockets, host, i, names[i]);
     json_object_set_new(o, "sockets", sockets);
     if (s.external.family) {
         char seen[CV_ADDR_TEXT];

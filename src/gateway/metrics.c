@@ -36,13 +36,15 @@ static void sockets(FILE *out, const struct io_host *host) {
     };
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         family(out, rows[r].name, "counter", rows[r].help);
-        for (enum node_socket i = NODE_SOCKET_MAIN; i < NODE_SOCKETS; i++) {
-            struct io_udp_stats u = io_host_stats(host, i);
-            if (!io_host_bound(host, i).family)
+        for (unsigned i = 0; i < NODE_SOCKETS * IO_SOCKET_ENDS; i++) {
+            enum node_socket socket = (enum node_socket)(i / IO_SOCKET_ENDS);
+            unsigned end = i % IO_SOCKET_ENDS; /* the second is that of the other family */
+            struct io_udp_stats u = io_host_stats(host, socket, end);
+            if (!io_host_bound(host, socket, end).family)
                 continue;
             for (unsigned d = 0; d < 2; d++)
-                fprintf(out, "culvert_%s_total{socket=\"%s\",direction=\"%s\"} %" PRIu64 "\n",
-                        rows[r].name, names[i], d ? "out" : "in",
+                fprintf(out, "culvert_%s_total{socket=\"%s%s\",direction=\"%s\"} %" PRIu64 "\n",
+                        rows[r].name, names[socket], end ? "_too" : "", d ? "out" : "in",
                         *(const uint64_t *)(const void *)((const char *)&u +
                                                           (d ? rows[r].out : rows[r].in)));
         }

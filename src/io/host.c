@@ -21,11 +21,9 @@ enum {
 struct host_socket {
     struct io_host *host;
     enum node_socket kind;
-    struct io_udp *udp;
-    struct io_watch *watch;
-    struct cv_batch batch; /* what the kernel did not take yet stays here */
+    struct io_socket *socket; /* NULL: none */
+    struct cv_batch batch;    /* what the kernel did not take yet stays here */
     struct cv_run runs[RUNS];
-    bool blocked; /* until the socket is writable again */
 };
 
 struct io_host {
@@ -46,7 +44,7 @@ struct io_host {
 
 /* True when something left. */
 static bool transmit(struct io_host *h, struct host_socket *s) {
-    if (!s->udp || s->blocked)
+    if (!s->socket || io_socket_is_full(s->socket))
         return false;
     bool any = false;
     for (;;) {
@@ -55,11 +53,8 @@ static bool transmit(struct io_host *h, struct host_socket *s) {
         if (!s->batch.runs_used)
             return any;
         any = true;
-        if (io_udp_send(s->udp, &s->batch) == CV_ERR_AGAIN) {
-            s->blocked = true;
-            io_watch_set(s->watch, IO_READABLE | IO_WRITABLE);
+        if (io_socket_send(s->socket, &s->batch) == CV_ERR_AGAIN)
             return any;
-        }
     }
 }
 
@@ -102,17 +97,13 @@ static void on_timer(void *ctx) {
     drain(h);
 }
 
-static void on_socket(void *ctx, unsigned ready) {
+static void on_socket(void *ctx, struct io_udp *ready) {
     struct host_socket *s = ctx;
     struct io_host *h = s->host;
     h->now = io_clock_now();
-    if (ready & IO_WRITABLE && s->blocked) {
-        s->blocked = false;
-        io_watch_set(s->watch, IO_READABLE);
-    }
     struct io_datagram *d;
     size_t n;
-    for (int i = 0; i < RECEIVES && (n = io_udp_receive(s->udp, &d)) > 0; i++) {
+    for (int i = 0; ready && i < RECEIVES && (n = io_udp_receive(ready, &d)) > 0; i++) {
         for (size_t j = 0; j < n; j++) {
             if (j + NODE_EXPECT < n)
                 node_expect(h->node, s->kind, d[j + NODE_EXPECT].data, d[j + NODE_EXPECT].len);
@@ -161,24 +152,23 @@ static uint16_t stride(enum node_socket kind, const struct io_host_config *cfg) 
     return (uint16_t)(need > UDP_MAX ? UDP_MAX : need > STRIDE ? need : STRIDE);
 }
 
-static enum cv_err open_socket(struct io_host *h, enum node_socket kind, const struct cv_addr *addr,
+static enum cv_err open_socket(struct io_host *h, enum node_socket kind,
+                               const struct cv_addr addr[IO_SOCKET_ENDS],
                                const struct io_host_config *cfg, struct io_why *why) {
     uint16_t octets = stride(kind, cfg);
     struct host_socket *s = &h->sockets[kind];
     s->host = h;
     s->kind = kind;
-    if (!addr->family)
+    if (!addr[0].family)
         return CV_ERR_OK;
     bool circuits = kind == NODE_SOCKET_MAIN || kind == NODE_SOCKET_OWN;
     uint32_t buffer = cfg->buffer_octets ? cfg->buffer_octets : circuits ? IO_BUFFER_WISH : 0;
-    enum cv_err err =
-        io_udp_open(&(struct io_udp_config){.addr = *addr, .buffer = buffer}, &s->udp, why);
+    struct io_udp_config one = {.addr = addr[0], .buffer = buffer};
+    enum cv_err err = io_socket_open(h->loop, &one, &addr[1], on_socket, s, &s->socket, why);
     if (err)
         return err;
     uint8_t *arena = malloc((size_t)SLOTS * octets);
-    s->watch = io_watch_new(h->loop, io_udp_fd(s->udp), on_socket, s);
-    if (!arena || !s->watch) {
-        free(arena);
+    if (!arena) {
         io_why_set(why, "out of memory");
         return CV_ERR_NOMEM;
     }
@@ -191,9 +181,22 @@ static enum cv_err open_workers(struct io_host *h, const struct io_host_config *
     if (!cfg->node.relay || cfg->node.relay_workers <= 1)
         return CV_ERR_OK;
     uint32_t buffer = cfg->buffer_octets ? cfg->buffer_octets : IO_BUFFER_WISH;
-    enum cv_err err = io_workers_new(h->loop, h->sockets[NODE_SOCKET_MAIN].udp,
+    enum cv_err err = io_workers_new(h->loop, h->sockets[NODE_SOCKET_MAIN].socket,
                                      cfg->node.relay_workers, buffer, on_told, h, &h->workers);
     return err == CV_ERR_DENIED ? CV_ERR_OK : err;
+}
+
+/* 0: both. */
+static uint8_t family(const struct io_host *h, enum node_socket socket) {
+    return io_host_bound(h, socket, 1).family ? 0 : io_host_bound(h, socket, 0).family;
+}
+
+/* Has OWN the address of this end of MAIN, if there is one? */
+static bool is_beside(const struct io_host *h, unsigned end) {
+    struct cv_addr main = io_host_bound(h, NODE_SOCKET_MAIN, end);
+    struct cv_addr own[] = {io_host_bound(h, NODE_SOCKET_OWN, 0),
+                            io_host_bound(h, NODE_SOCKET_OWN, 1)};
+    return !main.family || cv_addr_same_ip(&main, &own[0]) || cv_addr_same_ip(&main, &own[1]);
 }
 
 static enum cv_err make_node(struct io_host *h, const struct io_host_config *cfg,
@@ -201,14 +204,13 @@ static enum cv_err make_node(struct io_host *h, const struct io_host_config *cfg
     struct node_config node = cfg->node;
     if (!h->workers)
         node.relay_workers = 1;
-    struct cv_addr at = io_udp_addr(h->sockets[NODE_SOCKET_MAIN].udp);
-    node.main_family = at.family;
-    const struct io_udp *own = h->sockets[NODE_SOCKET_OWN].udp;
-    struct cv_addr own_at = own ? io_udp_addr(own) : (struct cv_addr){.family = 0};
-    node.elsewhere = cv_addr_same_ip(&own_at, &at);
+    struct cv_addr at = io_host_bound(h, NODE_SOCKET_MAIN, 0);
+    node.main_family = family(h, NODE_SOCKET_MAIN);
+    node.own_family = family(h, NODE_SOCKET_OWN);
+    node.elsewhere = is_beside(h, 0) && is_beside(h, 1);
     node.loopback = cv_addr_is_loopback(&at);
-    node.direct = h->sockets[NODE_SOCKET_DIRECT].udp != NULL;
-    node.direct_port = io_host_bound(h, NODE_SOCKET_DIRECT).port;
+    node.direct = h->sockets[NODE_SOCKET_DIRECT].socket != NULL;
+    node.direct_port = io_host_bound(h, NODE_SOCKET_DIRECT, 0).port;
     for (size_t i = 0; i < node.relay_addrs_count; i++)
         if (!node.relay_addrs[i].port)
             node.relay_addrs[i].port = at.port;
@@ -232,13 +234,15 @@ enum cv_err io_host_new(struct io_loop *loop, const struct io_host_config *cfg,
     h->now = io_clock_now();
     h->timer = io_timer_new(loop, on_timer, h);
     enum cv_err err = h->timer ? CV_ERR_OK : CV_ERR_NOMEM;
-    const struct cv_addr *addrs[] = {&cfg->main, &cfg->own, &cfg->direct};
-    struct cv_addr exit_at = cfg->main; /* any ports of the relay's address */
-    exit_at.port = 0;
-    if (!cfg->node.exit)
-        exit_at.family = 0;
+    const struct cv_addr direct[IO_SOCKET_ENDS] = {cfg->direct};
+    const struct cv_addr *addrs[] = {cfg->main, cfg->own, direct};
+    struct cv_addr exit_at[IO_SOCKET_ENDS] = {{.family = 0}};
+    for (unsigned i = 0; cfg->node.exit && i < IO_SOCKET_ENDS; i++) {
+        exit_at[i] = cfg->main[i]; /* any ports of the relay's addresses */
+        exit_at[i].port = 0;
+    }
     for (enum node_socket i = NODE_SOCKET_MAIN; !err && i < NODE_SOCKETS; i++)
-        err = open_socket(h, i, i < NODE_SOCKET_EXIT ? addrs[i] : &exit_at, cfg, why);
+        err = open_socket(h, i, i < NODE_SOCKET_EXIT ? addrs[i] : exit_at, cfg, why);
     if (!err && open_workers(h, cfg)) {
         io_why_set(why, "no room for %u workers; choose fewer with --workers",
                    (unsigned)cfg->node.relay_workers);
@@ -266,8 +270,7 @@ struct io_host *io_host_free(struct io_host *h) {
     h->workers = io_workers_free(h->workers);
     node_free(h->node);
     for (enum node_socket i = NODE_SOCKET_MAIN; i < NODE_SOCKETS; i++) {
-        io_watch_free(h->sockets[i].watch);
-        io_udp_close(h->sockets[i].udp);
+        io_socket_close(h->sockets[i].socket);
         free(h->sockets[i].batch.arena);
     }
     io_timer_free(h->timer);
@@ -308,15 +311,15 @@ void io_host_unlisten(struct io_host *h, io_host_fn *fn, void *ctx) {
             h->listeners[i].fn = NULL;
 }
 
-struct cv_addr io_host_bound(const struct io_host *h, enum node_socket socket) {
-    const struct io_udp *u = h->sockets[socket].udp;
+struct cv_addr io_host_bound(const struct io_host *h, enum node_socket socket, unsigned end) {
+    const struct io_udp *u = io_socket_end(h->sockets[socket].socket, end);
     return u ? io_udp_addr(u) : (struct cv_addr){.family = 0};
 }
 
-struct io_udp_stats io_host_stats(const struct io_host *h, enum node_socket socket) {
-    struct io_udp *u = h->sockets[socket].udp;
+struct io_udp_stats io_host_stats(const struct io_host *h, enum node_socket socket, unsigned end) {
+    struct io_udp *u = io_socket_end(h->sockets[socket].socket, end);
     struct io_udp_stats s = u ? io_udp_stats(u) : (struct io_udp_stats){.calls_in = 0};
     if (socket == NODE_SOCKET_MAIN)
-        io_workers_stats(h->workers, &s);
+        io_workers_stats(h->workers, end, &s);
     return s;
 }

@@ -27,7 +27,7 @@ struct post {
     uint32_t count;
     bool stop;
     struct io_wake *wake; /* of its loop */
-    struct io_udp_stats stats;
+    struct io_udp_stats stats[IO_SOCKET_ENDS];
 };
 
 struct worker {
@@ -37,14 +37,12 @@ struct worker {
     /* 0 is the node itself and has none of these */
     struct tunnel *t;
     struct io_loop *loop;
-    struct io_udp *udp;
-    struct io_watch *watch;
+    struct io_socket *socket;
     struct io_timer *timer;
     struct cv_batch batch; /* what the kernel did not take yet stays here */
     struct cv_run runs[RUNS];
     struct tun_message *taken; /* out of the post, not read yet */
     bool emptied;              /* the post, since take() had no more */
-    bool blocked;              /* until the socket is writable again */
     bool running;
     pthread_t thread;
     cv_usec stats_at;
@@ -123,16 +121,13 @@ static void told_node(void *ctx) {
 /* True when something left. */
 static bool transmit(struct worker *w) {
     bool any = false;
-    while (!w->blocked) {
+    while (!io_socket_is_full(w->socket)) {
         if (!w->batch.runs_used)
             (void)tun_poll_transmit(w->t, &w->now, &w->batch);
         if (!w->batch.runs_used)
             return any;
         any = true;
-        if (io_udp_send(w->udp, &w->batch) == CV_ERR_AGAIN) {
-            w->blocked = true;
-            io_watch_set(w->watch, IO_READABLE | IO_WRITABLE);
-        }
+        (void)io_socket_send(w->socket, &w->batch);
     }
     return any;
 }
@@ -141,10 +136,15 @@ static void note_stats(struct worker *w) {
     if (w->now.mono < w->stats_at)
         return;
     w->stats_at = w->now.mono + CV_SEC(1);
-    struct io_udp_stats stats = io_udp_stats(w->udp);
-    pthread_mutex_lock(&w->post.lock);
-    w->post.stats = stats;
-    pthread_mutex_unlock(&w->post.lock);
+    for (unsigned i = 0; i < IO_SOCKET_ENDS; i++) {
+        struct io_udp *u = io_socket_end(w->socket, i);
+        if (!u)
+            continue;
+        struct io_udp_stats stats = io_udp_stats(u);
+        pthread_mutex_lock(&w->post.lock);
+        w->post.stats[i] = stats;
+        pthread_mutex_unlock(&w->post.lock);
+    }
 }
 
 static void tell(struct worker *w) {
@@ -179,16 +179,12 @@ static void on_datagram(struct worker *w, const struct io_datagram *d) {
         tun_message_free(m); /* as a network loses what it has no room for */
 }
 
-static void on_socket(void *ctx, unsigned ready) {
+static void on_socket(void *ctx, struct io_udp *ready) {
     struct worker *w = ctx;
     w->now = io_clock_now();
-    if (ready & IO_WRITABLE && w->blocked) {
-        w->blocked = false;
-        io_watch_set(w->watch, IO_READABLE);
-    }
     struct io_datagram *d;
     size_t n;
-    for (int i = 0; i < RECEIVES && (n = io_udp_receive(w->udp, &d)) > 0; i++) {
+    for (int i = 0; ready && i < RECEIVES && (n = io_udp_receive(ready, &d)) > 0; i++) {
         for (size_t j = 0; j < n; j++) {
             if (j + TUN_EXPECT < n)
                 tun_expect(w->t, d[j + TUN_EXPECT].data, d[j + TUN_EXPECT].len);
@@ -230,25 +226,25 @@ static void *run(void *arg) {
 
 /* ---- life ---- */
 
-static enum cv_err open_worker(struct worker *w, const struct cv_addr *at, uint32_t buffer) {
+static enum cv_err open_worker(struct worker *w, const struct cv_addr at[IO_SOCKET_ENDS],
+                               uint32_t buffer) {
     struct io_why why = {.text = ""};
     w->loop = io_loop_new();
     if (!w->loop)
         return CV_ERR_LIMIT;
-    struct io_udp_config cfg = {.addr = *at, .buffer = buffer, .beside = true};
-    enum cv_err err = io_udp_open(&cfg, &w->udp, &why);
+    struct io_udp_config cfg = {.addr = at[0], .buffer = buffer, .beside = true};
+    enum cv_err err = io_socket_open(w->loop, &cfg, &at[1], on_socket, w, &w->socket, &why);
     if (err)
         return err;
     uint8_t *arena = malloc((size_t)SLOTS * TUN_DATAGRAM);
     if (arena)
         w->batch = cv_batch_init(arena, SLOTS, TUN_DATAGRAM, 0, w->runs, RUNS);
-    w->watch = io_watch_new(w->loop, io_udp_fd(w->udp), on_socket, w);
     w->timer = io_timer_new(w->loop, on_timer, w);
     w->post.wake = io_wake_new(w->loop, on_wake, w);
-    return arena && w->watch && w->timer && w->post.wake ? CV_ERR_OK : CV_ERR_NOMEM;
+    return arena && w->timer && w->post.wake ? CV_ERR_OK : CV_ERR_NOMEM;
 }
 
-enum cv_err io_workers_new(struct io_loop *loop, struct io_udp *main, unsigned count,
+enum cv_err io_workers_new(struct io_loop *loop, struct io_socket *main, unsigned count,
                            uint32_t buffer_octets, io_workers_fn *fn, void *ctx,
                            struct io_workers **ret) {
     assert(count > 1 && count <= TUN_WORKERS_MAX);
@@ -265,12 +261,16 @@ enum cv_err io_workers_new(struct io_loop *loop, struct io_udp *main, unsigned c
         pthread_mutex_init(&w->worker[i].post.lock, NULL);
     }
     w->worker[0].post.wake = io_wake_new(loop, told_node, w);
-    enum cv_err err = w->worker[0].post.wake ? io_udp_share(main) : CV_ERR_NOMEM;
-    struct cv_addr at = io_udp_addr(main);
+    enum cv_err err = w->worker[0].post.wake ? CV_ERR_OK : CV_ERR_NOMEM;
+    struct cv_addr at[IO_SOCKET_ENDS] = {{.family = 0}};
+    for (unsigned i = 0; i < IO_SOCKET_ENDS && io_socket_end(main, i) && !err; i++) {
+        at[i] = io_udp_addr(io_socket_end(main, i));
+        err = io_udp_share(io_socket_end(main, i));
+    }
     for (unsigned i = 1; i < count && !err; i++)
-        err = open_worker(&w->worker[i], &at, buffer_octets);
-    if (!err)
-        err = io_udp_steer(main, count);
+        err = open_worker(&w->worker[i], at, buffer_octets);
+    for (unsigned i = 0; i < IO_SOCKET_ENDS && io_socket_end(main, i) && !err; i++)
+        err = io_udp_steer(io_socket_end(main, i), count);
     if (err) {
         io_workers_free(w);
         return err;
@@ -322,8 +322,7 @@ static void close_worker(struct worker *w) {
     tun_free(w->t);
     io_wake_free(w->post.wake);
     io_timer_free(w->timer);
-    io_watch_free(w->watch);
-    io_udp_close(w->udp);
+    io_socket_close(w->socket);
     free(w->batch.arena);
     io_loop_free(w->loop);
     pthread_mutex_destroy(&w->post.lock);
@@ -343,11 +342,11 @@ struct io_workers *io_workers_free(struct io_workers *w) {
     return NULL;
 }
 
-void io_workers_stats(struct io_workers *w, struct io_udp_stats *add_to) {
+void io_workers_stats(struct io_workers *w, unsigned end, struct io_udp_stats *add_to) {
     for (unsigned i = 1; w && i < w->count; i++) {
         struct post *p = &w->worker[i].post;
         pthread_mutex_lock(&p->lock);
-        struct io_udp_stats s = p->stats;
+        struct io_udp_stats s = p->stats[end];
         pthread_mutex_unlock(&p->lock);
         add_to->datagrams_in += s.datagrams_in;
         add_to->octets_in += s.octets_in;

@@ -10,7 +10,7 @@
 
 #include "base/time.h"
 #include "io/loop.h"
-#include "io/udp.h"
+#include "io/socket.h"
 #include "io/why.h"
 #include "node/node.h"
 #include "tunnel/worker.h"
@@ -21,11 +21,12 @@ struct io_workers;
 typedef void io_workers_fn(void *ctx);
 
 /*
- * Opens the sockets of `count` - 1 workers beside `main`, which is that of worker 0. DENIED:
+ * Opens the sockets of `count` - 1 workers beside `main`, which is that of worker 0, with as many
+ * ends. DENIED:
  * this kernel does not share a port by a filter (the caller goes on alone); LIMIT, NOMEM.
  * The threads begin with io_workers_start().
  */
-enum cv_err io_workers_new(struct io_loop *loop, struct io_udp *main, unsigned count,
+enum cv_err io_workers_new(struct io_loop *loop, struct io_socket *main, unsigned count,
                            uint32_t buffer_octets, io_workers_fn *fn, void *ctx,
                            struct io_workers **ret);
 /* Makes their engines, as the node's configuration says, and lets them run. NOMEM, LIMIT. */
@@ -39,7 +40,7 @@ bool io_workers_post(struct io_workers *w, struct tun_message *m);
 /* What was told the node, one after the other; NULL: no more now. The caller's. */
 struct tun_message *io_workers_take(struct io_workers *w);
 
-/* Of all their sockets, as they were a second ago or later. */
-void io_workers_stats(struct io_workers *w, struct io_udp_stats *add_to);
+/* Of this end of all their sockets, as they were a second ago or later. */
+void io_workers_stats(struct io_workers *w, unsigned end, struct io_udp_stats *add_to);
 
 #endif

@@ -207,6 +207,7 @@ static struct tun_config tunnel_config(const struct node *n, bool relay) {
         .relay_flags = (uint16_t)(TUN_RELAY_RELAY | TUN_RELAY_INTRO | TUN_RELAY_RENDEZVOUS |
                                   TUN_RELAY_DHT | (cfg->exit ? TUN_RELAY_EXIT : 0)),
         .address_class = (uint8_t)tunnel_class(cfg),
+        .family = relay ? cfg->main_family : cfg->own_family,
         /* A relay's own links are nameless: it spends tokens on them, and has no
          * account that would tell whose they are (priority.c). */
         .identity = &cfg->identity_secret,
@@ -252,7 +253,7 @@ static struct dht *make_dht(struct node *n, struct cv_now now) {
                  : cfg->private_network ? DHT_SCOPE_PRIVATE
                                         : DHT_SCOPE_PUBLIC,
         .ipv4 = cfg->main_family != 6,
-        .ipv6 = cfg->main_family == 6,
+        .ipv6 = cfg->main_family != 4,
         /* A node that does not relay answers nothing: it would be on the list
          * of everybody who looks (BEP 43). */
         .read_only = !cfg->relay,

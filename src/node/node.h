@@ -73,16 +73,18 @@ struct node_config {
     uint8_t network_id[8];
     bool loopback;        /* MAIN listens on loopback: speak to loopback only */
     bool private_network; /* [network] private = yes: other address classes too */
-    uint8_t main_family;  /* 4 or 6: what MAIN is bound to */
-    bool elsewhere;       /* OWN has the address of MAIN: relays are tried from there (REACH) */
+    uint8_t main_family;  /* 4 or 6: what MAIN is bound to; 0: both */
+    uint8_t own_family;   /* the same of OWN */
+    bool elsewhere;       /* OWN has each address of MAIN: relays are tried from there (REACH) */
     bool direct;          /* there is a socket DIRECT */
     uint16_t direct_port; /* what it is bound to; 0: complete swarms are not announced */
 
     struct cv_ed25519_secret identity_secret;
 
-    bool relay;                    /* carry others' circuits */
-    bool exit;                     /* and PPSPP of theirs to peers of direct swarms */
-    struct cv_addr relay_addrs[2]; /* public addresses of MAIN; relays only */
+    bool relay; /* carry others' circuits */
+    bool exit;  /* and PPSPP of theirs to peers of direct swarms */
+    /* Public addresses of MAIN, one of each of its families, with the same port; relays only. */
+    struct cv_addr relay_addrs[2];
     size_t relay_addrs_count;
     /* Other addresses of this machine, for an exit: the first NODE_EXIT_OWN_MAX - 2 of their
      * networks are never called, nor are those of relay_addrs. Read while the node is made. */
@@ -357,9 +359,11 @@ bool node_first_hop(const struct node *n, size_t i, struct node_first_hop *ret);
 struct node_status {
     uint32_t dht_good, dht_nodes;
     uint32_t relays_known;
-    uint32_t guards_poor; /* first hops that let less through than the others: soon replaced */
-    uint32_t reached_by;  /* relays that had our own relay tried from outside, and it was there */
-    uint32_t not_reached_by; /* the same, and it was not: they tell nobody of it */
+    uint32_t guards_poor;    /* first hops that let less through than the others: soon replaced */
+    struct {                 /* relays, for each address; family 0: none */
+        struct cv_addr addr; /* other relays that had us tried there from outside, and it worked; */
+        uint32_t by, not_by; /* the same, and it did not: they tell nobody of us */
+    } reach[2];
     uint32_t relays_missing; /* short of what every kind of path needs */
     uint32_t guards;         /* with a link */
     uint32_t circuits, hops_carried, links;

@@ -44,8 +44,11 @@ void node_status(const struct node *n, struct node_status *ret) {
         ret->draining = n->draining;
         ret->workers = n->cfg.relay_workers > 1 ? n->cfg.relay_workers : 1;
         tun_client_status(n->relay, &n->now, &c);
-        ret->reached_by = c.reached_by;
-        ret->not_reached_by = c.not_reached_by;
+        for (size_t i = 0; i < n->cfg.relay_addrs_count; i++) {
+            ret->reach[i].addr = n->cfg.relay_addrs[i];
+            ret->reach[i].by = c.reach[i].by;
+            ret->reach[i].not_by = c.reach[i].not_by;
+        }
     }
     struct tun_rates rates;
     tun_rates(n->client, &rates);

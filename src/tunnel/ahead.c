@@ -469,10 +469,13 @@ static bool listed(const uint8_t (*list)[CV_KEY], size_t n, const uint8_t identi
     return false;
 }
 
-static bool last_fits(const struct tun_path_request *req, const struct tun_relay *last,
-                      unsigned flag) {
+static bool last_fits(const struct tun_client *c, const struct tun_path_request *req,
+                      const struct tun_relay *last, unsigned flag) {
     if (req->named)
         return req->named == last;
+    if (flag == TUN_RELAY_DHT &&
+        !tun_descriptor_has_family(&last->desc, tun_directory_dht_family(c->dir, last->desc.day)))
+        return false;
     return (last->desc.flags & flag) == flag &&
            !listed(req->avoid, req->avoids, last->desc.identity);
 }
@@ -495,7 +498,7 @@ static bool reaches(struct tun_client *c, const struct tun_lane *lane,
     if (tun_path_length(req->purpose) == lane->n) {
         path->purpose = req->purpose;
         path->named = req->named != NULL;
-        return last_fits(req, path->hop[lane->n - 1], flag);
+        return last_fits(c, req, path->hop[lane->n - 1], flag);
     }
 
     /* Only a named relay is worth a hop more: what we choose freely is chosen

@@ -58,7 +58,7 @@ enum cv_err tun_client_learn(struct tun_client *c, const void *raw, size_t len,
         tell_proof(c, r);
     if (err == CV_ERR_OK) {
         c->need_pause = 0;
-        if (c->relay && !r->reached)
+        if (c->relay)
             tun_contact_reach(c, r); /* passed on only after it answered us */
     }
     if (ret)
@@ -192,7 +192,7 @@ static void upkeep(struct tun_client *c) {
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
         const struct tun_guard *g = &c->guards.first[i];
         if (g->set && g->addr.family && !tun_directory_find(c->dir, g->identity, today(c)))
-            (void)tun_contact_add(c, &g->addr, /* guard= */ true);
+            tun_contact_guard(c, g);
     }
     tun_client_by(c, c->expire_at);
 }
@@ -210,7 +210,7 @@ static void own_work(struct tun_client *c) {
     if (own)
         (void)tun_directory_add(c->dir, c->now.wall, own, len, &r, NULL);
     if (r)
-        r->reached = r->outside = true;
+        r->reached = r->outside = r->tried;
     c->own_at = cv_usec_add(now(c), r ? CV_SEC(60) : CV_MSEC(200));
     tun_client_by(c, c->own_at);
 }
@@ -379,6 +379,7 @@ enum cv_err tun_client_attach(struct tunnel *t, const struct cv_now *at, const v
         free(c);
         return CV_ERR_NOMEM;
     }
+    tun_directory_speaks(c->dir, cfg->family);
     if (!c->relay && cfg->identity)
         tun_directory_own(c->dir, cfg->identity->public_key);
     if (!c->relay && guards && tun_guards_load(&c->guards, guards, guards_len) == CV_ERR_OK)
@@ -387,7 +388,7 @@ enum cv_err tun_client_attach(struct tunnel *t, const struct cv_now *at, const v
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
         const struct tun_guard *g = &c->guards.first[i];
         if (g->set)
-            (void)tun_contact_add(c, &g->addr, /* guard= */ true);
+            tun_contact_guard(c, g);
     }
     c->next = at->mono;
     return CV_ERR_OK;
@@ -507,7 +508,8 @@ void tun_client_status(const struct tunnel *t, const struct cv_now *at,
     for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++)
         ret->addresses += c->address[i].addr.family && c->address[i].tries < UINT8_MAX;
     ret->contacts = tun_contact_linked(c);
-    tun_reach_status(c, &ret->reached_by, &ret->not_reached_by);
+    for (unsigned i = 0; i < 2; i++)
+        tun_reach_status(c, i, &ret->reach[i].by, &ret->reach[i].not_by);
     ret->known = (uint32_t)tun_directory_count(c->dir, day, TUN_DIRECTORY_KNOWN);
     ret->confirmed = (uint32_t)tun_directory_count(c->dir, day, TUN_DIRECTORY_CONFIRMED);
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {

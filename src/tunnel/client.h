@@ -47,20 +47,22 @@ enum cv_err tun_circuit_open(struct tunnel *t, const struct cv_now *now, enum tu
                              const uint8_t *named, cv_handle *ret);
 
 struct tun_client_status {
-    uint32_t addresses;      /* waiting to be asked, or being asked */
-    uint32_t contacts;       /* relays with a link that tell us of others */
-    uint32_t known;          /* relays with a descriptor of the day */
-    uint32_t confirmed;      /* of these, usable anywhere in a path */
-    uint32_t guards;         /* chosen first hops, of */
-    uint32_t guards_up;      /* which so many have a link */
-    uint32_t guards_poor;    /* which so many let too few circuits through (guard.h) */
-    uint32_t seconds;        /* second-layer guards */
-    uint32_t ahead;          /* circuits ready and waiting */
-    uint32_t missing;        /* relays short of what every kind of path needs; 0: enough */
-    uint32_t reached_by;     /* relay: others that had us tried from outside, and we were there */
-    uint32_t not_reached_by; /* the same, and we were not: they tell nobody of us */
-    bool ready;              /* a circuit was built */
-    cv_usec ready_at;        /* when first; 0: not yet */
+    uint32_t addresses;   /* waiting to be asked, or being asked */
+    uint32_t contacts;    /* relays with a link that tell us of others */
+    uint32_t known;       /* relays with a descriptor of the day */
+    uint32_t confirmed;   /* of these, usable anywhere in a path */
+    uint32_t guards;      /* chosen first hops, of */
+    uint32_t guards_up;   /* which so many have a link */
+    uint32_t guards_poor; /* which so many let too few circuits through (guard.h) */
+    uint32_t seconds;     /* second-layer guards */
+    uint32_t ahead;       /* circuits ready and waiting */
+    uint32_t missing;     /* relays short of what every kind of path needs; 0: enough */
+    struct {              /* relay, for each of tun_config's addr: others that had us tried from */
+        uint32_t by;      /* outside, and we were there; */
+        uint32_t not_by;  /* the same, and we were not: they tell nobody of us */
+    } reach[2];
+    bool ready;       /* a circuit was built */
+    cv_usec ready_at; /* when first; 0: not yet */
 };
 
 /* Zeros for an engine without a client. */

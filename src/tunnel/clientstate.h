@@ -115,7 +115,7 @@ struct tun_reach_ask {
     cv_handle link; /* 0: gone */
     uint8_t identity[CV_KEY];
     uint8_t token[8];
-    struct cv_addr addr; /* of ours */
+    struct cv_addr addr; /* of ours; a row for each */
     uint32_t day;
     uint8_t tries;
     cv_usec at, wait, rest;
@@ -139,11 +139,10 @@ struct tun_reach_job {
     uint8_t identity[CV_KEY]; /* of the newcomer, */
     cv_handle link;           /* who is told, */
     uint8_t token[8];
-    struct cv_addr from;  /* of that link */
-    struct cv_addr asked; /* where it says that it is, */
-    struct cv_addr addr;  /* and where it answered us */
-    uint8_t witnesses;    /* asked so far; the last of them is the one under way, */
-    bool own;             /* but then we try it ourselves, when nobody else is left */
+    struct cv_addr from; /* of that link */
+    struct cv_addr addr; /* which of its addresses it is about */
+    uint8_t witnesses;   /* asked so far; the last of them is the one under way, */
+    bool own;            /* but then we try it ourselves, when nobody else is left */
     uint8_t witness[TUN_REACH_WITNESSES][CV_KEY];
     uint8_t verdict[TUN_REACH_WITNESSES]; /* 0: none */
     uint8_t own_verdict;
@@ -243,10 +242,13 @@ void tun_client_day(struct tun_client *c, const struct cv_addr *from, uint32_t d
 
 /* contact.c */
 enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bool guard);
-/* Its addresses are asked, one at a time, until one of them answers. */
-void tun_contact_reach(struct tun_client *c, const struct tun_relay *r);
+/* Those of its addresses at which it has not answered are asked, one at a time. */
+void tun_contact_reach(struct tun_client *c, struct tun_relay *r);
 void tun_contact_reach_at(struct tun_client *c, const uint8_t whose[CV_KEY],
                           const struct cv_addr *addr);
+/* A first hop or contact of an earlier run, where it answered last; a moment later, or when we
+ * have no sockets of that family, at its other address. */
+void tun_contact_guard(struct tun_client *c, const struct tun_guard *g);
 bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const uint8_t *buf);
 void tun_contact_work(struct tun_client *c);
 void tun_contact_on_link(struct tun_client *c, const struct tun_event *ev);
@@ -286,8 +288,9 @@ void tun_reach_on_message(struct tun_client *c, const struct tun_event *ev);
 bool tun_reach_on_raw(struct tun_client *c, const struct cv_addr *from, const uint8_t *buf);
 /* A question that leaves by another port, if there is one. */
 bool tun_reach_elsewhere(struct tun_client *c, struct cv_addr *to, uint8_t buf[TUN_DATAGRAM]);
-/* Relays that said last that others reached us, and that they did not. */
-void tun_reach_status(const struct tun_client *c, uint32_t *ret_reached, uint32_t *ret_silent);
+/* Relays that said last that others reached us at our i-th address, and that they did not. */
+void tun_reach_status(const struct tun_client *c, unsigned i, uint32_t *ret_reached,
+                      uint32_t *ret_silent);
 void tun_reach_done(struct tun_client *c); /* wipes questions under way */
 
 /* ahead.c */

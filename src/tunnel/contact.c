@@ -6,6 +6,10 @@
 
 /* How long an address that answered, or never did, is not asked again. */
 #define REST CV_SEC(60)
+/* How often a relay that answered at one of its addresses is asked at the others. */
+#define AGAIN CV_SEC(600)
+/* So much earlier than at its other address a first hop is asked where it answered last. */
+#define HEAD_START CV_SEC(1)
 /* For so long a question keeps others from the same IP address. */
 #define FLIGHT CV_MSEC(500)
 /* How long who answered but cannot be linked to is tried: a relay's neighbour, and
@@ -43,8 +47,10 @@ static struct tun_link *open_link(struct tun_client *c, const struct tun_neighbo
     struct tun_link *l;
     tun_relay_ref_fill(&ref, r, c->now.wall);
     /* The address that answered us, not another that the relay may have. */
-    memset(ref.addr, 0, sizeof ref.addr);
-    ref.addr[0] = n->addr;
+    if (!cv_addr_equal(&ref.addr[0], &n->addr) || !c->relay) {
+        memset(ref.addr, 0, sizeof ref.addr);
+        ref.addr[0] = n->addr;
+    }
     return tun_link_open(c->t, &c->now, &ref, &l) ? NULL : l;
 }
 
@@ -98,9 +104,14 @@ void tun_contact_neighbour_add(struct tun_client *c, const struct tun_relay *r,
         n->since = now(c);
         memcpy(n->identity, r->desc.identity, CV_KEY);
     }
-    n->addr = *addr;
     if (n->up)
-        return;
+        return; /* where it answered first; at another address only when it is silent there */
+    n->addr = *addr;
+    struct tun_guard *g = tun_guards_find_sampled(&c->guards, n->identity);
+    if (g && !cv_addr_equal(&g->addr, addr)) {
+        tun_guard_answered_at(g, addr, &r->desc);
+        c->guards_change = true;
+    }
     struct tun_link *l = open_link(c, n);
     n->retry_at = cv_usec_add(now(c), CV_SEC(2));
     if (l && tun_link_is_up(l))
@@ -238,23 +249,72 @@ enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bo
     if (!a)
         return CV_ERR_LIMIT;
     a->guard |= guard;
-    a->named = false; /* somebody else says so too */
+    if (c->relay)
+        a->named = false; /* somebody else says so too */
     return CV_ERR_OK;
 }
 
 void tun_contact_reach_at(struct tun_client *c, const uint8_t whose[CV_KEY],
                           const struct cv_addr *addr) {
-    struct tun_address *a =
-        tun_address_ok(c->t, addr) && !address_find(c, addr) ? address_new(c, addr, 0) : NULL;
+    struct tun_address *a = tun_address_ok(c->t, addr) ? address_find(c, addr) : NULL;
+    if (!tun_address_ok(c->t, addr) || (a && (c->relay || a->guard || a->named || a->asked)))
+        return;
+    if (a) /* of the DHT, where a client asks no strangers any more */
+        *a = (struct tun_address){.addr = *addr, .at = now(c)};
+    else
+        a = address_new(c, addr, 0);
     if (!a)
         return;
+    tun_client_by(c, a->at);
     a->named = true;
     memcpy(a->whose, whose, CV_KEY);
 }
 
-void tun_contact_reach(struct tun_client *c, const struct tun_relay *r) {
-    for (unsigned i = 0; i < r->desc.addrs; i++)
-        tun_contact_reach_at(c, r->desc.identity, &r->desc.addr[i]);
+/* What a relay names besides an address at which it answered may be anybody's, and all relays
+ * read it: there is asked now and then. */
+void tun_contact_reach(struct tun_client *c, struct tun_relay *r) {
+    if (r->reached && !tun_due(r->again_at, now(c)))
+        return;
+    r->again_at = cv_usec_add(now(c), AGAIN);
+    for (unsigned i = 0; i < r->desc.addrs; i++) {
+        if (!(r->reached >> i & 1))
+            tun_contact_reach_at(c, r->desc.identity, &r->desc.addr[i]);
+    }
+}
+
+/* A first hop or contact of ours is silent where it answered last: is it there at another
+ * address of its own? */
+static void look_elsewhere(struct tun_client *c, const struct tun_guard *g) {
+    const struct tun_relay *r = tun_directory_find_now(c->dir, g->identity, c->now.wall);
+    tun_contact_reach_at(c, g->identity, &g->addr_too);
+    for (unsigned i = 0; r && i < r->desc.addrs; i++) {
+        if (!cv_addr_equal(&r->desc.addr[i], &g->addr))
+            tun_contact_reach_at(c, g->identity, &r->desc.addr[i]);
+    }
+}
+
+void tun_contact_guard(struct tun_client *c, const struct tun_guard *g) {
+    if (tun_contact_add(c, &g->addr, /* guard= */ true) == CV_ERR_DENIED) {
+        (void)tun_contact_add(c, &g->addr_too, /* guard= */ true);
+        return;
+    }
+    tun_contact_reach_at(c, g->identity, &g->addr_too);
+    struct tun_address *a = address_find(c, &g->addr_too);
+    if (a && a->named && a->tries == 0)
+        a->at = cv_usec_add(now(c), HEAD_START);
+}
+
+/* Where a first hop or contact is asked for as long as it is one: at the address where it
+ * answered last, or the other one when we have no sockets of that family. */
+static bool is_of_guard(const struct tun_client *c, const struct cv_addr *addr) {
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS + TUN_CONTACTS_WANTED; i++) {
+        const struct tun_guard *g =
+            i < TUN_GUARD_FIRSTS ? &c->guards.first[i] : &c->guards.contact[i - TUN_GUARD_FIRSTS];
+        if (g->set && (cv_addr_equal(addr, &g->addr) ||
+                       (cv_addr_equal(addr, &g->addr_too) && !tun_address_ok(c->t, &g->addr))))
+            return true;
+    }
+    return false;
 }
 
 static bool spent(const struct tun_address *a) {
@@ -334,16 +394,24 @@ static cv_usec flying(const struct tun_client *c, const struct tun_address *a) {
     return 0;
 }
 
-/* Only its descriptor names this address, and the relay answered at another. */
-static bool found_elsewhere(const struct tun_client *c, const struct tun_address *a) {
+/* Only its descriptor names this address, and the relay answered there, or is not there today;
+ * or we look for somebody whom we found meanwhile. */
+static bool is_needless(struct tun_client *c, const struct tun_address *a) {
+    const struct tun_neighbour *n =
+        a->named && !c->relay ? tun_contact_neighbour(c, a->whose) : NULL;
+    if (n && n->up)
+        return true;
     uint32_t day = tun_descriptor_day(c->now.wall); /* what it had yesterday is no matter */
     const struct tun_relay *r = a->named ? tun_directory_find(c->dir, a->whose, day) : NULL;
-    return r && r->raw_len > 0 && r->reached;
+    if (!r || r->raw_len == 0 || !c->relay)
+        return false;
+    int i = tun_descriptor_addr(&r->desc, &a->addr);
+    return r->reached && (i < 0 || r->reached >> i & 1);
 }
 
 /* A first question now? */
 static bool wanted(const struct tun_client *c, const struct tun_address *a) {
-    if (a->guard)
+    if (a->guard || (a->named && !c->relay))
         return true;
     unsigned busy = asking(c);
     if (c->relay)
@@ -361,10 +429,10 @@ static void address_work(struct tun_client *c, struct tun_address *a) {
         address_drop(a);
         return;
     }
+    a->guard &= is_of_guard(c, &a->addr);
     if (a->tries == 0 && !wanted(c, a))
         return; /* looked at again whenever something changes */
-    if (!a->guard &&
-        (a->tries >= (a->named ? TUN_NAMED_TRIES : TUN_TRIES) || found_elsewhere(c, a))) {
+    if (!a->guard && (a->tries >= (a->named ? TUN_NAMED_TRIES : TUN_TRIES) || is_needless(c, a))) {
         address_rest(c, a);
         return;
     }
@@ -416,6 +484,9 @@ static void neighbours_work(struct tun_client *c) {
             continue;
         }
         neighbour_down(c, n);
+        const struct tun_guard *g = tun_guards_find_sampled(&c->guards, n->identity);
+        if (g)
+            look_elsewhere(c, g);
         tun_client_by(c, n->retry_at);
     }
 }
@@ -431,8 +502,8 @@ static void sample_work(struct tun_client *c) {
         if (over) {
             memset(g, 0, sizeof *g);
             c->guards_change = true;
-        } else if (!address_find(c, &g->addr)) {
-            (void)tun_contact_add(c, &g->addr, /* guard= */ true);
+        } else if (!address_find(c, &g->addr) && !address_find(c, &g->addr_too)) {
+            tun_contact_guard(c, g);
         }
     }
 }
@@ -461,9 +532,14 @@ bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const 
     struct tun_relay *r = NULL;
     struct tun_descriptor desc;
     enum cv_err err = tun_descriptor_open(raw, len, tun_config(c->t)->network_id, &desc);
-    bool good = !err && tun_descriptor_has_addr(&desc, from);
+    int at = err ? -1 : tun_descriptor_addr(&desc, from);
+    /* of a first hop that we look for we want no other's word */
+    bool good =
+        at >= 0 && (c->relay || !a->named || memcmp(a->whose, desc.identity, sizeof a->whose) == 0);
     if (good) {
-        tun_client_day(c, from, desc.day);
+        r = tun_directory_find(c->dir, desc.identity, desc.day);
+        if (!r || !r->reached || cv_addr_equal(&r->reached_at, from))
+            tun_client_day(c, from, desc.day); /* who has two addresses has one voice */
         err = tun_client_learn(c, raw, len, &r);
         good = err == CV_ERR_OK || err == CV_ERR_EXIST;
     }
@@ -473,9 +549,11 @@ bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const 
     address_rest(c, a);
     if (!good)
         return true;
-    r->reached = true;
-    r->reached_at = addr;
-    r->outside |= tun_reach_is_young(c);
+    if (!r->reached)
+        r->reached_at = addr;
+    r->reached |= (uint8_t)(1u << at);
+    if (tun_reach_is_young(c))
+        r->outside |= (uint8_t)(1u << at);
     /* Nobody's path goes through a liar: it has no use for our address. */
     if (!r->liar && neighbour_wanted(c, r, &addr))
         tun_contact_neighbour_add(c, r, &addr);

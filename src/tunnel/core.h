@@ -114,6 +114,7 @@ struct tun_link {
     bool auth_signed;   /* ours: `auth` holds what is sent */
     uint8_t auth[TUN_AUTH_OCTETS];
     struct cv_addr addr;
+    struct cv_addr addr_too; /* ours, until it is open: another one of theirs; family 0: none */
     uint8_t identity[CV_KEY];
     uint8_t first_hash[CV_NOISE_HASH];
 

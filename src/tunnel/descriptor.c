@@ -124,9 +124,20 @@ void tun_descriptor_digest(const void *buf, size_t len, uint8_t ret[TUN_DIGEST])
     CV_BLAKE2B(ret, TUN_DIGEST, NULL, 0, {buf, len});
 }
 
-bool tun_descriptor_has_addr(const struct tun_descriptor *d, const struct cv_addr *addr) {
+int tun_descriptor_addr(const struct tun_descriptor *d, const struct cv_addr *addr) {
     for (unsigned i = 0; i < d->addrs; i++)
         if (cv_addr_equal(&d->addr[i], addr))
+            return (int)i;
+    return -1;
+}
+
+bool tun_descriptor_has_addr(const struct tun_descriptor *d, const struct cv_addr *addr) {
+    return tun_descriptor_addr(d, addr) >= 0;
+}
+
+bool tun_descriptor_has_family(const struct tun_descriptor *d, uint8_t family) {
+    for (unsigned i = 0; i < d->addrs; i++)
+        if (d->addr[i].family == family)
             return true;
     return false;
 }

@@ -80,8 +80,12 @@ enum cv_err tun_descriptor_open(const void *buf, size_t len,
 /* D = BLAKE2b-128 of all octets. */
 void tun_descriptor_digest(const void *buf, size_t len, uint8_t ret[TUN_DIGEST]);
 
+/* Which of its addresses this is; -1: none of them. */
+int tun_descriptor_addr(const struct tun_descriptor *d, const struct cv_addr *addr);
 /* Must hold for the address a descriptor was fetched from. */
 bool tun_descriptor_has_addr(const struct tun_descriptor *d, const struct cv_addr *addr);
+
+bool tun_descriptor_has_family(const struct tun_descriptor *d, uint8_t family);
 
 /* The fields that it takes to make this relay the next hop: its newest onion key at `wall`,
  * and the first of its addresses. */

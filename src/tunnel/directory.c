@@ -17,6 +17,7 @@ struct tun_directory {
     size_t bares;
     uint8_t own[CV_KEY];
     bool has_own;
+    uint8_t family; /* of our sockets; 0: both */
     struct {
         uint8_t identity[CV_KEY];
         int64_t until; /* 0: none */
@@ -48,6 +49,10 @@ struct tun_directory *tun_directory_new(const uint8_t network_id[TUN_NETWORK_ID]
     cv_rng_fill(rng, dir->hash_key, sizeof dir->hash_key);
     dir->relays = cv_map_new(sizeof(struct key), TUN_DIRECTORY_MAX, cv_siphash_map, dir->hash_key);
     return dir->relays ? dir : tun_directory_free(dir);
+}
+
+void tun_directory_speaks(struct tun_directory *dir, uint8_t family) {
+    dir->family = family;
 }
 
 void tun_directory_own(struct tun_directory *dir, const uint8_t identity[CV_KEY]) {
@@ -145,6 +150,17 @@ static void make_room(struct tun_directory *dir) {
         forget(dir, r);
 }
 
+/* Those of its addresses at which others had reached it under yesterday's descriptor. */
+static uint8_t stays_outside(const struct tun_relay *r, const struct tun_relay *before) {
+    uint8_t bits = 0;
+    for (unsigned i = 0; i < r->desc.addrs; i++) {
+        int k = tun_descriptor_addr(&before->desc, &r->desc.addr[i]);
+        if (k >= 0 && before->outside >> k & 1)
+            bits |= (uint8_t)(1u << i);
+    }
+    return bits;
+}
+
 /* What outlives the day: since when a relay is known, and what it carries. */
 static void inherit(const struct tun_directory *dir, struct tun_relay *r) {
     const uint32_t days[] = {r->desc.day - 1, r->desc.day + 1};
@@ -156,7 +172,7 @@ static void inherit(const struct tun_directory *dir, struct tun_relay *r) {
             r->first_seen = o->first_seen;
         if (r->measured == 0)
             r->measured = o->measured;
-        r->outside |= o->outside && tun_descriptor_has_addr(&r->desc, &o->reached_at);
+        r->outside |= stays_outside(r, o);
         if (r->reports > 0)
             continue;
         memcpy(r->report, o->report, sizeof r->report);
@@ -234,6 +250,14 @@ bool tun_relay_conflict(const struct tun_descriptor *a, const struct tun_descrip
     return false;
 }
 
+bool tun_relay_meets(const struct tun_descriptor *a, const struct tun_descriptor *b) {
+    for (unsigned i = 0; i < a->addrs; i++) {
+        if (tun_descriptor_has_family(b, a->addr[i].family))
+            return true;
+    }
+    return false;
+}
+
 /* Any descriptor of a relay will do to know its network and family. */
 static const struct tun_descriptor *anything_of(const struct tun_directory *dir,
                                                 const uint8_t identity[CV_KEY], uint32_t day) {
@@ -246,27 +270,41 @@ static const struct tun_descriptor *anything_of(const struct tun_directory *dir,
     return NULL;
 }
 
-/* Do claims by `a` and `b` count as two, and each for r? */
+/* Do claims by `a` and `b` count as two, and each for r? Those of its addresses that neither
+ * of them could reach they do not vouch for. */
 static bool independent(const struct tun_directory *dir, const struct tun_relay *r,
-                        const uint8_t a[CV_KEY], const uint8_t b[CV_KEY]) {
+                        const uint8_t a[CV_KEY], const uint8_t b[CV_KEY], uint8_t *ret_unvouched) {
     const struct tun_descriptor *da = anything_of(dir, a, r->desc.day);
     const struct tun_descriptor *db = anything_of(dir, b, r->desc.day);
-    return da && db && !tun_relay_conflict(da, db) && !tun_relay_conflict(da, &r->desc) &&
-           !tun_relay_conflict(db, &r->desc);
+    if (!da || !db || tun_relay_conflict(da, db) || tun_relay_conflict(da, &r->desc) ||
+        tun_relay_conflict(db, &r->desc))
+        return false;
+    *ret_unvouched = 0;
+    for (unsigned i = 0; i < r->desc.addrs; i++) {
+        uint8_t family = r->desc.addr[i].family;
+        if (!tun_descriptor_has_family(da, family) || !tun_descriptor_has_family(db, family))
+            *ret_unvouched |= (uint8_t)(1u << i);
+    }
+    return true;
+}
+
+static bool is_judged(const struct tun_relay *r) {
+    return r->confirmed && !r->unvouched;
 }
 
 static void judge(const struct tun_directory *dir, struct tun_relay *r) {
-    if (r->raw_len == 0 || r->confirmed)
+    if (r->raw_len == 0 || is_judged(r))
         return;
     for (unsigned i = 0; i < r->claims; i++) {
         if (memcmp(r->claim[i].d, r->desc.digest, TUN_DIGEST) != 0)
             continue;
         for (unsigned k = 0; k < i; k++) {
-            if (memcmp(r->claim[k].d, r->desc.digest, TUN_DIGEST) == 0 &&
-                independent(dir, r, r->claim[i].by, r->claim[k].by)) {
-                r->confirmed = true;
-                return;
-            }
+            uint8_t unvouched;
+            if (memcmp(r->claim[k].d, r->desc.digest, TUN_DIGEST) != 0 ||
+                !independent(dir, r, r->claim[i].by, r->claim[k].by, &unvouched))
+                continue;
+            r->unvouched = r->confirmed ? r->unvouched & unvouched : unvouched;
+            r->confirmed = true;
         }
     }
 }
@@ -303,8 +341,17 @@ bool tun_digest_is_proof(const uint8_t d[TUN_DIGEST]) {
     return memcmp(d, zeros, TUN_DIGEST) == 0;
 }
 
+bool tun_relay_is_there(const struct tun_relay *r, unsigned i) {
+    unsigned others = r->outside | (r->confirmed ? ~(unsigned)r->unvouched : 0);
+    return r->raw_len > 0 && (r->reached & others) >> i & 1;
+}
+
 bool tun_relay_is_passed(const struct tun_relay *r) {
-    return r->raw_len > 0 && r->reached && (r->outside || r->confirmed);
+    for (unsigned i = 0; i < r->desc.addrs; i++) {
+        if (r->tried >> i & 1 && !tun_relay_is_there(r, i))
+            return false;
+    }
+    return r->raw_len > 0 && r->tried;
 }
 
 bool tun_relay_is_shown(const struct tun_relay *r) {
@@ -340,6 +387,10 @@ enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const voi
     bare_remove(dir, r);
     r->desc = desc;
     inherit(dir, r);
+    for (unsigned i = 0; i < desc.addrs; i++) {
+        if (!dir->family || desc.addr[i].family == dir->family)
+            r->tried |= (uint8_t)(1u << i);
+    }
     memcpy(r->raw, raw, len);
     r->raw_len = (uint16_t)len;
     r->liar = lied_lately(dir, desc.identity, wall);
@@ -399,7 +450,7 @@ enum cv_err tun_directory_claim(struct tun_directory *dir, int64_t wall,
         }
         return CV_ERR_DIFFERS;
     }
-    if (r->confirmed || interested(dir, r, by))
+    if (is_judged(r) || interested(dir, r, by))
         return CV_ERR_OK;
     for (size_t i = 0; i < n; i++) {
         if (interested(dir, r, path[i]))
@@ -530,6 +581,19 @@ static bool is_missing(const struct tun_relay *r, const uint8_t source[CV_KEY]) 
     return false;
 }
 
+uint8_t tun_directory_dht_family(const struct tun_directory *dir, uint32_t day) {
+    size_t four = 0, six = 0;
+    void *cursor = NULL;
+    const struct tun_relay *r;
+    while ((r = cv_map_next(dir->relays, &cursor, NULL))) {
+        if (r->desc.day != day || r->liar || !r->confirmed || !(r->desc.flags & TUN_RELAY_DHT))
+            continue;
+        four += tun_descriptor_has_family(&r->desc, 4);
+        six += tun_descriptor_has_family(&r->desc, 6);
+    }
+    return six > four ? 6 : 4;
+}
+
 size_t tun_directory_missing(const struct tun_directory *dir, uint32_t day,
                              const uint8_t source[CV_KEY], struct tun_relay **ret, size_t cap) {
     void *cursor = NULL;
@@ -586,8 +650,15 @@ void tun_directory_expire(struct tun_directory *dir, int64_t wall) {
 void tun_relay_ref_fill(struct tun_relay_ref *ret, const struct tun_relay *r, int64_t wall) {
     assert(r->raw_len > 0);
     tun_descriptor_ref(&r->desc, wall, ret);
-    if (r->reached && r->reached_at.family) {
-        memset(ret->addr, 0, sizeof ret->addr);
-        ret->addr[0] = r->reached_at;
+    memset(ret->addr, 0, sizeof ret->addr);
+    size_t n = 0;
+    bool answered = r->reached && r->reached_at.family;
+    if (answered)
+        ret->addr[n++] = r->reached_at;
+    for (unsigned i = 0; i < r->desc.addrs && n < 2; i++) {
+        if (!((answered ? r->reached : r->tried) >> i & 1) ||
+            (answered && cv_addr_equal(&r->desc.addr[i], &r->reached_at)))
+            continue;
+        ret->addr[n++] = r->desc.addr[i];
     }
 }

@@ -65,6 +65,10 @@ struct tun_relay {
     uint8_t claim_next;
     struct tun_claim claim[TUN_CLAIMS_MAX];
     bool confirmed; /* two claims name our D */
+    /* Bit i of each: of desc.addr[i]. Those of a family of ours have to answer before we tell
+     * of the relay; and of a family that not two of those who confirm it have, nobody
+     * has vouched for an address. */
+    uint8_t tried, unvouched;
     bool disputed;  /* `disputed_by` names another D: ask it for that descriptor */
     bool liar;      /* signed two descriptors, for this day or lately: not used */
     bool accused;   /* somebody says that there are two, and has to show both */
@@ -79,18 +83,22 @@ struct tun_relay {
     uint8_t named_by[CV_KEY];    /* while raw_len is 0: who brought us the name, */
     TAILQ_ENTRY(tun_relay) bare; /* and its place among such entries, oldest first */
 
-    bool outside;              /* (user) others, whom it had not called, reached it, too */
-    bool reached;              /* (user) answered our DESCRIBE at its own address, */
-    struct cv_addr reached_at; /* (user) at this one; none for ourselves */
+    uint8_t outside;           /* (user) bit i: others, whom it had not called, reached it there */
+    uint8_t reached;           /* (user) bit i: it answered our DESCRIBE at desc.addr[i]; */
+    struct cv_addr reached_at; /* (user) at this one first; none for ourselves */
     cv_usec shunned_until;     /* (user) paths avoid it when they can; 0 = not */
     cv_usec gone_until; /* (user) it was silent to our PING: circuits through it are given up */
     uint32_t measured;  /* (user) what we measured ourselves, KiB/s; 0: nothing yet */
     cv_usec asked_at;   /* (user) when its descriptor was last asked for */
+    cv_usec again_at;   /* (user) when it is asked where it has not answered, again */
 };
 
 /* NULL only when out of memory. Borrows `rng` during the call. */
 struct tun_directory *tun_directory_new(const uint8_t network_id[TUN_NETWORK_ID],
                                         const struct cv_rng *rng);
+/* We have sockets of this family only (0: of both): what we tell of others is about their
+ * addresses of it. Before the first entry. */
+void tun_directory_speaks(struct tun_directory *dir, uint8_t family);
 /* Entries of `identity` made from now on are marked as ours. */
 void tun_directory_own(struct tun_directory *dir, const uint8_t identity[CV_KEY]);
 /* NULL is allowed; always returns NULL. */
@@ -109,8 +117,10 @@ enum cv_err tun_directory_add(struct tun_directory *dir, int64_t wall, const voi
 /* A digest that stands for "there are two". */
 bool tun_digest_is_proof(const uint8_t d[TUN_DIGEST]);
 
-/* What relays tell others of: whom we reached ourselves, and two others as well. These
- * either tried it when we asked (REACH), or tell of it themselves, by the same rule. */
+/* At its i-th address it was reached by ourselves, and by two others as well. These either
+ * tried it when we asked (REACH), or tell of the relay themselves, by the same rule. */
+bool tun_relay_is_there(const struct tun_relay *r, unsigned i);
+/* What relays tell others of: who is there at each address of a family that we have. */
 bool tun_relay_is_passed(const struct tun_relay *r);
 /* What we show to whoever asks for it: the descriptor of a relay that we pass on,
  * and both of a liar that we would have shown. */
@@ -165,6 +175,10 @@ size_t tun_directory_list(const struct tun_directory *dir, uint32_t day,
                           enum tun_directory_which which, struct tun_relay **ret, size_t cap);
 size_t tun_directory_count(const struct tun_directory *dir, uint32_t day,
                            enum tun_directory_which which);
+/* IPv4 and IPv6 have a DHT each. What one looks up has to be where another stored it: in that of
+ * the family which more confirmed relays of the day that ask the DHT have, of IPv4 when they
+ * are as many. 4 or 6. */
+uint8_t tun_directory_dht_family(const struct tun_directory *dir, uint32_t day);
 
 /* Entries of a day whose descriptor `source` claims to have and we have not, or
  * not that one. In order of age; how many were written (<= cap). */
@@ -188,9 +202,13 @@ void tun_directory_expire(struct tun_directory *dir, int64_t wall);
  * never both in one path. */
 bool tun_relay_conflict(const struct tun_descriptor *a, const struct tun_descriptor *b);
 
+/* Both have an address of one family: else neither can have a link to the other, and they
+ * are never next to each other in a path. */
+bool tun_relay_meets(const struct tun_descriptor *a, const struct tun_descriptor *b);
+
 /* What a circuit needs to know of a relay; its newest onion key at `wall`. Of
- * its addresses only the one that answered us, if one did: the others are what
- * it says, and may be anybody's. */
+ * its addresses those that answered us, if any did, the first one first: the others are
+ * what it says, and may be anybody's. */
 void tun_relay_ref_fill(struct tun_relay_ref *ret, const struct tun_relay *r, int64_t wall);
 
 #endif

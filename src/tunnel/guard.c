@@ -124,7 +124,7 @@ bool tun_guards_sample(struct tun_guards *g, const struct tun_relay *r, const st
     }
     assert(room);
     place(room, r, wall, days(rng, TUN_GUARD_DAYS_MIN, TUN_GUARD_DAYS_MAX));
-    room->addr = *addr;
+    tun_guard_answered_at(room, addr, &r->desc);
     *changed = true;
     return true;
 }
@@ -162,7 +162,7 @@ bool tun_guards_choose_first(struct tun_guards *g, const struct tun_guard_contac
         place(&g->first[i], r, wall, days(rng, TUN_GUARD_DAYS_MIN, TUN_GUARD_DAYS_MAX));
         for (size_t k = 0; k < count; k++) {
             if (memcmp(contacts[k].relay->desc.identity, r->desc.identity, CV_KEY) == 0)
-                g->first[i].addr = contacts[k].addr;
+                tun_guard_answered_at(&g->first[i], &contacts[k].addr, &r->desc);
         }
         (void)tun_guards_drop_contact(g, r->desc.identity);
         changed = true;
@@ -170,7 +170,8 @@ bool tun_guards_choose_first(struct tun_guards *g, const struct tun_guard_contac
     return changed;
 }
 
-/* 2: in conflict with no first hop and no other L; 1: with not all first hops; 0: unusable. */
+/* 2: in conflict with no first hop and no other L; 1: with not all first hops; 0: unusable.
+ * A first hop without an address of its families could not have a link to it. */
 static unsigned second_fits(const struct tun_guards *g, const struct tun_directory *dir,
                             const struct tun_relay *r, int64_t wall) {
     if (r->ours || tun_guards_is_first(g, r->desc.identity) ||
@@ -181,7 +182,8 @@ static unsigned second_fits(const struct tun_guards *g, const struct tun_directo
         if (!g->first[i].set)
             continue;
         const struct tun_relay *other = tun_directory_find_now(dir, g->first[i].identity, wall);
-        bool clash = other && tun_relay_conflict(&other->desc, &r->desc);
+        bool clash = other && (tun_relay_conflict(&other->desc, &r->desc) ||
+                               !tun_relay_meets(&other->desc, &r->desc));
         firsts += i < TUN_GUARD_SPARE;
         clashes += clash && i < TUN_GUARD_SPARE;
     }
@@ -324,6 +326,16 @@ bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, bo
     return changed;
 }
 
+void tun_guard_answered_at(struct tun_guard *g, const struct cv_addr *addr,
+                           const struct tun_descriptor *desc) {
+    g->addr = *addr;
+    memset(&g->addr_too, 0, sizeof g->addr_too);
+    for (unsigned i = 0; i < desc->addrs && !g->addr_too.family; i++) {
+        if (desc->addr[i].family != addr->family)
+            g->addr_too = desc->addr[i];
+    }
+}
+
 void tun_guard_heard(struct tun_guard *g) {
     g->silent_since = 0;
     g->shunned_until = 0;
@@ -334,7 +346,8 @@ void tun_guard_silent(struct tun_guard *g, int64_t wall) {
         g->silent_since = wall;
 }
 
-static const char magic[4] = {'C', 'V', 'G', '3'}; /* 1: without contacts; 2: nothing counted */
+/* 1: without contacts; 2: nothing counted; 3: one address each */
+static const char magic[4] = {'C', 'V', 'G', '4'};
 
 /* Places of the saved form. */
 static struct tun_guard *at_place(struct tun_guards *g, unsigned i) {
@@ -342,6 +355,18 @@ static struct tun_guard *at_place(struct tun_guards *g, unsigned i) {
         return &g->first[i];
     i -= TUN_GUARD_FIRSTS;
     return i < TUN_SECOND_MAX ? &g->second[i] : &g->contact[i - TUN_SECOND_MAX];
+}
+
+static void address_write(struct cv_wr *w, const struct cv_addr *a) {
+    cv_wr_u8(w, a->family);
+    cv_wr_bytes(w, a->ip, sizeof a->ip);
+    cv_wr_le16(w, a->port);
+}
+
+static void address_read(struct cv_rd *r, struct cv_addr *ret) {
+    ret->family = cv_rd_u8(r);
+    cv_rd_copy(r, ret->ip, sizeof ret->ip);
+    ret->port = cv_rd_le16(r);
 }
 
 size_t tun_guards_save(const struct tun_guards *g, uint8_t out[TUN_GUARDS_BLOB_MAX]) {
@@ -363,11 +388,10 @@ size_t tun_guards_save(const struct tun_guards *g, uint8_t out[TUN_GUARDS_BLOB_M
         cv_wr_le64(&w, (uint64_t)e->chosen);
         cv_wr_le64(&w, (uint64_t)e->until);
         cv_wr_le64(&w, (uint64_t)e->silent_since);
-        cv_wr_u8(&w, e->addr.family);
-        cv_wr_bytes(&w, e->addr.ip, sizeof e->addr.ip);
-        cv_wr_le16(&w, e->addr.port);
+        address_write(&w, &e->addr);
         cv_wr_le16(&w, e->begun);
         cv_wr_le16(&w, e->through);
+        address_write(&w, &e->addr_too);
     }
     uint8_t hash[16];
     CV_BLAKE2B(hash, sizeof hash, NULL, 0, {out, cv_wr_len(&w)});
@@ -376,24 +400,26 @@ size_t tun_guards_save(const struct tun_guards *g, uint8_t out[TUN_GUARDS_BLOB_M
     return cv_wr_len(&w);
 }
 
-static bool entry_read(struct cv_rd *r, struct tun_guards *g, bool counted) {
+static bool entry_read(struct cv_rd *r, struct tun_guards *g, char version) {
     unsigned at = cv_rd_u8(r);
     struct tun_guard e = {.set = true};
     cv_rd_copy(r, e.identity, CV_KEY);
     e.chosen = (int64_t)cv_rd_le64(r);
     e.until = (int64_t)cv_rd_le64(r);
     e.silent_since = (int64_t)cv_rd_le64(r);
-    e.addr.family = cv_rd_u8(r);
-    cv_rd_copy(r, e.addr.ip, sizeof e.addr.ip);
-    e.addr.port = cv_rd_le16(r);
-    if (counted) {
+    address_read(r, &e.addr);
+    if (version >= '3') {
         e.begun = cv_rd_le16(r);
         e.through = cv_rd_le16(r);
     }
+    if (version >= '4')
+        address_read(r, &e.addr_too);
     if (r->err || at >= TUN_GUARD_PLACES || e.through > e.begun || e.begun > TUN_GUARD_CIRCUITS_MAX)
         return false;
     bool sampled = at < TUN_GUARD_FIRSTS || at >= TUN_GUARD_FIRSTS + TUN_SECOND_MAX;
     if (sampled ? e.addr.family != 4 && e.addr.family != 6 : e.addr.family != 0)
+        return false;
+    if (e.addr_too.family && e.addr.family + e.addr_too.family != 4 + 6)
         return false;
     /* A contact may stand behind our guards too. */
     if (tun_guards_find_sampled(g, e.identity) ||
@@ -419,15 +445,15 @@ enum cv_err tun_guards_load(struct tun_guards *ret, const void *blob, size_t len
 
     struct tun_guards g = {0};
     struct cv_rd r = cv_rd_init(p + sizeof magic, len - sizeof magic - 16);
-    bool counted = p[3] == (uint8_t)magic[3];
+    char version = (char)p[3];
     g.replaced_at = (int64_t)cv_rd_le64(&r);
-    if (counted) {
+    if (version >= '3') {
         cv_rd_copy(&r, g.dismissed, CV_KEY);
         g.dismissed_until = (int64_t)cv_rd_le64(&r);
     }
     unsigned count = cv_rd_u8(&r);
     for (unsigned i = 0; i < count; i++) {
-        if (!entry_read(&r, &g, counted))
+        if (!entry_read(&r, &g, version))
             return CV_ERR_CORRUPT;
     }
     if (r.err || cv_rd_left(&r) > 0)

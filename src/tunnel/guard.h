@@ -37,7 +37,9 @@
 struct tun_guard {
     bool set;
     uint8_t identity[CV_KEY];
-    struct cv_addr addr; /* where its descriptor is asked for; first hops only */
+    struct cv_addr addr; /* where its descriptor is asked for; first hops and contacts only */
+    /* Where else it is, for when it is silent there; family 0: nowhere that we know of. */
+    struct cv_addr addr_too;
     int64_t chosen, until;
     int64_t silent_since; /* 0: answered when last asked */
 
@@ -113,20 +115,26 @@ bool tun_guard_counted(struct tun_guard *g, bool through);
  * circuits went through it, or through all others. */
 bool tun_guards_is_poor(const struct tun_guards *g, unsigned i);
 
+/* Its addresses: where it answered us, and of what its descriptor names the first of the other
+ * family. */
+void tun_guard_answered_at(struct tun_guard *g, const struct cv_addr *addr,
+                           const struct tun_descriptor *desc);
 /* A first hop answered, or did not. */
 void tun_guard_heard(struct tun_guard *g);
 void tun_guard_silent(struct tun_guard *g, int64_t wall);
 
 /*
- * "CVG3" | replaced_at u64 | dismissed 32 | dismissed_until u64 | count u8 |
+ * "CVG4" | replaced_at u64 | dismissed 32 | dismissed_until u64 | count u8 |
  * entries | BLAKE2b-128 of all before. Entry: place u8 | identity 32 | chosen u64 |
  * until u64 | silent_since u64 | family u8 | address 16 | port u16 | begun u16 |
- * through u16. Little-endian. Places: first hops, second layer, contacts. CVG2,
- * without what was dismissed and counted, and CVG1, without contacts, are read too.
+ * through u16 | the other address: family u8, 0 for none | address 16 | port u16.
+ * Little-endian. Places: first hops, second layer, contacts. CVG3, without other
+ * addresses, CVG2, also without what was dismissed and counted, and CVG1, also without
+ * contacts, are read too.
  */
 enum {
     TUN_GUARD_PLACES = TUN_GUARD_FIRSTS + TUN_SECOND_MAX + TUN_CONTACTS_WANTED,
-    TUN_GUARD_ENTRY = 1 + CV_KEY + 8 + 8 + 8 + 1 + 16 + 2 + 2 + 2,
+    TUN_GUARD_ENTRY = 1 + CV_KEY + 8 + 8 + 8 + 1 + 16 + 2 + 2 + 2 + 1 + 16 + 2,
     TUN_GUARDS_BLOB_MAX = 4 + 8 + CV_KEY + 8 + 1 + TUN_GUARD_PLACES * TUN_GUARD_ENTRY + 16
 };
 

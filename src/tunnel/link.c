@@ -224,15 +224,15 @@ void tun_link_fail(struct tunnel *t, const struct cv_now *now, struct tun_link *
     tun_link_free(t, l);
 }
 
-static bool pick_address(const struct tunnel *t, const struct tun_relay_ref *to,
-                         struct cv_addr *ret) {
+/* Of what it has at most two; how many. */
+static unsigned pick_addresses(const struct tunnel *t, const struct tun_relay_ref *to,
+                               struct cv_addr ret[2]) {
+    unsigned n = 0;
     for (unsigned i = 0; i < 2; i++) {
-        if (tun_address_ok(t, &to->addr[i])) {
-            *ret = to->addr[i];
-            return true;
-        }
+        if (tun_address_ok(t, &to->addr[i]))
+            ret[n++] = to->addr[i];
     }
-    return false;
+    return n;
 }
 
 uint8_t tun_ref_version(const struct tunnel *t, const struct tun_relay_ref *to) {
@@ -251,15 +251,16 @@ enum cv_err tun_link_open(struct tunnel *t, const struct cv_now *now,
         *ret = l;
         return CV_ERR_OK;
     }
-    struct cv_addr addr;
-    if (!pick_address(t, to, &addr))
+    struct cv_addr addr[2] = {{.family = 0}};
+    if (!pick_addresses(t, to, addr))
         return CV_ERR_DENIED;
     uint8_t version = tun_ref_version(t, to);
     if (version == 0)
         return CV_ERR_VERSION;
-    l = tun_link_alloc(t, now, &addr, true);
+    l = tun_link_alloc(t, now, &addr[0], true);
     if (!l)
         return CV_ERR_LIMIT;
+    l->addr_too = addr[1];
     l->role = TUN_ROLE_RELAY;
     l->state = TUN_STATE_MAKING;
     l->peer = malloc(sizeof *l->peer);

@@ -149,6 +149,7 @@ struct search {
     unsigned shared_max; /* relays of `apart` that the path may have */
     bool few;            /* so few relays that two ways share none only if both are chosen for it */
     bool first_of_two;   /* then: it must leave relays for a second one that shares none with it */
+    uint8_t dht_family;  /* as tun_directory_dht_family() */
     bool held;           /* somebody was left out who refused a moment ago */
     cv_usec now;
     enum pick {
@@ -187,8 +188,11 @@ static bool unwanted(const struct search *s, const struct tun_relay *r) {
     return s->pick == NOT_SHUNNED && (r->shunned_until > s->now || r->gone_until > s->now);
 }
 
-/* Did `by` (NULL: we ourselves) fail to reach `to` lately? */
+/* Did `by` (NULL: we ourselves) fail to reach `to` lately, or can it not, having no address
+ * of the same family? */
 static bool refused(struct search *s, const struct tun_relay *by, const struct tun_relay *to) {
+    if (by && !tun_relay_meets(&by->desc, &to->desc))
+        return true;
     const struct tun_refusal *f =
         tun_refusals_find(s->req->refusals, by ? by->desc.identity : NULL, to->desc.identity);
     if (!f)
@@ -422,6 +426,18 @@ static enum cv_err order_middles(struct search *s, int64_t wall, const struct cv
     return CV_ERR_OK;
 }
 
+/* Whoever is asked for what is in the DHT is asked for that of the family where others look,
+ * if anybody with it fits. */
+static void put_dht_first(const struct search *s, struct tun_relay **v, size_t n) {
+    for (size_t i = 0, kept = 0; i < n; i++) {
+        struct tun_relay *r = v[i];
+        if (!tun_descriptor_has_family(&r->desc, s->dht_family))
+            continue;
+        memmove(v + kept + 1, v + kept, (i - kept) * sizeof *v);
+        v[kept++] = r;
+    }
+}
+
 static enum cv_err gather_rest(struct search *s, struct tun_relay *const *all, size_t n,
                                int64_t wall, const struct cv_rng *rng) {
     unsigned flag = tun_path_flag(s->req->purpose);
@@ -440,6 +456,8 @@ static enum cv_err gather_rest(struct search *s, struct tun_relay *const *all, s
         s->lasts = in_order(s->last, s->lasts, rng);
     if (s->req->apart)
         put_last(s, s->last, s->req->named ? 0 : s->lasts);
+    if (flag == TUN_RELAY_DHT)
+        put_dht_first(s, s->last, s->lasts);
     return s->path.n == 4 ? order_middles(s, wall, rng) : CV_ERR_OK;
 }
 
@@ -477,6 +495,8 @@ static struct search begin(const struct tun_directory *dir, const struct tun_gua
                            .guards = guards,
                            .relays = n,
                            .few = tun_guards_seconds(n) < 3,
+                           .dht_family =
+                               tun_directory_dht_family(dir, tun_descriptor_day(now->wall)),
                            .now = now->mono,
                            .path = {.purpose = req->purpose,
                                     .named = req->named != NULL,
@@ -553,6 +573,8 @@ bool tun_path_ok(const struct tun_path *p, const struct tun_guards *guards, size
             if (same(p->hop[k], r) || tun_relay_conflict(&p->hop[k]->desc, &r->desc))
                 return false;
         }
+        if (i > 0 && !tun_relay_meets(&p->hop[i - 1]->desc, &r->desc))
+            return false;
         if (i == 0 && !tun_guards_is_first(guards, id))
             return false;
         if (i == 1 && (!tun_guards_is_second(guards, id) || tun_guards_is_first(guards, id)))

@@ -59,13 +59,12 @@ static void ask_again(struct tun_client *c, struct tun_reach_ask *a) {
     cv_rng_fill(tun_client_rng(c), a->token, sizeof a->token);
 }
 
-void tun_reach_on_link(struct tun_client *c, const struct tun_event *ev) {
-    const struct tun_config *cfg = tun_config(c->t);
-    if (!c->relay || cfg->addr[0].family == 0)
-        return;
+/* One of our addresses; over a link of this worker's, if there is one. */
+static void ask_about(struct tun_client *c, const struct tun_event *ev,
+                      const struct cv_addr *addr) {
     struct tun_reach_ask *a = NULL;
     for (unsigned i = 0; i < TUN_REACH_ASKS && !a; i++) {
-        if (c->reach.ask[i].set &&
+        if (c->reach.ask[i].set && cv_addr_equal(&c->reach.ask[i].addr, addr) &&
             memcmp(c->reach.ask[i].identity, ev->link_up.identity, CV_KEY) == 0)
             a = &c->reach.ask[i];
     }
@@ -74,13 +73,32 @@ void tun_reach_on_link(struct tun_client *c, const struct tun_event *ev) {
         return; /* another worker has a link there, too */
     if (!a)
         a = &c->reach.ask[c->reach.ask_next++ % TUN_REACH_ASKS];
-    *a = (struct tun_reach_ask){.set = true, .link = ev->link_up.link};
+    *a = (struct tun_reach_ask){.set = true, .link = ev->link_up.link, .addr = *addr};
     memcpy(a->identity, ev->link_up.identity, CV_KEY);
-    bool second = cfg->addr[0].family != ev->link_up.addr.family &&
-                  cfg->addr[1].family == ev->link_up.addr.family;
-    a->addr = cfg->addr[second];
     ask_again(c, a);
     tun_client_by(c, a->at);
+}
+
+void tun_reach_on_link(struct tun_client *c, const struct tun_event *ev) {
+    const struct tun_config *cfg = tun_config(c->t);
+    if (!c->relay || cfg->addr[0].family == 0)
+        return;
+    for (unsigned i = 0; i < 2; i++) {
+        if (cfg->addr[i].family)
+            ask_about(c, ev, &cfg->addr[i]);
+    }
+}
+
+/* Of an address of the other family it can only say something if it has one, too. Else, or
+ * as long as its descriptor is not known, until when to wait. */
+static cv_usec ask_later(const struct tun_client *c, const struct tun_reach_ask *a,
+                         const struct tun_link_view *l) {
+    if (a->addr.family == l->addr.family)
+        return 0;
+    const struct tun_relay *r = tun_directory_find_now(c->dir, a->identity, c->now.wall);
+    if (r && tun_descriptor_has_family(&r->desc, a->addr.family))
+        return 0;
+    return cv_usec_add(now(c), r ? ASK_REST : CV_SEC(2));
 }
 
 static void ask_work(struct tun_client *c, struct tun_reach_ask *a) {
@@ -94,6 +112,12 @@ static void ask_work(struct tun_client *c, struct tun_reach_ask *a) {
     if (a->kind == TUN_REACH_REACHED)
         return;
     if (!tun_due(a->at, now(c))) {
+        tun_client_by(c, a->at);
+        return;
+    }
+    cv_usec later = ask_later(c, a, &l);
+    if (later) {
+        a->at = later;
         tun_client_by(c, a->at);
         return;
     }
@@ -259,14 +283,19 @@ bool tun_reach_elsewhere(struct tun_client *c, struct cv_addr *to, uint8_t buf[T
  * told of the one that it had yesterday. */
 static struct tun_relay *newcomer(const struct tun_client *c, const struct tun_reach_job *j) {
     struct tun_relay *r = tun_directory_find(c->dir, j->identity, tun_descriptor_day(c->now.wall));
-    return r && r->raw_len > 0 && tun_descriptor_has_addr(&r->desc, &j->asked) ? r : NULL;
+    return r && r->raw_len > 0 && tun_descriptor_has_addr(&r->desc, &j->addr) ? r : NULL;
+}
+
+/* Bit of the address that it asks about, in the masks of its row of the directory. */
+static uint8_t asked_bit(const struct tun_relay *r, const struct tun_reach_job *j) {
+    return (uint8_t)(1u << tun_descriptor_addr(&r->desc, &j->addr));
 }
 
 /* The newcomer hears it, and a failure rests before it is tried again. */
 static void job_over(struct tun_client *c, struct tun_reach_job *j, bool reached) {
     struct tun_relay *r = newcomer(c, j);
     if (r && reached)
-        r->outside = true;
+        r->outside |= asked_bit(r, j);
     say(c, j->link, reached ? TUN_REACH_REACHED : TUN_REACH_SILENT, j->token, &j->addr);
     if (reached) {
         memset(j, 0, sizeof *j);
@@ -288,7 +317,8 @@ static bool may_witness(const struct tun_client *c, const struct tun_reach_job *
                         const struct tun_relay *r, const struct tun_relay *w) {
     const struct tun_config *cfg = tun_config(c->t);
     if (memcmp(w->desc.identity, cfg->identity->public_key, CV_KEY) == 0 ||
-        tun_relay_conflict(&w->desc, &r->desc))
+        tun_relay_conflict(&w->desc, &r->desc) ||
+        !tun_descriptor_has_family(&w->desc, j->addr.family))
         return false;
     for (unsigned i = 0; i < j->witnesses; i++) {
         const struct tun_relay *o = tun_directory_find_now(c->dir, j->witness[i], c->now.wall);
@@ -342,7 +372,6 @@ static void next_witness(struct tun_client *c, struct tun_reach_job *j, const st
         return;
     }
     j->phase = TUN_REACH_ASKING;
-    j->addr = r->reached_at;
     j->tries = 0;
     j->link_up = false;
     j->say_at = now(c);
@@ -385,9 +414,9 @@ static void job_work(struct tun_client *c, struct tun_reach_job *j) {
             memset(j, 0, sizeof *j);
     } else if (r && r->liar) {
         job_over(c, j, false);
-    } else if (r && tun_relay_is_passed(r)) {
+    } else if (r && tun_relay_is_there(r, (unsigned)tun_descriptor_addr(&r->desc, &j->addr))) {
         job_over(c, j, true);
-    } else if (!r || !r->reached) {
+    } else if (!r || !(r->reached & asked_bit(r, j))) {
         /* First it answers us; if it does not, nobody is troubled for it. */
         if (j->phase != TUN_REACH_WAITING || due)
             job_over(c, j, false);
@@ -418,14 +447,14 @@ static void on_verdict(struct tun_client *c, const uint8_t *by, const uint8_t to
     }
 }
 
-/* The row of this newcomer, or a free one while its network has not many. */
+/* The row of this newcomer's address, or a free one while its network has not many. */
 static struct tun_reach_job *job_for(struct tun_client *c, const uint8_t identity[CV_KEY],
-                                     const struct cv_addr *from) {
+                                     const struct cv_addr *addr, const struct cv_addr *from) {
     struct tun_reach_job *empty = NULL;
     unsigned of_network = 0;
     for (unsigned i = 0; i < TUN_REACH_JOBS; i++) {
         struct tun_reach_job *j = &c->reach.job[i];
-        if (j->phase && memcmp(j->identity, identity, CV_KEY) == 0)
+        if (j->phase && memcmp(j->identity, identity, CV_KEY) == 0 && cv_addr_equal(&j->addr, addr))
             return j;
         of_network += j->phase && same_network(&j->from, from);
         if (!j->phase && !empty)
@@ -437,7 +466,8 @@ static struct tun_reach_job *job_for(struct tun_client *c, const uint8_t identit
 static void on_ask(struct tun_client *c, cv_handle link, const struct tun_link_view *l,
                    const struct tun_reach *m) {
     const uint8_t *by = l->relay;
-    struct tun_reach_job *j = job_for(c, by, &l->addr);
+    struct tun_reach_job *j =
+        tun_address_ok(c->t, &m->addr) ? job_for(c, by, &m->addr, &l->addr) : NULL;
     if (!j)
         return; /* it asks again */
     j->link = link;
@@ -449,10 +479,10 @@ static void on_ask(struct tun_client *c, cv_handle link, const struct tun_link_v
     j->phase = TUN_REACH_WAITING;
     memcpy(j->identity, by, CV_KEY);
     j->from = l->addr;
-    j->addr = j->asked = m->addr;
+    j->addr = m->addr;
     j->at = cv_usec_add(now(c), OWN_WAIT);
-    const struct tun_relay *r = newcomer(c, j);
-    if (r && !r->reached)
+    struct tun_relay *r = newcomer(c, j);
+    if (r && !(r->reached & asked_bit(r, j)))
         tun_contact_reach(c, r);
     else if (!r && !l->moving)
         tun_contact_reach_at(c, by, &l->addr); /* for today's descriptor */
@@ -495,11 +525,15 @@ void tun_reach_work(struct tun_client *c) {
     }
 }
 
-void tun_reach_status(const struct tun_client *c, uint32_t *ret_reached, uint32_t *ret_silent) {
+void tun_reach_status(const struct tun_client *c, unsigned i, uint32_t *ret_reached,
+                      uint32_t *ret_silent) {
+    const struct cv_addr *addr = &tun_config(c->t)->addr[i];
     *ret_reached = *ret_silent = 0;
-    for (unsigned i = 0; i < TUN_REACH_ASKS; i++) {
-        *ret_reached += c->reach.ask[i].set && c->reach.ask[i].kind == TUN_REACH_REACHED;
-        *ret_silent += c->reach.ask[i].set && c->reach.ask[i].kind == TUN_REACH_SILENT;
+    for (unsigned k = 0; k < TUN_REACH_ASKS; k++) {
+        const struct tun_reach_ask *a = &c->reach.ask[k];
+        bool about = a->set && cv_addr_equal(&a->addr, addr);
+        *ret_reached += about && a->kind == TUN_REACH_REACHED;
+        *ret_silent += about && a->kind == TUN_REACH_SILENT;
     }
 }
 

@@ -580,8 +580,8 @@ static void reach_somebody(struct tun_client *c) {
                                   sizeof all / sizeof *all);
     size_t start = n ? cv_rng_below(tun_client_rng(c), n) : 0;
     for (size_t i = 0; i < n; i++) {
-        const struct tun_relay *r = all[(start + i) % n];
-        if (!r->reached) {
+        struct tun_relay *r = all[(start + i) % n];
+        if (r->tried & ~r->reached && (!r->reached || tun_due(r->again_at, now(c)))) {
             tun_contact_reach(c, r);
             return;
         }

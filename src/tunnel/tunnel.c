@@ -239,7 +239,8 @@ static bool is_unicast(const struct cv_addr *a) {
 }
 
 bool tun_address_ok(const struct tunnel *t, const struct cv_addr *a) {
-    if ((a->family != 4 && a->family != 6) || a->port == 0)
+    if ((a->family != 4 && a->family != 6) || a->port == 0 ||
+        (t->cfg.family && a->family != t->cfg.family))
         return false;
     for (unsigned i = 0; i < 2; i++)
         if (cv_addr_equal(a, &t->cfg.addr[i]))

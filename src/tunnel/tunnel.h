@@ -65,6 +65,7 @@ struct tun_config {
     uint8_t worker_key[16]; /* the same random octets for all of them */
     uint8_t network_id[8];  /* nothing is exchanged across networks */
     uint8_t address_class;  /* enum tun_address_class */
+    uint8_t family;         /* 4 or 6: what its sockets are bound to; 0: both */
 
     /* relay: the node's identity, which signs the descriptor and AUTH. client:
      * the seed of an account key of its own for each guard, and the relay that no
@@ -72,8 +73,9 @@ struct tun_config {
     const struct cv_ed25519_secret *identity;
     bool nameless; /* client: its links stay nameless in spite of an identity */
 
-    struct cv_addr addr[2];   /* relay: where others reach us; family 0 = none */
-    bool elsewhere;           /* relay: there is another port, see tun_poll_elsewhere() */
+    /* relay: where others reach us, of each family at most one; family 0 = none */
+    struct cv_addr addr[2];
+    bool elsewhere;           /* relay: each of these has another port, see tun_poll_elsewhere() */
     uint32_t bandwidth_kib_s; /* published in the descriptor */
     uint32_t measure_from;    /* relays there must be before capacities are measured */
     uint64_t send_octets_s;   /* shape all sending to this; 0 = as fast as asked */

@@ -63,20 +63,20 @@ static bool check(struct world *w, struct filter *f, bool one_port, struct scena
     unsigned known = known_to_a_viewer(w);
     snprintf(ret->note, sizeof ret->note,
              "behind the filter: %u of %u known, %u relays said that it is not there; %u kept out",
-             known, RELAYS + 1, st.not_reached_by, f->kept_out);
+             known, RELAYS + 1, st.reach[0].not_by, f->kept_out);
     if (one_port) {
         SCENARIO_CHECK(known == RELAYS + 1, "the planted fault is not noticed");
         return true;
     }
     SCENARIO_CHECK(f->kept_out > 0, "the filter kept nothing out");
     SCENARIO_CHECK(known == RELAYS, "a viewer knows %u relays", known);
-    SCENARIO_CHECK(st.not_reached_by > 0 && st.reached_by == 0, "it was told: %u yes, %u no",
-                   st.reached_by, st.not_reached_by);
+    SCENARIO_CHECK(st.reach[0].not_by > 0 && st.reach[0].by == 0, "it was told: %u yes, %u no",
+                   st.reach[0].by, st.reach[0].not_by);
 
     f->on = false;
     sim_run(w->sim, sim_now(w->sim) + CV_SEC(180));
     node_status(inner->node, &st);
-    SCENARIO_CHECK(st.reached_by > 0, "open, and %u say no", st.not_reached_by);
+    SCENARIO_CHECK(st.reach[0].by > 0, "open, and %u say no", st.reach[0].not_by);
     SCENARIO_CHECK(known_to_a_viewer(w) == RELAYS + 1, "it is not told of when its port is open");
     return true;
 }

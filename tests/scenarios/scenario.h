@@ -63,6 +63,7 @@ bool scenario_recordings(const struct scenario_args *args, struct scenario_resul
 bool scenario_first_octet(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_near(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_hidden(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_dual_stack(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_reach(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_introduced(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_relay_dies(const struct scenario_args *args, struct scenario_result *ret);

@@ -24,7 +24,7 @@ static void *alloc(size_t size) {
 struct world_boot {
     struct sim *sim;
     unsigned number;
-    struct cv_addr addr;
+    struct cv_addr addr[2]; /* of each family; [0] alone where there is one */
     struct dht *dht;
     struct dht_item item; /* found last; k zeros: none */
 };
@@ -76,16 +76,24 @@ static const struct sim_node_ops boot_ops = {
     .next_timeout = boot_next_timeout,
 };
 
-static struct world_boot *boot_new(struct sim *sim, bool six) {
+static void bind_to(struct sim *sim, unsigned number, unsigned socket, const struct cv_addr *addr) {
+    enum cv_err err = sim_bind(sim, number, socket, addr);
+    assert(err == CV_ERR_OK);
+    (void)err;
+}
+
+static struct world_boot *boot_new(struct sim *sim, bool six, bool mixed) {
     struct world_boot *b = alloc(sizeof *b);
     b->sim = sim;
     b->number = sim_add(sim, &boot_ops, b);
-    b->addr = six ? sim_addr6(b->number, 6881) : sim_addr(b->number, 6881);
-    enum cv_err err = sim_bind(sim, b->number, 0, &b->addr);
-    assert(err == CV_ERR_OK);
-    (void)err;
-    struct dht_config cfg = {.scope = DHT_SCOPE_PUBLIC, .ipv4 = !six, .ipv6 = six};
-    *(six ? &cfg.external6 : &cfg.external4) = b->addr;
+    b->addr[0] = six ? sim_addr6(b->number, 6881) : sim_addr(b->number, 6881);
+    bind_to(sim, b->number, 0, &b->addr[0]);
+    struct dht_config cfg = {.scope = DHT_SCOPE_PUBLIC, .ipv4 = !six, .ipv6 = six || mixed};
+    *(six ? &cfg.external6 : &cfg.external4) = b->addr[0];
+    if (mixed) {
+        cfg.external6 = b->addr[1] = sim_addr6(b->number, 6881);
+        bind_to(sim, b->number, 0, &b->addr[1]);
+    }
     b->dht = dht_new(&cfg, sim_node_rng(sim, b->number), sim_node_now(sim, b->number));
     assert(b->dht);
     return b;
@@ -347,20 +355,25 @@ static const struct sim_node_ops ops = {
 
 /* ---- the world ---- */
 
-static struct world *world_begin(uint64_t seed, bool six) {
+static struct world *world_begin(uint64_t seed, bool six, bool mixed) {
     struct world *w = alloc(sizeof *w);
     w->sim = sim_new(&(struct sim_config){.seed = seed});
     w->six = six;
-    w->boot = boot_new(w->sim, six);
+    w->mixed = mixed;
+    w->boot = boot_new(w->sim, six, mixed);
     return w;
 }
 
 struct world *world_new(uint64_t seed) {
-    return world_begin(seed, /* six= */ false);
+    return world_begin(seed, /* six= */ false, /* mixed= */ false);
 }
 
 struct world *world_new_six(uint64_t seed) {
-    return world_begin(seed, /* six= */ true);
+    return world_begin(seed, /* six= */ true, /* mixed= */ false);
+}
+
+struct world *world_new_mixed(uint64_t seed) {
+    return world_begin(seed, /* six= */ false, /* mixed= */ true);
 }
 
 static void node_forget(struct world_node *n) {
@@ -392,19 +405,22 @@ struct world *world_free(struct world *w) {
 struct world_node *world_node_new(struct world *w, const struct world_node_config *cfg) {
     assert(w->nodes_count < WORLD_NODES_MAX);
     struct world_node *n = alloc(sizeof *n);
-    uint8_t seed[CV_KEY];
+    uint8_t seed[CV_KEY], family = w->mixed ? cfg->family : w->six ? 6 : 4;
     n->world = w;
     n->number = sim_add(w->sim, &ops, n);
     for (unsigned i = 0; i < (cfg->exit ? NODE_SOCKETS : NODE_SOCKET_EXIT); i++) {
         if (i == NODE_SOCKET_DIRECT && !cfg->direct)
             continue;
         uint16_t port = (uint16_t)(7000 + i);
-        n->addr[i] = w->six ? sim_addr6(n->number, port) : sim_addr(n->number, port);
-        enum cv_err err = sim_bind(w->sim, n->number, i, &n->addr[i]);
-        assert(err == CV_ERR_OK);
-        (void)err;
+        n->addr[i] = family == 6 ? sim_addr6(n->number, port) : sim_addr(n->number, port);
+        bind_to(w->sim, n->number, i, &n->addr[i]);
+        if (family == 0) {
+            n->addr_too[i] = sim_addr6(n->number, port);
+            bind_to(w->sim, n->number, i, &n->addr_too[i]);
+        }
     }
-    n->cfg = (struct node_config){.main_family = w->six ? 6 : 4,
+    n->cfg = (struct node_config){.main_family = family,
+                                  .own_family = family,
                                   .elsewhere = !cfg->one_port,
                                   .relay = cfg->relay,
                                   .exit = cfg->exit,
@@ -412,8 +428,8 @@ struct world_node *world_node_new(struct world *w, const struct world_node_confi
                                   .direct_port = cfg->direct ? 7000 + NODE_SOCKET_DIRECT : 0,
                                   .relay_octets_s = cfg->relay_octets_s,
                                   .relay_workers = cfg->workers,
-                                  .bootstrap = {w->boot->addr},
-                                  .bootstrap_count = 1,
+                                  .bootstrap = {w->boot->addr[0], w->boot->addr[1]},
+                                  .bootstrap_count = w->mixed ? 2 : 1,
                                   .gate_off = cfg->gate_off,
                                   .spare_upstream = cfg->spare_upstream,
                                   .quick_start = !cfg->strangers};
@@ -422,7 +438,8 @@ struct world_node *world_node_new(struct world *w, const struct world_node_confi
     cv_ed25519_from_seed(&n->cfg.identity_secret, seed);
     if (cfg->relay) {
         n->cfg.relay_addrs[0] = n->addr[NODE_SOCKET_MAIN];
-        n->cfg.relay_addrs_count = 1;
+        n->cfg.relay_addrs[1] = n->addr_too[NODE_SOCKET_MAIN];
+        n->cfg.relay_addrs_count = family ? 1 : 2;
         n->ledger = rep_store_memory_new();
         assert(n->ledger);
         n->cfg.ledger_store = rep_store_memory_ops(n->ledger);

@@ -36,8 +36,9 @@ struct world_file {
 
 struct world_node {
     struct world *world;
-    unsigned number; /* in the simulation */
-    struct cv_addr addr[NODE_SOCKETS];
+    unsigned number;                       /* in the simulation */
+    struct cv_addr addr[NODE_SOCKETS];     /* of IPv6 where there is no other; */
+    struct cv_addr addr_too[NODE_SOCKETS]; /* family 0: none. Of IPv6, of a node that has both */
     struct node_config cfg;
     struct node *node;                        /* NULL while it is down */
     struct tunnel *workers[NODE_WORKERS_MAX]; /* [1] and up, of a relay that has several */
@@ -63,6 +64,7 @@ struct world_node {
 struct world {
     struct sim *sim;
     bool six; /* addresses are of IPv6 */
+    bool mixed;
     struct world_boot *boot;
     struct world_node *nodes[WORLD_NODES_MAX];
     unsigned nodes_count;
@@ -72,7 +74,9 @@ struct world {
 
 struct world *world_new(uint64_t seed);
 struct world *world_new_six(uint64_t seed); /* all of whose addresses are of IPv6 */
-struct world *world_free(struct world *w);  /* NULL is allowed */
+/* Nodes have the families that they are made with; the DHT node has both. */
+struct world *world_new_mixed(uint64_t seed);
+struct world *world_free(struct world *w); /* NULL is allowed */
 
 struct world_node_config {
     bool relay;
@@ -84,6 +88,7 @@ struct world_node_config {
     bool strangers;          /* with all the waits that matter among strangers */
     uint64_t relay_octets_s; /* all it sends as relay; 0: as fast as asked */
     uint8_t workers;         /* of the relay; 0: one */
+    uint8_t family;          /* 4 or 6, in a mixed world; 0: both */
 };
 
 /* A node whose engines begin when the simulation runs on. */

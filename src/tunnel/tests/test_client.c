@@ -236,3 +236,62 @@ Test(tun_client, what_was_confirmed_is_compared_again_within_the_hour) {
     cr_expect(known(v, client, target)->liar);
     village_free(v);
 }
+
+/* ---- relays with two addresses ---- */
+
+enum { FOUR_CUT = 1, SIX_CUT = 2 };
+
+/* Every datagram of these families to a relay with two addresses is lost. */
+static enum sim_verdict cut(void *ctx, const struct sim_datagram *d) {
+    unsigned families = *(const unsigned *)ctx;
+    return families & (d->to->family == 4 ? FOUR_CUT : SIX_CUT) ? SIM_DROP : SIM_PASS;
+}
+
+static bool is_first_hop(const struct village *v, unsigned node, const struct tun_guards *of) {
+    const struct tun_guards *g = tun_client_guards(v->w->node[node].t);
+    unsigned same = 0, up = 0;
+    for (unsigned i = 0; i < TUN_GUARD_SPARE; i++) {
+        same += tun_guards_is_first(of, g->first[i].identity);
+        up += g->first[i].up;
+    }
+    return same == TUN_GUARD_SPARE && up == TUN_GUARD_SPARE;
+}
+
+/* A viewer that has one family today and the other tomorrow keeps its first hops, and one that
+ * has both speaks to them where they answered first, until they are silent there. */
+Test(tun_client, first_hops_stay_where_the_other_family_is) {
+    static const struct {
+        uint8_t family; /* of the second run; 0: both */
+        unsigned cut;   /* in it */
+        uint8_t want;   /* of the addresses that first hops have then */
+    } rows[] = {{4, 0, 4}, {6, 0, 6}, {0, 0, 4}, {0, FOUR_CUT, 6}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct village *v = village_new(&(struct sim_config){.seed = 300 + i}, 0);
+        v->w->mixed = true;
+        for (unsigned k = 0; k < 8; k++)
+            village_relay(v);
+        sim_path_default(v->w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
+        world_run(v->w, CV_SEC(15));
+        v->w->family = 4;
+        unsigned viewer = village_client(v);
+        world_run(v->w, CV_SEC(20));
+        struct tun_guards before;
+        cr_assert_eq(tun_guards_load(&before, v->guards[viewer], v->guards_len[viewer]), CV_ERR_OK);
+        for (unsigned k = 0; k < TUN_GUARD_SPARE; k++) {
+            cr_assert_eq(before.first[k].addr.family, 4);
+            cr_assert_eq(before.first[k].addr_too.family, 6);
+        }
+        sim_crash(v->w->sim, viewer);
+        unsigned lost = rows[i].cut;
+        sim_hook(v->w->sim, cut, &lost);
+        v->w->family = rows[i].family;
+        unsigned again = village_client_with(v, v->guards[viewer], v->guards_len[viewer]);
+        world_run(v->w, CV_SEC(10));
+        cr_expect(is_first_hop(v, again, &before), "row %zu: other first hops, or none", i);
+        const struct tun_guards *g = tun_client_guards(v->w->node[again].t);
+        for (unsigned k = 0; k < TUN_GUARD_SPARE; k++)
+            cr_expect_eq(g->first[k].addr.family, rows[i].want, "row %zu: IPv%u", i,
+                         g->first[k].addr.family);
+        village_free(v);
+    }
+}

@@ -388,6 +388,96 @@ Test(tun_directory, what_relays_pass_on) {
     }
 }
 
+/* Relay 6, which is returned, has two addresses; 0 to 2 have IPv4 only, 3 and 4 both, 5 IPv6 only.
+ */
+static struct tun_relay *two_addresses(struct population *p, uint8_t family) {
+    population_init(p, 11);
+    tun_directory_speaks(p->dir, family);
+    for (unsigned i = 0; i < 7; i++) {
+        struct tun_descriptor d = {.flags = 0x1f, .suites = 1};
+        if (i != 5)
+            d.addr[d.addrs++] = population_addr4(0x1000 + 0x100 * i, i + 1);
+        if (i >= 3)
+            d.addr[d.addrs++] = population_addr6(0x20010000 + i, i + 1);
+        population_add(p, &d);
+    }
+    return p->relay[6];
+}
+
+/* We tell of a relay when it is there at each address of a family that we have; others vouch
+ * for those only that they could try. */
+Test(tun_directory, each_address_is_vouched_for) {
+    static const struct {
+        const char *name;
+        uint8_t family; /* of ours; 0: both */
+        unsigned reached, outside, by[3], n;
+        bool want;
+    } rows[] = {
+        {"both, by us and by others", 0, 3, 3, {0}, 0, true},
+        {"one of two by us", 0, 1, 3, {0}, 0, false},
+        {"one of two by others", 0, 3, 1, {0}, 0, false},
+        {"IPv4 by others, and two of both confirm", 0, 3, 1, {3, 4}, 2, true},
+        {"IPv4 by others, and two of IPv4 confirm", 0, 3, 1, {0, 1}, 2, false},
+        {"two of IPv4 confirm, then one more of both, then another", 0, 3, 0, {0, 3, 4}, 3, true},
+        {"one of IPv6 and one of both confirm what is of IPv4", 0, 3, 2, {5, 3}, 2, false},
+        {"we have IPv4, and it is there", 4, 1, 1, {0}, 0, true},
+        {"we have IPv6, and it is there at the other", 6, 1, 1, {0}, 0, false},
+        {"we have IPv6, and two of IPv4 confirm", 6, 2, 0, {0, 1}, 2, false},
+        {"we have IPv4, and two of both confirm", 4, 1, 0, {3, 4}, 2, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct population p;
+        struct tun_relay *r = two_addresses(&p, rows[i].family);
+        r->reached = (uint8_t)rows[i].reached;
+        r->outside = (uint8_t)rows[i].outside;
+        for (unsigned k = 0; k < rows[i].n; k++)
+            cr_assert_eq(claim(&p, 6, rows[i].by[k], NULL), CV_ERR_OK);
+        cr_expect_eq(tun_relay_is_passed(r), rows[i].want, "%s", rows[i].name);
+        population_done(&p);
+    }
+    struct population p; /* and of whom we can reach nowhere we do not tell */
+    two_addresses(&p, 6);
+    p.relay[0]->outside = p.relay[0]->confirmed = true;
+    cr_expect_not(tun_relay_is_passed(p.relay[0]));
+    population_done(&p);
+}
+
+/* Two relays are one network when any address of one and any of the other are. */
+Test(tun_directory, both_addresses_count_for_who_stands_beside_whom) {
+    struct population p;
+    two_addresses(&p, 0);
+    struct tun_descriptor a = p.relay[3]->desc, b = p.relay[4]->desc;
+    cr_expect_not(tun_relay_conflict(&a, &b));
+    b.addr[0] = population_addr4(0x1300, 77);
+    cr_expect(tun_relay_conflict(&a, &b), "IPv4");
+    b = p.relay[4]->desc;
+    b.addr[1] = population_addr6(0x20010003, 77);
+    cr_expect(tun_relay_conflict(&a, &b), "IPv6");
+    cr_expect(tun_relay_conflict(&b, &a), "the other way round");
+    cr_expect(tun_relay_meets(&a, &b));
+    cr_expect(tun_relay_meets(&a, &p.relay[0]->desc));
+    cr_expect(tun_relay_meets(&p.relay[5]->desc, &a));
+    cr_expect_not(tun_relay_meets(&p.relay[5]->desc, &p.relay[0]->desc));
+    population_done(&p);
+}
+
+/* What a circuit needs to know: where it answered first, then where else it answered. */
+Test(tun_directory, a_link_goes_where_it_answered) {
+    struct population p;
+    struct tun_relay *r = two_addresses(&p, 0);
+    struct tun_relay_ref ref;
+    r->reached = 2;
+    r->reached_at = r->desc.addr[1];
+    tun_relay_ref_fill(&ref, r, POPULATION_WALL);
+    cr_expect(cv_addr_equal(&ref.addr[0], &r->desc.addr[1]));
+    cr_expect_eq(ref.addr[1].family, 0);
+    r->reached = 3;
+    tun_relay_ref_fill(&ref, r, POPULATION_WALL);
+    cr_expect(cv_addr_equal(&ref.addr[0], &r->desc.addr[1]));
+    cr_expect(cv_addr_equal(&ref.addr[1], &r->desc.addr[0]));
+    population_done(&p);
+}
+
 /* Tomorrow's descriptor is passed on as today's was, if the relay stays where it is. */
 Test(tun_directory, where_it_was_reached_it_counts_tomorrow) {
     for (unsigned moved = 0; moved < 2; moved++) {

@@ -231,9 +231,11 @@ Test(tun_guard, what_is_saved_is_loaded) {
     population_done(&p);
 }
 
-/* What was counted and whom we gave up was not kept before CVG3. */
-Test(tun_guard, what_an_older_version_saved_is_loaded) {
-    enum { ENTRY = TUN_GUARD_ENTRY - 4 };
+/* Other addresses were not kept before CVG4, what was counted and whom we gave up not before
+ * CVG3. */
+static void older_version(char version) {
+    const size_t address = 1 + 16 + 2, counts = 4;
+    const size_t entry = TUN_GUARD_ENTRY - address - (version < '3' ? counts : 0);
     struct population p;
     struct tun_guards g, back;
     uint8_t blob[TUN_GUARDS_BLOB_MAX], old[TUN_GUARDS_BLOB_MAX];
@@ -244,16 +246,21 @@ Test(tun_guard, what_an_older_version_saved_is_loaded) {
     population_guards(&p, &g);
     g.replaced_at = 12345;
     counted(&g.first[0], 64, 10);
+    g.dismissed_until = 54321;
+    g.first[0].addr_too = population_addr6(0x20010db8, 1);
     size_t len = tun_guards_save(&g, blob);
     const uint8_t *from = blob + 12 + CV_KEY + 8;
     struct cv_wr w = cv_wr_init(old, sizeof old);
-    cv_wr_bytes(&w, "CVG2", 4);
+    cv_wr_bytes(&w, "CVG", 3);
+    cv_wr_u8(&w, (uint8_t)version);
     cv_wr_bytes(&w, blob + 4, 8); /* replaced at */
+    if (version >= '3')
+        cv_wr_bytes(&w, blob + 12, CV_KEY + 8);
     unsigned count = *from++;
     cv_wr_u8(&w, (uint8_t)count);
     cr_assert_gt(count, 2);
     for (unsigned i = 0; i < count; i++, from += TUN_GUARD_ENTRY)
-        cv_wr_bytes(&w, from, ENTRY);
+        cv_wr_bytes(&w, from, entry);
     cr_assert_eq(from + 16, blob + len);
     uint8_t hash[16];
     CV_BLAKE2B(hash, sizeof hash, NULL, 0, {old, cv_wr_len(&w)});
@@ -261,14 +268,82 @@ Test(tun_guard, what_an_older_version_saved_is_loaded) {
     cr_assert_not(w.err);
     cr_assert_eq(tun_guards_load(&back, old, cv_wr_len(&w)), CV_ERR_OK);
     cr_expect_eq(back.replaced_at, 12345);
-    cr_expect_eq(back.dismissed_until, 0);
+    cr_expect_eq(back.dismissed_until, version < '3' ? 0 : 54321);
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
         cr_expect_arr_eq(back.first[i].identity, g.first[i].identity, CV_KEY);
         cr_expect_eq(back.first[i].until, g.first[i].until);
         cr_expect(cv_addr_equal(&back.first[i].addr, &g.first[i].addr));
-        cr_expect_eq(back.first[i].begun, 0);
+        cr_expect_eq(back.first[i].addr_too.family, 0);
+        cr_expect_eq(back.first[i].begun, version < '3' ? 0 : g.first[i].begun);
     }
     population_done(&p);
+}
+
+Test(tun_guard, what_an_older_version_saved_is_loaded) {
+    older_version('2');
+    older_version('3');
+}
+
+/* ---- two addresses ---- */
+
+/* The one that answered is where it is asked for; the other is kept, too. */
+Test(tun_guard, both_addresses_are_kept) {
+    struct population p;
+    struct tun_guards g = {.replaced_at = 0}, back;
+    uint8_t blob[TUN_GUARDS_BLOB_MAX];
+    population_init(&p, 5);
+    struct tun_descriptor d = {.flags = 0x1f, .suites = 1, .addrs = 2};
+    d.addr[0] = population_addr4(0x1000, 1);
+    d.addr[1] = population_addr6(0x20010db8, 1);
+    struct tun_relay *r = population_add(&p, &d);
+    bool changed;
+    cr_assert(tun_guards_sample(&g, r, &d.addr[1], p.dir, POPULATION_WALL, &p.rng, &changed));
+    cr_assert_eq(tun_guards_load(&back, blob, tun_guards_save(&g, blob)), CV_ERR_OK);
+    cr_expect(cv_addr_equal(&back.contact[0].addr, &d.addr[1]));
+    cr_expect(cv_addr_equal(&back.contact[0].addr_too, &d.addr[0]));
+
+    /* it answers at the other one, then moves and has one only */
+    tun_guard_answered_at(&g.contact[0], &d.addr[0], &r->desc);
+    cr_expect(cv_addr_equal(&g.contact[0].addr, &d.addr[0]));
+    cr_expect(cv_addr_equal(&g.contact[0].addr_too, &d.addr[1]));
+    d.addrs = 1;
+    tun_guard_answered_at(&g.contact[0], &d.addr[0], &d);
+    cr_expect_eq(g.contact[0].addr_too.family, 0);
+
+    /* two of one family are not what is written */
+    g.contact[0].addr_too = d.addr[0];
+    cr_expect_eq(tun_guards_load(&back, blob, tun_guards_save(&g, blob)), CV_ERR_CORRUPT);
+    population_done(&p);
+}
+
+/* An L to which no first hop can have a link is none. */
+Test(tun_guard, the_second_layer_can_be_reached_from_the_first) {
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct population p;
+        struct tun_guards g = {.replaced_at = 0};
+        struct tun_guard_contact contacts[2];
+        population_init(&p, 300 + seed);
+        for (unsigned i = 0; i < 8; i++) { /* 0 to 3 have IPv4, 2 to 7 IPv6 */
+            struct tun_descriptor d = {.flags = 0x1f, .suites = 1, .bandwidth = 1000};
+            if (i < 4)
+                d.addr[d.addrs++] = population_addr4(0x1000 + 0x100 * i, i + 1);
+            if (i >= 2)
+                d.addr[d.addrs++] = population_addr6(0x20010000 + i, i + 1);
+            population_add(&p, &d);
+        }
+        population_confirm(&p);
+        for (unsigned i = 0; i < 2; i++)
+            contacts[i] =
+                (struct tun_guard_contact){.relay = p.relay[i], .addr = p.relay[i]->desc.addr[0]};
+        cr_assert(tun_guards_choose_first(&g, contacts, 2, 2, p.dir, POPULATION_WALL, &p.rng));
+        cr_assert(tun_guards_choose_second(&g, p.dir, POPULATION_WALL, &p.rng));
+        for (unsigned i = 0; i < TUN_SECOND_MAX; i++)
+            for (unsigned k = 0; k < 8; k++)
+                if (g.second[i].set &&
+                    !memcmp(g.second[i].identity, p.relay[k]->desc.identity, CV_KEY))
+                    cr_expect(k == 2 || k == 3, "seed %lu: relay %u is an L", seed, k);
+        population_done(&p);
+    }
 }
 
 Test(tun_guard, a_damaged_blob_is_refused_whole) {

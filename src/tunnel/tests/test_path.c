@@ -55,6 +55,13 @@ static bool is_shown(const struct tun_path *p, unsigned at) {
     return at > 1 && (p->n == 4 || p->purpose == TUN_PURPOSE_MEET);
 }
 
+static bool has_family(const struct tun_descriptor *d, uint8_t family) {
+    bool has = false;
+    for (unsigned i = 0; i < d->addrs; i++)
+        has |= d->addr[i].family == family;
+    return has;
+}
+
 /* NULL, or which rule does not hold. */
 static const char *broken(const struct tun_path *p, const struct tun_guards *g, size_t want,
                           size_t relays, const struct tun_relay *named) {
@@ -71,6 +78,10 @@ static const char *broken(const struct tun_path *p, const struct tun_guards *g, 
         bool ours = !(named && i + 1 == p->n);
         if (i > 0 && !p->hop[i]->confirmed)
             return "only confirmed relays beyond the first hop";
+        const struct tun_descriptor *before = i > 0 ? &p->hop[i - 1]->desc : a;
+        if (!(has_family(a, 4) && has_family(before, 4)) &&
+            !(has_family(a, 6) && has_family(before, 6)))
+            return "neighbours have an address of one family";
         if (i > 1 && !is_shown(p, i) && relays >= 16 && ours && is_guard(g, p->hop[i]))
             return "from 16 relays on no guard is told what we look for";
         for (unsigned k = 0; k < i; k++) {
@@ -385,6 +396,47 @@ Test(tun_path, a_path_is_found_whenever_there_is_one) {
         population_done(&p);
     }
     cr_expect(found > 30 && none > 30, "%u found, %u impossible", found, none);
+}
+
+/* IPv4 and IPv6 have a DHT each: what is looked up is looked for where others store it. Where
+ * nobody with that family fits, somebody else does. */
+Test(tun_path, look_ups_meet_in_one_dht) {
+    static const struct {
+        unsigned both, four, six;
+        uint8_t family;
+    } rows[] = {{8, 2, 4, 6}, {8, 4, 2, 4}, {8, 3, 3, 4}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct population p;
+        struct tun_guards g;
+        population_init(&p, 700 + i);
+        for (unsigned k = 0; k < rows[i].both + rows[i].four + rows[i].six; k++) {
+            struct tun_descriptor d = {.flags = 0x1f, .suites = 1, .bandwidth = 1000};
+            if (k < rows[i].both + rows[i].four)
+                d.addr[d.addrs++] = population_addr4(0x1000 + 0x100 * k, k + 1);
+            if (k < rows[i].both || k >= rows[i].both + rows[i].four)
+                d.addr[d.addrs++] = population_addr6(0x20010000 + k, k + 1);
+            population_add(&p, &d);
+        }
+        population_confirm(&p);
+        cr_expect_eq(tun_directory_dht_family(p.dir, POPULATION_DAY), rows[i].family);
+        population_guards(&p, &g);
+        unsigned single = 0;
+        for (unsigned round = 0; round < 300; round++) {
+            struct tun_path_request req = {.purpose = round % 2 ? TUN_PURPOSE_GENERAL
+                                                                : TUN_PURPOSE_PUBLISH};
+            struct tun_path path;
+            cr_assert_eq(tun_path_choose(&path, p.dir, &g, &req, &population_now, &p.rng),
+                         CV_ERR_OK);
+            const struct tun_descriptor *last = &path.hop[path.n - 1]->desc;
+            cr_assert(has_family(last, rows[i].family), "row %zu", i);
+            single += last->addrs == 1;
+            req.purpose = TUN_PURPOSE_MEET; /* nobody asks the DHT there */
+            cr_assert_eq(tun_path_choose(&path, p.dir, &g, &req, &population_now, &p.rng),
+                         CV_ERR_OK);
+        }
+        cr_expect_gt(single, 0, "row %zu: the test tests nothing", i);
+        population_done(&p);
+    }
 }
 
 /* ---- choices ---- */

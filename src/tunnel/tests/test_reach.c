@@ -57,7 +57,7 @@ Test(tun_reach, small_networks_begin) {
         struct tun_client_status s;
         struct cv_now now = world_now(v->w, 0);
         tun_client_status(v->w->node[0].t, &now, &s);
-        cr_expect_gt(s.reached_by, 0, "%u relays", relays);
+        cr_expect_gt(s.reach[0].by, 0, "%u relays", relays);
         village_free(v);
     }
 }
@@ -166,14 +166,126 @@ Test(tun_reach, who_lets_only_one_in_is_not_passed_on) {
         struct tun_client_status s;
         struct cv_now now = world_now(v->w, f.inner);
         tun_client_status(v->w->node[f.inner].t, &now, &s);
-        cr_expect_gt(s.not_reached_by, 0, "seed %lu", seed);
-        cr_expect_eq(s.reached_by, 0, "seed %lu", seed);
+        cr_expect_gt(s.reach[0].not_by, 0, "seed %lu", seed);
+        cr_expect_eq(s.reach[0].by, 0, "seed %lu", seed);
 
         f.on = false;
         world_run(v->w, CV_SEC(180));
         cr_expect_geq(passed_by(v, OTHERS, f.inner), 2, "seed %lu", seed);
         tun_client_status(v->w->node[f.inner].t, &now, &s);
-        cr_expect_gt(s.reached_by, 0, "seed %lu", seed);
+        cr_expect_gt(s.reach[0].by, 0, "seed %lu", seed);
+        village_free(v);
+    }
+}
+
+/* ---- two addresses ---- */
+
+static struct village *mixed_village(uint64_t seed, unsigned both, unsigned four, unsigned six) {
+    struct village *v = village_new(&(struct sim_config){.seed = seed}, 0);
+    v->w->mixed = true;
+    for (unsigned i = 0; i < both + four + six; i++) {
+        v->w->family = i < both ? 0 : i < both + four ? 4 : 6;
+        village_relay(v);
+    }
+    v->w->family = 0;
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(12)); /* nobody is young any more */
+    return v;
+}
+
+static void reach_of(struct village *v, unsigned node, struct tun_client_status *ret) {
+    struct cv_now now = world_now(v->w, node);
+    tun_client_status(v->w->node[node].t, &now, ret);
+}
+
+static unsigned family_of(const struct village *v, unsigned node) {
+    return v->w->node[node].cfg.family;
+}
+
+/* Everybody tells of everybody whom it can reach, at each address; who has one family knows of
+ * the others by those who have both. */
+Test(tun_reach, both_addresses_are_reached) {
+    enum { BOTH = 5, FOUR = 2, SIX = 2, ALL = BOTH + FOUR + SIX };
+    struct village *v = mixed_village(140, BOTH, FOUR, SIX);
+    world_run(v->w, CV_SEC(120));
+    for (unsigned i = 0; i < ALL; i++) {
+        struct tun_client_status s;
+        reach_of(v, i, &s);
+        for (unsigned k = 0; k < 2; k++)
+            cr_expect_eq(s.reach[k].by > 0, k == 0 || i < BOTH, "relay %u, address %u", i, k);
+        cr_expect_eq(s.reach[0].not_by + s.reach[1].not_by, 0, "relay %u", i);
+        for (unsigned k = 0; k < ALL; k++) {
+            const struct tun_relay *r = known(v, k, i);
+            bool can = !family_of(v, i) || !family_of(v, k) || family_of(v, i) == family_of(v, k);
+            if (i == k)
+                continue;
+            cr_assert_not_null(r, "relay %u does not know %u", k, i);
+            cr_expect_eq(tun_relay_is_passed(r), can, "relay %u of %u", k, i);
+            cr_expect_eq(r->reached, r->tried, "relay %u of %u: all that it can try", k, i);
+        }
+    }
+    village_free(v);
+}
+
+/* What comes to one address is kept out, whoever sends it. */
+static enum sim_verdict keep_out(void *ctx, const struct sim_datagram *d) {
+    return cv_addr_equal(d->to, ctx) ? SIM_DROP : SIM_PASS;
+}
+
+/* A relay of which one address is not there is told of by those only who have no such address;
+ * it knows which it is; and when it is there, everybody tells of it. */
+Test(tun_reach, an_address_that_is_not_there_is_vouched_for_by_nobody) {
+    enum { BOTH = 5, FOUR = 2, ALL = BOTH + FOUR };
+    for (unsigned closed = 0; closed < 2; closed++) {
+        struct village *v = mixed_village(150 + closed, BOTH, FOUR, 0);
+        struct cv_addr out = closed ? sim_addr6(ALL, 4000) : sim_addr(ALL, 4000);
+        sim_hook(v->w->sim, keep_out, &out);
+        cr_assert_eq(village_relay(v), ALL);
+        world_run(v->w, CV_SEC(120));
+        struct tun_client_status s;
+        reach_of(v, ALL, &s);
+        cr_expect_eq(s.reach[closed].by, 0, "closed %u", closed);
+        cr_expect_gt(s.reach[closed].not_by, 0, "closed %u", closed);
+        cr_expect_gt(s.reach[!closed].by, 0, "closed %u", closed);
+        for (unsigned i = 0; i < ALL; i++) {
+            const struct tun_relay *r = known(v, i, ALL);
+            if (r && i >= BOTH)
+                cr_expect_eq(tun_relay_is_passed(r), closed == 1, "closed %u: relay %u", closed, i);
+            else if (r)
+                cr_expect_not(tun_relay_is_passed(r), "closed %u: relay %u", closed, i);
+        }
+        sim_hook(v->w->sim, NULL, NULL);
+        world_run(v->w, CV_SEC(1500));
+        cr_expect_geq(passed_by(v, BOTH, ALL), 2, "closed %u", closed);
+        village_free(v);
+    }
+}
+
+/* A neighbour whose address of one family is cut off is reached at the other, by a new link. */
+Test(tun_reach, a_link_is_made_to_the_address_that_is_there) {
+    for (unsigned cut = 0; cut < 2; cut++) {
+        struct village *v = mixed_village(160 + cut, 5, 0, 0);
+        struct cv_addr out = cut ? v->w->node[1].addr_too : v->w->node[1].addr;
+        const struct tun_relay *r = known(v, 0, 1);
+        cr_assert(r && r->reached == r->tried);
+        struct tun_relay_ref ref;
+        struct cv_now now = world_now(v->w, 0);
+        tun_relay_ref_fill(&ref, r, now.wall);
+        ref.addr[0] = out; /* the one that answered first, say */
+        ref.addr[1] = cut ? v->w->node[1].addr : v->w->node[1].addr_too;
+        sim_hook(v->w->sim, keep_out, &out);
+        struct tun_link *l;
+        struct tunnel *t = v->w->node[0].t;
+        struct tun_link *before = cv_map_get(t->links_by_identity, ref.identity);
+        if (before)
+            tun_link_fail(t, &now, before, CV_ERR_CLOSED);
+        cr_assert_eq(tun_link_open(t, &now, &ref, &l), CV_ERR_OK);
+        sim_touch(v->w->sim, 0);
+        world_run(v->w, CV_SEC(1));
+        l = cv_map_get(t->links_by_identity, ref.identity);
+        cr_assert(l && tun_link_is_up(l), "cut %u", cut);
+        struct cv_addr at = tun_link_addr(l);
+        cr_expect(cv_addr_equal(&at, &ref.addr[1]), "cut %u", cut);
         village_free(v);
     }
 }
@@ -250,7 +362,7 @@ Test(tun_reach, witnesses_are_drawn_from_those_that_are_passed_on) {
         struct tun_reach_job *j = &c->reach.job[0];
         *j = (struct tun_reach_job){.phase = TUN_REACH_WAITING, .at = now.mono + CV_SEC(9)};
         memcpy(j->identity, name(v, 1), CV_KEY);
-        j->addr = j->asked = v->w->node[1].addr;
+        j->addr = v->w->node[1].addr;
         tun_reach_work(c);
         cr_assert_eq(j->phase, TUN_REACH_ASKING);
         cr_assert_eq(j->witnesses, 1);
@@ -285,7 +397,7 @@ Test(tun_reach, the_dead_keep_nobody_out) {
         struct tun_reach_job *j = &c->reach.job[0];
         *j = (struct tun_reach_job){.phase = TUN_REACH_ASKING, .at = c->now.mono};
         memcpy(j->identity, name(v, 1), CV_KEY);
-        j->addr = j->asked = v->w->node[1].addr;
+        j->addr = v->w->node[1].addr;
         j->witnesses = TUN_REACH_WITNESSES;
         for (unsigned k = 0; k < cases[i].said; k++)
             j->verdict[k] = cases[i].kind;
@@ -309,9 +421,9 @@ Test(tun_reach, it_is_told_of_the_address_that_it_asks_about) {
         struct tun_reach_job *j = &c->reach.job[0];
         *j = (struct tun_reach_job){.phase = TUN_REACH_WAITING, .at = c->now.mono + CV_SEC(9)};
         memcpy(j->identity, name(v, 1), CV_KEY);
-        j->addr = j->asked = v->w->node[1].addr;
+        j->addr = v->w->node[1].addr;
         if (i == 1)
-            j->asked.port++;
+            j->addr.port++;
         if (i == 2)
             c->now.wall += 24 * 3600; /* of today there is none yet */
         cr_assert(tun_relay_is_passed(r));
@@ -519,7 +631,7 @@ static void job(struct scene *s, unsigned phase) {
     *s->j = (struct tun_reach_job){.phase = phase, .at = s->c->now.mono + CV_SEC(3)};
     s->j->say_at = CV_USEC_NEVER;
     s->j->link = s->link[NEWCOMER];
-    s->j->addr = s->j->asked = s->v->w->node[NEWCOMER].addr;
+    s->j->addr = s->v->w->node[NEWCOMER].addr;
     memcpy(s->j->identity, name(s->v, NEWCOMER), CV_KEY);
     memset(s->j->try_token, 7, sizeof s->j->try_token);
 }

@@ -44,7 +44,7 @@ static struct tun_relay *pretend(struct village *v, unsigned node, unsigned numb
     cr_assert_eq(tun_directory_add(tun_client_directory(v->w->node[node].t), now.wall, raw,
                                    (size_t)len, &r, NULL),
                  CV_ERR_OK);
-    r->reached = r->outside = true;
+    r->reached = r->outside = r->tried;
     return r;
 }
 

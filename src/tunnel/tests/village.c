@@ -170,8 +170,10 @@ static void on_event(struct world_node *n, const struct cv_now *now, const struc
     struct village *v = n->ctx;
     if (ev->kind == TUN_EVENT_NEED_CONTACTS) {
         for (unsigned i = 0; i < v->w->nodes; i++) {
-            if (v->w->node[i].cfg.relay && sim_is_up(v->w->sim, i))
-                (void)tun_contact(n->t, now, &v->w->node[i].addr);
+            if (!v->w->node[i].cfg.relay || !sim_is_up(v->w->sim, i))
+                continue;
+            (void)tun_contact(n->t, now, &v->w->node[i].addr);
+            (void)tun_contact(n->t, now, &v->w->node[i].addr_too);
         }
     } else if (ev->kind == TUN_EVENT_REQUEST) {
         struct tun_body b;

@@ -227,9 +227,17 @@ static unsigned add(struct world *w, const struct tun_config *cfg, bool relay) {
     n->world = w;
     n->cfg = cfg ? *cfg : (struct tun_config){.gate = true};
     n->addr = w->one_machine ? sim_addr(0, (uint16_t)(4000 + w->nodes)) : sim_addr(w->nodes, 4000);
+    if (w->mixed && !n->cfg.family)
+        n->cfg.family = w->family;
+    if (w->mixed && n->cfg.family == 6)
+        n->addr = sim_addr6(w->nodes, 4000);
     n->id = sim_add(w->sim, &node_ops, n);
     assert(n->id == w->nodes);
     enum cv_err err = sim_bind(w->sim, n->id, 0, &n->addr);
+    if (w->mixed && !n->cfg.family) {
+        n->addr_too = sim_addr6(w->nodes, 4000);
+        err = err ? err : sim_bind(w->sim, n->id, 0, &n->addr_too);
+    }
     assert(err == CV_ERR_OK);
     memcpy(n->cfg.network_id, "testnet\0", 8);
     uint8_t seed[CV_KEY] = {1, (uint8_t)w->nodes};
@@ -243,6 +251,7 @@ static unsigned add(struct world *w, const struct tun_config *cfg, bool relay) {
         n->cfg.relay_flags |=
             TUN_RELAY_RELAY | TUN_RELAY_INTRO | TUN_RELAY_RENDEZVOUS | TUN_RELAY_DHT;
         n->cfg.addr[0] = n->addr;
+        n->cfg.addr[1] = n->addr_too;
     }
     struct cv_now now = sim_node_now(w->sim, n->id);
     n->t = (w->whole ? tun_new : tun_bare_new)(&n->cfg, sim_node_rng(w->sim, n->id), &now);

@@ -36,7 +36,7 @@ struct world_node {
     bool (*loses)(struct world_node *n, const struct tun_message *m);
     struct tun_config cfg;
     struct cv_ed25519_secret identity_secret;
-    struct cv_addr addr;
+    struct cv_addr addr, addr_too; /* addr_too: of IPv6, of who has both families */
     unsigned id;
     struct world_event *events;
     uint32_t count, cap;
@@ -52,6 +52,8 @@ struct world {
     struct sim *sim;
     bool whole;       /* with client and hidden swarms; set it before adding nodes */
     bool one_machine; /* all at one IP address; the same */
+    bool mixed;       /* nodes have an address of IPv4 and one of IPv6, or with a `family` in */
+    uint8_t family;   /* their configuration or, where that has none, here one of it; the same */
     struct world_node node[WORLD_NODES];
     unsigned nodes;
 };
