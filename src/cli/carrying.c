@@ -9,7 +9,10 @@ void cli_carrying_tick(struct cli_session *c, cv_usec now) {
     if (k->n > CLI_CARRYING_SECONDS)
         memmove(k->seen, k->seen + 1, --k->n * sizeof *k->seen);
     k->seen[k->n].at = now;
-    k->seen[k->n++].out = io_host_stats(c->host, NODE_SOCKET_MAIN).octets_out;
+    k->seen[k->n].out = 0;
+    for (unsigned end = 0; end < IO_SOCKET_ENDS; end++)
+        k->seen[k->n].out += io_host_stats(c->host, NODE_SOCKET_MAIN, end).octets_out;
+    k->n++;
 }
 
 json_t *cli_carrying_status(const struct cli_session *c) {
