@@ -111,9 +111,8 @@ class Relay(programs.Case):
         took = time.monotonic() - begin
         self.assertEqual((self.folder / "copy.bin").read_bytes(), film.read_bytes())
         for name in relays:
-            out = [1232 * s[name]["sockets"]["main"]["datagrams_out"] for s in (before, after)]
-            # Besides what it carries: the DHT, and how relays meet.
-            self.assertLess(out[1] - out[0], 1.1 * limit * took + 100_000, name)
+            cells = after[name]["cells_relayed"] - before[name]["cells_relayed"]
+            self.assertLess(1232 * cells, 1.05 * limit * took + 50_000, name)
             self.assertEqual(after[name]["carrying"]["limit"], limit)
         self.assertGreater(max(after[name]["carrying"]["rate"] for name in relays), limit / 10)
         self.assertRegex(self.status(relays[0]), r"\nCarries   [0-9.]+ .*/s of at most 195 KiB/s\n")
