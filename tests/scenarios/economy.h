@@ -48,20 +48,21 @@ enum { ECONOMY_PROOF_S = 60 }; /* a forgery is proven within so long */
 struct economy_standing {
     double own;                /* the attacker's score, of what it is without fakes */
     double all[ECONOMY_SIZES]; /* that of it and its fakes together */
-    double order;              /* honest competitors that change places: part of all pairs */
-    double order_hub;          /* the same, behind the relay with the most neighbours */
-    double order_word;         /* the same without fakes: what the attacker's word decides */
-    double order_beyond;       /* the worst of `order`, less that attacker's word */
-    double off;                /* walks, of a relay whose chance is not what the walks say; 0 */
-    double order_hub_far;      /* of all honest relays, not only of those that compete */
-    double order_gone;         /* when that relay has no fakes, and no rows any more: */
-    double order_gone_far;     /* what anybody can do who others are known through */
-    unsigned batches;          /* of priority tokens, for an attacker and its fakes */
-    double collusion;     /* two competitors that vouch for each other: both scores, of before */
-    double collusion_far; /* the same for two that have no link here */
-    double junk_own;      /* what pushing junk through honest relays to a sink of one's own adds
-                             to one's score, of what carrying as much for others would, */
-    double junk;          /* and what it adds to that and the sink's together */
+    double all_off;        /* by how many deviations, as walks are drawn, that is above 1 / .15 */
+    double order;          /* honest competitors that change places: part of all pairs */
+    double order_hub;      /* the same, behind the relay with the most neighbours */
+    double order_word;     /* the same without fakes: what the attacker's word decides */
+    double order_beyond;   /* the worst of `order`, less that attacker's word */
+    double off;            /* walks, of a relay whose chance is not what the walks say; 0 */
+    double order_hub_far;  /* of all honest relays, not only of those that compete */
+    double order_gone;     /* when that relay has no fakes, and no rows any more: */
+    double order_gone_far; /* what anybody can do who others are known through */
+    unsigned batches;      /* of priority tokens, for an attacker and its fakes */
+    double collusion;      /* two competitors that vouch for each other: both scores, of before */
+    double collusion_far;  /* the same for two that have no link here */
+    double junk_own;       /* what pushing junk through honest relays to a sink of one's own adds
+                              to one's score, of what carrying as much for others would, */
+    double junk;           /* and what it adds to that and the sink's together */
     /* The hub shows two half-blocks with one number to two that have no link with each other. */
     uint32_t forger_before;
     uint32_t forger; /* its score once ego has the proof */

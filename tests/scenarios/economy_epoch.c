@@ -24,7 +24,7 @@ enum {
     PROVIDERS = 2, /* /16s in which the attacker has addresses; in each .. */
     PLACES = 4,    /* .. /24s */
     NETWORKS = PROVIDERS * PLACES,
-    EDGES_MAX = 2 * (5 * ECONOMY_RELAYS + 17 * ECONOMY_FAKES_MAX),
+    EDGES_MAX = 2 * (5 * ECONOMY_RELAYS + ECONOMY_FAKES_MAX * (ECONOMY_FAKES_MAX + 1) / 2),
     USERS_MAX = 2 * (ECONOMY_RELAYS + ECONOMY_FAKES_MAX) + GIVERS + RIDERS + NEWCOMERS + LINKS,
 };
 

@@ -2,6 +2,7 @@
  * Standing: a network of relays with rows, and one of them with fakes behind it, junk
  * pushed to a sink of its own, two relays that vouch for each other, a proven forger.
  */
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,8 +70,9 @@ void economy_fakes(unsigned attacker, enum economy_shape shape, unsigned n, econ
             put(ctx, fake, attacker, FAKE_OCTETS);
         else if (shape != ECONOMY_STAR && fake != next)
             put(ctx, fake, next, FAKE_OCTETS);
-        for (unsigned k = 2; shape == ECONOMY_CLIQUE && k <= 16 && k < n; k++) /* enough of one */
-            put(ctx, fake, RELAYS + (i + k) % n, FAKE_OCTETS);
+        for (unsigned j = i + 2; shape == ECONOMY_CLIQUE && j < n; j++)
+            if (i > 0 || j + 1 < n) /* that pair is next to each other, round the corner */
+                put(ctx, fake, RELAYS + j, FAKE_OCTETS);
     }
 }
 
@@ -192,6 +194,10 @@ static void try_attack(const struct market *m, unsigned attacker, enum economy_s
                 attacker, m->before.hits[attacker], own, all, order, far, earned);
     worst->own = larger(worst->own, own);
     worst->all[size] = larger(worst->all[size], all);
+    /* A walk that came to it goes on with .85 each step, whatever it meets: so many on average. */
+    const double on = .85;
+    double bound = 1 / (1 - on), spread = sqrt(on / base) / (1 - on);
+    worst->all_off = larger(worst->all_off, (all - bound) / spread);
     if (attacker == HUB) {
         worst->order_hub = larger(worst->order_hub, order);
         worst->order_hub_far = larger(worst->order_hub_far, far);
