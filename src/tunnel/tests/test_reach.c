@@ -290,6 +290,37 @@ Test(tun_reach, a_link_is_made_to_the_address_that_is_there) {
     }
 }
 
+/* A neighbour with two addresses that is flooded wants a cookie, which holds for the address
+ * that it was asked from alone: the way to it is no matter, however long it is. */
+Test(tun_reach, a_link_is_made_to_who_wants_a_cookie) {
+    for (unsigned ms = 1; ms <= 300; ms = ms == 1 ? 50 : ms + 50) {
+        struct village *v = mixed_village(170, 5, 0, 0);
+        const struct tun_relay *r = known(v, 0, 1);
+        struct tun_relay_ref ref;
+        struct cv_now now = world_now(v->w, 0);
+        tun_relay_ref_fill(&ref, r, now.wall);
+        cr_assert(ref.addr[0].family && ref.addr[1].family);
+        sim_path_default(v->w->sim, &(struct sim_path){.delay = CV_MSEC(ms)});
+        struct tun_link *l;
+        struct tunnel *t = v->w->node[0].t, *flooded = v->w->node[1].t;
+        struct tun_link *before = cv_map_get(t->links_by_identity, ref.identity);
+        if (before)
+            tun_link_fail(t, &now, before, CV_ERR_CLOSED);
+        world_run(v->w, CV_SEC(1));
+        flooded->halves += TUN_HALF_OPEN_MAX / 2;
+        uint64_t cookies = flooded->count.cookies_sent;
+        now = world_now(v->w, 0);
+        cr_assert_eq(tun_link_open(t, &now, &ref, &l), CV_ERR_OK);
+        sim_touch(v->w->sim, 0);
+        world_run(v->w, CV_SEC(8));
+        cr_expect_gt(flooded->count.cookies_sent, cookies, "%u ms: the test tests nothing", ms);
+        l = cv_map_get(t->links_by_identity, ref.identity);
+        cr_expect(l && tun_link_is_up(l), "%u ms", ms);
+        flooded->halves -= TUN_HALF_OPEN_MAX / 2;
+        village_free(v);
+    }
+}
+
 /* ---- relays that lie about it ---- */
 
 /* Whoever is a liar says `kind` to all that it is asked to try, and tries nothing. */
