@@ -321,6 +321,36 @@ Test(tun_reach, a_link_is_made_to_who_wants_a_cookie) {
     }
 }
 
+/* There was no room for a question to its second address when it was heard of: that is asked
+ * when there is, and not in ten minutes, until which nobody would be told of it. */
+Test(tun_reach, an_address_that_found_no_room_is_asked_soon) {
+    struct village *v = mixed_village(180, 5, 0, 0);
+    struct tun_client *c = client(v, 0);
+    struct tun_relay *r = known(v, 0, 1);
+    cr_assert(r && tun_relay_is_passed(r));
+    c->now = world_now(v->w, 0);
+    c->need_at = cv_usec_add(c->now.mono, CV_SEC(1000)); /* the DHT does not name it just now */
+    tun_contact_done(c);
+    r->reached = 0;
+    r->again_at = 0;
+    unsigned empty = 0;
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++) {
+        struct tun_address *a = &c->address[i];
+        if (!a->addr.family && empty++ > 0) /* as who was asked a moment ago */
+            *a = (struct tun_address){
+                .addr = sim_addr(20 + i, 4000), .tries = UINT8_MAX, .at = c->now.mono + CV_SEC(5)};
+    }
+    tun_contact_reach(c, r);
+    sim_touch(v->w->sim, 0);
+    world_run(v->w, CV_SEC(3));
+    cr_assert_neq(r->reached, 0);
+    cr_assert_neq(r->reached, r->tried, "there was room: the test tests nothing");
+    world_run(v->w, CV_SEC(90));
+    cr_expect_eq(r->reached, r->tried);
+    cr_expect(tun_relay_is_passed(r));
+    village_free(v);
+}
+
 /* ---- relays that lie about it ---- */
 
 /* Whoever is a liar says `kind` to all that it is asked to try, and tries nothing. */
