@@ -244,7 +244,8 @@ void tun_client_day(struct tun_client *c, const struct cv_addr *from, uint32_t d
 enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bool guard);
 /* Those of its addresses at which it has not answered are asked, one at a time. */
 void tun_contact_reach(struct tun_client *c, struct tun_relay *r);
-void tun_contact_reach_at(struct tun_client *c, const uint8_t whose[CV_KEY],
+/* False: there is no room to ask it now. */
+bool tun_contact_reach_at(struct tun_client *c, const uint8_t whose[CV_KEY],
                           const struct cv_addr *addr);
 /* A first hop or contact of an earlier run, where it answered last; a moment later, or when we
  * have no sockets of that family, at its other address. */

@@ -254,20 +254,21 @@ enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bo
     return CV_ERR_OK;
 }
 
-void tun_contact_reach_at(struct tun_client *c, const uint8_t whose[CV_KEY],
+bool tun_contact_reach_at(struct tun_client *c, const uint8_t whose[CV_KEY],
                           const struct cv_addr *addr) {
     struct tun_address *a = tun_address_ok(c->t, addr) ? address_find(c, addr) : NULL;
     if (!tun_address_ok(c->t, addr) || (a && (c->relay || a->guard || a->named || a->asked)))
-        return;
+        return true;
     if (a) /* of the DHT, where a client asks no strangers any more */
         *a = (struct tun_address){.addr = *addr, .at = now(c)};
     else
         a = address_new(c, addr, 0);
     if (!a)
-        return;
+        return false;
     tun_client_by(c, a->at);
     a->named = true;
     memcpy(a->whose, whose, CV_KEY);
+    return true;
 }
 
 /* What a relay names besides an address at which it answered may be anybody's, and all relays
@@ -275,21 +276,23 @@ void tun_contact_reach_at(struct tun_client *c, const uint8_t whose[CV_KEY],
 void tun_contact_reach(struct tun_client *c, struct tun_relay *r) {
     if (r->reached && !tun_due(r->again_at, now(c)))
         return;
-    r->again_at = cv_usec_add(now(c), AGAIN);
+    bool room = true;
     for (unsigned i = 0; i < r->desc.addrs; i++) {
         if (!(r->reached >> i & 1))
-            tun_contact_reach_at(c, r->desc.identity, &r->desc.addr[i]);
+            room &= tun_contact_reach_at(c, r->desc.identity, &r->desc.addr[i]);
     }
+    if (room)
+        r->again_at = cv_usec_add(now(c), AGAIN);
 }
 
 /* A first hop or contact of ours is silent where it answered last: is it there at another
  * address of its own? */
 static void look_elsewhere(struct tun_client *c, const struct tun_guard *g) {
     const struct tun_relay *r = tun_directory_find_now(c->dir, g->identity, c->now.wall);
-    tun_contact_reach_at(c, g->identity, &g->addr_too);
+    (void)tun_contact_reach_at(c, g->identity, &g->addr_too);
     for (unsigned i = 0; r && i < r->desc.addrs; i++) {
         if (!cv_addr_equal(&r->desc.addr[i], &g->addr))
-            tun_contact_reach_at(c, g->identity, &r->desc.addr[i]);
+            (void)tun_contact_reach_at(c, g->identity, &r->desc.addr[i]);
     }
 }
 
@@ -298,7 +301,7 @@ void tun_contact_guard(struct tun_client *c, const struct tun_guard *g) {
         (void)tun_contact_add(c, &g->addr_too, /* guard= */ true);
         return;
     }
-    tun_contact_reach_at(c, g->identity, &g->addr_too);
+    (void)tun_contact_reach_at(c, g->identity, &g->addr_too);
     struct tun_address *a = address_find(c, &g->addr_too);
     if (a && a->named && a->tries == 0)
         a->at = cv_usec_add(now(c), HEAD_START);

@@ -209,8 +209,10 @@ void tun_epoch_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun
     m->tries++;
     m->wait *= 2;
     m->at = cv_usec_add(now->mono, m->wait);
-    if (!m->answered && l->state == TUN_STATE_MAKING && l->addr_too.family) {
-        struct cv_addr silent = l->addr; /* turn by turn: one of the two may be cut off */
+    if (!m->cookie_at && l->state == TUN_STATE_MAKING && l->addr_too.family) {
+        /* turn by turn: one of the two may be cut off, as long as none gave a cookie, which
+         * holds for that one alone */
+        struct cv_addr silent = l->addr;
         l->addr = l->addr_too;
         l->addr_too = silent;
     }

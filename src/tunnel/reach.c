@@ -485,7 +485,7 @@ static void on_ask(struct tun_client *c, cv_handle link, const struct tun_link_v
     if (r && !(r->reached & asked_bit(r, j)))
         tun_contact_reach(c, r);
     else if (!r && !l->moving)
-        tun_contact_reach_at(c, by, &l->addr); /* for today's descriptor */
+        (void)tun_contact_reach_at(c, by, &l->addr); /* for today's descriptor */
 }
 
 void tun_reach_on_message(struct tun_client *c, const struct tun_event *ev) {

@@ -290,6 +290,67 @@ Test(tun_reach, a_link_is_made_to_the_address_that_is_there) {
     }
 }
 
+/* A neighbour with two addresses that is flooded wants a cookie, which holds for the address
+ * that it was asked from alone: the way to it is no matter, however long it is. */
+Test(tun_reach, a_link_is_made_to_who_wants_a_cookie) {
+    for (unsigned ms = 1; ms <= 300; ms = ms == 1 ? 50 : ms + 50) {
+        struct village *v = mixed_village(170, 5, 0, 0);
+        const struct tun_relay *r = known(v, 0, 1);
+        struct tun_relay_ref ref;
+        struct cv_now now = world_now(v->w, 0);
+        tun_relay_ref_fill(&ref, r, now.wall);
+        cr_assert(ref.addr[0].family && ref.addr[1].family);
+        sim_path_default(v->w->sim, &(struct sim_path){.delay = CV_MSEC(ms)});
+        struct tun_link *l;
+        struct tunnel *t = v->w->node[0].t, *flooded = v->w->node[1].t;
+        struct tun_link *before = cv_map_get(t->links_by_identity, ref.identity);
+        if (before)
+            tun_link_fail(t, &now, before, CV_ERR_CLOSED);
+        world_run(v->w, CV_SEC(1));
+        flooded->halves += TUN_HALF_OPEN_MAX / 2;
+        uint64_t cookies = flooded->count.cookies_sent;
+        now = world_now(v->w, 0);
+        cr_assert_eq(tun_link_open(t, &now, &ref, &l), CV_ERR_OK);
+        sim_touch(v->w->sim, 0);
+        world_run(v->w, CV_SEC(8));
+        cr_expect_gt(flooded->count.cookies_sent, cookies, "%u ms: the test tests nothing", ms);
+        l = cv_map_get(t->links_by_identity, ref.identity);
+        cr_expect(l && tun_link_is_up(l), "%u ms", ms);
+        flooded->halves -= TUN_HALF_OPEN_MAX / 2;
+        village_free(v);
+    }
+}
+
+/* There was no room for a question to its second address when it was heard of: that is asked
+ * when there is, and not in ten minutes, until which nobody would be told of it. */
+Test(tun_reach, an_address_that_found_no_room_is_asked_soon) {
+    struct village *v = mixed_village(180, 5, 0, 0);
+    struct tun_client *c = client(v, 0);
+    struct tun_relay *r = known(v, 0, 1);
+    cr_assert(r && tun_relay_is_passed(r));
+    c->now = world_now(v->w, 0);
+    c->need_at = cv_usec_add(c->now.mono, CV_SEC(1000)); /* the DHT does not name it just now */
+    tun_contact_done(c);
+    r->reached = 0;
+    r->again_at = 0;
+    unsigned empty = 0;
+    for (unsigned i = 0; i < TUN_ADDRESSES_MAX; i++) {
+        struct tun_address *a = &c->address[i];
+        if (!a->addr.family && empty++ > 0) /* as who was asked a moment ago */
+            *a = (struct tun_address){
+                .addr = sim_addr(20 + i, 4000), .tries = UINT8_MAX, .at = c->now.mono + CV_SEC(5)};
+    }
+    tun_contact_reach(c, r);
+    sim_touch(v->w->sim, 0);
+    world_run(v->w, CV_SEC(3));
+    cr_assert_neq(r->reached, 0);
+    cr_assert_neq(r->reached, r->tried, "there was room: the test tests nothing");
+    world_run(v->w, CV_SEC(90));
+    cr_expect_eq(r->reached, r->tried);
+    cr_expect(tun_relay_is_passed(r));
+    village_free(v);
+}
+
 /* ---- relays that lie about it ---- */
 
 /* Whoever is a liar says `kind` to all that it is asked to try, and tries nothing. */
