@@ -43,12 +43,19 @@ void rep_token_expire(struct rep_ledger *l, struct cv_now now) {
 
 /* ---- issuing ---- */
 
-bool rep_token_earned(const struct rep_ledger *l, const uint8_t identity[CV_KEY]) {
-    uint32_t node = rep_graph_find(l->graph, identity);
-    uint64_t hits = node == REP_NO_NODE ? 0 : rep_walks_hits(l->walks, node);
+static uint64_t least_hits(const struct rep_ledger *l) {
     uint64_t least = l->hits_mean / REP_TOKEN_HITS_PART;
-    least = least > REP_TOKEN_HITS ? least : REP_TOKEN_HITS;
-    return hits >= least && rep_walks_apart(l->walks, node) >= least;
+    return least > REP_TOKEN_HITS ? least : REP_TOKEN_HITS;
+}
+
+static bool has_score(const struct rep_ledger *l, const uint8_t identity[CV_KEY]) {
+    uint32_t node = rep_graph_find(l->graph, identity);
+    return node != REP_NO_NODE && rep_walks_hits(l->walks, node) >= least_hits(l);
+}
+
+bool rep_token_earned(const struct rep_ledger *l, const uint8_t identity[CV_KEY]) {
+    return has_score(l, identity) &&
+           rep_walks_apart(l->walks, rep_graph_find(l->graph, identity)) >= least_hits(l);
 }
 
 /* Did a key whose place this one took get this week's? */
@@ -111,11 +118,14 @@ enum cv_err rep_ledger_issue(struct rep_ledger *l, struct cv_now now, const uint
         return err;
     if (!rep_token_week(now, &week) || m.week != week)
         return CV_ERR_STALE;
-    if (!rep_token_earned(l, m.identity))
+    if (!has_score(l, m.identity))
         return CV_ERR_DENIED;
-    /* First: who only claims a name must not use up the turns of those who have one. */
+    /* First: who only claims a name must not use up the turns of those who have one, nor have
+     * us look through all walks. */
     if (!rep_token_request_verify(body, l->identity_secret.public_key, l->cfg.network_id))
         return CV_ERR_AUTH;
+    if (!rep_token_earned(l, m.identity))
+        return CV_ERR_DENIED;
     if (!cv_tokenbucket_take(&l->issues, now.mono, 1))
         return CV_ERR_AGAIN;
     /* Made first: a batch that cannot be made must not use up the week's. */

@@ -223,9 +223,11 @@ static enum cv_err raised(struct rep_ledger *l, const struct rep_record *p, uint
 }
 
 /* What is agreed to of our own amount: what was proposed, if that is less. Rounded down, as
- * claims rise by powers of two, of the minimum or more, whatever somebody proposes. */
+ * claims rise by powers of two, whatever somebody proposes; of the minimum or more, which is
+ * rounded down, too, since an honest amount may be just that. */
 static uint64_t confirmed(const struct rep_ledger *l, uint64_t own, uint64_t proposed) {
-    return rep_release_amount(smaller(own, proposed), 0, l->cfg.minimum_octets);
+    uint64_t least = rep_release_amount(l->cfg.minimum_octets, 0, 1);
+    return rep_release_amount(smaller(own, proposed), 0, least);
 }
 
 static void countersign(struct rep_ledger *l, struct cv_now now, struct rep_open_row *row,

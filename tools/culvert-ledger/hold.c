@@ -34,6 +34,19 @@ static void folder_of(const char *path, char out[PATH_MAX]) {
         errno_die(path, "found");
 }
 
+/* Of a node is a number or nothing, so is what ended in between. Whoever names a ledger elsewhere
+ * may have another thing of that name beside it. */
+static bool is_of_a_node(int fd) {
+    char text[24];
+    ssize_t n = pread(fd, text, sizeof text, 0);
+    if (n < 0 || n == (ssize_t)sizeof text)
+        return false;
+    for (ssize_t i = 0; i < n; i++)
+        if (text[i] != '\n' && (text[i] < '0' || text[i] > '9'))
+            return false;
+    return true;
+}
+
 void ledger_hold(const char *path, const char *instead) {
     char folder[PATH_MAX], lock[PATH_MAX + 8], pid[24] = "";
     folder_of(path, folder);
@@ -44,6 +57,8 @@ void ledger_hold(const char *path, const char *instead) {
     if (fd < 0)
         errno_die(lock, "opened");
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        if (!is_of_a_node(fd))
+            return;
         int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
         if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n)
             errno_die(lock, "written");

@@ -258,7 +258,9 @@ static uint32_t id_of(struct csv *c, const char *text) {
 static bool ends_quoted(const char *line) {
     bool quoted = false, begin = true;
     for (; *line; line++) {
-        if (quoted || begin)
+        if (quoted && *line == '"' && line[1] == '"')
+            line++; /* one that belongs to the identifier */
+        else if (quoted || begin)
             quoted ^= *line == '"';
         begin = !quoted && *line == ',';
     }

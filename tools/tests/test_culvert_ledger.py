@@ -302,6 +302,15 @@ def check_prune(db, folder, me):
         expect(open(path, 'rb').read() == before and sorted(os.listdir(state)) == ['ledger.db', 'lock'],
                'prune, import: nothing is touched beside a node')
     expect(value(path, 'prune', '--before', str(last)) == {'removed': 18, 'left': 42}, 'prune: after the node')
+    with open(os.path.join(state, 'lock'), 'rb') as lock:
+        expect(lock.read().strip().isdigit(), 'prune: says who holds it')
+    # In a folder that is no node's there may be anything of that name.
+    foreign = os.path.join(folder, 'lock')
+    with open(foreign, 'w', encoding='utf-8') as f:
+        f.write('{"dependencies": {}}\n')
+    value(os.path.join(folder, 'beside.db'), 'import', '--csv', rows)
+    expect(open(foreign, encoding='utf-8').read() == '{"dependencies": {}}\n', 'import: another lock is left as it was')
+    os.unlink(foreign)
 
 
 def page_data(page):
@@ -601,7 +610,8 @@ def check_csv(folder):
             expect(got == peers, f'csv, {name}: the chain of {who} is {got}, not {peers}')
 
     # Any identifiers: line breaks in quotes, what no terminal and no XML likes.
-    odd = ['two\nlines', 'esc\x1b[2J', 'esc\u241b', '\ufffe', '<&>"\'', 'a"b', ' x ', 'عربي', '\x7f', 'tab\there']
+    odd = ['two\nlines', 'esc\x1b[2J', 'esc\u241b', '\ufffe', '<&>"\'', 'a"b', ' x ', 'عربي', '\x7f', 'tab\there',
+           'a"\nb', '"\n"', '\n""']
     write('giver,taker,bytes\n' + ''.join('"' + i.replace('"', '""') + f'",hub,{n + 1}\n' for n, i in enumerate(odd))
           + 'last"one,hub,77\n')
     strange = os.path.join(folder, 'strange.db')

@@ -211,6 +211,7 @@ Test(rep_issue, one_relays_word_earns_nothing) {
     edge(secret[3].public_key, by_two.public_key, UINT64_C(1) << 40);
     cr_assert_eq(store()->commit(store()->ctx), CV_ERR_OK);
     start();
+    cr_expect_eq(ask(&by_one, 10, true), CV_ERR_AUTH, "all walks are looked through for it");
     cr_expect_eq(ask(&by_one, 10, false), CV_ERR_DENIED);
     cr_expect_eq(ask(&by_two, 11, false), CV_ERR_OK);
     cr_expect_eq(ask(&secret[1], 12, false), CV_ERR_OK, "by its row with us");

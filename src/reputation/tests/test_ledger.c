@@ -745,11 +745,11 @@ Test(rep_ledger, a_neighbour_cannot_push_what_nobody_asked_for) {
     world_done(&w);
 }
 
-/* Whatever a neighbour proposes, our own chain rises by powers of two of at least the
- * minimum: else it could have us sign octets as they were counted. */
+/* Whatever a neighbour proposes, our own chain rises by powers of two of at least what the
+ * minimum is rounded to: else it could have us sign octets as they were counted. */
 Test(rep_ledger, no_proposal_makes_an_odd_or_small_agreement) {
-    static const uint64_t proposed[] = {987654321, (1 << 20) - 1, 1001, 999, 1};
-    static const uint64_t want[] = {1 << 29, 1 << 19, 512, 0, 0};
+    static const uint64_t proposed[] = {987654321, (1 << 20) - 1, 1001, 999, 511, 1};
+    static const uint64_t want[] = {1 << 29, 1 << 19, 512, 512, 0, 0};
     for (size_t i = 0; i < sizeof proposed / sizeof *proposed; i++) {
         struct world w;
         struct rep_record answer;
@@ -770,6 +770,28 @@ Test(rep_ledger, no_proposal_makes_an_odd_or_small_agreement) {
         cr_expect_eq(answer.taken, want[i]);
         world_done(&w);
     }
+}
+
+/* A minimum that is no power of two: who proposes it rounded down is agreed with. */
+Test(rep_ledger, a_minimum_rounded_down_is_agreed_to) {
+    struct world w;
+    uint64_t each = 0;
+    bool least = false;
+    world_init(&w, 2, 2, EPOCH, 1400);
+    world_join(&w, 0, 1);
+    for (unsigned i = 1; i <= 8; i++) {
+        uint32_t epoch = rep_release_epoch(w.now.wall, EPOCH);
+        world_carry(&w, 0, 1, 1400);
+        world_carry(&w, 1, 0, 1400);
+        uint64_t amount = expected(&w, 0, 1, 2800, epoch);
+        least |= amount == 1024;
+        each += amount;
+        world_run(&w, after_release(&w));
+        expect_row(&w, 0, 1, each, "of the minimum");
+        expect_same_claims(&w, 0, 1);
+    }
+    cr_expect(least);
+    world_done(&w);
 }
 
 Test(rep_ledger, rows_of_neighbours_are_learnt) {
