@@ -339,6 +339,8 @@ struct ppsp_channel {
     struct ppsp_flight asked;
     struct ppsp_flight late; /* given up, but welcome if it comes after all */
     uint64_t asked_passed;   /* runs before it were overtaken */
+    unsigned disorder;       /* how many came after all that were taken for lost; no more are
+                                counted than matter */
     struct ppsp_pending *pending;
     struct ppsp_ack_due acks[PPSP_ACKS];
     uint32_t ack_count, ack_chunks;

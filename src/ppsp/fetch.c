@@ -8,7 +8,7 @@
 /* What may arrive before it is acknowledged: 16 KiB, at least the two datagrams of
  * RFC 6817. Not a number of chunks: of large ones a few fill the sender's window, and
  * it would wait for ACK_DELAY with each. */
-enum { ACK_OCTETS = 1 << 14, ACK_LEAST = 2, STALL_DOUBLINGS = 3 };
+enum { ACK_OCTETS = 1 << 14, ACK_LEAST = 2, STALL_DOUBLINGS = 3, DISORDER_MAX = 3 };
 
 #define ACK_DELAY            CV_MSEC(2)
 #define ACK_DELAY_HIDDEN     CV_MSEC(8)  /* an eighth of the round trip, at least and .. */
@@ -192,9 +192,24 @@ static void overtaken(struct ppsp_run *r, cv_usec now, uint64_t mask) {
     r->passed_at = now;
 }
 
+/* Given up because it was overtaken, not because nobody waited for it. */
+static bool taken_for_lost(const struct ppsp_channel *c, uint64_t chunk) {
+    for (uint64_t i = c->late.head; i < c->late.tail; i++) {
+        const struct ppsp_run *r = ppsp_flight_at(&c->late, i);
+        if (ppsp_run_part(r, chunk, chunk) & r->passed)
+            return true;
+    }
+    return false;
+}
+
 static void arrived(struct ppsp_channel *c, cv_usec now, const struct ppsp_data *data) {
     /* A chunk is asked of a peer once at a time. */
     struct ppsp_taken t = ppsp_flight_take(&c->asked, data->chunk, data->chunk, true);
+    /* Sooner than what it was asked for again can come: its way reorders. What is overtaken
+     * next is waited for longer. */
+    bool first_copy = !t.chunks || cv_usec_since(now, t.at) < c->rtt / 2;
+    if (first_copy && c->disorder < DISORDER_MAX && taken_for_lost(c, data->chunk))
+        c->disorder++;
     (void)ppsp_flight_take(&c->late, data->chunk, data->chunk, false);
     settle_elsewhere(c, data->chunk, t.chunks > 0);
     if (t.chunks) {
@@ -447,7 +462,7 @@ static cv_usec stall_at(const struct ppsp_channel *c) {
 }
 
 static cv_usec reorder_time(const struct ppsp_channel *c) {
-    cv_usec t = rtt_guess(c) / 4;
+    cv_usec t = rtt_guess(c) / 4 * (1 + c->disorder);
     return t < REORDER_MIN ? REORDER_MIN : t > REORDER_MAX ? REORDER_MAX : t;
 }
 
@@ -462,7 +477,10 @@ static void expire_overtaken(struct ppsp_channel *c, cv_usec now) {
         if (!lost || cv_usec_since(now, r->passed_at) < reorder_time(c))
             continue;
         c->swarm->p->counters.requests_expired += (unsigned)__builtin_popcountll(lost);
+        uint64_t late = c->late.tail;
         ppsp_fetch_give_up(c, i, lost);
+        if (c->late.tail > late)
+            ppsp_flight_at(&c->late, late)->passed = lost;
         any = true;
     }
     if (any)

@@ -120,6 +120,56 @@ Test(ppsp_want, a_chunk_lost_inside_a_request_is_missed_before_the_rest_came) {
     rig_run(r, CV_SEC(5));
     cr_expect(has(r, 0, PPSP_GROUP_CHUNKS - 1), "and asked for again");
     cr_expect_eq(ppsp_counters(r->engine[1])->drop_data_duplicate, 0);
+    const struct ppsp_swarm *s = ppsp_swarm_find(r->engine[1], r->swarm[1]);
+    cr_expect_eq(TAILQ_FIRST(&s->channels)->disorder, 0, "its second copy says nothing");
+    rig_free(r);
+}
+
+enum { HELD = 32 };
+
+struct detour {
+    unsigned seen, count;
+    struct {
+        cv_usec at;
+        size_t len;
+        uint8_t data[1400];
+    } held[HELD];
+};
+
+/* Every other chunk. */
+static bool send_round(struct rig *r, unsigned from, unsigned to, uint8_t *data, size_t len) {
+    struct detour *d = r->tap_ctx;
+    (void)to;
+    if (from != 0 || len < 1024 || ++d->seen % 2)
+        return true;
+    cr_assert(d->count < HELD && len <= sizeof d->held[0].data);
+    d->held[d->count].at = r->now + CV_MSEC(18);
+    d->held[d->count].len = len;
+    memcpy(d->held[d->count++].data, data, len);
+    return false;
+}
+
+/* Two ways of which one takes half as long again: after a few that came after all nothing is
+ * given up, and asked for again, which the other end would take for losses. */
+Test(ppsp_want, on_a_way_that_reorders_chunks_are_waited_for_longer) {
+    struct rig *r = pair(400, 200 * 1024);
+    struct detour d = {0};
+    r->delay = CV_MSEC(20);
+    r->tap = send_round;
+    r->tap_ctx = &d;
+    want(r, 0, 399, r->now, 0);
+    for (unsigned i = 0; i < 4000 && count(r) < 400; i++) {
+        rig_run(r, CV_MSEC(1));
+        r->tap = NULL;
+        while (d.count && d.held[0].at <= r->now) {
+            rig_send(r, 0, 1, d.held[0].data, d.held[0].len);
+            memmove(&d.held[0], &d.held[1], --d.count * sizeof d.held[0]);
+        }
+        r->tap = send_round;
+    }
+    cr_expect_eq(count(r), 400);
+    uint64_t again = ppsp_counters(r->engine[1])->requests_expired;
+    cr_expect_leq(again, 400 / 8, "%lu", (unsigned long)again);
     rig_free(r);
 }
 
