@@ -117,7 +117,8 @@ struct tun_meet {
     uint8_t busy;            /* how often the point had too much to pass on */
     cv_usec again_at;        /* when it is asked again */
     bool asked, established; /* ESTABLISH_RENDEZVOUS sent, answered */
-    bool introduced;         /* INTRODUCE sent */
+    bool introduced;         /* INTRODUCE sent, */
+    bool was_outdated;       /* by a contact that its seeder had not said last */
     bool came;               /* e2e holds keys, */
     bool pacing;             /* but the rate that it takes over is not agreed on yet */
     bool leaving;            /* up, but its circuit ends soon: not counted */

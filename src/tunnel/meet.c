@@ -426,7 +426,9 @@ static void introduce(struct tun_hidden *h, struct tun_meet *m) {
     tun_introduce_write(&b.w, &msg);
     if (tun_road_request(&m->ip, TUN_CMD_INTRODUCE, tun_body_data(&b), tun_body_len(&b),
                          &transaction) == CV_ERR_OK) {
+        const struct tun_known *k = known_of(h, &m->contact);
         m->introduced = true;
+        m->was_outdated = k && k->fails >= TUN_KNOWN_OUTDATED;
         if (m->stamp.effort && !m->busy) { /* else the same one again */
             h->info.stamps++;
             h->info.effort = m->stamp.effort;
@@ -613,7 +615,9 @@ static void came(struct tun_hidden *h, struct tun_meet *m) {
 
 static void wait_step(struct tun_hidden *h, struct tun_meet *m) {
     const struct tun_known *k = known_of(h, &m->contact);
-    bool outdated = !m->came && k && k->fails >= TUN_KNOWN_OUTDATED;
+    /* Said anew meanwhile. What was chosen for want of anything newer has its time like the rest:
+     * slots are written one after the other, and the seeder may well be there. */
+    bool outdated = !m->came && !m->was_outdated && k && k->fails >= TUN_KNOWN_OUTDATED;
     if (!m->rp.kind || now(h) >= m->until || outdated)
         next_rendezvous(h, m, m->came ? NEVER_BUILT : NOBODY_CAME); /* somebody did: no rate */
     else
