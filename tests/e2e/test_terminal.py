@@ -256,10 +256,14 @@ class Players(programs.Case):
         return play, play.wait_for("link")["url"]
 
     def started(self):
+        """The line that a tool wrote. It is waited for, not only its file: a shell makes that
+        first."""
+        path, line = self.folder / "started", ""
         limit = time.monotonic() + programs.SECONDS
-        while not (self.folder / "started").exists() and time.monotonic() < limit:
+        while not line.endswith("\n") and time.monotonic() < limit:
             time.sleep(0.05)
-        return (self.folder / "started").read_text()
+            line = path.read_text() if path.exists() else ""
+        return line
 
     def test_the_first_that_is_there(self):
         self.tool("ffplay", "exit 0")
