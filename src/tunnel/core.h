@@ -98,7 +98,9 @@ struct tun_netgroup {
         uint32_t class;
         uint8_t identity[CV_KEY];
     } key;
-    uint32_t refs;
+    uint32_t refs;   /* links, */
+    uint32_t guests; /* of which others opened so many, */
+    uint32_t hops;   /* and circuits of others that came over them */
 };
 
 struct tun_link {
@@ -127,6 +129,7 @@ struct tun_link {
     struct tun_idtable circuits;  /* id -> struct tun_leg */
     struct tun_sched_group alone; /* when there was no memory for a group */
     struct tun_netgroup *netgroup;
+    uint32_t hops;                 /* circuits of others that came over it */
     struct tun_sched_group *group; /* one of the two above, or that of all our own */
 
     uint32_t spare_local[TUN_SPARES], spare_remote[TUN_SPARES];
@@ -337,6 +340,8 @@ struct tunnel {
     struct tun_link_list dirty;
     TAILQ_HEAD(, tun_hop_pace) paces;
     uint32_t half_open, halves; /* links that wait for a first cell */
+    uint32_t guests;            /* links that others opened */
+    cv_usec displaced_at;       /* a circuit made place for another */
     uint64_t memo_octets;
     uint32_t link_cells_max; /* that may wait for one link */
     bool memory_short;       /* a cell was refused, or a link has too many: a circuit has to go */
@@ -461,10 +466,21 @@ void tun_link_report(struct tunnel *t); /* LINK_CARRIED of what is dirty */
 void tun_link_send_destroy(struct tunnel *t, struct tun_link *l, uint32_t circuit);
 void tun_link_give_spares(struct tunnel *t, struct tun_link *l);
 
+/* Clients of that network of whom nothing is known; NULL: none has a link. */
+const struct tun_netgroup *tun_netgroup_of(const struct tunnel *t, const struct cv_addr *addr);
+
 /* A fresh circuit id on this link for `leg`. */
 enum cv_err tun_leg_attach_new(struct tunnel *t, struct tun_leg *leg, struct tun_link *l);
 enum cv_err tun_leg_attach(struct tunnel *t, struct tun_leg *leg, struct tun_link *l, uint32_t id);
 void tun_leg_detach(struct tunnel *t, struct tun_leg *leg); /* drops what waits */
+
+/* places.c */
+/* Of links, for those that others open; some are kept for ours. */
+bool tun_places_are_taken(const struct tunnel *t);
+/* All are: a link, or circuit, of who has most ends for one from there. False: none does. Links
+ * may end here that the caller had looked up. */
+bool tun_places_take_link(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from);
+bool tun_places_take_hop(struct tunnel *t, const struct cv_now *now, const struct tun_link *to);
 
 /* epoch.c: handshakes, first and later */
 enum cv_err tun_epoch_begin(struct tunnel *t, const struct cv_now *now, struct tun_link *l);

@@ -236,6 +236,8 @@ static const struct tun_keyring_day *meant_day(struct tunnel *t, const struct cv
 
 static enum cv_err answer(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from,
                           struct tun_linkhs *hs) {
+    if (tun_places_are_taken(t) && !tun_places_take_link(t, now, from))
+        return CV_ERR_LIMIT;
     struct tun_link *l = tun_link_alloc(t, now, from, false);
     if (!l)
         return CV_ERR_LIMIT;
@@ -266,8 +268,8 @@ static enum cv_err answer(struct tunnel *t, const struct cv_now *now, const stru
  * else whoever forges a network's addresses would lock that network out. */
 static enum cv_err admit(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from,
                          const struct tun_linkhs_peer *self, const uint8_t *buf) {
-    bool loaded =
-        tun_admission_loaded(t->admission, now->mono) || t->halves > TUN_HALF_OPEN_MAX / 4;
+    bool loaded = tun_admission_loaded(t->admission, now->mono) ||
+                  t->halves > TUN_HALF_OPEN_MAX / 4 || tun_places_are_taken(t);
     if (!loaded && tun_admit(t->admission, TUN_ADMIT_CLAIMED, from, now->mono))
         return CV_ERR_OK;
     if (tun_linkhs_has_cookie(self, &t->jar, from, buf)) {

@@ -375,6 +375,8 @@ static enum cv_err create(struct tunnel *t, const struct cv_now *now, struct tun
         t->count.rate_limited++;
         return CV_ERR_LIMIT;
     }
+    if (t->hops.count >= t->hops.max && !tun_places_take_hop(t, now, l))
+        return CV_ERR_LIMIT;
     struct tun_hop *h = calloc(1, sizeof *h);
     if (!h)
         return CV_ERR_NOMEM;

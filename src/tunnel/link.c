@@ -78,10 +78,20 @@ static struct tun_netgroup *netgroup_hold(struct tunnel *t, const struct tun_net
 }
 
 /* Clients of a household or two count as one. */
+static struct tun_netgroup client_key(const struct tunnel *t, const struct cv_addr *addr,
+                                      unsigned class) {
+    return (struct tun_netgroup){.key = {.network = cv_addr_network(addr, 24, 56),
+                                         .class = t->cfg.gate ? class : TUN_CLASS_NEW}};
+}
+
 static struct tun_netgroup *hold_clients(struct tunnel *t, const struct tun_link *l) {
-    struct tun_netgroup key = {.key = {.network = cv_addr_network(&l->addr, 24, 56),
-                                       .class = t->cfg.gate ? l->class : TUN_CLASS_NEW}};
+    struct tun_netgroup key = client_key(t, &l->addr, l->class);
     return netgroup_hold(t, &key, TUN_NETWORK_WEIGHT);
+}
+
+const struct tun_netgroup *tun_netgroup_of(const struct tunnel *t, const struct cv_addr *addr) {
+    struct tun_netgroup key = client_key(t, addr, TUN_CLASS_NEW);
+    return cv_map_get(t->netgroups, &key.key);
 }
 
 /*
@@ -113,8 +123,18 @@ static void regroup_legs(struct tunnel *t, struct tun_link *l) {
     }
 }
 
+/* What it has, at those with whom it is counted. */
+static void count_places(struct tun_link *l, bool there) {
+    struct tun_netgroup *g = l->netgroup;
+    if (!g)
+        return;
+    g->guests += there ? !l->ours : -(uint32_t)!l->ours;
+    g->hops += there ? l->hops : -l->hops;
+}
+
 void tun_link_regroup(struct tunnel *t, struct tun_link *l) {
     struct tun_netgroup *before = l->netgroup;
+    count_places(l, false);
     l->netgroup = NULL;
     if (!t->cfg.relay) {
         l->group = &t->own_group;
@@ -122,6 +142,7 @@ void tun_link_regroup(struct tunnel *t, struct tun_link *l) {
         l->netgroup = l->ours || l->role == TUN_ROLE_RELAY ? hold_relay(t, l) : hold_clients(t, l);
         l->group = l->netgroup ? &l->netgroup->group : &l->alone;
     }
+    count_places(l, true);
     regroup_legs(t, l);
     netgroup_release(t, before);
 }
@@ -135,6 +156,7 @@ struct tun_link *tun_link_alloc(struct tunnel *t, const struct cv_now *now,
         free(l);
         return NULL;
     }
+    t->guests += !ours;
     l->timer.kind = TUN_TIMER_LINK;
     l->addr = *addr;
     l->ours = ours;
@@ -178,6 +200,8 @@ void tun_link_free(struct tunnel *t, struct tun_link *l) {
     for (unsigned i = 0; i < l->spares_local; i++)
         tun_rxindex_drop(t->rx, l->spare_local[i]);
     free(l->peer);
+    t->guests -= !l->ours;
+    count_places(l, false);
     netgroup_release(t, l->netgroup);
     tun_idtable_done(&l->circuits);
     cv_heap_remove(&t->timers, &l->timer.heap);
@@ -318,6 +342,11 @@ enum cv_err tun_leg_attach(struct tunnel *t, struct tun_leg *leg, struct tun_lin
     leg->link = l;
     leg->id = id;
     tun_flow_count(&leg->flow, &l->queued);
+    if (leg->kind == TUN_LEG_PREV) {
+        l->hops++;
+        if (l->netgroup)
+            l->netgroup->hops++;
+    }
     return CV_ERR_OK;
 }
 
@@ -338,6 +367,11 @@ void tun_leg_detach(struct tunnel *t, struct tun_leg *leg) {
     if (!leg->link)
         return;
     tun_flow_count(&leg->flow, NULL);
+    if (leg->kind == TUN_LEG_PREV) {
+        leg->link->hops--;
+        if (leg->link->netgroup)
+            leg->link->netgroup->hops--;
+    }
     tun_idtable_del(&leg->link->circuits, leg->id);
     leg->link = NULL;
 }

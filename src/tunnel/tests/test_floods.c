@@ -135,6 +135,84 @@ Test(tun_floods, creates) {
     end(&s, "creates");
 }
 
+/* One household has all the places of links that there are, a link each. */
+Test(tun_floods, links_of_one_network) {
+    static struct scene s;
+    begin(&s);
+    struct world *w = s.w;
+    struct tunnel *t = w->node[RELAY].t;
+    struct cv_now now = world_now(w, RELAY);
+    for (uint16_t port = 1; t->guests < LINKS_MAX - LINKS_MAX / TUN_PLACES_OWN_PART; port++) {
+        struct cv_addr addr = {.family = 4, .ip = {203, 0, 113, 1}, .port = port};
+        struct tun_link *l = tun_link_alloc(t, &now, &addr, false);
+        cr_assert_not_null(l);
+        l->state = TUN_STATE_OPEN;
+    }
+    uint32_t links = t->links.count;
+    unsigned newcomer = world_client(w, NULL);
+    stream(&s);
+    cr_expect_neq(world_circuit(w, newcomer, (const unsigned[]){RELAY}, 1), 0);
+    cr_expect_eq(tun_counters(t)->cookies_sent, 1, "who takes a place proves his address");
+    cr_expect_eq(tun_counters(t)->links_displaced, 1);
+    cr_expect_eq(t->links.count, links);
+
+    /* The relay itself still reaches others, and forged addresses take nothing. */
+    unsigned far = world_relay(w, NULL);
+    cr_expect_neq(world_circuit(w, STREAM, (const unsigned[]){RELAY, far}, 2), 0);
+    struct tun_relay_ref ref;
+    struct tun_linkhs_peer peer;
+    world_ref(w, RELAY, &ref);
+    tun_linkhs_peer_init(&peer, ref.link_key, w->node[RELAY].cfg.network_id);
+    uint64_t ended = tun_counters(t)->links_displaced;
+    for (unsigned i = 0; i < 40; i++) {
+        struct tun_linkhs hs;
+        uint8_t flight[TUN_DATAGRAM];
+        cr_assert_eq(tun_linkhs_create_1(&hs, &peer, i, NULL, &s.rng, flight), CV_ERR_OK);
+        tun_linkhs_done(&hs);
+        struct cv_addr from = sim_addr(1000 + 300 * i, 5000);
+        sim_inject(w->sim, &from, &w->node[RELAY].addr, flight, sizeof flight);
+        world_run(w, CV_MSEC(100));
+    }
+    cr_expect_eq(tun_counters(t)->links_displaced, ended);
+    end(&s, "links");
+}
+
+/* All the places of circuits are one client's: others still get some, of those on which
+ * nothing goes on, and not more than it has left. */
+Test(tun_floods, circuits_of_one_network) {
+    static struct scene s;
+    begin(&s);
+    static cv_handle held[HOPS_MAX];
+    struct tunnel *t = s.w->node[RELAY].t;
+    unsigned n = 0, other = world_client(s.w, NULL);
+    for (unsigned i = 0; i < 2 * HOPS_MAX && t->hops.count < HOPS_MAX; i++) {
+        if (n < HOPS_MAX)
+            n += (held[n] = world_open(s.w, FLOODER, (const unsigned[]){RELAY}, 1)) != 0;
+        world_run(s.w, CV_MSEC(30));
+    }
+    cr_assert_eq(t->hops.count, HOPS_MAX);
+    for (unsigned i = 0; i < n; i++) /* all of it is in use: who comes late has to wait */
+        (void)world_send(s.w, FLOODER, held[i], "x", 1);
+    world_run(s.w, CV_SEC(5));
+    cr_expect_eq(world_open(s.w, other, (const unsigned[]){RELAY}, 1) != 0, true);
+    world_run(s.w, CV_SEC(2));
+    cr_expect_eq(tun_counters(t)->hops_displaced, 0);
+
+    world_run(s.w, CV_SEC(10));
+    unsigned got = 0;
+    for (unsigned i = 0; i < HOPS_MAX; i++) {
+        stream(&s);
+        world_run(s.w, CV_MSEC(30)); /* one in 20 ms */
+        got += world_circuit(s.w, other, (const unsigned[]){RELAY}, 1) != 0;
+        if (got < i + 1)
+            break;
+    }
+    is_bounded(&s, "circuits of one");
+    cr_expect_eq(got, (HOPS_MAX - 1) / 2, "%u: as many as the other is left with", got);
+    cr_expect_eq(tun_counters(t)->hops_displaced, got);
+    end(&s, "circuits of one");
+}
+
 /* One authentication key, introduced to as fast as circuits carry. */
 Test(tun_floods, introductions) {
     static struct scene s;

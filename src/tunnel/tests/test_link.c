@@ -149,6 +149,25 @@ Test(tun_link, relays_without_standing_of_one_provider_share_it_too) {
     world_free(w);
 }
 
+/* What a relay brings is of many people: it makes place for a client when it has as many more. */
+Test(tun_link, a_relay_has_places_for_its_clients) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, NULL);
+    struct tunnel *t = w->node[relay].t;
+    struct cv_now now = sim_node_now(w->sim, relay);
+    struct cv_addr addr = {.family = 4, .ip = {198, 51, 100, 1}, .port = 4000};
+    struct tun_link *full = says_it_is_a_relay(t, &now, (const uint8_t[]){203, 0, 113, 1});
+    struct tun_link *client = tun_link_alloc(t, &now, &addr, false);
+    full->netgroup->hops = 2 * TUN_PLACES_RELAY - 1;
+    cr_expect_not(tun_places_take_hop(t, &now, client));
+    cr_expect_eq(t->displaced_at, 0, "nobody was looked for");
+    full->netgroup->hops++;
+    cr_expect_not(tun_places_take_hop(t, &now, client), "they are in use");
+    cr_expect_neq(t->displaced_at, 0);
+    full->netgroup->hops = 0;
+    world_free(w);
+}
+
 /* Neither by many links under its name, nor as strangers' circuits led us to it, has a relay
  * more than its weight. */
 Test(tun_link, a_relay_has_its_weight_once) {
