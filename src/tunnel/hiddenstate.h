@@ -88,11 +88,18 @@ struct tun_search {
 struct tun_known {
     struct tun_contact contact;
     uint32_t period;
-    int64_t seq;     /* of the newest slot it was seen in; named: when its seeder said it, or 0 */
+    int64_t seq;     /* when its seeder said it last; copied: no later; named: or 0, not known */
+    uint8_t slot;    /* that says so; UINT8_MAX: none does */
+    bool copied;     /* into it, by another seeder */
+    bool outdated;   /* its seeder said something else later: tried last, and no worse than that */
     cv_handle namer; /* circuit of the peer that named it; 0: it stood in a slot */
     uint8_t fails;
     cv_usec not_before;
 };
+
+static inline unsigned tun_known_rank(const struct tun_known *k) {
+    return k->fails + (k->outdated ? TUN_KNOWN_OUTDATED : 0);
+}
 
 enum tun_meet_state {
     TUN_MEET_IDLE = 0,

@@ -227,7 +227,7 @@ enum {
     TUN_MISLED_MAX = 8,                /* failures of what a peer named, until nobody listens */
     TUN_SAID_CONTACTS = 2,             /* kept of what a visitor says of itself */
     TUN_TELL_CONTACTS = 8,             /* told a peer at a time */
-    TUN_KNOWN_OUTDATED = 8,            /* failures that stand for "not said any more" */
+    TUN_KNOWN_OUTDATED = 8,            /* failures that "not said any more" ranks as */
     TUN_MEETINGS_MAX = 4,              /* joined rendezvous of a viewer with one swarm, .. */
     TUN_NAMED_MEETINGS = 2,            /* .. of which with those that peers named */
     TUN_MEETING_TRIES = 4,             /* rendezvous points tried for one contact */

@@ -98,7 +98,7 @@ static struct tun_known *pick(struct tun_hidden *h, bool named, const struct tun
         if (lags && memcmp(lags->contact.service, k->contact.service, CV_KEY) != 0)
             met += TUN_MEETINGS_MAX;
         /* Who asks for work has too many visitors: others come first. */
-        unsigned cost = (met * 256 + through * 32 + k->fails) * 256 + k->contact.effort;
+        unsigned cost = (met * 256 + through * 32 + tun_known_rank(k)) * 256 + k->contact.effort;
         ties = !best || cost < best_cost ? 1 : ties + (cost == best_cost);
         if (!best || cost < best_cost ||
             (cost == best_cost && cv_rng_below(tun_hidden_rng(h), ties) == 0)) {
@@ -115,7 +115,7 @@ static unsigned seeders(const struct tun_viewer *v) {
         bool first = true;
         for (unsigned k = 0; k < i; k++)
             first &= memcmp(v->known[i].contact.service, v->known[k].contact.service, CV_KEY) != 0;
-        n += first && v->known[i].fails == 0 && !v->known[i].namer;
+        n += first && tun_known_rank(&v->known[i]) == 0 && !v->known[i].namer;
     }
     return n;
 }
@@ -126,8 +126,8 @@ static bool unmet(struct tun_hidden *h) {
     for (unsigned i = 0; i < v->knowns; i++) {
         const struct tun_known *k = &v->known[i];
         unsigned through;
-        if (!k->namer && k->fails == 0 && with_seeder(v, &k->contact, NULL, &through) == 0 &&
-            usable(h, k))
+        if (!k->namer && tun_known_rank(k) == 0 &&
+            with_seeder(v, &k->contact, NULL, &through) == 0 && usable(h, k))
             return true;
     }
     return false;
@@ -428,7 +428,7 @@ static void introduce(struct tun_hidden *h, struct tun_meet *m) {
                          &transaction) == CV_ERR_OK) {
         const struct tun_known *k = known_of(h, &m->contact);
         m->introduced = true;
-        m->was_outdated = k && k->fails >= TUN_KNOWN_OUTDATED;
+        m->was_outdated = k && k->outdated;
         if (m->stamp.effort && !m->busy) { /* else the same one again */
             h->info.stamps++;
             h->info.effort = m->stamp.effort;
@@ -600,8 +600,10 @@ static void came(struct tun_hidden *h, struct tun_meet *m) {
     m->rp.e2e = &m->e2e;
     struct tun_known *k = known_of(h, &m->contact);
     struct tun_meet *namer = k ? namer_of(h, k) : NULL;
-    if (k)
+    if (k) {
         k->fails = 0;
+        k->outdated = false;
+    }
     if (namer)
         namer->misled = 0;
     h->viewer->missed = false;
@@ -617,7 +619,7 @@ static void wait_step(struct tun_hidden *h, struct tun_meet *m) {
     const struct tun_known *k = known_of(h, &m->contact);
     /* Said anew meanwhile. What was chosen for want of anything newer has its time like the rest:
      * slots are written one after the other, and the seeder may well be there. */
-    bool outdated = !m->came && !m->was_outdated && k && k->fails >= TUN_KNOWN_OUTDATED;
+    bool outdated = !m->came && !m->was_outdated && k && k->outdated;
     if (!m->rp.kind || now(h) >= m->until || outdated)
         next_rendezvous(h, m, m->came ? NEVER_BUILT : NOBODY_CAME); /* somebody did: no rate */
     else

@@ -49,11 +49,28 @@ unsigned tun_search_current(struct tun_hidden *h) {
     return n;
 }
 
+/* There was room in it for all that this seeder said. */
+static bool had_room(const struct tun_slot *slot, const uint8_t service[CV_KEY]) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < slot->count; i++)
+        n += memcmp(slot->contact[i].service, service, CV_KEY) == 0;
+    return slot->count < TUN_SLOT_CONTACTS || n >= TUN_INTRO_POINTS;
+}
+
+/* A slot's seq is when its writer wrote it. He put his own contacts last. Those of others he
+ * copied, stale or not: they say nothing of other slots, and nor does what had no room. */
+static bool is_word_of(const struct tun_slot *slot, const uint8_t service[CV_KEY]) {
+    return slot->count && had_room(slot, service) &&
+           memcmp(slot->contact[slot->count - 1].service, service, CV_KEY) == 0;
+}
+
 /* Its seeder said something else later. */
-static bool says_newer(const struct tun_viewer *v, const struct tun_contact *c, int64_t seq) {
+static bool says_newer(const struct tun_viewer *v, const struct tun_contact *c, int64_t seq,
+                       uint8_t slot) {
     for (unsigned i = 0; i < v->knowns; i++) {
         const struct tun_known *k = &v->known[i];
-        if (k->seq > seq && memcmp(k->contact.service, c->service, CV_KEY) == 0)
+        if (k->seq > seq && (!k->copied || k->slot == slot) &&
+            memcmp(k->contact.service, c->service, CV_KEY) == 0)
             return true;
     }
     return false;
@@ -72,33 +89,48 @@ static struct tun_known *known_as(struct tun_viewer *v, const struct tun_contact
  * random one. There is one. */
 static unsigned worst(const struct tun_hidden *h, cv_handle namer) {
     const struct tun_viewer *v = h->viewer;
-    unsigned at = 0, ties = 0, fails = 0;
+    unsigned at = 0, ties = 0, rank = 0;
     for (unsigned i = 0; i < v->knowns; i++) {
         const struct tun_known *k = &v->known[i];
-        if (k->namer != namer || (ties && k->fails < fails))
+        if (k->namer != namer || (ties && tun_known_rank(k) < rank))
             continue;
-        ties = !ties || k->fails > fails ? 1 : ties + 1;
-        fails = k->fails;
+        ties = !ties || tun_known_rank(k) > rank ? 1 : ties + 1;
+        rank = tun_known_rank(k);
         if (cv_rng_below(tun_hidden_rng(h), ties) == 0)
             at = i;
     }
     return at;
 }
 
-static void learn(struct tun_hidden *h, const struct tun_contact *c, uint32_t period, int64_t seq) {
+/* Said once more. A copy does not make its seeder's own word newer than it is. */
+static void said_again(const struct tun_viewer *v, struct tun_known *k, int64_t seq, uint8_t slot,
+                       bool copied) {
+    if (copied ? !k->copied || k->seq >= seq : !k->copied && k->seq >= seq)
+        return;
+    k->seq = seq;
+    k->slot = slot;
+    k->copied = copied;
+    k->outdated = says_newer(v, &k->contact, seq, slot);
+}
+
+static void learn(struct tun_hidden *h, const struct tun_contact *c,
+                  const struct tun_search_key *key, int64_t seq, bool copied) {
     struct tun_viewer *v = h->viewer;
     if (!tun_contact_current(c, h->all->now.wall) || tun_hidden_is_ours(h, c))
         return;
     struct tun_known *k = known_as(v, c);
     if (k && !k->namer) {
-        k->seq = seq > k->seq ? seq : k->seq;
+        said_again(v, k, seq, key->slot, copied);
         return;
     }
-    bool outdated = says_newer(v, c, seq);
-    struct tun_known fresh = {
-        .contact = *c, .period = period, .seq = seq, .fails = outdated ? TUN_KNOWN_OUTDATED : 0};
+    struct tun_known fresh = {.contact = *c,
+                              .period = key->period,
+                              .seq = seq,
+                              .slot = key->slot,
+                              .copied = copied,
+                              .outdated = says_newer(v, c, seq, key->slot)};
     if (k) { /* what was only named stands in a slot, too */
-        fresh.fails = fresh.fails > k->fails ? fresh.fails : k->fails;
+        fresh.fails = k->fails;
         fresh.not_before = k->not_before;
         known_drop(v, (unsigned)(k - v->known));
     }
@@ -140,32 +172,36 @@ bool tun_search_named(struct tun_hidden *h, const struct tun_contact *c, uint32_
     struct tun_viewer *v = h->viewer;
     struct tun_known *k = known_as(v, c);
     if (k) {
-        k->seq = seq > k->seq ? seq : k->seq;
+        if (seq)
+            said_again(v, k, seq, UINT8_MAX, /* copied= */ false);
         return true;
     }
-    if (says_newer(v, c, seq))
+    if (says_newer(v, c, seq, UINT8_MAX))
         return false;
     unsigned at = place_of_named(h, namer);
     if (at == v->knowns)
         return false;
-    v->known[at] = (struct tun_known){.contact = *c, .period = period, .seq = seq, .namer = namer};
+    v->known[at] = (struct tun_known){
+        .contact = *c, .period = period, .seq = seq, .slot = UINT8_MAX, .namer = namer};
     tun_hidden_by(h, now(h));
     return true;
 }
 
 /* What a seeder once said and does not say any more is tried last, in whichever
  * order the two come. */
-static void outdate(struct tun_viewer *v, const struct tun_slot *slot, int64_t seq) {
+static void outdate(struct tun_viewer *v, const struct tun_slot *slot, uint8_t number,
+                    int64_t seq) {
     for (unsigned i = 0; i < v->knowns; i++) {
         struct tun_known *k = &v->known[i];
+        const uint8_t *service = k->contact.service;
         bool same = false, there = false;
         for (unsigned s = 0; s < slot->count; s++) {
             const struct tun_contact *c = &slot->contact[s];
-            same |= memcmp(c->service, k->contact.service, CV_KEY) == 0;
+            same |= memcmp(c->service, service, CV_KEY) == 0;
             there |= memcmp(c, &k->contact, sizeof *c) == 0;
         }
-        if (same && !there && k->seq < seq && k->fails < TUN_KNOWN_OUTDATED)
-            k->fails = TUN_KNOWN_OUTDATED;
+        bool counts = is_word_of(slot, service) || (k->slot == number && had_room(slot, service));
+        k->outdated |= same && !there && counts && k->seq < seq;
     }
 }
 
@@ -189,9 +225,11 @@ static void learn_item(struct tun_hidden *h, const struct tun_result *r,
     tun_period_derive(&period_secret, &h->swarm_secret, key->period);
     if (tun_item_verify(&item) &&
         tun_slot_open(&slot, item.value, TUN_SLOT_VALUE, &period_secret) == CV_ERR_OK) {
-        for (unsigned i = 0; i < slot.count; i++)
-            learn(h, &slot.contact[i], key->period, item.seq);
-        outdate(h->viewer, &slot, item.seq);
+        for (unsigned i = 0; i < slot.count; i++) {
+            const struct tun_contact *c = &slot.contact[i];
+            learn(h, c, key, item.seq, /* copied= */ !is_word_of(&slot, c->service));
+        }
+        outdate(h->viewer, &slot, key->slot, item.seq);
     }
     cv_wipe(&period_secret, sizeof period_secret);
 }
@@ -278,6 +316,13 @@ static void plan_half(struct tun_hidden *h, uint32_t period, unsigned half) {
             key_add(&h->viewer->search[i], k / TUN_LOOKUP_KEYS_MAX, period, 2 * k + half);
 }
 
+/* A film has just stopped. That is worth a few look-ups more: slots say where the seeder is now
+ * as soon as it has noticed, too. */
+static bool lost(const struct tun_hidden *h) {
+    const struct tun_viewer *v = h->viewer;
+    return v->lost_at && cv_usec_since(now(h), v->lost_at) < LOST;
+}
+
 static void round_begin(struct tun_hidden *h) {
     struct tun_viewer *v = h->viewer;
     uint32_t period[2];
@@ -291,6 +336,9 @@ static void round_begin(struct tun_hidden *h) {
         memset(v->search[i].last, 0, sizeof v->search[i].last);
         v->search[i].until = cv_usec_add(now(h), RESULTS + CV_SEC(8));
     }
+    /* Whoever is lost takes no round for three slots: slot 0 is in every half that is even, and
+     * what stands there may be what another seeder copied. */
+    v->rounds += v->rounds % 3 == 0 && lost(h);
     if (v->rounds % 3 == 0)
         plan_few(h, period, periods);
     else
@@ -412,11 +460,8 @@ static void round_end(struct tun_hidden *h) {
     struct tun_viewer *v = h->viewer;
     v->searching = false;
     v->round_ended_at = now(h);
-    /* A film that has just stopped is worth a few look-ups more: slots say where the
-     * seeder is now as soon as it has noticed, too. */
-    bool lost = v->lost_at && cv_usec_since(now(h), v->lost_at) < LOST;
-    cv_usec max = lost ? tun_hidden_pause(h, CV_SEC(2), CV_MSEC(500))
-                       : tun_hidden_pause(h, CV_SEC(60), CV_SEC(5));
+    cv_usec max = lost(h) ? tun_hidden_pause(h, CV_SEC(2), CV_MSEC(500))
+                          : tun_hidden_pause(h, CV_SEC(60), CV_SEC(5));
     bool found = tun_search_current(h) > 0 && !v->missed;
     if (found || v->rounds <= 2)
         v->search_pause = 0; /* or all sixteen at once */

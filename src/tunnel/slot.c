@@ -148,7 +148,10 @@ unsigned tun_slot_merge(struct tun_slot *slot, const struct tun_contact *ours, u
     if (added == 0 && count > 0 && evict) {
         /* At random: an order anybody knows would let the writer of nonsense
          * push out the others and stay himself. */
-        out.contact[cv_rng_below(rng, out.count)] = ours[cv_rng_below(rng, count)];
+        unsigned out_goes = (unsigned)cv_rng_below(rng, out.count);
+        memmove(&out.contact[out_goes], &out.contact[out_goes + 1],
+                (out.count - 1 - out_goes) * sizeof *out.contact);
+        out.contact[out.count - 1] = ours[cv_rng_below(rng, count)];
         added = 1;
     }
     *slot = out;

@@ -98,7 +98,8 @@ bool tun_pointer_open(uint8_t ret[TUN_POINTER], const uint8_t value[TUN_SLOT_VAL
  * Writes `count` contacts of one seeder into what a slot holds: drops what is
  * no longer current and what the same seeder (service key) wrote before, fills
  * the room that is left and, if nothing of ours fits and `evict` is true, puts
- * one of ours in the place of a random other. How many of ours it now holds.
+ * one of ours in the place of a random other. Ours stand last: so it can be seen whose
+ * word a slot is. How many of ours it now holds.
  */
 unsigned tun_slot_merge(struct tun_slot *slot, const struct tun_contact *ours, unsigned count,
                         bool evict, int64_t wall, const struct cv_rng *rng);

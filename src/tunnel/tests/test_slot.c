@@ -205,6 +205,8 @@ Test(tun_slot, merging_keeps_others_and_replaces_what_is_ours_or_over) {
         unsigned added = tun_slot_merge(&slot, ours, 3, rows[i].evict, WALL, &rng);
         cr_expect_eq(added, rows[i].want_ours, "%s: %u added", rows[i].name, added);
         cr_expect_eq(count_of(&slot, 1), rows[i].want_ours, "%s", rows[i].name);
+        cr_expect(!added || slot.contact[slot.count - 1].service[0] == 1, "%s: ours stand last",
+                  rows[i].name);
         cr_expect_eq(slot.count, rows[i].want_ours + rows[i].want_others, "%s", rows[i].name);
     }
 }
