@@ -153,4 +153,49 @@ struct rep_store {
                              double share, uint64_t generation);
 };
 
+/* Of a file that has a function for each, of the same name. */
+#define REP_STORE_OF(context)                                                                      \
+    ((struct rep_store){.ctx = (context),                                                          \
+                        .begin = begin,                                                            \
+                        .commit = commit,                                                          \
+                        .rollback = rollback,                                                      \
+                        .block_put = block_put,                                                    \
+                        .block_get = block_get,                                                    \
+                        .block_seek = block_seek,                                                  \
+                        .block_answer = block_answer,                                              \
+                        .block_count = block_count,                                                \
+                        .owner_next = owner_next,                                                  \
+                        .block_del = block_del,                                                    \
+                        .pruned_before = pruned_before,                                            \
+                        .prune_put = prune_put,                                                    \
+                        .whole_get = whole_get,                                                    \
+                        .whole_put = whole_put,                                                    \
+                        .heir_load = heir_load,                                                    \
+                        .edge_put = edge_put,                                                      \
+                        .edge_get = edge_get,                                                      \
+                        .edge_newest = edge_newest,                                                \
+                        .edge_load = edge_load,                                                    \
+                        .pending_put = pending_put,                                                \
+                        .pending_del = pending_del,                                                \
+                        .pending_load = pending_load,                                              \
+                        .account_put = account_put,                                                \
+                        .account_get = account_get,                                                \
+                        .account_expire = account_expire,                                          \
+                        .fork_put = fork_put,                                                      \
+                        .fork_get = fork_get,                                                      \
+                        .fork_load = fork_load,                                                    \
+                        .ban_put = ban_put,                                                        \
+                        .ban_get = ban_get,                                                        \
+                        .score_put = score_put,                                                    \
+                        .why_put = why_put,                                                        \
+                        .why_expire = why_expire,                                                  \
+                        .why_load = why_load,                                                      \
+                        .issued_put = issued_put,                                                  \
+                        .issued_get = issued_get,                                                  \
+                        .issued_count = issued_count,                                              \
+                        .spent_put = spent_put,                                                    \
+                        .purse_put = purse_put,                                                    \
+                        .purse_load = purse_load,                                                  \
+                        .token_prune = token_prune})
+
 #endif

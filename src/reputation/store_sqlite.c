@@ -1197,53 +1197,6 @@ static enum cv_err prepare(struct rep_store_sqlite *s, const struct why *w,
     return rc == SQLITE_OK ? CV_ERR_OK : say_sqlite(s, w, rc);
 }
 
-static void fill_ops(struct rep_store_sqlite *s) {
-    s->ops = (struct rep_store){
-        .ctx = s,
-        .begin = begin,
-        .commit = commit,
-        .rollback = rollback,
-        .block_put = block_put,
-        .block_get = block_get,
-        .block_seek = block_seek,
-        .block_answer = block_answer,
-        .block_count = block_count,
-        .owner_next = owner_next,
-        .block_del = block_del,
-        .pruned_before = pruned_before,
-        .prune_put = prune_put,
-        .whole_get = whole_get,
-        .whole_put = whole_put,
-        .heir_load = heir_load,
-        .edge_put = edge_put,
-        .edge_get = edge_get,
-        .edge_newest = edge_newest,
-        .edge_load = edge_load,
-        .pending_put = pending_put,
-        .pending_del = pending_del,
-        .pending_load = pending_load,
-        .account_put = account_put,
-        .account_get = account_get,
-        .account_expire = account_expire,
-        .fork_put = fork_put,
-        .fork_get = fork_get,
-        .fork_load = fork_load,
-        .ban_put = ban_put,
-        .ban_get = ban_get,
-        .score_put = score_put,
-        .why_put = why_put,
-        .why_expire = why_expire,
-        .why_load = why_load,
-        .issued_put = issued_put,
-        .issued_get = issued_get,
-        .issued_count = issued_count,
-        .spent_put = spent_put,
-        .purse_put = purse_put,
-        .purse_load = purse_load,
-        .token_prune = token_prune,
-    };
-}
-
 static int open_file(struct rep_store_sqlite *s, const char *path) {
     /* Made here, so that nobody else can read it: SQLite would ask the umask. */
     int fd = strcmp(path, ":memory:") ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
@@ -1269,7 +1222,7 @@ enum cv_err rep_store_sqlite_open(const char *path, const uint8_t network_id[REP
         SAY(&w, "%s: out of memory", path);
         return CV_ERR_NOMEM;
     }
-    fill_ops(s);
+    s->ops = REP_STORE_OF(s);
     s->newest = -1;
     int rc = open_file(s, path);
     enum cv_err err = rc == SQLITE_OK ? prepare(s, &w, sync) : say_sqlite(s, &w, rc);

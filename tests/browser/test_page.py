@@ -371,22 +371,25 @@ class Page(programs.Case):
             return texts;""", [{**none, "swarm": str(i), "name": "", "have": 0, "length": 0,
                                 "peers": 0, **swarm} for i, (swarm, _) in enumerate(kinds)])
         self.assertEqual(said, [want for _, want in kinds])
-        # Why something changed: of our own account, of somebody's, of a relay.
+        # Why something changed: of our own account, of somebody's, of a relay; in a language in
+        # which a class is called otherwise than programs call it.
         row = {"day": "2026-11-03", "given": 4 << 20, "taken": 0}
         rows = [({"about": "own", "was": "new", "became": "giver", "cause": 1},
-                 "2026-11-03|our own account|new → giver|it gives at least what it takes"),
+                 "2026-11-03|unser eigenes Konto|neu → Gebender|es gibt mindestens, was es nimmt"),
                 ({"about": "class", "account": 3, "was": "giver", "became": "debtor", "cause": 3},
-                 "2026-11-03|class · account 3|giver → debtor|it has taken more than twice what it "
-                 "gave, and much, for long"),
+                 "2026-11-03|Klasse · Konto 3|Gebender → Schuldner|es hat lange mehr als doppelt so "
+                 "viel genommen, wie es gab, und viel"),
                 ({"about": "score", "relay": "0123456789abcdef", "was": "0.1", "became": "0.2", "cause": 6},
-                 "2026-11-03|score · 0123456789ab|0.1 → 0.2|relays agreed on what they carried for "
-                 "each other")]
+                 "2026-11-03|Wertung · 0123456789ab|0.1 → 0.2|Relays haben vereinbart, was sie "
+                 "füreinander trugen")]
         said = browser.run("""
-            const views = await import("/views.js");
+            const views = await import("/views.js"), text = await import("/text.js");
+            await text.setLanguage("de");
             views.ledger({rows: arguments[0], relays: []});
             const lines = [...document.querySelectorAll("#why tr")].map((line) =>
               [...line.children].slice(0, 4).map((cell) => cell.textContent).join("|"));
             views.ledger({rows: [], relays: []});
+            await text.setLanguage("en");
             return lines;""", [{**row, **more} for more, _ in rows])
         self.assertEqual(said, [want for _, want in rows])
 

@@ -232,8 +232,8 @@ class BadInput(programs.Case):
         copy = self.folder / "copy"
         args = ["get", "--direct", "--peer", shared["address"], *self.state(), "-o", copy,
                 shared["uri"]]
-        for _ in range(3):
-            viewer = programs.Program(*args)
+        for _ in range(3):  # slowly, or a machine that stands still would let one come to its end
+            viewer = programs.Program(*args, "--download-limit", "2M")
             viewer.wait_for("first_chunk")
             time.sleep(0.4)
             viewer.process.kill()

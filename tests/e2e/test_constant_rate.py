@@ -40,11 +40,12 @@ class ConstantRate(programs.Case):
         self.assertLessEqual(rate["seconds"], 1200)
         _, text, _ = programs.run("status", "--state", self.folder / "viewer")
         self.assertIn("run on after their end", text)
-        before = self.datagrams("viewer")
-        time.sleep(2)
-        after = self.datagrams("viewer")
-        for i in range(2):  # 101 a second and circuit; how exactly is for the tests of the engine
-            self.assertGreater(after[i] - before[i], 100)
+        # 101 a second and circuit: seconds, or two minutes on a machine that stands
+        # still for most of them; how exactly is for the tests of the engine.
+        before, limit = self.datagrams("viewer"), time.monotonic() + programs.SECONDS
+        while min(now - then for now, then in zip(self.datagrams("viewer"), before)) < 2000:
+            self.assertLess(time.monotonic(), limit)
+            time.sleep(0.2)
         self.assertIsNone(viewer.process.poll())
         self.assertEqual(viewer.end()[0], 0)  # done, and told not to wait
         swarm = self.ask("status", "seeder")["swarms"][0]

@@ -117,8 +117,8 @@ class Folder(programs.Case):
             (big / f"{i:02}").write_bytes(os.urandom(700_000))
         shared = self.share(big, "seeder", "--upload-limit", "20M")
         out = self.folder / "out"
-        for wait in (0.2, 0.5, 0.9, 1.3):
-            viewer = programs.Program(*self.get_args(shared, out))
+        for wait in (0.2, 0.5, 0.9, 1.3):  # slowly, so that none comes to its end
+            viewer = programs.Program(*self.get_args(shared, out), "--download-limit", "2M")
             viewer.wait_for("link")
             time.sleep(wait)
             viewer.process.kill()

@@ -45,6 +45,13 @@ class Observer(unittest.TestCase):
             self.assertAlmostEqual(seen["auc"], 0.5, delta=0.2)
             self.assertLess(seen["found"], 0.3)
 
+    def test_lines_are_held_against_each_other_as_far_as_all_were_watched(self):
+        counts = network(lambda dice: (given := some(dice), given))
+        for lines, short in ((counts.seeders, 7), (counts.viewers, 9)):
+            lines[3] = lines[3][:-short]
+            self.assertEqual(counts.bins(), BINS - short)
+        self.assertEqual(observer.judge([counts])["auc"], 1)
+
     def test_strangers_are_a_coin(self):
         seen = self.judge(lambda dice: (some(dice), some(dice)))
         self.assertAlmostEqual(seen["auc"], 0.5, delta=0.2)
@@ -80,6 +87,10 @@ class Observer(unittest.TestCase):
         # 0.9 twice above all four others, 0.2 twice above two.
         self.assertEqual(seen["auc"], (2 * 4 + 2 * 2) / 16)
         self.assertEqual(seen["pairs"], 0.55)
+        seen = observer.judge([network(lambda dice: (given := some(dice), given)),
+                               network(lambda dice: (some(dice), some(dice)), 2)])
+        for key in ("pairs", "pairs_from_the_beginning"):  # all of the one, nobody of the other
+            self.assertAlmostEqual(seen[key], 0.5, delta=0.1)
 
 
 if __name__ == "__main__":

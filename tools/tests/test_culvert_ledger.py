@@ -154,9 +154,15 @@ def check_more_values(db, folder, me, other):
     expect(value(db, 'history', '--top', '2') == history[:2], 'history: --top')
     rows = ','.join(f"({1000 + i}, {WALL}, {kind}, 1, 2, {i + 3}, x'{who * 32}', 7, 8)"
                     for i, (kind, who) in enumerate([(1, 'aa'), (2, 'bb'), (1, 'bb'), (1, 'aa'), (3, 'aa')]))
-    classes = value(altered(db, folder, 'classes.db', 'INSERT INTO why VALUES ' + rows), 'history')
+    numbered = altered(db, folder, 'classes.db', 'INSERT INTO why VALUES ' + rows)
+    classes = value(numbered, 'history')
     expect([r.get('account') for r in classes[:5]] == [None, 1000, 1002, None, 1000] and classes[5:] == history,
            f'history: accounts are numbered by their first row, {classes[:5]}')
+    expect([r.get('id', '')[:2] for r in classes[:5]] == ['aa', '', '', 'bb', ''], 'history: accounts are not named')
+    lines = run('--db', numbered, 'history', '--top', '5')[1].splitlines()
+    expect([' '.join(line.split()[1:4]) for line in lines[1:3]] == ['account no. 1000', 'account no. 1002'] and
+           [('aaaa' in line, 'bbbb' in line) for line in lines] ==
+           [(True, False), (False, False), (False, False), (False, True), (False, False)], f'history: {lines}')
     why = value(db, 'why', other)
     score = next(r['score'] for r in rank if r['id'] == other)
     expect(why['score'] == score == why['hits'] / why['walks'], f'why: the score of rank, {why}')
@@ -301,15 +307,24 @@ def check_prune(db, folder, me):
                    'import: beside a node')
         expect(open(path, 'rb').read() == before and sorted(os.listdir(state)) == ['ledger.db', 'lock'],
                'prune, import: nothing is touched beside a node')
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        expect(run('--db', path, 'prune', '--before', str(last))[0] == 3, 'prune: holds it alone')
     expect(value(path, 'prune', '--before', str(last)) == {'removed': 18, 'left': 42}, 'prune: after the node')
     with open(os.path.join(state, 'lock'), 'rb') as lock:
-        expect(lock.read().strip().isdigit(), 'prune: says who holds it')
+        held = lock.read()
+        expect(held.strip().isdigit() and held != b'4711\n', f'prune: says who holds it, {held}')
     # In a folder that is no node's there may be anything of that name.
     foreign = os.path.join(folder, 'lock')
-    with open(foreign, 'w', encoding='utf-8') as f:
-        f.write('{"dependencies": {}}\n')
-    value(os.path.join(folder, 'beside.db'), 'import', '--csv', rows)
-    expect(open(foreign, encoding='utf-8').read() == '{"dependencies": {}}\n', 'import: another lock is left as it was')
+    for text in ('{"dependencies": {}}\n', '1' * 24):
+        with open(foreign, 'w', encoding='utf-8') as f:
+            f.write(text)
+        value(os.path.join(folder, 'beside.db'), 'import', '--csv', rows)
+        expect(open(foreign, encoding='utf-8').read() == text, 'import: another lock is left as it was')
+    os.rename(foreign, foreign + '.elsewhere')
+    os.symlink('lock.elsewhere', foreign)
+    expect(run('--db', os.path.join(folder, 'beside.db'), 'import', '--csv', rows) ==
+           (3, '', f'culvert-ledger: {foreign}: cannot be opened: Too many levels of symbolic links\n'),
+           'import: a lock that is a link is not followed')
     os.unlink(foreign)
 
 
@@ -600,7 +615,7 @@ def check_csv(folder):
     # Without time the file's order, with it the first row's of a pair in a week, whatever the pairs.
     for name, text, want in (
             ('order', 'a,b,1\nc,d,1\nb,d,1\nb,c,1\nb,a,1\n', {'b': 'adc', 'd': 'cb', 'a': 'b', 'c': 'db'}),
-            ('times', 'a,b,1,9\nb,c,1,3\nd,b,1,5\nb,a,1,604800\na,b,1,1\n', {'b': 'acda'})):
+            ('times', 'b,c,1,5\na,b,1,9\nd,b,1,3\nb,a,1,604800\na,b,1,1\n', {'b': 'adca'})):
         ordered = os.path.join(folder, name + '.db')
         value(ordered, 'import', '--csv', write(text))
         for who, peers in want.items():

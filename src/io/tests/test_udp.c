@@ -64,7 +64,7 @@ static unsigned take(struct io_udp *u, uint32_t first, uint32_t want, struct cv_
     struct io_datagram *got;
     unsigned count = 0;
     struct pollfd p = {io_udp_fd(u), POLLIN, 0};
-    while (poll(&p, 1, count < want ? 1000 : 0) > 0) {
+    while (poll(&p, 1, count < want ? 60000 : 0) > 0) {
         size_t n = io_udp_receive(u, &got);
         for (size_t i = 0; i < n; i++, count++) {
             uint32_t number;

@@ -31,17 +31,27 @@ static struct cv_now at(int64_t seconds) {
     return (struct cv_now){.mono = CV_SEC(10 + (uint64_t)seconds), .wall = 1700000000 + seconds};
 }
 
-Test(rep_why, a_class_changes_for_a_reason_that_is_kept) {
-    struct rep_store_memory *m = rep_store_memory_new();
-    const struct rep_store *s = rep_store_memory_ops(m);
+/* A ledger of a relay that knows nobody. */
+static struct rep_ledger *lone(const struct rep_store *s) {
     struct cv_ed25519_secret me;
-    struct cv_addr addr = {.ip = {192, 0, 2, 1}, .port = 1, .family = 4};
-    uint8_t client[CV_KEY] = {3};
     gw_identity(0, &me);
     cv_rng_seeded_init(&gw_dice, 1);
     gw_rng = cv_rng_seeded(&gw_dice);
-    struct rep_ledger *l = gw_ledger(&me, s, at(0), true);
-    cr_assert_eq(rep_ledger_link_up(l, at(0), 1, REP_ROLE_CLIENT, client, &addr), CV_ERR_OK);
+    return gw_ledger(&me, s, at(0), true);
+}
+
+/* Link 1 to it, of a client that has an account. */
+static void client_comes(struct rep_ledger *l, struct cv_now now) {
+    static const struct cv_addr addr = {.ip = {192, 0, 2, 1}, .port = 1, .family = 4};
+    static const uint8_t client[CV_KEY] = {3};
+    cr_assert_eq(rep_ledger_link_up(l, now, 1, REP_ROLE_CLIENT, client, &addr), CV_ERR_OK);
+}
+
+Test(rep_why, a_class_changes_for_a_reason_that_is_kept) {
+    struct rep_store_memory *m = rep_store_memory_new();
+    const struct rep_store *s = rep_store_memory_ops(m);
+    struct rep_ledger *l = lone(s);
+    client_comes(l, at(0));
     static const struct {
         int64_t at;
         unsigned out, in; /* MiB */
@@ -121,19 +131,12 @@ Test(rep_why, a_score_changes_for_a_reason_that_is_kept) {
  * taken, and then a little given a minute, over a link that comes and goes. */
 Test(rep_why, whoever_gives_back_slowly_keeps_the_class) {
     struct rep_store_memory *m = rep_store_memory_new();
-    const struct rep_store *s = rep_store_memory_ops(m);
-    struct cv_ed25519_secret me;
-    struct cv_addr addr = {.ip = {192, 0, 2, 1}, .port = 1, .family = 4};
-    uint8_t client[CV_KEY] = {3};
-    gw_identity(0, &me);
-    cv_rng_seeded_init(&gw_dice, 1);
-    gw_rng = cv_rng_seeded(&gw_dice);
-    struct rep_ledger *l = gw_ledger(&me, s, at(0), true);
+    struct rep_ledger *l = lone(rep_store_memory_ops(m));
     for (unsigned minute = 0; minute < 90; minute++) {
         struct cv_now now = at(60 * (int64_t)minute);
         if (minute % 20 == 0) {
             rep_ledger_link_down(l, now, 1);
-            cr_assert_eq(rep_ledger_link_up(l, now, 1, REP_ROLE_CLIENT, client, &addr), CV_ERR_OK);
+            client_comes(l, now);
         }
         rep_ledger_carried(l, now, 1, minute ? 0 : UINT64_C(200) * MIB, minute ? MIB : 0);
         cr_assert_eq(rep_ledger_class(l, 1), REP_CLASS_NEW, "after %u minutes", minute);

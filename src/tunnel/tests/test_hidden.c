@@ -201,14 +201,22 @@ static unsigned in_both(struct village *v, unsigned seeder) {
     return 0;
 }
 
+/* Six relays, a seeder and a viewer who has two ways to it. */
+static struct village *watched(uint64_t seed, unsigned *seeder, unsigned *viewer, cv_handle *view) {
+    struct village *v = six(seed);
+    cv_handle share;
+    *seeder = seeded(v, &share);
+    *viewer = village_client(v);
+    *view = village_view(v, *viewer, "film");
+    cr_assert(village_meet(v, *viewer, *view, 2, CV_SEC(10)));
+    return v;
+}
+
 Test(tun_hidden, who_only_listened_leaves_a_dead_introduction_point_soon) {
     for (uint64_t seed = 80; seed < 88; seed++) {
-        struct village *v = six(seed);
-        cv_handle share;
-        unsigned seeder = seeded(v, &share);
-        unsigned viewer = village_client(v);
-        cv_handle view = village_view(v, viewer, "film");
-        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)));
+        unsigned seeder, viewer;
+        cv_handle view;
+        struct village *v = watched(seed, &seeder, &viewer, &view);
         for (unsigned i = 0; i < 20; i++) { /* every way is talked on, by the viewer alone */
             for (unsigned k = 0; k < 2; k++)
                 (void)village_say(v, viewer, view, k, "more", 4);
@@ -242,12 +250,9 @@ static cv_usec begun_first(const struct tun_hidden *h) {
  * after a second and a half all the same, not when their time is over. */
 Test(tun_hidden, who_is_left_alone_looks_into_the_slots_while_others_are_met) {
     for (uint64_t seed = 86; seed < 90; seed++) {
-        struct village *v = six(seed);
-        cv_handle share;
-        unsigned seeder = seeded(v, &share);
-        unsigned viewer = village_client(v);
-        cv_handle view = village_view(v, viewer, "film");
-        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)));
+        unsigned seeder, viewer;
+        cv_handle view;
+        struct village *v = watched(seed, &seeder, &viewer, &view);
         struct tun_hiddens *all = tun_attached(v->w->node[viewer].t, TUN_USER_HIDDEN);
         struct tun_hidden *h = tun_handles_get(&all->swarms, view);
         world_run(v->w, CV_SEC(1));

@@ -295,16 +295,22 @@ static void crowd(struct population *p, unsigned n) {
     }
 }
 
+/* A crowd of `least` relays and fewer than `more` beside, and guards; how many are confirmed. */
+static size_t crowded(struct population *p, uint64_t seed, unsigned least, unsigned more,
+                      struct tun_guards *g) {
+    population_init(p, seed);
+    crowd(p, least + (unsigned)cv_rng_below(&p->rng, more));
+    population_confirm(p);
+    population_guards(p, g);
+    return tun_directory_count(p->dir, POPULATION_DAY, TUN_DIRECTORY_CONFIRMED);
+}
+
 Test(tun_path, every_rule_holds_in_every_population) {
     unsigned made = 0, refused = 0;
     for (uint64_t seed = 0; seed < 60; seed++) {
         struct population p;
-        population_init(&p, 100 + seed);
-        crowd(&p, 4 + (unsigned)cv_rng_below(&p.rng, 30));
-        population_confirm(&p);
-        size_t confirmed = tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_CONFIRMED);
         struct tun_guards g;
-        population_guards(&p, &g);
+        size_t confirmed = crowded(&p, 100 + seed, 4, 30, &g);
         for (unsigned round = 0; round < 40; round++) {
             for (size_t i = 0; i < PURPOSES; i++) {
                 struct tun_path_request req = {.purpose = purposes[i]};
@@ -374,12 +380,8 @@ Test(tun_path, a_path_is_found_whenever_there_is_one) {
     unsigned found = 0, none = 0;
     for (uint64_t seed = 0; seed < 60; seed++) {
         struct population p;
-        population_init(&p, 500 + seed);
-        crowd(&p, 5 + (unsigned)cv_rng_below(&p.rng, 5));
-        population_confirm(&p);
-        size_t confirmed = tun_directory_count(p.dir, POPULATION_DAY, TUN_DIRECTORY_CONFIRMED);
         struct tun_guards g;
-        population_guards(&p, &g);
+        size_t confirmed = crowded(&p, 500 + seed, 5, 5, &g);
         for (size_t i = 0; i < PURPOSES; i++) {
             struct tun_path_request req = {.purpose = purposes[i]};
             struct tun_path path;
