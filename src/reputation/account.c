@@ -193,9 +193,9 @@ void rep_account_expire(struct rep_ledger *l, struct cv_now now) {
     if (!holds || !rep_ledger_begin(l, now))
         return;
     int64_t before = now.wall - REP_ACCOUNT_DAYS * INT64_C(86400);
-    enum cv_err err = l->store->account_expire(l->store->ctx, before);
+    enum cv_err err = l->store->account_expire(l->store->ctx, before, day_of(now.wall));
     if (!err)
-        err = l->store->why_expire(l->store->ctx, before);
+        err = l->store->why_expire(l->store->ctx, before, day_of(now.wall));
     if (err)
         rep_ledger_fail(l, err);
     else
