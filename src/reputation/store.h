@@ -115,8 +115,8 @@ struct rep_store {
     enum cv_err (*account_put)(void *ctx, const struct rep_account *a); /* inserts or replaces */
     enum cv_err (*account_get)(void *ctx, const uint8_t client[CV_KEY], struct rep_account *ret);
     /* last_seen < before: deleted; after `today`: as of today, or a clock that ran ahead would keep
-     * it for as long. Of debt_since the day is kept. What was deleted is soon nowhere in the file,
-     * nor beside it. */
+     * it for as long. A debt_since of before yesterday becomes its day. What was deleted is soon
+     * nowhere in the file, nor beside it. */
     enum cv_err (*account_expire)(void *ctx, int64_t before, int64_t today);
 
     /* Proofs are kept for good; a second one about the same place is ignored. */

@@ -495,9 +495,10 @@ static enum cv_err account_expire(void *ctx, int64_t before, int64_t today) {
         enum cv_err err = CV_ERR_OK;
         if (row.a.last_seen < before) {
             err = del(m, ACCOUNT, row.key);
-        } else if (row.a.last_seen > today || row.a.debt_since % 86400) {
+        } else {
             row.a.last_seen = row.a.last_seen < today ? row.a.last_seen : today;
-            row.a.debt_since -= row.a.debt_since % 86400;
+            if (row.a.debt_since < today - 86400)
+                row.a.debt_since -= row.a.debt_since % 86400;
             err = put(m, ACCOUNT, &row);
         }
         if (err)

@@ -74,7 +74,8 @@ static const char *const migrations[REP_SQLITE_VERSION] = {
       "WHERE client = ?1") \
     X(ACCOUNT_EXPIRE, "DELETE FROM account WHERE last_seen < ?1") \
     X(ACCOUNT_DAYS, "UPDATE account SET last_seen = min(last_seen, ?1), " \
-      "debt_since = debt_since - debt_since % 86400 WHERE last_seen > ?1 OR debt_since % 86400 <> 0") \
+      "debt_since = debt_since - iif(debt_since < ?1 - 86400, debt_since % 86400, 0) " \
+      "WHERE last_seen > ?1 OR debt_since % 86400 <> 0") \
     X(FORK_PUT, "INSERT INTO fork(owner, seq, a, b) VALUES(?1, ?2, ?3, ?4)") \
     X(FORK_GET, "SELECT a, b FROM fork WHERE owner = ?1 ORDER BY seq LIMIT 1") \
     X(FORK_LOAD, "SELECT DISTINCT p.pk FROM fork f JOIN peer p ON p.id = f.owner") \

@@ -222,6 +222,8 @@ static void accounts(struct both *t, unsigned step) {
     SAME(a->account_put(a->ctx, &c), b->account_put(b->ctx, &c), a, b, 0);
     int64_t before = (int64_t)cv_rng_below(&t->rng, 60);
     int64_t today = before + (int64_t)cv_rng_below(&t->rng, 40);
+    if (cv_rng_below(&t->rng, 2))
+        today += INT64_C(3) * 86400;
     SAME(a->account_expire(a->ctx, before, today), b->account_expire(b->ctx, before, today), a, b,
          0);
     key((unsigned)cv_rng_below(&t->rng, PEOPLE), c.client);
