@@ -2,7 +2,8 @@
  * Private accounts: what a guard knows about the clients that authenticated
  * with a key made for this one guard. Nothing here is signed or sent. An
  * account too small to tell its client from a new one is not stored; days are
- * all that is kept of times.
+ * all that is kept of times, but for since when somebody owes much who is no debtor
+ * yet: to the second for two days at most, as an hour is to be measured by it.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -162,7 +163,10 @@ void rep_account_carried(struct rep_ledger *l, struct cv_now now, struct rep_lin
 enum cv_err rep_account_write(struct rep_ledger *l) {
     while (!TAILQ_EMPTY(&l->dirty_clients)) {
         struct rep_client *c = TAILQ_FIRST(&l->dirty_clients);
-        enum cv_err err = l->store->account_put(l->store->ctx, &c->a);
+        struct rep_account kept = c->a;
+        if (kept.gate_class == REP_CLASS_DEBT) /* the hour is over, and the day will do */
+            kept.debt_since = day_of(kept.debt_since);
+        enum cv_err err = l->store->account_put(l->store->ctx, &kept);
         if (err)
             return err;
         TAILQ_REMOVE(&l->dirty_clients, c, of_dirty);
@@ -193,9 +197,9 @@ void rep_account_expire(struct rep_ledger *l, struct cv_now now) {
     if (!holds || !rep_ledger_begin(l, now))
         return;
     int64_t before = now.wall - REP_ACCOUNT_DAYS * INT64_C(86400);
-    enum cv_err err = l->store->account_expire(l->store->ctx, before);
+    enum cv_err err = l->store->account_expire(l->store->ctx, before, day_of(now.wall));
     if (!err)
-        err = l->store->why_expire(l->store->ctx, before);
+        err = l->store->why_expire(l->store->ctx, before, day_of(now.wall));
     if (err)
         rep_ledger_fail(l, err);
     else

@@ -130,17 +130,20 @@ static void close_row(struct rep_ledger *l, struct cv_now now, struct rep_open_r
 }
 
 static void close_ended(struct rep_ledger *l, struct cv_now now, struct rep_peer *p) {
-    struct rep_open_row *last = TAILQ_LAST(&p->rows, rep_rows);
-    if (!last || last->p.release_at != 0)
-        return;
-    if (last->p.epoch < l->epoch) {
-        close_row(l, now, last);
-    } else if (last->p.epoch > l->epoch + 1) {
-        /* The clock was far ahead and is not any more: these octets are of now. */
-        uint64_t given = last->p.given, taken = last->p.taken;
+    struct rep_open_row *last;
+    uint64_t given = 0, taken = 0;
+    /* The clock was far ahead and is not any more: these octets are of now. Closed rows, too:
+     * nothing would be counted behind them until that epoch comes. */
+    while ((last = TAILQ_LAST(&p->rows, rep_rows)) && last->p.epoch > l->epoch + 1 &&
+           last->p.proposal == 0) {
+        grow(&given, last->p.given);
+        grow(&taken, last->p.taken);
         rep_counter_drop(l, now, last);
-        rep_counter_add(l, now, p, given, taken);
     }
+    if (given | taken)
+        rep_counter_add(l, now, p, given, taken);
+    else if (last && last->p.release_at == 0 && last->p.epoch < l->epoch)
+        close_row(l, now, last);
 }
 
 void rep_counter_epoch(struct rep_ledger *l, struct cv_now now) {
@@ -180,6 +183,13 @@ enum cv_err rep_counter_write(struct rep_ledger *l) {
     return CV_ERR_OK;
 }
 
+/* Could a clock that is right have named it? None before it is known, nor later than a seventh of
+ * an epoch from now: that was one that ran ahead. Such a row is released after a link came up. */
+static bool is_a_time(const struct rep_ledger *l, struct cv_now now, int64_t release_at) {
+    return now.wall > 0 &&
+           release_at - now.wall <= (int64_t)(l->cfg.epoch_seconds / REP_RELEASE_PART);
+}
+
 enum cv_err rep_counter_load(struct rep_ledger *l, struct cv_now now) {
     struct rep_pending *all = NULL;
     size_t n = 0;
@@ -195,7 +205,7 @@ enum cv_err rep_counter_load(struct rep_ledger *l, struct cv_now now) {
         row->p = all[i];
         row->stored = true;
         row->retry = REP_RETRY_FIRST;
-        if (row->p.release_at != 0)
+        if (row->p.release_at != 0 && is_a_time(l, now, row->p.release_at))
             rep_counter_wait(l, row, calendar(l, now, row->p.release_at));
     }
     free(all);

@@ -31,7 +31,7 @@ static enum rep_class judge(const struct rep_gate_config *cfg, struct rep_accoun
     a->judged = a->taken;
     if (!owes_much(cfg, a, a->gate_class == REP_CLASS_DEBT || a->debt_since != 0))
         a->debt_since = 0;
-    else if (a->debt_since == 0)
+    else if (a->debt_since == 0 || a->debt_since > wall) /* or by a clock that ran ahead */
         a->debt_since = wall;
 
     if (a->given + a->taken < cfg->new_octets)

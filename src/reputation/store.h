@@ -114,7 +114,10 @@ struct rep_store {
 
     enum cv_err (*account_put)(void *ctx, const struct rep_account *a); /* inserts or replaces */
     enum cv_err (*account_get)(void *ctx, const uint8_t client[CV_KEY], struct rep_account *ret);
-    enum cv_err (*account_expire)(void *ctx, int64_t before); /* last_seen < before: deleted */
+    /* last_seen < before: deleted; after `today`: as of today, or a clock that ran ahead would keep
+     * it for as long. A debt_since of before yesterday becomes its day. What was deleted is soon
+     * nowhere in the file, nor beside it. */
+    enum cv_err (*account_expire)(void *ctx, int64_t before, int64_t today);
 
     /* Proofs are kept for good; a second one about the same place is ignored. */
     enum cv_err (*fork_put)(void *ctx, const uint8_t owner[CV_KEY], uint64_t seq,
@@ -142,10 +145,10 @@ struct rep_store {
     enum cv_err (*token_prune)(void *ctx, uint32_t week);
 
     /* Why something changed (why.h): appended; of each kind the newest REP_WHY_KEPT stay
-     * and up to REP_WHY_SLACK older ones, and nothing before a day. Newest first; free()
-     * the array. */
+     * and up to REP_WHY_SLACK older ones, and nothing before a day, nor after today. Newest
+     * first; free() the array. */
     enum cv_err (*why_put)(void *ctx, const struct rep_why *w);
-    enum cv_err (*why_expire)(void *ctx, int64_t before);
+    enum cv_err (*why_expire)(void *ctx, int64_t before, int64_t today);
     enum cv_err (*why_load)(void *ctx, struct rep_why **ret, size_t *ret_n);
 
     /* The score the ranking last gave a neighbour, for whoever inspects the file. */

@@ -487,16 +487,20 @@ static enum cv_err account_get(void *ctx, const uint8_t client[CV_KEY], struct r
     return CV_ERR_OK;
 }
 
-static enum cv_err account_expire(void *ctx, int64_t before) {
+static enum cv_err account_expire(void *ctx, int64_t before, int64_t today) {
     struct rep_store_memory *m = ctx;
     const struct table *t = &m->tables[ACCOUNT];
     for (size_t i = t->n; i-- > 0;) {
-        const struct account_row *row = row_at(t, i);
-        uint8_t key[CV_KEY];
-        if (row->a.last_seen >= before)
-            continue;
-        memcpy(key, row->key, CV_KEY);
-        enum cv_err err = del(m, ACCOUNT, key);
+        struct account_row row = *(const struct account_row *)row_at(t, i);
+        enum cv_err err = CV_ERR_OK;
+        if (row.a.last_seen < before) {
+            err = del(m, ACCOUNT, row.key);
+        } else {
+            row.a.last_seen = row.a.last_seen < today ? row.a.last_seen : today;
+            if (row.a.debt_since < today - 86400)
+                row.a.debt_since -= row.a.debt_since % 86400;
+            err = put(m, ACCOUNT, &row);
+        }
         if (err)
             return err;
     }
@@ -691,16 +695,18 @@ static enum cv_err why_put(void *ctx, const struct rep_why *w) {
     return err;
 }
 
-static enum cv_err why_expire(void *ctx, int64_t before) {
+static enum cv_err why_expire(void *ctx, int64_t before, int64_t today) {
     struct rep_store_memory *m = ctx;
     const struct table *t = &m->tables[WHY];
     enum cv_err err = CV_ERR_OK;
     for (size_t i = t->n; !err && i-- > 0;) {
-        const struct why_row *row = row_at(t, i);
-        uint8_t key[8];
-        memcpy(key, row->key, sizeof key);
-        if (row->w.day < before)
-            err = del(m, WHY, key);
+        struct why_row row = *(const struct why_row *)row_at(t, i);
+        if (row.w.day < before) {
+            err = del(m, WHY, row.key);
+        } else if (row.w.day > today) {
+            row.w.day = today;
+            err = put(m, WHY, &row);
+        }
     }
     return err;
 }

@@ -73,6 +73,9 @@ static const char *const migrations[REP_SQLITE_VERSION] = {
     X(ACCOUNT_GET, "SELECT given, taken, last_seen, debt_since, class FROM account " \
       "WHERE client = ?1") \
     X(ACCOUNT_EXPIRE, "DELETE FROM account WHERE last_seen < ?1") \
+    X(ACCOUNT_DAYS, "UPDATE account SET last_seen = min(last_seen, ?1), " \
+      "debt_since = debt_since - iif(debt_since < ?1 - 86400, debt_since % 86400, 0) " \
+      "WHERE last_seen > ?1 OR debt_since % 86400 <> 0") \
     X(FORK_PUT, "INSERT INTO fork(owner, seq, a, b) VALUES(?1, ?2, ?3, ?4)") \
     X(FORK_GET, "SELECT a, b FROM fork WHERE owner = ?1 ORDER BY seq LIMIT 1") \
     X(FORK_LOAD, "SELECT DISTINCT p.pk FROM fork f JOIN peer p ON p.id = f.owner") \
@@ -95,6 +98,7 @@ static const char *const migrations[REP_SQLITE_VERSION] = {
     X(WHY_TRIM, "DELETE FROM why WHERE kind = ?1 AND id <= (SELECT id FROM why WHERE kind = ?1 " \
       "ORDER BY id DESC LIMIT 1 OFFSET ?2)") \
     X(WHY_EXPIRE, "DELETE FROM why WHERE day < ?1") \
+    X(WHY_DAYS, "UPDATE why SET day = ?1 WHERE day > ?1") \
     X(WHY_LOAD, "SELECT day, kind, cause, was, became, who, given, taken FROM why " \
       "ORDER BY id DESC") \
     X(NAME_GET, "SELECT name = CAST(?2 AS TEXT) FROM name WHERE peer = ?1") \
@@ -123,7 +127,7 @@ static const char *const statements[STATEMENT_COUNT] = {
 #undef X
 };
 
-enum { PEER_CACHE = 16384 };
+enum { PEER_CACHE = 16384, BUSY_MS = 2000 };
 
 /* The end of an owner's chain, while much is written (rep_store_sqlite_bulk). */
 struct end {
@@ -142,6 +146,7 @@ struct rep_store_sqlite {
     bool unchecked; /* a check beside the use found damage, or nothing: it did not end */
     int64_t newest; /* epoch of a row; -1: not looked for yet */
     bool forks;     /* there may be proofs; false: there are none, so nobody need look */
+    bool sweep;     /* the WAL may hold what was deleted */
     unsigned why_room[REP_WHY_TOKENS + 1]; /* rows of a kind to come until it is trimmed */
     /* Row ids of relays met lately; a rollback forgets them. id 0: empty. */
     struct {
@@ -351,8 +356,22 @@ static enum cv_err begin(void *ctx, int64_t wall) {
     return s->damaged ? CV_ERR_CORRUPT : run(s, S_BEGIN, NULL, 0);
 }
 
+/* The WAL keeps every older version of a page until it happens to be written over, and the file
+ * itself until the next checkpoint. Somebody who reads just now is not waited for: it is tried
+ * again with the next commit. */
+static void sweep(struct rep_store_sqlite *s) {
+    sqlite3_busy_timeout(s->db, 0);
+    int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_timeout(s->db, BUSY_MS);
+    s->sweep = rc != SQLITE_OK;
+}
+
 static enum cv_err commit(void *ctx) {
-    return run(ctx, S_COMMIT, NULL, 0);
+    struct rep_store_sqlite *s = ctx;
+    enum cv_err err = run(s, S_COMMIT, NULL, 0);
+    if (!err && s->sweep)
+        sweep(s);
+    return err;
 }
 
 static void rollback(void *ctx) {
@@ -765,8 +784,10 @@ static enum cv_err account_get(void *ctx, const uint8_t client[CV_KEY], struct r
     return CV_ERR_OK;
 }
 
-static enum cv_err account_expire(void *ctx, int64_t before) {
-    return RUN(ctx, S_ACCOUNT_EXPIRE, NUMBER(before));
+static enum cv_err account_expire(void *ctx, int64_t before, int64_t today) {
+    ((struct rep_store_sqlite *)ctx)->sweep = true;
+    enum cv_err err = RUN(ctx, S_ACCOUNT_EXPIRE, NUMBER(before));
+    return err ? err : RUN(ctx, S_ACCOUNT_DAYS, NUMBER(today));
 }
 
 /* ---- forgers, scores ---- */
@@ -942,8 +963,9 @@ static enum cv_err why_put(void *ctx, const struct rep_why *w) {
     return no_exist(err);
 }
 
-static enum cv_err why_expire(void *ctx, int64_t before) {
-    return RUN(ctx, S_WHY_EXPIRE, NUMBER(before));
+static enum cv_err why_expire(void *ctx, int64_t before, int64_t today) {
+    enum cv_err err = RUN(ctx, S_WHY_EXPIRE, NUMBER(before));
+    return err ? err : RUN(ctx, S_WHY_DAYS, NUMBER(today));
 }
 
 static bool read_why(sqlite3_stmt *st, void *row) {
@@ -1042,7 +1064,7 @@ static int quick_check(sqlite3 *db, bool *ret_sound) {
 }
 
 static int settings(struct rep_store_sqlite *s, enum rep_sqlite_sync sync) {
-    sqlite3_busy_timeout(s->db, 2000); /* a reader that checkpoints */
+    sqlite3_busy_timeout(s->db, BUSY_MS); /* a reader that checkpoints */
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     /* Chains are clustered by owner: with a large file's upper pages in memory an
@@ -1287,7 +1309,7 @@ enum cv_err rep_store_sqlite_check(const char *path, const atomic_bool *stop, ch
     int rc = sqlite3_open_v2(path, &s.db, SQLITE_OPEN_READONLY, NULL);
     if (rc == SQLITE_OK) {
         atomic_bool *flag = (atomic_bool *)(uintptr_t)stop;
-        sqlite3_busy_timeout(s.db, 2000);
+        sqlite3_busy_timeout(s.db, BUSY_MS);
         sqlite3_exec(s.db, "PRAGMA cell_size_check=ON", NULL, NULL, NULL);
         sqlite3_progress_handler(s.db, 100000, stop_check, flag);
         rc = quick_check(s.db, &sound);

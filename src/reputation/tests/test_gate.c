@@ -67,6 +67,15 @@ Test(rep_gate, a_class_is_kept_for_a_minute) {
                  "a clock set back does not freeze a class");
 }
 
+Test(rep_gate, a_debt_that_began_in_the_future_begins_now) {
+    const int64_t wall = 1700000000;
+    struct rep_account a = {
+        .taken = 200 * MIB, .gate_class = REP_CLASS_NEW, .debt_since = wall + 86400 * 3650};
+    cr_expect_eq(rep_gate_judge(&cfg, &a, 0, wall), REP_CLASS_NEW);
+    a.taken += MIB;
+    cr_expect_eq(rep_gate_judge(&cfg, &a, 0, wall + 3600), REP_CLASS_DEBT);
+}
+
 /* A free-rider who takes in bursts and gives a trickle between them has the debtor's class
  * from the first octets of the burst that comes after the hour; a trickle does not end that. */
 Test(rep_gate, a_trickle_buys_nothing) {

@@ -897,6 +897,116 @@ static enum rep_class class_of(struct world *w, cv_handle link) {
     return rep_ledger_class(w->node[0].ledger, link);
 }
 
+/* Machines whose clock is set by the network, later than the node starts; or was far ahead when
+ * the row was closed. */
+Test(rep_ledger, what_waited_over_a_start_without_a_clock_is_released) {
+    for (unsigned ahead = 0; ahead < 2; ahead++) {
+        struct world w;
+        world_init(&w, 2, 31 + ahead, EPOCH, 1000);
+        world_join(&w, 0, 1);
+        uint32_t epoch = rep_release_epoch(w.now.wall, EPOCH);
+        world_carry(&w, 0, 1, 1 << 20);
+        world_down(&w, 1, 0);
+        world_down(&w, 0, 1);
+        world_run(&w, after_release(&w)); /* both have closed it */
+        struct cv_now start = {.mono = w.now.mono, .wall = ahead ? w.now.wall : 0};
+        for (unsigned i = 0; i < 2; i++) {
+            struct world_node *n = &w.node[i];
+            const struct rep_store *s = n->store;
+            struct rep_pending *p;
+            size_t rows;
+            rep_ledger_flush(n->ledger, w.now);
+            rep_ledger_free(n->ledger);
+            cr_assert_eq(s->pending_load(s->ctx, &p, &rows), CV_ERR_OK);
+            cr_assert_eq(rows, 1);
+            p->release_at += ahead * INT64_C(86400) * 3650;
+            cr_assert_eq(s->begin(s->ctx, 1), CV_ERR_OK);
+            cr_assert_eq(s->pending_put(s->ctx, p), CV_ERR_OK);
+            cr_assert_eq(s->commit(s->ctx), CV_ERR_OK);
+            free(p);
+            cr_assert_eq(rep_ledger_new(&n->cfg, s, &n->rng, start, &n->ledger), CV_ERR_OK);
+        }
+        world_join(&w, 0, 1);
+        world_run(&w, w.now.mono + CV_SEC(2 * EPOCH));
+        expect_row(&w, 0, 1, expected(&w, 0, 1, 1 << 20, epoch), ahead ? "ahead" : "unknown");
+        world_done(&w);
+    }
+}
+
+/* Whole epochs ended by a clock that was wrong. */
+Test(rep_ledger, rows_closed_by_a_clock_that_was_ahead_hold_nothing_up) {
+    struct world w;
+    struct rep_row row;
+    world_init(&w, 2, 33, EPOCH, 1000);
+    world_join(&w, 0, 1);
+    struct cv_now wrong = {.mono = w.now.mono, .wall = w.now.wall + INT64_C(86400) * 3650};
+    for (unsigned i = 0; i < 3; i++) {
+        rep_ledger_carried(w.node[0].ledger, wrong, world_link(1), 1 << 20, 0);
+        wrong.wall += EPOCH;
+    }
+    uint32_t epoch = rep_release_epoch(w.now.wall, EPOCH);
+    rep_ledger_carried(w.node[0].ledger, w.now, world_link(1), 1 << 20, 0);
+    rep_ledger_carried(w.node[1].ledger, w.now, world_link(0), 0, 4 << 20);
+    world_run(&w, after_release(&w));
+    world_run(&w, after_release(&w));
+    expect_row(&w, 0, 1, expected(&w, 0, 1, 4 << 20, epoch), "all of it is of now");
+    cr_assert(world_row(&w, 0, 1, &row));
+    cr_expect_eq(row.pending_given, 0);
+    world_done(&w);
+}
+
+/* Of a client's times the disk has days; of a debt, too, once the hour is over. */
+Test(rep_ledger, what_is_kept_of_a_debt_is_its_day) {
+    struct world w;
+    struct rep_account a;
+    struct cv_addr addr = {.ip = {127, 30, 0, 1}, .port = 1, .family = 4};
+    uint8_t taker[CV_KEY] = {2}, gone[CV_KEY] = {3};
+    world_init(&w, 1, 34, EPOCH, 1000);
+    const struct rep_store *s = w.node[0].store;
+    struct rep_ledger *l = w.node[0].ledger;
+    int64_t began = w.now.wall, day = began - began % 86400;
+    cr_assert_eq(rep_ledger_link_up(l, w.now, 1, REP_ROLE_CLIENT, taker, &addr), CV_ERR_OK);
+    cr_assert_eq(rep_ledger_link_up(l, w.now, 2, REP_ROLE_CLIENT, gone, &addr), CV_ERR_OK);
+    rep_ledger_carried(l, w.now, 1, 80 << 20, 0);
+    rep_ledger_carried(l, w.now, 2, 80 << 20, 0);
+    world_run(&w, w.now.mono + CV_SEC(3600));
+    rep_ledger_carried(l, w.now, 1, 1232, 0);
+    rep_ledger_flush(l, w.now);
+    cr_assert_eq(s->account_get(s->ctx, taker, &a), CV_ERR_OK);
+    cr_expect_eq(a.gate_class, REP_CLASS_DEBT);
+    cr_expect_eq(a.debt_since, day);
+    cr_assert_eq(s->account_get(s->ctx, gone, &a), CV_ERR_OK);
+    cr_expect_eq(a.debt_since, began, "an hour is still to be measured");
+    rep_ledger_link_down(l, w.now, 2);
+    world_crash(&w, 0);
+    l = w.node[0].ledger;
+    cr_assert_eq(rep_ledger_link_up(l, w.now, 1, REP_ROLE_CLIENT, taker, &addr), CV_ERR_OK);
+    rep_ledger_carried(l, w.now, 1, 1232, 0);
+    cr_expect_eq(class_of(&w, 1), REP_CLASS_DEBT, "a restart forgives nothing");
+    world_run(&w, w.now.mono + CV_SEC(86400 * 4));
+    cr_assert_eq(s->account_get(s->ctx, gone, &a), CV_ERR_OK);
+    cr_expect_eq(a.debt_since, day);
+    world_done(&w);
+}
+
+/* A guard's clock ran years ahead when the client was here. */
+Test(rep_ledger, an_account_of_the_future_is_forgotten_after_thirty_days) {
+    struct world w;
+    struct rep_account a = {.given = 9 << 20, .gate_class = REP_CLASS_GIVER};
+    world_init(&w, 1, 35, EPOCH, 1000);
+    const struct rep_store *s = w.node[0].store;
+    a.last_seen = w.now.wall - w.now.wall % 86400 + INT64_C(86400) * 3650;
+    rep_ledger_flush(w.node[0].ledger, w.now);
+    cr_assert_eq(s->begin(s->ctx, 1), CV_ERR_OK);
+    cr_assert_eq(s->account_put(s->ctx, &a), CV_ERR_OK);
+    cr_assert_eq(s->commit(s->ctx), CV_ERR_OK);
+    world_run(&w, w.now.mono + CV_SEC(86400 * (REP_ACCOUNT_DAYS - 1)));
+    cr_expect_eq(s->account_get(s->ctx, a.client, &a), CV_ERR_OK);
+    world_run(&w, w.now.mono + CV_SEC(86400 * 4));
+    cr_expect_eq(s->account_get(s->ctx, a.client, &a), CV_ERR_NOENT);
+    world_done(&w);
+}
+
 Test(rep_ledger, clients_have_classes_and_no_rows) {
     struct world w;
     struct rep_stats s;

@@ -217,10 +217,15 @@ static void accounts(struct both *t, unsigned step) {
     c.given = cv_rng_below(&t->rng, 1 << 20);
     c.taken = cv_rng_below(&t->rng, 1 << 20);
     c.last_seen = (int64_t)cv_rng_below(&t->rng, 100);
+    c.debt_since = (int64_t)cv_rng_below(&t->rng, 3 * 86400);
     c.gate_class = (uint8_t)cv_rng_below(&t->rng, 4);
     SAME(a->account_put(a->ctx, &c), b->account_put(b->ctx, &c), a, b, 0);
     int64_t before = (int64_t)cv_rng_below(&t->rng, 60);
-    SAME(a->account_expire(a->ctx, before), b->account_expire(b->ctx, before), a, b, 0);
+    int64_t today = before + (int64_t)cv_rng_below(&t->rng, 40);
+    if (cv_rng_below(&t->rng, 2))
+        today += INT64_C(3) * 86400;
+    SAME(a->account_expire(a->ctx, before, today), b->account_expire(b->ctx, before, today), a, b,
+         0);
     key((unsigned)cv_rng_below(&t->rng, PEOPLE), c.client);
     SAME(a->account_get(a->ctx, c.client, &x), b->account_get(b->ctx, c.client, &y), &x, &y,
          sizeof x);
@@ -303,7 +308,8 @@ static void whys(struct both *t, unsigned step) {
     SAME(a->why_put(a->ctx, &w), b->why_put(b->ctx, &w), a, b, 0);
     if (cv_rng_below(&t->rng, 5) == 0) {
         int64_t before = 86400 * (int64_t)cv_rng_below(&t->rng, 20);
-        SAME(a->why_expire(a->ctx, before), b->why_expire(b->ctx, before), a, b, 0);
+        int64_t today = before + 86400 * (int64_t)cv_rng_below(&t->rng, 30);
+        SAME(a->why_expire(a->ctx, before, today), b->why_expire(b->ctx, before, today), a, b, 0);
     }
     cr_assert_eq(a->why_load(a->ctx, &x, &n_x), CV_ERR_OK);
     cr_assert_eq(b->why_load(b->ctx, &y, &n_y), CV_ERR_OK);
@@ -642,6 +648,63 @@ Test(rep_store_sqlite, nobody_else_can_read_it_and_closing_leaves_one_file) {
     cr_expect_eq(st.st_mode & 0777, 0600);
     rep_store_sqlite_close(s);
     cr_expect_neq(stat(wal, &st), 0);
+    remove_all();
+}
+
+static unsigned times_in(const char *path, const uint8_t *what, size_t len) {
+    FILE *f = fopen(path, "rb");
+    unsigned n = 0;
+    cr_assert_neq(f, NULL);
+    cr_assert_eq(fseek(f, 0, SEEK_END), 0);
+    size_t size = (size_t)ftell(f);
+    uint8_t *octets = malloc(size + 1);
+    rewind(f);
+    cr_assert_eq(fread(octets, 1, size, f), size);
+    fclose(f);
+    for (size_t i = 0; i + len <= size; i++)
+        n += memcmp(octets + i, what, len) == 0;
+    free(octets);
+    return n;
+}
+
+/* What was deleted for its age is not to be found on the disk either: pages of the file are
+ * cleared, and the WAL, which keeps all their older versions, is emptied. Here a reader is in
+ * the way at first. */
+Test(rep_store_sqlite, what_was_deleted_is_nowhere_on_the_disk) {
+    char path[300], wal[320];
+    struct rep_account a = {.given = 9, .gate_class = 2};
+    struct rep_store_sqlite *s = open_store(path_of("gone.db", path));
+    const struct rep_store *ops = rep_store_sqlite_ops(s);
+    sqlite3 *reader;
+    snprintf(wal, sizeof wal, "%s-wal", path);
+    for (unsigned i = 0; i < 3000; i++) { /* many pages, split and merged */
+        if (i % 50 == 0)
+            cr_assert_eq(ops->begin(ops->ctx, 1), CV_ERR_OK);
+        unsigned mixed = i * 2654435761u;
+        memset(a.client, (int)(i / 11), CV_KEY);
+        memcpy(a.client, &mixed, sizeof mixed);
+        memcpy(a.client + 20, "CLIENTOFOLD", 11);
+        if (i % 7 == 0)
+            memcpy(a.client + 20, "STAYS!!!!!!", 11);
+        a.last_seen = i % 7 ? (int64_t)i % 40 : 50;
+        cr_assert_eq(ops->account_put(ops->ctx, &a), CV_ERR_OK);
+        if (i % 50 == 49)
+            cr_assert_eq(ops->commit(ops->ctx), CV_ERR_OK);
+    }
+    cr_expect_gt(times_in(wal, (const uint8_t *)"CLIENTOFOLD", 11), 0);
+    cr_assert_eq(sqlite3_open(path, &reader), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM account", NULL, NULL, NULL),
+                 SQLITE_OK);
+    cr_assert_eq(ops->begin(ops->ctx, 1), CV_ERR_OK);
+    cr_assert_eq(ops->account_expire(ops->ctx, 45, 60), CV_ERR_OK);
+    cr_assert_eq(ops->commit(ops->ctx), CV_ERR_OK, "nobody who reads is waited for");
+    sqlite3_close(reader);
+    cr_assert_eq(ops->begin(ops->ctx, 1), CV_ERR_OK);
+    cr_assert_eq(ops->commit(ops->ctx), CV_ERR_OK);
+    cr_expect_eq(times_in(path, (const uint8_t *)"CLIENTOFOLD", 11), 0);
+    cr_expect_eq(times_in(wal, (const uint8_t *)"CLIENTOFOLD", 11), 0);
+    cr_expect_gt(times_in(path, (const uint8_t *)"STAYS", 5), 0);
+    rep_store_sqlite_close(s);
     remove_all();
 }
 
