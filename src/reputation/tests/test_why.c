@@ -120,13 +120,13 @@ Test(rep_why, a_score_changes_for_a_reason_that_is_kept) {
 /* Rows of each relay's score follow each other without a gap, from nothing to what it is now:
  * none of its changes, however small, has no reason. */
 Test(rep_why, no_change_of_a_score_is_left_out) {
-    enum { RELAYS = 5 };
+    enum { RELAYS = 7 };
     struct world w;
     world_init(&w, RELAYS, 6, EPOCH, 1000);
     for (unsigned i = 0; i < RELAYS; i++)
         for (unsigned j = 0; j < i; j++)
             world_join(&w, j, i);
-    for (unsigned epoch = 0; epoch < 4; epoch++) {
+    for (unsigned epoch = 0; epoch < 10; epoch++) {
         for (unsigned i = 1; i < RELAYS; i++)
             world_carry(&w, i - 1, i, 5000 * (i + epoch));
         world_run(&w, w.now.mono + CV_SEC(EPOCH));
