@@ -53,6 +53,15 @@ class Pages(unittest.TestCase):
                 self.assertGreaterEqual(len(asked), 8)
                 for verb in ('play', 'share', 'live', 'node', 'status'):
                     self.assertIn(verb, verbs)
+            # Tools have commands, and all say what their status means.
+            commands = re.findall(r'^  ([a-z-]+)(?: .*)$', top.partition('Commands:')[2].partition('\n\n')[0], re.M)
+            if pathlib.Path(page).stem == 'culvert-ledger':
+                self.assertGreaterEqual(len(commands), 19)
+            for command in commands:
+                with self.subTest(page=page, command=command):
+                    self.assertIn(command, text.partition(' COMMANDS ')[2].partition(' OPTIONS ')[0].split())
+            status = ' '.join(top.partition('Exit status:')[2].split())
+            self.assertIn(status, text.partition(' EXIT STATUS ')[2])
             for verb, out in asked:
                 found = [o for o in options(out) if o not in ('--help', '--usage', '--version')]
                 if verb:

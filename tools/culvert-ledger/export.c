@@ -4,7 +4,6 @@
  * the agreed rows; csv, dot and graphml are the agreed rows. Private accounts
  * and unreleased counts are in none of them.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -281,7 +280,7 @@ static const struct {
 };
 
 void ledger_export(struct ledger_file *f, const struct ledger_request *q) {
-    struct out o = {.f = f, .to = stdout};
+    struct out o = {.f = f};
     const char *format = q->format ? q->format : q->json ? "json" : "ndjson";
     void (*run)(struct out * o) = NULL;
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
@@ -289,9 +288,7 @@ void ledger_export(struct ledger_file *f, const struct ledger_request *q) {
             run = formats[i].run;
     if (!run)
         ledger_die(LEDGER_USAGE, "--format %s: give csv, json, ndjson, dot or graphml", format);
-    if (q->output && !(o.to = fopen(q->output, "w")))
-        ledger_die(LEDGER_NO_FILE, "%s: cannot be written (%s)", q->output, strerrorname_np(errno));
+    o.to = ledger_output_open(f, q->output);
     run(&o);
-    if (q->output && (ferror(o.to) | fclose(o.to)))
-        ledger_die(LEDGER_NO_FILE, "%s: cannot be written whole; is the disk full?", q->output);
+    ledger_output_done(o.to, q->output);
 }

@@ -16,6 +16,8 @@ char *ledger_one_line(char *text) {
     for (char *p = text; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = '?';
+        else if (*p == '\xc2' && (unsigned char)p[1] >= 0x80 && (unsigned char)p[1] < 0xa0)
+            p[0] = p[1] = '?'; /* U+0080 to U+009F, which terminals obey, too */
     return text;
 }
 

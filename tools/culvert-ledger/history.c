@@ -25,7 +25,8 @@ static const char *level(unsigned kind, unsigned n, char out[32]) {
     return out;
 }
 
-static json_t *row_of(const struct ledger_file *f, sqlite3_stmt *st) {
+/* `who`: as it stands in a table. */
+static json_t *row_of(const struct ledger_file *f, sqlite3_stmt *st, char who[256]) {
     unsigned kind = (unsigned)sqlite3_column_int(st, 1) % 4;
     char was[32], became[32], day[16] = "";
     time_t at = (time_t)sqlite3_column_int64(st, 0);
@@ -35,10 +36,14 @@ static json_t *row_of(const struct ledger_file *f, sqlite3_stmt *st) {
         strftime(day, sizeof day, "%Y-%m-%d", &tm);
     json_object_set_new(o, "day", json_string(day));
     json_object_set_new(o, "of", json_string(kinds[kind]));
-    if (kind == REP_WHY_CLASS)
+    who[0] = '\0';
+    if (kind == REP_WHY_CLASS) {
         json_object_set_new(o, "account", json_integer(sqlite3_column_int64(st, 8)));
-    else if (sqlite3_column_bytes(st, 5) == CV_KEY)
+        snprintf(who, 256, "no. %lld", (long long)sqlite3_column_int64(st, 8));
+    } else if (sqlite3_column_bytes(st, 5) == CV_KEY) {
         json_object_set_new(o, "id", ledger_json_id(f, sqlite3_column_blob(st, 5)));
+        ledger_short(f, sqlite3_column_blob(st, 5), who);
+    }
     json_object_set_new(o, "was",
                         json_string(level(kind, (unsigned)sqlite3_column_int(st, 3), was)));
     json_object_set_new(o, "is",
@@ -50,14 +55,8 @@ static json_t *row_of(const struct ledger_file *f, sqlite3_stmt *st) {
     return o;
 }
 
-static void print_row(const json_t *o) {
-    char who[40], given[16], taken[16];
-    const char *id = json_string_value(json_object_get(o, "id"));
-    if (id)
-        snprintf(who, sizeof who, "%.*s", LEDGER_SHORT, id);
-    else
-        snprintf(who, sizeof who, "no. %lld",
-                 (long long)json_integer_value(json_object_get(o, "account")));
+static void print_row(const json_t *o, const char *who) {
+    char given[16], taken[16];
     ledger_size((uint64_t)json_integer_value(json_object_get(o, "given")), given);
     ledger_size((uint64_t)json_integer_value(json_object_get(o, "taken")), taken);
     printf("%-10s %-7s %-12s %8s -> %-8s %s (given %s, taken %s)\n",
@@ -69,7 +68,8 @@ static void print_row(const json_t *o) {
 }
 
 void ledger_history(struct ledger_file *f, const struct ledger_request *q) {
-    json_t *rows = json_array();
+    json_t *rows = q->json ? json_array() : NULL;
+    unsigned n = 0;
     if (f->version >= 4) {
         char sql[320];
         snprintf(sql, sizeof sql,
@@ -78,17 +78,19 @@ void ledger_history(struct ledger_file *f, const struct ledger_request *q) {
                  "ON a.who = w.who ORDER BY id DESC LIMIT %lld",
                  q->top ? (long long)q->top : -1LL);
         sqlite3_stmt *st = ledger_query(f, sql);
-        while (ledger_step(f, st))
-            json_array_append_new(rows, row_of(f, st));
+        for (; ledger_step(f, st); n++) {
+            char who[256];
+            json_t *row = row_of(f, st, who);
+            if (rows) {
+                json_array_append_new(rows, row);
+            } else {
+                print_row(row, who);
+                json_decref(row);
+            }
+        }
     }
-    if (q->json) {
+    if (rows)
         ledger_print_json(rows);
-        return;
-    }
-    size_t i;
-    json_t *row;
-    json_array_foreach(rows, i, row) print_row(row);
-    if (json_array_size(rows) == 0)
+    else if (n == 0)
         puts("nothing has changed yet");
-    json_decref(rows);
 }

@@ -50,6 +50,9 @@ static bool is_of_a_node(int fd) {
 void ledger_hold(const char *path, const char *instead) {
     char folder[PATH_MAX], lock[PATH_MAX + 8], pid[24] = "";
     folder_of(path, folder);
+    /* SQLite would leave files behind, and not say what is wrong. */
+    if ((access(path, F_OK) == 0 && access(path, W_OK) != 0) || access(folder, W_OK) != 0)
+        errno_die(path, "written");
     snprintf(lock, sizeof lock, "%s/lock", folder);
     int fd = open(lock, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)

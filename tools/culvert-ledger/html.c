@@ -2,7 +2,6 @@
  * culvert-ledger html: one page with everything in it, that loads nothing from
  * anywhere (its own policy forbids it). page.html draws; here is its data.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +42,7 @@ static void *room(const struct page *p, size_t n, size_t size) {
 static int most_octets(const void *a, const void *b, void *relays) {
     const struct ledger_relay *x = (struct ledger_relay *)relays + *(const uint32_t *)a;
     const struct ledger_relay *y = (struct ledger_relay *)relays + *(const uint32_t *)b;
-    uint64_t m = x->given + x->taken, n = y->given + y->taken;
+    uint64_t m = ledger_plus(x->given, x->taken), n = ledger_plus(y->given, y->taken);
     return m != n ? (m < n ? 1 : -1) : memcmp(x->key, y->key, CV_KEY);
 }
 
@@ -203,7 +202,7 @@ static void evenness(const struct page *p, json_t *o) {
     double all = 0, ranked = 0, sum = 0;
     json_t *curve = json_array();
     for (uint32_t i = 0; i < n; i++)
-        octets[i] = p->g.relay[i].given + p->g.relay[i].taken;
+        octets[i] = ledger_plus(p->g.relay[i].given, p->g.relay[i].taken);
     qsort(octets, n, sizeof *octets, fewer_octets);
     for (uint32_t i = 0; i < n; i++) {
         all += (double)octets[i];
@@ -274,23 +273,20 @@ void ledger_html(struct ledger_file *f, const struct ledger_request *q) {
     struct page p = {.f = f};
     struct rep_walk_config cfg = {
         .walks = LEDGER_WALKS, .alpha_permille = REP_ALPHA_PERMILLE, .seed = q->scoring.seed};
-    FILE *to = stdout;
     ledger_graph_load(f, &p.g);
     p.ego = p.g.n || q->ego ? ledger_ego(f, &p.g, q->ego) : REP_NO_NODE;
     list_relays(&p);
     p.walks = rep_walks_new(&cfg);
     if (!p.walks || (p.n && rep_walks_update(p.walks, p.g.g, p.ego)))
         ledger_die(LEDGER_NO_FILE, "%s: out of memory", f->path);
-    if (q->output && !(to = fopen(q->output, "w")))
-        ledger_die(LEDGER_NO_FILE, "%s: cannot be written (%s)", q->output, strerrorname_np(errno));
     const char *at = strstr(ledger_page, mark);
     json_t *data = gather(&p);
+    FILE *to = ledger_output_open(f, q->output);
     fwrite(ledger_page, 1, (size_t)(at - ledger_page), to);
     write_data(to, data);
     fputs(at + sizeof mark - 1, to);
     json_decref(data);
-    if (q->output && (ferror(to) | fclose(to)))
-        ledger_die(LEDGER_NO_FILE, "%s: cannot be written whole; is the disk full?", q->output);
+    ledger_output_done(to, q->output);
     rep_walks_free(p.walks);
     free(p.listed);
     free(p.place);

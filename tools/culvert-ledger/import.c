@@ -35,6 +35,8 @@
 
 enum { ID_MAX = 255, FIELDS = 4, BATCH = 4096 };
 
+struct target;
+
 /* Where in which file, for messages. */
 struct input {
     const char *path;
@@ -42,7 +44,10 @@ struct input {
     char *line;
     size_t cap;
     unsigned long number;
+    struct target *into; /* what is undone when a line is wrong; NULL: none is open yet */
 };
+
+static void undo(struct target *t);
 
 #define BAD(in, ...) bad((in), __VA_ARGS__)
 __attribute__((noreturn, format(printf, 2, 3))) static void bad(const struct input *in,
@@ -52,6 +57,7 @@ __attribute__((noreturn, format(printf, 2, 3))) static void bad(const struct inp
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
+    undo(in->into);
     ledger_die(LEDGER_BAD_INPUT, "%s:%lu: %s; nothing was imported", in->path, in->number, what);
 }
 
@@ -64,19 +70,34 @@ static void open_input(struct input *in, const char *path) {
                    errno == ENOENT ? "no such file" : "cannot be read");
 }
 
-/* The next line, its end cut off; false at the end of the file. */
-static bool next_line(struct input *in) {
+/* The next line as it is, of *ret octets; false at the end of the file. */
+static bool raw_line(struct input *in, size_t *ret) {
     ssize_t len = getline(&in->line, &in->cap, in->from);
     if (len < 0) {
-        if (ferror(in->from))
+        if (ferror(in->from)) {
+            undo(in->into);
             ledger_die(LEDGER_NO_FILE, "%s: cannot be read", in->path);
+        }
         return false;
     }
     in->number++;
     if (memchr(in->line, '\0', (size_t)len))
         BAD(in, "a NUL octet; this is not a text file");
-    while (len > 0 && (in->line[len - 1] == '\n' || in->line[len - 1] == '\r'))
-        in->line[--len] = '\0';
+    *ret = (size_t)len;
+    return true;
+}
+
+static void cut_end(char *line, size_t len) {
+    while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
+        line[--len] = '\0';
+}
+
+/* The next line, its end cut off. */
+static bool next_line(struct input *in) {
+    size_t len;
+    if (!raw_line(in, &len))
+        return false;
+    cut_end(in->line, len);
     return true;
 }
 
@@ -105,31 +126,21 @@ struct target {
 
 static void stop_batches(struct target *t);
 
-__attribute__((noreturn)) static void undo(struct target *t) {
+/* The file is as it was before, and none where there was none. */
+static void undo(struct target *t) {
+    if (!t)
+        return;
     json_decref(t->line);
     stop_batches(t);
     rep_store_sqlite_close(t->file);
     if (t->is_new)
         unlink(t->path);
-    exit(LEDGER_BAD_INPUT);
 }
-
-/* Lines of an open target are told before everything is undone. */
-#define UNDO(t, in, ...)                                                                           \
-    do {                                                                                           \
-        char said[1024];                                                                           \
-        snprintf(said, sizeof said, __VA_ARGS__);                                                  \
-        fprintf(stderr, "culvert-ledger: %s:%lu: %s; nothing was imported\n", (in)->path,          \
-                (in)->number, ledger_one_line(said));                                              \
-        undo(t);                                                                                   \
-    } while (0)
 
 static void must(struct target *t, enum cv_err err, const char *what) {
     if (!err)
         return;
-    rep_store_sqlite_close(t->file);
-    if (t->is_new)
-        unlink(t->path);
+    undo(t);
     ledger_die(err == CV_ERR_CORRUPT ? LEDGER_NOT_ONE : LEDGER_NO_FILE, "%s: %s (%s)", t->path,
                what, cv_strerror(err));
 }
@@ -212,6 +223,7 @@ struct csv {
     struct id *ids;
     struct amount *v;
     size_t id_n, id_cap, n, cap;
+    bool begun; /* a row was there */
 };
 
 static void *more(const struct input *in, void *old, size_t n, size_t *cap, size_t size) {
@@ -267,34 +279,41 @@ static bool ends_quoted(const char *line) {
     return quoted;
 }
 
-/* The next row in `line`: more than one line where a quoted identifier has line
- * breaks. `number` stays that of the first, for messages. */
+/* The next row in `line`: more than one line where a quoted identifier has line breaks, which
+ * belong to it as they are. `number` stays that of the first, for messages. */
 static bool next_row(struct input *in, unsigned long *lines) {
     enum {
         ROW_MAX = 4096
     }; /* a quote that is never closed is not read to the end of a large file */
+    size_t len, next;
     in->number = *lines;
-    if (!next_line(in))
+    if (!raw_line(in, &len))
         return false;
     *lines = in->number;
+    if (in->number == 1 && strncmp(in->line, "\xef\xbb\xbf", 3) == 0) {
+        len -= 3; /* some programs begin a file so: no part of the first identifier */
+        memmove(in->line, in->line + 3, len + 1);
+    }
     while (ends_quoted(in->line)) {
         char *before = strdup(in->line), *both = NULL;
         unsigned long number = in->number;
         if (!before)
             BAD(in, "out of memory");
-        bool more = strlen(before) < ROW_MAX && next_line(in);
+        bool goes_on = len < ROW_MAX && raw_line(in, &next);
         in->number = number;
-        if (!more)
+        if (!goes_on)
             BAD(in, "a quote that is not closed");
         ++*lines;
-        int n = asprintf(&both, "%s\n%s", before, in->line);
+        int n = asprintf(&both, "%s%s", before, in->line);
         free(before);
         if (n < 0)
             BAD(in, "out of memory");
         free(in->line);
         in->line = both;
-        in->cap = (size_t)n + 1;
+        len = (size_t)n;
+        in->cap = len + 1;
     }
+    cut_end(in->line, len);
     return true;
 }
 
@@ -354,7 +373,9 @@ static void csv_line(struct csv *c) {
     unsigned n = split(&c->in, field);
     if (n < 3)
         BAD(&c->in, "%u fields; give giver,taker,bytes[,time]", n);
-    if (c->in.number == 1 && !strpbrk(field[2], "0123456789"))
+    bool first = !c->begun;
+    c->begun = true;
+    if (first && field[2][0] && !strpbrk(field[2], "0123456789"))
         return; /* a header */
     struct amount a = {.octets = number_of(&c->in, "bytes", field[2]), .order = c->n};
     if (n == 4 && field[3][0])
@@ -402,10 +423,10 @@ static void add_half(struct target *t, const struct id *by, struct rep_record *r
     t->added++;
 }
 
-static void raise_claims(struct target *t, const struct csv *c, struct rep_record *r,
-                         uint64_t given, uint64_t taken) {
+static void raise_claims(const struct csv *c, struct rep_record *r, uint64_t given,
+                         uint64_t taken) {
     if (given > REP_AMOUNT_MAX - r->given || taken > REP_AMOUNT_MAX - r->taken)
-        UNDO(t, &c->in, "what two relays gave each other adds up to more than 2^62 octets");
+        BAD(&c->in, "what two relays gave each other adds up to more than 2^62 octets");
     r->given += given;
     r->taken += taken;
 }
@@ -431,20 +452,15 @@ static void add_release(struct target *t, const struct csv *c, const struct sum 
     must(t, rep_chain_next(t->s, low->secret.public_key, high->secret.public_key, &p), "read");
     p.type = REP_PROPOSAL;
     p.epoch = epoch_of(a);
-    raise_claims(t, c, &p, up, down);
+    raise_claims(c, &p, up, down);
     add_half(t, low, &p);
     must(t, rep_chain_next(t->s, high->secret.public_key, low->secret.public_key, &g), "read");
     g.type = REP_AGREEMENT;
     g.epoch = epoch_of(a);
     g.peer_seq = p.seq;
     memcpy(g.peer_hash, p.hash, REP_HASH);
-    raise_claims(t, c, &g, down, up);
+    raise_claims(c, &g, down, up);
     add_half(t, high, &g);
-}
-
-static uint64_t plus(uint64_t a, uint64_t b) {
-    uint64_t sum;
-    return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
 }
 
 static void add_all(struct target *t, struct csv *c) {
@@ -458,7 +474,7 @@ static void add_all(struct target *t, struct csv *c) {
                c->v[i].high == s.first->high;
              i++) {
             uint64_t *side = c->v[i].up ? &s.up : &s.down;
-            *side = plus(*side, c->v[i].octets);
+            *side = ledger_plus(*side, c->v[i].octets);
         }
         sums = more(&c->in, sums, n, &cap, sizeof *sums);
         sums[n++] = s;
@@ -487,6 +503,7 @@ static int import_csv(const char *path, const struct ledger_request *q) {
     CV_BLAKE2B(seed, sizeof seed, NULL, 0, {"culvert-ledger import owner", 27});
     cv_ed25519_from_seed(&nobody, seed);
     open_target(&t, path, network, nobody.public_key);
+    c.in.into = &t;
     add_all(&t, &c);
     close_input(&c.in);
     for (size_t i = 0; i < c.id_n; i++)
@@ -546,7 +563,7 @@ static void add_batch(struct target *t, struct input *in, struct batch *b) {
     for (size_t i = 0; i < b->n; i++) {
         if (!b->good[i]) {
             in->number = b->line[i];
-            UNDO(t, in, "record: the signature is not its owner's, or of another network");
+            BAD(in, "record: the signature is not its owner's, or of another network");
         }
         add_record(t, &b->record[i]);
     }
@@ -575,10 +592,10 @@ static void take_record(struct target *t, struct input *in, const json_t *hex) {
     struct batch *b = &t->batch[t->filling];
     uint8_t octets[REP_RECORD];
     if (!unhex(hex, octets, sizeof octets))
-        UNDO(t, in, "record: not 232 octets in hexadecimal");
+        BAD(in, "record: not 232 octets in hexadecimal");
     enum cv_err err = rep_record_read(octets, &b->record[b->n]);
     if (err)
-        UNDO(t, in, "record: %s", cv_strerror(err));
+        BAD(in, "record: %s", cv_strerror(err));
     b->line[b->n++] = in->number;
     if (b->n == BATCH)
         next_batch(t, in);
@@ -588,24 +605,24 @@ static void take_fork(struct target *t, const struct input *in, const json_t *tw
     struct rep_fork fork;
     if (!unhex(json_array_get(two, 0), fork.a, REP_RECORD) ||
         !unhex(json_array_get(two, 1), fork.b, REP_RECORD) || json_array_size(two) != 2)
-        UNDO(t, in, "fork: not two times 232 octets in hexadecimal");
+        BAD(in, "fork: not two times 232 octets in hexadecimal");
     enum cv_err err = rep_chain_add_fork(t->s, t->network_id, &fork, t->now);
     if (err == CV_ERR_EXIST)
         t->known++;
     else if (err == CV_ERR_STORE || err == CV_ERR_FULL || err == CV_ERR_CORRUPT)
         must(t, err, "cannot be written");
     else if (err)
-        UNDO(t, in, "fork: proves nothing (%s)", cv_strerror(err));
+        BAD(in, "fork: proves nothing (%s)", cv_strerror(err));
 }
 
 static void take_name(struct target *t, const struct input *in, const json_t *line) {
     uint8_t key[CV_KEY];
     const char *id = json_string_value(json_object_get(line, "id"));
     if (!unhex(json_object_get(line, "key"), key, CV_KEY) || !id || !id[0] || strlen(id) > ID_MAX)
-        UNDO(t, in, "id and key: not a name and 32 octets in hexadecimal");
+        BAD(in, "id and key: not a name and 32 octets in hexadecimal");
     enum cv_err err = rep_store_sqlite_name(t->file, key, id, strlen(id));
     if (err == CV_ERR_EXIST)
-        UNDO(t, in, "id '%.40s': another relay has it already", id);
+        BAD(in, "id '%.40s': another relay has it already", id);
     must(t, err, "cannot be written");
 }
 
@@ -627,11 +644,12 @@ static int import_ndjson(const char *path, const struct ledger_request *q) {
         BAD(&in, "not an export; make one with culvert-ledger export --format ndjson");
     json_decref(line);
     open_target(&t, path, network, identity);
+    in.into = &t;
     t.batch = calloc(2, sizeof *t.batch);
     must(&t, t.batch ? CV_ERR_OK : CV_ERR_NOMEM, "not imported");
     while (next_line(&in)) {
         if (!(t.line = line = parse(&in)))
-            UNDO(&t, &in, "not a JSON object");
+            BAD(&in, "not a JSON object");
         if (json_object_get(line, "record"))
             take_record(&t, &in, json_object_get(line, "record"));
         else if (json_object_get(line, "fork")) {
@@ -640,7 +658,7 @@ static int import_ndjson(const char *path, const struct ledger_request *q) {
         } else if (json_object_get(line, "id"))
             take_name(&t, &in, line);
         else
-            UNDO(&t, &in, "neither record, fork nor id");
+            BAD(&in, "neither record, fork nor id");
         json_decref(line);
         t.line = NULL;
     }

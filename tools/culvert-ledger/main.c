@@ -65,7 +65,8 @@ static const struct argp_option options[] = {
     {"seconds", KEY_SECONDS, "N", 0, "watch: for so long (default: until interrupted)", 0},
     {"fakes", KEY_FAKES, "N", 0, "simulate-sybil: how many (default 100)", 0},
     {"shape", KEY_SHAPE, "NAME", 0, "simulate-sybil: star (default), cycle or clique", 0},
-    {"before", KEY_BEFORE, "EPOCH", 0, "prune: superfluous half-blocks of earlier epochs", 0},
+    {"before", KEY_BEFORE, "EPOCH", 0,
+     "prune: superfluous half-blocks of earlier epochs (default: the newest less 32)", 0},
     {0},
 };
 
@@ -83,17 +84,18 @@ static const char doc[] =
     "  rank           all others as --ego sees them, best first\n"
     "  why PK         what makes a relay's walk score: which neighbours lead to it\n"
     "  history        why classes, scores and tokens changed, newest first\n"
-    "  simulate-sybil PK  what fake identities would gain PK, by any --metric\n"
+    "  simulate-sybil [PK]  what fake identities would gain PK, by any --metric\n"
     "  diff FILE      what another ledger has more, less or differently\n"
     "  html           one page that loads nothing: graph over time, charts, scores\n"
     "  export         half-blocks or agreed rows, in five formats\n"
     "  import         half-blocks of an export (--ndjson), or rows (--csv)\n"
-    "  prune          removes what a node would remove 32 epochs later (--before)\n"
+    "  prune          removes what a node would by itself; --before: what it will later\n"
     "  watch          half-blocks as they are added\n"
     "  privacy-check  amounts, times, columns and accounts that tell too much\n"
     "\n"
     "PK, A, B: a relay's key in hexadecimal, or its first digits (4 or more), or\n"
-    "the identifier it was imported under.\n"
+    "the identifier it was imported under. simulate-sybil without one attacks as the\n"
+    "relay besides ego that gave and took most.\n"
     "\n"
     "import makes the file when it is absent, and imports all or nothing. Rows\n"
     "are giver,taker,bytes[,time] with any identifiers, quoted as usual, after a\n"
@@ -256,36 +258,37 @@ static const struct command {
     const char *name;
     unsigned operands;
     const char *of; /* what the operands are */
+    bool optional;  /* none will do, too */
     void (*show)(struct ledger_file *f, const struct ledger_request *q);
     int (*check)(struct ledger_file *f, const struct ledger_request *q);
     int (*alone)(const char *path, const struct ledger_request *q);
 } commands[] = {
-    {"stats", 0, "relays", ledger_stats, NULL, NULL},
-    {"peers", 0, "relays", ledger_peers, NULL, NULL},
-    {"rank", 0, "relays", ledger_rank, NULL, NULL},
-    {"show", 1, "relay", ledger_show, NULL, NULL},
-    {"chain", 1, "relay", ledger_chain, NULL, NULL},
-    {"block", 1, "hash", ledger_block, NULL, NULL},
-    {"pair", 2, "relays", ledger_pair, NULL, NULL},
-    {"forks", 0, "relays", ledger_forks, NULL, NULL},
-    {"why", 1, "relay", ledger_why, NULL, NULL},
-    {"history", 0, "arguments", ledger_history, NULL, NULL},
-    {"simulate-sybil", 1, "relay", ledger_sybil, NULL, NULL},
-    {"html", 0, "arguments", ledger_html, NULL, NULL},
-    {"export", 0, "arguments", ledger_export, NULL, NULL},
-    {"verify", 0, "relays", NULL, ledger_verify, NULL},
-    {"privacy-check", 0, "arguments", NULL, ledger_privacy, NULL},
-    {"diff", 1, "file", NULL, ledger_diff, NULL},
-    {"import", 0, "arguments", NULL, NULL, ledger_import},
-    {"prune", 0, "arguments", NULL, NULL, ledger_prune},
-    {"watch", 0, "arguments", NULL, NULL, ledger_watch},
+    {"stats", 0, "relays", false, ledger_stats, NULL, NULL},
+    {"peers", 0, "relays", false, ledger_peers, NULL, NULL},
+    {"rank", 0, "relays", false, ledger_rank, NULL, NULL},
+    {"show", 1, "relay", false, ledger_show, NULL, NULL},
+    {"chain", 1, "relay", false, ledger_chain, NULL, NULL},
+    {"block", 1, "hash", false, ledger_block, NULL, NULL},
+    {"pair", 2, "relays", false, ledger_pair, NULL, NULL},
+    {"forks", 0, "relays", false, ledger_forks, NULL, NULL},
+    {"why", 1, "relay", false, ledger_why, NULL, NULL},
+    {"history", 0, "arguments", false, ledger_history, NULL, NULL},
+    {"simulate-sybil", 1, "relay", true, ledger_sybil, NULL, NULL},
+    {"html", 0, "arguments", false, ledger_html, NULL, NULL},
+    {"export", 0, "arguments", false, ledger_export, NULL, NULL},
+    {"verify", 0, "relays", false, NULL, ledger_verify, NULL},
+    {"privacy-check", 0, "arguments", false, NULL, ledger_privacy, NULL},
+    {"diff", 1, "file", false, NULL, ledger_diff, NULL},
+    {"import", 0, "arguments", false, NULL, NULL, ledger_import},
+    {"prune", 0, "arguments", false, NULL, NULL, ledger_prune},
+    {"watch", 0, "arguments", false, NULL, NULL, ledger_watch},
 };
 
 static const struct command *command_of(const struct arguments *a) {
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(commands[i].name, a->command) != 0)
             continue;
-        if (a->operands != commands[i].operands)
+        if (a->operands != commands[i].operands && (a->operands || !commands[i].optional))
             ledger_die(LEDGER_USAGE, "%s: takes %u %s, not %u; see --help", a->command,
                        commands[i].operands, commands[i].of, a->operands);
         return &commands[i];

@@ -1,9 +1,29 @@
 #include "culvert-ledger/print.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
+
+FILE *ledger_output_open(const struct ledger_file *f, const char *path) {
+    struct stat to, from;
+    if (!path)
+        return stdout;
+    if (stat(path, &to) == 0 && stat(f->path, &from) == 0 && to.st_dev == from.st_dev &&
+        to.st_ino == from.st_ino)
+        ledger_die(LEDGER_USAGE, "%s: is the ledger itself; name another file with --output", path);
+    FILE *file = fopen(path, "w");
+    if (!file)
+        ledger_die(LEDGER_NO_FILE, "%s: cannot be written (%s)", path, strerrorname_np(errno));
+    return file;
+}
+
+void ledger_output_done(FILE *to, const char *path) {
+    if (path && (ferror(to) | fclose(to)))
+        ledger_die(LEDGER_NO_FILE, "%s: cannot be written whole; is the disk full?", path);
+}
 
 void ledger_print_json(json_t *value) {
     json_dumpf(value, stdout, JSON_INDENT(2));

@@ -3,10 +3,16 @@
 #define CULVERT_TOOLS_CULVERT_LEDGER_PRINT_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "culvert-ledger/file.h"
 
 enum { LEDGER_SHORT = 12 }; /* characters of a relay in a table */
+
+/* Where --output says, or standard output; done() tells whether all of it got there. Both
+ * exit with a line when not, and open() when the file is the ledger itself. */
+FILE *ledger_output_open(const struct ledger_file *f, const char *path);
+void ledger_output_done(FILE *to, const char *path);
 
 /* Prints and releases it. */
 void ledger_print_json(json_t *value);

@@ -1,6 +1,6 @@
 /*
- * culvert-ledger prune: what a node does by itself once an epoch (reputation/prune.h), now
- * and up to an epoch that is named, and the file written anew.
+ * culvert-ledger prune: what a node does by itself once an epoch (reputation/prune.h), now,
+ * or up to an epoch that is named, and the file written anew.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -49,10 +49,12 @@ int ledger_prune(const char *path, const struct ledger_request *q) {
     struct rep_prune p = {.before = q->before};
     uint8_t network_id[REP_NETWORK_ID];
     char why[1024];
-    if (!q->has_before)
-        ledger_die(LEDGER_USAGE, "prune: give --before EPOCH (culvert-ledger stats tells epochs)");
     ledger_open(&f, path); /* says what is wrong with it */
     int64_t newest = ledger_number(&f, "SELECT ifnull(max(epoch), 0) FROM block");
+    if (!q->has_before) {
+        int64_t row = ledger_number(&f, "SELECT ifnull(max(epoch), 0) FROM edge");
+        p.before = row > REP_PRUNE_EPOCHS ? (uint32_t)(row - REP_PRUNE_EPOCHS) : 0;
+    }
     if (q->before > newest) /* it never falls again, and would hide what is to come */
         ledger_die(LEDGER_USAGE,
                    "prune: --before %" PRIu32

@@ -81,8 +81,9 @@ static void load_rows(struct ledger_file *f, const struct by_id *ids, struct led
         if (!read_edge(st, ids, end, &e))
             ledger_die(LEDGER_NOT_ONE, "%s: damaged (an agreed row); restore a backup", f->path);
         check_memory(f, rep_graph_link(ret->g, end[0], end[1], &e) == CV_ERR_OK);
-        ret->relay[end[0]].given += e.octets;
-        ret->relay[end[1]].taken += e.octets;
+        uint64_t *given = &ret->relay[end[0]].given, *taken = &ret->relay[end[1]].taken;
+        *given = ledger_plus(*given, e.octets);
+        *taken = ledger_plus(*taken, e.octets);
     }
 }
 
@@ -130,9 +131,20 @@ void ledger_graph_done(struct ledger_graph *g) {
     free(g->relay);
 }
 
+static uint64_t carried(const struct ledger_relay *r) {
+    return ledger_plus(r->given, r->taken);
+}
+
+uint32_t ledger_busiest(const struct ledger_graph *g, uint32_t but) {
+    uint32_t best = REP_NO_NODE;
+    for (uint32_t i = 0; i < g->n; i++)
+        if (i != but && (best == REP_NO_NODE || carried(&g->relay[i]) > carried(&g->relay[best])))
+            best = i;
+    return best;
+}
+
 uint32_t ledger_ego(struct ledger_file *f, const struct ledger_graph *g, const char *name) {
     uint8_t key[CV_KEY];
-    uint32_t best = 0;
     if (name) {
         ledger_relay_key(f, name, key);
         return rep_graph_find(g->g, key);
@@ -141,10 +153,7 @@ uint32_t ledger_ego(struct ledger_file *f, const struct ledger_graph *g, const c
         return g->self;
     if (g->n == 0)
         ledger_die(LEDGER_NOT_THERE, "%s: there are no relays in it; import some", f->path);
-    for (uint32_t i = 1; i < g->n; i++)
-        if (g->relay[i].given + g->relay[i].taken > g->relay[best].given + g->relay[best].taken)
-            best = i;
-    return best;
+    return ledger_busiest(g, REP_NO_NODE);
 }
 
 /* ---- scores ---- */

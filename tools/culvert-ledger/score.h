@@ -35,6 +35,12 @@ struct ledger_relay {
     struct rep_inout flow; /* FLOW2, MAXFLOW: the score is in - out */
 };
 
+/* Stops at 2^64 - 1: what many relays gave each may be more. */
+static inline uint64_t ledger_plus(uint64_t a, uint64_t b) {
+    uint64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
+
 struct ledger_graph {
     struct rep_graph *g;
     struct ledger_relay *relay; /* by node */
@@ -45,6 +51,9 @@ struct ledger_graph {
 /* Every relay of the file is a node. Exits on damage. */
 void ledger_graph_load(struct ledger_file *f, struct ledger_graph *ret);
 void ledger_graph_done(struct ledger_graph *g);
+
+/* The relay that gave and took most, of all but `but`; REP_NO_NODE: there is none. */
+uint32_t ledger_busiest(const struct ledger_graph *g, uint32_t but);
 
 /* Whose view: the relay named, else whose ledger it is, else the relay with the
  * most octets given and taken. Exits when there is none at all. */

@@ -11,6 +11,15 @@
 
 /* ---- stats ---- */
 
+/* What SQL's sum() refuses, more than 2^63 - 1 octets, is told as that many. */
+#define HIGH(octets) "sum(" octets " >> 32)"
+#define LOW(octets)  "sum(" octets " & 4294967295)"
+#define TOTAL(octets)                                                                              \
+    "CASE WHEN " HIGH(octets) " + (" LOW(octets) " >> 32) < 2147483648 THEN (" HIGH(               \
+        octets) " << 32) + " LOW(octets) " ELSE 9223372036854775807 END"
+/* Of no row at all it is none. */
+#define ALL(octets) "CASE WHEN count(*) = 0 THEN 0 ELSE " TOTAL(octets) " END"
+
 /* One line of the statistics: how it is called, told and found out. */
 static const struct {
     const char *name, *text, *sql;
@@ -21,22 +30,22 @@ static const struct {
     {"chains", "chains", "SELECT count(DISTINCT owner) FROM block", false},
     {"agreements", "agreements", "SELECT count(*) FROM block WHERE type = 2", false},
     {"rows", "rows agreed by both", "SELECT count(*) FROM edge WHERE bytes > 0", false},
-    {"octets", "octets agreed", "SELECT sum(bytes) FROM edge", true},
+    {"octets", "octets agreed", "SELECT " ALL("bytes") " FROM edge", true},
     {"own_half_blocks", "half-blocks of ours",
      "SELECT count(*) FROM block b JOIN peer p ON p.id = b.owner "
      "WHERE p.pk = (SELECT value FROM meta WHERE name = 'identity')",
      false},
     {"given", "given by us, released",
-     "SELECT sum(bytes) FROM edge e JOIN peer p ON p.id = e.giver "
-     "WHERE p.pk = (SELECT value FROM meta WHERE name = 'identity')",
+     "SELECT " ALL("bytes") " FROM edge e JOIN peer p ON p.id = e.giver "
+                            "WHERE p.pk = (SELECT value FROM meta WHERE name = 'identity')",
      true},
     {"taken", "taken by us, released",
-     "SELECT sum(bytes) FROM edge e JOIN peer p ON p.id = e.taker "
-     "WHERE p.pk = (SELECT value FROM meta WHERE name = 'identity')",
+     "SELECT " ALL("bytes") " FROM edge e JOIN peer p ON p.id = e.taker "
+                            "WHERE p.pk = (SELECT value FROM meta WHERE name = 'identity')",
      true},
     {"pending_rows", "rows not released yet", "SELECT count(*) FROM link", false},
-    {"pending_given", "given by us, pending", "SELECT sum(pending_out) FROM link", true},
-    {"pending_taken", "taken by us, pending", "SELECT sum(pending_in) FROM link", true},
+    {"pending_given", "given by us, pending", "SELECT " ALL("pending_out") " FROM link", true},
+    {"pending_taken", "taken by us, pending", "SELECT " ALL("pending_in") " FROM link", true},
     {"first_epoch", "first epoch", "SELECT min(epoch) FROM block", false},
     {"last_epoch", "last epoch", "SELECT max(epoch) FROM block", false},
     {"successions", "keys with a successor", "SELECT count(*) FROM block WHERE type = 3", false},
@@ -162,6 +171,13 @@ static uint64_t agreed_octets(struct ledger_file *f, int64_t giver, int64_t take
     return n;
 }
 
+static void print_agreed(const char *giver, uint64_t octets) {
+    char size[16], who[256];
+    snprintf(who, sizeof who, "%s", giver);
+    printf("agreed: %s gave %s (%" PRIu64 " octets)\n", ledger_one_line(who),
+           ledger_size(octets, size), octets);
+}
+
 void ledger_pair(struct ledger_file *f, const struct ledger_request *q) {
     const char *a = q->relay[0], *b = q->relay[1];
     int64_t id_a = ledger_relay(f, a), id_b = ledger_relay(f, b);
@@ -181,10 +197,9 @@ void ledger_pair(struct ledger_file *f, const struct ledger_request *q) {
         ledger_print_json(o);
         return;
     }
-    char size[16];
     show_records(f, st, NULL);
-    printf("agreed: %s gave %s (%" PRIu64 " octets)\n", a, ledger_size(ab, size), ab);
-    printf("agreed: %s gave %s (%" PRIu64 " octets)\n", b, ledger_size(ba, size), ba);
+    print_agreed(a, ab);
+    print_agreed(b, ba);
 }
 
 /* ---- show ---- */
@@ -204,8 +219,8 @@ static const struct {
     const char *name, *text, *sql;
     bool is_size;
 } facts[] = {
-    {"given", "given", "SELECT sum(bytes) FROM edge WHERE giver = ?1", true},
-    {"taken", "taken", "SELECT sum(bytes) FROM edge WHERE taker = ?1", true},
+    {"given", "given", "SELECT " ALL("bytes") " FROM edge WHERE giver = ?1", true},
+    {"taken", "taken", "SELECT " ALL("bytes") " FROM edge WHERE taker = ?1", true},
     {"served", "relays it gave to", "SELECT count(*) FROM edge WHERE giver = ?1 AND bytes > 0",
      false},
     {"served_by", "relays that gave to it",

@@ -145,8 +145,14 @@ void ledger_sybil(struct ledger_file *f, const struct ledger_request *q) {
     ledger_graph_load(f, &a.after);
     a.epoch = (uint32_t)ledger_number(f, "SELECT max(epoch) FROM edge");
     a.ego = ledger_ego(f, &a.before, q->ego);
-    ledger_relay_key(f, q->relay[0], key);
-    a.attacker = rep_graph_find(a.before.g, key);
+    if (q->relay[0]) {
+        ledger_relay_key(f, q->relay[0], key);
+        a.attacker = rep_graph_find(a.before.g, key);
+    } else {
+        a.attacker = ledger_busiest(&a.before, a.ego);
+    }
+    if (a.attacker == REP_NO_NODE)
+        ledger_die(LEDGER_NOT_THERE, "%s: there is no other relay in it; import some", f->path);
     if (a.attacker == a.ego)
         ledger_die(LEDGER_USAGE, "%s: cannot attack itself; name another --ego", q->relay[0]);
     add_fakes(&a);

@@ -6,6 +6,7 @@
  * told. The file is closed between two looks: whoever has it open keeps a node
  * that ends from tidying up its log.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,8 +72,11 @@ static void read_new(struct watch *w, bool first) {
             tell(w, &f, sqlite3_column_int64(st, 0), from);
     }
     ledger_close(&f);
-    if (fflush(stdout) != 0)
+    if (fflush(stdout) == 0)
+        return;
+    if (errno == EPIPE)
         exit(LEDGER_OK); /* whoever read has seen enough */
+    ledger_die(LEDGER_NO_FILE, "the output cannot be written");
 }
 
 /* After a change once more: what is written in the same tick of the file system's clock as

@@ -244,9 +244,28 @@ def check_sybil(db, folder):
             expect(flow['gain'] == 1 and flow['best_fake'] <= flow['after'], f'{shape} {fakes}: {flow}')
     expect(value(sybil, 'simulate-sybil', 'mallory', '--ego', 'ego', '--metric', 'maxflow')['total_gain'] > 50,
            'max flow: every fake inherits it')
+    peers = sorted(value(sybil, 'peers'), key=lambda p: p['given'] + p['taken'])
+    for ego, attacker in (([], peers[-2]['id']), (['--ego', 'carl'], peers[-1]['id'])):
+        got = value(sybil, 'simulate-sybil', *ego)
+        expect((got['attacker'], got['ego']) == (attacker, 'carl' if ego else peers[-1]['id']), f'sybil, of nobody: {got}')
+        expect(got == value(sybil, 'simulate-sybil', attacker, *ego), 'sybil: as if it had been named')
     large = value(sybil, 'simulate-sybil', 'mallory', '--ego', 'ego', '--fakes', '1000', '--shape', 'clique')
     expect(abs(large['gain'] - 1) < .05 and large['total_gain'] < 1 / .15, f'clique of a thousand: {large}')
     expect(open(sybil, 'rb').read() == before, 'simulated only')
+
+
+def check_prune_now(folder):
+    """Without an epoch: what a node removes, 32 epochs behind the newest row."""
+    rows, db = os.path.join(folder, 'weeks.csv'), os.path.join(folder, 'weeks.db')
+    with open(rows, 'w', encoding='utf-8') as f:
+        f.writelines(f'a,b,1000,{week * 604800}\n' for week in range(40))
+    value(db, 'import', '--csv', rows)
+    left = []
+    for before in ([], ['--before', '7'], ['--before', '8']):
+        copy = os.path.join(folder, 'weeks-copy.db')
+        shutil.copy(db, copy)
+        left.append((value(copy, 'prune', *before)['removed'], run('--db', copy, 'export')[1]))
+    expect(0 < left[0][0] < left[2][0] and left[0] == left[1], f'prune: {[n for n, _ in left]} removed')
 
 
 def check_prune(db, folder, me):
@@ -624,20 +643,31 @@ def check_csv(folder):
             got = ''.join(b['peer'] for b in sorted(chain, key=lambda b: b['seq']))
             expect(got == peers, f'csv, {name}: the chain of {who} is {got}, not {peers}')
 
+    # What some programs begin a file with is no part of its first identifier; a header is the first row.
+    for name, text in (('mark', b'\xef\xbb\xbfa,b,1\nb,a,1\n'), ('mark, quote', b'\xef\xbb\xbf"a",b,1\nb,a,1\n'),
+                       ('mark, header', b'\xef\xbb\xbf"giver",taker,bytes\na,b,1\nb,a,1\n'),
+                       ('blank, header', b'\n\r\ngiver,taker,bytes,time\na,b,1\nb,a,1\n')):
+        marked = os.path.join(folder, name + '.db')
+        value(marked, 'import', '--csv', write(text))
+        expect(sorted(p['id'] for p in value(marked, 'peers')) == ['a', 'b'], f'csv: {name}')
+
     # Any identifiers: line breaks in quotes, what no terminal and no XML likes.
-    odd = ['two\nlines', 'esc\x1b[2J', 'esc\u241b', '\ufffe', '<&>"\'', 'a"b', ' x ', 'عربي', '\x7f', 'tab\there',
+    odd = ['two\nlines', 'two\r\nlines', 'two\rlines', '\r', '\r\n', '\n\r', 'a\r\n\r\n', '"\r\n"', 'esc\x1b[2J', 'esc\x9b2J', 'esc\u241b', '\ufffe', '<&>"\'', 'a"b', ' x ', 'عربي', '\x7f', 'tab\there',
            'a"\nb', '"\n"', '\n""']
     write('giver,taker,bytes\n' + ''.join('"' + i.replace('"', '""') + f'",hub,{n + 1}\n' for n, i in enumerate(odd))
           + 'last"one,hub,77\n')
     strange = os.path.join(folder, 'strange.db')
     value(strange, 'import', '--csv', path)
     odd.append('last"one')
+    expect(value(strange, 'export')['relays'] == value(other_ends(path, strange), 'export')['relays'],
+           'csv: the line ends of a file are not those of its identifiers')
     ids = {p['id'] for p in value(strange, 'peers')}
     expect(ids == {*odd, 'hub'}, f'csv: odd ids come back, {ids}')
-    write(run('--db', strange, 'export', '--format', 'csv')[1])
+    run('--db', strange, 'export', '--format', 'csv', '-o', path)  # as it is: text would lose line ends
     back = os.path.join(folder, 'strange-again.db')
     value(back, 'import', '--csv', path)
     expect({p['id'] for p in value(back, 'peers')} == ids, 'csv: odd ids, out and in')
+    check_tables(strange, folder, odd)
     graphml = ElementTree.fromstring(run('--db', strange, 'export', '--format', 'graphml')[1])
     nodes = [n.get('id') for n in graphml.iter('{http://graphml.graphdrawing.org/xmlns}node')]
     expect(len(set(nodes)) >= len(odd) and {'two\nlines', '<&>"\''} <= set(nodes) and not any('\x1b' in n for n in nodes),
@@ -649,6 +679,8 @@ def check_csv(folder):
         ('a,b\n', '1: 2 fields; give giver,taker,bytes[,time]'),
         ('a,b,1\na,b,x\n', "2: bytes 'x': not a whole number"),
         ('a,b,1.5\n', "1: bytes '1.5': not a whole number"),
+        ('a,b,\n', "1: bytes '': not a whole number"),
+        ('giver,taker,bytes\na,b,bytes\n', "2: bytes 'bytes': not a whole number"),
         ('a,b,-1\n', "1: bytes '-1': not a whole number"),
         ('a,b,99999999999999999999\n', "1: bytes '99999999999999999999': too large"),
         ('a,b,1,monday\n', "1: time 'monday': not a whole number"),
@@ -675,6 +707,53 @@ def check_csv(folder):
         expect(status == 7 and not os.path.exists(absent), f'{line}: no ledger is made')
 
 
+def other_ends(path, db):
+    """A ledger of the same rows, whose last octets are others."""
+    with open(path, newline='', encoding='utf-8') as f:
+        rows = list(csv.reader(f))
+    with open(path, 'w', newline='', encoding='utf-8') as f:
+        csv.writer(f, lineterminator='\r\n', quoting=csv.QUOTE_ALL).writerows(rows)
+    value(db + '2', 'import', '--csv', path)
+    return db + '2'
+
+
+def check_tables(db, folder, odd):
+    """What a relay is called obeys no terminal, whatever the command."""
+    reasons = altered(db, folder, 'reasons.db', "INSERT INTO why SELECT n.peer, 0, 2, 6, 1, 2, p.pk, 1, 1 FROM name n "
+                      'JOIN peer p ON p.id = n.peer')
+    less = altered(db, folder, 'fewer.db', 'DELETE FROM edge')
+    worst = ['two\r\nlines', 'esc\x1b[2J', 'esc\x9b2J']
+    two = '\x1b\x9b'.join(odd[:2])
+    for command in (['peers'], ['rank'], ['rank', '--metric', 'flow2'], ['history'], ['privacy-check'], ['diff', less],
+                    ['why', 'hub'], ['simulate-sybil'], ['show', two],
+                    *([*c, i] for c in (['show'], ['chain'], ['why'], ['pair', 'hub']) for i in worst)):
+        status, out, err = run('--db', reasons, *command)
+        expect(command[-1] == two or out, f'{command}: nothing is told')
+        found = {c for c in (out + err).replace('\n', '') if ord(c) < 32 or 127 <= ord(c) < 160}
+        expect(not found, f'{command}: {found} in a table')
+    expect(len(run('--db', reasons, 'history')[1].splitlines()) == len(odd) + 1, 'history: a line each')
+
+
+def check_huge(folder):
+    """What all relays gave together may be more than fits: it stops there."""
+    most, path, db = 2**62 - 1, os.path.join(folder, 'huge.csv'), os.path.join(folder, 'huge.db')
+    with open(path, 'w', encoding='utf-8') as f:
+        f.writelines(f'hub,{i},{most}\n' for i in range(5))
+        f.write(f'9,hub,{most}\n8,hub,{most}\n8,9,5\n')
+    value(db, 'import', '--csv', path)
+    expect(value(db, 'stats')['octets'] == 2**63 - 1, 'huge: stats')
+    for hub in (value(db, 'show', 'hub'), next(p for p in value(db, 'peers') if p['id'] == 'hub')):
+        expect((hub['given'], hub['taken']) == (2**63 - 1, 2 * most), f'huge: {hub}')
+    expect([value(db, 'show', i)['given'] for i in '890'] == [most + 5, most, 0], 'huge: what fits is exact')
+    data = page_data(run('--db', db, 'html')[1])
+    expect(data['octets'] == 2**63 - 1 and data['listed'][data['ego']]['id'] == 'hub', f'huge: {data["octets"]}')
+    for metric in ('flow2', 'maxflow'):
+        flows = {r['id']: (r['in'], r['out']) for r in value(db, 'rank', '--metric', metric, '--ego', '8')}
+        expect(flows == {'hub': (0, most + 5), '9': (0, 5),
+                         **{str(i): (0, most) for i in range(5)}}, f'huge: {metric} {flows}')
+    expect(value(db, 'verify', '--deep')['ok'], 'huge: verify')
+
+
 def check_ndjson_lines(db, folder):
     a, b = Relay(3), Relay(4)
     good = a.record(b, 1, bytes(32), 4096, 0)
@@ -690,6 +769,7 @@ def check_ndjson_lines(db, folder):
         ({'fork': [good.hex(), forged.hex()]}, '3: fork: proves nothing (authentication failed)'),
         ('{', '3: not a JSON object'),
         ('[]', '3: not a JSON object'),
+        ('{"x":"\0"}', '3: a NUL octet; this is not a text file'),
         ('{"x":1}', '3: neither record, fork nor id'),
         ({'id': '', 'key': '00' * 32}, '3: id and key: not a name and 32 octets in hexadecimal'),
     ]
@@ -698,7 +778,7 @@ def check_ndjson_lines(db, folder):
         path = ndjson(folder, 'lines.ndjson', {'record': good.hex()}, line)
         status, out, err = run('--db', made, 'import', '--ndjson', path)
         expect((status, out, err) == (7, '', f'culvert-ledger: {path}:{says}{nothing}\n'), f'{says}: {status} {err}')
-        expect(not os.path.exists(made), f'{says}: no ledger is made')
+        expect(not [n for n in os.listdir(folder) if n.startswith('lines.db')], f'{says}: no ledger is made')
     path = os.path.join(folder, 'lines.ndjson')
     with open(path, 'w', encoding='utf-8') as f:
         f.write('{"culvert_ledger":2}\n')
@@ -820,6 +900,19 @@ def check_watch(folder):
     keeps.close()
     w.looks(2)
     expect(w.end() == 0, 'watch: nothing twice')
+    with open('/dev/full', 'w', encoding='utf-8') as full:
+        p = subprocess.Popen([TOOL, '--db', db, 'watch'], stdout=full, stderr=subprocess.PIPE, text=True)
+        for record in chain[at + 6:at + 200]:  # until it has looked twice
+            add(db, record)
+            try:
+                p.wait(1)
+                break
+            except subprocess.TimeoutExpired:
+                pass
+        p.kill()
+        expect((p.returncode, p.stderr.read()) == (3, 'culvert-ledger: the output cannot be written\n'),
+               f'watch > /dev/full: {p.returncode}')
+        p.wait()
     status, out, err = run('--db', db, 'watch', '--seconds', '1')
     expect((status, out, err) == (0, '', ''), 'watch: nothing new, nothing told')
 
@@ -898,6 +991,9 @@ def check_lines(db, folder, me):
     twins = altered(db, folder, 'twins.db',
                     f"INSERT INTO peer(pk, first_seen) VALUES(x'{twin[:4]}{'00' * 30}', 0)")
     missing = os.path.join(folder, 'missing.db')
+    linked = os.path.join(folder, 'linked')
+    os.symlink(db, linked)
+    before = open(db, 'rb').read()
     hint = ('Try `culvert-ledger --help\' or `culvert-ledger --usage\' for more information.\n')
     rows = [
         (['--db', missing, 'stats'], 3, f'{missing}: no such file; name a ledger with --db'),
@@ -944,12 +1040,14 @@ def check_lines(db, folder, me):
         (['--db', db, 'export', '--format', 'xls'], 2,
          '--format xls: give csv, json, ndjson, dot or graphml'),
         (['--db', db, 'export', '-o', folder], 3, f'{folder}: cannot be written (EISDIR)'),
+        *((['--db', db, command, '-o', name], 2, f'{name}: is the ledger itself; name another file with --output')
+          for command in ('export', 'html') for name in (db, linked)),
         (['--db', db, 'simulate-sybil', me], 2, f'{me}: cannot attack itself; name another --ego'),
         (['--db', db, 'simulate-sybil', me, '--shape', 'torus'], 2,
          '--shape torus: give star, cycle or clique'),
         (['--db', db, 'simulate-sybil', me, '--fakes', '0'], 2,
          '--fakes 0: give a number from 1 on\n' + hint[:-1]),
-        (['--db', db, 'prune'], 2, 'prune: give --before EPOCH (culvert-ledger stats tells epochs)'),
+        (['--db', db, 'simulate-sybil', me, me], 2, 'simulate-sybil: takes 1 relay, not 2; see --help'),
         (['--db', missing, 'prune', '--before', '1'], 3,
          f'{missing}: no such file; name a ledger with --db'),
         (['--db', db, 'diff', missing], 3, f'{missing}: no such file; name a ledger with --db'),
@@ -975,6 +1073,7 @@ def check_lines(db, folder, me):
         expect(status == want, f'{args}: status {status}, not {want}')
         expect(out == '', f'{args}: standard output {out[:80]!r}')
         expect(err == line, f'{args}:\n  says {err!r}\n  not  {line!r}')
+    expect(open(db, 'rb').read() == before, 'the ledger is as it was')
     torn = altered(db, folder, 'torn.db', harm=overwrite(8192, b'\7' * 8192))
     for command in ('stats', 'peers', 'verify'):
         status, out, err = run('--db', torn, command)
@@ -1053,6 +1152,17 @@ def check_read_only(db, folder):
     status, out, err = run('--db', path, '--json', 'stats', tool=tool, user=65534)
     expect(status == 0 and json.loads(out)['half_blocks'] == 60,
            f'a folder that cannot be written: {status} {err}')
+    if os.getuid() == 0:
+        rows = os.path.join(folder, 'closed.csv')
+        with open(rows, 'w', encoding='utf-8') as f:
+            f.write('a,b,1\n')
+        os.chmod(rows, 0o644)
+        for target in (path, os.path.join(closed, 'new.db')):
+            got = run('--db', target, 'import', '--csv', rows, tool=tool, user=65534)
+            expect(got == (3, '', f'culvert-ledger: {target}: cannot be written: Permission denied\n'), f'import: {got}')
+        os.chmod(path, 0o666)
+        got = run('--db', path, 'prune', tool=tool, user=65534)
+        expect(got == (3, '', f'culvert-ledger: {path}: cannot be written: Permission denied\n'), f'prune: {got}')
     os.chmod(closed, 0o755)
     expect(snapshot(closed) == before, 'looking changed the folder')
 
@@ -1172,11 +1282,13 @@ def main():
         check_sybil(db, folder)
         check_html(db, folder)
         check_prune(db, folder, me)
+        check_prune_now(folder)
         check_forks(folder)
         check_successions(folder)
         check_small(folder)
         check_planted_rows(db, folder)
         check_csv(folder)
+        check_huge(folder)
         check_ndjson_lines(db, folder)
         check_watch(folder)
         check_findings(db, folder, me)

@@ -145,7 +145,9 @@ def rank(db, ego, metric, *more):
 def check_flows(g, db, ego):
     others = [v for v in g if v != ego]
     for metric, hops, more in (('flow2', 2, []), ('maxflow', 0, []), ('maxflow', 3, ['--hops', '3'])):
-        got, _ = rank(db, ego, metric, *more)
+        got, rows = rank(db, ego, metric, *more)
+        net = [r['in'] - r['out'] for r in rows]
+        expect(net == sorted(net, reverse=True), f'{db} {metric} {hops}: best first, who gave more than it took')
         expect(set(got) == set(others), f'{metric}: everybody but ego')
         for v in others:
             want = {'id': v, 'in': flow(g, v, ego, hops), 'out': flow(g, ego, v, hops)}

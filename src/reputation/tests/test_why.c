@@ -127,6 +127,45 @@ Test(rep_why, a_score_changes_for_a_reason_that_is_kept) {
     rows = NULL;
 }
 
+/* Rows of each relay's score follow each other without a gap, from nothing to what it is now:
+ * none of its changes, however small, has no reason. */
+Test(rep_why, no_change_of_a_score_is_left_out) {
+    enum { RELAYS = 7 };
+    struct world w;
+    world_init(&w, RELAYS, 6, EPOCH, 1000);
+    for (unsigned i = 0; i < RELAYS; i++)
+        for (unsigned j = 0; j < i; j++)
+            world_join(&w, j, i);
+    for (unsigned epoch = 0; epoch < 10; epoch++) {
+        for (unsigned i = 1; i < RELAYS; i++)
+            world_carry(&w, i - 1, i, 5000 * (i + epoch));
+        world_run(&w, w.now.mono + CV_SEC(EPOCH));
+    }
+    unsigned changes = 0;
+    for (unsigned me = 0; me < RELAYS; me++) {
+        uint32_t last[RELAYS] = {0};
+        load(w.node[me].store);
+        for (size_t i = rows_n; i-- > 0;) /* oldest first */
+            for (unsigned of = 0; of < RELAYS; of++)
+                if (rows[i].kind == REP_WHY_SCORE &&
+                    memcmp(rows[i].who, world_key(&w, of), CV_KEY) == 0) {
+                    cr_expect_eq(rows[i].was, last[of], "%u of %u", of, me);
+                    cr_expect_neq(rows[i].cause, 0, "%u of %u: no reason", of, me);
+                    last[of] = rows[i].became;
+                    changes++;
+                }
+        for (unsigned of = 0; of < RELAYS; of++) {
+            struct rep_row row;
+            if (of != me && world_row(&w, me, of, &row))
+                cr_expect_eq(last[of], (uint32_t)(row.score * REP_WALKS + .5), "%u of %u", of, me);
+        }
+    }
+    cr_expect_gt(changes, 4 * RELAYS, "%u changes", changes);
+    world_done(&w);
+    free(rows);
+    rows = NULL;
+}
+
 /* The same through a ledger, which keeps the account only while there is a link: 200 MiB
  * taken, and then a little given a minute, over a link that comes and goes. */
 Test(rep_why, whoever_gives_back_slowly_keeps_the_class) {
