@@ -246,6 +246,8 @@ enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bo
     struct tun_address *a = address_find(c, addr);
     if (!a) /* anywhere: who is asked first must not be who was listed first */
         a = address_new(c, addr, (unsigned)cv_rng_below(tun_client_rng(c), TUN_ADDRESSES_MAX));
+    else if (guard && a->tries == UINT8_MAX) /* it answered a moment ago, under another day's */
+        *a = (struct tun_address){.addr = *addr, .at = now(c)};
     if (!a)
         return CV_ERR_LIMIT;
     a->guard |= guard;
@@ -278,7 +280,7 @@ void tun_contact_reach(struct tun_client *c, struct tun_relay *r) {
         return;
     bool room = true;
     for (unsigned i = 0; i < r->desc.addrs; i++) {
-        if (!(r->reached >> i & 1))
+        if (!((r->reached & ~r->kept) >> i & 1))
             room &= tun_contact_reach_at(c, r->desc.identity, &r->desc.addr[i]);
     }
     if (room)
@@ -409,7 +411,7 @@ static bool is_needless(struct tun_client *c, const struct tun_address *a) {
     if (!r || r->raw_len == 0 || !c->relay)
         return false;
     int i = tun_descriptor_addr(&r->desc, &a->addr);
-    return r->reached && (i < 0 || r->reached >> i & 1);
+    return r->reached && (i < 0 || (r->reached & ~r->kept) >> i & 1);
 }
 
 /* A first question now? */
@@ -555,6 +557,7 @@ bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const 
     if (!r->reached)
         r->reached_at = addr;
     r->reached |= (uint8_t)(1u << at);
+    r->kept &= (uint8_t) ~(1u << at);
     if (tun_reach_is_young(c))
         r->outside |= (uint8_t)(1u << at);
     /* Nobody's path goes through a liar: it has no use for our address. */

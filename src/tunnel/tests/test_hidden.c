@@ -1394,3 +1394,81 @@ Test(tun_hidden, where_no_relay_keeps_the_rate_nobody_is_met_without_it) {
     cr_expect(info.paces_refused > 1 && info.paces_refused <= 64, "%u", info.paces_refused);
     village_free(v);
 }
+
+/* ---- 03:00 UTC, when everybody goes over to other descriptors ---- */
+
+#define DAY_TURN ((int64_t)20700 * 86400 + 3 * 3600)
+
+static void expect_day(struct village *v, unsigned node, unsigned relays, const char *who) {
+    struct tun_client_status s = status(v, node);
+    cr_expect_eq(s.confirmed, relays, "%s: %u of the new day are confirmed", who, s.confirmed);
+    cr_expect_gt(s.ahead, 0, "%s: no circuit is ready", who);
+}
+
+/* Until the turn, and a moment. */
+static void run_over_the_turn(struct village *v, unsigned node, cv_usec more) {
+    int64_t left = DAY_TURN - world_now(v->w, node).wall;
+    world_run(v->w, CV_SEC((uint64_t)left) + more);
+}
+
+/* Who has asked two relays about tomorrow by then has everything at once; these came a minute
+ * before, and begin anew. */
+Test(tun_hidden, a_day_turns_and_everybody_stays) {
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct village *v =
+            village_new(&(struct sim_config){.seed = seed, .wall = DAY_TURN - 420}, 8);
+        sim_path_default(v->w->sim, &near);
+        world_run(v->w, CV_SEC(360));
+        cv_handle share;
+        unsigned seeder = seeded(v, &share), viewer = village_client(v), idle = village_client(v);
+        cv_handle view = village_view(v, viewer, "film");
+        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)), "seed %lu: before", seed);
+
+        run_over_the_turn(v, viewer, CV_SEC(40));
+        expect_day(v, seeder, 8, "seeder");
+        expect_day(v, viewer, 8, "viewer");
+        expect_day(v, idle, 8, "idle");
+        cr_expect_geq(village_up(v, viewer, view), 1, "seed %lu: those who met stay", seed);
+        /* Contacts name the points by the D of the new day: who comes new knows no other. */
+        world_run(v->w, CV_SEC(90));
+        unsigned late = village_client(v);
+        view = village_view(v, late, "film");
+        cr_expect(village_meet(v, late, view, 1, CV_SEC(10)), "seed %lu: after", seed);
+        village_free(v);
+    }
+}
+
+/* Nights of which nobody noticed anything: what was known is not even of yesterday. */
+Test(tun_hidden, who_slept_over_the_turn_of_the_day_begins_anew) {
+    struct village *v = village_new(&(struct sim_config){.seed = 7, .wall = DAY_TURN + 36000}, 8);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(10));
+    unsigned client = village_client(v);
+    world_run(v->w, CV_SEC(30));
+    expect_day(v, client, 8, "before");
+    for (unsigned i = 0; i < v->w->nodes; i++)
+        sim_wall_skew(v->w->sim, i, 68 * 3600);
+    world_run(v->w, CV_SEC(150));
+    expect_day(v, client, 8, "after");
+    village_free(v);
+}
+
+/* From 21:00 on relays tell each other of tomorrow: at 03:00 everything is there, at relays at
+ * once, and at who asked between. */
+Test(tun_hidden, tomorrows_descriptors_are_there_before_they_are_used) {
+    struct village *v =
+        village_new(&(struct sim_config){.seed = 8, .wall = DAY_TURN - 5 * 3600 - 420}, 8);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(430)); /* 22:00 */
+    unsigned day = tun_descriptor_day(world_now(v->w, 0).wall);
+    for (unsigned i = 0; i < 8; i++) {
+        struct tun_directory *dir = tun_client_directory(v->w->node[i].t);
+        cr_expect_eq(tun_directory_count(dir, day + 1, TUN_DIRECTORY_PASSED), 8, "relay %u", i);
+    }
+    unsigned client = village_client(v);
+    struct tun_directory *dir = tun_client_directory(v->w->node[client].t);
+    world_run(v->w, CV_SEC(30));
+    cr_expect_eq(tun_directory_count(dir, day, TUN_DIRECTORY_CONFIRMED), 8);
+    cr_expect_geq(tun_directory_count(dir, day + 1, TUN_DIRECTORY_KNOWN), 5, "all off the way");
+    village_free(v);
+}
