@@ -197,12 +197,19 @@ static bool sample_due(const struct tun_client *c) {
              tun_due(cv_usec_add(c->attached_at, strangers_patience(c)), now(c))));
 }
 
+/* Those whose time was over while we were away, and who do not answer, keep nobody out: unless
+ * others' descriptors say that it is our clock that is wrong. */
+static unsigned sampled(const struct tun_client *c) {
+    unsigned n = tun_guards_sampled(&c->guards);
+    return tun_calendar_off(&c->calendar) ? n : n - tun_guards_over(&c->guards, c->now.wall);
+}
+
 /* May addresses of the DHT be asked? Only as long as the sample is not full:
  * whoever of it is dead is asked again, so that few relays ever see us. */
 static bool strangers_wanted(const struct tun_client *c) {
     if (c->relay)
         return true;
-    return tun_guards_sampled(&c->guards) < TUN_CONTACTS_WANTED && sample_due(c);
+    return sampled(c) < TUN_CONTACTS_WANTED && sample_due(c);
 }
 
 /* ---- addresses ---- */
@@ -421,8 +428,7 @@ static bool wanted(const struct tun_client *c, const struct tun_address *a) {
     unsigned busy = asking(c);
     if (c->relay)
         return busy < TUN_CONTACTS_MAX;
-    return strangers_wanted(c) && tun_guards_sampled(&c->guards) + busy < TUN_CONTACTS_WANTED &&
-           !network_busy(c, a);
+    return strangers_wanted(c) && sampled(c) + busy < TUN_CONTACTS_WANTED && !network_busy(c, a);
 }
 
 static void address_work(struct tun_client *c, struct tun_address *a) {

@@ -797,6 +797,36 @@ Test(tun_hidden, few_relays_ever_see_an_address_and_the_same_after_a_restart) {
     village_free(v);
 }
 
+/* After months everybody of the sample is gone, and its time is over. */
+Test(tun_hidden, who_was_away_for_longer_than_guards_last_finds_others) {
+    struct village *v = village_new(&(struct sim_config){.seed = 93}, 14);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(3));
+    unsigned before = village_client(v), gone = 0;
+    world_run(v->w, CV_SEC(20));
+    cr_assert(status(v, before).ready);
+    sim_crash(v->w->sim, before);
+    struct tun_guards guards;
+    cr_assert_eq(tun_guards_load(&guards, v->guards[before], v->guards_len[before]), CV_ERR_OK);
+    for (unsigned i = 0; i < 14; i++) {
+        if (!tun_guards_find_sampled(&guards, v->w->node[i].identity_secret.public_key))
+            continue;
+        sim_crash(v->w->sim, i);
+        gone++;
+    }
+    cr_assert_eq(gone, 4);
+    for (unsigned i = 0; i < 14; i++)
+        sim_wall_skew(v->w->sim, i, 121 * 86400);
+    world_run(v->w, CV_SEC(120));
+    unsigned again = village_client_with(v, v->guards[before], v->guards_len[before]);
+    sim_wall_skew(v->w->sim, again, 121 * 86400);
+    world_run(v->w, CV_SEC(60));
+    struct tun_client_status s = status(v, again);
+    cr_expect(s.ready, "%u contacts, %u known, %u confirmed", s.contacts, s.known, s.confirmed);
+    cr_expect_geq(s.guards_up, 2);
+    village_free(v);
+}
+
 struct seen_by {
     unsigned by[2]; /* clients */
     bool node[WORLD_NODES];
