@@ -135,7 +135,7 @@ static void forget_dismissed(struct tun_client *c) {
 }
 
 static void guards_work(struct tun_client *c) {
-    if (tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) > 0 &&
+    if (c->cut_at == 0 && tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) > 0 &&
         tun_guards_retire(&c->guards, c->dir, c->ready_at > 0, c->now.wall)) {
         c->guards_change = true;
         forget_dismissed(c);

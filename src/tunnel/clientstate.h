@@ -175,6 +175,8 @@ struct tun_client {
     struct tun_address address[TUN_ADDRESSES_MAX];
     struct tun_neighbour neighbour[TUN_CONTACTS_MAX];
     cv_usec attached_at, first_link_at, guards_at;
+    int64_t cut_at; /* Unix seconds: client, when the last link was lost; 0: there is one, or none
+                       yet */
 
     struct tun_probe probe;
     struct tun_reach_state reach;

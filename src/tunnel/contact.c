@@ -59,7 +59,20 @@ struct tun_link *tun_contact_link(struct tun_client *c, const struct tun_neighbo
     return l && tun_link_is_up(l) ? l : NULL;
 }
 
+/* While nobody could be heard nobody was silent: our own network is not held against guards. */
+static void back_again(struct tun_client *c) {
+    for (unsigned i = 0; c->cut_at && i < TUN_GUARD_FIRSTS + TUN_CONTACTS_WANTED; i++) {
+        struct tun_guard *g =
+            i < TUN_GUARD_FIRSTS ? &c->guards.first[i] : &c->guards.contact[i - TUN_GUARD_FIRSTS];
+        int64_t from = g->silent_since > c->cut_at ? g->silent_since : c->cut_at;
+        if (g->silent_since && c->now.wall > from)
+            g->silent_since += c->now.wall - from;
+    }
+    c->cut_at = 0;
+}
+
 static void neighbour_up(struct tun_client *c, struct tun_neighbour *n) {
+    back_again(c);
     n->up = true;
     n->retry_wait = 0;
     if (c->first_link_at == 0)
@@ -74,7 +87,10 @@ static void neighbour_up(struct tun_client *c, struct tun_neighbour *n) {
 }
 
 static void neighbour_down(struct tun_client *c, struct tun_neighbour *n) {
+    bool was_up = n->up;
     n->up = false;
+    if (was_up && tun_contact_linked(c) == 0)
+        c->cut_at = c->now.wall;
     n->link = 0;
     n->sync.phase = TUN_SYNC_IDLE;
     n->sync.complete = false;

@@ -6,6 +6,7 @@
 
 #include "crypto/rng_seeded.h"
 #include "support/suite.h"
+#include "tunnel/clientstate.h"
 #include "tunnel/hiddenstate.h"
 #include "tunnel/tests/village.h"
 
@@ -794,6 +795,44 @@ Test(tun_hidden, few_relays_ever_see_an_address_and_the_same_after_a_restart) {
             cr_expect(tun_guards_is_first(&guards, v->w->node[i].identity_secret.public_key),
                       "relay %u is none of the guards", i);
     }
+    village_free(v);
+}
+
+/* A day without a network of our own: nobody was silent but we. */
+Test(tun_hidden, an_outage_of_our_own_costs_no_guard) {
+    struct village *v = village_new(&(struct sim_config){.seed = 94}, 10);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(3));
+    unsigned client = village_client(v);
+    world_run(v->w, CV_SEC(20));
+    struct tun_client *c = tun_attached(v->w->node[client].t, TUN_USER_CLIENT);
+    struct tun_guards before = c->guards;
+    struct tun_guard *dead = &c->guards.first[1];
+    int64_t day = 86400;
+    for (unsigned i = 0; i < 10; i++) {
+        sim_path(v->w->sim, i, client, &(struct sim_path){.cut = true});
+        sim_path(v->w->sim, client, i, &(struct sim_path){.cut = true});
+    }
+    world_run(v->w, CV_SEC(100));
+    cr_assert_eq(status(v, client).contacts, 0);
+    cr_assert_neq(dead->silent_since, 0);
+    /* as if it had lasted a day and more; but one of them had been silent for half a day before */
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++)
+        c->guards.first[i].silent_since -= day + 60;
+    c->cut_at -= day + 60;
+    dead->silent_since = c->cut_at - day / 2;
+    world_run(v->w, CV_SEC(10));
+    for (unsigned i = 0; i < 10; i++) {
+        bool is_dead = memcmp(v->w->node[i].identity_secret.public_key, dead->identity, 32) == 0;
+        sim_path(v->w->sim, i, client, &(struct sim_path){.delay = CV_MSEC(1), .cut = is_dead});
+        sim_path(v->w->sim, client, i, &(struct sim_path){.delay = CV_MSEC(1), .cut = is_dead});
+    }
+    world_run(v->w, CV_SEC(60));
+    cr_expect_geq(status(v, client).guards_up, 2);
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++)
+        cr_expect_arr_eq(c->guards.first[i].identity, before.first[i].identity, CV_KEY, "%u", i);
+    int64_t silent = world_now(v->w, client).wall - dead->silent_since;
+    cr_expect(silent >= day / 2 && silent < day / 2 + 200, "silent for %ld s", (long)silent);
     village_free(v);
 }
 
