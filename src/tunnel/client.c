@@ -58,8 +58,8 @@ enum cv_err tun_client_learn(struct tun_client *c, const void *raw, size_t len,
         tell_proof(c, r);
     if (err == CV_ERR_OK) {
         c->need_pause = 0;
-        if (c->relay)
-            tun_contact_reach(c, r); /* passed on only after it answered us */
+        if (c->relay && r->desc.day <= today(c)) /* tomorrow's nobody answers with yet */
+            tun_contact_reach(c, r);             /* passed on only after it answered us */
     }
     if (ret)
         *ret = r;
@@ -135,7 +135,7 @@ static void forget_dismissed(struct tun_client *c) {
 }
 
 static void guards_work(struct tun_client *c) {
-    if (tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) > 0 &&
+    if (c->cut_at == 0 && tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) > 0 &&
         tun_guards_retire(&c->guards, c->dir, c->ready_at > 0, c->now.wall)) {
         c->guards_change = true;
         forget_dismissed(c);
@@ -181,6 +181,35 @@ static void needs_work(struct tun_client *c) {
     tun_client_by(c, c->need_at);
 }
 
+bool tun_client_is_short(const struct tun_client *c) {
+    return tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) < ENOUGH;
+}
+
+/* From 03:00 UTC on everybody uses other descriptors. Who did not learn them before (asleep,
+ * cut off, or relays told him nothing) begins anew, as at the first start: no circuit can be
+ * built, over which others could be asked. */
+static void day_work(struct tun_client *c) {
+    uint32_t day = today(c), before = c->day;
+    if (c->now.wall <= 0)
+        return;
+    int64_t left = tun_descriptor_day_begins(day + 1) - c->now.wall;
+    tun_client_by(c, cv_usec_add(now(c), CV_SEC((uint64_t)left)));
+    c->day = day;
+    if (before == 0 || before == day)
+        return;
+    size_t n = tun_directory_count(c->dir, day, TUN_DIRECTORY_CONFIRMED);
+    c->expire_at = now(c); /* its guards' descriptors */
+    if (n >= ENOUGH && 2 * n >= tun_directory_count(c->dir, before, TUN_DIRECTORY_CONFIRMED))
+        return;
+    c->far.rounds = 0;
+    c->far_pause = 0;
+    c->far_at = now(c);
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        c->neighbour[i].sync.pause = 0;
+        c->neighbour[i].sync.next_at = now(c);
+    }
+}
+
 static void upkeep(struct tun_client *c) {
     if (!tun_due(c->expire_at, now(c))) {
         tun_client_by(c, c->expire_at);
@@ -188,13 +217,30 @@ static void upkeep(struct tun_client *c) {
     }
     c->expire_at = cv_usec_add(now(c), CV_SEC(600));
     tun_directory_expire(c->dir, c->now.wall);
-    /* Guards' descriptors of the new day are asked for at their own addresses. */
-    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
-        const struct tun_guard *g = &c->guards.first[i];
+    /* Guards' descriptors of the new day are asked for at their own addresses; when there is
+     * nobody else's either, those of the other contacts, too. */
+    unsigned n = TUN_GUARD_FIRSTS + (tun_client_is_short(c) ? TUN_CONTACTS_WANTED : 0);
+    for (unsigned i = 0; i < n; i++) {
+        const struct tun_guard *g =
+            i < TUN_GUARD_FIRSTS ? &c->guards.first[i] : &c->guards.contact[i - TUN_GUARD_FIRSTS];
+        if (i >= TUN_GUARD_FIRSTS && !tun_contact_neighbour(c, g->identity))
+            continue; /* of an earlier run, and not asked in this one (yet) */
         if (g->set && g->addr.family && !tun_directory_find(c->dir, g->identity, today(c)))
             tun_contact_guard(c, g);
     }
     tun_client_by(c, c->expire_at);
+}
+
+/* NULL: there is none (yet). */
+static struct tun_relay *own_add(struct tun_client *c, const uint8_t *own, size_t len) {
+    struct tun_relay *r = NULL;
+    if (own)
+        (void)tun_directory_add(c->dir, c->now.wall, own, len, &r, NULL);
+    if (r) {
+        r->reached = r->outside = r->tried;
+        r->kept = 0;
+    }
+    return r;
 }
 
 /* What we say of ourselves belongs to what we tell of others: two relays that
@@ -206,11 +252,9 @@ static void own_work(struct tun_client *c) {
     }
     size_t len;
     const uint8_t *own = tun_own_descriptor(c->t, c->now.wall, &len);
-    struct tun_relay *r = NULL;
-    if (own)
-        (void)tun_directory_add(c->dir, c->now.wall, own, len, &r, NULL);
-    if (r)
-        r->reached = r->outside = r->tried;
+    struct tun_relay *r = own_add(c, own, len);
+    own = tun_next_descriptor(c->t, c->now.wall, &len);
+    (void)own_add(c, own, len);
     c->own_at = cv_usec_add(now(c), r ? CV_SEC(60) : CV_MSEC(200));
     tun_client_by(c, c->own_at);
 }
@@ -219,6 +263,8 @@ static void own_work(struct tun_client *c) {
 
 static void work(struct tun_client *c) {
     c->next = CV_USEC_NEVER;
+    if (!c->relay)
+        day_work(c);
     upkeep(c);
     tun_contact_work(c);
     tun_sync_work(c);

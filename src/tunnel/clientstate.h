@@ -175,6 +175,8 @@ struct tun_client {
     struct tun_address address[TUN_ADDRESSES_MAX];
     struct tun_neighbour neighbour[TUN_CONTACTS_MAX];
     cv_usec attached_at, first_link_at, guards_at;
+    int64_t cut_at; /* Unix seconds: client, when the last link was lost; 0: there is one, or none
+                       yet */
 
     struct tun_probe probe;
     struct tun_reach_state reach;
@@ -197,6 +199,7 @@ struct tun_client {
     cv_usec calendar_told_at; /* 0: not yet */
 
     cv_usec expire_at, own_at;
+    uint32_t day;                  /* whose descriptors are in use; 0: not looked at yet */
     struct cv_tokenbucket answers; /* cells of descriptors for others, a second */
     struct cv_tokenbucket shown;   /* descriptors of askers that we look at, a second */
     uint8_t blob[2][TUN_GUARDS_BLOB_MAX];
@@ -212,6 +215,9 @@ struct tun_client {
 static inline const struct cv_rng *tun_client_rng(const struct tun_client *c) {
     return tun_rng(c->t);
 }
+
+/* Client: fewer relays of the day are confirmed than every kind of path needs. */
+bool tun_client_is_short(const struct tun_client *c);
 
 /* A pause, shorter in a hurry. */
 static inline cv_usec tun_client_pause(const struct tun_client *c, cv_usec normal,

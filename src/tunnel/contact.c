@@ -59,7 +59,20 @@ struct tun_link *tun_contact_link(struct tun_client *c, const struct tun_neighbo
     return l && tun_link_is_up(l) ? l : NULL;
 }
 
+/* While nobody could be heard nobody was silent: our own network is not held against guards. */
+static void back_again(struct tun_client *c) {
+    for (unsigned i = 0; c->cut_at && i < TUN_GUARD_FIRSTS + TUN_CONTACTS_WANTED; i++) {
+        struct tun_guard *g =
+            i < TUN_GUARD_FIRSTS ? &c->guards.first[i] : &c->guards.contact[i - TUN_GUARD_FIRSTS];
+        int64_t from = g->silent_since > c->cut_at ? g->silent_since : c->cut_at;
+        if (g->silent_since && c->now.wall > from)
+            g->silent_since += c->now.wall - from;
+    }
+    c->cut_at = 0;
+}
+
 static void neighbour_up(struct tun_client *c, struct tun_neighbour *n) {
+    back_again(c);
     n->up = true;
     n->retry_wait = 0;
     if (c->first_link_at == 0)
@@ -74,7 +87,10 @@ static void neighbour_up(struct tun_client *c, struct tun_neighbour *n) {
 }
 
 static void neighbour_down(struct tun_client *c, struct tun_neighbour *n) {
+    bool was_up = n->up;
     n->up = false;
+    if (was_up && tun_contact_linked(c) == 0)
+        c->cut_at = c->now.wall;
     n->link = 0;
     n->sync.phase = TUN_SYNC_IDLE;
     n->sync.complete = false;
@@ -197,12 +213,19 @@ static bool sample_due(const struct tun_client *c) {
              tun_due(cv_usec_add(c->attached_at, strangers_patience(c)), now(c))));
 }
 
+/* Those whose time was over while we were away, and who do not answer, keep nobody out: unless
+ * others' descriptors say that it is our clock that is wrong. */
+static unsigned sampled(const struct tun_client *c) {
+    unsigned n = tun_guards_sampled(&c->guards);
+    return tun_calendar_off(&c->calendar) ? n : n - tun_guards_over(&c->guards, c->now.wall);
+}
+
 /* May addresses of the DHT be asked? Only as long as the sample is not full:
  * whoever of it is dead is asked again, so that few relays ever see us. */
 static bool strangers_wanted(const struct tun_client *c) {
     if (c->relay)
         return true;
-    return tun_guards_sampled(&c->guards) < TUN_CONTACTS_WANTED && sample_due(c);
+    return sampled(c) < TUN_CONTACTS_WANTED && sample_due(c);
 }
 
 /* ---- addresses ---- */
@@ -246,6 +269,8 @@ enum cv_err tun_contact_add(struct tun_client *c, const struct cv_addr *addr, bo
     struct tun_address *a = address_find(c, addr);
     if (!a) /* anywhere: who is asked first must not be who was listed first */
         a = address_new(c, addr, (unsigned)cv_rng_below(tun_client_rng(c), TUN_ADDRESSES_MAX));
+    else if (guard && a->tries == UINT8_MAX) /* it answered a moment ago, under another day's */
+        *a = (struct tun_address){.addr = *addr, .at = now(c)};
     if (!a)
         return CV_ERR_LIMIT;
     a->guard |= guard;
@@ -278,7 +303,7 @@ void tun_contact_reach(struct tun_client *c, struct tun_relay *r) {
         return;
     bool room = true;
     for (unsigned i = 0; i < r->desc.addrs; i++) {
-        if (!(r->reached >> i & 1))
+        if (!((r->reached & ~r->kept) >> i & 1))
             room &= tun_contact_reach_at(c, r->desc.identity, &r->desc.addr[i]);
     }
     if (room)
@@ -409,7 +434,7 @@ static bool is_needless(struct tun_client *c, const struct tun_address *a) {
     if (!r || r->raw_len == 0 || !c->relay)
         return false;
     int i = tun_descriptor_addr(&r->desc, &a->addr);
-    return r->reached && (i < 0 || r->reached >> i & 1);
+    return r->reached && (i < 0 || (r->reached & ~r->kept) >> i & 1);
 }
 
 /* A first question now? */
@@ -419,8 +444,7 @@ static bool wanted(const struct tun_client *c, const struct tun_address *a) {
     unsigned busy = asking(c);
     if (c->relay)
         return busy < TUN_CONTACTS_MAX;
-    return strangers_wanted(c) && tun_guards_sampled(&c->guards) + busy < TUN_CONTACTS_WANTED &&
-           !network_busy(c, a);
+    return strangers_wanted(c) && sampled(c) + busy < TUN_CONTACTS_WANTED && !network_busy(c, a);
 }
 
 static void address_work(struct tun_client *c, struct tun_address *a) {
@@ -555,6 +579,7 @@ bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const 
     if (!r->reached)
         r->reached_at = addr;
     r->reached |= (uint8_t)(1u << at);
+    r->kept &= (uint8_t) ~(1u << at);
     if (tun_reach_is_young(c))
         r->outside |= (uint8_t)(1u << at);
     /* Nobody's path goes through a liar: it has no use for our address. */

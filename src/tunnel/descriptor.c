@@ -175,6 +175,10 @@ uint32_t tun_descriptor_day(int64_t wall) {
     return cv_day(wall - 3 * HOUR);
 }
 
+int64_t tun_descriptor_day_begins(uint32_t day) {
+    return (int64_t)day * DAY + 3 * HOUR;
+}
+
 bool tun_descriptor_is_current(uint32_t day, int64_t wall) {
     int64_t s = since(day, wall);
     return s >= -3 * HOUR && s < DAY + 8 * HOUR;

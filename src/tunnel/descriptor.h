@@ -99,6 +99,8 @@ bool tun_descriptor_is_proof(const void *a, size_t a_len, const void *b, size_t 
 
 /* Whose descriptors everybody uses now: yesterday's until 03:00 UTC. */
 uint32_t tun_descriptor_day(int64_t wall);
+/* From when on a day's are: Unix seconds. */
+int64_t tun_descriptor_day_begins(uint32_t day);
 
 /* Bounds within which a descriptor may be shown and kept: 21:00 of the day
  * before to 08:00 of the day after. */

@@ -150,15 +150,30 @@ static void make_room(struct tun_directory *dir) {
         forget(dir, r);
 }
 
-/* Those of its addresses at which others had reached it under yesterday's descriptor. */
-static uint8_t stays_outside(const struct tun_relay *r, const struct tun_relay *before) {
+/* Those of its addresses that `before` names as well, with `of` set there. */
+static uint8_t stays(const struct tun_relay *r, const struct tun_relay *before, unsigned of) {
     uint8_t bits = 0;
     for (unsigned i = 0; i < r->desc.addrs; i++) {
         int k = tun_descriptor_addr(&before->desc, &r->desc.addr[i]);
-        if (k >= 0 && before->outside >> k & 1)
+        if (k >= 0 && of >> k & 1)
             bits |= (uint8_t)(1u << i);
     }
     return bits;
+}
+
+/* Where it answered us yesterday it is taken to be today, until it is asked: a relay answers
+ * DESCRIBE with the descriptor in use, so tomorrow's could not be passed on before it is
+ * needed, nor today's in the hours until everybody has asked everybody. */
+static void keep_reached(struct tun_relay *r, const struct tun_relay *before) {
+    r->outside |= stays(r, before, before->outside);
+    if (r->reached)
+        return;
+    r->kept = stays(r, before, before->reached & ~before->kept);
+    r->reached |= r->kept;
+    if (r->kept && tun_descriptor_has_addr(&r->desc, &before->reached_at))
+        r->reached_at = before->reached_at;
+    else if (r->kept)
+        r->reached_at = r->desc.addr[__builtin_ctz(r->kept)];
 }
 
 /* What outlives the day: since when a relay is known, and what it carries. */
@@ -172,13 +187,28 @@ static void inherit(const struct tun_directory *dir, struct tun_relay *r) {
             r->first_seen = o->first_seen;
         if (r->measured == 0)
             r->measured = o->measured;
-        r->outside |= stays_outside(r, o);
+        if (o->desc.day < r->desc.day)
+            keep_reached(r, o);
+        else
+            r->outside |= stays(r, o, o->outside);
         if (r->reports > 0)
             continue;
         memcpy(r->report, o->report, sizeof r->report);
         r->reports = o->reports;
         r->report_next = o->report_next;
         r->capacity = o->capacity;
+    }
+}
+
+void tun_directory_keep(struct tun_directory *dir, uint32_t day) {
+    void *cursor = NULL;
+    struct tun_relay *r;
+    while ((r = cv_map_next(dir->relays, &cursor, NULL))) {
+        const struct tun_relay *before = r->desc.day == day && r->raw_len > 0
+                                             ? tun_directory_find(dir, r->desc.identity, day - 1)
+                                             : NULL;
+        if (before && before->raw_len > 0)
+            keep_reached(r, before);
     }
 }
 
@@ -570,10 +600,13 @@ size_t tun_directory_count(const struct tun_directory *dir, uint32_t day,
     return n;
 }
 
-/* Over a link or circuit to itself a relay is asked for what it claimed. */
+/* Over a link or circuit to itself a relay is asked for what it claimed, and for its own, of
+ * which it claims nothing. */
 static bool is_missing(const struct tun_relay *r, const uint8_t source[CV_KEY]) {
     if (r->raw_len > 0)
         return r->disputed && memcmp(r->disputed_by, source, CV_KEY) == 0;
+    if (memcmp(r->named_by, source, CV_KEY) == 0 && memcmp(r->desc.identity, source, CV_KEY) == 0)
+        return true;
     for (unsigned i = 0; i < r->claims; i++) {
         if (memcmp(r->claim[i].by, source, CV_KEY) == 0)
             return true;

@@ -86,11 +86,14 @@ struct tun_relay {
     uint8_t outside;           /* (user) bit i: others, whom it had not called, reached it there */
     uint8_t reached;           /* (user) bit i: it answered our DESCRIBE at desc.addr[i]; */
     struct cv_addr reached_at; /* (user) at this one first; none for ourselves */
-    cv_usec shunned_until;     /* (user) paths avoid it when they can; 0 = not */
-    cv_usec gone_until; /* (user) it was silent to our PING: circuits through it are given up */
-    uint32_t measured;  /* (user) what we measured ourselves, KiB/s; 0: nothing yet */
-    cv_usec asked_at;   /* (user) when its descriptor was last asked for */
-    cv_usec again_at;   /* (user) when it is asked where it has not answered, again */
+    /* (user) of `reached`: it answered there under yesterday's descriptor and was not asked
+     * under this one. Such a bit is not handed on a second time. */
+    uint8_t kept;
+    cv_usec shunned_until; /* (user) paths avoid it when they can; 0 = not */
+    cv_usec gone_until;    /* (user) it was silent to our PING: circuits through it are given up */
+    uint32_t measured;     /* (user) what we measured ourselves, KiB/s; 0: nothing yet */
+    cv_usec asked_at;      /* (user) when its descriptor was last asked for */
+    cv_usec again_at;      /* (user) when it is asked where it has not answered, again */
 };
 
 /* NULL only when out of memory. Borrows `rng` during the call. */
@@ -101,6 +104,9 @@ struct tun_directory *tun_directory_new(const uint8_t network_id[TUN_NETWORK_ID]
 void tun_directory_speaks(struct tun_directory *dir, uint8_t family);
 /* Entries of `identity` made from now on are marked as ours. */
 void tun_directory_own(struct tun_directory *dir, const uint8_t identity[CV_KEY]);
+/* What was reached under the descriptors of the day before, since those of `day` came, is
+ * taken to be there under these, too (tun_relay's `kept`). */
+void tun_directory_keep(struct tun_directory *dir, uint32_t day);
 /* NULL is allowed; always returns NULL. */
 struct tun_directory *tun_directory_free(struct tun_directory *dir);
 

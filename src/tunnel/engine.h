@@ -79,6 +79,8 @@ void tun_count_path_refused(struct tunnel *t);
 /* Relay: the signed descriptor of ours that everybody uses now; NULL when there
  * is none to show. Borrowed until the next tun_on_timeout(). */
 const uint8_t *tun_own_descriptor(const struct tunnel *t, int64_t wall, size_t *ret_len);
+/* The one that they use next, from 21:00 on; else NULL. */
+const uint8_t *tun_next_descriptor(const struct tunnel *t, int64_t wall, size_t *ret_len);
 
 /* May we talk to this address? Family, address class, not ourselves. */
 bool tun_address_ok(const struct tunnel *t, const struct cv_addr *a);

@@ -65,6 +65,19 @@ unsigned tun_guards_sampled(const struct tun_guards *g) {
     return n;
 }
 
+static bool is_over(const struct tun_guard *g, int64_t wall) {
+    return g->set && !g->up && wall >= g->until;
+}
+
+unsigned tun_guards_over(const struct tun_guards *g, int64_t wall) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++)
+        n += is_over(&g->first[i], wall);
+    for (unsigned i = 0; i < TUN_CONTACTS_WANTED; i++)
+        n += is_over(&g->contact[i], wall);
+    return n;
+}
+
 bool tun_guards_drop_contact(struct tun_guards *g, const uint8_t identity[CV_KEY]) {
     struct tun_guard *c = find_contact(g, identity);
     if (c)
@@ -108,7 +121,7 @@ bool tun_guards_sample(struct tun_guards *g, const struct tun_relay *r, const st
                        bool *changed) {
     if (tun_guards_find_sampled(g, r->desc.identity))
         return true;
-    if (r->ours || tun_guards_sampled(g) >= TUN_CONTACTS_WANTED ||
+    if (r->ours || tun_guards_sampled(g) - tun_guards_over(g, wall) >= TUN_CONTACTS_WANTED ||
         is_dismissed(g, r->desc.identity, wall))
         return false;
     struct tun_guard *room = NULL;
@@ -119,8 +132,8 @@ bool tun_guards_sample(struct tun_guards *g, const struct tun_relay *r, const st
             e->set ? tun_directory_find_now(dir, e->identity, wall) : NULL;
         if (other && tun_relay_conflict(&other->desc, &r->desc))
             return false;
-        if (!e->set && i >= TUN_GUARD_FIRSTS && !room)
-            room = e;
+        if (i >= TUN_GUARD_FIRSTS && (!e->set || (is_over(e, wall) && !room)))
+            room = room && !room->set ? room : e;
     }
     assert(room);
     place(room, r, wall, days(rng, TUN_GUARD_DAYS_MIN, TUN_GUARD_DAYS_MAX));

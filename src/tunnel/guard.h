@@ -72,6 +72,9 @@ struct tun_guard *tun_guards_find_first(struct tun_guards *g, const uint8_t iden
 struct tun_guard *tun_guards_find_sampled(struct tun_guards *g, const uint8_t identity[CV_KEY]);
 /* First hops and contacts: how many there are. */
 unsigned tun_guards_sampled(const struct tun_guards *g);
+/* Of these: whose time is over and who has no link. Others may have their places; by a clock
+ * that nobody doubts. */
+unsigned tun_guards_over(const struct tun_guards *g, int64_t wall);
 /* Is `r`, which answered at `addr`, of the sample? It is drawn into it when there
  * is room and it is in conflict with nobody there; *changed is set then. */
 bool tun_guards_sample(struct tun_guards *g, const struct tun_relay *r, const struct cv_addr *addr,

@@ -481,6 +481,8 @@ static void extend(struct tunnel *t, const struct cv_now *now, struct tun_hop *h
         tun_hop_error(t, now, h, cv_rd_le32(&first), TUN_ERROR_MALFORMED, NULL, 0);
         return;
     }
+    if (h->flight && h->extending == m.transaction)
+        return; /* under way; what there was no room to remember is the same all the same */
     if (h->ttl == 0 || h->extends >= TUN_EXTENDS_MAX) {
         t->count.extends_refused++;
         tun_hop_error(t, now, h, m.transaction, TUN_ERROR_LIMIT, NULL, 0);

@@ -211,6 +211,7 @@ enum {
     TUN_REACH_TRIES_OTHERS = 24, /* all of them, */
     TUN_REACH_TRIES_NETWORK = 4, /* and those of one network */
     TUN_REACH_ASKS = 32,      /* words of relays on us that are remembered: 16 of two addresses */
+    TUN_REACH_AGAIN = 8,      /* reached yesterday, not yet today: asked in a minute */
     TUN_NAMED_TRIES = 3,      /* an address that only a descriptor names is asked so often */
     TUN_QUESTIONS_BURST = 16, /* DESCRIBEs that a network leaves unanswered, then */
     TUN_QUESTIONS_EVERY_MS = 15000, /* one in so long */

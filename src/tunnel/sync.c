@@ -98,8 +98,8 @@ static void finish(struct tun_client *c, struct tun_sync *s, bool complete) {
     }
     /* Soon again while things move, then ever more rarely. */
     s->pause = s->pause ? s->pause * 2 : tun_client_pause(c, CV_SEC(1), CV_MSEC(300));
-    if (s->pause > CV_SEC(300))
-        s->pause = CV_SEC(300);
+    cv_usec max = !c->relay && tun_client_is_short(c) ? CV_SEC(60) : CV_SEC(300);
+    s->pause = cv_usec_min(s->pause, max);
     s->next_at = cv_usec_add(now(c), s->pause);
     tun_client_by(c, now(c));
 }
@@ -486,8 +486,8 @@ void tun_sync_on_circuit(struct tun_client *c, const struct tun_event *ev) {
 
 /* The first relay that is known and not confirmed, or NULL. */
 static const struct tun_relay *unconfirmed(struct tun_client *c, uint32_t day) {
-    struct tun_relay *all[256];
-    size_t n = tun_directory_list(c->dir, day, TUN_DIRECTORY_KNOWN, all, 256);
+    struct tun_relay *all[TUN_DIRECTORY_MAX];
+    size_t n = tun_directory_list(c->dir, day, TUN_DIRECTORY_KNOWN, all, sizeof all / sizeof *all);
     for (size_t i = 0; i < n; i++) {
         if (!all[i]->confirmed)
             return all[i];
@@ -495,12 +495,13 @@ static const struct tun_relay *unconfirmed(struct tun_client *c, uint32_t day) {
     return NULL;
 }
 
-/* From 22:00 on tomorrow's descriptors are learned too, so that at 03:00
- * everything is there. */
-static uint32_t far_day(const struct tun_client *c) {
+/* From 21:00 on relays learn tomorrow's descriptors of each other, from 22:00 on clients do, so
+ * that at 03:00 everything is there: every second round is about that day. */
+static uint32_t day_of(const struct tun_client *c, const struct tun_sync *s) {
     uint32_t day = tun_descriptor_day(c->now.wall), next = day + 1;
-    bool soon = c->now.wall >= (int64_t)next * 86400 - 7200;
-    return soon && c->far.rounds % 2 ? next : day;
+    bool soon = c->relay ? tun_descriptor_is_current(next, c->now.wall)
+                         : c->now.wall >= (int64_t)next * 86400 - 7200;
+    return soon && s->rounds % 2 ? next : day;
 }
 
 static cv_usec wished_pause(const struct tun_client *c) {
@@ -524,7 +525,7 @@ void tun_sync_soon(struct tun_client *c) {
 
 static void far_begin(struct tun_client *c) {
     struct tun_sync *s = &c->far;
-    uint32_t day = far_day(c);
+    uint32_t day = day_of(c, s);
     const struct tun_relay *missing = unconfirmed(c, day);
     struct tun_path_request req = {.purpose = TUN_PURPOSE_GENERAL,
                                    .without = missing ? missing->desc.identity : NULL};
@@ -558,7 +559,7 @@ static void near_work(struct tun_client *c, struct tun_neighbour *n, bool begin)
     struct tun_sync *s = &n->sync;
     if (s->phase == TUN_SYNC_IDLE) {
         if (begin && tun_due(s->next_at, now(c)))
-            tun_sync_begin(c, s, tun_descriptor_day(c->now.wall), n->identity);
+            tun_sync_begin(c, s, day_of(c, s), n->identity);
         else if (begin)
             tun_client_by(c, s->next_at);
     } else if (tun_due(s->at, now(c))) {
@@ -573,30 +574,37 @@ static void near_work(struct tun_client *c, struct tun_neighbour *n, bool begin)
         tun_client_by(c, s->at);
 }
 
-/* One that nobody of ours reached yet is looked for again. */
-static void reach_somebody(struct tun_client *c) {
-    struct tun_relay *all[TUN_DIRECTORY_MAX / 8];
+/* One that nobody of ours reached yet is looked for again, and some of those that were reached
+ * under yesterday's descriptor alone: all of two thousand within some four hours. */
+static void reach_some(struct tun_client *c) {
+    struct tun_relay *all[TUN_DIRECTORY_MAX];
     size_t n = tun_directory_list(c->dir, tun_descriptor_day(c->now.wall), TUN_DIRECTORY_KNOWN, all,
                                   sizeof all / sizeof *all);
     size_t start = n ? cv_rng_below(tun_client_rng(c), n) : 0;
-    for (size_t i = 0; i < n; i++) {
+    unsigned others = 1, kept = TUN_REACH_AGAIN;
+    for (size_t i = 0; i < n && others + kept > 0; i++) {
         struct tun_relay *r = all[(start + i) % n];
-        if (r->tried & ~r->reached && (!r->reached || tun_due(r->again_at, now(c)))) {
-            tun_contact_reach(c, r);
-            return;
-        }
+        unsigned *left = r->kept ? &kept : &others;
+        bool wanted = r->kept || r->tried & ~r->reached;
+        if (!*left || !wanted || (r->reached && !tun_due(r->again_at, now(c))))
+            continue;
+        tun_contact_reach(c, r);
+        --*left;
     }
 }
 
 static void relay_turn(struct tun_client *c) {
-    reach_somebody(c);
+    reach_some(c);
+    uint32_t next = tun_descriptor_day(c->now.wall) + 1;
+    if (tun_descriptor_is_current(next, c->now.wall))
+        tun_directory_keep(c->dir, next);
     /* A neighbour that told everything makes room for another. */
     for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
         struct tun_neighbour *n = &c->neighbour[i];
         if (n->set && n->sync.rounds > 1 && n->sync.phase == TUN_SYNC_IDLE)
             memset(n, 0, sizeof *n);
     }
-    struct tun_relay *all[TUN_DIRECTORY_MAX / 8];
+    struct tun_relay *all[TUN_DIRECTORY_MAX];
     size_t n = tun_directory_list(c->dir, tun_descriptor_day(c->now.wall), TUN_DIRECTORY_REACHED,
                                   all, sizeof all / sizeof *all);
     c->far_pause = c->far_pause ? c->far_pause * 2 : tun_client_pause(c, CV_SEC(1), CV_MSEC(300));
@@ -611,8 +619,8 @@ static void relay_turn(struct tun_client *c) {
 }
 
 void tun_sync_work(struct tun_client *c) {
-    /* Clients ask their neighbours only until circuits can. */
-    bool begin = c->relay || !c->ready_at || c->far.rounds < 1;
+    /* Clients ask their neighbours only until circuits can: again when these lead nowhere. */
+    bool begin = c->relay || !c->ready_at || c->far.rounds < 1 || tun_client_is_short(c);
     for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
         if (c->neighbour[i].set && c->neighbour[i].up)
             near_work(c, &c->neighbour[i], begin);

@@ -218,6 +218,17 @@ const uint8_t *tun_own_descriptor(const struct tunnel *t, int64_t wall, size_t *
     return day->descriptor;
 }
 
+const uint8_t *tun_next_descriptor(const struct tunnel *t, int64_t wall, size_t *ret_len) {
+    uint32_t next = tun_descriptor_day(wall) + 1;
+    const struct tun_keyring_day *day = t->keyring && tun_descriptor_is_current(next, wall)
+                                            ? tun_keyring_find(t->keyring, next)
+                                            : NULL;
+    if (!day)
+        return NULL;
+    *ret_len = day->descriptor_len;
+    return day->descriptor;
+}
+
 void tun_timer_set(struct tunnel *t, struct tun_timer *timer, cv_usec at) {
     /* cannot fail: the heap has room for one timer of each object, and memory
      * for it is taken when the object is made; if not, the object only lives

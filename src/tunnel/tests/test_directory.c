@@ -493,9 +493,40 @@ Test(tun_directory, where_it_was_reached_it_counts_tomorrow) {
         cr_assert_eq(tun_directory_add(p.dir, POPULATION_WALL + 12 * 3600, raw, len, &next, NULL),
                      CV_ERR_OK);
         cr_expect_eq(next->outside, !moved);
-        cr_expect_not(next->reached, "that we see ourselves, every day");
+        cr_expect_eq(next->reached, !moved);
+        cr_expect_eq(next->kept, !moved, "that we see ourselves, every day");
+        cr_expect_eq(tun_relay_is_passed(next), !moved);
+
+        /* who was not asked that day is not taken to be there for another one */
+        struct tun_relay *after;
+        len = population_sign(&p, 3, POPULATION_DAY + 2, &what, raw);
+        cr_assert_eq(tun_directory_add(p.dir, POPULATION_WALL + 36 * 3600, raw, len, &after, NULL),
+                     CV_ERR_OK);
+        cr_expect_not(after->reached);
+        cr_expect_not(tun_relay_is_passed(after));
+        next->reached = true; /* and there it answered */
+        next->kept = false;
+        tun_directory_keep(p.dir, POPULATION_DAY + 2);
+        cr_expect(after->reached && after->kept);
+        cr_expect_eq(tun_relay_is_passed(after), !moved, "nobody reached it at the new one");
         population_done(&p);
     }
+}
+
+/* The descriptor of who names himself is asked of himself: of tomorrow's nobody else has it. */
+Test(tun_directory, a_relay_is_asked_for_its_own) {
+    struct population p;
+    village(&p);
+    struct tun_relay *all[8];
+    cr_assert_eq(tun_directory_claim(p.dir, POPULATION_WALL + 12 * 3600, p.relay[3]->desc.identity,
+                                     POPULATION_DAY + 1, p.relay[3]->desc.digest,
+                                     p.relay[3]->desc.identity, NULL, 0),
+                 CV_ERR_OK);
+    for (unsigned by = 3; by < 5; by++)
+        cr_expect_eq(
+            tun_directory_missing(p.dir, POPULATION_DAY + 1, p.relay[by]->desc.identity, all, 8),
+            by == 3);
+    population_done(&p);
 }
 
 Test(tun_directory, a_full_one_forgets_what_nobody_vouches_for) {

@@ -6,6 +6,7 @@
 
 #include "crypto/rng_seeded.h"
 #include "support/suite.h"
+#include "tunnel/clientstate.h"
 #include "tunnel/hiddenstate.h"
 #include "tunnel/tests/village.h"
 
@@ -948,6 +949,74 @@ Test(tun_hidden, few_relays_ever_see_an_address_and_the_same_after_a_restart) {
     village_free(v);
 }
 
+/* A day without a network of our own: nobody was silent but we. */
+Test(tun_hidden, an_outage_of_our_own_costs_no_guard) {
+    struct village *v = village_new(&(struct sim_config){.seed = 94}, 10);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(3));
+    unsigned client = village_client(v);
+    world_run(v->w, CV_SEC(20));
+    struct tun_client *c = tun_attached(v->w->node[client].t, TUN_USER_CLIENT);
+    struct tun_guards before = c->guards;
+    struct tun_guard *dead = &c->guards.first[1];
+    int64_t day = 86400;
+    for (unsigned i = 0; i < 10; i++) {
+        sim_path(v->w->sim, i, client, &(struct sim_path){.cut = true});
+        sim_path(v->w->sim, client, i, &(struct sim_path){.cut = true});
+    }
+    world_run(v->w, CV_SEC(100));
+    cr_assert_eq(status(v, client).contacts, 0);
+    cr_assert_neq(dead->silent_since, 0);
+    /* as if it had lasted a day and more; but one of them had been silent for half a day before */
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++)
+        c->guards.first[i].silent_since -= day + 60;
+    c->cut_at -= day + 60;
+    dead->silent_since = c->cut_at - day / 2;
+    world_run(v->w, CV_SEC(10));
+    for (unsigned i = 0; i < 10; i++) {
+        bool is_dead = memcmp(v->w->node[i].identity_secret.public_key, dead->identity, 32) == 0;
+        sim_path(v->w->sim, i, client, &(struct sim_path){.delay = CV_MSEC(1), .cut = is_dead});
+        sim_path(v->w->sim, client, i, &(struct sim_path){.delay = CV_MSEC(1), .cut = is_dead});
+    }
+    world_run(v->w, CV_SEC(60));
+    cr_expect_geq(status(v, client).guards_up, 2);
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++)
+        cr_expect_arr_eq(c->guards.first[i].identity, before.first[i].identity, CV_KEY, "%u", i);
+    int64_t silent = world_now(v->w, client).wall - dead->silent_since;
+    cr_expect(silent >= day / 2 && silent < day / 2 + 200, "silent for %ld s", (long)silent);
+    village_free(v);
+}
+
+/* After months everybody of the sample is gone, and its time is over. */
+Test(tun_hidden, who_was_away_for_longer_than_guards_last_finds_others) {
+    struct village *v = village_new(&(struct sim_config){.seed = 93}, 14);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(3));
+    unsigned before = village_client(v), gone = 0;
+    world_run(v->w, CV_SEC(20));
+    cr_assert(status(v, before).ready);
+    sim_crash(v->w->sim, before);
+    struct tun_guards guards;
+    cr_assert_eq(tun_guards_load(&guards, v->guards[before], v->guards_len[before]), CV_ERR_OK);
+    for (unsigned i = 0; i < 14; i++) {
+        if (!tun_guards_find_sampled(&guards, v->w->node[i].identity_secret.public_key))
+            continue;
+        sim_crash(v->w->sim, i);
+        gone++;
+    }
+    cr_assert_eq(gone, 4);
+    for (unsigned i = 0; i < 14; i++)
+        sim_wall_skew(v->w->sim, i, 121 * 86400);
+    world_run(v->w, CV_SEC(120));
+    unsigned again = village_client_with(v, v->guards[before], v->guards_len[before]);
+    sim_wall_skew(v->w->sim, again, 121 * 86400);
+    world_run(v->w, CV_SEC(60));
+    struct tun_client_status s = status(v, again);
+    cr_expect(s.ready, "%u contacts, %u known, %u confirmed", s.contacts, s.known, s.confirmed);
+    cr_expect_geq(s.guards_up, 2);
+    village_free(v);
+}
+
 struct seen_by {
     unsigned by[2]; /* clients */
     bool node[WORLD_NODES];
@@ -1543,5 +1612,83 @@ Test(tun_hidden, where_no_relay_keeps_the_rate_nobody_is_met_without_it) {
     struct tun_hidden_info info;
     cr_assert_eq(tun_hidden_info(v->w->node[viewer].t, view, &info), CV_ERR_OK);
     cr_expect(info.paces_refused > 1 && info.paces_refused <= 64, "%u", info.paces_refused);
+    village_free(v);
+}
+
+/* ---- 03:00 UTC, when everybody goes over to other descriptors ---- */
+
+#define DAY_TURN ((int64_t)20700 * 86400 + 3 * 3600)
+
+static void expect_day(struct village *v, unsigned node, unsigned relays, const char *who) {
+    struct tun_client_status s = status(v, node);
+    cr_expect_eq(s.confirmed, relays, "%s: %u of the new day are confirmed", who, s.confirmed);
+    cr_expect_gt(s.ahead, 0, "%s: no circuit is ready", who);
+}
+
+/* Until the turn, and a moment. */
+static void run_over_the_turn(struct village *v, unsigned node, cv_usec more) {
+    int64_t left = DAY_TURN - world_now(v->w, node).wall;
+    world_run(v->w, CV_SEC((uint64_t)left) + more);
+}
+
+/* Who has asked two relays about tomorrow by then has everything at once; these came a minute
+ * before, and begin anew. */
+Test(tun_hidden, a_day_turns_and_everybody_stays) {
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct village *v =
+            village_new(&(struct sim_config){.seed = seed, .wall = DAY_TURN - 420}, 8);
+        sim_path_default(v->w->sim, &near);
+        world_run(v->w, CV_SEC(360));
+        cv_handle share;
+        unsigned seeder = seeded(v, &share), viewer = village_client(v), idle = village_client(v);
+        cv_handle view = village_view(v, viewer, "film");
+        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)), "seed %lu: before", seed);
+
+        run_over_the_turn(v, viewer, CV_SEC(40));
+        expect_day(v, seeder, 8, "seeder");
+        expect_day(v, viewer, 8, "viewer");
+        expect_day(v, idle, 8, "idle");
+        cr_expect_geq(village_up(v, viewer, view), 1, "seed %lu: those who met stay", seed);
+        /* Contacts name the points by the D of the new day: who comes new knows no other. */
+        world_run(v->w, CV_SEC(90));
+        unsigned late = village_client(v);
+        view = village_view(v, late, "film");
+        cr_expect(village_meet(v, late, view, 1, CV_SEC(10)), "seed %lu: after", seed);
+        village_free(v);
+    }
+}
+
+/* Nights of which nobody noticed anything: what was known is not even of yesterday. */
+Test(tun_hidden, who_slept_over_the_turn_of_the_day_begins_anew) {
+    struct village *v = village_new(&(struct sim_config){.seed = 7, .wall = DAY_TURN + 36000}, 8);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(10));
+    unsigned client = village_client(v);
+    world_run(v->w, CV_SEC(30));
+    expect_day(v, client, 8, "before");
+    for (unsigned i = 0; i < v->w->nodes; i++)
+        sim_wall_skew(v->w->sim, i, 68 * 3600);
+    world_run(v->w, CV_SEC(150));
+    expect_day(v, client, 8, "after");
+    village_free(v);
+}
+
+/* From 21:00 on relays tell each other of tomorrow: at 03:00 everything is there, at relays at
+ * once, and at who asked between. */
+Test(tun_hidden, tomorrows_descriptors_are_there_before_they_are_used) {
+    struct village *v =
+        village_new(&(struct sim_config){.seed = 8, .wall = DAY_TURN - 5 * 3600 - 420}, 8);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(430)); /* 22:00 */
+    unsigned day = tun_descriptor_day(world_now(v->w, 0).wall);
+    for (unsigned i = 0; i < 8; i++) {
+        struct tun_directory *dir = tun_client_directory(v->w->node[i].t);
+        cr_expect_eq(tun_directory_count(dir, day + 1, TUN_DIRECTORY_PASSED), 8, "relay %u", i);
+    }
+    unsigned client = village_client(v);
+    struct tun_directory *dir = tun_client_directory(v->w->node[client].t);
+    world_run(v->w, CV_SEC(30));
+    cr_expect_eq(tun_directory_count(dir, day, TUN_DIRECTORY_CONFIRMED), 8);
+    cr_expect_geq(tun_directory_count(dir, day + 1, TUN_DIRECTORY_KNOWN), 5, "all off the way");
     village_free(v);
 }

@@ -127,6 +127,28 @@ Test(tun_hop, an_unreachable_next_relay_is_reported) {
     world_free(w);
 }
 
+/* Others may use up the room for what is remembered of questions: one that is under way and
+ * comes again, because the next link takes its time, is not taken for another. */
+Test(tun_hop, an_extend_that_is_repeated_is_the_same_though_nothing_is_remembered) {
+    struct world *w = five(1);
+    struct tun_circuit_plan plan = {.hops = 3};
+    for (unsigned i = 0; i < 3; i++)
+        world_ref(w, i, &plan.hop[i]);
+    sim_path(w->sim, 1, 2, &(struct sim_path){.delay = CV_MSEC(200)});
+    for (unsigned i = 0; i < 3; i++)
+        w->node[i].t->memo_octets = (uint64_t)TUN_MEMO_MIB << 20;
+    struct cv_now now = world_now(w, 4);
+    cv_handle c;
+    cr_assert_eq(tun_circuit_build(w->node[4].t, &now, &plan, &c), CV_ERR_OK);
+    sim_touch(w->sim, 4);
+    world_run(w, CV_SEC(10));
+    cr_expect_not_null(world_find(w, 4, TUN_EVENT_CIRCUIT_READY, 0));
+    cr_expect_null(world_find(w, 4, TUN_EVENT_CIRCUIT_DOWN, 0));
+    for (unsigned i = 0; i < 3; i++)
+        w->node[i].t->memo_octets -= (uint64_t)TUN_MEMO_MIB << 20;
+    world_free(w);
+}
+
 /* ---- swarm exits ---- */
 
 static struct world *with_exit(void) {
