@@ -30,7 +30,7 @@ enum {
     PARTIES = CLIENTS + NEXTS,
     CIRCUITS = 320,
     BURST = 16,    /* cells of one circuit together */
-    CELLS = 20480, /* of a round, each way */
+    CELLS = 20480, /* of a round, each way, for each worker */
     STEP = 256,    /* datagrams between two looks at what is to be sent */
     ROUNDS_MAX = 64,
 };
@@ -272,7 +272,7 @@ static void round_of(struct relay *r, pthread_barrier_t *start, struct outcome *
     pthread_t thread[WORKERS];
     for (unsigned k = 0; k < r->workers; k++)
         r->load[k].count = 0;
-    for (unsigned n = 0; n < CELLS / BURST; n++)
+    for (unsigned n = 0; n < r->workers * CELLS / BURST; n++)
         for (unsigned way = 0; way < 2; way++)
             make_cells(r, n % r->workers, way == 0);
     uint64_t before = 0, after = 0;
@@ -294,8 +294,8 @@ static void round_of(struct relay *r, pthread_barrier_t *start, struct outcome *
         r->now.mono = l->now.mono > r->now.mono ? l->now.mono : r->now.mono;
         after += tun_counters(l->t)->relayed_cells;
     }
-    if (after - before < 2 * CELLS)
-        bench_die("%u of %u cells passed", (unsigned)(after - before), 2U * CELLS);
+    if (after - before < r->workers * 2 * CELLS)
+        bench_die("%u of %u cells passed", (unsigned)(after - before), r->workers * 2 * CELLS);
     ret->cells = after - before;
 }
 

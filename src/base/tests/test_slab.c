@@ -1,7 +1,11 @@
-/* The slab against a list of what is out; what it asks of the system is seen by its addresses. */
+/* The slab against a list of what is out, and what it asked of the system. */
 #include "base/slab.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "support/model.h"
 #include "support/suite.h"
@@ -82,4 +86,40 @@ Test(slab, empty_blocks_go_back_but_for_one) {
     cv_slab_give(&s, NULL);
     cv_slab_done(&s);
     cr_expect_eq(s.blocks, 0);
+}
+
+/* What the kernel says of the memory there: was it asked for large pages? */
+static bool is_advised(const void *at) {
+    char line[512];
+    bool inside = false, advised = false;
+    FILE *f = fopen("/proc/self/smaps", "r");
+    cr_assert_not_null(f);
+    while (fgets(line, sizeof line, f)) {
+        uintptr_t from, to;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
+            inside = (uintptr_t)at >= from && (uintptr_t)at < to;
+        else if (inside && strncmp(line, "VmFlags:", 8) == 0)
+            advised = strstr(line, " hg") != NULL;
+    }
+    fclose(f);
+    return advised;
+}
+
+/* A relay with few circuits has not one page of 2 MiB for them. */
+Test(slab, large_pages_are_asked_for_from_the_second_block_on) {
+    if (access("/sys/kernel/mm/transparent_hugepage/enabled", R_OK) != 0)
+        cr_skip_test("a kernel without large pages");
+    struct out out = {.count = 0};
+    struct cv_slab s;
+    cv_slab_init(&s, SIZE);
+    take(&s, &out, 1);
+    cr_expect_not(is_advised(out.v[0]));
+    while (s.blocks < 3)
+        take(&s, &out, 1);
+    cr_expect_not(is_advised(out.v[0]));
+    cr_expect(is_advised(out.v[out.count - 1]));
+    cr_expect(is_advised(out.v[out.count - 2]));
+    while (out.count)
+        give(&s, &out, 0);
+    cv_slab_done(&s);
 }
