@@ -95,9 +95,10 @@ static bool is_advised(const void *at) {
     FILE *f = fopen("/proc/self/smaps", "r");
     cr_assert_not_null(f);
     while (fgets(line, sizeof line, f)) {
-        uintptr_t from, to;
-        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
-            inside = (uintptr_t)at >= from && (uintptr_t)at < to;
+        char *end;
+        uintptr_t from = (uintptr_t)strtoumax(line, &end, 16);
+        if (end > line && *end == '-')
+            inside = (uintptr_t)at >= from && (uintptr_t)at < strtoumax(end + 1, NULL, 16);
         else if (inside && strncmp(line, "VmFlags:", 8) == 0)
             advised = strstr(line, " hg") != NULL;
     }
