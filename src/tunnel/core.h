@@ -9,6 +9,7 @@
 
 #include "base/heap.h"
 #include "base/map.h"
+#include "base/slab.h"
 #include "base/tokenbucket.h"
 #include "tunnel/admission.h"
 #include "tunnel/cell.h"
@@ -329,6 +330,7 @@ struct tunnel {
     uint8_t map_key[CV_SIPHASH_KEY];
 
     struct tun_handles links, circuits, hops;
+    struct cv_slab hop_slab;
     struct tun_rxindex *rx;
     struct tun_expected expected[TUN_EXPECTED_MAX]; /* a ring */
     unsigned expected_last;

@@ -238,7 +238,7 @@ void tun_hop_free(struct tunnel *t, struct tun_hop *h) {
     cv_heap_remove(&t->timers, &h->timer.heap);
     tun_handles_del(&t->hops, h->handle);
     cv_wipe(h, sizeof *h);
-    free(h);
+    cv_slab_give(&t->hop_slab, h);
 }
 
 void tun_hop_destroy(struct tunnel *t, struct tun_hop *h, const struct tun_leg *from) {
@@ -377,7 +377,7 @@ static enum cv_err create(struct tunnel *t, const struct cv_now *now, struct tun
     }
     if (t->hops.count >= t->hops.max && !tun_places_take_hop(t, now, l))
         return CV_ERR_LIMIT;
-    struct tun_hop *h = calloc(1, sizeof *h);
+    struct tun_hop *h = cv_slab_take(&t->hop_slab);
     if (!h)
         return CV_ERR_NOMEM;
     err = tun_handles_put(&t->hops, h, &h->handle);
@@ -394,7 +394,7 @@ static enum cv_err create(struct tunnel *t, const struct cv_now *now, struct tun
         tun_handles_del(&t->hops, h->handle);
         tun_layer_done(&h->layer);
         cv_wipe(h, sizeof *h);
-        free(h);
+        cv_slab_give(&t->hop_slab, h);
         return err;
     }
     memcpy(h->create_digest, digest, sizeof h->create_digest);

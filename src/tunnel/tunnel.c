@@ -53,6 +53,7 @@ static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
     tun_handles_init(&t->links, cfg->links_max, 1, cfg->worker);
     tun_handles_init(&t->circuits, cfg->circuits_max, 2, cfg->worker);
     tun_handles_init(&t->hops, cfg->hops_max, 3, cfg->worker);
+    cv_slab_init(&t->hop_slab, sizeof(struct tun_hop));
     tun_outbox_init(&t->outbox);
     tun_events_init(&t->events);
     tun_events_init(&t->inner);
@@ -165,6 +166,7 @@ struct tunnel *tun_free(struct tunnel *t) {
     tun_others_free(t);
     tun_handles_done(&t->circuits);
     tun_handles_done(&t->hops);
+    cv_slab_done(&t->hop_slab);
     tun_handles_done(&t->links);
     tun_keyring_free(t->keyring);
     free(t->admission);

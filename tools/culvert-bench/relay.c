@@ -241,15 +241,16 @@ json_t *bench_relay(const struct bench_options *o) {
     struct relay_workers_figures together_by_two;
     relay_workers_measure(rounds, &together_by_two);
     json_t *ret = json_pack(
-        "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:i}",
+        "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:i}",
         "cells_per_s_per_core", 1e6 / mean_us(&together, 1), "cells_per_s_per_core_few",
         1e6 / mean_us(&together, 0), "forward_us", together.forward[1], "backward_us",
         together.backward[1], "bytes_per_circuit", (rss - rss_few) / (circuits - FEW),
         "rss_mib_50k", rss / (1 << 20), "rss_mib_few", rss_few / (1 << 20), "cost_ratio_50k",
         mean_us(&together, 1) / mean_us(&together, 0), "cost_ratio_50k_scattered",
         mean_us(&alone, 1) / mean_us(&alone, 0), "two_worker_speedup", together_by_two.speedup,
-        "two_worker_cpu_ratio", together_by_two.cpu_ratio, "circuits", (int)circuits, "few",
-        (int)FEW, "burst", (int)BURST);
+        "two_worker_cpu_ratio", together_by_two.cpu_ratio, "two_process_speedup",
+        together_by_two.process_speedup, "two_process_cpu_ratio", together_by_two.process_cpu_ratio,
+        "circuits", (int)circuits, "few", (int)FEW, "burst", (int)BURST);
     world_stop(&few);
     world_stop(&many);
     return ret;

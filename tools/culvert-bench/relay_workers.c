@@ -3,14 +3,20 @@
  * measured; real cryptography, virtual time, no sockets. Clients and the relays behind are
  * engines, too: they make all cells of a round beforehand, as many for each worker, each
  * for a circuit of that worker drawn anew, and take nothing back. From the first datagram
- * in to the last one out is a round's time.
+ * in to the last one out is a round's time. The control: two processes, each with a relay of one
+ * worker and cells of its own, do at the same time what one did alone.
  */
 #include "culvert-bench/relay_workers.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "crypto/hash.h"
 #include "culvert-bench/bench.h"
@@ -24,7 +30,7 @@ enum {
     PARTIES = CLIENTS + NEXTS,
     CIRCUITS = 320,
     BURST = 16,    /* cells of one circuit together */
-    CELLS = 20480, /* of a round, each way */
+    CELLS = 20480, /* of a round, each way, for each worker */
     STEP = 256,    /* datagrams between two looks at what is to be sent */
     ROUNDS_MAX = 64,
 };
@@ -255,40 +261,49 @@ static double seconds(const struct timespec *t) {
     return (double)t->tv_sec + (double)t->tv_nsec / 1e9;
 }
 
-/* Cells a second and a CPU-second. */
-static void round_of(struct relay *r, double *ret_rate, double *ret_per_cpu) {
-    pthread_barrier_t barrier;
+/* What came of a round, of one process. */
+struct outcome {
+    uint64_t cells;
+    double began, ended, cpu_s;
+};
+
+/* Makes the cells, waits for `start` with `r->workers` threads, passes them on. */
+static void round_of(struct relay *r, pthread_barrier_t *start, struct outcome *ret) {
     pthread_t thread[WORKERS];
     for (unsigned k = 0; k < r->workers; k++)
         r->load[k].count = 0;
-    for (unsigned n = 0; n < CELLS / BURST; n++)
+    for (unsigned n = 0; n < r->workers * CELLS / BURST; n++)
         for (unsigned way = 0; way < 2; way++)
             make_cells(r, n % r->workers, way == 0);
     uint64_t before = 0, after = 0;
-    pthread_barrier_init(&barrier, NULL, r->workers);
     for (unsigned k = 0; k < r->workers; k++) {
         before += tun_counters(r->worker[k].t)->relayed_cells;
         r->load[k].t = r->worker[k].t;
         r->load[k].now = r->now;
-        r->load[k].start = &barrier;
+        r->load[k].start = start;
         if (pthread_create(&thread[k], NULL, work, &r->load[k]) != 0)
             bench_die("no thread");
     }
-    double began = 1e300, ended = 0, cpu_s = 0;
+    *ret = (struct outcome){.began = 1e300};
     for (unsigned k = 0; k < r->workers; k++) {
         struct load *l = &r->load[k];
         pthread_join(thread[k], NULL);
-        began = seconds(&l->began) < began ? seconds(&l->began) : began;
-        ended = seconds(&l->ended) > ended ? seconds(&l->ended) : ended;
-        cpu_s += l->cpu_s;
+        ret->began = seconds(&l->began) < ret->began ? seconds(&l->began) : ret->began;
+        ret->ended = seconds(&l->ended) > ret->ended ? seconds(&l->ended) : ret->ended;
+        ret->cpu_s += l->cpu_s;
         r->now.mono = l->now.mono > r->now.mono ? l->now.mono : r->now.mono;
         after += tun_counters(l->t)->relayed_cells;
     }
-    pthread_barrier_destroy(&barrier);
-    if (after - before < 2 * CELLS)
-        bench_die("%u of %u cells passed", (unsigned)(after - before), 2U * CELLS);
-    *ret_rate = (double)(after - before) / (ended - began);
-    *ret_per_cpu = (double)(after - before) / cpu_s;
+    if (after - before < r->workers * 2 * CELLS)
+        bench_die("%u of %u cells passed", (unsigned)(after - before), r->workers * 2 * CELLS);
+    ret->cells = after - before;
+}
+
+static void round_alone(struct relay *r, struct outcome *ret) {
+    pthread_barrier_t start;
+    pthread_barrier_init(&start, NULL, r->workers);
+    round_of(r, &start, ret);
+    pthread_barrier_destroy(&start);
 }
 
 static struct relay *relay_new(unsigned workers) {
@@ -322,15 +337,82 @@ static void relay_free(struct relay *r) {
     free(r);
 }
 
+/* ---- two processes ---- */
+
+/* What both see. */
+struct pair {
+    pthread_barrier_t start;
+    struct outcome of[WORKERS];
+};
+
+static pid_t begin_half(struct relay *r, struct pair *pair, unsigned number) {
+    pid_t parent = getpid(), pid = fork();
+    if (pid < 0)
+        bench_die("cannot start a process");
+    if (pid > 0)
+        return pid;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(EXIT_FAILURE);
+    struct outcome
+        unused; /* memory that the first one still has to copy is not the second's cost */
+    round_alone(r, &unused);
+    round_of(r, &pair->start, &pair->of[number]);
+    _exit(EXIT_SUCCESS);
+}
+
+static void round_of_two(struct relay *r, struct pair *pair, struct outcome *ret) {
+    pthread_barrierattr_t shared;
+    pid_t pid[WORKERS];
+    pthread_barrierattr_init(&shared);
+    pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
+    pthread_barrier_init(&pair->start, &shared, WORKERS);
+    pthread_barrierattr_destroy(&shared);
+    for (unsigned k = 0; k < WORKERS; k++)
+        pid[k] = begin_half(r, pair, k);
+    *ret = (struct outcome){.began = 1e300};
+    for (unsigned k = 0; k < WORKERS; k++) {
+        const struct outcome *o = &pair->of[k];
+        int status;
+        if (waitpid(pid[k], &status, 0) != pid[k] || status != 0)
+            bench_die("a process with one worker did not end well");
+        ret->cells += o->cells;
+        ret->cpu_s += o->cpu_s;
+        ret->began = o->began < ret->began ? o->began : ret->began;
+        ret->ended = o->ended > ret->ended ? o->ended : ret->ended;
+    }
+    pthread_barrier_destroy(&pair->start);
+}
+
+/* ---- figures ---- */
+
+enum { ONE, TWO, PROCESSES, WAYS };
+
 void relay_workers_measure(unsigned rounds, struct relay_workers_figures *ret) {
     struct relay *r[WORKERS] = {relay_new(1), relay_new(2)};
-    double rate[WORKERS][ROUNDS_MAX], per_cpu[WORKERS][ROUNDS_MAX];
+    struct pair *pair =
+        mmap(NULL, sizeof *pair, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    double rate[WAYS][ROUNDS_MAX], per_cpu[WAYS][ROUNDS_MAX];
     rounds = rounds < 1 ? 1 : rounds > ROUNDS_MAX ? ROUNDS_MAX : rounds;
-    for (unsigned i = 0; i < rounds; i++)
-        for (unsigned k = 0; k < WORKERS; k++)
-            round_of(r[k], &rate[k][i], &per_cpu[k][i]);
-    ret->speedup = bench_median(rate[1], rounds) / bench_median(rate[0], rounds);
-    ret->cpu_ratio = bench_median(per_cpu[1], rounds) / bench_median(per_cpu[0], rounds);
+    if (pair == MAP_FAILED)
+        bench_die("out of memory");
+    for (unsigned i = 0; i < rounds; i++) {
+        for (unsigned k = 0; k < WAYS; k++) {
+            struct outcome o;
+            if (k == PROCESSES)
+                round_of_two(r[ONE], pair, &o);
+            else
+                round_alone(r[k], &o);
+            rate[k][i] = (double)o.cells / (o.ended - o.began);
+            per_cpu[k][i] = (double)o.cells / o.cpu_s;
+        }
+    }
+    munmap(pair, sizeof *pair);
+    double one = bench_median(rate[ONE], rounds), one_cpu = bench_median(per_cpu[ONE], rounds);
+    ret->speedup = bench_median(rate[TWO], rounds) / one;
+    ret->cpu_ratio = bench_median(per_cpu[TWO], rounds) / one_cpu;
+    ret->process_speedup = bench_median(rate[PROCESSES], rounds) / one;
+    ret->process_cpu_ratio = bench_median(per_cpu[PROCESSES], rounds) / one_cpu;
     for (unsigned k = 0; k < WORKERS; k++)
         relay_free(r[k]);
 }

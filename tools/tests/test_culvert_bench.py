@@ -19,7 +19,8 @@ KEYS = {
             "answered_percent_loopback", "hashes", "peers", "items", "table", "queries"],
     "relay": ["cells_per_s_per_core", "cells_per_s_per_core_few", "forward_us", "backward_us",
               "bytes_per_circuit", "rss_mib_50k", "cost_ratio_50k", "cost_ratio_50k_scattered",
-              "two_worker_speedup", "two_worker_cpu_ratio"],
+              "two_worker_speedup", "two_worker_cpu_ratio", "two_process_speedup",
+              "two_process_cpu_ratio"],
     "gateway": ["mb_per_s", "cpu_s_per_gib", "slow_readers", "rss_mib"],
     "sim": ["node_hours_per_cpu_minute", "node_hours_per_cpu_minute_idle"],
 }
