@@ -239,6 +239,7 @@ static struct tun_relay *own_add(struct tun_client *c, const uint8_t *own, size_
     if (r) {
         r->reached = r->outside = r->tried;
         r->kept = 0;
+        r->reached_at = (struct cv_addr){.family = 0}; /* nobody goes to itself */
     }
     return r;
 }

@@ -1658,6 +1658,24 @@ Test(tun_hidden, a_day_turns_and_everybody_stays) {
     }
 }
 
+/* Where it answered yesterday, links go only until it answers somewhere else today. */
+Test(tun_hidden, links_go_where_a_relay_answered_under_this_descriptor) {
+    struct village *v = six(9);
+    world_run(v->w, CV_SEC(10));
+    struct tun_directory *dir = tun_client_directory(v->w->node[0].t);
+    unsigned day = tun_descriptor_day(world_now(v->w, 0).wall);
+    struct tun_relay *r = tun_directory_find(dir, v->w->node[1].t->cfg.identity->public_key, day);
+    cr_assert(r && r->reached && cv_addr_equal(&r->reached_at, &v->w->node[1].addr));
+    r->kept = r->reached;
+    r->reached_at.port++;
+    r->again_at = 0;
+    for (unsigned i = 0; i < 120 && r->kept; i++)
+        world_run(v->w, CV_SEC(1));
+    cr_expect_not(r->kept, "it was asked again");
+    cr_expect(cv_addr_equal(&r->reached_at, &v->w->node[1].addr));
+    village_free(v);
+}
+
 /* Nights of which nobody noticed anything: what was known is not even of yesterday. */
 Test(tun_hidden, who_slept_over_the_turn_of_the_day_begins_anew) {
     struct village *v = village_new(&(struct sim_config){.seed = 7, .wall = DAY_TURN + 36000}, 8);
@@ -1684,6 +1702,9 @@ Test(tun_hidden, tomorrows_descriptors_are_there_before_they_are_used) {
     for (unsigned i = 0; i < 8; i++) {
         struct tun_directory *dir = tun_client_directory(v->w->node[i].t);
         cr_expect_eq(tun_directory_count(dir, day + 1, TUN_DIRECTORY_PASSED), 8, "relay %u", i);
+        const uint8_t *own = v->w->node[i].t->cfg.identity->public_key;
+        const struct tun_relay *r = tun_directory_find(dir, own, day + 1);
+        cr_expect(r && !r->reached_at.family, "relay %u would be its own neighbour", i);
     }
     unsigned client = village_client(v);
     struct tun_directory *dir = tun_client_directory(v->w->node[client].t);
