@@ -135,8 +135,14 @@ static void forget_dismissed(struct tun_client *c) {
 }
 
 static void guards_work(struct tun_client *c) {
-    if (c->cut_at == 0 && tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) > 0 &&
-        tun_guards_retire(&c->guards, c->dir, c->ready_at > 0, c->now.wall)) {
+    bool any = tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) > 0;
+    if (any && c->anew_until == CV_USEC_NEVER)
+        c->anew_until = cv_usec_add(now(c), tun_client_pause(c, CV_SEC(60), CV_SEC(20)));
+    bool told = tun_due(c->anew_until, now(c));
+    if (!told)
+        tun_client_by(c, c->anew_until);
+    if (c->cut_at == 0 && any &&
+        tun_guards_retire(&c->guards, c->dir, c->ready_at > 0 && told, c->now.wall)) {
         c->guards_change = true;
         forget_dismissed(c);
     }
@@ -201,6 +207,8 @@ static void day_work(struct tun_client *c) {
     c->expire_at = now(c); /* its guards' descriptors */
     if (n >= ENOUGH && 2 * n >= tun_directory_count(c->dir, before, TUN_DIRECTORY_CONFIRMED))
         return;
+    /* Whoever sleeps would have other L every day, because the first answers do not name them. */
+    c->anew_until = CV_USEC_NEVER;
     c->far.rounds = 0;
     c->far_pause = 0;
     c->far_at = now(c);
@@ -239,6 +247,7 @@ static struct tun_relay *own_add(struct tun_client *c, const uint8_t *own, size_
     if (r) {
         r->reached = r->outside = r->tried;
         r->kept = 0;
+        r->reached_at = (struct cv_addr){.family = 0}; /* nobody goes to itself */
     }
     return r;
 }

@@ -576,7 +576,7 @@ bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const 
     address_rest(c, a);
     if (!good)
         return true;
-    if (!r->reached)
+    if (!(r->reached & ~r->kept)) /* where it answered yesterday, it may not be any more */
         r->reached_at = addr;
     r->reached |= (uint8_t)(1u << at);
     r->kept &= (uint8_t) ~(1u << at);

@@ -166,14 +166,14 @@ static uint8_t stays(const struct tun_relay *r, const struct tun_relay *before, 
  * needed, nor today's in the hours until everybody has asked everybody. */
 static void keep_reached(struct tun_relay *r, const struct tun_relay *before) {
     r->outside |= stays(r, before, before->outside);
-    if (r->reached)
-        return;
-    r->kept = stays(r, before, before->reached & ~before->kept);
-    r->reached |= r->kept;
-    if (r->kept && tun_descriptor_has_addr(&r->desc, &before->reached_at))
-        r->reached_at = before->reached_at;
-    else if (r->kept)
-        r->reached_at = r->desc.addr[__builtin_ctz(r->kept)];
+    uint8_t kept = (uint8_t)(stays(r, before, before->reached & ~before->kept) & ~r->reached);
+    if (!r->reached && kept) {
+        int first = tun_descriptor_addr(&r->desc, &before->reached_at);
+        bool same = first >= 0 && kept >> first & 1;
+        r->reached_at = same ? before->reached_at : r->desc.addr[__builtin_ctz(kept)];
+    }
+    r->kept |= kept;
+    r->reached |= kept;
 }
 
 /* What outlives the day: since when a relay is known, and what it carries. */

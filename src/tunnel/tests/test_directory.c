@@ -513,6 +513,30 @@ Test(tun_directory, where_it_was_reached_it_counts_tomorrow) {
     }
 }
 
+/* Of two addresses the one at which it was not heard today is not handed on, nor is it where
+ * links go first; the other one may have answered late in the evening. */
+Test(tun_directory, each_address_counts_tomorrow_for_itself) {
+    struct population p;
+    struct tun_relay *r = two_addresses(&p, 0), *next;
+    uint8_t raw[TUN_DESCRIPTOR_MAX];
+    r->reached = 3;
+    r->kept = 1; /* it answered there yesterday, first */
+    r->reached_at = r->desc.addr[0];
+    struct tun_descriptor what = r->desc;
+    size_t len = population_sign(&p, 6, POPULATION_DAY + 1, &what, raw);
+    cr_assert_eq(tun_directory_add(p.dir, POPULATION_WALL + 12 * 3600, raw, len, &next, NULL),
+                 CV_ERR_OK);
+    cr_expect_eq(next->reached, 2);
+    cr_expect_eq(next->kept, 2);
+    cr_expect(cv_addr_equal(&next->reached_at, &r->desc.addr[1]), "links go where it is");
+    r->kept = 0;
+    tun_directory_keep(p.dir, POPULATION_DAY + 1);
+    cr_expect_eq(next->reached, 3);
+    cr_expect_eq(next->kept, 3);
+    cr_expect(cv_addr_equal(&next->reached_at, &r->desc.addr[1]));
+    population_done(&p);
+}
+
 /* The descriptor of who names himself is asked of himself: of tomorrow's nobody else has it. */
 Test(tun_directory, a_relay_is_asked_for_its_own) {
     struct population p;

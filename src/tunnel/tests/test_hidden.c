@@ -1658,6 +1658,24 @@ Test(tun_hidden, a_day_turns_and_everybody_stays) {
     }
 }
 
+/* Where it answered yesterday, links go only until it answers somewhere else today. */
+Test(tun_hidden, links_go_where_a_relay_answered_under_this_descriptor) {
+    struct village *v = six(9);
+    world_run(v->w, CV_SEC(10));
+    struct tun_directory *dir = tun_client_directory(v->w->node[0].t);
+    unsigned day = tun_descriptor_day(world_now(v->w, 0).wall);
+    struct tun_relay *r = tun_directory_find(dir, v->w->node[1].t->cfg.identity->public_key, day);
+    cr_assert(r && r->reached && cv_addr_equal(&r->reached_at, &v->w->node[1].addr));
+    r->kept = r->reached;
+    r->reached_at.port++;
+    r->again_at = 0;
+    for (unsigned i = 0; i < 120 && r->kept; i++)
+        world_run(v->w, CV_SEC(1));
+    cr_expect_not(r->kept, "it was asked again");
+    cr_expect(cv_addr_equal(&r->reached_at, &v->w->node[1].addr));
+    village_free(v);
+}
+
 /* Nights of which nobody noticed anything: what was known is not even of yesterday. */
 Test(tun_hidden, who_slept_over_the_turn_of_the_day_begins_anew) {
     struct village *v = village_new(&(struct sim_config){.seed = 7, .wall = DAY_TURN + 36000}, 8);
@@ -1673,6 +1691,59 @@ Test(tun_hidden, who_slept_over_the_turn_of_the_day_begins_anew) {
     village_free(v);
 }
 
+/* A client alone slept: what relays say first must not give it another second layer. */
+Test(tun_hidden, who_slept_has_the_second_layer_that_it_had) {
+    struct village *v = village_new(&(struct sim_config){.seed = 7, .wall = DAY_TURN + 36000}, 8);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(10));
+    unsigned client = village_client(v);
+    world_run(v->w, CV_SEC(30));
+    const struct tun_guards *g = tun_client_guards(v->w->node[client].t);
+    struct tun_guards before = *g;
+    for (unsigned i = 0; i < 8; i++)
+        sim_wall_skew(v->w->sim, i, 68 * 3600);
+    world_run(v->w, CV_SEC(150));
+    sim_wall_skew(v->w->sim, client, 68 * 3600);
+    world_run(v->w, CV_SEC(200));
+    expect_day(v, client, 8, "after");
+    unsigned stay = 0;
+    for (unsigned i = 0; i < TUN_SECOND_MAX; i++) {
+        const struct tun_guard *l = &before.second[i];
+        if (!l->set || l->until < world_now(v->w, client).wall)
+            continue;
+        stay++;
+        cr_expect(tun_guards_is_second(g, l->identity), "L %u, of which nothing was known yet", i);
+    }
+    cr_expect_gt(stay, 0);
+    village_free(v);
+}
+
+/* A guard and one L are confirmed, and nobody else: every circuit ends at that guard, whose word
+ * on the others is there already. Neighbours knew nobody when they were asked. */
+Test(tun_hidden, who_has_one_last_hop_alone_asks_its_neighbours_again) {
+    struct village *v = village_new(&(struct sim_config){.seed = 7, .wall = DAY_TURN + 36000}, 8);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(10));
+    unsigned client = village_client(v);
+    world_run(v->w, CV_SEC(30));
+    const struct tun_guards *g = tun_client_guards(v->w->node[client].t);
+    struct tun_relay *all[8];
+    size_t n = tun_directory_list(tun_client_directory(v->w->node[client].t),
+                                  tun_descriptor_day(world_now(v->w, client).wall),
+                                  TUN_DIRECTORY_CONFIRMED, all, 8);
+    cr_assert_eq(n, 8);
+    for (size_t i = 0; i < n; i++) {
+        if (memcmp(all[i]->desc.identity, g->first[0].identity, CV_KEY) == 0 ||
+            memcmp(all[i]->desc.identity, g->second[0].identity, CV_KEY) == 0)
+            continue;
+        all[i]->confirmed = false;
+        all[i]->claims = all[i]->claim_next = 0;
+    }
+    world_run(v->w, CV_SEC(120));
+    expect_day(v, client, 8, "after");
+    village_free(v);
+}
+
 /* From 21:00 on relays tell each other of tomorrow: at 03:00 everything is there, at relays at
  * once, and at who asked between. */
 Test(tun_hidden, tomorrows_descriptors_are_there_before_they_are_used) {
@@ -1684,6 +1755,9 @@ Test(tun_hidden, tomorrows_descriptors_are_there_before_they_are_used) {
     for (unsigned i = 0; i < 8; i++) {
         struct tun_directory *dir = tun_client_directory(v->w->node[i].t);
         cr_expect_eq(tun_directory_count(dir, day + 1, TUN_DIRECTORY_PASSED), 8, "relay %u", i);
+        const uint8_t *own = v->w->node[i].t->cfg.identity->public_key;
+        const struct tun_relay *r = tun_directory_find(dir, own, day + 1);
+        cr_expect(r && !r->reached_at.family, "relay %u would be its own neighbour", i);
     }
     unsigned client = village_client(v);
     struct tun_directory *dir = tun_client_directory(v->w->node[client].t);
