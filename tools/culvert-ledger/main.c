@@ -66,7 +66,7 @@ static const struct argp_option options[] = {
     {"fakes", KEY_FAKES, "N", 0, "simulate-sybil: how many (default 100)", 0},
     {"shape", KEY_SHAPE, "NAME", 0, "simulate-sybil: star (default), cycle or clique", 0},
     {"before", KEY_BEFORE, "EPOCH", 0,
-     "prune: superfluous half-blocks of earlier epochs (default: the newest less 32)", 0},
+     "prune: superfluous half-blocks of earlier epochs (default: 32 before the newest row's, or now)", 0},
     {0},
 };
 

@@ -266,6 +266,19 @@ def check_prune_now(folder):
         shutil.copy(db, copy)
         left.append((value(copy, 'prune', *before)['removed'], run('--db', copy, 'export')[1]))
     expect(0 < left[0][0] < left[2][0] and left[0] == left[1], f'prune: {[n for n, _ in left]} removed')
+    # Two who sign a row of an epoch to come have nothing removed that a node would keep.
+    ahead, last = os.path.join(folder, 'ahead.db'), 2**32 - 1
+    now = int(time.time()) // 604800
+    with open(rows, 'w', encoding='utf-8') as f:
+        f.writelines(f'a,b,1000,{week * 604800}\n' for week in range(now - 40, now + 1))
+        f.write(f'c,d,1000,{last * 604800}\n')
+    value(ahead, 'import', '--csv', rows)
+    removed = []
+    for before in ([], ['--before', str(now - 32)], ['--before', str(now - 31)], ['--before', str(last)]):
+        shutil.copy(ahead, copy)
+        removed.append(value(copy, 'prune', *before)['removed'])
+    # Should a week end meanwhile, it is one more.
+    expect(removed[0] in removed[1:3] and removed[2] < removed[3], f'prune: a row of the future, {removed}')
 
 
 def check_prune(db, folder, me):
