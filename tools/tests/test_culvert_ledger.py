@@ -744,6 +744,12 @@ def check_tables(db, folder, odd):
         expect(command[-1] == two or out, f'{command}: nothing is told')
         found = {c for c in (out + err).replace('\n', '') if ord(c) < 32 or 127 <= ord(c) < 160}
         expect(not found, f'{command}: {found} in a table')
+    # Nor does what somebody's file calls its tables.
+    tables = altered(db, folder, 'odd-tables.db', 'CREATE TABLE "a\x1b[2J\x9b" (p INTEGER REFERENCES peer(id)); '
+                     'INSERT INTO "a\x1b[2J\x9b" VALUES(4711)')
+    for command in ('verify', 'privacy-check'):
+        status, out, _ = run('--db', tables, command)
+        expect(status == 1 and 'a?[2J??' in out, f'{command}: a table with an odd name, {out!r}')
     expect(len(run('--db', reasons, 'history')[1].splitlines()) == len(odd) + 1, 'history: a line each')
 
 
