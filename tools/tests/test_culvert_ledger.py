@@ -771,6 +771,18 @@ def check_huge(folder):
         expect(flows == {'hub': (0, most + 5), '9': (0, 5),
                          **{str(i): (0, most) for i in range(5)}}, f'huge: {metric} {flows}')
     expect(value(db, 'verify', '--deep')['ok'], 'huge: verify')
+    # One octet more is more, also where a double has no room for it.
+    with open(path, 'w', encoding='utf-8') as f:
+        f.writelines(f'{i},ego,{2**60 + i}\n' for i in range(1, 9))
+        f.writelines(f'ego,{i},{2**60 + i}\n{i},ego,{2**61 + 3}\n' for i in (10, 11, 12))
+    close = os.path.join(folder, 'close.db')
+    value(close, 'import', '--csv', path)
+    for metric, want in (('flow2', '8 7 6 5 4 3 2 1'), ('maxflow', '8 7 6 5 4 3 2 1'), ('netflow', '8 7 6 5 4 3 2 1')):
+        for command in ('rank', 'peers'):
+            got = ' '.join(r['id'] for r in value(close, command, '--metric', metric, '--ego', 'ego'))
+            expect(want in got, f'huge: {command} by {metric}, {got}')
+    got = [r['id'] for r in value(close, 'rank', '--metric', 'flow2', '--ego', 'ego')]
+    expect([i for i in got if int(i) > 9] == ['10', '11', '12'], f'huge: by differences, {got}')
 
 
 def check_ndjson_lines(db, folder):
