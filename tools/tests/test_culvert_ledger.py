@@ -1158,6 +1158,69 @@ def check_pipes(folder):
         expect((p.returncode, p.stderr) == (3, 'culvert-ledger: the output cannot be written\n'), f'{command} > /dev/full')
 
 
+# ---- output and what is made, whole or not at all ----
+
+def check_output(db, folder):
+    """-o is whole or as it was; what is no file of ours is written as it is; nothing else is left."""
+    place = os.path.join(folder, 'output')
+    os.mkdir(place)
+    path, kept = os.path.join(place, 'out.csv'), os.path.join(place, 'kept')
+    wrong = altered(db, folder, 'negative.db', 'PRAGMA ignore_check_constraints=ON; UPDATE edge SET bytes = -1 '
+                    'WHERE giver = (SELECT id FROM peer ORDER BY pk DESC LIMIT 1)')
+    whole = run('--db', db, 'export', '--format', 'csv')[1]
+    command = ['export', '--format', 'csv', '-o']
+    expect(run('--db', wrong, *command, path) ==
+           (4, '', f'culvert-ledger: {wrong}: damaged (an agreed row); restore a backup\n') and
+           os.listdir(place) == [], f'-o of a damaged ledger: {os.listdir(place)}')
+    before = os.umask(0o027)
+    expect(run('--db', db, *command, path) == (0, '', '') and open(path, encoding='utf-8').read() == whole, '-o')
+    os.umask(before)
+    expect(stat.S_IMODE(os.stat(path).st_mode) == 0o640, f'-o: rights {os.stat(path).st_mode:o}')
+    os.chmod(path, 0o604)
+    run('--db', wrong, *command, path)
+    expect(open(path, encoding='utf-8').read() == whole and os.listdir(place) == ['out.csv'], '-o: as it was')
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write('x' * 100000)
+    expect(run('--db', db, *command, path)[0] == 0 and open(path, encoding='utf-8').read() == whole and
+           stat.S_IMODE(os.stat(path).st_mode) == 0o604, '-o: in the place of the old one')
+    # Several names, a link: what the others name is written.
+    os.link(path, kept)
+    os.symlink('out.csv', os.path.join(place, 'link'))
+    for name in (kept, os.path.join(place, 'link')):
+        os.truncate(path, 3)
+        expect(run('--db', db, *command, name)[0] == 0 and open(path, encoding='utf-8').read() == whole, f'-o {name}')
+    expect(os.path.samefile(path, kept) and os.path.islink(os.path.join(place, 'link')), '-o: names stay')
+    expect(run('--db', db, *command, '/dev/stdout') == (0, whole, ''), '-o /dev/stdout')
+    with open(path, 'w+', encoding='utf-8') as f:
+        subprocess.run([TOOL, '--db', db, *command, '/dev/stdout'], stdout=f, check=True)
+        expect(f.seek(0) == 0 and f.read() == whole, '-o /dev/stdout > FILE')
+    expect(run('--db', db, *command, '/dev/full') ==
+           (3, '', 'culvert-ledger: /dev/full: cannot be written whole; is the disk full?\n'), '-o /dev/full')
+    expect(sorted(os.listdir(place)) == ['kept', 'link', 'out.csv'], f'-o: {os.listdir(place)}')
+    fifo = os.path.join(place, 'fifo')
+    os.mkfifo(fifo)
+    p = subprocess.Popen([TOOL, '--db', db, *command, fifo])
+    with open(fifo, encoding='utf-8') as f:
+        expect(f.read() == whole and p.wait() == 0 and stat.S_ISFIFO(os.stat(fifo).st_mode), '-o to a pipe')
+
+
+def check_interrupted(folder):
+    """Who interrupts an import into a new file has none."""
+    place = os.path.join(folder, 'interrupted')
+    os.mkdir(place)
+    db = os.path.join(place, 'new.db')
+    for end in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        p = subprocess.Popen([TOOL, '--db', db, 'import', '--ndjson', '-'], stdin=subprocess.PIPE)
+        p.stdin.write((json.dumps({'culvert_ledger': 1, 'network': NETWORK.hex(), 'identity': '00' * 32}) +
+                       '\n').encode())
+        p.stdin.flush()  # what follows never comes
+        while not os.path.exists(db) and p.poll() is None:
+            time.sleep(.01)
+        p.send_signal(end)
+        expect(p.wait() == -end and os.listdir(place) == [], f'import, {end}: {p.returncode} {os.listdir(place)}')
+        p.stdin.close()
+
+
 # ---- and it leaves no trace ----
 
 def snapshot(folder):
@@ -1212,6 +1275,15 @@ def check_read_only(db, folder):
     writer.execute("INSERT INTO peer(pk, first_seen) VALUES(randomblob(32), 0)")
     expect(value(path, 'stats')['relays'] == 5, 'beside a writer')
     expect(run('--db', path, 'stats', tool=tool, user=65534)[0] == 0, 'beside a writer, by somebody else')
+    link = os.path.join(folder, 'link.db')
+    os.symlink(path, link)
+    expect(value(link, 'stats')['relays'] == 5, 'beside a writer, by a link to the file')
+    for end in ('-wal', '-shm'):  # a node that runs would lose what it committed
+        at = open(path + '-wal', 'rb').read()
+        expect(run('--db', link, 'export', '-o', path + end) ==
+               (2, '', f'culvert-ledger: {path + end}: is the ledger itself; name another file with --output\n'),
+               f'export -o {end}')
+        expect(open(path + '-wal', 'rb').read() == at, f'export -o {end}: it is as it was')
     crashed = os.path.join(folder, 'crashed')
     os.mkdir(crashed)
     copy = os.path.join(crashed, 'ledger.db')
@@ -1326,6 +1398,8 @@ def main():
         check_lines(db, folder, me)
         check_commands()
         check_pipes(folder)
+        check_output(db, folder)
+        check_interrupted(folder)
         check_read_only(db, folder)
     sys.exit(failed != 0)
 
