@@ -1,6 +1,7 @@
 #include "culvert-ledger/file.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,48 @@ void ledger_die(int status, const char *format, ...) {
     exit(status);
 }
 
+/* ---- making ---- */
+
+enum { PARTS = 4 };
+
+/* Ready for the handler of a signal, which has no memory to make them in. */
+static char *making[PARTS];
+static volatile sig_atomic_t unfinished;
+
+static void unmake(void) {
+    for (int i = 0; unfinished && i < PARTS; i++)
+        unlink(making[i]);
+}
+
+/* Its action is the default one by now, and taken when this returns. */
+static void unmake_and_end(int signal) {
+    unmake();
+    raise(signal);
+}
+
+void ledger_making(const char *path) {
+    static const char *const ends[PARTS] = {"", "-wal", "-shm", "-journal"};
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (int i = 0; i < PARTS; i++)
+        if (asprintf(&making[i], "%s%s", path, ends[i]) < 0)
+            ledger_die(LEDGER_NO_FILE, "%s: out of memory", path);
+    unfinished = 1;
+    atexit(unmake);
+    for (int i = 0; i < 3; i++) {
+        struct sigaction was, end = {.sa_handler = unmake_and_end, .sa_flags = (int)SA_RESETHAND};
+        if (sigaction(signals[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
+            sigaction(signals[i], &end, NULL);
+    }
+}
+
+void ledger_made(void) {
+    unfinished = 0;
+    for (int i = 0; i < PARTS; i++) {
+        free(making[i]);
+        making[i] = NULL;
+    }
+}
+
 /* ---- opening ---- */
 
 /* A path as SQLite's URI, read-only; immutable when asked. */
@@ -54,11 +97,13 @@ static char *uri_of(const char *path, bool immutable) {
     return uri;
 }
 
-/* Where SQLite keeps what is not in the file yet; free() it. */
+/* Where SQLite keeps what is not in the file yet: beside the file itself, not beside a link
+ * to it; free() it. */
 static char *wal_of(const char *path) {
-    char *wal;
-    if (asprintf(&wal, "%s-wal", path) < 0)
+    char *real = realpath(path, NULL), *wal;
+    if (asprintf(&wal, "%s-wal", real ? real : path) < 0)
         ledger_die(LEDGER_NO_FILE, "%s: out of memory", path);
+    free(real);
     return wal;
 }
 

@@ -71,6 +71,11 @@ int64_t ledger_number(struct ledger_file *f, const char *sql);
 __attribute__((noreturn, format(printf, 2, 3))) void ledger_die(int status, const char *format,
                                                                 ...);
 
+/* A file that is being made. It is removed, with what SQLite keeps beside one, when the program
+ * exits or is told to end (SIGINT, SIGTERM, SIGHUP) before ledger_made(). One at a time. */
+void ledger_making(const char *path);
+void ledger_made(void);
+
 /* Makes text out of the file fit for a line: control characters become '?'. */
 char *ledger_one_line(char *text);
 

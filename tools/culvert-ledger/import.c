@@ -118,7 +118,6 @@ struct target {
     uint8_t network_id[REP_NETWORK_ID];
     int64_t now;
     uint64_t added, known, forged, refused;
-    bool is_new;
     json_t *line;        /* ndjson: the one being read */
     struct batch *batch; /* two of them: see below */
     bool filling;        /* which */
@@ -126,15 +125,13 @@ struct target {
 
 static void stop_batches(struct target *t);
 
-/* The file is as it was before, and none where there was none. */
+/* The file is as it was before; a new one is removed when this program ends. */
 static void undo(struct target *t) {
     if (!t)
         return;
     json_decref(t->line);
     stop_batches(t);
     rep_store_sqlite_close(t->file);
-    if (t->is_new)
-        unlink(t->path);
 }
 
 static void must(struct target *t, enum cv_err err, const char *what) {
@@ -155,10 +152,12 @@ static void open_target(struct target *t, const char *path,
     t->path = path;
     t->now = (int64_t)time(NULL);
     ledger_hold(path, "it gathers what others sign by itself; or import into another file (--db)");
-    t->is_new = access(path, F_OK) != 0;
+    bool is_new = access(path, F_OK) != 0;
     memcpy(owner, identity, CV_KEY);
     memcpy(t->network_id, network_id, REP_NETWORK_ID);
-    if (!t->is_new) {
+    if (is_new) {
+        ledger_making(path);
+    } else {
         ledger_open(&f, path);
         memcpy(owner, f.identity, CV_KEY);
         bool same = memcmp(f.network_id, network_id, REP_NETWORK_ID) == 0;
@@ -179,6 +178,7 @@ static void open_target(struct target *t, const char *path,
 
 static int finish(struct target *t, const struct ledger_request *q) {
     must(t, t->s->commit(t->s->ctx), "cannot be written");
+    ledger_made();
     rep_store_sqlite_close(t->file);
     if (q->json) {
         json_t *o = json_object();

@@ -40,7 +40,10 @@ static const struct argp_option options[] = {
      "The ledger (default: $XDG_STATE_HOME/culvert/ledger.db, else "
      "~/.local/state/culvert/ledger.db)",
      0},
-    {"json", KEY_JSON, NULL, 0, "One JSON value on standard output", 0},
+    {"json", KEY_JSON, NULL, 0,
+     "One JSON value on standard output; octets are whole numbers up to 2^63 - 1, of which a "
+     "double has not every digit",
+     0},
     {"metric", KEY_METRIC, "NAME", 0,
      "peers, rank: walk (default), ppr, ppr-difference, netflow, flow2, maxflow or bartercast", 0},
     {"ego", KEY_EGO, "PK", 0,
@@ -66,7 +69,9 @@ static const struct argp_option options[] = {
     {"fakes", KEY_FAKES, "N", 0, "simulate-sybil: how many (default 100)", 0},
     {"shape", KEY_SHAPE, "NAME", 0, "simulate-sybil: star (default), cycle or clique", 0},
     {"before", KEY_BEFORE, "EPOCH", 0,
-     "prune: superfluous half-blocks of earlier epochs (default: the newest less 32)", 0},
+     "prune: superfluous half-blocks of earlier epochs (default: 32 before the newest row's or "
+     "today's, whichever is earlier)",
+     0},
     {0},
 };
 

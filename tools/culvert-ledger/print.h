@@ -9,8 +9,9 @@
 
 enum { LEDGER_SHORT = 12 }; /* characters of a relay in a table */
 
-/* Where --output says, or standard output; done() tells whether all of it got there. Both
- * exit with a line when not, and open() when the file is the ledger itself. */
+/* Where --output says, or standard output. A file has that name only when done() has all of it
+ * there, and is as it was until then. Both exit with a line when that fails, and open() when
+ * it is the ledger itself. */
 FILE *ledger_output_open(const struct ledger_file *f, const char *path);
 void ledger_output_done(FILE *to, const char *path);
 

@@ -53,6 +53,8 @@ int ledger_prune(const char *path, const struct ledger_request *q) {
     int64_t newest = ledger_number(&f, "SELECT ifnull(max(epoch), 0) FROM block");
     if (!q->has_before) {
         int64_t row = ledger_number(&f, "SELECT ifnull(max(epoch), 0) FROM edge");
+        int64_t clock = (int64_t)time(NULL) / REP_EPOCH_SECONDS;
+        row = row < clock ? row : clock; /* any two may sign one of an epoch to come */
         p.before = row > REP_PRUNE_EPOCHS ? (uint32_t)(row - REP_PRUNE_EPOCHS) : 0;
     }
     if (q->before > newest) /* it never falls again, and would hide what is to come */

@@ -178,7 +178,8 @@ static enum cv_err flows(struct ledger_graph *g, uint32_t ego, const struct ledg
         err = rep_rank_maxflow(g->g, ego, how->hops, value);
     for (uint32_t i = 0; !err && i < g->n; i++) {
         g->relay[i].flow = value[i];
-        g->relay[i].score = (double)value[i].in - (double)value[i].out;
+        uint64_t in = value[i].in, out = value[i].out;
+        g->relay[i].score = in < out ? -(double)(out - in) : (double)(in - out);
     }
     return err;
 }
@@ -205,8 +206,10 @@ static enum cv_err numbers(struct ledger_graph *g, uint32_t ego, const struct le
 
 static enum cv_err netflow(struct ledger_graph *g, uint32_t ego, unsigned hops, uint64_t *value) {
     enum cv_err err = rep_rank_netflow(g->g, ego, hops, value);
-    for (uint32_t i = 0; !err && i < g->n; i++)
+    for (uint32_t i = 0; !err && i < g->n; i++) {
+        g->relay[i].flow.in = value[i];
         g->relay[i].score = (double)value[i];
+    }
     return err;
 }
 
@@ -236,6 +239,10 @@ static int best_first(const void *a, const void *b, void *relays) {
     const struct ledger_relay *y = (struct ledger_relay *)relays + *(const uint32_t *)b;
     if (x->score != y->score)
         return x->score < y->score ? 1 : -1;
+    /* What a double has no room for: equal ones differ by little, whatever wraps around. */
+    int64_t more = (int64_t)(x->flow.in - x->flow.out - (y->flow.in - y->flow.out));
+    if (more != 0)
+        return more < 0 ? 1 : -1;
     return memcmp(x->key, y->key, CV_KEY);
 }
 

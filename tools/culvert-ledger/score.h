@@ -32,7 +32,7 @@ struct ledger_relay {
     uint64_t given, taken; /* agreed, with everybody */
     int64_t banned;        /* until when */
     double score;
-    struct rep_inout flow; /* FLOW2, MAXFLOW: the score is in - out */
+    struct rep_inout flow; /* FLOW2, MAXFLOW: the score is in - out; NETFLOW: in; others: 0 */
 };
 
 /* Stops at 2^64 - 1: what many relays gave each may be more. */

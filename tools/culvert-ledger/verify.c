@@ -37,6 +37,13 @@ static void wrong(struct verify *v, const char *check, const char *about) {
         printf("wrong: %s: %s\n", check, about);
 }
 
+/* About what the file itself calls somehow. */
+static void wrong_text(struct verify *v, const char *check, const char *text) {
+    char about[256];
+    snprintf(about, sizeof about, "%s", text ? text : "");
+    wrong(v, check, ledger_one_line(about));
+}
+
 static void wrong_record(struct verify *v, const char *check, const struct rep_record *r) {
     char hex[2 * CV_KEY + 1], about[2 * CV_KEY + 32];
     snprintf(about, sizeof about, "%s %" PRIu64, cv_hex(r->owner, CV_KEY, hex), r->seq);
@@ -207,15 +214,12 @@ static void check_database(struct verify *v) {
         ledger_query(v->f, v->deep ? "PRAGMA integrity_check(100)" : "PRAGMA quick_check(100)");
     while (ledger_step(v->f, st)) {
         const char *text = (const char *)sqlite3_column_text(st, 0);
-        char about[256];
-        if (text && strcmp(text, "ok") == 0)
-            continue;
-        snprintf(about, sizeof about, "%s", text ? text : "");
-        wrong(v, "database", ledger_one_line(about));
+        if (!text || strcmp(text, "ok") != 0)
+            wrong_text(v, "database", text);
     }
     st = ledger_query(v->f, "PRAGMA foreign_key_check");
     while (ledger_step(v->f, st))
-        wrong(v, "relay missing", (const char *)sqlite3_column_text(st, 0));
+        wrong_text(v, "relay missing", (const char *)sqlite3_column_text(st, 0));
 }
 
 static json_t *summary(const struct verify *v) {

@@ -266,6 +266,19 @@ def check_prune_now(folder):
         shutil.copy(db, copy)
         left.append((value(copy, 'prune', *before)['removed'], run('--db', copy, 'export')[1]))
     expect(0 < left[0][0] < left[2][0] and left[0] == left[1], f'prune: {[n for n, _ in left]} removed')
+    # Two who sign a row of an epoch to come have nothing removed that a node would keep.
+    ahead, last = os.path.join(folder, 'ahead.db'), 2**32 - 1
+    now = int(time.time()) // 604800
+    with open(rows, 'w', encoding='utf-8') as f:
+        f.writelines(f'a,b,1000,{week * 604800}\n' for week in range(now - 40, now + 1))
+        f.write(f'c,d,1000,{last * 604800}\n')
+    value(ahead, 'import', '--csv', rows)
+    removed = []
+    for before in ([], ['--before', str(now - 32)], ['--before', str(now - 31)], ['--before', str(last)]):
+        shutil.copy(ahead, copy)
+        removed.append(value(copy, 'prune', *before)['removed'])
+    # Should a week end meanwhile, it is one more.
+    expect(removed[0] in removed[1:3] and removed[2] < removed[3], f'prune: a row of the future, {removed}')
 
 
 def check_prune(db, folder, me):
@@ -731,6 +744,12 @@ def check_tables(db, folder, odd):
         expect(command[-1] == two or out, f'{command}: nothing is told')
         found = {c for c in (out + err).replace('\n', '') if ord(c) < 32 or 127 <= ord(c) < 160}
         expect(not found, f'{command}: {found} in a table')
+    # Nor does what somebody's file calls its tables.
+    tables = altered(db, folder, 'odd-tables.db', 'CREATE TABLE "a\x1b[2J\x9b" (p INTEGER REFERENCES peer(id)); '
+                     'INSERT INTO "a\x1b[2J\x9b" VALUES(4711)')
+    for command in ('verify', 'privacy-check'):
+        status, out, _ = run('--db', tables, command)
+        expect(status == 1 and 'a?[2J??' in out, f'{command}: a table with an odd name, {out!r}')
     expect(len(run('--db', reasons, 'history')[1].splitlines()) == len(odd) + 1, 'history: a line each')
 
 
@@ -752,6 +771,18 @@ def check_huge(folder):
         expect(flows == {'hub': (0, most + 5), '9': (0, 5),
                          **{str(i): (0, most) for i in range(5)}}, f'huge: {metric} {flows}')
     expect(value(db, 'verify', '--deep')['ok'], 'huge: verify')
+    # One octet more is more, also where a double has no room for it.
+    with open(path, 'w', encoding='utf-8') as f:
+        f.writelines(f'{i},ego,{2**60 + i}\n' for i in range(1, 9))
+        f.writelines(f'ego,{i},{2**60 + i}\n{i},ego,{2**61 + 3}\n' for i in (10, 11, 12))
+    close = os.path.join(folder, 'close.db')
+    value(close, 'import', '--csv', path)
+    for metric, want in (('flow2', '8 7 6 5 4 3 2 1'), ('maxflow', '8 7 6 5 4 3 2 1'), ('netflow', '8 7 6 5 4 3 2 1')):
+        for command in ('rank', 'peers'):
+            got = ' '.join(r['id'] for r in value(close, command, '--metric', metric, '--ego', 'ego'))
+            expect(want in got, f'huge: {command} by {metric}, {got}')
+    got = [r['id'] for r in value(close, 'rank', '--metric', 'flow2', '--ego', 'ego')]
+    expect([i for i in got if int(i) > 9] == ['10', '11', '12'], f'huge: by differences, {got}')
 
 
 def check_ndjson_lines(db, folder):
@@ -1127,6 +1158,69 @@ def check_pipes(folder):
         expect((p.returncode, p.stderr) == (3, 'culvert-ledger: the output cannot be written\n'), f'{command} > /dev/full')
 
 
+# ---- output and what is made, whole or not at all ----
+
+def check_output(db, folder):
+    """-o is whole or as it was; what is no file of ours is written as it is; nothing else is left."""
+    place = os.path.join(folder, 'output')
+    os.mkdir(place)
+    path, kept = os.path.join(place, 'out.csv'), os.path.join(place, 'kept')
+    wrong = altered(db, folder, 'negative.db', 'PRAGMA ignore_check_constraints=ON; UPDATE edge SET bytes = -1 '
+                    'WHERE giver = (SELECT id FROM peer ORDER BY pk DESC LIMIT 1)')
+    whole = run('--db', db, 'export', '--format', 'csv')[1]
+    command = ['export', '--format', 'csv', '-o']
+    expect(run('--db', wrong, *command, path) ==
+           (4, '', f'culvert-ledger: {wrong}: damaged (an agreed row); restore a backup\n') and
+           os.listdir(place) == [], f'-o of a damaged ledger: {os.listdir(place)}')
+    before = os.umask(0o027)
+    expect(run('--db', db, *command, path) == (0, '', '') and open(path, encoding='utf-8').read() == whole, '-o')
+    os.umask(before)
+    expect(stat.S_IMODE(os.stat(path).st_mode) == 0o640, f'-o: rights {os.stat(path).st_mode:o}')
+    os.chmod(path, 0o604)
+    run('--db', wrong, *command, path)
+    expect(open(path, encoding='utf-8').read() == whole and os.listdir(place) == ['out.csv'], '-o: as it was')
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write('x' * 100000)
+    expect(run('--db', db, *command, path)[0] == 0 and open(path, encoding='utf-8').read() == whole and
+           stat.S_IMODE(os.stat(path).st_mode) == 0o604, '-o: in the place of the old one')
+    # Several names, a link: what the others name is written.
+    os.link(path, kept)
+    os.symlink('out.csv', os.path.join(place, 'link'))
+    for name in (kept, os.path.join(place, 'link')):
+        os.truncate(path, 3)
+        expect(run('--db', db, *command, name)[0] == 0 and open(path, encoding='utf-8').read() == whole, f'-o {name}')
+    expect(os.path.samefile(path, kept) and os.path.islink(os.path.join(place, 'link')), '-o: names stay')
+    expect(run('--db', db, *command, '/dev/stdout') == (0, whole, ''), '-o /dev/stdout')
+    with open(path, 'w+', encoding='utf-8') as f:
+        subprocess.run([TOOL, '--db', db, *command, '/dev/stdout'], stdout=f, check=True)
+        expect(f.seek(0) == 0 and f.read() == whole, '-o /dev/stdout > FILE')
+    expect(run('--db', db, *command, '/dev/full') ==
+           (3, '', 'culvert-ledger: /dev/full: cannot be written whole; is the disk full?\n'), '-o /dev/full')
+    expect(sorted(os.listdir(place)) == ['kept', 'link', 'out.csv'], f'-o: {os.listdir(place)}')
+    fifo = os.path.join(place, 'fifo')
+    os.mkfifo(fifo)
+    p = subprocess.Popen([TOOL, '--db', db, *command, fifo])
+    with open(fifo, encoding='utf-8') as f:
+        expect(f.read() == whole and p.wait() == 0 and stat.S_ISFIFO(os.stat(fifo).st_mode), '-o to a pipe')
+
+
+def check_interrupted(folder):
+    """Who interrupts an import into a new file has none."""
+    place = os.path.join(folder, 'interrupted')
+    os.mkdir(place)
+    db = os.path.join(place, 'new.db')
+    for end in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        p = subprocess.Popen([TOOL, '--db', db, 'import', '--ndjson', '-'], stdin=subprocess.PIPE)
+        p.stdin.write((json.dumps({'culvert_ledger': 1, 'network': NETWORK.hex(), 'identity': '00' * 32}) +
+                       '\n').encode())
+        p.stdin.flush()  # what follows never comes
+        while not os.path.exists(db) and p.poll() is None:
+            time.sleep(.01)
+        p.send_signal(end)
+        expect(p.wait() == -end and os.listdir(place) == [], f'import, {end}: {p.returncode} {os.listdir(place)}')
+        p.stdin.close()
+
+
 # ---- and it leaves no trace ----
 
 def snapshot(folder):
@@ -1181,6 +1275,15 @@ def check_read_only(db, folder):
     writer.execute("INSERT INTO peer(pk, first_seen) VALUES(randomblob(32), 0)")
     expect(value(path, 'stats')['relays'] == 5, 'beside a writer')
     expect(run('--db', path, 'stats', tool=tool, user=65534)[0] == 0, 'beside a writer, by somebody else')
+    link = os.path.join(folder, 'link.db')
+    os.symlink(path, link)
+    expect(value(link, 'stats')['relays'] == 5, 'beside a writer, by a link to the file')
+    for end in ('-wal', '-shm'):  # a node that runs would lose what it committed
+        at = open(path + '-wal', 'rb').read()
+        expect(run('--db', link, 'export', '-o', path + end) ==
+               (2, '', f'culvert-ledger: {path + end}: is the ledger itself; name another file with --output\n'),
+               f'export -o {end}')
+        expect(open(path + '-wal', 'rb').read() == at, f'export -o {end}: it is as it was')
     crashed = os.path.join(folder, 'crashed')
     os.mkdir(crashed)
     copy = os.path.join(crashed, 'ledger.db')
@@ -1295,6 +1398,8 @@ def main():
         check_lines(db, folder, me)
         check_commands()
         check_pipes(folder)
+        check_output(db, folder)
+        check_interrupted(folder)
         check_read_only(db, folder)
     sys.exit(failed != 0)
 
