@@ -183,6 +183,8 @@ enum cv_err node_own_read(const uint8_t *tag, const uint8_t *saved, size_t len, 
     if (o.count > NODE_OWN_ROWS || !debt || !is_class(o.a.gate_class) ||
         o.a.given > REP_AMOUNT_MAX || o.a.taken > REP_AMOUNT_MAX)
         return CV_ERR_CORRUPT;
+    if (o.a.gate_class != REP_CLASS_NEW && o.a.given + o.a.taken < rep_gate_defaults.new_octets)
+        return CV_ERR_CORRUPT; /* nobody gets another class by so little, nor keeps it */
     for (unsigned i = 0; i < o.count; i++)
         if (!row_read(&r, &o.rows[i]))
             return CV_ERR_CORRUPT;

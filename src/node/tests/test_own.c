@@ -300,6 +300,7 @@ Test(node_own, what_is_damaged_is_refused) {
         {"no version", 3, '0', CV_ERR_CORRUPT},
         {"another's", 4, 9, CV_ERR_DIFFERS},
         {"given more than there is", 19, 0xff, CV_ERR_CORRUPT},
+        {"a giver of nothing", 14, 0, CV_ERR_CORRUPT},
         {"taken more than there is", 27, 0x40, CV_ERR_CORRUPT},
         {"a token's class", CLASS, REP_CLASS_TOKEN, CV_ERR_CORRUPT},
         {"no class", CLASS, REP_CLASSES, CV_ERR_CORRUPT},
