@@ -1007,6 +1007,39 @@ Test(rep_ledger, an_account_of_the_future_is_forgotten_after_thirty_days) {
     world_done(&w);
 }
 
+/* Of a client that comes back later than that nothing is known, though nobody has swept yet. */
+Test(rep_ledger, whoever_comes_back_after_thirty_days_is_new) {
+    struct world w;
+    struct cv_addr addr = {.ip = {127, 30, 0, 1}, .port = 1, .family = 4};
+    world_init(&w, 1, 36, EPOCH, 1000);
+    const struct rep_store *s = w.node[0].store;
+    struct rep_ledger *l = w.node[0].ledger;
+    int64_t day = w.now.wall - w.now.wall % 86400;
+    rep_ledger_flush(l, w.now);
+    cr_assert_eq(s->begin(s->ctx, 1), CV_ERR_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        struct rep_account a = {
+            .client = {(uint8_t)(2 + i)}, .given = 9 << 20, .gate_class = REP_CLASS_GIVER};
+        a.last_seen = day - INT64_C(86400) * (REP_ACCOUNT_DAYS - 1 + i);
+        cr_assert_eq(s->account_put(s->ctx, &a), CV_ERR_OK);
+    }
+    cr_assert_eq(s->commit(s->ctx), CV_ERR_OK);
+    for (uint8_t i = 0; i < 2; i++) {
+        uint8_t client[CV_KEY] = {(uint8_t)(2 + i)};
+        cr_assert_eq(rep_ledger_link_up(l, w.now, 1, REP_ROLE_CLIENT, client, &addr), CV_ERR_OK);
+        cr_expect_eq(class_of(&w, 1), i ? REP_CLASS_NEW : REP_CLASS_GIVER, "%u", i);
+        rep_ledger_link_down(l, w.now, 1);
+    }
+
+    /* A clock that leaps deletes nothing. */
+    struct cv_now wrong = {.mono = w.now.mono, .wall = w.now.wall + INT64_C(86400) * 3650};
+    uint8_t client[CV_KEY] = {2};
+    cr_assert_eq(rep_ledger_link_up(l, wrong, 1, REP_ROLE_CLIENT, client, &addr), CV_ERR_OK);
+    cr_expect_eq(class_of(&w, 1), REP_CLASS_GIVER);
+    rep_ledger_link_down(l, wrong, 1);
+    world_done(&w);
+}
+
 Test(rep_ledger, clients_have_classes_and_no_rows) {
     struct world w;
     struct rep_stats s;
