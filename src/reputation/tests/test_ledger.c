@@ -887,6 +887,39 @@ Test(rep_ledger, a_clock_that_was_wrong_delays_no_release) {
     world_done(&w);
 }
 
+/* Both have released an epoch when their clocks are set back into it. */
+Test(rep_ledger, clocks_that_are_set_back_release_no_epoch_twice) {
+    struct world w;
+    world_init(&w, 2, 37, EPOCH, 1000);
+    world_join(&w, 0, 1);
+    uint32_t epoch = rep_release_epoch(w.now.wall, EPOCH);
+    world_carry(&w, 0, 1, 1 << 20);
+    world_run(&w, after_release(&w));
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert_eq(signed_by(&w, i), 1);
+    w.wall_start -= EPOCH;
+    world_set_time(&w, w.now.mono);
+    world_down(&w, 0, 1);
+    world_down(&w, 1, 0);
+    world_join(&w, 0, 1); /* both look at the calendar */
+    cr_assert_eq(rep_release_epoch(w.now.wall, EPOCH), epoch);
+    world_carry(&w, 0, 1, 1 << 21);
+    world_run(&w, w.now.mono + CV_SEC(4 * EPOCH));
+    for (unsigned i = 0; i < 2; i++) {
+        const struct rep_store *s = w.node[i].store;
+        for (uint64_t seq = 1; seq <= 2; seq++) {
+            struct rep_record r;
+            cr_assert_eq(s->block_get(s->ctx, world_key(&w, i), seq, &r), CV_ERR_OK);
+            cr_expect_eq(r.epoch, epoch + seq - 1, "half-block %u of %u", (unsigned)seq, i);
+        }
+        cr_expect_eq(signed_by(&w, i), 2);
+    }
+    expect_row(&w, 0, 1,
+               expected(&w, 0, 1, 1 << 20, epoch) + expected(&w, 0, 1, 1 << 21, epoch + 1),
+               "set back");
+    world_done(&w);
+}
+
 /* ---- clients ---- */
 
 static enum rep_class class_of(struct world *w, cv_handle link) {
