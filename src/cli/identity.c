@@ -494,10 +494,6 @@ static bool no_day_twice(struct work *w) {
 /* What was moved goes on as it is. */
 static bool import_moved(struct work *w, const struct rep_backup *b) {
     char hex[2 * CV_KEY + 1], text[256];
-    if (w->wall == 0 || w->wall < b->day)
-        return fail(w, CLI_STATE,
-                    "%.300s: was written on a later day than the clock says; set the clock",
-                    w->path);
     if (open_ledger(w, b->identity_secret.public_key))
         return false;
     const struct rep_store *s = rep_store_sqlite_ops(w->file);
@@ -574,9 +570,16 @@ static bool has_place(struct work *w, const struct rep_backup *b) {
                  folder));
 }
 
+/* By a clock that is behind the key would be closed, or sign, for a time that it has signed for. */
+static bool is_past(struct work *w, const struct rep_backup *b) {
+    return (w->wall != 0 && w->wall >= b->day) ||
+           fail(w, CLI_STATE,
+                "%.300s: was written on a later day than the clock says; set the clock", w->path);
+}
+
 static bool import(struct work *w) {
     struct rep_backup b = {.moved = false};
-    bool ok = read_file(w, &b) && has_place(w, &b) &&
+    bool ok = read_file(w, &b) && has_place(w, &b) && is_past(w, &b) &&
               (b.moved ? import_moved(w, &b) : import_copy(w, &b));
     rep_backup_free(&b);
     return ok;

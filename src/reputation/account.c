@@ -54,7 +54,24 @@ static void leave_network(struct rep_ledger *l, const struct cv_addr *network) {
         free(cv_map_del(l->networks, network));
 }
 
-static enum cv_err find(struct rep_ledger *l, const uint8_t key[CV_KEY], struct rep_client **ret) {
+/* Has the calendar gone on like the other clock since it was looked at last, and does nobody
+ * doubt it? A wrong one is corrected by a leap. */
+static bool calendar_goes_on(const struct rep_ledger *l, struct cv_now now) {
+    struct cv_now then = l->calendar;
+    int64_t passed = (int64_t)(cv_usec_since(now.mono, then.mono) / CV_SEC(1));
+    return now.mono >= l->doubted && now.wall > 0 && then.wall > 0 &&
+           now.wall - then.wall >= passed - REP_CALENDAR_SLACK &&
+           now.wall - then.wall <= passed + REP_CALENDAR_SLACK;
+}
+
+/* Nothing is deleted as early as this, but what is to be is not believed any more. */
+static bool is_forgotten(const struct rep_ledger *l, struct cv_now now,
+                         const struct rep_account *a) {
+    return calendar_goes_on(l, now) && a->last_seen < now.wall - REP_ACCOUNT_DAYS * INT64_C(86400);
+}
+
+static enum cv_err find(struct rep_ledger *l, struct cv_now now, const uint8_t key[CV_KEY],
+                        struct rep_client **ret) {
     struct rep_client *c = cv_map_get(l->clients, key);
     if (c) {
         *ret = c;
@@ -67,7 +84,7 @@ static enum cv_err find(struct rep_ledger *l, const uint8_t key[CV_KEY], struct 
     enum cv_err err = l->failed ? CV_ERR_NOENT : l->store->account_get(l->store->ctx, key, &c->a);
     if (err && err != CV_ERR_NOENT)
         rep_ledger_fail(l, err);
-    if (err || c->a.gate_class >= REP_CLASSES) {
+    if (err || c->a.gate_class >= REP_CLASSES || is_forgotten(l, now, &c->a)) {
         memset(&c->a, 0, sizeof c->a);
         memcpy(c->a.client, key, CV_KEY);
         c->a.gate_class = REP_CLASS_NEW;
@@ -92,11 +109,10 @@ void rep_account_forget(struct rep_ledger *l, struct rep_client *c) {
 enum cv_err rep_account_open(struct rep_ledger *l, struct cv_now now, struct rep_link *k,
                              const uint8_t key[CV_KEY]) {
     struct rep_client *c;
-    (void)now;
     enum cv_err err = join_network(l, &k->network);
     if (err)
         return err;
-    err = find(l, key, &c);
+    err = find(l, now, key, &c);
     if (err) {
         leave_network(l, &k->network);
         return err;
@@ -176,15 +192,12 @@ enum cv_err rep_account_write(struct rep_ledger *l) {
     return CV_ERR_OK;
 }
 
-/* Did the calendar go on like the other clock since it was looked at last, an hour ago
- * or more? A wrong one is corrected by a leap. */
+/* For an hour or more? */
 static bool calendar_holds(struct rep_ledger *l, struct cv_now now) {
-    struct cv_now then = l->calendar;
-    int64_t passed = (int64_t)(cv_usec_since(now.mono, then.mono) / CV_SEC(1));
+    bool holds = calendar_goes_on(l, now) &&
+                 cv_usec_since(now.mono, l->calendar.mono) >= CV_SEC(REP_CALENDAR_HOLDS);
     l->calendar = now;
-    return now.mono >= l->doubted && now.wall > 0 && then.wall > 0 &&
-           passed >= REP_CALENDAR_HOLDS && now.wall - then.wall >= passed - REP_CALENDAR_SLACK &&
-           now.wall - then.wall <= passed + REP_CALENDAR_SLACK;
+    return holds;
 }
 
 void rep_ledger_clock_off(struct rep_ledger *l, struct cv_now now) {

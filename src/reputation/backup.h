@@ -77,7 +77,7 @@ enum cv_err rep_backup_open(uint8_t *file, size_t size, const char *passphrase, 
 enum cv_err rep_backup_restore(const struct rep_store *s, const struct rep_backup *b, int64_t wall);
 
 /* Closes `old` in favour of `heir`, in the open transaction of a store; from the epoch
- * that runs, or the one after its newest half-block there. CV_ERR_EXIST: done before.
+ * that runs, or the one after the latest of its half-blocks there. CV_ERR_EXIST: done before.
  * CV_ERR_DIFFERS: it has another successor. */
 enum cv_err rep_backup_hand_over(const struct rep_store *s,
                                  const uint8_t network_id[REP_NETWORK_ID],

@@ -75,6 +75,21 @@ static unsigned rows_of(const struct rep_peer *p) {
     return n;
 }
 
+/* The epoch that is counted for now. After the clock was set back it may have a closed row
+ * already, or have been released: both ends know that one by its half-block, and a second one
+ * would tell more than one may. One of a clock that was far ahead does not hold this up. */
+static uint32_t epoch_to_count(struct rep_ledger *l, const struct rep_peer *p) {
+    const struct rep_open_row *last = TAILQ_LAST(&p->rows, rep_rows);
+    struct rep_record r;
+    uint32_t epoch = last && last->p.epoch >= l->epoch ? last->p.epoch + 1 : l->epoch;
+    enum cv_err err = l->failed ? CV_ERR_NOENT
+                                : l->store->block_seek(l->store->ctx, l->identity_secret.public_key,
+                                                       p->key, INT64_MAX, REP_SEEK_BELOW, &r);
+    if (err && err != CV_ERR_NOENT)
+        rep_ledger_fail(l, err);
+    return !err && r.epoch >= epoch && r.epoch - l->epoch <= 1 ? r.epoch + 1 : epoch;
+}
+
 /* The row that counts now, made when there is none. */
 static struct rep_open_row *open_row(struct rep_ledger *l, struct cv_now now, struct rep_peer *p) {
     struct rep_open_row *last = TAILQ_LAST(&p->rows, rep_rows);
@@ -82,9 +97,7 @@ static struct rep_open_row *open_row(struct rep_ledger *l, struct cv_now now, st
         return last;
     if (rows_of(p) >= REP_RELEASE_EPOCHS_KEPT)
         rep_counter_drop(l, now, TAILQ_FIRST(&p->rows));
-    /* After the clock was set back the epoch may have a closed row already. */
-    uint32_t epoch = last && last->p.epoch >= l->epoch ? last->p.epoch + 1 : l->epoch;
-    return add_row(p, epoch);
+    return add_row(p, epoch_to_count(l, p));
 }
 
 static void grow(uint64_t *counter, uint64_t by) {

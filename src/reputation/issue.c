@@ -50,7 +50,9 @@ static uint64_t least_hits(const struct rep_ledger *l) {
 
 static bool has_score(const struct rep_ledger *l, const uint8_t identity[CV_KEY]) {
     uint32_t node = rep_graph_find(l->graph, identity);
-    return node != REP_NO_NODE && rep_walks_hits(l->walks, node) >= least_hits(l);
+    /* A proven forger's walks are those of before the proof until the next ranking. */
+    return node != REP_NO_NODE && !rep_graph_excluded(l->graph, node) &&
+           rep_walks_hits(l->walks, node) >= least_hits(l);
 }
 
 bool rep_token_earned(const struct rep_ledger *l, const uint8_t identity[CV_KEY]) {

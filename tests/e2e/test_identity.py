@@ -232,6 +232,15 @@ class Identity(programs.Case):
         _, again = self.ring_of_relay(there, env=programs.days_off(2))
         self.assertGreater(min(again), max(signed))
 
+    def test_a_copy_closes_no_key_in_the_past(self):
+        """By a clock that is behind, of an epoch that the old key may have signed after all."""
+        here, there, file = self.state("here", 2), self.folder / "there", self.folder / "copy"
+        self.works(here, "export", str(file))
+        self.refused(3, "was written on a later day than the clock says", there, "import", str(file),
+                     env=programs.days_off(-8))
+        self.assertEqual({p.name for p in there.iterdir()} - {"lock"}, set())
+        self.assertEqual(self.works(there, "import", str(file))["event"], "renewed")
+
     def test_one_move_makes_one_file(self):
         here, file = self.state("here", 2), self.folder / "move"
         self.works(here, "export", "--move", str(file))

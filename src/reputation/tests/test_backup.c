@@ -12,6 +12,7 @@
 #include "crypto/aead.h"
 #include "crypto/rng_seeded.h"
 #include "reputation/backup.h"
+#include "reputation/chain.h"
 #include "reputation/store_sqlite.h"
 #include "reputation/tests/people.h"
 #include "reputation/tests/world.h"
@@ -306,6 +307,34 @@ Test(rep_backup, the_key_closes_after_its_newest_half_block) {
     world_boot(&w, 4);
     rep_backup_free(&b);
     world_done(&w);
+}
+
+/* A clock that ran ahead signed for an epoch that is later than that of the newest half-block:
+ * with one of a later epoch than its end the key would stand against itself. */
+Test(rep_backup, the_key_closes_after_its_latest_epoch) {
+    static const uint32_t epochs[] = {900, 7};
+    struct rep_store_memory *m = rep_store_memory_new();
+    const struct rep_store *s = rep_store_memory_ops(m);
+    struct cv_ed25519_secret old, heir, peers[2];
+    struct rep_chain_result res;
+    struct rep_record r;
+    person(1, &old);
+    person(2, &heir);
+    cr_assert_eq(s->begin(s->ctx, 1), CV_ERR_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        person(3 + i, &peers[i]);
+        cr_assert_eq(rep_chain_next(s, old.public_key, peers[i].public_key, &r), CV_ERR_OK);
+        r.type = REP_PROPOSAL;
+        r.epoch = epochs[i];
+        r.given = 1 << 20;
+        rep_record_sign(&r, &old, test_network);
+        cr_assert_eq(rep_chain_add(s, test_network, &r, false, 1, &res), CV_ERR_OK);
+    }
+    cr_assert_eq(rep_backup_hand_over(s, test_network, &old, &heir, EPOCH, 8 * EPOCH), CV_ERR_OK);
+    cr_assert_eq(s->block_get(s->ctx, old.public_key, REP_SEQ_LAST, &r), CV_ERR_OK);
+    cr_expect_eq(r.epoch, 901);
+    s->rollback(s->ctx);
+    rep_store_memory_free(m);
 }
 
 Test(rep_backup, the_file_becomes_the_heirs) {

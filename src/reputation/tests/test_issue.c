@@ -4,6 +4,7 @@
 #include "crypto/hash.h"
 #include "reputation/backup.h"
 #include "reputation/chain.h"
+#include "reputation/message.h"
 #include "reputation/store_memory.h"
 #include "reputation/tests/guard_world.h"
 
@@ -53,6 +54,31 @@ Test(rep_issue, who_claims_a_name_uses_up_nobodys_turn) {
     for (unsigned i = 0; i < 3 * REP_TOKEN_ISSUES_S; i++)
         cr_assert_eq(ask(&secret[1], 10, true), CV_ERR_AUTH, "forgery %u", i);
     cr_expect_eq(ask(&secret[2], 10, false), CV_ERR_OK);
+    end();
+}
+
+/* Its rows count until the next ranking, a second later. */
+Test(rep_issue, a_proven_forger_gets_nothing_from_then_on) {
+    uint8_t two[2 * REP_RECORD], body[REP_MESSAGE_MAX];
+    struct cv_addr addr = {.ip = {192, 0, 2, 1}, .port = 1, .family = 4};
+    begin();
+    start();
+    for (unsigned i = 0; i < 2; i++) {
+        struct rep_record r = {.version = REP_RECORD_VERSION, .type = REP_PROPOSAL, .seq = 1};
+        r.given = 100 + i;
+        r.epoch = 2800;
+        memcpy(r.peer, secret[3].public_key, CV_KEY);
+        rep_record_sign(&r, &secret[1], test_network);
+        rep_record_write(&r, two + i * REP_RECORD);
+    }
+    struct rep_message m = {.kind = REP_MESSAGE_FORK, .records = two};
+    ssize_t len = rep_message_write(&m, body, sizeof body);
+    cr_assert_eq(
+        rep_ledger_link_up(guard, gw_at(9), 5, REP_ROLE_RELAY, secret[2].public_key, &addr),
+        CV_ERR_OK);
+    cr_assert_eq(rep_ledger_on_message(guard, gw_at(9), 5, body, (size_t)len), CV_ERR_OK);
+    cr_expect_eq(ask(&secret[1], 9, false), CV_ERR_DENIED);
+    cr_expect_eq(ask(&secret[3], 9, false), CV_ERR_OK, "nobody else is held to it");
     end();
 }
 

@@ -887,6 +887,39 @@ Test(rep_ledger, a_clock_that_was_wrong_delays_no_release) {
     world_done(&w);
 }
 
+/* Both have released an epoch when their clocks are set back into it. */
+Test(rep_ledger, clocks_that_are_set_back_release_no_epoch_twice) {
+    struct world w;
+    world_init(&w, 2, 37, EPOCH, 1000);
+    world_join(&w, 0, 1);
+    uint32_t epoch = rep_release_epoch(w.now.wall, EPOCH);
+    world_carry(&w, 0, 1, 1 << 20);
+    world_run(&w, after_release(&w));
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert_eq(signed_by(&w, i), 1);
+    w.wall_start -= EPOCH;
+    world_set_time(&w, w.now.mono);
+    world_down(&w, 0, 1);
+    world_down(&w, 1, 0);
+    world_join(&w, 0, 1); /* both look at the calendar */
+    cr_assert_eq(rep_release_epoch(w.now.wall, EPOCH), epoch);
+    world_carry(&w, 0, 1, 1 << 21);
+    world_run(&w, w.now.mono + CV_SEC(4 * EPOCH));
+    for (unsigned i = 0; i < 2; i++) {
+        const struct rep_store *s = w.node[i].store;
+        for (uint64_t seq = 1; seq <= 2; seq++) {
+            struct rep_record r;
+            cr_assert_eq(s->block_get(s->ctx, world_key(&w, i), seq, &r), CV_ERR_OK);
+            cr_expect_eq(r.epoch, epoch + seq - 1, "half-block %u of %u", (unsigned)seq, i);
+        }
+        cr_expect_eq(signed_by(&w, i), 2);
+    }
+    expect_row(&w, 0, 1,
+               expected(&w, 0, 1, 1 << 20, epoch) + expected(&w, 0, 1, 1 << 21, epoch + 1),
+               "set back");
+    world_done(&w);
+}
+
 /* ---- clients ---- */
 
 static enum rep_class class_of(struct world *w, cv_handle link) {
@@ -1004,6 +1037,39 @@ Test(rep_ledger, an_account_of_the_future_is_forgotten_after_thirty_days) {
     cr_expect_eq(s->account_get(s->ctx, a.client, &a), CV_ERR_OK);
     world_run(&w, w.now.mono + CV_SEC(86400 * 4));
     cr_expect_eq(s->account_get(s->ctx, a.client, &a), CV_ERR_NOENT);
+    world_done(&w);
+}
+
+/* Of a client that comes back later than that nothing is known, though nobody has swept yet. */
+Test(rep_ledger, whoever_comes_back_after_thirty_days_is_new) {
+    struct world w;
+    struct cv_addr addr = {.ip = {127, 30, 0, 1}, .port = 1, .family = 4};
+    world_init(&w, 1, 36, EPOCH, 1000);
+    const struct rep_store *s = w.node[0].store;
+    struct rep_ledger *l = w.node[0].ledger;
+    int64_t day = w.now.wall - w.now.wall % 86400;
+    rep_ledger_flush(l, w.now);
+    cr_assert_eq(s->begin(s->ctx, 1), CV_ERR_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        struct rep_account a = {
+            .client = {(uint8_t)(2 + i)}, .given = 9 << 20, .gate_class = REP_CLASS_GIVER};
+        a.last_seen = day - INT64_C(86400) * (REP_ACCOUNT_DAYS - 1 + i);
+        cr_assert_eq(s->account_put(s->ctx, &a), CV_ERR_OK);
+    }
+    cr_assert_eq(s->commit(s->ctx), CV_ERR_OK);
+    for (uint8_t i = 0; i < 2; i++) {
+        uint8_t client[CV_KEY] = {(uint8_t)(2 + i)};
+        cr_assert_eq(rep_ledger_link_up(l, w.now, 1, REP_ROLE_CLIENT, client, &addr), CV_ERR_OK);
+        cr_expect_eq(class_of(&w, 1), i ? REP_CLASS_NEW : REP_CLASS_GIVER, "%u", i);
+        rep_ledger_link_down(l, w.now, 1);
+    }
+
+    /* A clock that leaps deletes nothing. */
+    struct cv_now wrong = {.mono = w.now.mono, .wall = w.now.wall + INT64_C(86400) * 3650};
+    uint8_t client[CV_KEY] = {2};
+    cr_assert_eq(rep_ledger_link_up(l, wrong, 1, REP_ROLE_CLIENT, client, &addr), CV_ERR_OK);
+    cr_expect_eq(class_of(&w, 1), REP_CLASS_GIVER);
+    rep_ledger_link_down(l, wrong, 1);
     world_done(&w);
 }
 
