@@ -46,6 +46,29 @@ class Daemon(programs.Case):
                           within=["unshare", "--net", "sh", "-c", network, "sh"])
         self.assertTrue(node.wait_for("page")["url"].startswith("http://127.0.0.1:"))
 
+    def test_a_crash_leaves_no_image(self):
+        """Of those who hold keys and know addresses, though the shell allows one."""
+        here = self.folder / "here"
+        here.mkdir()
+        # A sanitizer would forbid it itself.
+        env = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":disable_coredump=0")
+        within = ("env", "-C", str(here), "prlimit", "--core=unlimited")
+        film = self.film(1000)
+        rows = (("node", "listening", "--direct"), ("relay", "listening"), ("share", "shared", "--direct", film))
+        for verb, ready, *more in rows:
+            with self.subTest(verb):
+                program = self.start(verb, *programs.options(self.folder, verb), *more, env=env,
+                                     within=within)
+                program.wait_for(ready)
+                limits = pathlib.Path(f"/proc/{program.process.pid}/limits").read_text(encoding="ascii")
+                row = next(line for line in limits.splitlines() if line.startswith("Max core"))
+                self.assertEqual(row.split()[-3:], ["1", "1", "bytes"])
+                program.process.send_signal(signal.SIGQUIT)  # caught by nobody: dumps
+                self.assertEqual(program.process.wait(programs.SECONDS), -signal.SIGQUIT)
+                self.running.remove(program)
+                program.process.communicate()
+                self.assertEqual(os.listdir(here), [])
+
     def test_share_and_get(self):
         self.node("s")
         self.node("v")
