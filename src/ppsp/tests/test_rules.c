@@ -922,17 +922,19 @@ Test(ppsp_rules, an_honest_ack_of_a_withheld_chunk_ends_no_channel) {
 }
 
 /* One that acknowledges what it gets, and asks again for what it misses, or cancels what
- * came from another source, is not. */
+ * came from another source, is not. (What was given up and comes from elsewhere is rare:
+ * seeds 46 and 83.) */
 Test(ppsp_rules, honest_peers_are_never_found_out) {
-    for (uint64_t seed = 1; seed <= 12; seed++) {
+    for (uint64_t seed = 1; seed <= 84; seed++) {
         struct rig *r = rig_new(seed, 3000 * 1024, 1024, CV_SHA256);
         r->delay = CV_MSEC(1 + 3 * (seed % 4));
         unsigned one = rig_add(r, true), two = rig_add(r, true), v = rig_add(r, false);
         rig_connect(r, v, one, true);
         rig_connect(r, v, two, true);
         cr_expect(rig_run_complete(r, v, CV_SEC(60)), "seed %lu", (unsigned long)seed);
-        cr_expect_eq(ppsp_counters(r->engine[one])->drop_ack_false, 0);
-        cr_expect_eq(ppsp_counters(r->engine[two])->drop_ack_false, 0);
+        for (unsigned i = one; i <= two; i++)
+            cr_expect_eq(ppsp_counters(r->engine[i])->drop_ack_false, 0, "seed %lu",
+                         (unsigned long)seed);
         rig_free(r);
     }
 }
