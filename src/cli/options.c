@@ -65,8 +65,8 @@ static const struct {
     { "network",  "NAME",    'N', RUNS | CLI_IDENTITY, TEXT, AT(network), 0, "network.name", "name of the network; nodes of different names never meet" },
     { "private",  NULL,      'P', RUNS, FLAG, AT(private_network), 0, "network.private", "a network of private addresses" },
     { "quick-start", NULL,   'Q', RUNS, FLAG, AT(quick_start), 0, "network.quick_start", "a new, small network: publish and confirm without waiting" },
-    { "upload-limit", "SIZE",'u', RUNS | SWARM, LIMIT, AT(upload_limit), 0, "share.upload_limit", "octets a second that leave for peers of a swarm (k, M, G), or none (default: all swarms together four fifths of what the line was seen to carry)" },
-    { "download-limit", "SIZE",'d', CLI_GET | CLI_PLAY | CLI_NODE | SWARM, SIZE, AT(download_limit), 0, "share.download_limit", "octets of content a second that are asked for of a swarm's peers (k, M, G)" },
+    { "upload-limit", "SIZE",'u', RUNS | SWARM, LIMIT, AT(upload_limit), 0, "share.upload_limit", "octets a second that leave for peers of a swarm (k, M, G, T), or none (default: all swarms together four fifths of what the line was seen to carry)" },
+    { "download-limit", "SIZE",'d', CLI_GET | CLI_PLAY | CLI_NODE | SWARM, SIZE, AT(download_limit), 0, "share.download_limit", "octets of content a second that are asked for of a swarm's peers (k, M, G, T)" },
     { "ledbat-plus", NULL,   'M', RUNS, FLAG, AT(ledbat_plus), 0, "share.ledbat_plus", "share a line fairly with senders like us that came before, and keep its queue nearly empty (LEDBAT++ instead of RFC 6817); a tenth slower alone on a line with a long queue" },
     { "no-share", NULL,      'n', CLI_GET | CLI_PLAY | CLI_NODE | SWARM, FLAG, AT(no_share), 0, "share.off", "do not pass on what was watched" },
     { "constant-rate", "MBIT",'m', CLI_GET | CLI_PLAY | CLI_SHARE | CLI_LIVE | SWARM, RATE, AT(constant_rate), 0, NULL, "2, 4, 8 or 16: the swarm's circuits carry so many Mbit/s in both directions from the beginning and 5 to 20 minutes beyond the end, whatever is watched" },
@@ -105,7 +105,7 @@ static const struct {
     { "move",     NULL,      'U', CLI_IDENTITY, FLAG, AT(move), 0, NULL, "export: the identity leaves this folder and goes on where the file is imported" },
     { "passphrase-file", "FILE", 'J', CLI_IDENTITY, PATH, AT(passphrase_file), 0, NULL, "export, import: the passphrase is the first line of FILE (default: asks on the terminal)" },
     { "gate-off", NULL,      'G', CLI_NODE | CLI_RELAY, FLAG, AT(gate_off), 0, "relay.gate_off", "carry everybody alike" },
-    { "bandwidth","SIZE",    'w', CLI_RELAY, SIZE, AT(bandwidth), 0, "relay.bandwidth", "octets a second that leave for others, at most (k, M, G); stated in the relay's descriptor" },
+    { "bandwidth","SIZE",    'w', CLI_RELAY, SIZE, AT(bandwidth), 0, "relay.bandwidth", "octets a second that leave for others, at most (k, M, G, T); stated in the relay's descriptor" },
     { "data-cap", "SIZE/PERIOD", 'd', CLI_RELAY, QUOTA, AT(data_cap), 0, "relay.data_cap", "what may go in and out in a day, week or month (500G/month); then nobody is carried until the next" },
     { "workers",  "N",       'W', CLI_RELAY, WORKERS, AT(workers), 0, "relay.workers", "threads that carry others, 1 to 16, or auto (default): one fewer than there are processors, at least 1" },
     { "drain",    "PERIOD",  'J', CLI_RELAY, PERIOD, AT(drain_seconds), 0, "relay.drain", "how long SIGTERM waits for circuits that go on (default 30s; 0: not at all)" },
@@ -159,9 +159,11 @@ bool cli_size_parse(const char *text, uint64_t *ret) {
         factor = 1048576.0;
     else if (*end == 'G')
         factor = 1073741824.0;
+    else if (*end == 'T')
+        factor = 1099511627776.0;
     if (factor != 1)
         end++;
-    if (*end || !(v * factor <= 1e18))
+    if (*end || !(v * factor <= 1e18) || (v > 0 && v * factor < 1)) /* 0 may say: no limit */
         return false;
     *ret = (uint64_t)(v * factor);
     return true;

@@ -120,7 +120,8 @@ bool cli_option_info(size_t i, unsigned verbs, struct cli_option_info *ret);
 /* The list of verbs for `culvert --help`. */
 void cli_verbs_print(void);
 
-/* "4k", "1.5M", "2G" (powers of 1024) or plain octets; false when it is not. */
+/* "4k", "1.5M", "2G", "1T" (powers of 1024) or plain octets; false when it is not, nor is less
+ * than one octet, which is not nothing. */
 bool cli_size_parse(const char *text, uint64_t *ret);
 
 /* "30", "30s", "10m", "2h", "7d" to seconds; false when it is not. */

@@ -428,6 +428,7 @@ enum cv_err tun_client_attach(struct tunnel *t, const struct cv_now *at, const v
     tun_questions_init(&c->questions, tun_rng(t));
     tun_questions_init(&c->reach.questions, tun_rng(t));
     cv_tokenbucket_init(&c->answers, TUN_ANSWERS_S, TUN_ANSWERS_BURST, at->mono);
+    cv_tokenbucket_init(&c->told, TUN_ANSWERS_S, TUN_ANSWERS_BURST, at->mono);
     cv_tokenbucket_init(&c->shown, TUN_PROOFS_S, TUN_PROOFS_BURST, at->mono);
     c->dir = tun_directory_new(cfg->network_id, tun_rng(t));
     if (!c->dir) {

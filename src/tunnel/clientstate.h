@@ -201,7 +201,8 @@ struct tun_client {
     cv_usec expire_at, own_at;
     uint32_t day;                  /* whose descriptors are in use; 0: not looked at yet */
     cv_usec anew_until;            /* whom nobody names is not gone yet; NEVER: nobody is named */
-    struct cv_tokenbucket answers; /* cells of descriptors for others, a second */
+    struct cv_tokenbucket answers; /* cells of descriptors for others, a second, by circuits, */
+    struct cv_tokenbucket told;    /* and as many by links: relays learn of each other so */
     struct cv_tokenbucket shown;   /* descriptors of askers that we look at, a second */
     uint8_t blob[2][TUN_GUARDS_BLOB_MAX];
     uint8_t blob_next;

@@ -18,11 +18,11 @@ struct tun_directory {
     uint8_t own[CV_KEY];
     bool has_own;
     uint8_t family; /* of our sockets; 0: both */
-    struct {
+    struct liar {
         uint8_t identity[CV_KEY];
         int64_t until; /* 0: none */
+        bool vouched;  /* others had it in use, or we reached it */
     } liar[TUN_LIARS_MAX];
-    unsigned liars; /* ever: where the next one goes */
 };
 
 struct key {
@@ -350,6 +350,23 @@ static bool lied_lately(const struct tun_directory *dir, const uint8_t identity[
     return false;
 }
 
+/* Where the next one is written down. Anybody invents liars by the dozen: such a one gives its
+ * place first, and one that was in use only to another that was. NULL: nowhere. */
+static struct liar *liar_place(struct tun_directory *dir, int64_t wall, bool vouched) {
+    struct liar *found = NULL;
+    for (unsigned i = 0; i < TUN_LIARS_MAX; i++) {
+        struct liar *l = &dir->liar[i];
+        if (l->until <= wall)
+            return l;
+        if (l->vouched && !vouched)
+            continue;
+        if (!found || l->vouched < found->vouched ||
+            (l->vouched == found->vouched && l->until < found->until))
+            found = l;
+    }
+    return found;
+}
+
 /* It signed `raw` too. The first such pair is enough. */
 static void convict(struct tun_directory *dir, int64_t wall, struct tun_relay *r, const void *raw,
                     size_t len) {
@@ -357,10 +374,13 @@ static void convict(struct tun_directory *dir, int64_t wall, struct tun_relay *r
         memcpy(r->other, raw, len);
         r->other_len = (uint16_t)len;
     }
-    if (!lied_lately(dir, r->desc.identity, wall)) {
-        unsigned at = dir->liars++ % TUN_LIARS_MAX;
-        memcpy(dir->liar[at].identity, r->desc.identity, CV_KEY);
-        dir->liar[at].until = wall + (int64_t)TUN_LIAR_DAYS * 86400;
+    bool vouched = r->confirmed || r->reached;
+    struct liar *l =
+        lied_lately(dir, r->desc.identity, wall) ? NULL : liar_place(dir, wall, vouched);
+    if (l) {
+        memcpy(l->identity, r->desc.identity, CV_KEY);
+        l->until = wall + (int64_t)TUN_LIAR_DAYS * 86400;
+        l->vouched = vouched;
     }
     r->liar = true;
     r->disputed = r->accused = false;

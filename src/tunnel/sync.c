@@ -296,7 +296,7 @@ struct asker {
 
 static void answer(struct tun_client *c, const struct asker *to, uint8_t command,
                    const struct tun_body *b) {
-    if (!cv_tokenbucket_take(&c->answers, now(c), 1))
+    if (!cv_tokenbucket_take(to->link ? &c->told : &c->answers, now(c), 1))
         return;
     if (!to->link) {
         (void)tun_answer(c->t, &c->now, to->hop, to->transaction, command, tun_body_data(b),

@@ -84,6 +84,24 @@ static struct tun_relay *known(struct village *v, unsigned node, unsigned relay)
                                   v->w->node[relay].identity_secret.public_key, now.wall);
 }
 
+/* Whoever asks by circuits for all that a relay may say takes nothing from the other relays, who
+ * ask by links: they confirm each other all the same. */
+Test(tun_client, what_circuits_ask_for_is_not_at_the_cost_of_relays) {
+    struct village *v = village_new(&(struct sim_config){.seed = 1}, RELAYS);
+    sim_path_default(v->w->sim, &near);
+    for (unsigned i = 0; i < RELAYS; i++) {
+        struct tun_client *c = v->w->node[i].t->user[TUN_USER_CLIENT];
+        cv_tokenbucket_init(&c->answers, 0, 0, 0);
+    }
+    world_run(v->w, CV_SEC(60));
+    for (unsigned i = 0; i < RELAYS * RELAYS; i++) {
+        const struct tun_relay *r = known(v, i / RELAYS, i % RELAYS);
+        cr_expect(i / RELAYS == i % RELAYS || (r && r->confirmed), "%u of %u", i / RELAYS,
+                  i % RELAYS);
+    }
+    village_free(v);
+}
+
 /* Another descriptor of `liar` for the same day, as it would have signed it. */
 static size_t second_descriptor(struct village *v, unsigned holder, unsigned liar,
                                 uint8_t raw[TUN_DESCRIPTOR_MAX]) {

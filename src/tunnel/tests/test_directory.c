@@ -144,6 +144,31 @@ Test(tun_directory, two_descriptors_of_a_day_are_a_proof) {
     population_done(&p);
 }
 
+/* What somebody invents does not have a liar forgotten that was in use. */
+Test(tun_directory, invented_liars_take_nobodys_place) {
+    struct population p;
+    village(&p);
+    population_confirm(&p);
+    struct tun_descriptor d = p.relay[3]->desc;
+    uint8_t raw[TUN_DESCRIPTOR_MAX];
+    struct tun_relay *r = NULL;
+    size_t len = population_sign(&p, 3, POPULATION_DAY, &d, raw);
+    cr_assert_eq(tun_directory_add(p.dir, POPULATION_WALL, raw, len, &r, NULL), CV_ERR_DIFFERS);
+    for (unsigned i = 0; i < TUN_LIARS_MAX + 8; i++) {
+        population_identity(&p, 10 + i);
+        for (uint16_t which = 1; which <= 2; which++) {
+            d.addr[0] = population_addr4(0x7000 + i, which);
+            len = population_sign(&p, 10 + i, POPULATION_DAY, &d, raw);
+            (void)tun_directory_add(p.dir, POPULATION_WALL + 1, raw, len, &r, NULL);
+        }
+        cr_assert(r->liar);
+    }
+    len = population_sign(&p, 3, POPULATION_DAY + 1, &d, raw);
+    cr_assert_eq(tun_directory_add(p.dir, POPULATION_WALL + 43200, raw, len, &r, NULL), CV_ERR_OK);
+    cr_expect(r->liar);
+    population_done(&p);
+}
+
 Test(tun_directory, a_claim_that_differs_is_looked_into_and_proves_nothing) {
     struct population p;
     village(&p);

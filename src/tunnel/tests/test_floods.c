@@ -43,6 +43,30 @@ static void stream(struct scene *s) {
     s->sent++;
 }
 
+/* What places are given by (places.c), counted anew. */
+static void are_counted(struct tunnel *t, const char *what) {
+    struct tun_netgroup *g;
+    void *of_groups = NULL;
+    uint32_t all = 0;
+    while ((g = cv_map_next(t->netgroups, &of_groups, NULL)) != NULL) {
+        uint32_t links = 0, guests = 0, hops = 0, cursor = 0;
+        struct tun_link *l;
+        struct tun_hop *h;
+        while ((l = tun_handles_next(&t->links, &cursor)) != NULL) {
+            links += l->netgroup == g;
+            guests += l->netgroup == g && !l->ours;
+        }
+        cursor = 0;
+        while ((h = tun_handles_next(&t->hops, &cursor)) != NULL)
+            hops += h->prev.link->netgroup == g;
+        cr_expect(g->refs == links && g->guests == guests && g->hops == hops,
+                  "%s: %u, %u, %u are counted as %u, %u, %u", what, links, guests, hops, g->refs,
+                  g->guests, g->hops);
+        all += guests;
+    }
+    cr_expect_eq(t->guests, all, "%s", what);
+}
+
 /* Everything at the relay that a stranger can make grow. */
 static void is_bounded(struct scene *s, const char *what) {
     struct tunnel *t = s->w->node[RELAY].t;
@@ -53,6 +77,7 @@ static void is_bounded(struct scene *s, const char *what) {
     cr_expect_leq((uint64_t)t->sched.blocks_used * 64 * sizeof(struct tun_cell), QUEUE, "%s", what);
     cr_expect_leq(t->memo_octets, (uint64_t)HOPS_MAX * TUN_MEMOS_MAX * TUN_DATAGRAM, "%s", what);
     cr_expect_leq(cv_map_count(t->intros) + cv_map_count(t->cookies), HOPS_MAX, "%s", what);
+    are_counted(t, what);
 }
 
 static void end(struct scene *s, const char *what) {
@@ -208,6 +233,14 @@ Test(tun_floods, circuits_of_one_network) {
             break;
     }
     is_bounded(&s, "circuits of one");
+    uint32_t cursor = 0;
+    for (struct tun_link *l; (l = tun_handles_next(&t->links, &cursor)) != NULL;) {
+        tun_link_class(t, l->handle, l->class == 0); /* the gate moves them elsewhere, */
+        are_counted(t, "another class");
+        l->role = l->role == TUN_ROLE_RELAY ? TUN_ROLE_CLIENT : TUN_ROLE_RELAY;
+        tun_link_regroup(t, l); /* and so does what they say they are */
+        are_counted(t, "another role");
+    }
     cr_expect_eq(got, (HOPS_MAX - 1) / 2, "%u: as many as the other is left with", got);
     cr_expect_eq(tun_counters(t)->hops_displaced, got);
     end(&s, "circuits of one");
