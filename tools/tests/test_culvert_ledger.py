@@ -1210,7 +1210,9 @@ def check_interrupted(folder):
     os.mkdir(place)
     db = os.path.join(place, 'new.db')
     for end in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        p = subprocess.Popen([TOOL, '--db', db, 'import', '--ndjson', '-'], stdin=subprocess.PIPE)
+        # Whoever runs this in the background has signals ignored, and so would the tool.
+        p = subprocess.Popen([TOOL, '--db', db, 'import', '--ndjson', '-'], stdin=subprocess.PIPE,
+                             preexec_fn=lambda end=end: signal.signal(end, signal.SIG_DFL))
         p.stdin.write((json.dumps({'culvert_ledger': 1, 'network': NETWORK.hex(), 'identity': '00' * 32}) +
                        '\n').encode())
         p.stdin.flush()  # what follows never comes
