@@ -132,8 +132,9 @@ class Case(unittest.TestCase):
 def main():
     global CULVERT, LEDGER
     CULVERT = os.path.abspath(sys.argv.pop(1))  # tests change the folder
-    # What a shell starts in the background ignores it, and so would all our children.
+    # What a shell starts in the background ignores them, and so would all our children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         LEDGER = sys.argv.pop(1)
     unittest.main()

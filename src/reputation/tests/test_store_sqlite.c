@@ -415,8 +415,8 @@ Test(rep_store_sqlite, a_storm_of_scores_leaves_the_reasons_of_classes) {
     }
     cr_assert_gt(put[REP_WHY_SCORE], 4 * REP_WHY_KEPT);
     for (unsigned k = 0; k < 2; k++)
-        for (uint8_t kind = REP_WHY_CLASS; kind <= REP_WHY_TOKENS; kind++)
-            expect_kept(both[k], kind, put[kind]);
+        for (unsigned kind = REP_WHY_CLASS; kind <= REP_WHY_TOKENS; kind++)
+            expect_kept(both[k], (uint8_t)kind, put[kind]);
     rep_store_sqlite_close(sql);
     rep_store_memory_free(memory);
     remove_all();
