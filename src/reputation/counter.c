@@ -75,7 +75,7 @@ static unsigned rows_of(const struct rep_peer *p) {
     return n;
 }
 
-/* The epoch that is counted for now. After the clock was set back it may have a closed row
+/* The epoch that octets count for. After the clock was set back it may have a closed row
  * already, or have been released: both ends know that one by its half-block, and a second one
  * would tell more than one may. One of a clock that was far ahead does not hold this up. */
 static uint32_t epoch_to_count(struct rep_ledger *l, const struct rep_peer *p) {

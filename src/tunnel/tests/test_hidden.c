@@ -1676,13 +1676,20 @@ Test(tun_hidden, links_go_where_a_relay_answered_under_this_descriptor) {
     village_free(v);
 }
 
-/* Nights of which nobody noticed anything: what was known is not even of yesterday. */
-Test(tun_hidden, who_slept_over_the_turn_of_the_day_begins_anew) {
+/* Eight relays in the middle of a day, and a client that has learnt them. */
+static struct village *settled(unsigned *ret_client) {
     struct village *v = village_new(&(struct sim_config){.seed = 7, .wall = DAY_TURN + 36000}, 8);
     sim_path_default(v->w->sim, &near);
     world_run(v->w, CV_SEC(10));
-    unsigned client = village_client(v);
+    *ret_client = village_client(v);
     world_run(v->w, CV_SEC(30));
+    return v;
+}
+
+/* Nights of which nobody noticed anything: what was known is not even of yesterday. */
+Test(tun_hidden, who_slept_over_the_turn_of_the_day_begins_anew) {
+    unsigned client;
+    struct village *v = settled(&client);
     expect_day(v, client, 8, "before");
     for (unsigned i = 0; i < v->w->nodes; i++)
         sim_wall_skew(v->w->sim, i, 68 * 3600);
@@ -1693,11 +1700,8 @@ Test(tun_hidden, who_slept_over_the_turn_of_the_day_begins_anew) {
 
 /* A client alone slept: what relays say first must not give it another second layer. */
 Test(tun_hidden, who_slept_has_the_second_layer_that_it_had) {
-    struct village *v = village_new(&(struct sim_config){.seed = 7, .wall = DAY_TURN + 36000}, 8);
-    sim_path_default(v->w->sim, &near);
-    world_run(v->w, CV_SEC(10));
-    unsigned client = village_client(v);
-    world_run(v->w, CV_SEC(30));
+    unsigned client;
+    struct village *v = settled(&client);
     const struct tun_guards *g = tun_client_guards(v->w->node[client].t);
     struct tun_guards before = *g;
     for (unsigned i = 0; i < 8; i++)
@@ -1721,11 +1725,8 @@ Test(tun_hidden, who_slept_has_the_second_layer_that_it_had) {
 /* A guard and one L are confirmed, and nobody else: every circuit ends at that guard, whose word
  * on the others is there already. Neighbours knew nobody when they were asked. */
 Test(tun_hidden, who_has_one_last_hop_alone_asks_its_neighbours_again) {
-    struct village *v = village_new(&(struct sim_config){.seed = 7, .wall = DAY_TURN + 36000}, 8);
-    sim_path_default(v->w->sim, &near);
-    world_run(v->w, CV_SEC(10));
-    unsigned client = village_client(v);
-    world_run(v->w, CV_SEC(30));
+    unsigned client;
+    struct village *v = settled(&client);
     const struct tun_guards *g = tun_client_guards(v->w->node[client].t);
     struct tun_relay *all[8];
     size_t n = tun_directory_list(tun_client_directory(v->w->node[client].t),
