@@ -20,11 +20,9 @@ struct scene {
     struct cv_rng rng;
 };
 
-static void begin(struct scene *s) {
+static void begin_with(struct scene *s, const struct tun_config *relay) {
     *s = (struct scene){.w = world_new(&(struct sim_config){.seed = 1})};
-    struct tun_config tight = {
-        .gate = true, .hops_max = HOPS_MAX, .links_max = LINKS_MAX, .queue_octets_max = QUEUE};
-    world_relay(s->w, &tight);
+    world_relay(s->w, relay);
     world_relay(s->w, NULL);
     world_client(s->w, NULL);
     world_client(s->w, NULL);
@@ -36,6 +34,12 @@ static void begin(struct scene *s) {
     world_run(s->w, CV_SEC(1));
     cv_rng_seeded_init(&s->seed, 3);
     s->rng = cv_rng_seeded(&s->seed);
+}
+
+static void begin(struct scene *s) {
+    struct tun_config tight = {
+        .gate = true, .hops_max = HOPS_MAX, .links_max = LINKS_MAX, .queue_octets_max = QUEUE};
+    begin_with(s, &tight);
 }
 
 static void stream(struct scene *s) {
@@ -158,6 +162,125 @@ Test(tun_floods, creates) {
     cr_expect_geq(s.w->node[RELAY].t->hops.count, HOPS_MAX - 10, "the table was never full: %u",
                   s.w->node[RELAY].t->hops.count);
     end(&s, "creates");
+}
+
+/* ---- handshakes that are never finished ---- */
+
+enum { ATTACKERS_MAX = 100, SLOW_MS = 500, ONE_MS = 5 };
+
+/* Each in a network of its own, where it says nothing beyond its first flight. */
+struct attack {
+    struct scene s;
+    unsigned n, next, newcomer, slow;
+    struct cv_addr from[ATTACKERS_MAX];
+    uint8_t flight[ATTACKERS_MAX][TUN_DATAGRAM]; /* one does: whoever means it makes a new one */
+    uint64_t in[ATTACKERS_MAX], out[ATTACKERS_MAX], most;
+};
+
+static enum sim_verdict to_attackers(void *ctx, const struct sim_datagram *d) {
+    struct attack *a = ctx;
+    for (unsigned i = 0; i < a->n; i++) {
+        if (!cv_addr_equal(d->to, &a->from[i]))
+            continue;
+        a->out[i] += d->len;
+        if (a->out[i] > a->in[i] && a->out[i] - a->in[i] > a->most)
+            a->most = a->out[i] - a->in[i];
+    }
+    return SIM_PASS;
+}
+
+static void flight_to(struct scene *s, const struct cv_addr *from, bool proved, uint8_t *ret) {
+    struct tun_relay_ref ref;
+    struct tun_linkhs_peer peer;
+    struct tun_linkhs hs;
+    uint8_t cookie[TUN_COOKIE];
+    world_ref(s->w, RELAY, &ref);
+    tun_linkhs_peer_init(&peer, ref.link_key, s->w->node[RELAY].cfg.network_id);
+    tun_cookie_make(&s->w->node[RELAY].t->jar, from, cookie);
+    cr_assert_eq(tun_linkhs_create_1(&hs, &peer, 1, proved ? cookie : NULL, &s->rng, ret),
+                 CV_ERR_OK);
+    tun_linkhs_done(&hs);
+}
+
+/* All at once what a network has saved up, so that no place is left. */
+static void attack_begin(struct attack *a, unsigned networks) {
+    *a = (struct attack){.n = networks};
+    struct scene *s = &a->s;
+    begin_with(s, &(struct tun_config){.gate = true});
+    a->newcomer = world_client(s->w, NULL);
+    a->slow = world_client(s->w, NULL);
+    sim_link(s->w->sim, RELAY, a->slow, &(struct sim_path){.delay = CV_MSEC(SLOW_MS)});
+    sim_hook(s->w->sim, to_attackers, a);
+    for (unsigned i = 0; i < networks; i++) {
+        a->from[i] = sim_addr(1000 + i, 5000);
+        flight_to(s, &a->from[i], /* proved= */ true, a->flight[i]);
+    }
+}
+
+static void attack(struct attack *a, cv_usec for_so_long) {
+    struct world *w = a->s.w;
+    uint32_t halves = 0;
+    for (cv_usec end = sim_now(w->sim) + for_so_long; sim_now(w->sim) < end;) {
+        /* twice what is let in from each */
+        for (unsigned k = 0; k < (a->n * TUN_ADMIT_NETWORK_S * 2 * ONE_MS + 999) / 1000; k++) {
+            unsigned i = a->next++ % a->n;
+            a->in[i] += TUN_DATAGRAM;
+            sim_inject(w->sim, &a->from[i], &w->node[RELAY].addr, a->flight[i], TUN_DATAGRAM);
+        }
+        world_run(w, CV_MSEC(ONE_MS));
+        halves = w->node[RELAY].t->halves;
+        cr_assert_leq(halves, TUN_HALF_OPEN_MAX);
+    }
+}
+
+static bool is_ready(struct attack *a, unsigned node, cv_handle circuit) {
+    struct tun_circuit_info info;
+    return tun_circuit_info(a->s.w->node[node].t, circuit, &info) == CV_ERR_OK && info.ready;
+}
+
+/* The places of the network that has most. */
+static unsigned most_of_one(struct attack *a) {
+    unsigned most = 0;
+    for (unsigned i = 0; i < a->n; i++) {
+        struct tun_link *l;
+        uint32_t cursor = 0;
+        unsigned has = 0;
+        while ((l = tun_handles_next(&a->s.w->node[RELAY].t->links, &cursor)) != NULL)
+            has += l->state == TUN_STATE_ANSWERED && cv_addr_equal(&l->addr, &a->from[i]);
+        most = has > most ? has : most;
+    }
+    return most;
+}
+
+/* All places of half-open links are taken, again and again, by whoever proves an address in
+ * each of some networks: who comes from another has his link at the first try. */
+Test(tun_floods, half_open_links) {
+    static const unsigned networks[] = {11, 50, 100};
+    for (unsigned k = 0; k < 3; k++) {
+        static struct attack a;
+        attack_begin(&a, networks[k]);
+        struct world *w = a.s.w;
+        struct tunnel *t = w->node[RELAY].t;
+        attack(&a, CV_SEC(6));
+        cr_assert_eq(t->halves, TUN_HALF_OPEN_MAX, "%u: places were left", a.n);
+        stream(&a.s);
+        cv_handle c = world_open(w, a.newcomer, (const unsigned[]){RELAY}, 1);
+        cv_handle slow = world_open(w, a.slow, (const unsigned[]){RELAY}, 1);
+        attack(&a, CV_SEC(3));
+        cr_expect_eq(t->halves, TUN_HALF_OPEN_MAX, "%u: places were left", a.n);
+        cr_expect(is_ready(&a, a.newcomer, c), "%u: a newcomer has no link after 3 s", a.n);
+        cr_expect_leq(most_of_one(&a), TUN_HALF_OPEN_MAX / a.n + 1, "%u", a.n);
+        are_counted(t, "half-open links");
+        attack(&a, CV_SEC(3));
+        cr_expect(is_ready(&a, a.slow, slow), "%u: nor has one with a slow line after 6 s", a.n);
+        cr_expect_eq(a.most, 0, "%u: an attacker was sent %lu octets more than came", a.n, a.most);
+        world_run(w, CV_SEC(15));
+        cr_expect_eq(t->halves, 0);
+        are_counted(t, "half-open links, later");
+        cr_expect_leq(t->links.count, 4);
+        cr_expect_eq(w->node[STREAM].datagrams, a.s.sent);
+        world_free(w);
+    }
 }
 
 /* One household has all the places of links that there are, a link each. */
