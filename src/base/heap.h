@@ -44,6 +44,11 @@ static inline cv_usec cv_heap_next(const struct cv_heap *h) {
     return h->count ? h->items[0]->at : CV_USEC_NEVER;
 }
 
+/* The earliest, which stays; NULL when empty. */
+static inline struct cv_timer *cv_heap_first(const struct cv_heap *h) {
+    return h->count ? h->items[0] : NULL;
+}
+
 /* Removes and returns the earliest when it is due (at <= now), else NULL. */
 struct cv_timer *cv_heap_pop(struct cv_heap *h, cv_usec now);
 

@@ -90,6 +90,8 @@ enum tun_link_state {
     TUN_STATE_OPEN,
 };
 
+TAILQ_HEAD(tun_link_list, tun_link);
+
 /* Links that count as one: of clients of one /24 or /56 in one class, of relays without
  * standing of one /16 or /32, of one relay with standing. */
 struct tun_netgroup {
@@ -102,6 +104,9 @@ struct tun_netgroup {
     uint32_t refs;   /* links, */
     uint32_t guests; /* of which others opened so many, */
     uint32_t hops;   /* and circuits of others that came over them */
+    uint32_t half_count;
+    struct tun_link_list halves; /* so many: those that wait for a first cell, oldest first */
+    struct cv_timer fullness;    /* in the heap of groups with such, the one with most first */
 };
 
 struct tun_link {
@@ -152,10 +157,9 @@ struct tun_link {
     uint64_t out_octets, in_octets; /* RELAY cells, not yet reported */
     bool dirty;
     TAILQ_ENTRY(tun_link) dirty_entry;
+    TAILQ_ENTRY(tun_link) half_entry; /* in its group, while ANSWERED */
     struct cv_tokenbucket creates, destroys;
 };
-
-TAILQ_HEAD(tun_link_list, tun_link);
 
 /* ---- circuits of ours ---- */
 
@@ -341,7 +345,8 @@ struct tunnel {
     struct cv_map *cookies; /* rendezvous cookie -> hop */
     struct tun_link_list dirty;
     TAILQ_HEAD(, tun_hop_pace) paces;
-    uint32_t half_open, halves; /* links that wait for a first cell */
+    uint32_t halves;            /* links that wait for a first cell, */
+    struct cv_heap half_groups; /* and the groups that have them */
     uint32_t guests;            /* links that others opened */
     cv_usec displaced_at;       /* a circuit made place for another */
     uint64_t memo_octets;
@@ -483,6 +488,13 @@ bool tun_places_are_taken(const struct tunnel *t);
  * may end here that the caller had looked up. */
 bool tun_places_take_link(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from);
 bool tun_places_take_hop(struct tunnel *t, const struct cv_now *now, const struct tun_link *to);
+
+/* halves.c */
+/* The link, in its group, is one of those that wait for a first cell, or is none any more. */
+void tun_half_count(struct tunnel *t, struct tun_link *l, bool there);
+/* For one more of who proved his address, if places are few: another may end here that the
+ * caller had looked up. False: there is no room. */
+bool tun_half_make_room(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from);
 
 /* epoch.c: handshakes, first and later */
 enum cv_err tun_epoch_begin(struct tunnel *t, const struct cv_now *now, struct tun_link *l);

@@ -236,6 +236,8 @@ static const struct tun_keyring_day *meant_day(struct tunnel *t, const struct cv
 
 static enum cv_err answer(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from,
                           struct tun_linkhs *hs) {
+    if (!tun_half_make_room(t, now, from))
+        return CV_ERR_LIMIT;
     if (tun_places_are_taken(t) && !tun_places_take_link(t, now, from))
         return CV_ERR_LIMIT;
     struct tun_link *l = tun_link_alloc(t, now, from, false);
@@ -258,7 +260,7 @@ static enum cv_err answer(struct tunnel *t, const struct cv_now *now, const stru
     memcpy(l->first_hash, l->now.hash, sizeof l->first_hash);
     l->state = TUN_STATE_ANSWERED;
     l->give_up_at = now->mono + TUN_HALF_OPEN_TIME;
-    t->halves++;
+    tun_half_count(t, l, true);
     tun_link_schedule(t, l);
     tun_raw_send(t, from, flight);
     return CV_ERR_OK;
@@ -304,8 +306,6 @@ enum cv_err tun_epoch_on_flight_1(struct tunnel *t, const struct cv_now *now,
     enum cv_err err = admit(t, now, from, &day->peer, buf);
     if (err)
         return err;
-    if (t->halves >= TUN_HALF_OPEN_MAX)
-        return CV_ERR_LIMIT;
     struct tun_linkhs hs;
     memset(&hs, 0, sizeof hs);
     err = tun_linkhs_consume_1(&hs, &day->peer, &day->link_secret, &t->rng, buf);

@@ -65,6 +65,7 @@ static struct tun_netgroup *netgroup_hold(struct tunnel *t, const struct tun_net
         if (!g)
             return NULL;
         g->key = key->key;
+        TAILQ_INIT(&g->halves);
         tun_sched_group_init(&g->group, key->key.class, weight);
         if (cv_map_put(t->netgroups, &g->key, g)) {
             free(g);
@@ -124,7 +125,9 @@ static void regroup_legs(struct tunnel *t, struct tun_link *l) {
 }
 
 /* What it has, at those with whom it is counted. */
-static void count_places(struct tun_link *l, bool there) {
+static void count_places(struct tunnel *t, struct tun_link *l, bool there) {
+    if (l->state == TUN_STATE_ANSWERED)
+        tun_half_count(t, l, there);
     struct tun_netgroup *g = l->netgroup;
     if (!g)
         return;
@@ -134,7 +137,7 @@ static void count_places(struct tun_link *l, bool there) {
 
 void tun_link_regroup(struct tunnel *t, struct tun_link *l) {
     struct tun_netgroup *before = l->netgroup;
-    count_places(l, false);
+    count_places(t, l, false);
     l->netgroup = NULL;
     if (!t->cfg.relay) {
         l->group = &t->own_group;
@@ -142,7 +145,7 @@ void tun_link_regroup(struct tunnel *t, struct tun_link *l) {
         l->netgroup = l->ours || l->role == TUN_ROLE_RELAY ? hold_relay(t, l) : hold_clients(t, l);
         l->group = l->netgroup ? &l->netgroup->group : &l->alone;
     }
-    count_places(l, true);
+    count_places(t, l, true);
     regroup_legs(t, l);
     netgroup_release(t, before);
 }
@@ -181,8 +184,6 @@ static void forget_name(struct tunnel *t, struct tun_link *l) {
 void tun_link_free(struct tunnel *t, struct tun_link *l) {
     assert(l->circuits.count == 0 && l->queued == 0);
     tun_expect_end(t, l);
-    if (l->state == TUN_STATE_ANSWERED)
-        t->halves--;
     forget_name(t, l);
     tun_worker_moved(t, l, true);
     if (l->dirty)
@@ -201,7 +202,7 @@ void tun_link_free(struct tunnel *t, struct tun_link *l) {
         tun_rxindex_drop(t->rx, l->spare_local[i]);
     free(l->peer);
     t->guests -= !l->ours;
-    count_places(l, false);
+    count_places(t, l, false);
     netgroup_release(t, l->netgroup);
     tun_idtable_done(&l->circuits);
     cv_heap_remove(&t->timers, &l->timer.heap);
@@ -793,8 +794,8 @@ static void heard(struct tunnel *t, const struct cv_now *now, struct tun_link *l
 }
 
 static void open_half(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
+    tun_half_count(t, l, false);
     l->state = TUN_STATE_OPEN;
-    t->halves--;
     tun_epoch_fresh(t, now, l);
     l->heard_at = l->sent_at = now->mono;
     tun_worker_moved(t, l, false);

@@ -63,6 +63,7 @@ static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
     tun_sched_group_init(&t->own_group, TUN_SCHED_OWN, TUN_NETWORK_WEIGHT);
     cv_rng_fill(&t->rng, t->map_key, sizeof t->map_key);
     cv_heap_init(&t->timers, cfg->links_max + cfg->circuits_max + cfg->hops_max + 1);
+    cv_heap_init(&t->half_groups, cfg->links_max);
     tun_cookie_jar_init(&t->jar, &t->rng, now->mono);
     tun_describe_net_init(&t->describe_net, cfg->network_id);
     enum cv_err err = tun_sched_init(&t->sched, cfg->queue_octets_max);
@@ -177,6 +178,7 @@ struct tunnel *tun_free(struct tunnel *t) {
     tun_rxindex_free(t->rx);
     tun_sched_done(&t->sched);
     tun_cookie_jar_done(&t->jar);
+    cv_heap_done(&t->half_groups);
     cv_heap_done(&t->timers);
     tun_events_done(&t->inner);
     tun_events_done(&t->events);

@@ -379,6 +379,7 @@ struct tun_counters {
     uint64_t paces_refused;
     uint64_t circuits_killed;                 /* memory of queues was short */
     uint64_t links_displaced, hops_displaced; /* all places were taken: for who had fewer */
+    uint64_t halves_displaced;                /* of links that wait for a first cell */
     uint64_t extends_refused, unknown_commands;
     uint64_t paths_refused; /* of our own: they broke a rule of path.h, and were not built */
     uint32_t links, hops, circuits; /* now */

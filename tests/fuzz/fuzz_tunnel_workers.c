@@ -271,13 +271,19 @@ static void check_places(const struct world *w) {
 }
 
 static void check_links(const struct world *w, unsigned i) {
-    uint32_t cursor = 0;
+    uint32_t cursor = 0, halves = 0, counted = 0;
     const struct tun_link *l;
     while ((l = tun_handles_next(&w->t[i]->links, &cursor)) != NULL) {
         if (l->state == TUN_STATE_ANSWERED)
             assert(!l->ours && l->now.sent == 0 && l->circuits.count == 0);
+        halves += l->state == TUN_STATE_ANSWERED;
         assert(tun_handle_worker(l->handle) == i);
     }
+    const struct tun_netgroup *g;
+    void *of_groups = NULL;
+    while ((g = cv_map_next(w->t[i]->netgroups, &of_groups, NULL)) != NULL)
+        counted += g->half_count;
+    assert(halves == w->t[i]->halves && halves == counted);
 }
 
 static void check_keys(struct world *w, unsigned i) {

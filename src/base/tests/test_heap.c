@@ -65,6 +65,7 @@ Test(heap, same_as_a_list_scanned) {
             }
             struct item *want = model_earliest(items);
             cr_assert_eq(cv_heap_next(&h), want ? want->at : CV_USEC_NEVER);
+            cr_assert_eq(cv_heap_first(&h), want ? &want->timer : NULL);
             cr_assert_eq(cv_timer_queued(&it->timer), it->queued);
         }
         cv_heap_done(&h);

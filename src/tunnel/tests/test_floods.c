@@ -20,11 +20,9 @@ struct scene {
     struct cv_rng rng;
 };
 
-static void begin(struct scene *s) {
+static void begin_with(struct scene *s, const struct tun_config *relay) {
     *s = (struct scene){.w = world_new(&(struct sim_config){.seed = 1})};
-    struct tun_config tight = {
-        .gate = true, .hops_max = HOPS_MAX, .links_max = LINKS_MAX, .queue_octets_max = QUEUE};
-    world_relay(s->w, &tight);
+    world_relay(s->w, relay);
     world_relay(s->w, NULL);
     world_client(s->w, NULL);
     world_client(s->w, NULL);
@@ -38,6 +36,12 @@ static void begin(struct scene *s) {
     s->rng = cv_rng_seeded(&s->seed);
 }
 
+static void begin(struct scene *s) {
+    struct tun_config tight = {
+        .gate = true, .hops_max = HOPS_MAX, .links_max = LINKS_MAX, .queue_octets_max = QUEUE};
+    begin_with(s, &tight);
+}
+
 static void stream(struct scene *s) {
     cr_assert_eq(world_send(s->w, STREAM, s->stream, "x", 1), CV_ERR_OK);
     s->sent++;
@@ -47,15 +51,21 @@ static void stream(struct scene *s) {
 static void are_counted(struct tunnel *t, const char *what) {
     struct tun_netgroup *g;
     void *of_groups = NULL;
-    uint32_t all = 0;
+    uint32_t all = 0, all_halves = 0;
     while ((g = cv_map_next(t->netgroups, &of_groups, NULL)) != NULL) {
-        uint32_t links = 0, guests = 0, hops = 0, cursor = 0;
+        uint32_t links = 0, guests = 0, hops = 0, halves = 0, listed = 0, cursor = 0;
         struct tun_link *l;
         struct tun_hop *h;
         while ((l = tun_handles_next(&t->links, &cursor)) != NULL) {
             links += l->netgroup == g;
             guests += l->netgroup == g && !l->ours;
+            halves += l->netgroup == g && l->state == TUN_STATE_ANSWERED;
         }
+        TAILQ_FOREACH(l, &g->halves, half_entry)
+        listed++;
+        cr_expect(g->half_count == halves && listed == halves &&
+                      cv_timer_queued(&g->fullness) == (halves > 0),
+                  "%s: %u half-open are counted as %u, %u", what, halves, g->half_count, listed);
         cursor = 0;
         while ((h = tun_handles_next(&t->hops, &cursor)) != NULL)
             hops += h->prev.link->netgroup == g;
@@ -63,8 +73,9 @@ static void are_counted(struct tunnel *t, const char *what) {
                   "%s: %u, %u, %u are counted as %u, %u, %u", what, links, guests, hops, g->refs,
                   g->guests, g->hops);
         all += guests;
+        all_halves += halves;
     }
-    cr_expect_eq(t->guests, all, "%s", what);
+    cr_expect(t->guests == all && t->halves == all_halves, "%s", what);
 }
 
 /* Everything at the relay that a stranger can make grow. */
@@ -160,6 +171,155 @@ Test(tun_floods, creates) {
     end(&s, "creates");
 }
 
+/* ---- handshakes that are never finished ---- */
+
+enum { ATTACKERS_MAX = 50 };
+
+/* Each in a network of its own, where nothing is said beyond the first flight. */
+struct attack {
+    struct scene s;
+    unsigned n, turn, newcomer, slow, framed;
+    struct cv_addr from[ATTACKERS_MAX];
+    uint8_t flight[ATTACKERS_MAX][TUN_DATAGRAM]; /* it need not be another one each time */
+    uint64_t in[ATTACKERS_MAX], out[ATTACKERS_MAX], most;
+};
+
+static enum sim_verdict to_attackers(void *ctx, const struct sim_datagram *d) {
+    struct attack *a = ctx;
+    for (unsigned i = 0; i < a->n; i++) {
+        if (!cv_addr_equal(d->to, &a->from[i]))
+            continue;
+        a->out[i] += d->len;
+        if (a->out[i] > a->in[i] && a->out[i] - a->in[i] > a->most)
+            a->most = a->out[i] - a->in[i];
+    }
+    return SIM_PASS;
+}
+
+static void first_flight(struct scene *s, const struct cv_addr *from, bool proved, uint8_t *ret) {
+    struct tun_relay_ref ref;
+    struct tun_linkhs_peer peer;
+    struct tun_linkhs hs;
+    uint8_t cookie[TUN_COOKIE];
+    world_ref(s->w, RELAY, &ref);
+    tun_linkhs_peer_init(&peer, ref.link_key, s->w->node[RELAY].cfg.network_id);
+    tun_cookie_make(&s->w->node[RELAY].t->jar, from, cookie);
+    cr_assert_eq(tun_linkhs_create_1(&hs, &peer, 1, proved ? cookie : NULL, &s->rng, ret),
+                 CV_ERR_OK);
+    tun_linkhs_done(&hs);
+}
+
+/* From addresses that nobody proves. */
+static void forge(struct scene *s, struct cv_addr from) {
+    uint8_t flight[TUN_DATAGRAM];
+    first_flight(s, &from, /* proved= */ false, flight);
+    sim_inject(s->w->sim, &from, &s->w->node[RELAY].addr, flight, sizeof flight);
+}
+
+static void attack_begin(struct attack *a, unsigned networks) {
+    *a = (struct attack){.n = networks};
+    struct scene *s = &a->s;
+    begin_with(s, &(struct tun_config){.gate = true});
+    a->newcomer = world_client(s->w, NULL);
+    a->slow = world_client(s->w, NULL);
+    a->framed = world_client(s->w, NULL);
+    sim_link(s->w->sim, RELAY, a->slow, &(struct sim_path){.delay = CV_MSEC(500)});
+    sim_hook(s->w->sim, to_attackers, a);
+    for (unsigned i = 0; i < networks; i++) {
+        a->from[i] = sim_addr(1000 + i, 5000);
+        first_flight(s, &a->from[i], /* proved= */ true, a->flight[i]);
+    }
+    for (unsigned i = 0; i < TUN_ADMIT_NETWORK_BURST; i++) {
+        struct cv_addr claimed = s->w->node[a->framed].addr;
+        claimed.ip[3] = (uint8_t)(100 + i);
+        forge(s, claimed);
+    }
+    world_run(s->w, CV_MSEC(100));
+    cr_assert_eq(s->w->node[RELAY].t->halves, TUN_ADMIT_NETWORK_BURST);
+}
+
+/* Twice what is let in from each. */
+static void attack(struct attack *a, cv_usec for_so_long) {
+    struct world *w = a->s.w;
+    for (cv_usec end = sim_now(w->sim) + for_so_long; sim_now(w->sim) < end;) {
+        unsigned i = a->turn++ % a->n;
+        a->in[i] += TUN_DATAGRAM;
+        sim_inject(w->sim, &a->from[i], &w->node[RELAY].addr, a->flight[i], TUN_DATAGRAM);
+        world_run(w, CV_SEC(1) / (2 * TUN_ADMIT_NETWORK_S * a->n));
+        cr_assert_leq(w->node[RELAY].t->halves, TUN_HALF_OPEN_MAX);
+    }
+}
+
+static bool is_ready(struct attack *a, unsigned node, cv_handle circuit) {
+    struct tun_circuit_info info;
+    return tun_circuit_info(a->s.w->node[node].t, circuit, &info) == CV_ERR_OK && info.ready;
+}
+
+/* Places of the attackers' network that has most. */
+static unsigned most_of_one(struct attack *a) {
+    unsigned most = 0;
+    for (unsigned i = 0; i < a->n; i++) {
+        struct tun_link *l;
+        uint32_t cursor = 0;
+        unsigned has = 0;
+        while ((l = tun_handles_next(&a->s.w->node[RELAY].t->links, &cursor)) != NULL)
+            has += l->state == TUN_STATE_ANSWERED && cv_addr_equal(&l->addr, &a->from[i]);
+        most = has > most ? has : most;
+    }
+    return most;
+}
+
+/* Whoever proves an address in each of so many networks has all places of half-open links taken,
+ * and of one more network he forges addresses: everybody else has his link nevertheless. */
+static void half_open(unsigned networks) {
+    static struct attack a;
+    attack_begin(&a, networks);
+    struct world *w = a.s.w;
+    struct tunnel *t = w->node[RELAY].t;
+    static const unsigned relay = RELAY;
+    attack(&a, CV_SEC(6));
+    cr_assert_eq(t->halves, TUN_HALF_OPEN_MAX, "places were left");
+    cr_expect_leq(most_of_one(&a), TUN_HALF_OPEN_MAX / networks + 1, "more than a share");
+    stream(&a.s);
+    cv_handle c = world_open(w, a.newcomer, &relay, 1), slow = world_open(w, a.slow, &relay, 1),
+              framed = world_open(w, a.framed, &relay, 1);
+    attack(&a, CV_SEC(3));
+    cr_assert_eq(t->halves, TUN_HALF_OPEN_MAX, "places were left");
+    cr_expect(is_ready(&a, a.newcomer, c), "nothing after 3 s");
+    cr_expect(is_ready(&a, a.framed, framed),
+              "nothing after 3 s, as others used his network's name");
+    are_counted(t, "half-open links");
+
+    /* When there is nothing else to do, either, none is taken by who does not prove his. */
+    enum { FORGED = 20 };
+    world_run(w, CV_MSEC(300));
+    uint64_t displaced = tun_counters(t)->halves_displaced, cookies = tun_counters(t)->cookies_sent;
+    for (unsigned i = 0; i < FORGED; i++)
+        forge(&a.s, sim_addr(2000 + i, 5000));
+    cr_assert_eq(t->halves, TUN_HALF_OPEN_MAX, "places were left");
+    world_run(w, CV_MSEC(100));
+    cr_expect_eq(tun_counters(t)->cookies_sent, cookies + FORGED);
+    cr_expect_eq(tun_counters(t)->halves_displaced, displaced, "forged addresses took places");
+
+    attack(&a, CV_SEC(3));
+    cr_expect(is_ready(&a, a.slow, slow), "nothing after 6 s, over a line of a second");
+    cr_expect_eq(a.most, 0, "an attacker was sent %lu octets more than came", a.most);
+    world_run(w, CV_SEC(15));
+    cr_expect_eq(t->halves, 0);
+    cr_expect_leq(t->links.count, 5);
+    are_counted(t, "half-open links, later");
+    cr_expect_eq(w->node[STREAM].datagrams, a.s.sent);
+    world_free(w);
+}
+
+Test(tun_floods, half_open_links_of_eleven_networks) {
+    half_open(11);
+}
+
+Test(tun_floods, half_open_links_of_fifty_networks) {
+    half_open(ATTACKERS_MAX);
+}
+
 /* One household has all the places of links that there are, a link each. */
 Test(tun_floods, links_of_one_network) {
     static struct scene s;
@@ -184,18 +344,9 @@ Test(tun_floods, links_of_one_network) {
     /* The relay itself still reaches others, and forged addresses take nothing. */
     unsigned far = world_relay(w, NULL);
     cr_expect_neq(world_circuit(w, STREAM, (const unsigned[]){RELAY, far}, 2), 0);
-    struct tun_relay_ref ref;
-    struct tun_linkhs_peer peer;
-    world_ref(w, RELAY, &ref);
-    tun_linkhs_peer_init(&peer, ref.link_key, w->node[RELAY].cfg.network_id);
     uint64_t ended = tun_counters(t)->links_displaced;
     for (unsigned i = 0; i < 40; i++) {
-        struct tun_linkhs hs;
-        uint8_t flight[TUN_DATAGRAM];
-        cr_assert_eq(tun_linkhs_create_1(&hs, &peer, i, NULL, &s.rng, flight), CV_ERR_OK);
-        tun_linkhs_done(&hs);
-        struct cv_addr from = sim_addr(1000 + 300 * i, 5000);
-        sim_inject(w->sim, &from, &w->node[RELAY].addr, flight, sizeof flight);
+        forge(&s, sim_addr(1000 + 300 * i, 5000));
         world_run(w, CV_MSEC(100));
     }
     cr_expect_eq(tun_counters(t)->links_displaced, ended);
