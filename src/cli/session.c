@@ -427,10 +427,10 @@ static void add_status(void *ctx, json_t *status) {
     const struct cli_quota *q = &c->quota;
     if (q->rule.octets)
         json_object_set_new(status, "data_cap",
-                            json_pack("{s:I, s:I, s:I, s:b}", "used", (json_int_t)q->used, "cap",
-                                      (json_int_t)q->rule.octets, "until",
-                                      (json_int_t)cli_period_end(q->rule.period, q->began), "spent",
-                                      (int)q->spent));
+                            json_pack("{s:I, s:I, s:I, s:b}", "used", (json_int_t)q->tally.used,
+                                      "cap", (json_int_t)q->rule.octets, "until",
+                                      (json_int_t)cli_period_end(q->rule.period, q->tally.began),
+                                      "spent", (int)q->spent));
     json_object_set_new(status, "clock_off", json_integer(c->clock_off));
     if (c->s->verb == CLI_RELAY)
         json_object_set_new(status, "carrying", cli_carrying_status(c));

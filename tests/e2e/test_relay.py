@@ -97,6 +97,31 @@ class Relay(programs.Case):
         cap = self.status("capped", "--json")["data_cap"]
         self.assertEqual((cap["spent"], cap["cap"]), (False, 1 << 40))
 
+    def test_a_cap_that_was_counted_by_a_clock_far_ahead(self):
+        args = programs.options(self.folder, "capped") + ["--data-cap", "1T/month"]
+        quota = self.folder / "capped" / "quota"
+        self.start("relay", *args).wait_for("listening")
+        self.end_all()
+        # In a month of 2036, as a version wrote it that kept no other month beside it.
+        quota.write_bytes(b"\1" + (2082758400).to_bytes(8, "little") + (5 << 20).to_bytes(8, "little"))
+        for spent in (False, True):
+            with self.subTest(spent):
+                relay = self.start("relay", *args[:-1], "1M/month" if spent else "1T/month")
+                if spent:  # it was told: said once, and written down
+                    self.assertGreaterEqual(relay.wait_for("data_cap_used")["used"], 5 << 20)
+                    self.assertNotIn("data_cap_clock", [e.get("event") for e in relay.events])
+                else:
+                    said = relay.wait_for("data_cap_clock")
+                    self.assertEqual(said["counted"], 2082758400)
+                    self.assertEqual(said["used"], 5 << 20)
+                    self.assertLessEqual(said["now"], time.time())
+                    relay.wait_for("listening")
+                cap = self.status("capped", "--json")["data_cap"]
+                self.assertEqual(cap["spent"], spent)
+                self.assertGreaterEqual(cap["used"], 5 << 20)
+                self.assertLess(cap["until"], time.time() + 32 * 86400)
+                self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+
     def test_carries_no_faster_than_its_bandwidth(self):
         limit = 200_000
         village = Village(self, DHT, relays=0)
