@@ -77,6 +77,26 @@ class Relay(programs.Case):
         patient.wait_for("drained")
         self.assertEqual(patient.end(0)[0], 0)
 
+    def test_owners_of_circuits_hear_that_it_ends(self):
+        village = Village(self, DHT, relays=6)
+        relays, trace = self.running[:6], self.folder / "trace"
+        uri = village.start("share", "seeder", "--upload-limit", "300k",
+                            self.film(60 << 20)).wait_for("shared")["uri"]
+        viewer = village.start("get", "viewer", "--trace", trace, "-o", self.folder / "copy.bin", uri)
+        viewer.wait_for("first_chunk")
+        viewer.wait_for("peer_up", count=2)  # both its ways are there
+        gone = self.shown("viewer", "path")[0][0]["path"][1]
+        self.assertEqual(relays[self.relay_of(gone)].end()[0], 0)
+        # The viewer finds other ways; however fast, why it left this one is written down.
+        limit = time.monotonic() + programs.SECONDS
+        while any(gone in row["path"] for row in self.shown("viewer", "path")[0]):
+            self.assertLess(time.monotonic(), limit)
+            time.sleep(0.2)
+        viewer.end()
+        ends = [row["err"] for row in map(json.loads, trace.read_text().splitlines())
+                if row["event"] == "circuit_down"]
+        self.assertIn(-32, ends)  # ended there, not given up for silence
+
     def test_carries_no_more_than_its_cap(self):
         village = Village(self, DHT, relays=0)
         args = village.options("capped")
