@@ -570,7 +570,8 @@ void cli_session_close(struct cli_session *c) {
     c->dropped = cli_dropped_close(c->dropped);
     if (c->host) {
         /* Owners of circuits hear of it now, not when they have waited for an answer. */
-        node_drop_circuits(io_host_node(c->host), io_host_now(c->host));
+        if (c->s->verb == CLI_RELAY)
+            node_drop_circuits(io_host_node(c->host), io_host_now(c->host));
         node_save(io_host_node(c->host));
         io_host_flush(c->host);
     }
