@@ -108,6 +108,7 @@ class Relay(programs.Case):
         self.assertTrue(cap["spent"])
         self.assertGreater(cap["until"], time.time())
         self.assertIn("carrying nobody", self.status("capped"))
+        self.assertRegex(self.status("capped"), r"\nRelays    \d+ known, 0 guards, 6 fewer than paths need\n")
         self.assertEqual(relay.end(signal.SIGTERM)[0], 0)
         again = self.start("relay", *args, "--data-cap", "1k/month")
         self.assertGreaterEqual(again.wait_for("data_cap_used")["used"], used["used"])
