@@ -25,8 +25,8 @@ bool cli_drain_begin(struct cli_session *c) {
         return false;
     c->drain_until = cv_usec_add(io_clock_now().mono, CV_SEC(c->s->drain_seconds));
     snprintf(text, sizeof text,
-             "Ending: %" PRIu32 " circuits go on for at most %" PRIu64 " s; once more ends at once",
-             left, c->s->drain_seconds);
+             "Ending: %" PRIu32 " circuit%s for at most %" PRIu64 " s; once more ends at once",
+             left, left == 1 ? " goes on" : "s go on", c->s->drain_seconds);
     cli_session_say(c, "draining", text,
                     json_pack("{s:I, s:I}", "circuits", (json_int_t)left, "seconds",
                               (json_int_t)c->s->drain_seconds));
@@ -34,12 +34,14 @@ bool cli_drain_begin(struct cli_session *c) {
 }
 
 void cli_drain_tick(struct cli_session *c) {
+    char text[120];
     if (!c->drain_until)
         return;
     uint32_t left = carried(c);
     if (left && io_clock_now().mono < c->drain_until)
         return;
-    cli_session_say(c, "drained", left ? "Some circuits had to be cut" : "All circuits have ended",
+    snprintf(text, sizeof text, "%" PRIu32 " circuit%s had to be cut", left, left == 1 ? "" : "s");
+    cli_session_say(c, "drained", left ? text : "All circuits have ended",
                     json_pack("{s:I}", "circuits", (json_int_t)left));
     cli_session_end(c, CLI_OK);
 }

@@ -5,13 +5,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/cursor.h"
 #include "cli/session.h"
 #include "io/clock.h"
 
-enum { FILE_OCTETS = 1 + 8 + 8, FILE_VERSION = 1, HEADERS_4 = 28, HEADERS_6 = 48 };
+enum { HEADERS_4 = 28, HEADERS_6 = 48 };
 /* What a kill -9 makes it forget: what a minute carries, and no more than a thousandth
- * of the cap. */
+ * of the cap and what came between two ticks, a second apart. */
 #define SAVE_EVERY CV_SEC(60)
 enum { SAVE_PART = 1000 };
 
@@ -45,21 +44,41 @@ static uint64_t carried(const struct cli_session *c) {
 }
 
 static void save(struct cli_session *c) {
-    uint8_t buf[FILE_OCTETS];
+    uint8_t buf[CLI_TALLY_OCTETS];
     struct io_why why;
-    struct cv_wr w = cv_wr_init(buf, sizeof buf);
-    cv_wr_u8(&w, FILE_VERSION);
-    cv_wr_le64(&w, (uint64_t)c->quota.began);
-    cv_wr_le64(&w, c->quota.used);
-    c->quota.saved = c->quota.used;
+    cli_tally_write(&c->quota.tally, buf);
+    c->quota.saved = c->quota.tally.used;
     if (io_state_write(c->state, "quota", buf, sizeof buf, &why) != CV_ERR_OK)
         fprintf(stderr, "culvert: %s\n", why.text);
+}
+
+/* In the period that the clock names from now on. */
+static void turn(struct cli_session *c, int64_t wall) {
+    struct cli_quota *q = &c->quota;
+    int64_t was = q->tally.began, began = cli_period_begin(q->rule.period, wall);
+    char text[200], then[32], now[32];
+    time_t later = (time_t)was, here = (time_t)wall;
+    struct tm tm;
+    if (began == was)
+        return;
+    if (cli_tally_turn(&q->tally, began)) {
+        strftime(then, sizeof then, "%Y-%m-%d", gmtime_r(&later, &tm));
+        strftime(now, sizeof now, "%Y-%m-%d", gmtime_r(&here, &tm));
+        snprintf(text, sizeof text,
+                 "The data cap was counted in the %s from %s on, and this machine's clock says "
+                 "%s: what was used counts in this %s (UTC)",
+                 cli_period_name(q->rule.period), then, now, cli_period_name(q->rule.period));
+        cli_session_say(c, "data_cap_clock", text,
+                        json_pack("{s:I, s:I, s:I}", "counted", (json_int_t)was, "now",
+                                  (json_int_t)began, "used", (json_int_t)q->tally.used));
+    }
+    save(c);
 }
 
 static void say(struct cli_session *c) {
     const struct cli_quota *q = &c->quota;
     char text[160], until[32];
-    time_t end = (time_t)cli_period_end(q->rule.period, q->began);
+    time_t end = (time_t)cli_period_end(q->rule.period, q->tally.began);
     struct tm tm;
     strftime(until, sizeof until, "%Y-%m-%d %H:%M", gmtime_r(&end, &tm));
     if (q->spent)
@@ -69,15 +88,15 @@ static void say(struct cli_session *c) {
     else
         snprintf(text, sizeof text, "A new %s: carrying others again",
                  cli_period_name(q->rule.period));
-    cli_session_say(
-        c, q->spent ? "data_cap_used" : "data_cap_renewed", text,
-        json_pack("{s:I, s:I}", "used", (json_int_t)q->used, "cap", (json_int_t)q->rule.octets));
+    cli_session_say(c, q->spent ? "data_cap_used" : "data_cap_renewed", text,
+                    json_pack("{s:I, s:I}", "used", (json_int_t)q->tally.used, "cap",
+                              (json_int_t)q->rule.octets));
 }
 
 /* Used up, or a new period: nobody, or everybody again. */
 static void judge(struct cli_session *c) {
     struct cli_quota *q = &c->quota;
-    bool spent = q->used >= q->rule.octets;
+    bool spent = q->tally.used >= q->rule.octets;
     if (spent == q->spent)
         return;
     q->spent = spent;
@@ -92,22 +111,20 @@ static void judge(struct cli_session *c) {
 
 void cli_quota_open(struct cli_session *c, const char *text) {
     struct cli_quota *q = &c->quota;
-    uint8_t buf[FILE_OCTETS];
+    uint8_t buf[CLI_TALLY_OCTETS];
     size_t len = 0;
     struct io_why why;
+    int64_t wall = io_clock_now().wall;
     if (!text || !cli_quota_parse(text, &q->rule))
         return;
-    q->began = cli_period_begin(q->rule.period, io_clock_now().wall);
-    if (io_state_read(c->state, "quota", buf, sizeof buf, &len, &why) != CV_ERR_OK)
+    q->tally.began = cli_period_begin(q->rule.period, wall);
+    if (io_state_read(c->state, "quota", buf, sizeof buf, &len, &why) != CV_ERR_OK ||
+        cli_tally_read(buf, len, &q->tally) != CV_ERR_OK)
         return;
-    struct cv_rd r = cv_rd_init(buf, len);
-    uint8_t version = cv_rd_u8(&r);
-    int64_t began = (int64_t)cv_rd_le64(&r);
-    uint64_t used = cv_rd_le64(&r);
-    if (!r.err && version == FILE_VERSION && began >= q->began) {
-        q->began = began; /* a clock that was set back, or is not set yet, does not give it again */
-        q->used = q->saved = used;
-    }
+    /* It may have been another kind of period. */
+    q->tally.began = cli_period_begin(q->rule.period, q->tally.began);
+    q->saved = q->tally.used;
+    turn(c, wall);
     judge(c);
 }
 
@@ -117,16 +134,12 @@ void cli_quota_tick(struct cli_session *c) {
     if (!q->rule.octets)
         return;
     uint64_t all = carried(c);
-    q->used += all - q->seen;
+    q->tally.used += all - q->seen;
     q->seen = all;
-    int64_t began = cli_period_begin(q->rule.period, now.wall);
-    if (began > q->began) {
-        q->began = began;
-        q->used = q->saved = 0;
-    }
+    turn(c, now.wall);
     judge(c);
     if (cv_usec_since(now.mono, q->saved_at) >= SAVE_EVERY ||
-        q->used - q->saved > q->rule.octets / SAVE_PART) {
+        q->tally.used - q->saved > q->rule.octets / SAVE_PART) {
         q->saved_at = now.mono;
         save(c);
     }

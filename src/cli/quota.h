@@ -11,6 +11,7 @@
 
 #include "base/time.h"
 #include "cli/period.h"
+#include "cli/tally.h"
 
 struct cli_quota_rule {
     uint64_t octets; /* 0: no limit */
@@ -24,10 +25,9 @@ struct cli_session;
 
 struct cli_quota {
     struct cli_quota_rule rule;
-    int64_t began;  /* of the period that is counted */
-    uint64_t used;  /* octets in it, */
-    uint64_t seen;  /* of which the sockets had counted so many in this run */
-    uint64_t saved; /* of which the file has so many */
+    struct cli_tally tally;
+    uint64_t seen;  /* octets that the sockets had counted in this run */
+    uint64_t saved; /* of what was used: so much the file has */
     cv_usec saved_at;
     bool spent;
 };

@@ -138,7 +138,11 @@ void cli_session_say(struct cli_session *c, const char *name, const char *senten
  * vain ends; a node or relay goes on and finds out when the clock was set. */
 static void clock_off(struct cli_session *c, int64_t seconds) {
     char text[200], here[16], there[16];
+    cv_usec at = io_clock_now().mono;
+    if (c->clock_off == seconds && cv_usec_since(at, c->clock_told_at) < CV_SEC(60))
+        return; /* a relay's own circuits notice it, too */
     c->clock_off = seconds;
+    c->clock_told_at = at;
     time_t now = (time_t)io_clock_now().wall, right = now + (time_t)seconds;
     struct tm tm;
     long long days = (long long)((seconds < 0 ? -seconds : seconds) / 86400);
@@ -148,10 +152,13 @@ static void clock_off(struct cli_session *c, int64_t seconds) {
              "this machine's clock is %lld day%s %s: it says %s, the relays that answered say %s "
              "(UTC); set the clock",
              days, days == 1 ? "" : "s", seconds > 0 ? "slow" : "fast", here, there);
-    cli_session_say(c, "clock_off", text, json_pack("{s:I}", "seconds", (json_int_t)seconds));
-    if (c->s->verb & (CLI_PLAY | CLI_GET | CLI_SHARE) && !c->s->direct && !c->client_ready)
+    bool ends = c->s->verb & (CLI_PLAY | CLI_GET | CLI_SHARE) && !c->s->direct && !c->client_ready;
+    bool terminal = c->progress.terminal; /* there it is said once, by either */
+    cli_session_say(c, "clock_off", ends && terminal ? NULL : text,
+                    json_pack("{s:I}", "seconds", (json_int_t)seconds));
+    if (ends)
         cli_session_fail(c, CLI_NETWORK, "%s", text);
-    else
+    else if (!terminal)
         complain(text);
 }
 
@@ -427,10 +434,10 @@ static void add_status(void *ctx, json_t *status) {
     const struct cli_quota *q = &c->quota;
     if (q->rule.octets)
         json_object_set_new(status, "data_cap",
-                            json_pack("{s:I, s:I, s:I, s:b}", "used", (json_int_t)q->used, "cap",
-                                      (json_int_t)q->rule.octets, "until",
-                                      (json_int_t)cli_period_end(q->rule.period, q->began), "spent",
-                                      (int)q->spent));
+                            json_pack("{s:I, s:I, s:I, s:b}", "used", (json_int_t)q->tally.used,
+                                      "cap", (json_int_t)q->rule.octets, "until",
+                                      (json_int_t)cli_period_end(q->rule.period, q->tally.began),
+                                      "spent", (int)q->spent));
     json_object_set_new(status, "clock_off", json_integer(c->clock_off));
     if (c->s->verb == CLI_RELAY)
         json_object_set_new(status, "carrying", cli_carrying_status(c));
@@ -562,6 +569,9 @@ void cli_session_close(struct cli_session *c) {
     cli_quota_close(c);
     c->dropped = cli_dropped_close(c->dropped);
     if (c->host) {
+        /* Owners of circuits hear of it now, not when they have waited for an answer. */
+        if (c->s->verb == CLI_RELAY)
+            node_drop_circuits(io_host_node(c->host), io_host_now(c->host));
         node_save(io_host_node(c->host));
         io_host_flush(c->host);
     }

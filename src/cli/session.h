@@ -47,6 +47,7 @@ struct cli_session {
     int status;
     bool ending, client_ready;
     int64_t clock_off; /* seconds, as relays said; 0: they agreed, or none did */
+    cv_usec clock_told_at;
 };
 
 /* CLI_OK, or the exit status after one clear line on standard error. Close in

@@ -103,8 +103,11 @@ static void print_reach(const json_t *list) {
 static void print_status(const json_t *o, const json_t *swarms, bool why) {
     printf("DHT       %" JSON_INTEGER_FORMAT " good of %" JSON_INTEGER_FORMAT " nodes\n",
            num(o, "dht_good"), num(o, "dht_nodes"));
-    printf("Relays    %" JSON_INTEGER_FORMAT " known, %" JSON_INTEGER_FORMAT " guards\n",
+    printf("Relays    %" JSON_INTEGER_FORMAT " known, %" JSON_INTEGER_FORMAT " guards",
            num(o, "relays_known"), num(o, "guards"));
+    if (num(o, "relays_missing"))
+        printf(", %" JSON_INTEGER_FORMAT " fewer than paths need", num(o, "relays_missing"));
+    puts("");
     printf("Circuits  %" JSON_INTEGER_FORMAT " of our own, %" JSON_INTEGER_FORMAT
            " carried for others (%" JSON_INTEGER_FORMAT " cells)\n",
            num(o, "circuits"), num(o, "hops_carried"), num(o, "cells_relayed"));

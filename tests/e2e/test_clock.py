@@ -10,6 +10,7 @@ import time
 import unittest
 
 import programs
+from terminal import Terminal
 
 RELAYS = 4
 WAIT = 150  # seconds; a few on a machine with nothing else to do
@@ -84,6 +85,17 @@ class Clock(programs.Case):
         self.assertIsNone(relay.poll(), "a relay waits until its clock is set")
         relay.terminate()
         self.assertEqual(relay.wait(60), 0)
+
+    def test_on_a_terminal_it_is_said_once(self):
+        args = self.state("seen", 63)
+        args.remove("--json")
+        clock = {name: value for name, value in programs.days_off(5).items()
+                 if name.startswith(("FAKETIME", "LD_PRELOAD"))}
+        seen = Terminal("relay", *args, columns=200, **clock)
+        self.addCleanup(seen.process.kill)
+        seen.wait_for("set the clock")
+        self.assertEqual(seen.end(b"\3"), 0)
+        self.assertEqual(seen.text.count("set the clock"), 1, seen.text)
 
     def test_one_wrong_relay_convinces_nobody(self):
         wrong = self.command(-3, "relay", *self.state("wrong", 61))

@@ -77,6 +77,26 @@ class Relay(programs.Case):
         patient.wait_for("drained")
         self.assertEqual(patient.end(0)[0], 0)
 
+    def test_owners_of_circuits_hear_that_it_ends(self):
+        village = Village(self, DHT, relays=6)
+        relays, trace = self.running[:6], self.folder / "trace"
+        uri = village.start("share", "seeder", "--upload-limit", "300k",
+                            self.film(60 << 20)).wait_for("shared")["uri"]
+        viewer = village.start("get", "viewer", "--trace", trace, "-o", self.folder / "copy.bin", uri)
+        viewer.wait_for("first_chunk")
+        viewer.wait_for("peer_up", count=2)  # both its ways are there
+        gone = self.shown("viewer", "path")[0][0]["path"][1]
+        self.assertEqual(relays[self.relay_of(gone)].end()[0], 0)
+        # The viewer finds other ways; however fast, why it left this one is written down.
+        limit = time.monotonic() + programs.SECONDS
+        while any(gone in row["path"] for row in self.shown("viewer", "path")[0]):
+            self.assertLess(time.monotonic(), limit)
+            time.sleep(0.2)
+        viewer.end()
+        ends = [row["err"] for row in map(json.loads, trace.read_text().splitlines())
+                if row["event"] == "circuit_down"]
+        self.assertIn(-32, ends)  # ended there, not given up for silence
+
     def test_carries_no_more_than_its_cap(self):
         village = Village(self, DHT, relays=0)
         args = village.options("capped")
@@ -88,6 +108,7 @@ class Relay(programs.Case):
         self.assertTrue(cap["spent"])
         self.assertGreater(cap["until"], time.time())
         self.assertIn("carrying nobody", self.status("capped"))
+        self.assertRegex(self.status("capped"), r"\nRelays    \d+ known, 0 guards, 6 fewer than paths need\n")
         self.assertEqual(relay.end(signal.SIGTERM)[0], 0)
         again = self.start("relay", *args, "--data-cap", "1k/month")
         self.assertGreaterEqual(again.wait_for("data_cap_used")["used"], used["used"])
@@ -96,6 +117,31 @@ class Relay(programs.Case):
         other.wait_for("listening")
         cap = self.status("capped", "--json")["data_cap"]
         self.assertEqual((cap["spent"], cap["cap"]), (False, 1 << 40))
+
+    def test_a_cap_that_was_counted_by_a_clock_far_ahead(self):
+        args = programs.options(self.folder, "capped") + ["--data-cap", "1T/month"]
+        quota = self.folder / "capped" / "quota"
+        self.start("relay", *args).wait_for("listening")
+        self.end_all()
+        # In a month of 2036, as a version wrote it that kept no other month beside it.
+        quota.write_bytes(b"\1" + (2082758400).to_bytes(8, "little") + (5 << 20).to_bytes(8, "little"))
+        for spent in (False, True):
+            with self.subTest(spent):
+                relay = self.start("relay", *args[:-1], "1M/month" if spent else "1T/month")
+                if spent:  # it was told: said once, and written down
+                    self.assertGreaterEqual(relay.wait_for("data_cap_used")["used"], 5 << 20)
+                    self.assertNotIn("data_cap_clock", [e.get("event") for e in relay.events])
+                else:
+                    said = relay.wait_for("data_cap_clock")
+                    self.assertEqual(said["counted"], 2082758400)
+                    self.assertEqual(said["used"], 5 << 20)
+                    self.assertLessEqual(said["now"], time.time())
+                    relay.wait_for("listening")
+                cap = self.status("capped", "--json")["data_cap"]
+                self.assertEqual(cap["spent"], spent)
+                self.assertGreaterEqual(cap["used"], 5 << 20)
+                self.assertLess(cap["until"], time.time() + 32 * 86400)
+                self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
 
     def test_carries_no_faster_than_its_bandwidth(self):
         limit = 200_000

@@ -31,23 +31,6 @@ struct world {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void serve(struct world *w) {
-    struct rig *r = w->rig;
-    struct ppsp_event e;
-    raw_clear(w->raw);
-    raw_listen(w->raw);
-    for (unsigned i = 0; i < w->raw->count; i++) {
-        struct ppsp_options o;
-        uint32_t from = raw_handshake_in(w->raw, i, &o);
-        assert(w->raw->lens[i] <= (r->circuits ? 1101 : 1400));
-        if (from)
-            w->raw->theirs = from;
-    }
-    while (ppsp_poll_event(r->engine[0], &e))
-        ;
-    assert(ppsp_next_timeout(r->engine[0]) > r->now);
-}
-
 /* A datagram of the script's own octets behind `d`. */
 static void script_octets(struct world *w, struct cv_wr *d) {
     size_t n = cv_rd_u8(&w->script);
@@ -107,7 +90,7 @@ static void be_called(struct world *w, bool initiate) {
         .mtu = r->circuits ? 1101 : 1400, .hidden = r->circuits, .initiate = initiate};
     if (ppsp_peer_add(r->engine[0], rig_now(r), r->swarm[0], &w->raw->us, &props) || !initiate)
         return;
-    serve(w);
+    raw_serve(w->raw);
     struct ppsp_options o = peer_options(w);
     (void)raw_send_handshake(w->raw, w->raw->theirs, w->raw->ours, &o);
 }
@@ -268,7 +251,7 @@ static void step(struct world *w) {
         owner(w);
         break;
     }
-    serve(w);
+    raw_serve(w->raw);
 }
 
 /* Peers are named by certificates. */

@@ -24,23 +24,6 @@ struct world {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void serve(struct world *w) {
-    struct rig *r = w->live->rig;
-    struct ppsp_event e;
-    raw_clear(w->raw);
-    raw_listen(w->raw);
-    for (unsigned i = 0; i < w->raw->count; i++) {
-        struct ppsp_options o;
-        uint32_t from = raw_handshake_in(w->raw, i, &o);
-        assert(w->raw->lens[i] <= (r->circuits ? 1101 : 1400));
-        if (from)
-            w->raw->theirs = from;
-    }
-    while (ppsp_poll_event(r->engine[0], &e))
-        ;
-    assert(ppsp_next_timeout(r->engine[0]) > r->now);
-}
-
 static void put(struct world *w, const struct cv_wr *d) {
     if (!d->err)
         (void)raw_send(w->raw, d);
@@ -170,7 +153,7 @@ static void step(struct world *w) {
         break;
     }
     }
-    serve(w);
+    raw_serve(w->raw);
 }
 
 /* Only what was signed is there. */

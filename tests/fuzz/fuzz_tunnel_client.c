@@ -23,6 +23,7 @@
 #include "tunnel/core.h"
 #include "tunnel/directory.h"
 #include "tunnel/hiddenstate.h"
+#include "tunnel/tests/lasthop.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -177,20 +178,7 @@ static void on_lookup(struct world *w, struct party *p, const struct tun_event *
             item = NULL;
         else if (p->manner == LIES && w->items)
             item = &w->item[i % w->items];
-        uint8_t value[4 + TUN_SLOT_VALUE] = "900:";
-        struct tun_result r = {.kind = TUN_LOOKUP_ITEMS, .key = (uint8_t)i, .found = item != NULL};
-        if (item) {
-            r.seq = (uint64_t)item->seq;
-            memcpy(r.signature, item->sig, CV_SIGNATURE);
-            memcpy(value + 4, item->value, TUN_SLOT_VALUE);
-            r.value = value;
-            r.value_len = sizeof value;
-        }
-        struct tun_body b;
-        tun_body_init(&b);
-        tun_result_write(&b.w, &r);
-        (void)tun_answer(p->t, &w->net.now, ev->request.hop, ev->request.transaction,
-                         TUN_CMD_RESULT, tun_body_data(&b), tun_body_len(&b));
+        lasthop_result(p->t, &w->net.now, ev, i, item);
     }
 }
 
@@ -198,23 +186,14 @@ static void on_put(struct world *w, struct party *p, const struct tun_event *ev,
     struct tun_put q;
     if (tun_put_read(rd, &q) || p->manner == SILENT)
         return;
-    struct tun_item fresh = {.seq = (int64_t)q.seq};
+    const struct tun_item fresh = lasthop_item(&q);
     struct tun_put_done done = {.stored = p->manner != NOTHING ? 8 : 0};
-    assert(q.value_len == 4 + TUN_SLOT_VALUE);
-    memcpy(fresh.key, q.public_key, CV_KEY);
-    memcpy(fresh.sig, q.signature, CV_SIGNATURE);
-    memcpy(fresh.value, q.value + 4, TUN_SLOT_VALUE);
-    assert(tun_item_verify(&fresh));
     const struct tun_item *old = item_find(w, fresh.key);
     if (p->manner == REFUSES || (p->manner == HONEST && old && fresh.seq <= old->seq))
         done = (struct tun_put_done){.error = 302};
     else if (p->manner == HONEST)
         item_put(w, &fresh);
-    struct tun_body b;
-    tun_body_init(&b);
-    tun_put_done_write(&b.w, &done);
-    (void)tun_answer(p->t, &w->net.now, ev->request.hop, ev->request.transaction, TUN_CMD_PUT_DONE,
-                     tun_body_data(&b), tun_body_len(&b));
+    lasthop_put_done(p->t, &w->net.now, ev, &done);
 }
 
 /* ---- what the nodes are told ---- */
@@ -918,17 +897,13 @@ static void step(void *ctx, struct cv_rd *r) {
             network_serve(&w->net);
         break;
     case 7:
-        a = cv_rd_u8(r);
-        network_run(&w->net, CV_MSEC(20) * (1 + a), NULL);
+        network_run_some(&w->net, r);
         break;
-    case 8: /* nobody was served for so long */
-        a = cv_rd_u8(r), b = cv_rd_u8(r);
-        w->net.now.mono += CV_SEC(a) * (b & 1 ? 60 : 1);
-        w->net.now.wall += a * (b & 1 ? 60 : 1) + (b >> 1) * 900;
+    case 8:
+        network_sleep(&w->net, r);
         break;
     case 9:
-        a = cv_rd_u8(r), b = cv_rd_u8(r);
-        w->net.drop = a | (unsigned)b << 8;
+        network_lose(&w->net, r);
         break;
     case 10:
         a = cv_rd_u8(r), b = cv_rd_u8(r);

@@ -321,17 +321,13 @@ static void step(void *ctx, struct cv_rd *r) {
         junk(w, r);
         break;
     case 3:
-        a = cv_rd_u8(r);
-        network_run(&w->net, CV_MSEC(20) * (1 + a), NULL);
+        network_run_some(&w->net, r);
         break;
-    case 4: /* nobody was served for so long */
-        a = cv_rd_u8(r), b = cv_rd_u8(r);
-        w->net.now.mono += CV_SEC(a) * (b & 1 ? 60 : 1);
-        w->net.now.wall += a * (b & 1 ? 60 : 1) + (b >> 1) * 900;
+    case 4:
+        network_sleep(&w->net, r);
         break;
     case 5:
-        a = cv_rd_u8(r), b = cv_rd_u8(r);
-        w->net.drop = a | (unsigned)b << 8;
+        network_lose(&w->net, r);
         break;
     case 6:
         a = cv_rd_u8(r), b = cv_rd_u8(r);

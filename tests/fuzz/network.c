@@ -135,3 +135,19 @@ void network_run(struct network *n, cv_usec time, bool (*met)(const void *ctx)) 
         network_settle(n);
     }
 }
+
+void network_run_some(struct network *n, struct cv_rd *script) {
+    network_run(n, CV_MSEC(20) * (1 + cv_rd_u8(script)), NULL);
+}
+
+void network_sleep(struct network *n, struct cv_rd *script) {
+    uint8_t a = cv_rd_u8(script), b = cv_rd_u8(script);
+    unsigned seconds = a * (b & 1 ? 60 : 1);
+    n->now.mono += CV_SEC(seconds);
+    n->now.wall += seconds + (b >> 1) * 900;
+}
+
+void network_lose(struct network *n, struct cv_rd *script) {
+    uint8_t a = cv_rd_u8(script), b = cv_rd_u8(script);
+    n->drop = a | (unsigned)b << 8;
+}

@@ -59,4 +59,11 @@ void network_settle(struct network *n);
 /* For so long, or until `met` (NULL: never). */
 void network_run(struct network *n, cv_usec time, bool (*met)(const void *ctx));
 
+/* As the script says: it goes on for 20 ms to 5 s, */
+void network_run_some(struct network *n, struct cv_rd *script);
+/* nobody is served for up to four hours, and the clock may be a day and more ahead then, */
+void network_sleep(struct network *n, struct cv_rd *script);
+/* some of the next sixteen datagrams are lost. */
+void network_lose(struct network *n, struct cv_rd *script);
+
 #endif

@@ -17,6 +17,7 @@
 #include "crypto/hash.h"
 #include "crypto/rng_seeded.h"
 #include "culvert-bench/bench.h"
+#include "tunnel/path.h"
 
 static char folder[256];
 
@@ -189,9 +190,15 @@ static error_t on_option(int key, char *arg, struct argp_state *state) {
     case ARGP_KEY_END:
         if (l->bench < 0)
             argp_error(state, "which bench?");
+        if (l->o.hops && benches[l->bench].run == bench_hidden)
+            argp_error(
+                state,
+                "--hops is for 'tunnel': a hidden film goes over %u hops of its viewer's, of "
+                "which the last is the meeting point, and %u more of its seeder's, and so do "
+                "all: another length would tell its owner from everybody else",
+                tun_path_length(TUN_PURPOSE_MEET), tun_path_length(TUN_PURPOSE_JOIN) - 1);
         if (l->o.hops && benches[l->bench].run != bench_tunnel)
-            argp_error(state, "--hops is for 'tunnel' alone: what culvert itself builds has the "
-                              "length that its purpose has for everybody");
+            argp_error(state, "--hops is for 'tunnel' alone");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -229,7 +236,8 @@ int main(int argc, char **argv) {
         "the last hop shares, in milliseconds and in such round trips; one circuit after the "
         "other, 20 for each of the runs; circuit_mb_per_s is the rest of the film through one "
         "more. The film before, and 'hidden', go the way that viewers go, whose length is fixed "
-        "by its purpose. start_ms_median is how long the process of a viewer with an empty "
+        "by its purpose: three hops, and in 'hidden' three more of the seeder's behind them. "
+        "start_ms_median is how long the process of a viewer with an empty "
         "state folder takes to its first peer.",
         NULL,
         NULL,

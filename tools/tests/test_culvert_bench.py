@@ -51,6 +51,12 @@ def main():
         sys.exit(f"culvert-bench {name}: {said['hops']} hops")
     if "--hops" in more and said["circuit_hops"] != int(more[more.index("--hops") + 1]):
         sys.exit(f"culvert-bench {name}: circuits of {said['circuit_hops']} hops")
+    if name != "tunnel":
+        refused = subprocess.run([program, name, "--hops", "4"], capture_output=True, text=True)
+        why = {"hidden": "a hidden film goes over 3 hops of its viewer's, of which the last is the "
+                         "meeting point, and 3 more of its seeder's"}.get(name, "for 'tunnel' alone")
+        if refused.returncode != 2 or why not in refused.stderr:
+            sys.exit(f"culvert-bench {name} --hops: {refused.returncode} {refused.stderr}")
     print(f"{name}: keys are there")
 
 

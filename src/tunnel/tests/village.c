@@ -7,6 +7,7 @@
 #include "tunnel/bodies.h"
 #include "tunnel/hiddenstate.h"
 #include "tunnel/relaycmd.h"
+#include "tunnel/tests/lasthop.h"
 
 /* ---- the table ---- */
 
@@ -75,22 +76,8 @@ static void lookup(struct village *v, struct world_node *n, const struct cv_now 
     for (unsigned i = 0; i < (v->stingy ? 1 : q.n); i++) {
         write_down(v, q.keys + i * CV_KEY, n->id, false, false);
         const struct tun_item *item = said(v, n->id, q.keys + i * CV_KEY);
-        uint8_t value[4 + TUN_SLOT_VALUE] = "900:";
-        struct tun_result r = {.kind = TUN_LOOKUP_ITEMS, .key = (uint8_t)i, .found = item != NULL};
-        if (item) {
-            r.seq = (uint64_t)item->seq;
-            memcpy(r.signature, item->sig, CV_SIGNATURE);
-            memcpy(value + 4, item->value, TUN_SLOT_VALUE);
-            r.value = value;
-            r.value_len = sizeof value;
-        }
-        struct tun_body b;
-        tun_body_init(&b);
-        tun_result_write(&b.w, &r);
-        assert(!b.w.err);
         if (!silent)
-            (void)tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_RESULT,
-                             tun_body_data(&b), tun_body_len(&b));
+            lasthop_result(n->t, now, ev, i, item);
     }
 }
 
@@ -123,12 +110,7 @@ static void put(struct village *v, struct world_node *n, const struct cv_now *no
     if (tun_put_read(rd, &q))
         return;
     v->puts++;
-    struct tun_item fresh = {.seq = (int64_t)q.seq};
-    assert(q.value_len == 4 + TUN_SLOT_VALUE);
-    memcpy(fresh.key, q.public_key, CV_KEY);
-    memcpy(fresh.sig, q.signature, CV_SIGNATURE);
-    memcpy(fresh.value, q.value + 4, TUN_SLOT_VALUE);
-    assert(tun_item_verify(&fresh));
+    const struct tun_item fresh = lasthop_item(&q);
     struct tun_put_done done = {.stored = 8};
     if (v->manner[n->id] == VILLAGE_SILENT)
         return;
@@ -137,11 +119,7 @@ static void put(struct village *v, struct world_node *n, const struct cv_now *no
     else if (v->manner[n->id] == VILLAGE_HONEST)
         done = table_put(v, &q, &fresh);
     write_down(v, q.public_key, n->id, true, done.stored > 0 && v->manner[n->id] == VILLAGE_HONEST);
-    struct tun_body b;
-    tun_body_init(&b);
-    tun_put_done_write(&b.w, &done);
-    (void)tun_answer(n->t, now, ev->request.hop, ev->request.transaction, TUN_CMD_PUT_DONE,
-                     tun_body_data(&b), tun_body_len(&b));
+    lasthop_put_done(n->t, now, ev, &done);
 }
 
 /* ---- nodes ---- */

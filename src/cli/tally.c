@@ -1,0 +1,47 @@
+#include "cli/tally.h"
+
+#include "base/cursor.h"
+
+enum { WITHOUT_LEFT = 1, VERSION = 2 };
+/* Nobody's clock is later: the end of the year 9999. */
+#define LATEST INT64_C(253402300799)
+
+bool cli_tally_turn(struct cli_tally *t, int64_t began) {
+    struct cli_tally to = {.began = began, .left_began = t->began, .left_used = t->used};
+    bool back = began < t->began;
+    if (began == t->began)
+        return false;
+    if (began == t->left_began)
+        to.used = t->left_used;
+    if (back)
+        to.used += t->used;
+    *t = to;
+    return back;
+}
+
+void cli_tally_write(const struct cli_tally *t, uint8_t ret[CLI_TALLY_OCTETS]) {
+    struct cv_wr w = cv_wr_init(ret, CLI_TALLY_OCTETS);
+    cv_wr_u8(&w, VERSION);
+    cv_wr_le64(&w, (uint64_t)t->began);
+    cv_wr_le64(&w, t->used);
+    cv_wr_le64(&w, (uint64_t)t->left_began);
+    cv_wr_le64(&w, t->left_used);
+}
+
+enum cv_err cli_tally_read(const uint8_t *buf, size_t len, struct cli_tally *ret) {
+    struct cv_rd r = cv_rd_init(buf, len);
+    uint8_t version = cv_rd_u8(&r);
+    struct cli_tally t = {.began = (int64_t)cv_rd_le64(&r)};
+    t.used = cv_rd_le64(&r);
+    if (version == VERSION) {
+        t.left_began = (int64_t)cv_rd_le64(&r);
+        t.left_used = cv_rd_le64(&r);
+    } else if (version != WITHOUT_LEFT) {
+        return CV_ERR_CORRUPT;
+    }
+    if (r.err || cv_rd_left(&r) || t.began < 0 || t.began > LATEST || t.left_began < 0 ||
+        t.left_began > LATEST)
+        return CV_ERR_CORRUPT;
+    *ret = t;
+    return CV_ERR_OK;
+}

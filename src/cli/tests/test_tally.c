@@ -1,0 +1,83 @@
+#include "cli/tally.h"
+
+#include <string.h>
+
+#include "support/suite.h"
+
+CV_SUITE(cli_tally);
+
+enum { OCTOBER = 1790812800, NOVEMBER = 1793491200, DECEMBER = 1796083200, Y2036 = 2082758400 };
+
+/* A clock that goes from one month to another, and what is used in each before it goes on. */
+/* clang-format off */
+static const struct {
+    const char *name;
+    struct {
+        int64_t to;
+        uint64_t used, want; /* when the clock comes there */
+        bool back;
+    } step[5];
+} rows[] = {
+    {"month after month", {{NOVEMBER, 5, 0, false}, {DECEMBER, 6, 0, false}, {Y2036, 1, 0, false}}},
+    {"the same one", {{NOVEMBER, 5, 0, false}, {NOVEMBER, 1, 5, false}, {NOVEMBER, 0, 6, false}}},
+    {"a clock far ahead that is set", {{Y2036, 7, 0, false}, {NOVEMBER, 1, 7, true},
+                                       {DECEMBER, 0, 0, false}}},
+    {"ahead for a while", {{NOVEMBER, 390, 0, false}, {Y2036, 10, 0, false},
+                           {NOVEMBER, 1, 400, true}, {DECEMBER, 0, 0, false}}},
+    {"in the next month for a while, which comes then",
+     {{NOVEMBER, 390, 0, false}, {DECEMBER, 10, 0, false}, {NOVEMBER, 1, 400, true},
+      {DECEMBER, 5, 10, false}, {NOVEMBER, 0, 416, true}}},
+    {"not set yet when the machine starts", {{NOVEMBER, 300, 0, false}, {0, 1, 300, true},
+                                             {NOVEMBER, 2, 300, false}, {DECEMBER, 0, 0, false}}},
+    {"a month behind", {{NOVEMBER, 300, 0, false}, {OCTOBER, 1, 300, true},
+                        {NOVEMBER, 0, 300, false}}},
+};
+/* clang-format on */
+
+Test(cli_tally, follows_the_clock_and_forgets_nothing) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct cli_tally t = {.began = rows[i].step[0].to};
+        for (size_t j = 0; j < 5 && (j == 0 || rows[i].step[j].to || rows[i].step[j].want); j++) {
+            bool back = cli_tally_turn(&t, rows[i].step[j].to);
+            cr_expect_eq(back, rows[i].step[j].back, "%s, %zu", rows[i].name, j);
+            cr_expect_eq(t.began, rows[i].step[j].to, "%s, %zu", rows[i].name, j);
+            cr_expect_eq(t.used, rows[i].step[j].want, "%s, %zu: %llu", rows[i].name, j,
+                         (unsigned long long)t.used);
+            t.used += rows[i].step[j].used;
+        }
+    }
+}
+
+Test(cli_tally, is_read_as_it_was_written) {
+    struct cli_tally t = {NOVEMBER, 300, Y2036, UINT64_MAX}, got;
+    const struct cli_tally untouched = {1, 2, 3, 4};
+    uint8_t buf[CLI_TALLY_OCTETS + 1];
+    memset(buf, 0, sizeof buf);
+    cli_tally_write(&t, buf);
+    cr_assert_eq(cli_tally_read(buf, CLI_TALLY_OCTETS, &got), CV_ERR_OK);
+    cr_expect_arr_eq(&got, &t, sizeof t);
+    for (size_t len = 0; len <= sizeof buf; len++) {
+        got = untouched;
+        if (len == CLI_TALLY_OCTETS)
+            continue;
+        cr_expect_eq(cli_tally_read(buf, len, &got), CV_ERR_CORRUPT, "%zu", len);
+        cr_expect_arr_eq(&got, &untouched, sizeof got);
+    }
+    /* Beyond what a calendar has. */
+    for (size_t at = 8; at <= 24; at += 16) {
+        buf[at] = 0x7f;
+        cr_expect_eq(cli_tally_read(buf, CLI_TALLY_OCTETS, &got), CV_ERR_CORRUPT, "%zu", at);
+        buf[at] = 0x80;
+        cr_expect_eq(cli_tally_read(buf, CLI_TALLY_OCTETS, &got), CV_ERR_CORRUPT, "%zu", at);
+        buf[at] = 0;
+    }
+    /* As earlier versions wrote it. */
+    buf[0] = 1;
+    cr_assert_eq(cli_tally_read(buf, 17, &got), CV_ERR_OK);
+    cr_expect_eq(got.began, NOVEMBER);
+    cr_expect_eq(got.used, 300);
+    cr_expect_eq(got.left_began, 0);
+    cr_expect_eq(got.left_used, 0);
+    buf[0] = 3;
+    cr_expect_eq(cli_tally_read(buf, CLI_TALLY_OCTETS, &got), CV_ERR_CORRUPT);
+}
