@@ -92,8 +92,21 @@ enum tun_link_state {
 
 TAILQ_HEAD(tun_link_list, tun_link);
 
+/* A link, or a circuit, in a crowd. */
+struct tun_placed {
+    uint32_t at; /* index + 1; 0: in none */
+};
+
+/* Links or circuits of which any can be drawn (places.c). */
+struct tun_crowd {
+    struct tun_placed **v; /* NULL: nobody */
+    uint32_t count, cap;
+    struct cv_timer rank; /* among the crowds of other networks, the largest first */
+};
+
 /* Links that count as one: of clients of one /24 or /56 in one class, of relays without
- * standing of one /16 or /32, of one relay with standing. */
+ * standing of one /16 or /32, of one relay with standing. Places are counted so, too, but for
+ * relays without standing: by them with clients of their /24 or /56. */
 struct tun_netgroup {
     struct tun_sched_group group;
     struct {
@@ -101,9 +114,9 @@ struct tun_netgroup {
         uint32_t class;
         uint8_t identity[CV_KEY];
     } key;
-    uint32_t refs;   /* links, */
-    uint32_t guests; /* of which others opened so many, */
-    uint32_t hops;   /* and circuits of others that came over them */
+    uint32_t refs; /* links that are served as this, and those that are counted as this: */
+    struct tun_crowd guests; /* the latter, if others opened them, with a place of their own, */
+    struct tun_crowd hops;   /* and circuits of others that came over them */
     uint32_t half_count;
     struct tun_link_list halves; /* so many: those that wait for a first cell, oldest first */
     struct cv_timer fullness;    /* in the heap of groups with such, the one with most first */
@@ -132,11 +145,13 @@ struct tun_link {
     struct tun_linkhs_peer *peer; /* ours only */
     cv_usec rekey_at, give_up_at;
 
-    struct tun_idtable circuits;  /* id -> struct tun_leg */
-    struct tun_sched_group alone; /* when there was no memory for a group */
-    struct tun_netgroup *netgroup;
-    uint32_t hops;                 /* circuits of others that came over it */
+    struct tun_idtable circuits;   /* id -> struct tun_leg */
+    struct tun_sched_group alone;  /* when there was no memory for a group */
+    struct tun_netgroup *netgroup; /* with which it is served; NULL: no memory, or no relay */
     struct tun_sched_group *group; /* one of the two above, or that of all our own */
+    struct tun_netgroup *counted;  /* where its places are counted; NULL as above */
+    struct tun_placed placed;      /* there */
+    struct cv_addr placed_addr;    /* under which it is found, while it is there */
 
     uint32_t spare_local[TUN_SPARES], spare_remote[TUN_SPARES];
     uint8_t spares_local, spares_remote;
@@ -245,6 +260,7 @@ struct tun_hop {
 
     cv_handle handle;
     struct tun_timer timer;
+    struct tun_placed placed; /* where those of its first link are counted */
     uint8_t binding[32];
     uint8_t created[TUN_FLIGHT2]; /* repeated when CREATE is */
     uint8_t create_digest[16];
@@ -345,10 +361,12 @@ struct tunnel {
     struct cv_map *cookies; /* rendezvous cookie -> hop */
     struct tun_link_list dirty;
     TAILQ_HEAD(, tun_hop_pace) paces;
-    uint32_t halves;            /* links that wait for a first cell, */
-    struct cv_heap half_groups; /* and the groups that have them */
-    uint32_t guests;            /* links that others opened */
-    cv_usec displaced_at;       /* a circuit made place for another */
+    uint32_t halves;                   /* links that wait for a first cell, */
+    struct cv_heap half_groups;        /* and the groups that have them */
+    uint32_t guests;                   /* links that others opened and that have a place */
+    struct cv_map *guest_addrs;        /* address -> the last of them from there */
+    struct cv_heap by_guests, by_hops; /* crowds, the fullest first */
+    uint64_t places_looked_at;         /* links and circuits, to find one that ends */
     uint64_t memo_octets;
     uint32_t link_cells_max; /* that may wait for one link */
     bool memory_short;       /* a cell was refused, or a link has too many: a circuit has to go */
@@ -482,11 +500,19 @@ enum cv_err tun_leg_attach(struct tunnel *t, struct tun_leg *leg, struct tun_lin
 void tun_leg_detach(struct tunnel *t, struct tun_leg *leg); /* drops what waits */
 
 /* places.c */
+/* Counts a link where it is counted, if others opened it and it is more than a handshake, and a
+ * circuit of others in `g`. Without memory, or NULL: it is not counted, and ends for nobody. */
+void tun_places_link_enters(struct tunnel *t, struct tun_link *l);
+void tun_places_link_leaves(struct tunnel *t, struct tun_link *l);
+void tun_places_hop_enters(struct tunnel *t, struct tun_hop *h, struct tun_netgroup *g);
+void tun_places_hop_leaves(struct tunnel *t, struct tun_hop *h, struct tun_netgroup *g);
 /* Of links, for those that others open; some are kept for ours. */
 bool tun_places_are_taken(const struct tunnel *t);
-/* All are: a link, or circuit, of who has most ends for one from there. False: none does. Links
- * may end here that the caller had looked up. */
-bool tun_places_take_link(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from);
+/* May a handshake from there lead to something? To new keys of a link, or to one with a place. */
+bool tun_places_may_come(const struct tunnel *t, const struct cv_addr *from);
+/* All are: a link, or circuit, of who has most ends for this one, or for one over this. False:
+ * none does. Links may end here that the caller had looked up. */
+bool tun_places_take_link(struct tunnel *t, const struct cv_now *now, const struct tun_link *l);
 bool tun_places_take_hop(struct tunnel *t, const struct cv_now *now, const struct tun_link *to);
 
 /* halves.c */

@@ -236,9 +236,9 @@ static const struct tun_keyring_day *meant_day(struct tunnel *t, const struct cv
 
 static enum cv_err answer(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from,
                           struct tun_linkhs *hs) {
-    if (!tun_half_make_room(t, now, from))
+    if (!tun_places_may_come(t, from))
         return CV_ERR_LIMIT;
-    if (tun_places_are_taken(t) && !tun_places_take_link(t, now, from))
+    if (!tun_half_make_room(t, now, from))
         return CV_ERR_LIMIT;
     struct tun_link *l = tun_link_alloc(t, now, from, false);
     if (!l)
@@ -259,6 +259,7 @@ static enum cv_err answer(struct tunnel *t, const struct cv_now *now, const stru
     session_start(&l->now, hs);
     memcpy(l->first_hash, l->now.hash, sizeof l->first_hash);
     l->state = TUN_STATE_ANSWERED;
+    tun_places_link_leaves(t, l); /* it may come to nothing, or renew another */
     l->give_up_at = now->mono + TUN_HALF_OPEN_TIME;
     tun_half_count(t, l, true);
     tun_link_schedule(t, l);

@@ -95,6 +95,11 @@ const struct tun_netgroup *tun_netgroup_of(const struct tunnel *t, const struct 
     return cv_map_get(t->netgroups, &key.key);
 }
 
+/* A relay that the ledger knows something of. */
+static bool stands(const struct tun_link *l) {
+    return l->weight > TUN_WEIGHT_UNKNOWN;
+}
+
 /*
  * Anybody can say that it is a relay, under any number of names, and have us call them all by
  * circuits that lead there. Until the ledger knows something of one, it has what its network
@@ -104,16 +109,16 @@ const struct tun_netgroup *tun_netgroup_of(const struct tunnel *t, const struct 
  */
 static struct tun_netgroup *hold_relay(struct tunnel *t, const struct tun_link *l) {
     struct tun_netgroup key = {.key = {.class = TUN_SCHED_RELAYS}};
-    bool stands = l->weight > TUN_WEIGHT_UNKNOWN;
-    if (stands)
+    if (stands(l))
         memcpy(key.key.identity, l->identity, CV_KEY);
     else
         key.key.network = cv_addr_network(&l->addr, 16, 32);
-    return netgroup_hold(t, &key, stands ? l->weight : (unsigned)TUN_WEIGHT_UNKNOWN);
+    return netgroup_hold(t, &key, stands(l) ? l->weight : (unsigned)TUN_WEIGHT_UNKNOWN);
 }
 
-/* Moves what the hops of this link have waiting into its group. */
-static void regroup_legs(struct tunnel *t, struct tun_link *l) {
+/* Moves what the hops of this link have waiting into its group, and counts them where it is
+ * counted now. */
+static void regroup_legs(struct tunnel *t, struct tun_link *l, struct tun_netgroup *counted) {
     for (uint32_t i = 0; i < l->circuits.cap; i++) {
         struct tun_leg *leg = l->circuits.v[i].value;
         if (!leg || leg->kind != TUN_LEG_PREV)
@@ -121,37 +126,45 @@ static void regroup_legs(struct tunnel *t, struct tun_link *l) {
         struct tun_hop *h = tun_leg_hop(leg);
         tun_flow_move(&t->sched, &h->prev.flow, l->group);
         tun_flow_move(&t->sched, &h->next.flow, l->group);
+        if (l->counted == counted)
+            continue;
+        tun_places_hop_leaves(t, h, counted);
+        tun_places_hop_enters(t, h, l->counted);
     }
 }
 
-/* What it has, at those with whom it is counted. */
+/* Where it is counted: among those that wait for a first cell, or with a place. */
 static void count_places(struct tunnel *t, struct tun_link *l, bool there) {
     if (l->state == TUN_STATE_ANSWERED)
         tun_half_count(t, l, there);
-    struct tun_netgroup *g = l->netgroup;
-    if (!g)
-        return;
-    g->guests += there ? !l->ours : -(uint32_t)!l->ours;
-    g->hops += there ? l->hops : -l->hops;
+    else if (there)
+        tun_places_link_enters(t, l);
+    else
+        tun_places_link_leaves(t, l);
 }
 
 void tun_link_regroup(struct tunnel *t, struct tun_link *l) {
-    struct tun_netgroup *before = l->netgroup;
+    struct tun_netgroup *served = l->netgroup, *counted = l->counted;
     count_places(t, l, false);
-    l->netgroup = NULL;
+    l->netgroup = l->counted = NULL;
     if (!t->cfg.relay) {
         l->group = &t->own_group;
     } else {
-        l->netgroup = l->ours || l->role == TUN_ROLE_RELAY ? hold_relay(t, l) : hold_clients(t, l);
+        bool relay = l->ours || l->role == TUN_ROLE_RELAY;
+        l->netgroup = relay ? hold_relay(t, l) : hold_clients(t, l);
+        l->counted = relay && stands(l) ? hold_relay(t, l) : hold_clients(t, l);
         l->group = l->netgroup ? &l->netgroup->group : &l->alone;
     }
     count_places(t, l, true);
-    regroup_legs(t, l);
-    netgroup_release(t, before);
+    regroup_legs(t, l, counted);
+    netgroup_release(t, served);
+    netgroup_release(t, counted);
 }
 
 struct tun_link *tun_link_alloc(struct tunnel *t, const struct cv_now *now,
                                 const struct cv_addr *addr, bool ours) {
+    if (ours && t->links.count >= t->cfg.links_max + t->halves)
+        return NULL;
     struct tun_link *l = calloc(1, sizeof *l);
     if (!l)
         return NULL;
@@ -159,7 +172,6 @@ struct tun_link *tun_link_alloc(struct tunnel *t, const struct cv_now *now,
         free(l);
         return NULL;
     }
-    t->guests += !ours;
     l->timer.kind = TUN_TIMER_LINK;
     l->addr = *addr;
     l->ours = ours;
@@ -201,9 +213,9 @@ void tun_link_free(struct tunnel *t, struct tun_link *l) {
     for (unsigned i = 0; i < l->spares_local; i++)
         tun_rxindex_drop(t->rx, l->spare_local[i]);
     free(l->peer);
-    t->guests -= !l->ours;
     count_places(t, l, false);
     netgroup_release(t, l->netgroup);
+    netgroup_release(t, l->counted);
     tun_idtable_done(&l->circuits);
     cv_heap_remove(&t->timers, &l->timer.heap);
     tun_handles_del(&t->links, l->handle);
@@ -335,7 +347,6 @@ void tun_link_opened(struct tunnel *t, const struct cv_now *now, struct tun_link
 /* ---- legs ---- */
 
 enum cv_err tun_leg_attach(struct tunnel *t, struct tun_leg *leg, struct tun_link *l, uint32_t id) {
-    (void)t;
     assert(!leg->link);
     enum cv_err err = tun_idtable_put(&l->circuits, id, leg);
     if (err)
@@ -343,11 +354,8 @@ enum cv_err tun_leg_attach(struct tunnel *t, struct tun_leg *leg, struct tun_lin
     leg->link = l;
     leg->id = id;
     tun_flow_count(&leg->flow, &l->queued);
-    if (leg->kind == TUN_LEG_PREV) {
-        l->hops++;
-        if (l->netgroup)
-            l->netgroup->hops++;
-    }
+    if (leg->kind == TUN_LEG_PREV)
+        tun_places_hop_enters(t, tun_leg_hop(leg), l->counted);
     return CV_ERR_OK;
 }
 
@@ -368,11 +376,8 @@ void tun_leg_detach(struct tunnel *t, struct tun_leg *leg) {
     if (!leg->link)
         return;
     tun_flow_count(&leg->flow, NULL);
-    if (leg->kind == TUN_LEG_PREV) {
-        leg->link->hops--;
-        if (leg->link->netgroup)
-            leg->link->netgroup->hops--;
-    }
+    if (leg->kind == TUN_LEG_PREV)
+        tun_places_hop_leaves(t, tun_leg_hop(leg), leg->link->counted);
     tun_idtable_del(&leg->link->circuits, leg->id);
     leg->link = NULL;
 }
@@ -793,15 +798,22 @@ static void heard(struct tunnel *t, const struct cv_now *now, struct tun_link *l
         renew_soon(t, now, l);
 }
 
-static void open_half(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
+/* It needs a place from now on. False: there is none, and it is gone. */
+static bool open_half(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
+    if (tun_places_are_taken(t) && !tun_places_take_link(t, now, l)) {
+        tun_link_fail(t, now, l, CV_ERR_LIMIT);
+        return false;
+    }
     tun_half_count(t, l, false);
     l->state = TUN_STATE_OPEN;
+    tun_places_link_enters(t, l);
     tun_epoch_fresh(t, now, l);
     l->heard_at = l->sent_at = now->mono;
     tun_worker_moved(t, l, false);
     tun_link_opened(t, now, l);
     tun_link_give_spares(t, l);
     tun_link_schedule(t, l);
+    return true;
 }
 
 static enum cv_err on_sealed(struct tunnel *t, const struct cv_now *now, struct tun_link *l,
@@ -823,7 +835,8 @@ static enum cv_err on_sealed(struct tunnel *t, const struct cv_now *now, struct 
             (void)tun_epoch_continue(t, now, l, body, (size_t)len, &into);
             return CV_ERR_OK;
         }
-        open_half(t, now, l);
+        if (!open_half(t, now, l))
+            return CV_ERR_LIMIT;
     }
     heard(t, now, l, s, h, index, from);
     on_control(t, now, l, h, from, body, (size_t)len);
@@ -850,8 +863,8 @@ enum cv_err tun_link_on_datagram(struct tunnel *t, const struct cv_now *now, str
     if (h.command != TUN_LINKCMD_RELAY)
         return on_sealed(t, now, l, s, &h, index, from, buf);
     tun_window_set(&s->window, h.sequence);
-    if (l->state == TUN_STATE_ANSWERED)
-        open_half(t, now, l);
+    if (l->state == TUN_STATE_ANSWERED && !open_half(t, now, l))
+        return CV_ERR_LIMIT;
     heard(t, now, l, s, &h, index, from);
     return on_relay(t, now, l, &h, buf + TUN_HEADER);
 }

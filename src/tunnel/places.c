@@ -1,70 +1,173 @@
 /*
  * Who has a place when all of them are taken. Links that others opened and circuits that they
- * made are counted by networks, as the scheduler counts them (struct tun_netgroup): whoever
- * comes from one that has fewer than the one that has most takes a place of that one's. Else a
- * single household, which pays for an octet now and then, would keep everybody out (decision
- * 0098).
+ * made are counted by networks (struct tun_netgroup): whoever comes from one that has fewer than
+ * the one that has most takes a place of that one's. Else a single household, which pays for an
+ * octet now and then, would keep everybody out (decision 0098).
+ *
+ * Whose place it is, is drawn: a few of those who have most are looked at, however many they
+ * are. What is drawn cannot be prepared for, and an order could.
  */
+#include <stdlib.h>
+
 #include "base/trace.h"
 #include "tunnel/core.h"
 
-/* A relay brings the circuits of many; so do those of a /16 without standing. */
+/* ---- counting ---- */
+
+/* Without memory for one more it is as it was. */
+static bool make_room(struct tun_crowd *c, uint32_t cap) {
+    struct tun_placed **v = reallocarray(c->v, cap, sizeof(struct tun_placed *));
+    if (!v)
+        return false;
+    c->v = v;
+    c->cap = cap;
+    return true;
+}
+
+static void enter(struct tun_crowd *c, struct tun_placed *p) {
+    if (c->count == c->cap && !make_room(c, c->cap ? c->cap * 2 : 4))
+        return;
+    c->v[c->count++] = p;
+    p->at = c->count;
+}
+
+static void leave(struct tun_crowd *c, struct tun_placed *p) {
+    struct tun_placed *last = c->v[--c->count];
+    c->v[p->at - 1] = last;
+    last->at = p->at;
+    p->at = 0;
+    if (!c->count) {
+        free(c->v);
+        c->v = NULL;
+        c->cap = 0;
+    } else if (c->count <= c->cap / 4) {
+        (void)make_room(c, c->cap / 2);
+    }
+}
+
+static struct tun_placed *drawn(struct tunnel *t, const struct tun_crowd *c) {
+    t->places_looked_at++;
+    return c->v[cv_rng_below(&t->fast, c->count)];
+}
+
+/* What a relay brings, if anything is known of it, is of many people. */
 static uint32_t weighed(const struct tun_netgroup *g) {
-    return g->key.class == TUN_SCHED_RELAYS ? g->hops / TUN_PLACES_RELAY : g->hops;
+    return g->key.class == TUN_SCHED_RELAYS ? g->hops.count / TUN_PLACES_RELAY : g->hops.count;
 }
 
-static uint32_t links_of(const struct tun_netgroup *g) {
-    return g->guests;
+static void rank(struct cv_heap *h, struct tun_crowd *c, uint32_t weight) {
+    /* Without memory it is not among them, and nothing of it ends. */
+    (void)cv_heap_set(h, &c->rank, c->count ? CV_USEC_NEVER - 1 - weight : CV_USEC_NEVER);
 }
 
-static const struct tun_netgroup *fullest(const struct tunnel *t,
-                                          uint32_t (*count)(const struct tun_netgroup *)) {
-    const struct tun_netgroup *found = NULL, *g;
-    void *cursor = NULL;
-    while ((g = cv_map_next(t->netgroups, &cursor, NULL)) != NULL)
-        if (!found || count(g) > count(found))
-            found = g;
-    return found;
+static struct tun_crowd *fullest(const struct cv_heap *h) {
+    struct cv_timer *first = cv_heap_first(h);
+    return first ? CV_CONTAINER_OF(first, struct tun_crowd, rank) : NULL;
 }
+
+void tun_places_link_enters(struct tunnel *t, struct tun_link *l) {
+    struct tun_netgroup *g = l->counted;
+    if (!g || l->ours || l->state == TUN_STATE_ANSWERED)
+        return;
+    enter(&g->guests, &l->placed);
+    if (!l->placed.at)
+        return;
+    t->guests++;
+    rank(&t->by_guests, &g->guests, g->guests.count);
+    if (l->state != TUN_STATE_OPEN)
+        return; /* a moment before it is known to be a handshake only */
+    l->placed_addr = l->addr;
+    cv_map_del(t->guest_addrs, &l->addr);
+    (void)cv_map_put(t->guest_addrs, &l->addr, l); /* no memory: it is not found */
+}
+
+void tun_places_link_leaves(struct tunnel *t, struct tun_link *l) {
+    struct tun_netgroup *g = l->counted;
+    if (!l->placed.at)
+        return;
+    leave(&g->guests, &l->placed);
+    t->guests--;
+    rank(&t->by_guests, &g->guests, g->guests.count);
+    if (cv_map_get(t->guest_addrs, &l->placed_addr) == l)
+        cv_map_del(t->guest_addrs, &l->placed_addr);
+}
+
+void tun_places_hop_enters(struct tunnel *t, struct tun_hop *h, struct tun_netgroup *g) {
+    if (!g)
+        return;
+    enter(&g->hops, &h->placed);
+    rank(&t->by_hops, &g->hops, weighed(g));
+}
+
+void tun_places_hop_leaves(struct tunnel *t, struct tun_hop *h, struct tun_netgroup *g) {
+    if (!h->placed.at)
+        return;
+    leave(&g->hops, &h->placed);
+    rank(&t->by_hops, &g->hops, weighed(g));
+}
+
+/* ---- links ---- */
 
 bool tun_places_are_taken(const struct tunnel *t) {
-    uint32_t own = t->links.max / TUN_PLACES_OWN_PART;
-    return t->guests >= t->links.max - (own ? own : 1) || t->links.count >= t->links.max;
+    uint32_t own = t->cfg.links_max / TUN_PLACES_OWN_PART;
+    return t->guests >= t->cfg.links_max - (own ? own : 1) ||
+           t->links.count >= t->cfg.links_max + t->halves;
 }
 
-bool tun_places_take_link(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from) {
-    const struct tun_netgroup *g = fullest(t, links_of), *his = tun_netgroup_of(t, from);
-    if (!g || links_of(g) <= (his ? links_of(his) : 0) + 1)
+/* Those who have most, if that is more than `his` would be then; NULL: it is not. */
+static struct tun_crowd *who_gives_a_link(const struct tunnel *t, const struct tun_netgroup *his) {
+    struct tun_crowd *c = fullest(&t->by_guests);
+    return c && c->count > (his ? his->guests.count : 0) + 1 ? c : NULL;
+}
+
+/* A renewal is as anonymous as a first handshake, and seen only from where it comes: what is
+ * answered for that has still no place, and needs none unless it becomes a link of its own. */
+bool tun_places_may_come(const struct tunnel *t, const struct cv_addr *from) {
+    return !tun_places_are_taken(t) || who_gives_a_link(t, tun_netgroup_of(t, from)) ||
+           cv_map_get(t->guest_addrs, from);
+}
+
+bool tun_places_take_link(struct tunnel *t, const struct cv_now *now, const struct tun_link *l) {
+    struct tun_crowd *c = who_gives_a_link(t, l->counted);
+    if (!c)
         return false;
-    struct tun_link *l, *found = NULL;
-    uint32_t cursor = 0;
-    while ((l = tun_handles_next(&t->links, &cursor)) != NULL) {
-        if (l->ours || l->netgroup != g)
-            continue;
-        if (!found || l->circuits.count < found->circuits.count ||
-            (l->circuits.count == found->circuits.count && l->heard_at < found->heard_at))
-            found = l;
+    struct tun_link *found = NULL;
+    for (unsigned i = 0; i < TUN_PLACES_DRAWN; i++) {
+        struct tun_link *one = CV_CONTAINER_OF(drawn(t, c), struct tun_link, placed);
+        if (!found || one->circuits.count < found->circuits.count ||
+            (one->circuits.count == found->circuits.count && one->heard_at < found->heard_at))
+            found = one;
     }
     t->count.links_displaced++;
     tun_link_fail(t, now, found, CV_ERR_LIMIT);
     return true;
 }
 
-bool tun_places_take_hop(struct tunnel *t, const struct cv_now *now, const struct tun_link *to) {
-    const struct tun_netgroup *g = fullest(t, weighed);
-    if (!g || !to->netgroup || weighed(g) <= weighed(to->netgroup) + 1)
-        return false;
-    /* walking all circuits is not for every CREATE of a flood */
-    if (t->displaced_at && now->mono < t->displaced_at + CV_MSEC(20))
-        return false;
-    t->displaced_at = now->mono ? now->mono : 1;
-    struct tun_hop *h, *found = NULL;
-    uint32_t cursor = 0;
-    while ((h = tun_handles_next(&t->hops, &cursor)) != NULL)
-        if (h->prev.link->netgroup == g && (!found || h->heard_at < found->heard_at))
+/* ---- circuits ---- */
+
+/* One whose owner has left it, or any on which nothing goes on: an owner says something every
+ * TUN_CIRCUIT_PING, and one that says more must not outlive those that wait to be called. */
+static struct tun_hop *silent_one(struct tunnel *t, const struct cv_now *now,
+                                  const struct tun_crowd *c) {
+    struct tun_hop *found = NULL;
+    for (unsigned i = 0; i < TUN_PLACES_DRAWN; i++) {
+        struct tun_hop *h = CV_CONTAINER_OF(drawn(t, c), struct tun_hop, placed);
+        if (now->mono >= h->heard_at + TUN_PLACE_LEFT)
+            return h;
+        if (!found && now->mono >= h->heard_at + TUN_PLACE_SILENT)
             found = h;
-    if (!found || now->mono < found->heard_at + TUN_PLACE_SILENT)
-        return false; /* all of them are in use */
+    }
+    return found;
+}
+
+bool tun_places_take_hop(struct tunnel *t, const struct cv_now *now, const struct tun_link *to) {
+    struct tun_crowd *c = fullest(&t->by_hops);
+    if (!c || !to->counted ||
+        weighed(CV_CONTAINER_OF(c, struct tun_netgroup, hops)) <= weighed(to->counted) + 1)
+        return false;
+    struct tun_hop *found = silent_one(t, now, c);
+    if (!found)
+        return false; /* all that were drawn are in use */
     CV_TRACE(TUNNEL, circuit_displaced, now->mono, "hop=%llx", (unsigned long long)found->handle);
     t->count.hops_displaced++;
     tun_hop_destroy(t, found, NULL);

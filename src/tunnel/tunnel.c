@@ -50,7 +50,9 @@ static void keyring_tick(struct tunnel *t, const struct cv_now *now) {
 
 static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
     const struct tun_config *cfg = &t->cfg;
-    tun_handles_init(&t->links, cfg->links_max, 1, cfg->worker);
+    /* a handshake may renew a link that is there: it has no place before that is known */
+    uint32_t links = cfg->links_max + TUN_HALF_OPEN_MAX;
+    tun_handles_init(&t->links, links, 1, cfg->worker);
     tun_handles_init(&t->circuits, cfg->circuits_max, 2, cfg->worker);
     tun_handles_init(&t->hops, cfg->hops_max, 3, cfg->worker);
     cv_slab_init(&t->hop_slab, sizeof(struct tun_hop));
@@ -62,8 +64,10 @@ static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
     TAILQ_INIT(&t->paces);
     tun_sched_group_init(&t->own_group, TUN_SCHED_OWN, TUN_NETWORK_WEIGHT);
     cv_rng_fill(&t->rng, t->map_key, sizeof t->map_key);
-    cv_heap_init(&t->timers, cfg->links_max + cfg->circuits_max + cfg->hops_max + 1);
-    cv_heap_init(&t->half_groups, cfg->links_max);
+    cv_heap_init(&t->timers, links + cfg->circuits_max + cfg->hops_max + 1);
+    cv_heap_init(&t->half_groups, TUN_HALF_OPEN_MAX);
+    cv_heap_init(&t->by_guests, 2 * links);
+    cv_heap_init(&t->by_hops, 2 * links);
     tun_cookie_jar_init(&t->jar, &t->rng, now->mono);
     tun_describe_net_init(&t->describe_net, cfg->network_id);
     enum cv_err err = tun_sched_init(&t->sched, cfg->queue_octets_max);
@@ -73,11 +77,13 @@ static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
         (uint32_t)(cfg->queue_octets_max / TUN_QUEUE_LINK / sizeof(struct tun_cell));
     t->rx = tun_rxindex_new(index_slots(cfg), cfg->worker, TUN_WORKER_BITS_MAX, &t->rng);
     t->links_by_identity = cv_map_new(CV_KEY, cfg->links_max, cv_siphash_map, t->map_key);
-    t->netgroups = cv_map_new(sizeof((struct tun_netgroup *)0)->key, cfg->links_max, cv_siphash_map,
-                              t->map_key);
+    t->netgroups = cv_map_new(sizeof((struct tun_netgroup *)0)->key, 2 * (size_t)links,
+                              cv_siphash_map, t->map_key);
+    t->guest_addrs = cv_map_new(sizeof(struct cv_addr), links, cv_siphash_map, t->map_key);
     t->intros = cv_map_new(CV_KEY, cfg->hops_max, cv_siphash_map, t->map_key);
     t->cookies = cv_map_new(TUN_RENDEZVOUS_COOKIE, cfg->hops_max, cv_siphash_map, t->map_key);
-    if (!t->rx || !t->links_by_identity || !t->netgroups || !t->intros || !t->cookies)
+    if (!t->rx || !t->links_by_identity || !t->netgroups || !t->guest_addrs || !t->intros ||
+        !t->cookies)
         return CV_ERR_NOMEM;
     if (cfg->send_octets_s) {
         t->shaped = true;
@@ -173,11 +179,14 @@ struct tunnel *tun_free(struct tunnel *t) {
     free(t->admission);
     cv_map_free(t->cookies);
     cv_map_free(t->intros);
+    cv_map_free(t->guest_addrs);
     cv_map_free(t->netgroups);
     cv_map_free(t->links_by_identity);
     tun_rxindex_free(t->rx);
     tun_sched_done(&t->sched);
     tun_cookie_jar_done(&t->jar);
+    cv_heap_done(&t->by_hops);
+    cv_heap_done(&t->by_guests);
     cv_heap_done(&t->half_groups);
     cv_heap_done(&t->timers);
     tun_events_done(&t->inner);

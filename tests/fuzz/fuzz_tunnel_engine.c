@@ -180,10 +180,10 @@ static void serve(struct world *w) {
             turn(w);
         }
         assert(tun_next_timeout(t) > w->now.mono);
-        assert(tun_counters(t)->links <= t->cfg.links_max);
+        assert(tun_counters(t)->links <= t->cfg.links_max + t->halves);
         assert(t->sched.cells_queued <= t->sched.cells_used);
         assert((uint64_t)t->sched.blocks_used * 64 * sizeof(struct tun_cell) <= QUEUE_OCTETS);
-        assert(tun_rxindex_count(t->rx) <= (size_t)t->cfg.links_max * (TUN_SPARES + 4));
+        assert(tun_rxindex_count(t->rx) <= (size_t)t->cfg.links_max * (TUN_SPARES + 4) + t->halves);
     }
     assert(w->stranger_out <= w->stranger_in);
 }

@@ -47,6 +47,14 @@ static void stream(struct scene *s) {
     s->sent++;
 }
 
+static void is_sound(const struct tun_crowd *c, const char *what) {
+    cr_expect(c->count <= c->cap && (c->count ? c->cap <= 4 || c->cap < 4 * c->count : !c->v),
+              "%s: %u of %u", what, c->count, c->cap);
+    for (uint32_t i = 0; i < c->count; i++)
+        cr_expect_eq(c->v[i]->at, i + 1, "%s: %u of %u", what, i, c->count);
+    cr_expect_eq(cv_timer_queued(&c->rank), c->count > 0, "%s", what);
+}
+
 /* What places are given by (places.c), counted anew. */
 static void are_counted(struct tunnel *t, const char *what) {
     struct tun_netgroup *g;
@@ -57,8 +65,8 @@ static void are_counted(struct tunnel *t, const char *what) {
         struct tun_link *l;
         struct tun_hop *h;
         while ((l = tun_handles_next(&t->links, &cursor)) != NULL) {
-            links += l->netgroup == g;
-            guests += l->netgroup == g && !l->ours;
+            links += (l->netgroup == g) + (l->counted == g);
+            guests += l->counted == g && !l->ours && l->state != TUN_STATE_ANSWERED;
             halves += l->netgroup == g && l->state == TUN_STATE_ANSWERED;
         }
         TAILQ_FOREACH(l, &g->halves, half_entry)
@@ -68,23 +76,26 @@ static void are_counted(struct tunnel *t, const char *what) {
                   "%s: %u half-open are counted as %u, %u", what, halves, g->half_count, listed);
         cursor = 0;
         while ((h = tun_handles_next(&t->hops, &cursor)) != NULL)
-            hops += h->prev.link->netgroup == g;
-        cr_expect(g->refs == links && g->guests == guests && g->hops == hops,
+            hops += h->prev.link->counted == g;
+        cr_expect(g->refs == links && g->guests.count == guests && g->hops.count == hops,
                   "%s: %u, %u, %u are counted as %u, %u, %u", what, links, guests, hops, g->refs,
-                  g->guests, g->hops);
+                  g->guests.count, g->hops.count);
+        is_sound(&g->guests, what);
+        is_sound(&g->hops, what);
         all += guests;
         all_halves += halves;
     }
     cr_expect(t->guests == all && t->halves == all_halves, "%s", what);
+    cr_expect_leq(cv_map_count(t->guest_addrs), all, "%s", what);
 }
 
 /* Everything at the relay that a stranger can make grow. */
 static void is_bounded(struct scene *s, const char *what) {
     struct tunnel *t = s->w->node[RELAY].t;
-    cr_expect_leq(t->links.count, LINKS_MAX, "%s", what);
+    cr_expect_leq(t->links.count - t->halves, LINKS_MAX, "%s", what);
     cr_expect_leq(t->hops.count, HOPS_MAX, "%s", what);
     cr_expect_leq(t->halves, TUN_HALF_OPEN_MAX, "%s", what);
-    cr_expect_leq(tun_rxindex_count(t->rx), LINKS_MAX * (TUN_SPARES + 4), "%s", what);
+    cr_expect_leq(tun_rxindex_count(t->rx), LINKS_MAX * (TUN_SPARES + 4) + t->halves, "%s", what);
     cr_expect_leq((uint64_t)t->sched.blocks_used * 64 * sizeof(struct tun_cell), QUEUE, "%s", what);
     cr_expect_leq(t->memo_octets, (uint64_t)HOPS_MAX * TUN_MEMOS_MAX * TUN_DATAGRAM, "%s", what);
     cr_expect_leq(cv_map_count(t->intros) + cv_map_count(t->cookies), HOPS_MAX, "%s", what);
@@ -320,25 +331,33 @@ Test(tun_floods, half_open_links_of_fifty_networks) {
     half_open(ATTACKERS_MAX);
 }
 
+/* Takes all the places of links that are left, from one address, or each from a network of its
+ * own. */
+static void fill_links(struct scene *s, struct cv_addr addr, bool apart) {
+    struct tunnel *t = s->w->node[RELAY].t;
+    struct cv_now now = world_now(s->w, RELAY);
+    for (addr.port = 1; t->guests < LINKS_MAX - LINKS_MAX / TUN_PLACES_OWN_PART; addr.port++) {
+        addr.ip[2] = (uint8_t)(addr.ip[2] + apart);
+        struct tun_link *l = tun_link_alloc(t, &now, &addr, false);
+        cr_assert_not_null(l);
+        l->state = TUN_STATE_OPEN;
+    }
+}
+
 /* One household has all the places of links that there are, a link each. */
 Test(tun_floods, links_of_one_network) {
     static struct scene s;
     begin(&s);
     struct world *w = s.w;
     struct tunnel *t = w->node[RELAY].t;
-    struct cv_now now = world_now(w, RELAY);
-    for (uint16_t port = 1; t->guests < LINKS_MAX - LINKS_MAX / TUN_PLACES_OWN_PART; port++) {
-        struct cv_addr addr = {.family = 4, .ip = {203, 0, 113, 1}, .port = port};
-        struct tun_link *l = tun_link_alloc(t, &now, &addr, false);
-        cr_assert_not_null(l);
-        l->state = TUN_STATE_OPEN;
-    }
+    fill_links(&s, (struct cv_addr){.family = 4, .ip = {203, 0, 113, 1}}, /* apart= */ false);
     uint32_t links = t->links.count;
     unsigned newcomer = world_client(w, NULL);
     stream(&s);
     cr_expect_neq(world_circuit(w, newcomer, (const unsigned[]){RELAY}, 1), 0);
     cr_expect_eq(tun_counters(t)->cookies_sent, 1, "who takes a place proves his address");
     cr_expect_eq(tun_counters(t)->links_displaced, 1);
+    cr_expect_eq(t->places_looked_at, TUN_PLACES_DRAWN);
     cr_expect_eq(t->links.count, links);
 
     /* The relay itself still reaches others, and forged addresses take nothing. */
@@ -351,6 +370,45 @@ Test(tun_floods, links_of_one_network) {
     }
     cr_expect_eq(tun_counters(t)->links_displaced, ended);
     end(&s, "links");
+}
+
+/* Who has a link keeps it by new keys, though its network has most places, or all have one: that
+ * takes no place. A link of its own from the same address does. */
+static void new_keys(bool apart) {
+    static struct scene s;
+    begin(&s);
+    struct world *w = s.w;
+    struct tunnel *t = w->node[RELAY].t;
+    struct cv_addr his = w->node[STREAM].addr;
+    his.ip[3] = 77;
+    fill_links(&s, apart ? (struct cv_addr){.family = 4, .ip = {203, 0, 0, 1}} : his, apart);
+    uint32_t guests = t->guests;
+    uint64_t before = tun_counters(t)->handshakes_in;
+    for (unsigned second = 0; second < 400; second++) {
+        stream(&s);
+        world_run(w, CV_SEC(1));
+        cr_assert_eq(t->guests, guests);
+    }
+    cr_expect_geq(tun_counters(t)->handshakes_in, before + 3, "no new keys in 400 s");
+
+    struct cv_now now = world_now(w, STREAM);
+    struct tun_link *l = world_link(w, STREAM);
+    tun_link_fail(w->node[STREAM].t, &now, l, CV_ERR_CLOSED); /* as after a crash */
+    before = tun_counters(t)->handshakes_in;
+    cr_expect_eq(world_circuit(w, STREAM, (const unsigned[]){RELAY}, 1), 0);
+    cr_expect_gt(tun_counters(t)->handshakes_in, before, "it might have been new keys");
+    cr_expect_eq(t->guests, guests);
+    cr_expect_eq(tun_counters(t)->links_displaced, 0);
+    is_bounded(&s, "new keys");
+    world_free(w);
+}
+
+Test(tun_floods, new_keys_need_no_place_of_the_network_with_most) {
+    new_keys(/* apart= */ false);
+}
+
+Test(tun_floods, new_keys_need_no_place_where_all_have_one) {
+    new_keys(/* apart= */ true);
 }
 
 /* All the places of circuits are one client's: others still get some, of those on which
@@ -373,12 +431,13 @@ Test(tun_floods, circuits_of_one_network) {
     cr_expect_eq(world_open(s.w, other, (const unsigned[]){RELAY}, 1) != 0, true);
     world_run(s.w, CV_SEC(2));
     cr_expect_eq(tun_counters(t)->hops_displaced, 0);
+    cr_expect_eq(t->places_looked_at, TUN_PLACES_DRAWN, "not at all of them");
 
     world_run(s.w, CV_SEC(10));
     unsigned got = 0;
     for (unsigned i = 0; i < HOPS_MAX; i++) {
         stream(&s);
-        world_run(s.w, CV_MSEC(30)); /* one in 20 ms */
+        world_run(s.w, CV_MSEC(30));
         got += world_circuit(s.w, other, (const unsigned[]){RELAY}, 1) != 0;
         if (got < i + 1)
             break;
@@ -395,6 +454,48 @@ Test(tun_floods, circuits_of_one_network) {
     cr_expect_eq(got, (HOPS_MAX - 1) / 2, "%u: as many as the other is left with", got);
     cr_expect_eq(tun_counters(t)->hops_displaced, got);
     end(&s, "circuits of one");
+}
+
+/* How many of the flooder's circuits were last heard so long ago, at `since` or before. */
+static unsigned silent_since(struct scene *s, cv_usec since) {
+    struct tunnel *t = s->w->node[RELAY].t;
+    unsigned n = 0;
+    uint32_t cursor = 0;
+    for (struct tun_hop *h; (h = tun_handles_next(&t->hops, &cursor)) != NULL;)
+        n += !h->extended && h->heard_at <= since;
+    return n;
+}
+
+/* Among all that came over one link, who says something now and then keeps no more than who
+ * waits; first go those that no owner holds any more. */
+Test(tun_floods, circuits_that_wait_to_be_called) {
+    static struct scene s;
+    begin(&s);
+    struct tunnel *t = s.w->node[RELAY].t;
+    unsigned other = world_client(s.w, NULL);
+    world_run(s.w, CV_SEC(100));
+    for (unsigned i = 0; i < 2 * HOPS_MAX && t->hops.count < HOPS_MAX; i++) {
+        (void)world_open(s.w, FLOODER, (const unsigned[]){RELAY}, 1);
+        world_run(s.w, CV_MSEC(30));
+    }
+    cr_assert_eq(t->hops.count, HOPS_MAX);
+    cv_usec now = world_now(s.w, RELAY).mono, waits = now - CV_SEC(50), left = now - TUN_PLACE_LEFT;
+    unsigned n = 0;
+    uint32_t cursor = 0;
+    for (struct tun_hop *h; (h = tun_handles_next(&t->hops, &cursor)) != NULL; n += !h->extended)
+        if (!h->extended)
+            h->heard_at = n < 20 ? left : n % 2 ? waits : now - CV_SEC(15);
+    for (unsigned i = 0; i < 20; i++)
+        cr_assert_neq(world_circuit(s.w, other, (const unsigned[]){RELAY}, 1), 0);
+    cr_expect_leq(silent_since(&s, left), 5, "%u of 20 without an owner", silent_since(&s, left));
+    unsigned before = silent_since(&s, waits);
+    for (unsigned i = 0; i < 80; i++)
+        cr_assert_neq(world_circuit(s.w, other, (const unsigned[]){RELAY}, 1), 0);
+    unsigned went = before - silent_since(&s, waits);
+    cr_expect(went > 25 && went < 55, "%u of 80 were such that wait", went);
+    cr_expect_eq(tun_counters(t)->hops_displaced, 100);
+    cr_expect_leq(t->places_looked_at, 100 * TUN_PLACES_DRAWN);
+    end(&s, "circuits that wait");
 }
 
 /* One authentication key, introduced to as fast as circuits carry. */

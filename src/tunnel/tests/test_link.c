@@ -145,11 +145,24 @@ Test(tun_link, relays_without_standing_of_one_provider_share_it_too) {
         cr_expect_neq(client[0]->group, client[1]->group, "clients: each household for itself");
         cr_expect_neq(client[0]->group, first->group);
     }
-    cr_expect_eq(cv_map_count(t->netgroups), 2 + 4);
+    cr_expect_eq(cv_map_count(t->netgroups), 2 + 2 * 256, "places: by households");
     world_free(w);
 }
 
-/* What a relay brings is of many people: it makes place for a client when it has as many more. */
+/* So many circuits come over the link, all of them in use, or so many less. */
+static void brings(struct tunnel *t, const struct cv_now *now, struct tun_link *l, int n) {
+    static struct tun_hop hop[2 * TUN_PLACES_RELAY];
+    static unsigned count;
+    for (; n > 0; n--) {
+        hop[count].heard_at = now->mono;
+        tun_places_hop_enters(t, &hop[count++], l->counted);
+    }
+    for (; n < 0; n++)
+        tun_places_hop_leaves(t, &hop[--count], l->counted);
+}
+
+/* What a relay brings is of many people: it makes place for a client when it has as many more.
+ * Of one that says it is a relay and did nothing yet, it is one's, as of all others there. */
 Test(tun_link, a_relay_has_places_for_its_clients) {
     struct world *w = world_new(&(struct sim_config){.seed = 1});
     unsigned relay = world_relay(w, NULL);
@@ -158,13 +171,33 @@ Test(tun_link, a_relay_has_places_for_its_clients) {
     struct cv_addr addr = {.family = 4, .ip = {198, 51, 100, 1}, .port = 4000};
     struct tun_link *full = says_it_is_a_relay(t, &now, (const uint8_t[]){203, 0, 113, 1});
     struct tun_link *client = tun_link_alloc(t, &now, &addr, false);
-    full->netgroup->hops = 2 * TUN_PLACES_RELAY - 1;
+    brings(t, &now, full, 1);
     cr_expect_not(tun_places_take_hop(t, &now, client));
-    cr_expect_eq(t->displaced_at, 0, "nobody was looked for");
-    full->netgroup->hops++;
+    cr_expect_eq(t->places_looked_at, 0, "nobody was looked for");
+    brings(t, &now, full, 1);
     cr_expect_not(tun_places_take_hop(t, &now, client), "they are in use");
-    cr_expect_neq(t->displaced_at, 0);
-    full->netgroup->hops = 0;
+    cr_expect_neq(t->places_looked_at, 0);
+    brings(t, &now, full, -2);
+
+    addr = full->addr;
+    addr.ip[3]++;
+    struct tun_link *beside = tun_link_alloc(t, &now, &addr, false);
+    cr_expect_eq(full->counted, beside->counted, "of one network");
+    cr_expect_eq(full->counted->guests.count, 2);
+    cr_expect_neq(full->netgroup, beside->netgroup, "though served apart");
+
+    tun_link_weight(t, full->handle, TUN_WEIGHT_NEW);
+    cr_expect_neq(full->counted, beside->counted);
+    t->places_looked_at = 0;
+    brings(t, &now, full, 2 * TUN_PLACES_RELAY - 1);
+    cr_expect_not(tun_places_take_hop(t, &now, client));
+    cr_expect_eq(t->places_looked_at, 0, "nobody was looked for");
+    brings(t, &now, full, 1);
+    cr_expect_not(tun_places_take_hop(t, &now, client), "they are in use");
+    cr_expect_neq(t->places_looked_at, 0);
+    brings(t, &now, full, 1 - 2 * TUN_PLACES_RELAY);
+    cr_expect_leq(full->counted->hops.cap, 4, "memory of those that left");
+    brings(t, &now, full, -1);
     world_free(w);
 }
 
@@ -627,6 +660,27 @@ Test(tun_link, follows_to_a_new_address_under_a_new_index) {
         cr_expect_gt(cells_in(&d, c), before, "move %u", i);
     }
     cr_expect_leq(tun_rxindex_count(d.relay->rx), 8);
+    world_free(d.w);
+}
+
+/* At a relay that has no place left for anybody, the link is known at its new address. */
+Test(tun_link, keys_are_renewed_from_a_new_address_at_a_full_relay) {
+    struct duo d = {0};
+    cv_handle c = duo(&d);
+    d.relay->cfg.links_max = 2; /* one of them for its own */
+    cr_assert(tun_places_are_taken(d.relay));
+    uint32_t cursor = 0;
+    struct tun_link *at_client = tun_handles_next(&d.client->links, &cursor);
+    d.client_addr = sim_addr(77, 7000);
+    cr_expect_not(tun_places_may_come(d.relay, &d.client_addr));
+    for (unsigned second = 0; second < 2 * TUN_REKEY_MS / 1000; second++) {
+        ask(&d, c);
+        pump(&d, CV_SEC(1));
+    }
+    cr_expect(tun_places_may_come(d.relay, &d.client_addr));
+    cr_expect_neq(memcmp(at_client->now.hash, at_client->first_hash, CV_NOISE_HASH), 0);
+    cr_expect_eq(d.relay->guests, 1);
+    cr_expect_eq(tun_counters(d.relay)->links_displaced, 0);
     world_free(d.w);
 }
 
