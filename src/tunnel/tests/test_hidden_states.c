@@ -13,13 +13,13 @@
 CV_SUITE(tun_hidden_states);
 
 enum {
-    COMMANDS = TUN_CMD_OPENED + 1, /* the last does not exist */
+    COMMANDS = TUN_CMD_CONNECTED + 1, /* the last does not exist */
     REFUSED,
     SILENCE,
     MESSAGES = SILENCE,
     ASKED = 77, /* transaction of a PING under way */
 };
-static_assert(MESSAGES == 31, "a new command needs a column");
+static_assert(MESSAGES == 34, "a new command needs a column");
 
 struct scene {
     struct village *v;
@@ -66,23 +66,23 @@ static struct tun_event message(unsigned m, uint32_t transaction) {
 
 /* ---- a viewer's meeting ---- */
 
-#define NOTHING "..............................."
+#define NOTHING ".................................."
 
 /* clang-format off */
 static const struct {
     const char *name;
     struct tun_meet at; /* the fields that make a state */
-    const char *by_rendezvous, *by_introduction; /* commands 1..29, refused, silence */
+    const char *by_rendezvous, *by_introduction; /* commands 1..32, refused, silence */
 } meetings[] = {
     /* . nothing  e established  w waits for the seeder  n tries another */
     { "asked",       { .state = TUN_MEET_BUILDING },
-      "...............e.............nn",
+      "...............e................nn",
       NOTHING },
     { "established", { .state = TUN_MEET_BUILDING, .established = true },
       NOTHING, NOTHING },
     { "introduced",  { .state = TUN_MEET_BUILDING, .established = true, .introduced = true },
       NOTHING,
-      "nnnnnnnnnnnnwnnnnnnnnnnnnnnnnnn" },
+      "nnnnnnnnnnnnwnnnnnnnnnnnnnnnnnnnnn" },
     { "waiting",     { .state = TUN_MEET_WAITING, .established = true, .introduced = true },
       NOTHING, NOTHING },
     { "up",          { .state = TUN_MEET_UP, .established = true, .introduced = true, .came = true },
@@ -139,9 +139,9 @@ static const struct {
     const char *answers;
 } points[] = {
     { "building",     TUN_POINT_BUILDING,     false, NOTHING },
-    { "establishing", TUN_POINT_ESTABLISHING, false, "xxxxxxxxxxuxx.xxxxxxxxxxxxxxxxx" },
+    { "establishing", TUN_POINT_ESTABLISHING, false, "xxxxxxxxxxuxx.xxxxxxxxxxxxxxxxxxxx" },
     { "up",           TUN_POINT_UP,           false, NOTHING },
-    { "up, pinged",   TUN_POINT_UP,           true,  "ppppppppppppp.ppppppppppppppp.." },
+    { "up, pinged",   TUN_POINT_UP,           true,  "ppppppppppppp.pppppppppppppppppp.." },
     { "leaving",      TUN_POINT_LEAVING,      false, NOTHING },
 };
 static const struct {
@@ -150,7 +150,7 @@ static const struct {
     const char *answers;
 } joins[] = {
     { "building", TUN_JOIN_BUILDING, NOTHING },
-    { "joining",  TUN_JOIN_JOINING,  "xxxxxxxxxxxxxxxxxuxxxxxxxxxxxxx" },
+    { "joining",  TUN_JOIN_JOINING,  "xxxxxxxxxxxxxxxxxuxxxxxxxxxxxxxxxx" },
     { "up",       TUN_JOIN_UP,       NOTHING },
 };
 /* clang-format on */

@@ -11,7 +11,7 @@
 CV_SUITE(tun_slot_states);
 
 enum {
-    COMMANDS = TUN_CMD_OPENED + 1, /* the last is one that does not exist */
+    COMMANDS = TUN_CMD_CONNECTED + 1, /* the last is one that does not exist */
     REFUSED,
     SILENCE,
     NOTHING_THERE, /* RESULT: the slot is empty */
@@ -22,7 +22,7 @@ enum {
     MESSAGES = WRONG_NAME,
     ASKED = 77, /* the transaction */
 };
-static_assert(MESSAGES == 36, "a new message needs a column");
+static_assert(MESSAGES == 39, "a new message needs a column");
 
 static struct tun_event message(unsigned m) {
     static const uint8_t nothing[100], stored[3] = {3}, newer[3] = {0, 302 & 255, 302 >> 8};
@@ -61,7 +61,7 @@ static struct tun_event message(unsigned m) {
     return ev;
 }
 
-#define IGNORED "...................................."
+#define IGNORED "......................................."
 
 /* ---- a viewer's circuit ---- */
 
@@ -70,11 +70,11 @@ static struct tun_event message(unsigned m) {
 static const struct {
     const char *name;
     unsigned sent, transaction, answered;
-    const char *answers; /* commands 1..29, refused, silence, the rest as above */
+    const char *answers; /* commands 1..32, refused, silence, the rest as above */
 } searches[] = {
     { "not asked yet",    0, ASKED,     0, IGNORED },
-    { "asked",            1, ASKED,     0, "gggggg.ggggggggggggggggggggggggagggg" },
-    { "one is answered",  1, ASKED,     1, "gggggg.ggggggggggggggggggggggggagggg" },
+    { "asked",            1, ASKED,     0, "gggggg.gggggggggggggggggggggggggggagggg" },
+    { "one is answered",  1, ASKED,     1, "gggggg.gggggggggggggggggggggggggggagggg" },
     { "both are",         1, ASKED,     2, IGNORED },
     { "asked elsewhere",  1, ASKED + 1, 0, IGNORED },
 };
@@ -132,9 +132,9 @@ static const struct {
 } copies[] = {
     { "idle",     TUN_COPY_IDLE,     IGNORED },
     { "building", TUN_COPY_BUILDING, IGNORED },
-    { "reading",  TUN_COPY_READING,  ".............................ffr...." },
+    { "reading",  TUN_COPY_READING,  "................................ffr...." },
     { "has read", TUN_COPY_READ,     IGNORED },
-    { "writing",  TUN_COPY_WRITING,  "ffffff.ffffffffffffffffffffffff.wsff" },
+    { "writing",  TUN_COPY_WRITING,  "ffffff.fffffffffffffffffffffffffff.wsff" },
     { "refused",  TUN_COPY_REFUSED,  IGNORED },
 };
 /* clang-format on */

@@ -589,3 +589,107 @@ Test(tun_states, of_circuits_at_a_relay_told_by_the_link) {
                              side == NEXT ? "next" : "previous", got, told[r].answers[side]);
         }
 }
+
+/* ---- what befalls a circuit at a relay ---- */
+
+enum {
+    LINK_LOST,   /* that towards the owner */
+    NEXT_LOST,   /* that onwards */
+    NEXT_SILENT, /* for half a minute */
+    SILENT,      /* its owner, for nearly as long as he may be, */
+    SILENT_LONG, /* and longer */
+    DRAIN,       /* the relay takes no more */
+    ENDED,       /* it ends those that it has */
+    CLOCK_BACK,  /* its wall clock, by a day */
+    CLOCK_AHEAD,
+    FATES,
+};
+
+/* . it still answers  x the same, and says that nobody is behind it  ! it is gone, and what
+ * it was joined to as well  - there is nobody behind it
+ *
+ * Whoever keeps a rate is deserted sooner, and one that runs on ends when it was to. */
+/* clang-format off */
+static const struct {
+    const char *name;
+    void (*reach)(struct scene *);
+    const char *answers;
+} fates[] = {
+    { "fresh",          fresh,        "!--.!.!.." },
+    { "extending",      extending,    "!xxx!.!.." },
+    { "creating",       creating,     "!xxx!.!xx" }, /* who is asked refuses, in the end */
+    { "extended",       extended,     "!!..!.!.." },
+    { "paced",          paced,        "!x.!!.!.." },
+    { "running on",     running_on,   "!--!!.!.." },
+    { "opening",        opening,      "!--.!.!.." },
+    { "open",           opened,       "!--.!.!.." },
+    { "exit",           exiting,      "!--.!.!.." },
+    { "introduction",   introduction, "!--.!.!.." },
+    { "rendezvous",     rendezvous,   "!--.!.!.." },
+    { "viewer, joined", viewer,       "!--.!.!.." },
+    { "seeder, joined", seeder,       "!--.!.!.." },
+};
+/* clang-format on */
+
+static void befall(struct scene *s, unsigned m) {
+    struct tunnel *t = s->w->node[s->relay].t;
+    struct cv_now now = world_now(s->w, s->relay);
+    cv_usec until = CV_MSEC(60);
+    switch (m) {
+    case LINK_LOST:
+        tun_link_fail(t, &now, hop_of(s)->prev.link, CV_ERR_CLOSED);
+        break;
+    case NEXT_LOST:
+        tun_link_fail(t, &now, hop_of(s)->next.link, CV_ERR_CLOSED);
+        break;
+    case NEXT_SILENT:
+        sim_path(s->w->sim, s->relay + 1, s->relay, &(struct sim_path){.cut = true});
+        until = CV_SEC(30);
+        break;
+    case SILENT:
+    case SILENT_LONG: /* the links are there, and he thinks of nothing any more */
+        tun_timer_set(s->w->node[ONE].t, &circuit_of(s, ONE, s->circuit)->timer, CV_USEC_NEVER);
+        until = m == SILENT ? TUN_HOP_IDLE - CV_SEC(10) : TUN_HOP_IDLE + CV_SEC(1);
+        break;
+    case DRAIN:
+        tun_drain(t, true);
+        break;
+    case ENDED:
+        tun_hops_end(t, &now, 0);
+        break;
+    default:
+        sim_wall_skew(s->w->sim, s->relay, m == CLOCK_BACK ? -86400 : 86400);
+        until = CV_SEC(5);
+        break;
+    }
+    sim_touch(s->w->sim, s->relay);
+    world_run(s->w, until);
+}
+
+static char fate(struct scene *s, unsigned m) {
+    bool behind = hop_of(s)->next.link != NULL;
+    if ((m == NEXT_LOST || m == NEXT_SILENT) && !behind)
+        return '-';
+    s->said_first = 0;
+    befall(s, m);
+    if (!hop_of(s))
+        return '!';
+    char first = s->said_first;
+    cr_expect_eq(ping(s), '+', "fate %u: then silent", m);
+    return first == 'x' ? 'x' : '.';
+}
+
+Test(tun_states, of_what_befalls_circuits_at_a_relay) {
+    for (size_t r = 0; r < sizeof fates / sizeof *fates; r++) {
+        char got[FATES + 1] = {0};
+        for (unsigned m = 0; m < FATES; m++) {
+            static struct scene s;
+            begin(&s);
+            fates[r].reach(&s);
+            got[m] = fate(&s, m);
+            world_free(s.w);
+        }
+        cr_expect_str_eq(got, fates[r].answers, "%s:\n got %s\nwant %s", fates[r].name, got,
+                         fates[r].answers);
+    }
+}
