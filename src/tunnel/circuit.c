@@ -11,6 +11,12 @@ static struct tun_circuit *get(const struct tunnel *t, cv_handle circuit) {
     return tun_handles_get(&t->circuits, circuit);
 }
 
+/* What runs on is nobody's to use. */
+static struct tun_circuit *get_used(const struct tunnel *t, cv_handle circuit) {
+    struct tun_circuit *c = get(t, circuit);
+    return c && !c->running_on ? c : NULL;
+}
+
 static unsigned last_hop(const struct tun_circuit *c) {
     assert(c->onion.hops > 0);
     return c->onion.hops - 1u;
@@ -161,15 +167,13 @@ static enum cv_err send_cell(struct tunnel *t, const struct cv_now *now, struct 
 
 enum cv_err tun_circuit_send(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
                              uint8_t command, const void *buf, size_t len) {
-    struct tun_circuit *c = get(t, circuit);
+    struct tun_circuit *c = get_used(t, circuit);
     if (!c)
         return CV_ERR_NOENT;
     if (len > TUN_FORWARD_MAX || command == 0)
         return CV_ERR_INVAL;
     if (!c->onion.hops || !c->ready_at)
         return CV_ERR_AGAIN;
-    if (c->running_on)
-        return CV_ERR_NOENT;
     return send_cell(t, now, c, last_hop(c), command, buf, len);
 }
 
@@ -218,7 +222,7 @@ static enum cv_err ask(struct tunnel *t, const struct cv_now *now, struct tun_ci
 enum cv_err tun_circuit_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
                                 uint32_t index, uint8_t command, const void *body, size_t len,
                                 uint32_t *ret_transaction) {
-    struct tun_circuit *c = get(t, circuit);
+    struct tun_circuit *c = get_used(t, circuit);
     if (!c)
         return CV_ERR_NOENT;
     if (index >= c->onion.hops)
@@ -530,7 +534,7 @@ void tun_circuit_on_created(struct tunnel *t, const struct cv_now *now, struct t
 
 enum cv_err tun_circuit_extend(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
                                const struct tun_relay_ref *hop) {
-    struct tun_circuit *c = get(t, circuit);
+    struct tun_circuit *c = get_used(t, circuit);
     if (!c)
         return CV_ERR_NOENT;
     if (c->state != TUN_CIRCUIT_READY)
@@ -623,7 +627,7 @@ static void on_message(struct tunnel *t, const struct cv_now *now, struct tun_ci
                        unsigned hop, const struct tun_inner *in) {
     if (in->command == TUN_CMD_PADDING)
         return;
-    bool unasked = c->state == TUN_CIRCUIT_READY && hop == last_hop(c);
+    bool unasked = c->state == TUN_CIRCUIT_READY && hop == last_hop(c) && !c->running_on;
     if (in->command == TUN_CMD_EXIT) {
         if (unasked)
             on_exit_cell(t, c, in);

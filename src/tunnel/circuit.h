@@ -59,8 +59,8 @@ enum cv_err tun_circuit_send(struct tunnel *t, const struct cv_now *now, cv_hand
 enum cv_err tun_circuit_pace(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
                              unsigned mbit);
 
-/* Instead of tun_circuit_close(): the user is told nothing more, but the rate goes
- * on for `seconds` (to TUN_PACE_RUN_ON_MAX_S). INVAL: it has no rate, or runs on
+/* Instead of tun_circuit_close(): the user is told nothing more and can say nothing (NOENT),
+ * but the rate goes on for `seconds` (to TUN_PACE_RUN_ON_MAX_S). INVAL: it has no rate, or runs on
  * already; LIMIT, NOMEM. Then it is still open. */
 enum cv_err tun_circuit_run_on(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
                                uint32_t seconds);

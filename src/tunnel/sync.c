@@ -555,6 +555,11 @@ static void far_begin(struct tun_client *c) {
 
 /* ---- time ---- */
 
+/* Somebody else was asked for all that is missing here. */
+static bool is_waiting(const struct tun_sync *s) {
+    return s->phase == TUN_SYNC_FETCH && s->body_len == 0;
+}
+
 static void near_work(struct tun_client *c, struct tun_neighbour *n, bool begin) {
     struct tun_sync *s = &n->sync;
     if (s->phase == TUN_SYNC_IDLE) {
@@ -563,7 +568,7 @@ static void near_work(struct tun_client *c, struct tun_neighbour *n, bool begin)
         else if (begin)
             tun_client_by(c, s->next_at);
     } else if (tun_due(s->at, now(c))) {
-        if (s->phase == TUN_SYNC_FETCH && s->body_len == 0)
+        if (is_waiting(s))
             ask_descriptors(c, s);
         else if (s->tries >= TUN_TRIES)
             finish(c, s, false);
@@ -618,6 +623,20 @@ static void relay_turn(struct tun_client *c) {
         tun_contact_neighbour_add(c, r, &r->reached_at);
 }
 
+static void far_work(struct tun_client *c) {
+    struct tun_sync *s = &c->far;
+    if (s->phase == TUN_SYNC_IDLE)
+        return;
+    if (tun_due(s->at, now(c))) {
+        if (is_waiting(s))
+            ask_descriptors(c, s);
+        else
+            finish(c, s, false);
+    }
+    if (s->phase != TUN_SYNC_IDLE)
+        tun_client_by(c, s->at);
+}
+
 void tun_sync_work(struct tun_client *c) {
     /* Clients ask their neighbours only until circuits can: again when these lead nowhere. */
     bool begin = c->relay || !c->ready_at || c->far.rounds < 1 || tun_client_is_short(c);
@@ -625,12 +644,7 @@ void tun_sync_work(struct tun_client *c) {
         if (c->neighbour[i].set && c->neighbour[i].up)
             near_work(c, &c->neighbour[i], begin);
     }
-    if (c->far.phase != TUN_SYNC_IDLE) {
-        if (tun_due(c->far.at, now(c)))
-            finish(c, &c->far, false);
-        else
-            tun_client_by(c, c->far.at);
-    }
+    far_work(c);
     if (!tun_due(c->far_at, now(c))) {
         tun_client_by(c, c->far_at);
     } else if (c->relay) {

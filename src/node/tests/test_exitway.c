@@ -2,7 +2,7 @@
  * Every (state x message) cell of a viewer's way through a swarm exit. The exit and the peers
  * behind it are strangers: what arrives is any command with a body that means nothing, a
  * refusal, silence, answers that mean something, these under another number or of another
- * circuit, and cells of flows.
+ * circuit, and cells of flows; and what the swarm's engine and time do.
  */
 #include <string.h>
 
@@ -25,22 +25,25 @@ enum {
     REFUSED,
     BUSY,
     SILENCE,
-    PEERS,         /* RESULT: two of them */
-    OTHER,         /* the same, with another transaction */
-    OTHER_CIRCUIT, /* CONNECTED, of a circuit that is not ours */
-    CELL,          /* of the flow: octets that mean nothing */
-    END,           /* of the flow */
-    OTHER_END,     /* of a flow that is not ours */
-    MESSAGES = OTHER_END,
+    PEERS,           /* RESULT: two of them */
+    OTHER,           /* the same, with another transaction */
+    OTHER_CIRCUIT,   /* CONNECTED, of a circuit that is not ours */
+    CELL,            /* of the flow: octets that mean nothing */
+    END,             /* of the flow */
+    OTHER_END,       /* of a flow that is not ours */
+    FORGOTTEN,       /* by the engine of the swarm */
+    OTHER_FORGOTTEN, /* one of a flow that is not ours */
+    IN_VAIN,         /* time: it was looked for peers, and none can be called for long */
+    MESSAGES = IN_VAIN,
     CIRCUIT = 0x7fff0001, /* of nobody: what is sent over it goes nowhere */
     ASKED = 77,           /* the transaction */
     FLOW = 7,
 };
-static_assert(MESSAGES == 43, "a new message needs a column");
+static_assert(MESSAGES == 46, "a new message needs a column");
 
 /* . nothing  r the circuit is ready  g it is gone  n nobody is there  p peers are
  * u the flow is up  l it is let go for 30 s  s for 5 s */
-#define IGNORED "..........................................."
+#define IGNORED ".............................................."
 
 /* clang-format off */
 static const struct {
@@ -49,11 +52,11 @@ static const struct {
     enum node_way_peer_state peer; /* one, whom the user gave */
 } states[] = {
     {"no circuit", IGNORED, false, false, false, NODE_WAY_IDLE},
-    {"opening", "................................rg.........", true, false, false, NODE_WAY_IDLE},
-    {"ready", ".................................g.........", true, true, false, NODE_WAY_IDLE},
-    {"looks for peers", "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn.gnnnp.....", true, true, true, NODE_WAY_IDLE},
-    {"calls", "llllllllllllllllllllllllllllllul.glsll.....", true, true, false, NODE_WAY_ASKED},
-    {"up", ".................................g.......s.", true, true, false, NODE_WAY_UP},
+    {"opening", "................................rg............", true, false, false, NODE_WAY_IDLE},
+    {"ready", ".................................g...........g", true, true, false, NODE_WAY_IDLE},
+    {"looks for peers", "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn.gnnnp.......g", true, true, true, NODE_WAY_IDLE},
+    {"calls", "llllllllllllllllllllllllllllllul.glsll.....l..", true, true, false, NODE_WAY_ASKED},
+    {"up", ".................................g.......s.l..", true, true, false, NODE_WAY_UP},
 };
 /* clang-format on */
 
@@ -149,7 +152,7 @@ static struct tun_event reply(unsigned m) {
     return ev;
 }
 
-static void arrives(struct node *n, unsigned m) {
+static void arrives(struct node *n, struct node_swarm *s, unsigned m) {
     static const uint8_t octets[50] = {1};
     struct tun_event ev = {.kind = TUN_EVENT_DATAGRAM};
     switch (m) {
@@ -170,6 +173,20 @@ static void arrives(struct node *n, unsigned m) {
         ev.datagram.buf = octets;
         ev.datagram.len = m == CELL ? sizeof octets : 0;
         node_way_on_cell(n, n->now, &ev);
+        break;
+    case FORGOTTEN:
+    case OTHER_FORGOTTEN:
+        ev.datagram.from = cv_endpoint_circuit(CIRCUIT, m == FORGOTTEN ? FLOW : FLOW + 1);
+        if (m == FORGOTTEN && s->way->peer[0].state == NODE_WAY_UP)
+            ppsp_peer_remove(s->engine, n->now, &ev.datagram.from, /* goodbye= */ false);
+        node_way_peer_down(n, n->now, s, &ev.datagram.from);
+        break;
+    case IN_VAIN:
+        s->way->looked = true;
+        s->way->peer[0].again_at = cv_usec_add(n->now.mono, CV_SEC(1000));
+        n->way_at = n->now.mono;
+        node_way_on_timeout(n, n->now);
+        s->way->looked = false;
         break;
     default:
         ev = reply(m);
@@ -205,7 +222,7 @@ Test(node_exitway, every_state_and_every_message) {
         char got[MESSAGES + 1] = {0};
         for (unsigned m = 1; m <= MESSAGES; m++) {
             put(n, s, i);
-            arrives(n, m);
+            arrives(n, s, m);
             got[m - 1] = became(n, s, i);
             clear(n, s);
         }

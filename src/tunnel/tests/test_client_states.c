@@ -199,14 +199,18 @@ Test(tun_client_states, over_a_circuit) {
     village_free(v);
 }
 
+static struct tun_neighbour *neighbour_of(struct tun_client *c) {
+    for (unsigned k = 0; k < TUN_CONTACTS_MAX; k++)
+        if (c->neighbour[k].set && c->neighbour[k].up)
+            return &c->neighbour[k];
+    cr_assert_fail("no neighbour");
+    return NULL;
+}
+
 Test(tun_client_states, over_a_link) {
     struct village *v;
     struct tun_client *c = settled(&v);
-    struct tun_neighbour *n = NULL;
-    for (unsigned k = 0; k < TUN_CONTACTS_MAX && !n; k++)
-        if (c->neighbour[k].set && c->neighbour[k].up)
-            n = &c->neighbour[k];
-    cr_assert_not_null(n);
+    struct tun_neighbour *n = neighbour_of(c);
     for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
         char got[MESSAGES + 1] = {0};
         for (unsigned m = 1; m <= MESSAGES; m++)
@@ -215,6 +219,64 @@ Test(tun_client_states, over_a_link) {
                          states[i].link);
     }
     n->sync = (struct tun_sync){.phase = TUN_SYNC_IDLE};
+    village_free(v);
+}
+
+/* ---- time ---- */
+
+enum { EARLY, DUE, DUE_LAST, TIMES }; /* last: it was said as often as anything is */
+
+/* As above, over a circuit that waits ready-made; r is asked again. Early, due, due for the
+ * last time. */
+static const struct {
+    const char *circuit, *link;
+} times[] = {
+    {".bb", ".bb"}, /* idle */
+    {".xx", ".rx"}, /* opening */
+    {".xx", ".rx"}, /* descriptors */
+    {".cc", ".cc"}, /* waits for others: looks whether these brought what was missing */
+    {".xx", ".rx"}, /* measured */
+    {".xx", ".rx"}, /* names */
+};
+static_assert(sizeof times / sizeof *times == sizeof states / sizeof *states,
+              "a new state needs a row");
+
+/* `n`: over a link of it; NULL: over a circuit. Nothing else is due. */
+static char time_passes(struct village *v, struct tun_client *c, struct tun_neighbour *n,
+                        size_t row, unsigned m) {
+    enum { CIRCUIT = 0x7fff0001 };
+    struct tun_sync *s = n ? &n->sync : &c->far;
+    cv_usec later = cv_usec_add(c->now.mono, CV_SEC(5)), at = m == EARLY ? later : c->now.mono;
+    bool idle = states[row].phase == TUN_SYNC_IDLE;
+    c->far = (struct tun_sync){.phase = TUN_SYNC_IDLE};
+    c->far_at = !n && idle ? at : later;
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++)
+        c->neighbour[i].sync = (struct tun_sync){.next_at = later};
+    put(c, s, row, n || idle ? 0 : CIRCUIT,
+        n ? n->identity : v->w->node[1].identity_secret.public_key);
+    s->at = at;
+    s->next_at = n && idle ? at : later;
+    s->tries = m == DUE_LAST ? TUN_TRIES : 1;
+    s->wait = CV_MSEC(250);
+    uint8_t tries = s->tries;
+    tun_sync_work(c);
+    return s->transaction == ASKED && s->tries != tries ? 'r' : became(s, row);
+}
+
+Test(tun_client_states, of_time) {
+    struct village *v;
+    struct tun_client *c = settled(&v);
+    struct tun_neighbour *n = neighbour_of(c);
+    for (unsigned link = 0; link < 2; link++)
+        for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+            const char *want = link ? times[i].link : times[i].circuit;
+            char got[TIMES + 1] = {0};
+            for (unsigned m = 0; m < TIMES; m++)
+                got[m] = time_passes(v, c, link ? n : NULL, i, m);
+            cr_expect_str_eq(got, want, "%s, over a %s:\n got %s\nwant %s", states[i].name,
+                             link ? "link" : "circuit", got, want);
+        }
+    c->far = n->sync = (struct tun_sync){.phase = TUN_SYNC_IDLE};
     village_free(v);
 }
 

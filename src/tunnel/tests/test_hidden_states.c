@@ -4,7 +4,7 @@
  * introduction point and its visit to a rendezvous. What arrives is an answer of any
  * command with a body that means nothing, a refusal, or silence; only the one answer
  * that a state waits for moves it. Then their circuits, and those that read and write
- * slots: built, or gone. The relays' side is in test_states.c.
+ * slots: built, or gone; and time. The relays' side is in test_states.c.
  */
 #include "support/suite.h"
 #include "tunnel/hiddenstate.h"
@@ -13,18 +13,19 @@
 CV_SUITE(tun_hidden_states);
 
 enum {
-    COMMANDS = TUN_CMD_OPENED + 1, /* the last does not exist */
+    COMMANDS = TUN_CMD_CONNECTED + 1, /* the last does not exist */
     REFUSED,
     SILENCE,
     MESSAGES = SILENCE,
     ASKED = 77, /* transaction of a PING under way */
 };
-static_assert(MESSAGES == 31, "a new command needs a column");
+static_assert(MESSAGES == 34, "a new command needs a column");
 
 struct scene {
     struct village *v;
     struct tun_hidden *viewer, *seeder;
-    cv_handle viewers, seeders; /* a circuit that is built, of either */
+    unsigned at_viewer, at_seeder; /* their nodes */
+    cv_handle viewers, seeders;    /* a circuit that is built, of either */
 };
 
 static void begin(struct scene *s) {
@@ -39,6 +40,8 @@ static void begin(struct scene *s) {
     cr_assert(village_meet(s->v, viewer, view, 1, CV_SEC(20)));
     s->viewer = village_hidden(s->v, viewer, view);
     s->seeder = village_hidden(s->v, seeder, share);
+    s->at_viewer = viewer;
+    s->at_seeder = seeder;
     s->viewers = world_circuit(s->v->w, viewer, (const unsigned[]){0, 1}, 2);
     s->seeders = world_circuit(s->v->w, seeder, (const unsigned[]){0, 1}, 2);
     cr_assert(s->viewers && s->seeders);
@@ -66,23 +69,23 @@ static struct tun_event message(unsigned m, uint32_t transaction) {
 
 /* ---- a viewer's meeting ---- */
 
-#define NOTHING "..............................."
+#define NOTHING ".................................."
 
 /* clang-format off */
 static const struct {
     const char *name;
     struct tun_meet at; /* the fields that make a state */
-    const char *by_rendezvous, *by_introduction; /* commands 1..29, refused, silence */
+    const char *by_rendezvous, *by_introduction; /* commands 1..32, refused, silence */
 } meetings[] = {
     /* . nothing  e established  w waits for the seeder  n tries another */
     { "asked",       { .state = TUN_MEET_BUILDING },
-      "...............e.............nn",
+      "...............e................nn",
       NOTHING },
     { "established", { .state = TUN_MEET_BUILDING, .established = true },
       NOTHING, NOTHING },
     { "introduced",  { .state = TUN_MEET_BUILDING, .established = true, .introduced = true },
       NOTHING,
-      "nnnnnnnnnnnnwnnnnnnnnnnnnnnnnnn" },
+      "nnnnnnnnnnnnwnnnnnnnnnnnnnnnnnnnnn" },
     { "waiting",     { .state = TUN_MEET_WAITING, .established = true, .introduced = true },
       NOTHING, NOTHING },
     { "up",          { .state = TUN_MEET_UP, .established = true, .introduced = true, .came = true },
@@ -139,9 +142,9 @@ static const struct {
     const char *answers;
 } points[] = {
     { "building",     TUN_POINT_BUILDING,     false, NOTHING },
-    { "establishing", TUN_POINT_ESTABLISHING, false, "xxxxxxxxxxuxx.xxxxxxxxxxxxxxxxx" },
+    { "establishing", TUN_POINT_ESTABLISHING, false, "xxxxxxxxxxuxx.xxxxxxxxxxxxxxxxxxxx" },
     { "up",           TUN_POINT_UP,           false, NOTHING },
-    { "up, pinged",   TUN_POINT_UP,           true,  "ppppppppppppp.ppppppppppppppp.." },
+    { "up, pinged",   TUN_POINT_UP,           true,  "ppppppppppppp.pppppppppppppppppp.." },
     { "leaving",      TUN_POINT_LEAVING,      false, NOTHING },
 };
 static const struct {
@@ -150,7 +153,7 @@ static const struct {
     const char *answers;
 } joins[] = {
     { "building", TUN_JOIN_BUILDING, NOTHING },
-    { "joining",  TUN_JOIN_JOINING,  "xxxxxxxxxxxxxxxxxuxxxxxxxxxxxxx" },
+    { "joining",  TUN_JOIN_JOINING,  "xxxxxxxxxxxxxxxxxuxxxxxxxxxxxxxxxx" },
     { "up",       TUN_JOIN_UP,       NOTHING },
 };
 /* clang-format on */
@@ -306,5 +309,206 @@ Test(tun_hidden_states, of_their_circuits) {
         cr_expect_str_eq(got, roads[i].answers, "%s:\n got %s\nwant %s", roads[i].name, got,
                          roads[i].answers);
     }
+    village_free(s.v);
+}
+
+/* ---- time ---- */
+
+enum {
+    EARLY,
+    DUE,       /* an answer, or the seeder */
+    PING_DUE,  /* nothing was said for long */
+    PONG_DUE,  /* what was asked then is not answered */
+    ENDS_SOON, /* its circuit */
+    ENDED,
+    TIMES,
+};
+
+/* . nothing  q asks whether it is there  l leaves: another takes its place  x given up, or gone
+ * n tries another, or gives it up for now */
+/* clang-format off */
+static const struct {
+    const char *name;
+    enum tun_point_state at;
+    bool pinged;
+    const char *answers;
+} point_times[] = {
+    { "building",     TUN_POINT_BUILDING,     false, "......" },
+    { "establishing", TUN_POINT_ESTABLISHING, false, ".x...." },
+    { "up",           TUN_POINT_UP,           false, "..q.lx" },
+    { "up, pinged",   TUN_POINT_UP,           true,  "...xlx" },
+    { "leaving",      TUN_POINT_LEAVING,      false, ".....x" },
+};
+static const struct {
+    const char *name;
+    enum tun_join_state at;
+    const char *answers;
+} join_times[] = {
+    { "building", TUN_JOIN_BUILDING, ".x...." },
+    { "joining",  TUN_JOIN_JOINING,  ".x...." },
+    { "up",       TUN_JOIN_UP,       ".....x" },
+};
+static const struct {
+    const char *name;
+    struct tun_meet at;
+    const char *answers;
+} meeting_times[] = {
+    { "asked",      { .state = TUN_MEET_BUILDING, .asked = true }, ".n...." },
+    { "introduced", { .state = TUN_MEET_BUILDING, .asked = true, .established = true, .introduced = true },
+      ".n...." },
+    { "waiting",    { .state = TUN_MEET_WAITING, .established = true, .introduced = true }, ".n...." },
+    { "up",         { .state = TUN_MEET_UP, .established = true, .introduced = true }, "....lx" },
+    { "leaving",    { .state = TUN_MEET_UP, .established = true, .introduced = true, .leaving = true },
+      ".....x" },
+};
+/* clang-format on */
+
+/* A circuit that is built; the work of its owner is done at that time. */
+static cv_handle built(struct scene *s, struct tun_hidden *h) {
+    unsigned node = h->viewer ? s->at_viewer : s->at_seeder;
+    cv_handle c = world_circuit(s->v->w, node, (const unsigned[]){0, 1}, 2);
+    cr_assert_neq(c, 0);
+    h->all->now = world_now(s->v->w, node);
+    return c;
+}
+
+static void lay(struct tun_hidden *h, enum tun_road_kind kind, void *part, struct tun_road *r,
+                cv_handle circuit, unsigned m) {
+    cv_usec now = h->all->now.mono;
+    *r = (struct tun_road){.kind = kind,
+                           .circuit = circuit,
+                           .owner = h,
+                           .part = part,
+                           .ready = true,
+                           .opened_at = now,
+                           .expires_at = m == ENDED       ? now
+                                         : m == ENDS_SOON ? now + CV_SEC(60)
+                                                          : now + CV_SEC(2000)};
+    cr_assert_eq(tun_idtable_put(&h->all->roads, (uint32_t)circuit, r), CV_ERR_OK);
+}
+
+static cv_usec due(const struct tun_hidden *h, bool is) {
+    return is ? h->all->now.mono : cv_usec_add(h->all->now.mono, CV_SEC(5));
+}
+
+static char point_time(struct scene *s, size_t row, unsigned m) {
+    struct tun_hidden *h = s->seeder;
+    struct tun_point *p = h->seeder->point;
+    cv_handle c = built(s, h);
+    while (p->state != TUN_POINT_IDLE)
+        p++;
+    cr_assert_lt(p - h->seeder->point, TUN_POINTS);
+    lay(h, TUN_ROAD_POINT, p, &p->road, c, m);
+    p->state = point_times[row].at;
+    p->road.ready = p->state != TUN_POINT_BUILDING;
+    p->until = due(h, m == DUE);
+    p->ping_at = due(h, m == PING_DUE);
+    p->ping = point_times[row].pinged ? ASKED : 0;
+    p->ping_until = due(h, m == PONG_DUE);
+    uint32_t ping = p->ping;
+    tun_seeder_work(h);
+    char got = p->state == TUN_POINT_IDLE                                         ? 'x'
+               : p->state == TUN_POINT_LEAVING && point_times[row].at != p->state ? 'l'
+               : p->ping != ping                                                  ? 'q'
+               : p->state == point_times[row].at                                  ? '.'
+                                                                                  : '!';
+    tun_road_close(&p->road);
+    *p = (struct tun_point){.state = TUN_POINT_IDLE};
+    return got;
+}
+
+static char join_time(struct scene *s, size_t row, unsigned m) {
+    struct tun_hidden *h = s->seeder;
+    struct tun_join *j = h->seeder->join;
+    static struct tun_e2e e2e;
+    cv_handle c = built(s, h);
+    while (j->state != TUN_JOIN_IDLE)
+        j++;
+    cr_assert_lt(j - h->seeder->join, h->seeder->joins_max);
+    lay(h, TUN_ROAD_JOIN, j, &j->road, c, m);
+    j->state = join_times[row].at;
+    j->road.ready = j->state != TUN_JOIN_BUILDING;
+    j->road.e2e = j->state == TUN_JOIN_UP ? &e2e : NULL;
+    j->until = due(h, m == DUE);
+    j->look_at = due(h, false);
+    bool up = j->state == TUN_JOIN_UP;
+    if (up)
+        tun_hidden_peer_up(h, &j->road);
+    uint32_t peers = h->info.peers;
+    tun_seeder_work(h);
+    char got = j->state == TUN_JOIN_IDLE ? 'x' : j->state == join_times[row].at ? '.' : '!';
+    cr_expect_eq(h->info.peers, peers - (up && got == 'x'), "%s: told", join_times[row].name);
+    if (h->info.peers == peers && up)
+        tun_hidden_peer_down(h, &j->road);
+    tun_road_close(&j->road);
+    *j = (struct tun_join){.state = TUN_JOIN_IDLE};
+    return got;
+}
+
+static char meeting_time(struct scene *s, size_t row, unsigned m) {
+    struct tun_hidden *h = s->viewer;
+    struct tun_meet *meet = h->viewer->meet;
+    const struct tun_meet *at = &meeting_times[row].at;
+    cv_handle rp = built(s, h), ip = built(s, h);
+    while (meet->state != TUN_MEET_IDLE)
+        meet++;
+    cr_assert_lt(meet - h->viewer->meet, TUN_MEETINGS_MAX);
+    *meet = *at;
+    meet->contact = h->viewer->known[0].contact;
+    meet->period = h->viewer->known[0].period;
+    lay(h, TUN_ROAD_RENDEZVOUS, meet, &meet->rp, rp, m);
+    lay(h, TUN_ROAD_INTRODUCE, meet, &meet->ip, ip, m);
+    meet->begun_at = h->all->now.mono;
+    meet->until = due(h, m == DUE);
+    meet->look_at = due(h, false);
+    bool up = at->state == TUN_MEET_UP;
+    if (up)
+        tun_hidden_peer_up(h, &meet->rp);
+    uint32_t peers = h->info.peers;
+    tun_meet_work(h);
+    char got = '.';
+    if (meet->state == TUN_MEET_IDLE)
+        got = up ? 'x' : 'n';
+    else if (meet->leaving && !at->leaving)
+        got = 'l';
+    else if (meet->tries != at->tries || !meet->rp.kind || !meet->ip.kind)
+        got = 'n';
+    else if (meet->state != at->state)
+        got = '!';
+    cr_expect_eq(h->info.peers, peers - (up && got == 'x'), "%s: told", meeting_times[row].name);
+    if (h->info.peers == peers && up)
+        tun_hidden_peer_down(h, &meet->rp);
+    tun_road_close(&meet->rp);
+    tun_road_close(&meet->ip);
+    *meet = (struct tun_meet){.state = TUN_MEET_IDLE};
+    return got;
+}
+
+Test(tun_hidden_states, of_time) {
+    static const struct {
+        const char *name;
+        char (*happens)(struct scene *, size_t row, unsigned m);
+        size_t rows;
+    } parts[] = {
+        {"point", point_time, sizeof point_times / sizeof *point_times},
+        {"join", join_time, sizeof join_times / sizeof *join_times},
+        {"meeting", meeting_time, sizeof meeting_times / sizeof *meeting_times},
+    };
+    struct scene s;
+    begin(&s);
+    for (size_t part = 0; part < sizeof parts / sizeof *parts; part++)
+        for (size_t i = 0; i < parts[part].rows; i++) {
+            const char *name = part == 0   ? point_times[i].name
+                               : part == 1 ? join_times[i].name
+                                           : meeting_times[i].name;
+            const char *want = part == 0   ? point_times[i].answers
+                               : part == 1 ? join_times[i].answers
+                                           : meeting_times[i].answers;
+            char got[TIMES + 1] = {0};
+            for (unsigned m = 0; m < TIMES; m++)
+                got[m] = parts[part].happens(&s, i, m);
+            cr_expect_str_eq(got, want, "%s, %s:\n got %s\nwant %s", parts[part].name, name, got,
+                             want);
+        }
     village_free(s.v);
 }

@@ -600,3 +600,55 @@ Test(tun_hop, nothing_of_a_header_is_copied_to_the_next) {
     cr_expect_not(s.copied);
     world_free(w);
 }
+
+/* Nothing at a relay holds circuits but its blocks, and these no more than there are. */
+static void expect_in_blocks(const struct tunnel *t, uint32_t circuits, const char *when) {
+    enum { BLOCK = 2 << 20 };
+    uintptr_t block = 0;
+    uint32_t cursor = 0;
+    const struct tun_hop *h;
+    cr_expect_eq(t->hops.count, circuits, "%s: %u circuits", when, t->hops.count);
+    cr_expect_eq(t->hop_slab.used, circuits, "%s: %u in blocks", when, t->hop_slab.used);
+    cr_expect_leq(t->hop_slab.blocks, 1, "%s", when); /* few circuits fit one */
+    while ((h = tun_handles_next(&t->hops, &cursor)) != NULL) {
+        cr_expect_eq((uintptr_t)h % 64, 0, "%s: not at the beginning of a line", when);
+        cr_expect(!block || block == (uintptr_t)h / BLOCK, "%s: lies elsewhere", when);
+        block = (uintptr_t)h / BLOCK;
+    }
+}
+
+Test(tun_hop, circuits_of_others_lie_in_blocks_and_are_given_back) {
+    enum { CIRCUITS = 30 };
+    struct world *w = five(1);
+    const struct tunnel *relay = w->node[0].t;
+    struct tunnel *owner = w->node[4].t;
+    cv_handle c[CIRCUITS];
+    expect_in_blocks(relay, 0, "at the beginning");
+    for (unsigned i = 0; i < CIRCUITS; i++) {
+        c[i] = world_circuit(w, 4, chain, 1 + i % 2);
+        cr_assert_neq(c[i], 0);
+        expect_in_blocks(relay, i + 1, "one more");
+    }
+    struct tun_relay_ref wrong;
+    world_ref(w, 0, &wrong);
+    memcpy(wrong.onion_key, wrong.identity, sizeof wrong.onion_key); /* known when it has a place */
+    struct tun_circuit_plan plan = {.purpose = TUN_PURPOSE_GENERAL, .hops = 1, .hop = {wrong}};
+    struct cv_now now = world_now(w, 4);
+    cv_handle bad;
+    cr_assert_eq(tun_circuit_build(owner, &now, &plan, &bad), CV_ERR_OK);
+    sim_touch(w->sim, 4);
+    world_run(w, CV_SEC(10));
+    cr_expect_gt(world_count(w, 4, TUN_EVENT_CIRCUIT_DOWN), 0);
+    expect_in_blocks(relay, CIRCUITS, "one refused");
+    now = world_now(w, 4);
+    for (unsigned i = 0; i < CIRCUITS; i += 2)
+        tun_circuit_close(owner, &now, c[i]);
+    sim_touch(w->sim, 4);
+    world_run(w, CV_SEC(1));
+    expect_in_blocks(relay, CIRCUITS / 2, "half closed");
+    now = world_now(w, 0);
+    tun_link_fail(w->node[0].t, &now, world_link(w, 0), CV_ERR_CLOSED);
+    sim_touch(w->sim, 0);
+    expect_in_blocks(relay, 0, "their link lost");
+    world_free(w);
+}

@@ -3,7 +3,8 @@
  * handshake, and every datagram that can come to one: each link command, sealed
  * under the keys of the session and of the one before it; cells; both flights,
  * cookies, replays and junk. The table says what becomes of the link and what is
- * answered; afterwards the link carries what it carried before.
+ * answered; afterwards the link carries what it carried before. A second one says what
+ * befalls it: silence, its end, a wall clock that jumps.
  */
 #include "crypto/rng_seeded.h"
 #include "support/suite.h"
@@ -101,6 +102,7 @@ static void renew(struct scene *s) {
     struct cv_now now = world_now(s->w, CLIENT);
     l->rekey_at = now.mono;
     tun_epoch_on_timeout(s->w->node[CLIENT].t, &now, l);
+    tun_link_schedule(s->w->node[CLIENT].t, l);
     sim_touch(s->w->sim, CLIENT);
 }
 
@@ -270,17 +272,21 @@ static char letter(const struct scene *s, uint8_t before) {
     }
 }
 
+static void begin(struct scene *s, size_t row) {
+    *s = (struct scene){.w = world_new(&(struct sim_config){.seed = 1})};
+    world_relay(s->w, NULL);
+    world_client(s->w, NULL);
+    sim_path_default(s->w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
+    sim_hook(s->w->sim, watch, s);
+    states[row].reach(s);
+}
+
 Test(tun_link_states, of_links) {
     for (size_t r = 0; r < sizeof states / sizeof *states; r++) {
         char got[MESSAGES + 1] = {0};
         for (unsigned m = 1; m <= MESSAGES; m++) {
             static struct scene s;
-            s = (struct scene){.w = world_new(&(struct sim_config){.seed = 1})};
-            world_relay(s.w, NULL);
-            world_client(s.w, NULL);
-            sim_path_default(s.w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
-            sim_hook(s.w->sim, watch, &s);
-            states[r].reach(&s);
+            begin(&s, r);
             if (states[r].reach == answered) { /* whoever holds the keys can speak */
                 struct cv_now now = world_now(s.w, CLIENT);
                 sim_path(s.w->sim, CLIENT, RELAY, &(struct sim_path){.cut = true});
@@ -303,5 +309,80 @@ Test(tun_link_states, of_links) {
         }
         cr_expect_str_eq(got, states[r].answers, "%s:\n got %s\nwant %s", states[r].name, got,
                          states[r].answers);
+    }
+}
+
+/* ---- what befalls it ---- */
+
+enum {
+    HEALED,     /* whatever was lost: nothing is from now on */
+    SILENCE,    /* nothing comes or goes for 9 s, */
+    SILENCES,   /* for 20 s, */
+    DEATH,      /* for more than TUN_LINK_SILENCE; then all of it does again */
+    END,        /* the node ends it */
+    CLOCK_BACK, /* the wall clock, by a day */
+    CLOCK_AHEAD,
+    FATES,
+};
+
+/* . it is there, open, with one session, and carries the circuit  ! it is gone, and the node was
+ * told x the same, without a word: there was none yet r the same, and the next flight 1 made
+ * another */
+static const char *const fates[] = {
+    ".!!!!..", /* making */
+    "rxxxrxx", /* answered; a relay that is a day off has keys of other days */
+    "...!!..", /* open, initiator */
+    "...!!..", /* open, responder */
+    "...!!..", /* renewing, initiator */
+    "...!!..", /* continuing, initiator */
+    "...!!..", /* renewed, responder */
+};
+static_assert(sizeof fates / sizeof *fates == sizeof states / sizeof *states,
+              "a new state needs a row");
+
+static void cut(struct scene *s, bool cut) {
+    sim_link(s->w->sim, RELAY, CLIENT, &(struct sim_path){.delay = CV_MSEC(5), .cut = cut});
+}
+
+static void befall(struct scene *s, unsigned m) {
+    static const cv_usec silences[] = {0, CV_SEC(9), CV_SEC(20), TUN_LINK_SILENCE + CV_SEC(5)};
+    struct cv_now now = world_now(s->w, s->at);
+    if (m <= DEATH) {
+        cut(s, true);
+        world_run(s->w, silences[m]);
+    } else if (m == END) {
+        tun_link_end(s->w->node[s->at].t, &now, world_link(s->w, s->at)->handle);
+    } else {
+        sim_wall_skew(s->w->sim, s->at, m == CLOCK_BACK ? -86400 : 86400);
+    }
+}
+
+static char fate(struct scene *s, unsigned m) {
+    struct tunnel *t = s->w->node[s->at].t;
+    cv_handle link = world_link(s->w, s->at)->handle;
+    unsigned down = world_count(s->w, s->at, TUN_EVENT_LINK_DOWN);
+    befall(s, m);
+    cut(s, false);
+    sim_touch(s->w->sim, s->at);
+    /* longer than a half-open one is kept, and than nothing is said over an open one */
+    world_run(s->w, TUN_KEEPALIVE + CV_SEC(10));
+    struct tun_link *l = tun_link_get(t, link);
+    bool ready = world_count(s->w, CLIENT, TUN_EVENT_CIRCUIT_READY) > 0;
+    if (!l)
+        return world_count(s->w, s->at, TUN_EVENT_LINK_DOWN) != down ? '!' : ready ? 'r' : 'x';
+    bool settled = !l->making && !l->next.live && !l->old.live;
+    return l->state == TUN_STATE_OPEN && ready && l->circuits.count == 1 && settled ? '.' : '?';
+}
+
+Test(tun_link_states, of_what_befalls_links) {
+    for (size_t r = 0; r < sizeof states / sizeof *states; r++) {
+        char got[FATES + 1] = {0};
+        for (unsigned m = 0; m < FATES; m++) {
+            static struct scene s;
+            begin(&s, r);
+            got[m] = fate(&s, m);
+            world_free(s.w);
+        }
+        cr_expect_str_eq(got, fates[r], "%s:\n got %s\nwant %s", states[r].name, got, fates[r]);
     }
 }

@@ -2,7 +2,8 @@
  * Every (state x message) cell of reading and writing slots: a viewer's circuit that
  * fetches some, and one of the two ways on which a seeder reads and writes one. What
  * arrives is any command with a body that means nothing, a refusal, silence, and the
- * answers that mean something, also under a name that is not theirs.
+ * answers that mean something, also under a name that is not theirs; and what time does
+ * to such a way.
  */
 #include "support/suite.h"
 #include "tunnel/hiddenstate.h"
@@ -11,7 +12,7 @@
 CV_SUITE(tun_slot_states);
 
 enum {
-    COMMANDS = TUN_CMD_OPENED + 1, /* the last is one that does not exist */
+    COMMANDS = TUN_CMD_CONNECTED + 1, /* the last is one that does not exist */
     REFUSED,
     SILENCE,
     NOTHING_THERE, /* RESULT: the slot is empty */
@@ -22,7 +23,7 @@ enum {
     MESSAGES = WRONG_NAME,
     ASKED = 77, /* the transaction */
 };
-static_assert(MESSAGES == 36, "a new message needs a column");
+static_assert(MESSAGES == 39, "a new message needs a column");
 
 static struct tun_event message(unsigned m) {
     static const uint8_t nothing[100], stored[3] = {3}, newer[3] = {0, 302 & 255, 302 >> 8};
@@ -61,7 +62,7 @@ static struct tun_event message(unsigned m) {
     return ev;
 }
 
-#define IGNORED "...................................."
+#define IGNORED "......................................."
 
 /* ---- a viewer's circuit ---- */
 
@@ -70,11 +71,11 @@ static struct tun_event message(unsigned m) {
 static const struct {
     const char *name;
     unsigned sent, transaction, answered;
-    const char *answers; /* commands 1..29, refused, silence, the rest as above */
+    const char *answers; /* commands 1..32, refused, silence, the rest as above */
 } searches[] = {
     { "not asked yet",    0, ASKED,     0, IGNORED },
-    { "asked",            1, ASKED,     0, "gggggg.ggggggggggggggggggggggggagggg" },
-    { "one is answered",  1, ASKED,     1, "gggggg.ggggggggggggggggggggggggagggg" },
+    { "asked",            1, ASKED,     0, "gggggg.gggggggggggggggggggggggggggagggg" },
+    { "one is answered",  1, ASKED,     1, "gggggg.gggggggggggggggggggggggggggagggg" },
     { "both are",         1, ASKED,     2, IGNORED },
     { "asked elsewhere",  1, ASKED + 1, 0, IGNORED },
 };
@@ -132,9 +133,9 @@ static const struct {
 } copies[] = {
     { "idle",     TUN_COPY_IDLE,     IGNORED },
     { "building", TUN_COPY_BUILDING, IGNORED },
-    { "reading",  TUN_COPY_READING,  ".............................ffr...." },
+    { "reading",  TUN_COPY_READING,  "................................ffr...." },
     { "has read", TUN_COPY_READ,     IGNORED },
-    { "writing",  TUN_COPY_WRITING,  "ffffff.ffffffffffffffffffffffff.wsff" },
+    { "writing",  TUN_COPY_WRITING,  "ffffff.fffffffffffffffffffffffffff.wsff" },
     { "refused",  TUN_COPY_REFUSED,  IGNORED },
 };
 /* clang-format on */
@@ -171,6 +172,93 @@ Test(tun_slot_states, of_a_way_on_which_a_slot_is_written) {
             got[m - 1] = copy(h, copies[i].at, m);
         cr_expect_str_eq(got, copies[i].answers, "%s:\n got %s\nwant %s", copies[i].name, got,
                          copies[i].answers);
+    }
+    village_free(v);
+}
+
+/* ---- time ---- */
+
+enum {
+    EARLY,
+    DUE,   /* the answer, or that of the other way */
+    RETRY, /* it may be tried again */
+    LOST,  /* its circuit is gone */
+    TIMES,
+};
+
+/* . nothing  o opens a circuit  f the way failed  b is to be built anew  w it is decided what
+ * to write, and written. The other way is still being built. */
+/* clang-format off */
+static const struct {
+    const char *name;
+    enum tun_copy_state at;
+    bool road;
+    const char *answers;
+} times[] = {
+    { "idle",        TUN_COPY_IDLE,     false, "...." },
+    { "no circuit",  TUN_COPY_BUILDING, false, "..o." },
+    { "building",    TUN_COPY_BUILDING, true,  "...." },
+    { "reading",     TUN_COPY_READING,  true,  ".f.f" },
+    { "has read",    TUN_COPY_READ,     true,  ".w.b" },
+    { "writing",     TUN_COPY_WRITING,  true,  ".f.f" },
+    { "refused",     TUN_COPY_REFUSED,  true,  "...." },
+};
+/* clang-format on */
+
+static char time_passes(struct village *v, unsigned node, struct tun_hidden *h, size_t row,
+                        unsigned m) {
+    static struct tun_publication p; /* of nobody */
+    struct tun_copy *c = &p.copy[0];
+    cv_handle circuit = world_circuit(v->w, node, (const unsigned[]){0, 1}, 2);
+    cr_assert_neq(circuit, 0);
+    h->all->now = world_now(v->w, node);
+    cv_usec now = h->all->now.mono, later = cv_usec_add(now, CV_SEC(5));
+    p = (struct tun_publication){.period = h->seeder->now.keys.period, .slot = 3};
+    p.copy[1] = (struct tun_copy){.state = TUN_COPY_BUILDING, .retry_at = later};
+    *c = (struct tun_copy){.state = times[row].at,
+                           .asked_at = now,
+                           .until = m == DUE ? now : later,
+                           .retry_at = m == RETRY ? now : later};
+    bool road = times[row].road && m != LOST;
+    if (road) {
+        c->road = (struct tun_road){.kind = TUN_ROAD_PUBLISH,
+                                    .circuit = circuit,
+                                    .owner = h,
+                                    .part = &p,
+                                    .ready = times[row].at != TUN_COPY_BUILDING,
+                                    .opened_at = now,
+                                    .expires_at = cv_usec_add(now, CV_SEC(2000))};
+        cr_assert_eq(tun_idtable_put(&h->all->roads, (uint32_t)circuit, &c->road), CV_ERR_OK);
+    }
+    tun_publication_step(h, &p);
+    char got = '!';
+    if (c->tries > 0)
+        got = c->state == TUN_COPY_BUILDING && !c->road.kind ? 'f' : '!';
+    else if (c->state == times[row].at)
+        got = !road && c->road.kind ? 'o' : '.';
+    else if (c->state == TUN_COPY_BUILDING)
+        got = 'b';
+    else if (c->state == TUN_COPY_WRITING)
+        got = p.ready ? 'w' : '!';
+    tun_road_close(&c->road);
+    tun_road_close(&p.copy[1].road);
+    return got;
+}
+
+Test(tun_slot_states, of_time) {
+    struct village *v = village_new(&(struct sim_config){.seed = 3}, 6);
+    sim_path_default(v->w->sim, &(struct sim_path){.delay = CV_MSEC(1)});
+    world_run(v->w, CV_SEC(3));
+    unsigned node = village_client(v);
+    cv_handle share = village_share(v, node, "film", false);
+    world_run(v->w, CV_SEC(3));
+    struct tun_hidden *h = village_hidden(v, node, share);
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        char got[TIMES + 1] = {0};
+        for (unsigned m = 0; m < TIMES; m++)
+            got[m] = time_passes(v, node, h, i, m);
+        cr_expect_str_eq(got, times[i].answers, "%s:\n got %s\nwant %s", times[i].name, got,
+                         times[i].answers);
     }
     village_free(v);
 }

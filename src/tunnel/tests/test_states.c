@@ -1,9 +1,9 @@
 /*
  * Every (state x message) cell of the state machines that strangers can reach: what
  * a relay does with each relay command in each role of a circuit (introduction and
- * rendezvous are two of them), and what an owner's circuit does with each command
- * from each of its hops. A table says what happens, a loop makes it happen, and
- * after each cell the circuit still does what it did before. Links: test_link_states.c.
+ * rendezvous are two of them), and what the links on either side say of one. A table
+ * says what happens, a loop makes it happen, and after each cell the circuit still does
+ * what it did before. Owners: test_owner_states.c, links: test_link_states.c.
  */
 #include "support/suite.h"
 #include "tunnel/tests/world.h"
@@ -590,161 +590,106 @@ Test(tun_states, of_circuits_at_a_relay_told_by_the_link) {
         }
 }
 
-/* ---- what hops say to an owner ---- */
+/* ---- what befalls a circuit at a relay ---- */
 
-enum about { NOTHING, SOMETHING_ELSE, WHAT_WAS_ASKED, ABOUTS };
-static const char *const about_names[ABOUTS] = {"empty", "an unknown transaction",
-                                                "what was asked"};
+enum {
+    LINK_LOST,   /* that towards the owner */
+    NEXT_LOST,   /* that onwards */
+    NEXT_SILENT, /* for half a minute */
+    SILENT,      /* its owner, for nearly as long as he may be, */
+    SILENT_LONG, /* and longer */
+    DRAIN,       /* the relay takes no more */
+    ENDED,       /* it ends those that it has */
+    CLOCK_BACK,  /* its wall clock, by a day */
+    CLOCK_AHEAD,
+    FATES,
+};
 
-static void all_the_way(struct scene *s) {
-    s->circuit = world_circuit(s->w, ONE, (const unsigned[]){0, 1, 2}, 3);
-    cr_assert_neq(s->circuit, 0);
-}
-
-static void ready_first(struct scene *s) {
-    all_the_way(s);
-    s->hop = s->relay = 0;
-}
-
-static void ready_last(struct scene *s) {
-    all_the_way(s);
-    s->hop = s->relay = 2;
-}
-
-static void owner_extending(struct scene *s) {
-    sim_path(s->w->sim, 0, 1, &(struct sim_path){.cut = true});
-    s->circuit = world_open(s->w, ONE, (const unsigned[]){0, 1}, 2);
-    world_run(s->w, CV_MSEC(40));
-    s->hop = s->relay = 0;
-    cr_assert_eq(circuit_of(s, ONE, s->circuit)->state, TUN_CIRCUIT_EXTENDING);
-}
-
-/* The link is up, CREATE came, CREATED got lost. */
-static void owner_creating(struct scene *s) {
-    cr_assert_neq(world_circuit(s->w, ONE, (const unsigned[]){1}, 1), 0);
-    sim_path(s->w->sim, 1, ONE, &(struct sim_path){.cut = true});
-    s->circuit = world_open(s->w, ONE, (const unsigned[]){1}, 1);
-    world_run(s->w, CV_MSEC(40));
-    sim_path(s->w->sim, 1, ONE, &(struct sim_path){.delay = CV_MSEC(2)});
-    s->hop = 0;
-    s->relay = 1;
-    cr_assert_eq(circuit_of(s, ONE, s->circuit)->state, TUN_CIRCUIT_CREATING);
-}
-
-/* . nothing  r REPLY  d DATAGRAM  ! the circuit is given up */
+/* . it still answers  x the same, and says that nobody is behind it  ! it is gone, and what
+ * it was joined to as well  - there is nobody behind it
+ *
+ * Whoever keeps a rate is deserted sooner, and one that runs on ends when it was to. */
 /* clang-format off */
 static const struct {
     const char *name;
     void (*reach)(struct scene *);
-    const char *answers[ABOUTS];
-} owners[] = {
-    { "creating", owner_creating, {
-        "................................",
-        "................................",
-        "................................" } },
-    { "extending", owner_extending, {
-        "................................",
-        "................................",
-        "..!..................!.........." } },
-    { "ready, first hop", ready_first, {
-        "................................",
-        "................................",
-        ".rrrrrrrrrrrr.rrrrrr.rr.rrrrrrrr" } },
-    { "ready, last hop", ready_last, {
-        "d............r..................",
-        "d............r...r.....d........",
-        "drrrrrrrrrrrrrrrrrrr.rrdrrrrrrrr" } },
+    const char *answers;
+} fates[] = {
+    { "fresh",          fresh,        "!--.!.!.." },
+    { "extending",      extending,    "!xxx!.!.." },
+    { "creating",       creating,     "!xxx!.!xx" }, /* who is asked refuses, in the end */
+    { "extended",       extended,     "!!..!.!.." },
+    { "paced",          paced,        "!x.!!.!.." },
+    { "running on",     running_on,   "!--!!.!.." },
+    { "opening",        opening,      "!--.!.!.." },
+    { "open",           opened,       "!--.!.!.." },
+    { "exit",           exiting,      "!--.!.!.." },
+    { "introduction",   introduction, "!--.!.!.." },
+    { "rendezvous",     rendezvous,   "!--.!.!.." },
+    { "viewer, joined", viewer,       "!--.!.!.." },
+    { "seeder, joined", seeder,       "!--.!.!.." },
 };
 /* clang-format on */
 
-/* The hop that belongs to the circuit of the scene, the newest at that relay. */
-static struct tun_hop *newest_hop(struct scene *s) {
-    struct tun_hop *h, *last = NULL;
-    uint32_t cursor = 0;
-    while ((h = tun_handles_next(&s->w->node[s->relay].t->hops, &cursor)) != NULL)
-        last = h;
-    return last;
-}
-
-static uint32_t transaction_of(struct scene *s, enum about about) {
-    struct tun_circuit *c = circuit_of(s, ONE, s->circuit);
-    uint32_t transaction = 0xdeadbeef;
-    if (about != WHAT_WAS_ASKED || c->state == TUN_CIRCUIT_CREATING)
-        return transaction;
-    if (c->state == TUN_CIRCUIT_EXTENDING)
-        return c->building;
-    struct cv_now now = world_now(s->w, ONE);
-    cr_assert_eq(tun_circuit_request(s->w->node[ONE].t, &now, s->circuit, s->hop, TUN_CMD_LOOKUP,
-                                     "x", 1, &transaction),
-                 CV_ERR_OK);
-    return transaction;
-}
-
-static char owner_outcome(struct scene *s, uint8_t command, enum about about) {
-    uint8_t body[40] = {0};
-    uint32_t transaction = transaction_of(s, about);
-    memcpy(body, &transaction, 4);
-    unsigned replies = world_count(s->w, ONE, TUN_EVENT_REPLY);
-    uint64_t datagrams = s->w->node[ONE].datagrams;
+static void befall(struct scene *s, unsigned m) {
+    struct tunnel *t = s->w->node[s->relay].t;
     struct cv_now now = world_now(s->w, s->relay);
-    cr_assert_eq(tun_hop_send(s->w->node[s->relay].t, &now, newest_hop(s), command, body,
-                              about == NOTHING ? 0 : sizeof body),
-                 CV_ERR_OK);
+    cv_usec until = CV_MSEC(60);
+    switch (m) {
+    case LINK_LOST:
+        tun_link_fail(t, &now, hop_of(s)->prev.link, CV_ERR_CLOSED);
+        break;
+    case NEXT_LOST:
+        tun_link_fail(t, &now, hop_of(s)->next.link, CV_ERR_CLOSED);
+        break;
+    case NEXT_SILENT:
+        sim_path(s->w->sim, s->relay + 1, s->relay, &(struct sim_path){.cut = true});
+        until = CV_SEC(30);
+        break;
+    case SILENT:
+    case SILENT_LONG: /* the links are there, and he thinks of nothing any more */
+        tun_timer_set(s->w->node[ONE].t, &circuit_of(s, ONE, s->circuit)->timer, CV_USEC_NEVER);
+        until = m == SILENT ? TUN_HOP_IDLE - CV_SEC(10) : TUN_HOP_IDLE + CV_SEC(1);
+        break;
+    case DRAIN:
+        tun_drain(t, true);
+        break;
+    case ENDED:
+        tun_hops_end(t, &now, 0);
+        break;
+    default:
+        sim_wall_skew(s->w->sim, s->relay, m == CLOCK_BACK ? -86400 : 86400);
+        until = CV_SEC(5);
+        break;
+    }
     sim_touch(s->w->sim, s->relay);
-    world_run(s->w, CV_MSEC(30));
-    if (!circuit_of(s, ONE, s->circuit))
+    world_run(s->w, until);
+}
+
+static char fate(struct scene *s, unsigned m) {
+    bool behind = hop_of(s)->next.link != NULL;
+    if ((m == NEXT_LOST || m == NEXT_SILENT) && !behind)
+        return '-';
+    s->said_first = 0;
+    befall(s, m);
+    if (!hop_of(s))
         return '!';
-    if (s->w->node[ONE].datagrams != datagrams)
-        return 'd';
-    return world_count(s->w, ONE, TUN_EVENT_REPLY) != replies ? 'r' : '.';
+    char first = s->said_first;
+    cr_expect_eq(ping(s), '+', "fate %u: then silent", m);
+    return first == 'x' ? 'x' : '.';
 }
 
-Test(tun_states, of_circuits_of_an_owner) {
-    for (size_t r = 0; r < sizeof owners / sizeof *owners; r++)
-        for (enum about about = NOTHING; about < ABOUTS; about++) {
-            char got[COMMANDS + 1] = {0};
-            for (uint8_t command = 1; command <= (uint8_t)COMMANDS; command++) {
-                static struct scene s;
-                begin(&s);
-                owners[r].reach(&s);
-                got[command - 1] = owner_outcome(&s, command, about);
-                world_free(s.w);
-            }
-            cr_expect_str_eq(got, owners[r].answers[about], "%s, %s:\n got %s\nwant %s",
-                             owners[r].name, about_names[about], got, owners[r].answers[about]);
-        }
-}
-
-/* Link commands for a circuit that is being made or is there. */
-Test(tun_states, of_circuits_told_by_the_link) {
-    static const struct {
-        uint8_t command, len;
-        char want[4]; /* creating, extending, ready twice */
-    } rows[] = {
-        {TUN_LINKCMD_CREATE, 100, "...."},  {TUN_LINKCMD_CREATED, 0, "...."},
-        {TUN_LINKCMD_CREATED, 144, "...."}, {TUN_LINKCMD_DESTROY, 0, "!!!!"},
-        {TUN_LINKCMD_PADDING, 100, "...."}, {TUN_LINKCMD_CONTINUE, 36, "...."},
-        {TUN_LINKCMD_CREATED, 200, "...."},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        for (size_t r = 0; r < sizeof owners / sizeof *owners; r++) {
+Test(tun_states, of_what_befalls_circuits_at_a_relay) {
+    for (size_t r = 0; r < sizeof fates / sizeof *fates; r++) {
+        char got[FATES + 1] = {0};
+        for (unsigned m = 0; m < FATES; m++) {
             static struct scene s;
-            uint8_t body[256] = {7};
             begin(&s);
-            owners[r].reach(&s);
-            unsigned first = r == 0 ? 1 : 0; /* where the guard is */
-            struct tunnel *t = s.w->node[first].t;
-            uint32_t cursor = 0, id = circuit_of(&s, ONE, s.circuit)->leg.id;
-            struct tun_link *l;
-            while ((l = tun_handles_next(&t->links, &cursor)) != NULL && l->ours)
-                ;
-            cr_assert_not_null(l);
-            cr_assert_eq(tun_link_control(t, l, rows[i].command, id, body, rows[i].len), CV_ERR_OK);
-            sim_touch(s.w->sim, first);
-            world_run(s.w, CV_MSEC(30));
-            char got = circuit_of(&s, ONE, s.circuit) ? '.' : '!';
-            cr_expect_eq(got, rows[i].want[r], "command %u of %u octets, %s", rows[i].command,
-                         rows[i].len, owners[r].name);
+            fates[r].reach(&s);
+            got[m] = fate(&s, m);
             world_free(s.w);
         }
+        cr_expect_str_eq(got, fates[r].answers, "%s:\n got %s\nwant %s", fates[r].name, got,
+                         fates[r].answers);
+    }
 }
