@@ -806,9 +806,6 @@ class Lab:
                  for label, form in self.everything.items()}
         with self.keeper("relay1", forms.values()):
             labels, _ = search.in_memory(self.programs["relay1"].process.pid, self.everything)
-            bad = self.relays_keep_nothing(self.world, {})[0]
-        for label in [*search.of_content(self.world.swarm_id, MARKER), *self.world.member_keys]:
-            labels -= set() if f"relay1's memory holds {label}" in bad else {label}
         place = self.folder / "planted"
         for label, form in forms.items():
             place.write_bytes(os.urandom(999) + form)
@@ -817,10 +814,16 @@ class Lab:
         missing = set(forms) - labels
         print(f"  {'ok  ' if not missing else 'FAIL'} relays_keep_nothing: {len(labels)} forms found "
               "in memory and in a file", flush=True)
-        with self.keeper("viewer2", self.world.member_keys.values()):
-            missing |= set(self.world.member_keys) - self.keys_in_memory("viewer2")
-        print(f"  {'ok  ' if not missing else 'FAIL'} keys_are_gone: "
-              f"{', '.join(self.world.member_keys)}", flush=True)
+        if missing:
+            raise Failed(f"went unnoticed: {', '.join(missing)}")
+        keys = self.world.member_keys
+        mine = {**search.of_content(self.world.swarm_id, MARKER), **keys}
+        with self.keeper("relay1", mine.values()), self.keeper("viewer2", keys.values()):
+            bad = self.relays_keep_nothing(self.world, {})[0]
+            missing = {label for label in mine if f"relay1's memory holds {label}" not in bad}
+            missing |= set(keys) - self.keys_in_memory("viewer2")
+        print(f"  {'ok  ' if not missing else 'FAIL'} relays_keep_nothing, keys_are_gone: "
+              f"{', '.join(keys)}", flush=True)
         if missing:
             raise Failed(f"went unnoticed: {', '.join(missing)}")
         with self.keeper("viewer", [self.world.address["seeder"].encode()]):
