@@ -494,9 +494,9 @@ class Lab:
         return search.in_memory(self.programs[name].process.pid, self.world.member_keys)[0]
 
     def leaving(self):
-        """A node leaves a swarm in the middle of the film and goes on. Then its circuits are
-        closed, and no relay's memory tells of it; he who left may still have octets of it and of its
-        link in memory that he gave back, but none of its keys."""
+        """A node that has some of a film or all of it leaves the swarm and goes on. Then its circuits
+        are closed, and no relay's memory tells of it; he who left may still have octets of it and of
+        its link in memory that he gave back, but none of its keys."""
         print("a viewer leaves the film, and its node goes on", flush=True)
         name = "viewer2"
         state = self.folder / name
