@@ -1,8 +1,12 @@
 """What the wires may show. Each claim is a function over the captures that
-returns the packets that break it, in words; an empty list means it held."""
+returns the packets that break it, in words; an empty list means it held.
+Each line ends with its reason, a constant: reasons() lists a claim's, and the
+leak lab plants a leak for each."""
+import ast
 import collections
 import hashlib
 import hmac
+import inspect
 import ipaddress
 import itertools
 import socket
@@ -12,7 +16,9 @@ import search
 
 OVERLAY = 1232
 SAMPLE = 4  # TUN_CONTACTS_WANTED
+QUESTIONS = 12  # to one relay, until one is too many
 RELAY_PORT = 7000
+SECRET = "the swarm's secret"
 
 
 class World:
@@ -41,6 +47,7 @@ class World:
         self.dropped = {}  # relay: datagrams that found no room in its socket, as its kernel counts
         self.backlog = 0  # and those of all hosts together that came no further than the card
         self.content_keys = content_keys(swarm_id, self.network_id)
+        self.member_keys = member_keys(swarm_id, self.network_id)
         self.relay_keys = relay_keys(self.network_id)
 
 
@@ -52,16 +59,30 @@ def blake(data, size, key=b""):
     return hashlib.blake2b(data, digest_size=size, key=key).digest()
 
 
+def swarm_secret(swarm_id, network_id):
+    """What everything that its members keep from others follows from; and which of its days it is."""
+    import time
+    s = blake(b"culvert hs v1" + network_id + struct.pack("<H", len(swarm_id)) + swarm_id, 32,
+              key=bytes(32))
+    offset = struct.unpack("<Q", blake(b"offset", 8, key=s))[0] % 86400
+    return s, (int(time.time()) - offset) // 86400
+
+
+def member_keys(swarm_id, network_id):
+    """Name of each key that members of the swarm have in common, and keep, to its octets."""
+    s, today = swarm_secret(swarm_id, network_id)
+    period = struct.pack("<I", today)
+    return {SECRET: s,
+            "the key that seals the swarm's slots": blake(b"seal" + period, 32, key=s),
+            "the swarm's handshake key": blake(b"psk" + period, 32, key=s)}
+
+
 def content_keys(swarm_id, network_id):
     """Every DHT key that has to do with the swarm: the id itself and the
     targets of its slot keys, yesterday, today and tomorrow."""
     from nacl.signing import SigningKey
-    import time
     keys = {swarm_id[:20], hashlib.sha1(swarm_id).digest()}
-    s = blake(b"culvert hs v1" + network_id + struct.pack("<H", len(swarm_id)) + swarm_id, 32,
-              key=bytes(32))
-    offset = struct.unpack("<Q", blake(b"offset", 8, key=s))[0] % 86400
-    today = (int(time.time()) - offset) // 86400
+    s, today = swarm_secret(swarm_id, network_id)
     for period in (today - 1, today, today + 1):
         for j in range(16):
             seed = blake(b"slot" + struct.pack("<IB", period, j), 32, key=s)
@@ -97,9 +118,38 @@ def is_question(world, p):
     """A DESCRIBE: its code can be checked by whoever knows the network's id."""
     if not is_overlay(p):
         return False
+    return hmac.compare_digest(question_code(world, p.payload), p.payload[36:52])
+
+
+def question_code(world, payload):
     key = blake(b"culvert describe mac" + world.network_id, 32)
-    code = blake(p.payload[:36] + p.payload[52:128], 16, key=key)
-    return hmac.compare_digest(code, p.payload[36:52])
+    return blake(payload[:36] + payload[52:128], 16, key=key)
+
+
+def clear_forms(world):
+    """What nothing may hold in clear, and what each is called."""
+    return {**search.of_content(world.swarm_id, world.marker),
+            "a PPSPP handshake": b"\x00\x01\x01\x01\x02\x00\x20"}
+
+
+def reasons(claim):
+    """What the lines of a claim may end with, from its source: whatever it gives to words(), or
+    puts together itself. None ends with another, so that a line has one."""
+    found = []
+    for call in ast.walk(ast.parse(inspect.getsource(claim))):
+        if not isinstance(call, ast.Call) or not call.args:
+            continue
+        why = call.args[-1]
+        if getattr(call.func, "id", "") != "words" and \
+                not (getattr(call.func, "attr", "") == "append" and isinstance(why, ast.JoinedStr)):
+            continue
+        why = why.values[-1] if isinstance(why, ast.JoinedStr) else why
+        if not isinstance(why, ast.Constant):
+            raise TypeError(f"{claim.__name__}, line {call.lineno}: a reason that ends with no constant")
+        found.append(why.value)
+    if not found or any(a.endswith(b) for a, b in itertools.permutations(found, 2)):
+        raise TypeError(f"{claim.__name__}: its reasons cannot be told apart: {found}")
+    return found
 
 
 def words(world, p, why):
@@ -121,7 +171,8 @@ def strangers_never_meet(world, captures):
                 bad.append(words(world, p, "the other end's address on this wire"))
             elif is_dht(p):
                 # A DHT tells of nodes that answer; hidden nodes are read-only.
-                bad += [words(world, p, f"tells of {a}") for r, a in raw.items() if r in p.payload]
+                bad += [words(world, p, f"of {a} the DHT tells here") for r, a in raw.items()
+                        if r in p.payload]
     return bad
 
 
@@ -145,7 +196,7 @@ def only_first_hops(world, captures):
                 continue  # killed before it could tell of this one
             if p.source == me and is_question(world, p):
                 asked[other] = asked.get(other, 0) + 1
-                if asked[other] > 12:
+                if asked[other] > QUESTIONS:
                     bad.append(words(world, p, "more questions than one asks for a descriptor"))
             elif any(begin <= p.time < end for begin, end in world.cuts.get(other, ())):
                 continue  # received by nobody
@@ -193,10 +244,14 @@ def hidden_ones_only_read(world, captures):
         for p in captures.get(name, []):
             if not is_dht(p) or p.source != me:
                 continue
-            if not p.payload.endswith(b"1:y1:qe") or b"2:roi1e" not in p.payload:
-                bad.append(words(world, p, "not the question of a read-only node"))
-            elif b"1:q13:announce_peer" in p.payload or b"1:q3:put" in p.payload:
-                bad.append(words(world, p, "it stores something"))
+            if not p.payload.endswith(b"1:y1:qe"):
+                bad.append(words(world, p, "no question"))
+            elif b"2:roi1e" not in p.payload:
+                bad.append(words(world, p, "a question of one who does not say that it only reads"))
+            elif b"1:q13:announce_peer" in p.payload:
+                bad.append(words(world, p, "it announces somebody"))
+            elif b"1:q3:put" in p.payload:
+                bad.append(words(world, p, "it puts something"))
     return bad
 
 
@@ -215,19 +270,21 @@ def relays_announce_themselves(world, captures):
                 bad.append(words(world, p, "asks or announces under a key that is no relay key"))
             if b"1:q13:announce_peer" not in p.payload:
                 continue
-            if name not in world.relays or b"4:porti%de" % p.sport not in p.payload:
-                bad.append(words(world, p, "announces somebody else"))
+            if name not in world.relays:
+                bad.append(words(world, p, "announces and is no relay"))
+            elif b"4:porti%de" % p.sport not in p.payload:
+                bad.append(words(world, p, "announces a port that is not its own"))
     return bad
 
 
 def nothing_in_clear(world, captures):
     """No swarm id (raw, in hex, in base32 or in a link), PPSPP handshake or content anywhere."""
-    forms = {**search.of_content(world.swarm_id, world.marker),
-             "a PPSPP handshake": b"\x00\x01\x01\x01\x02\x00\x20"}
+    forms = clear_forms(world)
     bad = []
     for packets in captures.values():
         for p in packets:
-            bad += [words(world, p, why) for why, form in forms.items() if form in p.payload]
+            bad += [words(world, p, f"{what} in clear") for what, form in forms.items()
+                    if form in p.payload]
     return bad
 
 
@@ -242,8 +299,12 @@ def one_size(world, captures):
                 continue
             if len(p.payload) != OVERLAY:
                 bad.append(words(world, p, "another size than the overlay's"))
-            elif not p.dont or p.tos or (p.source == ours and p.ttl != 64):
-                bad.append(words(world, p, "marked differently from the others"))
+            elif not p.dont:
+                bad.append(words(world, p, "may be fragmented"))
+            elif p.tos:
+                bad.append(words(world, p, "of a class of its own"))
+            elif p.source == ours and p.ttl != 64:
+                bad.append(words(world, p, "another TTL than the others'"))
     return bad
 
 
@@ -258,11 +319,13 @@ def nothing_else(world, captures):
             if p.kind == "icmp":
                 # Of a host whose program is gone: its kernel answers for it.
                 if p.payload[:1] not in (b"\x03", b"\x01"):  # of IPv4, of IPv6
-                    bad.append(words(world, p, "neither DHT nor overlay"))
+                    bad.append(words(world, p, "a message that no host's kernel has to send"))
             elif p.kind != "udp":
-                bad.append(words(world, p, "neither DHT nor overlay"))
-            elif p.source not in world.name or p.target not in world.name:
-                bad.append(words(world, p, "somebody from elsewhere"))
+                bad.append(words(world, p, "no UDP"))
+            elif p.source not in world.name:
+                bad.append(words(world, p, "of somebody elsewhere"))
+            elif p.target not in world.name:
+                bad.append(words(world, p, "to somebody elsewhere"))
             elif not is_dht(p) and len(p.payload) != OVERLAY:
                 bad.append(words(world, p, "neither DHT nor overlay"))
     return bad
@@ -334,12 +397,16 @@ def counters_agree(world, captures):
         left, came = (wires[wire][a, b] for wire in (a, b))
         lost = world.dropped.get(b, 0) + world.backlog
         told = f"{a} -> {b}: {left} cells left, {came} came, {given} given, {taken} taken"
-        if given > left + world.backlog or taken > came:
-            bad.append(f"{told}: more than the wire carried")
+        if given > left + world.backlog:
+            bad.append(f"{told}: more was given than left")
+        if taken > came:
+            bad.append(f"{told}: more was taken than came")
         if before[a][a, b] - given > control:
             bad.append(f"{told}: less than the wire carried")
-        if not -IN_FLIGHT <= given - taken <= IN_FLIGHT + lost:
-            bad.append(f"{told}: the two ends differ")
+        if given - taken < -IN_FLIGHT:
+            bad.append(f"{told}: more was taken than given")
+        if given - taken > IN_FLIGHT + lost:
+            bad.append(f"{told}: more was given than taken")
     return bad
 
 
@@ -438,8 +505,10 @@ def exits_speak_ppspp_only(world, captures):
             call = p.payload[:5] == bytes(5) and 9 < len(p.payload) <= 256
             if ours == RELAY_PORT:
                 bad.append(words(world, p, "on the relay's port"))
-            elif theirs < 1024 or not ipaddress.ip_address(other).is_global:
-                bad.append(words(world, p, "to a service, or nowhere public"))
+            elif theirs < 1024:
+                bad.append(words(world, p, "to a service"))
+            elif not ipaddress.ip_address(other).is_global:
+                bad.append(words(world, p, "to no public address"))
             elif p.source == me and call:
                 called.add((ours, other, theirs))
             elif (ours, other, theirs) not in called:
