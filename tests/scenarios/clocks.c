@@ -28,8 +28,7 @@ enum {
     CELLS = 2 * ERRORS * (ERRORS + 1),
 };
 
-/* Where nobody is across it takes 2 s from an empty folder; half of that again is for other dice.
- */
+/* Where nobody is across it takes 2 s from an empty folder; half of that more is for the dice. */
 #define SOON CV_SEC(3)
 
 static const int64_t error_of[] = {-TUN_CLOCK_OFF_S, TUN_CLOCK_OFF_S, 0};
