@@ -179,6 +179,13 @@ int64_t tun_descriptor_day_begins(uint32_t day) {
     return (int64_t)day * DAY + 3 * HOUR;
 }
 
+uint32_t tun_descriptor_other_day(int64_t wall) {
+    uint32_t day = tun_descriptor_day(wall);
+    if (wall - tun_descriptor_day_begins(day) < TUN_TURN_S)
+        return day - 1;
+    return tun_descriptor_day_begins(day + 1) - wall <= TUN_TURN_S ? day + 1 : day;
+}
+
 bool tun_descriptor_is_current(uint32_t day, int64_t wall) {
     int64_t s = since(day, wall);
     return s >= -3 * HOUR && s < DAY + 8 * HOUR;

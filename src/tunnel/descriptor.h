@@ -102,6 +102,10 @@ uint32_t tun_descriptor_day(int64_t wall);
 /* From when on a day's are: Unix seconds. */
 int64_t tun_descriptor_day_begins(uint32_t day);
 
+/* The day that another clock may see in use: the one before or after, within TUN_TURN_S of
+ * 03:00; else the day in use itself. */
+uint32_t tun_descriptor_other_day(int64_t wall);
+
 /* Bounds within which a descriptor may be shown and kept: 21:00 of the day
  * before to 08:00 of the day after. */
 bool tun_descriptor_is_current(uint32_t day, int64_t wall);

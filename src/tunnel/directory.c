@@ -93,6 +93,21 @@ struct tun_relay *tun_directory_find_d(const struct tun_directory *dir,
     return NULL;
 }
 
+struct tun_relay *tun_directory_find_meant(const struct tun_directory *dir,
+                                           const uint8_t identity[CV_KEY],
+                                           const uint8_t d[TUN_DIGEST], int64_t wall) {
+    struct tun_relay *r = tun_directory_find_d(dir, identity, d);
+    uint32_t day = tun_descriptor_day(wall), other = tun_descriptor_other_day(wall);
+    if (other == day || (r && (r->confirmed || r->liar || r->desc.day != other)))
+        return r;
+    /* Of both days we have its descriptor, and this is neither: it may have signed two. */
+    const struct tun_relay *known = tun_directory_find(dir, identity, other);
+    if (!r && known && known->raw_len > 0)
+        return NULL;
+    struct tun_relay *ours = tun_directory_find(dir, identity, day);
+    return ours && ours->raw_len > 0 ? ours : r;
+}
+
 struct tun_relay *tun_directory_find_now(const struct tun_directory *dir,
                                          const uint8_t identity[CV_KEY], int64_t wall) {
     uint32_t day = tun_descriptor_day(wall);

@@ -165,6 +165,12 @@ struct tun_relay *tun_directory_find(const struct tun_directory *dir,
 /* The entry with a descriptor of this digest, whatever its day. */
 struct tun_relay *tun_directory_find_d(const struct tun_directory *dir,
                                        const uint8_t identity[CV_KEY], const uint8_t d[TUN_DIGEST]);
+/* The relay that somebody else names by the D that he knows. Near 03:00 his clock may see another
+ * day in use than ours: when that one's D is not known here, or nobody confirms it, the entry of
+ * our day. It is the same relay, under a descriptor that is judged as any. NULL: none. */
+struct tun_relay *tun_directory_find_meant(const struct tun_directory *dir,
+                                           const uint8_t identity[CV_KEY],
+                                           const uint8_t d[TUN_DIGEST], int64_t wall);
 /* The entry with a descriptor, of the day in use or else of the days around it. */
 struct tun_relay *tun_directory_find_now(const struct tun_directory *dir,
                                          const uint8_t identity[CV_KEY], int64_t wall);

@@ -9,9 +9,6 @@
 #include "tunnel/hiddenstate.h"
 #include "tunnel/pacer.h"
 
-/* So near to the turn of a period another clock may see the other one. */
-#define TURN_S 1800
-
 /* ---- roads ---- */
 
 static uint32_t road_id(cv_handle circuit) {
@@ -278,9 +275,9 @@ unsigned tun_hidden_periods(const struct tun_hidden *h, uint32_t ret[2]) {
     uint32_t p = tun_swarm_period(&h->swarm_secret, wall);
     int64_t age = wall - tun_swarm_period_begins(&h->swarm_secret, p);
     ret[0] = p;
-    if (age < TURN_S && p > 0)
+    if (age < TUN_TURN_S && p > 0)
         ret[1] = p - 1;
-    else if (age >= TUN_PERIOD_S - TURN_S)
+    else if (age >= TUN_PERIOD_S - TUN_TURN_S)
         ret[1] = p + 1;
     else
         return 1;

@@ -279,6 +279,7 @@ struct tun_pointer {
     struct tun_publication publication;
     unsigned turns; /* how often it was begun: which period is next */
     bool found;     /* since it was begun */
+    bool missed;    /* under the keys of one period; the other's are being looked at */
     cv_usec due, pause;
 };
 

@@ -219,6 +219,11 @@ enum {
     TUN_AHEAD = 3,                  /* circuits built before anybody wants one, */
     TUN_AHEAD_IDLE = 2,             /* and when nobody has wanted any for ten minutes */
 
+    /* --- clocks (decision 0049) --- */
+    TUN_CLOCK_OFF_S = 600,            /* wrong by so much, a clock costs nobody anything; */
+    TUN_TURN_S = 3 * TUN_CLOCK_OFF_S, /* so near to a turn two of them may stand on both sides of
+                                         it, or what was written on the other still stands */
+
     /* --- hidden swarms (tunnel.md section 7) --- */
     TUN_CONTACT_LIFE_MAX_S = 3 * 3600, /* a contact that says more is not believed */
     TUN_HIDDEN_MAX = 64,               /* swarms viewed or shared at once */

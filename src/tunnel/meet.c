@@ -58,6 +58,10 @@ static unsigned with_seeder(const struct tun_viewer *v, const struct tun_contact
     return n;
 }
 
+static struct tun_relay *point_of(const struct tun_hidden *h, const struct tun_contact *c) {
+    return tun_directory_find_meant(tun_client_directory(h->all->t), c->ip, c->d, h->all->now.wall);
+}
+
 static bool usable(struct tun_hidden *h, const struct tun_known *k) {
     if (k->not_before > now(h)) {
         tun_hidden_by(h, k->not_before);
@@ -65,8 +69,7 @@ static bool usable(struct tun_hidden *h, const struct tun_known *k) {
     }
     if (!tun_contact_current(&k->contact, h->all->now.wall) || tun_hidden_is_ours(h, &k->contact))
         return false;
-    const struct tun_relay *r =
-        tun_directory_find_d(tun_client_directory(h->all->t), k->contact.ip, k->contact.d);
+    const struct tun_relay *r = point_of(h, &k->contact);
     return r && r->confirmed && !r->liar;
 }
 
@@ -339,8 +342,7 @@ static void open_rendezvous(struct tun_hidden *h, struct tun_meet *m) {
 }
 
 static void open_introduction(struct tun_hidden *h, struct tun_meet *m) {
-    struct tun_relay *r =
-        tun_directory_find_d(tun_client_directory(h->all->t), m->contact.ip, m->contact.d);
+    struct tun_relay *r = point_of(h, &m->contact);
     /* Another contact is better than a way through somebody who is gone. */
     struct tun_path_request req = {
         .purpose = TUN_PURPOSE_INTRODUCE, .named = r, .alive = h->viewer->knowns > 1};

@@ -38,14 +38,27 @@ void tun_pointer_failed(struct tun_hidden *h) {
     struct tun_pointer *p = h->pointer;
     cv_usec least = tun_hidden_pause(h, CV_SEC(15), CV_MSEC(500));
     cv_usec most = tun_hidden_pause(h, CV_SEC(600), CV_SEC(5));
-    p->active = false;
+    p->active = p->missed = false;
     p->pause = p->pause < least ? least : cv_usec_min(2 * p->pause, most);
     p->due = cv_usec_add(now(h), p->pause);
 }
 
-static void ended(struct tun_hidden *h) {
+/* Nothing stands there: near a turn it may be under the keys of the other period. */
+static bool reads_on(struct tun_hidden *h, unsigned periods) {
+    struct tun_pointer *p = h->pointer;
+    if (p->writes || p->found || p->missed || periods < 2)
+        return false;
+    p->missed = true;
+    p->due = now(h);
+    return true;
+}
+
+static void ended(struct tun_hidden *h, unsigned periods) {
     struct tun_pointer *p = h->pointer;
     p->active = false;
+    if (reads_on(h, periods))
+        return;
+    p->missed = false;
     if (p->writes ? !p->publication.written : !p->found) {
         tun_pointer_failed(h);
         return;
@@ -55,7 +68,8 @@ static void ended(struct tun_hidden *h) {
                                            : tun_hidden_pause(h, CV_SEC(600), CV_SEC(10)));
 }
 
-/* A reader near a turn looks at both periods in turn, as the writer's clock may be another. */
+/* A reader near a turn looks at both periods in turn, as the writer's clock may be another; what
+ * the first one shows may be what was said before the writer went over to the other. */
 static void begin(struct tun_hidden *h, const uint32_t *period, unsigned periods) {
     struct tun_pointer *p = h->pointer;
     uint32_t which = p->writes ? period[0] : period[p->turns % periods];
@@ -77,7 +91,7 @@ void tun_pointer_work(struct tun_hidden *h) {
     if (p->active) {
         tun_publication_step(h, &p->publication);
         if (p->active && idle(&p->publication))
-            ended(h);
+            ended(h, periods);
     }
     bool turned = p->writes && p->publication.period != period[0];
     if (!p->active && (p->due <= now(h) || (turned && !p->pause))) {

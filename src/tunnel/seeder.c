@@ -345,7 +345,7 @@ static void newest_join(const struct tun_hidden *h, const struct tun_join *j,
 
 static enum cv_err join_open(struct tun_hidden *h, struct tun_join *j) {
     struct tun_directory *dir = tun_client_directory(h->all->t);
-    struct tun_relay *rp = tun_directory_find_d(dir, j->where.rp, j->where.d);
+    struct tun_relay *rp = tun_directory_find_meant(dir, j->where.rp, j->where.d, h->all->now.wall);
     struct tun_path_request req = {.purpose = TUN_PURPOSE_JOIN, .named = rp, .third = &h->third};
     struct tun_path_apart apart;
     newest_join(h, j, &apart);

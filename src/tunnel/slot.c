@@ -86,8 +86,8 @@ void tun_contact_read(struct tun_contact *ret, const uint8_t in[TUN_CONTACT]) {
 }
 
 bool tun_contact_current(const struct tun_contact *c, int64_t wall) {
-    return (int64_t)c->expiry > wall && (int64_t)c->expiry <= wall + TUN_CONTACT_LIFE_MAX_S &&
-           c->effort <= TUN_EFFORT_MAX;
+    return (int64_t)c->expiry > wall - 2 * TUN_CLOCK_OFF_S &&
+           (int64_t)c->expiry <= wall + TUN_CONTACT_LIFE_MAX_S && c->effort <= TUN_EFFORT_MAX;
 }
 
 /* Order on the wire: nonce 24 | ciphertext 860 | tag 16. */

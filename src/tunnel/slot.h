@@ -75,7 +75,8 @@ struct tun_slot {
 void tun_contact_write(uint8_t out[TUN_CONTACT], const struct tun_contact *c);
 void tun_contact_read(struct tun_contact *ret, const uint8_t in[TUN_CONTACT]);
 
-/* Not expired, and not claiming to live longer, or asking more work, than any seeder would. */
+/* Not expired by any clock that is as wrong as may be, if ours is, too, and not claiming to live
+ * longer, or asking more work, than any seeder would. */
 bool tun_contact_current(const struct tun_contact *c, int64_t wall);
 
 /* slot->count <= TUN_SLOT_CONTACTS. */

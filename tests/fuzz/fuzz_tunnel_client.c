@@ -354,7 +354,7 @@ static void contact(struct world *w, struct cv_rd *r, struct tun_contact *ret) {
     if (what & 128)
         memset(ret->service, 0, sizeof ret->service); /* no key */
     ret->effort = more & 8 ? more >> 4 : 0;
-    ret->expiry = (uint32_t)(w->net.now.wall + (more & 16 ? 100 : 3000) - (more & 32 ? 200 : 0));
+    ret->expiry = (uint32_t)(w->net.now.wall + (more & 16 ? 100 : 3000) - (more & 32 ? 3100 : 0));
 }
 
 static void slot(struct world *w, struct cv_rd *r) {

@@ -58,6 +58,7 @@ bool scenario_guards(const struct scenario_args *args, struct scenario_result *r
 bool scenario_hostile(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_crash_resume(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_clocks(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_comes_back(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_recordings(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_first_octet(const struct scenario_args *args, struct scenario_result *ret);

@@ -408,6 +408,7 @@ struct world_node *world_node_new(struct world *w, const struct world_node_confi
     uint8_t seed[CV_KEY], family = w->mixed ? cfg->family : w->six ? 6 : 4;
     n->world = w;
     n->number = sim_add(w->sim, &ops, n);
+    sim_wall_skew(w->sim, n->number, cfg->clock_off);
     for (unsigned i = 0; i < (cfg->exit ? NODE_SOCKETS : NODE_SOCKET_EXIT); i++) {
         if (i == NODE_SOCKET_DIRECT && !cfg->direct)
             continue;

@@ -89,6 +89,7 @@ struct world_node_config {
     uint64_t relay_octets_s; /* all it sends as relay; 0: as fast as asked */
     uint8_t workers;         /* of the relay; 0: one */
     uint8_t family;          /* 4 or 6, in a mixed world; 0: both */
+    int64_t clock_off;       /* seconds by which its clock is ahead of the simulator's */
 };
 
 /* A node whose engines begin when the simulation runs on. */

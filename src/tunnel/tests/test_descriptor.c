@@ -260,6 +260,25 @@ Test(tunnel_descriptor, calendar_table) {
     }
 }
 
+/* Two clocks, each wrong by as much as is tolerated, on either side of 03:00. */
+Test(tunnel_descriptor, near_the_turn_another_clock_sees_another_day) {
+    static const struct {
+        int64_t seconds; /* since 03:00 of the day */
+        int other;       /* tun_descriptor_other_day() - DAY */
+    } rows[] = {{-TUN_TURN_S - 1, -1}, {-TUN_TURN_S, 0}, {-1, 0}, {0, -1},
+                {TUN_TURN_S - 1, -1},  {TUN_TURN_S, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        cr_expect_eq(tun_descriptor_other_day(tun_descriptor_day_begins(DAY) + rows[i].seconds),
+                     (uint32_t)(DAY + rows[i].other), "%ld s", rows[i].seconds);
+    for (int64_t a = -TUN_CLOCK_OFF_S; a <= TUN_CLOCK_OFF_S; a += 60) {
+        for (int64_t b = -TUN_CLOCK_OFF_S; b <= TUN_CLOCK_OFF_S; b += 60) {
+            int64_t ours = tun_descriptor_day_begins(DAY) + a, day = tun_descriptor_day(ours);
+            int64_t theirs = tun_descriptor_day(tun_descriptor_day_begins(DAY) + b);
+            cr_assert(theirs == day || theirs == tun_descriptor_other_day(ours));
+        }
+    }
+}
+
 /* Whoever follows the calendar is always understood, with 90 minutes between
  * the two clocks either way. */
 Test(tunnel_descriptor, newest_is_accepted_by_any_clock_near) {

@@ -538,6 +538,49 @@ Test(tun_directory, where_it_was_reached_it_counts_tomorrow) {
     }
 }
 
+/* He who names a relay by the D of his day means the relay: near the turn it is taken for ours of
+ * our day, as long as that D may be of the other day. */
+Test(tun_directory, near_the_turn_another_days_d_means_the_same_relay) {
+    const int64_t turn = tun_descriptor_day_begins(POPULATION_DAY + 1);
+    static const uint8_t unknown[TUN_DIGEST] = {1, 2, 3};
+    struct population p;
+    village(&p);
+    population_confirm(&p);
+    struct tun_relay *today = p.relay[3], *next;
+    const uint8_t *who = today->desc.identity;
+    const struct {
+        int64_t wall;
+        const struct tun_relay *want;
+    } rows[] = {{turn - TUN_TURN_S - 1, NULL},
+                {turn - TUN_TURN_S, today},
+                {turn - 1, today},
+                {turn, NULL}}; /* of the day in use there is none */
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cr_expect_eq(tun_directory_find_meant(p.dir, who, unknown, rows[i].wall), rows[i].want,
+                     "%ld s", rows[i].wall - turn);
+        cr_expect_eq(tun_directory_find_meant(p.dir, who, today->desc.digest, rows[i].wall), today);
+        cr_expect_null(
+            tun_directory_find_meant(p.dir, p.identity[9].public_key, unknown, rows[i].wall));
+    }
+
+    uint8_t raw[TUN_DESCRIPTOR_MAX];
+    struct tun_descriptor what = today->desc;
+    size_t len = population_sign(&p, 3, POPULATION_DAY + 1, &what, raw);
+    cr_assert_eq(tun_directory_add(p.dir, turn - 60, raw, len, &next, NULL), CV_ERR_OK);
+    const uint8_t *d = next->desc.digest;
+    cr_expect_eq(tun_directory_find_meant(p.dir, who, d, turn - 60), today, "nobody confirms it");
+    cr_expect_eq(tun_directory_find_meant(p.dir, who, d, turn + 60), next, "the one in use");
+    next->liar = true;
+    cr_expect_eq(tun_directory_find_meant(p.dir, who, d, turn - 60), next, "and he is seen to lie");
+    next->liar = false;
+    next->confirmed = true;
+    cr_expect_eq(tun_directory_find_meant(p.dir, who, d, turn - 60), next);
+    for (int64_t at = -60; at <= 60; at += 120)
+        cr_expect_null(tun_directory_find_meant(p.dir, who, unknown, turn + at),
+                       "neither of the two days'");
+    population_done(&p);
+}
+
 /* Of two addresses the one at which it was not heard today is not handed on, nor is it where
  * links go first; the other one may have answered late in the evening. */
 Test(tun_directory, each_address_counts_tomorrow_for_itself) {

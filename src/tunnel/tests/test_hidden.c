@@ -1658,6 +1658,37 @@ Test(tun_hidden, a_day_turns_and_everybody_stays) {
     }
 }
 
+/* A viewer that comes, an introduction point and a rendezvous point each named by one of the two by
+ * the D of another day than the other's: they meet as soon as at any time. The whole table, with
+ * relays whose clocks are wrong, too: tests/scenarios/clocks.c. */
+Test(tun_hidden, who_lives_in_another_day_is_met_as_soon) {
+    static const struct row {
+        const char *name;
+        int64_t seeder, viewer; /* what their clocks are ahead */
+    } rows[] = {{"a point of yesterday", -TUN_CLOCK_OFF_S, TUN_CLOCK_OFF_S},
+                {"a rendezvous of yesterday", TUN_CLOCK_OFF_S, -TUN_CLOCK_OFF_S}};
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct village *v =
+            village_new(&(struct sim_config){.seed = 40 + i, .wall = DAY_TURN - 420}, 8);
+        sim_path_default(v->w->sim, &near);
+        world_run(v->w, CV_SEC(400));
+        unsigned seeder = village_client(v);
+        sim_wall_skew(v->w->sim, seeder, rows[i].seeder);
+        cv_handle share = village_share(v, seeder, "film", false);
+        world_run(v->w, CV_SEC(5));
+        struct tun_hidden_info info;
+        cr_assert_eq(tun_hidden_info(v->w->node[seeder].t, share, &info), CV_ERR_OK);
+        cr_assert_eq(info.state, TUN_HIDDEN_SHARED, "%s", rows[i].name);
+        unsigned viewer = village_client(v);
+        sim_wall_skew(v->w->sim, viewer, rows[i].viewer);
+        cv_usec began = sim_now(v->w->sim);
+        cv_handle view = village_view(v, viewer, "film");
+        cr_expect(village_meet(v, viewer, view, 1, CV_SEC(3)), "%s", rows[i].name);
+        cr_expect_leq(sim_now(v->w->sim) - began, CV_SEC(2), "%s", rows[i].name);
+        village_free(v);
+    }
+}
+
 /* Where it answered yesterday, links go only until it answers somewhere else today. */
 Test(tun_hidden, links_go_where_a_relay_answered_under_this_descriptor) {
     struct village *v = six(9);

@@ -163,6 +163,27 @@ Test(tun_pointer, is_written_again_before_the_dht_forgets_it_and_when_the_period
     village_free(v);
 }
 
+/* Whose clock is past the turn looks under the keys of its writer's day, too, and at once. */
+Test(tun_pointer, is_found_as_soon_across_a_turn) {
+    struct village *v = six(3);
+    struct tun_swarm_secret s = secret_of(v);
+    int64_t turn = tun_swarm_period_begins(&s, period_now(v) + 1);
+    village_free(v);
+    for (int ahead = -1; ahead <= 1; ahead += 2) {
+        v = six_at(3, turn - 60);
+        unsigned writer = village_client(v), reader = village_client(v);
+        sim_wall_skew(v->w->sim, writer, -ahead * TUN_CLOCK_OFF_S);
+        sim_wall_skew(v->w->sim, reader, ahead * TUN_CLOCK_OFF_S);
+        cv_handle w = point(v, writer, channel, NULL, 5);
+        world_run(v->w, CV_SEC(5));
+        cr_assert_eq(state(v, writer, w), TUN_HIDDEN_SHARED);
+        (void)point(v, reader, channel, NULL, 0);
+        world_run(v->w, CV_MSEC(400)); /* less than what a miss waits in a hurry */
+        cr_expect_gt(read_of(v, reader, 5), 0, "reader %+d", ahead);
+        village_free(v);
+    }
+}
+
 Test(tun_pointer, of_somebody_else_is_told_and_written_over) {
     struct village *v = six(4);
     unsigned writer = village_client(v), reader = village_client(v);
