@@ -30,8 +30,9 @@ static struct {
     struct tunnel *t;
     struct tun_link *link[SIDES][LINKS];
     uint64_t sequence[SIDES][LINKS]; /* of what they sent */
-    struct tun_hop **hop;
-    unsigned *used; /* cells, of each circuit */
+    /* of each circuit, so that the bench does not touch it: */
+    uint32_t *id[SIDES];
+    unsigned *used; /* cells */
     unsigned circuits;
     uint8_t cell[KINDS][TUN_CELL];
     /* a batch */
@@ -84,7 +85,7 @@ static unsigned place(unsigned side, unsigned i) {
 }
 
 /* As hop.c makes one. Its window stands anywhere. */
-static struct tun_hop *hop_new(unsigned i, const struct tun_layer_secret *shared) {
+static void hop_new(unsigned i, const struct tun_layer_secret *shared) {
     struct tunnel *t = all.t;
     struct tun_link *l = all.link[0][place(0, i)], *next = all.link[1][place(1, i)];
     struct tun_layer_secret secret = *shared;
@@ -105,18 +106,20 @@ static struct tun_hop *hop_new(unsigned i, const struct tun_layer_secret *shared
     h->heard_at = all.now.mono;
     h->turn_at = tun_layer_turn(&h->layer, &t->fast, all.now.mono);
     tun_hop_schedule(t, h);
-    return h;
+    all.id[0][i] = h->prev.id;
+    all.id[1][i] = h->next.id;
 }
 
 static void circuits(void) {
     struct tun_layer_secret secret[2];
     for (unsigned i = 0; i < 2; i++)
         tun_layer_secret_derive(&secret[i], (const uint8_t[32]){(uint8_t)i}, TUN_SUITE_CHACHA);
-    all.hop = calloc(all.circuits, sizeof *all.hop);
+    for (unsigned side = 0; side < SIDES; side++)
+        must((all.id[side] = calloc(all.circuits, sizeof *all.id[side])) != NULL);
     all.used = calloc(all.circuits, sizeof *all.used);
-    must(all.hop && all.used);
+    must(all.used);
     for (unsigned i = 0; i < all.circuits; i++)
-        all.hop[i] = hop_new(i, &secret[0]);
+        hop_new(i, &secret[0]);
     static struct tun_onion owner;
     tun_onion_init(&owner);
     for (unsigned i = 0; i < 2; i++)
@@ -132,14 +135,13 @@ static void circuits(void) {
 static void fill(unsigned side) {
     for (unsigned i = 0; i < SLOTS; i++) {
         unsigned c = (unsigned)cv_rng_below(&all.rng, all.circuits);
-        const struct tun_leg *leg = side ? &all.hop[c]->next : &all.hop[c]->prev;
-        struct tun_link *l = leg->link;
+        struct tun_link *l = all.link[side][place(side, c)];
         must(all.used[c] < KINDS);
         memcpy(all.datagram[i] + TUN_HEADER, all.cell[all.used[c]++], TUN_CELL);
         all.from[i] = l->addr;
         struct tun_header h = {.sequence = ++all.sequence[side][place(side, c)],
                                .index = l->now.local_index,
-                               .circuit = leg->id,
+                               .circuit = all.id[side][c],
                                .layer = side ? i : 0,
                                .command = TUN_LINKCMD_RELAY};
         tun_cell_seal(all.datagram[i], &h, &l->now.rx_secret);
@@ -179,7 +181,8 @@ int main(int argc, char **argv) {
     must(tun_counters(all.t)->relayed_cells == CELLS && tun_counters(all.t)->queued_cells == 0);
     printf("%d cells, %zu octets a circuit\n", CELLS, sizeof(struct tun_hop));
     tun_free(all.t);
-    free(all.hop);
+    for (unsigned side = 0; side < SIDES; side++)
+        free(all.id[side]);
     free(all.used);
     return 0;
 }
