@@ -5,21 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define WATCHED
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define WATCHED
-#endif
-#ifdef WATCHED
-#include <sanitizer/asan_interface.h>
-#define HIDE(p, n) __asan_poison_memory_region(p, n)
-#define SHOW(p, n) __asan_unpoison_memory_region(p, n)
-#else
-#define HIDE(p, n) ((void)(p), (void)(n))
-#define SHOW(p, n) ((void)(p), (void)(n))
-#endif
+#include "base/watched.h"
 
 enum { LINE = 64, BLOCK = 2 << 20, SIZE_MAX_OCTETS = 64 << 10 };
 
@@ -47,7 +33,7 @@ static struct cv_slab_block *block_new(struct cv_slab *s) {
     if (s->blocks > 0)
         (void)madvise(b, BLOCK, MADV_HUGEPAGE); /* refused: it works without */
     *b = (struct cv_slab_block){0};
-    HIDE((uint8_t *)b + LINE, BLOCK - LINE);
+    CV_HIDE((uint8_t *)b + LINE, BLOCK - LINE);
     TAILQ_INSERT_TAIL(&s->roomy, b, entry);
     s->blocks++;
     return b;
@@ -56,7 +42,7 @@ static struct cv_slab_block *block_new(struct cv_slab *s) {
 static void block_free(struct cv_slab *s, struct cv_slab_block *b) {
     TAILQ_REMOVE(&s->roomy, b, entry);
     s->blocks--;
-    SHOW(b, BLOCK);
+    CV_SHOW(b, BLOCK);
     free(b);
 }
 
@@ -80,7 +66,7 @@ void *cv_slab_take(struct cv_slab *s) {
     if (!b && (b = block_new(s)) == NULL)
         return NULL;
     void *object = b->free ? b->free : (uint8_t *)b + LINE + b->begun * s->size;
-    SHOW(object, s->size);
+    CV_SHOW(object, s->size);
     if (b->free)
         memcpy(&b->free, object, sizeof b->free);
     else
@@ -101,7 +87,7 @@ void cv_slab_give(struct cv_slab *s, void *object) {
     s->used--;
     memcpy(object, &b->free, sizeof b->free);
     b->free = object;
-    HIDE(object, s->size);
+    CV_HIDE(object, s->size);
     if (b->used == 0 && (TAILQ_FIRST(&s->roomy) != b || TAILQ_NEXT(b, entry)))
         block_free(s, b);
 }

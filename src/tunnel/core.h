@@ -35,6 +35,8 @@
 #include "tunnel/tunnel.h"
 #include "tunnel/window.h"
 
+enum { TUN_LINE = 64 }; /* octets that a processor fetches together */
+
 /* ---- timers ---- */
 
 enum tun_timer_kind { TUN_TIMER_LINK, TUN_TIMER_CIRCUIT, TUN_TIMER_HOP, TUN_TIMER_ENGINE };
@@ -243,30 +245,40 @@ struct tun_memo {
     uint8_t body[];
 };
 
-/* With many of them a cell costs as many cache misses as it touches lines: what every cell
- * needs stands in front, down to the layer's window, the rest behind. */
+/*
+ * With many of them a cell costs as many cache misses as it touches lines. A cell that goes
+ * on touches four: forward those of `next` (the second ends with what the cell itself
+ * changes) and two of the layer; backward the second of these, where next.kind is, those of
+ * `prev`, and one of the layer. expect.c fetches them; what every cell needs may stand
+ * nowhere else.
+ */
 struct tun_hop {
-    struct tun_leg prev, next;
-    cv_usec heard_at, turn_at;
-    struct tun_hop_pace *pace; /* NULL: whatever comes goes */
-    uint8_t ttl, extends;
+    _Alignas(TUN_LINE) struct tun_leg next;
+    cv_usec heard_at;
     bool spoken;   /* a cell of the owner arrived: CREATED has */
     bool extended; /* the next hop answered */
+    bool paced;    /* `pace` is not NULL */
     bool open;     /* DATAGRAMs go to the node: OPEN was answered, */
     bool opening;  /* or is being: what comes right behind it finds it answered */
     bool exit;     /* EXITs go to the node: CONNECT was answered */
     bool asked;    /* the node knows this hop */
-    struct tun_layer layer;
+
+    struct tun_leg prev;
+    cv_usec turn_at;
+    struct tun_hop_pace *pace; /* NULL: whatever comes goes */
 
     cv_handle handle;
+    struct tun_memo *memos;
+    uint32_t extending; /* transaction of the EXTEND under way, */
+    uint32_t asks_open; /* and of the OPEN */
+    struct tun_layer layer;
+
     struct tun_timer timer;
     struct tun_placed placed; /* where those of its first link are counted */
     uint8_t binding[32];
     uint8_t created[TUN_FLIGHT2]; /* repeated when CREATE is */
     uint8_t create_digest[16];
-    uint32_t extending; /* transaction of the EXTEND under way, */
-    uint32_t asks_open; /* and of the OPEN */
-    struct tun_memo *memos;
+    uint8_t ttl, extends;
     uint8_t memo_count;
     bool spent; /* backward: as many cells as one key chain may carry */
 
@@ -291,6 +303,18 @@ struct tun_hop {
     uint8_t joined_tries;
     struct cv_tokenbucket lookups, introductions; /* these: passed on to it, or asked by it */
 };
+
+#define TUN_HOP_BEGINS_LINE(member)                                                                \
+    static_assert(offsetof(struct tun_hop, member) % TUN_LINE == 0, #member " begins a line")
+
+static_assert(offsetof(struct tun_hop, prev) == 2 * TUN_LINE, "two lines for `next`");
+static_assert(offsetof(struct tun_hop, next.kind) >= TUN_LINE, "in the second");
+static_assert(offsetof(struct tun_hop, turn_at) <= 4 * TUN_LINE, "two lines for `prev`");
+TUN_HOP_BEGINS_LINE(layer.backward.secret.key[TUN_KEY_TRANSIT]);
+TUN_HOP_BEGINS_LINE(layer.forward_mask_key); /* ends that of the key before */
+TUN_HOP_BEGINS_LINE(layer.forward.window);   /* ends that of the mask key */
+TUN_HOP_BEGINS_LINE(layer.forward.window.last);
+TUN_HOP_BEGINS_LINE(layer.forward.secret.key[TUN_KEY_ORIGIN + 1]); /* ends that of the word */
 
 /* ---- other workers of the same relay ---- */
 
@@ -637,6 +661,12 @@ static inline void tun_put(struct tunnel *t, struct tun_leg *leg, struct tun_cel
     tun_sched_put(&t->sched, &leg->flow, c, now);
     if (leg->link && leg->link->queued > t->link_cells_max)
         t->memory_short = true;
+}
+
+/* Did the other side of the link begin the circuit that has this id there? Then it is the
+ * previous leg of a hop; nobody has to look at it for that. */
+static inline bool tun_is_theirs(const struct tun_link *l, uint32_t id) {
+    return ((id & TUN_CIRCUIT_INITIATOR) != 0) != l->ours;
 }
 
 static inline struct tun_circuit *tun_leg_circuit(struct tun_leg *leg) {

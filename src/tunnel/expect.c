@@ -10,28 +10,30 @@
 
 #include "tunnel/core.h"
 
-enum { LINE = 64 };
-
-static void fetch(uintptr_t from, uintptr_t to) {
-    for (; from < to; from += LINE)
-        __builtin_prefetch((const void *)from);
-    __builtin_prefetch((const void *)(to - 1));
+static void fetch(uintptr_t line) {
+    __builtin_prefetch((const void *)line);
 }
 
-/* The lines that every cell touches. Which leg it is only its id says here: to ask the leg
- * would be to wait for it. (Of a circuit of ours what lies around it is fetched in vain, and
- * may be no object: addresses are numbers here.) */
+/* The lines that a cell touches which goes on (struct tun_hop). Which leg it is only its id
+ * says here: to ask the leg would be to wait for it. (Of a circuit of ours what lies around it
+ * is fetched in vain, and may be no object: addresses are numbers here.) */
 static void fetch_hop(const struct tun_link *l, const struct tun_header *header) {
     uintptr_t leg = (uintptr_t)tun_idtable_get(&l->circuits, header->circuit);
     if (!leg)
         return;
-    bool theirs = ((header->circuit & TUN_CIRCUIT_INITIATOR) != 0) != l->ours;
-    uintptr_t hop =
-        leg - (theirs ? offsetof(struct tun_hop, prev) : offsetof(struct tun_hop, next));
-    /* of the window one line is needed, and nobody knows yet which */
-    fetch(hop, hop + offsetof(struct tun_hop, layer.forward.window));
-    fetch(hop + offsetof(struct tun_hop, layer.forward.window.top),
-          hop + offsetof(struct tun_hop, layer.forward.secret.key[TUN_KEY_ORIGIN + 1]));
+    if (tun_is_theirs(l, header->circuit)) {
+        uintptr_t hop = leg - offsetof(struct tun_hop, prev);
+        fetch(hop);
+        fetch(hop + TUN_LINE);
+        fetch(hop + offsetof(struct tun_hop, layer.forward_mask_key));
+        fetch(hop + offsetof(struct tun_hop, layer.forward.window.last));
+    } else {
+        uintptr_t hop = leg - offsetof(struct tun_hop, next);
+        fetch(hop + TUN_LINE);
+        fetch(hop + offsetof(struct tun_hop, prev));
+        fetch(hop + offsetof(struct tun_hop, prev) + TUN_LINE);
+        fetch(hop + offsetof(struct tun_hop, layer.backward.secret.key[TUN_KEY_TRANSIT]));
+    }
 }
 
 void tun_expect(struct tunnel *t, const void *buf, size_t len) {

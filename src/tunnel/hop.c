@@ -411,8 +411,7 @@ static enum cv_err create(struct tunnel *t, const struct cv_now *now, struct tun
 
 void tun_hop_on_create(struct tunnel *t, const struct cv_now *now, struct tun_link *l, uint32_t id,
                        const uint8_t *body, size_t len) {
-    bool theirs = (id & TUN_CIRCUIT_INITIATOR) != 0;
-    if (theirs == l->ours)
+    if (!tun_is_theirs(l, id))
         return; /* an id that we might choose ourselves */
     uint8_t digest[16];
     CV_BLAKE2B(digest, sizeof digest, t->map_key, sizeof t->map_key, {body, len});
@@ -792,9 +791,10 @@ void tun_hop_on_forward(struct tunnel *t, const struct cv_now *now, struct tun_h
     }
     h->heard_at = now->mono;
     h->spoken = true;
-    if (h->pace)
+    if (h->paced)
         tun_pacer_heard(&h->pace->pacer);
-    if (tun_layer_wipe_at(&h->layer) < h->turn_at) { /* the owner began an epoch */
+    if (h->layer.forward.old_until && h->layer.forward.old_until < h->turn_at) {
+        /* the owner began an epoch */
         h->turn_at = tun_layer_wipe_at(&h->layer);
         tun_hop_schedule(t, h);
     }

@@ -49,7 +49,7 @@ void tun_layer_init(struct tun_layer *h, const struct tun_layer_secret *secret) 
     memcpy(h->forward_filler_key, secret->forward_filler_key, sizeof h->forward_filler_key);
     memcpy(h->forward_salt, secret->forward_salt, sizeof h->forward_salt);
     memcpy(h->backward_salt, secret->backward_salt, sizeof h->backward_salt);
-    h->suite = (uint8_t)secret->suite;
+    h->backward_suite = h->forward_suite = (uint8_t)secret->suite;
     cv_wipe(&keys, sizeof keys);
 }
 
@@ -74,7 +74,7 @@ enum cv_err tun_layer_forward(struct tun_layer *h, cv_usec now, const uint8_t *c
         return err;
     uint8_t nonce[CV_AEAD_NONCE];
     tun_layer_nonce(nonce, h->forward_salt, number);
-    if (!tun_suite_open(h->suite, out, body, TUN_FORWARD_PLAIN, tag, nonce,
+    if (!tun_suite_open(h->forward_suite, out, body, TUN_FORWARD_PLAIN, tag, nonce,
                         p.keys->key[TUN_KEY_ORIGIN])) {
         tun_ratchet_drop(&p);
         return CV_ERR_AUTH;
@@ -100,7 +100,8 @@ enum cv_err tun_layer_transit(struct tun_layer *h, const struct cv_rng *rng, uin
     memmove(cell + 4, cell, 12); /* the last slot falls out */
     tun_put_le32(cell, layer & ~TUN_WROTE_IT);
     tun_layer_nonce(nonce, h->backward_salt, s);
-    tun_suite_xor(h->suite, cell, TUN_CELL, nonce, h->backward.secret.key[TUN_KEY_TRANSIT]);
+    tun_suite_xor(h->backward_suite, cell, TUN_CELL, nonce,
+                  h->backward.secret.key[TUN_KEY_TRANSIT]);
     *ret_layer = s;
     return CV_ERR_OK;
 }
@@ -120,11 +121,11 @@ enum cv_err tun_layer_originate(struct tun_layer *h, const struct cv_rng *rng,
     tun_layer_nonce(nonce, h->backward_salt, s);
     memcpy(cell, dice, 16);
     cell[3] |= 0x80;
-    tun_suite_xor(h->suite, cell, 16, nonce, h->backward.secret.key[TUN_KEY_TRANSIT]);
+    tun_suite_xor(h->backward_suite, cell, 16, nonce, h->backward.secret.key[TUN_KEY_TRANSIT]);
 
     uint8_t *tag = cell + 16, *plain = cell + TUN_BACKWARD_HEAD;
     tun_inner_write(plain, command, len, TUN_BACKWARD_PLAIN);
-    tun_suite_seal(h->suite, plain, tag, plain, TUN_BACKWARD_PLAIN, nonce,
+    tun_suite_seal(h->backward_suite, plain, tag, plain, TUN_BACKWARD_PLAIN, nonce,
                    h->backward.secret.key[TUN_KEY_ORIGIN]);
     *ret_layer = s;
     return CV_ERR_OK;

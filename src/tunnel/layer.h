@@ -57,13 +57,18 @@ struct tun_inner {
     uint8_t command; /* enum tun_relay_command */
 };
 
+/* What a cell needs that goes on is one line of memory backward, from the transit key to the
+ * suite, and two forward: from the mask key to the suite, and from the window's last word to
+ * the key (core.h puts them at lines). */
 struct tun_layer {
-    uint8_t suite;
-    uint8_t forward_mask_key[16];
-    uint8_t forward_filler_key[32];
-    uint8_t forward_salt[8], backward_salt[8];
     struct tun_ratchet_tx backward;
-    struct tun_ratchet_rx forward; /* last: its own end is seldom read */
+    uint8_t backward_salt[8];
+    uint8_t backward_suite;
+    _Alignas(8) uint8_t forward_mask_key[16];
+    uint8_t forward_filler_key[32];
+    uint8_t forward_salt[8];
+    uint8_t forward_suite; /* the same */
+    struct tun_ratchet_rx forward;
 };
 
 void tun_layer_init(struct tun_layer *h, const struct tun_layer_secret *secret);

@@ -348,6 +348,7 @@ void tun_link_opened(struct tunnel *t, const struct cv_now *now, struct tun_link
 
 enum cv_err tun_leg_attach(struct tunnel *t, struct tun_leg *leg, struct tun_link *l, uint32_t id) {
     assert(!leg->link);
+    assert((leg->kind == TUN_LEG_PREV) == tun_is_theirs(l, id));
     enum cv_err err = tun_idtable_put(&l->circuits, id, leg);
     if (err)
         return err;
@@ -747,17 +748,12 @@ static enum cv_err on_relay(struct tunnel *t, const struct cv_now *now, struct t
             tun_link_send_destroy(t, l, h->circuit);
         return CV_ERR_NOENT;
     }
-    switch ((enum tun_leg_kind)leg->kind) {
-    case TUN_LEG_OWN:
-        tun_circuit_on_cell(t, now, tun_leg_circuit(leg), cell, h->layer);
-        break;
-    case TUN_LEG_PREV:
-        tun_hop_on_forward(t, now, tun_leg_hop(leg), cell);
-        break;
-    case TUN_LEG_NEXT:
+    if (tun_is_theirs(l, h->circuit))
+        tun_hop_on_forward(t, now, CV_CONTAINER_OF(leg, struct tun_hop, prev), cell);
+    else if (leg->kind == TUN_LEG_NEXT)
         tun_hop_on_backward(t, now, tun_leg_hop(leg), cell, h->layer);
-        break;
-    }
+    else
+        tun_circuit_on_cell(t, now, tun_leg_circuit(leg), cell, h->layer);
     return CV_ERR_OK;
 }
 

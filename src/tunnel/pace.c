@@ -67,6 +67,7 @@ static uint8_t begin(struct tunnel *t, const struct cv_now *now, struct tun_hop 
     tun_pacer_init(&p->pacer, mbit, 0, now->mono);
     TAILQ_INSERT_TAIL(&t->paces, p, entry);
     h->pace = p;
+    h->paced = true;
     tun_flow_hold(&t->sched, &h->prev.flow);
     return 0;
 }
@@ -136,6 +137,7 @@ void tun_hop_pace_done(struct tunnel *t, struct tun_hop *h) {
     TAILQ_REMOVE(&t->paces, h->pace, entry);
     free(h->pace);
     h->pace = NULL;
+    h->paced = false;
     tun_flow_let_go(&t->sched, &h->prev.flow);
 }
 

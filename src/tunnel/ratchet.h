@@ -33,11 +33,11 @@ struct tun_keys_secret {
 
 /* Sender. What a transit cell needs stands together, from its key on. */
 struct tun_ratchet_tx {
+    cv_usec jump_at; /* 0: not drawn yet */
     struct tun_keys_secret secret;
     uint64_t n; /* last number used; 0 = none yet */
     uint32_t epoch;
     uint32_t start;
-    cv_usec jump_at; /* 0: not drawn yet */
 };
 
 void tun_ratchet_tx_init(struct tun_ratchet_tx *t, uint32_t start,

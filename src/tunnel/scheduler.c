@@ -441,6 +441,16 @@ static unsigned next_class(struct tun_sched *s) {
     return s->current;
 }
 
+/* With many circuits the next flow was put to a batch ago, and has left the nearest cache;
+ * while this cell is sealed it can come back. */
+static void fetch_after(const struct tun_sched_group *g) {
+    const struct tun_flow *f = TAILQ_FIRST(&g->fresh);
+    if (f) {
+        __builtin_prefetch(f);
+        __builtin_prefetch(f + 1); /* its end, and its owner's beginning */
+    }
+}
+
 struct tun_cell *tun_sched_next(struct tun_sched *s, cv_usec now, struct tun_flow **ret_flow) {
     while (s->listed) {
         unsigned class = next_class(s);
@@ -459,6 +469,7 @@ struct tun_cell *tun_sched_next(struct tun_sched *s, cv_usec now, struct tun_flo
         if (!flow_may_send(f))
             flow_unlist(s, f);
         if (c) {
+            fetch_after(g);
             *ret_flow = f;
             return c;
         }

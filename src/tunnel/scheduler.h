@@ -69,21 +69,23 @@ enum tun_flow_state { TUN_FLOW_IDLE = 0, TUN_FLOW_FRESH, TUN_FLOW_TIRED };
 
 /* One queue. Zeroed, then tun_flow_init(). */
 struct tun_flow {
+    /* seldom: */
+    cv_usec drop_at;  /* CoDel's, */
+    uint32_t drops;   /* in this dropping state */
+    uint32_t granted; /* cells that may go before the next grant */
+    /* with every cell: */
     TAILQ_ENTRY(tun_flow) entry;
     struct tun_sched_group *group; /* borrowed */
     void *owner;                   /* whoever sends its cells */
     struct tun_cell *head, *tail;
-    uint32_t count, max;
-    uint32_t *load; /* cells of all flows to the same link; borrowed. NULL: not counted */
-    int32_t deficit;
-    uint8_t state;    /* enum tun_flow_state */
-    bool patient;     /* no CoDel: the sender itself is told to wait */
-    bool held;        /* only what was granted goes out: a constant rate */
-    uint32_t granted; /* cells that may go before the next grant */
-    bool dropping;    /* CoDel's */
-    uint32_t drops;   /* in this dropping state */
+    uint32_t *load;   /* cells of all flows to the same link; borrowed. NULL: not counted */
     cv_usec above_at; /* when the delay will have been too long for an interval; 0: it is not */
-    cv_usec drop_at;
+    uint32_t count, max;
+    int32_t deficit;
+    uint8_t state; /* enum tun_flow_state */
+    bool patient;  /* no CoDel: the sender itself is told to wait */
+    bool held;     /* only what was granted goes out: a constant rate */
+    bool dropping; /* CoDel's */
 };
 
 struct tun_sched {

@@ -4,41 +4,38 @@
 #include <string.h>
 
 enum { WORDS = TUN_WINDOW / 64 };
-static_assert((TUN_WINDOW & (TUN_WINDOW - 1)) == 0, "n mod 2048 is a mask");
+static_assert((TUN_WINDOW & (TUN_WINDOW - 1)) == 0, "a place in the ring is a mask");
 
 enum cv_err tun_window_check(const struct tun_window *w, uint64_t n) {
     if (n > w->top)
         return CV_ERR_OK;
     if (w->top - n >= TUN_WINDOW)
         return CV_ERR_STALE;
-    return w->bits[n / 64 % WORDS] >> (n % 64) & 1 ? CV_ERR_REPLAY : CV_ERR_OK;
+    uint64_t word = n / 64 == w->top / 64 ? w->last : w->bits[n / 64 % WORDS];
+    return word >> (n % 64) & 1 ? CV_ERR_REPLAY : CV_ERR_OK;
 }
 
-/* Forgets the numbers that (from, to] push out of the ring. */
-static void forget(struct tun_window *w, uint64_t from, uint64_t to) {
-    if (to - from >= TUN_WINDOW) {
+/* The top goes to a later word: the one of before joins the ring, where it takes the place of
+ * one that lies below the window; those between were never seen. */
+static void enter(struct tun_window *w, uint64_t from, uint64_t to) {
+    w->bits[from % WORDS] = w->last;
+    w->last = 0;
+    if (to - from > WORDS) {
         memset(w->bits, 0, sizeof w->bits);
         return;
     }
-    uint64_t n = from + 1;
-    while (n <= to) {
-        if (n % 64 == 0 && to - n >= 63) {
-            w->bits[n / 64 % WORDS] = 0;
-            n += 64;
-        } else {
-            w->bits[n / 64 % WORDS] &= ~(UINT64_C(1) << (n % 64));
-            n++;
-        }
-    }
+    for (uint64_t i = from + 1; i < to; i++)
+        w->bits[i % WORDS] = 0;
 }
 
 void tun_window_set(struct tun_window *w, uint64_t n) {
     assert(tun_window_check(w, n) == CV_ERR_OK);
-    if (n > w->top) {
-        forget(w, w->top, n);
+    if (n / 64 > w->top / 64)
+        enter(w, w->top / 64, n / 64);
+    if (n > w->top)
         w->top = n;
-    }
-    w->bits[n / 64 % WORDS] |= UINT64_C(1) << (n % 64);
+    uint64_t *word = n / 64 == w->top / 64 ? &w->last : &w->bits[n / 64 % WORDS];
+    *word |= UINT64_C(1) << (n % 64);
 }
 
 bool tun_number_rebuild(uint64_t top, uint64_t wire, unsigned bits, uint64_t *ret) {

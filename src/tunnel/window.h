@@ -16,9 +16,11 @@
 #include "base/err.h"
 #include "tunnel/limits.h"
 
-/* Zeroed = nothing seen, top 0. */
+/* Zeroed = nothing seen, top 0. Numbers n with the same n / 64 share a word. That of the top
+ * stands apart, so that numbers that come in order touch nothing else. */
 struct tun_window {
-    uint64_t bits[TUN_WINDOW / 64]; /* ring: number n is bit n mod 2048 */
+    uint64_t bits[TUN_WINDOW / 64]; /* ring: word n / 64 mod 32, of all words before `last` */
+    uint64_t last;                  /* the word of the top */
     uint64_t top;                   /* highest number seen */
 };
 

@@ -119,7 +119,8 @@ static void transfer(uint64_t seed, bool aes) {
         cr_expect(l->backward.epoch >= 3 && l->backward.epoch <= 12, "hop %u backward: %u epochs",
                   i, l->backward.epoch);
         cr_expect_eq(o->suite, aes && i == 0 ? TUN_SUITE_AES : TUN_SUITE_CHACHA, "hop %u", i);
-        cr_expect_eq(l->suite, o->suite);
+        cr_expect_eq(l->forward_suite, o->suite);
+        cr_expect_eq(l->backward_suite, o->suite);
     }
     cr_expect(memcmp(first.forward_key, owner_of(w, c)->onion.hop[1].forward.secret.key[0], 32));
     cr_expect_geq(tun_counters(w->node[0].t)->handshakes_in, 4, "links took new keys meanwhile");

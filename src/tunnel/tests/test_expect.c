@@ -2,7 +2,9 @@
  * Datagrams that are announced before they come: with and without that a relay does the
  * same, octet by octet, and what was announced is not taken for what came.
  */
+#include "base/watched.h"
 #include "support/suite.h"
+#include "tunnel/hop.h"
 #include "tunnel/tests/world.h"
 
 CV_SUITE(tun_expect);
@@ -120,5 +122,57 @@ Test(tun_expect, a_link_that_ended_is_not_remembered) {
         cr_expect_null(t->expected[i].link);
     cr_expect_eq(come(w, in.octets[0]), CV_ERR_UNKNOWN);
     tun_expect(t, in.octets[1], TUN_DATAGRAM);
+    world_free(w);
+}
+
+/* What tun_expect() fetches of a circuit is all that a cell touches which goes on: the rest
+ * is out of reach meanwhile, in builds that watch memory. */
+static void with_lines(struct tunnel *t, const size_t lines[4], bool hidden) {
+    uint32_t cursor = 0;
+    struct tun_hop *h;
+    while ((h = tun_handles_next(&t->hops, &cursor)) != NULL) {
+        if (hidden)
+            CV_HIDE(h, sizeof *h);
+        else
+            CV_SHOW(h, sizeof *h);
+        for (unsigned i = 0; hidden && i < 4; i++)
+            CV_SHOW((uint8_t *)h + lines[i], TUN_LINE);
+    }
+}
+
+Test(tun_expect, a_cell_touches_four_lines_of_its_circuit) {
+    static const size_t forward[4] = {0, TUN_LINE, offsetof(struct tun_hop, layer.forward_mask_key),
+                                      offsetof(struct tun_hop, layer.forward.window.last)};
+    static const size_t backward[4] = {
+        TUN_LINE, 2 * TUN_LINE, 3 * TUN_LINE,
+        offsetof(struct tun_hop, layer.backward.secret.key[TUN_KEY_TRANSIT])};
+    static struct sent in, out;
+    struct world *w = on_their_way(&in);
+    struct tunnel *t = w->node[0].t;
+    with_lines(t, forward, true);
+    for (unsigned i = 0; i < CELLS; i++)
+        cr_assert_eq(come(w, in.octets[i]), CV_ERR_OK);
+    poll(w, 0, &out);
+    with_lines(t, forward, false);
+    cr_assert_eq(out.n, CELLS);
+
+    struct cv_now now = world_now(w, 1);
+    uint32_t cursor = 0;
+    struct tun_hop *h;
+    for (unsigned i = 0; i < CELLS; i++) {
+        if ((h = tun_handles_next(&w->node[1].t->hops, &cursor)) == NULL)
+            h = tun_handles_next(&w->node[1].t->hops, &(uint32_t){0});
+        cr_assert_eq(tun_hop_send(w->node[1].t, &now, h, TUN_CMD_PADDING, NULL, 0), CV_ERR_OK);
+    }
+    poll(w, 1, &in);
+    cr_assert_eq(in.n, CELLS);
+    now = world_now(w, 0);
+    with_lines(t, backward, true);
+    for (unsigned i = 0; i < CELLS; i++)
+        cr_assert_eq(tun_on_datagram(t, &now, &w->node[1].addr, in.octets[i], TUN_DATAGRAM),
+                     CV_ERR_OK);
+    poll(w, 0, &out);
+    with_lines(t, backward, false);
+    cr_assert_eq(out.n, CELLS);
     world_free(w);
 }

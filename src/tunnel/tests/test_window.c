@@ -67,7 +67,11 @@ static const struct {
     { "first that is forgotten", { TUN_WINDOW + 1 },            1,               CV_ERR_STALE },
     { "its ring place reused",   { 1, TUN_WINDOW + 1 },         TUN_WINDOW + 1,  CV_ERR_REPLAY },
     { "ring place cleared",      { 7, TUN_WINDOW + 8 },         TUN_WINDOW + 7,  CV_ERR_OK },
+    { "32 words on",             { 60, TUN_WINDOW + 50 },       60,              CV_ERR_REPLAY },
+    { "33 words on",             { 1, 70, TUN_WINDOW + 64 },    70,              CV_ERR_REPLAY },
+    { "word between, cleared",   { 70, 200, TUN_WINDOW + 210 }, TUN_WINDOW + 70, CV_ERR_OK },
     { "jump clears all",         { 1, 2, 3, 1 << 20 },          (1 << 20) - 5,   CV_ERR_OK },
+    { "jump, the ring was used", { 5, 70, (1 << 20) + 70 },     (1 << 20) + 5,   CV_ERR_OK },
     { "far ahead",               { 1 },                         UINT64_MAX,      CV_ERR_OK },
 };
 /* clang-format on */
