@@ -1,8 +1,8 @@
 /*
- * A laptop is closed in the middle of a film, for half a minute, ten minutes, a night or a
- * long weekend: the viewer's or the seeder's. Its network is gone a little before and back a
- * little after. Or the line alone is away; or it comes back with another address. Then the film
- * goes on, with the same guards, and somebody new finds the seeder.
+ * A laptop is closed in the middle of a film, for half a minute, ten minutes or a night: the
+ * viewer's or the seeder's. Its network is gone a little before and back a little after. Or the
+ * line alone is away; or it comes back with another address. Then the film goes on, with the
+ * same guards, and somebody new finds the seeder.
  */
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +38,6 @@ static const struct nap {
     {"is cut off for five minutes", CV_SEC(300), true, false},
     {"gets another address", 0, true, true},
     {"sleeps for a night", CV_SEC(8 * 3600), false, false},
-    {"sleeps for three days", CV_SEC(3 * 86400), false, false},
 };
 enum { NAPS = sizeof naps / sizeof *naps };
 
