@@ -10,7 +10,7 @@ int64_t io_clock_wall_ms(void) {
 
 struct cv_now io_clock_now(void) {
     struct timespec mono, wall;
-    clock_gettime(CLOCK_MONOTONIC, &mono);
+    clock_gettime(CLOCK_BOOTTIME, &mono);
     clock_gettime(CLOCK_REALTIME, &wall);
     return (struct cv_now){
         .mono = (cv_usec)mono.tv_sec * 1000000 + (cv_usec)mono.tv_nsec / 1000 + 1,

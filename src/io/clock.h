@@ -4,7 +4,9 @@
 
 #include "base/time.h"
 
-/* Monotonic microseconds (never 0) and Unix seconds. Never fails. */
+/* Monotonic microseconds (never 0) and Unix seconds. Never fails. Both go on while the machine
+ * is suspended: circuits, links and introduction points end at the other end meanwhile, and who
+ * does not know that waits for them for a minute after it wakes. */
 struct cv_now io_clock_now(void);
 /* Unix milliseconds, 0 as above: for what is shown to people and players. */
 int64_t io_clock_wall_ms(void);

@@ -6,7 +6,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "io/clock.h"
+
 #define SIGNALS_MAX 8
+/* The system's waits stand still while the machine is suspended and our deadlines do not: nobody
+ * waits for one much longer than this after it woke. */
+#define WAIT_MAX CV_SEC(5)
 
 struct on_signal {
     struct event *event;
@@ -88,10 +93,22 @@ void io_loop_stop(struct io_loop *l) {
     event_base_loopbreak(l->base);
 }
 
+static void timer_wait(struct io_timer *t, cv_usec now) {
+    cv_usec wait = cv_usec_min(cv_usec_since(t->deadline, now), WAIT_MAX);
+    struct timeval tv = {.tv_sec = (time_t)(wait / 1000000),
+                         .tv_usec = (suseconds_t)(wait % 1000000)};
+    event_add(t->event, &tv);
+}
+
 static void timer_fired(evutil_socket_t fd, short what, void *arg) {
     struct io_timer *t = arg;
     (void)fd;
     (void)what;
+    cv_usec now = io_clock_now().mono;
+    if (now < t->deadline) {
+        timer_wait(t, now);
+        return;
+    }
     t->deadline = CV_USEC_NEVER; /* before the call: it may set the next one or free t */
     t->fn(t->ctx);
 }
@@ -122,12 +139,7 @@ void io_timer_at(struct io_timer *t, cv_usec now, cv_usec deadline) {
         event_del(t->event);
         return;
     }
-    /* A day is enough to wait at once: whoever is woken early sets it again. */
-    cv_usec wait = cv_usec_since(deadline, now);
-    wait = cv_usec_min(wait, CV_SEC(86400));
-    struct timeval tv = {.tv_sec = (time_t)(wait / 1000000),
-                         .tv_usec = (suseconds_t)(wait % 1000000)};
-    event_add(t->event, &tv);
+    timer_wait(t, now);
 }
 
 static void watch_ready(evutil_socket_t fd, short what, void *arg) {

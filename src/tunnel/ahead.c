@@ -126,6 +126,11 @@ cv_usec tun_client_patience(const struct tunnel *t) {
     return p < PATIENCE_MIN ? PATIENCE_MIN : p > PATIENCE_MAX ? PATIENCE_MAX : p;
 }
 
+cv_usec tun_client_back_at(const struct tunnel *t) {
+    const struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+    return c ? c->back_at : 0;
+}
+
 static void later(cv_usec *until, cv_usec than) {
     if (*until < than)
         *until = than;

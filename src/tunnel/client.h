@@ -131,6 +131,10 @@ bool tun_client_is_dead(const struct tunnel *t, cv_handle circuit);
 bool tun_client_avoids(const struct tunnel *t, cv_handle circuit);
 void tun_client_on_pong(struct tunnel *t, const struct cv_now *now, const struct tun_event *ev);
 
+/* When there was a link again after all had been lost: what failed before it is nobody's fault.
+ * 0: never. */
+cv_usec tun_client_back_at(const struct tunnel *t);
+
 /* How long a circuit may take to be built, by what others took. */
 cv_usec tun_client_patience(const struct tunnel *t);
 

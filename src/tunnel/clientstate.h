@@ -175,8 +175,11 @@ struct tun_client {
     struct tun_address address[TUN_ADDRESSES_MAX];
     struct tun_neighbour neighbour[TUN_CONTACTS_MAX];
     cv_usec attached_at, first_link_at, guards_at;
-    int64_t cut_at; /* Unix seconds: client, when the last link was lost; 0: there is one, or none
-                       yet */
+    int64_t cut_at;    /* Unix seconds: client, when the last link that was not silent was lost; 0:
+                          there is one, or none yet */
+    cv_usec cut_since; /* the same */
+    cv_usec hush_at;   /* client: when nobody had said anything for a while; 0: they do */
+    cv_usec back_at;   /* client: when there was one again; 0: never */
 
     struct tun_probe probe;
     struct tun_reach_state reach;

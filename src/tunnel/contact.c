@@ -16,6 +16,10 @@
  * a client's contact while it has no first hops. */
 #define HOPE        CV_SEC(4)
 #define HOPE_CLIENT CV_SEC(10)
+/* So long without a word from anybody our own network is away. */
+#define HUSH CV_SEC(3)
+/* How often first hops and contacts are called, at most, as long as none has a link. */
+#define CUT_RETRY CV_SEC(3)
 
 static cv_usec now(const struct tun_client *c) {
     return c->now.mono;
@@ -59,8 +63,41 @@ struct tun_link *tun_contact_link(struct tun_client *c, const struct tun_neighbo
     return l && tun_link_is_up(l) ? l : NULL;
 }
 
+/* Did any of those that have a link say something lately? A link is found dead up to a minute
+ * after the others, and until then it has been as silent as they. */
+static bool heard_since(struct tun_client *c, cv_usec since) {
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        const struct tun_neighbour *n = &c->neighbour[i];
+        struct tun_link *l = n->set && n->up ? tun_contact_link(c, n) : NULL;
+        if (l && tun_link_heard_at(l) > since)
+            return true;
+    }
+    return false;
+}
+
+/* Nobody is avoided for what our own network did, and who is being called has it as new. */
+static void forgive_all(struct tun_client *c) {
+    struct tun_relay *all[TUN_DIRECTORY_MAX / 2];
+    size_t count = tun_directory_list(c->dir, tun_descriptor_day(c->now.wall), TUN_DIRECTORY_KNOWN,
+                                      all, sizeof all / sizeof *all);
+    for (size_t i = 0; i < count; i++)
+        all[i]->shunned_until = all[i]->gone_until = 0;
+    for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++)
+        c->guards.first[i].shunned_until = 0;
+    memset(&c->refusals, 0, sizeof c->refusals);
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        struct tun_neighbour *n = &c->neighbour[i];
+        struct tun_link *l = n->set && !n->up ? open_link(c, n) : NULL;
+        if (l)
+            tun_link_hurry(c->t, &c->now, l);
+    }
+    c->back_at = now(c);
+}
+
 /* While nobody could be heard nobody was silent: our own network is not held against guards. */
 static void back_again(struct tun_client *c) {
+    if (c->cut_at)
+        forgive_all(c);
     for (unsigned i = 0; c->cut_at && i < TUN_GUARD_FIRSTS + TUN_CONTACTS_WANTED; i++) {
         struct tun_guard *g =
             i < TUN_GUARD_FIRSTS ? &c->guards.first[i] : &c->guards.contact[i - TUN_GUARD_FIRSTS];
@@ -89,14 +126,20 @@ static void neighbour_up(struct tun_client *c, struct tun_neighbour *n) {
 static void neighbour_down(struct tun_client *c, struct tun_neighbour *n) {
     bool was_up = n->up;
     n->up = false;
-    if (was_up && tun_contact_linked(c) == 0)
+    cv_usec silent = TUN_KEEPALIVE + CV_SEC(3);
+    if (was_up && !heard_since(c, now(c) > silent ? now(c) - silent : 0)) {
         c->cut_at = c->now.wall;
+        c->cut_since = now(c);
+    }
     n->link = 0;
     n->sync.phase = TUN_SYNC_IDLE;
     n->sync.complete = false;
     n->retry_wait = n->retry_wait ? n->retry_wait * 2 : CV_MSEC(500);
     if (n->retry_wait > CV_SEC(60))
         n->retry_wait = CV_SEC(60);
+    /* When our own network is away, all there is to do is to see whether it is back. */
+    if (c->cut_at && !c->relay && n->retry_wait > CUT_RETRY)
+        n->retry_wait = CUT_RETRY;
     n->retry_at = cv_usec_add(now(c), n->retry_wait);
     struct tun_guard *g = tun_guards_find_sampled(&c->guards, n->identity);
     if (g) {
@@ -487,7 +530,26 @@ static void addresses_work(struct tun_client *c) {
     }
 }
 
+/* Somebody has had something to answer for a while, and nobody says anything: a short outage,
+ * over before any link is found dead, puts blame on everybody, too. */
+static void note_hush(struct tun_client *c) {
+    if (c->hush_at && heard_since(c, c->hush_at)) {
+        c->hush_at = 0;
+        forgive_all(c);
+    }
+    for (unsigned i = 0; !c->relay && !c->hush_at && i < TUN_CONTACTS_MAX; i++) {
+        const struct tun_neighbour *n = &c->neighbour[i];
+        struct tun_link *l = n->set && n->up ? tun_contact_link(c, n) : NULL;
+        cv_usec from = l ? tun_link_waits_since(l) : 0;
+        if (from && tun_due(cv_usec_add(from, HUSH), now(c)) && !heard_since(c, from))
+            c->hush_at = now(c);
+    }
+}
+
 static void neighbours_work(struct tun_client *c) {
+    if (c->cut_at && heard_since(c, c->cut_since))
+        back_again(c);
+    note_hush(c);
     for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
         struct tun_neighbour *n = &c->neighbour[i];
         if (!n->set || n->up)

@@ -617,6 +617,23 @@ static void on_reply(struct tun_hiddens *all, const struct tun_event *ev) {
     }
 }
 
+/* Our own network is there again: whom it kept us from is tried at once. */
+static void look_back(struct tun_hiddens *all) {
+    cv_usec at = tun_client_back_at(all->t);
+    uint32_t cursor = 0;
+    struct tun_hidden *h;
+    if (at == all->back_at)
+        return;
+    all->back_at = at;
+    while ((h = tun_handles_next(&all->swarms, &cursor)) != NULL) {
+        if (h->viewer)
+            tun_meet_anew(h);
+        if (h->seeder)
+            tun_seeder_anew(h);
+    }
+    all->next = all->now.mono;
+}
+
 static void on_event(void *ctx, struct tunnel *t, const struct cv_now *now,
                      const struct tun_event *ev) {
     struct tun_hiddens *all = ctx;
@@ -641,6 +658,7 @@ static void on_timeout(void *ctx, struct tunnel *t, const struct cv_now *now) {
     struct tun_hiddens *all = ctx;
     (void)t;
     all->now = *now;
+    look_back(all);
     if (all->next <= now->mono)
         work(all);
 }

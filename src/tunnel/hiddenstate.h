@@ -313,6 +313,7 @@ struct tun_hiddens {
     uint8_t network_id[TUN_NETWORK_ID];
     struct tun_handles swarms;
     struct tun_idtable roads; /* index of the circuit's handle -> road */
+    cv_usec back_at;          /* tun_client_back_at() when it was last looked at */
     cv_usec stamp_at;         /* when stamps are next searched for, of all swarms together */
     cv_usec next;
 };
@@ -396,6 +397,8 @@ void tun_meet_drop(struct tun_hidden *h, struct tun_meet *m); /* without event *
 unsigned tun_meet_wanted(const struct tun_hidden *h);
 /* Up, counted, and not a guess of a peer's. */
 bool tun_meet_steady(const struct tun_hidden *h, const struct tun_meet *m);
+/* After an outage of our own network: contacts that failed in it are as good as any. */
+void tun_meet_anew(struct tun_hidden *h);
 /* Ends one that is up, with its event. */
 void tun_meet_let_go(struct tun_hidden *h, struct tun_meet *m);
 /* Constant rates of a viewer, ordered or running on. */
@@ -409,6 +412,7 @@ void tun_seeder_init(struct tun_hidden *h, bool viewer);
 void tun_seeder_work(struct tun_hidden *h);
 void tun_seeder_on_reply(struct tun_hidden *h, struct tun_road *r, const struct tun_event *ev);
 void tun_seeder_on_down(struct tun_hidden *h, struct tun_road *r);
+void tun_seeder_anew(struct tun_hidden *h); /* as tun_meet_anew() */
 void tun_seeder_done(struct tun_hidden *h);
 void tun_seeder_drop(struct tun_hidden *h, struct tun_join *j);
 /* Contacts of the introduction points that are up, for a period's slots. */

@@ -9,12 +9,16 @@
 #include "crypto/tokenkey.h"
 
 enum {
-    DAYS = 4, /* yesterday, today, tomorrow, and one while they change */
+    DAYS = 4, /* two of yesterday, today and tomorrow; two that a wrong clock made, to come */
     VERSION = 1,
     CHECK = 16,
     BLOB_DAY = 4 + 32 + 2 + TUN_DESCRIPTOR_MAX,
     BLOB_MAX = 1 + CV_KEY + 4 + 1 + DAYS * BLOB_DAY + CHECK,
 };
+/* A calendar that jumps by more than this is believed when it stays: a wrong one, for a moment,
+ * would cost the keys of today, which are not made again. */
+#define JUMP_S   3600
+#define BELIEVED CV_SEC(600)
 static_assert((int)BLOB_MAX <= (int)TUN_KEYRING_MAX, "room for a copy");
 
 struct held_day {
@@ -28,7 +32,9 @@ struct tun_keyring {
     struct cv_rng rng;
     struct held_day day[DAYS];
     uint32_t over; /* never sign this day or an earlier one (again) */
-    bool lost;     /* the days that may be signed already are not known yet */
+    int64_t epoch; /* Unix seconds of mono 0 at the last tick; 0: there was none */
+    cv_usec forget_from;
+    bool lost; /* the days that may be signed already are not known yet */
     uint8_t blob[BLOB_MAX];
 };
 
@@ -124,13 +130,28 @@ static bool stay_silent(struct tun_keyring *k, int64_t wall) {
     return true;
 }
 
+static void watch_clock(struct tun_keyring *k, const struct cv_now *now) {
+    int64_t epoch = now->wall - (int64_t)(now->mono / CV_SEC(1));
+    bool first = k->epoch == 0, jumped = epoch > k->epoch + JUMP_S || epoch < k->epoch - JUMP_S;
+    k->epoch = epoch ? epoch : 1;
+    if (first || jumped)
+        k->forget_from = cv_usec_add(now->mono, BELIEVED);
+}
+
+/* Days to come stay, whenever that will be: to forget one is to sign none before it. */
+static void forget_past(struct tun_keyring *k, const struct cv_now *now) {
+    for (unsigned i = 0; i < DAYS && now->mono >= k->forget_from; i++)
+        if (k->day[i].used && k->day[i].pub.day < cv_day(now->wall) &&
+            !tun_descriptor_is_current(k->day[i].pub.day, now->wall))
+            forget(k, &k->day[i]);
+}
+
 bool tun_keyring_tick(struct tun_keyring *k, const struct cv_now *now) {
     if (now->wall <= 0)
         return false; /* days mean nothing without a clock */
+    watch_clock(k, now);
     bool changed = stay_silent(k, now->wall);
-    for (unsigned i = 0; i < DAYS; i++)
-        if (k->day[i].used && !tun_descriptor_is_current(k->day[i].pub.day, now->wall))
-            forget(k, &k->day[i]);
+    forget_past(k, now);
     uint32_t today = cv_day(now->wall);
     changed |= sign(k, tun_descriptor_day(now->wall));
     changed |= sign(k, today);

@@ -58,7 +58,8 @@ struct tun_keyring *tun_keyring_new(const struct tun_keyring_config *cfg, const 
                                     const void *blob, size_t len, enum cv_err *ret_err);
 struct tun_keyring *tun_keyring_free(struct tun_keyring *k); /* wipes */
 
-/* Signs what is due and forgets what is over. True when the ring must be
+/* Signs what is due and forgets what is over, but nothing in the ten minutes after a start or a
+ * jump of the calendar: it may be wrong for a moment. True when the ring must be
  * stored now: take tun_keyring_blob(), and tun_keyring_saved() afterwards. */
 bool tun_keyring_tick(struct tun_keyring *k, const struct cv_now *now);
 const uint8_t *tun_keyring_blob(struct tun_keyring *k, size_t *ret_len);

@@ -26,6 +26,23 @@ struct cv_addr tun_link_addr(const struct tun_link *l) {
     return l->addr;
 }
 
+cv_usec tun_link_heard_at(const struct tun_link *l) {
+    return l->heard_at;
+}
+
+cv_usec tun_link_waits_since(const struct tun_link *l) {
+    return l->waiting_at;
+}
+
+void tun_link_hurry(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
+    if (l->state != TUN_STATE_MAKING || !l->making)
+        return;
+    l->making->tries = 0;
+    l->making->wait = TUN_RETRY_FIRST / 2; /* doubled when it is due */
+    l->making->at = now->mono;
+    tun_link_schedule(t, l);
+}
+
 bool tun_link_is_moving(const struct tun_link *l) {
     return l->challenged_at != 0;
 }

@@ -49,6 +49,12 @@ bool tun_link_view(const struct tunnel *t, cv_handle link, struct tun_link_view 
 bool tun_link_is_up(const struct tun_link *l);
 cv_handle tun_link_handle(const struct tun_link *l);
 struct cv_addr tun_link_addr(const struct tun_link *l); /* of the other end */
+cv_usec tun_link_heard_at(const struct tun_link *l);    /* something authentic, last */
+/* Since when it has had something to answer and said nothing; 0: it has not. */
+cv_usec tun_link_waits_since(const struct tun_link *l);
+/* One that is being made begins anew with what is left of it: the other end was not to be
+ * reached before. No-op for others. */
+void tun_link_hurry(struct tunnel *t, const struct cv_now *now, struct tun_link *l);
 /* What came last came from an address that has not proved to be the other end's: who
  * challenges it must not send it anything else for the same datagram. */
 bool tun_link_is_moving(const struct tun_link *l);

@@ -260,6 +260,22 @@ void tun_meet_on_introduction_down(struct tun_hidden *h, struct tun_meet *m, uin
         next_contact(h, m);
 }
 
+void tun_meet_anew(struct tun_hidden *h) {
+    struct tun_viewer *v = h->viewer;
+    for (unsigned i = 0; i < v->knowns; i++) {
+        v->known[i].fails = 0;
+        v->known[i].not_before = now(h);
+    }
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        v->meet[i].retry_at = now(h);
+        if (v->meet[i].state == TUN_MEET_BUILDING || v->meet[i].state == TUN_MEET_WAITING)
+            clear(&v->meet[i]);
+    }
+    v->missed = true; /* slots may say more by now */
+    v->lost_at = now(h);
+    v->search_pause = 0;
+}
+
 void tun_meet_let_go(struct tun_hidden *h, struct tun_meet *m) {
     tun_hidden_peer_down(h, &m->rp);
     clear(m);

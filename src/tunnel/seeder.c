@@ -587,6 +587,11 @@ static void point_reply(struct tun_hidden *h, struct tun_point *p, const struct 
     h->seeder->changed = true;
 }
 
+void tun_seeder_anew(struct tun_hidden *h) {
+    h->seeder->point_pause = 0;
+    h->seeder->point_at = now(h);
+}
+
 static void join_reply(struct tun_hidden *h, struct tun_join *j, const struct tun_event *ev) {
     if (j->state != TUN_JOIN_JOINING)
         return;

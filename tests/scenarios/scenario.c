@@ -94,6 +94,8 @@ const struct scenario scenarios[] = {
      scenario_pruning, 1},
     {"second_source", "a seeder that comes to a viewer who gets too little is soon used",
      scenario_second_source, 2},
+    {"sleeps", "a machine is suspended or cut off mid-film, or gets another address: it goes on",
+     scenario_sleeps, 10},
     {"slow_seeder", "a way that is slow for want of what its seeder gives is not replaced",
      scenario_slow_seeder, 4},
     {"slow_way", "a relay of one way carries a tenth of it: the way is replaced, the new one first",

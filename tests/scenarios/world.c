@@ -624,7 +624,7 @@ static void tick(struct sim *s, void *ctx) {
     if (!left)
         return;
     sim_at(s, sim_now(s) + TICK, tick, r);
-    if (!n->node)
+    if (!n->node || !sim_is_up(s, n->number))
         return;
     uint64_t ahead = node_available(n->node, n->swarm, r->at);
     uint64_t step = r->rate / 10 < left ? r->rate / 10 : left;

@@ -63,7 +63,8 @@ struct sim_node {
     unsigned sockets_count;
     cv_usec clock; /* its mono is simulated time + clock */
     int64_t skew;
-    bool up, dirty;
+    bool up, dirty, asleep;
+    bool moved; /* datagrams to addresses that it had may be on their way */
     unsigned group;
     struct sim_node *next_dirty;
     struct sim_pipe pipe_up, pipe_down;

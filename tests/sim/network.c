@@ -270,8 +270,10 @@ enum cv_err sim_inject(struct sim *s, const struct cv_addr *from, const struct c
 
 static bool at_door(struct sim *s, struct sim_packet *p, uint64_t **ret_drop) {
     struct sim_node *to = s->nodes[p->to_node];
-    if (!to->up)
+    if (!to->up || to->asleep)
         *ret_drop = &s->counters.drop_down;
+    else if (to->moved && !cv_map_get(s->bindings, &p->to))
+        *ret_drop = &s->counters.drop_address;
     else if (p->from_node != UINT_MAX && s->nodes[p->from_node]->group != to->group)
         *ret_drop = &s->counters.drop_partition;
     else

@@ -146,6 +146,21 @@ enum cv_err sim_bind(struct sim *s, unsigned node, unsigned socket, const struct
     return CV_ERR_OK;
 }
 
+enum cv_err sim_move(struct sim *s, unsigned node, unsigned socket, const struct cv_addr *addr) {
+    struct sim_socket *at = &sim_node_at(s, node)->sockets[socket];
+    for (int i = 0; i < SIM_ADDRS_PER_SOCKET; i++) {
+        if (at->addrs[i].family != addr->family)
+            continue;
+        if (cv_map_get(s->bindings, addr))
+            return CV_ERR_EXIST;
+        free(cv_map_del(s->bindings, &at->addrs[i]));
+        at->addrs[i] = (struct cv_addr){.family = 0};
+        s->nodes[node]->moved = true;
+        break;
+    }
+    return sim_bind(s, node, socket, addr);
+}
+
 struct cv_addr sim_addr(unsigned i, uint16_t port) {
     /* 50 first octets that are public throughout, 4 second octets, then the rest. */
     unsigned net = i % 200, host = i / 200;
@@ -277,7 +292,7 @@ static void serve_dirty(struct sim *s) {
         if (!s->dirty)
             s->dirty_tail = &s->dirty;
         n->dirty = false;
-        if (n->up)
+        if (n->up && !n->asleep)
             serve(s, n);
     }
 }
@@ -286,7 +301,7 @@ void sim_crash(struct sim *s, unsigned node) {
     struct sim_node *n = sim_node_at(s, node);
     if (!n->up)
         return;
-    n->up = false;
+    n->up = n->asleep = false;
     cv_heap_remove(&s->heap, &n->item.timer);
     n->ops->crash(n->ctx);
     sim_event(s, node, "crash", 5);
@@ -302,8 +317,27 @@ void sim_restart(struct sim *s, unsigned node) {
     sim_mark(s, n);
 }
 
+void sim_sleep(struct sim *s, unsigned node) {
+    struct sim_node *n = sim_node_at(s, node);
+    if (!n->up || n->asleep)
+        return;
+    n->asleep = true;
+    cv_heap_remove(&s->heap, &n->item.timer);
+    sim_event(s, node, "sleep", 5);
+}
+
+void sim_wake(struct sim *s, unsigned node) {
+    struct sim_node *n = sim_node_at(s, node);
+    if (!n->asleep)
+        return;
+    n->asleep = false;
+    sim_event(s, node, "wake", 4);
+    sim_mark(s, n);
+}
+
 bool sim_is_up(const struct sim *s, unsigned node) {
-    return sim_node_at(s, node)->up;
+    const struct sim_node *n = sim_node_at(s, node);
+    return n->up && !n->asleep;
 }
 
 /* ---- the loop ---- */

@@ -78,6 +78,10 @@ unsigned sim_add(struct sim *s, const struct sim_node_ops *ops, void *ctx);
  * one of each family. CV_ERR_EXIST: somebody has it. */
 enum cv_err sim_bind(struct sim *s, unsigned node, unsigned socket, const struct cv_addr *addr);
 
+/* The socket has this address in the place of the one of its family: what was sent to the old
+ * one and is not there yet is lost, as is all that follows. CV_ERR_EXIST as above. */
+enum cv_err sim_move(struct sim *s, unsigned node, unsigned socket, const struct cv_addr *addr);
+
 /* A public IPv4 address of its own for each i < 50 000, no two in one /16 while
  * i < 200. */
 struct cv_addr sim_addr(unsigned i, uint16_t port);
@@ -95,7 +99,12 @@ void sim_event(struct sim *s, unsigned node, const void *data, size_t len);
  * restarting one that is up. */
 void sim_crash(struct sim *s, unsigned node);
 void sim_restart(struct sim *s, unsigned node);
-bool sim_is_up(const struct sim *s, unsigned node);
+bool sim_is_up(const struct sim *s, unsigned node); /* and awake */
+
+/* The machine is suspended: nothing is served and what comes is lost, until it wakes.
+ * Both its clocks go on (io/clock.h). No-ops like those above; a node that is down cannot sleep. */
+void sim_sleep(struct sim *s, unsigned node);
+void sim_wake(struct sim *s, unsigned node);
 
 /* The node's wall clock is wrong by so many seconds from now on;
  * SIM_WALL_UNKNOWN: it has none (wall = 0). */

@@ -987,6 +987,33 @@ Test(tun_hidden, an_outage_of_our_own_costs_no_guard) {
     village_free(v);
 }
 
+static void line(struct village *v, unsigned client, bool there) {
+    for (unsigned i = 0; i < client; i++)
+        sim_link(v->w->sim, i, client, &(struct sim_path){.delay = CV_MSEC(1), .cut = !there});
+}
+
+/* Whenever it comes back, however long it was away: nobody is called once a minute, nor waited
+ * for until a call that began before has failed. */
+Test(tun_hidden, after_an_outage_everybody_is_linked_in_seconds) {
+    for (unsigned phase = 0; phase < 6; phase++) {
+        struct village *v = village_new(&(struct sim_config){.seed = 300 + phase}, 10);
+        sim_path_default(v->w->sim, &near);
+        world_run(v->w, CV_SEC(3));
+        unsigned client = village_client(v);
+        world_run(v->w, CV_SEC(20));
+        unsigned before = status(v, client).contacts;
+        cr_assert_geq(before, 3);
+        line(v, client, false);
+        world_run(v->w, CV_SEC(300 + 2 * phase));
+        cr_assert_eq(status(v, client).contacts, 0);
+        line(v, client, true);
+        world_run(v->w, CV_SEC(6));
+        cr_expect_eq(status(v, client).contacts, before, "phase %u: %u of %u", phase,
+                     (unsigned)status(v, client).contacts, before);
+        village_free(v);
+    }
+}
+
 /* After months everybody of the sample is gone, and its time is over. */
 Test(tun_hidden, who_was_away_for_longer_than_guards_last_finds_others) {
     struct village *v = village_new(&(struct sim_config){.seed = 93}, 14);

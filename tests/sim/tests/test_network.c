@@ -237,6 +237,31 @@ Test(network, addresses_sockets_and_size) {
     done(&w);
 }
 
+Test(network, a_socket_that_moves_is_at_its_new_address_only) {
+    struct world w = make(1);
+    struct cv_addr before = w.b->addr, after = sim_addr(77, 1);
+    sim_path_default(w.s, &(struct sim_path){.delay = 1000});
+    toy_send(w.a, w.b, 1, 50, 0, 1);
+    sim_run(w.s, 500);
+    cr_expect_eq(sim_move(w.s, 1, 0, &w.a->addr), CV_ERR_EXIST);
+    cr_expect_eq(sim_move(w.s, 1, 0, &after), CV_ERR_OK);
+    sim_run(w.s, 2000);
+    cr_expect_eq(w.b->arrived, 0, "what was on its way is lost");
+    cr_expect_eq(sim_counters(w.s)->drop_address, 1);
+    toy_send(w.a, w.b, 1, 50, 3000, 1);
+    w.a->to = after;
+    sim_run(w.s, 5000);
+    cr_expect_eq(w.b->arrived, 1);
+    toy_send(w.b, w.a, 1, 50, 6000, 1);
+    sim_run(w.s, 8000);
+    cr_expect(cv_addr_equal(&w.a->log[0].from, &after));
+    toy_send(w.a, w.b, 1, 50, 9000, 1);
+    w.a->to = before;
+    sim_run(w.s, 12000);
+    cr_expect_eq(w.b->arrived, 1);
+    done(&w);
+}
+
 Test(network, generated_addresses_are_public_and_apart) {
     for (unsigned i = 0; i < 50000; i += 7) {
         struct cv_addr a = sim_addr(i, 1);

@@ -118,6 +118,36 @@ Test(run, crash_loses_memory_and_keeps_files) {
     free(b);
 }
 
+Test(run, a_machine_that_sleeps_hears_nothing_and_its_clocks_go_on) {
+    struct sim *s = sim_new(&(struct sim_config){.seed = 1});
+    struct toy *a = toy_new(s), *b = toy_new(s);
+    toy_send(a, b, 1000, 100, 0, CV_MSEC(1));
+    sim_run(s, CV_MSEC(100) - 1);
+    struct cv_now before = sim_node_now(s, 1);
+    sim_sleep(s, 1);
+    sim_sleep(s, 1); /* no-op */
+    cr_expect_not(sim_is_up(s, 1));
+    sim_run(s, CV_MSEC(200) - 1);
+    cr_expect_eq(b->arrived, 100);
+    cr_expect_eq(sim_counters(s)->drop_down, 100);
+    sim_wake(s, 1);
+    cr_expect(sim_is_up(s, 1));
+    cr_expect_eq(sim_node_now(s, 1).mono - before.mono, CV_MSEC(100));
+    sim_run(s, CV_MSEC(300) - 1);
+    cr_expect_eq(b->arrived, 200, "nothing was lost but what came");
+
+    sim_sleep(s, 0); /* the sender: what was due is late, and once */
+    uint64_t timeouts = sim_node_counters(s, 0)->timeouts;
+    sim_run(s, CV_MSEC(400) - 1);
+    cr_expect_eq(sim_node_counters(s, 0)->timeouts, timeouts);
+    sim_wake(s, 0);
+    sim_run(s, CV_MSEC(400));
+    cr_expect_gt(sim_node_counters(s, 0)->timeouts, timeouts);
+    sim_free(s);
+    free(a);
+    free(b);
+}
+
 static void crash_1(struct sim *s, void *ctx) {
     *(cv_usec *)ctx = sim_now(s);
     sim_crash(s, 1);
