@@ -124,6 +124,12 @@ struct tun_netgroup {
     struct cv_timer fullness;    /* in the heap of groups with such, the one with most first */
 };
 
+/* Whence links with a place come: of a relay one for each of its workers. */
+struct tun_guest_addr {
+    struct cv_addr addr;
+    uint32_t links;
+};
+
 struct tun_link {
     cv_handle handle;
     struct tun_timer timer;
@@ -153,7 +159,7 @@ struct tun_link {
     struct tun_sched_group *group; /* one of the two above, or that of all our own */
     struct tun_netgroup *counted;  /* where its places are counted; NULL as above */
     struct tun_placed placed;      /* there */
-    struct cv_addr placed_addr;    /* under which it is found, while it is there */
+    struct tun_guest_addr *from;   /* where it is found; NULL: no place, or no memory */
 
     uint32_t spare_local[TUN_SPARES], spare_remote[TUN_SPARES];
     uint8_t spares_local, spares_remote;
@@ -388,7 +394,7 @@ struct tunnel {
     uint32_t halves;                   /* links that wait for a first cell, */
     struct cv_heap half_groups;        /* and the groups that have them */
     uint32_t guests;                   /* links that others opened and that have a place */
-    struct cv_map *guest_addrs;        /* address -> the last of them from there */
+    struct cv_map *guest_addrs;        /* address -> struct tun_guest_addr */
     struct cv_heap by_guests, by_hops; /* crowds, the fullest first */
     uint64_t places_looked_at;         /* links and circuits, to find one that ends */
     uint64_t memo_octets;

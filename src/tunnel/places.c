@@ -65,6 +65,32 @@ static struct tun_crowd *fullest(const struct cv_heap *h) {
     return first ? CV_CONTAINER_OF(first, struct tun_crowd, rank) : NULL;
 }
 
+/* Without memory the link is not found by where it comes from. */
+static void addr_hold(struct tunnel *t, struct tun_link *l) {
+    struct tun_guest_addr *a = cv_map_get(t->guest_addrs, &l->addr);
+    if (!a) {
+        a = calloc(1, sizeof *a);
+        if (!a)
+            return;
+        a->addr = l->addr;
+        if (cv_map_put(t->guest_addrs, &a->addr, a)) {
+            free(a);
+            return;
+        }
+    }
+    a->links++;
+    l->from = a;
+}
+
+static void addr_release(struct tunnel *t, struct tun_link *l) {
+    struct tun_guest_addr *a = l->from;
+    l->from = NULL;
+    if (!a || --a->links)
+        return;
+    cv_map_del(t->guest_addrs, &a->addr);
+    free(a);
+}
+
 void tun_places_link_enters(struct tunnel *t, struct tun_link *l) {
     struct tun_netgroup *g = l->counted;
     if (!g || l->ours || l->state == TUN_STATE_ANSWERED)
@@ -76,9 +102,7 @@ void tun_places_link_enters(struct tunnel *t, struct tun_link *l) {
     rank(&t->by_guests, &g->guests, g->guests.count);
     if (l->state != TUN_STATE_OPEN)
         return; /* a moment before it is known to be a handshake only */
-    l->placed_addr = l->addr;
-    cv_map_del(t->guest_addrs, &l->addr);
-    (void)cv_map_put(t->guest_addrs, &l->addr, l); /* no memory: it is not found */
+    addr_hold(t, l);
 }
 
 void tun_places_link_leaves(struct tunnel *t, struct tun_link *l) {
@@ -88,8 +112,7 @@ void tun_places_link_leaves(struct tunnel *t, struct tun_link *l) {
     leave(&g->guests, &l->placed);
     t->guests--;
     rank(&t->by_guests, &g->guests, g->guests.count);
-    if (cv_map_get(t->guest_addrs, &l->placed_addr) == l)
-        cv_map_del(t->guest_addrs, &l->placed_addr);
+    addr_release(t, l);
 }
 
 void tun_places_hop_enters(struct tunnel *t, struct tun_hop *h, struct tun_netgroup *g) {

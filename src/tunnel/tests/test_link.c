@@ -684,6 +684,31 @@ Test(tun_link, keys_are_renewed_from_a_new_address_at_a_full_relay) {
     world_free(d.w);
 }
 
+/* A relay has a link for each of its workers, all from one address: when one ends, the others still
+ * get new keys at a relay that is full. */
+Test(tun_link, an_address_is_known_as_long_as_one_of_its_links_is_there) {
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    unsigned relay = world_relay(w, &(struct tun_config){.links_max = 5});
+    struct tunnel *t = w->node[relay].t;
+    struct cv_now now = world_now(w, relay);
+    struct cv_addr addr = {.family = 4, .ip = {203, 0, 113, 1}, .port = 4000};
+    struct tun_link *l[4];
+    for (unsigned i = 0; i < 4; i++) {
+        l[i] = tun_link_alloc(t, &now, &addr, false);
+        l[i]->state = TUN_STATE_OPEN;
+        tun_link_regroup(t, l[i]);
+    }
+    t->cfg.links_max = 2; /* one of them for its own */
+    static const unsigned ends[] = {3, 0, 2, 1};
+    for (unsigned i = 0; i < 4; i++) {
+        cr_expect(tun_places_are_taken(t));
+        cr_expect(tun_places_may_come(t, &addr), "%u of 4 ended", i);
+        tun_link_fail(t, &now, l[ends[i]], CV_ERR_CLOSED);
+    }
+    cr_expect_eq(cv_map_count(t->guest_addrs), 0);
+    world_free(w);
+}
+
 Test(tun_link, is_not_moved_by_who_cannot_answer_a_challenge) {
     struct duo d = {0};
     cv_handle c = duo(&d);
