@@ -3,8 +3,14 @@
 #include "base/cursor.h"
 
 enum { WITHOUT_LEFT = 1, VERSION = 2 };
-/* Nobody's clock is later: the end of the year 9999. */
-#define LATEST INT64_C(253402300799)
+/* Nobody's clock is later: the end of the year 9999. One that is not set stands at 0, and the
+ * week, or month, may have begun before. */
+#define LATEST   INT64_C(253402300799)
+#define EARLIEST (-31 * INT64_C(86400))
+
+static bool is_of_a_calendar(int64_t began) {
+    return began >= EARLIEST && began <= LATEST;
+}
 
 bool cli_tally_turn(struct cli_tally *t, int64_t began) {
     struct cli_tally to = {.began = began, .left_began = t->began, .left_used = t->used};
@@ -39,8 +45,7 @@ enum cv_err cli_tally_read(const uint8_t *buf, size_t len, struct cli_tally *ret
     } else if (version != WITHOUT_LEFT) {
         return CV_ERR_CORRUPT;
     }
-    if (r.err || cv_rd_left(&r) || t.began < 0 || t.began > LATEST || t.left_began < 0 ||
-        t.left_began > LATEST)
+    if (r.err || cv_rd_left(&r) || !is_of_a_calendar(t.began) || !is_of_a_calendar(t.left_began))
         return CV_ERR_CORRUPT;
     *ret = t;
     return CV_ERR_OK;

@@ -59,12 +59,19 @@ static void draw(struct lot *l, const struct tun_contact *c, uint32_t period) {
         name(&l->ret[at], c, period);
 }
 
+/* A way outlives the point through which it was made. What is over by our own clock may not be by
+ * its seeder's, but in the mouths of all who met him it would be one dead point after another. */
+static bool may_be_told(const struct tun_hidden *h, const struct tun_contact *c) {
+    int64_t wall = h->all->now.wall;
+    return (int64_t)c->expiry > wall && tun_contact_current(c, wall);
+}
+
 /* Seeders that this node visits itself: met, so they are what they say. */
 static void draw_met(const struct tun_hidden *h, struct lot *l) {
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         const struct tun_meet *m = &h->viewer->meet[i];
         if (m->state == TUN_MEET_UP && !m->leaving && heard_lately(h, &m->rp) &&
-            tun_contact_current(&m->contact, h->all->now.wall))
+            may_be_told(h, &m->contact))
             draw(l, &m->contact, m->period);
     }
 }
@@ -77,7 +84,7 @@ static void draw_visitors(const struct tun_hidden *h, const struct tun_join *ask
             continue;
         const struct tun_contact *c = &j->said[cv_rng_below(l->rng, j->saids)];
         bool itself = asker->saids && memcmp(c->service, asker->said[0].service, CV_KEY) == 0;
-        if (!itself && tun_contact_current(c, h->all->now.wall))
+        if (!itself && may_be_told(h, c))
             draw(l, c, j->said_period);
     }
 }

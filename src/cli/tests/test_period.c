@@ -11,6 +11,7 @@ static const struct {
     int64_t at, begin, end;
 } rows[] = {
     {"1970-01-01 00:00:00", CLI_PERIOD_DAY,   0,          0,          86400},
+    {"Thu 1970-01-01 00:00", CLI_PERIOD_WEEK, 0,          -259200,    345600},
     {"a day's last second", CLI_PERIOD_DAY,   86399,      0,          86400},
     {"its next",            CLI_PERIOD_DAY,   86400,      86400,      172800},
     {"Mon 2026-11-23 00:00", CLI_PERIOD_WEEK, 1795392000, 1795392000, 1795996800},

@@ -71,6 +71,19 @@ Test(cli_tally, is_read_as_it_was_written) {
         cr_expect_eq(cli_tally_read(buf, CLI_TALLY_OCTETS, &got), CV_ERR_CORRUPT, "%zu", at);
         buf[at] = 0;
     }
+    /* A clock that is not set yet stands at 0, in a week, or month, that began before. */
+    const int64_t before[] = {-3 * 86400, -31 * 86400};
+    for (size_t i = 0; i < 2; i++) {
+        struct cli_tally early = {before[i], 300, NOVEMBER, 300},
+                         set = {NOVEMBER, 300, before[i], 5};
+        uint8_t written[CLI_TALLY_OCTETS];
+        cli_tally_write(&early, written);
+        cr_expect_eq(cli_tally_read(written, sizeof written, &got), CV_ERR_OK);
+        cr_expect_arr_eq(&got, &early, sizeof got);
+        cli_tally_write(&set, written);
+        cr_expect_eq(cli_tally_read(written, sizeof written, &got), CV_ERR_OK);
+        cr_expect_arr_eq(&got, &set, sizeof got);
+    }
     /* As earlier versions wrote it. */
     buf[0] = 1;
     cr_assert_eq(cli_tally_read(buf, 17, &got), CV_ERR_OK);

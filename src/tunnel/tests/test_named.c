@@ -188,6 +188,11 @@ Test(tun_named, who_is_visited_names_others_but_nobody_to_himself_and_nobody_who
     cr_expect_geq(of_service(named, n, village_hidden(f.v, f.viewer[0], f.also[0])), 1);
     cr_expect_eq(of_service(named, n, village_hidden(f.v, f.viewer[1], f.also[1])), 0,
                  "silent for a minute");
+    for (unsigned i = 0; i < seeder->seeder->joins_max; i++)
+        for (unsigned k = 0; k < seeder->seeder->join[i].saids; k++)
+            seeder->seeder->join[i].said[k].expiry = (uint32_t)world_now(f.v->w, f.seeder).wall;
+    n = asked(f.v, ways[2], named);
+    cr_expect_eq(of_service(named, n, village_hidden(f.v, f.viewer[0], f.also[0])), 0, "over");
     village_free(f.v);
 }
 
@@ -206,6 +211,12 @@ Test(tun_named, who_views_and_shares_names_whom_it_met) {
     cr_expect_eq(of_service(named, n, village_hidden(f.v, f.viewer[0], f.also[0])),
                  TUN_INTRO_POINTS);
     cr_expect_geq(of_service(named, n, village_hidden(f.v, f.seeder, f.share)), 1);
+    /* They stay together for longer than the point through which they met is there. */
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+        village_hidden(f.v, f.viewer[0], f.view[0])->viewer->meet[i].contact.expiry =
+            (uint32_t)world_now(f.v->w, f.viewer[0]).wall;
+    n = asked(f.v, w, named);
+    cr_expect_eq(of_service(named, n, village_hidden(f.v, f.seeder, f.share)), 0, "over");
     village_free(f.v);
 }
 
