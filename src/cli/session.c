@@ -141,8 +141,15 @@ static void clock_off(struct cli_session *c, int64_t seconds) {
     cv_usec at = io_clock_now().mono;
     if (c->clock_off == seconds && cv_usec_since(at, c->clock_told_at) < CV_SEC(60))
         return; /* a relay's own circuits notice it, too */
+    bool again = seconds == 0 && c->clock_off != 0;
     c->clock_off = seconds;
     c->clock_told_at = at;
+    if (seconds == 0) {
+        if (again)
+            cli_session_say(c, "clock_right", "The relays that answer agree with this clock again",
+                            NULL);
+        return;
+    }
     time_t now = (time_t)io_clock_now().wall, right = now + (time_t)seconds;
     struct tm tm;
     long long days = (long long)((seconds < 0 ? -seconds : seconds) / 86400);

@@ -136,7 +136,7 @@ static bool settle_tunnel(struct node *n, struct cv_now now, struct tunnel *t) {
         } else if (ev.kind == TUN_EVENT_NEED_CONTACTS) {
             node_discovery_need(n, now, t == n->relay, ev.need_contacts.wanted);
         } else if (ev.kind == TUN_EVENT_CLOCK_OFF) {
-            if (n->ledger)
+            if (n->ledger && ev.clock_off.seconds != 0)
                 rep_ledger_clock_off(n->ledger, now);
             node_event_push(n, &(struct node_event){.kind = NODE_EVENT_CLOCK_OFF,
                                                     .u.seconds = ev.clock_off.seconds});

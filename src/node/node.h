@@ -298,7 +298,8 @@ enum node_event_kind {
     NODE_EVENT_RELAY_READY,    /* relay: descriptor made and announced */
     NODE_EVENT_CLIENT_READY,   /* guards chosen, a circuit can be built */
     NODE_EVENT_TOO_FEW_RELAYS, /* u.count are missing */
-    NODE_EVENT_CLOCK_OFF,      /* u.seconds: our clock against the relays' median */
+    NODE_EVENT_CLOCK_OFF,      /* u.seconds: our clock against the relays' median; 0: they
+                                * agree again */
     NODE_EVENT_SHARED,         /* hidden share: contacts are published */
     NODE_EVENT_NOBODY,         /* nobody who shares it answered; tried again */
     NODE_EVENT_PEER_UP,        /* u.peer */

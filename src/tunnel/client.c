@@ -25,10 +25,10 @@ void tun_client_day(struct tun_client *c, const struct cv_addr *from, uint32_t d
     tun_calendar_note(&c->calendar, from, day, c->now.wall);
     struct tun_event ev = {.kind = TUN_EVENT_CLOCK_OFF};
     ev.clock_off.seconds = tun_calendar_off(&c->calendar) * 86400;
-    if (ev.clock_off.seconds == 0 ||
-        (c->calendar_told_at && cv_usec_since(now(c), c->calendar_told_at) < CV_SEC(60)))
+    bool off = ev.clock_off.seconds != 0, told = c->calendar_told_at != 0;
+    if (off ? told && cv_usec_since(now(c), c->calendar_told_at) < CV_SEC(60) : !told)
         return;
-    c->calendar_told_at = now(c);
+    c->calendar_told_at = off ? now(c) : 0;
     tun_event_push(c->t, &ev);
 }
 

@@ -199,7 +199,7 @@ struct tun_client {
     uint32_t need_known;
 
     struct tun_calendar calendar;
-    cv_usec calendar_told_at; /* 0: not yet */
+    cv_usec calendar_told_at; /* 0: not yet, or it agrees again */
 
     cv_usec expire_at, own_at;
     uint32_t day;                  /* whose descriptors are in use; 0: not looked at yet */

@@ -284,7 +284,7 @@ struct tun_event {
             const uint8_t *first, *second;
             size_t first_len, second_len;
         } proof;
-        /* The median of what relays say, minus our wall clock. */
+        /* The median of what relays say, minus our wall clock; 0: they agree again. */
         struct {
             int64_t seconds;
         } clock_off;

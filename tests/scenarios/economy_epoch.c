@@ -3,6 +3,7 @@
  * epoch, hour by hour, with everybody wanting more than there is. Links, their groups, classes
  * and weights are the tunnel's and the ledger's own, for rows that are in the ledger's store.
  */
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,10 +120,11 @@ static void relay_init(struct relay *r, uint64_t seed) {
     r->now = (struct cv_now){.mono = CV_SEC(1), .wall = WEEK_BEGIN};
     cv_ed25519_from_seed(&r->identity, key);
     r->memory = rep_store_memory_new();
-    r->user = calloc(USERS_MAX, sizeof *r->user);
+    r->user = aligned_alloc(alignof(struct user), USERS_MAX * sizeof *r->user); /* hops are */
     r->edge = calloc(EDGES_MAX, sizeof *r->edge);
     if (!r->memory || !r->user || !r->edge)
         abort();
+    memset(r->user, 0, USERS_MAX * sizeof *r->user);
 }
 
 static void relay_start(struct relay *r) {
@@ -191,7 +193,7 @@ static struct user *join(struct relay *r, uint8_t role, unsigned who, bool ours,
     tun_flow_init(&u->hop.next.flow, l->group, u, TUN_FLOW_CELLS);
     u->hop.prev.kind = TUN_LEG_PREV;
     u->hop.prev.flow.patient = true;
-    if (tun_leg_attach(r->tunnel, &u->hop.prev, l, 1) ||
+    if (tun_leg_attach(r->tunnel, &u->hop.prev, l, ours ? 1 : TUN_CIRCUIT_INITIATOR | 1) ||
         rep_ledger_link_up(r->ledger, r->now, l->handle, roles[role], l->identity, addr))
         abort();
     drain(r);

@@ -1085,11 +1085,17 @@ Test(tun_hidden, dying_relays_make_no_others_see_an_address) {
 Test(tun_hidden, a_clock_that_is_days_off_is_noticed) {
     struct village *v = six(92);
     unsigned viewer = village_client(v);
+    bool right = false;
     sim_wall_skew(v->w->sim, viewer, -3 * 86400);
     world_run(v->w, CV_SEC(10));
     struct world_event *e = world_find(v->w, viewer, TUN_EVENT_CLOCK_OFF, 0);
     cr_assert_not_null(e);
     cr_expect_eq(e->ev.clock_off.seconds, 3 * 86400);
+    sim_wall_skew(v->w->sim, viewer, 0);
+    world_run(v->w, CV_SEC(120));
+    for (unsigned i = 0; (e = world_find(v->w, viewer, TUN_EVENT_CLOCK_OFF, i)) != NULL; i++)
+        right = e->ev.clock_off.seconds == 0;
+    cr_expect(right, "it was set, and nobody says that it is right");
     village_free(v);
 }
 
