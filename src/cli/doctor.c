@@ -194,6 +194,10 @@ static json_int_t num(const json_t *o, const char *key) {
     return json_integer_value(json_object_get(o, key));
 }
 
+/* What a relay signed for a day stays (tunnel/keyring.h), and is what others try. */
+static const char new_address[] =
+    "a new address is told of from 03:00 UTC on, one since 21:00 a day later: wait till then";
+
 /* A relay of which one address is not there is told of by those only who cannot tell. */
 static void check_reach(struct doctor *d) {
     const json_t *list = json_object_get(d->status, "reach"), *a;
@@ -206,13 +210,13 @@ static void check_reach(struct doctor *d) {
             find(d, BAD, "reach",
                  "%lld relays had %s tried from outside, and nobody got through: they tell nobody "
                  "of this relay, not of its other address either; let UDP to its port through the "
-                 "router and the firewall, or start it without this address",
-                 (long long)missed, at);
+                 "router and the firewall, or start it without this address (%s)",
+                 (long long)missed, at, new_address);
         else if (reached == 0 && missed > 0)
             find(d, BAD, "reach",
                  "%lld relays had this one tried from outside, and nobody got through: they tell "
-                 "nobody of it; let UDP to its port through the router and the firewall",
-                 (long long)missed);
+                 "nobody of it; let UDP to its port through the router and the firewall (%s)",
+                 (long long)missed, new_address);
         else if (reached > 0)
             find(d, GOOD, "reach", "%lld relays had %s tried from outside", (long long)reached,
                  two ? at : "this one");

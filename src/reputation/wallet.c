@@ -179,8 +179,8 @@ enum cv_err rep_ledger_token_answer(struct rep_ledger *l, struct cv_now now,
         return CV_ERR_NOENT;
     enum cv_err err = reply ? rep_token_take(&b->secret, reply, len) : CV_ERR_DENIED;
     if (err) { /* a proof that is wrong today is no better in a minute */
-        b->ask_at =
-            cv_usec_add(now.mono, l->cfg.tokens_at_once ? REP_TOKEN_RETRY / 60 : REP_TOKEN_AGAIN);
+        cv_usec soon = cv_usec_min((REP_TOKEN_RETRY / 60) << b->tries, REP_TOKEN_RETRY);
+        b->ask_at = cv_usec_add(now.mono, l->cfg.tokens_at_once ? soon : REP_TOKEN_AGAIN);
         return err;
     }
     tell_why(l, now, b, 0, REP_BECAUSE_ISSUED);

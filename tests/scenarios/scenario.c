@@ -63,6 +63,7 @@ const struct scenario scenarios[] = {
      scenario_live, 5},
     {"live_hour", "a broadcast of an hour: nobody drifts away from its edge, nothing grows",
      scenario_live_hour, 1},
+    {"week", "the week turns: nobody is called or sends more often than before", scenario_week, 2},
     {"idle", "idle nodes cost next to nothing", scenario_idle, 1},
     {"clocks",
      "clocks ten minutes wrong around 03:00 and a turn of slots: newcomers wait no longer",

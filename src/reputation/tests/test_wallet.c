@@ -238,6 +238,25 @@ Test(rep_wallet, a_refusal_or_a_wrong_proof_is_asked_again_later) {
     end(at + 9 * 3600);
 }
 
+/* In a private network in a hurry, too: a relay that settles and whose score never suffices would
+ * open a circuit a second, with sixteen blinds and a guard's work for each. */
+Test(rep_wallet, in_a_hurry_refusals_come_ever_more_rarely) {
+    unsigned asked = 0, at_first = 0;
+    begin(true);
+    for (int64_t at = 100; at < 100 + 3600; at++)
+        if (ask(at) == CV_ERR_OK) {
+            cr_expect_eq(rep_ledger_token_answer(ledger[RELAY], gw_at(at), secret[GUARD].public_key,
+                                                 W, NULL, 0),
+                         CV_ERR_DENIED);
+            at_first += at < 100 + 20;
+            asked++;
+        }
+    cr_expect_geq(at_first, 3, "a score of the first minute is soon worth something");
+    cr_expect_geq(asked, 60, "%u in an hour", asked);
+    cr_expect_leq(asked, 65, "%u in an hour", asked);
+    end(100 + 3600);
+}
+
 /* A guard that takes requests and never answers would have a circuit a minute. */
 Test(rep_wallet, no_answer_is_asked_for_ever_more_rarely) {
     unsigned asked = 0;

@@ -77,6 +77,43 @@ Test(tun_keyring, shows_nothing_before_it_is_stored) {
     tun_keyring_free(k);
 }
 
+/* The relay is started again at another address: what is signed stays. */
+static void move(struct bench *b, struct tun_keyring **k, int64_t wall) {
+    uint8_t blob[TUN_KEYRING_MAX];
+    size_t len = tun_keyring_copy(*k, blob);
+    tun_keyring_free(*k);
+    b->cfg.addr[0].ip[3]++;
+    *k = make(b, blob, len, CV_ERR_OK);
+    tick(*k, wall);
+}
+
+static bool is_found(const struct bench *b, struct tun_keyring *k, int64_t wall) {
+    struct tun_descriptor d;
+    tick(k, wall);
+    const struct tun_keyring_day *day = tun_keyring_current(k, wall);
+    cr_assert_not_null(day);
+    cr_assert_eq(tun_descriptor_open(day->descriptor, day->descriptor_len, b->cfg.network_id, &d),
+                 CV_ERR_OK);
+    return tun_descriptor_has_addr(&d, &b->cfg.addr[0]);
+}
+
+/* As docs/operating.md and `culvert doctor` say. */
+Test(tun_keyring, a_new_address_is_told_of_from_the_first_day_that_was_not_signed) {
+    struct bench b;
+    init(&b);
+    struct tun_keyring *k = make(&b, NULL, 0, CV_ERR_OK);
+    tick(k, HOUR(12));
+    move(&b, &k, HOUR(13));
+    cr_expect_not(is_found(&b, k, HOUR(13)));
+    cr_expect_not(is_found(&b, k, HOUR(24 + 2)));
+    cr_expect(is_found(&b, k, HOUR(24 + 3)), "at three");
+    tick(k, HOUR(24 + 22));
+    move(&b, &k, HOUR(24 + 23));
+    cr_expect_not(is_found(&b, k, HOUR(48 + 4)), "tomorrow's was signed at nine");
+    cr_expect(is_found(&b, k, HOUR(72 + 3)));
+    tun_keyring_free(k);
+}
+
 /* clang-format off */
 static const struct {
     const char *name;
