@@ -16,8 +16,10 @@
  * a client's contact while it has no first hops. */
 #define HOPE        CV_SEC(4)
 #define HOPE_CLIENT CV_SEC(10)
-/* So long without a word from anybody our own network is away. */
-#define HUSH CV_SEC(3)
+/* So long without a word from anybody all are asked; when nobody answers for so long, our own
+ * network is away. */
+#define HUSH   CV_SEC(3)
+#define ANSWER CV_MSEC(500)
 /* How often first hops and contacts are called, at most, as long as none has a link. */
 #define CUT_RETRY CV_SEC(3)
 
@@ -530,20 +532,37 @@ static void addresses_work(struct tun_client *c) {
     }
 }
 
+static void ask_all(struct tun_client *c) {
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        const struct tun_neighbour *n = &c->neighbour[i];
+        struct tun_link *l = n->set && n->up ? tun_contact_link(c, n) : NULL;
+        if (l)
+            tun_link_ask(c->t, l);
+    }
+}
+
 /* Somebody has had something to answer for a while, and nobody says anything: a short outage,
- * over before any link is found dead, puts blame on everybody, too. */
+ * over before any link is found dead, puts blame on everybody, too. Unless the others only had
+ * nothing to answer: a first hop would be forgiven whenever it likes. */
 static void note_hush(struct tun_client *c) {
+    cv_usec sure = cv_usec_add(c->hush_at, ANSWER);
     if (c->hush_at && heard_since(c, c->hush_at)) {
         c->hush_at = 0;
-        forgive_all(c);
+        if (heard_since(c, sure)) /* and nobody before: it is looked at then */
+            forgive_all(c);
     }
     for (unsigned i = 0; !c->relay && !c->hush_at && i < TUN_CONTACTS_MAX; i++) {
         const struct tun_neighbour *n = &c->neighbour[i];
         struct tun_link *l = n->set && n->up ? tun_contact_link(c, n) : NULL;
         cv_usec from = l ? tun_link_waits_since(l) : 0;
-        if (from && tun_due(cv_usec_add(from, HUSH), now(c)) && !heard_since(c, from))
-            c->hush_at = now(c);
+        if (!from || !tun_due(cv_usec_add(from, HUSH), now(c)) || heard_since(c, from))
+            continue;
+        c->hush_at = now(c);
+        sure = cv_usec_add(c->hush_at, ANSWER);
+        ask_all(c);
     }
+    if (c->hush_at && !tun_due(sure, now(c)))
+        tun_client_by(c, sure);
 }
 
 static void neighbours_work(struct tun_client *c) {

@@ -43,6 +43,12 @@ void tun_link_hurry(struct tunnel *t, const struct cv_now *now, struct tun_link 
     tun_link_schedule(t, l);
 }
 
+void tun_link_ask(struct tunnel *t, struct tun_link *l) {
+    uint8_t body[8];
+    cv_rng_fill(&t->fast, body, sizeof body);
+    tun_link_control(t, l, TUN_LINKCMD_PATH_CHALLENGE, 0, body, sizeof body);
+}
+
 bool tun_link_is_moving(const struct tun_link *l) {
     return l->challenged_at != 0;
 }
@@ -535,10 +541,7 @@ void tun_link_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_
             l->unanswered_at = 0;
         }
         if (l->waiting_at && now->mono >= l->probe_at) {
-            /* something that must be answered: their keep-alive may have been lost */
-            uint8_t body[8];
-            cv_rng_fill(&t->fast, body, sizeof body);
-            tun_link_control(t, l, TUN_LINKCMD_PATH_CHALLENGE, 0, body, sizeof body);
+            tun_link_ask(t, l); /* their keep-alive may have been lost */
             l->probe_at = now->mono + TUN_LINK_PROBE_AGAIN;
         }
     }

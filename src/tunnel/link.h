@@ -52,6 +52,8 @@ struct cv_addr tun_link_addr(const struct tun_link *l); /* of the other end */
 cv_usec tun_link_heard_at(const struct tun_link *l);    /* something authentic, last */
 /* Since when it has had something to answer and said nothing; 0: it has not. */
 cv_usec tun_link_waits_since(const struct tun_link *l);
+/* Says something that must be answered at once. Only of one that is up. */
+void tun_link_ask(struct tunnel *t, struct tun_link *l);
 /* One that is being made begins anew with what is left of it: the other end was not to be
  * reached before. No-op for others. */
 void tun_link_hurry(struct tunnel *t, const struct cv_now *now, struct tun_link *l);

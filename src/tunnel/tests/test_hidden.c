@@ -1014,6 +1014,45 @@ Test(tun_hidden, after_an_outage_everybody_is_linked_in_seconds) {
     }
 }
 
+/* The others have nothing to answer meanwhile, and do as soon as they have: our own network is
+ * there, and nobody is forgiven what he did. */
+Test(tun_hidden, a_first_hop_that_falls_silent_is_no_outage_of_ours) {
+    unsigned asked = 0;
+    for (unsigned phase = 0; phase < 12; phase++) {
+        struct village *v = village_new(&(struct sim_config){.seed = 310 + phase}, 10);
+        sim_path_default(v->w->sim, &near);
+        world_run(v->w, CV_SEC(3));
+        unsigned client = village_client(v), silent = 0;
+        world_run(v->w, CV_SEC(20 + 5 * ((310 + phase) % 6)));
+        struct tunnel *t = v->w->node[client].t;
+        struct tun_client *c = tun_attached(t, TUN_USER_CLIENT);
+        const uint8_t *first = c->guards.first[phase % 2].identity;
+        while (memcmp(v->w->node[silent].identity_secret.public_key, first, CV_KEY) != 0)
+            silent++;
+        sim_link(v->w->sim, silent, client, &(struct sim_path){.cut = true});
+        world_run(v->w, CV_SEC(2));
+        struct cv_now now = world_now(v->w, client);
+        unsigned lane = 0;
+        while (lane < c->lanes && memcmp(c->lane[lane].hop[0], first, CV_KEY) != 0)
+            lane++;
+        if (lane < c->lanes)
+            tun_circuit_close(t, &now, c->lane[lane].circuit);
+        sim_touch(v->w->sim, client);
+        for (unsigned i = 0; i < 200; i++) {
+            world_run(v->w, CV_MSEC(500));
+            now = world_now(v->w, client);
+            c->next = now.mono; /* as if something had happened */
+            tun_on_timeout(t, &now);
+            sim_touch(v->w->sim, client);
+            asked += c->hush_at != 0;
+        }
+        cr_expect_eq(tun_client_back_at(t), 0, "phase %u", phase);
+        cr_expect_not(c->guards.first[phase % 2].up, "phase %u", phase);
+        village_free(v);
+    }
+    cr_expect_gt(asked, 0, "the others were not silent in any");
+}
+
 /* After months everybody of the sample is gone, and its time is over. */
 Test(tun_hidden, who_was_away_for_longer_than_guards_last_finds_others) {
     struct village *v = village_new(&(struct sim_config){.seed = 93}, 14);
