@@ -19,6 +19,7 @@ enum {
  * would cost the keys of today, which are not made again. */
 #define JUMP_S   3600
 #define BELIEVED CV_SEC(600)
+#define FAR      30 /* days: nobody keeps a descriptor of one for so long */
 static_assert((int)BLOB_MAX <= (int)TUN_KEYRING_MAX, "room for a copy");
 
 struct held_day {
@@ -82,11 +83,25 @@ static void name_token_key(const struct tun_keyring *k, struct tun_descriptor *d
     cv_wipe(&token_secret, sizeof token_secret);
 }
 
+/* Clocks that were far ahead, each in another day, would take all the room until then. */
+static struct held_day *make_room(struct tun_keyring *k, uint32_t day) {
+    struct held_day *last = &k->day[0];
+    for (unsigned i = 1; i < DAYS; i++)
+        if (k->day[i].pub.day > last->pub.day)
+            last = &k->day[i];
+    if (last->pub.day <= day + FAR)
+        return NULL;
+    cv_wipe(last, sizeof *last);
+    return last;
+}
+
 /* True when a new descriptor was signed. */
 static bool sign(struct tun_keyring *k, uint32_t day) {
     if (day <= k->over || find_day(k, day))
         return false;
     struct held_day *d = free_day(k);
+    if (!d)
+        d = make_room(k, day);
     if (!d)
         return false;
     d->used = true;
@@ -138,12 +153,17 @@ static void watch_clock(struct tun_keyring *k, const struct cv_now *now) {
         k->forget_from = cv_usec_add(now->mono, BELIEVED);
 }
 
-/* Days to come stay, whenever that will be: to forget one is to sign none before it. */
-static void forget_past(struct tun_keyring *k, const struct cv_now *now) {
+/* Days to come stay, whenever that will be: to forget one is to sign none before it. True when
+ * there was one that is over. */
+static bool forget_past(struct tun_keyring *k, const struct cv_now *now) {
+    bool any = false;
     for (unsigned i = 0; i < DAYS && now->mono >= k->forget_from; i++)
         if (k->day[i].used && k->day[i].pub.day < cv_day(now->wall) &&
-            !tun_descriptor_is_current(k->day[i].pub.day, now->wall))
+            !tun_descriptor_is_current(k->day[i].pub.day, now->wall)) {
             forget(k, &k->day[i]);
+            any = true;
+        }
+    return any;
 }
 
 bool tun_keyring_tick(struct tun_keyring *k, const struct cv_now *now) {
@@ -151,7 +171,7 @@ bool tun_keyring_tick(struct tun_keyring *k, const struct cv_now *now) {
         return false; /* days mean nothing without a clock */
     watch_clock(k, now);
     bool changed = stay_silent(k, now->wall);
-    forget_past(k, now);
+    changed |= forget_past(k, now); /* on disk, too */
     uint32_t today = cv_day(now->wall);
     changed |= sign(k, tun_descriptor_day(now->wall));
     changed |= sign(k, today);

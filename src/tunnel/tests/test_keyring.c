@@ -312,6 +312,55 @@ Test(tun_keyring, a_clock_that_was_years_ahead_does_not_silence_it_for_years) {
     tun_keyring_free(k);
 }
 
+/* It began with a clock of another year each time, and once it is right there is no room. */
+Test(tun_keyring, clocks_that_were_years_ahead_leave_room_for_today) {
+    struct bench b;
+    init(&b);
+    struct tun_keyring *k = make(&b, NULL, 0, CV_ERR_OK);
+    for (unsigned year = 1; year <= 4; year++)
+        cr_expect(tick_at(k, CV_SEC(year), NOON + year * INT64_C(365) * DAY), "year %u", year);
+    cr_expect(tick_at(k, CV_SEC(10), NOON));
+    const struct tun_keyring_day *day = tun_keyring_current(k, NOON);
+    cr_assert_not_null(day);
+    cr_expect_eq(day->day, 20000);
+    cr_expect_not_null(tun_keyring_find(k, 20000 + 365), "the nearest stay");
+    cr_expect_null(tun_keyring_find(k, 20000 + 4 * 365));
+    tun_keyring_free(k);
+}
+
+/* Days of the next weeks may be known to somebody and are not signed again. */
+Test(tun_keyring, days_that_come_soon_stay_whatever_the_clock_says) {
+    struct bench b;
+    init(&b);
+    struct tun_keyring *k = make(&b, NULL, 0, CV_ERR_OK);
+    for (unsigned days = 27; days <= 30; days++)
+        cr_expect(tick_at(k, CV_SEC(days), NOON + days * INT64_C(86400)));
+    cr_expect_not(tick_at(k, CV_SEC(40), NOON));
+    for (unsigned days = 27; days <= 30; days++)
+        cr_expect_not_null(tun_keyring_find(k, 20000 + days), "in %u days", days);
+    tun_keyring_free(k);
+}
+
+/* What is over is to be stored as over: else its keys stay on disk until the next is signed. */
+Test(tun_keyring, what_it_forgets_is_stored) {
+    struct bench b;
+    uint8_t blob[8192];
+    size_t len;
+    init(&b);
+    struct tun_keyring *k = make(&b, NULL, 0, CV_ERR_OK);
+    cr_expect(tick_at(k, CV_SEC(1000), HOUR(22)), "today's and tomorrow's");
+    const uint8_t *at = tun_keyring_blob(k, &len);
+    cr_assert_leq(len, sizeof blob);
+    memcpy(blob, at, len);
+    tun_keyring_free(k);
+
+    k = make(&b, blob, len, CV_ERR_OK);
+    cr_expect_not(tick_at(k, CV_SEC(10), NOON + DAY + 3600));
+    cr_expect(tick_at(k, CV_SEC(700), NOON + DAY + 4290), "yesterday's went");
+    cr_expect_not(tick_at(k, CV_SEC(760), NOON + DAY + 4350));
+    tun_keyring_free(k);
+}
+
 Test(tun_keyring, does_nothing_without_a_calendar) {
     struct bench b;
     init(&b);
