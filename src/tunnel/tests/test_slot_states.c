@@ -158,14 +158,22 @@ static char copy(struct tun_hidden *h, enum tun_copy_state at, unsigned m) {
     return c->state == TUN_COPY_READ ? 'r' : c->state == TUN_COPY_REFUSED ? 's' : '!';
 }
 
-Test(tun_slot_states, of_a_way_on_which_a_slot_is_written) {
+/* A node that shares a film, in a village of six. */
+static struct village *sharing(unsigned *node, struct tun_hidden **h) {
     struct village *v = village_new(&(struct sim_config){.seed = 3}, 6);
     sim_path_default(v->w->sim, &(struct sim_path){.delay = CV_MSEC(1)});
     world_run(v->w, CV_SEC(3));
-    unsigned node = village_client(v);
-    cv_handle share = village_share(v, node, "film", false);
+    *node = village_client(v);
+    cv_handle share = village_share(v, *node, "film", false);
     world_run(v->w, CV_SEC(3));
-    struct tun_hidden *h = village_hidden(v, node, share);
+    *h = village_hidden(v, *node, share);
+    return v;
+}
+
+Test(tun_slot_states, of_a_way_on_which_a_slot_is_written) {
+    unsigned node;
+    struct tun_hidden *h;
+    struct village *v = sharing(&node, &h);
     for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
         char got[MESSAGES + 1] = {0};
         for (unsigned m = 1; m <= MESSAGES; m++)
@@ -246,13 +254,9 @@ static char time_passes(struct village *v, unsigned node, struct tun_hidden *h, 
 }
 
 Test(tun_slot_states, of_time) {
-    struct village *v = village_new(&(struct sim_config){.seed = 3}, 6);
-    sim_path_default(v->w->sim, &(struct sim_path){.delay = CV_MSEC(1)});
-    world_run(v->w, CV_SEC(3));
-    unsigned node = village_client(v);
-    cv_handle share = village_share(v, node, "film", false);
-    world_run(v->w, CV_SEC(3));
-    struct tun_hidden *h = village_hidden(v, node, share);
+    unsigned node;
+    struct tun_hidden *h;
+    struct village *v = sharing(&node, &h);
     for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
         char got[TIMES + 1] = {0};
         for (unsigned m = 0; m < TIMES; m++)
