@@ -325,7 +325,7 @@ enum {
 };
 
 /* . nothing  q asks whether it is there  l leaves: another takes its place  x given up, or gone
- * n tries another, or gives it up for now */
+ * n tries another, or rests until its next turn */
 /* clang-format off */
 static const struct {
     const char *name;
