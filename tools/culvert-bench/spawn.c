@@ -168,6 +168,10 @@ json_t *spawn_ask(const char *const argv[]) {
     if (f)
         fclose(f);
     waitpid(pid, &status, 0);
+    if (!o)
+        fprintf(stderr, "culvert-bench: %s ended by %s %d, and said nothing that is JSON\n", argv[0],
+                WIFSIGNALED(status) ? "signal" : "status",
+                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     return o;
 }
 

@@ -42,7 +42,7 @@ double spawn_rss(const struct spawn *s);
 void spawn_stop(struct spawn *s);
 
 /* Runs to the end and returns its whole standard output as JSON; a new
- * reference, NULL when it failed. */
+ * reference, NULL when it said no JSON: how it ended is said on standard error. */
 json_t *spawn_ask(const char *const argv[]);
 
 /* The folder with the programs (beside this one), with a slash at the end. */
