@@ -8,7 +8,7 @@
 /* What is shown to peers that must not learn our clock moves in such steps. */
 #define HIDDEN_STEP CV_MSEC(1)
 
-enum { SKEW_MAX = 100, FIRST_WINDOW = 64 };
+enum { SKEW_MAX = 50 /* parts per million */, FIRST_WINDOW = 64 };
 
 struct ppsp_channel *ppsp_channel_find(struct ppsp *p, const struct cv_endpoint *ep,
                                        const struct ppsp_swarm *s) {

@@ -77,19 +77,16 @@ static void lanes_sweep(struct tun_client *c) {
 /* The last look at a path before anybody hears of it: all rules hold, and whom
  * somebody else named does not stand beside our guard. What is wrong here is wrong
  * with us or with what we kept; no circuit is better than that one. */
-static bool lawful(struct tun_client *c, const struct tun_path *p, const struct tun_relay *named) {
+static bool lawful(struct tun_client *c, const struct tun_path *p) {
     bool ok = tun_path_ok(p, &c->guards, network_size(c));
-    for (unsigned i = 0; i < 2 && named; i++)
-        ok &= memcmp(p->hop[i]->desc.identity, named->desc.identity, CV_KEY) != 0;
     if (!ok)
         tun_count_path_refused(c->t);
     return ok;
 }
 
-static enum cv_err build(struct tun_client *c, const struct tun_path *p,
-                         const struct tun_relay *named, enum tun_user user, bool ahead,
-                         cv_handle *ret) {
-    if (!lawful(c, p, named))
+static enum cv_err build(struct tun_client *c, const struct tun_path *p, enum tun_user user,
+                         bool ahead, cv_handle *ret) {
+    if (!lawful(c, p))
         return CV_ERR_UNREACHABLE;
     if (c->lanes == TUN_CIRCUITS_MAX)
         lanes_sweep(c);
@@ -364,7 +361,7 @@ static enum cv_err build_ahead(struct tun_client *c) {
         err = tun_path_choose(&path, c->dir, &c->guards, &req, &c->now, tun_client_rng(c));
     }
     cv_handle circuit;
-    return err ? err : build(c, &path, NULL, TUN_USER_CLIENT, /* ahead= */ true, &circuit);
+    return err ? err : build(c, &path, TUN_USER_CLIENT, /* ahead= */ true, &circuit);
 }
 
 static void ahead_close(struct tun_client *c, struct tun_lane *lane) {
@@ -502,7 +499,7 @@ static bool reaches(struct tun_client *c, const struct tun_lane *lane,
     }
     if (tun_path_length(req->purpose) == lane->n) {
         path->purpose = req->purpose;
-        path->named = req->named != NULL;
+        path->named = req->named;
         return last_fits(c, req, path->hop[lane->n - 1], flag);
     }
 
@@ -591,5 +588,5 @@ enum cv_err tun_client_open(struct tunnel *t, const struct cv_now *at,
     asked.refusals = &c->refusals;
     enum cv_err err =
         tun_path_choose(&path, c->dir, &c->guards, &asked, &c->now, tun_client_rng(c));
-    return err ? err : build(c, &path, req->named, user, /* ahead= */ false, ret);
+    return err ? err : build(c, &path, user, /* ahead= */ false, ret);
 }

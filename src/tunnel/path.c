@@ -244,7 +244,7 @@ static bool leaves_second(const struct search *s) {
     struct tun_path_apart hops = {.fronts = 0};
     if (!s->first_of_two)
         return true;
-    for (unsigned i = 0; i + s->path.named < s->path.n; i++)
+    for (unsigned i = 0; i < tun_path_chosen(&s->path); i++)
         tun_path_apart_add(&hops, i, s->path.hop[i]->desc.identity);
     struct tun_path_request req = *s->req;
     req.apart = &hops;
@@ -282,7 +282,7 @@ static bool search_front(struct search *s, unsigned shared) {
 static bool search_rest(struct search *s) {
     if (s->few) {
         unsigned shared = 0;
-        for (size_t i = 2; i + s->path.named < s->path.n; i++)
+        for (size_t i = 2; i < tun_path_chosen(&s->path); i++)
             shared += is_apart(s, s->path.hop[i]);
         return search_front(s, shared);
     }
@@ -499,7 +499,7 @@ static struct search begin(const struct tun_directory *dir, const struct tun_gua
                                tun_directory_dht_family(dir, tun_descriptor_day(now->wall)),
                            .now = now->mono,
                            .path = {.purpose = req->purpose,
-                                    .named = req->named != NULL,
+                                    .named = req->named,
                                     .n = (uint8_t)tun_path_length(req->purpose)}};
 }
 
@@ -553,7 +553,7 @@ bool tun_path_extend(struct tun_path *path, struct tun_relay *last, bool named,
     if (p.n != 3 || tun_path_length(purpose) != 4)
         return false;
     p.hop[p.n++] = last;
-    p.named = named;
+    p.named = named ? last : NULL;
     p.purpose = purpose;
     if (!(last->desc.flags & tun_path_flag(purpose)) || !tun_path_ok(&p, guards, relays))
         return false;
@@ -579,14 +579,16 @@ bool tun_path_ok(const struct tun_path *p, const struct tun_guards *guards, size
             return false;
         if (i == 1 && (!tun_guards_is_second(guards, id) || tun_guards_is_first(guards, id)))
             return false;
-        bool chosen = i < (size_t)(p->n - p->named); /* by us, not named */
+        bool chosen = i < tun_path_chosen(p);
         bool shown = i > 1 && tun_path_shown(p->purpose);
         if (chosen && r->ours && !shown)
             return false;
         if (i > 1 && chosen && !shown && relays >= TUN_GUARDS_APART &&
             tun_guards_is_first(guards, id))
             return false;
+        /* Whom somebody else named stands last, and never beside our guard. */
+        if (p->named && same(p->hop[i], p->named) != (i + 1 == p->n && i > 1))
+            return false;
     }
-    /* Nor is a named relay next to our guard: it stands last of at least three. */
     return true;
 }

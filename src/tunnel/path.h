@@ -59,10 +59,15 @@ struct tun_path_request {
 
 struct tun_path {
     enum tun_purpose purpose;
-    bool named;
     uint8_t n;
+    const struct tun_relay *named; /* the last hop, when it was not chosen by us; else NULL */
     struct tun_relay *hop[TUN_HOPS_MAX];
 };
+
+/* The first so many hops of a path are ours to choose. */
+static inline unsigned tun_path_chosen(const struct tun_path *p) {
+    return p->n - (p->named != NULL);
+}
 
 /* 3 or 4. */
 unsigned tun_path_length(enum tun_purpose purpose);

@@ -4,6 +4,7 @@
  */
 #include "support/suite.h"
 
+#include "ppsp/engine.h"
 #include "ppsp/limits.h"
 #include "raw.h"
 #include "support/vectors.h"
@@ -27,6 +28,60 @@ static struct bench begin(bool seeder, bool circuits) {
 static void end(struct bench *b) {
     free(b->raw);
     rig_free(b->rig);
+}
+
+/* ---- what a peer may learn of our clock ---- */
+
+enum { CLOCKS = 64 };
+
+/* How far the clock shown on `c` runs ahead of ours in a million seconds, as ppm. */
+static int64_t ppm(const struct ppsp_channel *c) {
+    static const cv_usec begin = CV_SEC(1000), span = CV_SEC(1000000);
+    uint64_t shown = ppsp_channel_clock(c, begin + span) - ppsp_channel_clock(c, begin);
+    return ((int64_t)(shown - span) + (shown > span ? 500000 : -500000)) / 1000000;
+}
+
+Test(ppsp_channel, a_hidden_peer_sees_another_clock_on_each_channel) {
+    struct bench b = begin(true, true);
+    struct ppsp_swarm *s = ppsp_swarm_find(b.rig->engine[0], b.rig->swarm[0]);
+    uint64_t offset[CLOCKS];
+    int64_t least = 0, most = 0;
+    bool speeds[101] = {false};
+    for (unsigned i = 0; i < CLOCKS; i++) {
+        struct cv_endpoint ep = {.kind = CV_ENDPOINT_CIRCUIT, .handle = 1000 + i};
+        struct ppsp_channel *c = ppsp_channel_new(s, CV_SEC(1), &ep, 1101, /* hidden= */ true);
+        cr_assert_not_null(c);
+        for (cv_usec t = CV_SEC(9); t < CV_SEC(9) + CV_MSEC(20); t += 137)
+            cr_assert_eq(ppsp_channel_clock(c, t) % 1000, 0, "whole milliseconds");
+        int64_t e = ppm(c);
+        cr_assert(e >= -50 && e <= 50, "%ld ppm", e);
+        least = e < least ? e : least;
+        most = e > most ? e : most;
+        speeds[e + 50] = true;
+        offset[i] = ppsp_channel_clock(c, CV_SEC(1));
+        for (unsigned k = 0; k < i; k++) {
+            uint64_t apart = offset[i] > offset[k] ? offset[i] - offset[k] : offset[k] - offset[i];
+            cr_assert_gt(apart, CV_SEC(86400), "channels %u and %u have one offset", k, i);
+        }
+    }
+    unsigned different = 0;
+    for (unsigned i = 0; i < 101; i++)
+        different += speeds[i];
+    cr_expect(least < -30 && most > 30 && different > CLOCKS / 3, "%ld to %ld, %u", least, most,
+              different);
+    end(&b);
+}
+
+Test(ppsp_channel, a_peer_that_knows_our_address_sees_our_clock_from_an_offset) {
+    struct bench b = begin(true, false);
+    struct ppsp_swarm *s = ppsp_swarm_find(b.rig->engine[0], b.rig->swarm[0]);
+    struct cv_endpoint ep = {.kind = CV_ENDPOINT_CIRCUIT, .handle = 1000};
+    struct ppsp_channel *c = ppsp_channel_new(s, CV_SEC(1), &ep, 1400, /* hidden= */ false);
+    cr_assert_not_null(c);
+    uint64_t offset = ppsp_channel_clock(c, 0);
+    cr_expect_gt(offset, CV_SEC(86400));
+    cr_expect_eq(ppsp_channel_clock(c, CV_SEC(1000000) + 137) - offset, CV_SEC(1000000) + 137);
+    end(&b);
 }
 
 /* ---- being called ---- */

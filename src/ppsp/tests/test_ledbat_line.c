@@ -228,8 +228,8 @@ Test(ppsp_ledbat_line, after_cubic_it_comes_back) {
     }
 }
 
-/* Hidden peers show each other clocks that run at speeds of their own, up to 200 ppm
- * apart; ten times that is twelve minutes in one. Growing delay without a growing
+/* Hidden peers show each other clocks that run at speeds of their own, up to 100 ppm
+ * apart; twenty times that is twelve minutes in one. Growing delay without a growing
  * round trip is no queue. Falling delay hides a queue that grows as slowly, until
  * something drains it: LEDBAT++ does. */
 Test(ppsp_ledbat_line, clocks_that_drift_apart_are_no_queue) {

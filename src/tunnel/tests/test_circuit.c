@@ -38,6 +38,33 @@ Test(tun_circuit, every_length_is_built_in_one_round_trip_a_hop) {
     }
 }
 
+/* What a relay, or who counts how long circuits last, could tell owners apart by: how many hops are
+ * left at the first, and for how long one is used. */
+Test(tun_circuit, its_owner_draws_its_ttl_and_its_lifetime) {
+    enum { CIRCUITS = 128 };
+    struct world *w =
+        world_five(&(struct sim_config){.seed = 5}, &(struct sim_path){.delay = CV_MSEC(1)}, NULL);
+    unsigned ttl[TUN_TTL_MAX + 1] = {0}, tenth[10] = {0};
+    for (unsigned i = 0; i < CIRCUITS; i++) {
+        cv_handle h = world_open(w, 4, chain, 3);
+        const struct tun_circuit *c = tun_handles_get(&w->node[4].t->circuits, h);
+        cr_assert_not_null(c);
+        cr_assert(c->ttl >= TUN_TTL_MIN && c->ttl <= TUN_TTL_MAX, "ttl %u", c->ttl);
+        ttl[c->ttl]++;
+        cv_usec lasts = c->expires_at - c->opened_at;
+        cr_assert(lasts >= CV_SEC(2400) && lasts < CV_SEC(3600), "%lu us", lasts);
+        tenth[(lasts - CV_SEC(2400)) / CV_SEC(120)]++;
+        struct tun_circuit_info info;
+        cr_assert_eq(tun_circuit_info(w->node[4].t, h, &info), CV_ERR_OK);
+        cr_expect_eq(info.expires_at, c->expires_at);
+    }
+    for (unsigned i = TUN_TTL_MIN; i <= TUN_TTL_MAX; i++)
+        cr_expect_geq(ttl[i], CIRCUITS / 8, "ttl %u: %u of %u", i, ttl[i], CIRCUITS);
+    for (unsigned i = 0; i < 10; i++)
+        cr_expect_geq(tenth[i], 2, "from minute %u on: %u", 40 + 2 * i, tenth[i]);
+    world_free(w);
+}
+
 Test(tun_circuit, datagrams_of_every_size_come_back_unchanged) {
     struct world *w =
         world_five(&(struct sim_config){.seed = 1}, &(struct sim_path){.delay = CV_MSEC(5)}, NULL);

@@ -512,3 +512,30 @@ Test(tun_hidden_states, of_time) {
         }
     village_free(s.v);
 }
+
+/* ---- the keys of a period ---- */
+
+/* Who gets hold of a seeder's memory a day later can open none of the introductions of before: a
+ * period's keys are read with for an hour after it, and then they are gone. */
+Test(tun_hidden_states, the_keys_of_a_period_are_wiped_an_hour_after_it) {
+    struct scene s;
+    begin(&s);
+    struct tun_hidden *h = s.seeder;
+    struct tun_seeder *seeder = h->seeder;
+    struct tun_service was = seeder->now, nothing;
+    memset(&nothing, 0, sizeof nothing);
+    cr_assert(was.set && !seeder->before.set);
+    h->all->now.wall += 86400;
+    tun_seeder_work(h);
+    cr_expect_eq(memcmp(&seeder->before, &was, sizeof was), 0, "still read with");
+    cr_expect(seeder->now.set && seeder->now.keys.period == was.keys.period + 1);
+    cr_expect_neq(
+        memcmp(&seeder->now.service_secret, &was.service_secret, sizeof was.service_secret), 0);
+    h->all->now.mono += CV_SEC(3600) - 1;
+    tun_seeder_work(h);
+    cr_expect(seeder->before.set, "an hour is not over");
+    h->all->now.mono++;
+    tun_seeder_work(h);
+    cr_expect_eq(memcmp(&seeder->before, &nothing, sizeof nothing), 0, "wiped, all of it");
+    village_free(s.v);
+}

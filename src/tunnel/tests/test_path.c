@@ -195,8 +195,8 @@ Test(tun_path, with_one_of_six_dead_only_what_is_named_may_be_out_of_reach) {
 /* Of what we chose ourselves. */
 static unsigned shared(const struct tun_path *a, const struct tun_path *b) {
     unsigned n = 0;
-    for (int i = 0; i < a->n - a->named; i++)
-        for (int k = 0; k < b->n - b->named; k++)
+    for (unsigned i = 0; i < tun_path_chosen(a); i++)
+        for (unsigned k = 0; k < tun_path_chosen(b); k++)
             n += a->hop[i] == b->hop[k];
     return n;
 }
@@ -355,7 +355,7 @@ Test(tun_path, every_rule_holds_in_every_population) {
 /* The same search by brute force: is there any path at all? */
 static bool any_path(const struct population *p, const struct tun_guards *g, size_t n,
                      enum tun_purpose purpose, size_t confirmed, struct tun_relay *named) {
-    struct tun_path path = {.purpose = purpose, .named = named != NULL, .n = (uint8_t)n};
+    struct tun_path path = {.purpose = purpose, .named = named, .n = (uint8_t)n};
     for (unsigned a = 0; a < p->n; a++) {
         for (unsigned b = 0; b < p->n; b++) {
             for (unsigned c = 0; c < p->n; c++) {
@@ -538,6 +538,30 @@ Test(tun_path, without_guards_or_confirmation_there_is_no_path) {
     req.named = p.relay[3];
     cr_expect_eq(tun_path_choose(&path, p.dir, &g, &req, &population_now, &p.rng), CV_ERR_DENIED,
                  "named, but nobody confirmed it");
+    population_done(&p);
+}
+
+/* The invariant that is asserted whenever a circuit is built or taken: planted, as no search finds
+ * such a path. */
+Test(tun_path, a_named_relay_anywhere_but_last_is_refused) {
+    struct population p;
+    population_init(&p, 13);
+    for (unsigned i = 0; i < 20; i++)
+        population_simple(&p, 0x1000 + 0x100 * i);
+    population_confirm(&p);
+    struct tun_guards g;
+    population_guards(&p, &g);
+    for (unsigned i = 0; i < 20; i++) {
+        struct tun_path_request req = {.purpose = TUN_PURPOSE_INTRODUCE, .named = p.relay[i]};
+        struct tun_path path;
+        if (tun_path_choose(&path, p.dir, &g, &req, &population_now, &p.rng))
+            continue;
+        cr_expect(path.named == p.relay[i] && tun_path_ok(&path, &g, p.n));
+        for (unsigned at = 0; at < path.n; at++) {
+            path.named = path.hop[at];
+            cr_expect_eq(tun_path_ok(&path, &g, p.n), at + 1 == path.n, "hop %u is named", at);
+        }
+    }
     population_done(&p);
 }
 
