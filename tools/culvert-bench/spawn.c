@@ -169,8 +169,8 @@ json_t *spawn_ask(const char *const argv[]) {
         fclose(f);
     waitpid(pid, &status, 0);
     if (!o)
-        fprintf(stderr, "culvert-bench: %s ended by %s %d, and said nothing that is JSON\n", argv[0],
-                WIFSIGNALED(status) ? "signal" : "status",
+        fprintf(stderr, "culvert-bench: %s ended by %s %d, and said nothing that is JSON\n",
+                argv[0], WIFSIGNALED(status) ? "signal" : "status",
                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     return o;
 }
