@@ -126,11 +126,13 @@ struct node {
     enum cv_err ledger_failed; /* OK: it goes on */
 
     /* discovery */
+    struct cv_now clocks; /* when time was last looked at */
     bool dht_ready, relay_ready, client_ready;
     cv_usec too_few_at;          /* when to say so */
-    uint32_t contacts_wanted[2]; /* client, relay */
-    dht_op relay_lookup;         /* running look-up of relays */
-    cv_usec relay_lookup_at;     /* when the next may start */
+    uint32_t contacts_wanted[2]; /* client, relay; 0: never */
+    cv_usec contacts_wanted_at[2];
+    dht_op relay_lookup;     /* running look-up of relays */
+    cv_usec relay_lookup_at; /* when the next may start */
     cv_usec relay_lookup_wait;
     cv_usec other_days_at; /* when the next look-up under another day's key may start */
     uint8_t other_days;    /* how many were tried */
