@@ -52,9 +52,15 @@ static uint64_t jittered(struct node *n, cv_usec period) {
 }
 
 void node_discovery_need(struct node *n, struct cv_now now, bool relay, uint32_t wanted) {
-    if (!n->contacts_wanted[relay])
+    /* It says so every minute; after a silence there were enough, and are not any more. */
+    if (!n->contacts_wanted[relay] ||
+        cv_usec_since(now.mono, n->contacts_wanted_at[relay]) >= NODE_WANTED_AGAIN) {
         n->relay_lookup_wait = NODE_LOOKUP_WAIT_FIRST;
+        if (n->dht_ready)
+            n->relay_lookup_at = cv_usec_min(n->relay_lookup_at, now.mono);
+    }
     n->contacts_wanted[relay] = wanted ? wanted : 1;
+    n->contacts_wanted_at[relay] = now.mono;
     if (!n->relay_lookup && n->dht_ready &&
         (n->relay_lookup_at == CV_USEC_NEVER || n->relay_lookup_at < now.mono))
         n->relay_lookup_at = now.mono;
@@ -82,6 +88,29 @@ static void start_other_day(struct node *n, struct cv_now now) {
     if (dht_find_peers(n->dht, now, &key, &n->relay_lookup) != CV_ERR_OK)
         n->relay_lookup = 0;
     n->other_days_at = cv_usec_add(now.mono, CV_MSEC(100));
+}
+
+/* As at the first start: as soon as may be, under whatever day it is. */
+static void begin_anew(struct node *n, struct cv_now now) {
+    n->relay_lookup_wait = NODE_LOOKUP_WAIT_FIRST;
+    n->relay_lookup_at = now.mono;
+    n->other_days = 0;
+    n->other_days_at = cv_usec_add(now.mono, NODE_OTHER_DAYS_AFTER);
+    if (n->relay)
+        n->announce_at = now.mono;
+}
+
+/* Under the keys of a day that was wrong nobody looks, and what somebody announced who slept has
+ * lapsed, or soon will have: neither waits for the times that were planned before. */
+static void watch_clocks(struct node *n, struct cv_now now) {
+    struct cv_now before = n->clocks;
+    n->clocks = now;
+    cv_usec passed = cv_usec_since(now.mono, before.mono);
+    int64_t wall = before.wall + (int64_t)(passed / CV_SEC(1)); /* as it would have been */
+    bool set = now.wall - wall >= NODE_CLOCK_SET || wall - now.wall >= NODE_CLOCK_SET;
+    bool other_day = set && relay_day(now.wall) != relay_day(wall);
+    if (n->dht_ready && ((other_day && now.wall > 0) || passed >= NODE_SLEPT))
+        begin_anew(n, now);
 }
 
 static void start_relay_lookup(struct node *n, struct cv_now now) {
@@ -365,10 +394,7 @@ void node_discovery_on_dht(struct node *n, struct cv_now now, const struct dht_e
     switch (ev->kind) {
     case DHT_EVENT_READY:
         n->dht_ready = true;
-        n->relay_lookup_at = now.mono;
-        n->other_days_at = cv_usec_add(now.mono, NODE_OTHER_DAYS_AFTER);
-        if (n->relay)
-            n->announce_at = now.mono;
+        begin_anew(n, now);
         node_event_push(n, &(struct node_event){.kind = NODE_EVENT_DHT_READY});
         break;
     case DHT_EVENT_NO_BOOTSTRAP:
@@ -433,6 +459,7 @@ static void watch_client(struct node *n, struct cv_now now) {
 }
 
 void node_discovery_on_timeout(struct node *n, struct cv_now now) {
+    watch_clocks(n, now);
     watch_client(n, now);
     if (wants_lookup(n) && now.mono >= n->relay_lookup_at)
         start_relay_lookup(n, now);

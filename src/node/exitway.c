@@ -155,17 +155,19 @@ static void look(struct node *n, struct cv_now now, struct node_swarm *s) {
         s->way->lookup = 0;
 }
 
-/* Nobody is called, and nobody can be until long from now. */
+/* Nobody is called, nobody can be until long from now, and nobody new may be named soon. */
 static bool is_in_vain(const struct node_way *w, cv_usec now) {
     for (unsigned i = 0; i < w->peers; i++)
         if (w->peer[i].state != NODE_WAY_IDLE || w->peer[i].again_at <= now)
             return false;
-    return w->looked;
+    return w->looked && !w->lookup;
 }
 
 static void work(struct node *n, struct cv_now now, struct node_swarm *s) {
     struct node_way *w = s->way;
     node_way_dial(n, now, s);
+    if (w->ready && s->complete && busy(w) == 0)
+        hang_up(n, now, s); /* the exit need not hold for us what we do not use any more */
     if (!w->ready || s->complete)
         return;
     bool has_key = s->cfg.uri.swarm_id_len >= HASH;

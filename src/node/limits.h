@@ -7,9 +7,12 @@
 #define NODE_DHT_SAVE_EVERY    CV_SEC(300)
 #define NODE_LOOKUP_WAIT_FIRST CV_MSEC(200) /* between look-ups of relays; doubles */
 #define NODE_LOOKUP_WAIT_MAX   CV_SEC(600)
+#define NODE_WANTED_AGAIN      CV_SEC(150)  /* who is short of relays says so every minute */
 #define NODE_ANNOUNCE_EVERY    CV_SEC(1500) /* entries live 30 to 45 minutes */
 #define NODE_ANNOUNCE_RETRY    CV_SEC(1)
-#define NODE_OTHER_DAYS_AFTER  CV_SEC(4) /* without any relay: is our clock wrong? */
+#define NODE_OTHER_DAYS_AFTER  CV_SEC(4)   /* without any relay: is our clock wrong? */
+#define NODE_SLEPT             CV_SEC(600) /* without a moment of ours: the machine did */
+#define NODE_CLOCK_SET         600         /* seconds: a wall clock that was wrong, or is */
 #define NODE_TOO_FEW_AFTER     CV_SEC(10)
 #define NODE_SWARM_RETRY       CV_SEC(5)
 #define NODE_PRIORITY_EVERY    CV_SEC(60) /* what a relay does about its tokens; in a hurry */

@@ -304,7 +304,7 @@ enum cv_err node_new(const struct node_config *cfg, const struct cv_rng *rng, st
     n->swarms = swarms;
     n->cfg = *cfg;
     n->rng = rng;
-    n->now = now;
+    n->now = n->clocks = now;
     n->scratch = cv_batch_init(arena, NODE_SCRATCH_SLOTS, NODE_SCRATCH_STRIDE, 0, n->scratch_runs,
                                NODE_SCRATCH_RUNS);
     n->announce_at = n->relay_lookup_at = CV_USEC_NEVER;

@@ -141,6 +141,10 @@ void node_openly_on_request(struct node *n, struct cv_now now, const struct tun_
         refuse(n, now, ev, TUN_ERROR_NOENT);
         return;
     }
+    if (n->draining) { /* nor visitors whose circuit is there already */
+        refuse(n, now, ev, TUN_ERROR_BUSY);
+        return;
+    }
     struct cv_endpoint ep = cv_endpoint_circuit(ev->request.hop, 0);
     struct ppsp_peer_props props = {.mtu = TUN_MTU_BACKWARD, .hidden = true};
     enum cv_err err = ppsp_peer_add(n->open, now, s->ppsp, &ep, &props);

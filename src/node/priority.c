@@ -125,6 +125,10 @@ static bool in_use(const struct node *n) {
     return false;
 }
 
+static bool runs(const struct node_shown *s, cv_usec now) {
+    return s->link && now < s->until;
+}
+
 static void say(struct node *n, struct cv_now now, struct node_shown *s) {
     s->tries++;
     s->repeat_at = s->tries < NODE_PRIORITY_TRIES ? cv_usec_add(now.mono, NODE_PRIORITY_REPEAT)
@@ -137,9 +141,9 @@ static struct node_shown *place(struct node *n, struct cv_now now, cv_handle lin
     struct node_shown *spare = NULL;
     for (size_t i = 0; i < NODE_PRIORITY_LINKS; i++) {
         struct node_shown *s = &n->priority.shown[i];
-        if (s->link == link && now.mono < s->until)
-            return NULL; /* its hour runs */
-        if (!s->link || now.mono >= s->until)
+        if (s->link == link && runs(s, now.mono))
+            return NULL;
+        if (now.mono >= s->until)
             spare = s;
     }
     return spare;
@@ -172,16 +176,25 @@ void node_priority_on_timeout(struct node *n, struct cv_now now) {
     }
     for (size_t i = 0; i < NODE_PRIORITY_LINKS; i++) {
         struct node_shown *s = &p->shown[i];
-        if (s->link && s->tries && s->repeat_at <= now.mono)
+        if (!runs(s, now.mono))
+            continue;
+        if (s->repeat_at <= now.mono)
             say(n, now, s);
-        if (s->link && s->tries && s->repeat_at != CV_USEC_NEVER)
-            p->at = cv_usec_min(p->at, s->repeat_at);
+        p->at = cv_usec_min(p->at, s->repeat_at);
     }
+}
+
+/* The hour was that link's. Its place stays taken until it is over: a line that comes and goes
+ * shall not spend a week's tokens in some minutes. */
+void node_priority_on_link_down(struct node *n, cv_handle link) {
+    for (size_t i = 0; i < NODE_PRIORITY_LINKS; i++)
+        if (n->priority.shown[i].link == link)
+            n->priority.shown[i].link = 0;
 }
 
 bool node_priority_runs(const struct node *n) {
     for (size_t i = 0; i < NODE_PRIORITY_LINKS; i++)
-        if (n->priority.shown[i].link && n->now.mono < n->priority.shown[i].until)
+        if (runs(&n->priority.shown[i], n->now.mono))
             return true;
     return false;
 }

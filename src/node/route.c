@@ -48,6 +48,7 @@ static void on_link_up(struct node *n, const struct tun_event *ev) {
 }
 
 static void on_link_down(struct node *n, const struct tun_event *ev) {
+    node_priority_on_link_down(n, ev->link_down.link);
     for (size_t i = 0; i < n->first_hops_count; i++)
         if (n->first_links[i] == ev->link_down.link)
             n->first_hops[i].up = false;

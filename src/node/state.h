@@ -77,8 +77,8 @@ struct node_priority {
     cv_handle circuit; /* to the issuer; 0: nobody is asked */
     uint8_t request[REP_TOKEN_REQUEST];
     struct node_shown {
-        cv_handle link;    /* 0: free */
-        cv_usec until;     /* the hour is over */
+        cv_handle link;    /* 0: none, or it is gone */
+        cv_usec until;     /* the hour is over; its place is free */
         cv_usec repeat_at; /* not acknowledged: said three times */
         uint8_t tries;
         uint8_t shown[REP_TOKEN_SHOWN];
@@ -126,11 +126,13 @@ struct node {
     enum cv_err ledger_failed; /* OK: it goes on */
 
     /* discovery */
+    struct cv_now clocks; /* when time was last looked at */
     bool dht_ready, relay_ready, client_ready;
     cv_usec too_few_at;          /* when to say so */
-    uint32_t contacts_wanted[2]; /* client, relay */
-    dht_op relay_lookup;         /* running look-up of relays */
-    cv_usec relay_lookup_at;     /* when the next may start */
+    uint32_t contacts_wanted[2]; /* client, relay; 0: never */
+    cv_usec contacts_wanted_at[2];
+    dht_op relay_lookup;     /* running look-up of relays */
+    cv_usec relay_lookup_at; /* when the next may start */
     cv_usec relay_lookup_wait;
     cv_usec other_days_at; /* when the next look-up under another day's key may start */
     uint8_t other_days;    /* how many were tried */
@@ -278,6 +280,7 @@ void node_priority_on_request(struct node *n, struct cv_now now, const struct tu
 void node_priority_on_token(struct node *n, struct cv_now now, const struct tun_event *ev);
 /* ... and of our own */
 void node_priority_on_circuit(struct node *n, struct cv_now now, const struct tun_event *ev);
+void node_priority_on_link_down(struct node *n, cv_handle link);
 void node_priority_on_timeout(struct node *n, struct cv_now now);
 /* Does an hour run on one of our first links? */
 bool node_priority_runs(const struct node *n);

@@ -434,7 +434,7 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
             break; /* the way to it is still used */
         if (s->way) {
             node_way_peer_down(n, now, s, &ev->endpoint);
-        } else if (s->circuit) {
+        } else if (s->circuit && ev->endpoint.handle == s->circuit) {
             node_openly_hang_up(n, now, s);
         } else if (s->cfg.mode == NODE_SWARM_HIDDEN) {
             /* The way to it still stands and would be held for a peer: whoever is

@@ -561,3 +561,169 @@ Test(node_exitfilter, silence_ends_a_flow) {
     cr_expect(over(d, CV_SEC(3)), "the peer is silent");
     exit_filter_free(d->f);
 }
+
+/* ---- every state of a flow and everything that may befall it ---- */
+
+enum flow_event {
+    OPEN,
+    OPEN_ELSE, /* to another address, by the same name */
+    CALL,
+    CALL_ANEW, /* from another channel */
+    SAY,       /* on the channel that the peer named */
+    SAY_ELSE,  /* .. on one that nobody named */
+    SAY_JUNK,  /* no message of the RFC */
+    SAY_LITTLE,
+    ANSWER,
+    ANSWER_ELSE, /* to a channel that called nobody */
+    STRANGER,    /* the same answer, from another port there */
+    HEAR,        /* on the channel that it was told */
+    HEAR_ELSE,
+    HEAR_JUNK,
+    HEAR_LITTLE,
+    UNANSWERED, /* half a minute passes */
+    SILENT,     /* two minutes */
+    CLOCK_BACK, /* the wall clock, by a day */
+    CLOCK_AHEAD,
+    SLEEP, /* of a day */
+    CLOSED,
+    HOP_CLOSED,
+    HOP_ELSE, /* another circuit */
+    FLOW_EVENTS
+};
+
+/* . it passes, or nothing is to be said  e there is one  d m l n refused: not here, no message,
+ * too often, no flow  o it is over, and the owner is told. In capitals: no flow is left then. */
+/* clang-format off */
+static const struct {
+    const char *name, *answers;
+    bool opened;
+    unsigned calls;
+    bool answered, anew;
+} flows[] = {
+    {"no flow",          "..NNNNNNNNNNNNN00000000", false, 0, false, false},
+    {"opened",           "ed..dddmddndddmOO..O00.", true, 0, false, false},
+    {"called",           "ed..dddm.dndddmOO..O00.", true, 1, false, false},
+    {"called in vain",   "edlldddm.dndddmOO..O00.", true, NODE_EXIT_ADDRESS_CALLS, false, false},
+    {"speaks",           "ed...dmm.dn.dmm.O..O00.", true, 1, true, false},
+    {"called once more", "ed...dmm.dn.dmm.O..O00.", true, 1, true, true},
+};
+/* clang-format on */
+
+static void reach(struct desk *d, size_t row, uint32_t *ret_told) {
+    *ret_told = 4711;
+    if (flows[row].opened)
+        cr_assert_eq(open_to(d, &d->peer), CV_ERR_OK);
+    for (unsigned i = 0; i < flows[row].calls; i++)
+        cr_assert_eq(call_as(d, VIEWER_CHANNEL), CV_ERR_OK);
+    if (flows[row].calls)
+        *ret_told = told(d);
+    if (flows[row].answered)
+        cr_assert_eq(answer(d), CV_ERR_OK);
+    if (flows[row].anew) {
+        cr_assert_eq(call_as(d, VIEWER_CHANNEL + 1), CV_ERR_OK);
+        cr_expect_neq(told(d), *ret_told);
+    }
+}
+
+/* By the socket that speaks for the flow, which only a call tells. */
+static enum cv_err arrives(struct desk *d, const struct cv_addr *from, const uint8_t *buf,
+                           size_t len) {
+    enum cv_err err = CV_ERR_NOENT;
+    for (d->port = 0; d->port < PORTS && err == CV_ERR_NOENT; d->port++) {
+        uint8_t copy[1024];
+        memcpy(copy, buf, len);
+        err = in_from(d, from, copy, len);
+    }
+    return err;
+}
+
+static enum cv_err passes(struct desk *d, cv_usec later) {
+    return over(d, later) ? CV_ERR_TIMEDOUT : CV_ERR_OK;
+}
+
+static enum cv_err befalls(struct desk *d, enum flow_event e, uint32_t mine) {
+    uint8_t buf[1024] = {0};
+    struct cv_addr other = addr("45.41.7.2:7000"), stranger = addr("45.40.7.2:7001");
+    uint32_t newest = mine == 4711 ? mine : told(d);
+    switch (e) {
+    case OPEN:
+    case OPEN_ELSE:
+        return open_to(d, e == OPEN ? &d->peer : &other);
+    case CALL:
+    case CALL_ANEW:
+        return call_as(d, e == CALL ? VIEWER_CHANNEL : VIEWER_CHANNEL + 9);
+    case SAY:
+    case SAY_ELSE:
+        return out(d, buf,
+                   message(buf, e == SAY ? PEER_CHANNEL : PEER_CHANNEL + 1, PPSP_MSG_HAVE, 20));
+    case SAY_JUNK:
+        return out(d, buf, message(buf, PEER_CHANNEL, 200, 20));
+    case SAY_LITTLE:
+        return out(d, buf, 3);
+    case ANSWER:
+    case ANSWER_ELSE:
+        return arrives(d, &d->peer, buf,
+                       handshake(buf, e == ANSWER ? newest : newest + 1, PEER_CHANNEL + 2, false));
+    case STRANGER:
+        return arrives(d, &stranger, buf, handshake(buf, newest, PEER_CHANNEL, false));
+    case HEAR:
+    case HEAR_ELSE:
+        return arrives(d, &d->peer, buf,
+                       message(buf, e == HEAR ? mine : mine + 1, PPSP_MSG_HAVE, 20));
+    case HEAR_JUNK:
+        return arrives(d, &d->peer, buf, message(buf, mine, 200, 20));
+    case HEAR_LITTLE:
+        return arrives(d, &d->peer, buf, 3);
+    case UNANSWERED:
+    case SILENT:
+        return passes(d, e == SILENT ? NODE_EXIT_SILENCE : NODE_EXIT_UNANSWERED);
+    case CLOCK_BACK:
+    case CLOCK_AHEAD:
+        d->now.wall += e == CLOCK_BACK ? -86400 : 86400;
+        return passes(d, NODE_EXIT_LOOK_EVERY);
+    case SLEEP:
+        return passes(d, CV_SEC(86400));
+    case CLOSED:
+        exit_filter_close(d->f, &d->name);
+        return CV_ERR_OK;
+    case HOP_CLOSED:
+    case HOP_ELSE:
+    case FLOW_EVENTS:
+        exit_filter_close_hop(d->f, e == HOP_CLOSED ? d->name.hop : d->name.hop + 1);
+        return CV_ERR_OK;
+    }
+    return CV_ERR_INVAL;
+}
+
+static char letter(enum cv_err err, bool left) {
+    static const struct {
+        enum cv_err err;
+        char left, gone;
+    } letters[] = {{CV_ERR_OK, '.', '0'},      {CV_ERR_EXIST, 'e', 'E'},
+                   {CV_ERR_DENIED, 'd', 'D'},  {CV_ERR_MALFORMED, 'm', 'M'},
+                   {CV_ERR_LIMIT, 'l', 'L'},   {CV_ERR_NOENT, 'n', 'N'},
+                   {CV_ERR_TIMEDOUT, 'o', 'O'}};
+    for (size_t i = 0; i < sizeof letters / sizeof *letters; i++)
+        if (letters[i].err == err)
+            return left ? letters[i].left : letters[i].gone;
+    return '?';
+}
+
+Test(node_exitfilter, every_state_and_every_event) {
+    for (size_t i = 0; i < sizeof flows / sizeof *flows; i++) {
+        char got[FLOW_EVENTS + 1] = {0};
+        for (enum flow_event e = 0; e < FLOW_EVENTS; e++) {
+            struct desk *d = desk();
+            uint32_t mine;
+            reach(d, i, &mine);
+            enum cv_err err = befalls(d, e, mine);
+            got[e] = letter(err, exit_filter_counters(d->f)->flows == 1);
+            cr_expect(exit_filter_counters(d->f)->flows == 0 ||
+                          exit_filter_next(d->f) <= d->now.mono + NODE_EXIT_LOOK_EVERY,
+                      "%s, event %u: nobody looks for its end", flows[i].name, e);
+            exit_filter_free(d->f);
+        }
+        cr_expect_str_eq(got, flows[i].answers, "%s:\n got %s\nwant %s", flows[i].name, got,
+                         flows[i].answers);
+    }
+}

@@ -2,7 +2,7 @@
  * Every (state x message) cell of a viewer's way through a swarm exit. The exit and the peers
  * behind it are strangers: what arrives is any command with a body that means nothing, a
  * refusal, silence, answers that mean something, these under another number or of another
- * circuit, and cells of flows; and what the swarm's engine and time do.
+ * circuit, and cells of flows; and what the swarm's engine, its user, both clocks and a sleep do.
  */
 #include <string.h>
 
@@ -34,16 +34,23 @@ enum {
     FORGOTTEN,       /* by the engine of the swarm */
     OTHER_FORGOTTEN, /* one of a flow that is not ours */
     IN_VAIN,         /* time: it was looked for peers, and none can be called for long */
-    MESSAGES = IN_VAIN,
+    COMPLETE,        /* time: everything is there */
+    GIVEN,           /* by the user, one more */
+    GIVEN_AGAIN,     /* .. one who is known */
+    CLOCK_BACK,      /* the wall clock, by a day */
+    CLOCK_AHEAD,
+    SLEEP, /* of a day */
+    CLOSE, /* by the user */
+    MESSAGES = CLOSE,
     CIRCUIT = 0x7fff0001, /* of nobody: what is sent over it goes nowhere */
     ASKED = 77,           /* the transaction */
     FLOW = 7,
 };
-static_assert(MESSAGES == 46, "a new message needs a column");
+static_assert(MESSAGES == 53, "a new message needs a column");
 
 /* . nothing  r the circuit is ready  g it is gone  n nobody is there  p peers are
- * u the flow is up  l it is let go for 30 s  s for 5 s */
-#define IGNORED ".............................................."
+ * u the flow is up  l it is let go for 30 s  s for 5 s  a one more is known  c all is closed */
+#define IGNORED "...............................................a....c"
 
 /* clang-format off */
 static const struct {
@@ -52,15 +59,17 @@ static const struct {
     enum node_way_peer_state peer; /* one, whom the user gave */
 } states[] = {
     {"no circuit", IGNORED, false, false, false, NODE_WAY_IDLE},
-    {"opening", "................................rg............", true, false, false, NODE_WAY_IDLE},
-    {"ready", ".................................g...........g", true, true, false, NODE_WAY_IDLE},
-    {"looks for peers", "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn.gnnnp.......g", true, true, true, NODE_WAY_IDLE},
-    {"calls", "llllllllllllllllllllllllllllllul.glsll.....l..", true, true, false, NODE_WAY_ASKED},
-    {"up", ".................................g.......s.l..", true, true, false, NODE_WAY_UP},
+    {"opening", "................................rg.............a....c", true, false, false, NODE_WAY_IDLE},
+    {"ready", ".................................g...........gga....c", true, true, false, NODE_WAY_IDLE},
+    {"looks for peers", "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn.gnnnp........ga....c", true, true, true, NODE_WAY_IDLE},
+    {"calls", "llllllllllllllllllllllllllllllul.glsll.....l...a....c", true, true, false, NODE_WAY_ASKED},
+    {"up", ".................................g.......s.l...a....c", true, true, false, NODE_WAY_UP},
 };
 /* clang-format on */
 
 /* ---- a node with such a swarm ---- */
+
+#define PEER "192.0.2.1:7000"
 
 static struct cv_rng_seeded dice;
 static struct cv_rng rng;
@@ -103,7 +112,7 @@ static void put(struct node *n, struct node_swarm *s, size_t row) {
     w->lookup = states[row].looks ? ASKED : 0;
     w->peers = 1;
     w->peer[0] = (struct node_way_peer){.state = states[row].peer, .given = true};
-    cr_assert_eq(cv_addr_parse("192.0.2.1:7000", &w->peer[0].addr), CV_ERR_OK);
+    cr_assert_eq(cv_addr_parse(PEER, &w->peer[0].addr), CV_ERR_OK);
     if (states[row].peer == NODE_WAY_ASKED)
         w->peer[0].transaction = ASKED;
     if (states[row].peer != NODE_WAY_IDLE)
@@ -116,9 +125,11 @@ static void put(struct node *n, struct node_swarm *s, size_t row) {
 
 static void clear(struct node *n, struct node_swarm *s) {
     struct cv_endpoint ep = cv_endpoint_circuit(CIRCUIT, FLOW);
+    if (!s->way)
+        cr_assert_not_null(s->way = node_way_new());
     if (s->way->peer[0].state == NODE_WAY_UP)
         ppsp_peer_remove(s->engine, n->now, &ep, /* goodbye= */ false);
-    s->way->peers = 0;
+    memset(s->way, 0, sizeof *s->way);
     s->circuit = 0;
 }
 
@@ -152,9 +163,16 @@ static struct tun_event reply(unsigned m) {
     return ev;
 }
 
+static void time_passes(struct node *n, struct cv_now now) {
+    n->way_at = now.mono;
+    node_way_on_timeout(n, now);
+}
+
 static void arrives(struct node *n, struct node_swarm *s, unsigned m) {
     static const uint8_t octets[50] = {1};
     struct tun_event ev = {.kind = TUN_EVENT_DATAGRAM};
+    struct cv_now now = n->now;
+    struct cv_addr other;
     switch (m) {
     case READY:
         ev.kind = TUN_EVENT_CIRCUIT_READY;
@@ -184,9 +202,32 @@ static void arrives(struct node *n, struct node_swarm *s, unsigned m) {
     case IN_VAIN:
         s->way->looked = true;
         s->way->peer[0].again_at = cv_usec_add(n->now.mono, CV_SEC(1000));
-        n->way_at = n->now.mono;
-        node_way_on_timeout(n, n->now);
+        time_passes(n, n->now);
         s->way->looked = false;
+        break;
+    case COMPLETE:
+        s->complete = true;
+        time_passes(n, n->now);
+        s->complete = false;
+        break;
+    case GIVEN:
+    case GIVEN_AGAIN:
+        cr_assert_eq(cv_addr_parse(m == GIVEN ? "192.0.2.3:7000" : PEER, &other), CV_ERR_OK);
+        cr_expect_eq(node_swarm_peer(n, n->now, node_swarm_handle(n, s), &other), CV_ERR_OK);
+        cr_expect_eq(n->way_at, n->now.mono, "at once");
+        break;
+    case CLOCK_BACK:
+    case CLOCK_AHEAD:
+        now.wall += m == CLOCK_BACK ? -86400 : 86400;
+        time_passes(n, now);
+        break;
+    case SLEEP:
+        now.mono = cv_usec_add(now.mono, CV_SEC(86400));
+        now.wall += 86400;
+        time_passes(n, now);
+        break;
+    case CLOSE:
+        node_way_close(n, n->now, s);
         break;
     default:
         ev = reply(m);
@@ -197,10 +238,14 @@ static void arrives(struct node *n, struct node_swarm *s, unsigned m) {
 
 static char became(const struct node *n, const struct node_swarm *s, size_t row) {
     const struct node_way *w = s->way;
+    if (!w)
+        return s->circuit ? '?' : 'c';
     const struct node_way_peer *p = &w->peer[0];
     cr_assert(p->given, "what the user gave stays");
     if (states[row].circuit && !s->circuit)
         return p->state == NODE_WAY_IDLE && w->peers == 1 && !w->ready && !w->lookup ? 'g' : '?';
+    if (w->peers == 2)
+        return w->peer[1].given && w->peer[1].state == NODE_WAY_IDLE ? 'a' : '?';
     if (w->ready != states[row].ready)
         return 'r';
     if (p->state == NODE_WAY_IDLE && states[row].peer != NODE_WAY_IDLE) {
