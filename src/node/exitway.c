@@ -7,6 +7,9 @@
  * What does not work at one exit (its peers cannot be reached from there, it is busy)
  * is tried at another: the circuit is given up when nothing is left that could be
  * called, and another is opened with the next retry.
+ *
+ * No circuit is used for longer than it drew (40 to 60 minutes): some minutes before that
+ * another way is made beside it, and the peers of the old one stay until its circuit ends.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,16 +22,25 @@
 enum { HASH = 20 }; /* of the DHT's key: what the swarm id begins with */
 
 struct node_way *node_way_new(void) {
-    return calloc(1, sizeof(struct node_way));
+    struct node_way *w = calloc(1, sizeof *w);
+    if (w)
+        w->ends_at = CV_USEC_NEVER;
+    return w;
 }
 
 static void soon(struct node *n, cv_usec at) {
     n->way_at = cv_usec_min(n->way_at, at);
 }
 
+static struct node_way *way_at(const struct node_swarm *s, cv_handle circuit) {
+    if (s->way && s->way->circuit == circuit)
+        return s->way;
+    return s->leaving && s->leaving->circuit == circuit ? s->leaving : NULL;
+}
+
 static struct node_swarm *by_circuit(struct node *n, cv_handle circuit) {
     for (size_t i = 0; circuit && i < NODE_SWARMS_MAX; i++)
-        if (n->swarms[i].used && n->swarms[i].way && n->swarms[i].circuit == circuit)
+        if (n->swarms[i].used && way_at(&n->swarms[i], circuit))
             return &n->swarms[i];
     return NULL;
 }
@@ -51,16 +63,16 @@ static unsigned busy(const struct node_way *w) {
 
 /* A path is looked up in memory, so it is tried again soon. */
 void node_way_dial(struct node *n, struct cv_now now, struct node_swarm *s) {
-    if (s->circuit || s->complete || now.mono < s->way->dial_at)
+    if (s->way->circuit || s->complete || now.mono < s->way->dial_at)
         return;
-    if (tun_circuit_open(n->client, &now, TUN_PURPOSE_EXIT, NULL, &s->circuit))
+    if (tun_circuit_open(n->client, &now, TUN_PURPOSE_EXIT, NULL, &s->way->circuit))
         soon(n, cv_usec_add(now.mono, NODE_WAY_WAIT));
 }
 
 /* The peer is called again, here or from another exit, at `again_at`. */
-static void let_go(struct node *n, struct cv_now now, struct node_swarm *s, struct node_way_peer *p,
-                   cv_usec again_at) {
-    struct cv_endpoint ep = cv_endpoint_circuit(s->circuit, p->flow);
+static void let_go(struct node *n, struct cv_now now, struct node_swarm *s,
+                   const struct node_way *w, struct node_way_peer *p, cv_usec again_at) {
+    struct cv_endpoint ep = cv_endpoint_circuit(w->circuit, p->flow);
     if (p->state == NODE_WAY_UP)
         ppsp_peer_remove(s->engine, now, &ep, /* goodbye= */ false);
     p->state = NODE_WAY_IDLE;
@@ -70,34 +82,45 @@ static void let_go(struct node *n, struct cv_now now, struct node_swarm *s, stru
     soon(n, again_at);
 }
 
-static void forget(struct node *n, struct cv_now now, struct node_swarm *s) {
-    struct node_way *w = s->way;
+static void keep_given(struct node_way *w, const struct node_way *of) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < of->peers; i++)
+        if (of->peer[i].given)
+            w->peer[n++] = of->peer[i];
+    w->peers = n;
+}
+
+static void forget(struct node *n, struct cv_now now, struct node_swarm *s, struct node_way *w) {
     for (unsigned i = 0; i < w->peers; i++)
         if (w->peer[i].state != NODE_WAY_IDLE)
-            let_go(n, now, s, &w->peer[i], now.mono);
+            let_go(n, now, s, w, &w->peer[i], now.mono);
+    if (w == s->leaving) {
+        free(w);
+        s->leaving = NULL;
+        return;
+    }
     /* What one exit said is not told to the next: made-up addresses would fill the list for
      * good, and one of its own would show an exit that it has the same viewer as another. */
-    unsigned kept = 0;
-    for (unsigned i = 0; i < w->peers; i++)
-        if (w->peer[i].given)
-            w->peer[kept++] = w->peer[i];
-    w->peers = kept;
-    s->circuit = 0;
+    keep_given(w, w);
+    w->circuit = 0;
+    w->ends_at = CV_USEC_NEVER;
     w->ready = w->looked = false;
     w->lookup = 0;
     w->look_at = now.mono;
 }
 
-static void hang_up(struct node *n, struct cv_now now, struct node_swarm *s) {
+static void hang_up(struct node *n, struct cv_now now, struct node_swarm *s, struct node_way *w) {
     /* What ppsp has to say goodbye with goes first. */
     node_route_pump(n, now, n->hidden);
-    tun_circuit_close(n->client, &now, s->circuit);
-    forget(n, now, s);
+    tun_circuit_close(n->client, &now, w->circuit);
+    forget(n, now, s, w);
 }
 
 void node_way_close(struct node *n, struct cv_now now, struct node_swarm *s) {
-    if (s->way && s->circuit)
-        hang_up(n, now, s);
+    if (s->leaving)
+        hang_up(n, now, s, s->leaving);
+    if (s->way && s->way->circuit)
+        hang_up(n, now, s, s->way);
     free(s->way);
     s->way = NULL;
 }
@@ -134,7 +157,7 @@ static void call(struct node *n, struct cv_now now, struct node_swarm *s, struct
     struct cv_wr w = cv_wr_init(body, sizeof body);
     struct tun_connect m = {.flow = new_flow(s->way), .addr = p->addr};
     tun_connect_write(&w, &m);
-    if (tun_request(n->client, &now, s->circuit, TUN_CMD_CONNECT, body + 4, cv_wr_len(&w) - 4,
+    if (tun_request(n->client, &now, s->way->circuit, TUN_CMD_CONNECT, body + 4, cv_wr_len(&w) - 4,
                     &p->transaction)) {
         p->again_at = cv_usec_add(now.mono, NODE_WAY_WAIT);
         return;
@@ -150,7 +173,7 @@ static void look(struct node *n, struct cv_now now, struct node_swarm *s) {
     struct tun_lookup m = {.kind = TUN_LOOKUP_PEERS, .n = 1, .keys = s->cfg.uri.swarm_id};
     s->way->look_at = cv_usec_add(now.mono, NODE_WAY_LOOK_EVERY);
     tun_lookup_write(&w, &m);
-    if (tun_request(n->client, &now, s->circuit, TUN_CMD_LOOKUP, body + 4, cv_wr_len(&w) - 4,
+    if (tun_request(n->client, &now, s->way->circuit, TUN_CMD_LOOKUP, body + 4, cv_wr_len(&w) - 4,
                     &s->way->lookup))
         s->way->lookup = 0;
 }
@@ -163,11 +186,35 @@ static bool is_in_vain(const struct node_way *w, cv_usec now) {
     return w->looked && !w->lookup;
 }
 
+/* Time for another circuit, or over. Without memory for a second way it is over when it is. */
+static void change(struct node *n, struct cv_now now, struct node_swarm *s) {
+    struct node_way *w = s->way, *next;
+    if (s->leaving && now.mono >= s->leaving->ends_at)
+        hang_up(n, now, s, s->leaving);
+    if (w->circuit && now.mono >= w->ends_at)
+        hang_up(n, now, s, w);
+    else if (w->ready && !s->complete && !s->leaving &&
+             cv_usec_add(now.mono, NODE_CIRCUIT_CHANGE) >= w->ends_at && (next = node_way_new())) {
+        keep_given(next, w);
+        for (unsigned i = 0; i < next->peers; i++)
+            next->peer[i] = (struct node_way_peer){.addr = next->peer[i].addr, .given = true};
+        s->leaving = w;
+        s->way = next;
+    }
+    if (s->leaving)
+        soon(n, s->leaving->ends_at);
+    w = s->way;
+    bool begins = cv_usec_add(now.mono, NODE_CIRCUIT_CHANGE) < w->ends_at;
+    if (w->ready)
+        soon(n, begins && !s->complete ? w->ends_at - NODE_CIRCUIT_CHANGE : w->ends_at);
+}
+
 static void work(struct node *n, struct cv_now now, struct node_swarm *s) {
+    change(n, now, s);
     struct node_way *w = s->way;
     node_way_dial(n, now, s);
     if (w->ready && s->complete && busy(w) == 0)
-        hang_up(n, now, s); /* the exit need not hold for us what we do not use any more */
+        hang_up(n, now, s, w); /* the exit need not hold for us what we do not use any more */
     if (!w->ready || s->complete)
         return;
     bool has_key = s->cfg.uri.swarm_id_len >= HASH;
@@ -183,7 +230,7 @@ static void work(struct node *n, struct cv_now now, struct node_swarm *s) {
     if (has_key && busy(w) < NODE_WAY_FLOWS && !w->lookup)
         soon(n, w->look_at);
     if (is_in_vain(w, now.mono)) {
-        hang_up(n, now, s); /* perhaps another exit knows more */
+        hang_up(n, now, s, w); /* perhaps another exit knows more */
         w->dial_at = cv_usec_add(now.mono, NODE_WAY_PEER_WAIT);
         soon(n, w->dial_at);
         node_event_push(
@@ -202,18 +249,19 @@ void node_way_on_timeout(struct node *n, struct cv_now now) {
 
 void node_way_peer_down(struct node *n, struct cv_now now, struct node_swarm *s,
                         const struct cv_endpoint *ep) {
-    struct node_way_peer *p = ep->handle == s->circuit ? by_flow(s->way, ep->flow) : NULL;
+    struct node_way *w = way_at(s, ep->handle);
+    struct node_way_peer *p = w ? by_flow(w, ep->flow) : NULL;
     if (!p)
         return;
     node_route_pump(n, now, n->hidden);
     tun_send(n->client, &now, ep, NULL, 0); /* nothing: the flow is over */
     p->state = NODE_WAY_ASKED;              /* the engine has forgotten it already */
-    let_go(n, now, s, p, cv_usec_add(now.mono, NODE_WAY_PEER_WAIT));
+    let_go(n, now, s, w, p, cv_usec_add(now.mono, NODE_WAY_PEER_WAIT));
 }
 
 /* ---- what the exit says ---- */
 
-static void found(struct node *n, struct cv_now now, struct node_swarm *s,
+static void found(struct node *n, struct cv_now now, struct node_way *way,
                   const struct tun_event *ev) {
     uint8_t buf[TUN_DATAGRAM];
     struct tun_result m;
@@ -221,39 +269,40 @@ static void found(struct node *n, struct cv_now now, struct node_swarm *s,
     cv_wr_le32(&w, ev->reply.transaction);
     cv_wr_bytes(&w, ev->reply.body, ev->reply.len);
     struct cv_rd r = cv_rd_init(buf, cv_wr_len(&w));
-    s->way->lookup = 0;
-    s->way->looked = true;
+    way->lookup = 0;
+    way->looked = true;
     if (!ev->reply.err && ev->reply.command == TUN_CMD_RESULT &&
         tun_result_read(&r, &m) == CV_ERR_OK && m.kind == TUN_LOOKUP_PEERS)
         for (unsigned i = 0; i < m.peers; i++)
-            add(s->way, &m.peer[i], /* given= */ false);
+            add(way, &m.peer[i], /* given= */ false);
     soon(n, now.mono);
 }
 
 static void connected(struct node *n, struct cv_now now, struct node_swarm *s,
-                      struct node_way_peer *p, const struct tun_event *ev) {
-    struct cv_endpoint ep = cv_endpoint_circuit(s->circuit, p->flow);
+                      const struct node_way *w, struct node_way_peer *p,
+                      const struct tun_event *ev) {
+    struct cv_endpoint ep = cv_endpoint_circuit(w->circuit, p->flow);
     struct ppsp_peer_props props = {.mtu = EXIT_MTU_FORWARD, .hidden = true, .initiate = true};
     bool ok = !ev->reply.err && ev->reply.command == TUN_CMD_CONNECTED;
     bool later = ev->reply.code == TUN_ERROR_BUSY || ev->reply.code == TUN_ERROR_LIMIT;
     enum cv_err err = ok ? ppsp_peer_add(s->engine, now, s->ppsp, &ep, &props) : CV_ERR_DENIED;
     if (err)
-        let_go(n, now, s, p, cv_usec_add(now.mono, later ? NODE_SWARM_RETRY : NODE_WAY_PEER_WAIT));
+        let_go(n, now, s, w, p,
+               cv_usec_add(now.mono, later ? NODE_SWARM_RETRY : NODE_WAY_PEER_WAIT));
     else
         p->state = NODE_WAY_UP;
     soon(n, now.mono);
 }
 
-static void on_reply(struct node *n, struct cv_now now, struct node_swarm *s,
+static void on_reply(struct node *n, struct cv_now now, struct node_swarm *s, struct node_way *w,
                      const struct tun_event *ev) {
-    struct node_way *w = s->way;
     if (w->lookup && ev->reply.transaction == w->lookup) {
-        found(n, now, s, ev);
+        found(n, now, w, ev);
         return;
     }
     for (unsigned i = 0; i < w->peers; i++)
         if (w->peer[i].state == NODE_WAY_ASKED && w->peer[i].transaction == ev->reply.transaction) {
-            connected(n, now, s, &w->peer[i], ev);
+            connected(n, now, s, w, &w->peer[i], ev);
             return;
         }
 }
@@ -265,25 +314,29 @@ void node_way_on_circuit(struct node *n, struct cv_now now, const struct tun_eve
     struct node_swarm *s = by_circuit(n, circuit);
     if (!s)
         return;
+    struct node_way *w = way_at(s, circuit);
     if (ev->kind == TUN_EVENT_CIRCUIT_READY) {
-        s->way->ready = true;
+        struct tun_circuit_info info;
+        w->ready = true;
+        w->ends_at = tun_circuit_info(n->client, circuit, &info) ? CV_USEC_NEVER : info.expires_at;
         soon(n, now.mono);
     } else if (ev->kind == TUN_EVENT_CIRCUIT_DOWN) {
-        forget(n, now, s);
+        forget(n, now, s, w);
         soon(n, cv_usec_add(now.mono, NODE_WAY_WAIT));
     } else {
-        on_reply(n, now, s, ev);
+        on_reply(n, now, s, w, ev);
     }
 }
 
 void node_way_on_cell(struct node *n, struct cv_now now, const struct tun_event *ev) {
     const struct cv_endpoint *from = &ev->datagram.from;
     struct node_swarm *s = by_circuit(n, from->handle);
-    struct node_way_peer *p = s ? by_flow(s->way, from->flow) : NULL;
+    struct node_way *w = s ? way_at(s, from->handle) : NULL;
+    struct node_way_peer *p = w ? by_flow(w, from->flow) : NULL;
     if (!p || p->state != NODE_WAY_UP)
         return;
     if (ev->datagram.len == 0) { /* the flow is over */
-        let_go(n, now, s, p, cv_usec_add(now.mono, NODE_SWARM_RETRY));
+        let_go(n, now, s, w, p, cv_usec_add(now.mono, NODE_SWARM_RETRY));
         return;
     }
     size_t len;

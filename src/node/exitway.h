@@ -28,9 +28,11 @@ struct node_way_peer {
 };
 
 struct node_way {
-    bool ready;      /* the circuit is there */
-    bool looked;     /* the exit was asked and answered */
-    uint32_t lookup; /* transaction of the question under way */
+    cv_handle circuit; /* to the exit; 0: not (yet) */
+    cv_usec ends_at;   /* ready: it is used no longer */
+    bool ready;        /* the circuit is there */
+    bool looked;       /* the exit was asked and answered */
+    uint32_t lookup;   /* transaction of the question under way */
     cv_usec look_at, dial_at;
     uint16_t last_flow;
     unsigned peers;

@@ -75,6 +75,9 @@ enum node_limits {
     NODE_WAY_FLOWS = 8,  /* called at a time */
 };
 
+/* Before its end (40 to 60 minutes) a circuit to an exit, or to a relay that shares openly, gets a
+ * successor. */
+#define NODE_CIRCUIT_CHANGE   CV_SEC(300)
 #define NODE_DRAIN_IDLE       CV_SEC(10) /* of silence: a circuit that does nothing */
 #define NODE_EXIT_CALL_WINDOW CV_SEC(60)
 #define NODE_EXIT_UNANSWERED  CV_SEC(30)  /* a flow that nobody answered */

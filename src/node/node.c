@@ -350,6 +350,7 @@ struct node *node_free(struct node *n) {
     ppsp_free(n->open);
     for (size_t i = 0; i < NODE_SWARMS_MAX; i++) {
         free(n->swarms[i].way);
+        free(n->swarms[i].leaving);
         free(n->swarms[i].pointing);
     }
     tun_free(n->client);

@@ -6,6 +6,9 @@
  * Both ends are here: a viewer's peer is a circuit of the client engine and
  * lives in the same ppsp engine as hidden swarms do; at the relay it is a
  * circuit of somebody's that ends there, in an engine of its own.
+ *
+ * No circuit is used for longer than it drew (40 to 60 minutes): another is made some minutes
+ * before that, and the old one stays until then.
  */
 #include <string.h>
 
@@ -17,9 +20,13 @@
 
 static struct node_swarm *by_circuit(struct node *n, cv_handle circuit) {
     for (size_t i = 0; circuit && i < NODE_SWARMS_MAX; i++)
-        if (n->swarms[i].used && !n->swarms[i].way && n->swarms[i].circuit == circuit)
+        if (n->swarms[i].used && (n->swarms[i].circuit == circuit || n->swarms[i].left == circuit))
             return &n->swarms[i];
     return NULL;
+}
+
+static void by(struct node *n, cv_usec at) {
+    n->dial_at = cv_usec_min(n->dial_at, at);
 }
 
 void node_openly_dial(struct node *n, struct cv_now now, struct node_swarm *s) {
@@ -29,8 +36,70 @@ void node_openly_dial(struct node *n, struct cv_now now, struct node_swarm *s) {
      * tried again soon. Beyond that whatever fails waits for the slow retry. */
     enum cv_err err =
         tun_circuit_open(n->client, &now, TUN_PURPOSE_GENERAL, s->cfg.at, &s->circuit);
-    if (err)
-        n->dial_at = cv_usec_min(n->dial_at, cv_usec_add(now.mono, NODE_DIAL_WAIT));
+    struct tun_circuit_info info;
+    if (err) {
+        by(n, cv_usec_add(now.mono, NODE_DIAL_WAIT));
+    } else if (!tun_circuit_info(n->client, s->circuit, &info)) {
+        s->circuit_ends = info.expires_at;
+        by(n, s->circuit_ends - NODE_CIRCUIT_CHANGE);
+    }
+}
+
+/* `circuit`: one of ours, to the relay now or the one before it. */
+static void forget(struct node *n, struct cv_now now, struct node_swarm *s, cv_handle circuit) {
+    struct cv_endpoint ep = cv_endpoint_circuit(circuit, 0);
+    ppsp_peer_remove(n->hidden, now, &ep, /* goodbye= */ false);
+    if (circuit == s->left) {
+        s->left = 0;
+    } else {
+        s->circuit = 0;
+        s->circuit_ends = 0;
+        s->transaction = 0;
+    }
+}
+
+static void hang_up(struct node *n, struct cv_now now, struct node_swarm *s, cv_handle circuit) {
+    if (!circuit)
+        return;
+    /* What ppsp has to say goodbye with goes first. */
+    node_route_pump(n, now, n->hidden);
+    tun_circuit_close(n->client, &now, circuit);
+    forget(n, now, s, circuit);
+}
+
+void node_openly_close(struct node *n, struct cv_now now, struct node_swarm *s) {
+    hang_up(n, now, s, s->circuit);
+    hang_up(n, now, s, s->left);
+}
+
+void node_openly_peer_down(struct node *n, struct cv_now now, struct node_swarm *s,
+                           const struct cv_endpoint *ep) {
+    if (ep->handle == s->circuit || ep->handle == s->left)
+        hang_up(n, now, s, ep->handle);
+}
+
+/* Time for another circuit, or over. */
+static void change(struct node *n, struct cv_now now, struct node_swarm *s) {
+    if (s->left && now.mono >= s->left_ends)
+        hang_up(n, now, s, s->left);
+    if (!s->circuit || !s->circuit_ends) {
+        /* nothing ends */
+    } else if (now.mono >= s->circuit_ends) {
+        hang_up(n, now, s, s->circuit);
+    } else if (s->complete) {
+        by(n, s->circuit_ends);
+    } else if (cv_usec_add(now.mono, NODE_CIRCUIT_CHANGE) < s->circuit_ends) {
+        by(n, s->circuit_ends - NODE_CIRCUIT_CHANGE);
+    } else {
+        hang_up(n, now, s, s->left);
+        s->left = s->circuit;
+        s->left_ends = s->circuit_ends;
+        s->circuit = 0;
+        s->circuit_ends = 0;
+        s->transaction = 0;
+    }
+    if (s->left)
+        by(n, s->left_ends);
 }
 
 void node_openly_on_timeout(struct node *n, struct cv_now now) {
@@ -39,29 +108,15 @@ void node_openly_on_timeout(struct node *n, struct cv_now now) {
     n->dial_at = CV_USEC_NEVER;
     for (size_t i = 0; i < NODE_SWARMS_MAX; i++) {
         struct node_swarm *s = &n->swarms[i];
-        if (s->used && s->cfg.mode == NODE_SWARM_OPEN && s->engine == n->hidden)
+        if (s->used && s->cfg.mode == NODE_SWARM_OPEN && s->engine == n->hidden) {
+            change(n, now, s);
             node_openly_dial(n, now, s);
+        }
     }
 }
 
-static void forget(struct node *n, struct cv_now now, struct node_swarm *s) {
-    struct cv_endpoint ep = cv_endpoint_circuit(s->circuit, 0);
-    ppsp_peer_remove(n->hidden, now, &ep, /* goodbye= */ false);
-    s->circuit = 0;
-    s->transaction = 0;
-}
-
-void node_openly_hang_up(struct node *n, struct cv_now now, struct node_swarm *s) {
-    if (!s->circuit || s->way)
-        return;
-    /* What ppsp has to say goodbye with goes first. */
-    node_route_pump(n, now, n->hidden);
-    tun_circuit_close(n->client, &now, s->circuit);
-    forget(n, now, s);
-}
-
 static void nobody(struct node *n, struct cv_now now, struct node_swarm *s) {
-    node_openly_hang_up(n, now, s);
+    hang_up(n, now, s, s->circuit);
     node_event_push(
         n, &(struct node_event){.kind = NODE_EVENT_NOBODY, .swarm = node_swarm_handle(n, s)});
 }
@@ -77,7 +132,7 @@ static void ask(struct node *n, struct cv_now now, struct node_swarm *s) {
     tun_open_write(&w, &m);
     if (w.err || tun_request(n->client, &now, s->circuit, TUN_CMD_OPEN, body + 4, cv_wr_len(&w) - 4,
                              &s->transaction)) {
-        node_openly_hang_up(n, now, s);
+        hang_up(n, now, s, s->circuit);
         return;
     }
     enum cv_err err = ppsp_peer_add(s->engine, now, s->ppsp, &ep, &props);
@@ -99,10 +154,12 @@ void node_openly_on_circuit(struct node *n, struct cv_now now, const struct tun_
     struct node_swarm *s = by_circuit(n, circuit);
     if (!s)
         return;
-    if (ev->kind == TUN_EVENT_CIRCUIT_READY)
+    if (ev->kind == TUN_EVENT_CIRCUIT_DOWN)
+        forget(n, now, s, circuit);
+    else if (circuit == s->left)
+        return; /* nothing is asked of it any more */
+    else if (ev->kind == TUN_EVENT_CIRCUIT_READY)
         ask(n, now, s);
-    else if (ev->kind == TUN_EVENT_CIRCUIT_DOWN)
-        forget(n, now, s);
     else
         answered(n, now, s, ev);
 }

@@ -33,19 +33,19 @@ struct node_swarm {
     bool used;
     uint32_t generation;
     struct node_swarm_config cfg;
-    struct ppsp *engine;   /* hidden, direct or open; never changes */
-    cv_handle ppsp;        /* the swarm there */
-    cv_handle view, share; /* hidden swarms: the tunnel's side, 0 = not (yet) */
-    cv_handle
-        circuit; /* open swarms, viewer: to the relay; through an exit: to that; 0 = not (yet) */
-    struct node_way *way;           /* through an exit; NULL: other modes */
-    struct node_pointing *pointing; /* a channel and its recordings; NULL: of others */
-    uint32_t transaction;           /* of the OPEN that was asked there, 0 = none */
-    dht_op announce;                /* direct swarms that we have: kept in the DHT; 0 = not */
-    uint64_t edge;                  /* live swarms, viewer: one behind the newest verified chunk */
-    bool complete;                  /* everything is verified */
-    bool worth_sharing;             /* enough is there to be a seeder too */
-    bool shared;                    /* SHARED was said */
+    struct ppsp *engine;     /* hidden, direct or open; never changes */
+    cv_handle ppsp;          /* the swarm there */
+    cv_handle view, share;   /* hidden swarms: the tunnel's side, 0 = not (yet) */
+    cv_handle circuit, left; /* open swarms, viewer: to the relay, and the one before it; 0 */
+    cv_usec circuit_ends, left_ends; /* 0: not known */
+    struct node_way *way, *leaving;  /* through an exit, and the one before it; NULL: other modes */
+    struct node_pointing *pointing;  /* a channel and its recordings; NULL: of others */
+    uint32_t transaction;            /* of the OPEN that was asked there, 0 = none */
+    dht_op announce;                 /* direct swarms that we have: kept in the DHT; 0 = not */
+    uint64_t edge;                   /* live swarms, viewer: one behind the newest verified chunk */
+    bool complete;                   /* everything is verified */
+    bool worth_sharing;              /* enough is there to be a seeder too */
+    bool shared;                     /* SHARED was said */
 };
 
 /* A look-up or put that the node's DHT does for somebody else's circuit. */
@@ -246,7 +246,10 @@ void node_route_contacts(struct node *n, struct cv_now now, const struct node_sw
 
 /* openly.c: viewer */
 void node_openly_dial(struct node *n, struct cv_now now, struct node_swarm *s);
-void node_openly_hang_up(struct node *n, struct cv_now now, struct node_swarm *s);
+void node_openly_close(struct node *n, struct cv_now now, struct node_swarm *s);
+/* The ppsp engine forgot it. */
+void node_openly_peer_down(struct node *n, struct cv_now now, struct node_swarm *s,
+                           const struct cv_endpoint *ep);
 void node_openly_on_circuit(struct node *n, struct cv_now now, const struct tun_event *ev);
 void node_openly_on_timeout(struct node *n, struct cv_now now);
 /* openly.c: relay */

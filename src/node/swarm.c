@@ -203,7 +203,7 @@ void node_swarm_close(struct node *n, struct cv_now now, cv_handle swarm) {
         tun_hidden_close(n->client, &now, s->view);
     if (s->share)
         tun_hidden_close(n->client, &now, s->share);
-    node_openly_hang_up(n, now, s);
+    node_openly_close(n, now, s);
     node_way_close(n, now, s);
     node_directly_end(n, now, s);
     node_pointing_end(n, now, s);
@@ -434,8 +434,8 @@ void node_swarm_on_ppsp(struct node *n, struct cv_now now, struct ppsp *engine,
             break; /* the way to it is still used */
         if (s->way) {
             node_way_peer_down(n, now, s, &ev->endpoint);
-        } else if (s->circuit && ev->endpoint.handle == s->circuit) {
-            node_openly_hang_up(n, now, s);
+        } else if (s->cfg.mode == NODE_SWARM_OPEN) {
+            node_openly_peer_down(n, now, s, &ev->endpoint);
         } else if (s->cfg.mode == NODE_SWARM_HIDDEN) {
             /* The way to it still stands and would be held for a peer: whoever is
              * needed comes, or is met, anew. What ppsp has to say goodbye with first. */

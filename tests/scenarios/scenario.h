@@ -59,6 +59,7 @@ bool scenario_hostile(const struct scenario_args *args, struct scenario_result *
 bool scenario_crash_resume(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_week(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_idle(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_circuit_ends(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_clocks(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_comes_back(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_recordings(const struct scenario_args *args, struct scenario_result *ret);

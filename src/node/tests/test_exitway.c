@@ -106,7 +106,7 @@ static struct node_swarm *make(struct node **ret) {
 static void put(struct node *n, struct node_swarm *s, size_t row) {
     struct node_way *w = s->way;
     struct cv_endpoint ep = cv_endpoint_circuit(CIRCUIT, FLOW);
-    s->circuit = states[row].circuit ? CIRCUIT : 0;
+    w->circuit = states[row].circuit ? CIRCUIT : 0;
     w->ready = states[row].ready;
     w->looked = false;
     w->lookup = states[row].looks ? ASKED : 0;
@@ -129,8 +129,7 @@ static void clear(struct node *n, struct node_swarm *s) {
         cr_assert_not_null(s->way = node_way_new());
     if (s->way->peer[0].state == NODE_WAY_UP)
         ppsp_peer_remove(s->engine, n->now, &ep, /* goodbye= */ false);
-    memset(s->way, 0, sizeof *s->way);
-    s->circuit = 0;
+    *s->way = (struct node_way){.ends_at = CV_USEC_NEVER};
 }
 
 /* ---- messages ---- */
@@ -239,10 +238,10 @@ static void arrives(struct node *n, struct node_swarm *s, unsigned m) {
 static char became(const struct node *n, const struct node_swarm *s, size_t row) {
     const struct node_way *w = s->way;
     if (!w)
-        return s->circuit ? '?' : 'c';
+        return s->leaving ? '?' : 'c';
     const struct node_way_peer *p = &w->peer[0];
     cr_assert(p->given, "what the user gave stays");
-    if (states[row].circuit && !s->circuit)
+    if (states[row].circuit && !w->circuit)
         return p->state == NODE_WAY_IDLE && w->peers == 1 && !w->ready && !w->lookup ? 'g' : '?';
     if (w->peers == 2)
         return w->peer[1].given && w->peer[1].state == NODE_WAY_IDLE ? 'a' : '?';
@@ -274,5 +273,105 @@ Test(node_exitway, every_state_and_every_message) {
         cr_expect_str_eq(got, states[i].answers, "%s:\n got %s\nwant %s", states[i].name, got,
                          states[i].answers);
     }
+    node_free(n);
+}
+
+/* ---- no circuit for longer than it drew ---- */
+
+static bool is_peer(const struct node_swarm *s) {
+    struct ppsp_peer_stats rows[4];
+    return ppsp_peers(s->engine, s->ppsp, rows, 4) == 1;
+}
+
+/* A way over CIRCUIT, with a flow that is up, whose circuit ends in so long. */
+static void ends_in(struct node *n, struct node_swarm *s, cv_usec left) {
+    put(n, s, sizeof states / sizeof *states - 1);
+    s->way->looked = true;
+    s->way->ends_at = cv_usec_add(n->now.mono, left);
+}
+
+static void later(struct node *n, cv_usec by) {
+    n->now.mono = cv_usec_add(n->now.mono, by);
+    time_passes(n, n->now);
+}
+
+/* What befalls a way whose peers stay until its circuit ends, beside the one that is opening. */
+static void successor(struct node *n, struct node_swarm *s) {
+    ends_in(n, s, NODE_CIRCUIT_CHANGE + CV_SEC(1));
+    later(n, 0);
+    cr_expect(!s->leaving, "not yet");
+    cr_expect_eq(n->way_at, n->now.mono + CV_SEC(1));
+    later(n, CV_SEC(1));
+    cr_assert(s->leaving && s->leaving->circuit == CIRCUIT, "now");
+    cr_expect_eq(s->leaving->peer[0].state, NODE_WAY_UP);
+    cr_expect(is_peer(s), "who is up stays");
+    const struct node_way *w = s->way;
+    cr_expect(!w->ready && !w->circuit && w->peers == 1 && w->peer[0].given &&
+                  w->peer[0].state == NODE_WAY_IDLE && w->peer[0].again_at == 0,
+              "the user's peer is called there, too");
+}
+
+Test(node_exitway, a_circuit_that_ends_soon_gets_a_successor) {
+    struct node *n;
+    struct node_swarm *s = make(&n);
+    struct tun_event ev = {.kind = TUN_EVENT_DATAGRAM,
+                           .datagram.from = cv_endpoint_circuit(CIRCUIT, FLOW)};
+
+    successor(n, s); /* its flow ends */
+    node_way_on_cell(n, n->now, &ev);
+    cr_expect_eq(s->leaving->peer[0].state, NODE_WAY_IDLE);
+    cr_expect_not(is_peer(s));
+    later(n, CV_SEC(100));
+    cr_expect_eq(s->leaving->peer[0].state, NODE_WAY_IDLE, "nobody is called from there any more");
+    later(n, NODE_CIRCUIT_CHANGE - CV_SEC(100) - 1);
+    cr_expect(s->leaving, "its last microsecond");
+    later(n, 1);
+    cr_expect_null(s->leaving);
+    clear(n, s);
+
+    successor(n, s); /* it ends */
+    later(n, NODE_CIRCUIT_CHANGE);
+    cr_expect_null(s->leaving);
+    cr_expect_not(is_peer(s));
+    clear(n, s);
+
+    successor(n, s); /* a relay of it dies */
+    ev = (struct tun_event){.kind = TUN_EVENT_CIRCUIT_DOWN, .circuit_down.circuit = CIRCUIT};
+    node_way_on_circuit(n, n->now, &ev);
+    cr_expect_null(s->leaving);
+    cr_expect_not(is_peer(s));
+    clear(n, s);
+
+    successor(n, s); /* the next is at its own end before this one's: they do not pile up */
+    struct node_way *next = s->way;
+    next->circuit = CIRCUIT + 1;
+    next->ready = next->looked = true;
+    next->ends_at = n->now.mono + CV_SEC(2);
+    later(n, CV_SEC(1));
+    cr_expect(s->way == next && s->leaving->circuit == CIRCUIT);
+    later(n, CV_SEC(1));
+    cr_expect(s->way == next && !next->ready && !next->circuit, "over, and opened anew");
+    cr_expect(s->leaving && is_peer(s), "the old one still has a while");
+
+    node_way_close(n, n->now, s); /* the user closes it */
+    cr_expect(!s->way && !s->leaving);
+    cr_expect_not(is_peer(s));
+    clear(n, s);
+    node_free(n);
+}
+
+Test(node_exitway, who_has_everything_needs_no_successor) {
+    struct node *n;
+    struct node_swarm *s = make(&n);
+    ends_in(n, s, CV_SEC(10));
+    s->complete = true;
+    later(n, 0);
+    cr_expect(!s->leaving && s->way->circuit == CIRCUIT);
+    cr_expect_eq(n->way_at, s->way->ends_at);
+    later(n, CV_SEC(10));
+    cr_expect(!s->way->circuit && !s->way->ready);
+    cr_expect_not(is_peer(s));
+    later(n, CV_SEC(1));
+    cr_expect(!s->way->circuit, "nor is it opened anew");
     node_free(n);
 }
