@@ -442,7 +442,8 @@ enum cv_err tun_circuit_build(struct tunnel *t, const struct cv_now *now,
     c->ttl = (uint8_t)cv_rng_between(&t->fast, TUN_TTL_MIN, TUN_TTL_MAX);
     c->next_transaction = cv_rng_u32(&t->fast);
     c->opened_at = c->heard_at = c->sent_at = now->mono;
-    c->expires_at = now->mono + cv_rng_between(&t->fast, CV_SEC(2400), CV_SEC(3600));
+    c->expires_at =
+        now->mono + cv_rng_between(&t->fast, CV_SEC(TUN_CIRCUIT_MIN_S), CV_SEC(TUN_CIRCUIT_MAX_S));
     c->tick_at = c->turn_at = CV_USEC_NEVER;
     c->create_at = now->mono + CV_SEC(10);
     err = tun_handles_put(&t->circuits, c, &c->handle);

@@ -8,9 +8,6 @@
 #include "tunnel/clientstate.h"
 #include "tunnel/linkcmd.h"
 
-/* Every kind of path can be made from so many relays in different networks. */
-#define ENOUGH 6
-
 static cv_usec now(const struct tun_client *c) {
     return c->now.mono;
 }
@@ -166,7 +163,7 @@ static void guards_work(struct tun_client *c) {
 
 static void needs_work(struct tun_client *c) {
     uint32_t known = (uint32_t)tun_directory_count(c->dir, today(c), TUN_DIRECTORY_KNOWN);
-    bool enough = !c->relay && c->ready_at && known >= ENOUGH;
+    bool enough = !c->relay && c->ready_at && known >= TUN_RELAYS_ENOUGH;
     if (known != c->need_known) {
         c->need_known = known;
         c->need_pause = 0;
@@ -176,7 +173,7 @@ static void needs_work(struct tun_client *c) {
     if (tun_due(c->need_at, now(c))) {
         struct tun_event ev = {.kind = TUN_EVENT_NEED_CONTACTS};
         ev.need_contacts.known = known;
-        ev.need_contacts.wanted = ENOUGH;
+        ev.need_contacts.wanted = TUN_RELAYS_ENOUGH;
         tun_event_push(c->t, &ev);
         c->need_pause =
             c->need_pause ? c->need_pause * 2 : tun_client_pause(c, CV_MSEC(1000), CV_MSEC(300));
@@ -188,7 +185,7 @@ static void needs_work(struct tun_client *c) {
 }
 
 bool tun_client_is_short(const struct tun_client *c) {
-    return tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) < ENOUGH;
+    return tun_directory_count(c->dir, today(c), TUN_DIRECTORY_CONFIRMED) < TUN_RELAYS_ENOUGH;
 }
 
 /* From 03:00 UTC on everybody uses other descriptors. Who did not learn them before (asleep,
@@ -205,7 +202,8 @@ static void day_work(struct tun_client *c) {
         return;
     size_t n = tun_directory_count(c->dir, day, TUN_DIRECTORY_CONFIRMED);
     c->expire_at = now(c); /* its guards' descriptors */
-    if (n >= ENOUGH && 2 * n >= tun_directory_count(c->dir, before, TUN_DIRECTORY_CONFIRMED))
+    if (n >= TUN_RELAYS_ENOUGH &&
+        2 * n >= tun_directory_count(c->dir, before, TUN_DIRECTORY_CONFIRMED))
         return;
     /* Whoever sleeps would have other L every day, because the first answers do not name them. */
     c->anew_until = CV_USEC_NEVER;
@@ -576,7 +574,7 @@ void tun_client_status(const struct tunnel *t, const struct cv_now *at,
     for (unsigned i = 0; i < TUN_SECOND_MAX; i++)
         ret->seconds += c->guards.second[i].set;
     ret->ahead = tun_ahead_ready(c);
-    ret->missing = ret->confirmed < ENOUGH ? ENOUGH - ret->confirmed : 0;
+    ret->missing = ret->confirmed < TUN_RELAYS_ENOUGH ? TUN_RELAYS_ENOUGH - ret->confirmed : 0;
     ret->ready = c->ready_at != 0;
     ret->ready_at = c->ready_at;
 }

@@ -1,6 +1,7 @@
 /*
  * Every limit and fixed size of the tunnel module, on one screen. Sizes that
- * are octets of the wire are proved by static_assert where the layout is.
+ * are octets of the wire are proved by static_assert where the layout is. How long
+ * an answer is waited for, and what one queue is tuned by, stands in the file that waits.
  */
 #ifndef CULVERT_TUNNEL_LIMITS_H
 #define CULVERT_TUNNEL_LIMITS_H
@@ -118,6 +119,12 @@ enum {
     TUN_INTRODUCTIONS_S = 5,  /* passed on to one seeder, a second */
     TUN_ASKED_S = 2,          /* of these by one circuit */
 
+    /* --- how long: of a circuit's use, and of a cell's wait (CoDel) --- */
+    TUN_CIRCUIT_MIN_S = 2400, /* drawn between these */
+    TUN_CIRCUIT_MAX_S = 3600,
+    TUN_CODEL_TARGET_MS = 100,
+    TUN_CODEL_INTERVAL_MS = 300,
+
     /* --- constant rate (tunnel.md section 10) --- */
     TUN_PACE_TICK_US = 9856, /* a cell in so long is one Mbit/s of datagrams */
     TUN_PACE_LATE = 8,       /* ticks that a late timer makes up for */
@@ -172,7 +179,9 @@ enum {
     TUN_SECOND_MAX = 4,       /* second-layer guards L: min(4, max(2, n / 4)) */
     TUN_SPARE_FROM = 8,       /* relays: a third guard in reserve */
     TUN_GUARDS_APART = 16,    /* relays: guards stand nowhere else in paths we choose */
-    TUN_WEIGHTS_FROM = 100,   /* relays: capacity counts, nobody above a twentieth */
+    TUN_RELAYS_ENOUGH = 6,    /* of different networks: every kind of path can be made */
+    TUN_WEIGHTS_FROM = 100,   /* relays: capacity counts, */
+    TUN_SHARE_PARTS = 20,     /* and one part in so many is the most that one gets */
     TUN_CAPACITY_MAX = 16384, /* KiB/s: more is not told apart */
     TUN_UNMEASURED = 256,     /* KiB/s, of whom too few measured */
     TUN_REPORTS_MAX = 9,      /* of what others measured, kept of one entry */
@@ -226,6 +235,8 @@ enum {
 
     /* --- hidden swarms (tunnel.md section 7) --- */
     TUN_CONTACT_LIFE_MAX_S = 3 * 3600, /* a contact that says more is not believed */
+    TUN_PUBLISH_TRIES = 4,             /* to write a slot that others write, too */
+    TUN_SLOT_AHEAD_S = 7200,           /* signed further ahead a slot is left alone */
     TUN_HIDDEN_MAX = 64,               /* swarms viewed or shared at once */
     TUN_KNOWN_CONTACTS_MAX = 32,       /* of one swarm, from its slots, */
     TUN_NAMED_CONTACTS_MAX = 16,       /* and named by peers, .. */

@@ -42,9 +42,6 @@ unsigned tun_path_flag(enum tun_purpose purpose) {
     return TUN_RELAY_DHT;
 }
 
-/* One part in so many is the most that one relay gets of all choices. */
-#define SHARE_MAX 20
-
 static uint64_t weight(const struct tun_relay *r) {
     return UINT64_C(1) + tun_relay_weight(r);
 }
@@ -64,10 +61,10 @@ static uint64_t weight_cap(struct tun_relay *const *relays, size_t n) {
             else
                 rest += weight(relays[i]);
         }
-        if (above >= SHARE_MAX || (cap != UINT64_MAX && above == before))
+        if (above >= TUN_SHARE_PARTS || (cap != UINT64_MAX && above == before))
             return cap;
         before = above;
-        cap = rest / (SHARE_MAX - above) + (rest < SHARE_MAX - above);
+        cap = rest / (TUN_SHARE_PARTS - above) + (rest < TUN_SHARE_PARTS - above);
     }
 }
 

@@ -14,10 +14,6 @@
 
 #define ANSWER CV_SEC(15) /* a look-up or a put in the DHT */
 #define OTHER  CV_SEC(2)  /* what one way read is enough, when the other takes longer */
-#define TRIES  4
-/* Somebody who knows the swarm can sign far into the future, and nobody writes
- * that slot again in its period. */
-#define AHEAD_S 7200
 
 static cv_usec now(const struct tun_hidden *h) {
     return tun_hidden_now(h);
@@ -82,7 +78,7 @@ static void publication_failed(struct tun_hidden *h, struct tun_publication *p) 
 /* Somebody else wrote it in between, or it cannot be written: read it again, or
  * another one. */
 static void publication_again(struct tun_hidden *h, struct tun_publication *p, bool elsewhere) {
-    if (++p->again >= TRIES) {
+    if (++p->again >= TUN_PUBLISH_TRIES) {
         publication_failed(h, p);
         return;
     }
@@ -95,7 +91,7 @@ static void publication_again(struct tun_hidden *h, struct tun_publication *p, b
 /* This way did not lead there: another one, or the other alone. */
 static void copy_failed(struct tun_hidden *h, struct tun_publication *p, struct tun_copy *c) {
     tun_road_close(&c->road);
-    if (++c->tries < TRIES) {
+    if (++c->tries < TUN_PUBLISH_TRIES) {
         c->state = TUN_COPY_BUILDING;
         c->retry_at = cv_usec_add(now(h), CV_MSEC(200) << c->tries);
         tun_hidden_by(h, c->retry_at);
@@ -221,7 +217,7 @@ static void decide(struct tun_hidden *h, struct tun_publication *p) {
         tun_publication_idle(p);
         return;
     }
-    if (p->found && p->old.seq > h->all->now.wall + AHEAD_S) {
+    if (p->found && p->old.seq > h->all->now.wall + TUN_SLOT_AHEAD_S) {
         if (pointer)
             publication_failed(h, p);
         else if (p->slot == 0)

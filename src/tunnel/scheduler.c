@@ -9,8 +9,8 @@ enum {
     TURNS_A_SECOND = 250,
 };
 
-#define CODEL_TARGET   CV_MSEC(100)
-#define CODEL_INTERVAL CV_MSEC(300)
+#define CODEL_TARGET   CV_MSEC(TUN_CODEL_TARGET_MS)
+#define CODEL_INTERVAL CV_MSEC(TUN_CODEL_INTERVAL_MS)
 
 /* Of a hundred, in gate classes 0 to 3; each of the other two has as much as all these. */
 enum { GATE_CLASSES = 4 };
