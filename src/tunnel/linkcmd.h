@@ -39,6 +39,7 @@ enum tun_link_command {
      * BLAKE2b-256(key = its handshake hash, "culvert link continue" | this
      * handshake's hash). */
     TUN_LINKCMD_CONTINUE = 15,
+    TUN_LINKCMD_LAST = TUN_LINKCMD_CONTINUE,
 };
 
 enum { TUN_CONTINUE = 4 + 32 }; /* octets of a CONTINUE */

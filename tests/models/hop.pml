@@ -1,5 +1,5 @@
 /*
- * The handshake with one hop (docs/protocol/tunnel.md section 4; handshake.c,
+ * The handshake with one hop (docs/protocol/tunnel.md section 3; handshake.c,
  * circuit.c, hop.c): an owner, the relay that is meant, and a relay between them
  * that is hostile: it repeats, withholds, mixes up and answers itself. A flight 2 is
  * what an owner can tell of it: for which flight 1 it was confirmed, by whose onion

@@ -2,7 +2,8 @@
  * Nobody is sent more octets than came from his address before he proved that it is
  * his: every message there is, to a relay and to a client, from an address that
  * proved nothing. Whoever adds a message adds it here: the table of link commands
- * is as long as the enum, and what comes before a link stands in `strange`.
+ * is as long as the enum, and what comes before a link stands in `strange`: the kinds
+ * that the dispatch of a datagram without a link tells apart (tunnel.c).
  */
 #include "crypto/rng_seeded.h"
 #include "support/suite.h"
@@ -267,7 +268,7 @@ static void linked(struct scene *s, uint8_t command, unsigned i) {
 }
 
 Test(tun_amplification, of_every_link_command_from_an_unproved_address) {
-    enum { COMMANDS = TUN_LINKCMD_CONTINUE + 2 }; /* the last is one that does not exist */
+    enum { COMMANDS = TUN_LINKCMD_LAST + 1 }; /* the last is one that does not exist */
     unsigned challenged = 0;
     for (uint8_t command = 0; command <= (uint8_t)COMMANDS; command++)
         for (unsigned target = RELAY; target <= CLIENT; target++)

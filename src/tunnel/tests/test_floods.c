@@ -565,7 +565,7 @@ Test(tun_floods, introductions) {
     end(&s, "introductions");
 }
 
-/* As many circuits as there is room for, each kept by a cell every 170 s: they hold
+/* As many circuits as there is room for, each kept by a cell every 120 s: they hold
  * what a circuit at rest holds and nothing else, for as long as somebody pays for
  * it, and the stream that was there stays. */
 Test(tun_floods, slow_drip) {
