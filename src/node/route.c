@@ -37,6 +37,9 @@ static void on_link_up(struct node *n, const struct tun_event *ev) {
     size_t i = 0;
     while (i < n->first_hops_count && !cv_addr_equal(&n->first_hops[i].addr, &ev->link_up.addr))
         i++;
+    /* Who knows our address now is worth more than who did. */
+    for (size_t k = 0; i == NODE_FIRST_HOPS_MAX && k < NODE_FIRST_HOPS_MAX; k++)
+        i = n->first_hops[k].up ? i : k;
     if (i == NODE_FIRST_HOPS_MAX)
         return;
     if (i == n->first_hops_count)

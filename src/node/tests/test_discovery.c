@@ -440,7 +440,7 @@ enum { HOP = 77, OTHER_HOP = 78, KEYS = 3 };
 static size_t write_lookup(uint8_t *buf, size_t cap, enum tun_lookup_kind kind, uint8_t count) {
     static const uint8_t keys[TUN_LOOKUP_KEYS_MAX * CV_KEY] = {1};
     struct cv_wr w = cv_wr_init(buf, cap);
-    tun_lookup_write(&w, &(struct tun_lookup){.kind = kind, .n = count, .keys = keys});
+    tun_lookup_write(&w, &(struct tun_lookup){.kind = (uint8_t)kind, .n = count, .keys = keys});
     cr_assert_not(w.err);
     return cv_wr_len(&w);
 }

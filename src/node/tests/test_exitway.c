@@ -34,6 +34,8 @@ enum {
     FORGOTTEN,       /* by the engine of the swarm */
     OTHER_FORGOTTEN, /* one of a flow that is not ours */
     IN_VAIN,         /* time: it was looked for peers, and none can be called for long */
+    TIME,            /* what can be asked is */
+    TIME_FULL,       /* .. but the circuit is full */
     COMPLETE,        /* time: everything is there */
     GIVEN,           /* by the user, one more */
     GIVEN_AGAIN,     /* .. one who is known */
@@ -46,11 +48,11 @@ enum {
     ASKED = 77,           /* the transaction */
     FLOW = 7,
 };
-static_assert(MESSAGES == 53, "a new message needs a column");
+static_assert(MESSAGES == 55, "a new message needs a column");
 
 /* . nothing  r the circuit is ready  g it is gone  n nobody is there  p peers are
+ * d a circuit is opened  q peers are asked for, and one is called
  * u the flow is up  l it is let go for 30 s  s for 5 s  a one more is known  c all is closed */
-#define IGNORED "...............................................a....c"
 
 /* clang-format off */
 static const struct {
@@ -58,16 +60,56 @@ static const struct {
     bool circuit, ready, looks;
     enum node_way_peer_state peer; /* one, whom the user gave */
 } states[] = {
-    {"no circuit", IGNORED, false, false, false, NODE_WAY_IDLE},
-    {"opening", "................................rg.............a....c", true, false, false, NODE_WAY_IDLE},
-    {"ready", ".................................g...........gga....c", true, true, false, NODE_WAY_IDLE},
-    {"looks for peers", "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn.gnnnp........ga....c", true, true, true, NODE_WAY_IDLE},
-    {"calls", "llllllllllllllllllllllllllllllul.glsll.....l...a....c", true, true, false, NODE_WAY_ASKED},
-    {"up", ".................................g.......s.l...a....c", true, true, false, NODE_WAY_UP},
+    {"no circuit", ".............................................dd..a.dddc", false, false, false, NODE_WAY_IDLE},
+    {"opening", "................................rg...............a....c", true, false, false, NODE_WAY_IDLE},
+    {"ready", ".................................g...........gq.ga.qqqc", true, true, false, NODE_WAY_IDLE},
+    {"looks for peers", "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn.gnnnp........q.ga.qqqc", true, true, true, NODE_WAY_IDLE},
+    {"calls", "llllllllllllllllllllllllllllllul.glsll.....l.....a....c", true, true, false, NODE_WAY_ASKED},
+    {"up", ".................................g.......s.l.....a....c", true, true, false, NODE_WAY_UP},
 };
 /* clang-format on */
 
 /* ---- a node with such a swarm ---- */
+
+/* By a circuit that is there in the node's memory only: whether a request fits into it is said
+ * here (tun_request() and tun_circuit_open() are wrapped by the linker). */
+static struct {
+    bool full;
+    uint32_t last; /* transaction */
+    uint8_t command;
+} requests;
+
+enum cv_err __wrap_tun_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                               uint8_t command, const void *body, size_t len,
+                               uint32_t *ret_transaction);
+enum cv_err __wrap_tun_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                               uint8_t command, const void *body, size_t len,
+                               uint32_t *ret_transaction) {
+    (void)t;
+    (void)now;
+    (void)body;
+    (void)len;
+    cr_expect_eq(circuit, CIRCUIT);
+    if (requests.full)
+        return CV_ERR_AGAIN;
+    requests.command = command;
+    *ret_transaction = ++requests.last;
+    return CV_ERR_OK;
+}
+
+enum cv_err __wrap_tun_circuit_open(struct tunnel *t, const struct cv_now *now,
+                                    enum tun_purpose purpose, const uint8_t *last, cv_handle *ret);
+enum cv_err __wrap_tun_circuit_open(struct tunnel *t, const struct cv_now *now,
+                                    enum tun_purpose purpose, const uint8_t *last, cv_handle *ret) {
+    (void)t;
+    (void)now;
+    (void)purpose;
+    (void)last;
+    if (requests.full)
+        return CV_ERR_AGAIN;
+    *ret = CIRCUIT;
+    return CV_ERR_OK;
+}
 
 #define PEER "192.0.2.1:7000"
 
@@ -200,9 +242,16 @@ static void arrives(struct node *n, struct node_swarm *s, unsigned m) {
         break;
     case IN_VAIN:
         s->way->looked = true;
-        s->way->peer[0].again_at = cv_usec_add(n->now.mono, CV_SEC(1000));
+        s->way->peer[0].again_at = s->way->look_at = cv_usec_add(n->now.mono, CV_SEC(1000));
         time_passes(n, n->now);
         s->way->looked = false;
+        break;
+    case TIME:
+    case TIME_FULL:
+        requests.full = m == TIME_FULL;
+        time_passes(n, n->now);
+        cr_expect_gt(n->way_at, n->now.mono);
+        requests.full = false;
         break;
     case COMPLETE:
         s->complete = true;
@@ -245,8 +294,15 @@ static char became(const struct node *n, const struct node_swarm *s, size_t row)
         return p->state == NODE_WAY_IDLE && w->peers == 1 && !w->ready && !w->lookup ? 'g' : '?';
     if (w->peers == 2)
         return w->peer[1].given && w->peer[1].state == NODE_WAY_IDLE ? 'a' : '?';
+    if (!states[row].circuit && s->circuit)
+        return w->ready ? '?' : 'd';
     if (w->ready != states[row].ready)
         return 'r';
+    if (p->state == NODE_WAY_ASKED && states[row].peer == NODE_WAY_IDLE)
+        return p->flow && p->transaction == requests.last && w->lookup &&
+                       requests.command == TUN_CMD_CONNECT
+                   ? 'q'
+                   : '?';
     if (p->state == NODE_WAY_IDLE && states[row].peer != NODE_WAY_IDLE) {
         cv_usec wait = p->again_at - n->now.mono;
         cr_expect_eq(p->flow, 0);

@@ -1,7 +1,6 @@
 /*
  * Every (state x event) cell of how a relay asks a guard for tokens, and of a token that it shows
- * on a link of its own. The circuit is one of the node's memory only, so that a request cannot
- * leave by it; what the guard answers is told by hand.
+ * on a link of its own. What the guard answers is told by hand.
  */
 #include <string.h>
 
@@ -44,6 +43,32 @@ static struct node *make(struct rep_store_memory *ledger) {
 
 /* ---- asking ---- */
 
+/* By a circuit that is there in the node's memory only: whether a request fits into it is said
+ * here (tun_request() is wrapped by the linker). */
+static struct {
+    bool full;
+    uint32_t last; /* transaction */
+    uint8_t command;
+} requests;
+
+enum cv_err __wrap_tun_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                               uint8_t command, const void *body, size_t len,
+                               uint32_t *ret_transaction);
+enum cv_err __wrap_tun_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                               uint8_t command, const void *body, size_t len,
+                               uint32_t *ret_transaction) {
+    (void)t;
+    (void)now;
+    (void)body;
+    (void)len;
+    cr_expect_eq(circuit, CIRCUIT);
+    if (requests.full)
+        return CV_ERR_AGAIN;
+    requests.command = command;
+    *ret_transaction = ++requests.last;
+    return CV_ERR_OK;
+}
+
 enum {
     COMMANDS = TUN_CMD_CONNECTED + 1, /* a reply of each; the last is one that does not exist */
     TOKENS,                           /* the reply that was asked for, with a proof that is right */
@@ -54,6 +79,7 @@ enum {
     OTHER,         /* TOKENS, of another transaction, */
     OTHER_CIRCUIT, /* .. by another circuit */
     READY,
+    READY_FULL, /* .. and no request fits into it */
     OTHER_READY,
     DOWN,
     OTHER_DOWN,
@@ -63,18 +89,18 @@ enum {
     SLEEP,
     EVENTS = SLEEP
 };
-static_assert(EVENTS == 47, "a new event needs a column");
+static_assert(EVENTS == 48, "a new event needs a column");
 
-/* . nothing  h the circuit is closed, and it is asked again soon  r refused: not soon  t there are
- * tokens  d the circuit is gone */
+/* . nothing  q it is asked  h the circuit is closed, and it is asked again soon  r refused: not
+ * soon  t there are tokens  d the circuit is gone */
 /* clang-format off */
 static const struct {
     const char *name, *answers;
     bool circuit, asked;
 } states[] = {
-    {"nobody is asked", "...............................................", false, false},
-    {"opens a circuit", ".......................................h.h.....", true, false},
-    {"asked",           "rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrtrrhh..h.h.....", true, true},
+    {"nobody is asked", "................................................", false, false},
+    {"opens a circuit", ".......................................qh.h.....", true, false},
+    {"asked",           "rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrtrrhh..qh.h.....", true, true},
 };
 /* clang-format on */
 
@@ -130,8 +156,10 @@ static void happens(struct node *n, unsigned e) {
     struct cv_now now = n->now;
     switch (e) {
     case READY:
+    case READY_FULL:
     case OTHER_READY:
-        ev.circuit_ready.circuit = e == READY ? CIRCUIT : CIRCUIT + 1;
+        requests.full = e == READY_FULL;
+        ev.circuit_ready.circuit = e != OTHER_READY ? CIRCUIT : CIRCUIT + 1;
         node_priority_on_circuit(n, now, &ev);
         break;
     case DOWN:
@@ -167,6 +195,10 @@ static char became(const struct node *n, const struct rep_batch *was, size_t row
         return gone ? 't' : '?';
     if (b->ask_at != was->ask_at)
         return gone ? 'r' : '?';
+    if (!gone && requests.last)
+        return n->priority.transaction == requests.last && requests.command == TUN_CMD_TOKEN_REQUEST
+                   ? 'q'
+                   : '?';
     return gone ? 'h' : '.';
 }
 
@@ -177,6 +209,7 @@ Test(node_priority, every_state_and_every_event_of_asking) {
             struct rep_store_memory *ledger = rep_store_memory_new();
             struct node *n = make(ledger);
             put(n, i);
+            memset(&requests, 0, sizeof requests);
             struct rep_batch was = n->ledger->batches[0];
             happens(n, e);
             got[e - 1] = became(n, &was, i);

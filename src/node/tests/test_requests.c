@@ -1,7 +1,8 @@
 /*
  * Every request of somebody's circuit to a relay, in each state of the relay, and what it is
- * answered: what it shares, peers of direct swarms, items of the DHT, tokens. tun_answer() is
- * wrapped by the linker: the test sees what is answered, and says that a circuit is gone.
+ * answered: what it shares, peers of direct swarms, items of the DHT, tokens. And when it
+ * ends them: draining. tun_answer(), tun_drain() and tun_hops_end() are wrapped by the linker: the
+ * test sees what is answered and ended, and says that a circuit is gone.
  */
 #include <string.h>
 
@@ -95,6 +96,7 @@ static const struct {
     {"circuit is gone", "6642666622..2.2", true,  true,  true,  false, false, true},
 };
 /* clang-format on */
+enum { RELAYS = sizeof relays / sizeof *relays };
 
 static struct node_uri film(const struct node *n, uint8_t id) {
     struct node_uri u = {.integrity = PPSP_INTEGRITY_MERKLE,
@@ -108,23 +110,26 @@ static struct node_uri film(const struct node *n, uint8_t id) {
     return u;
 }
 
+/* RELAYS: none, a viewer. */
 static struct node *make(size_t row, struct rep_store_memory *ledger) {
-    struct node_config cfg = {.loopback = true, .main_family = 4, .relay = true};
+    struct node_config cfg = {.loopback = true, .main_family = 4, .relay = row < RELAYS};
     uint8_t seed[CV_KEY] = {7};
     struct node *n = NULL;
     cv_handle h;
-    cfg.exit = relays[row].exit;
-    cfg.ledger_store = relays[row].ledger ? rep_store_memory_ops(ledger) : NULL;
+    cfg.exit = cfg.relay && relays[row].exit;
+    cfg.ledger_store = cfg.relay && relays[row].ledger ? rep_store_memory_ops(ledger) : NULL;
     cv_rng_seeded_init(&dice, 1);
     rng = cv_rng_seeded(&dice);
     node_network_id("test", cfg.network_id);
     cv_ed25519_from_seed(&cfg.identity_secret, seed);
     cr_assert_eq(cv_addr_parse("127.0.0.1:4000", &cfg.relay_addrs[0]), CV_ERR_OK);
-    cfg.relay_addrs_count = 1;
+    cfg.relay_addrs_count = cfg.relay;
     struct cv_now now = {.mono = CV_SEC(100000), .wall = NOON};
     cr_assert_eq(node_new(&cfg, &rng, now, &n), CV_ERR_OK);
     struct node_swarm_config c = {
         .uri = film(n, 1), .store = &empty_store, .mode = NODE_SWARM_OPEN, .complete = true};
+    if (!cfg.relay)
+        return n;
     if (relays[row].shares)
         cr_assert_eq(node_swarm_open(n, now, &c, &h), CV_ERR_OK);
     for (size_t i = 0; relays[row].full && i < NODE_ERRANDS_MAX; i++)
@@ -238,7 +243,7 @@ static unsigned errands(const struct node *n) {
 }
 
 Test(node_requests, every_request_in_every_state) {
-    for (size_t i = 0; i < sizeof relays / sizeof *relays; i++) {
+    for (size_t i = 0; i < RELAYS; i++) {
         char got[REQUESTS + 1] = {0};
         for (enum request q = 0; q < REQUESTS; q++) {
             struct rep_store_memory *ledger = rep_store_memory_new();
@@ -330,5 +335,87 @@ Test(node_requests, what_an_errand_is_answered) {
         cr_expect_eq(errands(n), 0, "%s", rows[i].name);
         node_free(n);
         rep_store_memory_free(ledger);
+    }
+}
+
+/* ---- draining ---- */
+
+static struct { unsigned on, off, idle, all; } drained;
+
+void __wrap_tun_drain(struct tunnel *t, bool on);
+void __wrap_tun_drain(struct tunnel *t, bool on) {
+    (void)t;
+    drained.on += on;
+    drained.off += !on;
+}
+
+void __wrap_tun_hops_end(struct tunnel *t, const struct cv_now *now, cv_usec idle);
+void __wrap_tun_hops_end(struct tunnel *t, const struct cv_now *now, cv_usec idle) {
+    (void)t;
+    (void)now;
+    drained.all += idle == 0;
+    drained.idle += idle == NODE_DRAIN_IDLE;
+}
+
+enum of_drain { ON, OFF, DROP, MOMENT, SECOND, DAY_BACK, DAY_AHEAD, SLEPT, OF_DRAIN };
+
+/* . nothing  d it takes nobody on, and ends who does nothing  u it does again  i it ends who does
+ * nothing  a everybody. Then, a minute later: the same letters. */
+/* clang-format off */
+static const struct {
+    const char *name, *answers, *later;
+    bool relay, drains;
+} drains[] = {
+    {"viewer", "........", "........", false, false},
+    {"relay",  "dua.....", "i.......", true, false},
+    {"drains", "dua.i..i", "i.iiiiii", true, true},
+};
+/* clang-format on */
+
+static char drain_letter(void) {
+    char got = drained.all ? 'a' : drained.on ? 'd' : drained.off ? 'u' : drained.idle ? 'i' : '.';
+    if (drained.all + drained.on + drained.off > 1 || (drained.idle && got != 'd' && got != 'i'))
+        got = '?';
+    memset(&drained, 0, sizeof drained);
+    return got;
+}
+
+static void drain_event(struct node *n, enum of_drain e) {
+    struct cv_now now = n->now;
+    now.mono += e == SECOND ? CV_SEC(1) : e == SLEPT ? CV_SEC(86400) : CV_MSEC(10);
+    now.wall += e == DAY_BACK ? -86400 : e == DAY_AHEAD || e == SLEPT ? 86400 : 0;
+    if (e == ON || e == OFF)
+        node_drain(n, now, e == ON);
+    if (e == DROP)
+        node_drop_circuits(n, now);
+    else
+        node_on_timeout(n, now);
+    n->now = now;
+}
+
+Test(node_requests, every_state_and_every_event_of_draining) {
+    for (size_t i = 0; i < sizeof drains / sizeof *drains; i++) {
+        char got[OF_DRAIN + 1] = {0}, later[OF_DRAIN + 1] = {0};
+        for (enum of_drain e = 0; e < OF_DRAIN; e++) {
+            struct rep_store_memory *ledger = rep_store_memory_new();
+            struct node *n = make(drains[i].relay ? 0 : RELAYS, ledger);
+            if (drains[i].drains) {
+                node_drain(n, n->now, true);
+                node_on_timeout(n, n->now);
+            }
+            memset(&drained, 0, sizeof drained);
+            drain_event(n, e);
+            got[e] = drain_letter();
+            for (unsigned k = 0; k < 60; k++)
+                drain_event(n, SECOND);
+            cr_expect(drained.idle == 0 || drained.idle == 60, "%u", drained.idle);
+            later[e] = drain_letter();
+            node_free(n);
+            rep_store_memory_free(ledger);
+        }
+        cr_expect_str_eq(got, drains[i].answers, "%s, 0:\n got %s\nwant %s", drains[i].name, got,
+                         drains[i].answers);
+        cr_expect_str_eq(later, drains[i].later, "%s, 1:\n got %s\nwant %s", drains[i].name, later,
+                         drains[i].later);
     }
 }

@@ -2,8 +2,7 @@
  * Every (state x event) cell of an open swarm, as the node drives it: hidden ones from the first
  * look for seeders to the last part that is shared, one that a relay shares openly (its viewer),
  * and direct ones. What happens is told by the two engines, by the user, by both clocks and a
- * sleep. (Through an exit: test_exitway.c.) Circuits are of the node's memory only, so that what
- * is asked by one cannot leave.
+ * sleep. (Through an exit: test_exitway.c.)
  */
 #include <string.h>
 
@@ -73,6 +72,7 @@ enum event {
     MET,
     LEFT,
     READY,
+    READY_FULL, /* .. and no request fits into it */
     OTHER_READY,
     DOWN,
     OTHER_DOWN,
@@ -96,10 +96,10 @@ enum event {
     EVENTS
 };
 
-/* What it does: . nothing  v it looks for seeders  s it becomes one  b both  h its circuit is hung
- * up, or gone  x it is closed.
- * What it says: . nothing  r chunks are ready  C complete  u d peers come and go  N nobody is there
- * S shared  L the length differs  t p e of a broadcast: begins, drops, ends  E its store failed. */
+/* What it does: . nothing  o a circuit is opened  q the relay is asked by it  v it looks for
+ * seeders  s it becomes one  b both  h its circuit is hung up, or gone  x it is closed. What it
+ * says: . nothing  r chunks are ready  C complete  u d peers come and go  N nobody is there S
+ * shared  L the length differs  t p e of a broadcast: begins, drops, ends  E its store failed. */
 /* clang-format off */
 static const struct {
     const char *name;
@@ -112,54 +112,94 @@ static const struct {
     const char *does, *says;
 } states[] = {
     {"no room yet", NODE_SWARM_HIDDEN, 0, false, true, false, false, false, false,
-     ".s.............................v..v...x",
-     "rCuddd.Ltpe..E........................."},
+     ".s..............................v..v...x",
+     "rCuddd.Ltpe..E.........................."},
     {"looks", NODE_SWARM_HIDDEN, 0, false, false, false, false, false, false,
-     ".s....................................x",
-     "rCuddd.Ltpe..E..N......................"},
+     ".s.....................................x",
+     "rCuddd.Ltpe..E..N......................."},
     {"has enough to share", NODE_SWARM_HIDDEN, 70, false, false, false, false, false, false,
-     "ss....................................x",
-     "rCuddd.Ltpe..E..N......................"},
+     "ss.....................................x",
+     "rCuddd.Ltpe..E..N......................."},
     {"shall not share", NODE_SWARM_HIDDEN, 70, false, false, true, false, false, false,
-     "......................................x",
-     "rCuddd.Ltpe..E..N......................"},
+     ".......................................x",
+     "rCuddd.Ltpe..E..N......................."},
     {"looks and shares", NODE_SWARM_HIDDEN, 71, false, false, false, false, false, false,
-     "......................................x",
-     "rCuddd.Ltpe..E.SN......................"},
+     ".......................................x",
+     "rCuddd.Ltpe..E.SN......................."},
     {"has all", NODE_SWARM_HIDDEN, ALL, false, false, false, false, false, false,
-     "......................................x",
-     "rCuddd.Ltpe..E.S......................."},
+     ".......................................x",
+     "rCuddd.Ltpe..E.S........................"},
     {"source", NODE_SWARM_HIDDEN, ALL, true, false, false, false, false, false,
-     "......................................x",
-     "rCuddd.Ltpe..E.S......................."},
+     ".......................................x",
+     "rCuddd.Ltpe..E.S........................"},
     {"source, no room yet", NODE_SWARM_HIDDEN, ALL, true, true, false, false, false, false,
-     ".s.............................s..s...x",
-     "rCuddd.Ltpe..E........................."},
+     ".s..............................s..s...x",
+     "rCuddd.Ltpe..E.........................."},
     {"watches a broadcast", NODE_SWARM_HIDDEN, 0, false, false, false, false, false, true,
-     ".s....................................x",
-     "rCuddd.Ltpe..E..N......................"},
+     ".s.....................................x",
+     "rCuddd.Ltpe..E..N......................."},
     {"broadcasts", NODE_SWARM_HIDDEN, 0, true, false, false, false, false, true,
-     "......................................x",
-     "rCuddd.Ltpe..E.S......................."},
+     ".......................................x",
+     "rCuddd.Ltpe..E.S........................"},
     {"openly, no circuit", NODE_SWARM_OPEN, 0, false, false, false, false, false, false,
-     "......................................x",
-     "rCuddd.Ltpe..E........................."},
+     "...............................ooooo...x",
+     "rCuddd.Ltpe..E.........................."},
     {"openly, opening", NODE_SWARM_OPEN, 0, false, false, false, true, false, false,
-     "....h...............h.h...............x",
-     "rCuddd.Ltpe..E........................."},
+     "....h...............qh.h...............x",
+     "rCuddd.Ltpe..E.........................."},
     {"openly, asked", NODE_SWARM_OPEN, 0, false, false, false, true, true, false,
-     "....h...............h.h...h.hh........x",
-     "rCuddd.Ltpe..E............N.NN........."},
+     "....h...............qh.h...h.hh........x",
+     "rCuddd.Ltpe..E.............N.NN........."},
     {"directly", NODE_SWARM_DIRECT, 0, false, false, false, false, false, false,
-     "......................................x",
-     "rCuddd.Ltpe..E........................."},
+     ".......................................x",
+     "rCuddd.Ltpe..E.........................."},
     {"directly, all", NODE_SWARM_DIRECT, ALL, true, false, false, false, false, false,
-     "......................................x",
-     "rCuddd.Ltpe..E........................."},
+     ".......................................x",
+     "rCuddd.Ltpe..E.........................."},
 };
 /* clang-format on */
 
 /* ---- a node with such a swarm ---- */
+
+/* By a circuit that is there in the node's memory only: whether a request fits into it is said
+ * here (tun_request() and tun_circuit_open() are wrapped by the linker). */
+static struct {
+    bool full;
+    uint32_t last; /* transaction */
+    uint8_t command;
+} requests;
+
+enum cv_err __wrap_tun_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                               uint8_t command, const void *body, size_t len,
+                               uint32_t *ret_transaction);
+enum cv_err __wrap_tun_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
+                               uint8_t command, const void *body, size_t len,
+                               uint32_t *ret_transaction) {
+    (void)t;
+    (void)now;
+    (void)body;
+    (void)len;
+    cr_expect_eq(circuit, CIRCUIT);
+    if (requests.full)
+        return CV_ERR_AGAIN;
+    requests.command = command;
+    *ret_transaction = ++requests.last;
+    return CV_ERR_OK;
+}
+
+enum cv_err __wrap_tun_circuit_open(struct tunnel *t, const struct cv_now *now,
+                                    enum tun_purpose purpose, const uint8_t *last, cv_handle *ret);
+enum cv_err __wrap_tun_circuit_open(struct tunnel *t, const struct cv_now *now,
+                                    enum tun_purpose purpose, const uint8_t *last, cv_handle *ret) {
+    (void)t;
+    (void)now;
+    (void)purpose;
+    (void)last;
+    if (requests.full)
+        return CV_ERR_AGAIN;
+    *ret = CIRCUIT;
+    return CV_ERR_OK;
+}
 
 static struct node *make(void) {
     struct node_config cfg = {
@@ -231,6 +271,7 @@ static struct node_swarm *put(struct node *n, size_t row) {
     struct node_event ev;
     cv_handle h;
     have = states[row].have;
+    requests.full = true;
     cr_assert_eq(node_swarm_open(n, n->now, &c, &h), CV_ERR_OK);
     struct node_swarm *s = node_swarm_get(n, h);
     if (states[row].no_room) {
@@ -300,9 +341,10 @@ static void tunnel_says(struct node *n, const struct node_swarm *s, enum event e
     } else if (e == LEFT) {
         ev = (struct tun_event){.kind = TUN_EVENT_PEER_DOWN};
         ev.peer_down.endpoint = cv_endpoint_circuit(CIRCUIT + 2, 0);
-    } else if (e == READY || e == OTHER_READY) {
+    } else if (e == READY || e == READY_FULL || e == OTHER_READY) {
+        requests.full = e == READY_FULL;
         ev = (struct tun_event){.kind = TUN_EVENT_CIRCUIT_READY};
-        ev.circuit_ready.circuit = e == READY ? CIRCUIT : CIRCUIT + 1;
+        ev.circuit_ready.circuit = e != OTHER_READY ? CIRCUIT : CIRCUIT + 1;
     } else if (e == DOWN || e == OTHER_DOWN) {
         ev = (struct tun_event){.kind = TUN_EVENT_CIRCUIT_DOWN};
         ev.circuit_down.circuit = e == DOWN ? CIRCUIT : CIRCUIT + 1;
@@ -363,6 +405,10 @@ static char does(const struct node *n, const struct node_swarm *s, const struct 
         return '?';
     if (view || share)
         return view && share ? 'b' : view ? 'v' : 's';
+    if (s->circuit && !was->circuit)
+        return s->circuit == CIRCUIT ? 'o' : '?';
+    if (s->circuit && s->transaction != was->transaction)
+        return s->transaction == requests.last && requests.command == TUN_CMD_OPEN ? 'q' : '?';
     if (s->circuit != was->circuit)
         return s->circuit == 0 && s->transaction == 0 ? 'h' : '?';
     return '.';
@@ -394,6 +440,7 @@ Test(node_swarm, every_state_and_every_event) {
             struct node *n = make();
             struct node_swarm *s = put(n, i);
             struct node_swarm was = *s;
+            requests.full = false;
             happens(n, s, i, e);
             got[0][e] = does(n, s, &was);
             got[1][e] = says(n, s);
