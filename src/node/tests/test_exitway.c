@@ -294,7 +294,7 @@ static char became(const struct node *n, const struct node_swarm *s, size_t row)
         return p->state == NODE_WAY_IDLE && w->peers == 1 && !w->ready && !w->lookup ? 'g' : '?';
     if (w->peers == 2)
         return w->peer[1].given && w->peer[1].state == NODE_WAY_IDLE ? 'a' : '?';
-    if (!states[row].circuit && s->circuit)
+    if (!states[row].circuit && w->circuit)
         return w->ready ? '?' : 'd';
     if (w->ready != states[row].ready)
         return 'r';
@@ -353,6 +353,7 @@ static void later(struct node *n, cv_usec by) {
 
 /* What befalls a way whose peers stay until its circuit ends, beside the one that is opening. */
 static void successor(struct node *n, struct node_swarm *s) {
+    requests.full = true; /* no path just now */
     ends_in(n, s, NODE_CIRCUIT_CHANGE + CV_SEC(1));
     later(n, 0);
     cr_expect(!s->leaving, "not yet");
@@ -401,7 +402,10 @@ Test(node_exitway, a_circuit_that_ends_soon_gets_a_successor) {
     successor(n, s); /* the next is at its own end before this one's: they do not pile up */
     struct node_way *next = s->way;
     next->circuit = CIRCUIT + 1;
-    next->ready = next->looked = true;
+    next->ready = true;
+    next->lookup = ASKED;
+    next->peer[0].state = NODE_WAY_ASKED;
+    next->peer[0].flow = FLOW;
     next->ends_at = n->now.mono + CV_SEC(2);
     later(n, CV_SEC(1));
     cr_expect(s->way == next && s->leaving->circuit == CIRCUIT);
@@ -413,6 +417,7 @@ Test(node_exitway, a_circuit_that_ends_soon_gets_a_successor) {
     cr_expect(!s->way && !s->leaving);
     cr_expect_not(is_peer(s));
     clear(n, s);
+    requests.full = false;
     node_free(n);
 }
 
