@@ -291,6 +291,8 @@ static void connected(struct node *n, struct cv_now now, struct node_swarm *s,
                cv_usec_add(now.mono, later ? NODE_SWARM_RETRY : NODE_WAY_PEER_WAIT));
     else
         p->state = NODE_WAY_UP;
+    if (!err)
+        s->way->pause = 0;
     soon(n, now.mono);
 }
 
@@ -321,8 +323,13 @@ void node_way_on_circuit(struct node *n, struct cv_now now, const struct tun_eve
         w->ends_at = tun_circuit_info(n->client, circuit, &info) ? CV_USEC_NEVER : info.expires_at;
         soon(n, now.mono);
     } else if (ev->kind == TUN_EVENT_CIRCUIT_DOWN) {
+        bool current = w == s->way;
         forget(n, now, s, w);
-        soon(n, cv_usec_add(now.mono, NODE_WAY_WAIT));
+        if (current) { /* who always ends them is not called four times a second for good */
+            w->pause = w->pause ? cv_usec_min(2 * w->pause, NODE_WAY_PEER_WAIT) : NODE_WAY_WAIT;
+            w->dial_at = cv_usec_add(now.mono, w->pause);
+            soon(n, w->dial_at);
+        }
     } else {
         on_reply(n, now, s, w, ev);
     }

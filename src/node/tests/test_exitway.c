@@ -436,3 +436,31 @@ Test(node_exitway, who_has_everything_needs_no_successor) {
     cr_expect(!s->way->circuit, "nor is it opened anew");
     node_free(n);
 }
+
+/* An exit, or a relay before it, that ends every circuit is not called for good as often as one can
+ * be built; who has had a peer since begins anew. */
+Test(node_exitway, who_loses_every_circuit_waits_ever_longer) {
+    struct node *n;
+    struct node_swarm *s = make(&n);
+    struct tun_event down = {.kind = TUN_EVENT_CIRCUIT_DOWN, .circuit_down.circuit = CIRCUIT};
+    cv_usec pause = NODE_WAY_WAIT;
+    for (unsigned i = 0; i < 12; i++) {
+        cr_assert_eq(s->way->circuit, CIRCUIT, "attempt %u", i);
+        node_way_on_circuit(n, n->now, &down);
+        cr_expect_eq(n->way_at, n->now.mono + pause);
+        later(n, pause - 1);
+        cr_expect_eq(s->way->circuit, 0, "attempt %u is early", i + 1);
+        later(n, 1);
+        pause = cv_usec_min(2 * pause, NODE_WAY_PEER_WAIT);
+    }
+    cr_expect_eq(pause, NODE_WAY_PEER_WAIT);
+    clear(n, s);
+    put(n, s, 4); /* calls */
+    s->way->pause = pause;
+    struct tun_event ev = reply(TUN_CMD_CONNECTED);
+    node_way_on_circuit(n, n->now, &ev);
+    cr_expect_eq(s->way->peer[0].state, NODE_WAY_UP);
+    node_way_on_circuit(n, n->now, &down);
+    cr_expect_eq(s->way->dial_at, n->now.mono + NODE_WAY_WAIT, "anew");
+    node_free(n);
+}
