@@ -4,9 +4,9 @@
  * at a client. What arrives is any datagram that could be an answer, what others say of
  * an address or a relay, links that come and go, and time.
  */
-#include "support/suite.h"
 #include "tunnel/clientstate.h"
 #include "tunnel/link.h"
+#include "tunnel/tests/rows.h"
 #include "tunnel/tests/village.h"
 
 CV_SUITE(tun_contact_states);
@@ -252,10 +252,6 @@ static char asked(struct scene *s, size_t row, unsigned m) {
     bool taken = happens(s, m, question);
     tun_describe_done(&describe);
     return became(s, &was, m, taken);
-}
-
-static void expect_row(const char *node, const char *name, const char *got, const char *want) {
-    cr_expect_str_eq(got, want, "%s, %s:\n got %s\nwant %s", node, name, got, want);
 }
 
 Test(tun_contact_states, of_addresses) {
