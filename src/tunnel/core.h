@@ -171,9 +171,9 @@ struct tun_link {
     cv_usec probe_at;      /* while waiting: something that must be answered */
     cv_usec auth_at;
 
-    struct cv_addr new_addr; /* being challenged */
+    struct cv_addr new_addr; /* being challenged; family 0: none is */
     uint8_t challenge[8];
-    cv_usec challenged_at;
+    cv_usec challenged_at;    /* 0: never, or it moved then */
     struct cv_addr told_addr; /* whose network another worker answers for; family 0: none */
 
     uint32_t queued;                /* cells waiting for it */

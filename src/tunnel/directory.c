@@ -315,6 +315,15 @@ static const struct tun_descriptor *anything_of(const struct tun_directory *dir,
     return NULL;
 }
 
+static bool is_liar(const struct tun_directory *dir, const uint8_t identity[CV_KEY], uint32_t day) {
+    for (uint32_t d = day - 1; d != day + 2; d++) {
+        const struct tun_relay *r = tun_directory_find(dir, identity, d);
+        if (r && r->liar)
+            return true;
+    }
+    return false;
+}
+
 /* Do claims by `a` and `b` count as two, and each for r? Those of its addresses that neither
  * of them could reach they do not vouch for. */
 static bool independent(const struct tun_directory *dir, const struct tun_relay *r,
@@ -322,7 +331,8 @@ static bool independent(const struct tun_directory *dir, const struct tun_relay 
     const struct tun_descriptor *da = anything_of(dir, a, r->desc.day);
     const struct tun_descriptor *db = anything_of(dir, b, r->desc.day);
     if (!da || !db || tun_relay_conflict(da, db) || tun_relay_conflict(da, &r->desc) ||
-        tun_relay_conflict(db, &r->desc))
+        tun_relay_conflict(db, &r->desc) || is_liar(dir, a, r->desc.day) ||
+        is_liar(dir, b, r->desc.day))
         return false;
     *ret_unvouched = 0;
     for (unsigned i = 0; i < r->desc.addrs; i++) {
@@ -397,8 +407,13 @@ static void convict(struct tun_directory *dir, int64_t wall, struct tun_relay *r
         l->until = wall + (int64_t)TUN_LIAR_DAYS * 86400;
         l->vouched = vouched;
     }
-    r->liar = true;
-    r->disputed = r->accused = false;
+    for (uint32_t day = r->desc.day - 1; day != r->desc.day + 2; day++) {
+        struct tun_relay *o = tun_directory_find(dir, r->desc.identity, day);
+        if (o && o->raw_len > 0) { /* what it signed for the days around is as little worth */
+            o->liar = true;
+            o->disputed = o->accused = false;
+        }
+    }
 }
 
 bool tun_digest_is_proof(const uint8_t d[TUN_DIGEST]) {
@@ -536,7 +551,7 @@ static uint32_t agreed(const struct tun_directory *dir, const struct tun_relay *
     size_t n = 0;
     for (unsigned i = 0; i < r->reports; i++) {
         const struct tun_descriptor *by = anything_of(dir, r->report[i].by, r->desc.day);
-        bool counts = by != NULL;
+        bool counts = by && !is_liar(dir, r->report[i].by, r->desc.day);
         for (size_t k = 0; k < n && counts; k++)
             counts = !tun_relay_conflict(by, kept[k]);
         if (!counts)

@@ -249,10 +249,24 @@ bool tun_guards_choose_second(struct tun_guards *g, const struct tun_directory *
     return changed;
 }
 
-/* One contact at most, when none was drawn for a day. */
-static bool contacts_retire(struct tun_guards *g, int64_t wall) {
+/* No path begins with one that is proved to lie, which nobody but itself can make it. */
+static bool lied(const struct tun_directory *dir, const struct tun_guard *g, int64_t wall) {
+    const struct tun_relay *r = tun_directory_find_now(dir, g->identity, wall);
+    return r && r->liar;
+}
+
+/* All that lie; else one contact at most, when none was drawn for a day. */
+static bool contacts_retire(struct tun_guards *g, const struct tun_directory *dir, int64_t wall) {
     struct tun_guard *worst = NULL;
+    bool liars = false;
     for (unsigned i = 0; i < TUN_CONTACTS_WANTED; i++) {
+        struct tun_guard *c = &g->contact[i];
+        if (c->set && lied(dir, c, wall)) {
+            memset(c, 0, sizeof *c);
+            liars = true;
+        }
+    }
+    for (unsigned i = 0; i < TUN_CONTACTS_WANTED && !liars; i++) {
         struct tun_guard *c = &g->contact[i];
         if (!c->set)
             continue;
@@ -264,7 +278,7 @@ static bool contacts_retire(struct tun_guards *g, int64_t wall) {
     }
     if (worst)
         memset(worst, 0, sizeof *worst);
-    return worst != NULL;
+    return liars || worst;
 }
 
 /* ---- which let too little through ---- */
@@ -309,18 +323,18 @@ static void dismiss(struct tun_guards *g, const struct tun_guard *f, int64_t wal
 
 bool tun_guards_retire(struct tun_guards *g, const struct tun_directory *dir, bool complete,
                        int64_t wall) {
-    bool changed = contacts_retire(g, wall);
+    bool changed = contacts_retire(g, dir, wall);
     for (unsigned i = 0; i < TUN_GUARD_FIRSTS; i++) {
         struct tun_guard *f = &g->first[i];
         if (!f->set)
             continue;
         bool silent = f->silent_since && wall - f->silent_since > DAY_S;
         bool may = wall - g->replaced_at > 7 * DAY_S;
-        bool poor = tun_guards_is_poor(g, i);
-        if (wall >= f->until || ((silent || poor) && may)) {
-            if (poor)
+        bool poor = tun_guards_is_poor(g, i), liar = lied(dir, f, wall);
+        if (wall >= f->until || liar || ((silent || poor) && may)) {
+            if (poor || liar)
                 dismiss(g, f, wall);
-            if (wall < f->until)
+            if (wall < f->until && !liar)
                 g->replaced_at = wall;
             memset(f, 0, sizeof *f);
             changed = true;
@@ -355,7 +369,7 @@ void tun_guard_heard(struct tun_guard *g) {
 }
 
 void tun_guard_silent(struct tun_guard *g, int64_t wall) {
-    if (g->silent_since == 0)
+    if (g->silent_since == 0 || g->silent_since > wall) /* by a clock that was ahead */
         g->silent_since = wall;
 }
 

@@ -57,7 +57,7 @@ struct tun_guards {
     struct tun_guard second[TUN_SECOND_MAX];
     struct tun_guard contact[TUN_CONTACTS_WANTED];
     int64_t replaced_at;       /* when a silent or poor first hop was last given up: once a week */
-    uint8_t dismissed[CV_KEY]; /* the last poor one, */
+    uint8_t dismissed[CV_KEY]; /* the last poor one or liar, */
     int64_t dismissed_until;   /* not chosen again for a month */
 };
 
@@ -102,8 +102,8 @@ bool tun_guards_choose_first(struct tun_guards *g, const struct tun_guard_contac
 bool tun_guards_choose_second(struct tun_guards *g, const struct tun_directory *dir, int64_t wall,
                               const struct cv_rng *rng);
 
-/* Gives up what is over its time; second-layer guards that have no confirmed
- * descriptor of the day (only when the directory is `complete`); at most once a
+/* Gives up what is over its time, and whoever is proved to lie; second-layer guards that
+ * have no descriptor (only when the directory is `complete`); at most once a
  * week a first hop that was silent for a day or is poor, and at most once a day a
  * contact that was silent for a day.
  * Call it only when others live in our day: a wrong clock must cost no guard.

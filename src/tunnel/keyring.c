@@ -35,7 +35,7 @@ struct tun_keyring {
     uint32_t over; /* never sign this day or an earlier one (again) */
     int64_t epoch; /* Unix seconds of mono 0 at the last tick; 0: there was none */
     cv_usec forget_from;
-    bool lost; /* the days that may be signed already are not known yet */
+    bool lost, found; /* the days that may be signed already are not known; they are, by now */
     uint8_t blob[BLOB_MAX];
 };
 
@@ -132,25 +132,33 @@ static bool sign(struct tun_keyring *k, uint32_t day) {
     return true;
 }
 
-/* There was a ring and it cannot be read: what it may have signed must not be signed
- * again. True when it was found out just now which days these are. */
-static bool stay_silent(struct tun_keyring *k, int64_t wall) {
-    if (!k->lost)
-        return false;
-    uint32_t today = cv_day(wall);
-    uint32_t last = tun_descriptor_is_current(today + 1, wall) ? today + 1 : today;
-    if (last > k->over)
-        k->over = last;
-    k->lost = false;
-    return true;
-}
-
 static void watch_clock(struct tun_keyring *k, const struct cv_now *now) {
     int64_t epoch = now->wall - (int64_t)(now->mono / CV_SEC(1));
     bool first = k->epoch == 0, jumped = epoch > k->epoch + JUMP_S || epoch < k->epoch - JUMP_S;
     k->epoch = epoch ? epoch : 1;
     if (first || jumped)
         k->forget_from = cv_usec_add(now->mono, BELIEVED);
+}
+
+/* There was a ring and it cannot be read: what it may have signed must not be signed again. What
+ * cost it may have cost the clock as well: until that is believed, and anew when it jumps before
+ * there is a day to use, each day that it shows is kept from being signed. Stored is it when it
+ * is believed, so that a start before begins all of this anew. True: now. */
+static bool stay_silent(struct tun_keyring *k, const struct cv_now *now) {
+    if (!k->lost)
+        return false;
+    if (now->mono >= k->forget_from) {
+        bool found = !k->found;
+        k->found = true;
+        k->lost = !tun_keyring_current(k, now->wall);
+        return found;
+    }
+    uint32_t today = cv_day(now->wall);
+    uint32_t last = tun_descriptor_is_current(today + 1, now->wall) ? today + 1 : today;
+    if (last > k->over)
+        k->over = last;
+    k->found = false;
+    return false;
 }
 
 /* Days to come stay, whenever that will be: to forget one is to sign none before it. True when
@@ -170,7 +178,7 @@ bool tun_keyring_tick(struct tun_keyring *k, const struct cv_now *now) {
     if (now->wall <= 0)
         return false; /* days mean nothing without a clock */
     watch_clock(k, now);
-    bool changed = stay_silent(k, now->wall);
+    bool changed = stay_silent(k, now);
     changed |= forget_past(k, now); /* on disk, too */
     uint32_t today = cv_day(now->wall);
     changed |= sign(k, tun_descriptor_day(now->wall));

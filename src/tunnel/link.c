@@ -50,7 +50,7 @@ void tun_link_ask(struct tunnel *t, struct tun_link *l) {
 }
 
 bool tun_link_is_moving(const struct tun_link *l) {
-    return l->challenged_at != 0;
+    return l->new_addr.family != 0;
 }
 
 const uint8_t *tun_link_relay(const struct tun_link *l) {
@@ -808,8 +808,11 @@ static void heard(struct tunnel *t, const struct cv_now *now, struct tun_link *l
     /* A challenge is answered to where it came from, which may be a victim's address that
      * somebody on the way put there: one datagram for one, so ours waits for the next. */
     bool answered = h->command == TUN_LINKCMD_PATH_CHALLENGE;
-    if (newest && !answered && !cv_addr_equal(from, &l->addr))
+    bool here = cv_addr_equal(from, &l->addr);
+    if (newest && !here && !answered)
         challenge(t, now, l, from);
+    else if (newest && here && tun_link_is_moving(l)) /* somebody on the way was there */
+        l->new_addr = (struct cv_addr){.family = 0};
     if (l->now.window.top >= TUN_REKEY_CELLS)
         renew_soon(t, now, l);
 }

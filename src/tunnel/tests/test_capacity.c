@@ -135,6 +135,25 @@ Test(tun_capacity, who_reports_and_what_is_believed) {
     }
 }
 
+/* Whatever it said before. */
+Test(tun_capacity, who_was_seen_to_lie_measures_nobody) {
+    struct population p;
+    uint8_t raw[TUN_DESCRIPTOR_MAX];
+    static const unsigned by[] = {0, 1, 2, 4, 5};
+    village(&p);
+    for (unsigned i = 0; i < 5; i++)
+        says(&p, by[i], 3, 8192);
+    cr_expect_eq(p.relay[3]->capacity, 8192);
+    struct tun_descriptor d = p.relay[0]->desc;
+    size_t len = population_sign(&p, 0, POPULATION_DAY, &d, raw);
+    cr_assert_eq(tun_directory_add(p.dir, POPULATION_WALL, raw, len, NULL, NULL), CV_ERR_DIFFERS);
+    says(&p, 1, 3, 8192);
+    cr_expect_eq(p.relay[3]->capacity, 0, "four are too few");
+    says(&p, 6, 3, 8192);
+    cr_expect_eq(p.relay[3]->capacity, 8192);
+    population_done(&p);
+}
+
 Test(tun_capacity, a_later_word_replaces_the_earlier_and_the_oldest_reporter_goes) {
     struct population p;
     village(&p);

@@ -1,17 +1,17 @@
 /*
  * Every (state x message) cell of what a node learns of relays: asking one what relays there
  * are (sync.c), over a circuit and over a link, and asking the hops of a suspected circuit
- * who is alive (ahead.c); and of what becomes of the circuits of both. What arrives is any command
- * with a body that means nothing, a refusal, silence, answers that mean something, and these under
- * another name or number.
+ * who is alive (ahead.c); and of what becomes of the circuits of both, told or with time. What
+ * arrives is any command with a body that means nothing, a refusal, silence, answers that mean
+ * something, and these under another name or number.
  */
 #include <stdlib.h>
 
-#include "support/suite.h"
 #include "tunnel/bodies.h"
 #include "tunnel/clientstate.h"
 #include "tunnel/layerbits.h"
 #include "tunnel/linkcmd.h"
+#include "tunnel/tests/rows.h"
 #include "tunnel/tests/village.h"
 
 CV_SUITE(tun_client_states);
@@ -449,4 +449,140 @@ Test(tun_client_states, who_of_a_circuit_is_alive) {
                          suspects[i].answers);
     }
     village_free(v);
+}
+
+/* ---- circuits and time ---- */
+
+enum {
+    NOT_YET,
+    DOUBTFUL,     /* nobody has answered for longer than usual, */
+    DOUBT_SECOND, /* only the first of them has, */
+    DOUBT_NOBODY, /* or all */
+    TIME_IS_UP,   /* the same three, for as long as they may take */
+    UP_SECOND,
+    UP_NOBODY,
+    OUTLIVED,    /* as a circuit that is built or waits: for as long as those may take */
+    HOP_GONE,    /* somebody on it was found to be gone, on another one */
+    DESERTED,    /* whoever had it suspects it, and leaves it to be judged */
+    LOOKED_INTO, /* whoever has it wants to know */
+    AGES,
+};
+static_assert(AGES == 11, "a new column");
+
+/* . nothing  s its hops are asked  S the same, and its user has it still  l he has left it  d the
+ * first that has not answered is avoided for now, D the second x it is closed, and nobody blamed  f
+ * the same, and the first is  g the second is k its user keeps it, and nobody is blamed  F he does,
+ * of a dead one, and the first is  G the second
+ *
+ * Columns: early; doubt, of the second, of nobody; the end, of the second, of nobody; age, gone;
+ * deserted, looked into. */
+/* clang-format off */
+static const struct {
+    const char *name;
+    bool ahead, ready, suspect, kept, doubted;
+    const char *answers;
+} ages[] = {
+    { "being built",            true,  false, false, false, false, "." "..." "..." "x." "sS" },
+    { "waits",                  true,  true,  false, false, false, "." "..." "..." "xx" "sS" },
+    { "taken",                  false, true,  false, false, false, "." "..." "..." ".." "sS" },
+    { "left and asked",         false, true,  true,  false, false, "." "dDk" "fgx" "f." ".." },
+    { "left and doubted",       false, true,  true,  false, true,  "." "..." "fgx" "f." ".." },
+    { "taken and asked",        false, true,  true,  true,  false, "." "dDk" "FGk" "F." "l." },
+    { "taken and doubted",      false, true,  true,  true,  true,  "." "..." "FGk" "F." "l." },
+};
+/* clang-format on */
+
+static char aged(struct tun_client *c, const struct tun_lane *was) {
+    const struct tun_lane *lane = tun_ahead_lane(c, was->circuit);
+    const struct tun_relay *hop[2];
+    bool avoided[2];
+    for (unsigned i = 0; i < 2; i++) {
+        hop[i] = tun_directory_find(c->dir, was->hop[i], was->day[i]);
+        avoided[i] = hop[i]->gone_until > c->now.mono || hop[i]->shunned_until > c->now.mono ||
+                     tun_refusals_find(&c->refusals, i ? was->hop[0] : NULL, was->hop[i]);
+    }
+    if (avoided[0] && avoided[1])
+        return '!';
+    if (!lane)
+        return avoided[0] ? 'f' : avoided[1] ? 'g' : 'x';
+    if (lane->dead)
+        return lane->suspect || !lane->suspect_kept ? '!'
+               : avoided[0]                         ? 'F'
+               : avoided[1]                         ? 'G'
+                                                    : '!';
+    if (was->suspect && !lane->suspect)
+        return !avoided[0] && !avoided[1] && lane->suspect_kept ? 'k' : '!';
+    if (lane->suspect && !was->suspect)
+        return !lane->ping[0] || !lane->ping[1] ? '!' : lane->suspect_kept ? 'S' : 's';
+    if (lane->suspect_kept != was->suspect_kept)
+        return lane->suspect_kept ? '!' : 'l';
+    if (lane->doubted != was->doubted && !avoided[0] && !avoided[1])
+        return 'k';
+    return avoided[0] ? 'd' : avoided[1] ? 'D' : '.';
+}
+
+static void age(struct tun_client *c, struct tun_lane *lane, unsigned m) {
+    struct tun_relay *other = tun_directory_find(c->dir, lane->hop[1], lane->day[1]);
+    cv_handle circuit = lane->circuit;
+    bool second = m == DOUBT_SECOND || m == UP_SECOND, none = m == DOUBT_NOBODY || m == UP_NOBODY;
+    for (unsigned i = 0; i < lane->n; i++)
+        lane->ping[i] = none || (second && i == 0) ? 0 : ASKED;
+    if (m >= DOUBTFUL && m <= DOUBT_NOBODY)
+        lane->doubt_at = c->now.mono;
+    if (m >= TIME_IS_UP && m <= UP_NOBODY)
+        lane->doubt_at = lane->suspect_until = c->now.mono;
+    if (m == OUTLIVED)
+        c->now.mono += CV_SEC(24 * 3600);
+    if (m == HOP_GONE)
+        other->gone_until = cv_usec_add(c->now.mono, CV_SEC(9));
+    if (m == DESERTED)
+        tun_client_suspect(c->t, &c->now, circuit);
+    else if (m == LOOKED_INTO)
+        tun_client_probe(c->t, &c->now, circuit);
+    else
+        tun_ahead_work(c);
+    if (m == HOP_GONE) /* that was known */
+        other->gone_until = 0;
+}
+
+static char lane_ages(struct tun_client *c, size_t row, unsigned m) {
+    struct tun_lane *lane = &c->lane[0];
+    struct tun_relay *hop[2];
+    lane->ahead = ages[row].ahead;
+    lane->suspect = ages[row].suspect;
+    lane->suspect_kept = ages[row].kept;
+    lane->doubted = ages[row].doubted;
+    lane->dead = false;
+    lane->opened_at = c->now.mono;
+    lane->ready_at = ages[row].ready ? c->now.mono : 0;
+    lane->doubt_at = cv_usec_add(c->now.mono, CV_SEC(1));
+    lane->suspect_until = cv_usec_add(c->now.mono, CV_SEC(2));
+    memset(&c->refusals, 0, sizeof c->refusals);
+    for (unsigned i = 0; i < 2; i++) {
+        hop[i] = tun_directory_find(c->dir, lane->hop[i], lane->day[i]);
+        hop[i]->shunned_until = hop[i]->gone_until = 0;
+    }
+    c->lanes = 1; /* no other's blame is taken for that of this one */
+    c->ahead_at = CV_USEC_NEVER;
+    struct tun_lane was = *lane;
+    age(c, lane, m);
+    char got = aged(c, &was);
+    for (unsigned i = 0; i < 2; i++)
+        hop[i]->shunned_until = hop[i]->gone_until = 0;
+    return got;
+}
+
+Test(tun_client_states, of_circuits_and_time) {
+    for (size_t i = 0; i < sizeof ages / sizeof *ages; i++) {
+        char got[AGES + 1] = {0};
+        for (unsigned m = 0; m < AGES; m++) {
+            struct village *v;
+            struct tun_client *c = settled(&v);
+            cr_assert_gt(c->lanes, 0);
+            cr_assert_geq(c->lane[0].n, 2);
+            got[m] = lane_ages(c, i, m);
+            village_free(v);
+        }
+        expect_row("circuit", ages[i].name, got, ages[i].answers);
+    }
 }

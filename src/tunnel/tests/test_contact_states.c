@@ -2,11 +2,12 @@
  * Every (state x message) cell of contact.c: an address that is or will be asked who
  * lives there, and a relay that we speak to from our own address, each at a relay and
  * at a client. What arrives is any datagram that could be an answer, what others say of
- * an address or a relay, links that come and go, and time.
+ * an address or a relay, links that come and go, and time. And two things that a node learns of
+ * itself in this way: that its own network is away, and that its clock is wrong.
  */
-#include "support/suite.h"
 #include "tunnel/clientstate.h"
 #include "tunnel/link.h"
+#include "tunnel/tests/rows.h"
 #include "tunnel/tests/village.h"
 
 CV_SUITE(tun_contact_states);
@@ -254,10 +255,6 @@ static char asked(struct scene *s, size_t row, unsigned m) {
     return became(s, &was, m, taken);
 }
 
-static void expect_row(const char *node, const char *name, const char *got, const char *want) {
-    cr_expect_str_eq(got, want, "%s, %s:\n got %s\nwant %s", node, name, got, want);
-}
-
 Test(tun_contact_states, of_addresses) {
     for (unsigned relay = 0; relay < 2; relay++) {
         static struct scene s;
@@ -423,4 +420,253 @@ Test(tun_contact_states, of_neighbours) {
         clear(&s);
         village_free(s.v);
     }
+}
+
+/* ---- is our own network away? ---- */
+
+enum {
+    QUIET,     /* nobody has anything to answer */
+    WAITING,   /* somebody has, for long, and nobody says anything */
+    UNLIKE,    /* the same, and others do */
+    WORD,      /* one word of anybody, before a question to all would be answered, */
+    WORD_SURE, /* and later */
+    LOST,      /* one link, and others are heard; */
+    LOST_ALL,  /* and nobody is */
+    BACK_UP,   /* a link is there again, */
+    UP_BACK,   /* after the clock was set back by a day, */
+    UP_AHEAD,  /* or ahead */
+    OUTAGE,
+};
+static_assert(OUTAGE == 10, "a new event needs a column");
+
+/* . nothing  h all are asked, as nobody says anything  q somebody does, and he had nothing to
+ * answer  f he does, and nobody is avoided any more  c it is away  b it is back: nobody is
+ * avoided, and nobody was silent in the meantime  B the same, and it is no longer or shorter by
+ * what the clock jumped
+ *
+ * Columns: quiet, waiting, unlike; word, sure; lost, all; up, back, ahead. */
+/* clang-format off */
+static const struct {
+    const char *name;
+    bool hush, cut;
+    const char *answers;
+} outages[] = {
+    { "there", false, false, ".h." ".." ".c" "..." },
+    { "hushed", true, false, "..." "qf" ".c" "..." },
+    { "away", false, true, ".hb" "bb" ".." "bBB" },
+};
+/* clang-format on */
+
+/* What all that have a link said last, and whether the first has something to answer. */
+static void links_are(struct tun_client *c, cv_usec heard, cv_usec waits) {
+    bool first = true;
+    for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
+        struct tun_link *l = tun_contact_link(c, &c->neighbour[i]);
+        if (!c->neighbour[i].set || !l)
+            continue;
+        l->heard_at = heard;
+        l->waiting_at = first ? waits : 0;
+        first = false;
+    }
+}
+
+static struct tun_neighbour *last_up(struct tun_client *c) {
+    for (unsigned i = TUN_CONTACTS_MAX; i-- > 0;)
+        if (c->neighbour[i].set && c->neighbour[i].up)
+            return &c->neighbour[i];
+    cr_assert_fail("no neighbour");
+    return NULL;
+}
+
+static void outage_event(struct tun_client *c, unsigned m, struct tun_neighbour *n) {
+    cv_usec mono = c->now.mono;
+    struct tun_event ev = {.kind = TUN_EVENT_LINK_DOWN, .link_down = {.link = n->link}};
+    switch (m) {
+    case WAITING:
+        links_are(c, c->cut_at ? c->cut_since : mono - CV_SEC(8), mono - CV_SEC(4));
+        break;
+    case UNLIKE:
+        links_are(c, mono - CV_SEC(2), mono - CV_SEC(4));
+        break;
+    case WORD:
+    case WORD_SURE:
+        links_are(c, (c->hush_at ? c->hush_at : mono) + CV_MSEC(m == WORD ? 100 : 600), 0);
+        c->now.mono += CV_SEC(1);
+        break;
+    case LOST:
+    case LOST_ALL:
+        links_are(c, m == LOST ? mono - CV_SEC(1) : mono - TUN_LINK_SILENCE, 0);
+        tun_contact_on_link(c, &ev);
+        return;
+    case BACK_UP:
+    case UP_BACK:
+    case UP_AHEAD:
+        c->now.wall += m == UP_BACK ? -86400 : m == UP_AHEAD ? 86400 : 0;
+        ev = (struct tun_event){.kind = TUN_EVENT_LINK_UP,
+                                .link_up = {.link = n->link, .role = TUN_ROLE_RELAY, .ours = true}};
+        memcpy(ev.link_up.identity, n->identity, CV_KEY);
+        n->up = false;
+        tun_contact_on_link(c, &ev);
+        return;
+    default:
+        break;
+    }
+    tun_contact_work(c);
+}
+
+static char outage(struct scene *s, size_t row, unsigned m) {
+    enum { CUT_S = 60, SILENT_S = 100 };
+    struct tun_client *c = s->c;
+    struct tun_neighbour *n = last_up(c);
+    struct tun_relay *r = tun_directory_find_now(c->dir, n->identity, c->now.wall);
+    struct tun_guard *silent = &c->guards.contact[TUN_CONTACTS_WANTED - 1];
+    *silent = (struct tun_guard){.set = true, .silent_since = c->now.wall - SILENT_S};
+    int64_t since = silent->silent_since;
+    c->hush_at = outages[row].hush ? c->now.mono - CV_MSEC(300) : 0;
+    c->cut_at = outages[row].cut ? c->now.wall - CUT_S : 0;
+    c->cut_since = c->now.mono - CV_SEC(CUT_S);
+    links_are(c, c->now.mono - CV_SEC(outages[row].cut ? CUT_S + 5 : 1), 0);
+    if (outages[row].hush)
+        links_are(c, c->hush_at - CV_SEC(3), 0);
+    r->shunned_until = CV_USEC_NEVER;
+    cv_usec hush_at = c->hush_at;
+    outage_event(c, m, n);
+    bool forgiven = r->shunned_until == 0;
+    int64_t shifted = silent->silent_since - since;
+    r->shunned_until = 0;
+    if (outages[row].cut && c->cut_at == 0) {
+        if (m == UP_BACK) /* whoever is silent yet is so from now on (guard.h) */
+            return shifted == 0 && silent->silent_since > c->now.wall ? 'B' : '!';
+        if (m == UP_AHEAD)
+            return shifted == CUT_S + 86400 ? 'B' : '!';
+        return forgiven && shifted == CUT_S ? 'b' : '!';
+    }
+    if (shifted != 0)
+        return '!';
+    if (!outages[row].cut && c->cut_at)
+        return 'c';
+    if (hush_at && !c->hush_at)
+        return forgiven ? 'f' : 'q';
+    if (forgiven)
+        return '!';
+    return c->hush_at != hush_at ? 'h' : '.';
+}
+
+Test(tun_contact_states, of_our_own_network) {
+    static struct scene s;
+    begin(&s, /* relay= */ false);
+    world_run(s.v->w, CV_SEC(60));
+    struct tun_client *kept = malloc(sizeof *kept);
+    s.c->now = world_now(s.v->w, s.node);
+    memcpy(kept, s.c, sizeof *kept);
+    for (size_t i = 0; i < sizeof outages / sizeof *outages; i++) {
+        char got[OUTAGE + 1] = {0};
+        for (unsigned m = 0; m < OUTAGE; m++) {
+            got[m] = outage(&s, i, m);
+            memcpy(s.c, kept, sizeof *kept);
+        }
+        expect_row("client", outages[i].name, got, outages[i].answers);
+    }
+    free(kept);
+    village_free(s.v);
+}
+
+/* ---- is our clock right? ---- */
+
+enum {
+    OUR_DAY,        /* a relay of another network lives in our day, */
+    NEXT_DAY,       /* in the next, */
+    DAY_BEFORE,     /* or in the one before */
+    SAME_AGAIN,     /* one says the same again */
+    OURS_AFTER_ALL, /* or lives in our day by now */
+    SET,            /* our clock was set to the next day, and one says so again; */
+    SET_ALL,        /* all do */
+    SAYINGS,
+};
+static_assert(SAYINGS == 7, "a new message needs a column");
+
+/* . nothing  n the node is told that it is a day behind  r that it is right: last, if it is told
+ * more than once
+ *
+ * Columns: ours, next, before; again, ours after all; set, all. */
+/* clang-format off */
+static const struct {
+    const char *name;
+    unsigned behind, agree; /* networks by which we are, and others; the last of them is asked */
+    int64_t told;           /* seconds ago; 0: it was not, -1: in this moment */
+    const char *answers;
+} clocks[] = {
+    { "nobody said anything", 0, 0, 0, "..." ".." ".." },
+    { "two are a day ahead", 2, 0, 0, "nnn" ".." ".." },
+    { "all agree", 0, 3, 0, "..." ".." ".." },
+    { "a day behind", 3, 0, -1, "..." ".." ".r" },
+    { "a day behind, told before", 3, 0, 59, "..." ".." ".r" },
+    { "a day behind, told long ago", 3, 0, 60, "nnn" "nn" "nr" },
+    { "most are a day ahead", 3, 2, 59, "r.r" ".r" "rr" },
+    { "most agree", 2, 3, 0, "..." ".." ".." },
+};
+/* clang-format on */
+
+static struct cv_addr network(unsigned n) {
+    return (struct cv_addr){.family = 4, .ip = {20, (uint8_t)(1 + n), 0, 1}, .port = 4000};
+}
+
+static void says(struct scene *s, unsigned m, unsigned voices) {
+    struct tun_client *c = s->c;
+    uint32_t day = tun_descriptor_day(c->now.wall);
+    struct cv_addr fresh = network(voices), known = network(0);
+    c->now.wall += m >= SET ? 86400 : 0;
+    switch (m) {
+    case OUR_DAY:
+    case NEXT_DAY:
+    case DAY_BEFORE:
+        tun_client_day(c, &fresh, day + (m == NEXT_DAY) - (m == DAY_BEFORE));
+        break;
+    case SAME_AGAIN:
+    case OURS_AFTER_ALL:
+        tun_client_day(c, &known, day + (m == SAME_AGAIN && c->calendar.voice[0].days > 0));
+        break;
+    default:
+        for (unsigned i = 0; i < (m == SET_ALL && voices ? voices : 1); i++) {
+            struct cv_addr from = network(i);
+            tun_client_day(c, &from, day + 1);
+        }
+        break;
+    }
+}
+
+static char clock_told(struct scene *s, size_t row, unsigned m) {
+    struct tun_client *c = s->c;
+    uint32_t day = tun_descriptor_day(c->now.wall);
+    char got = '.';
+    struct tun_event ev;
+    c->calendar = (struct tun_calendar){.voices = 0};
+    for (unsigned i = 0; i < clocks[row].behind + clocks[row].agree; i++) {
+        struct cv_addr from = network(i);
+        tun_calendar_note(&c->calendar, &from, day + (i < clocks[row].behind), c->now.wall);
+    }
+    cv_usec ago = clocks[row].told > 0 ? CV_SEC((uint64_t)clocks[row].told) : 0;
+    c->calendar_told_at = clocks[row].told ? c->now.mono - ago : 0;
+    while (tun_poll_event(c->t, &ev))
+        ;
+    says(s, m, clocks[row].behind + clocks[row].agree);
+    while (tun_poll_event(c->t, &ev))
+        if (ev.kind == TUN_EVENT_CLOCK_OFF)
+            got = ev.clock_off.seconds == 86400 ? 'n' : ev.clock_off.seconds == 0 ? 'r' : '!';
+    /* who was told that it is right is told once */
+    return c->calendar_told_at && !tun_calendar_off(&c->calendar) ? '!' : got;
+}
+
+Test(tun_contact_states, of_our_clock) {
+    static struct scene s;
+    begin(&s, /* relay= */ false);
+    for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++) {
+        char got[SAYINGS + 1] = {0};
+        for (unsigned m = 0; m < SAYINGS; m++) {
+            s.c->now = world_now(s.v->w, s.node);
+            got[m] = clock_told(&s, i, m);
+        }
+        expect_row("clock", clocks[i].name, got, clocks[i].answers);
+    }
+    village_free(s.v);
 }

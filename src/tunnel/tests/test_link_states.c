@@ -4,10 +4,11 @@
  * under the keys of the session and of the one before it; cells; both flights,
  * cookies, replays and junk. The table says what becomes of the link and what is
  * answered; afterwards the link carries what it carried before. A second one says what
- * befalls it: silence, its end, a wall clock that jumps.
+ * befalls it: silence, its end, a wall clock that jumps. A third one says where the other side
+ * is taken to be, by whatever comes from there and from elsewhere.
  */
 #include "crypto/rng_seeded.h"
-#include "support/suite.h"
+#include "tunnel/tests/rows.h"
 #include "tunnel/tests/world.h"
 
 CV_SUITE(tun_link_states);
@@ -32,9 +33,10 @@ struct scene {
     unsigned at; /* the side that is looked at */
     uint8_t flight_1[TUN_DATAGRAM], flight_2[TUN_DATAGRAM], cell[TUN_DATAGRAM];
     bool has_1, has_2, has_cell;
-    unsigned out; /* sent by that side */
-    uint8_t said; /* the last command among them, if it opens; 0xff: a flight */
-    bool mute;    /* nothing goes through: only counted */
+    unsigned out;      /* sent by that side, */
+    struct cv_addr to; /* the last of it there */
+    uint8_t said;      /* the last command among them, if it opens; 0xff: a flight */
+    bool mute;         /* nothing goes through: only counted */
 };
 
 static enum sim_verdict watch(void *ctx, const struct sim_datagram *d) {
@@ -43,6 +45,7 @@ static enum sim_verdict watch(void *ctx, const struct sim_datagram *d) {
         struct tun_header h;
         struct tun_link *l = world_link(s->w, s->at);
         s->out++;
+        s->to = *d->to;
         s->said = 0xff;
         for (unsigned i = 0; l && i < 3; i++) {
             struct tun_session *one = i == 0 ? &l->now : i == 1 ? &l->next : &l->old;
@@ -385,4 +388,178 @@ Test(tun_link_states, of_what_befalls_links) {
         }
         cr_expect_str_eq(got, fates[r], "%s:\n got %s\nwant %s", states[r].name, got, fates[r]);
     }
+}
+
+/* ---- where it is ---- */
+
+enum {
+    HOME, /* something new, and from where it always was */
+    NEW,  /* the same from a new address, */
+    THIRD,
+    NOWHERE,    /* or one that nobody can have */
+    NEW_LATE,   /* from there, and overtaken */
+    NEW_AGAIN,  /* what came from home already */
+    NEW_ASKS,   /* a challenge of its own */
+    HOME_RIGHT, /* the answer to ours, */
+    NEW_RIGHT,
+    THIRD_RIGHT,
+    NEW_WRONG, /* one to nothing that was asked, */
+    NEW_SHORT, /* and a cut one */
+    NEW_JUNK,  /* under its index */
+    SECONDS,   /* two, and nothing comes */
+    REBIND,    /* we have a new address ourselves */
+    PLACES,
+};
+static_assert(PLACES == 15, "a new message needs a column");
+
+/* . nothing  c the new address is challenged  t the third is  r the new one gets its answer
+ * m it is there now  M the same, and was challenged once more  h it is still at home
+ * k it is told of our address  o the old one is challenged
+ *
+ * Columns: home; new, third, nowhere; late, again, asks; home's answer, the new one's, the third's;
+ * wrong, short, junk; seconds, rebind. */
+/* clang-format off */
+static const struct {
+    const char *name;
+    bool asked, waited, answered; /* something came from NEW; 1.5 s ago; the answer too */
+    const char *answers;
+} wheres[] = {
+    { "at home",           false, false, false, "." "ct." "..r" ".ct" "cc." ".k" },
+    { "challenged",        true,  false, false, "h" "..." "hhr" "hm." "..." ".k" },
+    { "challenged before", true,  true,  false, "h" "ct." "hhr" "hMt" "cc." ".k" },
+    { "moved",             true,  false, true,  "o" ".t." "oor" "o.t" "..." ".k" },
+};
+/* clang-format on */
+
+static struct cv_addr where(const struct scene *s, unsigned m) {
+    switch (m) {
+    case HOME:
+    case HOME_RIGHT:
+        return s->w->node[!s->at].addr;
+    case THIRD:
+    case THIRD_RIGHT:
+        return sim_addr(88, 8000);
+    case NOWHERE:
+        return (struct cv_addr){.family = 4, .ip = {127, 0, 0, 1}, .port = 4000};
+    default:
+        return sim_addr(77, 7000);
+    }
+}
+
+/* What the other side says, `skipped` numbers further. */
+static void comes(struct scene *s, uint8_t command, const uint8_t *body, size_t len,
+                  unsigned skipped, const struct cv_addr *from, uint8_t buf[TUN_DATAGRAM]) {
+    struct tun_session *peer = &world_link(s->w, !s->at)->now;
+    struct tun_header h = {
+        .sequence = peer->sent + 1 + skipped, .index = peer->remote_index, .command = command};
+    struct cv_now now = world_now(s->w, s->at);
+    memset(buf, 0, TUN_DATAGRAM);
+    if (len)
+        memcpy(tun_cell_control_body(buf), body, len);
+    tun_cell_seal_control(buf, &h, &peer->tx_secret, len);
+    (void)tun_on_datagram(s->w->node[s->at].t, &now, from, buf, TUN_DATAGRAM);
+    peer->sent += skipped ? 0 : 1;
+}
+
+static void place(struct scene *s, unsigned m) {
+    struct tunnel *t = s->w->node[s->at].t;
+    struct cv_now now = world_now(s->w, s->at);
+    struct cv_addr from = where(s, m), home = where(s, HOME);
+    uint8_t buf[TUN_DATAGRAM], body[8] = {1, 2, 3};
+    struct cv_wr index = cv_wr_init(buf, 4);
+    switch (m) {
+    case NEW_LATE:
+        comes(s, TUN_LINKCMD_KEEPALIVE, NULL, 0, 1, &home, buf);
+        comes(s, TUN_LINKCMD_KEEPALIVE, NULL, 0, 0, &from, buf);
+        break;
+    case NEW_AGAIN:
+        comes(s, TUN_LINKCMD_KEEPALIVE, NULL, 0, 0, &home, buf);
+        (void)tun_on_datagram(t, &now, &from, buf, TUN_DATAGRAM);
+        break;
+    case NEW_ASKS:
+        comes(s, TUN_LINKCMD_PATH_CHALLENGE, body, sizeof body, 0, &from, buf);
+        break;
+    case HOME_RIGHT:
+    case NEW_RIGHT:
+    case THIRD_RIGHT:
+    case NEW_WRONG:
+    case NEW_SHORT:
+        if (m != NEW_WRONG)
+            memcpy(body, world_link(s->w, s->at)->challenge, sizeof body);
+        comes(s, TUN_LINKCMD_PATH_RESPONSE, body, m == NEW_SHORT ? 7 : 8, 0, &from, buf);
+        break;
+    case NEW_JUNK: /* of the octets only the index is right */
+        cv_rng_fill(sim_rng(s->w->sim), buf, sizeof buf);
+        cv_wr_le32(&index, index_of(s));
+        (void)tun_on_datagram(t, &now, &from, buf, TUN_DATAGRAM);
+        break;
+    case SECONDS:
+        world_run(s->w, CV_SEC(2));
+        break;
+    case REBIND:
+        tun_on_rebind(t, &now);
+        break;
+    default:
+        comes(s, TUN_LINKCMD_KEEPALIVE, NULL, 0, 0, &from, buf);
+        break;
+    }
+    sim_touch(s->w->sim, s->at);
+    world_run(s->w, CV_MSEC(4));
+}
+
+static char placed(struct scene *s, const struct cv_addr *was, bool moving) {
+    struct cv_addr fresh = where(s, NEW), third = where(s, THIRD), home = where(s, HOME);
+    const struct tun_link *l = world_link(s->w, s->at);
+    cr_expect_leq(s->out, 1);
+    if (!cv_addr_equal(&l->addr, was))
+        return tun_link_is_moving(l) || !cv_addr_equal(&l->addr, &fresh) ? '!' : s->out ? 'M' : 'm';
+    if (!s->out)
+        return moving && !tun_link_is_moving(l) ? 'h' : '.';
+    if (s->said == TUN_LINKCMD_PATH_RESPONSE)
+        return cv_addr_equal(&s->to, &fresh) ? 'r' : '!';
+    if (s->said == TUN_LINKCMD_KEEPALIVE)
+        return cv_addr_equal(&s->to, was) ? 'k' : '!';
+    if (s->said != TUN_LINKCMD_PATH_CHALLENGE || !tun_link_is_moving(l))
+        return '!';
+    return cv_addr_equal(&s->to, &fresh)   ? 'c'
+           : cv_addr_equal(&s->to, &third) ? 't'
+           : cv_addr_equal(&s->to, &home)  ? 'o'
+                                           : '!';
+}
+
+static char stands(size_t row, unsigned m, void (*side)(struct scene *)) {
+    static struct scene s;
+    s = (struct scene){.w = world_new(&(struct sim_config){.seed = 1})};
+    world_relay(s.w, NULL);
+    world_client(s.w, NULL);
+    sim_path_default(s.w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
+    sim_hook(s.w->sim, watch, &s);
+    side(&s);
+    s.mute = true;
+    if (wheres[row].asked)
+        place(&s, NEW);
+    if (wheres[row].waited)
+        world_run(s.w, CV_MSEC(1500));
+    if (wheres[row].answered)
+        place(&s, NEW_RIGHT);
+    const struct tun_link *l = world_link(s.w, s.at);
+    struct cv_addr was = l->addr;
+    bool moving = tun_link_is_moving(l);
+    cr_assert_eq(moving, wheres[row].asked && !wheres[row].answered);
+    s.out = 0;
+    place(&s, m);
+    char got = placed(&s, &was, moving);
+    world_free(s.w);
+    return got;
+}
+
+Test(tun_link_states, of_where_the_other_side_is) {
+    for (unsigned responder = 0; responder < 2; responder++)
+        for (size_t r = 0; r < sizeof wheres / sizeof *wheres; r++) {
+            char got[PLACES + 1] = {0};
+            for (unsigned m = 0; m < PLACES; m++)
+                got[m] = stands(r, m, responder ? open_responder : open_initiator);
+            expect_row(responder ? "responder" : "initiator", wheres[r].name, got,
+                       wheres[r].answers);
+        }
 }

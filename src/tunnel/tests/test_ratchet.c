@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "crypto/rng_seeded.h"
-#include "support/suite.h"
+#include "tunnel/tests/rows.h"
 
 CV_SUITE(tunnel_ratchet);
 
@@ -111,41 +111,185 @@ Test(tunnel_ratchet, end_of_numbers) {
     cr_assert_eq(tun_ratchet_next(&tx, 1, &wire), CV_ERR_LIMIT);
 }
 
-/* Numbers, relative to a receiver in epoch 3 (with epoch 2 held until 10 s). */
+/* ---- every state and every number ---- */
+
+#define E(n)  ((uint32_t)(n) << TUN_EPOCH_BITS)
+#define GRACE CV_MSEC(TUN_OLD_EPOCH_MS)
+
+enum {
+    SEEN,     /* the highest number there was, */
+    NEXT,     /* the one behind it, */
+    LATE,     /* one before it that did not come, */
+    LONG_AGO, /* and one that is too far behind; all of this epoch */
+    NEXT_EPOCH,
+    AHEAD_4,
+    AHEAD_5,
+    BEFORE,      /* the epoch that was left: a number that did not come, */
+    BEFORE_SEEN, /* and one that did */
+    BEFORE_THAT,
+    BELOW, /* the first number */
+    ABOVE, /* the last */
+    NUMBERS,
+};
+
+/* t taken  n taken, and it is in the next epoch  l and in one further ahead  o taken, by the keys
+ * that were left  r a replay  . stale  - there is no such number
+ *
+ * Columns: seen, next, late, long ago; next epoch, four, five; before, seen, before that; below,
+ * above. */
 /* clang-format off */
-#define E(n) ((uint32_t)(n) << TUN_EPOCH_BITS)
 static const struct {
     const char *name;
-    cv_usec now;
-    uint32_t wire;
-    enum cv_err want;
-} picks[] = {
-    { "seen",                 CV_SEC(6),  E(3) + 10,           CV_ERR_REPLAY },
-    { "this epoch",           CV_SEC(6),  E(3) + 11,           CV_ERR_OK },
-    { "before, same epoch",   CV_SEC(6),  E(3) + 9,            CV_ERR_OK },
-    { "next epoch",           CV_SEC(6),  E(4) + 500,          CV_ERR_OK },
-    { "four ahead",           CV_SEC(6),  E(7) + 1,            CV_ERR_OK },
-    { "five ahead",           CV_SEC(6),  E(8),                CV_ERR_STALE },
-    { "last epoch",           CV_SEC(6),  E(2) + 21,           CV_ERR_OK },
-    { "last epoch, seen",     CV_SEC(6),  E(2) + 20,           CV_ERR_REPLAY },
-    { "last epoch, too late", CV_SEC(10), E(2) + 21,           CV_ERR_STALE },
-    { "long gone",            CV_SEC(6),  E(1) + 3,            CV_ERR_STALE },
-    { "below the first",      CV_SEC(6),  INT32_MAX,           CV_ERR_STALE },
-    { "above the cap",        CV_SEC(6),  TUN_SEQUENCE_CAP + 1, CV_ERR_STALE },
+    uint32_t path[5]; /* numbers that came */
+    unsigned n, epoch, before;
+    cv_usec passed; /* since the last of them */
+    const char *answers;
+} receivers[] = {
+    { "nothing came",        { 0 }, 0, 0, 0, 0, "-t--" "nl." "---" ".." },
+    { "in the first",        { 1, 5000, 9000 }, 3, 0, 0, 0, "rtt." "nl." "---" ".." },
+    { "in the next",         { 1, E(1) + 20, E(2) + 5000, E(2) + 9000 }, 4, 2, 1, 0, "rtt." "nl." "or." ".." },
+    { "a moment before",     { 1, E(1) + 20, E(2) + 5000, E(2) + 9000 }, 4, 2, 1, GRACE - 1, "rtt." "nl." "or." ".." },
+    { "the keys are gone",   { 1, E(1) + 20, E(2) + 5000, E(2) + 9000 }, 4, 2, 1, GRACE, "rtt." "nl." "..." ".." },
+    { "four further",        { 20, E(4) + 5000, E(4) + 9000 }, 3, 4, 0, 0, "rtt." "nl." "or-" ".." },
+    { "in the last",         { E(1021) + 20, E(1023) + 5000, E(1023) + 9000 }, 3, 1023, 1021, 0, "rtt." "---" "or." ".." },
 };
 /* clang-format on */
 
-Test(tunnel_ratchet, pick_table) {
+static bool number(size_t row, unsigned m, uint32_t *ret) {
+    uint32_t epoch = receivers[row].epoch, before = receivers[row].before;
+    uint32_t top = receivers[row].n ? receivers[row].path[receivers[row].n - 1] : 0;
+    bool has_before = epoch > before;
+    switch (m) {
+    case SEEN:
+        *ret = top;
+        return top != 0;
+    case NEXT:
+        *ret = top + 1;
+        return true;
+    case LATE:
+        *ret = top - 1;
+        return top != 0;
+    case LONG_AGO:
+        *ret = top - 8999;
+        return top != 0;
+    case NEXT_EPOCH:
+    case AHEAD_4:
+    case AHEAD_5:
+        *ret = E(epoch + (m == NEXT_EPOCH ? 1 : m == AHEAD_4 ? 4 : 5)) + 1;
+        return *ret < TUN_SEQUENCE_CAP;
+    case BEFORE:
+    case BEFORE_SEEN:
+        *ret = E(before) + (m == BEFORE ? 21 : 20);
+        return has_before;
+    case BEFORE_THAT:
+        *ret = E(before) - 3;
+        return has_before && before > 0;
+    case BELOW:
+        *ret = INT32_MAX;
+        return true;
+    default:
+        *ret = TUN_SEQUENCE_CAP + 1;
+        return true;
+    }
+}
+
+static void receive(struct tun_ratchet_rx *rx, cv_usec now, uint32_t n) {
+    struct tun_ratchet_pick p;
+    cr_assert_eq(tun_ratchet_pick(rx, now, n, &p), CV_ERR_OK, "%u", n);
+    tun_ratchet_commit(rx, now, &p);
+}
+
+static char picked(size_t row, unsigned m) {
     struct tun_ratchet_rx rx;
     struct tun_ratchet_pick p;
-    static const uint32_t path[] = {1, E(1), E(2) + 20, E(3) + 10};
+    uint32_t n;
+    cv_usec now = CV_SEC(5);
     tun_ratchet_rx_init(&rx, 0, &keys);
-    for (unsigned i = 0; i < 4; i++) {
-        cr_assert_eq(tun_ratchet_pick(&rx, CV_SEC(5), path[i], &p), CV_ERR_OK);
-        tun_ratchet_commit(&rx, CV_SEC(5), &p);
+    for (uint32_t e = 4; e < receivers[row].path[0] >> TUN_EPOCH_BITS; e += 4)
+        receive(&rx, now, E(e) + 1);
+    for (unsigned i = 0; i < receivers[row].n; i++)
+        receive(&rx, now, receivers[row].path[i]);
+    now += receivers[row].passed;
+    if (!number(row, m, &n))
+        return '-';
+    uint32_t epoch = rx.epoch;
+    enum cv_err err = tun_ratchet_pick(&rx, now, n, &p);
+    if (err)
+        return err == CV_ERR_REPLAY ? 'r' : err == CV_ERR_STALE ? '.' : '!';
+    bool old = p.keys == &rx.old_secret;
+    tun_ratchet_commit(&rx, now, &p);
+    if (tun_ratchet_pick(&rx, now, n, &p) != CV_ERR_REPLAY)
+        return '!';
+    return old ? 'o' : rx.epoch == epoch ? 't' : rx.epoch == epoch + 1 ? 'n' : 'l';
+}
+
+Test(tunnel_ratchet, of_receivers) {
+    for (size_t i = 0; i < sizeof receivers / sizeof *receivers; i++) {
+        char got[NUMBERS + 1] = {0};
+        for (unsigned m = 0; m < NUMBERS; m++)
+            got[m] = picked(i, m);
+        expect_row("receiver", receivers[i].name, got, receivers[i].answers);
     }
-    for (size_t i = 0; i < sizeof picks / sizeof *picks; i++) {
-        enum cv_err err = tun_ratchet_pick(&rx, picks[i].now, picks[i].wire, &p);
-        cr_expect_eq(err, picks[i].want, "%s: %s", picks[i].name, cv_strerror(err));
+}
+
+enum { NUMBER, JUMP, TURN_FIRST, TURN_EARLY, TURN_DUE, ACTS };
+
+/* . nothing  k a number of this epoch  e the first of the next, on the way  j what was is wiped:
+ * the next number will be the first of the next  x there is none any more
+ *
+ * Columns: a number; a jump; turns: the first, an early one, one that is due. */
+/* clang-format off */
+static const struct {
+    const char *name;
+    uint64_t n;
+    unsigned epoch; /* whose keys it has */
+    const char *answers;
+} senders[] = {
+    { "nothing sent",          0,                    0,    "k" "." "..." },
+    { "in use",                E(3) + 5,             3,    "k" "j" "..j" },
+    { "jumped",                E(3) - 1,             3,    "k" "." "..." },
+    { "at its end",            E(3) - 1,             2,    "e" "j" "..j" },
+    { "in the last epoch",     E(1023) + 5,          1023, "k" "j" "..j" },
+    { "at the last number",    TUN_SEQUENCE_CAP - 1, 1023, "e" "j" "..j" },
+    { "behind it",             TUN_SEQUENCE_CAP,     1024, "x" "." "..." },
+};
+/* clang-format on */
+
+static char sent(size_t row, unsigned m) {
+    struct cv_rng_seeded seeded;
+    cv_rng_seeded_init(&seeded, 1);
+    struct cv_rng rng = cv_rng_seeded(&seeded);
+    struct tun_ratchet_tx tx;
+    const cv_usec now = CV_SEC(1000);
+    uint32_t wire = 77, epoch = senders[row].epoch;
+    tun_ratchet_tx_init(&tx, 0, &keys);
+    tx.n = senders[row].n;
+    tx.epoch = epoch;
+    tx.jump_at = m == TURN_FIRST ? 0 : m == TURN_DUE ? now : now + 1;
+    if (m == NUMBER) {
+        enum cv_err err = tun_ratchet_next(&tx, 1, &wire);
+        bool none = err == CV_ERR_LIMIT && wire == 77 && tx.n == senders[row].n;
+        return err ? none ? 'x' : '!' : wire != tx.n ? '!' : tx.epoch > epoch ? 'e' : 'k';
+    }
+    if (m == JUMP) {
+        tun_ratchet_jump(&tx);
+    } else {
+        cv_usec at = tun_ratchet_turn(&tx, &rng, now);
+        bool drawn = at >= now + CV_MSEC(TUN_EPOCH_MS_MIN) && at <= now + CV_MSEC(TUN_EPOCH_MS_MAX);
+        if (at != tx.jump_at || (m == TURN_EARLY ? at != now + 1 : !drawn))
+            return '!';
+    }
+    if (tx.epoch == epoch)
+        return tx.n == senders[row].n && memcmp(&tx.secret, &keys, sizeof keys) == 0 ? '.' : '!';
+    bool wiped = memcmp(&tx.secret, &keys, sizeof keys) != 0;
+    return tx.epoch == epoch + 1 && tx.n == E(epoch + 1) - 1 && wiped ? 'j' : '!';
+}
+
+Test(tunnel_ratchet, of_senders) {
+    for (size_t i = 0; i < sizeof senders / sizeof *senders; i++) {
+        char got[ACTS + 1] = {0};
+        for (unsigned m = 0; m < ACTS; m++)
+            got[m] = sent(i, m);
+        expect_row("sender", senders[i].name, got, senders[i].answers);
     }
 }
