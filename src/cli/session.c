@@ -544,6 +544,10 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32
         err = cli_dropped_open(c, &c->dropped, &why);
         status = cli_status_of(err);
     }
+    if (!err) {
+        err = cli_quota_open(c, s->data_cap, &why);
+        status = cli_status_of(err);
+    }
     c->tick = err ? NULL : io_timer_new(c->loop, on_tick, c);
     if (err) {
         complain(why.text[0] ? why.text : cv_strerror(err));
@@ -551,7 +555,6 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32
     }
     io_loop_on_signal(c->loop, SIGINT, on_signal, c);
     io_loop_on_signal(c->loop, SIGTERM, on_terminate, c);
-    cli_quota_open(c, s->data_cap);
     cv_usec now = io_clock_now().mono;
     io_timer_at(c->tick, now, cv_usec_add(now, CV_SEC(1)));
     cli_cache_trim(c);

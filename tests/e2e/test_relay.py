@@ -143,6 +143,54 @@ class Relay(programs.Case):
                 self.assertLess(cap["until"], time.time() + 32 * 86400)
                 self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
 
+    def test_a_damaged_count_of_the_cap(self):
+        """What was used is not known, and somebody may pay for it: nobody is carried before the
+        next month, unless whoever runs the relay says what is left."""
+        args = [*programs.options(self.folder, "capped"), "--data-cap", "1T/month"]
+        quota = self.folder / "capped" / "quota"
+        self.start("relay", *args).wait_for("listening")
+        self.end_all()
+        whole = quota.read_bytes()
+        other = whole[:10] + bytes([whole[10] ^ 1]) + whole[11:]
+        for name, octets in (("empty", b""), ("cut", whole[:-1]), ("zeros", bytes(len(whole))),
+                             ("one bit", other), ("long", whole + bytes(5000))):
+            with self.subTest(name):
+                quota.write_bytes(octets)
+                relay = self.start("relay", *args)
+                text = relay.wait_for("data_cap_unknown")["text"]
+                self.assertRegex(text, f"^{quota}: damaged: what was used of the data cap is not known, so "
+                                       r"all of this month's counts as used, until \d{4}-\d\d-01 00:00 UTC; "
+                                       "to carry others before, stop the relay, delete the file and start "
+                                       "it with what is left as --data-cap$")
+                relay.wait_for("data_cap_used")
+                relay.wait_for("listening")
+                self.assertTrue(self.status("capped", "--json")["draining"])
+                self.assertIn("1.0 TiB of 1.0 TiB used", self.status("capped"))
+                self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+        # A restart forgets it as little; what the line says does what it says.
+        relay = self.start("relay", *args)
+        relay.wait_for("data_cap_used")
+        relay.wait_for("listening")
+        self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+        self.assertNotIn("data_cap_unknown", [event["event"] for event in relay.events])
+        quota.unlink()
+        relay = self.start("relay", *args[:-1], "2G/month")
+        relay.wait_for("listening")
+        self.assertFalse(self.status("capped", "--json")["data_cap"]["spent"])
+        self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+        # What cannot be looked at is not written over.
+        quota.unlink()
+        quota.mkdir()
+        self.assertEqual(programs.run("relay", *args)[::2],
+                         (3, f"culvert: {quota}: not a plain file; move it away\n"))
+        quota.rmdir()
+        kept = self.folder / "kept"
+        kept.write_bytes(whole)
+        quota.symlink_to(kept)
+        status, _, err = programs.run("relay", *args)
+        self.assertEqual((status, quota.is_symlink()), (3, True), err)
+        self.assertTrue(err.startswith(f"culvert: {quota}: "), err)
+
     def test_carries_no_faster_than_its_bandwidth(self):
         limit = 200_000
         village = Village(self, DHT, relays=0)
