@@ -296,6 +296,35 @@ static enum cv_err damaged(struct cli_session *c, enum node_saved which, enum cv
     return err;
 }
 
+/* What is learned again is not worth a relay that does not start; but it is said. */
+static void say_lost(struct cli_session *c) {
+    static const char *const what[NODE_SAVED_KINDS] = {
+        [NODE_SAVED_DHT] = "damaged; the DHT is found anew, by --bootstrap or other contacts",
+        [NODE_SAVED_UPSTREAM] = "damaged; what the line carries is measured anew",
+        [NODE_SAVED_DESCRIPTOR] =
+            "holds no keys of today that can be read (damaged, or this relay came here by 'culvert "
+            "identity import'); as a day with two descriptors would be proof against it, it takes "
+            "no new circuits",
+    };
+    struct io_why why;
+    char until[32] = "";
+    struct tm tm;
+    int64_t wall = io_clock_now().wall;
+    for (enum node_saved i = 0; i < NODE_SAVED_KINDS; i++) {
+        if (!what[i] || !node_saved_is_lost(io_host_node(c->host), i))
+            continue;
+        if (i == NODE_SAVED_DESCRIPTOR) { /* tomorrow's is signed three hours ahead */
+            time_t day = (time_t)((wall + 3 * 3600) / 86400 + 1) * 86400;
+            strftime(until, sizeof until, " until %Y-%m-%d 03:00 UTC", gmtime_r(&day, &tm));
+        }
+        io_why_set(&why, "%.200s/%s: %s%s", io_state_path(c->state), saved_names[i], what[i],
+                   until);
+        cli_session_say(
+            c, "state_anew", why.text,
+            json_pack("{s:s, s:o}", "file", saved_names[i], "text", cli_json_text(why.text)));
+    }
+}
+
 static enum cv_err read_saved(struct cli_session *c, struct node_blob *blobs, uint8_t **bufs,
                               struct io_why *why) {
     for (size_t i = 0; i < NODE_SAVED_KINDS; i++) {
@@ -414,6 +443,8 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
         cfg.node.ledger_store = cli_ledger_store(c->ledger);
     if (!err)
         err = io_host_new(c->loop, &cfg, &c->host, why);
+    if (!err)
+        say_lost(c);
     for (size_t i = 0; i < NODE_SAVED_KINDS; i++)
         free(bufs[i]);
     cv_wipe(&cfg.node.identity_secret, sizeof cfg.node.identity_secret);

@@ -191,6 +191,46 @@ class Relay(programs.Case):
         self.assertEqual((status, quota.is_symlink()), (3, True), err)
         self.assertTrue(err.startswith(f"culvert: {quota}: "), err)
 
+    def test_what_is_learned_anew(self):
+        """Damaged files that keep no relay from starting are replaced, and it is said."""
+        args = programs.options(self.folder, "relay")
+        self.start("relay", *args).wait_for("listening")
+        self.end_all()
+        silent = (r"holds no keys of today that can be read \(damaged, or this relay came here by 'culvert "
+                  r"identity import'\); as a day with two descriptors would be proof against it, it takes "
+                  r"no new circuits until \d{4}-\d\d-\d\d 03:00 UTC")
+        ring = (self.folder / "relay" / "descriptor").read_bytes()
+        rows = [("dht", os.urandom(300), "damaged; the DHT is found anew, by --bootstrap or other contacts"),
+                ("dht", b"", "damaged; the DHT is found anew, by --bootstrap or other contacts"),
+                ("descriptor", ring[:60] + bytes([ring[60] ^ 1]) + ring[61:], silent),
+                ("descriptor", bytes(1), silent)]
+        for name, octets, what in rows:
+            with self.subTest(what):
+                path = self.folder / "relay" / name
+                path.write_bytes(octets)
+                relay = self.start("relay", *args)
+                said = relay.wait_for("state_anew")
+                relay.wait_for("listening")
+                self.assertEqual(said["file"], name)
+                self.assertRegex(said["text"], f"^{path}: {what}$")
+                self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+                # Once: it is written again.
+                relay = self.start("relay", *args)
+                relay.wait_for("listening")
+                self.assertNotIn("state_anew", [event["event"] for event in relay.events])
+                self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+        # From 21:00 on tomorrow's descriptor may be signed already.
+        for hour, until in (("01:00", "2027-05-06"), ("20:59", "2027-05-06"), ("21:01", "2027-05-07")):
+            with self.subTest(hour):
+                state = self.folder / hour.replace(":", "")
+                state.mkdir(mode=0o700)
+                (state / "descriptor").write_bytes(bytes(1))
+                env = {**programs.days_off(0), "FAKETIME": f"@2027-05-05 {hour}:00", "TZ": "UTC"}
+                relay = self.start("relay", *programs.options(self.folder, state.name), env=env)
+                self.assertIn(f" until {until} 03:00 UTC", relay.wait_for("state_anew")["text"])
+                relay.wait_for("listening")
+                self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+
     def test_carries_no_faster_than_its_bandwidth(self):
         limit = 200_000
         village = Village(self, DHT, relays=0)
