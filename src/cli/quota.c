@@ -48,8 +48,11 @@ static void save(struct cli_session *c) {
     struct io_why why;
     cli_tally_write(&c->quota.tally, buf);
     c->quota.saved = c->quota.tally.used;
-    if (io_state_write(c->state, "quota", buf, sizeof buf, &why) != CV_ERR_OK)
-        fprintf(stderr, "culvert: %s\n", why.text);
+    bool failed = io_state_write(c->state, "quota", buf, sizeof buf, &why) != CV_ERR_OK;
+    if (failed && !c->quota.unsaved) /* not every minute of a month */
+        fprintf(stderr, "culvert: %s; until then a restart forgets what is used of the data cap\n",
+                why.text);
+    c->quota.unsaved = failed;
 }
 
 /* In the period that the clock names from now on. */

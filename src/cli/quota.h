@@ -31,6 +31,7 @@ struct cli_quota {
     uint64_t saved; /* of what was used: so much the file has */
     cv_usec saved_at;
     bool spent;
+    bool unsaved; /* the file could not be written; it was said */
 };
 
 /* Reads what earlier runs used; where that is damaged, all of this period counts as used.

@@ -178,6 +178,9 @@ static bool only_directly(const struct cli_session *c) {
 }
 
 static void on_node_event(void *ctx, const struct node_event *ev) {
+    static const char alone[] =
+        "This relay was told of nobody: until others name it, it is found by "
+        "none; name a node of the DHT with --bootstrap IP:PORT";
     struct cli_session *c = ctx;
     char text[160];
     switch (ev->kind) {
@@ -189,7 +192,9 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
          * relay of a new network: it waits for the others. */
         if (c->s->verb == CLI_DOCTOR) /* it says so by itself */
             cli_session_end(c, CLI_OK);
-        else if (!c->s->direct && !(c->s->verb == CLI_RELAY && ev->u.count == 0))
+        else if (c->s->verb == CLI_RELAY && ev->u.count == 0)
+            cli_session_say(c, "no_contacts", alone, json_pack("{s:s}", "text", alone));
+        else if (!c->s->direct)
             cli_session_fail(c, CLI_NETWORK,
                              "no bootstrap node answered (tried %llu); pass --bootstrap IP:PORT",
                              (unsigned long long)ev->u.count);
@@ -218,7 +223,7 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
     case NODE_EVENT_LEDGER_FAILED:
         snprintf(text, sizeof text, "The ledger stopped: %s; see 'culvert-ledger verify'",
                  cv_strerror(ev->u.err));
-        cli_session_say(c, "ledger_failed", text, NULL);
+        cli_session_say(c, "ledger_failed", text, json_pack("{s:s}", "text", text));
         break;
     case NODE_EVENT_NOBODY:
     case NODE_EVENT_SHARED:
@@ -511,12 +516,16 @@ static enum cv_err open_api(struct cli_session *c, struct io_why *why) {
     return CV_ERR_OK;
 }
 
-/* What is wrong with --listen; NULL: nothing. */
+/* What is wrong with --http or --listen; NULL: nothing. */
 static const char *wrong_addresses(const struct cli_settings *s) {
+    if (s->http.family && !cv_addr_is_loopback(&s->http))
+        return "--http must be a loopback address, such as 127.0.0.1:8470; from elsewhere use "
+               "ssh -L 8470:127.0.0.1:8470";
     for (size_t i = 0; i < s->listen_count && s->verb == CLI_RELAY; i++) {
         const struct cv_addr *a = &s->listen[i];
         if (!cv_addr_is_loopback(a) && (is_any(a) || !s->private_network) && !cv_addr_is_public(a))
-            return "relay: --listen must name the public address others reach this relay at";
+            return "relay: --listen must name the public address others reach this relay at; "
+                   "0.0.0.0, one behind a router and one of documentation (198.51.100.7) are none";
     }
     if (s->listen_count < 2)
         return NULL;
@@ -553,7 +562,7 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32
         return CLI_FAILED;
     }
     enum cv_err err = io_state_open(s->state, &c->state, &why);
-    int status = cli_status_of(err);
+    int status = !err || err == CV_ERR_FULL ? cli_status_of(err) : CLI_STATE;
     if (!err) {
         err = open_host(c, &why);
         /* A port in use or not ours is the network's matter, not the folder's. */

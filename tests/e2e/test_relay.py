@@ -39,6 +39,12 @@ class Relay(programs.Case):
                 self.assertEqual((status, err), (2, f"culvert: bandwidth '{value}': is not a size "
                                                     "such as 500k, 4M or 1048576\n"))
 
+    def test_one_that_nobody_named_says_so(self):
+        """It waits for others; they may wait for it as well."""
+        relay = self.start("relay", *programs.options(self.folder, "first"))
+        self.assertIn("--bootstrap IP:PORT", relay.wait_for("no_contacts")["text"])
+        self.assertIsNone(relay.process.poll())
+
     def relay_of(self, pseudonym):
         """The number of the relay that paths name so."""
         for i in range(6):
