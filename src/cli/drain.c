@@ -1,8 +1,6 @@
 #include "cli/drain.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
+#include "cli/drain_words.h"
 #include "cli/exitcode.h"
 #include "cli/session.h"
 #include "io/clock.h"
@@ -14,7 +12,7 @@ static uint32_t carried(const struct cli_session *c) {
 }
 
 bool cli_drain_begin(struct cli_session *c) {
-    char text[120];
+    char text[CLI_DRAIN_WORDS];
     bool again = c->drain_until != 0;
     if (again || c->s->verb != CLI_RELAY || !c->s->drain_seconds)
         return false;
@@ -24,24 +22,20 @@ bool cli_drain_begin(struct cli_session *c) {
     if (!left)
         return false;
     c->drain_until = cv_usec_add(io_clock_now().mono, CV_SEC(c->s->drain_seconds));
-    snprintf(text, sizeof text,
-             "Ending: %" PRIu32 " circuit%s for at most %" PRIu64 " s; once more ends at once",
-             left, left == 1 ? " goes on" : "s go on", c->s->drain_seconds);
-    cli_session_say(c, "draining", text,
+    cli_session_say(c, "draining", cli_drain_words_begin(left, c->s->drain_seconds, text),
                     json_pack("{s:I, s:I}", "circuits", (json_int_t)left, "seconds",
                               (json_int_t)c->s->drain_seconds));
     return true;
 }
 
 void cli_drain_tick(struct cli_session *c) {
-    char text[120];
+    char text[CLI_DRAIN_WORDS];
     if (!c->drain_until)
         return;
     uint32_t left = carried(c);
     if (left && io_clock_now().mono < c->drain_until)
         return;
-    snprintf(text, sizeof text, "%" PRIu32 " circuit%s had to be cut", left, left == 1 ? "" : "s");
-    cli_session_say(c, "drained", left ? text : "All circuits have ended",
+    cli_session_say(c, "drained", cli_drain_words_end(left, text),
                     json_pack("{s:I}", "circuits", (json_int_t)left));
     cli_session_end(c, CLI_OK);
 }

@@ -3,13 +3,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "base/text.h"
 #include "io/loop.h"
 #include "reputation/store_sqlite.h"
 
-enum { ROWS_SHOWN = 200, NEIGHBOURS_SHOWN = 200 };
+enum { ROWS_SHOWN = 200, NEIGHBOURS_SHOWN = 200, ROOM_FOR_INDEX = 64 << 10 };
 
 struct cli_ledger {
     struct cli_session *c;
@@ -40,7 +41,15 @@ static void on_checked(void *ctx) {
     l->checking = false;
     rep_store_sqlite_found(l->file, l->err);
     if (l->err == CV_ERR_CORRUPT)
-        cli_session_say(l->c, "ledger_damaged", l->why, NULL);
+        cli_session_say(l->c, "ledger_damaged", l->why,
+                        json_pack("{s:o}", "text", cli_json_text(l->why)));
+}
+
+/* SQLite calls it an error of the disk when the few pages of its index find no room. */
+static bool is_full(const struct cli_session *c) {
+    struct statvfs fs;
+    return fstatvfs(io_state_fd(c->state), &fs) == 0 &&
+           (uint64_t)fs.f_bavail * fs.f_frsize < ROOM_FOR_INDEX;
 }
 
 enum cv_err cli_ledger_open(struct cli_session *c, const uint8_t identity[CV_KEY],
@@ -55,6 +64,10 @@ enum cv_err cli_ledger_open(struct cli_session *c, const uint8_t identity[CV_KEY
     enum cv_err err = rep_store_sqlite_open(l->path, c->network_id, identity, REP_SQLITE_FULL,
                                             &l->file, why->text, sizeof why->text);
     if (err) {
+        if (is_full(c)) {
+            io_why_set(why, "%.400s: No space left on device; make room", l->path);
+            err = CV_ERR_FULL;
+        }
         cli_ledger_close(l);
         return err;
     }

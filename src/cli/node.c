@@ -1,4 +1,6 @@
 /* node and relay: run until told to stop. */
+#include <unistd.h>
+
 #include "base/text.h"
 #include "cli/exitcode.h"
 #include "cli/offer.h"
@@ -19,10 +21,22 @@ static void say_listening(struct cli_session *c, bool relay) {
     cli_progress_event(&c->progress, "listening", sentence, fields);
 }
 
+/* The link is every right to this node, and others may read a journal or a file: there the
+ * command stands that prints it. */
 static void say_page(struct cli_session *c) {
-    char link[GW_LINK_MAX], sentence[GW_LINK_MAX + 16];
-    snprintf(sentence, sizeof sentence, "Page %s", gateway_page(c->gateway, link));
-    cli_progress_event(&c->progress, "page", sentence, json_pack("{s:s}", "url", link));
+    char link[GW_LINK_MAX], sentence[CLI_PATH_MAX + 80], runtime[CLI_PATH_MAX];
+    struct io_why why;
+    if (isatty(fileno(c->progress.out))) {
+        snprintf(sentence, sizeof sentence, "Page %s", gateway_page(c->gateway, link));
+        cli_progress_event(&c->progress, "page", sentence, json_pack("{s:s}", "url", link));
+        return;
+    }
+    /* As cli_session_socket() has it, for a shell that may have a runtime folder. */
+    bool named = c->s->state || io_xdg_path(IO_XDG_RUNTIME, runtime, sizeof runtime, &why);
+    snprintf(sentence, sizeof sentence, "its link is printed by: culvert status%s%s",
+             named ? " --state " : "", named ? io_state_path(c->state) : "");
+    cli_progress_event(&c->progress, "page", NULL,
+                       json_pack("{s:o}", "text", cli_json_text(sentence)));
 }
 
 static void say_shared(struct cli_session *c, const struct cli_offer *o) {

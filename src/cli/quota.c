@@ -48,8 +48,11 @@ static void save(struct cli_session *c) {
     struct io_why why;
     cli_tally_write(&c->quota.tally, buf);
     c->quota.saved = c->quota.tally.used;
-    if (io_state_write(c->state, "quota", buf, sizeof buf, &why) != CV_ERR_OK)
-        fprintf(stderr, "culvert: %s\n", why.text);
+    bool failed = io_state_write(c->state, "quota", buf, sizeof buf, &why) != CV_ERR_OK;
+    if (failed && !c->quota.unsaved) /* not every minute of a month */
+        fprintf(stderr, "culvert: %s; until then a restart forgets what is used of the data cap\n",
+                why.text);
+    c->quota.unsaved = failed;
 }
 
 /* In the period that the clock names from now on. */
@@ -75,16 +78,22 @@ static void turn(struct cli_session *c, int64_t wall) {
     save(c);
 }
 
-static void say(struct cli_session *c) {
-    const struct cli_quota *q = &c->quota;
-    char text[160], until[32];
+enum { END_TEXT = 32 };
+
+static const char *end_of(const struct cli_quota *q, char ret[END_TEXT]) {
     time_t end = (time_t)cli_period_end(q->rule.period, q->tally.began);
     struct tm tm;
-    strftime(until, sizeof until, "%Y-%m-%d %H:%M", gmtime_r(&end, &tm));
+    strftime(ret, END_TEXT, "%Y-%m-%d %H:%M", gmtime_r(&end, &tm));
+    return ret;
+}
+
+static void say(struct cli_session *c) {
+    const struct cli_quota *q = &c->quota;
+    char text[160], until[END_TEXT];
     if (q->spent)
         snprintf(text, sizeof text,
                  "The data cap of this %s is used up: carrying nobody until %s UTC",
-                 cli_period_name(q->rule.period), until);
+                 cli_period_name(q->rule.period), end_of(q, until));
     else
         snprintf(text, sizeof text, "A new %s: carrying others again",
                  cli_period_name(q->rule.period));
@@ -109,23 +118,45 @@ static void judge(struct cli_session *c) {
     save(c);
 }
 
-void cli_quota_open(struct cli_session *c, const char *text) {
+/* Nobody knows what is left of a cap that somebody may pay for: nothing, until he says so. */
+static void damaged(struct cli_session *c, int64_t wall) {
     struct cli_quota *q = &c->quota;
+    const char *period = cli_period_name(q->rule.period);
+    char text[sizeof(struct io_why)], until[END_TEXT];
+    q->tally =
+        (struct cli_tally){.began = cli_period_begin(q->rule.period, wall), .used = q->rule.octets};
+    snprintf(text, sizeof text,
+             "%.250s/quota: damaged: what was used of the data cap is not known, so all of this "
+             "%s's counts as used, until %s UTC; to carry others before, stop the relay, delete "
+             "the file and start it with what is left as --data-cap",
+             io_state_path(c->state), period, end_of(q, until));
+    cli_session_say(c, "data_cap_unknown", text, json_pack("{s:o}", "text", cli_json_text(text)));
+}
+
+enum cv_err cli_quota_open(struct cli_session *c, const char *text, struct io_why *why) {
+    struct cli_quota *q = &c->quota;
+    struct cli_quota_rule rule;
     uint8_t buf[CLI_TALLY_OCTETS];
     size_t len = 0;
-    struct io_why why;
     int64_t wall = io_clock_now().wall;
-    if (!text || !cli_quota_parse(text, &q->rule))
-        return;
-    q->tally.began = cli_period_begin(q->rule.period, wall);
-    if (io_state_read(c->state, "quota", buf, sizeof buf, &len, &why) != CV_ERR_OK ||
-        cli_tally_read(buf, len, &q->tally) != CV_ERR_OK)
-        return;
-    /* It may have been another kind of period. */
-    q->tally.began = cli_period_begin(q->rule.period, q->tally.began);
+    if (!text || !cli_quota_parse(text, &rule))
+        return CV_ERR_OK;
+    enum cv_err err = io_state_read(c->state, "quota", buf, sizeof buf, &len, why);
+    if (err && err != CV_ERR_NOENT && err != CV_ERR_LIMIT)
+        return err; /* and without a rule nothing is written over it */
+    q->rule = rule;
+    if (err == CV_ERR_NOENT) {
+        q->tally.began = cli_period_begin(rule.period, wall);
+        return CV_ERR_OK;
+    }
+    if (err || cli_tally_read(buf, len, &q->tally) != CV_ERR_OK)
+        damaged(c, wall);
+    else /* It may have been another kind of period. */
+        q->tally.began = cli_period_begin(rule.period, q->tally.began);
     q->saved = q->tally.used;
     turn(c, wall);
     judge(c);
+    return CV_ERR_OK;
 }
 
 void cli_quota_tick(struct cli_session *c) {

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "cli/period.h"
 #include "cli/tally.h"
+#include "io/why.h"
 
 struct cli_quota_rule {
     uint64_t octets; /* 0: no limit */
@@ -30,10 +31,13 @@ struct cli_quota {
     uint64_t saved; /* of what was used: so much the file has */
     cv_usec saved_at;
     bool spent;
+    bool unsaved; /* the file could not be written; it was said */
 };
 
-/* Reads what earlier runs used. `text` NULL: no limit. The option was checked. */
-void cli_quota_open(struct cli_session *c, const char *text);
+/* Reads what earlier runs used; where that is damaged, all of this period counts as used.
+ * `text` NULL: no limit. The option was checked. What io_state_read() says of a file that
+ * cannot be read (DENIED, STORE), with its line in *why: nothing was changed. */
+enum cv_err cli_quota_open(struct cli_session *c, const char *text, struct io_why *why);
 void cli_quota_tick(struct cli_session *c);
 void cli_quota_close(struct cli_session *c);
 

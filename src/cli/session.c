@@ -178,6 +178,9 @@ static bool only_directly(const struct cli_session *c) {
 }
 
 static void on_node_event(void *ctx, const struct node_event *ev) {
+    static const char alone[] =
+        "This relay was told of nobody: until others name it, it is found by "
+        "none; name a node of the DHT with --bootstrap IP:PORT";
     struct cli_session *c = ctx;
     char text[160];
     switch (ev->kind) {
@@ -189,7 +192,9 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
          * relay of a new network: it waits for the others. */
         if (c->s->verb == CLI_DOCTOR) /* it says so by itself */
             cli_session_end(c, CLI_OK);
-        else if (!c->s->direct && !(c->s->verb == CLI_RELAY && ev->u.count == 0))
+        else if (c->s->verb == CLI_RELAY && ev->u.count == 0)
+            cli_session_say(c, "no_contacts", alone, json_pack("{s:s}", "text", alone));
+        else if (!c->s->direct)
             cli_session_fail(c, CLI_NETWORK,
                              "no bootstrap node answered (tried %llu); pass --bootstrap IP:PORT",
                              (unsigned long long)ev->u.count);
@@ -218,7 +223,7 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
     case NODE_EVENT_LEDGER_FAILED:
         snprintf(text, sizeof text, "The ledger stopped: %s; see 'culvert-ledger verify'",
                  cv_strerror(ev->u.err));
-        cli_session_say(c, "ledger_failed", text, NULL);
+        cli_session_say(c, "ledger_failed", text, json_pack("{s:s}", "text", text));
         break;
     case NODE_EVENT_NOBODY:
     case NODE_EVENT_SHARED:
@@ -294,6 +299,35 @@ static enum cv_err damaged(struct cli_session *c, enum node_saved which, enum cv
                      "guards anew",
                path, name);
     return err;
+}
+
+/* What is learned again is not worth a relay that does not start; but it is said. */
+static void say_lost(struct cli_session *c) {
+    static const char *const what[NODE_SAVED_KINDS] = {
+        [NODE_SAVED_DHT] = "damaged; the DHT is found anew, by --bootstrap or other contacts",
+        [NODE_SAVED_UPSTREAM] = "damaged; what the line carries is measured anew",
+        [NODE_SAVED_DESCRIPTOR] =
+            "holds no keys of today that can be read (damaged, or this relay came here by 'culvert "
+            "identity import'); as a day with two descriptors would be proof against it, it takes "
+            "no new circuits",
+    };
+    struct io_why why;
+    char until[32] = "";
+    struct tm tm;
+    int64_t wall = io_clock_now().wall;
+    for (enum node_saved i = 0; i < NODE_SAVED_KINDS; i++) {
+        if (!what[i] || !node_saved_is_lost(io_host_node(c->host), i))
+            continue;
+        if (i == NODE_SAVED_DESCRIPTOR) { /* tomorrow's is signed three hours ahead */
+            time_t day = (time_t)((wall + 3 * 3600) / 86400 + 1) * 86400;
+            strftime(until, sizeof until, " until %Y-%m-%d 03:00 UTC", gmtime_r(&day, &tm));
+        }
+        io_why_set(&why, "%.200s/%s: %s%s", io_state_path(c->state), saved_names[i], what[i],
+                   until);
+        cli_session_say(
+            c, "state_anew", why.text,
+            json_pack("{s:s, s:o}", "file", saved_names[i], "text", cli_json_text(why.text)));
+    }
 }
 
 static enum cv_err read_saved(struct cli_session *c, struct node_blob *blobs, uint8_t **bufs,
@@ -414,6 +448,8 @@ static enum cv_err open_host(struct cli_session *c, struct io_why *why) {
         cfg.node.ledger_store = cli_ledger_store(c->ledger);
     if (!err)
         err = io_host_new(c->loop, &cfg, &c->host, why);
+    if (!err)
+        say_lost(c);
     for (size_t i = 0; i < NODE_SAVED_KINDS; i++)
         free(bufs[i]);
     cv_wipe(&cfg.node.identity_secret, sizeof cfg.node.identity_secret);
@@ -480,12 +516,16 @@ static enum cv_err open_api(struct cli_session *c, struct io_why *why) {
     return CV_ERR_OK;
 }
 
-/* What is wrong with --listen; NULL: nothing. */
+/* What is wrong with --http or --listen; NULL: nothing. */
 static const char *wrong_addresses(const struct cli_settings *s) {
+    if (s->http.family && !cv_addr_is_loopback(&s->http))
+        return "--http must be a loopback address, such as 127.0.0.1:8470; from elsewhere use "
+               "ssh -L 8470:127.0.0.1:8470";
     for (size_t i = 0; i < s->listen_count && s->verb == CLI_RELAY; i++) {
         const struct cv_addr *a = &s->listen[i];
         if (!cv_addr_is_loopback(a) && (is_any(a) || !s->private_network) && !cv_addr_is_public(a))
-            return "relay: --listen must name the public address others reach this relay at";
+            return "relay: --listen must name the public address others reach this relay at; "
+                   "0.0.0.0, one behind a router and one of documentation (198.51.100.7) are none";
     }
     if (s->listen_count < 2)
         return NULL;
@@ -522,7 +562,7 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32
         return CLI_FAILED;
     }
     enum cv_err err = io_state_open(s->state, &c->state, &why);
-    int status = cli_status_of(err);
+    int status = !err || err == CV_ERR_FULL ? cli_status_of(err) : CLI_STATE;
     if (!err) {
         err = open_host(c, &why);
         /* A port in use or not ours is the network's matter, not the folder's. */
@@ -544,6 +584,10 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32
         err = cli_dropped_open(c, &c->dropped, &why);
         status = cli_status_of(err);
     }
+    if (!err) {
+        err = cli_quota_open(c, s->data_cap, &why);
+        status = cli_status_of(err);
+    }
     c->tick = err ? NULL : io_timer_new(c->loop, on_tick, c);
     if (err) {
         complain(why.text[0] ? why.text : cv_strerror(err));
@@ -551,7 +595,6 @@ int cli_session_open(struct cli_session *c, const struct cli_settings *s, uint32
     }
     io_loop_on_signal(c->loop, SIGINT, on_signal, c);
     io_loop_on_signal(c->loop, SIGTERM, on_terminate, c);
-    cli_quota_open(c, s->data_cap);
     cv_usec now = io_clock_now().mono;
     io_timer_at(c->tick, now, cv_usec_add(now, CV_SEC(1)));
     cli_cache_trim(c);

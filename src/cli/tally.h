@@ -27,9 +27,10 @@ struct cli_tally {
  * what was used until now counts in it. */
 bool cli_tally_turn(struct cli_tally *t, int64_t began);
 
-/* "2 u8 | began u64 | used u64 | the one before: began u64 | used u64", little-endian. One
- * of version 1, without the one before, is read too. */
-enum { CLI_TALLY_OCTETS = 1 + 4 * 8 };
+/* "3 u8 | began u64 | used u64 | the one before: began u64 | used u64 | BLAKE2b-64 of all
+ * before", little-endian. Those of version 2, without the sum, and 1, also without the one
+ * before, are read too. */
+enum { CLI_TALLY_OCTETS = 1 + 4 * 8 + 8 };
 
 void cli_tally_write(const struct cli_tally *t, uint8_t ret[CLI_TALLY_OCTETS]);
 /* CV_ERR_CORRUPT: it is none; *ret is untouched then. */

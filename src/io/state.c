@@ -35,6 +35,23 @@ static void check_name(const char *name) {
     assert(strlen(name) < IO_NAME_MAX);
 }
 
+/* What a person can do about a folder, or a file in it, that cannot be used. */
+static enum cv_err unusable(struct io_why *why, const char *path, int error) {
+    char words[128];
+    enum cv_err err = io_why_errno(why, path, error);
+    if (error == EACCES || error == EPERM)
+        io_why_set(why,
+                   "%s: %s; let it belong to the user that runs this (chown), or choose another "
+                   "folder with --state DIR",
+                   path, strerror_r(error, words, sizeof words));
+    else if (err == CV_ERR_FULL)
+        io_why_set(why, "%s: %s; make room", path, strerror_r(error, words, sizeof words));
+    else if (error != ELOOP && error != ENOENT)
+        io_why_set(why, "%s: %s; choose another folder with --state DIR", path,
+                   strerror_r(error, words, sizeof words));
+    return err;
+}
+
 /* mkdir -p, 0700 for what is created. */
 static int make_folders(const char *path) {
     char part[IO_PATH_MAX];
@@ -79,10 +96,10 @@ static enum cv_err lock_folder(struct io_state *s, struct io_why *why) {
     full_name(s, LOCK_NAME, path);
     s->lock = openat(s->folder, LOCK_NAME, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (s->lock < 0)
-        return io_why_errno(why, path, errno);
+        return unusable(why, path, errno);
     if (flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK)
-            return io_why_errno(why, path, errno);
+            return unusable(why, path, errno);
         io_why_set(why,
                    "%s: in use by process %ld; stop it or choose another folder with --state DIR",
                    s->path, pid_in(s->lock));
@@ -91,14 +108,14 @@ static enum cv_err lock_folder(struct io_state *s, struct io_why *why) {
     char pid[24];
     int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
     if (ftruncate(s->lock, 0) != 0 || io_file_pwrite(s->lock, pid, (size_t)n, 0) != 0)
-        return io_why_errno(why, path, errno);
+        return unusable(why, path, errno);
     return CV_ERR_OK;
 }
 
 static enum cv_err open_folder(struct io_state *s, struct io_why *why) {
     s->folder = open(s->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (s->folder < 0)
-        return io_why_errno(why, s->path, errno);
+        return unusable(why, s->path, errno);
     return check_private(s->folder, s->path, "700", why);
 }
 
@@ -124,7 +141,7 @@ static enum cv_err open_state(const char *path, bool hold, struct io_state **ret
     s->folder = s->lock = -1;
     enum cv_err err = find_folder(s, path, why);
     if (err == CV_ERR_OK && hold && make_folders(s->path) != 0)
-        err = io_why_errno(why, s->path, errno);
+        err = unusable(why, s->path, errno);
     if (err == CV_ERR_OK)
         err = open_folder(s, why);
     if (err == CV_ERR_OK && hold)
@@ -201,7 +218,7 @@ static enum cv_err open_file(struct io_state *s, const char *name, const char *p
     struct stat st;
     int fd = openat(s->folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return io_why_errno(why, path, errno);
+        return unusable(why, path, errno);
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(fd);
         io_why_set(why, "%s: not a plain file; move it away", path);
@@ -247,7 +264,8 @@ enum cv_err io_state_write(struct io_state *s, const char *name, const void *dat
     char path[IO_PATH_MAX];
     check_name(name);
     full_name(s, name, path);
-    return io_file_replace(s->folder, name, data, len, path, why);
+    enum cv_err err = io_file_replace(s->folder, name, data, len, path, why);
+    return err == CV_ERR_FULL ? unusable(why, path, ENOSPC) : err;
 }
 
 enum cv_err io_state_remove(struct io_state *s, const char *name, struct io_why *why) {

@@ -65,7 +65,7 @@ static enum cv_err refused(struct io_why *why, const struct cv_addr *addr, int e
         return CV_ERR_DENIED;
     case EADDRNOTAVAIL:
     case EAFNOSUPPORT:
-        io_why_set(why, "%s: not an address of this machine", text);
+        io_why_set(why, "%s: not an address of this machine; 'ip address' lists those", text);
         return CV_ERR_UNREACHABLE;
     default:
         return io_why_errno(why, text, error);

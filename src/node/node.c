@@ -236,6 +236,11 @@ enum cv_err node_saved_check(enum node_saved which, const struct node_blob *blob
                                       : CV_ERR_OK;
 }
 
+bool node_saved_is_lost(const struct node *n, enum node_saved which) {
+    return which == NODE_SAVED_DESCRIPTOR ? n->relay && tun_keyring_was_lost(n->relay)
+                                          : n->lost[which];
+}
+
 static struct tunnel *make_tunnel(struct node *n, const struct cv_now *now, bool relay) {
     const struct node_config *cfg = &n->cfg;
     struct tun_config t = tunnel_config(n, relay);
@@ -262,7 +267,8 @@ static struct dht *make_dht(struct node *n, struct cv_now now) {
         *(cfg->relay_addrs[i].family == 6 ? &d.external6 : &d.external4) = cfg->relay_addrs[i];
     struct dht *dht = dht_new(&d, n->rng, now);
     if (dht && cfg->saved[NODE_SAVED_DHT].data)
-        dht_restore(dht, now, cfg->saved[NODE_SAVED_DHT].data, cfg->saved[NODE_SAVED_DHT].len);
+        n->lost[NODE_SAVED_DHT] = dht_restore(dht, now, cfg->saved[NODE_SAVED_DHT].data,
+                                              cfg->saved[NODE_SAVED_DHT].len) != CV_ERR_OK;
     for (size_t i = 0; dht && i < cfg->bootstrap_count; i++)
         dht_bootstrap_add(dht, now, &cfg->bootstrap[i]);
     return dht;

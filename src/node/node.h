@@ -143,6 +143,10 @@ void node_saved(struct node *n, struct cv_now now, enum node_saved which);
  * it is damaged). VERSION: another version of culvert wrote it. CORRUPT. */
 enum cv_err node_saved_check(enum node_saved which, const struct node_blob *blob);
 
+/* After node_new: what was saved is damaged and is learned anew; of DESCRIPTOR: this relay signs
+ * nothing for the days that may have been in it, and is silent until they are over. */
+bool node_saved_is_lost(const struct node *n, enum node_saved which);
+
 /* ---- several workers (tunnel/worker.h) ---- */
 
 /* The node's own relay engine is worker 0 of cfg.relay_workers. The caller makes the others,

@@ -90,7 +90,8 @@ struct node {
     const struct cv_rng *rng;
     struct cv_now now; /* of the newest call; for statistics and days only */
 
-    bool unsettled; /* datagrams came since the last node_settle() */
+    bool lost[NODE_SAVED_KINDS]; /* of what was saved: cannot be read */
+    bool unsettled;              /* datagrams came since the last node_settle() */
     struct dht *dht;
     struct tunnel *client;     /* on OWN */
     struct tunnel *relay;      /* on MAIN; NULL: we carry nobody */

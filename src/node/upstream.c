@@ -18,7 +18,8 @@ void node_upstream_begin(struct node *n, struct cv_now now) {
     const struct node_blob *saved = &n->cfg.saved[NODE_SAVED_UPSTREAM];
     ppsp_upstream_init(&n->upstream, now);
     if (saved->data && node_upstream(n))
-        (void)ppsp_upstream_restore(&n->upstream, saved->data, saved->len);
+        n->lost[NODE_SAVED_UPSTREAM] =
+            !ppsp_upstream_restore(&n->upstream, saved->data, saved->len);
 }
 
 void node_upstream_save(struct node *n) {

@@ -414,6 +414,7 @@ struct tunnel {
     struct tun_cookie_jar jar;
     struct tun_describe_net describe_net;
     struct tun_keyring *keyring; /* relay only */
+    bool keyring_lost;           /* what was saved cannot be read */
     struct cv_heap timers;
     struct tun_timer tick;
     cv_usec last;

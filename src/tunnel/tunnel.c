@@ -36,7 +36,12 @@ static enum cv_err new_keyring(struct tunnel *t) {
     enum cv_err err; /* a damaged ring stays silent by itself */
     t->keyring = tun_keyring_new(&cfg, &t->rng, t->cfg.blob[TUN_BLOB_KEYRING],
                                  t->cfg.blob_len[TUN_BLOB_KEYRING], &err);
+    t->keyring_lost = err != CV_ERR_OK;
     return t->keyring ? CV_ERR_OK : CV_ERR_NOMEM;
+}
+
+bool tun_keyring_was_lost(const struct tunnel *t) {
+    return t->keyring_lost;
 }
 
 static void keyring_tick(struct tunnel *t, const struct cv_now *now) {

@@ -344,6 +344,9 @@ void tun_drain(struct tunnel *t, bool on);
 /* Ends circuits of others from whose owner nothing came for so long; 0: all. */
 void tun_hops_end(struct tunnel *t, const struct cv_now *now, cv_usec idle);
 
+/* The keyring that tun_new() got could not be read: for the days that it may have signed
+ * nothing is signed, and the relay is silent until they are over (keyring.h). */
+bool tun_keyring_was_lost(const struct tunnel *t);
 /* The sealed keyring is on disk. */
 void tun_saved(struct tunnel *t, const struct cv_now *now, enum tun_blob which);
 

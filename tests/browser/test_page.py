@@ -61,7 +61,8 @@ class Page(programs.Case):
         seeder = self.village.start("share", "seeder", "--upload-limit", "200k", path)
         self.uri = seeder.wait_for("shared", 120)["uri"]
         self.node = self.village.start("node", "node")
-        self.page = self.node.wait_for("page")["url"]
+        self.node.wait_for("page")
+        self.page = self.page_of(self.folder / "node")
         self.node.wait_for("client_ready", 120)
         self.axe = (PACKAGES / "axe-core" / "axe.min.js").read_text()
 

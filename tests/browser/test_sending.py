@@ -26,7 +26,8 @@ class Sending(programs.Case):
         super().setUp()
         self.village = Village(self, DHT)
         self.node = self.village.start("node", "node")
-        self.page = self.node.wait_for("page")["url"]
+        self.node.wait_for("page")
+        self.page = self.page_of(self.folder / "node")
         self.node.wait_for("client_ready", 120)
         self.axe = (PACKAGES / "axe-core" / "axe.min.js").read_text()
 

@@ -123,6 +123,12 @@ class Case(unittest.TestCase):
         self.running.append(program)
         return program
 
+    def page_of(self, state):
+        """The link that opens the page of the node with this state folder."""
+        status, out, err = run("status", "--state", state, "--json")
+        self.assertEqual(status, 0, err)
+        return json.loads(out)["page"]
+
     def film(self, octets, name="film.bin"):
         path = self.folder / name
         path.write_bytes(os.urandom(octets))

@@ -47,7 +47,8 @@ class Interface(programs.Case):
         super().setUp()
         self.description = json.loads((ROOT / "docs" / "openapi.json").read_text())
         node = self.start("node", *programs.options(self.folder, "node"), "--direct")
-        self.page = node.wait_for("page")["url"]
+        node.wait_for("page")
+        self.page = self.page_of(self.folder / "node")
         self.secrets = [node.wait_for("listening")["address"].split(":")[0]]
         film = self.film(300_000, "secret-film.bin")
         share = self.start("share", "--state", self.folder / "node", "--network", "e2e",

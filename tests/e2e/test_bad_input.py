@@ -94,8 +94,38 @@ class BadInput(programs.Case):
     def test_a_relay_has_an_address(self):
         for listen in ("0.0.0.0:0", "[::]:0"):
             self.expect(2, "relay: --listen must name the public address others reach this relay "
-                        "at", "relay", "--private", "--state", self.folder / "v", "--network",
+                        "at; 0.0.0.0, one behind a router and one of documentation (198.51.100.7) are "
+                        "none", "relay", "--private", "--state", self.folder / "v", "--network",
                         "e2e", "--listen", listen)
+
+    def test_what_a_service_is_started_with(self):
+        """A state folder, an address or a page that cannot be: what, where, and what to do."""
+        free, file = self.folder / "free", self.folder / "file"
+        locked, foreign = self.folder / "locked", self.folder / "foreign"
+        file.touch()
+        for path in (locked, foreign):
+            path.mkdir(mode=0o700)
+        (foreign / "identity").write_bytes(bytes(32))
+        (foreign / "identity").chmod(0)
+        locked.chmod(0o500)
+        chown = ("let it belong to the user that runs this (chown), or choose another folder with "
+                 "--state DIR")
+        rows = [(3, f"{file}: Not a directory; choose another folder with --state DIR", file, []),
+                (3, f"{locked}/lock: Permission denied; {chown}", locked, []),
+                (3, f"{foreign}/identity: Permission denied; {chown}", foreign, []),
+                (4, "192.0.2.1:9: not an address of this machine; 'ip address' lists those", free,
+                 ["--own", "192.0.2.1:9"]),
+                (2, "--http must be a loopback address, such as 127.0.0.1:8470; from elsewhere use "
+                 "ssh -L 8470:127.0.0.1:8470", free, ["--http", "0.0.0.0:8470"])]
+        for status, line, state, more in rows:
+            with self.subTest(line):
+                # Without what lets root do everything.
+                done = subprocess.run(
+                    ["setpriv", "--inh-caps=-dac_override,-dac_read_search",
+                     "--bounding-set=-dac_override,-dac_read_search", programs.CULVERT, "relay", "--state",
+                     state, "--network", "e2e", "--listen", "127.0.0.1:0", "--json", *more],
+                    capture_output=True, text=True, timeout=programs.SECONDS, check=False)
+                self.assertEqual((done.returncode, done.stderr), (status, f"culvert: {line}\n"))
 
     def test_without_a_player_the_link_stays(self):
         shared = self.link()

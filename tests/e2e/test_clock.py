@@ -4,6 +4,7 @@ that a command with the right clock is not talked into it by one wrong relay.
 
 Debian's faketime moves the wall clock of one process; its monotonic clock stays."""
 import datetime
+import json
 import select
 import subprocess
 import time
@@ -85,6 +86,29 @@ class Clock(programs.Case):
         self.assertIsNone(relay.poll(), "a relay waits until its clock is set")
         relay.terminate()
         self.assertEqual(relay.wait(60), 0)
+
+    def test_a_clock_that_is_set_right(self):
+        """Without a restart; status and doctor stop to complain with it."""
+        clock = self.folder / "clock"
+        clock.write_text("+5d")
+        env = {**programs.days_off(0), "FAKETIME_TIMESTAMP_FILE": str(clock)}
+        del env["FAKETIME"]
+        relay = self.start("relay", *self.state("set", 64), env=env)
+        self.assertEqual(relay.wait_for("clock_off", WAIT)["seconds"], -5 * 86400)
+        self.assertEqual(self.clock_of("set"), (-5 * 86400, "bad"))
+        clock.write_text("+0d")
+        relay.wait_for("clock_right", 3 * WAIT)  # asked again within minutes
+        self.assertEqual(self.clock_of("set"), (0, "ok"))
+        relay.end()
+        self.assertEqual([event["event"] for event in relay.events].count("clock_right"), 1)
+
+    def clock_of(self, name):
+        """What status and doctor say of it."""
+        status, out, err = programs.run("status", "--state", self.folder / name, "--json")
+        self.assertEqual(status, 0, err)
+        _, found, err = programs.run("doctor", "--state", self.folder / name, "--json")
+        result, = [row["result"] for row in json.loads(found) if row["check"] == "clock"]
+        return json.loads(out)["clock_off"], result
 
     def test_on_a_terminal_it_is_said_once(self):
         args = self.state("seen", 63)

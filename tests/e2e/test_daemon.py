@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pathlib
+import shlex
 import signal
 import socket
 import stat
@@ -11,6 +12,7 @@ import time
 import unittest
 
 import programs
+import terminal
 
 
 class Daemon(programs.Case):
@@ -44,7 +46,8 @@ class Daemon(programs.Case):
         node = self.start("node", "--state", self.folder / "n", "--listen", "[2a10::1]:0",
                           "--network", "e2e", "--json", "--direct",
                           within=["unshare", "--net", "sh", "-c", network, "sh"])
-        self.assertTrue(node.wait_for("page")["url"].startswith("http://127.0.0.1:"))
+        node.wait_for("page")
+        self.assertTrue(self.page_of(self.folder / "n").startswith("http://127.0.0.1:"))
 
     def test_a_crash_leaves_no_image(self):
         """Of those who hold keys and know addresses, though the shell allows one."""
@@ -68,6 +71,39 @@ class Daemon(programs.Case):
                 self.running.remove(program)
                 program.process.communicate()
                 self.assertEqual(os.listdir(here), [])
+
+    def test_a_journal_holds_no_right(self):
+        """What a service manager keeps names the command that prints the page's link, and that
+        command finds the node, also in a shell with a runtime folder."""
+        runtime, state = self.folder / "runtime", self.folder / "xdg"
+        runtime.mkdir(mode=0o700)
+        bare = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
+        bare["XDG_STATE_HOME"] = str(state)
+        shell = {**bare, "XDG_RUNTIME_DIR": str(runtime)}
+        rows = (("node", ["--state", self.folder / "n", "--direct"], shell, self.folder / "n"),
+                ("relay", ["--state", self.folder / "r"], bare, self.folder / "r"),
+                ("relay", [], bare, state / "culvert"), ("relay", [], shell, None))
+        for verb, more, env, named in rows:
+            with self.subTest([verb, *more]):
+                program = self.start(verb, "--listen", "127.0.0.1:0", "--network", "e2e", *more, env=env)
+                text = program.wait_for("page")["text"]
+                words = shlex.split(text.removeprefix("its link is printed by: "))
+                self.assertEqual(words, ["culvert", "status"] + (["--state", str(named)] if named else []))
+                status, out, err = programs.run(*words[1:], "--json", env=shell)
+                self.assertEqual(status, 0, err)
+                link = json.loads(out)["page"]
+                token = link.split("#t=")[1]
+                said = json.dumps(program.events) + program.buffer.decode()
+                status, err = program.end(signal.SIGTERM)
+                self.assertEqual(status, 0, err)
+                self.assertNotIn(token, said + err)
+        # Who sits before it gets the link itself.
+        for more in [], ["--json"]:
+            with self.subTest(more):
+                seen = terminal.Terminal("relay", "--state", self.folder / "r", "--listen",
+                                         "127.0.0.1:0", "--network", "e2e", *more)
+                seen.wait_for("#t=")
+                self.assertEqual(seen.end(b"\3"), 0)
 
     def test_share_and_get(self):
         self.node("s")

@@ -3,10 +3,13 @@
 says what a link says.
 
     test_doctor.py CULVERT CULVERT-DHT"""
+import http.server
 import json
 import os
 import socket
+import socketserver
 import sys
+import threading
 import time
 import unittest
 
@@ -74,6 +77,51 @@ class Doctor(programs.Case):
         self.assertEqual(out.splitlines()[nat + 1].split("-> ")[1], "get it to work first")
         self.assertEqual(out.splitlines()[-1],
                          "It could not be found out: state, disk, relays, clock, nat.")
+
+    def says(self, status):
+        """What doctor finds where a node says this of itself."""
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps(status if self.path == "/api/status" else []).encode())
+
+            def log_message(self, *_):
+                pass
+
+        folder = self.folder / "said"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / "api.sock").unlink(missing_ok=True)
+        with socketserver.UnixStreamServer(str(folder / "api.sock"), Answer) as server:
+            threading.Thread(target=server.serve_forever).start()
+            try:
+                return self.doctor("--state", folder)[1]
+            finally:
+                server.shutdown()
+
+    def test_a_relay_that_nobody_reaches(self):
+        """A new address is told of from 03:00 UTC on: that is said where somebody wonders."""
+        relay = self.start("relay", *programs.options(self.folder, "r"))
+        relay.wait_for("listening")
+        code, out, err = programs.run("status", "--state", self.folder / "r", "--json")
+        self.assertEqual(code, 0, err)
+        status, one, two = json.loads(out), "198.51.100.7:7000", "[2001:db8::7]:7000"
+        new = (" (a new address is told of from 03:00 UTC on, one since 21:00 a day later: wait till then)")
+        port = "let UDP to its port through the router and the firewall"
+        rows = [([(one, 0, 3)], [("bad", "3 relays had this one tried from outside, and nobody got through: "
+                                  "they tell nobody of it", port + new)]),
+                ([(one, 2, 0), (two, 0, 4)],
+                 [("ok", f"2 relays had {one} tried from outside", None),
+                  ("bad", f"4 relays had {two} tried from outside, and nobody got through: they tell nobody "
+                   "of this relay, not of its other address either",
+                   f"{port}, or start it without this address{new}")]),
+                ([(one, 2, 1)], [("ok", "2 relays had this one tried from outside", None)]),
+                ([(one, 0, 0)], [])]
+        for reach, want in rows:
+            with self.subTest(reach):
+                status["reach"] = [{"address": a, "by": by, "not_by": not_by} for a, by, not_by in reach]
+                found = self.says(status).get("reach", [])
+                self.assertEqual([(row["result"], row["text"], row.get("remedy")) for row in found], want)
 
     def test_link(self):
         film = self.film(5000, "a film.bin")

@@ -112,7 +112,8 @@ class DualStack(programs.Case):
             ("relay", (at(3, 4), "[::1]:7000"), "--listen: one address is of this machine only and "
              "the other is not; a node on loopback speaks to loopback only"),
             ("relay", (at(3, 4), "[fd00::1]:7000"), "relay: --listen must name the public address "
-             "others reach this relay at"),
+             "others reach this relay at; 0.0.0.0, one behind a router and one of documentation "
+             "(198.51.100.7) are none"),
             ("node", (at(3, 4), at(3, 6), "--direct"), "--direct: what is shared directly has one "
              "address; give --listen once"),
         ]

@@ -33,7 +33,8 @@ def webm(seconds, tone):
 class FromPage(programs.Case):
     def node(self):
         self.program = self.start("node", *programs.options(self.folder, "node"), "--direct")
-        page = self.program.wait_for("page")["url"]
+        self.program.wait_for("page")
+        page = self.page_of(self.folder / "node")
         self.host, self.token = page.removeprefix("http://").split("/#t=")
 
     def ask(self, method, path, body=None, headers=None, **query):
@@ -308,7 +309,8 @@ class FromPage(programs.Case):
 
     def test_a_relay_has_a_page_and_does_nothing_else(self):
         relay = self.start("relay", *programs.options(self.folder, "relay"))
-        page = relay.wait_for("page")["url"]
+        relay.wait_for("page")
+        page = self.page_of(self.folder / "relay")
         self.host, self.token = page.removeprefix("http://").split("/#t=")
         self.assertEqual(self.ask("GET", "/api/ledger"), (200, {"rows": [], "relays": []}))
         self.assertEqual(self.ask("GET", "/api/ledger", headers={})[0], 401)

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """A full disk pauses and resumes, whatever is under way: a small file system is
 mounted, filled, and given room again. Needs root."""
+import json
 import os
+import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -112,6 +115,42 @@ class Full(Source):
         os.waitpid(child, 0)
         self.assertEqual(record.read_bytes(), data)
         self.assertEqual(ended["root"], recorded["root"])
+
+    def used_of(self, octets):
+        """Sent to the relay, which then counted more than that."""
+        host, port = self.at.rsplit(":", 1)
+        limit, wanted = time.monotonic() + programs.SECONDS, self.used + octets
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as to:
+            while self.used < wanted:
+                self.assertLess(time.monotonic(), limit)
+                to.sendto(bytes(1000), (host, int(port)))
+                status, out, err = programs.run("status", "--state", self.small / "relay", "--json")
+                self.assertEqual(status, 0, err)
+                self.used = json.loads(out)["data_cap"]["used"]
+
+    def test_the_count_of_a_data_cap(self):
+        """It goes on, and says once that a restart would forget it."""
+        args = ["relay", *programs.options(self.small, "relay"), "--data-cap", "2k/month"]
+        relay = self.start(*args)
+        self.at, self.used = relay.wait_for("listening")["address"], 0
+        filler = self.small / "filler"
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], check=False, capture_output=True)
+        for _ in range(3):  # each is more than what is let pass without being written down
+            self.used_of(4000)
+        relay.wait_for("data_cap_used")
+        filler.unlink()
+        self.used_of(4000)
+        relay.process.send_signal(signal.SIGTERM)
+        self.assertEqual(relay.end(0), (0, f"culvert: {self.small}/relay/quota: No space left on device; make room; "
+                                        "until then a restart forgets what is used of the data cap\n"))
+        relay = self.start(*args)
+        self.assertGreaterEqual(relay.wait_for("data_cap_used")["used"], self.used)
+        relay.wait_for("listening")
+        # No room to begin with.
+        relay.end()
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], check=False, capture_output=True)
+        status, _, err = programs.run(*args)
+        self.assertEqual((status, err), (5, f"culvert: {self.small}/relay/ledger.db: No space left on device; make room\n"))
 
     def test_a_window_that_cannot_be_kept(self):
         """A ring is allocated at once: it is refused, and never full later."""

@@ -55,7 +55,7 @@ class Ledger(programs.Case):
         self.db.write_bytes(octets)
         relay = self.relay()
         relay.wait_for("listening")
-        self.assertIn("damaged", str(relay.wait_for("ledger_damaged")))
+        self.assertIn(f"{self.db}: ", relay.wait_for("ledger_damaged")["text"])
         status, err = relay.end()
         self.assertEqual(status, 0, err)
         # From now on before its use.

@@ -39,6 +39,12 @@ class Relay(programs.Case):
                 self.assertEqual((status, err), (2, f"culvert: bandwidth '{value}': is not a size "
                                                     "such as 500k, 4M or 1048576\n"))
 
+    def test_one_that_nobody_named_says_so(self):
+        """It waits for others; they may wait for it as well."""
+        relay = self.start("relay", *programs.options(self.folder, "first"))
+        self.assertIn("--bootstrap IP:PORT", relay.wait_for("no_contacts")["text"])
+        self.assertIsNone(relay.process.poll())
+
     def relay_of(self, pseudonym):
         """The number of the relay that paths name so."""
         for i in range(6):
@@ -141,6 +147,94 @@ class Relay(programs.Case):
                 self.assertEqual(cap["spent"], spent)
                 self.assertGreaterEqual(cap["used"], 5 << 20)
                 self.assertLess(cap["until"], time.time() + 32 * 86400)
+                self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+
+    def test_a_damaged_count_of_the_cap(self):
+        """What was used is not known, and somebody may pay for it: nobody is carried before the
+        next month, unless whoever runs the relay says what is left."""
+        args = [*programs.options(self.folder, "capped"), "--data-cap", "1T/month"]
+        quota = self.folder / "capped" / "quota"
+        self.start("relay", *args).wait_for("listening")
+        self.end_all()
+        whole = quota.read_bytes()
+        other = whole[:10] + bytes([whole[10] ^ 1]) + whole[11:]
+        for name, octets in (("empty", b""), ("cut", whole[:-1]), ("zeros", bytes(len(whole))),
+                             ("one bit", other), ("long", whole + bytes(5000))):
+            with self.subTest(name):
+                quota.write_bytes(octets)
+                relay = self.start("relay", *args)
+                text = relay.wait_for("data_cap_unknown")["text"]
+                self.assertRegex(text, f"^{quota}: damaged: what was used of the data cap is not known, so "
+                                       r"all of this month's counts as used, until \d{4}-\d\d-01 00:00 UTC; "
+                                       "to carry others before, stop the relay, delete the file and start "
+                                       "it with what is left as --data-cap$")
+                relay.wait_for("data_cap_used")
+                relay.wait_for("listening")
+                self.assertTrue(self.status("capped", "--json")["draining"])
+                self.assertIn("1.0 TiB of 1.0 TiB used", self.status("capped"))
+                self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+        # A restart forgets it as little; what the line says does what it says.
+        relay = self.start("relay", *args)
+        relay.wait_for("data_cap_used")
+        relay.wait_for("listening")
+        self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+        self.assertNotIn("data_cap_unknown", [event["event"] for event in relay.events])
+        quota.unlink()
+        relay = self.start("relay", *args[:-1], "2G/month")
+        relay.wait_for("listening")
+        self.assertFalse(self.status("capped", "--json")["data_cap"]["spent"])
+        self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+        # What cannot be looked at is not written over.
+        quota.unlink()
+        quota.mkdir()
+        self.assertEqual(programs.run("relay", *args)[::2],
+                         (3, f"culvert: {quota}: not a plain file; move it away\n"))
+        quota.rmdir()
+        kept = self.folder / "kept"
+        kept.write_bytes(whole)
+        quota.symlink_to(kept)
+        status, _, err = programs.run("relay", *args)
+        self.assertEqual((status, quota.is_symlink()), (3, True), err)
+        self.assertTrue(err.startswith(f"culvert: {quota}: "), err)
+
+    def test_what_is_learned_anew(self):
+        """Damaged files that keep no relay from starting are replaced, and it is said."""
+        args = programs.options(self.folder, "relay")
+        self.start("relay", *args).wait_for("listening")
+        self.end_all()
+        silent = (r"holds no keys of today that can be read \(damaged, or this relay came here by 'culvert "
+                  r"identity import'\); as a day with two descriptors would be proof against it, it takes "
+                  r"no new circuits until \d{4}-\d\d-\d\d 03:00 UTC")
+        ring = (self.folder / "relay" / "descriptor").read_bytes()
+        rows = [("dht", os.urandom(300), "damaged; the DHT is found anew, by --bootstrap or other contacts"),
+                ("dht", b"", "damaged; the DHT is found anew, by --bootstrap or other contacts"),
+                ("descriptor", ring[:60] + bytes([ring[60] ^ 1]) + ring[61:], silent),
+                ("descriptor", bytes(1), silent)]
+        for name, octets, what in rows:
+            with self.subTest(what):
+                path = self.folder / "relay" / name
+                path.write_bytes(octets)
+                relay = self.start("relay", *args)
+                said = relay.wait_for("state_anew")
+                relay.wait_for("listening")
+                self.assertEqual(said["file"], name)
+                self.assertRegex(said["text"], f"^{path}: {what}$")
+                self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+                # Once: it is written again.
+                relay = self.start("relay", *args)
+                relay.wait_for("listening")
+                self.assertNotIn("state_anew", [event["event"] for event in relay.events])
+                self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
+        # From 21:00 on tomorrow's descriptor may be signed already.
+        for hour, until in (("01:00", "2027-05-06"), ("20:59", "2027-05-06"), ("21:01", "2027-05-07")):
+            with self.subTest(hour):
+                state = self.folder / hour.replace(":", "")
+                state.mkdir(mode=0o700)
+                (state / "descriptor").write_bytes(bytes(1))
+                env = {**programs.days_off(0), "FAKETIME": f"@2027-05-05 {hour}:00", "TZ": "UTC"}
+                relay = self.start("relay", *programs.options(self.folder, state.name), env=env)
+                self.assertIn(f" until {until} 03:00 UTC", relay.wait_for("state_anew")["text"])
+                relay.wait_for("listening")
                 self.assertEqual(relay.end(signal.SIGTERM), (0, ""))
 
     def test_carries_no_faster_than_its_bandwidth(self):

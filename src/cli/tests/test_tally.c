@@ -1,5 +1,6 @@
 #include "cli/tally.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "support/suite.h"
@@ -63,13 +64,20 @@ Test(cli_tally, is_read_as_it_was_written) {
         cr_expect_eq(cli_tally_read(buf, len, &got), CV_ERR_CORRUPT, "%zu", len);
         cr_expect_arr_eq(&got, &untouched, sizeof got);
     }
+    for (size_t bit = 0; bit < CLI_TALLY_OCTETS * CHAR_BIT; bit++) {
+        got = untouched;
+        buf[bit / CHAR_BIT] ^= (uint8_t)(1U << bit % CHAR_BIT);
+        cr_expect_eq(cli_tally_read(buf, CLI_TALLY_OCTETS, &got), CV_ERR_CORRUPT, "%zu", bit);
+        cr_expect_arr_eq(&got, &untouched, sizeof got);
+        buf[bit / CHAR_BIT] ^= (uint8_t)(1U << bit % CHAR_BIT);
+    }
     /* Beyond what a calendar has. */
-    for (size_t at = 8; at <= 24; at += 16) {
-        buf[at] = 0x7f;
-        cr_expect_eq(cli_tally_read(buf, CLI_TALLY_OCTETS, &got), CV_ERR_CORRUPT, "%zu", at);
-        buf[at] = 0x80;
-        cr_expect_eq(cli_tally_read(buf, CLI_TALLY_OCTETS, &got), CV_ERR_CORRUPT, "%zu", at);
-        buf[at] = 0;
+    for (int i = 0; i < 4; i++) {
+        int64_t bad = i % 2 ? INT64_C(0x7f) << 56 : INT64_MIN;
+        struct cli_tally beyond = {i < 2 ? bad : NOVEMBER, 300, i < 2 ? NOVEMBER : bad, 5};
+        uint8_t written[CLI_TALLY_OCTETS];
+        cli_tally_write(&beyond, written);
+        cr_expect_eq(cli_tally_read(written, sizeof written, &got), CV_ERR_CORRUPT, "%d", i);
     }
     /* A clock that is not set yet stands at 0, in a week, or month, that began before. */
     const int64_t before[] = {-3 * 86400, -31 * 86400};
@@ -85,12 +93,16 @@ Test(cli_tally, is_read_as_it_was_written) {
         cr_expect_arr_eq(&got, &set, sizeof got);
     }
     /* As earlier versions wrote it. */
+    buf[0] = 2;
+    cr_assert_eq(cli_tally_read(buf, 33, &got), CV_ERR_OK);
+    cr_expect_arr_eq(&got, &t, sizeof t);
+    cr_expect_eq(cli_tally_read(buf, 32, &got), CV_ERR_CORRUPT);
     buf[0] = 1;
     cr_assert_eq(cli_tally_read(buf, 17, &got), CV_ERR_OK);
     cr_expect_eq(got.began, NOVEMBER);
     cr_expect_eq(got.used, 300);
     cr_expect_eq(got.left_began, 0);
     cr_expect_eq(got.left_used, 0);
-    buf[0] = 3;
+    buf[0] = 4;
     cr_expect_eq(cli_tally_read(buf, CLI_TALLY_OCTETS, &got), CV_ERR_CORRUPT);
 }

@@ -99,6 +99,39 @@ Test(node_node, a_source_and_a_constant_rate_have_no_limit_that_nobody_gave) {
     }
 }
 
+/* What is learned anew when it is damaged: the node starts, and says which it was. */
+Test(node_node, says_what_of_the_saved_is_lost) {
+    static const struct {
+        enum node_saved which;
+        const char *octets;
+        size_t len;
+        bool lost;
+    } rows[] = {
+        {NODE_SAVED_DHT, "CVD1", 4, true},       {NODE_SAVED_DESCRIPTOR, "", 1, true},
+        {NODE_SAVED_UPSTREAM, "\1\1a", 3, true}, {NODE_SAVED_UPSTREAM, "\1\0", 2, false},
+        {NODE_SAVED_KINDS, NULL, 0, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct node_config cfg = {.main_family = 4, .relay = true, .spare_upstream = true};
+        struct node *n = NULL;
+        uint8_t seed[CV_KEY] = {7};
+        cv_rng_seeded_init(&dice, 1);
+        rng = cv_rng_seeded(&dice);
+        cv_ed25519_from_seed(&cfg.identity_secret, seed);
+        cr_assert_eq(cv_addr_parse("9.9.9.9:4000", &cfg.relay_addrs[0]), CV_ERR_OK);
+        cfg.relay_addrs_count = 1;
+        if (rows[i].which < NODE_SAVED_KINDS)
+            cfg.saved[rows[i].which] =
+                (struct node_blob){(const uint8_t *)rows[i].octets, rows[i].len};
+        cr_assert_eq(node_new(&cfg, &rng, (struct cv_now){.mono = 1000, .wall = 1000000}, &n),
+                     CV_ERR_OK);
+        for (enum node_saved which = 0; which < NODE_SAVED_KINDS; which++)
+            cr_expect_eq(node_saved_is_lost(n, which), rows[i].lost && which == rows[i].which,
+                         "row %zu: %d", i, (int)which);
+        node_free(n);
+    }
+}
+
 /* It hurries in what concerns itself; what others' privacy rests on it does not. */
 Test(node_node, a_relay_may_start_quickly_on_any_network) {
     static const char *const networks[] = {"test", "culvert"};
