@@ -193,7 +193,7 @@ export class Player {
   show() {
     const v = this.video;
     $("toggle").setAttribute("aria-label", v.paused ? t("play") : t("pause"));
-    $("toggle").setAttribute("aria-pressed", String(!v.paused));
+    $("toggle").dataset.on = String(!v.paused); // "Pause, pressed" would say the opposite
     $("mute").setAttribute("aria-label", t("mute"));
     $("mute").setAttribute("aria-pressed", String(v.muted));
     if (document.activeElement !== $("volume")) $("volume").value = v.volume * 100;

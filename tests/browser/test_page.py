@@ -359,15 +359,34 @@ class Page(programs.Case):
               return `${badge.dataset.state}: ${badge.textContent}`;
             });""", rows)
         self.assertEqual(said, [want for *_, want in rows])
+        # Who is not ready, or whose clock is off, is told why and what helps.
+        fine = {"guards": 2, "dht_good": 7, "relays_missing": 0, "clock_off": 0}
+        rows = [([], fine, ""), ([], {**fine, "relays_missing": 1}, ""),
+                ([], {**fine, "guards": 0, "dht_good": 0, "relays_missing": 6}, "nobody has answered"),
+                ([], {**fine, "guards": 0, "relays_missing": 6}, "need 6 more relays than are known"),
+                ([], {**fine, "guards": 0, "relays_missing": 1}, "need 1 more relay than are known"),
+                ([], {**fine, "guards": 0}, "calls its first relays"),
+                ([direct], {**fine, "guards": 0, "relays_missing": 6}, ""),
+                ([], {**fine, "clock_off": 86400}, "clock is 1 day slow"),
+                ([hidden], {**fine, "guards": 0, "clock_off": -3 * 86400}, "clock is 3 days fast")]
+        said = browser.run("""
+            const views = await import("/views.js"), why = document.getElementById("obstacle");
+            return arguments[0].map(([swarms, status]) => {
+              views.badge({swarms, peers: [], status});
+              return why.hidden ? "" : why.textContent;
+            });""", rows)
+        for (*_, want), found in zip(rows, said, strict=True):
+            self.assertEqual(bool(found), bool(want), found)
+            self.assertIn(want, found)
         kinds = [(hidden, "Shared, hidden"), ({**hidden, "sharing": False}, "Fetching, hidden"),
                  (direct, "DIRECT, hides nothing"), (ours, "OPEN, under your relay's name"),
                  ({**ours, "sharing": False}, "Fetching, hidden")]
         said = browser.run("""
             const views = await import("/views.js");
-            views.swarms(arguments[0], [], {});
+            views.swarms(arguments[0], [], [], {});
             const cards = [...document.querySelectorAll("#swarms li .hint")];
             const texts = cards.map((e) => e.textContent.split(" · ")[0]);
-            views.swarms([], [], {});
+            views.swarms([], [], [], {});
             return texts;""", [{**none, "swarm": str(i), "name": "", "have": 0, "length": 0,
                                 "peers": 0, **swarm} for i, (swarm, _) in enumerate(kinds)])
         self.assertEqual(said, [want for _, want in kinds])
@@ -576,6 +595,19 @@ class Page(programs.Case):
         self.assertGreaterEqual(browser.run("return document.getElementById('video').currentTime;"),
                                 36)
         self.accessible(browser, "watch")
+        # What was done is seen, for a while.
+        browser.click("#copy")
+        browser.wait("document.getElementById('live').className === 'told'")
+        self.assertEqual(browser.run("return document.getElementById('live').innerText;"),
+                         "Link copied")
+        self.accessible(browser, "copied")
+        browser.picture(f"{PICTURES}/copied{OF}.png")
+        browser.wait("document.getElementById('live').className === 'unseen'")
+        # A button whose name says what it does is not called pressed besides.
+        self.assertTrue(browser.run("const t = document.getElementById('toggle');"
+                                    "const plays = !document.getElementById('video').paused;"
+                                    "return t.ariaPressed === null && t.dataset.on === `${plays}`"
+                                    " && t.ariaLabel === (plays ? 'Pause' : 'Play');"))
 
     def keyboard(self, browser):
         browser.run("document.getElementById('main').focus();")
@@ -637,6 +669,13 @@ class Page(programs.Case):
                          "lost")
         self.assertTrue(browser.run("return !document.getElementById('trouble').hidden;"))
         browser.picture(f"{PICTURES}/lost{OF}.png")
+        # Nor is what cannot be done said in the words of the browser's own workings.
+        browser.run("document.getElementById('file').value = '/film.mp4';"
+                    "document.getElementById('offer').requestSubmit();")
+        words = json.loads((WEB / "i18n" / f"{LANGUAGES[-1]}.json").read_text())
+        browser.wait("document.getElementById('trouble').textContent === arguments[0]", 60,
+                     words["node_away_now"])
+        self.assertEqual(browser.run("return document.getElementById('drops').children.length;"), 0)
 
 
 class Words(unittest.TestCase):
