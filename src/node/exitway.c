@@ -49,12 +49,26 @@ static unsigned busy(const struct node_way *w) {
 
 /* ---- the circuit ---- */
 
+/* Seldom: there may be exits that nobody has told us of yet. */
+static void say_exitless(struct node *n, struct cv_now now, struct node_swarm *s) {
+    struct node_way *w = s->way;
+    if (!w->exitless_at) {
+        w->exitless_at = cv_usec_add(now.mono, NODE_WAY_EXITLESS);
+    } else if (now.mono >= w->exitless_at) {
+        w->exitless_at = cv_usec_add(now.mono, NODE_WAY_PEER_WAIT);
+        node_event_push(
+            n, &(struct node_event){.kind = NODE_EVENT_NO_EXIT, .swarm = node_swarm_handle(n, s)});
+    }
+}
+
 /* A path is looked up in memory, so it is tried again soon. */
 void node_way_dial(struct node *n, struct cv_now now, struct node_swarm *s) {
     if (s->circuit || s->complete || now.mono < s->way->dial_at)
         return;
-    if (tun_circuit_open(n->client, &now, TUN_PURPOSE_EXIT, NULL, &s->circuit))
+    if (tun_circuit_open(n->client, &now, TUN_PURPOSE_EXIT, NULL, &s->circuit)) {
         soon(n, cv_usec_add(now.mono, NODE_WAY_WAIT));
+        say_exitless(n, now, s);
+    }
 }
 
 /* The peer is called again, here or from another exit, at `again_at`. */
@@ -265,6 +279,7 @@ void node_way_on_circuit(struct node *n, struct cv_now now, const struct tun_eve
         return;
     if (ev->kind == TUN_EVENT_CIRCUIT_READY) {
         s->way->ready = true;
+        s->way->exitless_at = 0;
         soon(n, now.mono);
     } else if (ev->kind == TUN_EVENT_CIRCUIT_DOWN) {
         forget(n, now, s);

@@ -281,6 +281,7 @@ class Shown(programs.Case):
             self.assertEqual(head.split(), "peer down KiB/s down KiB up KiB/s up KiB hops rtt ms "
                                            "rank".split())
             self.assertEqual(line.split(), [*who.split(), "5", "6", "7", "8", "3", "77", rank])
+            self.assertLessEqual(max(len(head), len(line)), 80)
 
     def test_path(self):
         """What each kind of way looks like, and what is said where there is none."""
