@@ -14,6 +14,7 @@ const SECONDS_SHOWN = 120;
 const LEDGER_AGAIN = 30_000;
 const TOLD = 5000;
 const CELL = 1232; // octets
+const ALONE = { nobody: "nobody_shares", no_exit: "no_exit" }; // events: why there are no peers
 
 const app = {
   state: null,
@@ -262,6 +263,7 @@ async function watchLink(uri) {
       if (event.event === "error") say(event.text, true);
       else if (event.say) say(event.say);
       if (event.say && event.event !== "error" && app.playing?.controller === controller && !app.playing.swarm) doing(event.say);
+      if (ALONE[event.event] && app.playing?.controller === controller) app.player.noPeers(ALONE[event.event]);
       if (event.event === "link") openLink(event.url, controller);
     }, controller);
     if (status === null) say(t("too_many_tasks"), true);

@@ -58,8 +58,8 @@ class Page(programs.Case):
         self.village = Village(self, DHT)
         path = self.folder / "film.mp4"
         film(path)
-        seeder = self.village.start("share", "seeder", "--upload-limit", "200k", path)
-        self.uri = seeder.wait_for("shared", 120)["uri"]
+        self.seeder = self.village.start("share", "seeder", "--upload-limit", "200k", path)
+        self.uri = self.seeder.wait_for("shared", 120)["uri"]
         self.node = self.village.start("node", "node")
         self.page = self.node.wait_for("page")["url"]
         self.node.wait_for("client_ready", 120)
@@ -162,6 +162,21 @@ class Page(programs.Case):
             self.accessible(browser, "folder")
             browser.picture(f"{PICTURES}/folder{OF}.png")
             self.assertEqual(browser.log(), [])
+
+    def test_the_seeder_leaves(self):
+        """Where the picture stands still, it says that nobody is left who could give the rest."""
+        with BROWSER() as browser:
+            browser.go(self.page)
+            browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
+            browser.type("#link", self.uri + ENTER)
+            browser.wait("document.getElementById('video').readyState >= 2", 120)
+            self.seeder.end()
+            self.running.remove(self.seeder)
+            browser.run("document.getElementById('video').currentTime = 25;")
+            browser.wait("document.getElementById('stall').textContent.startsWith('Nobody shares')"
+                         " && !document.getElementById('stall').hidden", 120)
+            self.accessible(browser, "nobody")
+            browser.picture(f"{PICTURES}/nobody{OF}.png")
 
     def opened_by_play(self):
         """The link that `play` gives to the browser of this desktop."""
