@@ -100,6 +100,14 @@ static void print_reach(const json_t *list) {
     }
 }
 
+/* Nothing hidden works in another day than everybody else's. */
+static void print_clock(json_int_t off) {
+    long long days = llabs(off) / 86400;
+    if (days)
+        printf("Clock     %lld day%s %s, relays say: nothing hidden works until it is set\n", days,
+               days == 1 ? "" : "s", off > 0 ? "slow" : "fast");
+}
+
 static void print_status(const json_t *o, const json_t *swarms, bool why) {
     printf("DHT       %" JSON_INTEGER_FORMAT " good of %" JSON_INTEGER_FORMAT " nodes\n",
            num(o, "dht_good"), num(o, "dht_nodes"));
@@ -108,6 +116,7 @@ static void print_status(const json_t *o, const json_t *swarms, bool why) {
     if (num(o, "relays_missing"))
         printf(", %" JSON_INTEGER_FORMAT " fewer than paths need", num(o, "relays_missing"));
     puts("");
+    print_clock(num(o, "clock_off"));
     printf("Circuits  %" JSON_INTEGER_FORMAT " of our own, %" JSON_INTEGER_FORMAT
            " carried for others (%" JSON_INTEGER_FORMAT " cells)\n",
            num(o, "circuits"), num(o, "hops_carried"), num(o, "cells_relayed"));

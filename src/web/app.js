@@ -289,6 +289,10 @@ async function openLink(url, controller) {
 
 // Shown among what is on its way until others can find it, and can be stopped all the time.
 async function share(path) {
+  if (!path.startsWith("/")) { // the page is in no folder
+    say(t("whole_path"), true);
+    return;
+  }
   const mine = { id: randomId(), name: path, at: 0, length: 0, shares: true, controller: new AbortController() };
   app.shares.push(mine);
   say("", true);

@@ -79,6 +79,8 @@ class Sending(programs.Case):
     def a_path(self, browser):
         """A file that was named, not copied: it is seen while it is made ready, can be stopped,
         and what was stopped leaves its place to others."""
+        browser.type("#file", "one.bin\ue007")
+        browser.wait("document.getElementById('trouble').textContent.includes('whole path')")
         for name in ("one.bin", "two.bin", "three.bin", "four.bin"):
             film = self.film(300_000, name)
             browser.run("window.ready = []; new MutationObserver(() => window.ready.push("

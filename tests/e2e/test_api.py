@@ -259,6 +259,14 @@ class Shown(programs.Case):
         return self.said("status", "Swarm", swarm, {"/api/status": {}, "/api/swarms": [swarm],
                                                     "/api/page": {}})
 
+    def test_a_clock_that_is_off(self):
+        for off, want in ((0, []), (86400, ["1 day slow"]), (-3 * 86400, ["3 days fast"])):
+            state = self.node({"/api/status": {"clock_off": off}, "/api/swarms": [], "/api/page": {}})
+            status, out, err = programs.run("status", "--state", state)
+            self.assertEqual(status, 0, err)
+            self.assertEqual(re.findall(r"^Clock     (.*), relays say: nothing hidden works until it "
+                                        r"is set$", out, re.MULTILINE), want)
+
     def test_peers(self):
         """Every column of the page's table, and who it is by what is known of it."""
         told = {"swarm": "0a", "name": "film", "direct": False, "open": False, "exit": False,
