@@ -3,6 +3,7 @@
 
 Usage: test_man.py PROGRAM PAGE [PROGRAM PAGE...]
 """
+import os
 import pathlib
 import re
 import subprocess
@@ -29,6 +30,20 @@ def options(text):
     return [match[1] for match in re.finditer(r'^ +(?:-\S, +)?(--[a-z][a-z-]*(?:\[?=\S+)?)', text, re.M)]
 
 
+class Help(unittest.TestCase):
+    def test_fits(self):
+        """A terminal of 80 columns breaks nothing, and argp no line that was broken by hand."""
+        for program, _ in PAGES:
+            with self.subTest(program):
+                lines = help_of(program).splitlines()
+                self.assertEqual([line for line in lines if len(line) > 79], [])
+                wide = subprocess.run([program, '--help'], check=True, capture_output=True, text=True,
+                                      env=dict(os.environ, ARGP_HELP_FMT='rmargin=200')).stdout.splitlines()
+                after = 'Commands:'
+                if after in lines:
+                    self.assertEqual(lines[lines.index(after):], wide[wide.index(after):])
+
+
 class Pages(unittest.TestCase):
     def test_form(self):
         self.assertTrue(PAGES)
@@ -46,13 +61,15 @@ class Pages(unittest.TestCase):
     def test_nothing_is_missing(self):
         for program, page in PAGES:
             text, top = shown(page), help_of(program)
-            verbs = re.findall(r'^  ([a-z]+) +(?:[A-Z\[|\].-]+ +)?[a-z]', top, re.M)
+            verbs = re.findall(r'^  ([a-z]+) +(?:[A-Z\[|\].-]+ +)*[a-z]', top, re.M)
             asked = [('', top)]
             if pathlib.Path(page).stem == 'culvert':
                 asked += [(verb, help_of(program, verb)) for verb in verbs]
                 self.assertGreaterEqual(len(asked), 8)
-                for verb in ('play', 'share', 'live', 'node', 'status'):
+                for verb in ('play', 'share', 'live', 'node', 'status', 'identity'):
                     self.assertIn(verb, verbs)
+                self.assertIn("take it out of a channel's list of recordings; files of yours stay", text)
+                self.assertIn('identity ACTION [FILE] Export FILE, ', text)
             # Tools have commands, and all say what their status means.
             commands = re.findall(r'^  ([a-z-]+)(?: .*)$', top.partition('Commands:')[2].partition('\n\n')[0], re.M)
             if pathlib.Path(page).stem == 'culvert-ledger':

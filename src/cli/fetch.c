@@ -243,6 +243,10 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
         if (g->t.c->client_ready) /* else nobody was asked yet */
             say(g, "nobody", "Nobody shares this right now; still looking", NULL);
         break;
+    case NODE_EVENT_NO_EXIT:
+        if (t->c->client_ready)
+            cli_progress_no_exit(&t->progress);
+        break;
     case NODE_EVENT_CHUNKS_READY:
         if (!g->first_seen)
             say(g, "first_chunk", unchecked(g) ? "First chunk came" : "First chunk verified", NULL);

@@ -613,13 +613,29 @@ enum cli_verb cli_verb_find(const char *name) {
     return (enum cli_verb)0;
 }
 
+/* The rest of a line on which `at` columns stand, broken between words where argp breaks,
+ * too; what follows begins in column `at`. */
+static void print_broken(const char *text, int at) {
+    enum { COLUMNS = 79 };
+    int column = at;
+    while (*text) {
+        int len = (int)strcspn(text, " ");
+        if (column + 1 + len > COLUMNS)
+            column = printf("\n%*s", at, "") - 1;
+        column += printf(" %.*s", len, text);
+        text += len + (text[len] == ' ');
+    }
+    puts("");
+}
+
 void cli_verbs_print(void) {
     puts("Usage: culvert VERB [OPTION...] [ARGUMENT]\n\n"
          "Watch and share video with each other; nobody sees who watches what.\n");
     for (size_t i = 0; i < VERBS; i++)
-        printf("  %-10s %-8s %s\n", verbs[i].name, verbs[i].arg ? verbs[i].arg : "", verbs[i].help);
-    puts("\n'culvert VERB --help' lists a verb's options. Exit status: 0 done, 1 failed, 2 usage,\n"
-         "3 state folder, 4 network, 5 file or disk, 130 interrupted.");
+        print_broken(verbs[i].help,
+                     printf("  %-10s %-13s", verbs[i].name, verbs[i].arg ? verbs[i].arg : ""));
+    puts("\n'culvert VERB --help' lists a verb's options. Exit status: 0 done, 1 failed,\n"
+         "2 usage, 3 state folder, 4 network, 5 file or disk, 130 interrupted.");
 }
 
 void cli_options_parse(enum cli_verb verb, int argc, char **argv, struct cli_settings *ret) {

@@ -66,6 +66,15 @@ void cli_progress_full(struct cli_progress *p, const char *why, const char *what
     cli_progress_event(p, "disk_full", sentence, json_pack("{s:o}", "why", cli_json_text(why)));
 }
 
+void cli_progress_no_exit(struct cli_progress *p) {
+    cli_progress_event(
+        p, "no_exit",
+        "This is shared directly, and no relay that is known is an exit, which would "
+        "fetch it without showing our address; still looking (--direct fetches "
+        "without one, and hides nothing)",
+        NULL);
+}
+
 void cli_progress_peer(struct cli_progress *p, struct node *n, cv_handle swarm,
                        const struct cv_endpoint *endpoint) {
     static const char *const ends[NODE_SWARM_MODES] = {

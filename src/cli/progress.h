@@ -52,6 +52,9 @@ void cli_progress_event(struct cli_progress *p, const char *name, const char *se
  * until there is room ("fetching"). */
 void cli_progress_full(struct cli_progress *p, const char *why, const char *what);
 
+/* A direct swarm is to be fetched through an exit, and there is none (event "no_exit"). */
+void cli_progress_no_exit(struct cli_progress *p);
+
 /* A peer of the swarm came: by which hops. People are told when their number is another than
  * the last time. */
 void cli_progress_peer(struct cli_progress *p, struct node *n, cv_handle swarm,

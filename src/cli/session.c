@@ -177,6 +177,24 @@ static bool only_directly(const struct cli_session *c) {
     return direct;
 }
 
+/* The line for somebody who is alone; `tried` addresses were asked. */
+static void no_bootstrap(struct cli_session *c, unsigned long long tried) {
+    if (tried == 0 && c->s->bootstrap_count == 0)
+        cli_session_fail(c, CLI_NETWORK,
+                         "no DHT node to begin with is known; name one with --bootstrap IP:PORT, "
+                         "or open a link that names one");
+    else if (tried == 0)
+        cli_session_fail(c, CLI_NETWORK,
+                         "no address of --bootstrap or of the link is one that this node asks: "
+                         "public ones, those of a private network with --private, loopback ones "
+                         "when it listens there; name another with --bootstrap IP:PORT");
+    else
+        cli_session_fail(c, CLI_NETWORK,
+                         "no bootstrap node answered (tried %llu); check the connection, or name "
+                         "another with --bootstrap IP:PORT",
+                         tried);
+}
+
 static void on_node_event(void *ctx, const struct node_event *ev) {
     static const char alone[] =
         "This relay was told of nobody: until others name it, it is found by "
@@ -195,9 +213,7 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
         else if (c->s->verb == CLI_RELAY && ev->u.count == 0)
             cli_session_say(c, "no_contacts", alone, json_pack("{s:s}", "text", alone));
         else if (!c->s->direct)
-            cli_session_fail(c, CLI_NETWORK,
-                             "no bootstrap node answered (tried %llu); pass --bootstrap IP:PORT",
-                             (unsigned long long)ev->u.count);
+            no_bootstrap(c, ev->u.count);
         break;
     case NODE_EVENT_DHT_READY:
         cli_session_say(c, "dht_ready", "Joined the DHT", NULL);
@@ -226,6 +242,7 @@ static void on_node_event(void *ctx, const struct node_event *ev) {
         cli_session_say(c, "ledger_failed", text, json_pack("{s:s}", "text", text));
         break;
     case NODE_EVENT_NOBODY:
+    case NODE_EVENT_NO_EXIT:
     case NODE_EVENT_SHARED:
     case NODE_EVENT_PEER_UP:
     case NODE_EVENT_PEER_DOWN:

@@ -100,6 +100,14 @@ static void print_reach(const json_t *list) {
     }
 }
 
+/* Nothing hidden works in another day than everybody else's. */
+static void print_clock(json_int_t off) {
+    long long days = llabs(off) / 86400;
+    if (days)
+        printf("Clock     %lld day%s %s, relays say: nothing hidden works until it is set\n", days,
+               days == 1 ? "" : "s", off > 0 ? "slow" : "fast");
+}
+
 static void print_status(const json_t *o, const json_t *swarms, bool why) {
     printf("DHT       %" JSON_INTEGER_FORMAT " good of %" JSON_INTEGER_FORMAT " nodes\n",
            num(o, "dht_good"), num(o, "dht_nodes"));
@@ -108,6 +116,7 @@ static void print_status(const json_t *o, const json_t *swarms, bool why) {
     if (num(o, "relays_missing"))
         printf(", %" JSON_INTEGER_FORMAT " fewer than paths need", num(o, "relays_missing"));
     puts("");
+    print_clock(num(o, "clock_off"));
     printf("Circuits  %" JSON_INTEGER_FORMAT " of our own, %" JSON_INTEGER_FORMAT
            " carried for others (%" JSON_INTEGER_FORMAT " cells)\n",
            num(o, "circuits"), num(o, "hops_carried"), num(o, "cells_relayed"));
@@ -129,8 +138,9 @@ static void print_status(const json_t *o, const json_t *swarms, bool why) {
     const json_t *cache = json_object_get(o, "cache");
     if (cache)
         printf("Cache     %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-               " MiB used, %" JSON_INTEGER_FORMAT " contents\n",
-               num(cache, "used") >> 20, num(cache, "limit") >> 20, num(cache, "contents"));
+               " MiB used, %" JSON_INTEGER_FORMAT " content%s\n",
+               num(cache, "used") >> 20, num(cache, "limit") >> 20, num(cache, "contents"),
+               num(cache, "contents") == 1 ? "" : "s");
     const char *page = json_string_value(json_object_get(o, "page"));
     if (page)
         printf("Page      %s\n", page);
@@ -171,20 +181,20 @@ static void peer_name(const json_t *p, char *out, size_t size) {
         snprintf(out, size, "hidden, behind %s", last ? last : "?");
 }
 
-/* The columns of the page's table. */
+/* The columns of the page's table, in 80 of a terminal. */
 static void print_peers(const json_t *rows) {
     size_t i;
     json_t *p;
-    printf("%-32s %10s %10s %10s %10s %5s %7s %10s\n", "peer", "down KiB/s", "down KiB", "up KiB/s",
+    printf("%-25s %10s %8s %8s %7s %4s %6s %5s\n", "peer", "down KiB/s", "down KiB", "up KiB/s",
            "up KiB", "hops", "rtt ms", "rank");
     json_array_foreach(rows, i, p) {
         char name[128], rank[24] = "-";
         peer_name(p, name, sizeof name);
         if (num(p, "rank"))
             snprintf(rank, sizeof rank, "%" JSON_INTEGER_FORMAT, num(p, "rank"));
-        printf("%-32s %10" JSON_INTEGER_FORMAT " %10" JSON_INTEGER_FORMAT " %10" JSON_INTEGER_FORMAT
-               " %10" JSON_INTEGER_FORMAT " %5" JSON_INTEGER_FORMAT " %7" JSON_INTEGER_FORMAT
-               " %10s\n",
+        printf("%-25s %10" JSON_INTEGER_FORMAT " %8" JSON_INTEGER_FORMAT " %8" JSON_INTEGER_FORMAT
+               " %7" JSON_INTEGER_FORMAT " %4" JSON_INTEGER_FORMAT " %6" JSON_INTEGER_FORMAT
+               " %5s\n",
                name, num(p, "rate_down") / 1024, num(p, "received") / 1024,
                num(p, "rate_up") / 1024, num(p, "sent") / 1024, num(p, "hops"), num(p, "rtt_ms"),
                is(p, "choked") ? "waits" : rank);

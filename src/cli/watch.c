@@ -190,6 +190,10 @@ static void on_event(struct cli_task *t, const struct node_event *ev) {
                                "the newest recording)",
                                NULL);
         break;
+    case NODE_EVENT_NO_EXIT:
+        if (w->t.c->client_ready)
+            cli_progress_no_exit(&w->t.progress);
+        break;
     case NODE_EVENT_STORE_ERROR:
         if (ev->u.err != CV_ERR_AGAIN)
             cli_task_fail(&w->t, CLI_FILE, "the live store: %s", io_ring_why(w->ring));

@@ -61,12 +61,27 @@ static unsigned busy(const struct node_way *w) {
 
 /* ---- the circuit ---- */
 
+/* Seldom: there may be exits that nobody has told us of yet. */
+static void say_exitless(struct node *n, struct cv_now now, struct node_swarm *s) {
+    struct node_way *w = s->way;
+    if (!w->exitless_at) {
+        w->exitless_at = cv_usec_add(now.mono, NODE_WAY_EXITLESS);
+    } else if (now.mono >= w->exitless_at) {
+        w->exitless_at = cv_usec_add(now.mono, NODE_WAY_PEER_WAIT);
+        node_event_push(
+            n, &(struct node_event){.kind = NODE_EVENT_NO_EXIT, .swarm = node_swarm_handle(n, s)});
+    }
+}
+
 /* A path is looked up in memory, so it is tried again soon. */
 void node_way_dial(struct node *n, struct cv_now now, struct node_swarm *s) {
     if (s->way->circuit || s->complete || now.mono < s->way->dial_at)
         return;
-    if (tun_circuit_open(n->client, &now, TUN_PURPOSE_EXIT, NULL, &s->way->circuit))
+    if (tun_circuit_open(n->client, &now, TUN_PURPOSE_EXIT, NULL, &s->way->circuit)) {
         soon(n, cv_usec_add(now.mono, NODE_WAY_WAIT));
+        if (!s->leaving) /* what is watched comes by the old one */
+            say_exitless(n, now, s);
+    }
 }
 
 /* The peer is called again, here or from another exit, at `again_at`. */
@@ -321,6 +336,7 @@ void node_way_on_circuit(struct node *n, struct cv_now now, const struct tun_eve
         struct tun_circuit_info info;
         w->ready = true;
         w->ends_at = tun_circuit_info(n->client, circuit, &info) ? CV_USEC_NEVER : info.expires_at;
+        w->exitless_at = 0;
         soon(n, now.mono);
     } else if (ev->kind == TUN_EVENT_CIRCUIT_DOWN) {
         bool current = w == s->way;

@@ -34,7 +34,8 @@ struct node_way {
     bool looked;       /* the exit was asked and answered */
     uint32_t lookup;   /* transaction of the question under way */
     cv_usec look_at, dial_at;
-    cv_usec pause; /* before the next circuit, once one went; 0: a peer was there since */
+    cv_usec pause;       /* before the next circuit, once one went; 0: a peer was there since */
+    cv_usec exitless_at; /* when it is said that there is no path to an exit; 0: there was one */
     uint16_t last_flow;
     unsigned peers;
     struct node_way_peer peer[NODE_WAY_PEERS];

@@ -84,6 +84,7 @@ enum node_limits {
 #define NODE_EXIT_SILENCE     CV_SEC(120) /* one on which either side is silent */
 #define NODE_EXIT_LOOK_EVERY  CV_SEC(1)
 #define NODE_WAY_WAIT         CV_MSEC(250) /* until a path to an exit is looked for again */
+#define NODE_WAY_EXITLESS     CV_SEC(5)    /* without a path to an exit, until that is said */
 #define NODE_WAY_PEER_WAIT    CV_SEC(30)   /* until who did not answer is called again */
 #define NODE_WAY_LOOK_EVERY   CV_SEC(120)  /* for peers in the DHT, while there are too few */
 

@@ -306,6 +306,7 @@ enum node_event_kind {
                                 * agree again */
     NODE_EVENT_SHARED,         /* hidden share: contacts are published */
     NODE_EVENT_NOBODY,         /* nobody who shares it answered; tried again */
+    NODE_EVENT_NO_EXIT,        /* no relay that we know is a swarm exit; tried again */
     NODE_EVENT_PEER_UP,        /* u.peer */
     NODE_EVENT_PEER_DOWN,      /* u.peer */
     NODE_EVENT_CHUNKS_READY,   /* u.range, in octets */

@@ -54,16 +54,23 @@ export async function takeToken({ t, k }) {
   return false;
 }
 
+// The node does not answer. What browsers say of that ("Failed to fetch") helps no reader.
+export class Away extends Error {}
+
+function away(error) {
+  throw error.name === "AbortError" ? error : new Away(error.message);
+}
+
 function ask(path, options = {}) {
   const headers = { Authorization: `Bearer ${sessionStorage.getItem("token") ?? ""}`, ...options.headers };
-  return fetch(path, { ...options, headers, cache: "no-store" });
+  return fetch(path, { ...options, headers, cache: "no-store" }).catch(away);
 }
 
 async function* lines(answer) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch(away);
     if (done) return;
     const all = (rest + value).split("\n");
     rest = all.pop();

@@ -1,6 +1,6 @@
 // The page: one state from the node, shown in four views.
 
-import { code, ledger, listen, removeDrop, takeFragment, takeToken, task } from "./api.js";
+import { Away, code, ledger, listen, randomId, removeDrop, takeFragment, takeToken, task } from "./api.js";
 import { Camera } from "./camera.js";
 import * as draw from "./draw.js";
 import { Drops } from "./drop.js";
@@ -12,7 +12,9 @@ const $ = (id) => document.getElementById(id);
 const VIEWS = ["watch", "share", "network", "settings"];
 const SECONDS_SHOWN = 120;
 const LEDGER_AGAIN = 30_000;
+const TOLD = 5000;
 const CELL = 1232; // octets
+const ALONE = { nobody: "nobody_shares", no_exit: "no_exit" }; // events: why there are no peers
 
 const app = {
   state: null,
@@ -23,6 +25,8 @@ const app = {
   playing: null, // {swarm or null until it is known, controller}
   leaving: null, // a swarm that is being closed, as we said stop
   wish: null, // a link to be played as soon as there is a state
+  shares: [], // what the form of this page shares: {id, name, at, length, uri when it can be found, controller}
+  told: 0, // the timer of what is told
   passing: true, // the trouble that is shown goes when the next state comes, or stays for the reader
 };
 
@@ -42,6 +46,18 @@ function say(text, trouble = false, passing = false) {
   if (trouble && $("trouble").textContent === text) return;
   $(trouble ? "trouble" : "live").textContent = text;
   if (trouble) $("trouble").hidden = !text;
+}
+
+// What was asked for is done: for some seconds also seen by those who look.
+function tell(text) {
+  say(text);
+  $("live").className = "told";
+  clearTimeout(app.told);
+  app.told = setTimeout(() => ($("live").className = "unseen"), TOLD);
+}
+
+function wrong(error) {
+  say(error instanceof Away ? t("node_away_now") : String(error.message), true);
 }
 
 // What is being done before there is anything to see; "": nothing.
@@ -84,12 +100,13 @@ function show() {
 }
 
 function showShared(state) {
-  views.drops(state.drops, app.drops.waiting, { remove });
-  views.swarms(state.swarms, state.drops ?? [], { play: watchSwarm, copy, code: showCode, remove });
+  views.drops(state.drops, [...app.drops.waiting, ...app.shares.filter((s) => !s.uri)], { remove, end });
+  views.swarms(state.swarms, state.drops ?? [], app.shares, { play: watchSwarm, copy, code: showCode, remove, end });
   views.camera(state.status.camera, app.camera);
 }
 
 function showLost() {
+  $("obstacle").hidden = true; // it was true of a node that answered
   $("badge").dataset.state = "lost";
   $("badge").textContent = t("badge_lost");
 }
@@ -130,13 +147,14 @@ async function showLedger() {
   try {
     views.ledger(await ledger());
   } catch (error) {
-    say(String(error.message), true);
+    wrong(error);
   }
 }
 
 function onLost(reason) {
   app.lost = reason;
   showLost();
+  if (reason === "away" && $("trouble").textContent === t("node_away_now")) return; // that says more
   say(t({ token: "no_token", many: "too_many_pages" }[reason] ?? "node_away"), true, true);
 }
 
@@ -148,7 +166,7 @@ const PLAYABLE = /\.(mp4|m4v|mov|webm|mkv|ogv|m4a|mp3|ogg|flac|wav)$/i;
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
-    say(t("copied"));
+    tell(t("copied"));
   } catch {
     window.prompt(t("copy_link"), text); // old browsers, and those who forbid it
   }
@@ -166,7 +184,7 @@ async function showCode(uri, button) {
     button.parentElement.after(draw.code(await code(uri), t("qr")));
   } catch (error) {
     button.setAttribute("aria-expanded", "false");
-    say(String(error.message), true);
+    wrong(error);
   }
 }
 
@@ -220,7 +238,7 @@ function watchSwarm(swarm, controller = null) {
   $("stage").hidden = false;
   location.hash = "#watch";
   if (swarm.live) app.player.openLive(ours(swarm.link), swarm.hls && ours(swarm.hls), $("live_player").value === "parts");
-  else if (folder) watchFolder(ours(swarm.link)).catch((error) => say(String(error.message), true));
+  else if (folder) watchFolder(ours(swarm.link)).catch(wrong);
   else app.player.open(ours(swarm.link));
   show();
 }
@@ -245,13 +263,14 @@ async function watchLink(uri) {
       if (event.event === "error") say(event.text, true);
       else if (event.say) say(event.say);
       if (event.say && event.event !== "error" && app.playing?.controller === controller && !app.playing.swarm) doing(event.say);
+      if (ALONE[event.event] && app.playing?.controller === controller) app.player.noPeers(ALONE[event.event]);
       if (event.event === "link") openLink(event.url, controller);
     }, controller);
     if (status === null) say(t("too_many_tasks"), true);
     if (status !== 0 && app.playing?.controller === controller) stop();
   } catch (error) {
     if (error.name === "AbortError") return;
-    say(String(error.message), true);
+    wrong(error);
     if (app.playing?.controller === controller) stop();
   }
 }
@@ -268,17 +287,35 @@ async function openLink(url, controller) {
   }
 }
 
+// Shown among what is on its way until others can find it, and can be stopped all the time.
 async function share(path) {
+  if (!path.startsWith("/")) { // the page is in no folder
+    say(t("whole_path"), true);
+    return;
+  }
+  const mine = { id: randomId(), name: path, at: 0, length: 0, shares: true, controller: new AbortController() };
+  app.shares.push(mine);
   say("", true);
+  show();
   try {
     const status = await task({ verb: "share", argument: path }, (event) => {
       if (event.event === "error") say(event.text, true);
+      else if (event.event === "hashing") Object.assign(mine, { at: event.done, length: event.length });
       else if (event.say) say(event.say);
-    }, new AbortController());
+      if (event.event === "shared") mine.uri = event.uri;
+      show();
+    }, mine.controller);
     if (status === null) say(t("too_many_tasks"), true);
   } catch (error) {
-    say(String(error.message), true);
+    if (error.name !== "AbortError") wrong(error);
+  } finally {
+    app.shares = app.shares.filter((s) => s !== mine);
+    show();
   }
+}
+
+function end(id) {
+  app.shares.find((s) => s.id === id)?.controller.abort();
 }
 
 // Out of the list that our channel's link leads to.
@@ -287,11 +324,11 @@ async function unlist(uri) {
   try {
     const status = await task({ verb: "rm", argument: uri, options: { recording: "yes" } }, (event) => {
       if (event.event === "error") say(event.text, true);
-      else if (event.say) say(event.say);
+      else if (event.say) tell(event.say);
     }, new AbortController());
     if (status === null) say(t("too_many_tasks"), true);
   } catch (error) {
-    say(String(error.message), true);
+    wrong(error);
   }
 }
 
@@ -300,7 +337,7 @@ async function remove(id) {
   try {
     await removeDrop(id);
   } catch (error) {
-    say(String(error.message), true);
+    wrong(error);
   }
   show();
 }
@@ -352,9 +389,9 @@ async function onHash() {
 function becomeHandler() {
   try {
     navigator.registerProtocolHandler("web+culvert", `${location.origin}/#watch=%s`);
-    say(t("handler_asked"));
+    tell(t("handler_asked"));
   } catch (error) {
-    say(String(error.message), true);
+    wrong(error);
   }
 }
 

@@ -28,6 +28,7 @@ export class Player {
     this.turn = 0; // of opening: a player that arrives late is not wanted any more
     this.say = say;
     this.swarm = null;
+    this.alone = null; // why there are no peers: "nobody_shares" or "no_exit"
     const v = this.video;
     for (const name of ["timeupdate", "durationchange", "progress", "play", "pause", "volumechange", "seeked"])
       v.addEventListener(name, () => this.show());
@@ -125,7 +126,7 @@ export class Player {
     this.video.removeAttribute("src");
     this.video.replaceChildren();
     this.video.load();
-    this.swarm = null;
+    this.swarm = this.alone = null;
   }
 
   toggle() {
@@ -143,11 +144,17 @@ export class Player {
     this.sayWhy();
   }
 
+  // The node has looked for peers, in vain so far.
+  noPeers(why) {
+    this.alone = this.swarm?.live && why === "nobody_shares" ? "live_silent" : why;
+    this.sayWhy();
+  }
+
   // What a picture that stands still waits for.
   sayWhy() {
     const swarm = this.swarm;
     const peers = swarm?.peers ?? 0;
-    const text = this.isOver() ? t("live_over") : peers ? t("fetching", { n: peers }) : swarm?.live ? t("live_silent") : t("looking");
+    const text = this.isOver() ? t("live_over") : peers ? t("fetching", { n: peers }) : t(this.alone ?? "looking");
     if ($("stall").hidden || $("stall").textContent === text) return;
     $("stall").textContent = text;
     this.say(text);
@@ -186,6 +193,8 @@ export class Player {
   // The newest state of the swarm that is played.
   update(swarm) {
     this.swarm = swarm;
+    if (swarm.peers) this.alone = null;
+    else if (swarm.live) this.alone ??= "live_silent";
     this.sayWhy();
     this.show();
   }
@@ -193,7 +202,7 @@ export class Player {
   show() {
     const v = this.video;
     $("toggle").setAttribute("aria-label", v.paused ? t("play") : t("pause"));
-    $("toggle").setAttribute("aria-pressed", String(!v.paused));
+    $("toggle").dataset.on = String(!v.paused); // "Pause, pressed" would say the opposite
     $("mute").setAttribute("aria-label", t("mute"));
     $("mute").setAttribute("aria-pressed", String(v.muted));
     if (document.activeElement !== $("volume")) $("volume").value = v.volume * 100;

@@ -72,6 +72,18 @@ export function badge(state) {
     : Number.isFinite(hops) ? t("badge_hops", { n: hops }) : t("badge_hidden");
   write($("badge"), text);
   if ($("badge").dataset.state !== kind) $("badge").dataset.state = kind;
+  const why = obstacle(state.status, kind === "waiting");
+  write($("obstacle"), why);
+  hide($("obstacle"), !why);
+}
+
+// Why nothing hidden works, and what helps; "" when it does, or when nobody waits for it.
+function obstacle(s, waiting) {
+  const days = Math.round(Math.abs(s.clock_off ?? 0) / 86400);
+  if (days) return t(s.clock_off > 0 ? "clock_slow" : "clock_fast", { n: days });
+  if (!waiting) return "";
+  if (!s.dht_good) return t("nobody_answers");
+  return s.relays_missing ? t("few_relays", { n: s.relays_missing }) : t("no_guard_yet");
 }
 
 // Nobody is of interest only while something plays.
@@ -169,8 +181,9 @@ export function drops(list, waiting, actions) {
   for (const d of rows.values()) {
     let card = known.get(d.id);
     if (!card) {
-      const gone = element("button", { type: "button" }, t("remove"));
-      gone.addEventListener("click", () => actions.remove(d.id));
+      const key = d.shares ? "stop" : "remove";
+      const gone = element("button", { type: "button", "aria-label": `${t(key)}: ${d.name}` }, t(key));
+      gone.addEventListener("click", () => (d.shares ? actions.end : actions.remove)(d.id));
       card = element("li", { "data-id": d.id }, element("strong"), element("progress", { max: 1, "aria-label": d.name }),
         element("span", { class: "hint" }), element("p", { class: "line" }, gone));
       $("drops").append(card);
@@ -179,7 +192,7 @@ export function drops(list, waiting, actions) {
     write(card.querySelector("strong"), d.name);
     card.querySelector("progress").hidden = Boolean(d.error) || d.at === d.length;
     card.querySelector("progress").value = d.length ? d.at / d.length : 0;
-    const text = d.error ?? (d.at < d.length ? t("drop_sending", { at: octets(d.at), length: octets(d.length) }) : t("drop_making"));
+    const text = d.error ?? (d.at < d.length ? t(d.shares ? "share_reading" : "drop_sending", { at: octets(d.at), length: octets(d.length) }) : t("drop_making"));
     write(card.querySelector("span"), text);
   }
   for (const gone of known.values()) gone.remove();
@@ -196,29 +209,36 @@ export function camera(state, camera) {
 }
 
 // Cards are kept and changed in place: a button must not go away under a hand.
-export function swarms(list, drops, actions) {
+// `shares`: what this very page shares, and can end.
+export function swarms(list, drops, shares, actions) {
   const known = new Map([...$("swarms").children].map((e) => [e.dataset.swarm, e]));
   $("shared_title").hidden = !list.length;
   for (const swarm of list) {
+    const name = swarm.name || swarm.swarm;
     let card = known.get(swarm.swarm);
     if (!card) {
-      const play = element("button", { type: "button" }, t("play"));
-      const copy = element("button", { type: "button" }, t("copy_link"));
-      const code = element("button", { type: "button", "aria-expanded": "false" }, t("qr"));
+      const button = (key, more) => element("button", { type: "button", "aria-label": `${t(key)}: ${name}`, ...more }, t(key));
+      const play = button("play"), copy = button("copy_link");
+      const code = button("qr", { "aria-expanded": "false" });
+      const gone = button("remove", { class: "gone", hidden: "" });
+      const end = button("stop", { class: "end", hidden: "" });
       play.addEventListener("click", () => actions.play(swarm));
-      const gone = element("button", { type: "button", class: "gone", hidden: "" }, t("remove"));
+      end.addEventListener("click", () => actions.end(end.dataset.id));
       code.addEventListener("click", () => actions.code(swarm.uri, code));
       copy.addEventListener("click", () => actions.copy(swarm.uri));
       gone.addEventListener("click", () => actions.remove(gone.dataset.id));
       card = element("li", { "data-swarm": swarm.swarm }, element("strong"), element("span", { class: "hint" }),
-        element("p", { class: "line" }, play, copy, code, gone));
+        element("p", { class: "line" }, play, copy, code, gone, end));
       $("swarms").append(card);
     }
     known.delete(swarm.swarm);
     const drop = drops.find((d) => d.uri === swarm.uri);
     card.querySelector(".gone").hidden = !drop;
     card.querySelector(".gone").dataset.id = drop?.id ?? "";
-    write(card.querySelector("strong"), swarm.name || swarm.swarm);
+    const mine = shares.find((s) => s.uri === swarm.uri);
+    card.querySelector(".end").hidden = !mine;
+    card.querySelector(".end").dataset.id = mine?.id ?? "";
+    write(card.querySelector("strong"), name);
     const values = {
       have: octets(swarm.have), length: octets(swarm.length), n: swarm.peers,
       down: octets(swarm.rate_down), up: octets(swarm.rate_up),

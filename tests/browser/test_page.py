@@ -58,8 +58,8 @@ class Page(programs.Case):
         self.village = Village(self, DHT)
         path = self.folder / "film.mp4"
         film(path)
-        seeder = self.village.start("share", "seeder", "--upload-limit", "200k", path)
-        self.uri = seeder.wait_for("shared", 120)["uri"]
+        self.seeder = self.village.start("share", "seeder", "--upload-limit", "200k", path)
+        self.uri = self.seeder.wait_for("shared", 120)["uri"]
         self.node = self.village.start("node", "node")
         self.node.wait_for("page")
         self.page = self.page_of(self.folder / "node")
@@ -163,6 +163,21 @@ class Page(programs.Case):
             self.accessible(browser, "folder")
             browser.picture(f"{PICTURES}/folder{OF}.png")
             self.assertEqual(browser.log(), [])
+
+    def test_the_seeder_leaves(self):
+        """Where the picture stands still, it says that nobody is left who could give the rest."""
+        with BROWSER() as browser:
+            browser.go(self.page)
+            browser.wait("document.getElementById('badge').dataset.state === 'hidden'")
+            browser.type("#link", self.uri + ENTER)
+            browser.wait("document.getElementById('video').readyState >= 2", 120)
+            self.seeder.end()
+            self.running.remove(self.seeder)
+            browser.run("document.getElementById('video').currentTime = 25;")
+            browser.wait("document.getElementById('stall').textContent.startsWith('Nobody shares')"
+                         " && !document.getElementById('stall').hidden", 120)
+            self.accessible(browser, "nobody")
+            browser.picture(f"{PICTURES}/nobody{OF}.png")
 
     def opened_by_play(self):
         """The link that `play` gives to the browser of this desktop."""
@@ -360,15 +375,34 @@ class Page(programs.Case):
               return `${badge.dataset.state}: ${badge.textContent}`;
             });""", rows)
         self.assertEqual(said, [want for *_, want in rows])
+        # Who is not ready, or whose clock is off, is told why and what helps.
+        fine = {"guards": 2, "dht_good": 7, "relays_missing": 0, "clock_off": 0}
+        rows = [([], fine, ""), ([], {**fine, "relays_missing": 1}, ""),
+                ([], {**fine, "guards": 0, "dht_good": 0, "relays_missing": 6}, "nobody has answered"),
+                ([], {**fine, "guards": 0, "relays_missing": 6}, "need 6 more relays than are known"),
+                ([], {**fine, "guards": 0, "relays_missing": 1}, "need 1 more relay than are known"),
+                ([], {**fine, "guards": 0}, "calls its first relays"),
+                ([direct], {**fine, "guards": 0, "relays_missing": 6}, ""),
+                ([], {**fine, "clock_off": 86400}, "clock is 1 day slow"),
+                ([hidden], {**fine, "guards": 0, "clock_off": -3 * 86400}, "clock is 3 days fast")]
+        said = browser.run("""
+            const views = await import("/views.js"), why = document.getElementById("obstacle");
+            return arguments[0].map(([swarms, status]) => {
+              views.badge({swarms, peers: [], status});
+              return why.hidden ? "" : why.textContent;
+            });""", rows)
+        for (*_, want), found in zip(rows, said, strict=True):
+            self.assertEqual(bool(found), bool(want), found)
+            self.assertIn(want, found)
         kinds = [(hidden, "Shared, hidden"), ({**hidden, "sharing": False}, "Fetching, hidden"),
                  (direct, "DIRECT, hides nothing"), (ours, "OPEN, under your relay's name"),
                  ({**ours, "sharing": False}, "Fetching, hidden")]
         said = browser.run("""
             const views = await import("/views.js");
-            views.swarms(arguments[0], [], {});
+            views.swarms(arguments[0], [], [], {});
             const cards = [...document.querySelectorAll("#swarms li .hint")];
             const texts = cards.map((e) => e.textContent.split(" · ")[0]);
-            views.swarms([], [], {});
+            views.swarms([], [], [], {});
             return texts;""", [{**none, "swarm": str(i), "name": "", "have": 0, "length": 0,
                                 "peers": 0, **swarm} for i, (swarm, _) in enumerate(kinds)])
         self.assertEqual(said, [want for _, want in kinds])
@@ -577,6 +611,19 @@ class Page(programs.Case):
         self.assertGreaterEqual(browser.run("return document.getElementById('video').currentTime;"),
                                 36)
         self.accessible(browser, "watch")
+        # What was done is seen, for a while.
+        browser.click("#copy")
+        browser.wait("document.getElementById('live').className === 'told'")
+        self.assertEqual(browser.run("return document.getElementById('live').innerText;"),
+                         "Link copied")
+        self.accessible(browser, "copied")
+        browser.picture(f"{PICTURES}/copied{OF}.png")
+        browser.wait("document.getElementById('live').className === 'unseen'")
+        # A button whose name says what it does is not called pressed besides.
+        self.assertTrue(browser.run("const t = document.getElementById('toggle');"
+                                    "const plays = !document.getElementById('video').paused;"
+                                    "return t.ariaPressed === null && t.dataset.on === `${plays}`"
+                                    " && t.ariaLabel === (plays ? 'Pause' : 'Play');"))
 
     def keyboard(self, browser):
         browser.run("document.getElementById('main').focus();")
@@ -638,6 +685,13 @@ class Page(programs.Case):
                          "lost")
         self.assertTrue(browser.run("return !document.getElementById('trouble').hidden;"))
         browser.picture(f"{PICTURES}/lost{OF}.png")
+        # Nor is what cannot be done said in the words of the browser's own workings.
+        browser.run("document.getElementById('file').value = '/film.mp4';"
+                    "document.getElementById('offer').requestSubmit();")
+        words = json.loads((WEB / "i18n" / f"{LANGUAGES[-1]}.json").read_text())
+        browser.wait("document.getElementById('trouble').textContent === arguments[0]", 60,
+                     words["node_away_now"])
+        self.assertEqual(browser.run("return document.getElementById('drops').children.length;"), 0)
 
 
 class Words(unittest.TestCase):

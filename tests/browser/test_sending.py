@@ -43,6 +43,7 @@ class Sending(programs.Case):
             browser.run("location.hash = '#share';")
             browser.wait("!document.getElementById('drop').hidden")
             self.files(browser)
+            self.a_path(browser)
             self.camera(browser)
             self.links(browser)
             self.assertEqual(browser.log(), [])
@@ -75,6 +76,30 @@ class Sending(programs.Case):
         browser.wait(f"{names}.join() === 'holiday.bin'")
         dropped = self.folder / "node" / "dropped"
         self.assertEqual([os.listdir(dropped / d) for d in os.listdir(dropped)], [["holiday.bin"]])
+
+    def a_path(self, browser):
+        """A file that was named, not copied: it is seen while it is made ready, can be stopped,
+        and what was stopped leaves its place to others."""
+        browser.type("#file", "one.bin\ue007")
+        browser.wait("document.getElementById('trouble').textContent.includes('whole path')")
+        for name in ("one.bin", "two.bin", "three.bin", "four.bin"):
+            film = self.film(300_000, name)
+            browser.run("window.ready = []; new MutationObserver(() => window.ready.push("
+                        "document.getElementById('drops').innerText)).observe("
+                        "document.getElementById('drops'), {subtree: true, childList: true});"
+                        "document.getElementById('file').value = '';")
+            browser.type("#file", f"{film}\ue007")
+            end = f"#swarms button.end[aria-label='Stop: {name}']"
+            browser.wait("document.querySelector(arguments[0])?.hidden === false", 120, end)
+            self.assertIn(str(film), browser.run("return window.ready[0];"))
+            browser.wait("document.querySelectorAll('#drops li').length === 0")
+            self.accessible(browser, "a path")
+            self.assertTrue(browser.run("return document.getElementById('trouble').hidden;"))
+            browser.run("document.querySelector(arguments[0]).focus();", end)
+            browser.keys("\ue007")
+            browser.wait("document.querySelector(arguments[0]) === null", 60, end)
+        self.assertEqual(browser.run("return [...document.querySelectorAll('#swarms strong')]"
+                                     ".map((e) => e.textContent);"), ["holiday.bin"])
 
     def camera(self, browser):
         self.assertTrue(browser.run("return document.getElementById('camera_start').disabled;"))

@@ -260,6 +260,14 @@ class Shown(programs.Case):
         return self.said("status", "Swarm", swarm, {"/api/status": {}, "/api/swarms": [swarm],
                                                     "/api/page": {}})
 
+    def test_a_clock_that_is_off(self):
+        for off, want in ((0, []), (86400, ["1 day slow"]), (-3 * 86400, ["3 days fast"])):
+            state = self.node({"/api/status": {"clock_off": off}, "/api/swarms": [], "/api/page": {}})
+            status, out, err = programs.run("status", "--state", state)
+            self.assertEqual(status, 0, err)
+            self.assertEqual(re.findall(r"^Clock     (.*), relays say: nothing hidden works until it "
+                                        r"is set$", out, re.MULTILINE), want)
+
     def test_peers(self):
         """Every column of the page's table, and who it is by what is known of it."""
         told = {"swarm": "0a", "name": "film", "direct": False, "open": False, "exit": False,
@@ -282,6 +290,7 @@ class Shown(programs.Case):
             self.assertEqual(head.split(), "peer down KiB/s down KiB up KiB/s up KiB hops rtt ms "
                                            "rank".split())
             self.assertEqual(line.split(), [*who.split(), "5", "6", "7", "8", "3", "77", rank])
+            self.assertLessEqual(max(len(head), len(line)), 80)
 
     def test_path(self):
         """What each kind of way looks like, and what is said where there is none."""

@@ -244,9 +244,9 @@ class BadInput(programs.Case):
 
     def test_nobody_answers(self):
         uri = self.link()["uri"]
-        self.expect(4, "no bootstrap node answered (tried 1); pass --bootstrap IP:PORT",
-                    "get", *self.state(), "--bootstrap", "127.9.9.9:9", "-o",
-                    self.folder / "copy", uri)
+        self.expect(4, "no bootstrap node answered (tried 1); check the connection, or name "
+                    "another with --bootstrap IP:PORT", "get", *self.state(), "--bootstrap",
+                    "127.9.9.9:9", "-o", self.folder / "copy", uri)
 
     def test_an_existing_file_is_not_overwritten(self):
         shared = self.link()

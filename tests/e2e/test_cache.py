@@ -68,7 +68,7 @@ class Cache(programs.Case):
         self.assertGreaterEqual(cache["used"], self.FILM)
         self.assertEqual((cache["contents"], cache["open"]), (1, cache["used"]))
         status, text, err = programs.run("status", "--state", self.folder / "v")
-        self.assertIn("of 1 MiB used, 1 contents", text)
+        self.assertIn("of 1 MiB used, 1 content\n", text)
         player.end()
         self.assertEqual(len(self.contents()), 1)  # the marks of what was got
         self.assertEqual(out.read_bytes(), self.films[0].read_bytes())

@@ -43,7 +43,8 @@ class Contacts(programs.Case):
         status, _, err = programs.run("get", *self.options("w", "--bootstrap", "127.9.9.9:9"),
                                       "-o", self.folder / "copy", self.link())
         self.assertEqual((status, err), (4, "culvert: no bootstrap node answered (tried 1); "
-                                            "pass --bootstrap IP:PORT\n"))
+                                            "check the connection, or name another with "
+                                            "--bootstrap IP:PORT\n"))
         self.list.write_text(f"{self.contact}\nexample.org:6881\n")
         status, _, err = programs.run("node", *self.options("x"))
         self.assertEqual((status, err),
@@ -65,8 +66,14 @@ class Contacts(programs.Case):
         # And nobody is asked who was not named: there is no list.
         status, _, err = programs.run("get", *self.options("w"), "-o", self.folder / "other",
                                       self.link())
-        self.assertEqual((status, err), (4, "culvert: no bootstrap node answered (tried 0); "
-                                            "pass --bootstrap IP:PORT\n"))
+        self.assertEqual((status, err), (4, "culvert: no DHT node to begin with is known; name "
+                                            "one with --bootstrap IP:PORT, or open a link that "
+                                            "names one\n"))
+        # What is named and never asked is not called silent.
+        status, _, err = programs.run("node", "--state", self.folder / "x", "--network", "e2e",
+                                      "--bootstrap", "127.9.9.9:9")
+        self.assertEqual(status, 4)
+        self.assertIn("no address of --bootstrap or of the link is one that this node asks", err)
 
 
 if __name__ == "__main__":

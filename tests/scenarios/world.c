@@ -233,6 +233,7 @@ static void note(struct world_node *n, struct cv_now now, const struct node_even
         n->shared = true;
         break;
     case NODE_EVENT_NOBODY:
+    case NODE_EVENT_NO_EXIT:
         n->nobody++;
         break;
     case NODE_EVENT_PEER_UP:

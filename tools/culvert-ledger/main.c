@@ -94,13 +94,13 @@ static const char doc[] =
     "  html           one page that loads nothing: graph over time, charts, scores\n"
     "  export         half-blocks or agreed rows, in five formats\n"
     "  import         half-blocks of an export (--ndjson), or rows (--csv)\n"
-    "  prune          removes what a node would by itself; --before: what it will later\n"
+    "  prune          what a node would remove by itself; --before: or will later\n"
     "  watch          half-blocks as they are added\n"
     "  privacy-check  amounts, times, columns and accounts that tell too much\n"
     "\n"
     "PK, A, B: a relay's key in hexadecimal, or its first digits (4 or more), or\n"
-    "the identifier it was imported under. simulate-sybil without one attacks as the\n"
-    "relay besides ego that gave and took most.\n"
+    "the identifier it was imported under. simulate-sybil without one attacks as\n"
+    "the relay besides ego that gave and took most.\n"
     "\n"
     "import makes the file when it is absent, and imports all or nothing. Rows\n"
     "are giver,taker,bytes[,time] with any identifiers, quoted as usual, after a\n"
@@ -110,8 +110,8 @@ static const char doc[] =
     "Exit status: 0 fine; 1 verify or privacy-check found something, diff a\n"
     "difference, import a forgery or contradiction; 2 wrong usage; 3 a file is\n"
     "missing, cannot be read or written; 4 it is not a ledger, or damaged; 5 it was\n"
-    "written by a newer version; 6 no such relay or half-block in it; 7 a line to be\n"
-    "imported is wrong (nothing is imported then).\n";
+    "written by a newer version; 6 no such relay or half-block in it; 7 a line to\n"
+    "be imported is wrong (nothing is imported then).\n";
 
 struct arguments {
     const char *db, *command;

@@ -315,6 +315,41 @@ static char became(const struct node *n, const struct node_swarm *s, size_t row)
     return w->peers == 1 && w->looked == false ? '.' : '?';
 }
 
+/* Steps of a second, in which it looks for a path to an exit; how often it said that none is
+ * known. */
+static unsigned said(struct node *n, unsigned seconds) {
+    struct node_event ev;
+    unsigned count = 0;
+    for (unsigned i = 0; i < seconds; i++) {
+        n->now.mono = cv_usec_add(n->now.mono, CV_SEC(1));
+        node_way_on_timeout(n, n->now);
+        while (node_poll_event(n, &ev))
+            count += ev.kind == NODE_EVENT_NO_EXIT;
+    }
+    return count;
+}
+
+Test(node_exitway, that_no_exit_is_known_is_said_seldom) {
+    struct node *n;
+    struct node_swarm *s = make(&n);
+    clear(n, s);
+    requests.full = true;
+    node_way_dial(n, n->now, s);
+    cr_expect_eq(said(n, 4), 0, "an exit may be told of just now");
+    cr_expect_eq(said(n, 1), 1);
+    cr_expect_eq(said(n, 29), 0);
+    cr_expect_eq(said(n, 1), 1, "it goes on looking, and says so");
+    /* There was an exit, which has gone: perhaps there is another. */
+    s->way->circuit = CIRCUIT;
+    arrives(n, s, READY);
+    cr_expect_eq(said(n, 100), 0);
+    arrives(n, s, DOWN);
+    cr_expect_eq(said(n, 5), 0, "it was looked for after a while only");
+    cr_expect_eq(said(n, 1), 1);
+    requests.full = false;
+    node_free(n);
+}
+
 Test(node_exitway, every_state_and_every_message) {
     struct node *n;
     struct node_swarm *s = make(&n);
