@@ -67,7 +67,9 @@ static bool usable(struct tun_hidden *h, const struct tun_known *k) {
         tun_hidden_by(h, k->not_before);
         return false;
     }
-    if (!tun_contact_current(&k->contact, h->all->now.wall) || tun_hidden_is_ours(h, &k->contact))
+    int64_t wall = h->all->now.wall;
+    if (tun_known_given_up(k, wall) || !tun_contact_current(&k->contact, wall) ||
+        tun_hidden_is_ours(h, &k->contact))
         return false;
     const struct tun_relay *r = point_of(h, &k->contact);
     return r && r->confirmed && !r->liar;
@@ -101,7 +103,8 @@ static struct tun_known *pick(struct tun_hidden *h, bool named, const struct tun
         if (lags && memcmp(lags->contact.service, k->contact.service, CV_KEY) != 0)
             met += TUN_MEETINGS_MAX;
         /* Who asks for work has too many visitors: others come first. */
-        unsigned cost = (met * 256 + through * 32 + tun_known_rank(k)) * 256 + k->contact.effort;
+        unsigned rank = tun_known_rank(k, h->all->now.wall);
+        unsigned cost = (met * 256 + through * 32 + rank) * 256 + k->contact.effort;
         ties = !best || cost < best_cost ? 1 : ties + (cost == best_cost);
         if (!best || cost < best_cost ||
             (cost == best_cost && cv_rng_below(tun_hidden_rng(h), ties) == 0)) {
@@ -112,13 +115,14 @@ static struct tun_known *pick(struct tun_hidden *h, bool named, const struct tun
     return best;
 }
 
-static unsigned seeders(const struct tun_viewer *v) {
+static unsigned seeders(const struct tun_hidden *h) {
+    const struct tun_viewer *v = h->viewer;
     unsigned n = 0;
     for (unsigned i = 0; i < v->knowns; i++) {
         bool first = true;
         for (unsigned k = 0; k < i; k++)
             first &= memcmp(v->known[i].contact.service, v->known[k].contact.service, CV_KEY) != 0;
-        n += first && tun_known_rank(&v->known[i]) == 0 && !v->known[i].namer;
+        n += first && tun_known_rank(&v->known[i], h->all->now.wall) == 0 && !v->known[i].namer;
     }
     return n;
 }
@@ -129,7 +133,7 @@ static bool unmet(struct tun_hidden *h) {
     for (unsigned i = 0; i < v->knowns; i++) {
         const struct tun_known *k = &v->known[i];
         unsigned through;
-        if (!k->namer && tun_known_rank(k) == 0 &&
+        if (!k->namer && tun_known_rank(k, h->all->now.wall) == 0 &&
             with_seeder(v, &k->contact, NULL, &through) == 0 && usable(h, k))
             return true;
     }
@@ -140,7 +144,7 @@ static bool unmet(struct tun_hidden *h) {
  * there are more seeders, and no constant rate that is theirs together. Whom peers
  * named is beside that, where there is room. */
 unsigned tun_meet_wanted(const struct tun_hidden *h) {
-    unsigned n = h->pace ? TUN_PACED_CIRCUITS : seeders(h->viewer);
+    unsigned n = h->pace ? TUN_PACED_CIRCUITS : seeders(h);
     return n < 2 ? 2 : n > TUN_MEETINGS_MAX ? TUN_MEETINGS_MAX : n;
 }
 
@@ -619,7 +623,7 @@ static void came(struct tun_hidden *h, struct tun_meet *m) {
     struct tun_known *k = known_of(h, &m->contact);
     struct tun_meet *namer = k ? namer_of(h, k) : NULL;
     if (k) {
-        k->fails = 0;
+        k->fails = k->strange = 0;
         k->outdated = false;
     }
     if (namer)
@@ -713,6 +717,9 @@ static void introduced(struct tun_hidden *h, struct tun_meet *m, uint8_t status)
             cv_usec_add(now(h), cv_rng_between(tun_hidden_rng(h), CV_MSEC(150), CV_MSEC(450)));
         tun_hidden_by(h, m->again_at);
     } else {
+        struct tun_known *k = known_of(h, &m->contact);
+        if (k && status == TUN_ERROR_NOENT && k->strange < TUN_STRANGE_MAX)
+            k->strange++;
         next_contact(h, m);
     }
 }
@@ -731,7 +738,7 @@ void tun_meet_on_reply(struct tun_hidden *h, struct tun_meet *m, struct tun_road
             next_rendezvous(h, m, SILENT);
         }
     } else if (r == &m->ip && m->introduced && m->state == TUN_MEET_BUILDING) {
-        uint8_t status = TUN_ERROR_NOENT;
+        uint8_t status = TUN_ERROR_UNREACHABLE; /* no answer is no word of the point's */
         if (!failed && ev->reply.command == TUN_CMD_INTRODUCE_ACK) {
             struct tun_body b;
             struct cv_rd rd = tun_body_rd(&b, 0, ev->reply.body, ev->reply.len);

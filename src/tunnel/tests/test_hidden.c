@@ -767,6 +767,116 @@ Test(tun_hidden, what_is_outdated_rests_after_a_failure_as_all_do) {
     village_free(v);
 }
 
+/* ---- contacts that lead nowhere ---- */
+
+/* Its ways end, as if the node had found them useless. */
+static void drop_peers(struct village *v, unsigned viewer) {
+    struct cv_now now = world_now(v->w, viewer);
+    for (unsigned i = 0; i < v->peers; i++) {
+        if (!v->peer[i].up || v->peer[i].node != viewer)
+            continue;
+        tun_hidden_drop(v->w->node[viewer].t, &now, &v->peer[i].endpoint);
+        v->peer[i].up = false;
+    }
+    sim_touch(v->w->sim, viewer);
+}
+
+static unsigned fails(const struct tun_viewer *s) {
+    unsigned n = 0;
+    for (unsigned k = 0; k < s->knowns; k++)
+        n += s->known[k].fails;
+    return n;
+}
+
+Test(tun_hidden, a_contact_that_its_point_does_not_know_is_tried_twice) {
+    struct village *v = six(586);
+    cv_handle share;
+    unsigned seeder = seeded(v, &share);
+    world_run(v->w, CV_SEC(3));
+    sim_crash(v->w->sim, seeder);
+    world_run(v->w, CV_SEC(120)); /* its points have lost it, too */
+    unsigned viewer = village_client(v);
+    cv_handle view = village_view(v, viewer, "film");
+    struct tun_hidden *h = village_hidden(v, viewer, view);
+    world_run(v->w, CV_SEC(600));
+    cr_assert_eq(h->viewer->knowns, TUN_INTRO_POINTS);
+    /* two meetings at once may be told the same */
+    cr_expect_leq(fails(h->viewer), TUN_INTRO_POINTS * (TUN_STRANGE_MAX + 1), "%u tries",
+                  fails(h->viewer));
+    /* nor after an outage of our own, which says nothing of what was answered before */
+    tun_meet_anew(h);
+    world_run(v->w, CV_SEC(60));
+    cr_expect_eq(fails(h->viewer), 0, "%u tries after an outage", fails(h->viewer));
+    /* but when the seeder says it once more */
+    struct tun_known *k = &h->viewer->known[0];
+    struct tun_contact c = k->contact;
+    cr_expect(tun_search_named(h, &c, k->period, k->seq + 1, /* namer= */ 7));
+    world_run(v->w, CV_SEC(60));
+    cr_expect(k->fails >= TUN_STRANGE_MAX && fails(h->viewer) <= TUN_STRANGE_MAX + 1,
+              "%u tries of one", fails(h->viewer));
+    village_free(v);
+}
+
+/* Whoever knows the swarm can copy contacts with nonsense in them. That the wrong point knows
+ * nobody by that key says nothing of the right one. */
+Test(tun_hidden, nobody_talks_a_viewer_out_of_a_seeder) {
+    struct village *v = six(587);
+    cv_handle share;
+    (void)seeded(v, &share);
+    unsigned viewer = village_client(v);
+    cv_handle view = village_view(v, viewer, "film");
+    cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)));
+    struct tun_viewer *s = village_hidden(v, viewer, view)->viewer;
+    unsigned right = s->knowns;
+    cr_assert_eq(right, TUN_INTRO_POINTS);
+    for (unsigned k = 0; k < right; k++) {
+        struct tun_known *copy = &s->known[s->knowns++];
+        *copy = s->known[k];
+        memcpy(copy->contact.ip, s->known[(k + 1) % right].contact.ip, CV_KEY);
+        memcpy(copy->contact.d, s->known[(k + 1) % right].contact.d, TUN_DIGEST);
+    }
+    for (unsigned i = 0; i < 6; i++) {
+        drop_peers(v, viewer);
+        world_run(v->w, CV_SEC(10));
+        cr_expect_geq(village_up(v, viewer, view), 1, "after %u times", i);
+    }
+    cr_assert_eq(s->knowns, 2 * right);
+    for (unsigned k = 0; k < s->knowns; k++)
+        cr_expect_eq(s->known[k].strange, k < right ? 0 : TUN_STRANGE_MAX, "contact %u", k);
+    village_free(v);
+}
+
+/* A seeder's clock may be behind ours. */
+Test(tun_hidden, what_is_over_by_our_own_clock_has_three_tries) {
+    struct village *v = six(588);
+    cv_handle share;
+    (void)seeded(v, &share);
+    unsigned viewer = village_client(v);
+    cv_handle view = village_view(v, viewer, "film");
+    cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)));
+    struct tun_hidden *h = village_hidden(v, viewer, view);
+    struct tun_viewer *s = h->viewer;
+    cr_assert_eq(s->knowns, TUN_INTRO_POINTS);
+    v->forgets = true;
+    for (unsigned tries = 0; tries <= TUN_OVER_FAILS; tries++) {
+        drop_peers(v, viewer);
+        for (unsigned k = 0; k < s->knowns; k++) {
+            s->known[k].contact.expiry = (uint32_t)world_now(v->w, viewer).wall;
+            s->known[k].fails = (uint8_t)(k == 0 ? tries : TUN_OVER_FAILS);
+            s->known[k].not_before = world_now(v->w, viewer).mono;
+        }
+        world_run(v->w, CV_SEC(20));
+        cr_expect_eq(village_up(v, viewer, view), tries < TUN_OVER_FAILS ? 2 : 0, "%u tries",
+                     tries);
+        for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+            cr_expect(s->meet[i].state == TUN_MEET_IDLE ||
+                          memcmp(&s->meet[i].contact, &s->known[0].contact,
+                                 sizeof s->known[0].contact) == 0,
+                      "%u tries: another is tried", tries);
+    }
+    village_free(v);
+}
+
 /* Whoever is lost reads eight slots in each round: three of them say too little. */
 Test(tun_hidden, who_lost_its_last_way_reads_halves_of_all_slots) {
     struct village *v = six(585);
