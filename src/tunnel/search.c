@@ -438,19 +438,22 @@ static unsigned peers_up(const struct tun_viewer *v) {
     return n;
 }
 
+/* So many at least: by the keys of one period (meet.c). */
 static unsigned seeders_up(const struct tun_viewer *v) {
-    unsigned n = 0;
+    bool counted[TUN_MEETINGS_MAX] = {false};
+    unsigned most = 0;
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         const struct tun_meet *m = &v->meet[i];
-        bool counts = m->state == TUN_MEET_UP && !m->leaving;
-        for (unsigned k = 0; k < i && counts; k++) {
+        unsigned n = 1;
+        counted[i] = m->state == TUN_MEET_UP && !m->leaving;
+        for (unsigned k = 0; k < i && counted[i]; k++) {
             const struct tun_meet *o = &v->meet[k];
-            counts = o->state != TUN_MEET_UP || o->leaving ||
-                     memcmp(o->contact.service, m->contact.service, CV_KEY) != 0;
+            n += counted[k] && o->period == m->period;
+            counted[i] = !counted[k] || memcmp(o->contact.service, m->contact.service, CV_KEY) != 0;
         }
-        n += counts;
+        most = counted[i] && n > most ? n : most;
     }
-    return n;
+    return most;
 }
 
 static bool meeting(const struct tun_viewer *v) {

@@ -1330,6 +1330,78 @@ Test(tun_hidden, a_period_turns_and_everybody_stays) {
     village_free(v);
 }
 
+/* The most ways at once in so long, all of which are talked on. */
+static unsigned most_up(struct village *v, unsigned viewer, cv_handle view, cv_usec for_so_long) {
+    unsigned most = 0;
+    for (cv_usec t = 0; t < for_so_long; t += CV_SEC(1)) {
+        for (unsigned k = 0; k < TUN_MEETINGS_MAX; k++)
+            (void)village_say(v, viewer, view, k, "more", 4);
+        world_run(v->w, CV_SEC(1));
+        unsigned up = village_up(v, viewer, view);
+        most = up > most ? up : most;
+    }
+    return most;
+}
+
+/* A minute before the keys change: a viewer with two ways to the only seeder. */
+static struct village *before_a_turn(uint64_t seed, unsigned *viewer, cv_handle *view) {
+    struct tun_swarm_secret s;
+    tun_swarm_derive(&s, (const uint8_t *)"testnet\0", "film", 4, NULL);
+    int64_t turn = tun_swarm_period_begins(&s, 20700) + 86400;
+    struct village *v = village_new(&(struct sim_config){.seed = seed, .wall = turn - 60}, 6);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(10));
+    cv_handle share;
+    (void)seeded(v, &share);
+    *viewer = village_client(v);
+    *view = village_view(v, *viewer, "film");
+    cr_assert(village_meet(v, *viewer, *view, 2, CV_SEC(10)));
+    return v;
+}
+
+/* Under its key of the new period a seeder is nobody new. */
+Test(tun_hidden, a_seeder_is_one_when_a_period_turns) {
+    for (uint64_t seed = 96; seed < 100; seed++) {
+        unsigned viewer;
+        cv_handle view;
+        struct village *v = before_a_turn(seed, &viewer, &view);
+        unsigned most = most_up(v, viewer, view, CV_SEC(300));
+        cr_expect_eq(most, 2, "seed %lu: %u ways to one seeder", seed, most);
+        /* and the next way to it is under the other key: others are looked for as beside one */
+        struct cv_now now = world_now(v->w, viewer);
+        struct tun_hidden *h = village_hidden(v, viewer, view);
+        for (unsigned i = v->peers; i-- > 0 && village_up(v, viewer, view) == 2;)
+            if (v->peer[i].up && v->peer[i].node == viewer) {
+                tun_hidden_drop(v->w->node[viewer].t, &now, &v->peer[i].endpoint);
+                v->peer[i].up = false;
+            }
+        sim_touch(v->w->sim, viewer);
+        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)));
+        cr_assert_eq(services_met(v, viewer), 2, "keys of the same seeder");
+        h->all->hurry = false;
+        h->viewer->others_pause = CV_SEC(10);
+        unsigned soon = rounds(v, viewer, view, 75, false);
+        cr_expect_geq(soon, 2, "seed %lu: %u rounds", seed, soon);
+        h->all->hurry = true;
+        village_free(v);
+    }
+}
+
+/* Who comes after the turn is met, whichever of the new keys is tried first. */
+Test(tun_hidden, two_seeders_are_two_when_a_period_turns) {
+    for (uint64_t seed = 100; seed < 106; seed++) {
+        unsigned viewer;
+        cv_handle view;
+        struct village *v = before_a_turn(seed, &viewer, &view);
+        (void)most_up(v, viewer, view, CV_SEC(120));
+        unsigned second = village_client(v);
+        cv_handle share = village_share(v, second, "film", false);
+        (void)most_up(v, viewer, view, CV_SEC(120));
+        cr_expect_geq(village_up(v, second, share), 1, "seed %lu: the second is not met", seed);
+        village_free(v);
+    }
+}
+
 /* ---- constant rate ---- */
 
 static void keep(struct village *v, unsigned node, cv_handle hidden, unsigned mbit) {
