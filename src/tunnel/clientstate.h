@@ -56,8 +56,11 @@ struct tun_sync {
     uint16_t body_len;
     uint8_t body[TUN_FORWARD_MAX];
     uint8_t shown;     /* of the two descriptors that are a proof of ours */
-    uint8_t expected;  /* descriptors still to come for this question */
-    uint8_t fruitless; /* questions for descriptors in a row that brought none */
+    uint8_t expected;  /* descriptors still to come for this question, */
+    bool some;         /* and one came */
+    uint8_t fruitless; /* questions for descriptors in a row that brought none, */
+    uint8_t partly;    /* and that did not bring all */
+    bool elsewhere;    /* circuits: the next one ends at another, who may show what is missing */
     bool paused;       /* paging goes on once descriptors of what was named are here, */
     bool gained;       /* and one is */
     cv_usec until;     /* whatever it still has to say */

@@ -94,11 +94,21 @@ struct tun_known {
     bool outdated;   /* its seeder said something else later: tried last, and no worse than that */
     cv_handle namer; /* circuit of the peer that named it; 0: it stood in a slot */
     uint8_t fails;
+    uint8_t strange; /* so often its point said that it knows nobody by that key */
     cv_usec not_before;
 };
 
-static inline unsigned tun_known_rank(const struct tun_known *k) {
-    return k->fails + (k->outdated ? TUN_KNOWN_OUTDATED : 0);
+/* It led nowhere, and will not. A point that a seeder lost never gets the same key again, and
+ * nobody but the point itself can say that it does not know it. What is over by our clock may
+ * not be by its seeder's, and has a few tries. */
+static inline bool tun_known_given_up(const struct tun_known *k, int64_t wall) {
+    bool over = (int64_t)k->contact.expiry <= wall;
+    return k->strange >= TUN_STRANGE_MAX || (over && k->fails >= TUN_OVER_FAILS);
+}
+
+static inline unsigned tun_known_rank(const struct tun_known *k, int64_t wall) {
+    return k->fails + (k->outdated ? TUN_KNOWN_OUTDATED : 0) +
+           (tun_known_given_up(k, wall) ? TUN_KNOWN_GIVEN_UP : 0);
 }
 
 enum tun_meet_state {

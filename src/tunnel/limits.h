@@ -245,7 +245,10 @@ enum {
     TUN_MISLED_MAX = 8,                /* failures of what a peer named, until nobody listens */
     TUN_SAID_CONTACTS = 2,             /* kept of what a visitor says of itself */
     TUN_TELL_CONTACTS = 8,             /* told a peer at a time */
-    TUN_KNOWN_OUTDATED = 8,            /* failures that "not said any more" ranks as */
+    TUN_KNOWN_OUTDATED = 8,            /* failures that "not said any more" ranks as, .. */
+    TUN_KNOWN_GIVEN_UP = 32,           /* .. and what is not tried any more: */
+    TUN_STRANGE_MAX = 2,               /* so often its point did not know it, or .. */
+    TUN_OVER_FAILS = 3,                /* .. over by our own clock, it failed so often */
     TUN_MEETINGS_MAX = 4,              /* joined rendezvous of a viewer with one swarm, .. */
     TUN_NAMED_MEETINGS = 2,            /* .. of which with those that peers named */
     TUN_MEETING_TRIES = 4,             /* rendezvous points tried for one contact */

@@ -43,14 +43,19 @@ static struct tun_known *known_of(struct tun_hidden *h, const struct tun_contact
     return NULL;
 }
 
-/* Meetings but this one, under way or up, with the seeder of this contact; and through it. */
+/* Under way or up, and to stay. */
+static bool is_with(const struct tun_meet *m) {
+    return m->state != TUN_MEET_IDLE && !m->leaving && !m->lags;
+}
+
+/* Meetings but this one with the seeder of this contact; and through it. */
 static unsigned with_seeder(const struct tun_viewer *v, const struct tun_contact *c,
                             const struct tun_meet *but, unsigned *ret_through) {
     unsigned n = 0;
     *ret_through = 0;
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         const struct tun_meet *m = &v->meet[i];
-        if (m == but || m->state == TUN_MEET_IDLE || m->leaving || m->lags)
+        if (m == but || !is_with(m))
             continue;
         n += memcmp(m->contact.service, c->service, CV_KEY) == 0;
         *ret_through += memcmp(m->contact.auth, c->auth, CV_KEY) == 0;
@@ -67,7 +72,9 @@ static bool usable(struct tun_hidden *h, const struct tun_known *k) {
         tun_hidden_by(h, k->not_before);
         return false;
     }
-    if (!tun_contact_current(&k->contact, h->all->now.wall) || tun_hidden_is_ours(h, &k->contact))
+    int64_t wall = h->all->now.wall;
+    if (tun_known_given_up(k, wall) || !tun_contact_current(&k->contact, wall) ||
+        tun_hidden_is_ours(h, &k->contact))
         return false;
     const struct tun_relay *r = point_of(h, &k->contact);
     return r && r->confirmed && !r->liar;
@@ -82,6 +89,90 @@ static const struct tun_meet *to_replace(const struct tun_viewer *v, const struc
     return NULL;
 }
 
+/* ---- who is one ---- */
+
+/* A seeder has another key in each period, and near a turn it is seen under two. Nobody may say
+ * of two keys that they are one's: whoever did could keep us from a seeder. So seeders are
+ * counted by period, and there are as many as the one shows that shows most. */
+
+static bool of_one(const struct tun_contact *a, const struct tun_contact *b) {
+    return memcmp(a->service, b->service, CV_KEY) == 0;
+}
+
+/* By their keys of this period, that meetings but this one are with. */
+static unsigned met_in(const struct tun_viewer *v, uint32_t period, const struct tun_meet *but) {
+    bool counted[TUN_MEETINGS_MAX] = {false};
+    unsigned n = 0;
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        const struct tun_meet *m = &v->meet[i];
+        counted[i] = m != but && is_with(m) && m->period == period;
+        for (unsigned k = 0; k < i && counted[i]; k++)
+            counted[i] = !counted[k] || !of_one(&v->meet[k].contact, &m->contact);
+        n += counted[i];
+    }
+    return n;
+}
+
+/* Of those whom a period shows so many may be met by their keys of another. */
+static unsigned met_elsewhere(const struct tun_viewer *v, uint32_t period,
+                              const struct tun_meet *but) {
+    unsigned most = 0, here = met_in(v, period, but);
+    for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
+        unsigned n = v->meet[i].period == period ? 0 : met_in(v, v->meet[i].period, but);
+        most = n > most ? n : most;
+    }
+    return most > here ? most - here : 0;
+}
+
+/* Of the contacts before number `i`, and it, those of its period that are marked. */
+static unsigned marked(const struct tun_viewer *v, const bool *mark, unsigned i) {
+    unsigned n = 0;
+    for (unsigned k = 0; k <= i; k++)
+        n += mark[k] && v->known[k].period == v->known[i].period;
+    return n;
+}
+
+/* Is it the first of its seeder's that is? */
+static bool first(const struct tun_viewer *v, const bool *mark, unsigned i) {
+    for (unsigned k = 0; k < i; k++)
+        if (mark[k] && of_one(&v->known[k].contact, &v->known[i].contact))
+            return false;
+    return true;
+}
+
+/* Seeders that slots show, and that did not fail. */
+static unsigned seeders(const struct tun_hidden *h) {
+    const struct tun_viewer *v = h->viewer;
+    bool counted[TUN_KNOWN_CONTACTS_MAX + TUN_NAMED_CONTACTS_MAX] = {false};
+    unsigned most = 0;
+    for (unsigned i = 0; i < v->knowns; i++) {
+        const struct tun_known *k = &v->known[i];
+        counted[i] = !k->namer && tun_known_rank(k, h->all->now.wall) == 0 && first(v, counted, i);
+        unsigned n = counted[i] ? marked(v, counted, i) : 0;
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+/* A slot shows, or a peer named, a seeder that could be met, and no meeting but `but` is with. */
+static bool unmet(struct tun_hidden *h, bool named, const struct tun_meet *but) {
+    const struct tun_viewer *v = h->viewer;
+    bool counted[TUN_KNOWN_CONTACTS_MAX + TUN_NAMED_CONTACTS_MAX] = {false};
+    for (unsigned i = 0; i < v->knowns; i++) {
+        const struct tun_known *k = &v->known[i];
+        unsigned through;
+        bool good = named ? k->namer && k->fails < TUN_NAMED_FAILS
+                          : !k->namer && tun_known_rank(k, h->all->now.wall) == 0;
+        counted[i] = good && with_seeder(v, &k->contact, but, &through) == 0 && usable(h, k) &&
+                     first(v, counted, i);
+        if (counted[i] && marked(v, counted, i) > met_elsewhere(v, k->period, but))
+            return true;
+    }
+    return false;
+}
+
+/* ---- whom to take ---- */
+
 /* The contact that failed least, of the seeder that we meet least; among equals
  * a random one. In the place of a way that lags: of its seeder, if that can be met.
  * For a meeting with somebody whom a peer named: of a seeder that no other meeting
@@ -89,6 +180,8 @@ static const struct tun_meet *to_replace(const struct tun_viewer *v, const struc
 static struct tun_known *pick(struct tun_hidden *h, bool named, const struct tun_meet *m) {
     struct tun_viewer *v = h->viewer;
     struct tun_known *best = NULL;
+    if (named && !unmet(h, named, m))
+        return NULL;
     const struct tun_meet *lags = named ? NULL : to_replace(v, m);
     unsigned best_cost = 0, ties = 0;
     for (unsigned i = 0; i < v->knowns; i++) {
@@ -101,7 +194,8 @@ static struct tun_known *pick(struct tun_hidden *h, bool named, const struct tun
         if (lags && memcmp(lags->contact.service, k->contact.service, CV_KEY) != 0)
             met += TUN_MEETINGS_MAX;
         /* Who asks for work has too many visitors: others come first. */
-        unsigned cost = (met * 256 + through * 32 + tun_known_rank(k)) * 256 + k->contact.effort;
+        unsigned rank = tun_known_rank(k, h->all->now.wall);
+        unsigned cost = (met * 256 + through * 32 + rank) * 256 + k->contact.effort;
         ties = !best || cost < best_cost ? 1 : ties + (cost == best_cost);
         if (!best || cost < best_cost ||
             (cost == best_cost && cv_rng_below(tun_hidden_rng(h), ties) == 0)) {
@@ -112,35 +206,11 @@ static struct tun_known *pick(struct tun_hidden *h, bool named, const struct tun
     return best;
 }
 
-static unsigned seeders(const struct tun_viewer *v) {
-    unsigned n = 0;
-    for (unsigned i = 0; i < v->knowns; i++) {
-        bool first = true;
-        for (unsigned k = 0; k < i; k++)
-            first &= memcmp(v->known[i].contact.service, v->known[k].contact.service, CV_KEY) != 0;
-        n += first && tun_known_rank(&v->known[i]) == 0 && !v->known[i].namer;
-    }
-    return n;
-}
-
-/* A slot shows a seeder that could be met, and no meeting is with. */
-static bool unmet(struct tun_hidden *h) {
-    const struct tun_viewer *v = h->viewer;
-    for (unsigned i = 0; i < v->knowns; i++) {
-        const struct tun_known *k = &v->known[i];
-        unsigned through;
-        if (!k->namer && tun_known_rank(k) == 0 &&
-            with_seeder(v, &k->contact, NULL, &through) == 0 && usable(h, k))
-            return true;
-    }
-    return false;
-}
-
 /* Two ways to one seeder, so that one relay's end is not the film's; more when
  * there are more seeders, and no constant rate that is theirs together. Whom peers
  * named is beside that, where there is room. */
 unsigned tun_meet_wanted(const struct tun_hidden *h) {
-    unsigned n = h->pace ? TUN_PACED_CIRCUITS : seeders(h->viewer);
+    unsigned n = h->pace ? TUN_PACED_CIRCUITS : seeders(h);
     return n < 2 ? 2 : n > TUN_MEETINGS_MAX ? TUN_MEETINGS_MAX : n;
 }
 
@@ -619,7 +689,7 @@ static void came(struct tun_hidden *h, struct tun_meet *m) {
     struct tun_known *k = known_of(h, &m->contact);
     struct tun_meet *namer = k ? namer_of(h, k) : NULL;
     if (k) {
-        k->fails = 0;
+        k->fails = k->strange = 0;
         k->outdated = false;
     }
     if (namer)
@@ -713,6 +783,9 @@ static void introduced(struct tun_hidden *h, struct tun_meet *m, uint8_t status)
             cv_usec_add(now(h), cv_rng_between(tun_hidden_rng(h), CV_MSEC(150), CV_MSEC(450)));
         tun_hidden_by(h, m->again_at);
     } else {
+        struct tun_known *k = known_of(h, &m->contact);
+        if (k && status == TUN_ERROR_NOENT && k->strange < TUN_STRANGE_MAX)
+            k->strange++;
         next_contact(h, m);
     }
 }
@@ -731,7 +804,7 @@ void tun_meet_on_reply(struct tun_hidden *h, struct tun_meet *m, struct tun_road
             next_rendezvous(h, m, SILENT);
         }
     } else if (r == &m->ip && m->introduced && m->state == TUN_MEET_BUILDING) {
-        uint8_t status = TUN_ERROR_NOENT;
+        uint8_t status = TUN_ERROR_UNREACHABLE; /* no answer is no word of the point's */
         if (!failed && ev->reply.command == TUN_CMD_INTRODUCE_ACK) {
             struct tun_body b;
             struct cv_rd rd = tun_body_rd(&b, 0, ev->reply.body, ev->reply.len);
@@ -820,7 +893,8 @@ void tun_meet_work(struct tun_hidden *h) {
         active +=
             m->state != TUN_MEET_IDLE && !m->named && !m->leaving && !m->lags && !doubtful(h, m);
     }
-    if (active >= want && !h->pace && unmet(h)) /* beside two ways to one seeder, too */
+    /* Beside two ways to one seeder, too. */
+    if (active >= want && !h->pace && unmet(h, /* named= */ false, NULL))
         want = active + 1;
     begin_more(h, /* named= */ false, active, want);
     unsigned beside = h->pace ? 0 : TUN_NAMED_MEETINGS;

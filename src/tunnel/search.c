@@ -41,7 +41,8 @@ unsigned tun_search_current(struct tun_hidden *h) {
             known_drop(v, i);
             continue;
         }
-        n += !k->namer && k->not_before <= now(h) && !tun_hidden_is_ours(h, &k->contact);
+        n += !k->namer && k->not_before <= now(h) && !tun_hidden_is_ours(h, &k->contact) &&
+             !tun_known_given_up(k, h->all->now.wall);
         i++;
     }
     h->info.contacts = v->knowns;
@@ -92,21 +93,24 @@ static unsigned worst(const struct tun_hidden *h, cv_handle namer) {
     unsigned at = 0, ties = 0, rank = 0;
     for (unsigned i = 0; i < v->knowns; i++) {
         const struct tun_known *k = &v->known[i];
-        if (k->namer != namer || (ties && tun_known_rank(k) < rank))
+        unsigned of_this = tun_known_rank(k, h->all->now.wall);
+        if (k->namer != namer || (ties && of_this < rank))
             continue;
-        ties = !ties || tun_known_rank(k) > rank ? 1 : ties + 1;
-        rank = tun_known_rank(k);
+        ties = !ties || of_this > rank ? 1 : ties + 1;
+        rank = of_this;
         if (cv_rng_below(tun_hidden_rng(h), ties) == 0)
             at = i;
     }
     return at;
 }
 
-/* Said once more. A copy does not make its seeder's own word newer than it is. */
+/* Said once more. A copy does not make its seeder's own word newer than it is. Who says it
+ * himself, and later, is there: his point is asked again. */
 static void said_again(const struct tun_viewer *v, struct tun_known *k, int64_t seq, uint8_t slot,
                        bool copied) {
     if (copied ? !k->copied || k->seq >= seq : !k->copied && k->seq >= seq)
         return;
+    k->strange = copied ? k->strange : 0;
     k->seq = seq;
     k->slot = slot;
     k->copied = copied;
@@ -131,6 +135,7 @@ static void learn(struct tun_hidden *h, const struct tun_contact *c,
                               .outdated = says_newer(v, c, seq, key->slot)};
     if (k) { /* what was only named stands in a slot, too */
         fresh.fails = k->fails;
+        fresh.strange = k->strange;
         fresh.not_before = k->not_before;
         known_drop(v, (unsigned)(k - v->known));
     }
@@ -433,19 +438,22 @@ static unsigned peers_up(const struct tun_viewer *v) {
     return n;
 }
 
+/* So many at least: by the keys of one period (meet.c). */
 static unsigned seeders_up(const struct tun_viewer *v) {
-    unsigned n = 0;
+    bool counted[TUN_MEETINGS_MAX] = {false};
+    unsigned most = 0;
     for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++) {
         const struct tun_meet *m = &v->meet[i];
-        bool counts = m->state == TUN_MEET_UP && !m->leaving;
-        for (unsigned k = 0; k < i && counts; k++) {
+        unsigned n = 1;
+        counted[i] = m->state == TUN_MEET_UP && !m->leaving;
+        for (unsigned k = 0; k < i && counted[i]; k++) {
             const struct tun_meet *o = &v->meet[k];
-            counts = o->state != TUN_MEET_UP || o->leaving ||
-                     memcmp(o->contact.service, m->contact.service, CV_KEY) != 0;
+            n += counted[k] && o->period == m->period;
+            counted[i] = !counted[k] || memcmp(o->contact.service, m->contact.service, CV_KEY) != 0;
         }
-        n += counts;
+        most = counted[i] && n > most ? n : most;
     }
-    return n;
+    return most;
 }
 
 static bool meeting(const struct tun_viewer *v) {

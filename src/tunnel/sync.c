@@ -17,6 +17,12 @@
 /* Who names relays and does not show their descriptors is heard out soon. */
 #define FRUITLESS_MAX 4
 #define ROUND_MAX     CV_SEC(300)
+/* Descriptors come one behind the other. When none follows the last one for so long, or the one
+ * that was asked for last is there, what lacks is not shown, or was lost: it is asked for
+ * again, and of somebody else when that happened so often in a row. */
+#define GAP        CV_SEC(1)
+#define OVERTAKEN  CV_MSEC(100)
+#define PARTLY_MAX 4
 
 static cv_usec now(const struct tun_client *c) {
     return c->now.mono;
@@ -56,6 +62,7 @@ static void question(struct tun_client *c, struct tun_sync *s, uint8_t command,
     s->command = command;
     s->body_len = (uint16_t)cv_wr_len(w);
     s->tries = 0;
+    s->some = false;
     s->wait = CV_MSEC(250);
     send_question(c, s);
 }
@@ -84,7 +91,18 @@ static void ask_bucket(struct tun_client *c, struct tun_sync *s) {
     question(c, s, TUN_CMD_BUCKET, &w);
 }
 
+/* It named relays that it does not show: others do, and are asked at once. Not time and again, if
+ * these do the same. */
+static void elsewhere(struct tun_client *c, struct tun_sync *s) {
+    struct tun_relay *one;
+    s->elsewhere = !s->elsewhere && tun_directory_missing(c->dir, s->day, s->source, &one, 1) > 0;
+    if (s->elsewhere)
+        tun_sync_soon(c);
+}
+
 static void finish(struct tun_client *c, struct tun_sync *s, bool complete) {
+    if (s->path_n && s->phase != TUN_SYNC_OPENING)
+        elsewhere(c, s);
     s->phase = TUN_SYNC_IDLE;
     s->complete |= complete;
     s->rounds++;
@@ -165,7 +183,8 @@ static void ask_descriptors(struct tun_client *c, struct tun_sync *s) {
     }
     s->phase = TUN_SYNC_FETCH;
     s->expected = (uint8_t)expected;
-    bool over = s->fruitless >= FRUITLESS_MAX || tun_due(s->until, now(c));
+    bool over =
+        s->fruitless >= FRUITLESS_MAX || s->partly >= PARTLY_MAX || tun_due(s->until, now(c));
     if (over || (asked == 0 && !others)) {
         if (s->paused && s->gained && !over)
             ask_bucket(c, s);
@@ -192,7 +211,7 @@ void tun_sync_begin(struct tun_client *c, struct tun_sync *s, uint32_t day,
                     const uint8_t source[CV_KEY]) {
     s->day = day;
     s->from = 0;
-    s->fruitless = 0;
+    s->fruitless = s->partly = 0;
     s->shown = 0;
     s->until = cv_usec_add(now(c), ROUND_MAX);
     if (source != s->source)
@@ -257,6 +276,13 @@ static void on_bucket(struct tun_client *c, struct tun_sync *s, struct cv_rd *rd
     ask_bucket(c, s);
 }
 
+/* Of whom the question names last. */
+static bool is_last(const struct tun_sync *s, const struct tun_bytes *a) {
+    return a->len >= TUN_DESCRIPTOR_HEAD && s->body_len >= CV_KEY &&
+           memcmp(a->data + TUN_DESCRIPTOR_HEAD - 4 - CV_KEY, s->body + s->body_len - CV_KEY,
+                  CV_KEY) == 0;
+}
+
 static void on_descriptor(struct tun_client *c, struct tun_sync *s, struct cv_rd *rd) {
     struct tun_bytes a;
     if (tun_bytes_read(rd, &a))
@@ -266,10 +292,21 @@ static void on_descriptor(struct tun_client *c, struct tun_sync *s, struct cv_rd
         s->fruitless = 0;
         s->gained = true;
     }
-    if (a.len == 0 || s->expected <= 1)
+    if (a.len == 0 || s->expected <= 1) {
+        s->partly = 0;
         ask_descriptors(c, s);
-    else
-        s->expected--;
+        return;
+    }
+    s->expected--;
+    s->some = true;
+    if (s->circuit) /* over links there is less to wait for */
+        s->at = cv_usec_min(s->at, cv_usec_add(now(c), is_last(s, &a) ? OVERTAKEN : GAP));
+}
+
+/* What was asked for is not all there. */
+static void ask_rest(struct tun_client *c, struct tun_sync *s) {
+    s->partly++;
+    ask_descriptors(c, s);
 }
 
 static void on_answer(struct tun_client *c, struct tun_sync *s, uint8_t command, struct cv_rd *rd) {
@@ -528,6 +565,8 @@ static void far_begin(struct tun_client *c) {
     uint32_t day = day_of(c, s);
     const struct tun_relay *missing = unconfirmed(c, day);
     struct tun_path_request req = {.purpose = TUN_PURPOSE_GENERAL,
+                                   .avoid = (const uint8_t(*)[CV_KEY])s->source,
+                                   .avoids = s->elsewhere,
                                    .without = missing ? missing->desc.identity : NULL};
     cv_handle circuit;
     /* Every few seconds as long as somebody waits to be confirmed, or this is
@@ -542,8 +581,10 @@ static void far_begin(struct tun_client *c) {
     if (!tun_due(c->wished_until, now(c)) || c->proof_left > 0)
         c->far_pause = wished_pause(c);
     c->far_at = cv_usec_add(now(c), c->far_pause);
-    if (tun_client_open(c->t, &c->now, &req, TUN_USER_CLIENT, &circuit))
+    if (tun_client_open(c->t, &c->now, &req, TUN_USER_CLIENT, &circuit)) {
+        s->elsewhere = false; /* there may be nobody else */
         return;
+    }
     s->circuit = circuit;
     s->day = day;
     s->phase = TUN_SYNC_OPENING;
@@ -570,6 +611,8 @@ static void near_work(struct tun_client *c, struct tun_neighbour *n, bool begin)
     } else if (tun_due(s->at, now(c))) {
         if (is_waiting(s))
             ask_descriptors(c, s);
+        else if (s->some)
+            ask_rest(c, s);
         else if (s->tries >= TUN_TRIES)
             finish(c, s, false);
         else
@@ -630,6 +673,8 @@ static void far_work(struct tun_client *c) {
     if (tun_due(s->at, now(c))) {
         if (is_waiting(s))
             ask_descriptors(c, s);
+        else if (s->some)
+            ask_rest(c, s);
         else
             finish(c, s, false);
     }

@@ -767,6 +767,116 @@ Test(tun_hidden, what_is_outdated_rests_after_a_failure_as_all_do) {
     village_free(v);
 }
 
+/* ---- contacts that lead nowhere ---- */
+
+/* Its ways end, as if the node had found them useless. */
+static void drop_peers(struct village *v, unsigned viewer) {
+    struct cv_now now = world_now(v->w, viewer);
+    for (unsigned i = 0; i < v->peers; i++) {
+        if (!v->peer[i].up || v->peer[i].node != viewer)
+            continue;
+        tun_hidden_drop(v->w->node[viewer].t, &now, &v->peer[i].endpoint);
+        v->peer[i].up = false;
+    }
+    sim_touch(v->w->sim, viewer);
+}
+
+static unsigned fails(const struct tun_viewer *s) {
+    unsigned n = 0;
+    for (unsigned k = 0; k < s->knowns; k++)
+        n += s->known[k].fails;
+    return n;
+}
+
+Test(tun_hidden, a_contact_that_its_point_does_not_know_is_tried_twice) {
+    struct village *v = six(586);
+    cv_handle share;
+    unsigned seeder = seeded(v, &share);
+    world_run(v->w, CV_SEC(3));
+    sim_crash(v->w->sim, seeder);
+    world_run(v->w, CV_SEC(120)); /* its points have lost it, too */
+    unsigned viewer = village_client(v);
+    cv_handle view = village_view(v, viewer, "film");
+    struct tun_hidden *h = village_hidden(v, viewer, view);
+    world_run(v->w, CV_SEC(600));
+    cr_assert_eq(h->viewer->knowns, TUN_INTRO_POINTS);
+    /* two meetings at once may be told the same */
+    cr_expect_leq(fails(h->viewer), TUN_INTRO_POINTS * (TUN_STRANGE_MAX + 1), "%u tries",
+                  fails(h->viewer));
+    /* nor after an outage of our own, which says nothing of what was answered before */
+    tun_meet_anew(h);
+    world_run(v->w, CV_SEC(60));
+    cr_expect_eq(fails(h->viewer), 0, "%u tries after an outage", fails(h->viewer));
+    /* but when the seeder says it once more */
+    struct tun_known *k = &h->viewer->known[0];
+    struct tun_contact c = k->contact;
+    cr_expect(tun_search_named(h, &c, k->period, k->seq + 1, /* namer= */ 7));
+    world_run(v->w, CV_SEC(60));
+    cr_expect(k->fails >= TUN_STRANGE_MAX && fails(h->viewer) <= TUN_STRANGE_MAX + 1,
+              "%u tries of one", fails(h->viewer));
+    village_free(v);
+}
+
+/* Whoever knows the swarm can copy contacts with nonsense in them. That the wrong point knows
+ * nobody by that key says nothing of the right one. */
+Test(tun_hidden, nobody_talks_a_viewer_out_of_a_seeder) {
+    struct village *v = six(587);
+    cv_handle share;
+    (void)seeded(v, &share);
+    unsigned viewer = village_client(v);
+    cv_handle view = village_view(v, viewer, "film");
+    cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)));
+    struct tun_viewer *s = village_hidden(v, viewer, view)->viewer;
+    unsigned right = s->knowns;
+    cr_assert_eq(right, TUN_INTRO_POINTS);
+    for (unsigned k = 0; k < right; k++) {
+        struct tun_known *copy = &s->known[s->knowns++];
+        *copy = s->known[k];
+        memcpy(copy->contact.ip, s->known[(k + 1) % right].contact.ip, CV_KEY);
+        memcpy(copy->contact.d, s->known[(k + 1) % right].contact.d, TUN_DIGEST);
+    }
+    for (unsigned i = 0; i < 6; i++) {
+        drop_peers(v, viewer);
+        world_run(v->w, CV_SEC(10));
+        cr_expect_geq(village_up(v, viewer, view), 1, "after %u times", i);
+    }
+    cr_assert_eq(s->knowns, 2 * right);
+    for (unsigned k = 0; k < s->knowns; k++)
+        cr_expect_eq(s->known[k].strange, k < right ? 0 : TUN_STRANGE_MAX, "contact %u", k);
+    village_free(v);
+}
+
+/* A seeder's clock may be behind ours. */
+Test(tun_hidden, what_is_over_by_our_own_clock_has_three_tries) {
+    struct village *v = six(588);
+    cv_handle share;
+    (void)seeded(v, &share);
+    unsigned viewer = village_client(v);
+    cv_handle view = village_view(v, viewer, "film");
+    cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)));
+    struct tun_hidden *h = village_hidden(v, viewer, view);
+    struct tun_viewer *s = h->viewer;
+    cr_assert_eq(s->knowns, TUN_INTRO_POINTS);
+    v->forgets = true;
+    for (unsigned tries = 0; tries <= TUN_OVER_FAILS; tries++) {
+        drop_peers(v, viewer);
+        for (unsigned k = 0; k < s->knowns; k++) {
+            s->known[k].contact.expiry = (uint32_t)world_now(v->w, viewer).wall;
+            s->known[k].fails = (uint8_t)(k == 0 ? tries : TUN_OVER_FAILS);
+            s->known[k].not_before = world_now(v->w, viewer).mono;
+        }
+        world_run(v->w, CV_SEC(20));
+        cr_expect_eq(village_up(v, viewer, view), tries < TUN_OVER_FAILS ? 2 : 0, "%u tries",
+                     tries);
+        for (unsigned i = 0; i < TUN_MEETINGS_MAX; i++)
+            cr_expect(s->meet[i].state == TUN_MEET_IDLE ||
+                          memcmp(&s->meet[i].contact, &s->known[0].contact,
+                                 sizeof s->known[0].contact) == 0,
+                      "%u tries: another is tried", tries);
+    }
+    village_free(v);
+}
+
 /* Whoever is lost reads eight slots in each round: three of them say too little. */
 Test(tun_hidden, who_lost_its_last_way_reads_halves_of_all_slots) {
     struct village *v = six(585);
@@ -1218,6 +1328,78 @@ Test(tun_hidden, a_period_turns_and_everybody_stays) {
     view = village_view(v, late, "film");
     cr_expect(village_meet(v, late, view, 1, CV_SEC(10)), "after the turn");
     village_free(v);
+}
+
+/* The most ways at once in so long, all of which are talked on. */
+static unsigned most_up(struct village *v, unsigned viewer, cv_handle view, cv_usec for_so_long) {
+    unsigned most = 0;
+    for (cv_usec t = 0; t < for_so_long; t += CV_SEC(1)) {
+        for (unsigned k = 0; k < TUN_MEETINGS_MAX; k++)
+            (void)village_say(v, viewer, view, k, "more", 4);
+        world_run(v->w, CV_SEC(1));
+        unsigned up = village_up(v, viewer, view);
+        most = up > most ? up : most;
+    }
+    return most;
+}
+
+/* A minute before the keys change: a viewer with two ways to the only seeder. */
+static struct village *before_a_turn(uint64_t seed, unsigned *viewer, cv_handle *view) {
+    struct tun_swarm_secret s;
+    tun_swarm_derive(&s, (const uint8_t *)"testnet\0", "film", 4, NULL);
+    int64_t turn = tun_swarm_period_begins(&s, 20700) + 86400;
+    struct village *v = village_new(&(struct sim_config){.seed = seed, .wall = turn - 60}, 6);
+    sim_path_default(v->w->sim, &near);
+    world_run(v->w, CV_SEC(10));
+    cv_handle share;
+    (void)seeded(v, &share);
+    *viewer = village_client(v);
+    *view = village_view(v, *viewer, "film");
+    cr_assert(village_meet(v, *viewer, *view, 2, CV_SEC(10)));
+    return v;
+}
+
+/* Under its key of the new period a seeder is nobody new. */
+Test(tun_hidden, a_seeder_is_one_when_a_period_turns) {
+    for (uint64_t seed = 96; seed < 100; seed++) {
+        unsigned viewer;
+        cv_handle view;
+        struct village *v = before_a_turn(seed, &viewer, &view);
+        unsigned most = most_up(v, viewer, view, CV_SEC(300));
+        cr_expect_eq(most, 2, "seed %lu: %u ways to one seeder", seed, most);
+        /* and the next way to it is under the other key: others are looked for as beside one */
+        struct cv_now now = world_now(v->w, viewer);
+        struct tun_hidden *h = village_hidden(v, viewer, view);
+        for (unsigned i = v->peers; i-- > 0 && village_up(v, viewer, view) == 2;)
+            if (v->peer[i].up && v->peer[i].node == viewer) {
+                tun_hidden_drop(v->w->node[viewer].t, &now, &v->peer[i].endpoint);
+                v->peer[i].up = false;
+            }
+        sim_touch(v->w->sim, viewer);
+        cr_assert(village_meet(v, viewer, view, 2, CV_SEC(10)));
+        cr_assert_eq(services_met(v, viewer), 2, "keys of the same seeder");
+        h->all->hurry = false;
+        h->viewer->others_pause = CV_SEC(10);
+        unsigned soon = rounds(v, viewer, view, 75, false);
+        cr_expect_geq(soon, 2, "seed %lu: %u rounds", seed, soon);
+        h->all->hurry = true;
+        village_free(v);
+    }
+}
+
+/* Who comes after the turn is met, whichever of the new keys is tried first. */
+Test(tun_hidden, two_seeders_are_two_when_a_period_turns) {
+    for (uint64_t seed = 100; seed < 106; seed++) {
+        unsigned viewer;
+        cv_handle view;
+        struct village *v = before_a_turn(seed, &viewer, &view);
+        (void)most_up(v, viewer, view, CV_SEC(120));
+        unsigned second = village_client(v);
+        cv_handle share = village_share(v, second, "film", false);
+        (void)most_up(v, viewer, view, CV_SEC(120));
+        cr_expect_geq(village_up(v, second, share), 1, "seed %lu: the second is not met", seed);
+        village_free(v);
+    }
 }
 
 /* ---- constant rate ---- */

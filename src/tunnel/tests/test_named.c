@@ -438,6 +438,25 @@ Test(tun_named, the_slots_and_the_seeder_itself_know_better) {
     village_free(f.v);
 }
 
+/* Near a turn a seeder speaks of itself under its key of the other period. */
+Test(tun_named, a_seeder_that_names_its_next_key_is_nobody_new) {
+    struct film f = film(35, 1);
+    struct tun_hidden *h = village_hidden(f.v, f.viewer[0], f.view[0]);
+    struct tun_viewer *v = h->viewer;
+    struct tun_contact c = v->known[0].contact;
+    uint32_t next = v->known[0].period + 1;
+    for (uint8_t others = 0; others < 2; others++) {
+        memset(c.service, 9 + others, CV_KEY);
+        cr_assert(tun_search_named(h, &c, next, 0, 7));
+        world_run(f.v->w, CV_SEC(20));
+        unsigned tried = 0;
+        for (unsigned i = 0; i < v->knowns; i++)
+            tried += v->known[i].namer == 7 && v->known[i].fails > 0;
+        cr_expect_eq(tried > 0, others > 0, "%u of %u are tried", tried, others + 1u);
+    }
+    village_free(f.v);
+}
+
 /* Five sharers are named, and the seeder has two ways: the named get half of the places. */
 Test(tun_named, no_more_than_half_of_the_meetings_are_with_the_named) {
     struct film f = film(34, 1);

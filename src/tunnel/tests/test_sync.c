@@ -32,7 +32,9 @@ struct listed {
 
 struct model {
     struct listed *relay[LISTED_MAX];        /* in order of identity */
-    unsigned n, shown;                       /* of the others it has no descriptor */
+    unsigned n, shown;                       /* of the others it has no descriptor, */
+    unsigned hidden_every;                   /* nor of one in so many; 0: of all the rest */
+    bool one_a_time;                         /* and shows one for each question */
     unsigned names, descriptors, capacities; /* questions */
     unsigned page[LISTED_MAX];               /* how often names from there on were asked for */
 };
@@ -95,6 +97,7 @@ struct talk {
     struct tun_neighbour *n; /* NULL: over a circuit */
     struct tun_sync *s;
     struct model m;
+    uint32_t answered; /* transaction */
 };
 
 /* `body` begins with the transaction. */
@@ -168,6 +171,10 @@ static void show(struct talk *k, const void *raw, size_t len) {
     answer(k, TUN_CMD_DESCRIPTORS, body, cv_wr_len(&w));
 }
 
+static bool shows(const struct model *m, unsigned number) {
+    return number < m->shown && (!m->hidden_every || number % m->hidden_every);
+}
+
 static void answer_descriptors(struct talk *k, const struct tun_descriptors *q) {
     struct model *m = &k->m;
     uint8_t ids[TUN_FORWARD_MAX];
@@ -180,7 +187,7 @@ static void answer_descriptors(struct talk *k, const struct tun_descriptors *q) 
         unsigned number = model_find(m, ids + i * CV_KEY);
         struct listed *l = m->relay[number];
         l->asked++;
-        if (number >= m->shown)
+        if (!shows(m, number) || (m->one_a_time && shown))
             continue;
         shown++;
         show(k, l->raw, l->len);
@@ -194,12 +201,16 @@ static bool step(struct talk *k) {
     struct tun_sync *s = k->s;
     if (s->phase == TUN_SYNC_IDLE)
         return false;
-    if (s->body_len == 0) { /* somebody was asked a moment ago: again a little later */
+    /* Somebody was asked a moment ago: again a little later; or the answer is in, and not all that
+     * was waited for. */
+    if (s->body_len == 0 || (s->phase == TUN_SYNC_FETCH && s->transaction == k->answered)) {
         k->c->now.mono = s->at;
         tun_sync_work(k->c);
         return true;
     }
     struct cv_rd rd = cv_rd_init(s->body, s->body_len);
+    if (s->phase == TUN_SYNC_FETCH)
+        k->answered = s->transaction;
     if (s->command == TUN_CMD_DESCRIPTORS) {
         struct tun_descriptors q;
         cr_assert_eq(tun_descriptors_read(&rd, &q), CV_ERR_OK);
@@ -244,15 +255,19 @@ static void end(struct talk *k) {
     village_free(k->v);
 }
 
-static unsigned converse(struct talk *k) {
+static unsigned converse_with(struct talk *k, const uint8_t source[CV_KEY]) {
     unsigned steps = 0;
-    const uint8_t *source =
-        k->n ? k->n->identity : k->v->w->node[SOURCE].identity_secret.public_key;
+    k->answered = 0;
     tun_sync_begin(k->c, k->s, tun_descriptor_day(k->c->now.wall), source);
     while (steps < STEPS_MAX && step(k))
         steps++;
     cr_expect_lt(steps, STEPS_MAX, "without end");
     return steps;
+}
+
+static unsigned converse(struct talk *k) {
+    return converse_with(k,
+                         k->n ? k->n->identity : k->v->w->node[SOURCE].identity_secret.public_key);
 }
 
 static bool knows(const struct talk *k, const struct listed *l) {
@@ -342,4 +357,59 @@ Test(tun_sync, who_is_named_and_not_shown_holds_nothing_up) {
         }
         end(&k);
     }
+}
+
+/* The next circuit that asks ends at somebody else than `source`, and is due within a second. */
+static void expect_others_asked(struct talk *k, const uint8_t source[CV_KEY]) {
+    struct tun_circuit_info info;
+    cr_assert_leq(k->c->far_at, cv_usec_add(k->c->now.mono, CV_SEC(1)));
+    k->c->now.mono = k->c->far_at;
+    tun_sync_work(k->c);
+    cr_assert_neq(k->s->phase, TUN_SYNC_IDLE, "nobody is asked");
+    cr_assert_eq(tun_circuit_info(k->c->t, k->s->circuit, &info), CV_ERR_OK);
+    const struct tun_relay_ref *last = tun_circuit_hop(k->c->t, k->s->circuit, info.hops - 1);
+    cr_expect_neq(memcmp(last->identity, source, CV_KEY), 0, "the same relay");
+}
+
+/* Three of each dozen lack, and what was not shown is asked for again: he is not heard out. */
+Test(tun_sync, what_one_relay_does_not_show_is_soon_asked_of_another) {
+    enum { NAMED = 60, EVERY = 4, TIMES = 18 };
+    for (unsigned link = 0; link < 2; link++) {
+        static struct talk k;
+        begin(&k, false, link, NAMED, NAMED);
+        k.m.hidden_every = EVERY;
+        k.c->far_at = CV_USEC_NEVER;
+        k.s->path_n = !link;
+        cv_usec began = k.c->now.mono;
+        (void)converse(&k);
+        cv_usec took = cv_usec_since(k.c->now.mono, began);
+        cr_expect_leq(took, CV_SEC(5), "%s: %lu us", link ? "link" : "circuit", took);
+        cr_expect(k.s->complete);
+        cr_expect_eq(k.s->elsewhere, !link);
+        for (unsigned i = 0; !link && i < TIMES; i++) {
+            memcpy(k.s->source, k.v->w->node[i % 6].identity_secret.public_key, CV_KEY);
+            expect_others_asked(&k, k.v->w->node[i % 6].identity_secret.public_key);
+            *k.s = (struct tun_sync){.elsewhere = true};
+            k.c->far_at = k.c->now.mono;
+        }
+        end(&k);
+    }
+}
+
+/* Who is asked instead may do the same: then all have their time again. */
+Test(tun_sync, who_shows_little_makes_nobody_ask_without_end) {
+    static struct talk k;
+    begin(&k, false, false, 60, 60);
+    k.m.one_a_time = true;
+    for (unsigned i = 0; i < 4; i++) {
+        k.c->far_at = CV_USEC_NEVER;
+        k.s->path_n = 1;
+        k.s->circuit = CIRCUIT;
+        cv_usec began = k.c->now.mono;
+        (void)converse(&k);
+        cr_expect_leq(cv_usec_since(k.c->now.mono, began), CV_SEC(5), "heard out, round %u", i);
+        cr_expect_eq(k.s->elsewhere, i % 2 == 0);
+        cr_expect_eq(k.c->far_at != CV_USEC_NEVER, i % 2 == 0, "round %u", i);
+    }
+    end(&k);
 }
