@@ -44,7 +44,7 @@ def ask(url, **headers):
     """Status and text of an answer, whatever it is."""
     request = urllib.request.Request(url, headers=headers, method=headers.pop("method", "GET"))
     try:
-        answer = urllib.request.urlopen(request, timeout=30)
+        answer = urllib.request.urlopen(request, timeout=programs.SECONDS)
     except urllib.error.HTTPError as error:
         answer = error
     with answer:

@@ -84,7 +84,7 @@ class Clock(programs.Case):
         time.sleep(1)
         self.assertIsNone(relay.poll(), "a relay waits until its clock is set")
         relay.terminate()
-        self.assertEqual(relay.wait(60), 0)
+        self.assertEqual(relay.wait(programs.SECONDS), 0)
 
     def test_on_a_terminal_it_is_said_once(self):
         args = self.state("seen", 63)

@@ -59,7 +59,7 @@ class Full(Source):
         self.assertIsNone(viewer.process.poll())
         self.give_room()
         viewer.wait_for("complete")
-        self.assertEqual(viewer.process.wait(60), 0)
+        self.assertEqual(viewer.process.wait(programs.SECONDS), 0)
         done = subprocess.run(["diff", "-r", top, self.small / "out"], check=False)
         self.assertEqual(done.returncode, 0)
 
@@ -89,7 +89,7 @@ class Full(Source):
         said += self.say(pipe, 100_000, 2)
         pipe.close()
         viewer.wait_for("complete")
-        self.assertEqual(viewer.process.wait(60), 0)
+        self.assertEqual(viewer.process.wait(programs.SECONDS), 0)
         self.assertGreater(self.watched_of(viewer, out.read_bytes(), said), 8 << 20)
         self.assertEqual(len(viewer.said("dropped")), skipped)
 
