@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -70,7 +71,18 @@ class Browser(Waiting):
             "goog:chromeOptions": {"args": arguments, "prefs": {"intl.accept_languages": "en"}},
             "timeouts": {"script": 120000}}}}
         self.session = ""
-        self.session = "/session/" + self.call("POST", "/session", wanted)["sessionId"]
+        self.session = "/session/" + self.begun(wanted)["sessionId"]
+
+    def begun(self, wanted):
+        """A session. Chromium that does not come up is not our fault: that is said, and tried again."""
+        for left in (2, 1, 0):
+            try:
+                return self.call("POST", "/session", wanted)
+            except (BrowserError, OSError) as error:
+                if not left:
+                    self.end()
+                    raise
+                print(f"the browser did not start, once more: {error}", file=sys.stderr, flush=True)
 
     def __enter__(self):
         return self
@@ -80,6 +92,9 @@ class Browser(Waiting):
             self.call("DELETE", "")
         except (BrowserError, OSError):
             pass
+        self.end()
+
+    def end(self):
         self.driver.kill()
         self.driver.wait()
         self.driver.stdout.close()

@@ -41,21 +41,29 @@ class Program:
         self.buffer = b""
         self.events = []
 
-    def wait_for(self, name, seconds=SECONDS, count=1):
-        """The first event of a name, once there are `count` of them."""
+    def said(self, name):
+        """The events of a name that were read so far."""
+        return [event for event in self.events if event.get("event") == name]
+
+    def hears(self, name, seconds=SECONDS, count=1):
+        """Whether there are `count` events of a name, at once or in so many seconds."""
         limit = time.monotonic() + seconds
-        while True:
-            found = [event for event in self.events if event.get("event") == name]
-            if len(found) >= count:
-                return found[0]
+        while len(self.said(name)) < count:
             left = limit - time.monotonic()
             ready, _, _ = select.select([self.process.stdout], [], [], max(left, 0))
             data = os.read(self.process.stdout.fileno(), 65536) if ready else b""
             if not data:
-                raise AssertionError(f"no '{name}': {self.events[-3:]} {self.end()[1]}")
+                return False
             self.buffer += data
             *lines, self.buffer = self.buffer.split(b"\n")
             self.events += [json.loads(line) for line in lines]
+        return True
+
+    def wait_for(self, name, seconds=SECONDS, count=1):
+        """The first event of a name, once there are `count` of them."""
+        if not self.hears(name, seconds, count):
+            raise AssertionError(f"no '{name}': {self.events[-3:]} {self.end()[1]}")
+        return self.said(name)[0]
 
     def drain(self):
         """What it has printed is taken and forgotten: with a full pipe it would stand still."""

@@ -33,7 +33,7 @@ class Cache(programs.Case):
         player = self.player(name, *more)
         player.wait_for("complete")
         player.process.send_signal(signal.SIGINT)
-        out, err = player.process.communicate(timeout=30)
+        out, err = player.process.communicate(timeout=programs.SECONDS)
         self.assertEqual(player.process.returncode, 0, err)
         player.events += [json.loads(line) for line in (player.buffer + out).splitlines()]
         return [event for event in player.events if event["event"] == "evicted"]

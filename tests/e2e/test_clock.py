@@ -85,7 +85,7 @@ class Clock(programs.Case):
         time.sleep(1)
         self.assertIsNone(relay.poll(), "a relay waits until its clock is set")
         relay.terminate()
-        self.assertEqual(relay.wait(60), 0)
+        self.assertEqual(relay.wait(programs.SECONDS), 0)
 
     def test_a_clock_that_is_set_right(self):
         """Without a restart; status and doctor stop to complain with it."""

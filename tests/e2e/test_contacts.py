@@ -26,7 +26,7 @@ class Contacts(programs.Case):
 
     def end_dht(self):
         self.dht.send_signal(signal.SIGINT)
-        self.dht.wait(30)
+        self.dht.wait(programs.SECONDS)
         self.dht.stdout.close()
 
     def options(self, name, *more):

@@ -392,7 +392,7 @@ class Daemon(programs.Case):
     def post(self, body):
         """What the socket of node s answers: status and lines."""
         link = socket.socket(socket.AF_UNIX)
-        link.settimeout(30)
+        link.settimeout(programs.SECONDS)
         link.connect(str(self.folder / "s" / "api.sock"))
         link.sendall(b"POST /api/tasks HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         answer = http.client.HTTPResponse(link, method="POST")

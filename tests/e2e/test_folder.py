@@ -129,7 +129,7 @@ class Folder(programs.Case):
 
     def ask(self, url, method="GET", **headers):
         link = urllib.parse.urlsplit(url)
-        connection = http.client.HTTPConnection(link.hostname, link.port, timeout=30)
+        connection = http.client.HTTPConnection(link.hostname, link.port, timeout=programs.SECONDS)
         connection.request(method, f"{link.path}?{link.query}", headers=headers)
         answer = connection.getresponse()
         body = answer.read()
@@ -203,7 +203,7 @@ class Folder(programs.Case):
                 done = subprocess.run(
                     [programs.CULVERT, "share", "--direct",
                      *programs.options(self.folder, "seeder"), top],
-                    capture_output=True, timeout=60, check=False)
+                    capture_output=True, timeout=programs.SECONDS, check=False)
                 err = done.stderr.decode(errors="replace")
                 self.assertEqual(done.returncode, 5, err)
                 self.assertIn(f"culvert: {line.format(top=top)}\n", err.replace("?", "\ufffd")

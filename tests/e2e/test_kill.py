@@ -52,19 +52,23 @@ class Kill(programs.Case):
         """Kills it when so many octets have crossed the wire; the event `opened`, and the
         time until it came. None: it was complete before that."""
         began, opened, ready = time.monotonic(), None, None
+
+        def take(data):
+            nonlocal opened, ready
+            viewer.buffer += data
+            *lines, viewer.buffer = viewer.buffer.split(b"\n")
+            viewer.events += [json.loads(line) for line in lines]
+            if opened is None:
+                opened = next((e for e in viewer.events if e["event"] == "opened"), None)
+                ready = time.monotonic() - began
         while on_the_wire() < octets:
             if select.select([viewer.process.stdout], [], [], 0.001)[0]:
                 data = os.read(viewer.process.stdout.fileno(), 65536)
                 if not data:
                     break
-                viewer.buffer += data
-                *lines, viewer.buffer = viewer.buffer.split(b"\n")
-                viewer.events += [json.loads(line) for line in lines]
-            if opened is None:
-                opened = next((e for e in viewer.events if e["event"] == "opened"), None)
-                ready = time.monotonic() - began
+                take(data)
         viewer.process.kill()
-        viewer.process.communicate()
+        take(viewer.process.communicate()[0])  # all of it may have come while we stood still
         done = any(e["event"] == "complete" for e in viewer.events)
         return opened, ready, done
 

@@ -80,7 +80,7 @@ class LiveHidden(programs.Case):
         for (seconds, _), (_, cut) in zip(lasts, lasts[1:] + [(0, gap)]):
             self.assertLess(seconds, 1.1)
             self.assertTrue(cut or seconds > 0.9, lines)
-        with urllib.request.urlopen(urllib.parse.urljoin(hls, names[-1]), timeout=60) as answer:
+        with urllib.request.urlopen(urllib.parse.urljoin(hls, names[-1]), timeout=programs.SECONDS) as answer:
             self.assertEqual(answer.headers["Content-Type"], "video/mp2t")
             data = answer.read()
             self.assertEqual(len(data), int(answer.headers["Content-Length"]))
@@ -100,7 +100,7 @@ class LiveHidden(programs.Case):
             self.assertTrue(lines[-1].startswith("#EXT-X-PRELOAD-HINT:TYPE=PART"), lines[-1])
             try:
                 with urllib.request.urlopen(urllib.parse.urljoin(hls, lines[-1].split('"')[1]),
-                                            timeout=60) as answer:
+                                            timeout=programs.SECONDS) as answer:
                     self.assertEqual(answer.headers["Content-Type"], "video/mp2t")
                     return lines, answer.read()
             except urllib.error.HTTPError as error:
@@ -195,7 +195,7 @@ class LiveHidden(programs.Case):
         link, hls = links["url"], links["hls"]
         self.assertEqual(len(viewer.wait_for("peer_up", 120)["path"]), 3)
         viewer.wait_for("tuned", 120)
-        with urllib.request.urlopen(link, timeout=60) as answer:
+        with urllib.request.urlopen(link, timeout=programs.SECONDS) as answer:
             self.assertEqual(answer.headers["Content-Type"], "video/mp2t")
             self.assertIsNone(answer.headers["Content-Length"])
             head = answer.read(188 * 3)
@@ -214,11 +214,11 @@ class LiveHidden(programs.Case):
         self.frames(link, 50)  # a second player at the first viewer
         ffmpeg.send_signal(signal.SIGTERM)
         keeper.wait_for("complete", 120)
-        self.assertEqual(keeper.process.wait(30), 0)
+        self.assertEqual(keeper.process.wait(programs.SECONDS), 0)
         viewer.wait_for("complete", 120)
         self.frames(str(out), 25)
         # What is over still ends for a player, instead of keeping it waiting.
-        with urllib.request.urlopen(link, timeout=60) as answer:
+        with urllib.request.urlopen(link, timeout=programs.SECONDS) as answer:
             self.assertGreater(len(answer.read()), 0)
         lines, names = self.playlist(hls)
         self.assertEqual(lines[-1], "#EXT-X-ENDLIST")
@@ -233,7 +233,7 @@ class LiveHidden(programs.Case):
                 (hls + "&_HLS_msn=99999999999999999999", 400)]
         for url, status in rows:
             with self.assertRaises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(url, timeout=60)
+                urllib.request.urlopen(url, timeout=programs.SECONDS)
             self.assertEqual(refused.exception.code, status, url)
 
     def kept(self, name, data):
@@ -281,7 +281,7 @@ class LiveHidden(programs.Case):
         self.assertEqual([(r["name"], r["length"]) for r in told], [("one.ts", len(first))])
         self.assertEqual(told[0]["uri"].split("&")[0], one.split("&")[0])
         viewer.wait_for("complete", 120)
-        self.assertEqual(viewer.process.wait(60), 0)
+        self.assertEqual(viewer.process.wait(programs.SECONDS), 0)
         self.assertEqual((self.folder / "got").read_bytes(), first)
         source.end(signal.SIGTERM)
 

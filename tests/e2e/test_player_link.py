@@ -235,7 +235,7 @@ class PlayerLink(programs.Case):
                 player.close()
             fds = f"/proc/{program.process.pid}/fd"
             limit = time.monotonic() + programs.SECONDS
-            while len(os.listdir(fds)) > 60 and time.monotonic() < limit:
+            while len(os.listdir(fds)) >= 60 and time.monotonic() < limit:
                 time.sleep(0.2)
         # Ninety came; there are sixty-four places.
         self.assertLess(len(os.listdir(fds)), 60)

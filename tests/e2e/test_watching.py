@@ -79,7 +79,7 @@ class Watching(programs.Case):
         self.assertGreaterEqual(len(ranges), 2)
 
     def get(self, url, method="GET"):
-        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=60) as a:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=programs.SECONDS) as a:
             return a.headers, a.read()
 
     def test_subtitles_beside_it(self):

@@ -4,6 +4,8 @@ import json
 import signal
 import subprocess
 
+import programs
+
 
 class Village:
     def __init__(self, case, dht, relays=5, network="village"):
@@ -28,5 +30,5 @@ class Village:
 
     def end(self):
         self.dht.send_signal(signal.SIGINT)
-        self.dht.wait(30)
+        self.dht.wait(programs.SECONDS)
         self.dht.stdout.close()

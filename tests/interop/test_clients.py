@@ -63,7 +63,7 @@ def wait(condition, seconds, what):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError(what)
+            raise AssertionError(what + network.who_ended())
         time.sleep(0.3)
 
 
@@ -122,7 +122,7 @@ class Network:
                 ['transmission-remote', '127.0.0.1:9091', '--add', 'magnet:?xt=urn:btih:' + hash_of(name)],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
         for name in ('transmission', 'transmission alone'):
-            wait(lambda: added(name), 60, 'transmission does not take commands')
+            wait(lambda: added(name), CLIENTS, 'transmission does not take commands')
 
     def start_aria2(self, family):
         folder = os.path.join(self.folder.name, f'aria2-{family}')
@@ -135,6 +135,11 @@ class Network:
                    f'--listen-port={PEER_PORT}', '--bt-enable-lpd=false',
                    '--enable-peer-exchange=false', f'--dir={folder}', '--no-conf',
                    'magnet:?xt=urn:btih:' + hash_of(f'aria2 {family}'))
+
+    def who_ended(self):
+        """Of programs that should still run: a foreign one's crash is not our fault."""
+        return ''.join(f'; {os.path.basename(p.args[0])} ended with status {p.returncode}'
+                       for p in self.processes if p.poll() is not None)
 
     def stop(self):
         self.processes += self.searches.values()
@@ -172,11 +177,11 @@ def setUpModule():
         knows = [part for family in FAMILIES for part in ('--bootstrap', address(family, 0))] if i else []
         network.start(TOOL, 'serve', '--json', '--listen', address(4, i), '--listen', address(6, i), *knows)
     for family in FAMILIES:
-        wait(lambda: tool(family, 'find-node', '0' * 40).get('answered', 0) >= 8, 60,
+        wait(lambda: tool(family, 'find-node', '0' * 40).get('answered', 0) >= 8, CLIENTS,
              'ours do not find each other')
         for name in ('transmission', f'aria2 {family}'):
             wait(lambda: tool(family, 'announce', hash_of(name), str(LISTENER_PORT)).get('stored', 0) >= 8,
-                 60, 'ours do not keep what is announced')
+                 CLIENTS, 'ours do not keep what is announced')
     for family in FAMILIES:
         network.start_aria2(family)
     network.start_transmission()

@@ -3,6 +3,7 @@
 reason, and a reason that is not listed would have none."""
 import pathlib
 import sys
+import types
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -33,6 +34,14 @@ def says_what_nobody_knows(world, captures):
 
 def says_nothing(_world, _captures):
     return []
+
+
+class Kinds(unittest.TestCase):
+    def test_what_is_sealed_is_no_dht_message_by_chance(self):
+        for octets, kind in ((b"d" + bytes(claims.OVERLAY - 2) + b"e", claims.is_overlay),
+                             (b"d1:t1:x1:y1:re", claims.is_dht)):
+            p = types.SimpleNamespace(kind="udp", payload=octets)
+            self.assertEqual([found for found in (claims.is_overlay, claims.is_dht) if found(p)], [kind])
 
 
 class Reasons(unittest.TestCase):

@@ -8,7 +8,7 @@ static void add(json_t *sums, const char *name, const json_t *more) {
 void bench_count(json_t *sums, const char *state) {
     const char *ask[] = {bench_culvert(), "status", "--json", "--state", state, NULL};
     static const char *const names[] = {"datagrams_in", "datagrams_out", "calls_in", "calls_out"};
-    json_t *o = spawn_ask(ask), *row;
+    json_t *o = spawn_ask(ask, NULL), *row;
     const char *socket;
     add(sums, "cells_relayed", json_object_get(o, "cells_relayed"));
     json_object_foreach(json_object_get(o, "sockets"), socket, row) {

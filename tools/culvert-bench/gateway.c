@@ -34,7 +34,7 @@ static struct spawn *share(const struct bench_options *o, const char *state, con
 /* "http://127.0.0.1:PORT/s/..." of the one swarm that is open. */
 static struct link find_link(const char *state) {
     const char *argv[] = {bench_culvert(), "status", "--json", "--state", state, NULL};
-    json_t *status = spawn_ask(argv);
+    json_t *status = spawn_ask(argv, NULL);
     const char *url = json_string_value(
         json_object_get(json_array_get(json_object_get(status, "swarms"), 0), "link"));
     struct link l = {.at = {.sin_family = AF_INET}};

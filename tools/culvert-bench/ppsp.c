@@ -7,7 +7,10 @@
 
 #include "culvert-bench/bench.h"
 
-enum { VIEWERS_MAX = 32 };
+enum {
+    VIEWERS_MAX = 32,
+    CRASHES_MAX = 2, /* of libtorrent's process, in which nothing of ours is */
+};
 
 struct swarm {
     const struct bench_options *o;
@@ -121,13 +124,19 @@ static json_t *carry(struct swarm *s) {
 
 /* The same file once more, by libtorrent; adds what it did and the ratio of the rates. */
 static void compete(const struct swarm *s, json_t *out) {
-    char script[4200], folder[300];
+    char script[4200], folder[300], copy[320];
+    int crash, crashes = 0;
+    json_t *theirs;
     snprintf(script, sizeof script, "%slibtorrent_pair.py", spawn_folder());
     snprintf(folder, sizeof folder, "%s/theirs", bench_folder());
+    snprintf(copy, sizeof copy, "%s/film", folder);
     const char *transport = strcmp(s->o->vs, "libtorrent-utp") == 0 ? "utp" : "tcp";
     const char *argv[] = {"/usr/bin/python3", script, s->film, folder, transport, NULL};
     bench_touch_memory(s->o->mib + 64);
-    json_t *theirs = spawn_ask(argv);
+    while (!(theirs = spawn_ask(argv, &crash)) && crash && crashes++ < CRASHES_MAX) {
+        fprintf(stderr, "culvert-bench: libtorrent crashed: once more\n");
+        remove(copy);
+    }
     if (!theirs)
         bench_die("libtorrent did not carry the file (python3-libtorrent)");
     double ours = json_real_value(json_object_get(out, "mib_per_s"));

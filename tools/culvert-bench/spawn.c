@@ -160,7 +160,7 @@ void spawn_stop(struct spawn *s) {
     free(s);
 }
 
-json_t *spawn_ask(const char *const argv[]) {
+json_t *spawn_ask(const char *const argv[], int *ret_signal) {
     int out, status;
     pid_t pid = run(argv, &out);
     FILE *f = fdopen(out, "r");
@@ -168,6 +168,8 @@ json_t *spawn_ask(const char *const argv[]) {
     if (f)
         fclose(f);
     waitpid(pid, &status, 0);
+    if (ret_signal)
+        *ret_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     if (!o)
         fprintf(stderr, "culvert-bench: %s ended by %s %d, and said nothing that is JSON\n",
                 argv[0], WIFSIGNALED(status) ? "signal" : "status",

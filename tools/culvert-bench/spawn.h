@@ -42,8 +42,9 @@ double spawn_rss(const struct spawn *s);
 void spawn_stop(struct spawn *s);
 
 /* Runs to the end and returns its whole standard output as JSON; a new
- * reference, NULL when it said no JSON: how it ended is said on standard error. */
-json_t *spawn_ask(const char *const argv[]);
+ * reference, NULL when it said no JSON: how it ended is said on standard error,
+ * and in *ret_signal by which signal (0: by none; NULL is allowed). */
+json_t *spawn_ask(const char *const argv[], int *ret_signal);
 
 /* The folder with the programs (beside this one), with a slash at the end. */
 const char *spawn_folder(void);

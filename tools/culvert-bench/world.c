@@ -63,7 +63,7 @@ void world_relay_address(const struct world *w, unsigned i, struct cv_addr *ret)
     char state[300];
     snprintf(state, sizeof state, "%s/%s%u", bench_folder(), w->p[i + 1]->name, i + 1);
     const char *ask[] = {bench_culvert(), "status", "--json", "--state", state, NULL};
-    json_t *o = spawn_ask(ask);
+    json_t *o = spawn_ask(ask, NULL);
     json_t *socket = json_object_get(json_object_get(o, "sockets"), "main");
     const char *text = json_string_value(json_object_get(socket, "address"));
     if (!text || cv_addr_parse(text, ret))

@@ -15,6 +15,7 @@ import unittest
 TOOL = os.path.abspath(sys.argv.pop(1))
 PORT = 4000 + os.getpid() % 20000
 NODES = 8
+SECONDS = 120  # until something counts as never happening, on the slowest machine
 HASH = '0123456789abcdef0123456789abcdef01234567'
 SEED = '07' * 32
 PUBLIC = 'ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c'
@@ -24,7 +25,7 @@ def address(i):
     return f'127.{10 + i}.0.1:{PORT}'
 
 
-def run(*args, timeout=40):
+def run(*args, timeout=SECONDS):
     return subprocess.run([TOOL, *args], capture_output=True, text=True, timeout=timeout)
 
 
@@ -54,7 +55,7 @@ class Node:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        out, err = self.process.communicate(timeout=10)
+        out, err = self.process.communicate(timeout=SECONDS)
         if self.process.returncode:
             raise AssertionError(f'status {self.process.returncode}: {err}')
 
@@ -77,8 +78,8 @@ class Network(unittest.TestCase):
         cls.folder.cleanup()
 
     def test_ready_soon(self):
-        # 60 ms by themselves; sanitizers and a loaded machine take their share
-        self.assertLess(self.took, 10)
+        # 60 ms by themselves, and none of the engine's waits; a busy machine takes its share
+        self.assertLess(self.took, SECONDS)
 
     def test_announce_and_find(self):
         out, status = ask('announce', HASH, '7777')
@@ -103,9 +104,14 @@ class Network(unittest.TestCase):
         self.assertEqual((status, out['nodes'][0]), (0, {'id': wanted, 'address': address(5)}))
 
     def test_table(self):
-        out, status = ask('table', '--wait', '1')
-        self.assertEqual(status, 0)
-        self.assertEqual({n['address'] for n in out['nodes']}, {address(i) for i in range(NODES)})
+        everybody, end = {address(i) for i in range(NODES)}, time.monotonic() + SECONDS
+        while True:
+            out, status = ask('table', '--wait', '1')
+            self.assertEqual(status, 0)
+            known = {n['address'] for n in out['nodes']}
+            if known == everybody or time.monotonic() > end:  # a second may be short for them
+                break
+        self.assertEqual(known, everybody)
 
     def test_crawl(self):
         out, status = ask('crawl')
@@ -234,10 +240,9 @@ class WrongUse(unittest.TestCase):
                 self.assertEqual(done.returncode, status, done.stderr)
                 self.assertIn(part, done.stderr)
 
-    def test_nobody_answers_within_ten_seconds(self):
-        begin = time.monotonic()
+    def test_nobody_answers(self):
+        # That it ends within ten seconds is for src/dht/tests/test_network.c, in virtual time.
         done = run('get-peers', HASH, '--bootstrap', '127.99.99.1:9')
-        self.assertLess(time.monotonic() - begin, 10)
         self.assertEqual(done.returncode, 4)
         self.assertEqual(done.stderr, 'culvert-dht: no bootstrap node answered (tried 1); '
                                       'pass --bootstrap IP:PORT\n')
