@@ -124,10 +124,11 @@ struct tun_netgroup {
     struct cv_timer fullness;    /* in the heap of groups with such, the one with most first */
 };
 
-/* Whence links with a place come: of a relay one for each of its workers. */
+/* Whence links with a place come: a host of IPv4, a /64 of IPv6, by any port. */
 struct tun_guest_addr {
-    struct cv_addr addr;
-    uint32_t links;
+    struct cv_addr host;
+    struct tun_link_list links;
+    cv_usec looked_at; /* when some were asked whether they are still there */
 };
 
 struct tun_link {
@@ -169,6 +170,7 @@ struct tun_link {
     cv_usec unanswered_at; /* first data heard since we sent anything; 0: none */
     cv_usec waiting_at;    /* first data sent since we heard anything; 0: none */
     cv_usec probe_at;      /* while waiting: something that must be answered */
+    cv_usec asked_at;      /* whether it is still there, for who would have its place */
     cv_usec auth_at;
 
     struct cv_addr new_addr; /* being challenged */
@@ -180,7 +182,7 @@ struct tun_link {
     uint64_t out_octets, in_octets; /* RELAY cells, not yet reported */
     bool dirty;
     TAILQ_ENTRY(tun_link) dirty_entry;
-    TAILQ_ENTRY(tun_link) half_entry; /* in its group, while ANSWERED */
+    TAILQ_ENTRY(tun_link) place_entry; /* in its group, while ANSWERED; then by whence it comes */
     struct cv_tokenbucket creates, destroys;
 };
 
@@ -394,7 +396,7 @@ struct tunnel {
     uint32_t halves;                   /* links that wait for a first cell, */
     struct cv_heap half_groups;        /* and the groups that have them */
     uint32_t guests;                   /* links that others opened and that have a place */
-    struct cv_map *guest_addrs;        /* address -> struct tun_guest_addr */
+    struct cv_map *guest_addrs;        /* host -> struct tun_guest_addr */
     struct cv_heap by_guests, by_hops; /* crowds, the fullest first */
     uint64_t places_looked_at;         /* links and circuits, to find one that ends */
     uint64_t memo_octets;
@@ -540,9 +542,13 @@ void tun_places_hop_leaves(struct tunnel *t, struct tun_hop *h, struct tun_netgr
 bool tun_places_are_taken(const struct tunnel *t);
 /* May a handshake from there lead to something? To new keys of a link, or to one with a place. */
 bool tun_places_may_come(const struct tunnel *t, const struct cv_addr *from);
-/* All are: a link, or circuit, of who has most ends for this one, or for one over this. False:
- * none does. Links may end here that the caller had looked up. */
+/* All are: a link, or circuit, of who has most ends for this one, or for one over this; before
+ * them a link that came from where this one does and is no more. False: none does. Links may
+ * end here that the caller had looked up. */
 bool tun_places_take_link(struct tunnel *t, const struct cv_now *now, const struct tun_link *l);
+/* Asks links from where this one comes whether they are still there. False: there are none, and
+ * nothing to wait for. */
+bool tun_places_ask(struct tunnel *t, const struct cv_now *now, const struct tun_link *l);
 bool tun_places_take_hop(struct tunnel *t, const struct cv_now *now, const struct tun_link *to);
 
 /* halves.c */

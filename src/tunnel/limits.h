@@ -96,6 +96,7 @@ enum {
     TUN_PLACES_OWN_PART = 16, /* one part in so many of the links is for those we open */
     TUN_PLACES_RELAY = 64,    /* circuits that a relay with standing brings count as one */
     TUN_PLACES_DRAWN = 64,    /* of who has most, looked at to find the one that ends */
+    TUN_PLACES_ASKED = 16,    /* links from one address, at a time, whether they are there */
     TUN_HALF_OPEN_MAX = 1024, /* links that wait for a first cell */
     TUN_SPARES = 4,           /* receiver indexes handed out in advance */
     TUN_EVENTS_MAX = 2048,    /* waiting for poll_event */
@@ -277,6 +278,9 @@ enum {
 #define TUN_HOP_IDLE         ((uint64_t)180000000)
 #define TUN_PLACE_SILENT     ((uint64_t)10000000) /* of its owner: a circuit may make place, */
 #define TUN_PLACE_LEFT       ((uint64_t)75000000) /* and goes first: TUN_CIRCUIT_PING is over */
+#define TUN_PLACE_ASK        ((uint64_t)250000)   /* links from an address are asked so often, */
+#define TUN_PLACE_DOUBT      ((uint64_t)1000000)  /* if silent for so long: are they there? */
+#define TUN_PLACE_LOST       ((uint64_t)8000000)  /* no answer to three questions: no more */
 #define TUN_MEMO_TIME        ((uint64_t)20000000)
 #define TUN_NAMED_HEARD      ((uint64_t)60000000) /* who was silent for longer is not named */
 #define TUN_LATE_ANSWER      ((uint64_t)20000000) /* an answer is still known as one */

@@ -69,7 +69,7 @@ static void are_counted(struct tunnel *t, const char *what) {
             guests += l->counted == g && !l->ours && l->state != TUN_STATE_ANSWERED;
             halves += l->netgroup == g && l->state == TUN_STATE_ANSWERED;
         }
-        TAILQ_FOREACH(l, &g->halves, half_entry)
+        TAILQ_FOREACH(l, &g->halves, place_entry)
         listed++;
         cr_expect(g->half_count == halves && listed == halves &&
                       cv_timer_queued(&g->fullness) == (halves > 0),
@@ -399,6 +399,10 @@ static void new_keys(bool apart) {
     cr_expect_gt(tun_counters(t)->handshakes_in, before, "it might have been new keys");
     cr_expect_eq(t->guests, guests);
     cr_expect_eq(tun_counters(t)->links_displaced, 0);
+    cr_expect_neq(world_circuit(w, STREAM, (const unsigned[]){RELAY}, 1), 0,
+                  "the link that the crash left behind was asked in vain");
+    cr_expect_eq(t->guests, guests);
+    cr_expect_eq(tun_counters(t)->links_displaced, 1);
     is_bounded(&s, "new keys");
     world_free(w);
 }
@@ -409,6 +413,53 @@ Test(tun_floods, new_keys_need_no_place_of_the_network_with_most) {
 
 Test(tun_floods, new_keys_need_no_place_where_all_have_one) {
     new_keys(/* apart= */ true);
+}
+
+/* Nobody has a place more than others. Whoever shares an address with somebody who is there,
+ * however quiet, cannot have his place; that of somebody who left, in a moment. */
+Test(tun_floods, a_place_that_was_left_is_for_who_comes_from_there) {
+    static struct scene s;
+    begin(&s);
+    struct world *w = s.w;
+    struct tunnel *t = w->node[RELAY].t;
+    static const unsigned relay = RELAY;
+    w->one_machine = true;
+    unsigned neighbour = world_client(w, NULL), newcomer = world_client(w, NULL);
+    w->one_machine = false;
+    unsigned elsewhere = world_client(w, NULL);
+    cr_assert_neq(world_circuit(w, neighbour, &relay, 1), 0);
+    fill_links(&s, (struct cv_addr){.family = 4, .ip = {203, 0, 0, 1}}, /* apart= */ true);
+    uint32_t guests = t->guests;
+    for (unsigned i = 0; i < 10; i++) {
+        world_run(w, CV_SEC(15));
+        cr_expect_eq(world_circuit(w, newcomer, &relay, 1), 0);
+        stream(&s);
+        if (i == 5) { /* five seconds of bad reception: asked again, it is there */
+            (void)world_open(w, newcomer, &relay, 1);
+            world_run(w, CV_SEC(2));
+            sim_link(w->sim, RELAY, neighbour, &(struct sim_path){.cut = true});
+            world_run(w, CV_SEC(5));
+            sim_link(w->sim, RELAY, neighbour, &(struct sim_path){.delay = CV_MSEC(5)});
+            cr_expect_eq(world_circuit(w, newcomer, &relay, 1), 0);
+        }
+    }
+    cr_expect_eq(world_count(w, neighbour, TUN_EVENT_CIRCUIT_DOWN), 0);
+    cr_expect_eq(tun_counters(t)->links_displaced, 0);
+    cr_expect_eq(t->guests, guests);
+    are_counted(t, "a neighbour");
+
+    world_run(w, CV_SEC(40)); /* he has given up what was not answered */
+    sim_crash(w->sim, neighbour);
+    cv_usec left = sim_now(w->sim);
+    cr_expect_eq(world_circuit(w, elsewhere, &relay, 1), 0);
+    cv_handle c = world_circuit(w, newcomer, &relay, 1);
+    if (!c)
+        c = world_circuit(w, newcomer, &relay, 1);
+    cr_expect_neq(c, 0);
+    cr_expect_leq(sim_now(w->sim) - left, CV_SEC(25));
+    cr_expect_eq(tun_counters(t)->links_displaced, 1);
+    cr_expect_eq(t->guests, guests);
+    end(&s, "a place that was left");
 }
 
 /* All the places of circuits are one client's: others still get some, of those on which
