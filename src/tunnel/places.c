@@ -164,6 +164,14 @@ bool tun_places_may_come(const struct tunnel *t, const struct cv_addr *from) {
            guests_from(t, from);
 }
 
+bool tun_places_has(const struct tunnel *t, const struct cv_addr *from) {
+    const struct tun_guest_addr *a = guests_from(t, from);
+    const struct tun_link *l = a ? TAILQ_FIRST(&a->links) : NULL;
+    while (l && !cv_addr_equal(&l->addr, from))
+        l = TAILQ_NEXT(l, place_entry);
+    return l != NULL;
+}
+
 /*
  * Who starts anew, or woke up, leaves a link behind that nobody knows to be dead for up to
  * TUN_LINK_SILENCE. Whoever comes from the same address may have its place, but it may as well
@@ -230,29 +238,45 @@ bool tun_places_take_link(struct tunnel *t, const struct cv_now *now, const stru
 
 /* ---- circuits ---- */
 
+/* A cell now and then is not use: who has most could keep all he has by it. What somebody watches
+ * has several in a second, a new one some time for the first. */
+static bool is_in_use(const struct tun_hop *h, cv_usec now) {
+    return now < h->heard_at + TUN_PLACE_SILENT &&
+           now < h->counted_at + TUN_PLACE_SILENT + h->cells * TUN_PLACE_USED;
+}
+
 /* One whose owner has left it, or any on which nothing goes on: an owner says something every
  * TUN_CIRCUIT_PING, and one that says more must not outlive those that wait to be called. */
-static struct tun_hop *silent_one(struct tunnel *t, const struct cv_now *now,
-                                  const struct tun_crowd *c) {
+static struct tun_hop *idle_one(struct tunnel *t, const struct cv_now *now,
+                                const struct tun_crowd *c) {
     struct tun_hop *found = NULL;
     for (unsigned i = 0; i < TUN_PLACES_DRAWN; i++) {
         struct tun_hop *h = CV_CONTAINER_OF(drawn(t, c), struct tun_hop, placed);
         if (now->mono >= h->heard_at + TUN_PLACE_LEFT)
             return h;
-        if (!found && now->mono >= h->heard_at + TUN_PLACE_SILENT)
+        if (!found && !is_in_use(h, now->mono))
             found = h;
     }
     return found;
 }
 
-bool tun_places_take_hop(struct tunnel *t, const struct cv_now *now, const struct tun_link *to) {
+static struct tun_crowd *who_gives_a_hop(const struct tunnel *t, const struct tun_link *to) {
     struct tun_crowd *c = fullest(&t->by_hops);
-    if (!c || !to->counted ||
-        weighed(CV_CONTAINER_OF(c, struct tun_netgroup, hops)) <= weighed(to->counted) + 1)
-        return false;
-    struct tun_hop *found = silent_one(t, now, c);
+    return c && to->counted &&
+                   weighed(CV_CONTAINER_OF(c, struct tun_netgroup, hops)) > weighed(to->counted) + 1
+               ? c
+               : NULL;
+}
+
+bool tun_places_may_hop(const struct tunnel *t, const struct tun_link *to) {
+    return t->hops.count < t->hops.max || who_gives_a_hop(t, to);
+}
+
+bool tun_places_take_hop(struct tunnel *t, const struct cv_now *now, const struct tun_link *to) {
+    struct tun_crowd *c = who_gives_a_hop(t, to);
+    struct tun_hop *found = c ? idle_one(t, now, c) : NULL;
     if (!found)
-        return false; /* all that were drawn are in use */
+        return false; /* none does, or all that were drawn are in use */
     CV_TRACE(TUNNEL, circuit_displaced, now->mono, "hop=%llx", (unsigned long long)found->handle);
     t->count.hops_displaced++;
     tun_hop_destroy(t, found, NULL);

@@ -476,8 +476,8 @@ Test(tun_floods, circuits_of_one_network) {
         world_run(s.w, CV_MSEC(30));
     }
     cr_assert_eq(t->hops.count, HOPS_MAX);
-    for (unsigned i = 0; i < n; i++) /* all of it is in use: who comes late has to wait */
-        (void)world_send(s.w, FLOODER, held[i], "x", 1);
+    for (unsigned i = 0; i < 30 * n; i++) /* all of it is in use: who comes late has to wait */
+        (void)world_send(s.w, FLOODER, held[i % n], "x", 1);
     world_run(s.w, CV_SEC(5));
     cr_expect_eq(world_open(s.w, other, (const unsigned[]){RELAY}, 1) != 0, true);
     world_run(s.w, CV_SEC(2));
@@ -505,6 +505,93 @@ Test(tun_floods, circuits_of_one_network) {
     cr_expect_eq(got, (HOPS_MAX - 1) / 2, "%u: as many as the other is left with", got);
     cr_expect_eq(tun_counters(t)->hops_displaced, got);
     end(&s, "circuits of one");
+}
+
+/* Says CREATE over the link of `node` to the relay, for a circuit of its own making. */
+static void create(struct scene *s, unsigned node, uint32_t id, const struct tun_create *m) {
+    uint8_t body[TUN_CONTROL_MAX];
+    struct cv_wr wr = cv_wr_init(body, sizeof body);
+    tun_create_write(&wr, m);
+    cr_assert_eq(tun_link_control(s->w->node[node].t, world_link(s->w, node), TUN_LINKCMD_CREATE,
+                                  id | TUN_CIRCUIT_INITIATOR, body, cv_wr_len(&wr)),
+                 CV_ERR_OK);
+    sim_touch(s->w->sim, node);
+    world_run(s->w, CV_MSEC(30));
+}
+
+/* A CREATE has to be a good one before somebody's circuit ends for it. */
+Test(tun_floods, creates_that_are_junk_take_no_place) {
+    static struct scene s;
+    begin(&s);
+    struct tunnel *t = s.w->node[RELAY].t;
+    unsigned other = world_client(s.w, NULL);
+    cr_assert_neq(world_circuit(s.w, other, (const unsigned[]){RELAY}, 1), 0);
+    for (unsigned i = 0; i < 2 * HOPS_MAX && t->hops.count < HOPS_MAX; i++) {
+        (void)world_open(s.w, FLOODER, (const unsigned[]){RELAY}, 1);
+        world_run(s.w, CV_MSEC(30));
+    }
+    cr_assert_eq(t->hops.count, HOPS_MAX);
+    world_run(s.w, CV_SEC(15));
+    struct tun_relay_ref ref;
+    world_ref(s.w, RELAY, &ref);
+    for (unsigned kind = 0; kind < 6; kind++) {
+        struct tun_params params = {.suite = TUN_SUITE_CHACHA, .version = TUN_VERSION};
+        struct tun_handshake hs;
+        uint8_t flight[TUN_FLIGHT1];
+        if (kind == 1)
+            params.version = 77;
+        cr_assert_eq(
+            tun_handshake_create_1(&hs, flight, ref.identity, ref.onion_key, &params, &s.rng),
+            CV_ERR_OK);
+        if (kind == 2) /* a key that nobody has */
+            flight[CV_KEY] ^= 1;
+        if (kind == 3) /* another point, */
+            flight[0] ^= 1;
+        if (kind == 4) /* or none */
+            memset(flight, 0, CV_KEY);
+        struct tun_create m = {.params = {.ttl = kind == 5 ? TUN_TTL_MAX + 1 : TUN_TTL_MIN},
+                               .flight = flight,
+                               .flight_len = sizeof flight};
+        create(&s, other, 100 + kind, &m);
+        cr_expect_eq(tun_counters(t)->hops_displaced, 1, "kind %u", kind); /* by the first */
+        cr_expect_eq(t->hops.count, HOPS_MAX, "kind %u", kind);
+        tun_handshake_done(&hs);
+    }
+    end(&s, "junk CREATEs");
+}
+
+/* All the places are one client's, who says just enough on each circuit to be heard. Others get
+ * theirs all the same, and what he really uses is his. */
+Test(tun_floods, circuits_that_drip) {
+    static struct scene s;
+    begin(&s);
+    static cv_handle drip[2 * HOPS_MAX];
+    enum { USED = 10 };
+    struct tunnel *t = s.w->node[RELAY].t;
+    unsigned n = 0, got = 0, other = world_client(s.w, NULL);
+    for (unsigned i = 0; i < 2 * HOPS_MAX && t->hops.count < HOPS_MAX; i++) {
+        drip[n] = world_circuit(s.w, FLOODER, (const unsigned[]){RELAY}, 1);
+        n += drip[n] != 0;
+    }
+    cr_assert_eq(t->hops.count, HOPS_MAX);
+    /* it goes on for as long as counting does, several times over */
+    for (unsigned half = 0; half < 820; half++) {
+        for (unsigned i = 0; i < n; i++)
+            if (i < USED || half % 10 == i % 10)
+                (void)world_send(s.w, FLOODER, drip[i], "x", 1);
+        stream(&s);
+        if (half > 500 && half % 2)
+            got += world_circuit(s.w, other, (const unsigned[]){RELAY}, 1) != 0;
+        world_run(s.w, CV_MSEC(500));
+    }
+    cr_expect_eq(got, (HOPS_MAX - 1) / 2, "%u: as many as the other is left with", got);
+    cr_expect_eq(tun_counters(t)->hops_displaced, got);
+    for (unsigned i = 0; i < USED; i++) {
+        struct tun_circuit_info info;
+        cr_expect_eq(tun_circuit_info(s.w->node[FLOODER].t, drip[i], &info), CV_ERR_OK,
+                     "%u was in use", i);
+    }
+    end(&s, "circuits that drip");
 }
 
 /* How many of the flooder's circuits were last heard so long ago, at `since` or before. */
