@@ -37,6 +37,7 @@ struct cli_session {
     struct cli_quota quota; /* relays */
     struct cli_carrying carrying;
     cv_usec drain_until; /* told to end, waits for circuits; 0: not */
+    uint32_t drain_cut;  /* circuits that could not be waited for; 0: none yet */
     struct cli_task *tasks[CLI_TASKS_MAX];
     size_t tasks_count;
     struct cli_dropped *dropped;  /* nodes: what the page shares */

@@ -400,6 +400,14 @@ void node_drop_circuits(struct node *n, struct cv_now now) {
     node_settle(n, now);
 }
 
+cv_usec node_drop_takes(uint32_t circuits, uint32_t workers) {
+    if (circuits <= TUN_ENDINGS_BURST)
+        return 0;
+    if (workers > 2) /* not each has the same part of them */
+        return CV_SEC(2) * circuits / workers / TUN_ENDINGS_S;
+    return CV_SEC(1) * circuits / TUN_ENDINGS_S;
+}
+
 /* ---- several workers ---- */
 
 static_assert((int)NODE_WORKERS_MAX == (int)TUN_WORKERS_MAX, "as many as the tunnel takes");

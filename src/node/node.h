@@ -169,8 +169,11 @@ void node_save(struct node *n);
 /* A relay that is about to end, or has carried what it may: it takes on no circuit,
  * announces itself no more, and ends circuits on which nothing goes on; and back. */
 void node_drain(struct node *n, struct cv_now now, bool on);
-/* Ends all circuits of others at once. */
+/* Ends all circuits of others: some at once, the others while the node goes on, so that their
+ * owners can be told. */
 void node_drop_circuits(struct node *n, struct cv_now now);
+/* How long that takes, about, with so many of them and engines that carry. 0: all end at once. */
+cv_usec node_drop_takes(uint32_t circuits, uint32_t workers);
 
 /* ---- swarms ---- */
 

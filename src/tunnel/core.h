@@ -39,7 +39,13 @@ enum { TUN_LINE = 64 }; /* octets that a processor fetches together */
 
 /* ---- timers ---- */
 
-enum tun_timer_kind { TUN_TIMER_LINK, TUN_TIMER_CIRCUIT, TUN_TIMER_HOP, TUN_TIMER_ENGINE };
+enum tun_timer_kind {
+    TUN_TIMER_LINK,
+    TUN_TIMER_CIRCUIT,
+    TUN_TIMER_HOP,
+    TUN_TIMER_ENGINE,
+    TUN_TIMER_ENDING
+};
 
 struct tun_timer {
     struct cv_timer heap;
@@ -124,10 +130,11 @@ struct tun_netgroup {
     struct cv_timer fullness;    /* in the heap of groups with such, the one with most first */
 };
 
-/* Whence links with a place come: of a relay one for each of its workers. */
+/* Whence links with a place come: a host of IPv4, a /64 of IPv6, by any port. */
 struct tun_guest_addr {
-    struct cv_addr addr;
-    uint32_t links;
+    struct cv_addr host;
+    struct tun_link_list links;
+    cv_usec looked_at; /* when some were asked whether they are still there */
 };
 
 struct tun_link {
@@ -180,8 +187,9 @@ struct tun_link {
     uint64_t out_octets, in_octets; /* RELAY cells, not yet reported */
     bool dirty;
     TAILQ_ENTRY(tun_link) dirty_entry;
-    TAILQ_ENTRY(tun_link) half_entry; /* in its group, while ANSWERED */
+    TAILQ_ENTRY(tun_link) place_entry; /* in its group, while ANSWERED; then by whence it comes */
     struct cv_tokenbucket creates, destroys;
+    cv_usec asked_at; /* whether it is still there, for who would have its place */
 };
 
 /* ---- circuits of ours ---- */
@@ -268,6 +276,7 @@ struct tun_hop {
     bool opening;  /* or is being: what comes right behind it finds it answered */
     bool exit;     /* EXITs go to the node: CONNECT was answered */
     bool asked;    /* the node knows this hop */
+    uint8_t cells; /* that came of the owner since `counted_at`, 255 at most */
 
     struct tun_leg prev;
     cv_usec turn_at;
@@ -281,6 +290,7 @@ struct tun_hop {
 
     struct tun_timer timer;
     struct tun_placed placed; /* where those of its first link are counted */
+    cv_usec counted_at;       /* a minute ago, or some: `cells` begins anew */
     uint8_t binding[32];
     uint8_t created[TUN_FLIGHT2]; /* repeated when CREATE is */
     uint8_t create_digest[16];
@@ -329,6 +339,12 @@ struct tun_place {
     cv_handle handle;
 };
 
+/* Links of other workers that came to one address: of a relay there may be several. */
+struct tun_moved {
+    cv_handle *links;
+    uint32_t count;
+};
+
 /* A link of another worker's. */
 struct tun_far_link {
     struct cv_addr addr;
@@ -351,7 +367,7 @@ struct tun_others {
     struct tun_crossing to[TUN_WORKERS_MAX];
     uint32_t room;        /* counted messages that one of them takes */
     bool behind;          /* something could not be told, or waits though there is room */
-    struct cv_map *moved; /* address -> struct tun_place: a link's of another worker */
+    struct cv_map *moved; /* address -> struct tun_moved */
     struct cv_tokenbucket strangers;
     uint32_t told_links, told_hops;
     /* the face's */
@@ -394,7 +410,7 @@ struct tunnel {
     uint32_t halves;                   /* links that wait for a first cell, */
     struct cv_heap half_groups;        /* and the groups that have them */
     uint32_t guests;                   /* links that others opened and that have a place */
-    struct cv_map *guest_addrs;        /* address -> struct tun_guest_addr */
+    struct cv_map *guest_addrs;        /* host -> struct tun_guest_addr */
     struct cv_heap by_guests, by_hops; /* crowds, the fullest first */
     uint64_t places_looked_at;         /* links and circuits, to find one that ends */
     uint64_t memo_octets;
@@ -409,7 +425,12 @@ struct tunnel {
     struct tun_outbox outbox;
     struct tun_events events, inner; /* for the node; for the users inside */
     bool in_users;
-    bool draining;                   /* no circuit more */
+    bool draining;       /* no circuit more */
+    bool ending;         /* circuits of others end, one after the other: */
+    cv_usec ending_idle; /* those whose owner was silent for so long, */
+    uint32_t ending_at;  /* and how far that is in `hops` */
+    struct cv_tokenbucket endings;
+    struct tun_timer ending_timer;
     struct tun_admission *admission; /* relay only */
     struct tun_cookie_jar jar;
     struct tun_describe_net describe_net;
@@ -541,10 +562,18 @@ void tun_places_hop_leaves(struct tunnel *t, struct tun_hop *h, struct tun_netgr
 bool tun_places_are_taken(const struct tunnel *t);
 /* May a handshake from there lead to something? To new keys of a link, or to one with a place. */
 bool tun_places_may_come(const struct tunnel *t, const struct cv_addr *from);
-/* All are: a link, or circuit, of who has most ends for this one, or for one over this. False:
- * none does. Links may end here that the caller had looked up. */
+/* All are: a link, or circuit, of who has most ends for this one, or for one over this; before
+ * them a link that came from where this one does and is no more. False: none does. Links may
+ * end here that the caller had looked up. */
 bool tun_places_take_link(struct tunnel *t, const struct cv_now *now, const struct tun_link *l);
 bool tun_places_take_hop(struct tunnel *t, const struct cv_now *now, const struct tun_link *to);
+/* Might one end for a circuit over this link, if any is needed? */
+bool tun_places_may_hop(const struct tunnel *t, const struct tun_link *to);
+/* Asks links from where this one comes whether they are still there. False: there are none, and
+ * nothing to wait for. */
+bool tun_places_ask(struct tunnel *t, const struct cv_now *now, const struct tun_link *l);
+/* Has a link of others its place, and comes from there, port and all? */
+bool tun_places_has(const struct tunnel *t, const struct cv_addr *from);
 
 /* halves.c */
 /* The link, in its group, is one of those that wait for a first cell, or is none any more. */
@@ -597,6 +626,7 @@ void tun_hop_on_created(struct tunnel *t, const struct cv_now *now, struct tun_h
 void tun_hop_destroy(struct tunnel *t, struct tun_hop *h, const struct tun_leg *from);
 /* Frees without a word to anybody; after _intro_done and _rendezvous_done. */
 void tun_hop_free(struct tunnel *t, struct tun_hop *h);
+void tun_hops_ending(struct tunnel *t, const struct cv_now *now); /* goes on */
 /* The link of the next leg failed or refused. */
 void tun_hop_next_down(struct tunnel *t, const struct cv_now *now, struct tun_hop *h);
 struct tun_sched_group *tun_hop_group(const struct tun_hop *h);

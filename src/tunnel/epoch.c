@@ -299,7 +299,7 @@ enum cv_err tun_epoch_on_flight_1(struct tunnel *t, const struct cv_now *now,
     if (worker != t->cfg.worker) {
         struct tun_message m = {
             .to = (uint8_t)worker, .kind = TUN_MESSAGE_FLIGHT, .counted = true, .addr = *from};
-        m.code = tun_place_find(t->others->moved, from) != NULL; /* it knows no better */
+        m.code = cv_map_get(t->others->moved, from) != NULL; /* it knows no better */
         tun_tell(t, &m, buf, TUN_DATAGRAM);
         return CV_ERR_OK;
     }

@@ -13,9 +13,9 @@ void tun_half_count(struct tunnel *t, struct tun_link *l, bool there) {
     if (!g)
         return;
     if (there)
-        TAILQ_INSERT_TAIL(&g->halves, l, half_entry);
+        TAILQ_INSERT_TAIL(&g->halves, l, place_entry);
     else
-        TAILQ_REMOVE(&g->halves, l, half_entry);
+        TAILQ_REMOVE(&g->halves, l, place_entry);
     g->half_count += there ? 1 : -UINT32_C(1);
     /* without memory it gives none, and they time out */
     (void)cv_heap_set(&t->half_groups, &g->fullness,

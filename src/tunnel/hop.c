@@ -299,16 +299,39 @@ void tun_hop_make_room(struct tunnel *t, const struct cv_now *now) {
 
 void tun_drain(struct tunnel *t, bool on) {
     t->draining = on;
+    t->ending = t->ending && on;
     if (tun_is_face(t))
         tun_tell_all(t, &(struct tun_message){.kind = TUN_MESSAGE_DRAIN, .code = on}, NULL, 0);
 }
 
-void tun_hops_end(struct tunnel *t, const struct cv_now *now, cv_usec idle) {
-    uint32_t cursor = 0;
-    struct tun_hop *h;
-    while ((h = tun_handles_next(&t->hops, &cursor)) != NULL)
-        if (now->mono >= h->heard_at + idle)
+/* Neighbours are told of each: one after the other, as they leave and no faster than a line may
+ * carry, or most would be lost and their owners would wait for an answer. */
+static bool may_end_one(struct tunnel *t, const struct cv_now *now) {
+    return t->outbox.count + TUN_ENDINGS_SPARE <= TUN_OUTBOX_MAX &&
+           cv_tokenbucket_take(&t->endings, now->mono, 1);
+}
+
+void tun_hops_ending(struct tunnel *t, const struct cv_now *now) {
+    while (t->ending) {
+        uint32_t next = t->ending_at;
+        struct tun_hop *h = tun_handles_next(&t->hops, &next);
+        if (h && now->mono >= h->heard_at + t->ending_idle) {
+            if (!may_end_one(t, now)) {
+                tun_timer_set(t, &t->ending_timer, now->mono + CV_MSEC(20));
+                return;
+            }
             tun_hop_destroy(t, h, NULL);
+        }
+        t->ending_at = next;
+        t->ending = h != NULL;
+    }
+}
+
+void tun_hops_end(struct tunnel *t, const struct cv_now *now, cv_usec idle) {
+    t->ending_idle = t->ending ? cv_usec_min(t->ending_idle, idle) : idle;
+    t->ending = true;
+    t->ending_at = 0;
+    tun_hops_ending(t, now);
     t->count.hops = t->hops.count;
     if (tun_is_face(t))
         tun_tell_all(t, &(struct tun_message){.kind = TUN_MESSAGE_HOPS_END, .number = idle}, NULL,
@@ -375,14 +398,17 @@ static enum cv_err create(struct tunnel *t, const struct cv_now *now, struct tun
         t->count.rate_limited++;
         return CV_ERR_LIMIT;
     }
-    if (t->hops.count >= t->hops.max && !tun_places_take_hop(t, now, l))
+    if (l->circuits.count >= TUN_LINK_CIRCUITS_MAX || !tun_places_may_hop(t, l))
         return CV_ERR_LIMIT;
     struct tun_hop *h = cv_slab_take(&t->hop_slab);
     if (!h)
         return CV_ERR_NOMEM;
-    err = tun_handles_put(&t->hops, h, &h->handle);
+    err = shake(t, now, l, &m, h);
+    /* nobody's circuit ends before this one is known to be good */
+    if (!err && t->hops.count >= t->hops.max && !tun_places_take_hop(t, now, l))
+        err = CV_ERR_LIMIT;
     if (!err)
-        err = shake(t, now, l, &m, h);
+        err = tun_handles_put(&t->hops, h, &h->handle);
     if (!err) {
         tun_flow_init(&h->prev.flow, l->group, &h->prev, TUN_FLOW_CELLS);
         tun_flow_init(&h->next.flow, l->group, &h->next, TUN_FLOW_CELLS);
@@ -400,7 +426,7 @@ static enum cv_err create(struct tunnel *t, const struct cv_now *now, struct tun
     memcpy(h->create_digest, digest, sizeof h->create_digest);
     h->timer.kind = TUN_TIMER_HOP;
     h->ttl = m.params.ttl;
-    h->heard_at = now->mono;
+    h->heard_at = h->counted_at = now->mono;
     h->turn_at = tun_layer_turn(&h->layer, &t->fast, now->mono);
     cv_tokenbucket_init(&h->lookups, TUN_ERRANDS_S, TUN_ERRANDS_BURST, now->mono);
     cv_tokenbucket_init(&h->introductions, TUN_ASKED_S, TUN_ASKED_BURST, now->mono);
@@ -609,6 +635,10 @@ void tun_hop_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_h
     }
     if (now->mono >= h->turn_at)
         h->turn_at = tun_layer_turn(&h->layer, &t->fast, now->mono);
+    if (now->mono >= h->counted_at + TUN_PLACE_COUNTED) {
+        h->counted_at = now->mono;
+        h->cells = 0;
+    }
     if (h->pace && !tun_hop_pace_due(t, now, h))
         return;
     cv_handle handle = h->handle;
@@ -790,6 +820,8 @@ void tun_hop_on_forward(struct tunnel *t, const struct cv_now *now, struct tun_h
         return;
     }
     h->heard_at = now->mono;
+    if (h->cells < UINT8_MAX)
+        h->cells++;
     h->spoken = true;
     if (h->paced)
         tun_pacer_heard(&h->pace->pacer);

@@ -97,6 +97,7 @@ enum {
     TUN_PLACES_OWN_PART = 16, /* one part in so many of the links is for those we open */
     TUN_PLACES_RELAY = 64,    /* circuits that a relay with standing brings count as one */
     TUN_PLACES_DRAWN = 64,    /* of who has most, looked at to find the one that ends */
+    TUN_PLACES_ASKED = 16,    /* links from one address, at a time, whether they are there */
     TUN_HALF_OPEN_MAX = 1024, /* links that wait for a first cell */
     TUN_SPARES = 4,           /* receiver indexes handed out in advance */
     TUN_EVENTS_MAX = 2048,    /* waiting for poll_event */
@@ -154,8 +155,11 @@ enum {
     TUN_ADMIT_DESCRIBE_BURST = 1000,
     TUN_ADMIT_CREATES_S = 2000, /* CREATEs of all links; 100 us each */
     TUN_ADMIT_CREATES_BURST = 4000,
-    TUN_CREATES_BURST = 200, /* of one link; TUN_CREATES_S a second */
-    TUN_DESTROYS_S = 20,     /* answers to one link about circuits that are not there */
+    TUN_CREATES_BURST = 200,  /* of one link; TUN_CREATES_S a second */
+    TUN_ENDINGS_S = 2500,     /* circuits of others that a worker which ends gives up, */
+    TUN_ENDINGS_BURST = 1000, /* two DESTROYs each, which must not crowd themselves out */
+    TUN_ENDINGS_SPARE = 64,   /* places of the outbox that stay free of these */
+    TUN_DESTROYS_S = 20,      /* answers to one link about circuits that are not there */
     TUN_DESTROYS_BURST = 100,
     TUN_INTRODUCTIONS_BURST = 20, /* to one seeder; TUN_INTRODUCTIONS_S a second */
     TUN_ASKED_BURST = 8,          /* of these by one circuit; TUN_ASKED_S a second */
@@ -290,7 +294,13 @@ enum {
 #define TUN_CIRCUIT_DEAD     ((uint64_t)5000000) /* still nothing */
 #define TUN_HOP_IDLE         ((uint64_t)180000000)
 #define TUN_PLACE_SILENT     ((uint64_t)10000000) /* of its owner: a circuit may make place, */
+#define TUN_PLACE_USED       ((uint64_t)1000000) /* a cell of its owner in so long: it is in use, */
+#define TUN_PLACE_COUNTED    ((uint64_t)60000000) /* counted anew after so long, or some more */
 #define TUN_PLACE_LEFT       ((uint64_t)75000000) /* and goes first: TUN_CIRCUIT_PING is over */
+#define TUN_PLACE_ASK        ((uint64_t)250000)   /* links from an address are asked so often, */
+#define TUN_PLACE_DOUBT      ((uint64_t)1000000)  /* if silent for so long: are they there? */
+#define TUN_PLACE_LOST       ((uint64_t)8000000)  /* no answer to three questions: no more */
+#define TUN_MOVED_TURN       ((uint64_t)20000000) /* workers that may be meant, by turns: two tries */
 #define TUN_MEMO_TIME        ((uint64_t)20000000)
 #define TUN_NAMED_HEARD      ((uint64_t)60000000) /* who was silent for longer is not named */
 #define TUN_LATE_ANSWER      ((uint64_t)20000000) /* an answer is still known as one */

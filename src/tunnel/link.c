@@ -817,10 +817,12 @@ static void heard(struct tunnel *t, const struct cv_now *now, struct tun_link *l
         renew_soon(t, now, l);
 }
 
-/* It needs a place from now on. False: there is none, and it is gone. */
+/* It needs a place from now on. False: there is none, and it is gone; or it has to wait, and what
+ * came is lost: those from its own address are asked whether they still need theirs. */
 static bool open_half(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
     if (tun_places_are_taken(t) && !tun_places_take_link(t, now, l)) {
-        tun_link_fail(t, now, l, CV_ERR_LIMIT);
+        if (!tun_places_ask(t, now, l))
+            tun_link_fail(t, now, l, CV_ERR_LIMIT);
         return false;
     }
     tun_half_count(t, l, false);

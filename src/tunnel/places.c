@@ -65,29 +65,43 @@ static struct tun_crowd *fullest(const struct cv_heap *h) {
     return first ? CV_CONTAINER_OF(first, struct tun_crowd, rank) : NULL;
 }
 
+/* A household, or whoever shares its address; who starts anew comes by another port. */
+static struct cv_addr host_of(const struct cv_addr *addr) {
+    return cv_addr_network(addr, 32, 64);
+}
+
+static struct tun_guest_addr *guests_from(const struct tunnel *t, const struct cv_addr *addr) {
+    struct cv_addr host = host_of(addr);
+    return cv_map_get(t->guest_addrs, &host);
+}
+
 /* Without memory the link is not found by where it comes from. */
 static void addr_hold(struct tunnel *t, struct tun_link *l) {
-    struct tun_guest_addr *a = cv_map_get(t->guest_addrs, &l->addr);
+    struct tun_guest_addr *a = guests_from(t, &l->addr);
     if (!a) {
         a = calloc(1, sizeof *a);
         if (!a)
             return;
-        a->addr = l->addr;
-        if (cv_map_put(t->guest_addrs, &a->addr, a)) {
+        a->host = host_of(&l->addr);
+        TAILQ_INIT(&a->links);
+        if (cv_map_put(t->guest_addrs, &a->host, a)) {
             free(a);
             return;
         }
     }
-    a->links++;
+    TAILQ_INSERT_TAIL(&a->links, l, place_entry);
     l->from = a;
 }
 
 static void addr_release(struct tunnel *t, struct tun_link *l) {
     struct tun_guest_addr *a = l->from;
     l->from = NULL;
-    if (!a || --a->links)
+    if (!a)
         return;
-    cv_map_del(t->guest_addrs, &a->addr);
+    TAILQ_REMOVE(&a->links, l, place_entry);
+    if (!TAILQ_EMPTY(&a->links))
+        return;
+    cv_map_del(t->guest_addrs, &a->host);
     free(a);
 }
 
@@ -147,15 +161,71 @@ static struct tun_crowd *who_gives_a_link(const struct tunnel *t, const struct t
  * answered for that has still no place, and needs none unless it becomes a link of its own. */
 bool tun_places_may_come(const struct tunnel *t, const struct cv_addr *from) {
     return !tun_places_are_taken(t) || who_gives_a_link(t, tun_netgroup_of(t, from)) ||
-           cv_map_get(t->guest_addrs, from);
+           guests_from(t, from);
+}
+
+bool tun_places_has(const struct tunnel *t, const struct cv_addr *from) {
+    const struct tun_guest_addr *a = guests_from(t, from);
+    const struct tun_link *l = a ? TAILQ_FIRST(&a->links) : NULL;
+    while (l && !cv_addr_equal(&l->addr, from))
+        l = TAILQ_NEXT(l, place_entry);
+    return l != NULL;
+}
+
+/*
+ * Who starts anew, or woke up, leaves a link behind that nobody knows to be dead for up to
+ * TUN_LINK_SILENCE. Whoever comes from the same address may have its place, but it may as well
+ * be a neighbour's behind that address: so it is asked, again and again (tun_link_on_timeout),
+ * and who is there answers. An owner gives a circuit up after less than this.
+ */
+static bool is_lost(const struct tun_link *l, cv_usec now) {
+    return l->asked_at > l->heard_at && now >= l->asked_at + TUN_PLACE_LOST;
+}
+
+/* Some at a time, in turn: one address may have as many as its network. */
+static struct tun_link *lost_one(struct tunnel *t, const struct tun_link *newcomer, cv_usec now) {
+    const struct tun_guest_addr *a = guests_from(t, &newcomer->addr);
+    struct tun_link *l = a ? TAILQ_FIRST(&a->links) : NULL;
+    for (unsigned i = 0; l && i < TUN_PLACES_ASKED; i++, l = TAILQ_NEXT(l, place_entry)) {
+        t->places_looked_at++;
+        if (is_lost(l, now))
+            return l;
+    }
+    return NULL;
+}
+
+static void ask(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
+    tun_link_ask(t, l);
+    l->asked_at = now->mono;
+    if (!l->waiting_at)
+        l->waiting_at = now->mono ? now->mono : 1;
+    l->probe_at = now->mono + TUN_LINK_PROBE_AGAIN;
+    tun_link_schedule(t, l);
+}
+
+bool tun_places_ask(struct tunnel *t, const struct cv_now *now, const struct tun_link *newcomer) {
+    struct tun_guest_addr *a = guests_from(t, &newcomer->addr);
+    if (!a)
+        return false;
+    if (now->mono < a->looked_at + TUN_PLACE_ASK)
+        return true;
+    a->looked_at = now->mono;
+    for (unsigned i = 0; i < TUN_PLACES_ASKED; i++) {
+        struct tun_link *l = TAILQ_FIRST(&a->links);
+        if (now->mono >= l->heard_at + TUN_PLACE_DOUBT && l->asked_at <= l->heard_at)
+            ask(t, now, l);
+        TAILQ_REMOVE(&a->links, l, place_entry);
+        TAILQ_INSERT_TAIL(&a->links, l, place_entry);
+    }
+    return true;
 }
 
 bool tun_places_take_link(struct tunnel *t, const struct cv_now *now, const struct tun_link *l) {
-    struct tun_crowd *c = who_gives_a_link(t, l->counted);
-    if (!c)
+    struct tun_link *found = lost_one(t, l, now->mono);
+    struct tun_crowd *c = found ? NULL : who_gives_a_link(t, l->counted);
+    if (!found && !c)
         return false;
-    struct tun_link *found = NULL;
-    for (unsigned i = 0; i < TUN_PLACES_DRAWN; i++) {
+    for (unsigned i = 0; c && i < TUN_PLACES_DRAWN; i++) {
         struct tun_link *one = CV_CONTAINER_OF(drawn(t, c), struct tun_link, placed);
         if (!found || one->circuits.count < found->circuits.count ||
             (one->circuits.count == found->circuits.count && one->heard_at < found->heard_at))
@@ -168,29 +238,45 @@ bool tun_places_take_link(struct tunnel *t, const struct cv_now *now, const stru
 
 /* ---- circuits ---- */
 
+/* A cell now and then is not use: who has most could keep all he has by it. What somebody watches
+ * has several in a second, a new one some time for the first. */
+static bool is_in_use(const struct tun_hop *h, cv_usec now) {
+    return now < h->heard_at + TUN_PLACE_SILENT &&
+           now < h->counted_at + TUN_PLACE_SILENT + h->cells * TUN_PLACE_USED;
+}
+
 /* One whose owner has left it, or any on which nothing goes on: an owner says something every
  * TUN_CIRCUIT_PING, and one that says more must not outlive those that wait to be called. */
-static struct tun_hop *silent_one(struct tunnel *t, const struct cv_now *now,
-                                  const struct tun_crowd *c) {
+static struct tun_hop *idle_one(struct tunnel *t, const struct cv_now *now,
+                                const struct tun_crowd *c) {
     struct tun_hop *found = NULL;
     for (unsigned i = 0; i < TUN_PLACES_DRAWN; i++) {
         struct tun_hop *h = CV_CONTAINER_OF(drawn(t, c), struct tun_hop, placed);
         if (now->mono >= h->heard_at + TUN_PLACE_LEFT)
             return h;
-        if (!found && now->mono >= h->heard_at + TUN_PLACE_SILENT)
+        if (!found && !is_in_use(h, now->mono))
             found = h;
     }
     return found;
 }
 
-bool tun_places_take_hop(struct tunnel *t, const struct cv_now *now, const struct tun_link *to) {
+static struct tun_crowd *who_gives_a_hop(const struct tunnel *t, const struct tun_link *to) {
     struct tun_crowd *c = fullest(&t->by_hops);
-    if (!c || !to->counted ||
-        weighed(CV_CONTAINER_OF(c, struct tun_netgroup, hops)) <= weighed(to->counted) + 1)
-        return false;
-    struct tun_hop *found = silent_one(t, now, c);
+    return c && to->counted &&
+                   weighed(CV_CONTAINER_OF(c, struct tun_netgroup, hops)) > weighed(to->counted) + 1
+               ? c
+               : NULL;
+}
+
+bool tun_places_may_hop(const struct tunnel *t, const struct tun_link *to) {
+    return t->hops.count < t->hops.max || who_gives_a_hop(t, to);
+}
+
+bool tun_places_take_hop(struct tunnel *t, const struct cv_now *now, const struct tun_link *to) {
+    struct tun_crowd *c = who_gives_a_hop(t, to);
+    struct tun_hop *found = c ? idle_one(t, now, c) : NULL;
     if (!found)
-        return false; /* all that were drawn are in use */
+        return false; /* none does, or all that were drawn are in use */
     CV_TRACE(TUNNEL, circuit_displaced, now->mono, "hop=%llx", (unsigned long long)found->handle);
     t->count.hops_displaced++;
     tun_hop_destroy(t, found, NULL);

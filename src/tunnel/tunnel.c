@@ -69,7 +69,7 @@ static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
     TAILQ_INIT(&t->paces);
     tun_sched_group_init(&t->own_group, TUN_SCHED_OWN, TUN_NETWORK_WEIGHT);
     cv_rng_fill(&t->rng, t->map_key, sizeof t->map_key);
-    cv_heap_init(&t->timers, links + cfg->circuits_max + cfg->hops_max + 1);
+    cv_heap_init(&t->timers, links + cfg->circuits_max + cfg->hops_max + 2);
     cv_heap_init(&t->half_groups, TUN_HALF_OPEN_MAX);
     cv_heap_init(&t->by_guests, 2 * links);
     cv_heap_init(&t->by_hops, 2 * links);
@@ -100,6 +100,8 @@ static enum cv_err start(struct tunnel *t, const struct cv_now *now) {
     }
     t->shaper_ready = CV_USEC_NEVER;
     t->tick.kind = TUN_TIMER_ENGINE;
+    t->ending_timer.kind = TUN_TIMER_ENDING;
+    cv_tokenbucket_init(&t->endings, TUN_ENDINGS_S, TUN_ENDINGS_BURST, now->mono);
     if (!cfg->relay)
         return CV_ERR_OK;
     err = tun_others_new(t, now->mono);
@@ -482,6 +484,9 @@ static void timer_due(struct tunnel *t, const struct cv_now *now, struct tun_tim
         break;
     case TUN_TIMER_ENGINE:
         engine_tick(t, now);
+        break;
+    case TUN_TIMER_ENDING:
+        tun_hops_ending(t, now);
         break;
     }
 }

@@ -126,6 +126,20 @@ struct tun_place *tun_place_put(struct cv_map *places, const void *key, cv_handl
     return p;
 }
 
+static void moved_free(struct tun_moved *m) {
+    if (m)
+        free(m->links);
+    free(m);
+}
+
+static struct cv_map *all_moved_free(struct cv_map *moved) {
+    void *cursor = NULL, *m;
+    const void *key;
+    while (moved && (m = cv_map_next(moved, &cursor, &key)) != NULL)
+        moved_free(m);
+    return cv_map_free(moved);
+}
+
 static struct cv_map *places_free(struct cv_map *places) {
     void *cursor = NULL, *p;
     const void *key;
@@ -164,7 +178,7 @@ void tun_others_free(struct tunnel *t) {
         tun_message_free(m);
     if (!t->others)
         return;
-    places_free(t->others->moved);
+    all_moved_free(t->others->moved);
     places_free(t->others->points);
     places_free(t->others->cookies);
     places_free(t->others->links);
@@ -186,13 +200,26 @@ static unsigned home(const struct tunnel *t, const struct cv_addr *a) {
     return (unsigned)(cv_siphash(t->cfg.worker_key, &network, sizeof network) % t->cfg.workers);
 }
 
+/* A handshake does not say which link it renews. Of a relay there are several from one address,
+ * mostly at one worker; if not, each has its turn, long enough for a try with a cookie. */
+static unsigned one_of(const struct tunnel *t, const struct cv_addr *from,
+                       const struct tun_moved *m) {
+    uint32_t workers = tun_places_has(t, from) ? UINT32_C(1) << t->cfg.worker : 0;
+    for (uint32_t i = 0; i < m->count; i++)
+        workers |= UINT32_C(1) << tun_handle_worker(m->links[i]);
+    unsigned n = (unsigned)(t->last / TUN_MOVED_TURN % (unsigned)__builtin_popcount(workers));
+    unsigned worker = 0;
+    while (!(workers >> worker & 1) || n--)
+        worker++;
+    return worker;
+}
+
 unsigned tun_worker_by_address(const struct tunnel *t, const struct cv_addr *from) {
     if (!t->others)
         return t->cfg.worker;
     unsigned worker = home(t, from);
-    const struct tun_place *p =
-        worker == t->cfg.worker ? tun_place_find(t->others->moved, from) : NULL;
-    return p ? tun_handle_worker(p->handle) : worker;
+    const struct tun_moved *m = worker == t->cfg.worker ? cv_map_get(t->others->moved, from) : NULL;
+    return m ? one_of(t, from, m) : worker;
 }
 
 static bool tell_address(struct tunnel *t, const struct tun_link *l, bool is) {
@@ -218,12 +245,41 @@ void tun_worker_moved(struct tunnel *t, struct tun_link *l, bool gone) {
         l->told_addr = (struct cv_addr){0}; /* no room: at its next renewal */
 }
 
+/* Without memory it is not found there. */
+static void moved_to(struct tunnel *t, const struct cv_addr *addr, cv_handle link) {
+    struct tun_moved *m = cv_map_get(t->others->moved, addr);
+    if (!m) {
+        m = calloc(1, sizeof *m);
+        if (m && cv_map_put(t->others->moved, addr, m)) {
+            free(m);
+            m = NULL;
+        }
+    }
+    cv_handle *links = m ? reallocarray(m->links, m->count + 1, sizeof *links) : NULL;
+    if (links) {
+        m->links = links;
+        m->links[m->count++] = link;
+    } else if (m && !m->count) {
+        moved_free(cv_map_del(t->others->moved, addr));
+    }
+}
+
+static void moved_away(struct tunnel *t, const struct cv_addr *addr, cv_handle link) {
+    struct tun_moved *m = cv_map_get(t->others->moved, addr);
+    for (uint32_t i = 0; m && i < m->count; i++) {
+        if (m->links[i] != link)
+            continue;
+        m->links[i] = m->links[--m->count];
+        if (!m->count)
+            moved_free(cv_map_del(t->others->moved, addr));
+        return;
+    }
+}
+
 static void on_address(struct tunnel *t, const struct tun_message *m) {
-    const struct tun_place *p = tun_place_find(t->others->moved, &m->addr);
+    moved_away(t, &m->addr, m->other); /* whatever was said before, it is there once */
     if (m->code)
-        (void)tun_place_put(t->others->moved, &m->addr, m->other);
-    else if (p && p->handle == m->other)
-        tun_place_del(t->others->moved, &m->addr);
+        moved_to(t, &m->addr, m->other);
 }
 
 bool tun_worker_stranger(struct tunnel *t, const struct cv_now *now, const struct cv_addr *from,

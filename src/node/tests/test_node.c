@@ -150,6 +150,17 @@ Test(node_node, a_relay_may_start_quickly_on_any_network) {
     }
 }
 
+/* Owners of circuits are told by each engine at its pace, and none has much more than the others.
+ */
+Test(node_node, circuits_end_in_a_time_that_is_known) {
+    cr_expect_eq(node_drop_takes(0, 1), 0);
+    cr_expect_eq(node_drop_takes(TUN_ENDINGS_BURST, 16), 0);
+    cr_expect_eq(node_drop_takes(50000, 1), CV_SEC(20));
+    cr_expect_eq(node_drop_takes(50000, 2), CV_SEC(20));
+    cr_expect_eq(node_drop_takes(50000, 4), CV_SEC(10));
+    cr_expect_geq(node_drop_takes(UINT32_MAX, 3), CV_SEC(1000000));
+}
+
 Test(node_node, who_hides_where_its_circuits_leave_from_asks_for_no_tokens) {
     for (unsigned elsewhere = 0; elsewhere < 2; elsewhere++) {
         struct rep_store_memory *ledger = rep_store_memory_new();

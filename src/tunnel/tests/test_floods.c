@@ -69,7 +69,7 @@ static void are_counted(struct tunnel *t, const char *what) {
             guests += l->counted == g && !l->ours && l->state != TUN_STATE_ANSWERED;
             halves += l->netgroup == g && l->state == TUN_STATE_ANSWERED;
         }
-        TAILQ_FOREACH(l, &g->halves, half_entry)
+        TAILQ_FOREACH(l, &g->halves, place_entry)
         listed++;
         cr_expect(g->half_count == halves && listed == halves &&
                       cv_timer_queued(&g->fullness) == (halves > 0),
@@ -399,6 +399,10 @@ static void new_keys(bool apart) {
     cr_expect_gt(tun_counters(t)->handshakes_in, before, "it might have been new keys");
     cr_expect_eq(t->guests, guests);
     cr_expect_eq(tun_counters(t)->links_displaced, 0);
+    cr_expect_neq(world_circuit(w, STREAM, (const unsigned[]){RELAY}, 1), 0,
+                  "the link that the crash left behind was asked in vain");
+    cr_expect_eq(t->guests, guests);
+    cr_expect_eq(tun_counters(t)->links_displaced, 1);
     is_bounded(&s, "new keys");
     world_free(w);
 }
@@ -409,6 +413,53 @@ Test(tun_floods, new_keys_need_no_place_of_the_network_with_most) {
 
 Test(tun_floods, new_keys_need_no_place_where_all_have_one) {
     new_keys(/* apart= */ true);
+}
+
+/* Nobody has a place more than others. Whoever shares an address with somebody who is there,
+ * however quiet, cannot have his place; that of somebody who left, in a moment. */
+Test(tun_floods, a_place_that_was_left_is_for_who_comes_from_there) {
+    static struct scene s;
+    begin(&s);
+    struct world *w = s.w;
+    struct tunnel *t = w->node[RELAY].t;
+    static const unsigned relay = RELAY;
+    w->one_machine = true;
+    unsigned neighbour = world_client(w, NULL), newcomer = world_client(w, NULL);
+    w->one_machine = false;
+    unsigned elsewhere = world_client(w, NULL);
+    cr_assert_neq(world_circuit(w, neighbour, &relay, 1), 0);
+    fill_links(&s, (struct cv_addr){.family = 4, .ip = {203, 0, 0, 1}}, /* apart= */ true);
+    uint32_t guests = t->guests;
+    for (unsigned i = 0; i < 10; i++) {
+        world_run(w, CV_SEC(15));
+        cr_expect_eq(world_circuit(w, newcomer, &relay, 1), 0);
+        stream(&s);
+        if (i == 5) { /* five seconds of bad reception: asked again, it is there */
+            (void)world_open(w, newcomer, &relay, 1);
+            world_run(w, CV_SEC(2));
+            sim_link(w->sim, RELAY, neighbour, &(struct sim_path){.cut = true});
+            world_run(w, CV_SEC(5));
+            sim_link(w->sim, RELAY, neighbour, &(struct sim_path){.delay = CV_MSEC(5)});
+            cr_expect_eq(world_circuit(w, newcomer, &relay, 1), 0);
+        }
+    }
+    cr_expect_eq(world_count(w, neighbour, TUN_EVENT_CIRCUIT_DOWN), 0);
+    cr_expect_eq(tun_counters(t)->links_displaced, 0);
+    cr_expect_eq(t->guests, guests);
+    are_counted(t, "a neighbour");
+
+    world_run(w, CV_SEC(40)); /* he has given up what was not answered */
+    sim_crash(w->sim, neighbour);
+    cv_usec left = sim_now(w->sim);
+    cr_expect_eq(world_circuit(w, elsewhere, &relay, 1), 0);
+    cv_handle c = world_circuit(w, newcomer, &relay, 1);
+    if (!c)
+        c = world_circuit(w, newcomer, &relay, 1);
+    cr_expect_neq(c, 0);
+    cr_expect_leq(sim_now(w->sim) - left, CV_SEC(25));
+    cr_expect_eq(tun_counters(t)->links_displaced, 1);
+    cr_expect_eq(t->guests, guests);
+    end(&s, "a place that was left");
 }
 
 /* All the places of circuits are one client's: others still get some, of those on which
@@ -425,8 +476,8 @@ Test(tun_floods, circuits_of_one_network) {
         world_run(s.w, CV_MSEC(30));
     }
     cr_assert_eq(t->hops.count, HOPS_MAX);
-    for (unsigned i = 0; i < n; i++) /* all of it is in use: who comes late has to wait */
-        (void)world_send(s.w, FLOODER, held[i], "x", 1);
+    for (unsigned i = 0; i < 30 * n; i++) /* all of it is in use: who comes late has to wait */
+        (void)world_send(s.w, FLOODER, held[i % n], "x", 1);
     world_run(s.w, CV_SEC(5));
     cr_expect_eq(world_open(s.w, other, (const unsigned[]){RELAY}, 1) != 0, true);
     world_run(s.w, CV_SEC(2));
@@ -454,6 +505,93 @@ Test(tun_floods, circuits_of_one_network) {
     cr_expect_eq(got, (HOPS_MAX - 1) / 2, "%u: as many as the other is left with", got);
     cr_expect_eq(tun_counters(t)->hops_displaced, got);
     end(&s, "circuits of one");
+}
+
+/* Says CREATE over the link of `node` to the relay, for a circuit of its own making. */
+static void create(struct scene *s, unsigned node, uint32_t id, const struct tun_create *m) {
+    uint8_t body[TUN_CONTROL_MAX];
+    struct cv_wr wr = cv_wr_init(body, sizeof body);
+    tun_create_write(&wr, m);
+    cr_assert_eq(tun_link_control(s->w->node[node].t, world_link(s->w, node), TUN_LINKCMD_CREATE,
+                                  id | TUN_CIRCUIT_INITIATOR, body, cv_wr_len(&wr)),
+                 CV_ERR_OK);
+    sim_touch(s->w->sim, node);
+    world_run(s->w, CV_MSEC(30));
+}
+
+/* A CREATE has to be a good one before somebody's circuit ends for it. */
+Test(tun_floods, creates_that_are_junk_take_no_place) {
+    static struct scene s;
+    begin(&s);
+    struct tunnel *t = s.w->node[RELAY].t;
+    unsigned other = world_client(s.w, NULL);
+    cr_assert_neq(world_circuit(s.w, other, (const unsigned[]){RELAY}, 1), 0);
+    for (unsigned i = 0; i < 2 * HOPS_MAX && t->hops.count < HOPS_MAX; i++) {
+        (void)world_open(s.w, FLOODER, (const unsigned[]){RELAY}, 1);
+        world_run(s.w, CV_MSEC(30));
+    }
+    cr_assert_eq(t->hops.count, HOPS_MAX);
+    world_run(s.w, CV_SEC(15));
+    struct tun_relay_ref ref;
+    world_ref(s.w, RELAY, &ref);
+    for (unsigned kind = 0; kind < 6; kind++) {
+        struct tun_params params = {.suite = TUN_SUITE_CHACHA, .version = TUN_VERSION};
+        struct tun_handshake hs;
+        uint8_t flight[TUN_FLIGHT1];
+        if (kind == 1)
+            params.version = 77;
+        cr_assert_eq(
+            tun_handshake_create_1(&hs, flight, ref.identity, ref.onion_key, &params, &s.rng),
+            CV_ERR_OK);
+        if (kind == 2) /* a key that nobody has */
+            flight[CV_KEY] ^= 1;
+        if (kind == 3) /* another point, */
+            flight[0] ^= 1;
+        if (kind == 4) /* or none */
+            memset(flight, 0, CV_KEY);
+        struct tun_create m = {.params = {.ttl = kind == 5 ? TUN_TTL_MAX + 1 : TUN_TTL_MIN},
+                               .flight = flight,
+                               .flight_len = sizeof flight};
+        create(&s, other, 100 + kind, &m);
+        cr_expect_eq(tun_counters(t)->hops_displaced, 1, "kind %u", kind); /* by the first */
+        cr_expect_eq(t->hops.count, HOPS_MAX, "kind %u", kind);
+        tun_handshake_done(&hs);
+    }
+    end(&s, "junk CREATEs");
+}
+
+/* All the places are one client's, who says just enough on each circuit to be heard. Others get
+ * theirs all the same, and what he really uses is his. */
+Test(tun_floods, circuits_that_drip) {
+    static struct scene s;
+    begin(&s);
+    static cv_handle drip[2 * HOPS_MAX];
+    enum { USED = 10 };
+    struct tunnel *t = s.w->node[RELAY].t;
+    unsigned n = 0, got = 0, other = world_client(s.w, NULL);
+    for (unsigned i = 0; i < 2 * HOPS_MAX && t->hops.count < HOPS_MAX; i++) {
+        drip[n] = world_circuit(s.w, FLOODER, (const unsigned[]){RELAY}, 1);
+        n += drip[n] != 0;
+    }
+    cr_assert_eq(t->hops.count, HOPS_MAX);
+    /* it goes on for as long as counting does, several times over */
+    for (unsigned half = 0; half < 820; half++) {
+        for (unsigned i = 0; i < n; i++)
+            if (i < USED || half % 10 == i % 10)
+                (void)world_send(s.w, FLOODER, drip[i], "x", 1);
+        stream(&s);
+        if (half > 500 && half % 2)
+            got += world_circuit(s.w, other, (const unsigned[]){RELAY}, 1) != 0;
+        world_run(s.w, CV_MSEC(500));
+    }
+    cr_expect_eq(got, (HOPS_MAX - 1) / 2, "%u: as many as the other is left with", got);
+    cr_expect_eq(tun_counters(t)->hops_displaced, got);
+    for (unsigned i = 0; i < USED; i++) {
+        struct tun_circuit_info info;
+        cr_expect_eq(tun_circuit_info(s.w->node[FLOODER].t, drip[i], &info), CV_ERR_OK,
+                     "%u was in use", i);
+    }
+    end(&s, "circuits that drip");
 }
 
 /* How many of the flooder's circuits were last heard so long ago, at `since` or before. */

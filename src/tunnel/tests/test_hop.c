@@ -289,6 +289,66 @@ Test(tun_hop, who_drains_takes_nobody_on_and_keeps_what_goes_on) {
     world_free(w);
 }
 
+/* More circuits than fit into what waits to leave, with two neighbours each: all are told, in a
+ * while that is known, and what waits is bounded. */
+Test(tun_hop, who_ends_tells_everybody) {
+    enum { CIRCUITS = 1500, OWNERS = 4 };
+    struct world *w = world_new(&(struct sim_config){.seed = 1});
+    sim_path_default(w->sim, &(struct sim_path){.delay = CV_MSEC(1)});
+    unsigned owner[OWNERS], far[OWNERS], relay = world_relay(w, NULL), opened = 0;
+    for (unsigned i = 0; i < OWNERS; i++) {
+        owner[i] = world_client(w, NULL);
+        far[i] = world_relay(w, NULL);
+    }
+    struct tunnel *t = w->node[relay].t;
+    while (t->hops.count < CIRCUITS) {
+        for (unsigned i = 0; i < 40 * OWNERS && t->hops.count + i < CIRCUITS; i++)
+            opened += world_open(w, owner[i % OWNERS], (const unsigned[]){relay, far[i % OWNERS]},
+                                 2) != 0;
+        world_run(w, CV_SEC(1));
+    }
+    cr_assert_eq(opened, CIRCUITS);
+    struct cv_now now = world_now(w, relay);
+    tun_drain(t, true);
+    tun_hops_end(t, &now, 0);
+    sim_touch(w->sim, relay);
+    cr_expect_leq(t->outbox.cap, TUN_OUTBOX_MAX);
+    cr_expect_geq(t->hops.count, CIRCUITS - TUN_ENDINGS_BURST);
+    world_run(w, CV_MSEC(100));
+    cr_expect_geq(t->hops.count, CIRCUITS - TUN_ENDINGS_BURST - TUN_ENDINGS_S / 10, "too fast");
+    world_run(w, CV_SEC(1) * (CIRCUITS - TUN_ENDINGS_BURST) / TUN_ENDINGS_S);
+    unsigned told = 0;
+    for (unsigned i = 0; i < OWNERS; i++) {
+        told += world_count(w, owner[i], TUN_EVENT_CIRCUIT_DOWN);
+        cr_expect_eq(w->node[far[i]].t->hops.count, 0);
+    }
+    cr_expect_eq(told, CIRCUITS, "%u of them heard of it", told);
+    cr_expect_eq(tun_counters(t)->hops, 0);
+    world_free(w);
+}
+
+/* What began to end goes on when it need not. */
+Test(tun_hop, who_need_not_end_keeps_what_is_left) {
+    struct world *w = five(1);
+    cv_handle c[3];
+    for (unsigned i = 0; i < 3; i++)
+        c[i] = world_circuit(w, 4, chain, 3);
+    struct tunnel *t = w->node[2].t;
+    struct cv_now now = world_now(w, 2);
+    cv_tokenbucket_init(&t->endings, 1, 1, now.mono);
+    tun_drain(t, true);
+    tun_hops_end(t, &now, 0);
+    tun_hops_end(t, &now, CV_SEC(100)); /* as while it drains: all the same */
+    sim_touch(w->sim, 2);
+    world_run(w, CV_MSEC(1500));
+    cr_expect_eq(tun_counters(t)->hops, 1, "one at once, one in a second");
+    tun_drain(t, false);
+    world_run(w, CV_SEC(5));
+    cr_expect_eq(tun_counters(t)->hops, 1);
+    cr_expect_eq(world_send(w, 4, c[2], "x", 1), CV_ERR_OK);
+    world_free(w);
+}
+
 /* Counts REQUESTs; answers nothing. */
 Test(tun_hop, a_repeated_question_gets_the_remembered_answer) {
     struct world *w = five(1);

@@ -154,7 +154,7 @@ static void brings(struct tunnel *t, const struct cv_now *now, struct tun_link *
     static struct tun_hop hop[2 * TUN_PLACES_RELAY];
     static unsigned count;
     for (; n > 0; n--) {
-        hop[count].heard_at = now->mono;
+        hop[count].heard_at = hop[count].counted_at = now->mono;
         tun_places_hop_enters(t, &hop[count++], l->counted);
     }
     for (; n < 0; n++)

@@ -452,30 +452,45 @@ enum { NOWHERE, TELLERS, ANOTHERS, OWN };
 
 static const cv_handle another = (cv_handle)1 << 32 | (cv_handle)HERE << TUN_HANDLE_WORKER_SHIFT;
 
-/* NULL: the messages are about links, whose handles are their names. */
+/* NULL: the messages are about links: where they are, and their handles, which are names. */
 static struct cv_map *map_of(struct scene *s, unsigned what) {
     struct tun_others *face = worker(s, 0)->others;
-    return what == 0 ? face->cookies : what == 1 ? face->points : what == 2 ? face->moved : NULL;
+    return what == 0 ? face->cookies : what == 1 ? face->points : NULL;
 }
 
 static cv_handle where(struct scene *s, unsigned what, const void *key) {
     if (what == 3)
         return cv_map_get(worker(s, 0)->others->links, &(cv_handle){NOBODY}) ? NOBODY : 0;
+    if (what == 2) { /* several may be there */
+        const struct tun_moved *m = cv_map_get(worker(s, 0)->others->moved, key);
+        for (uint32_t i = 0; m && i < m->count; i++)
+            if (m->links[i] == NOBODY)
+                return NOBODY;
+        return m ? m->links[0] : 0;
+    }
     const struct tun_place *p = tun_place_find(map_of(s, what), key);
     return p ? p->handle : 0;
 }
 
+static void tell_address(struct scene *s, bool is, const void *addr, cv_handle link) {
+    struct tun_message m = {.from = THERE, .kind = TUN_MESSAGE_ADDRESS, .other = link, .code = is};
+    struct cv_now now = world_now(s->w, RP);
+    memcpy(&m.addr, addr, sizeof m.addr);
+    tun_on_message(worker(s, 0), &now, message(&m, addr, 0));
+}
+
 static void tell_where(struct scene *s, unsigned what, bool is, const uint8_t *key) {
-    static const uint8_t kinds[] = {TUN_MESSAGE_COOKIE, TUN_MESSAGE_POINT, TUN_MESSAGE_ADDRESS,
-                                    TUN_MESSAGE_EVENT};
+    if (what == 2) {
+        tell_address(s, is, key, NOBODY);
+        return;
+    }
+    static const uint8_t kinds[] = {TUN_MESSAGE_COOKIE, TUN_MESSAGE_POINT, 0, TUN_MESSAGE_EVENT};
     struct tun_message m = {.from = THERE, .kind = kinds[what], .other = NOBODY, .code = is};
     struct cv_now now = world_now(s->w, RP);
     uint8_t octets[sizeof(struct tun_event) + CV_NOISE_HASH] = {0};
     struct tun_event ev = {.kind = TUN_EVENT_LINK_UP, .link_up = {.link = NOBODY}};
     size_t len = what == 0 ? TUN_RENDEZVOUS_COOKIE : CV_KEY;
     memcpy(octets, key, CV_KEY);
-    if (what == 2)
-        memcpy(&m.addr, key, sizeof m.addr);
     if (!is)
         ev = (struct tun_event){.kind = TUN_EVENT_LINK_DOWN, .link_down = {.link = NOBODY}};
     if (what == 3) {
@@ -498,7 +513,9 @@ static char place(struct scene *s, unsigned state, unsigned what, bool is) {
     cv_handle before = state == TELLERS ? NOBODY : state == ANOTHERS ? another : 0;
     if (state == OWN)
         cr_assert_eq(cv_map_put(what == 1 ? face->intros : face->cookies, key, &ours), CV_ERR_OK);
-    else if (before && what < 3)
+    else if (before && what == 2)
+        tell_address(s, true, key, before);
+    else if (before && what < 2)
         cr_assert_not_null(tun_place_put(map_of(s, what), key, before));
     else if (state == TELLERS)
         tell_where(s, what, true, key);
@@ -508,10 +525,12 @@ static char place(struct scene *s, unsigned state, unsigned what, bool is) {
          gave_way = state == OWN && what == 1 && !ours.is_intro;
     cv_map_del(face->intros, key);
     cv_map_del(face->cookies, key);
-    if (what < 3)
+    if (what < 2)
         tun_place_del(map_of(s, what), key);
     else
         tell_where(s, what, false, key);
+    if (what == 2)
+        tell_address(s, false, key, another);
     sim_touch(s->w->sim, RP);
     run(s);
     if (after == NOBODY && before != NOBODY)

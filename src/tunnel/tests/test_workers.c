@@ -478,8 +478,10 @@ Test(tun_workers, renewals_meet_the_link_they_renew) {
 struct mover {
     struct world *w;
     struct tunnel *client, *relay[WORKERS];
+    struct tunnel
+        *beside; /* another one at the same address, as workers of a relay are; NULL: none */
     struct cv_addr at, relay_addr;
-    struct cv_now now, relay_now; /* clocks differ */
+    struct cv_now now, beside_now, relay_now; /* clocks differ */
 };
 
 static void tell_all(struct mover *m) {
@@ -492,11 +494,16 @@ static void tell_all(struct mover *m) {
     }
 }
 
+static struct cv_now time_at(const struct mover *m, const struct tunnel *t) {
+    return t == m->client ? m->now : t == m->beside ? m->beside_now : m->relay_now;
+}
+
 static bool carry(struct mover *m, struct tunnel *from, bool to_relay) {
     static uint8_t arena[64 * TUN_DATAGRAM];
     static struct cv_run runs[64];
     struct cv_batch b = cv_batch_init(arena, 64, TUN_DATAGRAM, 0, runs, 64);
-    (void)tun_poll_transmit(from, to_relay ? &m->now : &m->relay_now, &b);
+    struct cv_now now = time_at(m, from);
+    (void)tun_poll_transmit(from, &now, &b);
     for (uint32_t r = 0; r < b.runs_used; r++)
         for (uint16_t k = 0; k < runs[r].count; k++) {
             uint8_t *d = cv_batch_at(&b, &runs[r], k);
@@ -504,7 +511,12 @@ static bool carry(struct mover *m, struct tunnel *from, bool to_relay) {
                 tun_on_datagram(m->relay[tun_worker_of(d, WORKERS)], &m->relay_now, &m->at, d,
                                 TUN_DATAGRAM);
             else if (cv_addr_equal(&runs[r].to.addr, &m->at))
-                tun_on_datagram(m->client, &m->now, &m->relay_addr, d, TUN_DATAGRAM);
+                for (unsigned i = 0; i < 2; i++) { /* the other one does not know it */
+                    struct tunnel *t = i ? m->beside : m->client;
+                    now = time_at(m, t);
+                    if (t)
+                        tun_on_datagram(t, &now, &m->relay_addr, d, TUN_DATAGRAM);
+                }
             tell_all(m);
         }
     return b.runs_used > 0;
@@ -514,18 +526,25 @@ static void pump(struct mover *m, cv_usec for_so_long) {
     struct tun_event ev;
     for (cv_usec at = 0; at < for_so_long; at += CV_MSEC(50)) {
         m->now.mono += CV_MSEC(50);
+        m->beside_now.mono += CV_MSEC(50);
         m->relay_now.mono += CV_MSEC(50);
         tun_on_timeout(m->client, &m->now);
+        if (m->beside)
+            tun_on_timeout(m->beside, &m->beside_now);
         for (unsigned i = 0; i < WORKERS; i++)
             tun_on_timeout(m->relay[i], &m->relay_now);
         tell_all(m);
         for (bool any = true; any;) {
             any = carry(m, m->client, true);
+            if (m->beside)
+                any |= carry(m, m->beside, true);
             for (unsigned i = 0; i < WORKERS; i++)
                 any |= carry(m, m->relay[i], false);
         }
         while (tun_poll_event(m->client, &ev))
             cr_assert_neq(ev.kind, TUN_EVENT_CIRCUIT_DOWN);
+        while (m->beside && tun_poll_event(m->beside, &ev))
+            cr_assert_neq(ev.kind, TUN_EVENT_CIRCUIT_DOWN, "beside");
         while (tun_poll_event(m->relay[0], &ev)) {}
     }
 }
@@ -558,6 +577,77 @@ Test(tun_workers, a_link_that_moves_is_renewed_by_the_worker_that_has_it) {
     for (unsigned i = 0; i < WORKERS; i++)
         moved += (unsigned)cv_map_count(m.relay[i]->others->moved);
     cr_expect_eq(moved, 1, "where it is, and not where it was: %u", moved);
+    world_free(m.w);
+}
+
+static void pair_begin(struct mover *m, uint64_t seed, unsigned owner, unsigned beside,
+                       cv_handle ret[2]) {
+    m->w = many(seed);
+    for (unsigned i = 0; i < WORKERS; i++)
+        m->relay[i] = m->w->node[RP].worker[i];
+    owner = owner_at(m->w, owner, 0);
+    beside = owner_at(m->w, beside, 1);
+    ret[0] = straight(m->w, owner);
+    ret[1] = straight(m->w, beside);
+    m->client = m->w->node[owner].t;
+    m->beside = m->w->node[beside].t;
+    m->relay_addr = m->w->node[RP].addr;
+    m->now = world_now(m->w, owner);
+    m->beside_now = world_now(m->w, beside);
+    m->relay_now = rp_now(m->w);
+    m->at = m->w->node[beside].addr;
+}
+
+/* Both say something every four seconds, who is there. */
+static void pair_runs(struct mover *m, const cv_handle c[2], unsigned seconds) {
+    for (unsigned s = 0; s < seconds; s += 4) {
+        struct cv_endpoint to = cv_endpoint_circuit(c[0], 0), too = cv_endpoint_circuit(c[1], 0);
+        cr_assert_eq(tun_send(m->client, &m->now, &to, "x", 1), CV_ERR_OK, "%u s", s);
+        if (m->beside)
+            cr_assert_eq(tun_send(m->beside, &m->beside_now, &too, "x", 1), CV_ERR_OK, "%u s", s);
+        pump(m, CV_SEC(4));
+    }
+}
+
+static unsigned addresses_known(const struct mover *m) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < WORKERS; i++)
+        n += (unsigned)cv_map_count(m->relay[i]->others->moved);
+    return n;
+}
+
+/* A relay of several workers has a link for each, from one address, and takes all along. When
+ * one of them ends, the other is still found there, whichever came first. */
+Test(tun_workers, links_that_move_together_are_renewed) {
+    for (unsigned second = 0; second < 2; second++) {
+        static struct mover m;
+        cv_handle c[2];
+        pair_begin(&m, 14, 1, 1, c);
+        m.at = m.w->node[owner_at(m.w, 2, 2)].addr;
+        tun_on_rebind(second ? m.beside : m.client, &m.now);
+        pump(&m, CV_SEC(1));
+        pair_runs(&m, c, 400);
+        cr_expect_eq(m.relay[1]->links.count, 2);
+        struct tunnel *gone = m.beside;
+        m.beside = NULL;
+        pair_runs(&m, c, 600);
+        cr_expect_eq(m.relay[1]->links.count, 1);
+        cr_expect_eq(addresses_known(&m), 1);
+        (void)gone;
+        world_free(m.w);
+    }
+}
+
+/* One came along, the other was there already: two workers have links from one address. */
+Test(tun_workers, links_of_two_workers_from_one_address_are_renewed) {
+    static struct mover m;
+    cv_handle c[2];
+    pair_begin(&m, 15, 1, 2, c);
+    tun_on_rebind(m.client, &m.now);
+    pair_runs(&m, c, 1500);
+    cr_expect_eq(m.relay[1]->links.count, 1);
+    cr_expect_eq(m.relay[2]->links.count, 1);
+    cr_expect_eq(addresses_known(&m), 1);
     world_free(m.w);
 }
 
