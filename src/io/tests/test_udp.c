@@ -289,7 +289,8 @@ Test(io_udp, refuses_to_bind_with_a_line_that_helps) {
 
     cr_assert_eq(cv_addr_parse("192.0.2.1:9", &cfg.addr), CV_ERR_OK);
     cr_expect_eq(io_udp_open(&cfg, &none, &why), CV_ERR_UNREACHABLE);
-    cr_expect_str_eq(why.text, "192.0.2.1:9: not an address of this machine; 'ip address' lists those");
+    cr_expect_str_eq(why.text,
+                     "192.0.2.1:9: not an address of this machine; 'ip address' lists those");
     cr_expect_null(none);
     io_udp_close(a);
 }
