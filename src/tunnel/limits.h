@@ -300,6 +300,7 @@ enum {
 #define TUN_PLACE_ASK        ((uint64_t)250000)   /* links from an address are asked so often, */
 #define TUN_PLACE_DOUBT      ((uint64_t)1000000)  /* if silent for so long: are they there? */
 #define TUN_PLACE_LOST       ((uint64_t)8000000)  /* no answer to three questions: no more */
+#define TUN_PLACE_WAIT       ((uint64_t)15000000) /* who would have one of these stays half-open */
 #define TUN_MOVED_TURN       ((uint64_t)20000000) /* workers that may be meant, by turns: two tries */
 #define TUN_MEMO_TIME        ((uint64_t)20000000)
 #define TUN_NAMED_HEARD      ((uint64_t)60000000) /* who was silent for longer is not named */
