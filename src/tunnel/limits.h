@@ -98,6 +98,7 @@ enum {
     TUN_PLACES_RELAY = 64,    /* circuits that a relay with standing brings count as one */
     TUN_PLACES_DRAWN = 64,    /* of who has most, looked at to find the one that ends */
     TUN_PLACES_ASKED = 16,    /* links from one address, at a time, whether they are there */
+    TUN_PLACES_SEEN = 256,    /* links from one address, for a handshake: is one of that port? */
     TUN_HALF_OPEN_MAX = 1024, /* links that wait for a first cell */
     TUN_SPARES = 4,           /* receiver indexes handed out in advance */
     TUN_EVENTS_MAX = 2048,    /* waiting for poll_event */
