@@ -455,7 +455,7 @@ void tun_others_free(struct tunnel *t);
 void tun_others_finish(struct tunnel *t, const struct cv_now *now);
 void tun_others_keyring(struct tunnel *t);
 /* The worker that answers first flights from there. */
-unsigned tun_worker_by_address(const struct tunnel *t, const struct cv_addr *from);
+unsigned tun_worker_by_address(struct tunnel *t, const struct cv_addr *from);
 /* The link has another address, or will have none. */
 void tun_worker_moved(struct tunnel *t, struct tun_link *l, bool gone);
 /* A datagram that this worker cannot use: the face may. True when it was handed over. */
@@ -572,8 +572,9 @@ bool tun_places_may_hop(const struct tunnel *t, const struct tun_link *to);
 /* Asks links from where this one comes whether they are still there. False: there are none, and
  * nothing to wait for. */
 bool tun_places_ask(struct tunnel *t, const struct cv_now *now, const struct tun_link *l);
-/* Has a link of others its place, and comes from there, port and all? */
-bool tun_places_has(const struct tunnel *t, const struct cv_addr *from);
+/* Has a link of others its place, and comes from there, port and all? One of the first
+ * TUN_PLACES_SEEN from that host. */
+bool tun_places_has(struct tunnel *t, const struct cv_addr *from);
 
 /* halves.c */
 /* The link, in its group, is one of those that wait for a first cell, or is none any more. */

@@ -143,18 +143,21 @@ static void watch_clock(struct tun_keyring *k, const struct cv_now *now) {
 /* There was a ring and it cannot be read: what it may have signed must not be signed again. What
  * cost it may have cost the clock as well: until that is believed, and anew when it jumps before
  * there is a day to use, each day that it shows is kept from being signed. Stored is it when it
- * is believed, so that a start before begins all of this anew. True: now. */
+ * is believed, so that a start before begins all of this anew; a day that is further off than
+ * anybody keeps a descriptor for is not kept then. True: now. */
 static bool stay_silent(struct tun_keyring *k, const struct cv_now *now) {
     if (!k->lost)
         return false;
+    uint32_t today = cv_day(now->wall);
+    uint32_t last = tun_descriptor_is_current(today + 1, now->wall) ? today + 1 : today;
     if (now->mono >= k->forget_from) {
         bool found = !k->found;
         k->found = true;
+        if (k->over > last + FAR) /* a clock was far ahead; we signed nothing by it */
+            k->over = last;
         k->lost = !tun_keyring_current(k, now->wall);
         return found;
     }
-    uint32_t today = cv_day(now->wall);
-    uint32_t last = tun_descriptor_is_current(today + 1, now->wall) ? today + 1 : today;
     if (last > k->over)
         k->over = last;
     k->found = false;

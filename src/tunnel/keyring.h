@@ -6,9 +6,9 @@
  * would sign a second one for that day and prove itself a liar. Given a ring
  * that cannot be read it signs none of the days for which that may have signed:
  * today, and from 21:00 on tomorrow, by each clock that it sees until one has been right for ten
- * minutes. That is kept then, like what is signed, so it is found out once and not anew with
- * every start. Days to come that a wrong clock
- * made stay until they come; only where they leave no room the furthest goes, if it is more
+ * minutes; of one that was more than thirty days ahead nothing is kept then. The rest is, like
+ * what is signed, so it is found out once and not anew with every start. Days to come that a wrong
+ * clock made stay until they come; only where they leave no room the furthest goes, if it is more
  * than thirty days off.
  */
 #ifndef CULVERT_TUNNEL_KEYRING_H

@@ -98,6 +98,7 @@ enum {
     TUN_PLACES_RELAY = 64,    /* circuits that a relay with standing brings count as one */
     TUN_PLACES_DRAWN = 64,    /* of who has most, looked at to find the one that ends */
     TUN_PLACES_ASKED = 16,    /* links from one address, at a time, whether they are there */
+    TUN_PLACES_SEEN = 256,    /* links from one address, for a handshake: is one of that port? */
     TUN_HALF_OPEN_MAX = 1024, /* links that wait for a first cell */
     TUN_SPARES = 4,           /* receiver indexes handed out in advance */
     TUN_EVENTS_MAX = 2048,    /* waiting for poll_event */
@@ -300,6 +301,7 @@ enum {
 #define TUN_PLACE_ASK        ((uint64_t)250000)   /* links from an address are asked so often, */
 #define TUN_PLACE_DOUBT      ((uint64_t)1000000)  /* if silent for so long: are they there? */
 #define TUN_PLACE_LOST       ((uint64_t)8000000)  /* no answer to three questions: no more */
+#define TUN_PLACE_WAIT       ((uint64_t)15000000) /* who would have one of these stays half-open */
 #define TUN_MOVED_TURN       ((uint64_t)20000000) /* workers that may be meant, by turns: two tries */
 #define TUN_MEMO_TIME        ((uint64_t)20000000)
 #define TUN_NAMED_HEARD      ((uint64_t)60000000) /* who was silent for longer is not named */

@@ -528,9 +528,11 @@ void tun_link_on_timeout(struct tunnel *t, const struct cv_now *now, struct tun_
     }
     if (l->state == TUN_STATE_OPEN) {
         if (l->auth_tries && now->mono >= l->auth_at) {
-            /* not acknowledged: said three times */
+            /* not acknowledged: said three times, and on until they said anything: who waits for
+             * a place is not heard */
             send_auth(t, l);
-            l->auth_tries--;
+            if (l->auth_tries > 1 || l->now.window.last)
+                l->auth_tries--;
             l->auth_at = l->auth_tries ? now->mono + CV_SEC(2) : CV_USEC_NEVER;
         }
         bool quiet = now->mono >= l->sent_at + TUN_KEEPALIVE;
@@ -821,8 +823,13 @@ static void heard(struct tunnel *t, const struct cv_now *now, struct tun_link *l
  * came is lost: those from its own address are asked whether they still need theirs. */
 static bool open_half(struct tunnel *t, const struct cv_now *now, struct tun_link *l) {
     if (tun_places_are_taken(t) && !tun_places_take_link(t, now, l)) {
-        if (!tun_places_ask(t, now, l))
+        if (!tun_places_ask(t, now, l)) {
             tun_link_fail(t, now, l, CV_ERR_LIMIT);
+        } else if (!l->asked_at) { /* once: until it is known who answers, and it speaks again */
+            l->asked_at = now->mono ? now->mono : 1;
+            l->give_up_at = now->mono + TUN_PLACE_WAIT;
+            tun_link_schedule(t, l);
+        }
         return false;
     }
     tun_half_count(t, l, false);

@@ -164,12 +164,16 @@ bool tun_places_may_come(const struct tunnel *t, const struct cv_addr *from) {
            guests_from(t, from);
 }
 
-bool tun_places_has(const struct tunnel *t, const struct cv_addr *from) {
+/* Asked for each first flight, before that costs its sender anything: not all are looked at. */
+bool tun_places_has(struct tunnel *t, const struct cv_addr *from) {
     const struct tun_guest_addr *a = guests_from(t, from);
     const struct tun_link *l = a ? TAILQ_FIRST(&a->links) : NULL;
-    while (l && !cv_addr_equal(&l->addr, from))
-        l = TAILQ_NEXT(l, place_entry);
-    return l != NULL;
+    for (unsigned i = 0; l && i < TUN_PLACES_SEEN; i++, l = TAILQ_NEXT(l, place_entry)) {
+        t->places_looked_at++;
+        if (cv_addr_equal(&l->addr, from))
+            return true;
+    }
+    return false;
 }
 
 /*

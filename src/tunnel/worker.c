@@ -202,8 +202,7 @@ static unsigned home(const struct tunnel *t, const struct cv_addr *a) {
 
 /* A handshake does not say which link it renews. Of a relay there are several from one address,
  * mostly at one worker; if not, each has its turn, long enough for a try with a cookie. */
-static unsigned one_of(const struct tunnel *t, const struct cv_addr *from,
-                       const struct tun_moved *m) {
+static unsigned one_of(struct tunnel *t, const struct cv_addr *from, const struct tun_moved *m) {
     uint32_t workers = tun_places_has(t, from) ? UINT32_C(1) << t->cfg.worker : 0;
     for (uint32_t i = 0; i < m->count; i++)
         workers |= UINT32_C(1) << tun_handle_worker(m->links[i]);
@@ -214,7 +213,7 @@ static unsigned one_of(const struct tunnel *t, const struct cv_addr *from,
     return worker;
 }
 
-unsigned tun_worker_by_address(const struct tunnel *t, const struct cv_addr *from) {
+unsigned tun_worker_by_address(struct tunnel *t, const struct cv_addr *from) {
     if (!t->others)
         return t->cfg.worker;
     unsigned worker = home(t, from);

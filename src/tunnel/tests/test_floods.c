@@ -462,6 +462,77 @@ Test(tun_floods, a_place_that_was_left_is_for_who_comes_from_there) {
     end(&s, "a place that was left");
 }
 
+/* Nobody helps a newcomer but he himself: one circuit, and no other after it. Who has a name says
+ * it until somebody hears it: a relay that stayed nameless would be nobody's, and a client would
+ * have nothing of what it paid for. */
+static void waits(bool named) {
+    static struct scene s;
+    begin(&s);
+    struct world *w = s.w;
+    struct tunnel *t = w->node[RELAY].t;
+    static const unsigned relay = RELAY;
+    static struct cv_ed25519_secret account_secret;
+    cv_ed25519_from_seed(&account_secret, (const uint8_t[CV_KEY]){9});
+    w->one_machine = true;
+    unsigned neighbour = world_client(w, NULL),
+             newcomer =
+                 world_client(w, &(struct tun_config){.identity = named ? &account_secret : NULL});
+    w->one_machine = false;
+    cr_assert_neq(world_circuit(w, neighbour, &relay, 1), 0);
+    fill_links(&s, (struct cv_addr){.family = 4, .ip = {203, 0, 0, 1}}, /* apart= */ true);
+    sim_crash(w->sim, neighbour);
+    world_run(w, CV_SEC(2));
+    (void)world_open(w, newcomer, &relay, 1);
+    world_run(w, CV_SEC(16));
+    cr_expect_eq(tun_counters(t)->links_displaced, 1);
+    unsigned places = 0;
+    uint32_t cursor = 0;
+    const struct tun_link *l;
+    while ((l = tun_handles_next(&t->links, &cursor)) != NULL)
+        places += l->state == TUN_STATE_OPEN && cv_addr_equal(&l->addr, &w->node[newcomer].addr) &&
+                  l->role == (named ? TUN_ROLE_CLIENT : TUN_ROLE_NAMELESS);
+    cr_expect_eq(places, 1, "it has no place, or no name");
+    cr_expect_eq(t->halves, 0);
+    cr_expect_eq(world_link(w, newcomer)->auth_tries, 0, "and says it for ever");
+    end(&s, "who waited");
+}
+
+Test(tun_floods, who_waited_for_a_place_has_it) {
+    waits(/* named= */ false);
+}
+
+Test(tun_floods, who_waited_for_a_place_is_known_by_name) {
+    waits(/* named= */ true);
+}
+
+/* Whose neighbour is there waits in vain, and not for ever, whatever he says meanwhile. */
+Test(tun_floods, who_waits_in_vain_is_gone_soon) {
+    static struct scene s;
+    begin(&s);
+    struct world *w = s.w;
+    struct tunnel *t = w->node[RELAY].t;
+    static const unsigned relay = RELAY;
+    w->one_machine = true;
+    unsigned neighbour = world_client(w, NULL), newcomer = world_client(w, NULL);
+    w->one_machine = false;
+    cr_assert_neq(world_circuit(w, neighbour, &relay, 1), 0);
+    fill_links(&s, (struct cv_addr){.family = 4, .ip = {203, 0, 0, 1}}, /* apart= */ true);
+    world_run(w, CV_SEC(2));
+    (void)world_open(w, newcomer, &relay, 1);
+    for (unsigned second = 0; second < 17; second++) {
+        struct tun_link *l = world_link(w, newcomer);
+        if (l->state == TUN_STATE_OPEN)
+            tun_link_ask(w->node[newcomer].t, l);
+        sim_touch(w->sim, newcomer);
+        world_run(w, CV_SEC(1));
+        if (second < 13)
+            cr_expect_eq(t->halves, 1, "second %u", second);
+    }
+    cr_expect_eq(t->halves, 0);
+    cr_expect_eq(tun_counters(t)->links_displaced, 0);
+    end(&s, "in vain");
+}
+
 /* All the places of circuits are one client's: others still get some, of those on which
  * nothing goes on, and not more than it has left. */
 Test(tun_floods, circuits_of_one_network) {

@@ -313,6 +313,33 @@ Test(tun_keyring, a_clock_that_was_years_ahead_does_not_silence_it_for_years) {
     tun_keyring_free(k);
 }
 
+/* What cost the ring cost the clock, too, which was far ahead for a moment: nothing was signed
+ * then, and once the clock is right the relay is silent for no longer than if it always had been.
+ */
+Test(tun_keyring, a_lost_ring_and_a_clock_years_ahead_do_not_silence_it_for_years) {
+    static const uint8_t unreadable[1];
+    static const int64_t ahead[] = {31, 32, 365, 3650};
+    for (size_t i = 0; i < sizeof ahead / sizeof *ahead; i++) {
+        struct bench b;
+        init(&b);
+        struct tun_keyring *k = make(&b, unreadable, sizeof unreadable, CV_ERR_CORRUPT);
+        cr_expect_not(tick_at(k, CV_SEC(3), NOON + ahead[i] * DAY));
+        for (unsigned minute = 1; minute < 3 * 24 * 60; minute++) {
+            int64_t wall = NOON + minute * INT64_C(60);
+            if (tick_at(k, CV_SEC(3 + minute * UINT64_C(60)), wall)) {
+                size_t len;
+                (void)tun_keyring_blob(k, &len);
+                tun_keyring_saved(k);
+            }
+            cr_expect_null(tun_keyring_find(k, 20000), "%d days, minute %u", (int)ahead[i], minute);
+            if (wall >= HOUR(27))
+                cr_expect_not_null(tun_keyring_current(k, wall), "%d days, minute %u",
+                                   (int)ahead[i], minute);
+        }
+        tun_keyring_free(k);
+    }
+}
+
 /* It began with a clock of another year each time, and once it is right there is no room. */
 Test(tun_keyring, clocks_that_were_years_ahead_leave_room_for_today) {
     struct bench b;

@@ -651,6 +651,32 @@ Test(tun_workers, links_of_two_workers_from_one_address_are_renewed) {
     world_free(m.w);
 }
 
+/* Where somebody moved to, a household may have any number of links: a handshake from there, which
+ * has cost its sender nothing yet, looks at some of them only. */
+Test(tun_workers, a_handshake_from_where_many_are_looks_at_few) {
+    static struct mover m;
+    cv_handle c[2];
+    pair_begin(&m, 14, 1, 1, c);
+    m.at = m.w->node[owner_at(m.w, 2, 2)].addr;
+    tun_on_rebind(m.client, &m.now);
+    pair_runs(&m, c, 40);
+    struct tunnel *t = m.relay[2];
+    cr_assert_not_null(cv_map_get(t->others->moved, &m.at));
+    struct cv_addr from = m.at;
+    for (unsigned i = 0; i < 1000; i++) {
+        from.port = (uint16_t)(10000 + i);
+        struct tun_link *l = tun_link_alloc(t, &m.relay_now, &from, false);
+        cr_assert_not_null(l);
+        l->state = TUN_STATE_OPEN;
+        tun_link_regroup(t, l);
+    }
+    t->places_looked_at = 0;
+    cr_expect_eq(tun_worker_by_address(t, &m.at), 1);
+    cr_expect_leq(t->places_looked_at, TUN_PLACES_SEEN);
+    cr_expect_gt(t->places_looked_at, 0);
+    world_free(m.w);
+}
+
 /* ---- what may be lost ---- */
 
 /* Junk that comes to a worker is shown the face at a rate, and no more is told. */
