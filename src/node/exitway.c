@@ -77,13 +77,13 @@ static void say_exitless(struct node *n, struct cv_now now, struct node_swarm *s
 void node_way_dial(struct node *n, struct cv_now now, struct node_swarm *s) {
     if (s->way->circuit || s->complete || now.mono < s->way->dial_at)
         return;
-    if (tun_circuit_open(n->client, &now, TUN_PURPOSE_EXIT, NULL, &s->way->circuit)) {
+    enum cv_err err = tun_circuit_open(n->client, &now, TUN_PURPOSE_EXIT, NULL, &s->way->circuit);
+    if (err)
         soon(n, cv_usec_add(now.mono, NODE_WAY_WAIT));
-        if (!s->leaving) /* what is watched comes by the old one */
-            say_exitless(n, now, s);
-    } else {
-        s->way->exitless_at = 0;
-    }
+    if (err != CV_ERR_UNREACHABLE)
+        s->way->exitless_at = 0; /* there is one, if only one that has no place just now */
+    else if (!s->leaving)        /* what is watched comes by the old one */
+        say_exitless(n, now, s);
 }
 
 /* The peer is called again, here or from another exit, at `again_at`. */

@@ -75,6 +75,7 @@ static const struct {
  * here (tun_request() and tun_circuit_open() are wrapped by the linker). */
 static struct {
     bool full;
+    bool exitless; /* and no path at all */
     uint32_t last; /* transaction */
     uint8_t command;
 } requests;
@@ -106,7 +107,7 @@ enum cv_err __wrap_tun_circuit_open(struct tunnel *t, const struct cv_now *now,
     (void)purpose;
     (void)last;
     if (requests.full)
-        return CV_ERR_AGAIN;
+        return requests.exitless ? CV_ERR_UNREACHABLE : CV_ERR_AGAIN;
     *ret = CIRCUIT;
     return CV_ERR_OK;
 }
@@ -333,7 +334,7 @@ Test(node_exitway, that_no_exit_is_known_is_said_seldom) {
     struct node *n;
     struct node_swarm *s = make(&n);
     clear(n, s);
-    requests.full = true;
+    requests.full = requests.exitless = true;
     node_way_dial(n, n->now, s);
     cr_expect_eq(said(n, 4), 0, "an exit may be told of just now");
     cr_expect_eq(said(n, 1), 1);
@@ -348,7 +349,7 @@ Test(node_exitway, that_no_exit_is_known_is_said_seldom) {
     requests.full = true;
     cr_expect_eq(said(n, 5), 0, "it was looked for after a while only");
     cr_expect_eq(said(n, 1), 1);
-    requests.full = false;
+    requests.full = requests.exitless = false;
     node_free(n);
 }
 
@@ -357,7 +358,7 @@ Test(node_exitway, an_exit_that_a_path_was_found_to_is_known) {
     struct node *n;
     struct node_swarm *s = make(&n);
     clear(n, s);
-    requests.full = true;
+    requests.full = requests.exitless = true;
     node_way_dial(n, n->now, s);
     requests.full = false;
     cr_expect_eq(said(n, 3), 0);
@@ -366,8 +367,12 @@ Test(node_exitway, an_exit_that_a_path_was_found_to_is_known) {
     arrives(n, s, DOWN);
     requests.full = true;
     cr_expect_eq(said(n, 5), 0, "there was a path a while ago");
+    requests.exitless = false;
+    cr_expect_eq(said(n, 100), 0, "it is there, and full");
+    requests.exitless = true;
+    cr_expect_eq(said(n, 5), 0);
     cr_expect_eq(said(n, 1), 1);
-    requests.full = false;
+    requests.full = requests.exitless = false;
     node_free(n);
 }
 
