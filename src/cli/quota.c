@@ -78,12 +78,16 @@ static void turn(struct cli_session *c, int64_t wall) {
     save(c);
 }
 
-enum { END_TEXT = 32 };
+enum { END_TEXT = 40 };
 
+/* When this is over. */
 static const char *end_of(const struct cli_quota *q, char ret[END_TEXT]) {
     time_t end = (time_t)cli_period_end(q->rule.period, q->tally.began);
     struct tm tm;
-    strftime(ret, END_TEXT, "%Y-%m-%d %H:%M", gmtime_r(&end, &tm));
+    if (q->tally.began <= 0)
+        snprintf(ret, END_TEXT, "its end, once the clock is set");
+    else
+        strftime(ret, END_TEXT, "%Y-%m-%d %H:%M UTC", gmtime_r(&end, &tm));
     return ret;
 }
 
@@ -91,8 +95,7 @@ static void say(struct cli_session *c) {
     const struct cli_quota *q = &c->quota;
     char text[160], until[END_TEXT];
     if (q->spent)
-        snprintf(text, sizeof text,
-                 "The data cap of this %s is used up: carrying nobody until %s UTC",
+        snprintf(text, sizeof text, "The data cap of this %s is used up: carrying nobody until %s",
                  cli_period_name(q->rule.period), end_of(q, until));
     else
         snprintf(text, sizeof text, "A new %s: carrying others again",
@@ -127,7 +130,7 @@ static void damaged(struct cli_session *c, int64_t wall) {
         (struct cli_tally){.began = cli_period_begin(q->rule.period, wall), .used = q->rule.octets};
     snprintf(text, sizeof text,
              "%.250s/quota: damaged: what was used of the data cap is not known, so all of this "
-             "%s's counts as used, until %s UTC; to carry others before, stop the relay, delete "
+             "%s's counts as used, until %s; to carry others before, stop the relay, delete "
              "the file and start it with what is left as --data-cap",
              io_state_path(c->state), period, end_of(q, until));
     cli_session_say(c, "data_cap_unknown", text, json_pack("{s:o}", "text", cli_json_text(text)));

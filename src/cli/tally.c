@@ -22,8 +22,13 @@ bool cli_tally_turn(struct cli_tally *t, int64_t began) {
         return false;
     if (began == t->left_began)
         to.used = t->left_used;
-    if (back)
+    if (back) {
         to.used += t->used;
+    } else if (t->began <= 0) { /* that was no period: it belongs to this one */
+        to.used += t->used - (t->left_used < t->used ? t->left_used : t->used);
+        to.left_began = 0;
+        to.left_used = 0;
+    }
     *t = to;
     return back;
 }

@@ -5,7 +5,8 @@
  * belongs to a period after the one that the clock names. Which of the two is wrong nobody
  * knows, and nothing that was used may be forgotten: what was counted is taken along into
  * the earlier period, and what was left is remembered, so that it is not begun anew when
- * the clock comes back. One such excursion at a time.
+ * the clock comes back. One such excursion at a time. What was counted before the clock was
+ * set, which stands at 0 until then, belongs to the period that it names first.
  */
 #ifndef CULVERT_CLI_TALLY_H
 #define CULVERT_CLI_TALLY_H

@@ -77,11 +77,13 @@ static void say_exitless(struct node *n, struct cv_now now, struct node_swarm *s
 void node_way_dial(struct node *n, struct cv_now now, struct node_swarm *s) {
     if (s->way->circuit || s->complete || now.mono < s->way->dial_at)
         return;
-    if (tun_circuit_open(n->client, &now, TUN_PURPOSE_EXIT, NULL, &s->way->circuit)) {
+    enum cv_err err = tun_circuit_open(n->client, &now, TUN_PURPOSE_EXIT, NULL, &s->way->circuit);
+    if (err)
         soon(n, cv_usec_add(now.mono, NODE_WAY_WAIT));
-        if (!s->leaving) /* what is watched comes by the old one */
-            say_exitless(n, now, s);
-    }
+    if (err != CV_ERR_UNREACHABLE)
+        s->way->exitless_at = 0; /* there is one, if only one that has no place just now */
+    else if (!s->leaving)        /* what is watched comes by the old one */
+        say_exitless(n, now, s);
 }
 
 /* The peer is called again, here or from another exit, at `again_at`. */
@@ -248,8 +250,9 @@ static void work(struct node *n, struct cv_now now, struct node_swarm *s) {
         hang_up(n, now, s, w); /* perhaps another exit knows more */
         w->dial_at = cv_usec_add(now.mono, NODE_WAY_PEER_WAIT);
         soon(n, w->dial_at);
-        node_event_push(
-            n, &(struct node_event){.kind = NODE_EVENT_NOBODY, .swarm = node_swarm_handle(n, s)});
+        if (!s->leaving || busy(s->leaving) == 0) /* else it still comes by the old one */
+            node_event_push(n, &(struct node_event){.kind = NODE_EVENT_NOBODY,
+                                                    .swarm = node_swarm_handle(n, s)});
     }
 }
 
@@ -336,7 +339,6 @@ void node_way_on_circuit(struct node *n, struct cv_now now, const struct tun_eve
         struct tun_circuit_info info;
         w->ready = true;
         w->ends_at = tun_circuit_info(n->client, circuit, &info) ? CV_USEC_NEVER : info.expires_at;
-        w->exitless_at = 0;
         soon(n, now.mono);
     } else if (ev->kind == TUN_EVENT_CIRCUIT_DOWN) {
         bool current = w == s->way;

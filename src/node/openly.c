@@ -117,8 +117,9 @@ void node_openly_on_timeout(struct node *n, struct cv_now now) {
 
 static void nobody(struct node *n, struct cv_now now, struct node_swarm *s) {
     hang_up(n, now, s, s->circuit);
-    node_event_push(
-        n, &(struct node_event){.kind = NODE_EVENT_NOBODY, .swarm = node_swarm_handle(n, s)});
+    if (!s->left) /* else it still comes by the old one */
+        node_event_push(
+            n, &(struct node_event){.kind = NODE_EVENT_NOBODY, .swarm = node_swarm_handle(n, s)});
 }
 
 /* What ppsp says first goes right behind the question: the answer to both comes after one

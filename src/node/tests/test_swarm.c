@@ -454,3 +454,26 @@ Test(node_swarm, every_state_and_every_event) {
                          states[i].says);
     }
 }
+
+/* The one before it still stands: a relay that takes on no visitors any more shows it until its
+ * end. */
+Test(node_swarm, a_refused_successor_is_no_lack_of_peers) {
+    size_t row = 0;
+    while (!states[row].asked)
+        row++;
+    for (enum event e = REFUSED; e <= JUNK; e++) {
+        if (states[row].says[e] != 'N')
+            continue;
+        struct node *n = make();
+        struct node_swarm *s = put(n, row);
+        struct cv_endpoint ep = cv_endpoint_circuit(CIRCUIT + 1, 0);
+        struct ppsp_peer_props props = {.mtu = TUN_MTU_FORWARD, .hidden = true, .initiate = true};
+        cr_assert_eq(ppsp_peer_add(s->engine, n->now, s->ppsp, &ep, &props), CV_ERR_OK);
+        s->left = CIRCUIT + 1;
+        s->left_ends = cv_usec_add(n->now.mono, NODE_CIRCUIT_CHANGE);
+        tunnel_says(n, s, e);
+        cr_expect(!s->circuit && s->left == CIRCUIT + 1, "event %u", e);
+        cr_expect_eq(says(n, s), '.', "event %u", e);
+        node_free(n);
+    }
+}
