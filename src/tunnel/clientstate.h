@@ -43,7 +43,9 @@ enum tun_sync_phase {
 struct tun_sync {
     enum tun_sync_phase phase;
     uint32_t day;
-    uint16_t from;
+    uint8_t level; /* of the bucket that is asked for; clients: the one of level 0 */
+    uint16_t bucket, from;
+    uint16_t asked; /* questions for names in this round */
     uint8_t source[CV_KEY];
     uint8_t path[TUN_HOPS_MAX][CV_KEY]; /* relays it passes; none for a link */
     uint8_t path_n;

@@ -67,8 +67,10 @@ enum {
     TUN_NETWORK_ID = 8,
 
     /* --- relay and link command bodies --- */
-    TUN_BUCKET_PAIRS_MAX = 23, /* (identity, D) in one answer */
-    TUN_IDENTITIES_MAX = 20,   /* asked for in one DESCRIPTORS */
+    TUN_BUCKET_PAIRS_MAX = 23,   /* (identity, D) in one answer */
+    TUN_BUCKET_PAGED_MAX = 512,  /* pairs of a bucket that relays page through; of more, by parts */
+    TUN_BUCKETS_ASKED_MAX = 320, /* questions for names in one round: 5,000 of whom we know none */
+    TUN_IDENTITIES_MAX = 20,     /* asked for in one DESCRIPTORS */
     TUN_LOOKUP_KEYS_MAX = 4,
     TUN_ITEM_MAX = 1000, /* bencoded value of a BEP 44 item */
     TUN_PEERS_MAX = 50,

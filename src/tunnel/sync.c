@@ -1,6 +1,6 @@
 /*
- * What relays there are: asked page by page, (identity, D), then descriptor by
- * descriptor; from neighbours over links while we begin, from the last hops of
+ * What relays there are: asked page by page, (identity, D), relays by buckets that differ, then
+ * descriptor by descriptor; from neighbours over links while we begin, from the last hops of
  * circuits later. Every pair that somebody names is his claim (directory.h).
  * The same questions answered for others. See clientstate.h.
  */
@@ -23,6 +23,8 @@
 #define GAP        CV_SEC(1)
 #define OVERTAKEN  CV_MSEC(100)
 #define PARTLY_MAX 4
+/* A client that is told of no more than so many needs but one hash. */
+#define ALIKE_MAX 64
 
 static cv_usec now(const struct tun_client *c) {
     return c->now.mono;
@@ -85,8 +87,12 @@ static void ask_bucket(struct tun_client *c, struct tun_sync *s) {
     struct cv_wr w = cv_wr_init(s->body, sizeof s->body);
     s->phase = TUN_SYNC_BUCKET;
     s->transaction = cv_rng_u32(tun_client_rng(c));
-    tun_bucket_write(
-        &w, &(struct tun_bucket){.transaction = s->transaction, .day = s->day, .from = s->from});
+    s->asked++;
+    tun_bucket_write(&w, &(struct tun_bucket){.transaction = s->transaction,
+                                              .day = s->day,
+                                              .level = s->level,
+                                              .bucket = s->bucket,
+                                              .from = s->from});
     show_proof(c, s, &w);
     question(c, s, TUN_CMD_BUCKET, &w);
 }
@@ -186,7 +192,7 @@ static void ask_descriptors(struct tun_client *c, struct tun_sync *s) {
     bool over =
         s->fruitless >= FRUITLESS_MAX || s->partly >= PARTLY_MAX || tun_due(s->until, now(c));
     if (over || (asked == 0 && !others)) {
-        if (s->paused && s->gained && !over)
+        if (s->paused && s->gained && !over && s->asked < TUN_BUCKETS_ASKED_MAX)
             ask_bucket(c, s);
         else
             told(c, s);
@@ -210,7 +216,8 @@ static void ask_descriptors(struct tun_client *c, struct tun_sync *s) {
 void tun_sync_begin(struct tun_client *c, struct tun_sync *s, uint32_t day,
                     const uint8_t source[CV_KEY]) {
     s->day = day;
-    s->from = 0;
+    s->from = s->bucket = s->asked = 0;
+    s->level = 0;
     s->fruitless = s->partly = 0;
     s->shown = 0;
     s->until = cv_usec_add(now(c), ROUND_MAX);
@@ -227,37 +234,69 @@ static enum cv_err claim(struct tun_client *c, const struct tun_sync *s,
                                (const uint8_t(*)[CV_KEY])s->path, s->path_n);
 }
 
-/* One hash said it all: every pair that we hold is claimed. */
+/* One hash said it all: every pair of the bucket that we hold is claimed. */
 static void claim_all(struct tun_client *c, const struct tun_sync *s) {
-    struct tun_relay *all[64];
-    uint32_t seen = 0;
-    size_t n = tun_directory_count(c->dir, s->day, ours(c));
-    if (n > sizeof all / sizeof *all)
-        return; /* page through them: rare, and it is the same claims */
-    n = tun_directory_list(c->dir, s->day, ours(c), all, n);
-    for (; seen < n; seen++)
-        (void)claim(c, s, all[seen]->desc.identity, all[seen]->desc.digest);
+    struct tun_relay *all[TUN_DIRECTORY_MAX];
+    size_t n = tun_directory_list(c->dir, s->day, ours(c), all, sizeof all / sizeof *all);
+    for (size_t i = 0; i < n; i++) {
+        const struct tun_descriptor *d = &all[i]->desc;
+        if (tun_relay_bucket(d->identity, s->day, s->level) == s->bucket)
+            (void)claim(c, s, d->identity, d->digest);
+    }
+}
+
+/* Both sides hold the same of the bucket that was asked for. */
+static bool is_alike(struct tun_client *c, const struct tun_sync *s,
+                     const struct tun_bucket_answer *a) {
+    uint8_t hash[16];
+    uint16_t total;
+    if (s->from > 0 || (!c->relay && a->count > ALIKE_MAX))
+        return false;
+    return tun_directory_bucket(c->dir, s->day, s->level, s->bucket, ours(c), 0, hash, &total, NULL,
+                                0) >= 0 &&
+           total == a->count && cv_equal(hash, a->hash, sizeof hash);
+}
+
+/*
+ * What comes behind a page. Clients page through everybody, whomever they know: what a client asks
+ * would tell. Relays know the same but for a few, so that of a large bucket they ask for the
+ * sixteen in it, and page through those alone that differ.
+ */
+static bool go_on(const struct tun_client *c, struct tun_sync *s, const struct tun_bucket_answer *a,
+                  bool alike) {
+    unsigned next = s->from + (unsigned)a->n;
+    if (!alike && c->relay && s->level < 8 && a->count > TUN_BUCKET_PAGED_MAX) {
+        s->level += 4;
+        s->bucket = (uint16_t)(s->bucket << 4);
+        s->from = 0;
+        return true;
+    }
+    if (!alike && a->n > 0 && next < a->count && next < TUN_DIRECTORY_MAX / 2) {
+        s->from = (uint16_t)next;
+        return true;
+    }
+    for (; s->level > 0 && s->bucket % 16 == 15; s->level -= 4)
+        s->bucket >>= 4;
+    if (s->level == 0)
+        return false;
+    s->bucket++;
+    s->from = 0;
+    return true;
 }
 
 static void on_bucket(struct tun_client *c, struct tun_sync *s, struct cv_rd *rd) {
     struct tun_bucket_answer a;
     if (tun_bucket_answer_read(rd, &a))
         return;
-    uint8_t hash[16];
-    uint16_t total;
     if (s->shown == 1) { /* the other half, with the same question */
         ask_bucket(c, s);
         return;
     }
-    if (s->from == 0 &&
-        tun_directory_bucket(c->dir, s->day, 0, 0, ours(c), 0, hash, &total, NULL, 0) >= 0 &&
-        total == a.count && total <= 64 && cv_equal(hash, a.hash, sizeof hash)) {
-        claim_all(c, s);
-        told(c, s);
-        return;
-    }
+    bool alike = is_alike(c, s, &a);
     s->paused = false;
-    for (size_t i = 0; i < a.n; i++) {
+    if (alike)
+        claim_all(c, s);
+    for (size_t i = 0; !alike && i < a.n; i++) {
         const uint8_t *pair = a.pairs + i * (CV_KEY + TUN_DIGEST);
         s->paused |= claim(c, s, pair, pair + CV_KEY) == CV_ERR_LIMIT;
     }
@@ -265,15 +304,14 @@ static void on_bucket(struct tun_client *c, struct tun_sync *s, struct cv_rd *rd
         /* Enough names; this page again when some of them have a descriptor. */
         s->gained = false;
         ask_descriptors(c, s);
-        return;
-    }
-    unsigned next = s->from + (unsigned)a.n;
-    if (a.n == 0 || next >= a.count || next >= TUN_DIRECTORY_MAX / 2) {
+    } else if (alike && s->level == 0) {
+        told(c, s);
+    } else if (go_on(c, s, &a, alike) && s->asked < TUN_BUCKETS_ASKED_MAX &&
+               !tun_due(s->until, now(c))) {
+        ask_bucket(c, s);
+    } else {
         ask_descriptors(c, s);
-        return;
     }
-    s->from = (uint16_t)next;
-    ask_bucket(c, s);
 }
 
 /* Of whom the question names last. */

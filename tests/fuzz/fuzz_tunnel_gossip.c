@@ -131,7 +131,7 @@ static void write_bucket(struct world *w, struct cv_rd *r, uint32_t id, struct c
     struct tun_pair pairs[TUN_BUCKET_PAIRS_MAX];
     uint8_t n = cv_rd_u8(r), raw[TUN_DESCRIPTOR_MAX];
     struct tun_bucket_answer m = {.transaction = id,
-                                  .count = n,
+                                  .count = n < 200 ? n : 65535, /* of so many by parts */
                                   .pairs = (const uint8_t *)pairs,
                                   .n = n % (TUN_BUCKET_PAIRS_MAX + 1)};
     for (unsigned i = 0; i < m.n; i++) {
@@ -155,9 +155,11 @@ static void write_question(struct world *w, struct cv_rd *r, uint8_t command, ui
         tun_descriptors_write(out, &m);
         return;
     }
-    struct tun_bucket m = {
-        .transaction = id, .day = day, .level = how & 2 ? 4 : 0, .from = who % 3};
-    m.level = how & 4 ? TUN_BUCKET_CAPACITIES : m.level;
+    struct tun_bucket m = {.transaction = id, .day = day, .from = who % 3};
+    m.level = how & 4 ? TUN_BUCKET_CAPACITIES : how & 2 ? 4 : 0;
+    if (m.level == 4 && how & 8)
+        m.level = 8;
+    m.bucket = m.level == 4 || m.level == 8 ? how >> 4 : 0;
     tun_bucket_write(out, &m);
     cv_wr_bytes(out, raw, descriptor(w, who, how, raw, d));
 }

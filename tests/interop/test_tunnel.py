@@ -263,6 +263,20 @@ class Tunnel(programs.Case):
         self.assertEqual(pairs, sorted(pairs))
         return pairs
 
+    def expect_buckets(self, circuit, hop, everybody):
+        """The same list by its parts, and behind its first: each where its identity belongs."""
+        day = struct.pack("<I", self.relays[0].day)
+        for level in (4, 8):
+            places = [tunnel.blake2b(32, pair[:32] + day)[0] >> 8 - level for pair in everybody]
+            empty = next(b for b in range(1 << level) if b not in places)
+            for bucket in {*places, empty}:
+                pairs = [pair for pair, b in zip(everybody, places) if b == bucket]
+                whole = tunnel.blake2b(16, b"".join(pairs)) + struct.pack("<H", len(pairs))
+                for start in range(len(pairs) + 1):
+                    answer = circuit.ask(hop, BUCKET,
+                                         day + struct.pack("<BHH", level, bucket, start))
+                    self.assertEqual(answer, (BUCKET, whole + b"".join(pairs[start:])))
+
     def test_all_of_it(self):
         first, second, third = self.relays
         link = Link(self.sock, self.network, first)
@@ -273,6 +287,7 @@ class Tunnel(programs.Case):
         while self.knows(circuit, 0) != everybody:
             self.assertLess(time.monotonic(), limit, "the relays do not find each other")
             time.sleep(0.5)
+        self.expect_buckets(circuit, 0, everybody)
         for hops, relay in ((2, second), (3, third)):
             while circuit.extend(relay)[0] != EXTENDED: # until it answered that relay, too
                 self.assertLess(time.monotonic(), limit)
