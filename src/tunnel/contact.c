@@ -20,6 +20,8 @@
  * network is away. */
 #define HUSH   CV_SEC(3)
 #define ANSWER CV_MSEC(500)
+/* So long without a word from one that has several addresses it is asked at the others, too. */
+#define SILENT CV_SEC(2)
 /* How often first hops and contacts are called, at most, as long as none has a link. */
 #define CUT_RETRY CV_SEC(3)
 
@@ -150,6 +152,26 @@ static void neighbour_down(struct tun_client *c, struct tun_neighbour *n) {
     }
 }
 
+/* A link on which something waits for an answer for long: since when. 0: there is none. */
+static cv_usec silent_since(struct tun_client *c, const struct tun_neighbour *n) {
+    const struct tun_link *l = tun_contact_link(c, n);
+    cv_usec from = l ? tun_link_waits_since(l) : 0;
+    if (from && !tun_due(cv_usec_add(from, SILENT), now(c)))
+        tun_client_by(c, cv_usec_add(from, SILENT));
+    return from && tun_due(cv_usec_add(from, SILENT), now(c)) ? from : 0;
+}
+
+/* It answered at another address. Our whole network may have been away, and be back: then it
+ * answers where the link is as well, and circuits stay. */
+static void move_soon(struct tun_client *c, struct tun_neighbour *n, const struct cv_addr *addr) {
+    if (n->moves_at)
+        return;
+    n->moves_to = *addr;
+    n->moves_at = cv_usec_add(now(c), ANSWER);
+    tun_link_ask(c->t, tun_contact_link(c, n));
+    tun_client_by(c, n->moves_at);
+}
+
 void tun_contact_neighbour_add(struct tun_client *c, const struct tun_relay *r,
                                const struct cv_addr *addr) {
     struct tun_neighbour *n = tun_contact_neighbour(c, r->desc.identity);
@@ -165,8 +187,11 @@ void tun_contact_neighbour_add(struct tun_client *c, const struct tun_relay *r,
         n->since = now(c);
         memcpy(n->identity, r->desc.identity, CV_KEY);
     }
-    if (n->up)
-        return; /* where it answered first; at another address only when it is silent there */
+    if (n->up) { /* where it answered first; at another address only when it is silent there */
+        if (!c->relay && silent_since(c, n) && !cv_addr_equal(&n->addr, addr))
+            move_soon(c, n, addr);
+        return;
+    }
     n->addr = *addr;
     struct tun_guard *g = tun_guards_find_sampled(&c->guards, n->identity);
     if (g && !cv_addr_equal(&g->addr, addr)) {
@@ -472,7 +497,7 @@ static cv_usec flying(const struct tun_client *c, const struct tun_address *a) {
 static bool is_needless(struct tun_client *c, const struct tun_address *a) {
     const struct tun_neighbour *n =
         a->named && !c->relay ? tun_contact_neighbour(c, a->whose) : NULL;
-    if (n && n->up)
+    if (n && n->up && !silent_since(c, n))
         return true;
     uint32_t day = tun_descriptor_day(c->now.wall); /* what it had yesterday is no matter */
     const struct tun_relay *r = a->named ? tun_directory_find(c->dir, a->whose, day) : NULL;
@@ -565,12 +590,42 @@ static void note_hush(struct tun_client *c) {
         tun_client_by(c, sure);
 }
 
+/* What is away may be our line of one family alone: a first hop that is silent there is looked
+ * for at its other address, and spoken to where it answers. */
+static void look_beside(struct tun_client *c, struct tun_neighbour *n) {
+    cv_usec from = silent_since(c, n);
+    const struct tun_guard *g = tun_guards_find_sampled(&c->guards, n->identity);
+    if (!from || !g) {
+        n->looked = n->moves_at = 0;
+        return;
+    }
+    if (n->looked != from)
+        look_elsewhere(c, g); /* once, as long as the silence is one */
+    n->looked = from;
+    if (!n->moves_at)
+        return;
+    if (!tun_due(n->moves_at, now(c))) {
+        tun_client_by(c, n->moves_at);
+        return;
+    }
+    const struct tun_relay *r = tun_directory_find_now(c->dir, n->identity, c->now.wall);
+    struct tun_link *l = tun_contact_link(c, n);
+    n->looked = n->moves_at = 0;
+    if (!r)
+        return;
+    neighbour_down(c, n);
+    tun_link_end(c->t, &c->now, tun_link_handle(l));
+    tun_contact_neighbour_add(c, r, &n->moves_to);
+}
+
 static void neighbours_work(struct tun_client *c) {
     if (c->cut_at && heard_since(c, c->cut_since))
         back_again(c);
     note_hush(c);
     for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
         struct tun_neighbour *n = &c->neighbour[i];
+        if (n->set && n->up && !c->relay)
+            look_beside(c, n);
         if (!n->set || n->up)
             continue;
         if (!tun_due(n->retry_at, now(c))) {
