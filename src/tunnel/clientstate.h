@@ -78,9 +78,9 @@ struct tun_neighbour {
     cv_handle link; /* while up */
     struct cv_addr addr;
     cv_usec since, retry_at, retry_wait;
-    cv_usec looked;   /* silent since then: asked whether it is at another address of its own, .. */
-    cv_usec moves_at; /* .. where it is: spoken to there, if it is silent until then; 0: not */
-    struct cv_addr moves_to;
+    cv_usec silent_since; /* of its link, when last looked at; 0: it is not */
+    uint8_t asks;         /* in this silence: first where it is, then at its other address */
+    cv_usec ask_at;
     struct tun_sync sync;
 };
 

@@ -20,7 +20,8 @@
  * network is away. */
 #define HUSH   CV_SEC(3)
 #define ANSWER CV_MSEC(500)
-/* So long without a word from one that has several addresses it is asked at the others, too. */
+/* So long without a word from one that has both families it is asked whether it is there, and
+ * without an answer at its other address. */
 #define SILENT CV_SEC(2)
 /* How often first hops and contacts are called, at most, as long as none has a link. */
 #define CUT_RETRY CV_SEC(3)
@@ -152,24 +153,14 @@ static void neighbour_down(struct tun_client *c, struct tun_neighbour *n) {
     }
 }
 
-/* A link on which something waits for an answer for long: since when. 0: there is none. */
-static cv_usec silent_since(struct tun_client *c, const struct tun_neighbour *n) {
-    const struct tun_link *l = tun_contact_link(c, n);
-    cv_usec from = l ? tun_link_waits_since(l) : 0;
-    if (from && !tun_due(cv_usec_add(from, SILENT), now(c)))
-        tun_client_by(c, cv_usec_add(from, SILENT));
-    return from && tun_due(cv_usec_add(from, SILENT), now(c)) ? from : 0;
-}
-
-/* It answered at another address. Our whole network may have been away, and be back: then it
- * answers where the link is as well, and circuits stay. */
-static void move_soon(struct tun_client *c, struct tun_neighbour *n, const struct cv_addr *addr) {
-    if (n->moves_at)
-        return;
-    n->moves_to = *addr;
-    n->moves_at = cv_usec_add(now(c), ANSWER);
-    tun_link_ask(c->t, tun_contact_link(c, n));
-    tun_client_by(c, n->moves_at);
+static void lives_at(struct tun_client *c, struct tun_neighbour *n, const struct tun_relay *r,
+                     const struct cv_addr *addr) {
+    n->addr = *addr;
+    struct tun_guard *g = tun_guards_find_sampled(&c->guards, n->identity);
+    if (g && !cv_addr_equal(&g->addr, addr)) {
+        tun_guard_answered_at(g, addr, &r->desc);
+        c->guards_change = true;
+    }
 }
 
 void tun_contact_neighbour_add(struct tun_client *c, const struct tun_relay *r,
@@ -187,17 +178,9 @@ void tun_contact_neighbour_add(struct tun_client *c, const struct tun_relay *r,
         n->since = now(c);
         memcpy(n->identity, r->desc.identity, CV_KEY);
     }
-    if (n->up) { /* where it answered first; at another address only when it is silent there */
-        if (!c->relay && silent_since(c, n) && !cv_addr_equal(&n->addr, addr))
-            move_soon(c, n, addr);
-        return;
-    }
-    n->addr = *addr;
-    struct tun_guard *g = tun_guards_find_sampled(&c->guards, n->identity);
-    if (g && !cv_addr_equal(&g->addr, addr)) {
-        tun_guard_answered_at(g, addr, &r->desc);
-        c->guards_change = true;
-    }
+    if (n->up)
+        return; /* where it answered first; its link goes elsewhere only when it is silent there */
+    lives_at(c, n, r, addr);
     struct tun_link *l = open_link(c, n);
     n->retry_at = cv_usec_add(now(c), CV_SEC(2));
     if (l && tun_link_is_up(l))
@@ -497,7 +480,7 @@ static cv_usec flying(const struct tun_client *c, const struct tun_address *a) {
 static bool is_needless(struct tun_client *c, const struct tun_address *a) {
     const struct tun_neighbour *n =
         a->named && !c->relay ? tun_contact_neighbour(c, a->whose) : NULL;
-    if (n && n->up && !silent_since(c, n))
+    if (n && n->up)
         return true;
     uint32_t day = tun_descriptor_day(c->now.wall); /* what it had yesterday is no matter */
     const struct tun_relay *r = a->named ? tun_directory_find(c->dir, a->whose, day) : NULL;
@@ -590,32 +573,46 @@ static void note_hush(struct tun_client *c) {
         tun_client_by(c, sure);
 }
 
-/* What is away may be our line of one family alone: a first hop that is silent there is looked
- * for at its other address, and spoken to where it answers. */
+/* Its first address of the other family than the link's, of those that we have. */
+static bool other_family(const struct tun_client *c, const struct tun_relay *r,
+                         const struct cv_addr *at, struct cv_addr *ret) {
+    for (unsigned i = 0; i < r->desc.addrs; i++) {
+        *ret = r->desc.addr[i];
+        if (ret->family != at->family && tun_address_ok(c->t, ret))
+            return true;
+    }
+    return false;
+}
+
+/* What is away may be our line of one family alone: a first hop that is silent, and does not even
+ * say that it is there, is asked over the same link at its address of the other family. Link and
+ * circuits move when the answer comes from there: only who has the link's keys can give it. */
 static void look_beside(struct tun_client *c, struct tun_neighbour *n) {
-    cv_usec from = silent_since(c, n);
-    const struct tun_guard *g = tun_guards_find_sampled(&c->guards, n->identity);
-    if (!from || !g) {
-        n->looked = n->moves_at = 0;
-        return;
-    }
-    if (n->looked != from)
-        look_elsewhere(c, g); /* once, as long as the silence is one */
-    n->looked = from;
-    if (!n->moves_at)
-        return;
-    if (!tun_due(n->moves_at, now(c))) {
-        tun_client_by(c, n->moves_at);
-        return;
-    }
-    const struct tun_relay *r = tun_directory_find_now(c->dir, n->identity, c->now.wall);
     struct tun_link *l = tun_contact_link(c, n);
-    n->looked = n->moves_at = 0;
-    if (!r)
+    const struct tun_relay *r = tun_directory_find_now(c->dir, n->identity, c->now.wall);
+    if (!l || !r)
         return;
-    neighbour_down(c, n);
-    tun_link_end(c->t, &c->now, tun_link_handle(l));
-    tun_contact_neighbour_add(c, r, &n->moves_to);
+    struct cv_addr at = tun_link_addr(l), too;
+    if (!cv_addr_equal(&at, &n->addr) && tun_descriptor_addr(&r->desc, &at) >= 0) {
+        lives_at(c, n, r, &at);
+        tun_questions_answered(&c->questions, &at, now(c));
+    }
+    cv_usec from = tun_link_waits_since(l);
+    if (from != n->silent_since) {
+        n->silent_since = from;
+        n->asks = 0;
+        n->ask_at = cv_usec_add(from, SILENT);
+    }
+    if (!from || n->asks > TUN_NAMED_TRIES || !other_family(c, r, &at, &too))
+        return;
+    if (tun_due(n->ask_at, now(c))) {
+        if (n->asks == 0) /* it may have had nothing to say */
+            tun_link_ask(c->t, l);
+        else if (tun_questions_take(&c->questions, &too, now(c)))
+            tun_link_try(c->t, &c->now, l, &too);
+        n->ask_at = cv_usec_add(now(c), ANSWER << n->asks++);
+    }
+    tun_client_by(c, n->ask_at);
 }
 
 static void neighbours_work(struct tun_client *c) {
