@@ -615,6 +615,19 @@ static void look_beside(struct tun_client *c, struct tun_neighbour *n) {
     tun_client_by(c, n->ask_at);
 }
 
+/* Nobody tells us that something was sent: a silence begins while we have nothing to do. */
+cv_usec tun_contact_silent_at(const struct tun_client *c) {
+    cv_usec at = CV_USEC_NEVER;
+    for (unsigned i = 0; !c->relay && i < TUN_CONTACTS_MAX; i++) {
+        const struct tun_neighbour *n = &c->neighbour[i];
+        const struct tun_link *l = n->set && n->up ? tun_link_get(c->t, n->link) : NULL;
+        cv_usec from = l ? tun_link_waits_since(l) : 0;
+        if (from && from != n->silent_since)
+            at = cv_usec_min(at, cv_usec_add(from, SILENT));
+    }
+    return at;
+}
+
 static void neighbours_work(struct tun_client *c) {
     if (c->cut_at && heard_since(c, c->cut_since))
         back_again(c);
