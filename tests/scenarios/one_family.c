@@ -17,9 +17,7 @@ enum { RELAYS = 10, BITRATE = 125000, BUFFER = 5 * BITRATE, FILM_SECONDS = 120 }
 #define FIRST_WORLD 17
 
 /* The reader stands still no longer: a buffer of five seconds hides most of it. */
-#define VIEWER_WAITS CV_SEC(8)
-/* The same where it is the seeder's: its introduction points may all be new. */
-#define SEEDER_WAITS CV_SEC(25)
+#define READER_WAITS CV_SEC(8)
 #define NEWCOMER     CV_SEC(30)
 
 struct line {
@@ -94,8 +92,7 @@ static bool check(struct world *w, uint64_t seed, unsigned relays, struct line *
              seeders ? "seeder" : "viewer", family, 100 * (double)reader.at / (double)film->octets,
              (double)reader.waited / 1e6, (double)reader.least / BITRATE,
              (double)(sim_now(s) - asked) / 1e6, (unsigned long long)line->dropped);
-    SCENARIO_CHECK(read && reader.waited <= (seeders ? SEEDER_WAITS : VIEWER_WAITS), "%s",
-                   ret->note);
+    SCENARIO_CHECK(read && reader.waited <= READER_WAITS, "%s", ret->note);
     SCENARIO_CHECK(found && sim_now(s) - asked <= NEWCOMER, "%s", ret->note);
     SCENARIO_CHECK(kept == n && memcmp(before, after, n * CV_KEY) == 0, "other guards: %s",
                    ret->note);
