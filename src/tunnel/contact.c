@@ -588,20 +588,20 @@ static bool other_family(const struct tun_client *c, const struct tun_relay *r,
  * say that it is there, is asked over the same link at its address of the other family. Link and
  * circuits move when the answer comes from there: only who has the link's keys can give it. */
 static void look_beside(struct tun_client *c, struct tun_neighbour *n) {
-    struct tun_link *l = tun_contact_link(c, n);
+    struct tun_link *l = n->link ? tun_link_get(c->t, n->link) : tun_contact_link(c, n);
     const struct tun_relay *r = tun_directory_find_now(c->dir, n->identity, c->now.wall);
+    cv_usec from = l ? tun_link_waits_since(l) : 0;
+    if (from != n->silent_since) {
+        n->silent_since = from;
+        n->asks = 0;
+        n->ask_at = cv_usec_add(from, SILENT);
+    }
     if (!l || !r)
         return;
     struct cv_addr at = tun_link_addr(l), too;
     if (!cv_addr_equal(&at, &n->addr) && tun_descriptor_addr(&r->desc, &at) >= 0) {
         lives_at(c, n, r, &at);
         tun_questions_answered(&c->questions, &at, now(c));
-    }
-    cv_usec from = tun_link_waits_since(l);
-    if (from != n->silent_since) {
-        n->silent_since = from;
-        n->asks = 0;
-        n->ask_at = cv_usec_add(from, SILENT);
     }
     if (!from || n->asks > TUN_NAMED_TRIES || !other_family(c, r, &at, &too))
         return;

@@ -435,7 +435,8 @@ Test(tun_contact_states, of_neighbours) {
 
 /* ---- a neighbour's silence ---- */
 
-enum { MOVED = 1, ASTRAY }; /* the link is at another address of the relay's, or of nobody's */
+/* The link is at another address of the relay's, or of nobody's; the relay has no descriptor. */
+enum { MOVED = 1, ASTRAY, UNKNOWN };
 
 /* . nothing  a asked where it is  o asked at its other address  r not silent any more, or anew
  * m lives where its link is */
@@ -462,6 +463,7 @@ static const struct {
     { "silent again",              1000, 9500, 4, true,  false, 0, 'r', '.' },
     { "its link moved",            0,    0,    0, false, false, MOVED, 'm', '.' },
     { "its link is anywhere",      0,    0,    0, false, false, ASTRAY, '.', '.' },
+    { "of a day that we know not", 2500, 2500, 2, true, false, UNKNOWN, 'r', '.' },
 };
 /* clang-format on */
 
@@ -491,8 +493,11 @@ static char silent(struct scene *s, size_t row, struct tun_link *l) {
     if (silences[row].one)
         r->desc.addr[0] = at;
     l->addr = silences[row].at == MOVED ? other : silences[row].at == ASTRAY ? there() : at;
+    if (silences[row].at == UNKNOWN)
+        c->now.wall += 100 * 86400;
     uint64_t was = c->t->outbox.count;
     tun_contact_work(c);
+    cr_expect_gt(tun_contact_silent_at(c), c->now.mono, "%s: without end", silences[row].name);
     bool moved = !cv_addr_equal(&n->addr, &at), told = cv_addr_equal(&g->addr, &n->addr);
     bool tried = l->challenged_at != 0, said = c->t->outbox.count != was;
     r->desc.addrs = 2;
