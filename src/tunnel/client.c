@@ -352,17 +352,17 @@ static bool on_raw(void *ctx, struct tunnel *t, const struct cv_now *at, const s
     return true;
 }
 
+static cv_usec next_timeout(const void *ctx) {
+    const struct tun_client *c = ctx;
+    return cv_usec_min(c->next, tun_contact_silent_at(c));
+}
+
 static void on_timeout(void *ctx, struct tunnel *t, const struct cv_now *at) {
     struct tun_client *c = ctx;
     (void)t;
     c->now = *at;
-    if (tun_due(c->next, now(c)))
+    if (tun_due(next_timeout(c), now(c)))
         work(c);
-}
-
-static cv_usec next_timeout(const void *ctx) {
-    const struct tun_client *c = ctx;
-    return c->next;
 }
 
 static enum cv_err find_relay(void *ctx, const uint8_t identity[CV_KEY], uint32_t day,

@@ -80,6 +80,9 @@ struct tun_neighbour {
     cv_handle link; /* while up */
     struct cv_addr addr;
     cv_usec since, retry_at, retry_wait;
+    cv_usec silent_since; /* of its link, when last looked at; 0: it is not */
+    uint8_t asks;         /* in this silence: first where it is, then at its other address */
+    cv_usec ask_at;
     struct tun_sync sync;
 };
 
@@ -269,6 +272,8 @@ void tun_contact_guard(struct tun_client *c, const struct tun_guard *g);
 bool tun_contact_on_raw(struct tun_client *c, const struct cv_addr *from, const uint8_t *buf);
 void tun_contact_work(struct tun_client *c);
 void tun_contact_on_link(struct tun_client *c, const struct tun_event *ev);
+/* Client: when a neighbour is to be looked at that has said nothing for a while; NEVER: none is. */
+cv_usec tun_contact_silent_at(const struct tun_client *c);
 void tun_contact_done(struct tun_client *c); /* wipes questions under way */
 struct tun_neighbour *tun_contact_neighbour(struct tun_client *c, const uint8_t identity[CV_KEY]);
 void tun_contact_neighbour_add(struct tun_client *c, const struct tun_relay *r,

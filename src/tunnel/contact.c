@@ -20,6 +20,9 @@
  * network is away. */
 #define HUSH   CV_SEC(3)
 #define ANSWER CV_MSEC(500)
+/* So long without a word from one that has both families it is asked whether it is there, and
+ * without an answer at its other address. */
+#define SILENT CV_SEC(2)
 /* How often first hops and contacts are called, at most, as long as none has a link. */
 #define CUT_RETRY CV_SEC(3)
 
@@ -150,6 +153,16 @@ static void neighbour_down(struct tun_client *c, struct tun_neighbour *n) {
     }
 }
 
+static void lives_at(struct tun_client *c, struct tun_neighbour *n, const struct tun_relay *r,
+                     const struct cv_addr *addr) {
+    n->addr = *addr;
+    struct tun_guard *g = tun_guards_find_sampled(&c->guards, n->identity);
+    if (g && !cv_addr_equal(&g->addr, addr)) {
+        tun_guard_answered_at(g, addr, &r->desc);
+        c->guards_change = true;
+    }
+}
+
 void tun_contact_neighbour_add(struct tun_client *c, const struct tun_relay *r,
                                const struct cv_addr *addr) {
     struct tun_neighbour *n = tun_contact_neighbour(c, r->desc.identity);
@@ -166,13 +179,8 @@ void tun_contact_neighbour_add(struct tun_client *c, const struct tun_relay *r,
         memcpy(n->identity, r->desc.identity, CV_KEY);
     }
     if (n->up)
-        return; /* where it answered first; at another address only when it is silent there */
-    n->addr = *addr;
-    struct tun_guard *g = tun_guards_find_sampled(&c->guards, n->identity);
-    if (g && !cv_addr_equal(&g->addr, addr)) {
-        tun_guard_answered_at(g, addr, &r->desc);
-        c->guards_change = true;
-    }
+        return; /* where it answered first; its link goes elsewhere only when it is silent there */
+    lives_at(c, n, r, addr);
     struct tun_link *l = open_link(c, n);
     n->retry_at = cv_usec_add(now(c), CV_SEC(2));
     if (l && tun_link_is_up(l))
@@ -565,12 +573,69 @@ static void note_hush(struct tun_client *c) {
         tun_client_by(c, sure);
 }
 
+/* Its first address of the other family than the link's, of those that we have. */
+static bool other_family(const struct tun_client *c, const struct tun_relay *r,
+                         const struct cv_addr *at, struct cv_addr *ret) {
+    for (unsigned i = 0; i < r->desc.addrs; i++) {
+        *ret = r->desc.addr[i];
+        if (ret->family != at->family && tun_address_ok(c->t, ret))
+            return true;
+    }
+    return false;
+}
+
+/* What is away may be our line of one family alone: a first hop that is silent, and does not even
+ * say that it is there, is asked over the same link at its address of the other family. Link and
+ * circuits move when the answer comes from there: only who has the link's keys can give it. */
+static void look_beside(struct tun_client *c, struct tun_neighbour *n) {
+    struct tun_link *l = n->link ? tun_link_get(c->t, n->link) : tun_contact_link(c, n);
+    const struct tun_relay *r = tun_directory_find_now(c->dir, n->identity, c->now.wall);
+    cv_usec from = l ? tun_link_waits_since(l) : 0;
+    if (from != n->silent_since) {
+        n->silent_since = from;
+        n->asks = 0;
+        n->ask_at = cv_usec_add(from, SILENT);
+    }
+    if (!l || !r)
+        return;
+    struct cv_addr at = tun_link_addr(l), too;
+    if (!cv_addr_equal(&at, &n->addr) && tun_descriptor_addr(&r->desc, &at) >= 0) {
+        lives_at(c, n, r, &at);
+        tun_questions_answered(&c->questions, &at, now(c));
+    }
+    if (!from || n->asks > TUN_NAMED_TRIES || !other_family(c, r, &at, &too))
+        return;
+    if (tun_due(n->ask_at, now(c))) {
+        if (n->asks == 0) /* it may have had nothing to say */
+            tun_link_ask(c->t, l);
+        else if (tun_questions_take(&c->questions, &too, now(c)))
+            tun_link_try(c->t, &c->now, l, &too);
+        n->ask_at = cv_usec_add(now(c), ANSWER << n->asks++);
+    }
+    tun_client_by(c, n->ask_at);
+}
+
+/* Nobody tells us that something was sent: a silence begins while we have nothing to do. */
+cv_usec tun_contact_silent_at(const struct tun_client *c) {
+    cv_usec at = CV_USEC_NEVER;
+    for (unsigned i = 0; !c->relay && i < TUN_CONTACTS_MAX; i++) {
+        const struct tun_neighbour *n = &c->neighbour[i];
+        const struct tun_link *l = n->set && n->up ? tun_link_get(c->t, n->link) : NULL;
+        cv_usec from = l ? tun_link_waits_since(l) : 0;
+        if (from && from != n->silent_since)
+            at = cv_usec_min(at, cv_usec_add(from, SILENT));
+    }
+    return at;
+}
+
 static void neighbours_work(struct tun_client *c) {
     if (c->cut_at && heard_since(c, c->cut_since))
         back_again(c);
     note_hush(c);
     for (unsigned i = 0; i < TUN_CONTACTS_MAX; i++) {
         struct tun_neighbour *n = &c->neighbour[i];
+        if (n->set && n->up && !c->relay)
+            look_beside(c, n);
         if (!n->set || n->up)
             continue;
         if (!tun_due(n->retry_at, now(c))) {

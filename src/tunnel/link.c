@@ -598,6 +598,11 @@ static void challenge(struct tunnel *t, const struct cv_now *now, struct tun_lin
                         from, false);
 }
 
+void tun_link_try(struct tunnel *t, const struct cv_now *now, struct tun_link *l,
+                  const struct cv_addr *addr) {
+    challenge(t, now, l, addr);
+}
+
 static void use_spare(struct tun_link *l) {
     if (l->spares_remote)
         l->now.remote_index = l->spare_remote[--l->spares_remote];
@@ -616,6 +621,8 @@ static void on_path_response(struct tunnel *t, const struct cv_now *now, struct 
     tun_worker_moved(t, l, false);
     if (l->netgroup)
         tun_link_regroup(t, l);
+    if (l->ours) /* who answered a question of ours there sends to our old address until then */
+        tun_link_control(t, l, TUN_LINKCMD_KEEPALIVE, 0, NULL, 0);
 }
 
 void tun_on_rebind(struct tunnel *t, const struct cv_now *now) {

@@ -54,6 +54,10 @@ cv_usec tun_link_heard_at(const struct tun_link *l);    /* something authentic, 
 cv_usec tun_link_waits_since(const struct tun_link *l);
 /* Says something that must be answered at once. Only of one that is up. */
 void tun_link_ask(struct tunnel *t, struct tun_link *l);
+/* Asks at another address of the other end's own, as its descriptor has it: the link moves there
+ * when the answer comes from there. Only of one that is up and ours. */
+void tun_link_try(struct tunnel *t, const struct cv_now *now, struct tun_link *l,
+                  const struct cv_addr *addr);
 /* One that is being made begins anew with what is left of it: the other end was not to be
  * reached before. No-op for others. */
 void tun_link_hurry(struct tunnel *t, const struct cv_now *now, struct tun_link *l);

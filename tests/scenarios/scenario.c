@@ -96,6 +96,8 @@ const struct scenario scenarios[] = {
     {"pruning",
      "years of epochs: pruned ledgers know, rank and prove what others do, and stay small",
      scenario_pruning, 1},
+    {"one_family", "a machine of both families loses one of them mid-film: it goes on",
+     scenario_one_family, 4},
     {"second_source", "a seeder that comes to a viewer who gets too little is soon used",
      scenario_second_source, 2},
     {"sleeps", "a machine is suspended or cut off mid-film, or gets another address: it goes on",

@@ -79,6 +79,7 @@ bool scenario_same_run(const struct scenario_args *args, struct scenario_result 
 bool scenario_correlation(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_fairness(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_second_source(const struct scenario_args *args, struct scenario_result *ret);
+bool scenario_one_family(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_sleeps(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_slow_seeder(const struct scenario_args *args, struct scenario_result *ret);
 bool scenario_slow_way(const struct scenario_args *args, struct scenario_result *ret);

@@ -6,6 +6,7 @@
 #include "support/suite.h"
 #include "tunnel/clientstate.h"
 #include "tunnel/directory.h"
+#include "tunnel/link.h"
 #include "tunnel/tests/village.h"
 
 CV_SUITE(tun_client);
@@ -310,6 +311,77 @@ Test(tun_client, first_hops_stay_where_the_other_family_is) {
         for (unsigned k = 0; k < TUN_GUARD_SPARE; k++)
             cr_expect_eq(g->first[k].addr.family, rows[i].want, "row %zu: IPv%u", i,
                          g->first[k].addr.family);
+        village_free(v);
+    }
+}
+
+struct line {
+    unsigned node, lost; /* whose datagrams, of which families */
+    unsigned six;        /* of IPv6 that it sent */
+};
+
+static enum sim_verdict lossy(void *ctx, const struct sim_datagram *d) {
+    struct line *l = ctx;
+    if (d->from_node != l->node && d->to_node != l->node)
+        return SIM_PASS;
+    l->six += d->from_node == l->node && d->to->family == 6;
+    return l->lost & (d->to->family == 4 ? FOUR_CUT : SIX_CUT) ? SIM_DROP : SIM_PASS;
+}
+
+/* The link of the i-th first hop. */
+static struct tun_link *first_link(const struct village *v, unsigned node, unsigned i) {
+    struct tun_client *c = tun_attached(v->w->node[node].t, TUN_USER_CLIENT);
+    return tun_contact_link(c, tun_contact_neighbour(c, c->guards.first[i].identity));
+}
+
+/* Who loses one family goes on, as soon as something waits there, over the same links at the
+ * other addresses; while nothing is lost nobody is asked there, and while all is, not for ever. */
+Test(tun_client, links_go_where_the_other_family_is) {
+    static const struct {
+        unsigned cut;      /* for five seconds, at somebody whose links are of IPv4 */
+        unsigned want;     /* the family of its links then */
+        unsigned min, max; /* datagrams of IPv6 to two first hops meanwhile */
+    } rows[] = {{0, 4, 0, 0}, {FOUR_CUT, 6, 8, 1000}, {FOUR_CUT | SIX_CUT, 4, 2, 6}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct village *v = village_new(&(struct sim_config){.seed = 310 + i}, 0);
+        v->w->mixed = true;
+        for (unsigned k = 0; k < 8; k++)
+            village_relay(v);
+        sim_path_default(v->w->sim, &(struct sim_path){.delay = CV_MSEC(5)});
+        world_run(v->w, CV_SEC(15));
+        unsigned viewer = village_client(v);
+        struct line line = {.node = viewer, .lost = SIX_CUT}; /* so that its links are of IPv4 */
+        sim_hook(v->w->sim, lossy, &line);
+        world_run(v->w, CV_SEC(30));
+        cv_handle before[TUN_GUARD_SPARE];
+        line = (struct line){.node = viewer, .lost = rows[i].cut};
+        for (unsigned k = 0; k < TUN_GUARD_SPARE; k++) {
+            struct tun_link *l = first_link(v, viewer, k);
+            cr_assert(l && l->addr.family == 4);
+            before[k] = l->handle;
+            tun_link_ask(v->w->node[viewer].t, l);
+        }
+        sim_touch(v->w->sim, viewer);
+        world_run(v->w, CV_SEC(5));
+        cr_expect(line.six >= rows[i].min && line.six <= rows[i].max, "row %zu: %u", i, line.six);
+        const struct tun_guards *g = tun_client_guards(v->w->node[viewer].t);
+        for (unsigned k = 0; k < TUN_GUARD_SPARE; k++) {
+            struct tun_link *l = first_link(v, viewer, k);
+            cr_assert(l && l->handle == before[k], "row %zu: another link", i);
+            cr_expect_eq(l->addr.family, rows[i].want, "row %zu: IPv%u", i, l->addr.family);
+            cr_expect(cv_addr_equal(&g->first[k].addr, &l->addr), "row %zu: not told", i);
+            cv_usec at = world_now(v->w, viewer).mono; /* and that is where it is heard */
+            tun_link_ask(v->w->node[viewer].t, l);
+            sim_touch(v->w->sim, viewer);
+            world_run(v->w, CV_SEC(1));
+            l = first_link(v, viewer, k);
+            cr_expect(l && (rows[i].cut & SIX_CUT || tun_link_heard_at(l) >= at), "row %zu", i);
+        }
+        line.lost = 0;
+        world_run(v->w, CV_SEC(10)); /* it was short, and the links are there still */
+        for (unsigned k = 0; k < TUN_GUARD_SPARE; k++)
+            cr_expect(first_link(v, viewer, k) && first_link(v, viewer, k)->handle == before[k],
+                      "row %zu: it did not last", i);
         village_free(v);
     }
 }

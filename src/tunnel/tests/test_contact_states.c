@@ -2,8 +2,8 @@
  * Every (state x message) cell of contact.c: an address that is or will be asked who
  * lives there, and a relay that we speak to from our own address, each at a relay and
  * at a client. What arrives is any datagram that could be an answer, what others say of
- * an address or a relay, links that come and go, and time. And two things that a node learns of
- * itself in this way: that its own network is away, and that its clock is wrong.
+ * an address or a relay, links that come and go, silence, and time. And two things that a node
+ * learns of itself in this way: that its own network is away, and that its clock is wrong.
  */
 #include "tunnel/clientstate.h"
 #include "tunnel/link.h"
@@ -31,14 +31,21 @@ static struct cv_addr there(void) {
     return sim_addr(THERE, 4000);
 }
 
-/* Relay or client, in a village that knows itself. */
-static void begin(struct scene *s, bool relay) {
-    *s = (struct scene){.v = village_new(&(struct sim_config){.seed = 3}, RELAYS)};
+/* Relay or client, in a village that knows itself; of both families, or of IPv4. */
+static void begin_in(struct scene *s, bool relay, bool mixed) {
+    *s = (struct scene){.v = village_new(&(struct sim_config){.seed = 3}, mixed ? 0 : RELAYS)};
+    s->v->w->mixed = mixed;
+    while (s->v->w->nodes < RELAYS)
+        village_relay(s->v);
     sim_path_default(s->v->w->sim, &(struct sim_path){.delay = CV_MSEC(1)});
     world_run(s->v->w, CV_SEC(12));
     s->node = relay ? 0 : village_client(s->v);
     world_run(s->v->w, CV_SEC(24));
     s->c = tun_attached(s->v->w->node[s->node].t, TUN_USER_CLIENT);
+}
+
+static void begin(struct scene *s, bool relay) {
+    begin_in(s, relay, /* mixed= */ false);
 }
 
 /* It knows the same relays as before, and has nothing to do with any of them. */
@@ -387,7 +394,7 @@ static char neighbour(struct scene *s, size_t row, unsigned m, bool live) {
 }
 
 /* A link of ours to LIVE that is up. */
-static void link_up(struct scene *s) {
+static struct tun_link *link_up(struct scene *s) {
     struct tun_relay_ref ref;
     struct tun_link *l;
     struct cv_now now = world_now(s->v->w, s->node);
@@ -397,13 +404,14 @@ static void link_up(struct scene *s) {
     world_run(s->v->w, CV_SEC(1));
     cr_assert_eq(tun_link_open(s->c->t, &now, &ref, &l), CV_ERR_OK);
     cr_assert(tun_link_is_up(l));
+    return l;
 }
 
 Test(tun_contact_states, of_neighbours) {
     for (unsigned relay = 0; relay < 2; relay++) {
         static struct scene s;
         begin(&s, relay);
-        link_up(&s);
+        (void)link_up(&s);
         for (size_t i = 0; i < sizeof neighbours / sizeof *neighbours; i++)
             for (unsigned live = 0; live < 2; live++) {
                 char got[EVENTS + 1] = {0};
@@ -669,4 +677,101 @@ Test(tun_contact_states, of_our_clock) {
         expect_row("clock", clocks[i].name, got, clocks[i].answers);
     }
     village_free(s.v);
+}
+
+/* ---- a neighbour's silence ---- */
+
+/* The link is at another address of the relay's, or of nobody's; the relay has no descriptor. */
+enum { MOVED = 1, ASTRAY, UNKNOWN };
+
+/* . nothing  a asked where it is  o asked at its other address  r not silent any more, or anew
+ * m lives where its link is */
+/* clang-format off */
+static const struct {
+    const char *name;
+    unsigned waits_ms, due_ms; /* since when; its next question, from the beginning of that */
+    uint8_t asks;              /* before */
+    bool other;                /* the silence before was another one */
+    bool one;                  /* the relay has one address */
+    uint8_t at;
+    char client, relay;
+} silences[] = {
+    { "nothing to answer",         0,    0,    0, false, false, 0, '.', '.' },
+    { "it answered",               0,    0,    2, true,  false, 0, 'r', '.' },
+    { "for a while",               1999, 2000, 0, false, false, 0, '.', '.' },
+    { "silent",                    2000, 2000, 0, false, false, 0, 'a', '.' },
+    { "silent, of one family",     9000, 2000, 0, false, true,  0, '.', '.' },
+    { "a moment after a question", 2499, 2500, 1, false, false, 0, '.', '.' },
+    { "asked in vain",             2500, 2500, 1, false, false, 0, 'o', '.' },
+    { "asked elsewhere in vain",   3500, 3500, 2, false, false, 0, 'o', '.' },
+    { "for the last time",         5500, 5500, 3, false, false, 0, 'o', '.' },
+    { "asked enough",              9500, 9500, 4, false, false, 0, '.', '.' },
+    { "silent again",              1000, 9500, 4, true,  false, 0, 'r', '.' },
+    { "its link moved",            0,    0,    0, false, false, MOVED, 'm', '.' },
+    { "its link is anywhere",      0,    0,    0, false, false, ASTRAY, '.', '.' },
+    { "of a day that we know not", 2500, 2500, 2, true, false, UNKNOWN, 'r', '.' },
+};
+/* clang-format on */
+
+static char silent(struct scene *s, size_t row, struct tun_link *l) {
+    struct tun_client *c = s->c;
+    clear(s);
+    const uint8_t *identity = s->v->w->node[LIVE].identity_secret.public_key;
+    struct tun_relay *r = tun_directory_find_now(c->dir, identity, c->now.wall);
+    cr_assert(r && r->desc.addrs == 2);
+    struct cv_addr other = r->desc.addr[cv_addr_equal(&r->desc.addr[0], &l->addr)], at = l->addr;
+    struct tun_guard *g = &c->guards.first[0];
+    *g = (struct tun_guard){.set = true, .up = true, .addr = at};
+    memcpy(g->identity, identity, CV_KEY);
+    cv_usec from = c->now.mono - CV_MSEC(silences[row].waits_ms);
+    l->waiting_at = silences[row].waits_ms ? from : 0;
+    l->challenged_at = 0;
+    struct tun_neighbour *n = &c->neighbour[3];
+    *n = (struct tun_neighbour){.set = true,
+                                .up = true,
+                                .link = l->handle,
+                                .addr = at,
+                                .silent_since = silences[row].other ? 1 : l->waiting_at,
+                                .asks = silences[row].asks,
+                                .ask_at = from + CV_MSEC(silences[row].due_ms)};
+    memcpy(n->identity, identity, CV_KEY);
+    r->desc.addrs = silences[row].one ? 1 : 2;
+    if (silences[row].one)
+        r->desc.addr[0] = at;
+    l->addr = silences[row].at == MOVED ? other : silences[row].at == ASTRAY ? there() : at;
+    if (silences[row].at == UNKNOWN)
+        c->now.wall += 100 * 86400;
+    uint64_t was = c->t->outbox.count;
+    tun_contact_work(c);
+    cr_expect_gt(tun_contact_silent_at(c), c->now.mono, "%s: without end", silences[row].name);
+    bool moved = !cv_addr_equal(&n->addr, &at), told = cv_addr_equal(&g->addr, &n->addr);
+    bool tried = l->challenged_at != 0, said = c->t->outbox.count != was;
+    r->desc.addrs = 2;
+    r->desc.addr[0] = other.family == 6 ? at : other;
+    r->desc.addr[1] = other.family == 6 ? other : at;
+    l->addr = at;
+    if (moved || !told)
+        return moved && told && cv_addr_equal(&n->addr, &other) && c->guards_change ? 'm' : '!';
+    if (tried)
+        return said && cv_addr_equal(&l->new_addr, &other) && n->asks == silences[row].asks + 1
+                   ? 'o'
+                   : '!';
+    if (said)
+        return n->asks == silences[row].asks + 1 ? 'a' : '!';
+    return n->asks == silences[row].asks ? '.' : n->asks == 0 ? 'r' : '!';
+}
+
+Test(tun_contact_states, of_silence) {
+    for (unsigned relay = 0; relay < 2; relay++) {
+        static struct scene s;
+        begin_in(&s, relay, /* mixed= */ true);
+        struct tun_link *l = link_up(&s);
+        for (size_t i = 0; i < sizeof silences / sizeof *silences; i++) {
+            char got[2] = {silent(&s, i, l)};
+            char want[2] = {relay ? silences[i].relay : silences[i].client};
+            expect_row(relay ? "relay" : "client", silences[i].name, got, want);
+        }
+        clear(&s);
+        village_free(s.v);
+    }
 }

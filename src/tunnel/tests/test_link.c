@@ -663,6 +663,27 @@ Test(tun_link, follows_to_a_new_address_under_a_new_index) {
     world_free(d.w);
 }
 
+/* Both ends have another address, and the first ones are gone: the one who asks there is heard
+ * there, and the other end is told by a datagram that nobody had to send. */
+Test(tun_link, goes_where_the_other_end_answers) {
+    struct duo d = {0};
+    duo(&d);
+    uint32_t at[2] = {0};
+    struct tun_link *ours = tun_handles_next(&d.client->links, &at[0]);
+    struct tun_link *theirs = tun_handles_next(&d.relay->links, &at[1]);
+    uint32_t remote = ours->now.remote_index;
+    struct cv_addr before = ours->addr;
+    d.relay_addr = sim_addr(78, 7000);
+    d.client_addr = sim_addr(77, 7000);
+    tun_link_try(d.client, &d.now, ours, &d.relay_addr);
+    cr_expect(cv_addr_equal(&ours->addr, &before), "not before it is answered");
+    pump(&d, CV_MSEC(100));
+    cr_expect(cv_addr_equal(&ours->addr, &d.relay_addr));
+    cr_expect(cv_addr_equal(&theirs->addr, &d.client_addr));
+    cr_expect_neq(ours->now.remote_index, remote);
+    world_free(d.w);
+}
+
 /* At a relay that has no place left for anybody, the link is known at its new address. */
 Test(tun_link, keys_are_renewed_from_a_new_address_at_a_full_relay) {
     struct duo d = {0};
