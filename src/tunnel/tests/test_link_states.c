@@ -510,9 +510,15 @@ static void place(struct scene *s, unsigned m) {
 static char placed(struct scene *s, const struct cv_addr *was, bool moving) {
     struct cv_addr fresh = where(s, NEW), third = where(s, THIRD), home = where(s, HOME);
     const struct tun_link *l = world_link(s->w, s->at);
-    cr_expect_leq(s->out, 1);
-    if (!cv_addr_equal(&l->addr, was))
-        return tun_link_is_moving(l) || !cv_addr_equal(&l->addr, &fresh) ? '!' : s->out ? 'M' : 'm';
+    bool moved = !cv_addr_equal(&l->addr, was);
+    unsigned own = moved && l->ours; /* a word from there, by which the other side moves, too */
+    cr_expect_leq(s->out, 1 + own);
+    if (own && (s->said != TUN_LINKCMD_KEEPALIVE || !cv_addr_equal(&s->to, &fresh)))
+        return '!';
+    if (moved)
+        return tun_link_is_moving(l) || !cv_addr_equal(&l->addr, &fresh) ? '!'
+               : s->out > own                                            ? 'M'
+                                                                         : 'm';
     if (!s->out)
         return moving && !tun_link_is_moving(l) ? 'h' : '.';
     if (s->said == TUN_LINKCMD_PATH_RESPONSE)
