@@ -500,10 +500,10 @@ Test(node_discovery, what_circuits_may_ask_for) {
                 for (size_t k = 0; k < NODE_ERRANDS_MAX; k++)
                     n->errands[k] = (struct node_errand){.op = 1000000 + k, .hop = OTHER_HOP};
             unsigned before = errands(n);
-            for (uint8_t command = 1; command <= TUN_CMD_CONNECTED + 1; command++) {
+            for (unsigned command = 1; command <= TUN_CMD_CONNECTED + 1; command++) {
                 bool fits = command == (rows[i].what == PUT ? TUN_CMD_PUT : TUN_CMD_LOOKUP);
                 if (fits == (rows[i].what != OTHER))
-                    asks(n, command, body, rows[i].what == CUT ? 6 : len);
+                    asks(n, (uint8_t)command, body, rows[i].what == CUT ? 6 : len);
             }
             unsigned want = kind == 0 ? rows[i].relay : kind == 1 ? rows[i].exit : rows[i].full;
             cr_expect_eq(errands(n) - before, want, "%s, %u: %u", rows[i].name, kind,

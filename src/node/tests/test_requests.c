@@ -276,14 +276,14 @@ Test(node_requests, every_request_in_every_state) {
 
 Test(node_requests, no_other_command_does_anything) {
     static const uint8_t body[40] = {1};
-    for (uint8_t command = 0; command <= TUN_CMD_CONNECTED + 1; command++) {
+    for (unsigned command = 0; command <= TUN_CMD_CONNECTED + 1; command++) {
         if (command == TUN_CMD_OPEN || command == TUN_CMD_CONNECT ||
             command == TUN_CMD_TOKEN_REQUEST || command == TUN_CMD_LOOKUP || command == TUN_CMD_PUT)
             continue;
         struct rep_store_memory *ledger = rep_store_memory_new();
         struct node *n = make(4, ledger);
         memset(&answered, 0, sizeof answered);
-        asks(n, command, body, sizeof body);
+        asks(n, (uint8_t)command, body, sizeof body);
         cr_expect_eq(letter(), '0' + TUN_ERROR_REFUSED, "command %u", command);
         node_free(n);
         rep_store_memory_free(ledger);
