@@ -462,8 +462,16 @@ class Page(programs.Case):
             self.assertEqual(browser.log(), [])
             browser.run("document.getElementById('stop').click();")
             browser.wait("document.getElementById('stage').hidden")
+            self.nothing_is_open()
             self.play_opens()
             self.node_goes(browser)
+
+    def nothing_is_open(self):
+        """The node has closed what the page stopped: until then nobody else may open it."""
+        limit = time.monotonic() + programs.SECONDS
+        while json.loads(programs.run("status", "--state", self.folder / "node", "--json")[1])["swarms"]:
+            self.assertLess(time.monotonic(), limit)
+            time.sleep(0.1)
 
     def strangers(self):
         """Who has no token, or comes from elsewhere, sees and does nothing."""
