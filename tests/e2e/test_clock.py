@@ -98,7 +98,7 @@ class Clock(programs.Case):
         self.assertEqual(self.clock_of("set"), (-5 * 86400, "bad"))
         clock.write_text("+0d")
         relay.wait_for("clock_right", 3 * WAIT)  # asked again within minutes
-        # The relays of that day are asked for now; until one is known, nobody could tell.
+        # Then it asks for the relays of that day; until it knows one, doctor cannot say more.
         end = time.monotonic() + WAIT
         while self.clock_of("set") != (0, "ok"):
             self.assertEqual(self.clock_of("set")[0], 0)

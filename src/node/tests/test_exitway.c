@@ -12,6 +12,7 @@
 #include "node/exitway.h"
 #include "node/state.h"
 #include "node/tests/empty_store.h"
+#include "node/tests/requests.h"
 #include "ppsp/engine.h"
 #include "support/suite.h"
 #include "tunnel/relaycmd.h"
@@ -44,8 +45,7 @@ enum {
     SLEEP, /* of a day */
     CLOSE, /* by the user */
     MESSAGES = CLOSE,
-    CIRCUIT = 0x7fff0001, /* of nobody: what is sent over it goes nowhere */
-    ASKED = 77,           /* the transaction */
+    ASKED = 77, /* the transaction */
     FLOW = 7,
 };
 static_assert(MESSAGES == 55, "a new message needs a column");
@@ -70,47 +70,6 @@ static const struct {
 /* clang-format on */
 
 /* ---- a node with such a swarm ---- */
-
-/* By a circuit that is there in the node's memory only: whether a request fits into it is said
- * here (tun_request() and tun_circuit_open() are wrapped by the linker). */
-static struct {
-    bool full;
-    bool exitless; /* and no path at all */
-    uint32_t last; /* transaction */
-    uint8_t command;
-} requests;
-
-enum cv_err __wrap_tun_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
-                               uint8_t command, const void *body, size_t len,
-                               uint32_t *ret_transaction);
-enum cv_err __wrap_tun_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
-                               uint8_t command, const void *body, size_t len,
-                               uint32_t *ret_transaction) {
-    (void)t;
-    (void)now;
-    (void)body;
-    (void)len;
-    cr_expect_eq(circuit, CIRCUIT);
-    if (requests.full)
-        return CV_ERR_AGAIN;
-    requests.command = command;
-    *ret_transaction = ++requests.last;
-    return CV_ERR_OK;
-}
-
-enum cv_err __wrap_tun_circuit_open(struct tunnel *t, const struct cv_now *now,
-                                    enum tun_purpose purpose, const uint8_t *last, cv_handle *ret);
-enum cv_err __wrap_tun_circuit_open(struct tunnel *t, const struct cv_now *now,
-                                    enum tun_purpose purpose, const uint8_t *last, cv_handle *ret) {
-    (void)t;
-    (void)now;
-    (void)purpose;
-    (void)last;
-    if (requests.full)
-        return requests.exitless ? CV_ERR_UNREACHABLE : CV_ERR_AGAIN;
-    *ret = CIRCUIT;
-    return CV_ERR_OK;
-}
 
 #define PEER "192.0.2.1:7000"
 

@@ -9,6 +9,7 @@
 #include "crypto/rng_seeded.h"
 #include "crypto/tokenkey.h"
 #include "node/state.h"
+#include "node/tests/requests.h"
 #include "reputation/ledger_internal.h"
 #include "reputation/store_memory.h"
 #include "reputation/token.h"
@@ -17,7 +18,7 @@
 
 CV_SUITE(node_priority, .init = cv_crypto_init);
 
-enum { NOON = 20000 * 86400 + 12 * 3600, CIRCUIT = 0x7fff0001, ASKED = 77 };
+enum { NOON = 20000 * 86400 + 12 * 3600, ASKED = 77 };
 #define START CV_SEC(100000)
 
 static struct cv_rng_seeded dice;
@@ -42,32 +43,6 @@ static struct node *make(struct rep_store_memory *ledger) {
 }
 
 /* ---- asking ---- */
-
-/* By a circuit that is there in the node's memory only: whether a request fits into it is said
- * here (tun_request() is wrapped by the linker). */
-static struct {
-    bool full;
-    uint32_t last; /* transaction */
-    uint8_t command;
-} requests;
-
-enum cv_err __wrap_tun_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
-                               uint8_t command, const void *body, size_t len,
-                               uint32_t *ret_transaction);
-enum cv_err __wrap_tun_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
-                               uint8_t command, const void *body, size_t len,
-                               uint32_t *ret_transaction) {
-    (void)t;
-    (void)now;
-    (void)body;
-    (void)len;
-    cr_expect_eq(circuit, CIRCUIT);
-    if (requests.full)
-        return CV_ERR_AGAIN;
-    requests.command = command;
-    *ret_transaction = ++requests.last;
-    return CV_ERR_OK;
-}
 
 enum {
     COMMANDS = TUN_CMD_CONNECTED + 1, /* a reply of each; the last is one that does not exist */

@@ -12,13 +12,14 @@
 #include "crypto/rng_seeded.h"
 #include "node/state.h"
 #include "node/tests/empty_store.h"
+#include "node/tests/requests.h"
 #include "support/suite.h"
 #include "tunnel/hidden.h"
 #include "tunnel/relaycmd.h"
 
 CV_SUITE(node_swarm, .init = cv_crypto_init);
 
-enum { NOON = 20000 * 86400 + 12 * 3600, CIRCUIT = 0x7fff0001, ASKED = 77, ALL = 128 };
+enum { NOON = 20000 * 86400 + 12 * 3600, ASKED = 77, ALL = 128 };
 #define START CV_SEC(100000)
 
 static struct cv_rng_seeded dice;
@@ -160,46 +161,6 @@ static const struct {
 /* clang-format on */
 
 /* ---- a node with such a swarm ---- */
-
-/* By a circuit that is there in the node's memory only: whether a request fits into it is said
- * here (tun_request() and tun_circuit_open() are wrapped by the linker). */
-static struct {
-    bool full;
-    uint32_t last; /* transaction */
-    uint8_t command;
-} requests;
-
-enum cv_err __wrap_tun_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
-                               uint8_t command, const void *body, size_t len,
-                               uint32_t *ret_transaction);
-enum cv_err __wrap_tun_request(struct tunnel *t, const struct cv_now *now, cv_handle circuit,
-                               uint8_t command, const void *body, size_t len,
-                               uint32_t *ret_transaction) {
-    (void)t;
-    (void)now;
-    (void)body;
-    (void)len;
-    cr_expect_eq(circuit, CIRCUIT);
-    if (requests.full)
-        return CV_ERR_AGAIN;
-    requests.command = command;
-    *ret_transaction = ++requests.last;
-    return CV_ERR_OK;
-}
-
-enum cv_err __wrap_tun_circuit_open(struct tunnel *t, const struct cv_now *now,
-                                    enum tun_purpose purpose, const uint8_t *last, cv_handle *ret);
-enum cv_err __wrap_tun_circuit_open(struct tunnel *t, const struct cv_now *now,
-                                    enum tun_purpose purpose, const uint8_t *last, cv_handle *ret) {
-    (void)t;
-    (void)now;
-    (void)purpose;
-    (void)last;
-    if (requests.full)
-        return CV_ERR_AGAIN;
-    *ret = CIRCUIT;
-    return CV_ERR_OK;
-}
 
 static struct node *make(void) {
     struct node_config cfg = {

@@ -477,7 +477,7 @@ enum {
 static_assert(AGES == 11, "a new column");
 
 /* . nothing  s its hops are asked  S the same, and its user has it still  l he has left it  d the
- * first that has not answered is avoided for now, D the second x it is closed, and nobody blamed  f
+ * first that has not answered is avoided a while, D the second x it is closed, and nobody blamed  f
  * the same, and the first is  g the second is k its user keeps it, and nobody is blamed  F he does,
  * of a dead one, and the first is  G the second
  *
